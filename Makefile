@@ -1,0 +1,67 @@
+# Each target does its own set-up; what is there already costs nothing. `make help` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Passed to pytest: make test-root N=2 ARGS="-k publish"
+N ?= 0
+ARGS ?=
+QUICK := not root and not lvm and not e2e and not sanity
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo bench sanity test-root proto format lock image clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+setup: ## make the virtual environment and install the pre-commit hook
+	@$(PYTHON) -m tools.setup setup
+
+check: ## format, lint, types, imports, spelling, and all tests that need no root
+	@$(PYTHON) -m tools.setup check
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/pytest -n 2 -m "$(QUICK)" $(ARGS)
+
+test: ## check, then the tests with root, loop devices and csi-sanity
+	@$(PYTHON) -m tools.setup test
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m tools.test root sanity -- -n $(N) $(ARGS)
+
+demo: ## take a real volume through its whole life, call by call
+	@$(PYTHON) -m tools.setup demo
+	$(BIN)/cellar demo
+
+bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another driver too
+	@$(PYTHON) -m tools.setup bench
+	$(BIN)/python -m tests.bench
+
+sanity: ## csi-sanity alone
+	@$(PYTHON) -m tools.setup test
+	$(BIN)/python -m tools.test sanity -- -n $(N) $(ARGS)
+
+test-root: ## the tests that need root, without csi-sanity
+	@$(PYTHON) -m tools.setup test
+	$(BIN)/python -m tools.test root -- -n $(N) $(ARGS)
+
+proto: ## generate the modules in csi_proto from the .proto files
+	@$(PYTHON) -m tools.setup check
+	$(BIN)/python -m tools.proto
+
+format: ## let ruff format and repair what it can
+	@$(PYTHON) -m tools.setup check
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## write the lock files anew; ARGS=--upgrade for newer versions
+	$(PYTHON) -m tools.lock $(ARGS)
+
+image: ## build the container image without Docker or a registry, and try it
+	@$(PYTHON) -m tools.setup image
+	$(BIN)/python -m tools.image
+
+clean: ## remove everything that was made here
+	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,86 @@
+"""What the filesystem below a pool can do and hold, found out by trying when the pool appears."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import MIB, Bytes, Fault
+from driver.core.quantity import parse_share
+from driver.linux import files
+
+# What stays free for the filesystem's own metadata: a share of the whole, and at least so much.
+# btrfs allots metadata in chunks, and its f_bavail is an estimate (fs/btrfs/super.c).
+_MARGIN: Final[dict[str, tuple[float, Bytes]]] = {
+    "ext4": (0.001, 2 * MIB),
+    "xfs": (0.005, 8 * MIB),
+    "btrfs": (0.02, 32 * MIB),
+}
+_OTHER_MARGIN: Final = (0.02, 16 * MIB)
+
+# What overwriting one shared byte may cost in metadata besides the byte: worst for 4 KiB writes.
+_COW_COST: Final[dict[str, float]] = {"xfs": 1 / 64, "btrfs": 1 / 8}
+
+_EXT4_LARGEST: Final = ((1 << 32) - 1) * 4096  # 2^32 blocks; ext4(5)
+_LARGEST: Final = (1 << 62) - 4096
+_NEARLY_FULL: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    kind: str
+    reflinks: bool
+    direct_io: bool
+    raw_block_size: Bytes
+    largest_file: Bytes
+    reserve: Bytes
+    margin: Bytes
+    cow_cost: float  # extra bytes for each shared byte
+
+    def available(self, where: Path) -> Bytes:
+        """Bytes that may still be written, before what is owed is taken off; may be negative."""
+        found = os.statvfs(where)
+        return found.f_bavail * found.f_frsize - self.reserve - self.margin
+
+    def with_cow_cost(self, shared: Bytes) -> Bytes:
+        return shared + int(shared * self.cow_cost)
+
+    def faults(self, where: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
+        found = os.statvfs(where)
+        if found.f_bavail < found.f_blocks * _NEARLY_FULL:
+            free = found.f_bavail * found.f_frsize
+            yield Fault("PoolNearlyFull", f"{where} has {free // MIB} MiB left")
+        for name, why in damaged.items():
+            yield Fault("RecordDamaged", f"{where / name}: {why}")
+
+
+NONE: Final = Bounds(
+    kind="",
+    reflinks=False,
+    direct_io=False,
+    raw_block_size=4096,
+    largest_file=_LARGEST,
+    reserve=0,
+    margin=0,
+    cow_cost=0.0,
+)
+
+
+def learn(root: Path, reserve: str) -> Bounds:
+    kind = files.filesystem_type(root)
+    found = os.statvfs(root)
+    total = found.f_blocks * found.f_frsize
+    share, least = _MARGIN.get(kind, _OTHER_MARGIN)
+    return Bounds(
+        kind=kind,
+        reflinks=files.reflinks(root),
+        direct_io=files.direct_io_at(root, 4096),
+        raw_block_size=512 if files.direct_io_at(root, 512) else 4096,
+        largest_file=_EXT4_LARGEST if kind == "ext4" else _LARGEST,
+        reserve=parse_share(reserve, total),
+        margin=max(int(total * share), least),
+        cow_cost=_COW_COST.get(kind, 0.0),
+    )

@@ -1,0 +1,420 @@
+"""Loop files: a directory per image, on any filesystem. The pool is the only record.
+
+POOL/.cellar-pool.json   the marker
+POOL/ID/disk.img         the bytes
+POOL/ID/volume.json      the record, durable
+POOL/ID/attached.json    ControllerPublishVolume's record, not synced: etcd has it
+POOL/ID/freezing         a snapshot is being taken: thaw after a crash
+POOL/.new-ID/            being made; swept at start
+POOL/.del-ID-LIFE/       being removed; swept at start
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from time import monotonic
+from typing import Final, overload
+
+from driver.backends import bounds, shelf
+from driver.backends.holding import Held, held_by, thaw_marked
+from driver.backends.ledger import Entry, Ledger
+from driver.backends.loops import Loops
+from driver.backends.poolroot import PoolRoot, write_marker
+from driver.core.errors import Conflict, NoSpace, NotFound, OutOfRange, PoolAway, Refused
+from driver.core.failpoints import reach
+from driver.core.filesystems import SMALLEST
+from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
+from driver.core.model import (
+    MIB,
+    Allocation,
+    Bytes,
+    Capacity,
+    Device,
+    Extent,
+    Fault,
+    FsType,
+    Image,
+    PoolState,
+    Prepare,
+    Snapshot,
+    Volume,
+)
+from driver.linux import fiemap, files
+from driver.linux.freeze import Freezer
+
+GRANULARITY: Final = 4096
+EXTENT_HINT: Final = MIB  # keeps the extents of an image few, so that a reflink is quick
+MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    allocation: Allocation = Allocation.THICK
+    overcommit: float = 1.0
+    reserve: str = "0"  # bytes, or a percentage of the filesystem: "10GiB", "5%"
+    init: bool = False
+
+
+class Loopfile:
+    """See core.ports.Backend. One lives for each configured pool, whether it is there or not."""
+
+    def __init__(
+        self, name: str, where: Path, options: Options, freezer: Freezer, owner: str
+    ) -> None:
+        self._name = name
+        self._where = where
+        self._options = options
+        self._freezer = freezer
+        self._images: dict[ImageId, Image] = {}
+        self._damaged: dict[str, str] = {}
+        self._bounds = bounds.NONE
+        self._ledger = Ledger(
+            overcommit=options.overcommit,
+            occupied=lambda key: shelf.occupied(where, key),
+            available=lambda: self._bounds.available(where),
+        )
+        self._root = PoolRoot(where, owner, init=options.init, adopted=self._adopt)
+        self._loops = Loops()
+        self._measured: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Give the pool back: another process may have it from here on."""
+        self._root.close()
+
+    # --- what it is
+
+    @property
+    def id(self) -> PoolId:
+        return self._root.id
+
+    @property
+    def granularity(self) -> Bytes:
+        return GRANULARITY
+
+    @property
+    def allocation(self) -> Allocation:
+        return self._options.allocation
+
+    def block_size(self, fs: FsType | None) -> Bytes:
+        with self._root.open():
+            return 4096 if fs else self._bounds.raw_block_size
+
+    def state(self) -> PoolState:
+        pool_id, away = None, ""
+        capacity = Capacity(largest=0, smallest=GRANULARITY, total=0, committed=0)
+        try:
+            pool_id, capacity = self.id, self.capacity(self.allocation)
+        except PoolAway as error:
+            away = str(error)
+        volumes = sum(isinstance(image, Volume) for image in list(self._images.values()))
+        return PoolState(
+            name=self._name,
+            type="loopfile",
+            where=str(self._where),
+            id=pool_id,
+            away=away,
+            allocation=self.allocation,
+            reflink=self._bounds.reflinks,
+            direct_io=self._bounds.direct_io and not self._loops.buffered,
+            volumes=volumes,
+            snapshots=len(self._images) - volumes,
+            capacity=capacity,
+        )
+
+    def _adopt(self, root: Path) -> None:
+        """The pool is there (again), and ours alone: sweep, learn, read."""
+        self._images.clear()
+        self._ledger.clear()
+        self._loops.clear()
+        shelf.sweep(root)
+        self._bounds = bounds.learn(root, self._options.reserve)
+        found, self._damaged = shelf.load(root)
+        for image in found:
+            self._images[image.id] = image
+            self._ledger.settle(str(image.id), self._entry(root, image))
+        thaw_marked(self._marked(root))
+
+    # --- at rest
+
+    def capacity(self, allocation: Allocation) -> Capacity:
+        with self._root.open() as root:
+            self._measure(root, monotonic())
+            largest = min(self._ledger.largest(allocation), self._bounds.largest_file)
+            committed = self._ledger.committed()
+            room = max(0, self._bounds.available(self._where) - self._ledger.owed())
+        largest -= largest % GRANULARITY
+        return Capacity(
+            largest=largest,
+            smallest=SMALLEST[None],
+            total=room + committed,
+            committed=committed,
+        )
+
+    @overload
+    def find(self, image_id: VolumeId) -> Volume | None: ...
+    @overload
+    def find(self, image_id: SnapshotId) -> Snapshot | None: ...
+    def find(self, image_id: ImageId) -> Image | None:
+        with self._root.open():
+            return self._images.get(image_id)
+
+    def images(self) -> Iterator[Image]:
+        with self._root.open():
+            return iter(sorted(self._images.values(), key=lambda image: str(image.id)))
+
+    def shares(self, source: ImageId) -> bool:
+        with self._root.open():
+            return self._bounds.reflinks and source in self._images
+
+    def create(self, image: Image, prepare: Prepare) -> None:
+        if image.size > self._bounds.largest_file:
+            raise NoSpace(f"a file here is at most {self._bounds.largest_file} bytes")
+        with self._root.open() as root:
+            shelf.refuse_taken(root, image.id)
+            source = self._shared_source(root, image)
+            pending = self._pending(root, image, source)
+            with self._ledger.reserve(str(image.id), pending), _no_space():
+                shelf.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
+                self._ledger.settle(str(image.id), self._entry(root, image))
+            self._images[image.id] = image
+            reach("create.renamed")
+            self._root.sync(root)
+            reach("create.done")
+
+    def record(self, volume: Volume) -> None:
+        with self._root.open() as root:
+            known = self._volume(volume.id)
+            if known.incarnation != volume.incarnation:
+                raise NotFound(f"volume {volume.id} has begun another life")
+            shelf.write_publication(root, volume)
+            if replace(volume, published=known.published) != known:
+                shelf.write_record(root, volume)
+            self._images[volume.id] = volume
+
+    def resize(self, volume: Volume, size: Bytes) -> Volume:
+        if size > self._bounds.largest_file:
+            raise OutOfRange(f"a file here is at most {self._bounds.largest_file} bytes")
+        grown = replace(volume, size=size)
+        with self._root.open() as root:
+            known = self._volume(volume.id)
+            disk = shelf.whole(root, known)
+            pending = Entry(size, volume.allocation, self._entry(root, known).shared, pending=True)
+            try:
+                with self._ledger.reserve(str(volume.id), pending), _no_space():
+                    self._lengthen(disk, known, size)
+                    reach("resize.allocated")
+                    shelf.write_record(root, grown)
+                    self._images[volume.id] = grown
+                    self._ledger.settle(str(volume.id), self._entry(root, grown))
+            except NoSpace as error:
+                raise OutOfRange(
+                    f"volume {volume.id} cannot grow to {size} bytes: {error}"
+                ) from error
+            reach("resize.recorded")
+            self._loops.grow(disk, volume.id)
+            reach("resize.device")
+        return grown
+
+    def delete(self, image_id: ImageId) -> None:
+        with self._root.open() as root:
+            image = self._known(image_id)
+            if self._loops.find(shelf.disk(root, image_id), image_id):
+                raise Refused(f"{image_id} is attached as a loop device")
+            grave = shelf.bury(root, image)
+            del self._images[image_id]
+            self._ledger.drop(str(image_id))
+            self._root.sync(root)
+            reach("delete.synced")
+            shelf.clear(grave)
+            reach("delete.unlinked")
+
+    # --- as a device
+
+    def attach(self, image: Volume, *, read_only: bool) -> Device:
+        with self._root.open() as root:
+            known = self._volume(image.id)
+            disk = shelf.whole(root, known)
+            device = self._loops.attach(disk, known, read_only=read_only)
+            reach("attach.configured")
+            return device
+
+    def attached(self, image_id: ImageId) -> Device | None:
+        with self._root.open() as root:
+            status = self._loops.find(shelf.disk(root, image_id), image_id)
+        return Device(status.path, status.number, status.read_only) if status else None
+
+    def detach(self, image_id: ImageId) -> None:
+        with self._root.open() as root:
+            self._loops.detach(shelf.disk(root, image_id), image_id)
+            reach("detach.cleared")
+
+    # --- while written to
+
+    @contextmanager
+    def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
+        with self._root.open() as root:
+            members = [
+                Held(shelf.folder(root, one), status)
+                for one in volumes
+                if (status := self._loops.find(shelf.disk(root, one), one))
+            ]
+            with held_by(self._freezer, members, bound):
+                yield
+
+    def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
+        return self._reading(image_id)
+
+    @contextmanager
+    def _reading(self, image_id: ImageId) -> Iterator[Path]:
+        with self._root.open() as root:
+            yield shelf.whole(root, self._known(image_id))
+
+    def extents(self, image_id: ImageId) -> Iterator[Extent]:
+        with self._reading(image_id) as disk:
+            for one in fiemap.mapped(disk):
+                if not one.unwritten:
+                    yield Extent(one.start, one.length)
+
+    def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
+        try:
+            with self._root.open() as root:
+                if image_id is None:
+                    yield from self._bounds.faults(self._where, self._damaged)
+                elif image := self._images.get(image_id):
+                    yield from shelf.faults(root, image)
+        except PoolAway as error:
+            yield Fault("PoolAway", str(error), "inaccessible")
+
+    # --- inside
+
+    def _known(self, image_id: ImageId) -> Image:
+        if not (image := self._images.get(image_id)):
+            raise NotFound(f"no image {image_id} in pool {self._name}")
+        return image
+
+    def _volume(self, volume_id: VolumeId) -> Volume:
+        image = self._known(volume_id)
+        if not isinstance(image, Volume):
+            raise NotFound(f"no volume {volume_id} in pool {self._name}")
+        return image
+
+    def _shared_source(self, root: Path, image: Image) -> Path | None:
+        """The image to share bytes with. None: it starts blank, `prepare` copies if need be."""
+        if image.source is None or not self._bounds.reflinks or image.source not in self._images:
+            return None
+        return shelf.whole(root, self._known(image.source))
+
+    def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
+        files.create(disk, image.size, nocow=True, extent_hint=EXTENT_HINT)
+        if source:
+            files.reflink(source, disk)
+            self._charge(disk, image)
+        if _is_thick(image):
+            files.allocate(disk, image.size)
+        reach("create.allocated")
+        prepare(disk)
+        reach("create.prepared")
+
+    def _pending(self, root: Path, image: Image, source: Path | None) -> Entry:
+        """What an image may cost, before it is made."""
+        if isinstance(image, Volume):
+            shared = self._written(source, image) if source else 0
+            return Entry(image.size, image.allocation, shared, pending=True)
+        if source:
+            cost = self._written(source, image)
+            return Entry(cost, image.allocation, cost, pending=True)
+        return Entry(shelf.occupied(root, str(image.source)), Allocation.THICK, pending=True)
+
+    def _written(self, source: Path, image: Image) -> Bytes:
+        """What copy-on-write may cost after a reflink of `source`."""
+        if image.allocation is Allocation.THICK and self._bounds.kind == "xfs":
+            # xfs does not share unwritten extents, and a new thick image is little else
+            written = sum(one.length for one in fiemap.mapped(source) if not one.unwritten)
+        else:
+            written = source.stat().st_blocks * 512
+        return self._bounds.with_cow_cost(written)
+
+    def _charge(self, disk: Path, image: Image) -> None:
+        """The source may have been written to since it was measured: charge what is shared now."""
+        if isinstance(image, Snapshot):
+            cost = self._bounds.with_cow_cost(disk.stat().st_blocks * 512)
+            self._ledger.recharge(str(image.id), Entry(cost, image.allocation, cost, pending=True))
+
+    def _entry(self, root: Path, image: Image) -> Entry:
+        """An image that exists. All of it counts as shared until it was measured."""
+        occupied = shelf.occupied(root, str(image.id))
+        shares = self._bounds.reflinks and image.source is not None
+        shared = self._bounds.with_cow_cost(occupied) if shares else 0
+        if isinstance(image, Volume):
+            return Entry(image.size, image.allocation, shared)
+        return Entry(shared or occupied, image.allocation if shares else Allocation.THICK, shared)
+
+    def _measure(self, root: Path, now: float) -> None:
+        """How much is shared can only be asked of the filesystem; at most every few seconds."""
+        for name in self._ledger.sharing():
+            if now - self._measured.get(name, -inf) < MEASURED_FOR:
+                continue
+            self._measured[name] = now
+            with suppress(FileNotFoundError):
+                mapped = fiemap.mapped(root / name / shelf.DISK)
+                shared = sum(one.length for one in mapped if one.shared)
+                self._ledger.measured(name, self._bounds.with_cow_cost(shared))
+
+    def _lengthen(self, disk: Path, known: Volume, size: Bytes) -> None:
+        """A failed fallocate may have kept part of the tail: give it back."""
+        try:
+            if _is_thick(known):
+                files.allocate(disk, size)
+            files.extend(disk, size)
+            files.sync(disk)
+        except OSError:
+            os.truncate(disk, known.size)  # nobody has seen a byte beyond the recorded size
+            raise
+
+    def _marked(self, root: Path) -> Iterator[Held]:
+        for image in list(self._images.values()):
+            folder = shelf.folder(root, image.id)
+            if not (folder / shelf.FREEZING).exists():
+                continue
+            if status := self._loops.find(shelf.disk(root, image.id), image.id):
+                yield Held(folder, status)
+            (folder / shelf.FREEZING).unlink()
+
+
+def _is_thick(image: Image) -> bool:
+    return isinstance(image, Volume) and image.allocation is Allocation.THICK
+
+
+@contextmanager
+def _no_space() -> Iterator[None]:
+    """The filesystem's own word that it is full, in the words of the port."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise NoSpace(f"the pool's filesystem is full: {error.strerror}") from error
+        raise
+
+
+def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:
+    """A pool, there or not: it is looked for at once, so that leftovers are swept at start."""
+    pool = Loopfile(name, where, options, freezer, owner)
+    with suppress(PoolAway):
+        _ = pool.id
+    return pool
+
+
+def initialise(where: Path, owner: str) -> PoolId:
+    """Make `where` a pool. Conflict: it is one; Refused: the marker cannot be written."""
+    try:
+        return write_marker(where, owner)
+    except FileExistsError:
+        raise Conflict(f"{where} is a pool already") from None
+    except OSError as error:
+        raise Refused(f"{where} cannot become a pool: {error.strerror}") from error

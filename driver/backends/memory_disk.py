@@ -1,0 +1,111 @@
+"""The bytes of a simulated image: a sparse map of pages, a real file only while somebody needs one.
+
+A copy is a copy of the map; the pages themselves are never changed, so that both sides share them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes, Extent
+
+PAGE: Final = 4096
+
+
+class Disk:
+    """Not thread-safe by itself: each step on the map is one operation of a dict."""
+
+    def __init__(self, size: Bytes) -> None:
+        self.size = size
+        self._pages: dict[int, bytes] = {}  # by number; what is missing reads as zeros
+
+    @property
+    def written(self) -> Bytes:
+        return len(self._pages) * PAGE
+
+    def copy(self, size: Bytes) -> Disk:
+        """The bytes of this moment on a disk of another size."""
+        twin = Disk(size)
+        end = -(-size // PAGE)
+        twin._pages = {n: page for n, page in self._pages.copy().items() if n < end}
+        return twin
+
+    def read(self, offset: Bytes, length: Bytes) -> bytes:
+        """Fewer bytes at the end, as pread(2) has it."""
+        length = max(0, min(length, self.size - offset))
+        first, last = offset // PAGE, -(-(offset + length) // PAGE)
+        blank = bytes(PAGE)
+        pages = b"".join(self._pages.get(number, blank) for number in range(first, last))
+        return pages[offset - first * PAGE :][:length]
+
+    def write(self, offset: Bytes, data: bytes) -> None:
+        if offset + len(data) > self.size:
+            raise OSError(errno.ENOSPC, f"the device ends at {self.size} bytes")
+        first, last = offset // PAGE, -(-(offset + len(data)) // PAGE)
+        old = self._whole(first, last)
+        start = offset - first * PAGE
+        new = old[:start] + data + old[start + len(data) :]
+        self._put(first, new)
+
+    def extents(self) -> Iterator[Extent]:
+        """What was written, in order; neighbours are one extent."""
+        start = end = -1
+        for number in sorted(self._pages):
+            if number != end:
+                if end >= 0:
+                    yield self._extent(start, end)
+                start = number
+            end = number + 1
+        if end >= 0:
+            yield self._extent(start, end)
+
+    @contextmanager
+    def as_file(self, *, keep: bool) -> Iterator[Path]:
+        """A sparse file with these bytes, in memory, gone afterwards; `keep` takes over changes."""
+        fd = os.memfd_create("cellar", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(fd, self.size)
+            for number, page in self._pages.copy().items():
+                os.pwrite(fd, page[: self.size - number * PAGE], number * PAGE)
+            yield Path(f"/proc/{os.getpid()}/fd/{fd}")
+            if keep:
+                self._take_over(fd)
+        finally:
+            os.close(fd)
+
+    def _take_over(self, fd: int) -> None:
+        self._pages.clear()
+        for start, end in _data(fd):
+            for offset in range(start, end, PAGE):
+                self._put(offset // PAGE, os.pread(fd, PAGE, offset))
+
+    def _whole(self, first: int, last: int) -> bytes:
+        return b"".join(self._pages.get(number, bytes(PAGE)) for number in range(first, last))
+
+    def _put(self, first: int, data: bytes) -> None:
+        for number in range(-(-len(data) // PAGE)):
+            page = data[number * PAGE : (number + 1) * PAGE]
+            self._pages[first + number] = page.ljust(PAGE, b"\0")
+
+    def _extent(self, first: int, last: int) -> Extent:
+        start = first * PAGE
+        return Extent(start, min(last * PAGE, self.size) - start)
+
+
+def _data(fd: int) -> Iterator[tuple[int, int]]:
+    """What is not a hole."""
+    end = 0
+    while True:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nothing but a hole is left
+                raise
+            return
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end

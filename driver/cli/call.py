@@ -1,0 +1,40 @@
+"""`cellar call`: one CSI call by hand, JSON in and JSON out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from google.protobuf import json_format
+
+from driver.cli.client import CallFailed, Client
+from driver.cli.wording import console
+
+Method = Annotated[str, typer.Argument(help="The call's name, as CreateVolume.")]
+Fields = Annotated[str, typer.Argument(help="The request as JSON.")]
+Endpoint = Annotated[
+    str, typer.Option(envvar="CELLAR_ENDPOINT", help="The driver's socket: unix:///PATH.")
+]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for the answer.")]
+
+
+def command(
+    method: Method, fields: Fields = "{}", *, endpoint: Endpoint, timeout: Timeout = 60
+) -> None:
+    """Make one call of the CSI protocol by hand; exit status 1 if it is refused."""
+    try:
+        with Client(endpoint, timeout=timeout) as client:
+            ask, request = client.method(method)
+            answer = client.call(ask, json_format.Parse(fields, request))
+    except (LookupError, json_format.ParseError) as error:
+        raise typer.BadParameter(str(error)) from None
+    except CallFailed as error:
+        console(stderr=True).print(str(error), style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
+    console().print(
+        json_format.MessageToJson(answer, preserving_proto_field_name=True), soft_wrap=True
+    )
+
+
+if __name__ == "__main__":
+    typer.run(command)

@@ -1,0 +1,116 @@
+"""A small CSI client over a Unix socket, for the commands and the demo: every call has an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
+from csi_proto import csi_pb2 as csi
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+Method = grpc.UnaryUnaryMultiCallable
+
+
+class CallFailed(Exception):
+    """The driver answered with an error, or nobody answered."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(f"{code.name}: {text}")
+        self.code = code
+        self.text = text
+
+
+class Client:
+    """All services behind one socket. `call` is the only way in: no call lacks a timeout."""
+
+    def __init__(self, endpoint: str, *, timeout: float = 30) -> None:
+        self._endpoint = endpoint if ":" in endpoint else f"unix://{endpoint}"
+        self._timeout = timeout
+        self._channel = grpc.insecure_channel(
+            self._endpoint, options=[("grpc.enable_http_proxy", 0)]
+        )
+        self.identity = csi_pb2_grpc.IdentityStub(self._channel)
+        self.controller = csi_pb2_grpc.ControllerStub(self._channel)
+        self.group = csi_pb2_grpc.GroupControllerStub(self._channel)
+        self.node = csi_pb2_grpc.NodeStub(self._channel)
+        self.private = cellar_pb2_grpc.NodeStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._channel.close()
+
+    def call(self, method: Method[Request, Response], request: Request) -> Response:
+        """CallFailed."""
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise self._explained(error) from None
+
+    def method(self, name: str) -> tuple[Method[Message, Message], Message]:
+        """Any call by its name, and an empty request. LookupError: no such call."""
+        services = [
+            *csi.DESCRIPTOR.services_by_name.values(),
+            *cellar.DESCRIPTOR.services_by_name.values(),
+        ]
+        calls = {one.name: one for service in services for one in service.methods}
+        if not (found := calls.get(name)) or found.server_streaming:
+            raise LookupError(f"no call {name!r}; there are {', '.join(sorted(calls))}")
+        request = message_factory.GetMessageClass(found.input_type)
+        response = message_factory.GetMessageClass(found.output_type)
+        ask = self._channel.unary_unary(
+            f"/{found.containing_service.full_name}/{name}",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        return ask, request()
+
+    def pools(self) -> list[cellar.Pool]:
+        return list(self.call(self.private.ListPools, cellar.ListPoolsRequest()).pools)
+
+    def describe(
+        self, volume_ids: Iterable[str] = (), snapshot_ids: Iterable[str] = ()
+    ) -> dict[str, cellar.Record]:
+        """By id. Of those that exist and whose pool is there."""
+        wanted = cellar.DescribeRequest(volume_ids=volume_ids, snapshot_ids=snapshot_ids)
+        return {one.id: one for one in self.call(self.private.Describe, wanted).records}
+
+    def volumes(self, *, most: int = 500) -> Iterator[list[csi.ListVolumesResponse.Entry]]:
+        """All of them, page by page."""
+        token, first = "", True
+        while token or first:
+            page = csi.ListVolumesRequest(max_entries=most, starting_token=token)
+            answer = self.call(self.controller.ListVolumes, page)
+            yield list(answer.entries)
+            token, first = answer.next_token, False
+
+    def snapshots(self, *, most: int = 500) -> Iterator[list[csi.Snapshot]]:
+        """All of them, page by page."""
+        token, first = "", True
+        while token or first:
+            page = csi.ListSnapshotsRequest(max_entries=most, starting_token=token)
+            answer = self.call(self.controller.ListSnapshots, page)
+            yield [entry.snapshot for entry in answer.entries]
+            token, first = answer.next_token, False
+
+    def _explained(self, error: grpc.RpcError) -> CallFailed:
+        code, text = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in text.lower():
+            text = f"nothing answers at {self._endpoint}; is `cellar serve` running there?"
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            text = f"no answer from {self._endpoint} within {self._timeout:.0f} s"
+        return CallFailed(code, text)

@@ -1,0 +1,98 @@
+"""`cellar demo`: a real driver, and one volume's whole life, each step the CSI call that it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from driver.cli import demo_ground
+from driver.cli.client import Client
+from driver.cli.demo_calls import Broken, Calls
+from driver.cli.demo_ground import Driver, Ground
+from driver.cli.demo_story import Story
+from driver.cli.narrator import Narrator
+from driver.cli.sights import Sights
+from driver.cli.wording import console
+from driver.core.errors import CellarError
+from driver.core.model import FsType
+
+NODE: Final = "demo-node"
+
+
+def command(
+    *,
+    fs: Annotated[FsType, typer.Option(help="The volume's filesystem.")] = FsType.XFS,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Use the simulator, as is done without root.")
+    ] = False,
+) -> None:
+    """Take a real volume through its whole life, call by call; exit status 1 if a step failed."""
+    start = time.monotonic()
+    with demo_ground.work_directory() as work:
+        tell = Narrator(console(), str(work))
+        try:
+            with demo_ground.ground(work, simulated=simulate or os.geteuid() != 0) as ground:
+                _play(work, ground, tell, fs)
+        except (CellarError, OSError) as error:
+            tell.broken(f"the ground of the demo could not be made or removed: {error}")
+    gone = demo_ground.is_gone(work)
+    tell.proved(f"{work} is gone, with its pool", holds=gone)
+    if not tell.good:
+        where = "" if gone else f" What is left is in {work}."
+        tell.ends(f"Something was not as it should be: see above.{where}")
+        raise typer.Exit(1)
+    tell.ends(f"All of it in {time.monotonic() - start:.1f} s.")
+
+
+def _play(work: Path, ground: Ground, tell: Narrator, fs: FsType) -> None:
+    socket = work / "csi.sock"
+    options = ["--endpoint", f"unix://{socket}", "--node-id", NODE, "--pool", ground.spec]
+    driver = Driver(options, work / "driver.log")
+    try:
+        ready = driver.wait_listening(socket)
+        _introduce(tell, work, ground, driver, ready)
+        with Client(f"unix://{socket}") as client:
+            sights = Sights(ground.pool)
+            Story(Calls(client, tell, sights, fs), tell, sights, work).play()
+    except (Broken, CellarError) as error:
+        tell.broken(f"the demo ends here: {error}", driver.tail())
+    finally:
+        status = driver.stop()
+    _count(work, ground, tell, status)
+
+
+def _introduce(tell: Narrator, work: Path, ground: Ground, driver: Driver, ready: float) -> None:
+    kernel = os.uname()
+    tell.title(
+        "One volume's whole life: each step is the CSI call that Kubernetes would make",
+        [
+            ("machine", f"{kernel.sysname} {kernel.release}"),
+            ("place", f"{work}, from here on called …"),
+            ("pool", ground.text),
+            ("driver", f"{' '.join(driver.words).replace(str(work), '…')}"),
+            ("", f"process {driver.pid}, ready {ready:.0f} ms after its start"),
+            ("signs", "→ call   ← answer   · what can be seen   $ what a pod does   ✔ proved"),
+        ],
+    )
+    if not ground.pool:
+        tell.note(
+            "SIMULATED: driver and calls are real, the disk, its devices and its mounts are not,"
+            " so nobody can write or read. As root the demo uses a real disk image."
+        )
+
+
+def _count(work: Path, ground: Ground, tell: Narrator, status: int) -> None:
+    tell.chapter(
+        "Nothing is left", "The driver was stopped by SIGTERM; the machine is looked over."
+    )
+    tell.proved("the driver ended with exit status 0", holds=status == 0)
+    left = demo_ground.leftovers(work, ground)
+    tell.proved("no mount and no loop device of any volume", holds=not left.kernel)
+    if ground.pool:
+        tell.proved("no file in the pool but its marker", holds=not left.files)
+    for name in (*left.kernel, *left.files):
+        tell.seen(name, "is left")

@@ -1,0 +1,88 @@
+"""`cellar doctor`: what this machine lacks for the driver, and the cure, one line each."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from driver.backends import loopfile
+from driver.cli import checks
+from driver.cli.checks import Finding, Level
+from driver.cli.settings import ConfigOption, PoolOption, pools_of
+from driver.cli.wording import Output, as_json, console
+from driver.core.errors import Invalid
+from driver.core.model import FsType
+from driver.linux import mount
+
+STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+
+
+KubeletDir = Annotated[Path, typer.Option(help="Kubelet's directory.")]
+Endpoint = Annotated[
+    str, typer.Option(envvar="CELLAR_ENDPOINT", help="A running driver, to be asked too.")
+]
+Format = Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON for programs.")]
+
+
+def command(
+    *,
+    pool: PoolOption = None,
+    config: ConfigOption = None,
+    kubelet_dir: KubeletDir = Path("/var/lib/kubelet"),
+    endpoint: Endpoint = "",
+    output: Format = Output.TABLE,
+) -> None:
+    """Say what this machine lacks, and the cure; exit status 1 if there is a problem."""
+    findings = [*_machine(kubelet_dir)]
+    if pool or config:
+        findings += _pools(pool, config)
+    if endpoint:
+        findings.append(checks.endpoint(endpoint))
+    if output is Output.JSON:
+        as_json([dataclasses.asdict(one) for one in findings])
+    else:
+        _tell(findings)
+    if any(one.level is Level.PROBLEM for one in findings):
+        raise typer.Exit(1)
+
+
+def _machine(kubelet_dir: Path) -> Iterator[Finding]:
+    release = os.uname().release
+    known = Path("/proc/filesystems").read_text(encoding="ascii")
+    yield checks.user(os.geteuid())
+    yield from checks.capabilities(Path("/proc/self/status").read_text(encoding="utf-8"))
+    yield checks.kernel(release)
+    yield checks.loop_devices()
+    for fs in FsType:
+        yield checks.programs(fs)
+        yield checks.kernel_filesystem(fs, known, Path("/lib/modules", release))
+    yield checks.uevents()
+    yield checks.kubelet(kubelet_dir, mount.read_mountinfo())
+
+
+def _pools(pool: list[str] | None, config: Path | None) -> Iterator[Finding]:
+    try:
+        for spec in pools_of(pool, config).pools:
+            if spec.type == "loopfile":
+                init = spec.options_as(loopfile.Options).init
+                yield from checks.pool(spec.name, spec.path(), init=init)
+    except Invalid as error:
+        yield checks.problem("configuration", str(error), "see `cellar serve --help`")
+
+
+def _tell(findings: list[Finding]) -> None:
+    to = console()
+    width = max(len(one.what) for one in findings)
+    for one in findings:
+        line = Text(f"{one.level:<8}", style=STYLES[one.level])
+        line.append(f" {one.what:<{width}}  ", style="bold")
+        line.append(one.text, style="default")
+        if one.cure:
+            line.append(f" → {one.cure}", style="cyan")
+        to.print(line, soft_wrap=True)

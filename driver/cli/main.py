@@ -1,0 +1,64 @@
+"""`cellar`: which module serves which command. `serve` is sent on before typer is there at all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import typer
+
+# Module of driver.cli and what of it is the command: a function, or a typer app with its own.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "demo": ("demo", "command"),
+    "doctor": ("doctor", "command"),
+    "pools": ("tables", "pools"),
+    "volumes": ("tables", "volumes"),
+    "snapshots": ("tables", "snapshots"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["serve"]:
+        from driver.cli import serve  # noqa: PLC0415 - each command loads what it needs
+
+        return serve.main(words[1:])
+    chosen = [name for name in COMMANDS if name in words[:1]]
+    result = _app(chosen or list(COMMANDS))(words, prog_name="cellar", standalone_mode=True)
+    return int(result or 0)
+
+
+def _app(names: Sequence[str]) -> typer.Typer:
+    import typer  # noqa: PLC0415 - never for serve
+
+    app = typer.Typer(
+        help="A CSI driver for node-local storage.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_show_locals=False,
+    )
+    app.callback()(_keep_subcommands)
+    app.command("serve", help="Serve CSI on a Unix socket; see `cellar serve --help`.")(_unreached)
+    for name in names:
+        command = _load(name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _load(name: str) -> Any:
+    module, attribute = COMMANDS[name]
+    return getattr(import_module(f"driver.cli.{module}"), attribute)
+
+
+def _keep_subcommands() -> None:
+    """Without a callback typer takes a lone command for the whole program."""
+
+
+def _unreached() -> None:
+    """Stands in the list of commands; `main` has sent it on."""

@@ -1,0 +1,70 @@
+"""`cellar serve`: a whole driver on this machine. argparse, because typer and rich cost memory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from driver import app, config
+from driver.core.errors import CellarError, Invalid
+
+DONE, FAILED, BAD_SETTINGS = 0, 1, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 0 after a clean stop, 2 for settings that cannot be."""
+    flags = vars(_parser().parse_args(arguments))
+    try:
+        app.serve(config.load(flags, os.environ))
+    except Invalid as error:
+        return _say(error, BAD_SETTINGS)
+    except CellarError as error:
+        return _say(error, FAILED)
+    return DONE
+
+
+def _say(error: CellarError, status: int) -> int:
+    print(f"cellar serve: {error}", file=sys.stderr)  # noqa: T201 - the log may not be set up yet
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cellar serve",
+        description="Serve CSI on a Unix socket, from pools of this machine.",
+        epilog="Each flag but --pool may also be set as CELLAR_NAME (CELLAR_NODE_ID); pools as"
+        " CELLAR_POOLS, with spaces between them. A flag wins over the environment, that over the"
+        " file. SIGTERM lets running calls end first.",
+        allow_abbrev=False,
+    )
+    for name, facts in _FLAGS.items():
+        parser.add_argument(f"--{name}", **{"default": None, **facts})
+    return parser
+
+
+_FLAGS: dict[str, dict[str, Any]] = {
+    "endpoint": {"metavar": "unix:///PATH", "help": "the socket; required"},
+    "node-id": {"metavar": "NAME", "help": "this node's name, usually that of its Node object"},
+    "pool": {
+        "dest": "pools",
+        "action": "append",
+        "metavar": "NAME=TYPE:WHERE[,key=value...]",
+        "help": "repeatable; fast=loopfile:/srv/fast,allocation=sparse,overcommit=2,reserve=5%%"
+        " or sim=memory:10GiB",
+    },
+    "config": {"metavar": "FILE", "help": "YAML with the same fields, `pools` being a list"},
+    "max-volumes": {"metavar": "N", "help": "volumes that this node may have; 0: no limit"},
+    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics and /healthz there"},
+    "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
+    "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},
+    "no-attach": {
+        "dest": "attach",
+        "action": "store_false",
+        "help": "do without ControllerPublishVolume, as CSIDriver's attachRequired: false does",
+    },
+    "log-level": {"metavar": "LEVEL", "help": "debug, info, warning or error"},
+    "log-format": {"metavar": "FORMAT", "help": "text or json"},
+}

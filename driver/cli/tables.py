@@ -1,0 +1,235 @@
+"""`cellar pools`, `volumes` and `snapshots`: what a running driver holds, asked of its socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
+from driver.backends import loopfile
+from driver.cli.client import CallFailed, Client
+from driver.cli.settings import ConfigOption, PoolOption, directory_of, pools_of
+from driver.cli.wording import Output, as_json, as_table, console, human, short
+from driver.core.errors import CellarError
+
+Row: TypeAlias = dict[str, Any]
+
+Endpoint = Annotated[
+    str, typer.Option(envvar="CELLAR_ENDPOINT", help="The driver's socket: unix:///PATH.")
+]
+Name = Annotated[str, typer.Argument(help="The pool, as --pool or the file calls it.")]
+Format = Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON for programs.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    title: str
+    cell: Callable[[Row], str]
+    number: bool = False
+
+
+def volumes(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
+    """List the volumes of a running driver."""
+    _show(endpoint, output, VOLUMES, _volume_rows)
+
+
+def snapshots(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
+    """List the snapshots of a running driver."""
+    _show(endpoint, output, SNAPSHOTS, _snapshot_rows)
+
+
+pools = typer.Typer(help="The pools of a running driver; `init` makes a new one.")
+
+
+@pools.callback(invoke_without_command=True)
+def pools_by_default(
+    context: typer.Context, endpoint: Endpoint = "", output: Format = Output.TABLE
+) -> None:
+    if context.invoked_subcommand is None:
+        list_pools(endpoint, output)
+
+
+@pools.command("list")
+def list_pools(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
+    """List the pools of a running driver."""
+    rows = _show(endpoint, output, POOLS, _pool_rows)
+    if output is Output.TABLE:
+        for row in rows:
+            if row["away"]:
+                console(stderr=True).print(f"{row['name']} is away: {row['away']}", style="red")
+
+
+@pools.command("init")
+def init_pool(name: Name, pool: PoolOption = None, config: ConfigOption = None) -> None:
+    """Make the directory of a configured pool a pool: give it its marker, and so its id."""
+    try:
+        settings = pools_of(pool, config)
+        where = directory_of(settings, name)
+        pool_id = loopfile.initialise(where, settings.driver_name)
+    except CellarError as error:
+        console(stderr=True).print(str(error), style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
+    console().print(f"{where} is pool {name} now, with the id {pool_id}", soft_wrap=True)
+
+
+def _show(
+    endpoint: str,
+    output: Output,
+    columns: Sequence[Column],
+    ask: Callable[[Client], Iterator[Row]],
+) -> list[Row]:
+    if not endpoint:
+        raise typer.BadParameter("say --endpoint unix:///PATH, or set CELLAR_ENDPOINT")
+    try:
+        with Client(endpoint) as client:
+            rows = list(ask(client))
+    except CallFailed as error:
+        console(stderr=True).print(f"{error}", style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
+    if output is Output.JSON:
+        as_json(rows)
+    else:
+        as_table(
+            [column.title for column in columns],
+            [[column.cell(row) for column in columns] for row in rows],
+            right={column.title for column in columns if column.number},
+        )
+    return rows
+
+
+# --- from protobuf to rows: the keys are those of `-o json`
+
+
+def _pool_rows(client: Client) -> Iterator[Row]:
+    return map(_pool_row, client.pools())
+
+
+def _pool_row(pool: cellar.Pool) -> Row:
+    return {
+        "name": pool.name,
+        "type": pool.type,
+        "where": pool.where,
+        "id": pool.id,
+        "away": pool.away,
+        "allocation": pool.allocation,
+        "reflink": pool.reflink,
+        "direct_io": pool.direct_io,
+        "volumes": pool.volumes,
+        "snapshots": pool.snapshots,
+        "size_bytes": pool.total_bytes,
+        "committed_bytes": pool.committed_bytes,
+        "largest_bytes": pool.largest_bytes,
+    }
+
+
+def _volume_rows(client: Client) -> Iterator[Row]:
+    pool_names = {pool.id: pool.name for pool in client.pools()}
+    for page in client.volumes():
+        records = client.describe(volume_ids=[entry.volume.volume_id for entry in page])
+        for entry in page:
+            record = records.get(entry.volume.volume_id, cellar.Record())
+            yield _volume_row(entry, record, pool_names)
+
+
+def _volume_row(
+    entry: csi.ListVolumesResponse.Entry, record: cellar.Record, pool_names: dict[str, str]
+) -> Row:
+    volume, status = entry.volume, entry.status
+    pool_id = volume.volume_id.partition("-")[0]
+    return {
+        "id": volume.volume_id,
+        "name": record.name,
+        "pool": pool_names.get(pool_id, pool_id),
+        "size_bytes": volume.capacity_bytes,
+        "filesystem": record.filesystem,
+        "allocation": record.allocation,
+        "block_size": record.block_size,
+        "created": _moment(record.created),
+        "source": _source(volume.content_source),
+        "nodes": list(status.published_node_ids),
+        "abnormal": status.volume_condition.abnormal,
+        "condition": status.volume_condition.message,
+    }
+
+
+def _source(source: csi.VolumeContentSource) -> str:
+    match source.WhichOneof("type"):
+        case "snapshot":
+            return f"snapshot {source.snapshot.snapshot_id}"
+        case "volume":
+            return f"volume {source.volume.volume_id}"
+    return ""
+
+
+def _snapshot_rows(client: Client) -> Iterator[Row]:
+    for page in client.snapshots():
+        records = client.describe(snapshot_ids=[one.snapshot_id for one in page])
+        for one in page:
+            yield _snapshot_row(one, records.get(one.snapshot_id, cellar.Record()))
+
+
+def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record) -> Row:
+    return {
+        "id": snapshot.snapshot_id,
+        "name": record.name,
+        "source": snapshot.source_volume_id,
+        "size_bytes": snapshot.size_bytes,
+        "filesystem": record.filesystem,
+        "created": _moment(snapshot.creation_time.seconds),
+        "ready": snapshot.ready_to_use,
+        "group": snapshot.group_snapshot_id,
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""
+
+
+# --- from rows to tables
+
+
+def _shortened(reference: str) -> str:
+    kind, _, which = reference.partition(" ")
+    return f"{kind} {short(which)}" if which else reference
+
+
+POOLS: Final = (
+    Column("pool", lambda row: row["name"]),
+    Column("state", lambda row: "away" if row["away"] else "ok"),
+    Column("where", lambda row: f"{row['type']}:{row['where']}"),
+    Column("id", lambda row: row["id"] or "?"),
+    Column("allocation", lambda row: row["allocation"]),
+    Column("reflink", lambda row: "yes" if row["reflink"] else "no, copies"),
+    Column("direct I/O", lambda row: "yes" if row["direct_io"] else "no, page cache"),
+    Column("volumes", lambda row: str(row["volumes"]), number=True),
+    Column("snapshots", lambda row: str(row["snapshots"]), number=True),
+    Column("size", lambda row: human(row["size_bytes"]), number=True),
+    Column("committed", lambda row: human(row["committed_bytes"]), number=True),
+    Column("free", lambda row: human(row["largest_bytes"]), number=True),
+)
+VOLUMES: Final = (
+    Column("volume", lambda row: row["id"]),
+    Column("name", lambda row: row["name"] or "?"),
+    Column("pool", lambda row: row["pool"]),
+    Column("size", lambda row: human(row["size_bytes"]), number=True),
+    Column("contents", lambda row: row["filesystem"] or "block"),
+    Column("allocation", lambda row: row["allocation"] or "?"),
+    Column("made of", lambda row: _shortened(row["source"]) or "-"),
+    Column("attached to", lambda row: ", ".join(row["nodes"]) or "-"),
+    Column("condition", lambda row: row["condition"] if row["abnormal"] else "ok"),
+)
+SNAPSHOTS: Final = (
+    Column("snapshot", lambda row: row["id"]),
+    Column("name", lambda row: row["name"] or "?"),
+    Column("of volume", lambda row: short(row["source"])),
+    Column("size", lambda row: human(row["size_bytes"]), number=True),
+    Column("contents", lambda row: row["filesystem"] or "block"),
+    Column("created", lambda row: row["created"]),
+    Column("ready", lambda row: "yes" if row["ready"] else "not yet"),
+    Column("group", lambda row: row["group"][:8] or "-"),
+)

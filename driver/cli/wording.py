@@ -1,0 +1,67 @@
+"""How the commands speak: sizes and ids for people, rows as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+PLAIN_WIDTH: Final = 100  # of sentences that go to a file or a pipe
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+def human(size: int) -> str:
+    """1536 -> '1.5 KiB'; a whole number is said without its '.0'."""
+    value, unit = float(size), 0
+    while value >= 1023.95 and unit < len(UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f}".removesuffix(".0") + f" {UNITS[unit]}"
+
+
+def short(image_id: str) -> str:
+    """The pool and enough of the key to tell ids apart by eye."""
+    pool, dash, key = image_id.partition("-")
+    return f"{pool}{dash}{key[:8]}…" if dash else image_id
+
+
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Colours and folding on a terminal, plain text elsewhere; never an encoding error."""
+    stream: Any = sys.stderr if stderr else sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+    return Console(
+        file=stream,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if stream.isatty() else width or PLAIN_WIDTH,
+    )
+
+
+def as_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201 - for programs, unstyled
+
+
+def as_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str]
+) -> None:
+    """Print rows; the columns in `right` are numbers. In a pipe no line is folded."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.upper(), justify="right" if column in right else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console(width=1000).print(table)

@@ -1,0 +1,280 @@
+"""The settings of `serve`: flags, environment and file in, one frozen Config out.
+
+Checked once, at start; pydantic stays behind this door. Invalid names the setting and the cure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from driver.core.errors import Invalid
+from driver.core.model import GIB, Allocation
+from driver.core.quantity import parse_bytes, parse_share
+
+SOCKET_LENGTH: Final = 107  # sun_path of <linux/un.h> has 108 bytes with its NUL
+SPEC: Final = "NAME=TYPE:WHERE[,key=value...], as in fast=loopfile:/srv/fast,allocation=sparse"
+PREFIX: Final = "CELLAR_"
+
+_POOL: Final = re.compile(
+    r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)=([a-z]+):([^,]+)(?:,(.*))?"
+)
+_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # CSI, Topology
+_DRIVER: Final = re.compile(r"[A-Za-z]([A-Za-z0-9.-]{0,61}[A-Za-z])?")  # CSI, GetPluginInfo
+_KEY: Final = re.compile(rf"([a-z0-9]([a-z0-9.-]{{0,61}}[a-z0-9])?/)?{_LABEL.pattern}")
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """One `--pool`; what its options mean is the backend's business."""
+
+    name: str
+    type: str
+    where: str
+    options: Mapping[str, str]
+
+    def path(self) -> Path:
+        if not self.where.startswith("/") or ".." in self.where.split("/"):
+            raise Invalid(f"pool {self.name}: {self.where!r} is not an absolute path")
+        return Path(self.where)
+
+    def size(self) -> int:
+        try:
+            return parse_bytes(self.where)
+        except Invalid as error:
+            raise Invalid(f"pool {self.name}: {error}") from None
+
+    def options_as(self, kind: Callable[..., Options]) -> Options:
+        """Fill in the dataclass of a backend. Invalid names the option and those it has."""
+        known = [one.name for one in fields(kind) if one.name in _READERS]  # type: ignore[arg-type]
+        if unknown := sorted(self.options.keys() - set(known)):
+            raise Invalid(
+                f"pool {self.name}: unknown option {', '.join(unknown)};"
+                f" {self.type} pools have {', '.join(known)}"
+            )
+        return kind(**{key: self._read(key, value) for key, value in self.options.items()})
+
+    def _read(self, key: str, value: str) -> object:
+        try:
+            return _READERS[key](value)
+        except ValueError as error:
+            raise Invalid(f"pool {self.name}: {key}={value!r}: {error}") from None
+        except Invalid as error:
+            raise Invalid(f"pool {self.name}: {key}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    endpoint: Path
+    node_id: str
+    pools: tuple[PoolSpec, ...]
+    max_volumes: int
+    metrics: tuple[str, int] | None
+    driver_name: str
+    topology_key: str
+    attach: bool
+    log_level: str
+    log_format: str
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
+    """A flag wins over the environment, that over the file. Invalid."""
+    variables = _from_environment(environment)
+    file = flags.get("config") or variables.pop("config", None)
+    given = _from_file(Path(file)) if file else {}
+    given |= variables
+    given |= {key: value for key, value in flags.items() if value is not None and key != "config"}
+    try:
+        settings = _Settings.model_validate(given)
+    except ValidationError as error:
+        raise Invalid("; ".join(map(_sentence, error.errors()))) from None
+    return Config(**{one.name: getattr(settings, one.name) for one in fields(Config)})
+
+
+def parse_pool(text: str) -> PoolSpec:
+    """The grammar of `--pool`."""
+    if not (match := _POOL.fullmatch(text)):
+        raise ValueError(f"{text!r} is not {SPEC}")
+    name, _, kind, where, options = match.groups()
+    pairs = [option.partition("=") for option in (options or "").split(",") if option]
+    if bad := [key for key, equals, _ in pairs if not equals]:
+        raise ValueError(f"{text!r}: option {bad[0]!r} has no value; write {bad[0]}=...")
+    if len({key for key, _, _ in pairs}) < len(pairs):
+        raise ValueError(f"{text!r}: an option is given twice")
+    return PoolSpec(name, kind, where, {key: value for key, _, value in pairs})
+
+
+# --- the parts of a setting
+
+
+def _pool(value: object) -> PoolSpec:
+    """A string in the grammar, or a mapping with the same parts."""
+    if isinstance(value, str):
+        return parse_pool(value)
+    if not isinstance(value, dict) or not {"name", "type", "where"} <= value.keys():
+        raise ValueError(f"a pool is {SPEC}, or a mapping with name, type, where and options")
+    name, kind, where = (str(value[key]) for key in ("name", "type", "where"))
+    rest = {
+        key: _plain(option) for key, option in value.items() if key not in {"name", "type", "where"}
+    }
+    checked = parse_pool(f"{name}={kind}:{where}")
+    return PoolSpec(checked.name, checked.type, checked.where, rest)
+
+
+def _plain(option: object) -> str:
+    return str(option).lower() if isinstance(option, bool) else str(option)
+
+
+def _pools(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+def _distinct(pools: tuple[PoolSpec, ...]) -> tuple[PoolSpec, ...]:
+    for what, seen in (("name", [one.name for one in pools]), ("place", _places(pools))):
+        if twice := {one for one in seen if seen.count(one) > 1}:
+            raise ValueError(f"two pools have the same {what}: {', '.join(sorted(twice))}")
+    return pools
+
+
+def _places(pools: tuple[PoolSpec, ...]) -> list[str]:
+    return [os.path.normpath(one.where) for one in pools if one.where.startswith("/")]
+
+
+def _endpoint(value: object) -> Path:
+    text = str(value)
+    path = re.sub("^/+", "/", text.removeprefix("unix:"))
+    if not path.startswith("/") or path.endswith("/"):
+        raise ValueError(f"{text!r} is not a Unix socket; write unix:///PATH")
+    if len(os.fsencode(path)) > SOCKET_LENGTH:
+        raise ValueError(f"the path has more than {SOCKET_LENGTH} bytes, which no socket may have")
+    return Path(path)
+
+
+def _address(value: object) -> tuple[str, int] | None:
+    if value in {None, ""}:
+        return None
+    host, colon, port = str(value).rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not HOST:PORT, as in 127.0.0.1:9100 or [::]:9100")
+    if host.startswith("["):
+        return str(ipaddress.IPv6Address(host.strip("[]"))), int(port)
+    return host or "0.0.0.0", int(port)  # noqa: S104 - what ":9100" means everywhere
+
+
+def _like(form: re.Pattern[str], what: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(f"{text!r} is not {what}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=_kebab, populate_by_name=True, arbitrary_types_allowed=True
+    )
+
+    endpoint: Annotated[Path, BeforeValidator(_endpoint)]
+    node_id: Annotated[
+        str, _like(_LABEL, "a node's name: at most 63 letters, digits and -_. between them")
+    ] = Field(default_factory=socket.gethostname)
+    pools: Annotated[
+        tuple[Annotated[PoolSpec, BeforeValidator(_pool)], ...],
+        Field(min_length=1),
+        BeforeValidator(_pools),
+        AfterValidator(_distinct),
+    ]
+    max_volumes: Annotated[int, Field(ge=0)] = 0
+    metrics: Annotated[tuple[str, int] | None, BeforeValidator(_address)] = None
+    driver_name: Annotated[
+        str, _like(_DRIVER, "a driver's name: at most 63 letters, digits, - and .")
+    ] = "cellar.csi.internal"
+    topology_key: Annotated[str, _like(_KEY, "a topology key: PREFIX/NAME")] = (
+        "cellar.csi.internal/node"
+    )
+    attach: bool = True
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+
+# --- where settings come from
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """CELLAR_NODE_ID and so on; CELLAR_POOLS holds several, with spaces between them."""
+    names = {f"{PREFIX}{name.upper()}": name for name in (*_Settings.model_fields, "config")}
+    return {names[key]: value for key, value in environment.items() if key in names and value}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - 3 MiB, for those only who have a file
+
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Invalid(f"--config {path}: {error}") from None
+    if not isinstance(found, dict):
+        raise Invalid(f"--config {path}: a mapping is expected: endpoint, node-id, pools...")
+    return {str(key).replace("-", "_"): value for key, value in found.items()}
+
+
+def _sentence(error: Any) -> str:
+    setting = str(error["loc"][0]).replace("_", "-")
+    flag = {"pools": "--pool", "attach": "--no-attach"}.get(setting, f"--{setting}")
+    if error["type"] == "missing":
+        return f"{flag} is required"
+    if error["type"] == "extra_forbidden":
+        return (
+            f"unknown setting {setting!r}; known: {', '.join(map(_kebab, _Settings.model_fields))}"
+        )
+    return f"{flag}: {error['msg'].removeprefix('Value error, ')}"
+
+
+# --- what options of pools look like, for all backends
+
+
+def _allocation(text: str) -> Allocation:
+    if text not in set(Allocation):
+        raise ValueError(f"one of {', '.join(Allocation)} is expected")
+    return Allocation(text)
+
+
+def _overcommit(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or float(text) <= 0:
+        raise ValueError("a number above 0 is expected, as in 1.5")
+    return float(text)
+
+
+def _reserve(text: str) -> str:
+    parse_share(text, GIB)
+    return text
+
+
+def _truth(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError("true or false is expected")
+    return text == "true"
+
+
+_READERS: Final[dict[str, Callable[[str], object]]] = {
+    "allocation": _allocation,
+    "overcommit": _overcommit,
+    "reserve": _reserve,
+    "init": _truth,
+    "reflink": _truth,
+}

@@ -1,0 +1,82 @@
+"""What can go wrong: the type says which gRPC status, the text is for people.
+
+The text answers three questions: what was asked, what stood in the way, what to do about it.
+`driver.rpc.guard` holds the one table from these types to status codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+
+class CellarError(Exception):
+    """Base of everything that this program raises on purpose."""
+
+
+class Invalid(CellarError):
+    """The request itself is wrong; nothing was changed. INVALID_ARGUMENT."""
+
+
+class NotFound(CellarError):
+    """No such volume, snapshot, node or path. NOT_FOUND."""
+
+
+class Conflict(CellarError):
+    """The name or place is taken by something else; retrying cannot help. ALREADY_EXISTS."""
+
+
+class Refused(CellarError):
+    """The state of the machine forbids it until somebody changes that. FAILED_PRECONDITION."""
+
+
+class Busy(CellarError):
+    """Another call works on the same object; try again. ABORTED."""
+
+
+class StaleToken(CellarError):
+    """A list's starting token that this program did not give. ABORTED (CSI spec, ListVolumes)."""
+
+
+class StillRunning(Busy):
+    """The call ends here, its work goes on: a copy, or a child that is stuck in the kernel.
+
+    The dispatcher keeps the claims of the call until `done`; `status` says how far it is, for the
+    calls that meet those claims meanwhile.
+    """
+
+    def __init__(
+        self, text: str, *, done: Future[Any], status: Callable[[], str] | None = None
+    ) -> None:
+        super().__init__(text)
+        self.done = done
+        self.status = status or (lambda: text)
+
+
+class NoSpace(CellarError):
+    """The pool, or the node, is full; another node may do. RESOURCE_EXHAUSTED."""
+
+
+class OutOfRange(CellarError):
+    """A size that cannot be had here. OUT_OF_RANGE."""
+
+
+class PoolAway(CellarError):
+    """The pool is not there: not mounted, not marked, or not on this node. UNAVAILABLE."""
+
+
+class Overloaded(CellarError):
+    """Every worker is busy and the queue is full. UNAVAILABLE."""
+
+
+class Unsupported(CellarError):
+    """Part of the protocol that this program does not have. UNIMPLEMENTED."""
+
+
+class Damaged(CellarError):
+    """A record or an image that is there and cannot be trusted. DATA_LOSS."""
+
+
+class Failed(CellarError):
+    """A program or the kernel failed in a way that nobody asked for. INTERNAL."""

@@ -1,0 +1,226 @@
+"""The nouns: what a volume, a snapshot, a device and a place are. Frozen, compared by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from driver.core.errors import Invalid, OutOfRange
+from driver.core.ids import ImageId, Key, PoolId, SnapshotId, VolumeId
+
+Bytes: TypeAlias = int
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+DEFAULT_SIZE: Final = GIB
+
+
+class Allocation(StrEnum):
+    """How the bytes of a volume are had: all at once, as they are written, or by a thin pool."""
+
+    THICK = "thick"
+    SPARSE = "sparse"
+    THIN = "thin"
+
+
+class FsType(StrEnum):
+    EXT4 = "ext4"
+    XFS = "xfs"
+    BTRFS = "btrfs"
+
+
+class AccessMode(StrEnum):
+    """CSI's access modes in short; the numbers are the edge's business."""
+
+    SNW = "SINGLE_NODE_WRITER"
+    SNRO = "SINGLE_NODE_READER_ONLY"
+    MNRO = "MULTI_NODE_READER_ONLY"
+    MNSW = "MULTI_NODE_SINGLE_WRITER"
+    MNMW = "MULTI_NODE_MULTI_WRITER"
+    SNSW = "SINGLE_NODE_SINGLE_WRITER"
+    SNMW = "SINGLE_NODE_MULTI_WRITER"
+
+    @property
+    def reads_only(self) -> bool:
+        return self in {AccessMode.SNRO, AccessMode.MNRO}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """IO limits of one volume, per second; 0 = none."""
+
+    read_iops: int = 0
+    write_iops: int = 0
+    read_bps: Bytes = 0
+    write_bps: Bytes = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """ControllerPublishVolume's promise: to which node, and how."""
+
+    node: str
+    read_only: bool
+    mode: AccessMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    id: VolumeId
+    name: str
+    size: Bytes
+    fs: FsType | None  # None: raw block
+    allocation: Allocation
+    block_size: Bytes  # logical block size of the device, chosen at creation, used at each attach
+    source: ImageId | None = None
+    mkfs_options: tuple[str, ...] = ()
+    formatted: bool = False
+    limits: Limits = field(default_factory=Limits)
+    published: Publication | None = None
+    key: str | None = None  # id of the LUKS key; None: not encrypted
+    created: float = 0.0  # seconds since the epoch
+    incarnation: str
+
+    @property
+    def discards(self) -> bool:
+        """The one place that decides it: thick stays thick (promise 10)."""
+        return self.allocation is not Allocation.THICK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A volume's bytes at one moment, with all that a restore needs to know of the volume."""
+
+    id: SnapshotId
+    name: str
+    size: Bytes
+    source: VolumeId
+    created: float  # seconds since the epoch
+    fs: FsType | None
+    allocation: Allocation  # of the source
+    block_size: Bytes
+    key: str | None = None
+    group: Key | None = None
+    group_name: str = ""
+    members: tuple[SnapshotId, ...] = ()  # the whole group, this one included
+    incarnation: str
+
+
+Image: TypeAlias = Volume | Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A block device that shows an image."""
+
+    path: Path
+    number: int  # dev_t
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What the topmost mount at a path shows, as the kernel says it."""
+
+    target: Path
+    number: int  # dev_t of the device shown; 0: no device that we could name (tmpfs, proc)
+    label: str  # what the kernel calls the device: for our loop devices the volume id; else ""
+    node: bool  # True: the device node itself (raw block); False: a filesystem
+    root: str  # the part of the filesystem that is shown; "/" for the whole
+    read_only: bool
+    options: frozenset[str]  # mount and superblock options
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    start: Bytes
+    length: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is wrong with a volume or a pool.
+
+    `kind` is CamelCase and stable (programs match it), `text` is for people.
+    """
+
+    kind: str
+    text: str
+    severity: str = "degraded"  # degraded | inaccessible | data_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    total: Bytes
+    used: Bytes
+    available: Bytes
+    inodes: int
+    inodes_used: int
+    inodes_free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """`largest` is the size of the largest volume that `create` accepts now (promise 6)."""
+
+    largest: Bytes
+    smallest: Bytes
+    total: Bytes  # what the pool can promise in all
+    committed: Bytes  # what it has promised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """A pool as `cellar pools` shows it."""
+
+    name: str
+    type: str
+    where: str
+    id: PoolId | None
+    away: str  # why the pool is not there, with the cure; "" when it is
+    allocation: Allocation
+    reflink: bool
+    direct_io: bool
+    volumes: int
+    snapshots: int
+    capacity: Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityRange:
+    """What the caller accepts: at least `required`, at most `limit` (0 = no limit)."""
+
+    required: Bytes = 0
+    limit: Bytes = 0
+
+    def __post_init__(self) -> None:
+        if self.required < 0 or self.limit < 0:
+            raise Invalid("capacity_range: required_bytes and limit_bytes must not be negative")
+        if self.limit and self.required > self.limit:
+            raise Invalid(
+                f"capacity_range: required_bytes {self.required} exceeds limit_bytes {self.limit}"
+            )
+
+    def __contains__(self, size: Bytes) -> bool:
+        return size >= self.required and (not self.limit or size <= self.limit)
+
+    def pick(self, granularity: Bytes, smallest: Bytes = 0) -> Bytes:
+        """Smallest multiple of `granularity` inside the range, not below `smallest`. OutOfRange."""
+        wanted = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
+        size = -(-max(wanted, smallest) // granularity) * granularity
+        if self.limit and size > self.limit and not self.required:
+            size = self.limit // granularity * granularity
+        if (self.limit and size > self.limit) or size < smallest:
+            raise OutOfRange(
+                f"capacity_range: no multiple of {granularity} bytes of at least {smallest}"
+                f" lies between required_bytes {self.required} and limit_bytes {self.limit}"
+            )
+        return size
+
+
+Prepare: TypeAlias = Callable[[Path], None]
+Progress: TypeAlias = Callable[[Bytes], None]

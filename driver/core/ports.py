@@ -1,0 +1,158 @@
+"""The ports: what the use cases ask of a pool and of a machine. Contract suites hold each to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, overload
+
+from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
+from driver.core.model import (
+    Allocation,
+    Bytes,
+    Capacity,
+    Device,
+    Extent,
+    Fault,
+    FsType,
+    Image,
+    Place,
+    PoolState,
+    Prepare,
+    Progress,
+    Snapshot,
+    Usage,
+    Volume,
+)
+
+
+class Backend(Protocol):
+    """The images of one pool. Blunt, not idempotent: what a repeat means is the use cases' job.
+
+    Any method may raise PoolAway, and OSError when the machine fails.
+    """
+
+    @property
+    def id(self) -> PoolId: ...
+    @property
+    def granularity(self) -> Bytes: ...
+    @property
+    def allocation(self) -> Allocation:
+        """What a volume gets that does not ask for one."""
+
+    def block_size(self, fs: FsType | None) -> Bytes:
+        """The logical block size that a new volume should have."""
+
+    def state(self) -> PoolState:
+        """For people; never raises PoolAway."""
+
+    # at rest
+    def capacity(self, allocation: Allocation) -> Capacity: ...
+    @overload
+    def find(self, image_id: VolumeId) -> Volume | None: ...
+    @overload
+    def find(self, image_id: SnapshotId) -> Snapshot | None: ...
+    def images(self) -> Iterator[Image]:
+        """All that exist, in the order of their ids."""
+
+    def shares(self, source: ImageId) -> bool:
+        """`create` from it shares its bytes (reflink, thin); else it is blank, `prepare` copies."""
+
+    def create(self, image: Image, prepare: Prepare) -> None:
+        """All or nothing, durable; `prepare` has it before anyone sees it. NoSpace, NotFound.
+
+        What is there already under that id: Conflict, and nothing is touched.
+        """
+
+    def record(self, volume: Volume) -> None:
+        """Replace the record of the same incarnation. Durable, but for `published`. NotFound."""
+
+    def resize(self, volume: Volume, size: Bytes) -> Volume:
+        """Grow; the attached device too. OutOfRange before anything was written."""
+
+    def delete(self, image_id: ImageId) -> None:
+        """Durable. Refused while attached; NotFound."""
+
+    # as a device
+    def attach(self, image: Volume, *, read_only: bool) -> Device:
+        """The same device if it has one; its block size and discard policy are those recorded."""
+
+    def attached(self, image_id: ImageId) -> Device | None: ...
+    def detach(self, image_id: ImageId) -> None:
+        """Content when there is none. Refused while anything holds the device."""
+
+    # while written to
+    def hold(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
+        """Writes stand still and are on the medium. Busy on exit if `bound` seconds were passed."""
+
+    def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
+        """A path to read its bytes from while inside; it cannot be deleted meanwhile. NotFound."""
+
+    def extents(self, image_id: ImageId) -> Iterator[Extent]:
+        """What is written, in order, without holes and unwritten space. NotFound."""
+
+    def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
+        """What is wrong with an image, or (None) with the pool. Never raises PoolAway: it tells."""
+
+
+class Host(Protocol):
+    """What this machine's kernel does with a device, whatever lies below it."""
+
+    # contents
+    def make(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+        """Mkfs. Only ever called inside `Backend.create`, on an image that nobody has seen."""
+
+    def renew(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
+        """Give a copy its own UUID, and prove it by reading back."""
+
+    def check(self, device: Device, fs: FsType) -> None:
+        """Prove that it carries `fs`; repair what is safe. Refused, nothing written, otherwise."""
+
+    def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
+        """Only what `extents` names; holes stay holes."""
+
+    # places
+    def mount(
+        self, device: Device, target: Path, fs: FsType, options: Sequence[str], *, read_only: bool
+    ) -> None:
+        """Makes the last component of `target`. Invalid: an option that the kernel refuses."""
+
+    def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
+        """Makes the last component of `target`, a directory."""
+
+    def expose(self, device: Device, target: Path, *, read_only: bool) -> None:
+        """The device node at `target`, a file. Refused if others have it the other way."""
+
+    def shown_at(self, target: Path) -> Place | None:
+        """What the topmost mount exactly at `target` shows; None: not a mount point."""
+
+    def places(self, device: Device) -> tuple[Place, ...]:
+        """Every place in this mount namespace that shows the device."""
+
+    def thaw(self, target: Path) -> None:
+        """A frozen filesystem can be unmounted and stays frozen. Content if it is not."""
+
+    def unmount(self, target: Path) -> None:
+        """Every layer. Content if there is none. Refused, naming the holders, while busy."""
+
+    def remove(self, target: Path) -> None:
+        """Rmdir or unlink of what is not a mount point. Content if it is not there."""
+
+    # in use
+    def grow(self, device: Device, target: Path, fs: FsType) -> None:
+        """Online, to the size of the device; content if it fills it already."""
+
+    def usage(self, target: Path) -> Usage: ...
+    def size(self, device: Device) -> Bytes: ...
+    def faults(self, device: Device) -> Iterator[Fault]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A configured pool: where images are, and the machine that shows them."""
+
+    name: str
+    backend: Backend
+    host: Host

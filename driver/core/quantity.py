@@ -1,0 +1,29 @@
+"""Sizes as people write them: 512, 10GiB, 10Gi, 10G (all powers of 1024), and shares: 5%."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from driver.core.errors import Invalid
+from driver.core.model import Bytes
+
+_FORM: Final = re.compile(r"([0-9]{1,18})(?:([kmgtp])(?:i|i?b)?)?", re.ASCII | re.IGNORECASE)
+_SHARE: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)%", re.ASCII)
+_POWER: Final = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+def parse_bytes(text: str) -> Bytes:
+    """Invalid says which forms are accepted."""
+    if not (match := _FORM.fullmatch(text.strip())):
+        raise Invalid(f"{text!r} is not a size: write bytes, or a number with KiB, MiB, GiB, TiB")
+    unit = (match[2] or "").lower()
+    factor: int = 1024 ** _POWER.get(unit, 0)
+    return int(match[1]) * factor
+
+
+def parse_share(text: str, total: Bytes) -> Bytes:
+    """A size, or a percentage of `total`."""
+    if match := _SHARE.fullmatch(text.strip()):
+        return int(total * float(match[1]) / 100)
+    return parse_bytes(text)

@@ -1,0 +1,49 @@
+"""Block devices of any kind: size, read-only flag, flush. Numbers: include/uapi/linux/fs.h."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes
+
+BLKROSET: Final = 0x125D
+BLKROGET: Final = 0x125E
+BLKGETSIZE64: Final = 0x80081272
+
+
+def size(device: Path) -> Bytes:
+    with _opened(device) as fd:
+        answer = fcntl.ioctl(fd, BLKGETSIZE64, bytes(8))
+    return int.from_bytes(answer, "little")
+
+
+def set_read_only(device: Path, *, read_only: bool) -> None:
+    """For all who open it from now on; a writer that has it open already may go on."""
+    with _opened(device) as fd:
+        fcntl.ioctl(fd, BLKROSET, struct.pack("i", read_only))
+
+
+def is_read_only(device: Path) -> bool:
+    with _opened(device) as fd:
+        return any(fcntl.ioctl(fd, BLKROGET, bytes(4)))
+
+
+def flush(device: Path) -> None:
+    """What was written through the device is in its image afterwards, and durable there."""
+    with _opened(device) as fd:
+        os.fsync(fd)
+
+
+@contextmanager
+def _opened(device: Path) -> Iterator[int]:
+    fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

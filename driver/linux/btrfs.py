@@ -1,0 +1,45 @@
+"""btrfs: how it is made, renewed and grown."""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Busy
+from driver.core.model import Bytes
+from driver.linux import command, fsopen, loop, superblock
+
+BTRFS_IOC_RESIZE: Final = 0x50009403  # _IOW(0x94, 3, struct btrfs_ioctl_vol_args)
+_VOL_ARGS: Final = struct.Struct("=q4088s")
+
+_TIMEOUT: Final = 300.0  # seconds
+_DETACH: Final = 10.0  # seconds
+
+
+def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
+    """Flags of mkfs.btrfs, whose older versions make sectors of a page."""
+    return {"-s": "4096"}
+
+
+def renew(where: Path, block_size: Bytes) -> None:
+    """A new UUID in the superblocks only; the tree blocks keep the old one as "metadata UUID"."""
+    found = superblock.read(where)
+    if found and not found.clean:
+        _replay(where, block_size)
+    command.run(["btrfstune", "-f", "-m", where], timeout=_TIMEOUT)
+
+
+def grow(fd: int, device: Path) -> None:
+    """The filesystem mounted at `fd` to the size of `device`; content if it has that already."""
+    if fcntl.ioctl(fd, BTRFS_IOC_RESIZE, bytearray(_VOL_ARGS.pack(0, b"max"))) > 0:
+        raise Busy(f"btrfs on {device} balances or resizes already; try again")
+
+
+def _replay(where: Path, block_size: Bytes) -> None:
+    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=False)
+    try:
+        fsopen.replay(device.path, "btrfs", [])
+    finally:
+        loop.detach(device, bound=_DETACH)

@@ -1,0 +1,50 @@
+"""Copies of extents between images and devices."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import MIB, Extent, Progress
+
+_CHUNK: Final = 8 * MIB
+
+
+def copy(source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
+    """Write what `extents` names into `to`, which keeps its holes; `seen` hears of every chunk.
+
+    Bytes, never copy_file_range: that may share blocks, and a thick image has its own.
+    """
+    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        writing = os.open(to, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            with mmap.mmap(-1, _CHUNK) as buffer, memoryview(buffer) as room:
+                for extent in extents:
+                    _copy(reading, writing, extent, room, seen)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _copy(reading: int, writing: int, extent: Extent, room: memoryview, seen: Progress) -> None:
+    """Up to the end of the source: an extent ends on a block, a file may end before."""
+    at, end = extent.start, extent.start + extent.length
+    while at < end:
+        count = os.preadv(reading, [room[: min(_CHUNK, end - at)]], at)
+        if not count:
+            return
+        _write(writing, room[:count], at)
+        os.posix_fadvise(reading, at, count, os.POSIX_FADV_DONTNEED)  # it is read only once
+        at += count
+        seen(count)
+
+
+def _write(writing: int, rest: memoryview, at: int) -> None:
+    while rest:
+        written = os.pwrite(writing, rest, at)
+        rest, at = rest[written:], at + written

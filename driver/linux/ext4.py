@@ -1,0 +1,87 @@
+"""ext4: how it is made, renewed, repaired and grown."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Refused
+from driver.core.model import Bytes
+from driver.linux import block, command, superblock
+
+EXT4_IOC_RESIZE_FS: Final = 0x40086610  # _IOW('f', 16, __u64): the new number of blocks
+
+# All by name, so that no mke2fs.conf adds what an older kernel cannot mount (orphan_file needs
+# 5.15). metadata_csum_seed: a new UUID does not change every checksum (kernel 4.4).
+_FEATURES: Final = (
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,"
+    "metadata_csum,metadata_csum_seed,sparse_super,large_file,huge_file,dir_nlink,extra_isize"
+)
+_REPAIR: Final = 3600.0  # seconds; e2fsck reads the whole metadata
+_QUICK: Final = 300.0  # seconds
+
+
+def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
+    """Flags of mke2fs. A journal that is not zeroed is safe only where nothing was ever written."""
+    lazy_journal = int(stat.S_ISREG(where.stat().st_mode))
+    extended = f"nodiscard,lazy_itable_init=1,lazy_journal_init={lazy_journal},root_owner=0:0"
+    return {"-b": "4096", "-O": _FEATURES, "-E": extended}
+
+
+def renew(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
+    """A new UUID; the journal is replayed first, else the replay would bring the old one back."""
+    found = superblock.read(where)
+    if found and not found.clean:
+        command.run(["e2fsck", "-p", "-E", "journal_only", where], timeout=_QUICK, ok=(0, 1))
+    try:
+        command.run(["tune2fs", "-U", "random", where], timeout=_QUICK)
+    except command.CommandError:  # without metadata_csum_seed it wants a checked filesystem
+        command.run(["e2fsck", "-f", "-p", where], timeout=_REPAIR, ok=(0, 1))
+        command.run(["tune2fs", "-U", "random", where], timeout=_REPAIR)
+
+
+def repair(device: Path) -> None:
+    """What can be repaired without a decision. Refused: the rest needs a person."""
+    if not _is_free(device):
+        return
+    try:
+        command.run(["e2fsck", "-p", device], timeout=_REPAIR, ok=(0, 1, 2))
+    except command.CommandError as error:
+        raise Refused(
+            f"ext4 on {device} is damaged beyond what is safe to repair unattended;"
+            f" run `e2fsck {device}` by hand while it is not mounted: {error}"
+        ) from error
+
+
+def grow(fd: int, device: Path) -> None:
+    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+
+    A mounted ext4 keeps its superblock in the device's page cache, so what is read there is true.
+    """
+    block_size = os.fstatvfs(fd).f_bsize
+    blocks, found = block.size(device) // block_size, superblock.read(device)
+    if found and found.size // block_size >= blocks:
+        return
+    try:
+        fcntl.ioctl(fd, EXT4_IOC_RESIZE_FS, struct.pack("Q", blocks))
+    except PermissionError:
+        raise Refused(
+            f"the kernel does not grow ext4 on {device}: either it is marked damaged (unmount it,"
+            " and run e2fsck), or this process has no CAP_SYS_RESOURCE"
+        ) from None
+
+
+def _is_free(device: Path) -> bool:
+    """Mounted nowhere, in no mount namespace, and writable."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in {errno.EBUSY, errno.EACCES, errno.EROFS}:
+            return False
+        raise
+    return True

@@ -1,0 +1,230 @@
+"""Files of a pool: what is durable, allocated, shared, and open elsewhere.
+
+Flags and structs: include/uapi/linux/fs.h, fcntl.h, magic.h and falloc.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import signal
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes
+
+FICLONE: Final = 0x40049409
+FS_IOC_GETFLAGS: Final = 0x80086601
+FS_IOC_SETFLAGS: Final = 0x40086602
+FS_IOC_FSGETXATTR: Final = 0x801C581F
+FS_IOC_FSSETXATTR: Final = 0x401C5820
+FS_NOCOW_FL: Final = 0x00800000
+FS_XFLAG_EXTSIZE: Final = 0x00000800
+F_SETSIG: Final = 10
+
+# f_type of statfs(2)
+_MAGIC: Final = {
+    0xEF53: "ext4",
+    0x58465342: "xfs",
+    0x9123683E: "btrfs",
+    0x01021994: "tmpfs",
+    0x794C7630: "overlay",
+}
+# what a filesystem answers that has no such thing
+_UNKNOWN: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+_PROBE: Final = ".probe-"
+_BLOCK: Final = 4096
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+# durable
+
+
+def sync(path: Path) -> None:
+    with _opened(path, os.O_RDONLY) as fd:
+        os.fsync(fd)
+
+
+def sync_directory(path: Path) -> None:
+    with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        os.fsync(fd)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Whole or not at all; the caller syncs the directory."""
+    _write(path, data, durably=True)
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Whole or not at all while the machine runs; after a power cut it may be either, or empty."""
+    _write(path, data, durably=False)
+
+
+def _write(path: Path, data: bytes, *, durably: bool) -> None:
+    beside = f"{path}.tmp"
+    with _opened(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        if durably:
+            os.fsync(fd)
+    os.rename(beside, path)
+
+
+# allocated
+
+
+def create(path: Path, size: Bytes, *, nocow: bool, extent_hint: Bytes) -> None:
+    """A new file of holes. `nocow` (btrfs) and `extent_hint` (xfs) are had where they exist."""
+    with _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd, ExitStack() as undo:
+        undo.callback(os.unlink, path)
+        if nocow:
+            _set_nocow(fd)
+        if extent_hint:
+            _set_extent_hint(fd, extent_hint)
+        os.ftruncate(fd, size)
+        undo.pop_all()
+
+
+def allocate(path: Path, size: Bytes) -> None:
+    """Every byte up to `size` has its place; holes are filled. ENOSPC, EFBIG.
+
+    Never shrinks. When it fails the file has its former length: ext4 and xfs grow it as they go.
+    """
+    with _opened(path, os.O_RDWR) as fd:
+        former = os.fstat(fd).st_size
+        while _libc.fallocate(fd, 0, 0, size) < 0:
+            if (code := ctypes.get_errno()) != errno.EINTR:
+                os.ftruncate(fd, former)
+                raise OSError(code, os.strerror(code), os.fspath(path))
+
+
+def extend(path: Path, size: Bytes) -> None:
+    """Grow by a hole; never shrinks."""
+    with _opened(path, os.O_RDWR) as fd:
+        if os.fstat(fd).st_size < size:
+            os.ftruncate(fd, size)
+
+
+def _set_nocow(fd: int) -> None:
+    """Only an empty file can be told so. ext4 and xfs do not know it, and never copy on write."""
+    with _where_known():
+        [flags] = struct.unpack("=I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
+        fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=I", flags | FS_NOCOW_FL))
+
+
+def _set_extent_hint(fd: int, hint: Bytes) -> None:
+    """It stands in struct fsxattr: xflags, extsize, nextents, projid, cowextsize, pad.
+
+    xfs refuses (EINVAL) a hint of more than half an allocation group: then there is none.
+    """
+    with _where_known():
+        xflags, _, rest = struct.unpack("=II20s", fcntl.ioctl(fd, FS_IOC_FSGETXATTR, bytes(28)))
+        wanted = struct.pack("=II20s", xflags | FS_XFLAG_EXTSIZE, hint, rest)
+        fcntl.ioctl(fd, FS_IOC_FSSETXATTR, wanted)
+
+
+# shared
+
+
+def reflink(source: Path, to: Path) -> None:
+    """All of `source` into the existing `to`. On btrfs both have NOCOW, or neither (EINVAL)."""
+    with _opened(source, os.O_RDONLY) as from_, _opened(to, os.O_WRONLY) as fd:
+        fcntl.ioctl(fd, FICLONE, from_)
+
+
+def reflinks(directory: Path) -> bool:
+    """Whether files there can share bytes; found out by trying."""
+    with _probe(directory) as source, _probe(directory) as to:
+        os.write(source, bytes(_BLOCK))
+        try:
+            fcntl.ioctl(to, FICLONE, source)
+        except OSError as error:
+            if error.errno in _UNKNOWN or error.errno == errno.EXDEV:
+                return False
+            raise
+    return True
+
+
+def direct_io_at(directory: Path, size: Bytes) -> bool:
+    """Whether direct I/O in blocks of `size` bytes is possible there; found out by trying."""
+    if filesystem_type(directory) == "btrfs" and size % os.statvfs(directory).f_bsize:
+        return False  # btrfs takes less than a sector, and buffers it without a word
+    with _probe(directory) as fd, mmap.mmap(-1, 2 * max(size, _BLOCK)) as memory:
+        os.ftruncate(fd, 2 * size)
+        with memoryview(memory) as whole, whole[size : 2 * size] as block:
+            try:
+                fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_DIRECT)
+                return os.pwritev(fd, [block], size) == os.preadv(fd, [block], size) == size
+            except OSError as error:
+                if error.errno in _UNKNOWN:
+                    return False
+                raise
+
+
+# open elsewhere
+
+
+def is_open_elsewhere(fd: int) -> bool:
+    """Whether anybody else, a loop device too, has the file of `fd` open; some microseconds.
+
+    A write lease is given only to the one who has a file open (check_conflicting_open in
+    fs/locks.c), and given back at once. Whoever opens the file in between waits that long, and we
+    are told by a signal: SIGURG, which does nothing, in place of SIGIO, which would end us.
+    """
+    fcntl.fcntl(fd, F_SETSIG, signal.SIGURG)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except BlockingIOError:
+        return True
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def filesystem_type(path: Path) -> str:
+    """The kernel's name, or f_type in hex."""
+    answer = ctypes.create_string_buffer(256)  # struct statfs begins with a long f_type
+    if _libc.statfs(os.fsencode(path), answer) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), os.fspath(path))
+    f_type = ctypes.c_ulong.from_buffer(answer).value
+    return _MAGIC.get(f_type, hex(f_type))
+
+
+@contextmanager
+def _opened(path: Path | str, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _probe(directory: Path) -> Iterator[int]:
+    """A descriptor of a file that has no name any more."""
+    fd, name = tempfile.mkstemp(prefix=_PROBE, dir=directory)
+    try:
+        os.unlink(name)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _where_known() -> Iterator[None]:
+    """Content where a filesystem has no such thing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise

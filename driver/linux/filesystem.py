@@ -1,0 +1,157 @@
+"""The filesystems that a volume may carry, one row each: made, renewed, checked, grown.
+
+What a device carries is read from its superblock by ourselves; a tool's exit status proves nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from driver.core.errors import Busy, Failed, Invalid, Refused
+from driver.core.model import Bytes, FsType
+from driver.linux import block, btrfs, command, ext4, loop, mount, superblock, xfs
+
+Superblock: TypeAlias = superblock.Superblock
+
+_MKFS: Final = 900.0  # seconds
+_DETACH: Final = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    mkfs: tuple[str, ...]  # with the flags that force: the image is ours and nobody has seen it
+    flags: Callable[[Path, Bytes], Mapping[str, str]]
+    renew: Callable[[Path, Bytes], None]
+    grow: Callable[[int, Path], None]  # a descriptor of the mounted root, the device
+    repair: Callable[[Path], None] | None  # None: nothing is safe to repair unattended
+    cure: str
+    programs: tuple[str, ...]
+
+
+_ROWS: Final = {
+    FsType.EXT4: _Row(
+        mkfs=("mkfs.ext4", "-q", "-F"),
+        flags=ext4.flags,
+        renew=ext4.renew,
+        grow=ext4.grow,
+        repair=ext4.repair,
+        cure="e2fsck",
+        programs=("mkfs.ext4", "e2fsck", "tune2fs"),
+    ),
+    FsType.XFS: _Row(
+        mkfs=("mkfs.xfs", "-q", "-f", "-K"),
+        flags=xfs.flags,
+        renew=xfs.renew,
+        grow=xfs.grow,
+        repair=None,
+        cure="xfs_repair",
+        programs=("mkfs.xfs", "xfs_db"),
+    ),
+    FsType.BTRFS: _Row(
+        mkfs=("mkfs.btrfs", "-q", "-f", "-K"),
+        flags=btrfs.flags,
+        renew=btrfs.renew,
+        grow=btrfs.grow,
+        repair=None,
+        cure="btrfs check",
+        programs=("mkfs.btrfs", "btrfstune"),
+    ),
+}
+
+PROGRAMS: Final[dict[FsType, tuple[str, ...]]] = {fs: row.programs for fs, row in _ROWS.items()}
+
+
+def read_superblock(where: Path) -> Superblock | None:
+    """Of a device or an image; None: none of the three. OSError."""
+    return superblock.read(where)
+
+
+def parse_superblock(head: bytes) -> Superblock | None:
+    """Of the first 68 KiB. Pure."""
+    return superblock.parse(head)
+
+
+def make(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+    """Run mkfs on an image or a device; it discards nothing. Invalid: it refuses `options`."""
+    row = _ROWS[fs]
+    words = merged(row.flags(where, block_size), options)
+    try:
+        command.run([*row.mkfs, *words, where], timeout=_MKFS)
+    except command.CommandError as error:
+        if not options:
+            raise
+        raise Invalid(f"parameters[mkfsOptions]: {' '.join(options)!r}: {error}") from error
+
+
+def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
+    """Each flag once: the tools take the last of two, or refuse. In a list of pairs theirs win."""
+    values = dict(ours)
+    for flag, value in zip(theirs[::2], theirs[1::2], strict=True):
+        values[flag] = _joined(values.get(flag, ""), value)
+    return [word for pair in values.items() for word in pair]
+
+
+def renew(where: Path, fs: FsType, *, block_size: Bytes) -> None:
+    """Give an image its own UUID and prove it by reading back. Refused, Failed."""
+    before = read_superblock(where)
+    if before is None or before.fs is not fs:
+        raise Refused(f"{where} carries {_called(before)} instead of {fs}")
+    _ROWS[fs].renew(where, block_size)
+    after = read_superblock(where)
+    if after is None or (after.fs, after.uuid) == (before.fs, before.uuid) or not after.clean:
+        raise Failed(f"{fs} on {where} still shows its old UUID")
+
+
+def check(device: Path, fs: FsType) -> None:
+    """Prove that `device` carries `fs`, whole; only a damaged ext4 is written to. Refused."""
+    found, row = read_superblock(device), _ROWS[fs]
+    if found is None or found.fs is not fs:
+        raise Refused(f"{device} should carry {fs} and shows {_called(found)}; nothing was written")
+    if found.size > (size := block.size(device)):
+        raise Refused(f"{fs} on {device} has {found.size} bytes, the device only {size}")
+    if found.errors and row.repair:
+        row.repair(device)
+    elif found.errors:
+        raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` by hand")
+
+
+def grow(device: Path, target: Path, fs: FsType) -> None:
+    """Grow the filesystem mounted at `target` to fill `device`; content if it does."""
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _ROWS[fs].grow(fd, device)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise Busy(f"{fs} at {target} is being resized already; try again") from error
+        raise Failed(f"{fs} at {target} could not be grown: {error}") from error
+    finally:
+        os.close(fd)
+
+
+def abandon(where: Path) -> None:
+    """Undo what a killed `renew` left: unmount and detach all devices of that image. OSError."""
+    try:
+        image = os.stat(where)
+    except FileNotFoundError:
+        return
+    while status := loop.find((image.st_dev, image.st_ino)):
+        for shown in mount.mounts():
+            if mount.shown_device(shown) == status.number:
+                mount.unmount(shown.target)
+        loop.detach(status, bound=_DETACH)
+
+
+def _joined(ours: str, theirs: str) -> str:
+    """Two comma lists as one; what both name is left to the second."""
+    named = {each.partition("=")[0] for each in theirs.split(",")}
+    kept = [each for each in ours.split(",") if each and each.partition("=")[0] not in named]
+    return ",".join([*kept, theirs])
+
+
+def _called(found: Superblock | None) -> str:
+    return "no filesystem that we know" if found is None else found.fs

@@ -1,0 +1,189 @@
+"""The Host port: what this machine's kernel does with a device, whatever lies below it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Failed, Invalid, Refused
+from driver.core.model import Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
+from driver.linux import (
+    block,
+    copies,
+    faults,
+    filesystem,
+    freeze,
+    fsopen,
+    loop,
+    mount,
+    places,
+    targets,
+)
+from driver.linux.holders import holders
+
+_LAYERS: Final = 1000  # that one unmount takes down at most
+
+
+class LinuxHost:
+    """Has no state: everything is asked of the kernel each time."""
+
+    # contents
+    def make(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+        filesystem.make(where, fs, block_size=block_size, options=options)
+
+    def renew(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
+        with _told(f"{fs} on {where} could not be given a UUID of its own"):
+            filesystem.renew(where, fs, block_size=block_size)
+
+    def check(self, device: Device, fs: FsType) -> None:
+        with _told(f"{device.path} could not be read"):
+            filesystem.check(device.path, fs)
+
+    def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
+        copies.copy(source, to, extents, seen)
+
+    # places
+    def mount(
+        self, device: Device, target: Path, fs: FsType, options: Sequence[str], *, read_only: bool
+    ) -> None:
+        with ExitStack() as undo:
+            with _told(f"{target} could not be made"):
+                targets.make_directory(target, undo)
+            try:
+                mount.mount(device.path, target, fs, options, read_only=read_only)
+            except OSError as error:
+                raise _not_mounted(device, fs, options, error) from error
+            undo.pop_all()
+
+    def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
+        if not mount.at(source):
+            raise Refused(f"{source} is not a mount point, so it shows no volume")
+        with _told(f"{source} could not be shown at {target}"), ExitStack() as undo:
+            targets.make_directory(target, undo)
+            mount.bind(source, target, read_only=read_only)
+            undo.pop_all()
+
+    def expose(self, device: Device, target: Path, *, read_only: bool) -> None:
+        """The kernel checks a device's read-only flag when it is opened, not a mount's."""
+        others = [each for each in self.places(device) if each.node]
+        if any(each.read_only is not read_only for each in others):
+            shown = ", ".join(str(each.target) for each in others)
+            raise Refused(f"{device.path} is shown at {shown} with another read-only flag")
+        with _told(f"{device.path} could not be shown at {target}"), ExitStack() as undo:
+            if not others:
+                _set_read_only(device, read_only=read_only)
+            targets.make_file(target, undo)
+            mount.bind(device.path, target, read_only=read_only)
+            undo.pop_all()
+
+    def shown_at(self, target: Path) -> Place | None:
+        return places.shown_at(target)
+
+    def places(self, device: Device) -> tuple[Place, ...]:
+        return places.of_device(device.number)
+
+    def thaw(self, target: Path) -> None:
+        if mount.at(target):  # else it would be the filesystem that the directory lies on
+            with _told(f"{target} could not be thawed"):
+                freeze.thaw(target)
+
+    def unmount(self, target: Path) -> None:
+        for _ in range(_LAYERS):
+            if not (layers := mount.at(target)):
+                return
+            try:
+                mount.unmount(layers[-1].target)
+            except OSError as error:
+                raise _not_unmounted(layers[-1], error) from error
+        raise Failed(f"{target} is still a mount point after {_LAYERS} unmounts")
+
+    def remove(self, target: Path) -> None:
+        if mount.at(target):
+            raise Refused(f"{target} is a mount point; nothing was removed")
+        try:
+            targets.remove(target)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Refused(f"{target} cannot be removed: {error.strerror}") from error
+
+    # in use
+    def grow(self, device: Device, target: Path, fs: FsType) -> None:
+        with _told(f"{fs} at {target} could not be grown"):
+            filesystem.grow(device.path, target, fs)
+
+    def usage(self, target: Path) -> Usage:
+        with _told(f"{target} cannot say what it uses"):
+            found = os.statvfs(target)
+        return Usage(
+            total=found.f_blocks * found.f_frsize,
+            used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+            available=found.f_bavail * found.f_frsize,
+            inodes=found.f_files,
+            inodes_used=found.f_files - found.f_ffree,
+            inodes_free=found.f_ffree,
+        )
+
+    def size(self, device: Device) -> Bytes:
+        with _told(f"{device.path} cannot say how large it is"):
+            return block.size(device.path)
+
+    def faults(self, device: Device) -> Iterator[Fault]:
+        shown = places.filesystems_of(device.number)
+        return faults.of_filesystem(device.path, device.number, shown)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """An OSError that nobody expected, as an error that says what was asked."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"{what}: {error.strerror or error}") from error
+
+
+def _not_mounted(
+    device: Device, fs: FsType, options: Sequence[str], error: OSError
+) -> Invalid | Refused | Failed:
+    """What the errno of mount(2) means; the kernel's log has more."""
+    what = f"{fs} on {device.path} could not be mounted"
+    _, data = mount.split_options(options)
+    match error.errno:
+        case errno.EINVAL if data:
+            refused = fsopen.refused_option(fs, data.split(",")) or data
+            return Invalid(f"mount_flags: the kernel does not accept {refused!r} for {fs}")
+        case errno.EINVAL | errno.ENODEV:
+            return Refused(f"{what}: this kernel cannot ({error.strerror}); see its log")
+        case errno.EUCLEAN | errno.EBADMSG | errno.EIO:
+            return Refused(f"{what}: it is damaged ({error.strerror}); see the kernel log")
+        case errno.EROFS | errno.EACCES:
+            return Refused(f"{what}: the device is read-only; its log may need a writable one once")
+        case errno.EBUSY:
+            return Refused(f"{what}: it is in use, or mounted with another read-only flag")
+    return Failed(f"{what}: {error.strerror}")
+
+
+def _not_unmounted(layer: mount.Mount, error: OSError) -> Refused | Failed:
+    """Name who holds it: processes, and what is mounted below."""
+    if error.errno != errno.EBUSY:
+        return Failed(f"{layer.target} could not be unmounted: {error.strerror}")
+    number = places.place(layer).number
+    device = places.path_of(number) if number else layer.target
+    below = [f"the mount at {each}" for each in mount.below(layer.target)]
+    held = (
+        ", ".join([*below, *holders(device, number)]) or "a process that cannot be seen from here"
+    )
+    return Refused(f"{layer.target} is busy: held by {held}")
+
+
+def _set_read_only(device: Device, *, read_only: bool) -> None:
+    """Refused: it was attached read-only, so writes would fail later."""
+    status = loop.status(device.path)
+    if not (status.read_only if status else device.read_only):
+        block.set_read_only(device.path, read_only=read_only)
+    elif not read_only:
+        raise Refused(f"{device.path} is attached read-only and cannot be shown for writing")

@@ -1,0 +1,270 @@
+"""Loop devices by ioctl: attach in one step, find by the device and inode of the backing file.
+
+Never by path: after the container that attached is gone sysfs shows a shorter path, or "/".
+`lo_file_name` holds a label for people. Everything
+raises OSError; in a scan ENOENT, ENODEV and ENXIO mean that the device is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes
+from driver.linux import loopdev
+from driver.linux.block import BLKROSET
+
+ATTEMPTS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A bound loop device. `number` is its dev_t, `backing` st_dev and st_ino of its file."""
+
+    path: Path
+    number: int
+    backing: tuple[int, int]
+    label: str
+    read_only: bool
+    autoclear: bool
+
+
+def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
+    image: Path,
+    *,
+    label: str,
+    block_size: Bytes,
+    read_only: bool,
+    discards: bool,
+    direct_io: bool = True,
+) -> Status:
+    """Bind `image` to a free loop device, which then has logical blocks of `block_size`.
+
+    Never asks whether `image` is bound already: `find` does. The kernel falls back to buffered I/O
+    by itself where it cannot do direct I/O in such blocks: see `has_direct_io`.
+    """
+    flags = loopdev.LO_FLAGS_READ_ONLY if read_only else 0
+    flags |= loopdev.LO_FLAGS_DIRECT_IO if direct_io else 0
+    info = loopdev.LoopInfo64(lo_flags=flags, lo_file_name=_fitting(label))
+    with (
+        loopdev.opened(os.fspath(image), os.O_RDONLY if read_only else os.O_RDWR) as backing,
+        loopdev.opened(loopdev.CONTROL, os.O_RDWR) as control,
+    ):
+        config = loopdev.LoopConfig(fd=backing, block_size=block_size, info=info)
+        for name in _candidates(control, discards=discards):
+            if bound := _bind(name, config, discards=discards):
+                return bound
+    raise OSError(errno.EBUSY, f"no loop device could be claimed in {ATTEMPTS} tries", str(image))
+
+
+def find(backing: tuple[int, int]) -> Status | None:
+    """The device bound to the file with that st_dev and st_ino. Asks each: about 10 us."""
+    return next(_scan(lambda info: _backing(info) == backing), None)
+
+
+def bound() -> Iterator[Status]:
+    """All bound loop devices, also those whose backing is a device itself."""
+    return _scan(lambda _: True)
+
+
+def over(number: int) -> Iterator[Status]:
+    """Those whose backing is the block device `number` itself; kubelet stacks such ones."""
+    return _scan(lambda info: bool(info.lo_rdevice == number))
+
+
+def status(path: Path) -> Status | None:
+    """None: not bound."""
+    return _ask(path.name, lambda _: True)
+
+
+def detach(status: Status, *, bound: float) -> None:
+    """Unbind, and wait until it is so, at most `bound` seconds. EBUSY: somebody holds it.
+
+    LOOP_CLR_FD answers 0 while others have the device open, and tears down when the last of them
+    closes it; we may be the last, so our own descriptor goes first. Content when it is not bound,
+    or bound to another file by now.
+    """
+    alone = os.O_RDONLY | os.O_EXCL
+    with loopdev.content_when_gone(), loopdev.opened(os.fspath(status.path), alone) as node:
+        if not _shows(node, status):
+            return
+        fcntl.ioctl(node, loopdev.LOOP_CLR_FD)
+        if not _is_bound(node):
+            _lift_read_only(node)
+    deadline, pause = time.monotonic() + bound, 0.001
+    while _still_shows(status):
+        if (left := deadline - time.monotonic()) <= 0:
+            raise OSError(errno.EBUSY, "still held by somebody", os.fspath(status.path))
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, 0.1)
+
+
+def keep(status: Status) -> None:
+    """Take back a detach that came too early: the device stays when its last user closes it."""
+    with loopdev.opened(os.fspath(status.path), os.O_RDONLY) as node:
+        info = loopdev.info_of(node)
+        if _backing(info) == status.backing and info.lo_flags & loopdev.LO_FLAGS_AUTOCLEAR:
+            info.lo_flags &= ~loopdev.LO_FLAGS_AUTOCLEAR
+            fcntl.ioctl(node, loopdev.LOOP_SET_STATUS64, info)
+
+
+def grow(status: Status) -> None:
+    """Take over the size that the backing file has now."""
+    with loopdev.opened(os.fspath(status.path), os.O_RDONLY) as node:
+        fcntl.ioctl(node, loopdev.LOOP_SET_CAPACITY)
+
+
+def has_direct_io(status: Status) -> bool:
+    return loopdev.sysfs(status.path.name, "loop/dio") == b"1"
+
+
+def _candidates(control: int, *, discards: bool) -> Iterator[str]:
+    """Free devices, best first; each may be taken by somebody else before it is bound.
+
+    Since Linux 6.9 a device keeps `discard_max_bytes=0` for life: sysfs refuses to raise it again,
+    a new binding does not reset it. Setting it waits for RCU (15 ms), removing such a device takes
+    44 ms. So devices with and without discards live side by side, and each is used for its kind.
+    """
+    for _ in range(ATTEMPTS):
+        free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_GET_FREE)}"
+        if not _suits(free, discards=discards):
+            others = filter(_is_free, loopdev.names())
+            yield from (name for name in others if _suits(name, discards=discards))
+            free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, -1)}" if discards else free
+        yield free
+
+
+def _is_free(name: str) -> bool:
+    return not os.path.exists(f"{loopdev.BLOCK}/{name}/loop")
+
+
+def _suits(name: str, *, discards: bool) -> bool:
+    """A device that was never bound shows 0 for both limits, and suits both kinds."""
+    try:
+        off = loopdev.sysfs(name, "queue/discard_max_bytes") == b"0"
+        return off is not discards or loopdev.sysfs(name, "queue/discard_max_hw_bytes") == b"0"
+    except FileNotFoundError:
+        return False  # removed since it was listed
+
+
+def _bind(name: str, config: loopdev.LoopConfig, *, discards: bool) -> Status | None:
+    """None: another process was quicker."""
+    with loopdev.content_when_gone(), loopdev.opened(f"/dev/{name}", os.O_RDWR) as node:
+        if _configure(node, config):
+            return _finish(name, node, discards=discards)
+    return None
+
+
+def _finish(name: str, node: int, *, discards: bool) -> Status:
+    """What LOOP_CONFIGURE cannot set; unbound again when it fails."""
+    with ExitStack() as undo:
+        undo.callback(fcntl.ioctl, node, loopdev.LOOP_CLR_FD)
+        _lift_read_only(node)
+        if not discards:
+            _forbid_discards(name)
+        status = _status(name, loopdev.info_of(node), os.fstat(node).st_rdev)
+        undo.pop_all()
+        return status
+
+
+def _configure(node: int, config: loopdev.LoopConfig) -> bool:
+    """False: it is bound already, or opened exclusively by somebody."""
+    try:
+        fcntl.ioctl(node, loopdev.LOOP_CONFIGURE, config)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
+
+
+def _lift_read_only(node: int) -> None:
+    """BLKROSET outlives the binding: the next one would refuse writes."""
+    fcntl.ioctl(node, BLKROSET, b"\0\0\0\0")
+
+
+def _is_bound(node: int) -> bool:
+    try:
+        loopdev.info_of(node)
+    except OSError as error:
+        return error.errno not in loopdev.GONE
+    return True
+
+
+def _forbid_discards(name: str) -> None:
+    """No discard, and no zeroing that punches holes (lo_fallocate asks for the same limit)."""
+    if loopdev.sysfs(name, "queue/discard_max_bytes") == b"0":
+        return
+    with loopdev.opened(f"{loopdev.BLOCK}/{name}/queue/discard_max_bytes", os.O_WRONLY) as limit:
+        os.write(limit, b"0")
+    if loopdev.sysfs(name, "queue/discard_max_bytes") != b"0":
+        raise OSError(errno.EIO, "discards cannot be turned off", f"/dev/{name}")
+
+
+def _scan(wanted: Callable[[loopdev.LoopInfo64], bool]) -> Iterator[Status]:
+    return filter(None, (_ask(name, wanted) for name in loopdev.names()))
+
+
+def _ask(name: str, wanted: Callable[[loopdev.LoopInfo64], bool]) -> Status | None:
+    """None: not bound, or not wanted.
+
+    A pool whose xfs was shut down answers EIO for its images (stat of the file does too), so such
+    a device can be no file that anybody could have found: it must not spoil the scan of the others.
+    """
+    try:
+        with loopdev.opened(f"/dev/{name}", os.O_RDONLY) as node:
+            info = loopdev.info_of(node)
+            return _status(name, info, os.fstat(node).st_rdev) if wanted(info) else None
+    except OSError as error:
+        if error.errno in loopdev.GONE or error.errno == errno.EIO:
+            return None
+        raise
+
+
+def _status(name: str, info: loopdev.LoopInfo64, number: int) -> Status:
+    return Status(
+        path=Path("/dev", name),
+        number=number,
+        backing=_backing(info),
+        label=info.lo_file_name.decode(errors="replace"),
+        read_only=bool(info.lo_flags & loopdev.LO_FLAGS_READ_ONLY),
+        autoclear=bool(info.lo_flags & loopdev.LO_FLAGS_AUTOCLEAR),
+    )
+
+
+def _backing(info: loopdev.LoopInfo64) -> tuple[int, int]:
+    return info.lo_device, info.lo_inode
+
+
+def _shows(node: int, status: Status) -> bool:
+    """Whether it is still bound to that file. When that cannot be asked any more (EIO), it is."""
+    try:
+        return _backing(loopdev.info_of(node)) == status.backing
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return True
+
+
+def _still_shows(status: Status) -> bool:
+    try:
+        with loopdev.opened(os.fspath(status.path), os.O_RDONLY) as node:
+            return _shows(node, status)
+    except OSError as error:
+        if error.errno in loopdev.GONE:
+            return False
+        raise
+
+
+def _fitting(label: str) -> bytes:
+    raw = label.encode()
+    if len(raw) >= loopdev.LO_NAME_SIZE:
+        raise OSError(errno.ENAMETOOLONG, "a loop device holds 63 bytes", label)
+    return raw

@@ -1,0 +1,114 @@
+"""The kernel's side of loop devices: numbers and structs of include/uapi/linux/loop.h, the nodes in
+/dev, the attributes in /sys/block. `loop` makes sense of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+LOOP_CLR_FD: Final = 0x4C01
+LOOP_SET_STATUS64: Final = 0x4C04
+LOOP_GET_STATUS64: Final = 0x4C05
+LOOP_SET_CAPACITY: Final = 0x4C07
+LOOP_CONFIGURE: Final = 0x4C0A  # Linux 5.8: binds and configures in one step
+LOOP_CTL_ADD: Final = 0x4C80
+LOOP_CTL_GET_FREE: Final = 0x4C82
+
+LO_FLAGS_READ_ONLY: Final = 1
+LO_FLAGS_AUTOCLEAR: Final = 4
+LO_FLAGS_DIRECT_IO: Final = 16
+LO_NAME_SIZE: Final = 64  # the last byte is always 0
+
+GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO})
+CONTROL: Final = "/dev/loop-control"
+BLOCK: Final = "/sys/block"
+
+
+class LoopInfo64(ctypes.Structure):
+    """struct loop_info64."""
+
+    _fields_ = (
+        ("lo_device", ctypes.c_uint64),
+        ("lo_inode", ctypes.c_uint64),
+        ("lo_rdevice", ctypes.c_uint64),
+        ("lo_offset", ctypes.c_uint64),
+        ("lo_sizelimit", ctypes.c_uint64),
+        ("lo_number", ctypes.c_uint32),
+        ("lo_encrypt_type", ctypes.c_uint32),
+        ("lo_encrypt_key_size", ctypes.c_uint32),
+        ("lo_flags", ctypes.c_uint32),
+        ("lo_file_name", ctypes.c_char * LO_NAME_SIZE),
+        ("lo_crypt_name", ctypes.c_char * LO_NAME_SIZE),
+        ("lo_encrypt_key", ctypes.c_uint8 * 32),
+        ("lo_init", ctypes.c_uint64 * 2),
+    )
+
+
+class LoopConfig(ctypes.Structure):
+    """struct loop_config."""
+
+    _fields_ = (
+        ("fd", ctypes.c_uint32),
+        ("block_size", ctypes.c_uint32),
+        ("info", LoopInfo64),
+        ("reserved", ctypes.c_uint64 * 8),
+    )
+
+
+def names() -> list[str]:
+    """All loop devices that the kernel knows, bound or not, by number."""
+    names = [name for name in os.listdir(BLOCK) if name.startswith("loop")]
+    return sorted(names, key=lambda name: int(name[4:]))
+
+
+def info_of(node: int) -> LoopInfo64:
+    info = LoopInfo64()
+    fcntl.ioctl(node, LOOP_GET_STATUS64, info)
+    return info
+
+
+@contextmanager
+def content_when_gone() -> Iterator[None]:
+    """Content when a loop device is not there, not bound, or just being torn down."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+
+
+@contextmanager
+def opened(path: str, flags: int) -> Iterator[int]:
+    """A descriptor; a node that the kernel knows and /dev (a container's tmpfs) lacks is made."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not path.startswith("/dev/loop") or path == CONTROL:
+            raise
+        _make_node(path)
+        fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _make_node(path: str) -> None:
+    major, minor = sysfs(path.removeprefix("/dev/"), "dev").split(b":")
+    with suppress(FileExistsError):
+        os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(int(major), int(minor)))
+
+
+def sysfs(name: str, attribute: str) -> bytes:
+    fd = os.open(f"{BLOCK}/{name}/{attribute}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 64).strip()
+    finally:
+        os.close(fd)

@@ -1,0 +1,273 @@
+"""Mounts: read from mountinfo alone, changed by mount(2) and umount2(2).
+
+No mount point is asked by stat, so that a broken or hung filesystem shows up and can be taken down.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# <linux/mount.h>
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_SYNCHRONOUS: Final = 16
+MS_REMOUNT: Final = 32
+MS_DIRSYNC: Final = 128
+MS_NOSYMFOLLOW: Final = 256
+MS_NOATIME: Final = 1024
+MS_NODIRATIME: Final = 2048
+MS_BIND: Final = 4096
+MS_RELATIME: Final = 1 << 21
+MS_I_VERSION: Final = 1 << 23
+MS_STRICTATIME: Final = 1 << 24
+MS_LAZYTIME: Final = 1 << 25
+UMOUNT_NOFOLLOW: Final = 8
+
+# Words of mount(8) that mount(2) knows as flags: set these bits, clear those.
+_FLAGS: Final[dict[str, tuple[int, int]]] = {
+    "ro": (MS_RDONLY, 0),
+    "rw": (0, MS_RDONLY),
+    "nosuid": (MS_NOSUID, 0),
+    "suid": (0, MS_NOSUID),
+    "nodev": (MS_NODEV, 0),
+    "dev": (0, MS_NODEV),
+    "noexec": (MS_NOEXEC, 0),
+    "exec": (0, MS_NOEXEC),
+    "sync": (MS_SYNCHRONOUS, 0),
+    "async": (0, MS_SYNCHRONOUS),
+    "dirsync": (MS_DIRSYNC, 0),
+    "nosymfollow": (MS_NOSYMFOLLOW, 0),
+    "symfollow": (0, MS_NOSYMFOLLOW),
+    "noatime": (MS_NOATIME, MS_RELATIME | MS_STRICTATIME),
+    "atime": (0, MS_NOATIME),
+    "nodiratime": (MS_NODIRATIME, 0),
+    "diratime": (0, MS_NODIRATIME),
+    "relatime": (MS_RELATIME, MS_NOATIME | MS_STRICTATIME),
+    "norelatime": (0, MS_RELATIME),
+    "strictatime": (MS_STRICTATIME, MS_NOATIME | MS_RELATIME),
+    "nostrictatime": (0, MS_STRICTATIME),
+    "lazytime": (MS_LAZYTIME, 0),
+    "nolazytime": (0, MS_LAZYTIME),
+    "iversion": (MS_I_VERSION, 0),
+    "noiversion": (0, MS_I_VERSION),
+    "defaults": (0, 0),
+    # for mount(8) and systemd only; the kernel would refuse them
+    "auto": (0, 0),
+    "noauto": (0, 0),
+    "nofail": (0, 0),
+    "_netdev": (0, 0),
+}
+
+# What a read-only remount of a bind must repeat, or the kernel drops it.
+_KEPT: Final = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo; see proc_pid_mountinfo(5)."""
+
+    id: int
+    parent: int
+    device: int  # dev_t of the filesystem; anonymous (major 0) for btrfs, tmpfs and the like
+    root: str  # the part of the filesystem that is shown
+    target: Path
+    fs_type: str
+    source: str
+    options: frozenset[str]  # of this mount
+    super_options: frozenset[str]  # of the filesystem
+
+
+def parse_mountinfo(text: str) -> tuple[Mount, ...]:
+    """All mounts in the kernel's order. Pure, so that tests feed it strings."""
+    return tuple(_parse_line(line) for line in _lines(text))
+
+
+def mounts() -> tuple[Mount, ...]:
+    """Every mount of this thread's mount namespace."""
+    return parse_mountinfo(read_mountinfo())
+
+
+def at(target: Path) -> tuple[Mount, ...]:
+    """The layers exactly at `target`, lowest first; what another mount hides is not among them.
+
+    Symbolic links in the parents are followed (kubelet's directory may be one), the last component
+    is never touched.
+    """
+    return layers(read_mountinfo(), target.parent.resolve() / target.name)
+
+
+def layers(text: str, target: Path) -> tuple[Mount, ...]:
+    """Walk from the root down to `target` as the kernel's lookup would. Pure."""
+    on_the_way = _with_targets(text, {target, *target.parents})
+    here, found = _first(on_the_way, None), []
+    while here:
+        if here.target == target:
+            found.append(here)
+        here = _first(on_the_way, here)
+    return tuple(found)
+
+
+def maybe_showing(number: int) -> Iterator[Mount]:
+    """What can show the block device `number`: its own mounts, btrfs's, nodes bound from /dev."""
+    own = f" {os.major(number)}:{os.minor(number)} "
+    for line in _lines(read_mountinfo()):
+        if own in line or " - btrfs " in line or "tmpfs " in line:
+            yield _parse_line(line)
+
+
+def below(target: Path) -> tuple[Path, ...]:
+    """Targets of what is mounted underneath `target`: each keeps it busy."""
+    return tuple(each.target for each in mounts() if target in each.target.parents)
+
+
+def read_mountinfo() -> str:
+    """A page per read(2); since Linux 5.8 a mount that stays is not skipped between two reads."""
+    with open("/proc/thread-self/mountinfo", "rb", buffering=0) as file:
+        return os.fsdecode(file.read())
+
+
+def mount(
+    source: Path, target: Path, fs_type: str, options: Sequence[str], *, read_only: bool
+) -> None:
+    """Mount a filesystem; OSError as the kernel says it. `read_only` beats a "rw" in `options`."""
+    flags, data = split_options(options)
+    _mount(source, target, fs_type, flags | (MS_RDONLY if read_only else 0), data)
+
+
+def split_options(options: Iterable[str]) -> tuple[int, str]:
+    """MS_* flags of the words that are flags, and the rest as the filesystem's own data."""
+    flags, data = 0, []
+    for option in options:
+        if known := _FLAGS.get(option):
+            flags = flags & ~known[1] | known[0]
+        elif not option.lower().startswith("x-"):  # comments for mount(8)
+            data.append(option)
+    return flags, ",".join(data)
+
+
+def bind(source: Path, target: Path, *, read_only: bool) -> None:
+    """Bind-mount. mount(2) ignores MS_RDONLY on the first call, hence the second."""
+    _mount(source, target, "", MS_BIND)
+    if read_only:
+        try:
+            _mount(source, target, "", MS_BIND | MS_REMOUNT | MS_RDONLY | _kept(target))
+        except OSError:
+            unmount(target)  # never leave a writable mount where a read-only one was asked for
+            raise
+
+
+def unmount(target: Path) -> None:
+    """Take down one layer, never lazily; content if `target` is no mount point. OSError EBUSY."""
+    if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) < 0:
+        code = ctypes.get_errno()
+        if code not in {errno.EINVAL, errno.ENOENT}:  # not a mount point: there is nothing to do
+            raise OSError(code, os.strerror(code), os.fspath(target))
+
+
+def shown_device(mount: Mount) -> int:
+    """dev_t of the block device behind a mounted filesystem; 0: none.
+
+    btrfs has an anonymous st_dev; the name in its source field is the one that BTRFS_IOC_DEV_INFO
+    gives too, and needs no open file on a filesystem that may be broken.
+    """
+    if os.major(mount.device):
+        return mount.device
+    return number_of(Path(mount.source)) if mount.fs_type == "btrfs" else 0
+
+
+def number_of(node: Path) -> int:
+    """dev_t of the block device called `node`: by sysfs, else by the node itself; 0: none."""
+    if node.is_relative_to("/dev"):
+        name = "!".join(node.parts[2:])  # how sysfs spells /dev/cciss/c0d0
+        try:
+            number = Path("/sys/class/block", name, "dev").read_text(encoding="ascii")
+            return os.makedev(*map(int, number.split(":")))
+        except OSError:
+            pass
+    return rdev(node)
+
+
+def rdev(node: Path) -> int:
+    """dev_t of a block device node; 0 when it is something else or not there."""
+    try:
+        status = os.stat(node)
+    except OSError:
+        return 0
+    return status.st_rdev if status.st_mode & 0o170000 == 0o060000 else 0
+
+
+def _mount(source: Path, target: Path, fs_type: str, flags: int, data: str = "") -> None:
+    words = (os.fsencode(source), os.fsencode(target), fs_type.encode())
+    if _libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(data)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
+
+
+def _kept(target: Path) -> int:
+    *_, topmost = at(target)
+    return sum(flag for word, flag in _KEPT.items() if word in topmost.options)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Not splitlines(): the kernel escapes newlines in paths, but not a form feed or U+2028."""
+    return filter(None, text.split("\n"))
+
+
+def _with_targets(text: str, targets: Collection[Path]) -> tuple[Mount, ...]:
+    """Parse only the lines that matter: a node with a thousand pods has thousands of others."""
+    wanted = {_escape(os.fspath(target)) for target in targets}
+    return tuple(_parse_line(line) for line in _lines(text) if line.split(" ", 5)[4] in wanted)
+
+
+def _first(candidates: Sequence[Mount], parent: Mount | None) -> Mount | None:
+    """The first mount point that a lookup meets on `parent`; None as parent: where it starts."""
+    known = {each.id for each in candidates}
+    children = [
+        each
+        for each in candidates
+        if (each.parent == parent.id and each != parent if parent else _is_start(each, known))
+    ]
+    return min(children, key=lambda each: len(each.target.parts), default=None)
+
+
+def _is_start(mount: Mount, known: Collection[int]) -> bool:
+    return mount.parent not in known or mount.parent == mount.id
+
+
+def _parse_line(line: str) -> Mount:
+    head, _, tail = line.partition(" - ")
+    number, parent, device, root, target, options, *_ = head.split(" ")
+    fs_type, source, super_options = tail.split(" ", 2)
+    return Mount(
+        id=int(number),
+        parent=int(parent),
+        device=os.makedev(*map(int, device.split(":"))),
+        root=_unescape(root),
+        target=Path(_unescape(target)),
+        fs_type=_unescape(fs_type),
+        source=_unescape(source),
+        options=frozenset(options.split(",")),
+        super_options=frozenset(super_options.split(",")),
+    )
+
+
+def _unescape(field: str) -> str:
+    if "\\" not in field:
+        return field
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+
+
+def _escape(path: str) -> str:
+    r"""What fs/proc_namespace.c escapes: " \t\n\\#"."""
+    return re.sub(r"[ \t\n\\#]", lambda match: f"\\{ord(match[0]):03o}", path)

@@ -1,0 +1,81 @@
+"""Places: what a mount point shows, told from mountinfo, sysfs and the loop driver."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Place
+from driver.linux import block, loop, mount
+from driver.linux.mount import Mount
+
+LOOP_MAJOR: Final = 7  # <linux/major.h>
+_MEMORY: Final = frozenset(
+    {"devtmpfs", "tmpfs"}
+)  # where device nodes are; a stat there never waits
+_READ_ONLY: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro since Linux 6.14
+
+
+def shown_at(target: Path) -> Place | None:
+    """By the topmost mount exactly at `target`; None: not a mount point."""
+    layers = mount.at(target)
+    return place(layers[-1]) if layers else None
+
+
+def of_device(number: int) -> tuple[Place, ...]:
+    """Every place in this mount namespace that shows the device, as a filesystem or as a node."""
+    found = (place(each) for each in mount.maybe_showing(number))
+    return tuple(each for each in found if each.number == number)
+
+
+def filesystems_of(number: int) -> tuple[Mount, ...]:
+    """The mounts of the filesystem on that device."""
+    return tuple(each for each in mount.maybe_showing(number) if mount.shown_device(each) == number)
+
+
+def place(shown: Mount) -> Place:
+    node = _node(shown)
+    number = node or mount.shown_device(shown)
+    options = shown.options | shown.super_options
+    return Place(
+        target=shown.target,
+        number=number,
+        label=label(number),
+        node=bool(node),
+        root=shown.root,
+        read_only=bool(options & _READ_ONLY) or bool(node and _is_read_only(node)),
+        options=options,
+    )
+
+
+def label(number: int) -> str:
+    """What the loop driver calls the device; "" for others."""
+    if os.major(number) != LOOP_MAJOR:
+        return ""
+    status = loop.status(path_of(number))
+    return status.label if status else ""
+
+
+def path_of(number: int) -> Path:
+    """The node that the kernel's own naming gives a block device: /dev/loop5, /dev/dm-3."""
+    link = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
+    return Path("/dev", Path(link).resolve().name)
+
+
+def _node(shown: Mount) -> int:
+    """dev_t of a device node that is bound somewhere; 0: it is a directory or a file.
+
+    On devtmpfs the kernel chose the name, so sysfs knows it; /dev of a container is a tmpfs.
+    """
+    if shown.root == "/" or shown.fs_type not in _MEMORY:
+        return 0
+    named = mount.number_of(Path("/dev" + shown.root)) if shown.fs_type == "devtmpfs" else 0
+    return named or mount.rdev(shown.target)
+
+
+def _is_read_only(number: int) -> bool:
+    try:
+        return block.is_read_only(path_of(number))
+    except OSError:  # the node is bound here, the device is gone
+        return False

@@ -1,0 +1,54 @@
+"""The last component of a target path: made and removed, and never more than that one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from driver.core.errors import Refused
+
+
+def make_directory(target: Path, undo: ExitStack) -> None:
+    """Content with one that is there. Refused: it is something else, or has no parent. OSError."""
+    if _made(lambda: os.mkdir(target, 0o750), target):
+        undo.callback(_quietly, os.rmdir, target)
+    elif not stat.S_ISDIR(os.lstat(target).st_mode):
+        raise Refused(f"{target} is in the way: it is not a directory")
+
+
+def make_file(target: Path, undo: ExitStack) -> None:
+    """An empty one, to bind a device node onto; content with one that is there. Refused."""
+    if _made(lambda: os.mknod(target, stat.S_IFREG | 0o600), target):
+        undo.callback(_quietly, os.unlink, target)
+    elif not stat.S_ISREG(os.lstat(target).st_mode):
+        raise Refused(f"{target} is in the way: it is not a regular file")
+
+
+def remove(target: Path) -> None:
+    """An empty directory, or anything else that holds no data. Refused, OSError."""
+    status = os.lstat(target)
+    if stat.S_ISDIR(status.st_mode):
+        os.rmdir(target)
+    elif stat.S_ISREG(status.st_mode) and status.st_size:
+        raise Refused(f"{target} is a file with {status.st_size} bytes in it; nothing was removed")
+    else:
+        os.unlink(target)
+
+
+def _made(make: Callable[[], None], target: Path) -> bool:
+    """False: something is there already."""
+    try:
+        make()
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        raise Refused(f"{target.parent} is not there; the caller has to make it") from None
+    return True
+
+
+def _quietly(undo: Callable[[Path], None], target: Path) -> None:
+    with suppress(OSError):
+        undo(target)

@@ -1,0 +1,195 @@
+"""The child program that holds filesystems frozen and lets them go, whatever becomes of its parent.
+
+Run as `python -I -S thaw.py FD`, FD being one end of a SOCK_SEQPACKET pair. A message on it is one
+freeze: the bound in seconds as text, and as descriptors first a socket of its own, then the mounted
+directories. On that socket the child answers the errno of each FIFREEZE ("0 0 16"), or "late" at
+the bound; then the parent says "thaw" and hears "thawed" or "late". An end of file on it, or the
+bound, thaws as well: so a parent that is killed leaves nothing frozen.
+
+Only builtin modules, so that it stays small; nothing here may write to any filesystem.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import errno
+import fcntl
+import posix
+import sys
+import time
+
+TYPE_CHECKING = False  # `typing` would double the memory
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+FIFREEZE: Final = 0xC0045877  # <linux/fs.h>: _IOWR('X', 119, int)
+FITHAW: Final = 0xC0045878  # _IOWR('X', 120, int)
+FDS: Final = 250  # a message carries at most 253 (SCM_MAX_FD)
+LATE: Final = b"late"
+THAW: Final = b"thaw"
+THAWED: Final = b"thawed"
+
+_NAME: Final = b"cellar-thaw"
+_INT: Final = 4  # bytes
+_STACK: Final = 128 << 10  # bytes
+
+
+class Hold:
+    """One freeze: a thread for each filesystem, because each FIFREEZE waits some 30 ms for RCU."""
+
+    def __init__(self, places: list[int]) -> None:
+        self._lock = _thread.allocate_lock()
+        self._over = False
+        self._running = len(places)
+        self._done = _thread.allocate_lock()  # released when no FIFREEZE runs any more
+        self._done.acquire()
+        self._codes = dict.fromkeys(places, -1)  # errno by place; -1: not ended yet
+        for place in places:
+            _start(self._freeze, place)
+
+    def wait(self, seconds: float) -> bool:
+        """True: every FIFREEZE has ended, well or not."""
+        ended = self._done.acquire(timeout=max(0.0, seconds))
+        if ended:
+            self._done.release()
+        return ended
+
+    def codes(self) -> bytes:
+        return " ".join(map(str, self._codes.values())).encode()
+
+    def good(self) -> bool:
+        return all(code in {0, errno.EBUSY} for code in self._codes.values())
+
+    def thaw(self) -> None:
+        """What is frozen now; what still freezes thaws itself when it gets there."""
+        with self._lock:
+            self._over = True
+            frozen = [place for place, code in self._codes.items() if code == 0]
+        for place in frozen:
+            _ioctl(place, FITHAW)
+
+    def _freeze(self, place: int) -> None:
+        code = _ioctl(place, FIFREEZE)
+        with self._lock:
+            self._codes[place] = code
+            too_late = self._over
+            self._running -= 1
+            last = self._running == 0
+        if too_late and code == 0:
+            _ioctl(place, FITHAW)
+        if last:
+            self._done.release()
+
+
+def serve(talk: _socket.socket, places: list[int], bound: float) -> None:
+    """The life of one freeze; ends with everything thawed and closed."""
+    end = time.monotonic() + bound
+    hold = Hold(places)
+    in_time = hold.wait(bound)
+    if in_time and hold.good():
+        _say(talk, hold.codes())
+        in_time = _hears(talk, end - time.monotonic())
+    elif in_time:
+        _say(talk, hold.codes())
+    hold.thaw()
+    _say(talk, THAWED if in_time else LATE)
+    talk.close()
+    hold.wait(1 << 20)
+    for place in places:
+        posix.close(place)
+
+
+def main(fd: int) -> None:
+    """Serve until the parent is gone, then wait until every freeze has ended."""
+    _settle(fd)
+    door = _socket.socket(fileno=fd)
+    lives: list[_thread.LockType] = []
+    while request := _receive(door):
+        alive = _thread.allocate_lock()
+        alive.acquire()
+        lives = [each for each in lives if each.locked()] + [alive]
+        _start(_live, alive, *request)
+    for alive in lives:
+        alive.acquire()
+
+
+def _live(alive: _thread.LockType, talk: _socket.socket, places: list[int], bound: float) -> None:
+    try:
+        serve(talk, places, bound)
+    finally:
+        alive.release()
+
+
+def _receive(door: _socket.socket) -> tuple[_socket.socket, list[int], float] | None:
+    """One request; None at end of file."""
+    text, control, _, _ = door.recvmsg(64, _socket.CMSG_SPACE((FDS + 1) * _INT))
+    if not text:
+        return None
+    [(_, _, raw)] = control
+    talk, *places = (
+        int.from_bytes(raw[at : at + _INT], sys.byteorder) for at in range(0, len(raw), _INT)
+    )
+    return _socket.socket(fileno=talk), places, float(text)
+
+
+def _say(talk: _socket.socket, text: bytes) -> None:
+    try:
+        talk.settimeout(None)
+        talk.send(text)
+    except OSError:  # the parent is gone, which changes nothing here
+        pass
+
+
+def _hears(talk: _socket.socket, seconds: float) -> bool:
+    """True: the parent spoke, or went away, before `seconds` had passed."""
+    try:
+        talk.settimeout(max(seconds, 0.001))
+        talk.recv(16)
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _start(work: Callable[..., None], *arguments: Any) -> None:
+    """In a thread of its own; here, one after the other, where no more threads may be had."""
+    try:
+        _thread.start_new_thread(work, arguments)
+    except RuntimeError:
+        work(*arguments)
+
+
+def _ioctl(place: int, operation: int) -> int:
+    """Its errno; 0 when it went well."""
+    try:
+        fcntl.ioctl(place, operation, 0)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _settle(fd: int) -> None:
+    """Hold nothing that was inherited. (The parent blocked the signals that could end us early.)"""
+    posix.chdir("/")
+    posix.closerange(3, fd)
+    posix.closerange(fd + 1, 1 << 20)
+    _thread.stack_size(_STACK)
+    _write("/proc/self/comm", _NAME)
+    _write("/proc/self/oom_score_adj", b"-999")
+
+
+def _write(path: str, text: bytes) -> None:
+    fd = posix.open(path, posix.O_WRONLY)
+    try:
+        posix.write(fd, text)
+    except OSError:  # a nicety: not every container may
+        pass
+    finally:
+        posix.close(fd)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,58 @@
+"""xfs: how it is made, renewed and grown."""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Refused
+from driver.core.model import Bytes
+from driver.linux import block, command, fsopen, loop, superblock
+
+# <linux/xfs_fs.h>
+XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864  # _IOR('X', 100, struct xfs_fsop_geom_v1)
+XFS_IOC_FSGROWFSDATA: Final = 0x4010586E  # _IOW('X', 110, struct xfs_growfs_data)
+_GEOMETRY: Final = struct.Struct("=8IQ72x")  # blocksize is field 0, imaxpct 7, datablocks 8
+_GROW: Final = struct.Struct("=QI4x")
+_SMALLEST_GROUP: Final = 64  # blocks; the kernel makes no smaller allocation group
+
+_TIMEOUT: Final = 300.0  # seconds
+_DETACH: Final = 10.0  # seconds
+
+
+def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
+    """Flags of mkfs.xfs; features by name, as kernel 5.10 can mount them."""
+    return {
+        "-s": f"size={block_size}",
+        "-m": "crc=1,finobt=1,reflink=1,rmapbt=0,bigtime=1,inobtcount=1",
+        "-i": "sparse=1,nrext64=0",
+    }
+
+
+def renew(where: Path, block_size: Bytes) -> None:
+    """A new UUID. xfs_db refuses a log that is not clean, with exit status 0; so it is replayed."""
+    before = superblock.read(where)
+    _replay(where, block_size)
+    command.run(["xfs_db", "-x", "-p", "xfs_admin", "-c", "uuid generate", where], timeout=_TIMEOUT)
+    if before == superblock.read(where):
+        raise Refused(f"xfs_db gave no new UUID to {where}: its log may be damaged")
+
+
+def grow(fd: int, device: Path) -> None:
+    """The filesystem mounted at `fd` to the size of `device`; content if it has that already."""
+    geometry = _GEOMETRY.unpack(fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, bytes(_GEOMETRY.size)))
+    block_size, imaxpct, has = geometry[0], geometry[7], geometry[8]
+    blocks = block.size(device) // block_size
+    if blocks - has >= _SMALLEST_GROUP:
+        fcntl.ioctl(fd, XFS_IOC_FSGROWFSDATA, _GROW.pack(blocks, imaxpct))
+
+
+def _replay(where: Path, block_size: Bytes) -> None:
+    """Mounted nowhere, so a kill leaves at most a loop device; see `filesystem.abandon`."""
+    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=False)
+    try:
+        fsopen.replay(device.path, "xfs", ["nouuid"])
+    finally:
+        loop.detach(device, bound=_DETACH)

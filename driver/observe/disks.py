@@ -1,0 +1,43 @@
+"""Hears disks appear, so that a pool that comes back is found before somebody asks for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+
+from loguru import logger
+
+from driver.core.ports import Pool
+
+
+class Disks:
+    """Looks at the pools in `executor`; events that come while one look waits are one event."""
+
+    def __init__(self, pools: Sequence[Pool], executor: Executor) -> None:
+        self._pools = pools
+        self._executor = executor
+        self._waiting = threading.Event()
+
+    def watch(self) -> None:
+        """A driver without netlink, as in some containers, finds its pools when it is asked."""
+        try:
+            from driver.linux import udev  # noqa: PLC0415 - slow, and not needed to be ready
+
+            udev.watch(self.heard)
+        except (ImportError, OSError) as error:
+            logger.warning("disks that appear are not heard: {}", error)
+
+    def heard(self, action: str, name: str) -> None:
+        """Our own loop devices come and go all the time, and carry no pool."""
+        if action not in {"add", "change"} or name.startswith("loop") or self._waiting.is_set():
+            return
+        self._waiting.set()
+        with suppress(RuntimeError):  # the driver is being stopped
+            self._executor.submit(self._look)
+
+    def _look(self) -> None:
+        self._waiting.clear()
+        for pool in self._pools:
+            pool.backend.state()

@@ -1,0 +1,86 @@
+"""A few pages over HTTP: /metrics and /healthz. On the event loop, one request a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+from loguru import logger
+
+from driver.core.errors import Refused
+
+LINE: Final = 8192  # bytes of the request line and of each header
+PATIENCE: Final = 10.0  # seconds for a request and its answer together
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: HTTPStatus
+    body: bytes
+    kind: str = "text/plain; charset=utf-8"
+
+
+Page: TypeAlias = Callable[[], Awaitable[Answer]]
+
+
+class Http:
+    def __init__(self, pages: Mapping[str, Page]) -> None:
+        self._pages = pages
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Refused: the address cannot be had."""
+        try:
+            self._server = await asyncio.start_server(self._serve, host, port, limit=LINE)
+        except OSError as error:
+            raise Refused(f"--metrics {host}:{port}: {error.strerror or error}") from None
+        for one in self._server.sockets:
+            logger.info("serving /metrics and /healthz on {}", one.getsockname()[:2])
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                answer = await self._answer(await _request(reader))
+                writer.write(_encode(answer))
+                await writer.drain()
+        except (TimeoutError, ConnectionError, ValueError):
+            pass  # whoever asked is slow, gone, or does not speak HTTP
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, line: str) -> Answer:
+        method, _, rest = line.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if method != "GET":
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET\n")
+        if path not in self._pages:
+            return Answer(HTTPStatus.NOT_FOUND, " ".join(self._pages).encode() + b"\n")
+        return await self._pages[path]()
+
+
+async def _request(reader: asyncio.StreamReader) -> str:
+    """The request line; the headers are read and forgotten. ValueError: a line too long."""
+    line = (await reader.readline()).decode("latin-1").strip()
+    while (await reader.readline()).strip():
+        pass
+    return line
+
+
+def _encode(answer: Answer) -> bytes:
+    head = (
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
+        f"Content-Type: {answer.kind}\r\n"
+        f"Content-Length: {len(answer.body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + answer.body

@@ -1,0 +1,66 @@
+"""What Prometheus may know: RPCs as they end, pools when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from driver.core.model import PoolState
+from driver.core.ports import Pool
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float]]]] = {
+    "up": ("Whether the pool is there", lambda state: not state.away),
+    "total_bytes": ("What the pool can promise", lambda state: state.capacity.total),
+    "committed_bytes": ("What it has promised", lambda state: state.capacity.committed),
+    "largest_bytes": ("The largest volume it accepts", lambda state: state.capacity.largest),
+    "volumes": ("Volumes in the pool", lambda state: state.volumes),
+    "snapshots": ("Snapshots in the pool", lambda state: state.snapshots),
+    "reflink": ("Whether clones share bytes", lambda state: state.reflink),
+    "direct_io": ("Whether no volume goes through the page cache", lambda state: state.direct_io),
+}
+
+
+class Metrics:
+    def __init__(self, version: str, pools: Sequence[Pool]) -> None:
+        self._registry = CollectorRegistry()
+        self._rpcs = Histogram(
+            "cellar_rpc_seconds",
+            "Time from a call's arrival to its answer",
+            ["method", "code"],
+            registry=self._registry,
+            buckets=_SECONDS,
+        )
+        ProcessCollector(registry=self._registry)
+        self._registry.register(_Pools(version, pools))
+
+    def seen(self, method: str, code: str, seconds: float) -> None:
+        self._rpcs.labels(method, code).observe(seconds)
+
+    def text(self) -> bytes:
+        """Looks at the pools: not for the event loop."""
+        return generate_latest(self._registry)
+
+
+class _Pools(Collector):
+    def __init__(self, version: str, pools: Sequence[Pool]) -> None:
+        self._version = version
+        self._pools = pools
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing is looked at when it is registered."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("cellar_build", "This program", {"version": self._version})
+        states = [pool.backend.state() for pool in self._pools]
+        for name, (text, value) in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"cellar_pool_{name}", text, labels=["pool", "type"])
+            for state in states:
+                gauge.add_metric([state.name, state.type], value(state))
+            yield gauge

@@ -1,0 +1,137 @@
+"""The only lock table, and the workers. Lives on the event loop; nothing else touches it.
+
+Claims come before workers, so that a busy volume answers at once even when all workers are busy;
+they are given back when the work ends, not when the caller goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+from loguru import logger
+
+from driver.core.errors import Busy, Overloaded, StillRunning
+from driver.volumes.intents import Claims
+
+RPC: Final = contextvars.ContextVar("RPC", default="a call")  # set by the guard, for Busy's text
+
+
+class Intent(Protocol):
+    @property
+    def claims(self) -> Claims: ...
+
+
+Wanted = TypeVar("Wanted", bound=Intent)
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """Claims that one call has, and what others are told who meet them."""
+
+    claims: Claims
+    rpc: str
+    since: float
+    status: Callable[[], str] = field(default=lambda: "")
+
+    def __str__(self) -> str:
+        text = f"{self.rpc} has been at work on it for {time.monotonic() - self.since:.1f} s"
+        return f"{text}: {status}" if (status := self.status()) else text
+
+
+class Table:
+    """Who has what: a key alone, or shared with others that only share it."""
+
+    def __init__(self) -> None:
+        self._alone: dict[str, Held] = {}
+        self._shared: dict[str, list[Held]] = {}
+
+    def take(self, claims: Claims) -> Held:
+        """All or none. Busy says who has one of them."""
+        for key in claims.alone:
+            self._refuse_alone(key)
+        for key in claims.shared - claims.alone:
+            self._refuse_shared(key)
+        held = Held(claims, RPC.get(), time.monotonic())
+        self._alone.update(dict.fromkeys(claims.alone, held))
+        for key in claims.shared - claims.alone:
+            self._shared.setdefault(key, []).append(held)
+        return held
+
+    def give_back(self, held: Held) -> None:
+        for key in held.claims.alone:
+            del self._alone[key]
+        for key in held.claims.shared - held.claims.alone:
+            self._shared[key].remove(held)
+            if not self._shared[key]:
+                del self._shared[key]
+
+    def _refuse_alone(self, key: str) -> None:
+        self._refuse_shared(key)
+        if holders := self._shared.get(key):
+            raise Busy(f"busy: {holders[0]}; try again")
+
+    def _refuse_shared(self, key: str) -> None:
+        if holder := self._alone.get(key):
+            raise Busy(f"busy: {holder}; try again")
+
+
+class Dispatcher:
+    """Runs the use cases: `workers` at once, `waiting` more in line, the rest is Overloaded."""
+
+    def __init__(self, workers: int = 16, waiting: int = 256) -> None:
+        self._table = Table()
+        self._room = workers + waiting
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+
+    async def run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
+        """Busy and Overloaded come at once; a cancelled caller leaves the work to end by itself."""
+        held = self._table.take(intent.claims)
+        if not self._room:
+            self._table.give_back(held)
+            raise Overloaded("all workers are busy and the queue is full; try again")
+        self._room -= 1
+        loop = asyncio.get_running_loop()
+        future = self._threads.submit(contextvars.copy_context().run, work, intent)
+        # Before wrap_future: else the client's next call meets a claim not yet given back.
+        future.add_done_callback(lambda done: _soon(loop, self._ended, done, held))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_tell_end)
+            raise
+
+    def close(self) -> None:
+        """Take no more work; what waits in line is dropped, what runs ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _ended(self, done: Future[Any], held: Held) -> None:
+        self._room += 1
+        error = None if done.cancelled() else done.exception()
+        if not isinstance(error, StillRunning):
+            self._table.give_back(held)
+            return
+        held.status = error.status
+        loop = asyncio.get_running_loop()
+        error.done.add_done_callback(lambda _: _soon(loop, self._table.give_back, held))
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
+    """In the loop's thread; nowhere if the loop has ended, when nobody asks any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
+
+
+def _tell_end(done: Future[Any]) -> None:
+    """Of work whose caller went away: nobody else would hear of it."""
+    if done.cancelled():
+        return
+    error = done.exception()
+    logger.info("ended after its caller had gone", outcome=str(error) if error else "done")

@@ -1,0 +1,68 @@
+"""The Unix socket: whose it is, who may open it, and its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Refused
+
+MODE: Final = 0o660
+_PATIENCE: Final = 1.0  # seconds for a process with a full backlog
+
+
+def make_way(path: Path) -> None:
+    """Remove what a process left that is gone. Refused: it lives, or it is no socket at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise Refused(
+            f"{path} is there and is not a socket; move it away or say another --endpoint"
+        )
+    if _answers(path):
+        raise Refused(f"another process listens on {path}; stop it or say another --endpoint")
+    path.unlink()
+
+
+@contextmanager
+def private_mode() -> Iterator[None]:
+    """What is bound inside is for owner and group only, from its first moment."""
+    before = os.umask(0o777 & ~MODE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which socket is there: device and inode; None: none."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        return status.st_dev, status.st_ino
+    return None
+
+
+def remove(path: Path, ours: tuple[int, int] | None) -> None:
+    """If it is still ours: a successor may have taken the place."""
+    if ours is not None and identity(path) == ours:
+        path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PATIENCE)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except (TimeoutError, BlockingIOError):
+            return True
+        return True

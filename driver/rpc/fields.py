@@ -1,0 +1,117 @@
+"""What the specification allows in a field, whatever it means: sizes, characters, paths.
+
+CSI: a string has at most 128 bytes, a map 4 KiB, unless the field says otherwise; names have no
+control characters but common whitespace. What is wrong is said by the field's name, never by its
+value: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from driver.core.errors import Invalid, NotFound, Refused
+
+STRING: Final = 128
+MAP: Final = 4096
+PATH: Final = 4095  # PATH_MAX counts the closing NUL
+COMPONENT: Final = 255  # NAME_MAX
+OTHER: Final = {"node_id": 256, "mount_flags": 4096}  # the field's own description says so
+
+# CSI, CreateVolumeRequest.name: U+0000-8, B, C, E-1F, 7F-9F
+_BANNED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def check(message: Message, where: str = "") -> None:
+    """Invalid names the first field, of this message or one inside, that breaks a general limit."""
+    limits = _limits(message.DESCRIPTOR)
+    for field, value in message.ListFields():
+        kind, limit = limits[field.name]
+        name = f"{where}{field.name}"
+        if kind == "string":
+            _check_string(name, value, limit)
+        elif kind == "strings":
+            _check_strings(name, value, limit)
+        elif kind == "map":
+            _check_map(name, value, limit)
+        elif kind == "message":
+            check(value, f"{name}.")
+        elif kind == "messages":
+            for entry in value:
+                check(entry, f"{name}[].")
+
+
+def path(text: str, field: str) -> Path:
+    """An absolute path in its shortest form. Invalid: relative, with `..`, too long."""
+    if not text.startswith("/"):
+        raise Invalid(f"{field}: {text!r} is not an absolute path")
+    parts = text.split("/")
+    if ".." in parts:
+        raise Invalid(f"{field}: {text!r} must not contain '..'")
+    if any(len(os.fsencode(part)) > COMPONENT for part in parts):
+        raise Invalid(f"{field}: a part of the path is longer than {COMPONENT} bytes")
+    if not (shortest := Path("/", *(part for part in parts if part not in {"", "."}))).name:
+        raise Invalid(f"{field}: {text!r} is the root directory")
+    return shortest
+
+
+def optional_path(text: str, field: str) -> Path | None:
+    return path(text, field) if text else None
+
+
+def staging_path(text: str) -> Path:
+    """Of NodePublishVolume: the specification has a code of its own for its absence."""
+    if not text:
+        raise Refused("staging_target_path is required: the volume must be staged first")
+    return path(text, "staging_target_path")
+
+
+def volume_path(text: str) -> Path:
+    """Of NodeGetVolumeStats. A path at which no volume can be is one where none is."""
+    try:
+        return path(text, "volume_path")
+    except Invalid as error:
+        raise NotFound(f"no volume is there: {error}") from None
+
+
+@cache
+def _limits(message: Descriptor) -> dict[str, tuple[str, int]]:
+    return {field.name: _limit(field) for field in message.fields}
+
+
+def _limit(field: FieldDescriptor) -> tuple[str, int]:
+    if field.message_type and field.message_type.GetOptions().map_entry:
+        return "map", MAP
+    many = "s" if field.is_repeated else ""
+    if field.type == FieldDescriptor.TYPE_STRING:
+        usual = PATH if field.name.endswith("_path") else STRING
+        return f"string{many}", OTHER.get(field.name, usual)
+    return (f"message{many}" if field.message_type else "number"), 0
+
+
+def _check_string(name: str, value: str, limit: int) -> None:
+    if len(value.encode()) > limit:
+        raise Invalid(f"{name} is longer than {limit} bytes")
+    if _BANNED.search(value):
+        raise Invalid(f"{name} contains a control character")
+
+
+def _check_strings(name: str, values: Iterable[str], limit: int) -> None:
+    """Ids are limited one by one; mount flags, which CSI limits together, are so too."""
+    values = list(values)
+    for value in values:
+        _check_string(name, value, limit)
+    if name.endswith("mount_flags") and sum(len(value.encode()) for value in values) > limit:
+        raise Invalid(f"{name} are longer than {limit} bytes together")
+
+
+def _check_map(name: str, values: Mapping[str, Any], limit: int) -> None:
+    if sum(len(key.encode()) + len(value.encode()) for key, value in values.items()) > limit:
+        raise Invalid(f"{name} is longer than {limit} bytes")

@@ -1,0 +1,131 @@
+"""Around every RPC: what a request must have, which status an error is, a log line, a metric."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from loguru import logger
+
+from driver.core import errors
+from driver.core.errors import CellarError
+from driver.rpc import dispatch, fields, redact, required
+
+STATUS: Final[dict[type[CellarError], grpc.StatusCode]] = {
+    errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Conflict: grpc.StatusCode.ALREADY_EXISTS,
+    errors.Refused: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Busy: grpc.StatusCode.ABORTED,
+    errors.StaleToken: grpc.StatusCode.ABORTED,
+    errors.NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    errors.PoolAway: grpc.StatusCode.UNAVAILABLE,
+    errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
+    errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Damaged: grpc.StatusCode.DATA_LOSS,
+    errors.Failed: grpc.StatusCode.INTERNAL,
+}
+TEXT: Final = 2000  # characters; gRPC sends the text as a header
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+Seen: TypeAlias = Callable[[str, str, float], None]  # method, code, seconds
+Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """`seen` is told of every RPC that ended."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._guarded: dict[str, Any] = {}
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        method = handler_call_details.method
+        if method not in self._guarded:
+            handler = await continuation(handler_call_details)
+            if handler is None or handler.unary_unary is None:
+                return handler  # not one of ours: UNIMPLEMENTED
+            self._guarded[method] = grpc.unary_unary_rpc_method_handler(
+                _guard(method.rpartition("/")[2], handler.unary_unary, self._seen),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return self._guarded[method]
+
+
+def status_of(error: Exception) -> grpc.StatusCode:
+    """What the caller is told an error means."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    if isinstance(error, OSError) and error.errno in FULL:
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+    return grpc.StatusCode.INTERNAL
+
+
+def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
+    async def call(request: Message, context: Context) -> Any:
+        start, code = time.monotonic(), grpc.StatusCode.CANCELLED
+        text, subject = "", _subject(request)
+        dispatch.RPC.set(rpc)
+        logger.opt(lazy=True).debug("{} {}", lambda: rpc, lambda: redact.presentable(request))
+        try:
+            fields.check(request)
+            required.check(rpc, request)
+            response = await inner(request, context)
+            code, subject = grpc.StatusCode.OK, subject or _subject(response)
+            return response
+        except Exception as error:  # noqa: BLE001 - the one broad except of the program
+            code, text = status_of(error), _text(rpc, error)
+            await context.abort(code, text)
+        finally:
+            seconds = time.monotonic() - start
+            seen(rpc, code.name, seconds)
+            _log(rpc, code, seconds, subject, text)
+
+    return call
+
+
+def _text(rpc: str, error: Exception) -> str:
+    """What the caller may read. Nothing unforeseen leaves this machine but the kernel's words."""
+    if isinstance(error, CellarError):
+        return str(error)[:TEXT]
+    logger.opt(exception=error).error("{} failed unexpectedly", rpc)
+    if isinstance(error, OSError) and error.strerror:
+        return f"the machine failed: {error.strerror}; see the driver's log"
+    return "internal error; see the driver's log"
+
+
+def _log(
+    rpc: str, code: grpc.StatusCode, seconds: float, subject: dict[str, str], text: str
+) -> None:
+    facts = subject | ({"error": text} if text else {})
+    logger.bind(rpc=rpc, code=code.name, seconds=round(seconds, 6), **facts).info(
+        "{} {} {:.1f} ms", rpc, code.name, 1e3 * seconds
+    )
+
+
+_IDS: Final = ("volume_id", "snapshot_id", "group_snapshot_id", "source_volume_id")
+_NESTED: Final = ("volume", "snapshot", "group_snapshot")
+
+
+def _subject(message: Message) -> dict[str, str]:
+    """The id that a call is about: of the request, or of what a create answered."""
+    names = message.DESCRIPTOR.fields_by_name
+    for name in _IDS:
+        if name in names and (value := getattr(message, name)):
+            return {name: str(value)}
+    for name in _NESTED:
+        if name in names and message.HasField(name):
+            return _subject(getattr(message, name))
+    return {}

@@ -1,0 +1,46 @@
+"""Identity: who this is. Answered on the event loop, so also while all workers are busy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from csi_proto import csi_pb2 as csi
+from csi_proto.csi_pb2_grpc import IdentityServicer
+
+_SERVICE: Final = csi.PluginCapability.Service
+_EXPANSION: Final = csi.PluginCapability.VolumeExpansion
+
+CAPABILITIES: Final = (
+    *(
+        csi.PluginCapability(service=_SERVICE(type=kind))
+        for kind in (
+            _SERVICE.CONTROLLER_SERVICE,
+            _SERVICE.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+            _SERVICE.GROUP_CONTROLLER_SERVICE,
+            _SERVICE.SNAPSHOT_ACCESSIBILITY_CONSTRAINTS,
+        )
+    ),
+    # OFFLINE would say that volumes in use must not be expanded: they may.
+    csi.PluginCapability(volume_expansion=_EXPANSION(type=_EXPANSION.ONLINE)),
+)
+
+
+class Identity(IdentityServicer):
+    def __init__(self, name: str, version: str) -> None:
+        self._name = name
+        self._version = version
+
+    async def GetPluginInfo(
+        self, request: csi.GetPluginInfoRequest, context: object
+    ) -> csi.GetPluginInfoResponse:
+        return csi.GetPluginInfoResponse(name=self._name, vendor_version=self._version)
+
+    async def GetPluginCapabilities(
+        self, request: csi.GetPluginCapabilitiesRequest, context: object
+    ) -> csi.GetPluginCapabilitiesResponse:
+        return csi.GetPluginCapabilitiesResponse(capabilities=CAPABILITIES)
+
+    async def Probe(self, request: csi.ProbeRequest, context: object) -> csi.ProbeResponse:
+        return csi.ProbeResponse(ready=BoolValue(value=True))

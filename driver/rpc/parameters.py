@@ -1,0 +1,135 @@
+"""What a StorageClass and a VolumeAttributesClass may say: each key has one reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from driver.core.errors import Invalid
+from driver.core.filesystems import parse_mkfs_options
+from driver.core.model import Allocation, Bytes, FsType, Limits
+from driver.core.quantity import parse_bytes
+from driver.rpc import capability
+
+KUBERNETES: Final = "csi.storage.k8s.io/"  # the provisioner's own keys: not ours to judge
+FSTYPE: Final = f"{KUBERNETES}fstype"
+BLOCK_SIZES: Final = {"512": 512, "4096": 4096}
+LIMIT: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Class:
+    """A StorageClass, with a VolumeAttributesClass on top."""
+
+    pool: str | None = None
+    allocation: Allocation | None = None
+    fs: FsType | None = None
+    mkfs_options: str = ""
+    block_size: Bytes | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def options_for(self, fs: FsType | None) -> tuple[str, ...]:
+        return parse_mkfs_options(fs, self.mkfs_options)
+
+
+def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
+    """Invalid names the key. What is mutable wins over what is not."""
+    read = _read(parameters, {**_CREATION, **_LIMITS}, "parameters")
+    changed = parse_limits(mutable)
+    given = {name: value for name, value in read.items() if name in _CREATED}
+    limits = {name: value for name, value in read.items() if name not in _CREATED}
+    return Class(limits=Limits(**{**limits, **changed}), **given)
+
+
+def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
+    """The limits that are named, by their field in Limits."""
+    return _read(mutable, _LIMITS, "mutable_parameters")
+
+
+def none_accepted(parameters: Mapping[str, str]) -> None:
+    """Of snapshots: only Kubernetes' own keys."""
+    _read(parameters, {}, "parameters")
+
+
+Reader = Callable[[str], Any]
+
+
+def _read(
+    given: Mapping[str, str], readers: Mapping[str, tuple[str, Reader]], where: str
+) -> dict[str, Any]:
+    ours = {key: value for key, value in given.items() if _is_ours(key, readers)}
+    if unknown := sorted(ours.keys() - readers.keys()):
+        accepted = ", ".join(readers) or "none"
+        raise Invalid(f"{where}: unknown {', '.join(map(repr, unknown))}; accepted: {accepted}")
+    found = {}
+    for key, value in ours.items():
+        name, reader = readers[key]
+        try:
+            found[name] = reader(value)
+        except Invalid as error:
+            raise Invalid(f"{where}[{key}]: {error}") from None
+    found.pop("", None)
+    return found
+
+
+def _is_ours(key: str, readers: Mapping[str, Any]) -> bool:
+    return key in readers or not key.startswith(KUBERNETES)
+
+
+def _pool(text: str) -> str | None:
+    return text or None
+
+
+def _allocation(text: str) -> Allocation:
+    try:
+        return Allocation(text)
+    except ValueError:
+        raise Invalid(f"{text!r} is not one of {', '.join(Allocation)}") from None
+
+
+def _fs(text: str) -> FsType | None:
+    return capability.filesystem(text, "filesystem")
+
+
+def _block_size(text: str) -> Bytes:
+    if text not in BLOCK_SIZES:
+        raise Invalid(f"{text!r} is not one of {', '.join(BLOCK_SIZES)}")
+    return BLOCK_SIZES[text]
+
+
+def _encrypted(text: str) -> None:
+    if text == "true":
+        raise Invalid("encryption is not in this version; accepted: false")
+    if text != "false":
+        raise Invalid(f"{text!r} is not one of false (true is not in this version)")
+
+
+def _per_second(text: str) -> int:
+    """Operations: a plain number; 0 is no limit."""
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > LIMIT:
+        raise Invalid(f"{text!r} is not a whole number of operations per second; 0 is no limit")
+    return int(text)
+
+
+def _bytes_per_second(text: str) -> Bytes:
+    if (amount := parse_bytes(text)) > LIMIT:
+        raise Invalid(f"{text!r} is more than can be")
+    return amount
+
+
+_CREATION: Final[dict[str, tuple[str, Reader]]] = {
+    "pool": ("pool", _pool),
+    "allocation": ("allocation", _allocation),
+    FSTYPE: ("fs", _fs),
+    "mkfsOptions": ("mkfs_options", str),
+    "blockSize": ("block_size", _block_size),
+    "encrypted": ("", _encrypted),
+}
+_CREATED: Final = {name for name, _ in _CREATION.values()}
+_LIMITS: Final[dict[str, tuple[str, Reader]]] = {
+    "readIops": ("read_iops", _per_second),
+    "writeIops": ("write_iops", _per_second),
+    "readBps": ("read_bps", _bytes_per_second),
+    "writeBps": ("write_bps", _bytes_per_second),
+}

@@ -1,0 +1,227 @@
+"""Requests into intents. What is wrong is Invalid and changes nothing; required fields, sizes and
+characters were checked by the guard. Ids are read before the rest: a volume that cannot be ours is
+NotFound, whatever else is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from csi_proto import csi_pb2 as csi
+from driver.core import ids
+from driver.core.errors import Invalid, NotFound, StaleToken
+from driver.core.ids import ImageId
+from driver.core.model import CapacityRange, FsType, Limits
+from driver.rpc import capability, parameters
+from driver.volumes import intents
+
+USUAL: Final = FsType.EXT4  # where no filesystem is named
+
+# Controller
+
+
+def create(request: csi.CreateVolumeRequest) -> intents.Create:
+    capabilities = capability.parse_all(request.volume_capabilities)
+    asked = parameters.parse(request.parameters, request.mutable_parameters)
+    named = capability.agreed(capabilities, asked.fs)
+    fs = None if _are_block(capabilities) else named or USUAL
+    return intents.Create(
+        name=request.name,
+        key=ids.volume_key(request.name),
+        range=capacity(request.capacity_range),
+        fs=fs,
+        fs_asked=named is not None,
+        mkfs_options=asked.options_for(fs),
+        pool=asked.pool,
+        allocation=asked.allocation,
+        block_size=asked.block_size,
+        limits=asked.limits,
+        source=_source(request.volume_content_source),
+    )
+
+
+def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> intents.Validate:
+    return intents.Validate(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        capabilities=capability.parse_all(request.volume_capabilities),
+        context=dict(request.volume_context),
+        parameters=_parameters_of(request),
+    )
+
+
+def of_volume(volume_id: str) -> intents.Of:
+    return intents.Of(ids.parse_volume_id(volume_id))
+
+
+def look(volume_id: str) -> intents.Look:
+    return intents.Look(ids.parse_volume_id(volume_id))
+
+
+def publish(request: csi.ControllerPublishVolumeRequest) -> intents.Publish:
+    return intents.Publish(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        node=request.node_id,
+        read_only=request.readonly,
+        capability=capability.parse(request.volume_capability),
+    )
+
+
+def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> intents.Unpublish:
+    return intents.Unpublish(ids.parse_volume_id(request.volume_id), request.node_id or None)
+
+
+def expand(request: csi.ControllerExpandVolumeRequest) -> intents.Expand:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    wanted = capacity(request.capacity_range)
+    if not (wanted.required or wanted.limit):
+        raise Invalid("capacity_range: required_bytes or limit_bytes is required")
+    return intents.Expand(volume_id, wanted, optional_capability(request))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """ControllerModifyVolume: only the limits that are named; the others stay (CSI)."""
+
+    volume_id: ids.VolumeId
+    limits: Mapping[str, int]
+
+    @property
+    def claims(self) -> intents.Claims:
+        return intents.Of(self.volume_id).claims
+
+    def of(self, limits: Limits) -> Limits:
+        return replace(limits, **self.limits)
+
+
+def modify(request: csi.ControllerModifyVolumeRequest) -> Change:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    return Change(volume_id, parameters.parse_limits(request.mutable_parameters))
+
+
+def page(request: csi.ListVolumesRequest | csi.ControllerListVolumeHealthRequest) -> intents.Page:
+    return intents.Page(_most(request.max_entries), _after(request, ids.parse_volume_id))
+
+
+def measure(request: csi.GetCapacityRequest) -> intents.Measure:
+    asked = parameters.parse(request.parameters, {})
+    capabilities = capability.parse_all(request.volume_capabilities)
+    named = capability.agreed(capabilities, asked.fs)
+    fs = None if _are_block(capabilities) else named or USUAL
+    asked.options_for(fs)
+    return intents.Measure(fs=fs, pool=asked.pool, allocation=asked.allocation)
+
+
+# Snapshots
+
+
+def snapshot(request: csi.CreateSnapshotRequest) -> intents.Snap:
+    source = ids.parse_volume_id(request.source_volume_id)
+    parameters.none_accepted(request.parameters)
+    return intents.Snap(intents.Member(ids.snapshot_key(request.name), request.name, source))
+
+
+def of_snapshot(snapshot_id: str) -> intents.OfSnapshot:
+    return intents.OfSnapshot(ids.parse_snapshot_id(snapshot_id))
+
+
+def look_snapshot(snapshot_id: str) -> intents.LookSnapshot:
+    return intents.LookSnapshot(ids.parse_snapshot_id(snapshot_id))
+
+
+def snapshot_page(request: csi.ListSnapshotsRequest) -> intents.SnapshotPage:
+    """NotFound: a filter that names nothing of ours; the list is empty then."""
+    most, after = _most(request.max_entries), _after(request, ids.parse_snapshot_id)
+    snapshot_id, source = request.snapshot_id, request.source_volume_id
+    return intents.SnapshotPage(
+        most,
+        after,
+        snapshot_id=ids.parse_snapshot_id(snapshot_id) if snapshot_id else None,
+        source=ids.parse_volume_id(source) if source else None,
+    )
+
+
+def group(request: csi.CreateVolumeGroupSnapshotRequest) -> intents.SnapGroup:
+    sources = sorted(ids.parse_volume_id(one) for one in request.source_volume_ids)
+    parameters.none_accepted(request.parameters)
+    if len(set(sources)) < len(sources):
+        raise Invalid("source_volume_ids: a volume is named twice")
+    key = ids.group_key(request.name)
+    members = (intents.Member(ids.member_key(key, one), request.name, one) for one in sources)
+    return intents.SnapGroup(key, request.name, tuple(members))
+
+
+def of_group(
+    request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
+) -> intents.OfGroup:
+    key = ids.parse_group_id(request.group_snapshot_id)
+    return intents.OfGroup(key, tuple(_member(one) for one in request.snapshot_ids))
+
+
+# Parts
+
+
+def capacity(message: csi.CapacityRange) -> CapacityRange:
+    return CapacityRange(message.required_bytes, message.limit_bytes)
+
+
+def _are_block(capabilities: Sequence[intents.Capability]) -> bool:
+    return any(one.block for one in capabilities)
+
+
+def _source(message: csi.VolumeContentSource) -> ImageId | None:
+    match message.WhichOneof("type"):
+        case "snapshot":
+            return ids.parse_snapshot_id(message.snapshot.snapshot_id)
+        case "volume":
+            return ids.parse_volume_id(message.volume.volume_id)
+    return None
+
+
+def _member(text: str) -> ids.SnapshotId:
+    """An id that is none of ours cannot be of this group: CSI has a code of its own for that."""
+    try:
+        return ids.parse_snapshot_id(text)
+    except NotFound as error:
+        raise Invalid(f"snapshot_ids: {error}") from None
+
+
+def _parameters_of(request: csi.ValidateVolumeCapabilitiesRequest) -> intents.Create | None:
+    if not (request.parameters or request.mutable_parameters):
+        return None
+    return create(
+        csi.CreateVolumeRequest(
+            volume_capabilities=request.volume_capabilities,
+            parameters=request.parameters,
+            mutable_parameters=request.mutable_parameters,
+        )
+    )
+
+
+def optional_capability(
+    request: csi.ControllerExpandVolumeRequest | csi.NodeExpandVolumeRequest,
+) -> intents.Capability | None:
+    if not request.HasField("volume_capability"):
+        return None
+    return capability.parse(request.volume_capability)
+
+
+def _most(number: int) -> int:
+    if number < 0:
+        raise Invalid("max_entries must not be negative; 0 is no limit")
+    return number
+
+
+def _after(
+    request: csi.ListVolumesRequest
+    | csi.ControllerListVolumeHealthRequest
+    | csi.ListSnapshotsRequest,
+    read: Callable[[str], ImageId],
+) -> str:
+    """Our tokens are the ids after which to go on."""
+    token = request.starting_token
+    try:
+        return str(read(token)) if token else ""
+    except NotFound:
+        raise StaleToken("starting_token was not given by this driver; begin anew") from None

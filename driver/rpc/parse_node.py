@@ -1,0 +1,64 @@
+"""The Node service's requests into intents; see parse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_proto import csi_pb2 as csi
+from driver.core import ids
+from driver.rpc import capability, fields, parse
+from driver.volumes import intents
+
+
+def stage(request: csi.NodeStageVolumeRequest) -> intents.Stage:
+    return intents.Stage(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        staging=fields.path(request.staging_target_path, "staging_target_path"),
+        capability=capability.parse(request.volume_capability),
+    )
+
+
+def unstage(request: csi.NodeUnstageVolumeRequest) -> intents.Unstage:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    staging = fields.path(request.staging_target_path, "staging_target_path")
+    return intents.Unstage(volume_id, staging)
+
+
+def publish(request: csi.NodePublishVolumeRequest) -> intents.NodePublish:
+    return intents.NodePublish(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        target=fields.path(request.target_path, "target_path"),
+        staging=fields.staging_path(request.staging_target_path),
+        read_only=request.readonly,
+        capability=capability.parse(request.volume_capability),
+    )
+
+
+def unpublish(request: csi.NodeUnpublishVolumeRequest) -> intents.NodeUnpublish:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    return intents.NodeUnpublish(volume_id, fields.path(request.target_path, "target_path"))
+
+
+def expand(request: csi.NodeExpandVolumeRequest) -> intents.NodeExpand:
+    return intents.NodeExpand(
+        ids.parse_volume_id(request.volume_id),
+        fields.path(request.volume_path, "volume_path"),
+        parse.capacity(request.capacity_range),
+        parse.optional_capability(request),
+    )
+
+
+def stats(request: csi.NodeGetVolumeStatsRequest) -> intents.Stats:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    path = fields.volume_path(request.volume_path)
+    return intents.Stats(volume_id, path, _staging(request.staging_target_path))
+
+
+def health(request: csi.NodeGetVolumeHealthRequest) -> intents.Stats:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    path = fields.optional_path(request.volume_publish_path, "volume_publish_path")
+    return intents.Stats(volume_id, path, _staging(request.staging_target_path))
+
+
+def _staging(text: str) -> Path | None:
+    return fields.optional_path(text, "staging_target_path")

@@ -1,0 +1,65 @@
+"""Copies that outlive their call: work in the background, with progress for those who ask again."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, wait
+from typing import TypeVar
+
+from driver.core.errors import Busy, StillRunning
+from driver.core.model import Bytes, Progress
+
+T = TypeVar("T")
+
+
+class Copies:
+    """`executor` must not be the one whose workers call `run`: they would wait for each other."""
+
+    def __init__(self, executor: Executor, patience: float = 1.0) -> None:
+        self._executor = executor
+        self._patience = patience
+        self._stopping = threading.Event()
+        self._unheard: dict[str, BaseException] = {}
+
+    def run(self, text: str, total: Bytes, work: Callable[[Progress], T]) -> T:
+        """What `work` returns. StillRunning if that takes longer than the caller's patience.
+
+        `text` names the copy. If it fails when nobody waits any more, the next call hears why.
+        """
+        if error := self._unheard.pop(text, None):
+            raise error
+        tally = _Tally(text, total, self._stopping)
+        context = contextvars.copy_context()
+        future = self._executor.submit(context.run, work, tally.seen)
+        wait([future], timeout=self._patience)
+        if future.done():
+            return future.result()
+        future.add_done_callback(lambda done: self._remember(text, done))
+        raise StillRunning(f"{text} takes longer: try again", done=future, status=tally.status)
+
+    def stop(self) -> None:
+        """Copies that run end at their next step, as if they had never begun."""
+        self._stopping.set()
+
+    def _remember(self, text: str, done: Future[T]) -> None:
+        if not done.cancelled() and (error := done.exception()):
+            self._unheard[text] = error
+
+
+class _Tally:
+    def __init__(self, text: str, total: Bytes, stopping: threading.Event) -> None:
+        self._text = text
+        self._total = total
+        self._done = 0
+        self._stopping = stopping
+
+    def seen(self, length: Bytes) -> None:
+        if self._stopping.is_set():
+            raise Busy("the driver is being stopped; the copy begins anew when it is back")
+        self._done += length
+
+    def status(self) -> str:
+        """100 % is said by the next call's success: the last bytes are still to be synced."""
+        return f"{self._text}: {min(99, 100 * self._done // max(1, self._total))} %"

@@ -1,0 +1,46 @@
+"""Which snapshots make a group: every member records the group and the ids of all its members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from driver.core.errors import Invalid, NotFound
+from driver.core.ids import Key, SnapshotId
+from driver.core.model import Snapshot
+from driver.volumes.intents import OfGroup
+from driver.volumes.pools import Pools
+
+
+class Groups:
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+
+    def members(self, key: Key) -> Sequence[Snapshot]:
+        """Those in the pools that are there, in the order of their ids."""
+        return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
+
+    def known(self, wanted: OfGroup) -> Sequence[Snapshot]:
+        """One at least. NotFound; Invalid if `snapshot_ids` are given and are not the members."""
+        found = self.members(wanted.key)
+        if not found:
+            for snapshot_id in wanted.snapshot_ids:
+                self._pools.of(snapshot_id.pool).backend.find(
+                    snapshot_id
+                )  # PoolAway: it may be there
+            raise NotFound(f"no group snapshot {wanted.key}")
+        members = found[0].members
+        if wanted.snapshot_ids and set(wanted.snapshot_ids) != set(members):
+            names = ", ".join(map(str, members))
+            raise Invalid(f"snapshot_ids: the members of group {wanted.key} are {names}")
+        return found
+
+    def missing(self, found: Sequence[Snapshot]) -> Sequence[SnapshotId]:
+        """Members that are gone. PoolAway: one may be there."""
+        return [one for one in found[0].members if not self._pools.of(one.pool).backend.find(one)]
+
+    def delete(self, found: Sequence[Snapshot]) -> None:
+        """The whole group. PoolAway: nothing was deleted, a member may be there."""
+        gone = self.missing(found)
+        for one in found[0].members:
+            if one not in gone:
+                self._pools.of(one.pool).backend.delete(one)

@@ -1,0 +1,39 @@
+"""Lists in pages: the token of a page is the last id that was given, so that none goes stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from driver.core.errors import NotFound, StaleToken
+from driver.core.ids import parse_volume_id
+from driver.core.model import Image
+from driver.core.ports import Pool
+
+SomeImage = TypeVar("SomeImage", bound=Image)
+
+
+def cut(
+    images: Iterable[tuple[Pool, SomeImage]], most: int, after: str
+) -> tuple[list[tuple[Pool, SomeImage]], str]:
+    """At most `most` (0: all) with ids above `after`, and the token of what follows. StaleToken.
+
+    `images` come in the order of their ids.
+    """
+    if after:
+        _check(after)
+    page: list[tuple[Pool, SomeImage]] = []
+    for pool, image in images:
+        if str(image.id) <= after:
+            continue
+        if most and len(page) == most:
+            return page, str(page[-1][1].id)
+        page.append((pool, image))
+    return page, ""
+
+
+def _check(token: str) -> None:
+    try:
+        parse_volume_id(token)  # ids of snapshots have the same form
+    except NotFound:
+        raise StaleToken(f"starting_token: {token!r} was not given by this driver") from None

@@ -1,0 +1,121 @@
+"""The configured pools, asked together: which one holds an image, and where a new one goes.
+
+A pool that is away is passed over where any pool may answer, and is an error where only it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from driver.core.errors import CellarError, Invalid, NotFound, PoolAway
+from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
+from driver.core.model import Allocation, Capacity, Image, Snapshot, Volume
+from driver.core.ports import Host, Pool
+from driver.volumes.intents import Create
+
+
+class Pools:
+    """At least one, in the order of the configuration."""
+
+    def __init__(self, pools: Sequence[Pool]) -> None:
+        self._pools = tuple(pools)
+
+    def all(self) -> Sequence[Pool]:
+        return self._pools
+
+    def there(self) -> Iterator[tuple[PoolId, Pool]]:
+        for pool in self._pools:
+            with suppress(PoolAway):
+                yield pool.backend.id, pool
+
+    def named(self, name: str) -> Pool:
+        for pool in self._pools:
+            if pool.name == name:
+                return pool
+        known = ", ".join(pool.name for pool in self._pools)
+        raise Invalid(f"parameters[pool]: there is no pool {name!r}; the pools are {known}")
+
+    def of(self, pool_id: PoolId) -> Pool:
+        """PoolAway: an id of our form that no pool has now belongs to one that is not there."""
+        missing = []
+        for pool in self._pools:
+            try:
+                if pool.backend.id == pool_id:
+                    return pool
+            except PoolAway as error:
+                missing.append(f"; {error}")
+        raise PoolAway(f"pool {pool_id} is not on this node{''.join(missing)}")
+
+    def host_of(self, volume_id: VolumeId) -> Host:
+        """Of its pool; if that is away, of one that is away too. What is mounted must come off."""
+        away = []
+        for pool in self._pools:
+            try:
+                if pool.backend.id == volume_id.pool:
+                    return pool.host
+            except PoolAway:
+                away.append(pool)
+        return [*away, *self._pools][0].host
+
+    def find_volume(self, key: Key) -> tuple[Pool, Volume] | None:
+        for pool_id, pool in self.there():
+            with suppress(PoolAway):
+                if volume := pool.backend.find(VolumeId(pool_id, key)):
+                    return pool, volume
+        return None
+
+    def find_snapshot(self, key: Key) -> tuple[Pool, Snapshot] | None:
+        for pool_id, pool in self.there():
+            with suppress(PoolAway):
+                if snapshot := pool.backend.find(SnapshotId(pool_id, key)):
+                    return pool, snapshot
+        return None
+
+    def volume(self, volume_id: VolumeId) -> tuple[Pool, Volume]:
+        pool = self.of(volume_id.pool)
+        if volume := pool.backend.find(volume_id):
+            return pool, volume
+        raise NotFound(f"no volume {volume_id} in pool {pool.name}")
+
+    def snapshot(self, snapshot_id: SnapshotId) -> tuple[Pool, Snapshot]:
+        pool = self.of(snapshot_id.pool)
+        if snapshot := pool.backend.find(snapshot_id):
+            return pool, snapshot
+        raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
+
+    def images(self) -> Iterator[tuple[Pool, Image]]:
+        """All in the pools that are there, in the order of their ids."""
+        for _, pool in sorted(self.there(), key=lambda one: one[0]):
+            with suppress(PoolAway):
+                for image in pool.backend.images():
+                    yield pool, image
+
+    def volumes(self) -> Iterator[tuple[Pool, Volume]]:
+        return ((pool, image) for pool, image in self.images() if isinstance(image, Volume))
+
+    def snapshots(self) -> Iterator[tuple[Pool, Snapshot]]:
+        return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
+
+    def candidates(self, wanted: Create) -> Sequence[Pool]:
+        """Where a new volume may go, the best first. Invalid, PoolAway."""
+        if wanted.pool is not None:
+            return (self.named(wanted.pool),)
+        if wanted.source:
+            return (self.of(wanted.source.pool),)
+        return tuple(pool for pool, _ in self.by_room(wanted.allocation))
+
+    def by_room(self, allocation: Allocation | None) -> Sequence[tuple[Pool, Capacity]]:
+        """Pools that have the allocation (None: their own), the roomiest first. None: the error."""
+        found: list[tuple[Pool, Capacity]] = []
+        errors: list[CellarError] = []
+        for pool in self._pools:
+            try:
+                capacity = pool.backend.capacity(allocation or pool.backend.allocation)
+            except (PoolAway, Invalid) as error:
+                errors.append(error)
+            else:
+                found.append((pool, capacity))
+        if not found:
+            raise next((one for one in errors if isinstance(one, PoolAway)), errors[0])
+        return sorted(found, key=lambda one: one[1].largest, reverse=True)

@@ -1,0 +1,171 @@
+"""Volumes come and go: create, delete, expand, and what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from driver.core.errors import Conflict, Invalid, OutOfRange, PoolAway, Refused
+from driver.core.filesystems import SMALLEST
+from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation
+from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Volume
+from driver.core.ports import Pool
+from driver.core.results import Expanded, VolumePage
+from driver.volumes import fitting, health, pages
+from driver.volumes.contents import Contents
+from driver.volumes.copies import Copies
+from driver.volumes.intents import Create, Expand, Look, Measure, Of, Page, Validate
+from driver.volumes.pools import Pools
+from driver.volumes.twins import Twin, Twins
+
+Origin = tuple[Pool, Image]
+
+
+class Provisioner:
+    def __init__(
+        self, pools: Pools, contents: Contents, copies: Copies, clock: Callable[[], float]
+    ) -> None:
+        self._pools = pools
+        self._contents = contents
+        self._twins = Twins(copies, clock)
+        self._clock = clock
+
+    def create(self, wanted: Create) -> Volume:
+        if found := self._pools.find_volume(wanted.key):
+            return _same_or_conflict(*found, wanted)
+        pool = self._pools.candidates(wanted)[0]
+        if wanted.source is None:
+            volume = self._planned(pool, wanted, None)
+            pool.backend.create(volume, self._contents.for_(pool, volume, None))
+            return volume
+        origin, source = self._source(wanted.source)
+        volume = self._planned(pool, wanted, (origin, source))
+        finish = self._contents.for_(pool, volume, source)
+        twin = Twin.of(pool, volume, origin, source, finish)
+        self._twins.make(f"making volume {volume.id} from {source.id}", [twin])
+        return volume
+
+    def delete(self, wanted: Of) -> None:
+        """NotFound. Refused while anything shows it, or may."""
+        pool, volume = self._pools.volume(wanted.volume_id)
+        if volume.published:
+            raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
+        if device := pool.backend.attached(volume.id):
+            if places := pool.host.places(device):
+                shown = ", ".join(str(place.target) for place in places)
+                raise Refused(f"volume {volume.id} is in use at {shown}")
+            if volume.fs is None:
+                raise Refused(f"volume {volume.id} is staged as {device.path}")
+            pool.backend.detach(volume.id)
+        pool.backend.delete(volume.id)
+
+    def expand(self, wanted: Expand) -> Expanded:
+        pool, volume = self._pools.volume(wanted.volume_id)
+        if wanted.capability and (reason := fitting.misfit(volume, wanted.capability)):
+            raise Invalid(reason)
+        if wanted.range.limit and wanted.range.limit < volume.size:
+            raise OutOfRange(
+                f"capacity_range: volume {volume.id} has {volume.size} bytes, more than"
+                f" limit_bytes {wanted.range.limit}; volumes do not shrink"
+            )
+        if wanted.range.required > volume.size:
+            size = wanted.range.pick(pool.backend.granularity)
+            volume = pool.backend.resize(volume, size)
+        return Expanded(volume.size, node_expansion_required=volume.fs is not None)
+
+    def get(self, wanted: Look) -> tuple[Volume, tuple[Fault, ...]]:
+        pool, volume = self._pools.volume(wanted.volume_id)
+        return volume, health.faults_of(pool, volume.id)
+
+    def list(self, wanted: Page) -> VolumePage:
+        page, following = pages.cut(self._pools.volumes(), wanted.most, wanted.after)
+        return VolumePage(
+            tuple((volume, health.faults_of(pool, volume.id)) for pool, volume in page), following
+        )
+
+    def capacity(self, wanted: Measure) -> Capacity:
+        """Of a pool that is not there: nothing."""
+        try:
+            capacity = self._capacity(wanted)
+        except PoolAway:
+            capacity = Capacity(largest=0, smallest=0, total=0, committed=0)
+        smallest = max(capacity.smallest, SMALLEST[wanted.fs])
+        largest = capacity.largest if capacity.largest >= smallest else 0
+        return replace(capacity, smallest=smallest, largest=largest)
+
+    def validate(self, wanted: Validate) -> str:
+        """What about the volume is not as described; empty if all is."""
+        pool, volume = self._pools.volume(wanted.volume_id)
+        return "; ".join(fitting.undescribed(pool.name, volume, wanted))
+
+    def _capacity(self, wanted: Measure) -> Capacity:
+        if wanted.pool is None:
+            return self._pools.by_room(wanted.allocation)[0][1]
+        backend = self._pools.named(wanted.pool).backend
+        return backend.capacity(wanted.allocation or backend.allocation)
+
+    def _source(self, source: ImageId) -> Origin:
+        if isinstance(source, SnapshotId):
+            return self._pools.snapshot(source)
+        return self._pools.volume(source)
+
+    def _planned(self, pool: Pool, wanted: Create, origin: Origin | None) -> Volume:
+        source = origin[1] if origin else None
+        fs = _filesystem(wanted, source)
+        allocation = source.allocation if source else pool.backend.allocation
+        return Volume(
+            id=VolumeId(pool.backend.id, wanted.key),
+            name=wanted.name,
+            size=_size(pool, wanted.range, fs, origin),
+            fs=fs,
+            allocation=wanted.allocation or allocation,
+            block_size=_block_size(pool, wanted, fs, source),
+            source=wanted.source,
+            mkfs_options=wanted.mkfs_options,
+            formatted=fs is not None,
+            limits=wanted.limits,
+            key=source.key if source else None,
+            created=self._clock(),
+            incarnation=new_incarnation(),
+        )
+
+
+def _same_or_conflict(pool: Pool, volume: Volume, wanted: Create) -> Volume:
+    if reasons := list(fitting.differences(pool.name, volume, wanted)):
+        raise Conflict(f"volume {wanted.name!r} exists, but {'; '.join(reasons)}")
+    return volume
+
+
+def _filesystem(wanted: Create, source: Image | None) -> FsType | None:
+    """A source keeps what it carries; its bytes may also be had as a raw block volume."""
+    if source is None or wanted.fs in {None, source.fs}:
+        return wanted.fs
+    if source.fs and not wanted.fs_asked:
+        return source.fs
+    raise Invalid(
+        f"volume_content_source: {source.id} carries {source.fs or 'no filesystem of its own'},"
+        f" it cannot become a volume with {wanted.fs}"
+    )
+
+
+def _block_size(pool: Pool, wanted: Create, fs: FsType | None, source: Image | None) -> Bytes:
+    """A filesystem is made for one block size, and cannot be mounted with a larger one."""
+    if source is None:
+        return wanted.block_size or pool.backend.block_size(fs)
+    if wanted.block_size not in {None, source.block_size}:
+        raise Invalid(
+            f"parameters[blockSize]: {source.id} has blocks of {source.block_size} bytes, a volume"
+            f" made from it has the same, not {wanted.block_size}"
+        )
+    return source.block_size
+
+
+def _size(pool: Pool, wanted: CapacityRange, fs: FsType | None, origin: Origin | None) -> Bytes:
+    step, smallest = pool.backend.granularity, SMALLEST[fs]
+    if origin is None:
+        return wanted.pick(step, smallest)
+    giver, source = origin
+    asked = max(-(-wanted.required // one) * one for one in (step, giver.backend.granularity))
+    if (asked and max(asked, smallest) < source.size) or 0 < wanted.limit < source.size:
+        raise OutOfRange(f"capacity_range: {source.id} has {source.size} bytes, which is more")
+    return CapacityRange(max(wanted.required, source.size), wanted.limit).pick(step, smallest)

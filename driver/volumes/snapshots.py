@@ -1,0 +1,137 @@
+"""Snapshots, alone and in groups. A single one is taken as a group of one would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from driver.core.errors import Conflict, Invalid, NotFound
+from driver.core.ids import SnapshotId, new_incarnation
+from driver.core.model import Snapshot, Volume
+from driver.core.results import Group, SnapshotsPage
+from driver.volumes import pages
+from driver.volumes.contents import nothing
+from driver.volumes.copies import Copies
+from driver.volumes.groups import Groups
+from driver.volumes.intents import (
+    LookSnapshot,
+    Member,
+    OfGroup,
+    OfSnapshot,
+    Snap,
+    SnapGroup,
+    SnapshotPage,
+)
+from driver.volumes.pools import Pools
+from driver.volumes.twins import BOUND, Twin, Twins
+
+
+class Snapshotter:
+    """`bound`: the seconds for which writers may stand still."""
+
+    def __init__(
+        self, pools: Pools, copies: Copies, clock: Callable[[], float], bound: float = BOUND
+    ) -> None:
+        self._pools = pools
+        self._groups = Groups(pools)
+        self._twins = Twins(copies, clock, bound)
+        self._clock = clock
+
+    # one by one
+
+    def create(self, wanted: Snap) -> Snapshot:
+        member = wanted.member
+        if not (found := self._pools.find_snapshot(member.key)):
+            [snapshot] = self._take(f"taking snapshot {member.name!r}", [member])
+            return snapshot
+        _, snapshot = found
+        if snapshot.source != member.source:
+            raise Conflict(f"snapshot {member.name!r} exists, of volume {snapshot.source}")
+        return snapshot
+
+    def delete(self, wanted: OfSnapshot) -> None:
+        pool, snapshot = self._pools.snapshot(wanted.snapshot_id)
+        if snapshot.group:
+            raise Invalid(
+                f"snapshot {snapshot.id} belongs to group {snapshot.group}, which is deleted whole"
+            )
+        pool.backend.delete(snapshot.id)
+
+    def get(self, wanted: LookSnapshot) -> Snapshot:
+        _, snapshot = self._pools.snapshot(wanted.snapshot_id)
+        return snapshot
+
+    def list(self, wanted: SnapshotPage) -> SnapshotsPage:
+        shown = (one for one in self._pools.snapshots() if _matches(one[1], wanted))
+        page, following = pages.cut(shown, wanted.most, wanted.after)
+        return SnapshotsPage(tuple(snapshot for _, snapshot in page), following)
+
+    # groups
+
+    def create_group(self, wanted: SnapGroup) -> Group:
+        ids = tuple(_id(member) for member in wanted.members)
+        if found := self._groups.members(wanted.key):
+            if not self._groups.missing(found):
+                if {one.id for one in found} != set(ids):
+                    raise Conflict(f"group snapshot {wanted.name!r} exists, of other volumes")
+                return _group(found)
+            self._groups.delete(found)  # half made or half deleted: nobody was told of a group
+        return _group(self._take(f"taking group snapshot {wanted.name!r}", wanted.members, wanted))
+
+    def delete_group(self, wanted: OfGroup) -> None:
+        """NotFound. Invalid if `snapshot_ids` are not the members."""
+        self._groups.delete(self._groups.known(wanted))
+
+    def get_group(self, wanted: OfGroup) -> Group:
+        """NotFound, also of a group that is not whole. Invalid as above."""
+        found = self._groups.known(wanted)
+        if missing := self._groups.missing(found):
+            raise NotFound(f"group snapshot {wanted.key} is not whole: no {missing[0]}")
+        return _group(found)
+
+    def _take(
+        self, text: str, members: Sequence[Member], group: SnapGroup | None = None
+    ) -> tuple[Snapshot, ...]:
+        created = self._clock()
+        sources = [self._pools.volume(member.source) for member in members]
+        snapshots = tuple(
+            _planned(volume, member, created, group)
+            for (_, volume), member in zip(sources, members, strict=True)
+        )
+        twins = [
+            Twin.of(pool, snapshot, pool, volume, nothing)
+            for (pool, volume), snapshot in zip(sources, snapshots, strict=True)
+        ]
+        self._twins.make(text, twins)
+        return snapshots
+
+
+def _id(member: Member) -> SnapshotId:
+    return SnapshotId(member.source.pool, member.key)
+
+
+def _planned(volume: Volume, member: Member, created: float, group: SnapGroup | None) -> Snapshot:
+    return Snapshot(
+        id=_id(member),
+        name=member.name,
+        size=volume.size,
+        source=volume.id,
+        created=created,
+        fs=volume.fs,
+        allocation=volume.allocation,
+        block_size=volume.block_size,
+        key=volume.key,
+        group=group.key if group else None,
+        group_name=group.name if group else "",
+        members=tuple(_id(one) for one in group.members) if group else (),
+        incarnation=new_incarnation(),
+    )
+
+
+def _group(snapshots: Sequence[Snapshot]) -> Group:
+    """At least one; they share all that the group says."""
+    first = snapshots[0]
+    return Group(str(first.group), first.group_name, first.created, tuple(snapshots))
+
+
+def _matches(snapshot: Snapshot, wanted: SnapshotPage) -> bool:
+    return wanted.snapshot_id in {None, snapshot.id} and wanted.source in {None, snapshot.source}

@@ -1,0 +1,112 @@
+"""Putting a volume's own device where it can be used, and taking it off again.
+
+Nothing is formatted here, and what a place shows is compared with the device, never assumed.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Conflict, NotFound, Refused
+from driver.core.failpoints import reach
+from driver.core.ids import VolumeId
+from driver.core.model import Device, FsType, Place, Volume
+from driver.core.ports import Host, Pool
+from driver.volumes import devices
+from driver.volumes.fitting import reads_only
+from driver.volumes.intents import Capability, Stage
+
+# Flags that belong to a mount rather than to a filesystem: a repeat must ask for the same.
+_FLAGS: Final = frozenset({"noatime", "nodiratime", "nosuid", "nodev", "noexec"})
+
+
+def put(pool: Pool, volume: Volume, wanted: Stage) -> Device:
+    """Attached and, unless it is a raw block volume, mounted; what this call did, or nothing."""
+    with ExitStack() as undo:
+        if volume.fs is None:
+            read_only = reads_only(volume, wanted.capability)
+            device = devices.raised(pool, volume, read_only=read_only, undo=undo)
+            reach("stage.attached")
+        else:
+            device = _put_filesystem(pool, volume, volume.fs, wanted, undo)
+        undo.pop_all()
+    return device
+
+
+def take_off(host: Host, target: Path, device: Device | None, volume_id: VolumeId) -> bool:
+    """True if something was there. Refused, and nothing touched, if it is not the volume's.
+
+    A filesystem that is frozen would stay so, and out of reach, when its last mount is gone.
+    """
+    if (place := host.shown_at(target)) is None:
+        return False
+    if not devices.belongs(place, device, volume_id):
+        raise Refused(f"{target} shows something else than volume {volume_id}; left as it is")
+    if not place.node and _is_last(host, device):
+        host.thaw(target)
+    host.unmount(target)
+    return True
+
+
+def shown(pool: Pool, volume: Volume, path: Path) -> Device:
+    """The device that the path shows. NotFound: nothing is there, or something else."""
+    device, place = pool.backend.attached(volume.id), pool.host.shown_at(path)
+    if device and place and place.number == device.number:
+        return device
+    raise NotFound(f"volume {volume.id} is not at {path}")
+
+
+def refuse_other_access(place: Place, *, read_only: bool) -> None:
+    if place.read_only is not read_only:
+        is_so = "read-only" if place.read_only else "writable"
+        raise Conflict(f"{place.target} shows the volume already, and is {is_so}")
+
+
+def writable(pool: Pool, device: Device) -> Path:
+    """A place through which the filesystem can be grown."""
+    for place in pool.host.places(device):
+        if not place.node and not place.read_only and place.root == "/":
+            return place.target
+    raise Refused(f"{device.path} is mounted read-only: its filesystem cannot grow")
+
+
+def _put_filesystem(
+    pool: Pool, volume: Volume, fs: FsType, wanted: Stage, undo: ExitStack
+) -> Device:
+    staging, capability = wanted.staging, wanted.capability
+    read_only = reads_only(volume, capability)
+    place = devices.filesystem_at(pool, staging, volume)
+    # Writable even for a reader: a journal must be replayed before it can be read.
+    device = devices.raised(pool, volume, read_only=False, undo=undo)
+    reach("stage.attached")
+    if place:
+        refuse_other_access(place, read_only=read_only)
+        _refuse_other_flags(place, capability)
+    else:
+        if all(one.node for one in pool.host.places(device)):
+            pool.host.check(device, fs)  # not while it is mounted elsewhere
+        reach("stage.checked")
+        pool.host.mount(device, staging, fs, capability.options, read_only=read_only)
+        undo.callback(pool.host.unmount, staging)
+        reach("stage.mounted")
+    if not read_only:
+        pool.host.grow(device, staging, fs)
+        reach("stage.grown")
+    return device
+
+
+def _refuse_other_flags(place: Place, capability: Capability) -> None:
+    has, wanted = place.options & _FLAGS, _FLAGS & frozenset(capability.options)
+    if has != wanted:
+        raise Conflict(
+            f"{place.target} is mounted with {', '.join(sorted(has)) or 'no flags'},"
+            f" not with {', '.join(sorted(wanted)) or 'none'}"
+        )
+
+
+def _is_last(host: Host, device: Device | None) -> bool:
+    if device is None:  # the pool is away: its other places cannot be known for sure
+        return True
+    return sum(not place.node for place in host.places(device)) <= 1

@@ -1,0 +1,144 @@
+"""Images with the bytes of others, all of one moment: clones, restores, snapshots and their groups.
+
+Where a pool shares bytes this is a matter of milliseconds. Where it does not they are copied: in
+the background if nobody can write to the source, else while its writers stand still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Busy, Refused
+from driver.core.failpoints import reach
+from driver.core.ids import ImageId, VolumeId
+from driver.core.model import GIB, MIB, Bytes, Image, Prepare, Progress, Volume
+from driver.core.ports import Pool
+from driver.volumes.copies import Copies
+
+BOUND: Final = 5.0  # seconds for which writers may stand still
+_OPTIMISTIC: Final = 2 * GIB  # bytes per second; no writer is stopped for what is hopeless
+_REMEMBERED: Final = 600.0  # seconds for which a copy that was too slow is not tried again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """An image that is to be made, and the one whose bytes it gets."""
+
+    pool: Pool
+    image: Image
+    origin: Pool
+    source: Image
+    finish: Prepare  # what it needs of its own, once it has the bytes
+    shares: bool  # False: its bytes are copied
+    live: bool  # True: the source can be written to at any time
+
+    @classmethod
+    def of(cls, pool: Pool, image: Image, origin: Pool, source: Image, finish: Prepare) -> Twin:
+        return cls(
+            pool=pool,
+            image=image,
+            origin=origin,
+            source=source,
+            finish=finish,
+            shares=pool is origin and pool.backend.shares(source.id),
+            live=isinstance(source, Volume) and origin.backend.attached(source.id) is not None,
+        )
+
+    def written(self) -> Bytes:
+        return sum(extent.length for extent in self.origin.backend.extents(self.source.id))
+
+    def copy(self, where: Path, seen: Progress) -> None:
+        backend = self.origin.backend
+        with backend.reading(self.source.id) as path:
+            self.pool.host.copy(path, where, backend.extents(self.source.id), seen)
+
+
+class Twins:
+    def __init__(self, copies: Copies, clock: Callable[[], float], bound: float = BOUND) -> None:
+        self._copies = copies
+        self._clock = clock
+        self._bound = bound
+        self._too_slow: dict[ImageId, float] = {}
+
+    def make(self, text: str, twins: Sequence[Twin]) -> None:
+        """All or none. Refused, Busy, NoSpace; StillRunning while it is done in the background."""
+        live = [twin for twin in twins if twin.live]
+        idle = [twin for twin in twins if not twin.live]
+        self._refuse_hopeless([twin for twin in live if not twin.shares])
+        if to_copy := sum(twin.written() for twin in idle if not twin.shares):
+            self._copies.run(text, to_copy, lambda seen: self._make(idle, live, seen))
+        else:
+            self._make(idle, live, _unwatched)
+
+    def _make(self, idle: Sequence[Twin], live: Sequence[Twin], seen: Progress) -> None:
+        """The last one is seen by nobody before the writers go on and the bound was kept.
+
+        So a crash leaves no image, or a group that is not whole, which is no group.
+        """
+        twins = (*idle, *live)
+        with ExitStack() as undo, ExitStack() as still:
+            for twin in twins:
+                if live and twin is live[0]:
+                    seen = self._stop_writers(live, still)
+                release = still.close if twin is twins[-1] else _not_yet
+                twin.pool.backend.create(twin.image, _prepare(twin, seen, release))
+                undo.callback(twin.pool.backend.delete, twin.image.id)
+                reach("snapshot.taken")
+            undo.pop_all()
+
+    def _stop_writers(self, live: Sequence[Twin], still: ExitStack) -> Progress:
+        """The writers of all sources stand still until `still` is closed; ends what is too slow."""
+        start = self._clock()
+        for pool, sources in _by_pool(live).items():
+            still.enter_context(pool.backend.hold(sources, self._bound))
+
+        def seen(_length: Bytes) -> None:
+            if self._clock() - start > self._bound:
+                for twin in live:
+                    self._too_slow[twin.source.id] = self._clock()
+                raise Busy(
+                    f"the bytes could not be copied in the {self._bound:g} s"
+                    " for which writers may stand still; nothing was kept"
+                )
+
+        return seen
+
+    def _refuse_hopeless(self, twins: Sequence[Twin]) -> None:
+        written = sum(twin.written() for twin in twins)
+        now = self._clock()
+        tried = any(now - self._too_slow.get(one.source.id, -inf) < _REMEMBERED for one in twins)
+        if tried or written > _OPTIMISTIC * self._bound:
+            names = ", ".join(str(twin.source.id) for twin in twins)
+            raise Refused(
+                f"{names}: in use, and the pool cannot share bytes: to copy {written // MIB} MiB"
+                f" takes longer than the {self._bound:g} s for which writers may stand still;"
+                " unmount it, or use a pool with reflink (xfs or btrfs)"
+            )
+
+
+def _prepare(twin: Twin, seen: Progress, release: Callable[[], None]) -> Prepare:
+    def prepare(where: Path) -> None:
+        if not twin.shares:
+            twin.copy(where, seen)
+        release()  # Busy here, before anyone sees the image
+        twin.finish(where)
+
+    return prepare
+
+
+def _by_pool(twins: Sequence[Twin]) -> dict[Pool, list[VolumeId]]:
+    sources = [(one.origin, one.source.id) for one in twins if isinstance(one.source, Volume)]
+    return {pool: [one for there, one in sources if there is pool] for pool, _ in sources}
+
+
+def _not_yet() -> None:
+    """The writers go on when the last image has its bytes."""
+
+
+def _unwatched(_length: Bytes) -> None:
+    """Nobody asks how far a copy is that takes no time."""

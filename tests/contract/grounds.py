@@ -1,0 +1,328 @@
+"""One implementation each, with what a test must be able to do around the ports.
+
+The suites know a `Ground` only: how bytes get through a device or into a mounted filesystem, how
+time passes, how a pool goes away, differs from one to the other and is not part of the contract.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from driver.backends import loopfile, memory, shelf
+from driver.backends.memory_host import MemoryHost
+from driver.core.ids import ImageId
+from driver.core.model import GIB, MIB, Allocation, Bytes, Device, FsType, Image, Volume
+from driver.core.ports import Pool
+from driver.linux.freeze import Freezer
+from driver.linux.host import LinuxHost
+
+CAP_SYS_RESOURCE = 24  # <linux/capability.h>
+OWNER = "cellar.test"
+_FILE_AT = MIB  # where the simulator keeps the one file of a mounted filesystem
+_DISK = 4 * GIB  # of the filesystems below the real pools; a sparse file itself
+
+
+class Ground(ABC):
+    """A pool, and the world around it. `pool` is another object after `restart`."""
+
+    pool: Pool
+
+    @abstractmethod
+    def restart(self) -> None:
+        """The process ends and begins again, where it can be told."""
+
+    @abstractmethod
+    def read(self, device: Device, offset: Bytes, length: Bytes) -> bytes: ...
+    @abstractmethod
+    def write(self, device: Device, offset: Bytes, data: bytes) -> None:
+        """As an application would: nothing is flushed."""
+
+    @abstractmethod
+    def read_file(self, target: Path) -> bytes:
+        """What was last written to the filesystem shown at `target`; b"": nothing."""
+
+    @abstractmethod
+    def write_file(self, target: Path, data: bytes) -> None:
+        """Not flushed; OSError where it is shown read-only."""
+
+    @abstractmethod
+    def uuid(self, where: Path) -> str:
+        """Of the filesystem on a device or in a file."""
+
+    @abstractmethod
+    def pass_time(self, seconds: float) -> None: ...
+    @abstractmethod
+    def working_in(self, target: Path) -> AbstractContextManager[None]:
+        """Somebody keeps `target` busy."""
+
+    @abstractmethod
+    def lose(self, image_id: ImageId) -> None:
+        """The bytes of an image vanish behind the driver's back."""
+
+    @abstractmethod
+    def take_away(self) -> None: ...
+    @abstractmethod
+    def bring_back(self) -> None: ...
+
+    @abstractmethod
+    def require_growing(self, fs: FsType) -> None:
+        """Skip where this process may not grow a mounted filesystem of that kind."""
+
+    def clear(self) -> None:
+        """Take down and delete all that a test or an example left."""
+        backend, host = self.pool.backend, self.pool.host
+        for image in tuple(backend.images()):
+            if device := backend.attached(image.id):
+                for place in reversed(host.places(device)):
+                    host.unmount(place.target)
+                    host.remove(place.target)
+                backend.detach(image.id)
+            backend.delete(image.id)
+
+
+class MemoryGround(Ground):
+    def __init__(self, size: Bytes, *, reflink: bool = True) -> None:
+        self._now = 0.0
+        options = memory.Options(
+            allocation=Allocation.SPARSE, reflink=reflink, overcommit=1.5, clock=lambda: self._now
+        )
+        self._host = MemoryHost()
+        self.pool = memory.memory("sim", size, options, host=self._host)
+
+    @property
+    def _backend(self) -> memory.MemoryBackend:
+        assert isinstance(self.pool.backend, memory.MemoryBackend)
+        return self.pool.backend
+
+    def restart(self) -> None:
+        """Gone would be gone; nothing to see."""
+
+    def read(self, device: Device, offset: Bytes, length: Bytes) -> bytes:
+        return self._host.read(device.path, offset, length)
+
+    def write(self, device: Device, offset: Bytes, data: bytes) -> None:
+        self._host.write(device.path, offset, data)
+
+    def read_file(self, target: Path) -> bytes:
+        return self._host.read(target, _FILE_AT, 4096).rstrip(b"\0")
+
+    def write_file(self, target: Path, data: bytes) -> None:
+        self._host.write(target, _FILE_AT, data.ljust(4096, b"\0"))
+
+    def uuid(self, where: Path) -> str:
+        header = self._host.probe(where)
+        return header.uuid if header else ""
+
+    def pass_time(self, seconds: float) -> None:
+        self._now += seconds
+
+    def working_in(self, target: Path) -> AbstractContextManager[None]:
+        return self._host.opened(target)
+
+    def lose(self, image_id: ImageId) -> None:
+        self._backend.lose(image_id)
+
+    def take_away(self) -> None:
+        self._backend.take_away()
+
+    def bring_back(self) -> None:
+        self._backend.bring_back()
+
+    def require_growing(self, fs: FsType) -> None:
+        """Nobody forbids it here."""
+
+
+class LoopfileGround(Ground):
+    """A folder on a real filesystem; devices and mounts are the kernel's."""
+
+    def __init__(self, where: Path, freezer: Freezer) -> None:
+        self.where = where
+        self._freezer = freezer
+        self._host = LinuxHost()
+        loopfile.initialise(where, OWNER)
+        self._open()
+
+    def restart(self) -> None:
+        self._backend.close()
+        self._open()
+
+    def read(self, device: Device, offset: Bytes, length: Bytes) -> bytes:
+        with opened(device.path, os.O_RDONLY) as fd:
+            return os.pread(fd, length, offset)
+
+    def write(self, device: Device, offset: Bytes, data: bytes) -> None:
+        with opened(device.path, os.O_RDWR) as fd:
+            os.pwrite(fd, data, offset)
+
+    def read_file(self, target: Path) -> bytes:
+        file = target / "file"
+        return file.read_bytes() if file.exists() else b""
+
+    def write_file(self, target: Path, data: bytes) -> None:
+        (target / "file").write_bytes(data)
+
+    def uuid(self, where: Path) -> str:
+        return run("blkid", "-p", "-o", "value", "-s", "UUID", os.fspath(where.resolve())).strip()
+
+    def pass_time(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    @contextmanager
+    def working_in(self, target: Path) -> Iterator[None]:
+        with opened(target, os.O_RDONLY | os.O_DIRECTORY):
+            yield
+
+    def lose(self, image_id: ImageId) -> None:
+        (self.where / str(image_id) / shelf.DISK).unlink()
+
+    def take_away(self) -> None:
+        self.where.rename(self.where.with_suffix(".away"))
+        self.where.mkdir()  # what an unmounted disk leaves
+
+    def bring_back(self) -> None:
+        self.where.rmdir()
+        self.where.with_suffix(".away").rename(self.where)
+
+    def require_growing(self, fs: FsType) -> None:
+        if fs is FsType.EXT4 and not has_capability(CAP_SYS_RESOURCE):
+            pytest.skip("needs CAP_SYS_RESOURCE: EXT4_IOC_RESIZE_FS is refused without")
+
+    def clear(self) -> None:
+        for image in self.pool.backend.images():  # whoever has the device next may write
+            if (device := self.pool.backend.attached(image.id)) and not device.read_only:
+                run("blockdev", "--setrw", os.fspath(device.path))
+        super().clear()
+
+    def close(self) -> None:
+        self.clear()
+        self._backend.close()
+        shutil.rmtree(self.where)
+        assert str(self.where) not in run("losetup", "--list", "--noheadings")
+
+    @property
+    def _backend(self) -> loopfile.Loopfile:
+        assert isinstance(self.pool.backend, loopfile.Loopfile)
+        return self.pool.backend
+
+    def _open(self) -> None:
+        options = loopfile.Options(allocation=Allocation.SPARSE, overcommit=1.5)
+        backend = loopfile.open_pool("loop", self.where, options, self._freezer, OWNER)
+        self.pool = Pool("loop", backend, self._host)
+
+
+@dataclass
+class Machine:
+    """What the grounds of one test session share, made when it is first asked for."""
+
+    where: Path
+    _undo: ExitStack = field(default_factory=ExitStack)
+    _disks: dict[str, Path] = field(default_factory=dict)
+    _freezer: Freezer | None = None
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def disk(self, fs: str) -> Path:
+        """A mounted filesystem of this kind, for pools."""
+        if fs not in self._disks:
+            image, target = self.where / f"{fs}.disk", self.where / fs
+            with image.open("wb") as file:
+                file.truncate(_DISK)
+            target.mkdir()
+            run(f"mkfs.{fs}", "-q", os.fspath(image))
+            run("mount", "-o", "loop", os.fspath(image), os.fspath(target))
+            self._undo.callback(image.unlink)
+            self._undo.callback(run, "umount", os.fspath(target))
+            self._disks[fs] = target
+        return self._disks[fs]
+
+    def freezer(self) -> Freezer:
+        if not self._freezer:
+            self._freezer = Freezer()
+            self._undo.callback(self._freezer.close)
+        return self._freezer
+
+
+Opener = Callable[[Machine], AbstractContextManager[Ground]]
+
+
+def loopfile_on(fs: str) -> Opener:
+    @contextmanager
+    def opener(machine: Machine) -> Iterator[Ground]:
+        disk = machine.disk(fs)
+        run("sync", "-f", os.fspath(disk))  # what the last test deleted is free by now
+        where = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
+        ground = LoopfileGround(where, machine.freezer())
+        try:
+            yield ground
+        finally:
+            ground.close()
+
+    return opener
+
+
+def simulated(*, reflink: bool) -> Opener:
+    @contextmanager
+    def opener(_machine: Machine) -> Iterator[Ground]:
+        yield MemoryGround(_DISK, reflink=reflink)
+
+    return opener
+
+
+BACKENDS: dict[str, Opener] = {
+    "memory": simulated(reflink=True),
+    "memory-without-reflink": simulated(reflink=False),
+    "loopfile-on-ext4": loopfile_on("ext4"),
+    "loopfile-on-xfs": loopfile_on("xfs"),
+    "loopfile-on-btrfs": loopfile_on("btrfs"),
+}
+ROOT = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts"),
+]
+MARKS = {name: ROOT for name in BACKENDS if name.startswith("loopfile")}
+EVERY = [pytest.param(name, marks=MARKS.get(name, [])) for name in BACKENDS]
+# One for each Host: what lies below the pool is not its business.
+HOSTS = [pytest.param(name, marks=MARKS.get(name, [])) for name in ("memory", "loopfile-on-xfs")]
+
+
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def has_capability(number: int) -> bool:
+    status = Path("/proc/self/status").read_text()
+    [effective] = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(int(effective, 16) >> number & 1)
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
+
+
+def whole(ground: Ground, image: Image) -> bytes:
+    """All bytes of an image: through its device if it has one, else as the pool gives them."""
+    backend = ground.pool.backend
+    if isinstance(image, Volume) and (device := backend.attached(image.id)):
+        return ground.read(device, 0, image.size)
+    with backend.reading(image.id) as path:
+        return path.read_bytes()

@@ -1,0 +1,232 @@
+"""Backend: clones, snapshots and restores hold the bytes of one moment, and writers stand still."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from driver.core.errors import Busy
+from driver.core.ids import VolumeId
+from driver.core.model import MIB, Allocation, FsType, Image
+from tests.contract.grounds import Ground, whole
+from tests.contract.images import SIZE, cloned, formatted, made, snapped
+
+ALLOCATIONS = [Allocation.THICK, Allocation.SPARSE]
+OFFSETS = (0, 3 * MIB, SIZE - 4096)
+OLD, NEW = b"old" * 100, b"new" * 100
+
+
+def fail_late(ground: Ground) -> None:
+    ground.pass_time(0.2)
+    raise ZeroDivisionError
+
+
+def write_everywhere(ground: Ground, image: Image, data: bytes) -> None:
+    assert isinstance(image.id, VolumeId)
+    volume = ground.pool.backend.find(image.id)
+    assert volume
+    device = ground.pool.backend.attach(volume, read_only=False)
+    for offset in OFFSETS:
+        ground.write(device, offset, data)
+    ground.pool.backend.detach(volume.id)
+
+
+def holds(ground: Ground, image: Image, data: bytes) -> bool:
+    """`data` everywhere, and zeros elsewhere."""
+    expected = bytearray(image.size)
+    for offset in OFFSETS:
+        expected[offset : offset + len(data)] = data
+    return whole(ground, image) == bytes(expected)
+
+
+def test_what_is_not_there_cannot_be_shared(ground: Ground) -> None:
+    volume = made(ground)
+    ground.pool.backend.delete(volume.id)
+    assert not ground.pool.backend.shares(volume.id)
+    assert not ground.pool.backend.shares(VolumeId("0" * 12, "1" * 32))
+
+
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_snapshot_holds_the_bytes_of_its_moment(ground: Ground, allocation: Allocation) -> None:
+    volume = made(ground, allocation=allocation)
+    write_everywhere(ground, volume, OLD)
+    snapshot = snapped(ground, volume)
+    write_everywhere(ground, volume, NEW)
+    assert holds(ground, snapshot, OLD)
+    assert holds(ground, volume, NEW)
+
+
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_clone_and_its_source_go_their_own_ways(ground: Ground, allocation: Allocation) -> None:
+    volume = made(ground, allocation=allocation)
+    write_everywhere(ground, volume, OLD)
+    clone = cloned(ground, volume)
+    write_everywhere(ground, clone, NEW)
+    assert holds(ground, volume, OLD)
+    assert holds(ground, clone, NEW)
+
+
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_snapshot_can_be_restored_when_its_source_is_gone(
+    ground: Ground, allocation: Allocation
+) -> None:
+    volume = made(ground, allocation=allocation)
+    write_everywhere(ground, volume, OLD)
+    snapshot = snapped(ground, volume)
+    ground.pool.backend.delete(volume.id)
+    assert holds(ground, cloned(ground, snapshot), OLD)
+
+
+def test_a_restore_outlives_its_snapshot(ground: Ground) -> None:
+    volume = made(ground)
+    write_everywhere(ground, volume, OLD)
+    snapshot = snapped(ground, volume)
+    restored = cloned(ground, snapshot)
+    ground.pool.backend.delete(snapshot.id)
+    ground.restart()
+    assert holds(ground, restored, OLD)
+
+
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_larger_restore_ends_in_zeros(ground: Ground, allocation: Allocation) -> None:
+    volume = made(ground, allocation=allocation)
+    write_everywhere(ground, volume, OLD)
+    restored = cloned(ground, snapped(ground, volume), size=2 * SIZE)
+    assert holds(ground, restored, OLD)
+    assert len(whole(ground, restored)) == 2 * SIZE
+
+
+def test_a_thick_clone_of_a_sparse_volume_has_its_bytes(ground: Ground) -> None:
+    volume = made(ground, allocation=Allocation.SPARSE)
+    write_everywhere(ground, volume, OLD)
+    clone = cloned(ground, volume, allocation=Allocation.THICK)
+    assert holds(ground, clone, OLD)
+    write_everywhere(ground, clone, NEW)
+    assert holds(ground, volume, OLD)
+
+
+def test_a_thick_clone_takes_its_room_at_once(ground: Ground) -> None:
+    volume = made(ground, size=256 * MIB)
+    before = ground.pool.backend.capacity(Allocation.THICK).largest
+    cloned(ground, volume, allocation=Allocation.THICK)
+    after = ground.pool.backend.capacity(Allocation.THICK).largest
+    assert before - after >= 256 * MIB
+
+
+def test_a_snapshot_of_a_snapshot_restored_is_still_the_first_moment(ground: Ground) -> None:
+    volume = made(ground)
+    write_everywhere(ground, volume, OLD)
+    restored = cloned(ground, snapped(ground, volume, "first"))
+    second = snapped(ground, restored, "second")
+    write_everywhere(ground, volume, NEW)
+    write_everywhere(ground, restored, NEW)
+    assert holds(ground, second, OLD)
+
+
+def test_a_copy_of_a_blank_volume_is_blank(ground: Ground) -> None:
+    for allocation in ALLOCATIONS:
+        volume = made(ground, f"of {allocation}", allocation=allocation)
+        assert whole(ground, cloned(ground, volume, f"clone {allocation}")) == bytes(SIZE)
+
+
+def test_a_snapshot_keeps_the_extents_of_its_moment(ground: Ground) -> None:
+    volume = made(ground)
+    write_everywhere(ground, volume, OLD)
+    snapshot = snapped(ground, volume)
+    written = {
+        offset
+        for extent in ground.pool.backend.extents(snapshot.id)
+        for offset in range(extent.start, extent.start + extent.length, 4096)
+    }
+    assert written >= set(OFFSETS)
+    assert 2 * MIB not in written
+
+
+def test_bytes_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_still(
+    ground: Ground,
+) -> None:
+    volume = made(ground)
+    device = ground.pool.backend.attach(volume, read_only=False)
+    for offset in OFFSETS:
+        ground.write(device, offset, OLD)
+    with ground.pool.backend.hold([volume.id], 5.0):
+        snapshot = snapped(ground, volume)
+    assert holds(ground, snapshot, OLD)
+
+
+@pytest.mark.parametrize("fs", FsType)
+def test_files_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_still(
+    host_ground: Ground, targets: Path, fs: FsType
+) -> None:
+    ground = host_ground
+    volume = formatted(ground, fs)
+    backend, host = ground.pool.backend, ground.pool.host
+    host.mount(backend.attach(volume, read_only=False), targets / "v", fs, [], read_only=False)
+    ground.write_file(targets / "v", OLD)
+    with backend.hold([volume.id], 5.0):
+        snapshot = snapped(ground, volume)
+    ground.write_file(targets / "v", NEW)
+    restored = cloned(ground, snapshot)
+    device = backend.attach(restored, read_only=False)
+    host.check(device, fs)
+    host.mount(device, targets / "restored", fs, [], read_only=False)
+    assert ground.read_file(targets / "restored") == OLD
+    assert ground.read_file(targets / "v") == NEW
+
+
+def test_several_volumes_stand_still_together(host_ground: Ground, targets: Path) -> None:
+    ground = host_ground
+    backend, host = ground.pool.backend, ground.pool.host
+    volumes = [formatted(ground, FsType.EXT4, name, size=32 * MIB) for name in "abc"]
+    for volume in volumes[:2]:  # one of them is not even attached
+        device = backend.attach(volume, read_only=False)
+        host.mount(device, targets / volume.name, FsType.EXT4, [], read_only=False)
+    with backend.hold([volume.id for volume in volumes], 5.0):
+        pass
+    for volume in volumes[:2]:
+        ground.write_file(targets / volume.name, NEW)
+
+
+def test_writers_that_stood_still_for_too_long_make_the_hold_busy(
+    host_ground: Ground, targets: Path
+) -> None:
+    ground = host_ground
+    backend, host = ground.pool.backend, ground.pool.host
+    volume = formatted(ground, FsType.EXT4, size=32 * MIB)
+    device = backend.attach(volume, read_only=False)
+    host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
+    with pytest.raises(Busy), backend.hold([volume.id], 0.05):
+        ground.pass_time(0.2)
+    ground.write_file(targets / "v", NEW)
+
+
+def test_the_bound_is_kept_for_raw_blocks_too(ground: Ground) -> None:
+    volume = made(ground)
+    ground.pool.backend.attach(volume, read_only=False)
+    with pytest.raises(Busy), ground.pool.backend.hold([volume.id], 0.05):
+        ground.pass_time(0.2)
+
+
+def test_an_error_while_writers_stand_still_comes_out_as_it_is(
+    host_ground: Ground, targets: Path
+) -> None:
+    ground = host_ground
+    backend, host = ground.pool.backend, ground.pool.host
+    volume = formatted(ground, FsType.EXT4, size=32 * MIB)
+    device = backend.attach(volume, read_only=False)
+    host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
+    with pytest.raises(ZeroDivisionError), backend.hold([volume.id], 0.05):
+        fail_late(ground)
+    ground.write_file(targets / "v", NEW)
+
+
+def test_a_volume_can_be_held_again(host_ground: Ground, targets: Path) -> None:
+    ground = host_ground
+    backend, host = ground.pool.backend, ground.pool.host
+    volume = formatted(ground, FsType.EXT4, size=32 * MIB)
+    device = backend.attach(volume, read_only=False)
+    host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
+    for number in range(2):
+        with backend.hold([volume.id], 5.0):
+            snapped(ground, volume, f"s{number}")

@@ -1,0 +1,443 @@
+"""Promise 4: killed at any instruction, it comes back right.
+
+Every fail point, in every operation that passes it: the driver dies there by SIGKILL. At once the
+disk is copied, as a power cut would leave it, and a driver is started on the copy: everything that
+had been answered OK is there, with its fsynced bytes. On the disk itself the driver is started
+again and the call is repeated: one volume, the same id, the right bytes, nothing left over.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_proto import csi_pb2 as pb
+from driver.core.failpoints import POINTS
+from tests.promises import worlds
+from tests.promises.client import of_snapshot, of_volume, outcome, patiently
+from tests.promises.node import Life, Node, can_write
+from tests.promises.waiting import until
+from tests.promises.worlds import SIZE, Seed, World
+
+CREATE = tuple(
+    f"create.{step}"
+    for step in ["building", "allocated", "prepared", "synced", "recorded", "renamed", "done"]
+)
+HOLD = ("hold.marked", "hold.frozen", "hold.thawed")
+POOLS = ("ext4", "xfs", "btrfs")
+
+
+class Operation:
+    """`act` is the call that dies, and is then repeated as it was."""
+
+    points: tuple[str, ...] = ()
+    pools: tuple[str, ...] = POOLS
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def before(self) -> None:
+        """Answered OK before; does not pass the fail point."""
+
+    def act(self) -> None:
+        raise NotImplementedError
+
+    def after(self) -> None:
+        """What must hold once the repeated call was answered OK."""
+
+
+class _Makes(Operation):
+    """Makes one volume, whose id is known from the first answer."""
+
+    data = ""
+
+    def make(self) -> pb.Volume:
+        raise NotImplementedError
+
+    def act(self) -> None:
+        volume = self.make()
+        self.world.volumes.add(volume.volume_id)
+        if self.data:
+            self.world.files[volume.volume_id] = self.data
+
+
+class Create(_Makes):
+    points = CREATE
+
+    def make(self) -> pb.Volume:
+        thick = {"allocation": "thick"}
+        return self.world.csi.create_patiently("new", SIZE, parameters=thick)
+
+
+class Restore(_Makes):
+    points = ("create.allocated", "create.prepared", "create.synced", "create.done")
+
+    def make(self) -> pb.Volume:
+        self.data = self.world.seed.data
+        source = of_snapshot(self.world.seed.snapshot)
+        return self.world.csi.create_patiently("restored", SIZE, source=source)
+
+
+class CloneMounted(_Makes):
+    points = (*CREATE[1:4], "create.done", *HOLD)
+    pools = ("xfs", "btrfs")
+
+    def before(self) -> None:
+        self.world.kept.up()
+        self.data = self.world.files[self.world.seed.kept] = self.world.kept.write()
+
+    def make(self) -> pb.Volume:
+        source = of_volume(self.world.seed.kept)
+        return self.world.csi.create_patiently("cloned", SIZE, source=source)
+
+
+class SnapshotMounted(Operation):
+    points = ("create.building", *CREATE[1:], *HOLD, "snapshot.taken")
+    pools = ("xfs", "btrfs")
+
+    def before(self) -> None:
+        self.world.kept.up()
+        self.data = self.world.files[self.world.seed.kept] = self.world.kept.write()
+
+    def act(self) -> None:
+        snapshot = self.world.csi.snapshot("new", self.world.seed.kept)
+        self.world.snapshots.add(snapshot.snapshot_id)
+
+    def after(self) -> None:
+        [new] = self.world.snapshots - {self.world.seed.snapshot}
+        self.world.check_snapshot(new, self.data)
+
+
+class SnapshotAtRest(Operation):
+    points = (*CREATE[2:], "snapshot.taken")
+    pools = ("ext4",)  # no reflink: a copy in the background
+
+    def act(self) -> None:
+        snapshot = self.world.csi.snapshot("new", self.world.seed.kept)
+        self.world.snapshots.add(snapshot.snapshot_id)
+
+    def after(self) -> None:
+        [new] = self.world.snapshots - {self.world.seed.snapshot}
+        self.world.check_snapshot(new, self.world.seed.data)
+
+
+class Expand(Operation):
+    points = ("resize.allocated", "resize.recorded", "resize.device", "expand.grown")
+
+    def before(self) -> None:
+        self.world.kept.up()
+
+    def act(self) -> None:
+        kept = self.world.kept
+        grown = patiently(lambda: self.world.csi.expand(kept.volume_id, 2 * SIZE))
+        assert grown.capacity_bytes == 2 * SIZE
+        self.world.csi.grow(kept.volume_id, kept.target, 2 * SIZE)
+
+    def after(self) -> None:
+        assert self.world.csi.volumes()[self.world.seed.kept].capacity_bytes == 2 * SIZE
+        usage = self.world.csi.stats(self.world.seed.kept, self.world.kept.target).usage
+        assert usage[0].total > 1.5 * SIZE
+
+
+class Delete(Operation):
+    points = ("delete.renamed", "delete.synced", "delete.unlinked")
+
+    def act(self) -> None:
+        self.world.forget(self.world.seed.kept)
+        patiently(lambda: self.world.csi.delete(self.world.seed.kept))
+
+
+class DeleteSnapshot(Operation):
+    points = Delete.points
+    pools = ("xfs",)
+
+    def act(self) -> None:
+        self.world.forget(self.world.seed.snapshot)
+        patiently(lambda: self.world.csi.delete_snapshot(self.world.seed.snapshot))
+
+
+class Modify(Operation):
+    points = ("record.renamed",)
+
+    def act(self) -> None:
+        request = pb.ControllerModifyVolumeRequest(
+            volume_id=self.world.seed.kept, mutable_parameters={"readIops": "100"}
+        )
+        patiently(lambda: self.world.csi.controller.ControllerModifyVolume(request, timeout=30))
+
+
+class Stage(Operation):
+    points = ("attach.configured", "stage.attached", "stage.checked", "stage.mounted")
+    pools = ("xfs",)
+
+    def act(self) -> None:
+        patiently(self.world.kept.stage)
+
+
+class StageLarger(Operation):
+    """A restore larger than its snapshot grows its filesystem when it is first staged."""
+
+    points = ("stage.grown",)
+    pools = ("xfs",)
+
+    def before(self) -> None:
+        source = of_snapshot(self.world.seed.snapshot)
+        volume = self.world.csi.create_patiently("larger", 2 * SIZE, source=source)
+        self.world.volumes.add(volume.volume_id)
+        self.world.files[volume.volume_id] = self.world.seed.data
+        self.larger = volume.volume_id
+
+    def act(self) -> None:
+        life = self.world.life(self.larger)
+        patiently(life.stage)
+        life.publish()
+
+    def after(self) -> None:
+        usage = self.world.csi.stats(self.larger, self.world.life(self.larger).target).usage
+        assert usage[0].total > 1.5 * SIZE
+
+
+class Publish(Operation):
+    points = ("publish.bound",)
+    pools = ("xfs",)
+
+    def before(self) -> None:
+        self.world.kept.stage()
+
+    def act(self) -> None:
+        patiently(self.world.kept.publish)
+
+
+class PublishBlock(Operation):
+    points = ("publish.bound",)
+    pools = ("xfs",)
+
+    def before(self) -> None:
+        self.world.life(self.world.seed.raw).stage()
+
+    def act(self) -> None:
+        patiently(self.world.life(self.world.seed.raw).publish)
+
+
+class Down(Operation):
+    points = ("unpublish.unmounted", "unstage.unmounted", "detach.cleared", "unstage.detached")
+    pools = ("xfs",)
+
+    def before(self) -> None:
+        self.world.kept.up()
+        self.world.files[self.world.seed.kept] = self.world.kept.write()
+
+    def act(self) -> None:
+        patiently(self.world.kept.unpublish)
+        patiently(self.world.kept.unstage)
+
+    def after(self) -> None:
+        assert self.world.node.loops() == []
+
+
+OPERATIONS: tuple[type[Operation], ...] = (
+    Create,
+    Restore,
+    CloneMounted,
+    SnapshotMounted,
+    SnapshotAtRest,
+    Expand,
+    Delete,
+    DeleteSnapshot,
+    Modify,
+    Stage,
+    StageLarger,
+    Publish,
+    PublishBlock,
+    Down,
+)
+CASES = [
+    pytest.param(operation, point, pool, id=f"{operation.__name__}-{point}-{pool}")
+    for operation in OPERATIONS
+    for point in operation.points
+    for pool in operation.pools
+]
+
+
+@pytest.fixture(scope="module")
+def seeds(shelf: Path) -> Iterator[Callable[[str], Seed]]:
+    made: dict[str, Seed] = {}
+
+    def seed(fs: str) -> Seed:
+        if fs not in made:
+            made[fs] = worlds.sow(shelf, fs)
+        return made[fs]
+
+    yield seed
+    for one in made.values():
+        one.image.unlink()
+
+
+@pytest.mark.parametrize(("operation", "point", "pool"), CASES)
+def test_killed_there_it_comes_back_right(
+    node: Node, seeds: Callable[[str], Seed], operation: type[Operation], point: str, pool: str
+) -> None:
+    world = worlds.plant(node, seeds(pool), {"CELLAR_FAILPOINT": point})
+    work = operation(world)
+    work.before()
+    _dies(world, work, point)
+    cut = world.beside()  # the copy is taken here
+    if point in HOLD:
+        assert can_write(world.kept.target, 2.0), "left frozen by a driver that died"
+    again = world.csi.driver
+    del again.env["CELLAR_FAILPOINT"]
+    again.spawn()
+    cut.csi.driver.connect()
+    cut.check_all_there()
+    cut.check_bytes(pod="cut")
+    again.connect()
+    work.act()
+    world.check_all_there()
+    world.check_nothing_else()
+    work.after()
+    for volume_id in world.volumes:
+        world.life(volume_id).down()
+    assert len(node.loops()) == 0
+    world.check_bytes(pod="again")
+    world.clear()
+
+
+def _dies(world: World, work: Operation, point: str) -> None:
+    promised = set(world.volumes), set(world.snapshots)
+    try:
+        work.act()
+    except grpc.RpcError:
+        assert world.csi.driver.wait(10) == -signal.SIGKILL, world.csi.driver.tail()
+    else:
+        pytest.fail(f"{type(work).__name__} never reached {point}")
+    assert world.volumes <= promised[0] and world.snapshots <= promised[1]
+
+
+def test_every_fail_point_is_reached_by_some_operation() -> None:
+    assert {point for operation in OPERATIONS for point in operation.points} == set(POINTS)
+
+
+def test_the_list_of_fail_points_is_what_the_sources_reach() -> None:
+    sources = Path(__file__).parents[2].joinpath("driver").rglob("*.py")
+    reached = [
+        point for one in sources for point in re.findall(r'\breach\("([^"]+)"\)', one.read_text())
+    ]
+    assert sorted(reached) == sorted(POINTS), "each point once, none forgotten"
+
+
+class _Ledger:
+    """Notes what was answered OK, and copies the disk at once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.cuts: list[tuple[str, World]] = []
+
+    def copied(self, step: str) -> None:
+        disk = self.world.node.copy(self.world.disk)
+        cut = World(self.world.node, disk, self.world.csi, self.world.seed)
+        cut.volumes, cut.snapshots = set(self.world.volumes), set(self.world.snapshots)
+        cut.files, cut.raws = dict(self.world.files), dict(self.world.raws)
+        self.cuts.append((step, cut))
+
+    def has(self, step: str, volume: pb.Volume, data: str = "") -> Life:
+        self.world.volumes.add(volume.volume_id)
+        if data:
+            self.world.files[volume.volume_id] = data
+        self.copied(step)
+        return self.world.life(volume.volume_id)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_what_was_answered_is_on_the_medium(
+    node: Node, seeds: Callable[[str], Seed], pool: str
+) -> None:
+    world = worlds.plant(node, seeds(pool))
+    csi, ledger = world.csi, _Ledger(world)
+    thick = ledger.has("create", csi.create("thick", SIZE, parameters={"allocation": "thick"}))
+    thick.up()
+    world.files[thick.volume_id] = data = thick.write()
+    ledger.copied("write")
+    if pool == "ext4":
+        thick.down()
+    snapshot = csi.snapshot("second", thick.volume_id).snapshot_id
+    world.snapshots.add(snapshot)
+    ledger.copied("snapshot")
+    restored = csi.create_patiently("restored", SIZE, source=of_snapshot(snapshot))
+    ledger.has("restore", restored, data)
+    cloned = csi.create_patiently("cloned", SIZE, source=of_volume(thick.volume_id))
+    ledger.has("clone", cloned, data)
+    csi.expand(thick.volume_id, 2 * SIZE)
+    ledger.copied("expand")
+    world.forget(restored.volume_id)
+    csi.delete(restored.volume_id)
+    ledger.copied("delete")
+    world.forget(snapshot)
+    csi.delete_snapshot(snapshot)
+    ledger.copied("delete snapshot")
+    for step, cut in ledger.cuts:
+        cut.disk.mount()
+        cut.csi = node.start(f"p=loopfile:{cut.disk.where}")
+        cut.check_all_there()
+        cut.check_nothing_else()
+        cut.check_bytes(pod=f"cut-{step}")
+        if step == "expand":
+            assert csi.volumes()[thick.volume_id].capacity_bytes == 2 * SIZE
+        cut.csi.driver.stop()
+        cut.disk.unmount()
+    thick.down()
+
+
+def test_a_retry_after_a_kill_gives_the_id_that_the_first_try_had(
+    node: Node, seeds: Callable[[str], Seed]
+) -> None:
+    world = worlds.plant(node, seeds("xfs"))
+    first = world.csi.create("same").volume_id
+    world.csi.driver.restart()
+    assert world.csi.create("same").volume_id == first
+    world.csi.delete(first)
+    assert world.csi.create("same").volume_id == first
+
+
+def test_killed_again_and_again_while_it_works(node: Node, seeds: Callable[[str], Seed]) -> None:
+    """Not at a fail point: wherever it happens to be."""
+    world = worlds.plant(node, seeds("xfs"))
+    for turn in range(4):
+        futures = [
+            world.csi.controller.CreateVolume.future(
+                world.csi.create_request(f"many-{number}"), timeout=20
+            )
+            for number in range(12)
+        ]
+        next(future for future in futures[turn:]).result()
+        world.csi.driver.restart()
+    ids = {world.csi.create_patiently(f"many-{number}").volume_id for number in range(12)}
+    world.volumes |= ids
+    world.check_nothing_else()
+    world.check_all_there()
+
+
+def test_a_clean_stop_finishes_running_calls_and_exits_with_zero(
+    node: Node, seeds: Callable[[str], Seed]
+) -> None:
+    world = worlds.plant(node, seeds("xfs"))
+    life = world.kept
+    life.up()
+    node.freeze(world.disk.where)
+    request = world.csi.create_request("last")
+    running = world.csi.controller.CreateVolume.future(request, timeout=30)
+    until(lambda: outcome(lambda: world.csi.create("last", timeout=5)) == "ABORTED")
+    process = world.csi.driver.process
+    assert process
+    process.terminate()
+    until(lambda: outcome(lambda: world.csi.create("late", timeout=1)) == "UNAVAILABLE")
+    node.thaw(world.disk.where)
+    assert running.result().volume.volume_id
+    assert process.wait(20) == 0
+    assert (life.target / "data").exists(), "a pod does not notice that its driver is replaced"
+    world.csi.driver.start()
+    life.down()

@@ -1,0 +1,163 @@
+"""The books of a pool: what `largest` says is what `reserve` takes, and nothing counts twice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver.backends.ledger import PER_IMAGE, Entry, Ledger
+from driver.core.errors import NoSpace
+from driver.core.model import GIB, MIB, Allocation, Bytes
+
+THICK, SPARSE = Allocation.THICK, Allocation.SPARSE
+
+
+class Disk:
+    """A filesystem of so many bytes, of which images occupy some."""
+
+    def __init__(self, total: Bytes) -> None:
+        self.total = total
+        self.occupied: dict[str, Bytes] = {}
+
+    def available(self) -> Bytes:
+        return self.total - sum(self.occupied.values())
+
+
+def a_ledger(disk: Disk, overcommit: float = 1.0) -> Ledger:
+    return Ledger(
+        overcommit=overcommit,
+        occupied=lambda key: disk.occupied.get(key, 0),
+        available=disk.available,
+    )
+
+
+def make(ledger: Ledger, disk: Disk, key: str, size: Bytes, allocation: Allocation) -> None:
+    with ledger.reserve(key, Entry(size, allocation, pending=True)):
+        disk.occupied[key] = size if allocation is THICK else 0
+        ledger.settle(key, Entry(size, allocation))
+
+
+@given(
+    st.floats(1, 10),
+    st.lists(st.tuples(st.integers(1, GIB), st.sampled_from([THICK, SPARSE])), max_size=8),
+    st.sampled_from([THICK, SPARSE]),
+)
+def test_the_largest_is_accepted_and_one_more_is_not(
+    overcommit: float, wanted: list[tuple[Bytes, Allocation]], allocation: Allocation
+) -> None:
+    disk = Disk(4 * GIB)
+    ledger = a_ledger(disk, overcommit)
+    for number, (size, how) in enumerate(wanted):
+        try:
+            make(ledger, disk, str(number), size, how)
+        except NoSpace:
+            assert size > ledger.largest(how)
+    largest = ledger.largest(allocation)
+    with pytest.raises(NoSpace):
+        make(ledger, disk, "more", largest + 1 + int(overcommit), allocation)
+    if largest:
+        make(ledger, disk, "most", largest, allocation)
+
+
+def test_a_refused_image_leaves_the_books_as_they_were() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk)
+    before = ledger.largest(THICK)
+    with pytest.raises(RuntimeError), ledger.reserve("a", Entry(MIB, THICK, pending=True)):
+        raise RuntimeError
+    assert ledger.largest(THICK) == before
+
+
+def test_a_half_made_image_does_not_count_twice() -> None:
+    disk = Disk(GIB + 2 * PER_IMAGE)
+    ledger = a_ledger(disk)
+    with ledger.reserve("a", Entry(GIB // 2, THICK, pending=True)):
+        disk.occupied["a"] = GIB // 4
+        assert ledger.largest(THICK) == GIB // 2 + PER_IMAGE
+
+
+def test_a_snapshot_of_a_thick_volume_costs_what_overwriting_may() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk)
+    make(ledger, disk, "v", GIB // 4, THICK)
+    before = ledger.largest(THICK)
+    with ledger.reserve("s", Entry(GIB // 4, THICK, shared=GIB // 4, pending=True)):
+        ledger.settle("s", Entry(GIB // 4, THICK, shared=GIB // 4))
+    assert ledger.largest(THICK) == before - GIB // 4
+
+
+def test_what_is_no_longer_shared_is_no_longer_owed() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk)
+    ledger.settle("s", Entry(GIB // 4, THICK, shared=GIB // 4))
+    before = ledger.largest(THICK)
+    ledger.measured("s", 0)
+    assert ledger.largest(THICK) == before + GIB // 4
+    assert ledger.sharing() == ()
+
+
+def test_a_measure_never_makes_an_image_owe_more() -> None:
+    ledger = a_ledger(Disk(GIB))
+    ledger.settle("s", Entry(MIB, THICK, shared=0))
+    ledger.measured("s", MIB)
+    assert ledger.owed() == 0
+
+
+def test_a_sparse_volume_owes_what_it_has_not_written() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk)
+    make(ledger, disk, "v", GIB // 2, SPARSE)
+    before = ledger.largest(THICK)
+    disk.occupied["v"] = GIB // 4
+    assert ledger.largest(THICK) == before
+
+
+def test_overcommitted_volumes_that_fill_up_leave_no_room() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk, overcommit=4)
+    make(ledger, disk, "v", 2 * GIB, SPARSE)
+    disk.occupied["v"] = GIB
+    assert ledger.largest(SPARSE) == 0
+
+
+def test_a_pending_image_that_costs_more_than_thought_is_refused_when_full() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk)
+    with pytest.raises(NoSpace), ledger.reserve("s", Entry(MIB, THICK, MIB, pending=True)):
+        ledger.recharge("s", Entry(2 * GIB, THICK, 2 * GIB, pending=True))
+    assert ledger.owed() == 0
+
+
+def test_growth_costs_the_difference_only() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk)
+    make(ledger, disk, "v", GIB // 2, THICK)
+    with ledger.reserve("v", Entry(GIB * 3 // 4, THICK, pending=True)):
+        disk.occupied["v"] = GIB * 3 // 4
+        ledger.settle("v", Entry(GIB * 3 // 4, THICK))
+    with pytest.raises(NoSpace), ledger.reserve("v", Entry(2 * GIB, THICK, pending=True)):
+        pass
+    assert ledger.committed() == GIB * 3 // 4
+
+
+def test_a_parallel_burst_never_promises_more_than_there_is() -> None:
+    disk = Disk(GIB)
+    ledger = a_ledger(disk)
+    start = Barrier(8)
+
+    def one(number: int) -> bool:
+        start.wait()
+        try:
+            make(ledger, disk, str(number), GIB // 4, THICK)
+        except NoSpace:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        made = sum(threads.map(one, range(8)))
+    assert made == 3
+    assert disk.available() >= 0

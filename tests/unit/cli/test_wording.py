@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver.cli import wording
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1 << 30, "1 GiB"),
+        ((1 << 30) - 1, "1 GiB"),
+        (1 << 60, "1024 PiB"),
+    ],
+)
+def test_a_size_is_said_in_the_largest_unit_that_fits(size: int, text: str) -> None:
+    assert wording.human(size) == text
+
+
+@given(st.integers(min_value=0, max_value=1 << 62))
+def test_a_size_is_never_said_off_by_more_than_one_twentieth(size: int) -> None:
+    number, unit = wording.human(size).split()
+    said = float(number) * 1024 ** wording.UNITS.index(unit)
+    assert abs(said - size) <= max(size, 1) / 20
+
+
+def test_a_short_id_keeps_the_pool_and_the_head_of_the_key() -> None:
+    assert wording.short("0123456789ab-" + "f" * 32) == "0123456789ab-ffffffff…"
+    assert wording.short("something") == "something"
+
+
+def test_a_table_in_a_pipe_has_one_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: Iterator[list[str]] = iter([["x" * 300, "1"], ["y", "20"]])
+    wording.as_table(["name", "number"], rows, right={"number"})
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "NUMBER"]
+    assert first.split() == ["x" * 300, "1"]
+    assert second.endswith(" 20") or second.rstrip().endswith(" 20")
+
+
+def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    wording.as_json([{"name": "päckchen"}])
+    assert json.loads(capsys.readouterr().out) == [{"name": "päckchen"}]

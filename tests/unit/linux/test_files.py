@@ -1,0 +1,189 @@
+"""Files, as far as any filesystem and any user can show it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from driver.linux import files
+
+MIB = 1 << 20
+Write = Callable[[Path, bytes], None]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    files.create(path, MIB, nocow=True, extent_hint=MIB)
+    return path
+
+
+def used(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+@pytest.mark.parametrize("write", [files.write_durably, files.write_beside])
+class TestWriting:
+    def test_the_file_has_the_data_and_nothing_lies_beside(
+        self, write: Write, tmp_path: Path
+    ) -> None:
+        write(tmp_path / "record", b"1")
+        write(tmp_path / "record", b"two")
+        assert (tmp_path / "record").read_bytes() == b"two"
+        assert os.listdir(tmp_path) == ["record"]
+
+    def test_only_the_owner_may_read_it(self, write: Write, tmp_path: Path) -> None:
+        write(tmp_path / "record", b"1")
+        assert (tmp_path / "record").stat().st_mode & 0o777 == 0o600
+
+    def test_the_former_file_stays_when_writing_fails(self, write: Write, tmp_path: Path) -> None:
+        write(tmp_path / "record", b"1")
+        (tmp_path / "record.tmp").mkdir()
+        with pytest.raises(IsADirectoryError):
+            write(tmp_path / "record", b"2")
+        assert (tmp_path / "record").read_bytes() == b"1"
+
+    def test_what_a_crash_left_beside_is_overwritten(self, write: Write, tmp_path: Path) -> None:
+        (tmp_path / "record.tmp").write_bytes(b"much longer than that")
+        write(tmp_path / "record", b"2")
+        assert (tmp_path / "record").read_bytes() == b"2"
+
+
+def test_only_write_durably_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    files.write_beside(tmp_path / "a", b"")
+    assert len(synced) == 0
+    files.write_durably(tmp_path / "b", b"")
+    assert len(synced) == 1
+
+
+def test_create_makes_holes_for_the_owner_only(image: Path) -> None:
+    assert image.stat().st_size == MIB
+    assert used(image) == 0
+    assert image.stat().st_mode & 0o777 == 0o600
+
+
+def test_create_never_opens_what_is_there(image: Path) -> None:
+    image.write_bytes(b"precious")
+    with pytest.raises(FileExistsError):
+        files.create(image, MIB, nocow=True, extent_hint=0)
+    assert image.read_bytes() == b"precious"
+
+
+def test_create_does_not_follow_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        files.create(tmp_path / "link", MIB, nocow=False, extent_hint=0)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_create_leaves_nothing_when_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        files.create(tmp_path / "huge", 1 << 62, nocow=True, extent_hint=0)
+    assert caught.value.errno == errno.EFBIG
+    assert os.listdir(tmp_path) == []
+
+
+def test_allocate_fills_holes_and_grows(image: Path) -> None:
+    files.allocate(image, 2 * MIB)
+    assert image.stat().st_size == 2 * MIB
+    assert used(image) >= 2 * MIB
+
+
+def test_allocate_keeps_what_is_written(image: Path) -> None:
+    with image.open("r+b") as file:
+        file.write(b"written")
+    files.allocate(image, MIB)
+    assert image.read_bytes() == b"written" + bytes(MIB - 7)
+
+
+def test_allocate_never_shrinks(image: Path) -> None:
+    files.allocate(image, MIB // 2)
+    assert image.stat().st_size == MIB
+
+
+def test_allocate_of_too_much_leaves_the_file_as_it_was(image: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        files.allocate(image, 1 << 62)
+    assert caught.value.errno in {errno.EFBIG, errno.ENOSPC}
+    assert image.stat().st_size == MIB
+
+
+def test_extend_grows_by_a_hole_and_never_shrinks(image: Path) -> None:
+    files.extend(image, 2 * MIB)
+    files.extend(image, MIB)
+    assert image.stat().st_size == 2 * MIB
+    assert used(image) == 0
+
+
+def test_probes_leave_nothing_behind(tmp_path: Path) -> None:
+    files.reflinks(tmp_path)
+    files.direct_io_at(tmp_path, 4096)
+    assert os.listdir(tmp_path) == []
+
+
+def test_sync_of_files_and_directories(image: Path) -> None:
+    files.sync(image)
+    files.sync_directory(image.parent)
+    with pytest.raises(NotADirectoryError):
+        files.sync_directory(image)
+
+
+def test_a_file_that_only_we_have_open_is_not_open_elsewhere(image: Path) -> None:
+    with image.open("r+b") as ours:
+        assert not files.is_open_elsewhere(ours.fileno())
+        assert not files.is_open_elsewhere(ours.fileno())
+
+
+@pytest.mark.parametrize("mode", ["rb", "r+b"])
+def test_a_reader_or_writer_has_it_open(image: Path, mode: str) -> None:
+    with image.open("r+b") as ours, image.open(mode):
+        assert files.is_open_elsewhere(ours.fileno())
+    with image.open("r+b") as ours:
+        assert not files.is_open_elsewhere(ours.fileno())
+
+
+LEASE = """
+import fcntl, signal, sys
+from driver.linux import files
+class Held:
+    def fcntl(self, fd, command, argument=0):
+        if command == fcntl.F_SETLEASE and argument == fcntl.F_UNLCK:
+            print("held", flush=True)
+            sys.stdin.readline()
+        return fcntl.fcntl(fd, command, argument)
+    def __getattr__(self, name):
+        return getattr(fcntl, name)
+files.fcntl = Held()
+with open(sys.argv[1], "r+b") as file:
+    print(files.is_open_elsewhere(file.fileno()), flush=True)
+"""
+
+
+def test_who_opens_the_file_while_we_look_does_not_end_us(image: Path) -> None:
+    """A broken lease is told by a signal, and that of SIGIO ends a process."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LEASE, image], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin and child.stdout
+        assert child.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError):  # it breaks the lease, and does not wait for it
+            os.open(image, os.O_RDONLY | os.O_NONBLOCK)
+        out, _ = child.communicate(b"\n", timeout=30)
+        assert (child.returncode, out) == (0, b"False\n")
+
+
+def test_a_filesystem_that_is_not_known_has_a_number() -> None:
+    assert files.filesystem_type(Path("/proc")) == "0x9fa0"
+
+
+def test_the_type_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        files.filesystem_type(tmp_path / "nothing")

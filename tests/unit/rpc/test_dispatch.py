@@ -1,0 +1,251 @@
+"""Claims and workers. No test waits for time: events say when something has happened."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver.core.errors import Busy, NotFound, Overloaded, StillRunning
+from driver.rpc import dispatch
+from driver.rpc.dispatch import Dispatcher, Table
+from driver.volumes.intents import Claims
+
+
+@dataclass(frozen=True)
+class Wanted:
+    claims: Claims
+
+
+def alone(*keys: str) -> Wanted:
+    return Wanted(Claims(alone=frozenset(keys)))
+
+
+def shared(*keys: str) -> Wanted:
+    return Wanted(Claims(shared=frozenset(keys)))
+
+
+class Gate:
+    """Work that begins, and ends when it is let."""
+
+    def __init__(self, result: object = None) -> None:
+        self.begun = threading.Event()
+        self.let = threading.Event()
+        self._result = result
+
+    def __call__(self, intent: Wanted) -> object:
+        self.begun.set()
+        assert self.let.wait(10)
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
+
+    async def until_begun(self) -> None:
+        assert await asyncio.to_thread(self.begun.wait, 10)
+
+
+def nothing(intent: Wanted) -> None:
+    pass
+
+
+def play(
+    story: Callable[[Dispatcher], Awaitable[None]], workers: int = 2, waiting: int = 2
+) -> None:
+    async def played() -> None:
+        dispatcher = Dispatcher(workers, waiting)
+        await story(dispatcher)
+        dispatcher.close()
+
+    asyncio.run(played())
+
+
+def start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    return asyncio.ensure_future(work)
+
+
+# the table
+
+
+def test_what_is_alone_is_refused_to_all_and_what_is_shared_to_those_who_want_it_alone() -> None:
+    table = Table()
+    held = table.take(alone("a").claims)
+    for other in (alone("a"), shared("a"), alone("a", "b")):
+        with pytest.raises(Busy):
+            table.take(other.claims)
+    table.give_back(held)
+    first, second = table.take(shared("a").claims), table.take(shared("a").claims)
+    table.give_back(first)
+    with pytest.raises(Busy):
+        table.take(alone("a").claims)
+    table.give_back(second)
+    table.take(alone("a").claims)
+
+
+def test_a_call_may_share_what_it_has_alone() -> None:
+    table = Table()
+    both = Claims(frozenset({"a"}), frozenset({"a", "b"}))
+    held = table.take(both)
+    table.give_back(held)
+    table.take(alone("a", "b").claims)
+
+
+keys = st.frozensets(st.sampled_from("abc"), max_size=3)
+
+
+@given(st.lists(st.tuples(st.builds(Claims, keys, keys), st.booleans()), max_size=30))
+def test_the_table_agrees_with_a_plain_model(steps: list[tuple[Claims, bool]]) -> None:
+    table = Table()
+    held: list[dispatch.Held] = []
+    for claims, give_back in steps:
+        if give_back and held:
+            table.give_back(held.pop(0))
+        others = [one.claims for one in held]
+        free = not any(
+            claims.alone & (one.alone | one.shared) or claims.shared & one.alone for one in others
+        )
+        try:
+            taken = table.take(claims)
+        except Busy:
+            assert not free
+        else:
+            assert free
+            held.append(taken)
+    for one in held:
+        table.give_back(one)
+    table.take(Claims(frozenset("abc")))
+
+
+# the dispatcher
+
+
+def test_a_busy_key_is_refused_at_once_and_free_when_the_answer_is_there() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        gate = Gate("done")
+        dispatch.RPC.set("CreateVolume")
+        running = start(dispatcher.run(gate, alone("a")))
+        await gate.until_begun()
+        with pytest.raises(Busy, match=r"CreateVolume has been at work on it for \d+\.\d s"):
+            await dispatcher.run(nothing, alone("a"))
+        gate.let.set()
+        assert await running == "done"
+        await dispatcher.run(nothing, alone("a"))
+
+    play(story)
+
+
+def test_busy_comes_before_overloaded_and_both_come_at_once() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        gates = [Gate() for _ in range(3)]
+        running = [start(dispatcher.run(gate, alone(str(n)))) for n, gate in enumerate(gates)]
+        await gates[0].until_begun()
+        with pytest.raises(Busy):
+            await dispatcher.run(nothing, alone("0"))
+        with pytest.raises(Overloaded):
+            await dispatcher.run(nothing, alone("other"))
+        for gate in gates:
+            gate.let.set()
+        await asyncio.gather(*running)
+        await dispatcher.run(nothing, alone("other"))
+
+    play(story, workers=1, waiting=2)
+
+
+def test_an_error_of_the_work_is_the_callers_and_gives_the_claims_back() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        gate = Gate(NotFound("gone"))
+        gate.let.set()
+        with pytest.raises(NotFound, match="gone"):
+            await dispatcher.run(gate, alone("a"))
+        await dispatcher.run(nothing, alone("a"))
+
+    play(story)
+
+
+def test_a_cancelled_caller_leaves_the_work_and_its_claims() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        gate = Gate(NotFound("nobody hears it"))
+        running = start(dispatcher.run(gate, alone("a")))
+        await gate.until_begun()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        with pytest.raises(Busy):
+            await dispatcher.run(nothing, alone("a"))
+        gate.let.set()
+        await _until_free(dispatcher, "a")
+
+    play(story)
+
+
+def test_work_that_had_not_begun_is_dropped_with_its_caller() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        gate, never = Gate(), Gate()
+        running = start(dispatcher.run(gate, alone("a")))
+        await gate.until_begun()
+        waiting = start(dispatcher.run(never, alone("b")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        gate.let.set()
+        await running
+        await dispatcher.run(nothing, alone("b"))
+        assert not never.begun.is_set()
+
+    play(story, workers=1)
+
+
+def test_work_that_outlives_its_call_keeps_its_claims_and_says_how_far_it_is() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        done: Future[None] = Future()
+        gate = Gate(StillRunning("copying", done=done, status=lambda: "copying 43 %"))
+        gate.let.set()
+        with pytest.raises(StillRunning):
+            await dispatcher.run(gate, Wanted(Claims(frozenset("a"), frozenset("s"))))
+        with pytest.raises(Busy, match="copying 43 %"):
+            await dispatcher.run(nothing, alone("a"))
+        with pytest.raises(Busy, match="copying 43 %"):
+            await dispatcher.run(nothing, alone("s"))
+        await dispatcher.run(nothing, shared("s"))
+        done.set_result(None)
+        await _until_free(dispatcher, "a")
+        await dispatcher.run(nothing, alone("s"))
+
+    play(story)
+
+
+def test_work_that_was_over_before_anybody_looked_gives_its_claims_back() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        done: Future[None] = Future()
+        done.set_result(None)
+        gate = Gate(StillRunning("copied", done=done))
+        gate.let.set()
+        with pytest.raises(StillRunning):
+            await dispatcher.run(gate, alone("a"))
+        await _until_free(dispatcher, "a")
+
+    play(story)
+
+
+def test_a_worker_has_the_context_of_its_caller() -> None:
+    async def story(dispatcher: Dispatcher) -> None:
+        dispatch.RPC.set("DeleteVolume")
+        assert await dispatcher.run(lambda _: dispatch.RPC.get(), alone()) == "DeleteVolume"
+
+    play(story)
+
+
+async def _until_free(dispatcher: Dispatcher, key: str) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await dispatcher.run(nothing, alone(key))
+            except Busy:
+                await asyncio.sleep(0)

@@ -1,0 +1,227 @@
+"""The guard: errors to status codes, what is logged, what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from loguru import logger
+
+from csi_proto import csi_pb2 as csi
+from driver.core import errors
+from driver.core.errors import CellarError
+from driver.rpc import guard
+from driver.rpc.guard import STATUS, Guard, status_of
+
+
+def _leaves(kind: type[CellarError]) -> Iterator[type[CellarError]]:
+    below = kind.__subclasses__()
+    if not below:
+        yield kind
+    for one in below:
+        yield from _leaves(one)
+
+
+@dataclass
+class Context:
+    """The outermost edge: what gRPC gives a handler."""
+
+    code: grpc.StatusCode | None = None
+    text: str = ""
+
+    async def abort(self, code: grpc.StatusCode, text: str) -> None:
+        self.code, self.text = code, text
+        raise grpc.aio.AbortError
+
+
+@dataclass
+class Outcome:
+    context: Context
+    response: Any
+    log: list[str] = field(default_factory=list)
+    seen: list[tuple[str, str, float]] = field(default_factory=list)
+
+
+def call(
+    inner: Callable[[Any], Any], request: Any, rpc: str = "DeleteVolume", level: str = "INFO"
+) -> Outcome:
+    """One guarded RPC, with a handler that does `inner(request)`."""
+    outcome = Outcome(Context(), None)
+
+    async def handler(request: Any, context: Any) -> Any:
+        return inner(request)
+
+    async def continuation(details: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(handler)
+
+    async def story() -> None:
+        details = Details(f"/csi.v1.Controller/{rpc}")
+        interceptor = Guard(lambda *facts: outcome.seen.append(facts))
+        guarded = await interceptor.intercept_service(continuation, details)
+        assert await interceptor.intercept_service(continuation, details) is guarded
+        with suppress(grpc.aio.AbortError):
+            outcome.response = await guarded.unary_unary(request, outcome.context)
+
+    sink = logger.add(outcome.log.append, level=level, format=_plain)
+    try:
+        asyncio.run(story())
+    finally:
+        logger.remove(sink)
+    return outcome
+
+
+@dataclass
+class Details(grpc.HandlerCallDetails):
+    method: str
+    invocation_metadata: Any = ()
+
+
+def _plain(record: Any) -> str:
+    return "{level} {message} {extra}\n{exception}"
+
+
+def raising(error: Exception) -> Callable[[Any], Any]:
+    def inner(request: Any) -> Any:
+        raise error
+
+    return inner
+
+
+REQUEST = csi.DeleteVolumeRequest(volume_id="v-1", secrets={"passphrase": "hunter2"})
+
+
+@pytest.mark.parametrize("kind", list(_leaves(CellarError)))
+def test_every_error_has_a_status(kind: type[CellarError]) -> None:
+    assert any(one in STATUS for one in kind.__mro__)
+
+
+@pytest.mark.parametrize("kind", list(STATUS))
+def test_the_caller_gets_the_status_and_the_text(kind: type[CellarError]) -> None:
+    outcome = call(raising(kind("what stood in the way")), REQUEST)
+    assert outcome.context.code is STATUS[kind]
+    assert outcome.context.text == "what stood in the way"
+    assert outcome.seen[0][:2] == ("DeleteVolume", STATUS[kind].name)
+
+
+def test_still_running_is_busy() -> None:
+    done: Any = None
+    assert status_of(errors.StillRunning("copying", done=done)) is grpc.StatusCode.ABORTED
+
+
+def test_overload_is_never_what_the_provisioner_reads_as_full() -> None:
+    assert STATUS[errors.Overloaded] is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_full_machine_is_a_full_node() -> None:
+    for code in (errno.ENOSPC, errno.EDQUOT):
+        error = OSError(code, "no room")
+        assert status_of(error) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_what_nobody_foresaw_is_internal_and_its_text_stays_here() -> None:
+    outcome = call(raising(KeyError("hunter2")), REQUEST)
+    assert outcome.context.code is grpc.StatusCode.INTERNAL
+    assert "hunter2" not in outcome.context.text
+    assert "KeyError" in "".join(outcome.log)
+
+
+def test_the_kernels_words_reach_the_caller_without_the_path() -> None:
+    outcome = call(raising(OSError(errno.EIO, "Input/output error", "/srv/secret")), REQUEST)
+    assert "Input/output error" in outcome.context.text
+    assert "/srv/secret" not in outcome.context.text
+
+
+def test_one_line_is_logged_with_code_duration_and_id() -> None:
+    outcome = call(lambda _: csi.DeleteVolumeResponse(), REQUEST)
+    [line] = outcome.log
+    assert line.startswith("INFO DeleteVolume OK ")
+    assert " ms " in line
+    assert "'volume_id': 'v-1'" in line
+    [(method, code, seconds)] = outcome.seen
+    assert (method, code) == ("DeleteVolume", "OK")
+    assert 0 <= seconds < 10
+
+
+def test_an_error_is_in_the_same_line() -> None:
+    outcome = call(raising(errors.Refused("in use at /x")), REQUEST)
+    [line] = outcome.log
+    assert "FAILED_PRECONDITION" in line
+    assert "in use at /x" in line
+
+
+def test_a_new_volume_is_named_by_its_answer() -> None:
+    capability = csi.VolumeCapability(
+        block=csi.VolumeCapability.BlockVolume(),
+        access_mode=csi.VolumeCapability.AccessMode(
+            mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+        ),
+    )
+    request = csi.CreateVolumeRequest(name="n", volume_capabilities=[capability])
+    answer = csi.CreateVolumeResponse(volume=csi.Volume(volume_id="v-2"))
+    outcome = call(lambda _: answer, request, "CreateVolume")
+    assert "'volume_id': 'v-2'" in outcome.log[0]
+
+
+def test_requests_are_logged_for_debugging_without_their_secrets() -> None:
+    outcome = call(lambda _: csi.DeleteVolumeResponse(), REQUEST, level="DEBUG")
+    said = "".join(outcome.log)
+    assert 'volume_id: "v-1"' in said
+    assert "hunter2" not in said
+
+
+def test_a_request_that_lacks_something_does_not_reach_the_service() -> None:
+    def inner(request: Any) -> Any:
+        raise AssertionError("reached")
+
+    outcome = call(inner, csi.DeleteVolumeRequest())
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert outcome.context.text == "volume_id is required"
+    outcome = call(inner, csi.DeleteVolumeRequest(volume_id="x" * 129))
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_cancelled_call_is_counted_as_one() -> None:
+    seen: list[tuple[str, str, float]] = []
+
+    async def handler(request: Any, context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        guarded = guard._guard("DeleteVolume", handler, lambda *facts: seen.append(facts))
+        context: Any = Context()
+        task = asyncio.ensure_future(_awaited(guarded(REQUEST, context)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())
+    assert seen[0][1] == "CANCELLED"
+
+
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
+
+
+def test_what_is_not_ours_is_left_to_grpc() -> None:
+    async def continuation(details: Any) -> Any:
+        return None
+
+    async def story() -> None:
+        guarded = Guard(lambda *_: None)
+        details = Details("/csi.v1.SnapshotMetadata/GetMetadataDelta")
+        assert await guarded.intercept_service(continuation, details) is None
+
+    asyncio.run(story())
+
+
+def test_a_text_that_no_header_could_carry_is_cut() -> None:
+    outcome = call(raising(errors.Failed("x" * 100_000)), REQUEST)
+    assert len(outcome.context.text) == guard.TEXT

@@ -1,0 +1,116 @@
+"""StorageClass and VolumeAttributesClass."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver.core.errors import Invalid
+from driver.core.model import MIB, Allocation, FsType, Limits
+from driver.rpc import parameters
+from driver.rpc.parameters import Class
+
+
+def test_nothing_said_is_nothing_asked() -> None:
+    assert parameters.parse({}, {}) == Class()
+
+
+def test_all_keys_at_once() -> None:
+    found = parameters.parse(
+        {
+            "pool": "fast",
+            "allocation": "sparse",
+            "csi.storage.k8s.io/fstype": "xfs",
+            "mkfsOptions": "-m reflink=0",
+            "blockSize": "512",
+            "encrypted": "false",
+            "readIops": "100",
+            "writeIops": "200",
+            "readBps": "10MiB",
+            "writeBps": "20Mi",
+        },
+        {},
+    )
+    assert found == Class(
+        pool="fast",
+        allocation=Allocation.SPARSE,
+        fs=FsType.XFS,
+        mkfs_options="-m reflink=0",
+        block_size=512,
+        limits=Limits(100, 200, 10 * MIB, 20 * MIB),
+    )
+    assert found.options_for(FsType.XFS) == ("-m", "reflink=0")
+
+
+def test_what_is_mutable_wins() -> None:
+    found = parameters.parse({"readIops": "1", "writeIops": "2"}, {"readIops": "3"})
+    assert found.limits == Limits(read_iops=3, write_iops=2)
+
+
+def test_kubernetes_keys_are_not_ours_to_judge() -> None:
+    keys = {
+        "csi.storage.k8s.io/pvc/name": "data",
+        "csi.storage.k8s.io/pv/name": "pvc-1",
+        "csi.storage.k8s.io/provisioner-secret-name": "s",
+    }
+    assert parameters.parse(keys, {}) == Class()
+    parameters.none_accepted({"csi.storage.k8s.io/volumesnapshot/name": "s"})
+
+
+@pytest.mark.parametrize("key", ["Pool", "fstype", "XXX_FakeKey", "csi.storage.k8s.io", " pool"])
+def test_an_unknown_key_is_named_with_those_that_are_known(key: str) -> None:
+    with pytest.raises(Invalid, match=rf"parameters: unknown '{key}'; accepted: pool, allocation"):
+        parameters.parse({key: "x"}, {})
+
+
+def test_what_is_fixed_at_creation_is_not_mutable() -> None:
+    with pytest.raises(Invalid, match="mutable_parameters: unknown 'pool'; accepted: readIops"):
+        parameters.parse({}, {"pool": "fast"})
+    with pytest.raises(Invalid, match="mutable_parameters: unknown"):
+        parameters.parse_limits({"allocation": "thick"})
+
+
+def test_a_snapshot_has_no_parameters_of_ours() -> None:
+    with pytest.raises(Invalid, match="parameters: unknown 'pool'; accepted: none"):
+        parameters.none_accepted({"pool": "fast"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("allocation", "fat", "thick, sparse, thin"),
+        ("allocation", "", "thick, sparse, thin"),
+        ("csi.storage.k8s.io/fstype", "ntfs", "ext4, xfs, btrfs"),
+        ("blockSize", "1024", "512, 4096"),
+        ("blockSize", "-512", "512, 4096"),
+        ("encrypted", "true", "not in this version"),
+        ("encrypted", "yes", "false"),
+        ("readIops", "-1", "whole number"),
+        ("readIops", "1.5", "whole number"),
+        ("readIops", "", "whole number"),
+        ("readIops", "٣", "whole number"),
+        ("readIops", "9" * 5000, "whole number"),
+        ("writeBps", "10 MB/s", "not a size"),
+        ("writeBps", "-1", "not a size"),
+        ("writeBps", "999999999999999999P", "more than can be"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_accepted(key: str, value: str, says: str) -> None:
+    with pytest.raises(Invalid, match=rf"^parameters\[{key}\]: .*{says}"):
+        parameters.parse({key: value}, {})
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=8), min_size=1))
+def test_any_text_is_either_understood_or_invalid(given: dict[str, str]) -> None:
+    try:
+        parameters.parse(given, {})
+    except Invalid:
+        return
+    assert all(key in parameters._CREATION or key in parameters._LIMITS for key in given)
+
+
+@given(st.integers(0, parameters.LIMIT), st.sampled_from(["readIops", "writeIops"]))
+def test_every_number_of_operations_is_understood(number: int, key: str) -> None:
+    [found] = parameters.parse_limits({key: str(number)}).values()
+    assert found == number

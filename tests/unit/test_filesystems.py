@@ -1,0 +1,185 @@
+"""What may be asked of mkfs and mount, and above all what may not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver.core.errors import Invalid
+from driver.core.filesystems import SMALLEST, check_mount_options, parse_mkfs_options
+from driver.core.model import MIB, FsType
+
+TAKEN = [
+    (FsType.EXT4, "-m 1"),
+    (FsType.EXT4, "-m 0.5 -N 100000"),
+    (FsType.EXT4, "-i 16384 -I 512 -T largefile"),
+    (FsType.EXT4, "-O ^has_journal,metadata_csum"),
+    (FsType.EXT4, "-E lazy_itable_init=0,stride=16"),
+    (FsType.EXT4, "-J size=64M"),
+    (FsType.XFS, "-i size=1024,maxpct=50"),
+    (FsType.XFS, "-n size=8192 -m reflink=0,rmapbt=1"),
+    (FsType.XFS, "-d agcount=4,su=64k,sw=2 -l size=64m"),
+    (FsType.BTRFS, "-n 16k -m single -d dup -O no-holes --csum xxhash"),
+]
+
+REFUSED = [
+    (FsType.EXT4, "-F"),
+    (FsType.EXT4, "/dev/sda"),
+    (FsType.EXT4, "-m"),
+    (FsType.EXT4, "-m 1 -m"),
+    (FsType.EXT4, "-b 1024"),  # the driver's decision
+    (FsType.EXT4, "-U 00000000-0000-0000-0000-000000000000"),
+    (FsType.EXT4, "-d /etc"),  # would copy the host's files into the volume
+    (FsType.EXT4, "-J device=/dev/sda"),
+    (FsType.EXT4, "-E discard"),
+    (FsType.EXT4, "-E lazy_itable_init=0,discard"),
+    (FsType.EXT4, "-l /etc/badblocks"),
+    (FsType.EXT4, "-m1"),
+    (FsType.EXT4, "-m ''"),
+    (FsType.EXT4, "-m '1\n'"),
+    (FsType.EXT4, "-m 1 --"),
+    (FsType.EXT4, "-m '1 /dev/sda'"),
+    (FsType.EXT4, "-m '٣'"),
+    (FsType.EXT4, '-m "1'),  # quote without end
+    (FsType.XFS, "-f"),
+    (FsType.XFS, "-p /etc/passwd"),
+    (FsType.XFS, "-d name=/etc/passwd"),
+    (FsType.XFS, "-d file=1,name=/x"),
+    (FsType.XFS, "-l logdev=/dev/sda"),
+    (FsType.XFS, "-r rtdev=/dev/sda"),
+    (FsType.XFS, "-s size=512"),
+    (FsType.XFS, "-K"),
+    (FsType.BTRFS, "-r /etc"),
+    (FsType.BTRFS, "--rootdir /etc"),
+    (FsType.BTRFS, "-f"),
+    (FsType.BTRFS, "-d raid1"),
+    (FsType.BTRFS, "-s 512"),
+]
+
+
+@pytest.mark.parametrize(("fs", "text"), TAKEN)
+def test_tuning_options_are_taken_word_by_word(fs: FsType, text: str) -> None:
+    assert parse_mkfs_options(fs, text) == tuple(text.split())
+
+
+@pytest.mark.parametrize(("fs", "text"), REFUSED)
+def test_options_that_reach_elsewhere_are_refused(fs: FsType, text: str) -> None:
+    with pytest.raises(Invalid, match="mkfsOptions"):
+        parse_mkfs_options(fs, text)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\t\n"])
+@pytest.mark.parametrize("fs", [None, *FsType])
+def test_no_options_are_always_fine(fs: FsType | None, text: str) -> None:
+    assert parse_mkfs_options(fs, text) == ()
+
+
+def test_a_raw_block_volume_takes_no_mkfs_options() -> None:
+    with pytest.raises(Invalid, match="raw block"):
+        parse_mkfs_options(None, "-m 1")
+
+
+def test_a_refusal_names_the_option_and_what_is_accepted() -> None:
+    with pytest.raises(Invalid) as caught:
+        parse_mkfs_options(FsType.EXT4, "-m 1 -Z x")
+    assert "-Z" in str(caught.value) and "-m" in str(caught.value)
+
+
+@given(st.sampled_from(FsType), st.text(max_size=80))
+def test_whatever_mkfs_is_given_is_a_pair_of_flag_and_value(fs: FsType, text: str) -> None:
+    try:
+        words = parse_mkfs_options(fs, text)
+    except Invalid:
+        return
+    flags, values = words[::2], words[1::2]
+    assert len(flags) == len(values)
+    assert all(flag.startswith("-") for flag in flags)
+    assert not any(value.startswith(("-", "/")) or "/" in value for value in values)
+
+
+@given(
+    st.sampled_from(FsType),
+    st.sampled_from(["-m", "-O", "-E", "-J", "-i", "-n", "-d", "-l", "--csum"]),
+    st.text(st.characters(codec="utf-8"), max_size=40),
+)
+def test_no_value_brings_a_path_or_white_space_along(fs: FsType, flag: str, value: str) -> None:
+    quoted = "'" + value.replace("'", "") + "'"
+    try:
+        words = parse_mkfs_options(fs, f"{flag} {quoted}")
+    except Invalid:
+        return
+    assert not set("/ \t\n\0") & set("".join(words))
+
+
+MOUNT_TAKEN = [
+    "noatime",
+    "discard",
+    "data=ordered",
+    "commit=30",
+    "compress=zstd:3",
+    "logbsize=256k",
+    "errors=remount-ro",
+    'context="system_u:object_r:container_file_t:s0"',
+    "subvol=/data",
+]
+MOUNT_REFUSED = [
+    "bind",
+    "rbind",
+    "remount",
+    "remount=1",
+    "move",
+    "loop",
+    "loop=/dev/loop0",
+    "offset=4096",
+    "journal_path=/dev/sda",
+    "journal_dev=0x801",
+    "logdev=/dev/sda",
+    "rtdev=/dev/sda",
+    "device=/dev/sda",
+    "shared",
+    "rslave",
+    "private",
+    "helper=x",
+    "no atime",
+    "noatime\n",
+    "no\0atime",
+    "noatime;reboot",
+    "x" * 256,
+    "ä",
+]
+
+
+@pytest.mark.parametrize("option", MOUNT_TAKEN)
+def test_ordinary_mount_options_pass(option: str) -> None:
+    assert check_mount_options((option,)) == (option,)
+
+
+@pytest.mark.parametrize("option", MOUNT_REFUSED)
+def test_mount_options_that_name_another_device_or_call_are_refused(option: str) -> None:
+    with pytest.raises(Invalid, match="mount_flags"):
+        check_mount_options((option,))
+
+
+@pytest.mark.parametrize("option", MOUNT_REFUSED)
+def test_they_cannot_hide_behind_a_comma(option: str) -> None:
+    with pytest.raises(Invalid):
+        check_mount_options((f"noatime,{option}",))
+
+
+def test_flags_are_taken_apart_at_commas() -> None:
+    assert check_mount_options(("noatime,discard", "", "ro,")) == ("noatime", "discard", "ro")
+
+
+@given(st.lists(st.text(max_size=40), max_size=4).map(tuple))
+def test_what_passes_has_no_comma_and_no_white_space(options: tuple[str, ...]) -> None:
+    try:
+        checked = check_mount_options(options)
+    except Invalid:
+        return
+    assert all(one and not set(", \t\n\0") & set(one) for one in checked)
+
+
+def test_every_kind_of_volume_has_a_smallest_size_in_whole_mebibytes() -> None:
+    assert set(SMALLEST) == {None, *FsType}
+    assert all(size >= MIB and size % MIB == 0 for size in SMALLEST.values())

@@ -1,0 +1,145 @@
+"""Sizes, ranges and the few decisions that the nouns take themselves."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver.core.errors import Invalid, OutOfRange
+from driver.core.ids import VolumeId
+from driver.core.model import (
+    DEFAULT_SIZE,
+    GIB,
+    KIB,
+    MIB,
+    AccessMode,
+    Allocation,
+    CapacityRange,
+    Volume,
+)
+
+SIZES = st.integers(min_value=0, max_value=1 << 60)
+GRANULARITIES = st.sampled_from([1, 512, 4 * KIB, MIB, 4 * MIB])
+SMALLEST = st.sampled_from([0, MIB, 16 * MIB, 300 * MIB])
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> CapacityRange:
+    required = draw(SIZES)
+    limit = draw(st.just(0) | st.integers(min_value=required, max_value=1 << 61))
+    return CapacityRange(required, limit)
+
+
+@given(ranges(), GRANULARITIES, SMALLEST)
+def test_a_picked_size_keeps_every_promise(
+    wanted: CapacityRange, granularity: int, smallest: int
+) -> None:
+    try:
+        size = wanted.pick(granularity, smallest)
+    except OutOfRange:
+        return
+    assert size in wanted
+    assert size % granularity == 0
+    assert size >= smallest
+
+
+@given(ranges(), GRANULARITIES, SMALLEST)
+def test_a_size_is_refused_only_if_there_is_none(
+    wanted: CapacityRange, granularity: int, smallest: int
+) -> None:
+    least = -(-max(wanted.required, smallest, granularity) // granularity) * granularity
+    if least in wanted:
+        assert wanted.pick(granularity, smallest)
+    else:
+        with pytest.raises(OutOfRange, match="capacity_range"):
+            wanted.pick(granularity, smallest)
+
+
+@given(ranges(), GRANULARITIES, SMALLEST)
+def test_a_required_size_is_rounded_up_by_less_than_one_step(
+    wanted: CapacityRange, granularity: int, smallest: int
+) -> None:
+    if not wanted.required:
+        return
+    try:
+        size = wanted.pick(granularity, smallest)
+    except OutOfRange:
+        return
+    assert size - granularity < max(wanted.required, smallest)
+
+
+@given(GRANULARITIES, st.integers(min_value=4 * MIB, max_value=1 << 50))
+def test_without_a_required_size_it_is_the_default_or_what_the_limit_allows(
+    granularity: int, limit: int
+) -> None:
+    size = CapacityRange(limit=limit).pick(granularity)
+    assert size == min(DEFAULT_SIZE, limit // granularity * granularity)
+
+
+def test_no_range_at_all_gives_the_default_size() -> None:
+    assert CapacityRange().pick(4 * KIB) == DEFAULT_SIZE
+
+
+def test_the_smallest_volume_counts_where_nothing_is_required() -> None:
+    assert CapacityRange().pick(4 * KIB, 2 * DEFAULT_SIZE) == 2 * DEFAULT_SIZE
+
+
+def test_a_limit_below_the_smallest_volume_is_out_of_range() -> None:
+    with pytest.raises(OutOfRange):
+        CapacityRange(limit=100 * MIB).pick(4 * KIB, 300 * MIB)
+
+
+def test_a_limit_that_leaves_no_multiple_is_out_of_range() -> None:
+    with pytest.raises(OutOfRange):
+        CapacityRange(MIB + 1, MIB + 512).pick(MIB)
+
+
+@pytest.mark.parametrize(("required", "limit"), [(-1, 0), (0, -1), (2, 1), (GIB, MIB)])
+def test_a_range_that_contradicts_itself_cannot_be_made(required: int, limit: int) -> None:
+    with pytest.raises(Invalid):
+        CapacityRange(required, limit)
+
+
+def test_a_range_without_limit_has_no_upper_end() -> None:
+    assert 1 << 62 in CapacityRange(required=GIB)
+    assert GIB - 1 not in CapacityRange(required=GIB)
+
+
+def test_a_range_with_limit_ends_there() -> None:
+    assert GIB in CapacityRange(limit=GIB)
+    assert GIB + 1 not in CapacityRange(limit=GIB)
+
+
+@pytest.mark.parametrize("allocation", Allocation)
+def test_only_thick_volumes_keep_what_is_discarded(allocation: Allocation) -> None:
+    assert a_volume(allocation).discards is (allocation is not Allocation.THICK)
+
+
+def test_two_access_modes_only_read() -> None:
+    readers = {mode for mode in AccessMode if mode.reads_only}
+    assert readers == {AccessMode.SNRO, AccessMode.MNRO}
+
+
+def test_nouns_are_compared_by_content() -> None:
+    assert a_volume(Allocation.THICK) == a_volume(Allocation.THICK)
+    assert a_volume(Allocation.THICK) != a_volume(Allocation.SPARSE)
+
+
+def test_nouns_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        a_volume(Allocation.THICK).size = 0  # type: ignore[misc]
+
+
+def a_volume(allocation: Allocation) -> Volume:
+    return Volume(
+        id=VolumeId("0" * 12, "1" * 32),
+        name="pvc-1",
+        size=GIB,
+        fs=None,
+        allocation=allocation,
+        block_size=512,
+        incarnation="0" * 16,
+    )

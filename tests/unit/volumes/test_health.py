@@ -1,0 +1,121 @@
+"""Health: what the pool and the machine see is put together; what is away is ill, not unknown."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from driver.core.errors import NotFound
+from driver.core.ids import VolumeId
+from driver.core.model import MIB, CapacityRange, Fault, Limits, Volume
+from driver.volumes.intents import Look, Modify, Page, Stats
+from tests.unit.volumes.world import SIZE, World
+
+BELOW = Fault("BackingFileShort", "too short", "data_loss")
+ABOVE = Fault("FilesystemReadOnly", "remounted")
+
+
+def test_faults_of_pool_and_machine_come_together(world: World) -> None:
+    volume = world.create()
+    assert world.health.of_volume(Look(volume.id)) == ()
+    world.stage(volume)
+    device = world.fast.backend.attached(volume.id)
+    assert device
+    world.host.afflict(device, ABOVE)
+    world.backend(world.fast).afflict(volume.id, BELOW)
+    assert world.health.of_volume(Look(volume.id)) == (BELOW, ABOVE)
+    assert world.health.at(Stats(volume.id, None)) == (BELOW, ABOVE)
+    assert world.volumes.list(Page()).volumes == ((volume, (BELOW, ABOVE)),)
+
+
+def test_a_volume_that_is_not_there_is_not_found(world: World) -> None:
+    gone = VolumeId(world.fast.backend.id, "0" * 32)
+    with pytest.raises(NotFound):
+        world.health.of_volume(Look(gone))
+    with pytest.raises(NotFound):
+        world.health.at(Stats(gone, world.target))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_volume_whose_pool_is_away_is_inaccessible(world: World, *, known: bool) -> None:
+    volume = world.create()
+    if known:
+        world.backend(world.fast).take_away("pulled")
+    else:
+        volume = replace(volume, id=replace(volume.id, pool="0" * 12))
+    [fault] = world.health.of_volume(Look(volume.id))
+    assert (fault.kind, fault.severity) == ("PoolAway", "inaccessible")
+
+
+def test_a_pool_that_goes_away_meanwhile_is_told_by_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = world.create()
+    backend = world.backend(world.fast)
+
+    def find_and_lose(image_id: VolumeId) -> Volume:
+        backend.take_away("pulled")
+        return replace(volume, id=image_id)
+
+    monkeypatch.setattr(backend, "find", find_and_lose)
+    assert world.health.of_volume(Look(volume.id)) == (Fault("PoolAway", "pulled", "inaccessible"),)
+
+
+def test_only_the_ill_are_listed_in_pages(world: World) -> None:
+    volumes = [world.create(f"v{n}", pool=("fast", "slow")[n % 2]) for n in range(6)]
+    ill = volumes[:3]
+    for volume in ill:
+        world.backend(world.pools.of(volume.id.pool)).afflict(volume.id, BELOW)
+    first = world.health.of_volumes(Page(2))
+    rest = world.health.of_volumes(Page(2, first.next))
+    assert (len(first.volumes), len(rest.volumes), rest.next) == (2, 1, "")
+    assert {one for one, _ in (*first.volumes, *rest.volumes)} == set(ill)
+    assert {faults for _, faults in first.volumes} == {(BELOW,)}
+
+
+def test_a_place_that_shows_something_else_is_a_fault_of_the_volume(world: World) -> None:
+    volume = world.create()
+    world.host.show_foreign(world.target)
+    wanted = Stats(volume.id, world.target, world.staging)
+    for _ in range(2):
+        [fault] = world.health.at(wanted)
+        assert fault.kind == "ForeignMount"
+        assert str(world.target) in fault.text
+        world.stage(volume)
+
+
+def test_storage_is_all_pools(world: World) -> None:
+    assert world.health.of_storage() == ()
+    nearly = Fault("PoolNearlyFull", "97 %")
+    world.backend(world.fast).afflict(None, nearly)
+    world.backend(world.slow).take_away("pulled")
+    assert world.health.of_storage() == (nearly, Fault("PoolAway", "pulled", "inaccessible"))
+
+
+def test_a_thousand_volumes_are_listed_in_no_time(world: World) -> None:
+    for number in range(1000):
+        pool = ("fast", "slow")[number % 2]
+        world.create(f"v{number}", pool=pool, fs=None, range=CapacityRange(MIB))
+    took = []
+    for _ in range(3):
+        start = time.process_time()
+        assert len(world.volumes.list(Page()).volumes) == 1000
+        took.append(time.process_time() - start)
+    assert min(took) < 0.15
+
+
+def test_limits_are_recorded_when_they_change(world: World) -> None:
+    volume = world.create()
+    limits = Limits(read_iops=100, write_bps=SIZE)
+    world.modifier.modify(Modify(volume.id, limits))
+    changed, _ = world.volumes.get(Look(volume.id))
+    assert changed == replace(volume, limits=limits)
+    world.modifier.modify(Modify(volume.id, limits))
+    assert world.events.count("recorded in fast") == 1
+
+
+def test_a_volume_that_is_not_there_is_not_modified(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.modifier.modify(Modify(VolumeId(world.fast.backend.id, "0" * 32), Limits()))

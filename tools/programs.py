@@ -1,0 +1,60 @@
+"""The programs of other people that are needed, and the Debian package of each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from tools.shell import run, say
+
+# An administrator's programs are not on everybody's PATH.
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+# What the driver runs, and what its tests make disks with.
+DRIVER = {
+    "blkid": "util-linux",
+    "btrfs": "btrfs-progs",
+    "btrfstune": "btrfs-progs",
+    "e2fsck": "e2fsprogs",
+    "filefrag": "e2fsprogs",
+    "findmnt": "util-linux",
+    "fsfreeze": "util-linux",
+    "fstrim": "util-linux",
+    "losetup": "mount",
+    "lsattr": "e2fsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mount": "mount",
+    "setpriv": "util-linux",
+    "tune2fs": "e2fsprogs",
+    "umount": "mount",
+    "unshare": "util-linux",
+    "xfs_admin": "xfsprogs",
+    "xfs_db": "xfsprogs",
+    "xfs_io": "xfsprogs",
+    "xfs_repair": "xfsprogs",
+}
+# What builds an image where there is no registry and no Docker.
+IMAGE = {"buildah": "buildah", "debootstrap": "debootstrap"}
+
+
+def missing(packages: Mapping[str, str]) -> Iterator[str]:
+    """Yield the package of each program that is not on this machine, and say so."""
+    for program, package in packages.items():
+        if not shutil.which(program, path=PATH):
+            say(f"not on this machine: {program}")
+            yield package
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install Debian packages, or end with the words that do."""
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        sys.exit(f"missing packages: {' '.join(packages)}\nas root: {' '.join(command)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    say(f"installing {' '.join(packages)}")
+    run(["apt-get", "update", "--quiet"], env=environment)
+    run([*command, "--quiet"], env=environment)

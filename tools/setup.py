@@ -1,0 +1,115 @@
+"""Brings in what a make target needs: `python3 -m tools.setup TARGET`; what is there costs nothing.
+
+Runs before anything is installed, hence the standard library only and any Python 3 from 3.8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tools import golang, programs
+from tools.shell import CACHE, ROOT, VENV, is_done, mark_done, run, say
+
+VERSIONS = range(11, 15)  # 3.x, as requires-python says
+LOCK = ROOT / "requirements-dev.lock"
+MADE = VENV / ".made"
+
+
+def main() -> None:
+    """Install what Debian has, then take the steps of the target named on the command line."""
+    target = sys.argv[1]
+    python = _python()
+    if missing := sorted({*_packages(target, python)}):
+        programs.install(missing)
+    CACHE.mkdir(exist_ok=True)
+    _make_venv(python)
+    _install_packages()
+    for step in STEPS.get(target, ()):
+        step()
+
+
+def _packages(target: str, python: str) -> Iterator[str]:
+    if not is_done(MADE, _venv_wanted(python)) and not _works(python, "import ensurepip"):
+        yield f"{_version(python)}-venv"
+    if target == "image":
+        yield from programs.missing(programs.IMAGE)
+    if target in {"demo", "bench"} or (target == "test" and os.geteuid() == 0):
+        yield from programs.missing(programs.DRIVER)
+    if target == "test" and not golang.CERTIFICATES.exists():
+        yield "ca-certificates"
+
+
+def _python() -> str:
+    if sys.version_info.minor in VERSIONS:
+        return sys.executable
+    for minor in reversed(VERSIONS):
+        if found := shutil.which(f"python3.{minor}"):
+            return found
+    here = sys.version.split()[0]
+    sys.exit(f"Python 3.{VERSIONS[0]} to 3.{VERSIONS[-1]} is needed; this is {here}")
+
+
+def _make_venv(python: str) -> None:
+    wanted = _venv_wanted(python)
+    if not is_done(MADE, wanted):
+        say(f"making .venv with {_version(python)}")
+        run([python, "-m", "venv", "--clear", str(VENV)])
+        mark_done(MADE, wanted)
+
+
+def _install_packages() -> None:
+    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    wanted = _digest(LOCK)
+    if not is_done(VENV / ".locked", wanted):
+        say("installing the packages of requirements-dev.lock (about a minute)")
+        run([*pip, "--require-hashes", "--requirement", str(LOCK)])
+        mark_done(VENV / ".locked", wanted)
+    wanted = _digest(ROOT / "pyproject.toml")
+    if not is_done(VENV / ".installed", wanted):
+        say("installing cellar-csi itself, editable")
+        # compat: a .pth file instead of an import hook, which mypy and other tools cannot follow
+        compat = ["--config-settings", "editable_mode=compat"]
+        offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+        run([*pip, *offline, *compat, "--editable", str(ROOT)])
+        mark_done(VENV / ".installed", wanted)
+
+
+def _install_hook() -> None:
+    """Install the pre-commit hook, unless this clone keeps its hooks elsewhere."""
+    ask = ["git", "-C", str(ROOT), "config", "core.hooksPath"]
+    if (ROOT / ".git").is_dir() and subprocess.run(ask, check=False).returncode != 0:
+        run([str(VENV / "bin/pre-commit"), "install"])
+
+
+def _venv_wanted(python: str) -> str:
+    return f"{_version(python)} {VENV}"  # a copied folder starts anew: scripts hold absolute paths
+
+
+def _version(python: str) -> str:
+    """Return `python3.11`, the stem of the names that Debian's packages have."""
+    if python == sys.executable:
+        return f"python3.{sys.version_info.minor}"
+    return Path(python).name
+
+
+def _works(python: str, code: str) -> bool:
+    return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+STEPS: dict[str, tuple[Callable[[], None], ...]] = {
+    "setup": (_install_hook,),
+    "test": (golang.spec, golang.sanity),
+}
+
+if __name__ == "__main__":
+    main()
