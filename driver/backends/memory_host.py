@@ -155,6 +155,8 @@ class MemoryHost:
         with self._lock:
             self.check(device, fs)
             self._refuse_twins(device)
+            if (top := self.shown_at(target)) and top.number == device.number:
+                raise Refused(f"{device.path} is mounted at {target} already")
             target.mkdir(exist_ok=True)
             read_only = read_only or device.read_only or "ro" in options
             self._show(device, target, "/", read_only=read_only, options=options)

@@ -76,7 +76,7 @@ def capabilities(status: str) -> Iterator[Finding]:
     if not effective >> CAP_SYS_ADMIN & 1:
         yield problem("capabilities", "no CAP_SYS_ADMIN: no mounts", "run it privileged")
     elif not effective >> CAP_SYS_RESOURCE & 1:
-        text = "no CAP_SYS_RESOURCE: the kernel does not let a mounted ext4 grow"
+        text = "no CAP_SYS_RESOURCE: ext4 volumes do not grow before they are staged anew"
         yield warning("capabilities", text, "give it that, or use xfs or btrfs volumes")
     else:
         yield ok("capabilities", "CAP_SYS_ADMIN, CAP_SYS_RESOURCE")

@@ -19,13 +19,17 @@ from driver.cli.sights import Sights
 from driver.cli.wording import console
 from driver.core.errors import CellarError
 from driver.core.model import FsType
+from driver.linux import filesystem
+from driver.linux.command import missing
 
 NODE: Final = "demo-node"
 
 
 def command(
     *,
-    fs: Annotated[FsType, typer.Option(help="The volume's filesystem.")] = FsType.XFS,
+    fs: Annotated[
+        FsType | None, typer.Option(help="The volume's filesystem; xfs if it can be had.")
+    ] = None,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Use the simulator, as is done without root.")
     ] = False,
@@ -36,7 +40,7 @@ def command(
         tell = Narrator(console(), str(work))
         try:
             with demo_ground.ground(work, simulated=simulate or os.geteuid() != 0) as ground:
-                _play(work, ground, tell, fs)
+                _play(work, ground, tell, fs or _best(ground))
         except (CellarError, OSError) as error:
             tell.broken(f"the ground of the demo could not be made or removed: {error}")
     gone = demo_ground.is_gone(work)
@@ -46,6 +50,13 @@ def command(
         tell.ends(f"Something was not as it should be: see above.{where}")
         raise typer.Exit(1)
     tell.ends(f"All of it in {time.monotonic() - start:.1f} s.")
+
+
+def _best(ground: Ground) -> FsType:
+    """ext4 comes last: not every root may grow a mounted one, see `checks.capabilities`."""
+    known = (FsType.XFS, FsType.BTRFS, FsType.EXT4)
+    made = (fs for fs in known if not (ground.pool and missing(filesystem.PROGRAMS[fs])))
+    return next(made, FsType.EXT4)
 
 
 def _play(work: Path, ground: Ground, tell: Narrator, fs: FsType) -> None:

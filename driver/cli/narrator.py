@@ -39,12 +39,12 @@ class Narrator:
         self._console.print(Text(text, style="bold"))
         self._console.print()
         for name, value in facts:
-            self._line(Text(f"   {name}", style="bold"), Text(value), FACTS)
+            self._line(_styled(f"   {name}", "bold"), Text(value), FACTS)
 
     def note(self, text: str) -> None:
         """Something that nobody should overlook."""
         self._console.print()
-        self._line(Text("   !", style="bold yellow"), Text(text, style="yellow"), 5)
+        self._line(_styled("   !", "bold yellow"), Text(text, style="yellow"), 5)
 
     def chapter(self, title: str, why: str) -> None:
         self._chapters += 1
@@ -97,7 +97,7 @@ class Narrator:
         self._row("←", f"{status:<19}{milliseconds:6.1f} ms", text, style=style)
 
     def _row(self, mark: str, left: str, right: Text, *, style: str) -> None:
-        self._line(Text(f"   {mark} {left}", style=style), right, LEFT)
+        self._line(_styled(f"   {mark} {left}", style), right, LEFT)
 
     def _line(self, left: Text, right: Text, column: int) -> None:
         """`right` is folded in a column of its own, below `left` if that is too long."""
@@ -121,6 +121,11 @@ class Narrator:
     def _text(self, text: str, style: str = "") -> Text:
         text = _ID.sub(lambda match: short(match[0]), text.replace(self._work, "…"))
         return Text(text, style=style)
+
+
+def _styled(text: str, style: str) -> Text:
+    """As a span: the style of a whole Text would colour what is appended to it."""
+    return Text().append(text, style=style)
 
 
 def essentials(message: Message) -> Iterator[tuple[str, str]]:

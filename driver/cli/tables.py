@@ -198,19 +198,30 @@ def _shortened(reference: str) -> str:
     return f"{kind} {short(which)}" if which else reference
 
 
+def _there(cell: Callable[[Row], str]) -> Callable[[Row], str]:
+    """Of a pool that is away nothing is known."""
+    return lambda row: "-" if row["away"] else cell(row)
+
+
+def _io(row: Row) -> str:
+    if row["type"] == "memory":
+        return "-"
+    return "yes" if row["direct_io"] else "no, page cache"
+
+
 POOLS: Final = (
     Column("pool", lambda row: row["name"]),
     Column("state", lambda row: "away" if row["away"] else "ok"),
-    Column("where", lambda row: f"{row['type']}:{row['where']}"),
-    Column("id", lambda row: row["id"] or "?"),
+    Column("id", lambda row: row["id"] or "-"),
     Column("allocation", lambda row: row["allocation"]),
-    Column("reflink", lambda row: "yes" if row["reflink"] else "no, copies"),
-    Column("direct I/O", lambda row: "yes" if row["direct_io"] else "no, page cache"),
-    Column("volumes", lambda row: str(row["volumes"]), number=True),
-    Column("snapshots", lambda row: str(row["snapshots"]), number=True),
-    Column("size", lambda row: human(row["size_bytes"]), number=True),
-    Column("committed", lambda row: human(row["committed_bytes"]), number=True),
-    Column("free", lambda row: human(row["largest_bytes"]), number=True),
+    Column("reflink", _there(lambda row: "yes" if row["reflink"] else "no, copies")),
+    Column("direct I/O", _there(_io)),
+    Column("volumes", _there(lambda row: str(row["volumes"])), number=True),
+    Column("snapshots", _there(lambda row: str(row["snapshots"])), number=True),
+    Column("size", _there(lambda row: human(row["size_bytes"])), number=True),
+    Column("committed", _there(lambda row: human(row["committed_bytes"])), number=True),
+    Column("free", _there(lambda row: human(row["largest_bytes"])), number=True),
+    Column("where", lambda row: f"{row['type']}:{row['where']}"),
 )
 VOLUMES: Final = (
     Column("volume", lambda row: row["id"]),

@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+LONGEST: Final = 1000  # of a table's line: a terminal folds it, a program reads on
 PLAIN_WIDTH: Final = 100  # of sentences that go to a file or a pipe
 
 
@@ -45,7 +46,7 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
         highlight=False,
         markup=False,
         emoji=False,
-        width=None if stream.isatty() else width or PLAIN_WIDTH,
+        width=width or (None if stream.isatty() else PLAIN_WIDTH),
     )
 
 
@@ -56,12 +57,11 @@ def as_json(value: object) -> None:
 def as_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str]
 ) -> None:
-    """Print rows; the columns in `right` are numbers. In a pipe no line is folded."""
+    """Print rows, one line each however long; the columns in `right` are numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(
-            column.upper(), justify="right" if column in right else "left", overflow="fold"
-        )
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(column.upper(), justify=justify, no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console(width=1000).print(table)
+    console(width=LONGEST).print(table, width=LONGEST, crop=False, soft_wrap=True)

@@ -71,13 +71,15 @@ def write_beside(path: Path, data: bytes) -> None:
 
 def _write(path: Path, data: bytes, *, durably: bool) -> None:
     beside = f"{path}.tmp"
-    with _opened(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+    with _opened(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd, ExitStack() as undo:
+        undo.callback(os.unlink, beside)  # a full disk needs the place
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
         if durably:
             os.fsync(fd)
-    os.rename(beside, path)
+        os.rename(beside, path)
+        undo.pop_all()
 
 
 # allocated

@@ -28,6 +28,7 @@ class _Row:
     flags: Callable[[Path, Bytes], Mapping[str, str]]
     renew: Callable[[Path, Bytes], None]
     grow: Callable[[int, Path], None]  # a descriptor of the mounted root, the device
+    fit: Callable[[Path, Bytes], None] | None  # grow before the mount, where only that works
     repair: Callable[[Path], None] | None  # None: nothing is safe to repair unattended
     cure: str
     programs: tuple[str, ...]
@@ -39,15 +40,17 @@ _ROWS: Final = {
         flags=ext4.flags,
         renew=ext4.renew,
         grow=ext4.grow,
+        fit=ext4.fit,
         repair=ext4.repair,
         cure="e2fsck",
-        programs=("mkfs.ext4", "e2fsck", "tune2fs"),
+        programs=("mkfs.ext4", "e2fsck", "resize2fs", "tune2fs"),
     ),
     FsType.XFS: _Row(
         mkfs=("mkfs.xfs", "-q", "-f", "-K"),
         flags=xfs.flags,
         renew=xfs.renew,
         grow=xfs.grow,
+        fit=None,
         repair=None,
         cure="xfs_repair",
         programs=("mkfs.xfs", "xfs_db"),
@@ -57,6 +60,7 @@ _ROWS: Final = {
         flags=btrfs.flags,
         renew=btrfs.renew,
         grow=btrfs.grow,
+        fit=None,
         repair=None,
         cure="btrfs check",
         programs=("mkfs.btrfs", "btrfstune"),
@@ -118,6 +122,8 @@ def check(device: Path, fs: FsType) -> None:
         row.repair(device)
     elif found.errors:
         raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` by hand")
+    if row.fit:
+        row.fit(device, found.size)
 
 
 def grow(device: Path, target: Path, fs: FsType) -> None:

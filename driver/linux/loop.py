@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from driver.linux import loopdev
 from driver.linux.block import BLKROSET
 
 ATTEMPTS: Final = 64
+# Names let go of lately: where to look first for a free device, and never believed.
+_let_go: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ def detach(status: Status, *, bound: float) -> None:
             raise OSError(errno.EBUSY, "still held by somebody", os.fspath(status.path))
         time.sleep(min(pause, left))
         pause = min(pause * 2, 0.1)
+    _let_go.appendleft(status.path.name)
 
 
 def keep(status: Status) -> None:
@@ -135,10 +139,15 @@ def _candidates(control: int, *, discards: bool) -> Iterator[str]:
     for _ in range(ATTEMPTS):
         free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_GET_FREE)}"
         if not _suits(free, discards=discards):
-            others = filter(_is_free, loopdev.names())
+            others = filter(_is_free, _known())
             yield from (name for name in others if _suits(name, discards=discards))
             free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, -1)}" if discards else free
         yield free
+
+
+def _known() -> Iterator[str]:
+    yield from tuple(_let_go)  # a good guess spares the list of all: 0.1 ms for 200
+    yield from loopdev.names()
 
 
 def _is_free(name: str) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.grounds import BACKENDS, EVERY, HOSTS, Ground, Machine
+from tests.contract.grounds import BACKENDS, EVERY, HOSTS, Ground, Machine, run
 
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("machine"))
+def machine() -> Iterator[Machine]:
+    """Not below pytest's own folders: it would empty what is still mounted there."""
+    machine = Machine(Path(tempfile.mkdtemp(prefix="cellar-contract-")))
     yield machine
     machine.close()
 
@@ -31,8 +33,11 @@ def host_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Gr
 
 
 @pytest.fixture
-def targets(tmp_path: Path) -> Path:
-    """Where things are shown."""
+def targets(tmp_path: Path) -> Iterator[Path]:
+    """Where things are shown; nothing is, afterwards, whatever the test found out."""
     where = tmp_path / "targets"
     where.mkdir()
-    return where
+    yield where
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for target in reversed([one for one in mounted if one.startswith(f"{where}/")]):
+        run("umount", target)

@@ -38,6 +38,7 @@ class Ground(ABC):
     """A pool, and the world around it. `pool` is another object after `restart`."""
 
     pool: Pool
+    drift: Bytes  # what the pool may gain or lose by itself between two questions
 
     @abstractmethod
     def restart(self) -> None:
@@ -93,6 +94,8 @@ class Ground(ABC):
 
 
 class MemoryGround(Ground):
+    drift = 0
+
     def __init__(self, size: Bytes, *, reflink: bool = True) -> None:
         self._now = 0.0
         options = memory.Options(
@@ -146,6 +149,8 @@ class MemoryGround(Ground):
 
 class LoopfileGround(Ground):
     """A folder on a real filesystem; devices and mounts are the kernel's."""
+
+    drift = MIB  # inodes and directories are freed later than files
 
     def __init__(self, where: Path, freezer: Freezer) -> None:
         self.where = where
@@ -233,6 +238,9 @@ class Machine:
 
     def close(self) -> None:
         self._undo.close()
+        for disk in self._disks.values():
+            disk.rmdir()
+        self.where.rmdir()
 
     def disk(self, fs: str) -> Path:
         """A mounted filesystem of this kind, for pools."""

@@ -42,11 +42,12 @@ def keeps_its_word(ground: Ground, allocation: Allocation) -> None:
     backend = ground.pool.backend
     capacity = backend.capacity(allocation)
     assert capacity.largest % backend.granularity == 0
+    too_large = capacity.largest + backend.granularity + ground.drift
     with pytest.raises(NoSpace):
-        create(ground, "too large", capacity.largest + backend.granularity, allocation)
+        create(ground, "too large", too_large, allocation)
     if capacity.largest >= capacity.smallest:
         create(ground, "largest", capacity.largest, allocation)
-        assert largest(ground, allocation) < capacity.smallest
+        assert largest(ground, allocation) < capacity.smallest + 2 * ground.drift
         backend.delete(a_volume(ground.pool, "largest").id)
 
 

@@ -277,10 +277,9 @@ def test_the_next_volume_is_writable_on_a_device_that_was_exposed_read_only(
 
 
 def test_unmount_takes_down_every_layer(ground: Ground, device: Device, targets: Path) -> None:
-    target = targets / "v"
+    target = mounted(ground, device, targets / "v")
     for _ in range(3):
-        mounted(ground, device, target)
-    ground.pool.host.bind(target, target, read_only=False)
+        ground.pool.host.bind(target, target, read_only=False)
     assert len(ground.pool.host.places(device)) == 4
     ground.pool.host.unmount(target)
     assert ground.pool.host.shown_at(target) is None
@@ -294,6 +293,15 @@ def test_the_topmost_layer_is_what_is_shown(ground: Ground, device: Device, targ
     mounted(ground, other, targets / "v")
     place = ground.pool.host.shown_at(targets / "v")
     assert place and place.number == other.number
+
+
+def test_a_device_is_not_mounted_twice_at_the_same_place(
+    ground: Ground, device: Device, targets: Path
+) -> None:
+    mounted(ground, device, targets / "v")
+    with pytest.raises(Refused):
+        mounted(ground, device, targets / "v")
+    assert len(ground.pool.host.places(device)) == 1
 
 
 def test_unmount_leaves_other_places_alone(ground: Ground, device: Device, targets: Path) -> None:

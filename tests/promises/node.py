@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.harness import Driver
+from tests import harness
 from tests.promises import disks
 from tests.promises.client import Csi, digest
 from tests.promises.disks import MIB, Disk, run
 from tests.promises.waiting import until
+
+
+class Driver(harness.Driver):
+    """Asks for the socket before gRPC does, which would wait a second after a first failure."""
+
+    def connect(self) -> None:
+        until(lambda: self._listens() or not self.running, harness.START)
+        super().connect()
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as one:
+            return one.connect_ex(os.fspath(self.socket)) == 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,7 @@ class Node:
 
     def other_namespace(self) -> subprocess.Popen[bytes]:
         """Somebody with a mount namespace copied from ours as it is now."""
-        words = ("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo in; cat")
+        words = ("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo in; exec cat")
         process = self.bystander(*words)
         assert process.stdout
         assert process.stdout.readline() == b"in\n"

@@ -11,7 +11,7 @@ from tests.promises.conftest import Served
 from tests.promises.node import Node
 
 # Imported only where they are used: each would cost `serve` several MiB and tens of milliseconds.
-NOT_NEEDED = {"rich", "typer", "click", "cryptography", "kubernetes", "grpc_tools", "hypothesis"}
+NOT_NEEDED = {"rich", "typer", "click", "cryptography", "kubernetes", "hypothesis"}
 BOUND = 64 << 20
 
 

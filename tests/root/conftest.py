@@ -123,8 +123,11 @@ def leftovers(as_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def _settled(ours: str, before: Traces) -> list[str]:
-    """A thread that was told to end, and a loop device that was let go, may need a moment."""
-    end = time.monotonic() + 2
+    """A thread that was told to end, and a loop device that was let go, may need a moment.
+
+    A longer one on a shared machine: each new mount namespace there has a copy of our mounts too.
+    """
+    end = time.monotonic() + 10
     while (left := list(_traces(ours).beyond(before))) and time.monotonic() < end:
         gc.collect()
         time.sleep(0.01)

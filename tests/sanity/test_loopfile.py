@@ -52,8 +52,8 @@ def _loops_on(where: Path) -> Iterator[str]:
     return (line for line in said.splitlines() if line.split()[1:] == [number])
 
 
-def _mounts_below(where: Path) -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+def _mounts_below(where: Path, pid: int) -> list[str]:
+    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
     below = [line.split()[4] for line in lines]
     return [one for one in below if one.startswith(f"{where}/") and one != f"{where}/pool"]
 
@@ -66,11 +66,15 @@ def _mounts_below(where: Path) -> list[str]:
 def test_all_specs_pass_twice_on_one_driver_and_leave_nothing(
     sanity: Sanity, short_path: Path, pool: Path, kind: str
 ) -> None:
+    """In a mount namespace of their own: a test beside that copies ours would hold the volumes."""
     spec = f"fast=loopfile:{pool},allocation=sparse,overcommit=20"
-    with Driver(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
+    alone = ["unshare", "--mount", "--propagation", "private"]
+    arguments = ["--max-volumes", "8"]
+    with Driver(short_path, [spec], arguments=arguments, wrap=alone) as driver:
+        beside = ["nsenter", f"--mount=/proc/{driver.pid}/ns/mnt"]
         for _ in range(2):
-            sanity.run(driver, f"--csi.testvolumeaccesstype={kind}", wrap=[]).check()
+            sanity.run(driver, f"--csi.testvolumeaccesstype={kind}", wrap=beside).check()
             assert list(driver.volumes()) == []
-            assert _mounts_below(short_path) == []
+            assert _mounts_below(short_path, driver.pid) == []
         assert driver.stop() == 0
     assert "Traceback" not in driver.log.read_text()

@@ -51,9 +51,9 @@ def test_a_file_that_is_open_on_it(device: Path, pool_dir: Path) -> None:
 
 def test_who_still_has_it_mounted_elsewhere(tmp_path: Path, pool_dir: Path, device: Path) -> None:
     """The mount is gone from here, and the device stays busy: a pod that was given a copy of it."""
-    script = "echo ready; exec sleep 60"
+    script = f"mount --make-private {pool_dir}; echo ready; exec sleep 60"
     with subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+        ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script],
         stdout=subprocess.PIPE,
     ) as child:
         assert child.stdout and child.stdout.readline() == b"ready\n"

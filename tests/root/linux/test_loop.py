@@ -200,6 +200,44 @@ def test_nothing_is_bound_to_a_device_that_does_not_exist() -> None:
     assert loop.status(Path("/dev/loop99999")) is None
 
 
+def test_a_block_size_that_cannot_be_is_refused(plain: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        attach(plain, block_size=3)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_devices_that_others_took_or_removed_are_passed_over(
+    plain: Path, attached: loop.Status, own_device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["loop99999", attached.path.name, own_device.name]
+    monkeypatch.setattr(loop, "_candidates", lambda _, discards: names)
+    status = attach(plain)
+    assert status.path == own_device
+    loop.detach(status, bound=5)
+
+
+def test_no_device_at_all_is_an_error(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_candidates", lambda _, discards: [])
+    with pytest.raises(OSError, match="no loop device") as caught:
+        attach(plain)
+    assert caught.value.errno == errno.EBUSY
+
+
+def test_nodes_can_be_made_only_of_what_the_kernel_knows() -> None:
+    with pytest.raises(FileNotFoundError), loopdev.opened("/dev/loop99999", os.O_RDONLY):
+        pass
+
+
+@pytest.fixture
+def own_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """One that nobody else takes: they begin with the lowest numbers."""
+    with open(loopdev.CONTROL, "rb") as control:
+        number = fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, 9000)
+        monkeypatch.setattr(loop, "_candidates", lambda _, discards: [f"loop{number}"])
+        yield Path(f"/dev/loop{number}")
+        fcntl.ioctl(control, 0x4C81, number)  # LOOP_CTL_REMOVE
+
+
 # discards
 
 
@@ -252,18 +290,6 @@ def test_a_device_that_was_without_discards_is_not_used_for_one_with_them(plain:
         loop.detach(status, bound=5)
 
 
-def test_attach_takes_back_the_device_when_discards_stay_on(
-    plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(name: str) -> None:
-        raise OSError(errno.EIO, "discards cannot be turned off")
-
-    monkeypatch.setattr(loop, "_forbid_discards", refuse)
-    with pytest.raises(OSError, match="turned off"):
-        attach(plain, discards=False)
-    assert loop.find(backing(plain)) is None
-
-
 def test_a_device_that_was_set_read_only_can_be_written_in_its_next_life(plain: Path) -> None:
     """BLKROSET outlives the binding; losetup(8) would meet it too."""
     status = attach(plain)
@@ -272,14 +298,13 @@ def test_a_device_that_was_set_read_only_can_be_written_in_its_next_life(plain: 
     assert not block.is_read_only(status.path)
 
 
-@pytest.fixture
-def own_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """One that nobody else takes: they begin with the lowest numbers."""
-    with open(loopdev.CONTROL, "rb") as control:
-        number = fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, 9000)
-        monkeypatch.setattr(loop, "_candidates", lambda _, discards: [f"loop{number}"])
-        yield Path(f"/dev/loop{number}")
-        fcntl.ioctl(control, 0x4C81, number)  # LOOP_CTL_REMOVE
+def test_discards_that_stay_on_are_an_error(
+    plain: Path, own_device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loopdev, "sysfs", lambda *_: b"4096")
+    with pytest.raises(OSError, match="discards cannot be turned off"):
+        attach(plain, discards=False)
+    assert loop.find(backing(plain)) is None
 
 
 def test_attach_lifts_what_others_left_read_only(plain: Path, own_device: Path) -> None:

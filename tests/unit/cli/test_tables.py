@@ -113,8 +113,15 @@ def test_pools_are_listed_by_default_and_by_name(endpoint: str, words: list[str]
     fast = next(line for line in said.splitlines() if line.startswith("fast"))
     assert "loopfile:/srv/fast" in fast
     assert POOL in fast
-    assert fast.split()[-6:] == ["10", "GiB", "2", "GiB", "7", "GiB"]
+    assert fast.split()[-7:-1] == ["10", "GiB", "2", "GiB", "7", "GiB"]
     assert "no, page cache" in fast
+
+
+def test_of_a_pool_that_is_away_nothing_is_known(endpoint: str) -> None:
+    slow = next(
+        line for line in run("pools", "--endpoint", endpoint).splitlines() if "slow" in line
+    )
+    assert slow.split().count("-") == 8
 
 
 def test_a_pool_that_is_away_says_why(endpoint: str) -> None:

@@ -64,6 +64,20 @@ def test_only_write_durably_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(synced) == 1
 
 
+def test_a_write_that_fails_leaves_the_former_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files.write_durably(tmp_path / "record", b"1")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_durably(tmp_path / "record", b"2")
+    assert os.listdir(tmp_path) == ["record"]
+    assert (tmp_path / "record").read_bytes() == b"1"
+
+
 def test_create_makes_holes_for_the_owner_only(image: Path) -> None:
     assert image.stat().st_size == MIB
     assert used(image) == 0

@@ -1,0 +1,124 @@
+"""`cellar serve` as a process: how it begins, how it ends, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csi_proto import csi_pb2 as csi
+from tests.harness import ROOT, Driver
+
+POOL = "sim=memory:10GiB"
+NEVER = {"typer", "rich", "click", "cryptography", "kubernetes", "yaml"}
+CAPABILITY = csi.VolumeCapability(
+    block=csi.VolumeCapability.BlockVolume(),
+    access_mode=csi.VolumeCapability.AccessMode(
+        mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+    ),
+)
+REQUEST = csi.CreateVolumeRequest(name="data", volume_capabilities=[CAPABILITY])
+
+
+@pytest.fixture
+def where() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="serve-") as name:
+        yield Path(name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_it_says_that_it_is_ready_and_leaves_nothing_behind(where: Path) -> None:
+    with Driver(where, [POOL]) as driver:
+        assert driver.identity.Probe(csi.ProbeRequest()).ready.value
+        volume = driver.controller.CreateVolume(REQUEST).volume
+        assert driver.socket.stat().st_mode & 0o777 == 0o660
+        assert driver.stop() == 0
+        assert not driver.socket.exists()
+    log = driver.log.read_text()
+    assert "ready endpoint=" in log
+    assert "CreateVolume OK" in log
+    assert f"volume_id={volume.volume_id}" in log
+    assert "Traceback" not in log
+    assert os.listdir(where) == ["driver.log"]
+
+
+def test_the_terminals_signal_ends_it_cleanly_too(where: Path) -> None:
+    with Driver(where, [POOL]) as driver:
+        assert driver.process
+        driver.process.send_signal(signal.SIGINT)
+        assert driver.wait(20) == 0
+
+
+def test_a_second_driver_on_the_same_socket_gives_way(where: Path) -> None:
+    with Driver(where, [POOL]) as driver:
+        second = subprocess.run(driver.command(), cwd=ROOT, capture_output=True, check=False)
+        assert second.returncode == 1
+        assert f"another process listens on {driver.socket}" in second.stderr.decode()
+        assert driver.identity.Probe(csi.ProbeRequest()).ready.value
+
+
+def test_a_socket_that_a_killed_driver_left_is_taken_over(where: Path) -> None:
+    with Driver(where, [POOL]) as driver:
+        driver.kill()
+        assert driver.socket.exists()
+        driver.start()
+        assert driver.identity.Probe(csi.ProbeRequest()).ready.value
+
+
+def test_metrics_and_health_over_http(where: Path) -> None:
+    port = free_port()
+    with Driver(where, [POOL], arguments=["--metrics", f"127.0.0.1:{port}"]) as driver:
+        driver.controller.CreateVolume(REQUEST)
+
+        def page(name: str) -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=10) as answer:
+                return str(answer.read().decode())
+
+        assert page("healthz") == "ok\n"
+        metrics = page("metrics")
+        assert 'cellar_rpc_seconds_count{code="OK",method="CreateVolume"} 1.0' in metrics
+        assert 'cellar_pool_volumes{pool="sim",type="memory"} 1.0' in metrics
+
+
+def test_it_imports_nothing_that_only_other_commands_need(where: Path) -> None:
+    env = {"PYTHONPROFILEIMPORTTIME": "1"}
+    with Driver(where, [POOL], env=env) as driver:
+        driver.controller.CreateVolume(REQUEST)
+    imported = {
+        line.rsplit("|", 1)[1].strip().partition(".")[0]
+        for line in driver.log.read_text().splitlines()
+        if line.startswith("import time:")
+    }
+    assert "driver" in imported
+    assert not imported & NEVER
+
+
+def test_calls_that_run_when_it_is_told_to_stop_are_answered(where: Path) -> None:
+    """Those that gRPC had not handed over yet are not begun: UNAVAILABLE or CANCELLED."""
+    with Driver(where, [POOL]) as driver:
+        calls = [
+            driver.controller.CreateVolume.future(
+                csi.CreateVolumeRequest(name=f"v{number}", volume_capabilities=[CAPABILITY])
+            )
+            for number in range(8)
+        ]
+        calls[0].result()
+        assert driver.process
+        driver.process.send_signal(signal.SIGTERM)
+        answered = [call.code().name for call in calls]
+        assert driver.wait(20) == 0
+    done = driver.log.read_text().count("CreateVolume OK")
+    assert answered.count("OK") == done >= 1
+    assert set(answered) <= {"OK", "UNAVAILABLE", "CANCELLED"}

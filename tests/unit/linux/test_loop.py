@@ -1,0 +1,121 @@
+"""Which free loop device is taken: those with and those without discards are kept apart."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from driver.linux import loop, loopdev
+
+HARD = "4294966784"  # discard_max_hw_bytes of a device that was bound at least once
+NEVER, ON, OFF = ("0", "0"), (HARD, HARD), ("0", HARD)  # discard_max_bytes, discard_max_hw_bytes
+
+
+class Kernel:
+    """Loop devices as sysfs shows them: number -> limits, and which of them are bound."""
+
+    def __init__(self, limits: dict[int, tuple[str, str]], bound: set[int]) -> None:
+        self.limits, self.bound = limits, bound
+
+    def ioctl(self, _control: int, request: int, _argument: int = 0) -> int:
+        free = [number for number in self.limits if number not in self.bound]
+        if request == loopdev.LOOP_CTL_GET_FREE and free:
+            return min(free)
+        self.limits[new := max(self.limits, default=-1) + 1] = NEVER
+        return new
+
+    def sysfs(self, name: str, attribute: str) -> bytes:
+        if int(name[4:]) not in self.limits:
+            raise FileNotFoundError(name)
+        is_hard = attribute == "queue/discard_max_hw_bytes"
+        return self.limits[int(name[4:])][is_hard].encode()
+
+    def names(self) -> list[str]:
+        return [f"loop{number}" for number in self.limits]
+
+
+def first(
+    monkeypatch: pytest.MonkeyPatch,
+    kernel: Kernel,
+    count: int = 1,
+    *,
+    discards: bool,
+    let_go: tuple[str, ...] = (),
+) -> list[str]:
+    monkeypatch.setattr(loop, "_let_go", let_go)
+    monkeypatch.setattr(fcntl, "ioctl", kernel.ioctl)
+    monkeypatch.setattr(loopdev, "sysfs", kernel.sysfs)
+    monkeypatch.setattr(loopdev, "names", kernel.names)
+    monkeypatch.setattr(loop, "_is_free", lambda name: int(name[4:]) not in kernel.bound)
+    return list(islice(loop._candidates(0, discards=discards), count))
+
+
+@pytest.mark.parametrize(
+    ("limits", "discards", "expected"),
+    [
+        ([NEVER], True, "loop0"),
+        ([NEVER], False, "loop0"),
+        ([ON, OFF], True, "loop0"),
+        ([ON, OFF], False, "loop1"),
+        ([OFF, ON], True, "loop1"),
+        ([OFF, ON], False, "loop0"),
+        ([OFF, OFF, NEVER], True, "loop2"),
+        ([ON, ON, NEVER], False, "loop2"),
+        ([OFF, OFF], True, "loop2"),  # a new one: discards cannot be turned on again
+        ([ON, ON], False, "loop0"),  # they can be turned off, and that is cheaper than a new one
+        ([], True, "loop0"),
+    ],
+)
+def test_the_first_free_device_of_its_kind_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+    limits: list[tuple[str, str]],
+    *,
+    discards: bool,
+    expected: str,
+) -> None:
+    kernel = Kernel(dict(enumerate(limits)), bound=set())
+    assert first(monkeypatch, kernel, discards=discards) == [expected]
+
+
+def test_bound_devices_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel({0: OFF, 1: ON, 2: OFF, 3: ON}, bound={0, 1})
+    assert first(monkeypatch, kernel, discards=True) == ["loop3"]
+
+
+def test_what_was_let_go_lately_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel({0: OFF, 1: ON, 2: ON, 3: OFF}, bound=set())
+    let_go = ("loop9", "loop3", "loop2")  # removed meanwhile, of the other kind, right
+    assert first(monkeypatch, kernel, discards=True, let_go=let_go) == ["loop2"]
+
+
+def test_a_lost_race_is_followed_by_the_next_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel({0: OFF, 1: ON, 2: ON}, bound=set())
+    assert first(monkeypatch, kernel, 4, discards=True) == ["loop1", "loop2", "loop3", "loop1"]
+
+
+def test_the_tries_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel({0: ON}, bound=set())
+    assert first(monkeypatch, kernel, 1000, discards=True) == ["loop0"] * loop.ATTEMPTS
+
+
+def test_a_device_that_is_removed_meanwhile_suits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopdev, "sysfs", Kernel({}, set()).sysfs)
+    assert not loop._suits("loop0", discards=True)
+
+
+def test_the_structs_are_as_large_as_the_kernels() -> None:
+    assert ctypes.sizeof(loopdev.LoopInfo64) == 232
+    assert ctypes.sizeof(loopdev.LoopConfig) == 304
+
+
+def test_names_are_in_order_of_their_numbers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("loop10", "loop9", "sda", "loop0"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(loopdev, "BLOCK", str(tmp_path))
+    assert loopdev.names() == ["loop0", "loop9", "loop10"]

@@ -1,0 +1,67 @@
+"""A disk that appears makes the pools look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from driver.backends.memory import MemoryBackend, memory
+from driver.core.model import GIB, PoolState
+from driver.core.ports import Pool
+from driver.observe.disks import Disks
+
+
+@dataclass
+class Looked(MemoryBackend):
+    """A pool that counts how often it is looked at."""
+
+    inner: MemoryBackend
+    times: int = 0
+
+    def state(self) -> PoolState:
+        self.times += 1
+        return self.inner.state()
+
+
+@dataclass
+class Later(Executor):
+    """Does nothing until it is told to."""
+
+    work: list[Callable[[], Any]] = field(default_factory=list)
+
+    def submit(self, work: Callable[..., Any], /, *_: Any, **__: Any) -> Future[Any]:
+        self.work.append(work)
+        return Future()
+
+    def run(self) -> None:
+        while self.work:
+            self.work.pop(0)()
+
+
+def ground() -> tuple[Disks, Later, Looked]:
+    pool = memory("sim", GIB)
+    assert isinstance(pool.backend, MemoryBackend)
+    looked, later = Looked(pool.backend), Later()
+    return Disks([Pool("sim", looked, pool.host)], later), later, looked
+
+
+def test_a_burst_of_events_is_one_look() -> None:
+    disks, later, looked = ground()
+    for _ in range(100):
+        disks.heard("add", "sdb")
+        disks.heard("change", "sdb1")
+    later.run()
+    assert looked.times == 1
+    disks.heard("add", "sdc")
+    later.run()
+    assert looked.times == 2
+
+
+def test_our_own_loop_devices_and_what_leaves_are_no_news() -> None:
+    disks, later, looked = ground()
+    disks.heard("change", "loop3")
+    disks.heard("remove", "sdb")
+    later.run()
+    assert looked.times == 0

@@ -1,0 +1,125 @@
+"""A driver in this process, on a simulated pool, behind a real socket and gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from csi_proto import csi_pb2 as csi
+from csi_proto import csi_pb2_grpc as stubs
+from driver.backends.memory import memory
+from driver.core.model import GIB
+from driver.core.ports import Pool
+from driver.rpc.server import About, Server
+from driver.rpc.topology import Here
+from driver.rpc.uses import Uses
+from driver.volumes.contents import Contents
+from driver.volumes.copies import Copies
+from driver.volumes.health import Health
+from driver.volumes.modify import Modifier
+from driver.volumes.pools import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import Mounter, Publisher
+from driver.volumes.snapshots import Snapshotter
+
+NODE = "node-a"
+KEY = "cellar.csi.internal/node"
+MODE = csi.VolumeCapability.AccessMode
+MOUNT = csi.VolumeCapability(
+    mount=csi.VolumeCapability.MountVolume(), access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)
+)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Stubs, with `call` as the way in: every call has an end."""
+
+    channel: grpc.aio.Channel
+    pool: Pool
+    path: Path
+
+    @property
+    def identity(self) -> Any:
+        return stubs.IdentityStub(self.channel)
+
+    @property
+    def controller(self) -> Any:
+        return stubs.ControllerStub(self.channel)
+
+    @property
+    def group(self) -> Any:
+        return stubs.GroupControllerStub(self.channel)
+
+    @property
+    def node(self) -> Any:
+        return stubs.NodeStub(self.channel)
+
+    @property
+    def metadata(self) -> Any:
+        return stubs.SnapshotMetadataStub(self.channel)
+
+    async def create(self, name: str = "data", **fields: Any) -> csi.Volume:
+        request = csi.CreateVolumeRequest(name=name, volume_capabilities=[MOUNT], **fields)
+        answer: csi.CreateVolumeResponse = await self.controller.CreateVolume(request, timeout=10)
+        return answer.volume
+
+
+Story = Callable[[Client], Awaitable[None]]
+
+
+def play(story: Story, *, attach: bool = True, max_volumes: int = 0) -> None:
+    """Serve, let `story` call, stop."""
+    pool = memory("sim", 100 * GIB)
+    with ThreadPoolExecutor(1) as copiers, tempfile.TemporaryDirectory(prefix="c-") as folder:
+        about = About(
+            name="cellar.csi.internal",
+            version="1.2.3",
+            here=Here(KEY, NODE),
+            max_volumes=max_volumes,
+            attach=attach,
+        )
+        uses = _uses(pool, Copies(copiers), max_volumes)
+        path = Path(folder) / "s"
+        asyncio.run(_serve(about, uses, path, story, pool))
+        assert not path.exists()
+
+
+async def _serve(about: About, uses: Uses, path: Path, story: Story, pool: Pool) -> None:
+    server = Server(about, uses, lambda *_: None)
+    await server.start(path)
+    try:
+        async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+            await story(Client(channel, pool, path))
+    finally:
+        await server.stop(10)
+
+
+def _uses(pool: Pool, copies: Copies, max_volumes: int) -> Uses:
+    pools = Pools([pool])
+    return Uses(
+        pools=pools,
+        volumes=Provisioner(pools, Contents(), copies, time.time),
+        publisher=Publisher(pools, NODE, max_volumes),
+        mounter=Mounter(pools),
+        snapshots=Snapshotter(pools, copies, time.time),
+        modifier=Modifier(pools),
+        health=Health(pools),
+    )
+
+
+async def code_of(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
+    """How a call failed; OK if it did not."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code(), error.details() or ""
+    return grpc.StatusCode.OK, ""
