@@ -58,7 +58,7 @@ def _examine(image: str) -> None:
     """Run `cellar doctor` inside: it finds fault with this machine, but must find its programs."""
     container = _container(image)
     try:
-        run(["buildah", "run", container, "--", "cellar", "doctor"])
+        run(["buildah", "run", "--cap-add=CAP_SYS_ADMIN", container, "--", "cellar", "doctor"])
     finally:
         run(["buildah", "rm", container])
 

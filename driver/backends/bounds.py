@@ -42,6 +42,8 @@ class Bounds:
 
     def available(self, where: Path) -> Bytes:
         """Bytes that may still be written, before what is owed is taken off; may be negative."""
+        if self.kind == "btrfs":
+            files.commit(where)  # its statvfs lags behind fallocate and unlink until then
         found = os.statvfs(where)
         return found.f_bavail * found.f_frsize - self.reserve - self.margin
 

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from loguru import logger
 
 from driver.backends.shelf import FREEZING
 from driver.core.errors import Busy
 from driver.core.failpoints import reach
-from driver.linux import block, files, freeze, loop, mount
+from driver.linux import block, files, freeze, loop, places
 from driver.linux.freeze import Freezer
 
 
@@ -31,16 +32,16 @@ class Held:
 @contextmanager
 def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator[None]:
     """Busy on exit if the window lasted longer than `bound` seconds."""
-    places = [(one, place) for one in members if (place := shown_at(one.status))]
+    shown = [(one, place) for one in members if (place := shown_at(one.status))]
     for one in members:
         block.flush(one.status.path)  # raw block: dirty pages sit above the file
-    for _, place in places:
+    for _, place in shown:
         freeze.sync(place)
     with ExitStack() as unmark:
-        for one, _ in places:
+        for one, _ in shown:
             unmark.enter_context(_marked(one.folder))
         reach("hold.marked")
-        with _frozen(freezer, [place for _, place in places], bound):
+        with _frozen(freezer, [place for _, place in shown], bound):
             reach("hold.frozen")
             yield
         reach("hold.thawed")
@@ -48,10 +49,7 @@ def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator
 
 def shown_at(status: loop.Status) -> Path | None:
     """Where this mount namespace shows the filesystem on the device, if anywhere."""
-    for one in mount.mounts():
-        if mount.shown_device(one) == status.number:
-            return one.target
-    return None
+    return next((one.target for one in places.filesystems_of(status.number)), None)
 
 
 def thaw_marked(members: Iterable[Held]) -> None:
@@ -63,11 +61,14 @@ def thaw_marked(members: Iterable[Held]) -> None:
 
 
 @contextmanager
-def _frozen(freezer: Freezer, places: Sequence[Path], bound: float) -> Iterator[None]:
-    if not places:
+def _frozen(freezer: Freezer, targets: Sequence[Path], bound: float) -> Iterator[None]:
+    if not targets:  # raw block has no writers that could be stopped; the bound still holds
+        end = monotonic() + bound
         yield
+        if monotonic() > end:
+            raise Busy(f"it took longer than {bound:g} s; try again")
         return
-    frozen = freezer.freeze(places, bound)
+    frozen = freezer.freeze(targets, bound)
     try:
         yield
     except BaseException:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Final
 
 from driver.core.errors import NoSpace
@@ -21,6 +22,9 @@ from driver.core.model import KIB, Allocation, Bytes
 
 # Directory, records and extent map of one image; an fallocate of what is left never meets it.
 PER_IMAGE: Final = 128 * KIB
+
+# Seconds that a refusal waits for images that are being made at the same time.
+PATIENCE: Final = 2.0
 
 Occupied = Callable[[str], Bytes]
 
@@ -45,7 +49,7 @@ class Ledger:
         self._occupied = occupied
         self._available = available
         self._entries: dict[str, Entry] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def clear(self) -> None:
         with self._lock:
@@ -55,16 +59,22 @@ class Ledger:
         """An image that exists; replaces what stood there."""
         with self._lock:
             self._entries[key] = entry
+            self._lock.notify_all()
 
     def drop(self, key: str) -> None:
         with self._lock:
             self._entries.pop(key, None)
+            self._lock.notify_all()
 
     def measured(self, key: str, shared: Bytes) -> None:
         """How much of a settled image is shared with others, as the filesystem says now."""
         with self._lock:
             if (entry := self._entries.get(key)) and not entry.pending:
                 self._entries[key] = replace(entry, shared=min(shared, entry.shared))
+
+    def shared(self, key: str) -> Bytes:
+        with self._lock:
+            return self._entries[key].shared
 
     def sharing(self) -> tuple[str, ...]:
         """Keys of the images that share bytes as far as the books know."""
@@ -105,6 +115,7 @@ class Ledger:
                     self._entries[key] = before
                 else:
                     self._entries.pop(key, None)
+                self._lock.notify_all()
             raise
 
     def recharge(self, key: str, entry: Entry) -> None:
@@ -117,12 +128,21 @@ class Ledger:
                 self._entries[key] = entry
 
     def _enter(self, key: str, entry: Entry, before: Entry | None) -> None:
-        room = self._room()
         more = self._due(key, entry) if not before else self._weighed(entry) - self._weighed(before)
         more += 0 if before else PER_IMAGE
-        if more > room:
+        if more > (room := self._room_for(more, key)):
             raise NoSpace(f"the pool has room for {max(0, room)} bytes, {more} are needed")
         self._entries[key] = replace(entry, pending=True)
+
+    def _room_for(self, more: Bytes, key: str) -> Bytes:
+        """While others are being made the filesystem may count them twice: then look again."""
+        end = monotonic() + PATIENCE
+        while more > (room := self._room()) and self._others_pending(key) and monotonic() < end:
+            self._lock.wait(end - monotonic())
+        return room
+
+    def _others_pending(self, key: str) -> bool:
+        return any(entry.pending for other, entry in self._entries.items() if other != key)
 
     def _room(self) -> Bytes:
         """A half-made image must not count twice: retried while one of them was growing."""

@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
-from time import monotonic
+from threading import Lock
 from typing import Final, overload
 
 from driver.backends import bounds, shelf
+from driver.backends.accounts import Accounts
 from driver.backends.holding import Held, held_by, thaw_marked
-from driver.backends.ledger import Entry, Ledger
 from driver.backends.loops import Loops
 from driver.backends.poolroot import PoolRoot, write_marker
-from driver.core.errors import Conflict, NoSpace, NotFound, OutOfRange, PoolAway, Refused
+from driver.core.errors import Busy, Conflict, NoSpace, NotFound, OutOfRange, PoolAway, Refused
 from driver.core.failpoints import reach
-from driver.core.filesystems import SMALLEST
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
     MIB,
@@ -50,7 +49,6 @@ from driver.linux.freeze import Freezer
 
 GRANULARITY: Final = 4096
 EXTENT_HINT: Final = MIB  # keeps the extents of an image few, so that a reflink is quick
-MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +71,12 @@ class Loopfile:
         self._freezer = freezer
         self._images: dict[ImageId, Image] = {}
         self._damaged: dict[str, str] = {}
-        self._bounds = bounds.NONE
-        self._ledger = Ledger(
-            overcommit=options.overcommit,
-            occupied=lambda key: shelf.occupied(where, key),
-            available=lambda: self._bounds.available(where),
-        )
+        self._accounts = Accounts(where, options.overcommit)
+        self._ledger = self._accounts.ledger
         self._root = PoolRoot(where, owner, init=options.init, adopted=self._adopt)
         self._loops = Loops()
-        self._measured: dict[str, float] = {}
+        self._readers: Counter[ImageId] = Counter()
+        self._reading_lock = Lock()
 
     def close(self) -> None:
         """Give the pool back: another process may have it from here on."""
@@ -103,7 +98,7 @@ class Loopfile:
 
     def block_size(self, fs: FsType | None) -> Bytes:
         with self._root.open():
-            return 4096 if fs else self._bounds.raw_block_size
+            return 4096 if fs else self._accounts.bounds.raw_block_size
 
     def state(self) -> PoolState:
         pool_id, away = None, ""
@@ -120,8 +115,8 @@ class Loopfile:
             id=pool_id,
             away=away,
             allocation=self.allocation,
-            reflink=self._bounds.reflinks,
-            direct_io=self._bounds.direct_io and not self._loops.buffered,
+            reflink=self._accounts.bounds.reflinks,
+            direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
             volumes=volumes,
             snapshots=len(self._images) - volumes,
             capacity=capacity,
@@ -130,31 +125,20 @@ class Loopfile:
     def _adopt(self, root: Path) -> None:
         """The pool is there (again), and ours alone: sweep, learn, read."""
         self._images.clear()
-        self._ledger.clear()
         self._loops.clear()
         shelf.sweep(root)
-        self._bounds = bounds.learn(root, self._options.reserve)
+        self._accounts.begin(bounds.learn(root, self._options.reserve))
         found, self._damaged = shelf.load(root)
         for image in found:
             self._images[image.id] = image
-            self._ledger.settle(str(image.id), self._entry(root, image))
+            self._accounts.settle(root, image)
         thaw_marked(self._marked(root))
 
     # --- at rest
 
     def capacity(self, allocation: Allocation) -> Capacity:
         with self._root.open() as root:
-            self._measure(root, monotonic())
-            largest = min(self._ledger.largest(allocation), self._bounds.largest_file)
-            committed = self._ledger.committed()
-            room = max(0, self._bounds.available(self._where) - self._ledger.owed())
-        largest -= largest % GRANULARITY
-        return Capacity(
-            largest=largest,
-            smallest=SMALLEST[None],
-            total=room + committed,
-            committed=committed,
-        )
+            return self._accounts.capacity(root, allocation, GRANULARITY)
 
     @overload
     def find(self, image_id: VolumeId) -> Volume | None: ...
@@ -170,18 +154,18 @@ class Loopfile:
 
     def shares(self, source: ImageId) -> bool:
         with self._root.open():
-            return self._bounds.reflinks and source in self._images
+            return self._accounts.bounds.reflinks and source in self._images
 
     def create(self, image: Image, prepare: Prepare) -> None:
-        if image.size > self._bounds.largest_file:
-            raise NoSpace(f"a file here is at most {self._bounds.largest_file} bytes")
+        if image.size > self._accounts.bounds.largest_file:
+            raise NoSpace(f"a file here is at most {self._accounts.bounds.largest_file} bytes")
         with self._root.open() as root:
             shelf.refuse_taken(root, image.id)
             source = self._shared_source(root, image)
-            pending = self._pending(root, image, source)
+            pending = self._accounts.pending(root, image, source)
             with self._ledger.reserve(str(image.id), pending), _no_space():
                 shelf.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
-                self._ledger.settle(str(image.id), self._entry(root, image))
+                self._accounts.settle(root, image)
             self._images[image.id] = image
             reach("create.renamed")
             self._root.sync(root)
@@ -198,20 +182,22 @@ class Loopfile:
             self._images[volume.id] = volume
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
-        if size > self._bounds.largest_file:
-            raise OutOfRange(f"a file here is at most {self._bounds.largest_file} bytes")
+        if size > self._accounts.bounds.largest_file:
+            raise OutOfRange(f"a file here is at most {self._accounts.bounds.largest_file} bytes")
         grown = replace(volume, size=size)
         with self._root.open() as root:
             known = self._volume(volume.id)
             disk = shelf.whole(root, known)
-            pending = Entry(size, volume.allocation, self._entry(root, known).shared, pending=True)
+            if size <= known.size:
+                return self._regrow(disk, known, size)
+            pending = self._accounts.growing(known, size)
             try:
                 with self._ledger.reserve(str(volume.id), pending), _no_space():
                     self._lengthen(disk, known, size)
                     reach("resize.allocated")
                     shelf.write_record(root, grown)
                     self._images[volume.id] = grown
-                    self._ledger.settle(str(volume.id), self._entry(root, grown))
+                    self._ledger.settle(str(volume.id), replace(pending, pending=False))
             except NoSpace as error:
                 raise OutOfRange(
                     f"volume {volume.id} cannot grow to {size} bytes: {error}"
@@ -221,9 +207,18 @@ class Loopfile:
             reach("resize.device")
         return grown
 
+    def _regrow(self, disk: Path, known: Volume, size: Bytes) -> Volume:
+        """A repeat: the record was written, the device perhaps not told."""
+        if size < known.size:
+            raise OutOfRange(f"volume {known.id} has {known.size} bytes and cannot shrink")
+        self._loops.grow(disk, known.id)
+        return known
+
     def delete(self, image_id: ImageId) -> None:
         with self._root.open() as root:
             image = self._known(image_id)
+            if image_id in self._readers:
+                raise Busy(f"{image_id} is being read")
             if self._loops.find(shelf.disk(root, image_id), image_id):
                 raise Refused(f"{image_id} is attached as a loop device")
             grave = shelf.bury(root, image)
@@ -273,7 +268,20 @@ class Loopfile:
     @contextmanager
     def _reading(self, image_id: ImageId) -> Iterator[Path]:
         with self._root.open() as root:
-            yield shelf.whole(root, self._known(image_id))
+            disk = shelf.whole(root, self._known(image_id))
+            with self._counted(image_id):
+                yield disk
+
+    @contextmanager
+    def _counted(self, image_id: ImageId) -> Iterator[None]:
+        with self._reading_lock:
+            self._readers[image_id] += 1
+        try:
+            yield
+        finally:
+            with self._reading_lock:
+                self._readers[image_id] -= 1
+                self._readers += Counter()  # drops what has come to zero
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
         with self._reading(image_id) as disk:
@@ -285,7 +293,7 @@ class Loopfile:
         try:
             with self._root.open() as root:
                 if image_id is None:
-                    yield from self._bounds.faults(self._where, self._damaged)
+                    yield from self._accounts.bounds.faults(self._where, self._damaged)
                 elif image := self._images.get(image_id):
                     yield from shelf.faults(root, image)
         except PoolAway as error:
@@ -306,65 +314,21 @@ class Loopfile:
 
     def _shared_source(self, root: Path, image: Image) -> Path | None:
         """The image to share bytes with. None: it starts blank, `prepare` copies if need be."""
-        if image.source is None or not self._bounds.reflinks or image.source not in self._images:
+        if image.source is None or image.source.pool != image.id.pool:
             return None
-        return shelf.whole(root, self._known(image.source))
+        source = self._known(image.source)
+        return shelf.whole(root, source) if self._accounts.bounds.reflinks else None
 
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
         files.create(disk, image.size, nocow=True, extent_hint=EXTENT_HINT)
         if source:
             files.reflink(source, disk)
-            self._charge(disk, image)
+            self._accounts.recharge(disk, image)
         if _is_thick(image):
             files.allocate(disk, image.size)
         reach("create.allocated")
         prepare(disk)
         reach("create.prepared")
-
-    def _pending(self, root: Path, image: Image, source: Path | None) -> Entry:
-        """What an image may cost, before it is made."""
-        if isinstance(image, Volume):
-            shared = self._written(source, image) if source else 0
-            return Entry(image.size, image.allocation, shared, pending=True)
-        if source:
-            cost = self._written(source, image)
-            return Entry(cost, image.allocation, cost, pending=True)
-        return Entry(shelf.occupied(root, str(image.source)), Allocation.THICK, pending=True)
-
-    def _written(self, source: Path, image: Image) -> Bytes:
-        """What copy-on-write may cost after a reflink of `source`."""
-        if image.allocation is Allocation.THICK and self._bounds.kind == "xfs":
-            # xfs does not share unwritten extents, and a new thick image is little else
-            written = sum(one.length for one in fiemap.mapped(source) if not one.unwritten)
-        else:
-            written = source.stat().st_blocks * 512
-        return self._bounds.with_cow_cost(written)
-
-    def _charge(self, disk: Path, image: Image) -> None:
-        """The source may have been written to since it was measured: charge what is shared now."""
-        if isinstance(image, Snapshot):
-            cost = self._bounds.with_cow_cost(disk.stat().st_blocks * 512)
-            self._ledger.recharge(str(image.id), Entry(cost, image.allocation, cost, pending=True))
-
-    def _entry(self, root: Path, image: Image) -> Entry:
-        """An image that exists. All of it counts as shared until it was measured."""
-        occupied = shelf.occupied(root, str(image.id))
-        shares = self._bounds.reflinks and image.source is not None
-        shared = self._bounds.with_cow_cost(occupied) if shares else 0
-        if isinstance(image, Volume):
-            return Entry(image.size, image.allocation, shared)
-        return Entry(shared or occupied, image.allocation if shares else Allocation.THICK, shared)
-
-    def _measure(self, root: Path, now: float) -> None:
-        """How much is shared can only be asked of the filesystem; at most every few seconds."""
-        for name in self._ledger.sharing():
-            if now - self._measured.get(name, -inf) < MEASURED_FOR:
-                continue
-            self._measured[name] = now
-            with suppress(FileNotFoundError):
-                mapped = fiemap.mapped(root / name / shelf.DISK)
-                shared = sum(one.length for one in mapped if one.shared)
-                self._ledger.measured(name, self._bounds.with_cow_cost(shared))
 
     def _lengthen(self, disk: Path, known: Volume, size: Bytes) -> None:
         """A failed fallocate may have kept part of the tail: give it back."""

@@ -10,7 +10,7 @@ from typing import Final
 from driver.core.errors import Refused
 from driver.core.ids import ImageId
 from driver.core.model import Device, Volume
-from driver.linux import block, loop
+from driver.linux import block, loop, places
 from driver.linux.files import is_open_elsewhere
 from driver.linux.holders import holders
 
@@ -85,6 +85,7 @@ class Loops:
 
     def _detach(self, status: loop.Status, image_id: ImageId) -> None:
         _refuse_foreign(status, image_id)
+        _refuse_shown(status, image_id)
         try:
             loop.detach(status, bound=DETACH_BOUND)
         except OSError as error:
@@ -119,3 +120,10 @@ def _refuse_foreign(status: loop.Status, image_id: ImageId) -> None:
             f"{image_id} is attached as {status.path} by something else than this driver;"
             f" run `losetup -d {status.path}` when it is no longer needed"
         )
+
+
+def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:
+    """A bound device node holds nothing: it would show the next volume that gets this number."""
+    if shown := places.of_device(status.number):
+        where = ", ".join(str(one.target) for one in shown)
+        raise Refused(f"{status.path} of {image_id} is still shown at {where}")

@@ -58,9 +58,9 @@ def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
     """Make it beside, sync it, rename it; the caller syncs the root."""
     building = root / f"{_NEW}{image.id}"
     with ExitStack() as undo:
-        _remove(building)  # left behind by a crash
+        clear(building)  # left behind by a crash
         building.mkdir(mode=0o700)
-        undo.callback(_remove, building)
+        undo.callback(clear, building)
         reach("create.building")
         fill(building / DISK)
         files.sync(building / DISK)  # btrfs loses a clone's bytes without it
@@ -97,9 +97,14 @@ def bury(root: Path, image: Image) -> Path:
 
 
 def clear(grave: Path) -> None:
-    """The image first: it is what takes the time and the space."""
-    (grave / DISK).unlink(missing_ok=True)
-    _remove(grave)
+    """What is under a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses to).
+
+    Truncated first: xfs and btrfs give back the space of an unlinked file some time later only.
+    """
+    with suppress(FileNotFoundError):
+        os.truncate(grave / DISK, 0)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(grave)
 
 
 def whole(root: Path, image: Image) -> Path:
@@ -130,7 +135,7 @@ def sweep(root: Path) -> None:
         try:
             with suppress(FileNotFoundError):
                 filesystem.abandon(root / name / DISK)
-            _remove(root / name)
+            clear(root / name)
             logger.info("swept {}, left by a call that did not end", name)
         except (CellarError, OSError) as error:
             logger.error("{} stays, it cannot be removed: {}", name, error)
@@ -158,9 +163,3 @@ def _read(place: Path) -> Image:
             text = (place / ATTACHED).read_bytes()
             return replace(image, published=record.publication_from_json(text))
     return image
-
-
-def _remove(place: Path) -> None:
-    """Remove one folder of ours. Never follows a link (shutil.rmtree refuses to)."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(place)

@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pools": ("tables", "pools"),
     "volumes": ("tables", "volumes"),
     "snapshots": ("tables", "snapshots"),
+    "call": ("call", "command"),
 }
 
 

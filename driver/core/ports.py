@@ -70,7 +70,10 @@ class Backend(Protocol):
         """Replace the record of the same incarnation. Durable, but for `published`. NotFound."""
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
-        """Grow; the attached device too. OutOfRange before anything was written."""
+        """Grow; the attached device too, whether or not the record says `size` already.
+
+        OutOfRange: nothing was written.
+        """
 
     def delete(self, image_id: ImageId) -> None:
         """Durable. Refused while attached; NotFound."""

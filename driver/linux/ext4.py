@@ -99,11 +99,11 @@ def _may_grow_mounted() -> bool:
 
 
 def _is_free(device: Path) -> bool:
-    """Mounted nowhere, in no mount namespace, and writable."""
+    """Writable, and mounted in no mount namespace: the kernel lets only one be exclusive."""
     try:
-        os.close(os.open(device, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC))
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:
-        if error.errno in {errno.EBUSY, errno.EACCES, errno.EROFS}:
-            return False
-        raise
-    return True
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return not block.is_read_only(device)

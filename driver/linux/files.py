@@ -27,6 +27,8 @@ FS_IOC_FSGETXATTR: Final = 0x801C581F
 FS_IOC_FSSETXATTR: Final = 0x401C5820
 FS_NOCOW_FL: Final = 0x00800000
 FS_XFLAG_EXTSIZE: Final = 0x00000800
+BTRFS_IOC_START_SYNC: Final = 0x80089418  # <linux/btrfs.h>
+BTRFS_IOC_WAIT_SYNC: Final = 0x40089416
 F_SETSIG: Final = 10
 
 # f_type of statfs(2)
@@ -80,6 +82,13 @@ def _write(path: Path, data: bytes, *, durably: bool) -> None:
             os.fsync(fd)
         os.rename(beside, path)
         undo.pop_all()
+
+
+def commit(path: Path) -> None:
+    """Wait for the end of btrfs' running transaction; some milliseconds. Not a sync of all data."""
+    with _opened(path, os.O_RDONLY) as fd:
+        transaction = fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
+        fcntl.ioctl(fd, BTRFS_IOC_WAIT_SYNC, transaction)
 
 
 # allocated

@@ -68,7 +68,7 @@ class LinuxHost:
             undo.pop_all()
 
     def expose(self, device: Device, target: Path, *, read_only: bool) -> None:
-        """The kernel checks a device's read-only flag when it is opened, not a mount's."""
+        """A mount's read-only flag means nothing to a node; the device's is asked at each write."""
         others = [each for each in self.places(device) if each.node]
         if any(each.read_only is not read_only for each in others):
             shown = ", ".join(str(each.target) for each in others)

@@ -269,5 +269,5 @@ def _unescape(field: str) -> str:
 
 
 def _escape(path: str) -> str:
-    r"""What fs/proc_namespace.c escapes: " \t\n\\#"."""
-    return re.sub(r"[ \t\n\\#]", lambda match: f"\\{ord(match[0]):03o}", path)
+    """As the kernel writes a target (fs/proc_namespace.c); in a source it escapes "#" as well."""
+    return re.sub(r"[ \t\n\\]", lambda match: f"\\{ord(match[0]):03o}", path)

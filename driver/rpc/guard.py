@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from loguru import logger
 
 from driver.core import errors
@@ -57,7 +58,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 return handler  # not one of ours: UNIMPLEMENTED
             self._guarded[method] = grpc.unary_unary_rpc_method_handler(
                 _guard(method.rpartition("/")[2], handler.unary_unary, self._seen),
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=_patient(handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             )
         return self._guarded[method]
@@ -73,16 +74,41 @@ def status_of(error: Exception) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
-def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
-    async def call(request: Message, context: Context) -> Any:
-        start, code = time.monotonic(), grpc.StatusCode.CANCELLED
-        text, subject = "", _subject(request)
-        dispatch.RPC.set(rpc)
-        logger.opt(lazy=True).debug("{} {}", lambda: rpc, lambda: redact.presentable(request))
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Bytes that are no request: gRPC itself would call that INTERNAL."""
+
+    error: str
+
+
+def _readable(request: Message | Garbage) -> Message:
+    if isinstance(request, Garbage):
+        raise errors.Invalid(f"the request cannot be read: {request.error}")
+    return request
+
+
+def _patient(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | Garbage]:
+    def patient(data: bytes) -> Message | Garbage:
         try:
-            fields.check(request)
-            required.check(rpc, request)
-            response = await inner(request, context)
+            return read(data)
+        except DecodeError as error:
+            return Garbage(str(error))
+
+    return patient
+
+
+def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
+    async def call(request: Message | Garbage, context: Context) -> Any:
+        start, code = time.monotonic(), grpc.StatusCode.CANCELLED
+        text, subject = "", dict[str, str]()
+        dispatch.RPC.set(rpc)
+        try:
+            whole = _readable(request)
+            subject = _subject(whole)
+            logger.opt(lazy=True).debug("{} {}", lambda: rpc, lambda: redact.presentable(whole))
+            fields.check(whole)
+            required.check(rpc, whole)
+            response = await inner(whole, context)
             code, subject = grpc.StatusCode.OK, subject or _subject(response)
             return response
         except Exception as error:  # noqa: BLE001 - the one broad except of the program

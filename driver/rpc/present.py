@@ -44,9 +44,11 @@ def snapshot(noun: Snapshot, here: Here) -> csi.Snapshot:
 
 
 def group(noun: Group, here: Here) -> csi.VolumeGroupSnapshot:
+    """The members in the order of their ids, whichever call is answered."""
+    members = sorted(noun.snapshots, key=lambda one: one.id)
     return csi.VolumeGroupSnapshot(
         group_snapshot_id=noun.id,
-        snapshots=[snapshot(member, here) for member in noun.snapshots],
+        snapshots=[snapshot(member, here) for member in members],
         creation_time=moment(noun.created),
         ready_to_use=True,
     )

@@ -68,9 +68,10 @@ class Provisioner:
                 f"capacity_range: volume {volume.id} has {volume.size} bytes, more than"
                 f" limit_bytes {wanted.range.limit}; volumes do not shrink"
             )
-        if wanted.range.required > volume.size:
+        size = volume.size
+        if wanted.range.required > size:
             size = wanted.range.pick(pool.backend.granularity)
-            volume = pool.backend.resize(volume, size)
+        volume = pool.backend.resize(volume, size)  # a repeat too: the device may not know yet
         return Expanded(volume.size, node_expansion_required=volume.fs is not None)
 
     def get(self, wanted: Look) -> tuple[Volume, tuple[Fault, ...]]:

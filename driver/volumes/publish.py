@@ -142,6 +142,8 @@ class Mounter:
                 f" expand it to {wanted.range.required} first"
             )
         device = staging.shown(pool, volume, wanted.path)
+        if pool.host.size(device) < volume.size:  # an expansion that was cut short
+            pool.backend.resize(volume, volume.size)
         if volume.fs:
             pool.host.grow(device, staging.writable(pool, device), volume.fs)
         reach("expand.grown")

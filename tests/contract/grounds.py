@@ -96,12 +96,14 @@ class Ground(ABC):
 class MemoryGround(Ground):
     drift = 0
 
-    def __init__(self, size: Bytes, *, reflink: bool = True) -> None:
+    def __init__(
+        self, size: Bytes, *, reflink: bool = True, host: MemoryHost | None = None
+    ) -> None:
         self._now = 0.0
         options = memory.Options(
             allocation=Allocation.SPARSE, reflink=reflink, overcommit=1.5, clock=lambda: self._now
         )
-        self._host = MemoryHost()
+        self._host = host or MemoryHost()
         self.pool = memory.memory("sim", size, options, host=self._host)
 
     @property

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driver.core.errors import NoSpace, OutOfRange
+from driver.core.errors import Invalid, NoSpace, OutOfRange
 from driver.core.model import GIB, MIB, Allocation, Bytes, Volume
 from tests.contract.grounds import Ground
 from tests.contract.images import a_volume, cloned, made, nothing, snapped
@@ -130,6 +130,19 @@ def test_create_beyond_capacity_leaves_nothing_behind(
         create(ground, "v", 1 << 50, allocation)
     assert list(ground.pool.backend.images()) == []
     assert abs(before - largest(ground, allocation)) < MIB
+
+
+@pytest.mark.parametrize("allocation", Allocation)
+def test_what_has_a_capacity_can_be_created_and_what_has_none_is_invalid(
+    ground: Ground, allocation: Allocation
+) -> None:
+    try:
+        ground.pool.backend.capacity(allocation)
+    except Invalid:
+        with pytest.raises(Invalid):
+            create(ground, "v", MIB, allocation)
+    else:
+        create(ground, "v", MIB, allocation)
 
 
 def test_nobody_prepares_what_has_no_room(ground: Ground) -> None:

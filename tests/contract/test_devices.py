@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from driver.core.errors import CellarError, Damaged, NotFound, Refused
+from driver.core.errors import Busy, CellarError, Damaged, NotFound, Refused
 from driver.core.model import KIB, MIB, Allocation, Extent
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import SIZE, a_snapshot, a_volume, made, snapped
@@ -175,6 +175,16 @@ def test_an_image_can_be_read_from_a_file_of_its_size(ground: Ground) -> None:
         with ground.pool.backend.reading(image.id) as path:
             assert stat.S_ISREG(path.stat().st_mode)
             assert path.stat().st_size == SIZE
+
+
+def test_an_image_cannot_be_deleted_while_it_is_read(ground: Ground) -> None:
+    volume = made(ground)
+    for image in (volume, snapped(ground, volume)):
+        with (
+            ground.pool.backend.reading(image.id),
+            pytest.raises((Busy, Refused)),
+        ):
+            ground.pool.backend.delete(image.id)
 
 
 def test_an_image_can_be_deleted_after_it_was_read(ground: Ground) -> None:

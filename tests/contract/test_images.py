@@ -246,6 +246,13 @@ def test_a_volume_does_not_grow_beyond_the_pool_and_nothing_is_written(
     ground.pool.backend.resize(volume, 2 * SIZE)
 
 
+def test_a_volume_never_shrinks(ground: Ground) -> None:
+    volume = made(ground)
+    with pytest.raises(OutOfRange):
+        ground.pool.backend.resize(volume, SIZE // 2)
+    assert ground.pool.backend.find(volume.id) == volume
+
+
 def test_a_volume_that_does_not_exist_cannot_be_resized(ground: Ground) -> None:
     with pytest.raises(NotFound):
         ground.pool.backend.resize(a_volume(ground.pool), 2 * SIZE)

@@ -71,7 +71,7 @@ class Served:
             outcome(lambda gone=snapshot: self.csi.delete_snapshot(gone))  # type: ignore[misc]
 
 
-def serve(node: Node, fs: str, size: int = 512 * disks.MIB, settings: str = "") -> Served:
+def serve(node: Node, fs: str, size: int = 768 * disks.MIB, settings: str = "") -> Served:
     disk = node.disk(fs, size)
     return Served(node, disk, node.start(f"p=loopfile:{disk.where}{settings}"))
 

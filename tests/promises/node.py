@@ -19,6 +19,15 @@ from tests.promises.disks import MIB, Disk, run
 from tests.promises.waiting import until
 
 
+def _has_capability(bit: int) -> bool:
+    status = Path("/proc/self/status").read_text()
+    [effective] = [line.split()[1] for line in status.splitlines() if line.startswith("CapEff")]
+    return bool(int(effective, 16) >> bit & 1)
+
+
+EXT4_GROWS_ONLINE = _has_capability(24)  # CAP_SYS_RESOURCE; some virtual machines go without
+
+
 class Driver(harness.Driver):
     """Asks for the socket before gRPC does, which would wait a second after a first failure."""
 
@@ -138,7 +147,7 @@ class Node:
 
     def life(self, csi: Csi, volume_id: str, *, pod: str = "pod", **how: Any) -> Life:
         short = volume_id[-12:]
-        staging = self.kubelet / "plugins" / short / "globalmount"
+        staging = self.kubelet / "plugins" / pod / short / "globalmount"
         target = self.kubelet / "pods" / pod / "volumes" / short
         staging.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,8 +161,13 @@ class Node:
 
     def other_namespace(self) -> subprocess.Popen[bytes]:
         """Somebody with a mount namespace copied from ours as it is now."""
-        words = ("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo in; exec cat")
-        process = self.bystander(*words)
+        script = (
+            'awk -v base="$0" \'$5 ~ "/cellar-" && index($5, base) != 1 {print $5}\''
+            " /proc/self/mountinfo | tac | xargs --no-run-if-empty umount --lazy 2> /dev/null;"
+            " echo in; exec cat"
+        )
+        words = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
+        process = self.bystander(*words, str(self.base))
         assert process.stdout
         assert process.stdout.readline() == b"in\n"
         return process
@@ -188,6 +202,8 @@ class Node:
             self.thaw(path)
         for process in list(self._bystanders):
             self.leave(process)
+        while _ended_later:
+            _ended_later.pop().wait(10)
         self._unmount(below=self.kubelet)
         for name in self.loops():
             subprocess.run(["losetup", "--detach", name], check=False, capture_output=True)
@@ -240,6 +256,9 @@ def write_durably(path: Path, size: int, seed: bytes | None = None) -> str:
     return digest(path)
 
 
+_ended_later: list[subprocess.Popen[bytes]] = []
+
+
 def can_write(directory: Path, seconds: float) -> bool:
     """Whether a new file can be made there in time; a frozen filesystem holds the writer up.
 
@@ -250,11 +269,9 @@ def can_write(directory: Path, seconds: float) -> bool:
     try:
         return process.wait(timeout=seconds) == 0
     except subprocess.TimeoutExpired:
-        process.kill()
+        process.kill()  # it dies when the filesystem is thawed
+        _ended_later.append(process)
         return False
-    finally:
-        if process.poll() is not None:
-            (directory / ".alive").unlink(missing_ok=True)
 
 
 def image_of(disk: Disk, image_id: str, size: int) -> Path:

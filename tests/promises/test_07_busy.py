@@ -58,14 +58,20 @@ def test_probe_and_capability_calls_answer_while_all_workers_are_busy(one: Serve
     with standing_still(one):
         running = [
             one.csi.controller.CreateVolume.future(
-                one.csi.create_request(f"wait-{number}"), timeout=60
+                one.csi.create_request(f"wait-{number}", MIB, block=True), timeout=60
             )
             for number in range(MANY)
         ]
-        until(lambda: outcome(lambda: one.csi.create("wait-0", timeout=10)) == "ABORTED")
+        until(
+            lambda: (
+                outcome(lambda: one.csi.create("wait-0", MIB, block=True, timeout=10)) == "ABORTED"
+            )
+        )
         for call in _capability_calls(one.csi):
             assert took(call) < AT_ONCE
-        assert outcome(lambda: one.csi.create("wait-0", timeout=AT_ONCE)) == "ABORTED"
+        assert (
+            outcome(lambda: one.csi.create("wait-0", MIB, block=True, timeout=AT_ONCE)) == "ABORTED"
+        )
         until(lambda: outcome(lambda: one.csi.create("over", timeout=AT_ONCE)) == "UNAVAILABLE")
     codes = [outcome(future.result) for future in running]
     assert set(codes) <= {"OK", "UNAVAILABLE"}, "RESOURCE_EXHAUSTED would be read as: node full"

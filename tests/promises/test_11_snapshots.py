@@ -18,7 +18,7 @@ from csi_proto import csi_pb2 as pb
 from tests.promises.client import Csi, digest, of_snapshot, of_volume, outcome, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB, run
-from tests.promises.node import Life, Node, can_write, layers, write_durably
+from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, layers, write_durably
 from tests.promises.waiting import until
 from tests.promises.worlds import fill_device
 
@@ -154,6 +154,8 @@ def test_a_larger_restore_is_as_large_as_it_says(reflink: Served, fs: str) -> No
 @pytest.mark.parametrize("online", [True, False], ids=["online", "offline"])
 @pytest.mark.parametrize("fs", ["ext4", "xfs", "btrfs"])
 def test_growth(reflink: Served, fs: str, online: bool) -> None:
+    if online and fs == "ext4" and not EXT4_GROWS_ONLINE:
+        pytest.skip("ext4 grows while it is mounted only with CAP_SYS_RESOURCE")
     life, size = _life(reflink, "grows", fs), 2 * SIZES[fs]
     life.up()
     data = life.write()
@@ -188,7 +190,7 @@ def test_a_raw_block_volume_is_flushed_before_its_snapshot(reflink: Served) -> N
         block=True,
     )
     copy.up()
-    assert copy.target.open("rb").read() == b"x" * (16 * MIB)
+    assert copy.target.read_bytes() == b"x" * (16 * MIB)
     for one in (life, copy):
         one.down()
         reflink.csi.delete(one.volume_id)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +25,16 @@ CHECKS = {
     FsType.BTRFS: ("btrfs", "check", "--readonly"),
 }
 OPTIONS = {
-    FsType.EXT4: ["-m", "0", "-O", "quota", "-E", "lazy_itable_init=0", "-i", "65536"],
+    FsType.EXT4: [
+        "-m",
+        "0",
+        "-O",
+        "^dir_index,large_dir",
+        "-E",
+        "lazy_itable_init=0",
+        "-i",
+        "65536",
+    ],
     FsType.XFS: ["-i", "size=1024", "-m", "rmapbt=1", "-d", "agcount=2"],
     FsType.BTRFS: ["-n", "4096", "-m", "single", "--csum", "xxhash"],
 }
@@ -33,7 +42,7 @@ OPTIONS = {
 
 def check(fs: FsType, where: Path) -> None:
     """The filesystem's own program finds nothing to complain about."""
-    done = subprocess.run([*CHECKS[fs], where], capture_output=True, text=True)
+    done = subprocess.run([*CHECKS[fs], where], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -43,8 +52,22 @@ def make(fs: FsType, where: Path, *options: str, block_size: int = 4096) -> Path
 
 
 def copied(source: Path, to: Path) -> Path:
-    shutil.copyfile(source, to)
+    subprocess.run(["cp", "--sparse=auto", source, to], check=True)
     return to
+
+
+def digest(image: Path) -> str:
+    """Of all that is not a hole."""
+    found = hashlib.sha256()
+    with image.open("rb") as file:
+        at = end = 0
+        while True:
+            try:
+                at = os.lseek(file.fileno(), end, os.SEEK_DATA)
+                end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+            except OSError:  # ENXIO: no more data
+                return found.hexdigest()
+            found.update(f"{at} {end}".encode() + os.pread(file.fileno(), end - at, at))
 
 
 def snapshot(volume: Volume, to: Path) -> Path:
@@ -223,7 +246,7 @@ def test_options_do_not_hinder_renewing(fs: FsType, attach: Attach, tmp_path: Pa
 def test_an_ext4_that_was_made_elsewhere_is_renewed(attach: Attach, tmp_path: Path) -> None:
     """Without metadata_csum_seed every checksum changes with the UUID."""
     image = blank(tmp_path / "image")
-    words = ["-q", "-F", "-O", "metadata_csum,^metadata_csum_seed,orphan_file"]
+    words = ["-q", "-F", "-b", "4096", "-O", "metadata_csum,^metadata_csum_seed"]
     subprocess.run(["mkfs.ext4", *words, image], check=True)
     source = attach(FsType.EXT4, image=image)
     (source.target / "file").write_text("x")
@@ -286,10 +309,10 @@ def test_another_filesystem_is_refused_and_untouched(
         if found:
             make(found, image)
         volume = attach(fs, image=image, mounted=False)
-        before = image.read_bytes()
+        before = digest(image)
         with pytest.raises(Refused, match=f"{found or 'no filesystem'}.*; nothing was written"):
             filesystem.check(volume.status.path, fs)
-        assert image.read_bytes() == before
+        assert digest(image) == before
 
 
 def test_a_filesystem_that_is_larger_than_its_device_is_refused(
@@ -326,9 +349,9 @@ def test_a_read_only_ext4_is_never_repaired(attach: Attach, tmp_path: Path) -> N
     image = make(FsType.EXT4, blank(tmp_path / "image"))
     mark_damaged(image)
     volume = attach(FsType.EXT4, image=image, mounted=False, read_only=True)
-    before = image.read_bytes()
+    before = digest(image)
     filesystem.check(volume.status.path, FsType.EXT4)
-    assert image.read_bytes() == before
+    assert digest(image) == before
 
 
 def test_damage_that_needs_a_person_is_refused_with_the_cure(

@@ -49,8 +49,8 @@ MOUNTS = st.builds(
 def rendered(one: Mount, *optional: str) -> str:
     """As fs/proc_namespace.c writes it."""
 
-    def escaped(path: object) -> str:
-        return "".join(f"\\{ord(c):03o}" if c in " \t\n\\#" else c for c in str(path))
+    def escaped(path: object, special: str = " \t\n\\") -> str:
+        return "".join(f"\\{ord(c):03o}" if c in special else c for c in str(path))
 
     head = [
         str(one.id),
@@ -61,7 +61,7 @@ def rendered(one: Mount, *optional: str) -> str:
         ",".join(one.options),
         *optional,
     ]
-    tail = [one.fs_type, escaped(one.source), ",".join(one.super_options)]
+    tail = [one.fs_type, escaped(one.source, " \t\n\\#"), ",".join(one.super_options)]
     return " ".join([*head, "-", *tail])
 
 

@@ -48,6 +48,16 @@ def test_a_living_process_is_left_alone(path: Path) -> None:
     assert path.exists()
 
 
+def test_a_process_too_busy_to_answer_is_left_alone(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(os.fspath(path))
+        busy.listen(0)
+        waiting.connect(os.fspath(path))
+        with pytest.raises(Refused, match="another process listens"):
+            endpoint.make_way(path)
+    assert path.exists()
+
+
 def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
     path.write_text("precious")
     with pytest.raises(Refused, match="not a socket"):

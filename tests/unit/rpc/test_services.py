@@ -185,6 +185,17 @@ def test_a_capability_that_no_volume_has_is_not_confirmed() -> None:
     play(story)
 
 
+def test_bytes_that_are_no_request_are_the_callers_mistake() -> None:
+    async def story(client: Client) -> None:
+        call: Any = client.channel.unary_unary("/csi.v1.Controller/DeleteVolume")
+        for data in (b"\x0a\x02\xff\xfe", b"\x0a\xff"):  # not UTF-8, cut short
+            code, text = await code_of(call(data, timeout=10))
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert "cannot be read" in text
+
+    play(story)
+
+
 def test_status_details_stay_empty() -> None:
     async def story(client: Client) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:

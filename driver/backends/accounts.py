@@ -1,0 +1,105 @@
+"""What the images of a loop-file pool cost: the ledger's entries, of files and reflinks."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import inf
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from driver.backends import shelf
+from driver.backends.bounds import NONE, Bounds
+from driver.backends.ledger import Entry, Ledger
+from driver.core.model import Allocation, Bytes, Capacity, Image, Snapshot, Volume
+from driver.linux import fiemap
+
+MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
+
+
+class Accounts:
+    """The ledger of the pool at `where`, and the filesystem's own word on what is shared."""
+
+    def __init__(self, where: Path, overcommit: float) -> None:
+        self._where = where
+        self._overcommit = overcommit
+        self._measured: dict[str, float] = {}
+        self.bounds: Bounds = NONE
+        self.ledger = Ledger(
+            overcommit=overcommit,
+            occupied=lambda key: shelf.occupied(where, key),
+            available=lambda: self.bounds.available(where),
+        )
+
+    def begin(self, bounds: Bounds) -> None:
+        """The pool appeared: nothing of an earlier life counts."""
+        self.bounds = bounds
+        self.ledger.clear()
+        self._measured.clear()
+
+    def capacity(self, root: Path, allocation: Allocation, granularity: Bytes) -> Capacity:
+        """In units of `allocation`: a sparse pool has its overcommit ratio times its bytes."""
+        self._measure(root)
+        largest = min(self.ledger.largest(allocation), self.bounds.largest_file)
+        committed = self.ledger.committed()
+        room = max(0, self.bounds.available(self._where) - self.ledger.owed())
+        ratio = 1.0 if allocation is Allocation.THICK else self._overcommit
+        return Capacity(
+            largest=largest - largest % granularity,
+            smallest=granularity,
+            total=int((room + committed) * ratio),
+            committed=int(committed * ratio),
+        )
+
+    def pending(self, root: Path, image: Image, source: Path | None) -> Entry:
+        """What an image may cost, before it is made; `source` shares its bytes with it."""
+        if isinstance(image, Volume):
+            shared = self._written(source, image) if source else 0
+            return Entry(image.size, image.allocation, shared, pending=True)
+        if source:
+            cost = self._written(source, image)
+            return Entry(cost, image.allocation, cost, pending=True)
+        return Entry(shelf.occupied(root, str(image.source)), Allocation.THICK, pending=True)
+
+    def growing(self, volume: Volume, size: Bytes) -> Entry:
+        shared = self.ledger.shared(str(volume.id))
+        return Entry(size, volume.allocation, shared, pending=True)
+
+    def recharge(self, disk: Path, image: Image) -> None:
+        """The source may have been written to since it was asked: charge what is shared now."""
+        if isinstance(image, Snapshot):
+            cost = self.bounds.with_cow_cost(disk.stat().st_blocks * 512)
+            self.ledger.recharge(str(image.id), Entry(cost, image.allocation, cost, pending=True))
+
+    def settle(self, root: Path, image: Image) -> None:
+        """An image that exists. All of it counts as shared until it was measured."""
+        occupied = shelf.occupied(root, str(image.id))
+        shares = self.bounds.reflinks and image.source is not None
+        shared = self.bounds.with_cow_cost(occupied) if shares else 0
+        if isinstance(image, Volume):
+            entry = Entry(image.size, image.allocation, shared)
+        else:
+            how = image.allocation if shares else Allocation.THICK
+            entry = Entry(shared or occupied, how, shared)
+        self.ledger.settle(str(image.id), entry)
+
+    def _written(self, source: Path, image: Image) -> Bytes:
+        """What copy-on-write may cost after a reflink of `source`."""
+        if image.allocation is Allocation.THICK and self.bounds.kind == "xfs":
+            # xfs does not share unwritten extents, and a new thick image is little else
+            written = sum(one.length for one in fiemap.mapped(source) if not one.unwritten)
+        else:
+            written = source.stat().st_blocks * 512
+        return self.bounds.with_cow_cost(written)
+
+    def _measure(self, root: Path) -> None:
+        """How much is shared can only be asked of the filesystem; at most every few seconds."""
+        now = monotonic()
+        for name in self.ledger.sharing():
+            if now - self._measured.get(name, -inf) < MEASURED_FOR:
+                continue
+            self._measured[name] = now
+            with suppress(FileNotFoundError):
+                mapped = fiemap.mapped(root / name / shelf.DISK)
+                shared = sum(one.length for one in mapped if one.shared)
+                self.ledger.measured(name, self.bounds.with_cow_cost(shared))

@@ -1,0 +1,138 @@
+"""The simulator alone: what its contract with real pools does not say."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from driver.backends.memory import MemoryBackend, Options, memory
+from driver.backends.memory_host import MemoryHost
+from driver.core.errors import NotFound, Refused
+from driver.core.model import GIB, MIB, Allocation, Device, Fault, FsType
+from driver.core.ports import Pool
+from tests.contract.grounds import MemoryGround
+from tests.contract.images import a_volume, cloned, formatted, made, nothing, snapped
+
+
+@pytest.fixture
+def ground() -> MemoryGround:
+    return MemoryGround(8 * GIB)
+
+
+def simulated(pool: Pool) -> tuple[MemoryBackend, MemoryHost]:
+    assert isinstance(pool.backend, MemoryBackend)
+    assert isinstance(pool.host, MemoryHost)
+    return pool.backend, pool.host
+
+
+def test_a_thousand_volumes_are_made_and_listed_in_no_time() -> None:
+    pool = memory("sim", 1000 * GIB, Options(allocation=Allocation.SPARSE))
+    start = time.monotonic()
+    for number in range(1000):
+        pool.backend.create(a_volume(pool, f"v{number}", size=GIB), nothing)
+    assert len(list(pool.backend.images())) == 1000
+    assert time.monotonic() - start < 5.0
+
+
+def test_a_pool_is_as_large_as_it_was_said_to_be() -> None:
+    pool = memory("sim", 10 * GIB)
+    assert pool.backend.allocation is Allocation.THICK
+    assert pool.backend.capacity(Allocation.THICK).largest == 10 * GIB
+
+
+@pytest.mark.parametrize("reserve", ["10%", "1GiB"])
+def test_the_reserve_is_never_given_out(reserve: str) -> None:
+    pool = memory("sim", 10 * GIB, Options(reserve=reserve))
+    assert pool.backend.capacity(Allocation.THICK).largest == 9 * GIB
+
+
+@pytest.mark.parametrize("ratio", [1.1, 1.5, 2.0, 3.3, 10])
+def test_no_ratio_is_lost_in_rounding(ratio: float) -> None:
+    pool = memory("sim", 10 * GIB, Options(overcommit=ratio))
+    size = pool.backend.capacity(Allocation.SPARSE).largest
+    pool.backend.create(a_volume(pool, size=size), nothing)
+    assert pool.backend.capacity(Allocation.SPARSE).largest == 0
+    assert size == int(10 * GIB * round(ratio * 10)) // 10 // 4096 * 4096
+
+
+def test_a_snapshot_costs_what_its_source_may_overwrite(ground: MemoryGround) -> None:
+    volume = made(ground, size=GIB, allocation=Allocation.THICK)
+    device = ground.pool.backend.attach(volume, read_only=False)
+    ground.write(device, 0, b"x" * MIB)
+    before = ground.pool.backend.capacity(Allocation.THICK).largest
+    snapped(ground, volume)
+    assert before - ground.pool.backend.capacity(Allocation.THICK).largest == MIB
+
+
+def test_faults_can_be_made_to_appear_and_to_go(ground: MemoryGround) -> None:
+    volume = made(ground)
+    backend, host = simulated(ground.pool)
+    device = backend.attach(volume, read_only=False)
+    fault = Fault("BadSector", "sector 7 cannot be read")
+    for image_id in (volume.id, None):
+        backend.afflict(image_id, fault)
+        assert list(backend.faults(image_id)) == [fault]
+        backend.afflict(image_id)
+        assert list(backend.faults(image_id)) == []
+    host.afflict(device, fault)
+    assert list(host.faults(device)) == [fault]
+
+
+def test_pools_of_one_machine_know_of_each_others_places(tmp_path: Path) -> None:
+    host = MemoryHost()
+    grounds = [MemoryGround(GIB, host=host) for _ in range(2)]
+    devices = []
+    for number, ground in enumerate(grounds):
+        volume = formatted(ground, FsType.EXT4, size=32 * MIB)
+        devices.append(ground.pool.backend.attach(volume, read_only=False))
+        host.mount(devices[-1], tmp_path / str(number), FsType.EXT4, [], read_only=False)
+    for number, device in enumerate(devices):
+        place = grounds[1 - number].pool.host.shown_at(tmp_path / str(number))
+        assert place and place.number == device.number
+
+
+@pytest.mark.parametrize("fs", [FsType.XFS, FsType.BTRFS])
+def test_a_copy_that_was_not_renewed_is_not_mounted_beside_its_source(
+    ground: MemoryGround, tmp_path: Path, fs: FsType
+) -> None:
+    volume = formatted(ground, fs)
+    twin = a_volume(ground.pool, "twin", fs=fs, size=volume.size, source=volume.id)
+    ground.pool.backend.create(twin, nothing)
+    backend, host = ground.pool.backend, ground.pool.host
+    for one in (volume, cloned(ground, volume, fs=fs)):
+        device = backend.attach(one, read_only=False)
+        host.mount(device, tmp_path / one.name, fs, [], read_only=False)
+    with pytest.raises(Refused):
+        host.mount(backend.attach(twin, read_only=False), tmp_path / "t", fs, [], read_only=False)
+
+
+def test_a_device_ends_where_it_ends(ground: MemoryGround) -> None:
+    device = ground.pool.backend.attach(made(ground, size=MIB), read_only=False)
+    assert ground.read(device, MIB - 2, 10) == bytes(2)
+    with pytest.raises(OSError, match="ends"):
+        ground.write(device, MIB - 2, b"xyz")
+
+
+def test_a_filesystem_that_was_overwritten_is_gone(ground: MemoryGround) -> None:
+    volume = formatted(ground, FsType.EXT4)
+    device = ground.pool.backend.attach(volume, read_only=False)
+    ground.write(device, 20, b"?" * 100)
+    assert ground.uuid(device.path) == ""
+    with pytest.raises(Refused):
+        ground.pool.host.check(device, FsType.EXT4)
+
+
+def test_a_device_that_was_never_attached_is_not_found(ground: MemoryGround) -> None:
+    stranger = Device(Path("/dev/memory/stranger"), 1, read_only=False)
+    with pytest.raises(NotFound):
+        ground.pool.host.size(stranger)
+    with pytest.raises(NotFound):
+        ground.read(stranger, 0, 1)
+
+
+def test_only_what_is_mounted_grows(ground: MemoryGround, tmp_path: Path) -> None:
+    device = ground.pool.backend.attach(formatted(ground, FsType.EXT4), read_only=False)
+    with pytest.raises(Refused):
+        ground.pool.host.grow(device, tmp_path, FsType.EXT4)

@@ -1,0 +1,34 @@
+"""`cellar`: each command is found, and `serve` goes its own way."""
+
+from __future__ import annotations
+
+import pytest
+
+from driver.cli import main, serve
+
+
+@pytest.mark.parametrize("name", list(main.COMMANDS))
+def test_every_command_can_be_asked_for_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main([name, "--help"])
+    assert not caught.value.code
+    assert f"Usage: cellar {name}" in capsys.readouterr().out
+
+
+def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f" {name} " in text for name in ("serve", *main.COMMANDS))
+
+
+def test_serve_is_sent_on_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[list[str]] = []
+
+    def told(words: list[str]) -> int:
+        heard.append(words)
+        return 7
+
+    monkeypatch.setattr(serve, "main", told)
+    assert main.main(["serve", "--endpoint", "/s"]) == 7
+    assert heard == [["--endpoint", "/s"]]

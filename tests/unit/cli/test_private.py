@@ -1,0 +1,94 @@
+"""The private service on simulated pools: what the tables are made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_proto import cellar_pb2 as cellar
+from driver.backends.memory import MemoryBackend, memory
+from driver.core.ids import VolumeId, volume_key
+from driver.core.model import GIB, Allocation, FsType, Volume
+from driver.core.ports import Pool
+from driver.rpc.private import Private
+
+
+async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
+    return work(intent)
+
+
+@pytest.fixture
+def pools() -> list[Pool]:
+    return [memory("fast", 10 * GIB), memory("slow", 5 * GIB)]
+
+
+@pytest.fixture
+def private(pools: list[Pool]) -> Private:
+    return Private(at_once, pools)
+
+
+def a_volume(pool: Pool) -> Volume:
+    volume = Volume(
+        id=VolumeId(pool.backend.id, volume_key("pvc-1")),
+        name="pvc-1",
+        size=GIB,
+        fs=FsType.EXT4,
+        allocation=Allocation.THICK,
+        block_size=4096,
+        created=12.5,
+        incarnation="1",
+    )
+    pool.backend.create(volume, lambda _: None)
+    return volume
+
+
+def listed(private: Private) -> list[cellar.Pool]:
+    return list(asyncio.run(private.ListPools(cellar.ListPoolsRequest(), None)).pools)
+
+
+def described(private: Private, *volume_ids: str) -> list[cellar.Record]:
+    request = cellar.DescribeRequest(volume_ids=volume_ids)
+    return list(asyncio.run(private.Describe(request, None)).records)
+
+
+def away(pool: Pool) -> None:
+    assert isinstance(pool.backend, MemoryBackend)
+    pool.backend.take_away("its disk was pulled")
+
+
+def test_pools_are_listed_in_their_order_with_what_they_hold(
+    private: Private, pools: list[Pool]
+) -> None:
+    a_volume(pools[0])
+    fast, slow = listed(private)
+    assert (fast.name, fast.volumes, fast.committed_bytes) == ("fast", 1, GIB)
+    assert (fast.id, fast.total_bytes, fast.largest_bytes) == (
+        pools[0].backend.id,
+        10 * GIB,
+        9 * GIB,
+    )
+    assert (slow.name, slow.volumes, slow.away) == ("slow", 0, "")
+
+
+def test_a_pool_that_is_away_is_listed_with_the_reason(private: Private, pools: list[Pool]) -> None:
+    away(pools[1])
+    _, slow = listed(private)
+    assert (slow.id, slow.away) == ("", "its disk was pulled")
+
+
+def test_a_volume_is_described_by_its_record(private: Private, pools: list[Pool]) -> None:
+    volume = a_volume(pools[1])
+    [record] = described(private, str(volume.id))
+    assert (record.id, record.name, record.filesystem) == (str(volume.id), "pvc-1", "ext4")
+    assert (record.allocation, record.block_size, record.created) == ("thick", 4096, 12.5)
+
+
+def test_what_is_unknown_or_away_is_left_out(private: Private, pools: list[Pool]) -> None:
+    here, gone = a_volume(pools[0]), a_volume(pools[1])
+    away(pools[1])
+    ids = [str(Path("../etc")), f"{'0' * 12}-{'0' * 32}", str(gone.id), str(here.id)]
+    assert [record.id for record in described(private, *ids)] == [str(here.id)]
