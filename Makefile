@@ -5,13 +5,13 @@ BIN := .venv/bin
 # Passed to pytest: make test-root N=2 ARGS="-k publish"
 N ?= 0
 ARGS ?=
-QUICK := not root and not lvm and not e2e and not sanity
+QUICK := not root and not lvm and not e2e and not sanity and not cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench sanity test-root proto format lock image clean
+.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 setup: ## make the virtual environment and install the pre-commit hook
 	@$(PYTHON) -m tools.setup setup
@@ -25,10 +25,10 @@ check: ## format, lint, types, imports, spelling, and all tests that need no roo
 	$(BIN)/codespell
 	$(BIN)/pytest -n 2 -m "$(QUICK)" $(ARGS)
 
-test: ## check, then the tests with root, loop devices and csi-sanity
+test: ## check, then the tests with root, loop devices, clusters and csi-sanity
 	@$(PYTHON) -m tools.setup test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m tools.test root sanity -- -n $(N) $(ARGS)
+	$(BIN)/python -m tools.test root sanity cluster -- -n $(N) $(ARGS)
 
 demo: ## take a real volume through its whole life, call by call
 	@$(PYTHON) -m tools.setup demo
@@ -45,6 +45,14 @@ sanity: ## csi-sanity alone
 test-root: ## the tests that need root, without csi-sanity
 	@$(PYTHON) -m tools.setup test
 	$(BIN)/python -m tools.test root -- -n $(N) $(ARGS)
+
+test-cluster: ## several nodes and routers as processes, on this machine
+	@$(PYTHON) -m tools.setup test
+	$(BIN)/python -m tools.test cluster -- -n $(N) $(ARGS)
+
+test-lvm: ## the tests with LVM, in a virtual machine that needs no root; NATIVE=1: on this kernel
+	@$(PYTHON) -m tools.setup test
+	$(if $(NATIVE),,tests/vm/run.sh) $(BIN)/python -m pytest -m lvm -p no:cacheprovider $(ARGS)
 
 proto: ## generate the modules in csi_proto from the .proto files
 	@$(PYTHON) -m tools.setup check

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63si_proto/cellar.proto\x12\tcellar.v1\"\x12\n\x10ListPoolsRequest\"3\n\x11ListPoolsResponse\x12\x1e\n\x05pools\x18\x01 \x03(\x0b\x32\x0f.cellar.v1.Pool\"\xec\x01\n\x04Pool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05where\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0c\n\x04\x61way\x18\x05 \x01(\t\x12\x12\n\nallocation\x18\x06 \x01(\t\x12\x0f\n\x07reflink\x18\x07 \x01(\x08\x12\x11\n\tdirect_io\x18\x08 \x01(\x08\x12\x0f\n\x07volumes\x18\t \x01(\x03\x12\x11\n\tsnapshots\x18\n \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x0b \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x0c \x01(\x03\x12\x15\n\rlargest_bytes\x18\r \x01(\x03\";\n\x0f\x44\x65scribeRequest\x12\x12\n\nvolume_ids\x18\x01 \x03(\t\x12\x14\n\x0csnapshot_ids\x18\x02 \x03(\t\"6\n\x10\x44\x65scribeResponse\x12\"\n\x07records\x18\x01 \x03(\x0b\x32\x11.cellar.v1.Record\"o\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nfilesystem\x18\x03 \x01(\t\x12\x12\n\nallocation\x18\x04 \x01(\t\x12\x12\n\nblock_size\x18\x05 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x01\x32\x97\x01\n\x04Node\x12H\n\tListPools\x12\x1b.cellar.v1.ListPoolsRequest\x1a\x1c.cellar.v1.ListPoolsResponse\"\x00\x12\x45\n\x08\x44\x65scribe\x12\x1a.cellar.v1.DescribeRequest\x1a\x1b.cellar.v1.DescribeResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63si_proto/cellar.proto\x12\tcellar.v1\"\x12\n\x10ListPoolsRequest\"3\n\x11ListPoolsResponse\x12\x1e\n\x05pools\x18\x01 \x03(\x0b\x32\x0f.cellar.v1.Pool\"\x9a\x02\n\x04Pool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05where\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0c\n\x04\x61way\x18\x05 \x01(\t\x12\x12\n\nallocation\x18\x06 \x01(\t\x12\x0f\n\x07reflink\x18\x07 \x01(\x08\x12\x11\n\tdirect_io\x18\x08 \x01(\x08\x12\x0f\n\x07volumes\x18\t \x01(\x03\x12\x11\n\tsnapshots\x18\n \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x0b \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x0c \x01(\x03\x12\x15\n\rlargest_bytes\x18\r \x01(\x03\x12\x1e\n\x05rooms\x18\x0e \x03(\x0b\x32\x0f.cellar.v1.Room\x12\x0c\n\x04node\x18\x0f \x01(\t\"=\n\x04Room\x12\x12\n\nallocation\x18\x01 \x01(\t\x12\x0f\n\x07largest\x18\x02 \x01(\x03\x12\x10\n\x08smallest\x18\x03 \x01(\x03\";\n\x0f\x44\x65scribeRequest\x12\x12\n\nvolume_ids\x18\x01 \x03(\t\x12\x14\n\x0csnapshot_ids\x18\x02 \x03(\t\"6\n\x10\x44\x65scribeResponse\x12\"\n\x07records\x18\x01 \x03(\x0b\x32\x11.cellar.v1.Record\"o\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nfilesystem\x18\x03 \x01(\t\x12\x12\n\nallocation\x18\x04 \x01(\t\x12\x12\n\nblock_size\x18\x05 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x01\"\x0e\n\x0cWatchRequest\"\x92\x01\n\x06Report\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1e\n\x05pools\x18\x03 \x03(\x0b\x32\x0f.cellar.v1.Pool\x12\x0b\n\x03\x61ge\x18\x04 \x01(\x01\x12\x13\n\x0bmax_volumes\x18\x05 \x01(\x03\x12\'\n\tpublished\x18\x06 \x03(\x0b\x32\x14.cellar.v1.Published\"*\n\tPublished\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07volumes\x18\x02 \x01(\x03\"\x1d\n\x0eReserveRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"\'\n\x08Reserved\x12\r\n\x05taken\x18\x01 \x01(\x08\x12\x0c\n\x04text\x18\x02 \x01(\t2\x8f\x02\n\x04Node\x12H\n\tListPools\x12\x1b.cellar.v1.ListPoolsRequest\x1a\x1c.cellar.v1.ListPoolsResponse\"\x00\x12\x45\n\x08\x44\x65scribe\x12\x1a.cellar.v1.DescribeRequest\x1a\x1b.cellar.v1.DescribeResponse\"\x00\x12\x37\n\x05Watch\x12\x17.cellar.v1.WatchRequest\x1a\x11.cellar.v1.Report\"\x00\x30\x01\x12=\n\x07Reserve\x12\x19.cellar.v1.ReserveRequest\x1a\x13.cellar.v1.Reserved\"\x00\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPOOLSRESPONSE']._serialized_start=57
   _globals['_LISTPOOLSRESPONSE']._serialized_end=108
   _globals['_POOL']._serialized_start=111
-  _globals['_POOL']._serialized_end=347
-  _globals['_DESCRIBEREQUEST']._serialized_start=349
-  _globals['_DESCRIBEREQUEST']._serialized_end=408
-  _globals['_DESCRIBERESPONSE']._serialized_start=410
-  _globals['_DESCRIBERESPONSE']._serialized_end=464
-  _globals['_RECORD']._serialized_start=466
-  _globals['_RECORD']._serialized_end=577
-  _globals['_NODE']._serialized_start=580
-  _globals['_NODE']._serialized_end=731
+  _globals['_POOL']._serialized_end=393
+  _globals['_ROOM']._serialized_start=395
+  _globals['_ROOM']._serialized_end=456
+  _globals['_DESCRIBEREQUEST']._serialized_start=458
+  _globals['_DESCRIBEREQUEST']._serialized_end=517
+  _globals['_DESCRIBERESPONSE']._serialized_start=519
+  _globals['_DESCRIBERESPONSE']._serialized_end=573
+  _globals['_RECORD']._serialized_start=575
+  _globals['_RECORD']._serialized_end=686
+  _globals['_WATCHREQUEST']._serialized_start=688
+  _globals['_WATCHREQUEST']._serialized_end=702
+  _globals['_REPORT']._serialized_start=705
+  _globals['_REPORT']._serialized_end=851
+  _globals['_PUBLISHED']._serialized_start=853
+  _globals['_PUBLISHED']._serialized_end=895
+  _globals['_RESERVEREQUEST']._serialized_start=897
+  _globals['_RESERVEREQUEST']._serialized_end=926
+  _globals['_RESERVED']._serialized_start=928
+  _globals['_RESERVED']._serialized_end=967
+  _globals['_NODE']._serialized_start=970
+  _globals['_NODE']._serialized_end=1241
 # @@protoc_insertion_point(module_scope)

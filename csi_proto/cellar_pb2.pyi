@@ -3,8 +3,8 @@
 isort:skip_file
 What CSI does not carry: questions that only Cellar's own programs ask of Cellar.
 
-It is served on the same socket as CSI. A field that is not set says 0 or "": programs one minor
-version apart understand each other, so fields are only ever added.
+It is served on the same socket as CSI, and to routers on the node's port. A field that is not set
+says 0 or "": programs one minor version apart understand each other, so fields are only ever added.
 """
 
 from collections import abc as _abc
@@ -76,6 +76,8 @@ class Pool(_message.Message):
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     COMMITTED_BYTES_FIELD_NUMBER: _builtins.int
     LARGEST_BYTES_FIELD_NUMBER: _builtins.int
+    ROOMS_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """loopfile, memory."""
@@ -96,6 +98,12 @@ class Pool(_message.Message):
     """What it can promise in all, what it has promised, and the largest volume it would accept now."""
     committed_bytes: _builtins.int
     largest_bytes: _builtins.int
+    node: _builtins.str
+    """Only where a router answers."""
+    @_builtins.property
+    def rooms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Room]:
+        """The same for each allocation that it has. Only in a Report."""
+
     def __init__(
         self,
         *,
@@ -112,14 +120,42 @@ class Pool(_message.Message):
         total_bytes: _builtins.int = ...,
         committed_bytes: _builtins.int = ...,
         largest_bytes: _builtins.int = ...,
+        rooms: _abc.Iterable[Global___Room] | None = ...,
+        node: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "id", b"id", "largest_bytes", b"largest_bytes", "name", b"name", "reflink", b"reflink", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "id", b"id", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "rooms", b"rooms", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Pool: _TypeAlias = Pool  # noqa: Y015
+
+@_typing.final
+class Room(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    SMALLEST_FIELD_NUMBER: _builtins.int
+    allocation: _builtins.str
+    largest: _builtins.int
+    """Of a volume, in bytes."""
+    smallest: _builtins.int
+    def __init__(
+        self,
+        *,
+        allocation: _builtins.str = ...,
+        largest: _builtins.int = ...,
+        smallest: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "largest", b"largest", "smallest", b"smallest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Room: _TypeAlias = Room  # noqa: Y015
 
 @_typing.final
 class DescribeRequest(_message.Message):
@@ -203,3 +239,122 @@ class Record(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class Report(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
+    MAX_VOLUMES_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The node's name, to compare with the one it was asked by."""
+    version: _builtins.str
+    age: _builtins.float
+    """Seconds since the pools were looked at: looking may hang when a disk does."""
+    max_volumes: _builtins.int
+    """Volumes that the node may have; 0: no limit, and nobody counts."""
+    @_builtins.property
+    def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pool]: ...
+    @_builtins.property
+    def published(self) -> _containers.RepeatedCompositeFieldContainer[Global___Published]: ...
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        version: _builtins.str = ...,
+        pools: _abc.Iterable[Global___Pool] | None = ...,
+        age: _builtins.float = ...,
+        max_volumes: _builtins.int = ...,
+        published: _abc.Iterable[Global___Published] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "max_volumes", b"max_volumes", "node", b"node", "pools", b"pools", "published", b"published", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Published(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    VOLUMES_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    volumes: _builtins.int
+    """Of those that the reporting node stores."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        volumes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "volumes", b"volumes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Published: _TypeAlias = Published  # noqa: Y015
+
+@_typing.final
+class ReserveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReserveRequest: _TypeAlias = ReserveRequest  # noqa: Y015
+
+@_typing.final
+class Reserved(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAKEN_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    taken: _builtins.bool
+    text: _builtins.str
+    """Why not."""
+    def __init__(
+        self,
+        *,
+        taken: _builtins.bool = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["taken", b"taken", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reserved: _TypeAlias = Reserved  # noqa: Y015

@@ -21,6 +21,16 @@ class NodeStub:
             request_serializer=pb.DescribeRequest.SerializeToString,
             response_deserializer=pb.DescribeResponse.FromString,
         )
+        self.Watch = channel.unary_stream(
+            "/cellar.v1.Node/Watch",
+            request_serializer=pb.WatchRequest.SerializeToString,
+            response_deserializer=pb.Report.FromString,
+        )
+        self.Reserve = channel.unary_stream(
+            "/cellar.v1.Node/Reserve",
+            request_serializer=pb.ReserveRequest.SerializeToString,
+            response_deserializer=pb.Reserved.FromString,
+        )
 
 
 class NodeServicer:
@@ -28,6 +38,12 @@ class NodeServicer:
         await _unimplemented(context)
 
     async def Describe(self, request, context):
+        await _unimplemented(context)
+
+    async def Watch(self, request, context):
+        await _unimplemented(context)
+
+    async def Reserve(self, request, context):
         await _unimplemented(context)
 
 
@@ -42,6 +58,16 @@ def add_NodeServicer_to_server(servicer, server):
             servicer.Describe,
             pb.DescribeRequest.FromString,
             pb.DescribeResponse.SerializeToString,
+        ),
+        "Watch": grpc.unary_stream_rpc_method_handler(
+            servicer.Watch,
+            pb.WatchRequest.FromString,
+            pb.Report.SerializeToString,
+        ),
+        "Reserve": grpc.unary_stream_rpc_method_handler(
+            servicer.Reserve,
+            pb.ReserveRequest.FromString,
+            pb.Reserved.SerializeToString,
         ),
     }
     name = "cellar.v1.Node"

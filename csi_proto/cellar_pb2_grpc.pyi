@@ -3,8 +3,8 @@
 isort:skip_file
 What CSI does not carry: questions that only Cellar's own programs ask of Cellar.
 
-It is served on the same socket as CSI. A field that is not set says 0 or "": programs one minor
-version apart understand each other, so fields are only ever added.
+It is served on the same socket as CSI, and to routers on the node's port. A field that is not set
+says 0 or "": programs one minor version apart understand each other, so fields are only ever added.
 """
 
 from collections import abc as _abc
@@ -39,6 +39,10 @@ class NodeStub:
     """What the driver on the other side of the socket stores volumes in."""
     Describe: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.DescribeRequest, _cellar_pb2.DescribeResponse]
     """What is recorded of volumes and snapshots beside what CSI's own lists tell."""
+    Watch: _grpc.UnaryStreamMultiCallable[_cellar_pb2.WatchRequest, _cellar_pb2.Report]
+    """What a router needs to know of this node: at once, soon after each change, and as a sign of life."""
+    Reserve: _grpc.UnaryStreamMultiCallable[_cellar_pb2.ReserveRequest, _cellar_pb2.Reserved]
+    """Keeps a name from being created through two routers at once, for as long as the stream lives."""
 
 @_typing.type_check_only
 class NodeAsyncStub(NodeStub):
@@ -47,6 +51,10 @@ class NodeAsyncStub(NodeStub):
     """What the driver on the other side of the socket stores volumes in."""
     Describe: _aio.UnaryUnaryMultiCallable[_cellar_pb2.DescribeRequest, _cellar_pb2.DescribeResponse]  # type: ignore[assignment]
     """What is recorded of volumes and snapshots beside what CSI's own lists tell."""
+    Watch: _aio.UnaryStreamMultiCallable[_cellar_pb2.WatchRequest, _cellar_pb2.Report]  # type: ignore[assignment]
+    """What a router needs to know of this node: at once, soon after each change, and as a sign of life."""
+    Reserve: _aio.UnaryStreamMultiCallable[_cellar_pb2.ReserveRequest, _cellar_pb2.Reserved]  # type: ignore[assignment]
+    """Keeps a name from being created through two routers at once, for as long as the stream lives."""
 
 class NodeServicer:
     def ListPools(
@@ -62,5 +70,19 @@ class NodeServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_cellar_pb2.DescribeResponse, _abc.Awaitable[_cellar_pb2.DescribeResponse]]:
         """What is recorded of volumes and snapshots beside what CSI's own lists tell."""
+
+    def Watch(
+        self,
+        request: _cellar_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cellar_pb2.Report], _abc.AsyncIterator[_cellar_pb2.Report]]:
+        """What a router needs to know of this node: at once, soon after each change, and as a sign of life."""
+
+    def Reserve(
+        self,
+        request: _cellar_pb2.ReserveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cellar_pb2.Reserved], _abc.AsyncIterator[_cellar_pb2.Reserved]]:
+        """Keeps a name from being created through two routers at once, for as long as the stream lives."""
 
 def add_NodeServicer_to_server(servicer: NodeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,18 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
 from importlib import metadata
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
 from driver.backends import loopfile, memory
 from driver.backends.memory_host import MemoryHost
-from driver.config import Config, PoolSpec
+from driver.config import Config, PoolSpec, RouteConfig
 from driver.core.errors import Invalid
 from driver.core.ports import Pool
+from driver.linux.crypt import LinuxCrypt
+from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
 from driver.linux.host import LinuxHost
 from driver.observe import log
@@ -39,6 +43,10 @@ from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter, Publisher
 from driver.volumes.snapshots import Snapshotter
 
+if TYPE_CHECKING:
+    from driver.cluster.nodes import Nodes
+    from driver.rpc.server import Door, Listener
+
 GRACE: Final = 17.0  # seconds for running calls after SIGTERM
 LEAVE: Final = 19.0  # seconds after which the process goes, whatever still runs
 COPIERS: Final = 2
@@ -48,8 +56,9 @@ PROBE: Final = 3.0  # seconds for /healthz
 class Machine:
     """What the pools of this machine share; each part is made when the first pool needs it."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, luks: CryptOptions) -> None:
         self.owner = owner
+        self.luks = luks
 
     @cached_property
     def freezer(self) -> Freezer:
@@ -60,6 +69,10 @@ class Machine:
         return LinuxHost()
 
     @cached_property
+    def crypt(self) -> LinuxCrypt:
+        return LinuxCrypt(self.luks)
+
+    @cached_property
     def simulated(self) -> MemoryHost:
         return MemoryHost()
 
@@ -67,7 +80,7 @@ class Machine:
 def _loopfile(spec: PoolSpec, machine: Machine) -> Pool:
     options = spec.options_as(loopfile.Options)
     backend = loopfile.open_pool(spec.name, spec.path(), options, machine.freezer, machine.owner)
-    return Pool(spec.name, backend, machine.host)
+    return Pool(spec.name, backend, machine.host, machine.crypt)
 
 
 def _memory(spec: PoolSpec, machine: Machine) -> Pool:
@@ -87,7 +100,7 @@ def open_pools(config: Config) -> list[Pool]:
         if spec.type not in BACKENDS:
             known = ", ".join(BACKENDS)
             raise Invalid(f"pool {spec.name}: type {spec.type!r} is not one of {known}")
-    machine = Machine(config.driver_name)
+    machine = Machine(config.driver_name, config.luks)
     return [BACKENDS[spec.type](spec, machine) for spec in config.pools]
 
 
@@ -127,7 +140,7 @@ class _Life:
             max_volumes=config.max_volumes,
             attach=config.attach,
         )
-        server = Server(about, self._uses(), self._metrics.seen)
+        server = Server(about, self._uses(), self._metrics.seen, self._listener())
         await server.start(config.endpoint)
         try:
             if config.metrics:
@@ -156,6 +169,17 @@ class _Life:
             health=Health(pools),
         )
 
+    def _listener(self) -> Listener | None:
+        config = self._config
+        if not (config.listen and config.tls_dir):
+            return None
+        from driver.cluster import tls  # noqa: PLC0415 - for nodes of a cluster only
+        from driver.rpc.server import Listener  # noqa: PLC0415 - gRPC is there by now
+
+        host, port = config.listen
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return Listener(where, tls.server_credentials(config.tls_dir), tls.Admission())
+
     def _stop_copies(self) -> None:
         self._copies.stop()
         self._copiers.shutdown(wait=False, cancel_futures=True)
@@ -168,11 +192,94 @@ class _Life:
         return Answer(HTTPStatus.OK, text, "text/plain; version=0.0.4; charset=utf-8")
 
     async def _show_health(self) -> Answer:
-        from driver.rpc.server import probe  # noqa: PLC0415 - gRPC is there by now
+        return await _health(self._config.endpoint)
 
-        if await probe(self._config.endpoint, PROBE):
-            return Answer(HTTPStatus.OK, b"ok\n")
-        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"the driver does not answer Probe\n")
+
+def route(config: RouteConfig) -> None:
+    """Be the controller of a cluster until SIGTERM. Invalid, Refused: it cannot begin."""
+    log.set_up(config.log_level, config.log_format)
+    asyncio.run(_Routing(config).live())
+
+
+class _Routing:
+    """A router in place of the pools."""
+
+    def __init__(self, config: RouteConfig) -> None:
+        self._config = config
+        self._version = metadata.version("cellar-csi")
+        self._metrics = Metrics(self._version, ())
+        self._http = Http({"/metrics": self._show_metrics, "/healthz": self._show_health})
+
+    async def live(self) -> None:
+        from driver.cluster.directory import StaticFile  # noqa: PLC0415 - never for serve
+        from driver.cluster.nodes import Nodes  # noqa: PLC0415
+        from driver.cluster.tls import Files  # noqa: PLC0415
+        from driver.rpc.server import Door  # noqa: PLC0415
+
+        stop, config = _stop_signals(), self._config
+        directory = StaticFile(config.nodes)
+        directory.read()  # Invalid now, rather than a router without nodes
+        nodes, door = Nodes(directory, Files(config.tls_dir)), Door(self._metrics.seen)
+        self._register(nodes, door)
+        watching = asyncio.create_task(nodes.watch())
+        watching.add_done_callback(lambda _: stop.set())
+        try:
+            await door.open(config.endpoint)
+            if config.metrics:
+                await self._http.start(*config.metrics)
+            logger.info("ready", endpoint=config.endpoint, nodes=config.nodes)
+            await stop.wait()
+            logger.info("stopping: calls that run end first")
+        finally:
+            self._http.stop()
+            await door.close(GRACE)
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    def _register(self, nodes: Nodes, door: Door) -> None:
+        """Capabilities are those of this release: sidecars ask once, perhaps before any node."""
+        from csi_proto.csi_pb2_grpc import add_IdentityServicer_to_server  # noqa: PLC0415
+        from driver.cluster import groups, lists, router, routes  # noqa: PLC0415
+        from driver.rpc import controller, group, parse  # noqa: PLC0415
+        from driver.rpc.identity import Identity  # noqa: PLC0415
+
+        config = self._config
+
+        async def controller_capabilities(*_: Any) -> Any:
+            return controller.capabilities(attach=config.attach)
+
+        async def group_capabilities(*_: Any) -> Any:
+            return group.capabilities()
+
+        reading = routes.Reading(create=parse.create, measure=parse.measure)
+        answers = {
+            "ControllerGetCapabilities": controller_capabilities,
+            "GroupControllerGetCapabilities": group_capabilities,
+            **routes.Routes(nodes, reading, config.topology_key).all(),
+            **lists.Lists(nodes).all(),
+            **groups.Groups(nodes).all(),
+        }
+        hidden = () if config.attach else router.ATTACHING
+        identity = Identity(config.driver_name, self._version, lambda: nodes.synced)
+        add_IdentityServicer_to_server(identity, door.grpc)
+        door.grpc.add_generic_rpc_handlers((router.Router(nodes, answers, frozenset(hidden)),))
+
+    async def _show_metrics(self) -> Answer:
+        return Answer(
+            HTTPStatus.OK, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    async def _show_health(self) -> Answer:
+        return await _health(self._config.endpoint)
+
+
+async def _health(endpoint: Path) -> Answer:
+    from driver.rpc.server import probe  # noqa: PLC0415 - gRPC is there by now
+
+    if await probe(endpoint, PROBE):
+        return Answer(HTTPStatus.OK, b"ok\n")
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"the driver does not answer Probe\n")
 
 
 def _stop_signals() -> asyncio.Event:

@@ -1,4 +1,4 @@
-"""The settings of `serve`: flags, environment and file in, one frozen Config out.
+"""The settings of `serve` and `route`: flags, environment and file in, a frozen Config out.
 
 Checked once, at start; pydantic stays behind this door. Invalid names the setting and the cure.
 """
@@ -10,15 +10,24 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from driver.core.errors import Invalid
-from driver.core.model import GIB, Allocation
+from driver.core.model import GIB, KIB, Allocation
 from driver.core.quantity import parse_bytes, parse_share
+from driver.linux.crypt import Options as CryptOptions
 
 SOCKET_LENGTH: Final = 107  # sun_path of <linux/un.h> has 108 bytes with its NUL
 SPEC: Final = "NAME=TYPE:WHERE[,key=value...], as in fast=loopfile:/srv/fast,allocation=sparse"
@@ -32,6 +41,7 @@ _DRIVER: Final = re.compile(r"[A-Za-z]([A-Za-z0-9.-]{0,61}[A-Za-z])?")  # CSI, G
 _KEY: Final = re.compile(rf"([a-z0-9]([a-z0-9.-]{{0,61}}[a-z0-9])?/)?{_LABEL.pattern}")
 
 Options = TypeVar("Options")
+Model = TypeVar("Model", bound="_Common")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +95,46 @@ class Config:
     attach: bool
     log_level: str
     log_format: str
+    listen: tuple[str, int] | None = None
+    tls_dir: Path | None = None
+    luks: CryptOptions = field(default_factory=CryptOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteConfig:
+    endpoint: Path
+    nodes: Path
+    tls_dir: Path
+    metrics: tuple[str, int] | None
+    driver_name: str
+    topology_key: str
+    attach: bool
+    log_level: str
+    log_format: str
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
     """A flag wins over the environment, that over the file. Invalid."""
-    variables = _from_environment(environment)
+    settings = _load(_Settings, flags, environment)
+    return Config(**{one.name: getattr(settings, one.name) for one in fields(Config)})
+
+
+def load_route(flags: Mapping[str, Any], environment: Mapping[str, str]) -> RouteConfig:
+    """The same for the controller of a cluster. Invalid."""
+    settings = _load(_RouteSettings, flags, environment)
+    return RouteConfig(**{one.name: getattr(settings, one.name) for one in fields(RouteConfig)})
+
+
+def _load(kind: type[Model], flags: Mapping[str, Any], environment: Mapping[str, str]) -> Model:
+    variables = _from_environment(kind, environment)
     file = flags.get("config") or variables.pop("config", None)
     given = _from_file(Path(file)) if file else {}
     given |= variables
     given |= {key: value for key, value in flags.items() if value is not None and key != "config"}
     try:
-        settings = _Settings.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
-        raise Invalid("; ".join(map(_sentence, error.errors()))) from None
-    return Config(**{one.name: getattr(settings, one.name) for one in fields(Config)})
+        raise Invalid("; ".join(_sentence(kind, one) for one in error.errors())) from None
 
 
 def parse_pool(text: str) -> PoolSpec:
@@ -160,6 +196,43 @@ def _endpoint(value: object) -> Path:
     return Path(path)
 
 
+def _directory(value: object) -> Path:
+    kind, _, where = str(value).partition(":")
+    if kind != "static" or not where:
+        raise ValueError(f"{value!r} is not static:FILE")
+    return Path(where)
+
+
+def _luks(value: object) -> CryptOptions:
+    """`pbkdf=argon2id,memory=64MiB,iterations=4`, or a mapping with the same parts."""
+    if isinstance(value, CryptOptions):
+        return value
+    pairs = value if isinstance(value, dict) else dict(_pair(one) for one in str(value).split(","))
+    known = {"pbkdf", "memory", "iterations"}
+    if unknown := sorted(pairs.keys() - known):
+        raise ValueError(f"unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    pbkdf, iterations = str(pairs.get("pbkdf", "argon2id")), str(pairs.get("iterations", "0"))
+    if pbkdf not in {"argon2id", "pbkdf2"}:
+        raise ValueError(f"pbkdf is argon2id or pbkdf2, not {pbkdf!r}")
+    least = 1000 if pbkdf == "pbkdf2" else 4  # cryptsetup takes no less
+    if not re.fullmatch(r"[0-9]{1,9}", iterations) or 0 < int(iterations) < least:
+        raise ValueError(f"iterations of {pbkdf} are a number of at least {least}")
+    try:
+        memory = parse_bytes(str(pairs.get("memory", "64MiB")))
+    except Invalid as error:
+        raise ValueError(f"memory: {error}") from None
+    if not 32 * KIB <= memory <= 4 * GIB:
+        raise ValueError("memory is between 32KiB and 4GiB, what cryptsetup takes")
+    return CryptOptions(pbkdf=pbkdf, memory=memory, iterations=int(iterations))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is not key=value")
+    return key, value
+
+
 def _address(value: object) -> tuple[str, int] | None:
     if value in {None, ""}:
         return None
@@ -184,22 +257,12 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-class _Settings(BaseModel):
+class _Common(BaseModel):
     model_config = ConfigDict(
         extra="forbid", alias_generator=_kebab, populate_by_name=True, arbitrary_types_allowed=True
     )
 
     endpoint: Annotated[Path, BeforeValidator(_endpoint)]
-    node_id: Annotated[
-        str, _like(_LABEL, "a node's name: at most 63 letters, digits and -_. between them")
-    ] = Field(default_factory=socket.gethostname)
-    pools: Annotated[
-        tuple[Annotated[PoolSpec, BeforeValidator(_pool)], ...],
-        Field(min_length=1),
-        BeforeValidator(_pools),
-        AfterValidator(_distinct),
-    ]
-    max_volumes: Annotated[int, Field(ge=0)] = 0
     metrics: Annotated[tuple[str, int] | None, BeforeValidator(_address)] = None
     driver_name: Annotated[
         str, _like(_DRIVER, "a driver's name: at most 63 letters, digits, - and .")
@@ -212,12 +275,39 @@ class _Settings(BaseModel):
     log_format: Literal["text", "json"] = "text"
 
 
+class _RouteSettings(_Common):
+    nodes: Annotated[Path, BeforeValidator(_directory)]
+    tls_dir: Path
+
+
+class _Settings(_Common):
+    node_id: Annotated[
+        str, _like(_LABEL, "a node's name: at most 63 letters, digits and -_. between them")
+    ] = Field(default_factory=socket.gethostname)
+    pools: Annotated[
+        tuple[Annotated[PoolSpec, BeforeValidator(_pool)], ...],
+        Field(min_length=1),
+        BeforeValidator(_pools),
+        AfterValidator(_distinct),
+    ]
+    max_volumes: Annotated[int, Field(ge=0)] = 0
+    listen: Annotated[tuple[str, int] | None, BeforeValidator(_address)] = None
+    tls_dir: Path | None = None
+    luks: Annotated[CryptOptions, BeforeValidator(_luks)] = Field(default_factory=CryptOptions)
+
+    @model_validator(mode="after")
+    def _secure(self) -> Self:
+        if bool(self.listen) != bool(self.tls_dir):
+            raise ValueError("--listen and --tls-dir go together: a port is never open to all")
+        return self
+
+
 # --- where settings come from
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(kind: type[_Common], environment: Mapping[str, str]) -> dict[str, Any]:
     """CELLAR_NODE_ID and so on; CELLAR_POOLS holds several, with spaces between them."""
-    names = {f"{PREFIX}{name.upper()}": name for name in (*_Settings.model_fields, "config")}
+    names = {f"{PREFIX}{name.upper()}": name for name in (*kind.model_fields, "config")}
     return {names[key]: value for key, value in environment.items() if key in names and value}
 
 
@@ -233,15 +323,21 @@ def _from_file(path: Path) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in found.items()}
 
 
-def _sentence(error: Any) -> str:
+def _is_usual(setting: str) -> bool:
+    """What serve and route both have, and few need: named last."""
+    return setting in _Common.model_fields and setting != "endpoint"
+
+
+def _sentence(kind: type[_Common], error: Any) -> str:
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
     setting = str(error["loc"][0]).replace("_", "-")
     flag = {"pools": "--pool", "attach": "--no-attach"}.get(setting, f"--{setting}")
     if error["type"] == "missing":
         return f"{flag} is required"
     if error["type"] == "extra_forbidden":
-        return (
-            f"unknown setting {setting!r}; known: {', '.join(map(_kebab, _Settings.model_fields))}"
-        )
+        known = ", ".join(map(_kebab, sorted(kind.model_fields, key=_is_usual)))
+        return f"unknown setting {setting!r}; known: {known}"
     return f"{flag}: {error['msg'].removeprefix('Value error, ')}"
 
 

@@ -1,6 +1,6 @@
 """Runs the tests that need this machine: `python -m tools.test TIER... [-- PYTEST ARGUMENTS]`.
 
-The tiers are markers: root, sanity. Says what was not run, and why.
+The tiers are markers: root, sanity, cluster. Says what was not run, and why.
 """
 
 from __future__ import annotations

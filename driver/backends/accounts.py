@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -12,7 +13,7 @@ from driver.backends import shelf
 from driver.backends.bounds import NONE, Bounds
 from driver.backends.ledger import Entry, Ledger
 from driver.core.model import Allocation, Bytes, Capacity, Image, Snapshot, Volume
-from driver.linux import fiemap
+from driver.linux import fiemap, files
 
 MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
 
@@ -82,6 +83,29 @@ class Accounts:
             how = image.allocation if shares else Allocation.THICK
             entry = Entry(shared or occupied, how, shared)
         self.ledger.settle(str(image.id), entry)
+
+    @contextmanager
+    def emptied(self, root: Path, disk: Path, volume: Volume) -> Iterator[None]:
+        """It gives up its place for one that is made beside: a thick image has its room once."""
+        key = str(volume.id)
+        entry = Entry(volume.size, volume.allocation, pending=True)
+        self.ledger.settle(key, entry)
+        try:
+            files.punch(disk, volume.size)
+            yield
+        except BaseException:
+            if volume.allocation is Allocation.THICK:
+                with suppress(OSError):  # the next attempt needs it again
+                    files.allocate(disk, volume.size)
+            raise
+        finally:
+            self.settle(root, volume)
+
+    def replenish(self, root: Path, image: Image) -> None:
+        """A crash inside `emptied` left a thick image without its room; the books count on it."""
+        if isinstance(image, Volume) and image.blank and image.allocation is Allocation.THICK:
+            with suppress(OSError):
+                files.allocate(shelf.disk(root, image.id), image.size)
 
     def _written(self, source: Path, image: Image) -> Bytes:
         """What copy-on-write may cost after a reflink of `source`."""

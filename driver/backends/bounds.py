@@ -26,6 +26,7 @@ _COW_COST: Final[dict[str, float]] = {"xfs": 1 / 64, "btrfs": 1 / 8}
 
 _EXT4_LARGEST: Final = ((1 << 32) - 1) * 4096  # 2^32 blocks; ext4(5)
 _LARGEST: Final = (1 << 62) - 4096
+_COMMITS: Final = 5  # that btrfs is given to agree with itself
 _NEARLY_FULL: Final = 0.05
 
 
@@ -42,10 +43,8 @@ class Bounds:
 
     def available(self, where: Path) -> Bytes:
         """Bytes that may still be written, before what is owed is taken off; may be negative."""
-        if self.kind == "btrfs":
-            files.commit(where)  # its statvfs lags behind fallocate and unlink until then
-        found = os.statvfs(where)
-        return found.f_bavail * found.f_frsize - self.reserve - self.margin
+        free = _settled(where) if self.kind == "btrfs" else _free(where)
+        return free - self.reserve - self.margin
 
     def with_cow_cost(self, shared: Bytes) -> Bytes:
         return shared + int(shared * self.cow_cost)
@@ -57,6 +56,22 @@ class Bounds:
             yield Fault("PoolNearlyFull", f"{where} has {free // MIB} MiB left")
         for name, why in damaged.items():
             yield Fault("RecordDamaged", f"{where / name}: {why}")
+
+
+def _free(where: Path) -> Bytes:
+    found = os.statvfs(where)
+    return found.f_bavail * found.f_frsize
+
+
+def _settled(where: Path) -> Bytes:
+    """What btrfs says lags behind fallocate and unlink until a commit, or two. See `commit`."""
+    before = -1
+    for _ in range(_COMMITS):
+        files.commit(where)
+        if (free := _free(where)) == before:
+            break
+        before = free
+    return free
 
 
 NONE: Final = Bounds(

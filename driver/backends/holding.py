@@ -17,7 +17,7 @@ from loguru import logger
 from driver.backends.shelf import FREEZING
 from driver.core.errors import Busy
 from driver.core.failpoints import reach
-from driver.linux import block, files, freeze, loop, places
+from driver.linux import block, crypt, files, freeze, loop, places
 from driver.linux.freeze import Freezer
 
 
@@ -27,14 +27,15 @@ class Held:
 
     folder: Path
     status: loop.Status
+    sealed: bool = False  # encrypted: what is mounted lies on a device above
 
 
 @contextmanager
 def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator[None]:
     """Busy on exit if the window lasted longer than `bound` seconds."""
-    shown = [(one, place) for one in members if (place := shown_at(one.status))]
+    shown = [(one, place) for one in members if (place := shown_at(one))]
     for one in members:
-        block.flush(one.status.path)  # raw block: dirty pages sit above the file
+        _flush(one)  # raw block: dirty pages sit above the file
     for _, place in shown:
         freeze.sync(place)
     with ExitStack() as unmark:
@@ -47,15 +48,28 @@ def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator
         reach("hold.thawed")
 
 
-def shown_at(status: loop.Status) -> Path | None:
+def shown_at(held: Held) -> Path | None:
     """Where this mount namespace shows the filesystem on the device, if anywhere."""
-    return next((one.target for one in places.filesystems_of(status.number)), None)
+    found = (one.target for number in _numbers(held) for one in places.filesystems_of(number))
+    return next(found, None)
+
+
+def _numbers(held: Held) -> tuple[int, ...]:
+    """Of its devices, the uppermost first."""
+    above = crypt.above(held.status.number) if held.sealed else ()
+    return (*above, held.status.number)
+
+
+def _flush(held: Held) -> None:
+    for number in _numbers(held):
+        own = number == held.status.number
+        block.flush(held.status.path if own else crypt.node_of(number))
 
 
 def thaw_marked(members: Iterable[Held]) -> None:
     """After a crash: a filesystem that is frozen and marked was frozen by us."""
     for one in members:
-        if place := shown_at(one.status):
+        if place := shown_at(one):
             logger.warning("thawing {}, left frozen by a snapshot that did not end", place)
             freeze.thaw(place)
 

@@ -131,6 +131,7 @@ class Loopfile:
         found, self._damaged = shelf.load(root)
         for image in found:
             self._images[image.id] = image
+            self._accounts.replenish(root, image)
             self._accounts.settle(root, image)
         thaw_marked(self._marked(root))
 
@@ -180,6 +181,19 @@ class Loopfile:
             if replace(volume, published=known.published) != known:
                 shelf.write_record(root, volume)
             self._images[volume.id] = volume
+
+    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+        with self._root.open() as root:
+            known = self._volume(volume.id)
+            disk = shelf.whole(root, known)
+            in_use = known.id in self._readers or self._loops.find(disk, known.id)
+            if in_use or known.formatted or known.incarnation != volume.incarnation:
+                raise Refused(f"volume {known.id} was formatted, or is in use; it is as it was")
+            with self._accounts.emptied(root, disk, known), _no_space():
+                done = replace(known, formatted=True)
+                shelf.rebuild(root, done, lambda new: self._fill(new, known, None, prepare))
+                self._images[volume.id] = done
+        return done
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
         if size > self._accounts.bounds.largest_file:
@@ -254,11 +268,7 @@ class Loopfile:
     @contextmanager
     def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
         with self._root.open() as root:
-            members = [
-                Held(shelf.folder(root, one), status)
-                for one in volumes
-                if (status := self._loops.find(shelf.disk(root, one), one))
-            ]
+            members = [held for one in volumes if (held := self._held(root, one))]
             with held_by(self._freezer, members, bound):
                 yield
 
@@ -312,6 +322,12 @@ class Loopfile:
             raise NotFound(f"no volume {volume_id} in pool {self._name}")
         return image
 
+    def _held(self, root: Path, image_id: ImageId) -> Held | None:
+        if status := self._loops.find(shelf.disk(root, image_id), image_id):
+            image = self._images.get(image_id)
+            return Held(shelf.folder(root, image_id), status, sealed=bool(image and image.key))
+        return None
+
     def _shared_source(self, root: Path, image: Image) -> Path | None:
         """The image to share bytes with. None: it starts blank, `prepare` copies if need be."""
         if image.source is None or image.source.pool != image.id.pool:
@@ -346,8 +362,8 @@ class Loopfile:
             folder = shelf.folder(root, image.id)
             if not (folder / shelf.FREEZING).exists():
                 continue
-            if status := self._loops.find(shelf.disk(root, image.id), image.id):
-                yield Held(folder, status)
+            if held := self._held(root, image.id):
+                yield held
             (folder / shelf.FREEZING).unlink()
 
 

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, overload
 
+from driver.backends.memory_crypt import MemoryCrypt
 from driver.backends.memory_disk import Disk
 from driver.backends.memory_host import MemoryHost
 from driver.core.errors import (
@@ -66,7 +67,7 @@ def memory(
 ) -> Pool:
     """A simulated pool of `size` bytes; pools on one simulated machine share its `host`."""
     host = host or MemoryHost()
-    return Pool(name, MemoryBackend(name, size, options, host), host)
+    return Pool(name, MemoryBackend(name, size, options, host), host, MemoryCrypt(host))
 
 
 @dataclass(slots=True)
@@ -200,6 +201,27 @@ class MemoryBackend:
             if stored.image.incarnation != volume.incarnation:
                 raise NotFound(f"volume {volume.id} is another one by now")
             stored.image = volume
+
+    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+        with self._lock:
+            stored = self._unformatted(volume)
+            disk = Disk(stored.disk.size)
+        with disk.as_file(keep=True) as path:
+            prepare(path)
+        with self._lock:
+            stored = self._unformatted(volume)
+            stored.disk = disk
+            stored.image = done = replace(volume, formatted=True)
+        return done
+
+    def _unformatted(self, volume: Volume) -> _Stored:
+        stored = self._whole(volume.id)
+        image = stored.image
+        if not isinstance(image, Volume) or image.formatted:
+            raise Refused(f"{volume.id} was formatted before; nothing was touched")
+        if image.incarnation != volume.incarnation or stored.device or stored.readers:
+            raise Refused(f"{volume.id} is in use, or another one by now; nothing was touched")
+        return stored
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
         with self._lock:

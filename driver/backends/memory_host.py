@@ -68,12 +68,20 @@ class MemoryHost:
 
     # for MemoryBackend: what the loop driver does
 
-    def plug(self, label: str, disk: Disk, *, read_only: bool) -> Device:
+    def plug(
+        self, label: str, disk: Disk, *, read_only: bool, below: Device | None = None
+    ) -> Device:
+        """`below`: the device that this one lies on, and keeps in use."""
         with self._lock:
             number = os.makedev(_MAJOR, next(self._minors))
-            device = Device(Path(f"/dev/memory/{label}"), number, read_only)
+            kind = "memory-crypt" if below else "memory"
+            path = Path(f"/dev/{kind}/{label}")
+            device = Device(path, number, read_only, below=below.number if below else 0)
             self._plugged[number] = _Plugged(device, label, disk)
             return device
+
+    def disk(self, device: Device) -> Disk:
+        return self._of(device).disk
 
     def unplug(self, device: Device) -> None:
         """Refused while it is shown somewhere."""
@@ -81,6 +89,9 @@ class MemoryHost:
             if shown := self.places(device):
                 where = ", ".join(str(place.target) for place in shown)
                 raise Refused(f"{device.path} is in use: shown at {where}")
+            for one in self._plugged.values():
+                if one.device.below == device.number:
+                    raise Refused(f"{device.path} is in use: {one.device.path} is on top of it")
             self._plugged.pop(device.number, None)
 
     # for tests and demonstrations: what a process that opens a path could do
@@ -125,10 +136,14 @@ class MemoryHost:
         _write_file(where, Header(fs, str(uuid.uuid4()), size, block_size, tuple(options)))
 
     def renew(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
-        found = _probe_file(where)
+        found = self.probe(where)
         if not found or found.fs is not fs:
             raise Refused(f"{where} carries {_shown(found)} instead of {fs}")
-        _write_file(where, replace(found, uuid=str(uuid.uuid4()), block_size=block_size))
+        renewed = replace(found, uuid=str(uuid.uuid4()), block_size=block_size)
+        if where.exists():
+            _write_file(where, renewed)
+        else:
+            self.write(where, 0, _encode(renewed))
 
     def check(self, device: Device, fs: FsType) -> None:
         found = self.probe(device.path)
@@ -237,6 +252,9 @@ class MemoryHost:
 
     def size(self, device: Device) -> Bytes:
         return self._of(device).disk.size
+
+    def release(self, label: str) -> None:
+        """Nothing: a pool that is away keeps its devices, and gives them when it is back."""
 
     def faults(self, device: Device) -> Iterator[Fault]:
         yield from self._of(device).faults

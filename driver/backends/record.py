@@ -103,6 +103,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
         "source": _reference(volume.source),
         "mkfsOptions": " ".join(volume.mkfs_options),
         "formatted": "yes" if volume.formatted else "",
+        "renewal": "yes" if volume.renewal else "",
         "limits": ",".join(map(str, numbers)) if any(numbers) else "",
     }
 
@@ -110,6 +111,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
 def _snapshot_fields(snapshot: Snapshot) -> dict[str, str]:
     return {
         "kind": "snapshot",
+        "blank": "yes" if snapshot.blank else "",
         "source": str(snapshot.source),
         "group": snapshot.group or "",
         "groupName": snapshot.group_name,
@@ -130,6 +132,7 @@ def _volume(flat: Mapping[str, str]) -> Volume:
         formatted="formatted" in flat,
         limits=Limits(*map(int, flat.get("limits", "0,0,0,0").split(","))),
         key=flat.get("luksKey"),
+        renewal="renewal" in flat,
         created=float(flat["created"]),
         incarnation=flat["incarnation"],
     )
@@ -147,6 +150,7 @@ def _snapshot(flat: Mapping[str, str]) -> Snapshot:
         allocation=Allocation(flat["allocation"]),
         block_size=int(flat["blockSize"]),
         key=flat.get("luksKey"),
+        blank="blank" in flat,
         group=flat.get("group"),
         group_name=flat.get("groupName", ""),
         members=tuple(parse_snapshot_id(one) for one in members.split(",") if one),

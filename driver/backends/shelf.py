@@ -19,10 +19,10 @@ from loguru import logger
 
 from driver.backends import record
 from driver.core.errors import CellarError, Conflict, Damaged
-from driver.core.failpoints import reach
+from driver.core.failpoints import reach, reach_encrypted
 from driver.core.ids import ImageId
 from driver.core.model import Bytes, Fault, Image, Volume
-from driver.linux import files, filesystem
+from driver.linux import crypt, files, filesystem
 
 DISK: Final = "disk.img"
 RECORD: Final = "volume.json"
@@ -70,6 +70,29 @@ def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
         reach("create.recorded")
         building.rename(folder(root, image.id))  # from here on it exists
         undo.pop_all()
+
+
+def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
+    """New contents for what was never formatted: beside, synced, and then in its place.
+
+    The record is the instant. Until it says `formatted`, whatever lies in the image was seen by
+    nobody, and is made again.
+    """
+    building, place = root / f"{_NEW}{image.id}", folder(root, image.id)
+    with ExitStack() as undo:
+        clear(building)  # left behind by a crash
+        building.mkdir(mode=0o700)
+        undo.callback(clear, building)
+        reach_encrypted("refill.building")
+        fill(building / DISK)
+        files.sync(building / DISK)
+        reach_encrypted("refill.synced")
+        (building / DISK).rename(place / DISK)
+        files.sync_directory(place)
+        reach_encrypted("refill.swapped")
+        files.write_durably(place / RECORD, record.to_json(image))
+        files.sync_directory(place)  # from here on it is never formatted again
+        reach_encrypted("refill.recorded")
 
 
 def write_record(root: Path, image: Image) -> None:
@@ -134,6 +157,7 @@ def sweep(root: Path) -> None:
             continue
         try:
             with suppress(FileNotFoundError):
+                crypt.abandon(root / name / DISK)
                 filesystem.abandon(root / name / DISK)
             clear(root / name)
             logger.info("swept {}, left by a call that did not end", name)

@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", "command"),
     "doctor": ("doctor", "command"),
     "pools": ("tables", "pools"),
+    "certs": ("certs", "command"),
     "volumes": ("tables", "volumes"),
     "snapshots": ("tables", "snapshots"),
     "call": ("call", "command"),
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from driver.cli import serve  # noqa: PLC0415 - each command loads what it needs
 
         return serve.main(words[1:])
+    if words[:1] == ["route"]:
+        from driver.cli import route  # noqa: PLC0415 - each command loads what it needs
+
+        return route.main(words[1:])
     chosen = [name for name in COMMANDS if name in words[:1]]
     result = _app(chosen or list(COMMANDS))(words, prog_name="cellar", standalone_mode=True)
     return int(result or 0)
@@ -43,6 +48,7 @@ def _app(names: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_keep_subcommands)
     app.command("serve", help="Serve CSI on a Unix socket; see `cellar serve --help`.")(_unreached)
+    app.command("route", help="Be a cluster's controller; see `cellar route --help`.")(_unreached)
     for name in names:
         command = _load(name)
         if isinstance(command, typer.Typer):

@@ -57,6 +57,13 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "config": {"metavar": "FILE", "help": "YAML with the same fields, `pools` being a list"},
     "max-volumes": {"metavar": "N", "help": "volumes that this node may have; 0: no limit"},
+    "listen": {"metavar": "HOST:PORT", "help": "open a port for the routers of a cluster"},
+    "tls-dir": {"metavar": "DIR", "help": "ca.crt, tls.crt and tls.key of the port"},
+    "luks": {
+        "metavar": "pbkdf=...,memory=...,iterations=...",
+        "help": "what opening an encrypted volume costs; default:"
+        " pbkdf=argon2id,memory=64MiB,iterations=4; pbkdf2 takes no memory",
+    },
     "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics and /healthz there"},
     "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
     "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},

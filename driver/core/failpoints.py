@@ -46,6 +46,20 @@ POINTS: Final = (
     "expand.grown",
 )
 
+# Only encrypted volumes pass these, on a kernel that can encrypt; see `reach_encrypted`.
+ENCRYPTED: Final = (
+    # backends.loopfile
+    "refill.building",
+    "refill.synced",
+    "refill.swapped",
+    "refill.recorded",
+    # volumes
+    "stage.sealed",
+    "stage.renewed",
+    "unstage.closed",
+    "delete.erased",
+)
+
 _wanted, _, _nth = os.environ.get("CELLAR_FAILPOINT", "").partition(":")
 _seen = count(1)
 
@@ -54,3 +68,8 @@ def reach(point: str) -> None:
     """End the process here if the environment asked for it."""
     if point == _wanted and next(_seen) == int(_nth or "1"):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def reach_encrypted(point: str) -> None:
+    """The same, for a point of `ENCRYPTED`."""
+    reach(point)

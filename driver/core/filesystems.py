@@ -7,16 +7,23 @@ import shlex
 from typing import Final
 
 from driver.core.errors import Invalid
-from driver.core.model import MIB, Bytes, FsType
+from driver.core.model import LUKS_HEADER, MIB, Bytes, FsType
 
 # Smallest volume of each kind. mkfs.xfs (since 5.19) refuses less than 300 MB; mkfs.btrfs wants
-# about 110 MiB; ext4 below 16 MiB has hardly room for its own journal.
+# about 110 MiB, but the kernel resizes none below 256 MiB; ext4 below 16 MiB has hardly room for
+# its own journal.
 SMALLEST: Final[dict[FsType | None, Bytes]] = {
     None: MIB,
     FsType.EXT4: 16 * MIB,
     FsType.XFS: 300 * MIB,
-    FsType.BTRFS: 128 * MIB,
+    FsType.BTRFS: 256 * MIB,
 }
+
+
+def smallest(fs: FsType | None, *, encrypted: bool) -> Bytes:
+    """Of a whole volume."""
+    return SMALLEST[fs] + (LUKS_HEADER if encrypted else 0)
+
 
 _NUMBER: Final = r"[0-9]{1,12}[kmgKMG]?"
 _WORD: Final = r"[a-z0-9^][a-z0-9_^-]{0,31}"

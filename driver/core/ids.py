@@ -69,6 +69,11 @@ def new_incarnation() -> str:
     return secrets.token_hex(8)
 
 
+def new_key_id() -> str:
+    """Names the key of an encrypted volume and of all its copies; says nothing about it."""
+    return secrets.token_hex(8)
+
+
 def parse_volume_id(text: str) -> VolumeId:
     """NotFound: an id that we could not have made names no volume of ours."""
     if not (match := _ID.fullmatch(text)):

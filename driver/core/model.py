@@ -17,6 +17,7 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 DEFAULT_SIZE: Final = GIB
+LUKS_HEADER: Final = 16 * MIB  # of an encrypted volume's bytes: keys, and nothing else
 
 
 class Allocation(StrEnum):
@@ -82,6 +83,7 @@ class Volume:
     limits: Limits = field(default_factory=Limits)
     published: Publication | None = None
     key: str | None = None  # id of the LUKS key; None: not encrypted
+    renewal: bool = False  # its filesystem has its source's UUID until the secret is there
     created: float = 0.0  # seconds since the epoch
     incarnation: str
 
@@ -89,6 +91,16 @@ class Volume:
     def discards(self) -> bool:
         """The one place that decides it: thick stays thick (promise 10)."""
         return self.allocation is not Allocation.THICK
+
+    @property
+    def blank(self) -> bool:
+        """Encrypted, and still to be formatted: that takes the secret of its first stage."""
+        return self.key is not None and not self.formatted
+
+    @property
+    def room(self) -> Bytes:
+        """What it shows of its bytes: the header of an encrypted one is not for its users."""
+        return self.size if self.key is None else self.size - LUKS_HEADER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +116,7 @@ class Snapshot:
     allocation: Allocation  # of the source
     block_size: Bytes
     key: str | None = None
+    blank: bool = False  # of an encrypted volume that was never staged: nothing is in it
     group: Key | None = None
     group_name: str = ""
     members: tuple[SnapshotId, ...] = ()  # the whole group, this one included
@@ -120,6 +133,7 @@ class Device:
     path: Path
     number: int  # dev_t
     read_only: bool
+    below: int = 0  # dev_t of what an open container lies on; 0: it is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Protocol, overload, runtime_checkable
 
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
@@ -100,6 +100,18 @@ class Backend(Protocol):
         """What is wrong with an image, or (None) with the pool. Never raises PoolAway: it tells."""
 
 
+@runtime_checkable
+class Refills(Protocol):
+    """A backend whose volumes can be encrypted."""
+
+    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+        """New contents beside, swapped in with the record, which says `formatted` from then on.
+
+        Refused, and nothing touched, if it ever was formatted, or is attached. A crash at any
+        instant leaves it as it was, or done.
+        """
+
+
 class Host(Protocol):
     """What this machine's kernel does with a device, whatever lies below it."""
 
@@ -140,6 +152,9 @@ class Host(Protocol):
     def unmount(self, target: Path) -> None:
         """Every layer. Content if there is none. Refused, naming the holders, while busy."""
 
+    def release(self, label: str) -> None:
+        """Let go of the device of that name, whose pool is away. Content if something shows it."""
+
     def remove(self, target: Path) -> None:
         """Rmdir or unlink of what is not a mount point. Content if it is not there."""
 
@@ -152,6 +167,42 @@ class Host(Protocol):
     def faults(self, device: Device) -> Iterator[Fault]: ...
 
 
+class Crypt(Protocol):
+    """LUKS2 between a pool's device and what is on it. `name` is the volume's id.
+
+    No secret is ever in an argument, an error, or a log.
+    """
+
+    def sealed(
+        self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool
+    ) -> AbstractContextManager[Path]:
+        """Format `where`, a file or a node, and give what is inside, for `make`; closed on exit.
+
+        `zeros`: all of the inside reads so; else what was never written reads as noise.
+        """
+
+    def renew(self, where: Path) -> None:
+        """Give the container of a copy its own UUID, and prove it. Refused: there is none."""
+
+    def open(self, below: Device, name: str, secret: bytes, *, discards: bool) -> Device:
+        """The same device if it is open. Invalid: wrong passphrase.
+
+        Refused: no container, or something else has that name.
+        """
+
+    def opened(self, name: str, below: Device | None) -> Device | None:
+        """None: not open, or, if `below` is known, not on it."""
+
+    def resize(self, name: str, secret: bytes) -> None:
+        """To the end of the device below. Invalid: wrong passphrase."""
+
+    def close(self, name: str) -> None:
+        """Content if it is not open. Refused while in use."""
+
+    def erase(self, below: Device) -> None:
+        """No passphrase opens it any more. Content if there is no container."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A configured pool: where images are, and the machine that shows them."""
@@ -159,3 +210,4 @@ class Pool:
     name: str
     backend: Backend
     host: Host
+    crypt: Crypt | None = None  # None: its volumes cannot be encrypted

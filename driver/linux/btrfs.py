@@ -9,7 +9,7 @@ from typing import Final
 
 from driver.core.errors import Busy
 from driver.core.model import Bytes
-from driver.linux import command, fsopen, loop, superblock
+from driver.linux import btrfs_uuid, command, fsopen, loop, superblock
 
 BTRFS_IOC_RESIZE: Final = 0x50009403  # _IOW(0x94, 3, struct btrfs_ioctl_vol_args)
 _VOL_ARGS: Final = struct.Struct("=q4088s")
@@ -24,11 +24,18 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
 
 
 def renew(where: Path, block_size: Bytes) -> None:
-    """A new UUID in the superblocks only; the tree blocks keep the old one as "metadata UUID"."""
-    found = superblock.read(where)
-    if found and not found.clean:
-        _replay(where, block_size)
-    command.run(["btrfstune", "-f", "-m", where], timeout=_TIMEOUT)
+    """A new UUID, in the superblocks only; the log stays for the first mount to replay.
+
+    btrfstune drops a log, so for it the log is replayed before. That mount has the old UUID: a
+    kernel before 6.7 refuses it while the source is mounted (only with mkfs option --csum xxhash).
+    """
+    try:
+        btrfs_uuid.renew(where)
+    except btrfs_uuid.UnfamiliarError:
+        found = superblock.read(where)
+        if found and not found.clean:
+            _replay(where, block_size)
+        command.run(["btrfstune", "-f", "-m", where], timeout=_TIMEOUT)
 
 
 def grow(fd: int, device: Path) -> None:
@@ -38,7 +45,7 @@ def grow(fd: int, device: Path) -> None:
 
 
 def _replay(where: Path, block_size: Bytes) -> None:
-    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=False)
+    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
     try:
         fsopen.replay(device.path, "btrfs", [])
     finally:

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
@@ -19,6 +19,7 @@ from driver.core.errors import Failed, StillRunning
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT: Final = {"PATH": PATH, "LC_ALL": "C"}
+NOTHING: Final[Mapping[str, str]] = {}
 GRACE: Final = 1.0  # seconds that a killed child has to go away
 TAIL: Final = 800  # characters of stderr that an error shows
 
@@ -42,13 +43,15 @@ def run(
     timeout: float,
     stdin: bytes = b"",
     ok: Sequence[int] = (0,),
+    more: Mapping[str, str] = NOTHING,
 ) -> str:
     """Its stdout. CommandError, CommandTimeout (after `timeout` seconds), StillRunning.
 
+    `more` is added to its environment.
     StillRunning: it was killed and is stuck in the kernel; `done` ends when it is gone.
     """
     words = [os.fspath(word) for word in argv]
-    child = _start(words, stdin=bool(stdin))
+    child = _start(words, stdin=bool(stdin), environment={**ENVIRONMENT, **more})
     try:
         out, err = child.communicate(stdin or None, timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -64,12 +67,14 @@ def missing(programs: Iterable[str]) -> tuple[str, ...]:
     return tuple(program for program in programs if not shutil.which(program, path=PATH))
 
 
-def _start(words: list[str], *, stdin: bool) -> subprocess.Popen[bytes]:
+def _start(
+    words: list[str], *, stdin: bool, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     """In a process group of its own. No preexec_fn, so that Python uses vfork: gRPC has threads."""
     try:
         return subprocess.Popen(
             words,
-            env=ENVIRONMENT,
+            env=environment,
             process_group=0,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

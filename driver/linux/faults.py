@@ -12,7 +12,9 @@ from driver.core.model import Fault
 from driver.linux.mount import Mount
 
 _BROKEN: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.ESHUTDOWN})
-_TURNED: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro since Linux 6.14
+# ext4 says emergency_ro since Linux 6.14; some kernels before (6.1.113 ...) do not tell at all, so
+# that only its count of errors remains.
+_TURNED: Final = frozenset({"ro", "emergency_ro"})
 
 
 def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterator[Fault]:

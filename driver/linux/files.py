@@ -30,6 +30,8 @@ FS_XFLAG_EXTSIZE: Final = 0x00000800
 BTRFS_IOC_START_SYNC: Final = 0x80089418  # <linux/btrfs.h>
 BTRFS_IOC_WAIT_SYNC: Final = 0x40089416
 F_SETSIG: Final = 10
+_KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
+_PUNCH_HOLE: Final = 0x02
 
 # f_type of statfs(2)
 _MAGIC: Final = {
@@ -117,6 +119,14 @@ def allocate(path: Path, size: Bytes) -> None:
             if (code := ctypes.get_errno()) != errno.EINTR:
                 os.ftruncate(fd, former)
                 raise OSError(code, os.strerror(code), os.fspath(path))
+
+
+def punch(path: Path, size: Bytes) -> None:
+    """Make the first `size` bytes a hole; the length stays."""
+    with _opened(path, os.O_RDWR) as fd:
+        if _libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, 0, size) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), os.fspath(path))
 
 
 def extend(path: Path, size: Bytes) -> None:

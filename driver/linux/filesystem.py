@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +103,14 @@ def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
 
 def renew(where: Path, fs: FsType, *, block_size: Bytes) -> None:
     """Give an image its own UUID and prove it by reading back. Refused, Failed."""
+    if stat.S_ISBLK(where.stat().st_mode):
+        abandon(where)  # an attempt that was killed; an image is made anew with a device
     before = read_superblock(where)
     if before is None or before.fs is not fs:
         raise Refused(f"{where} carries {_called(before)} instead of {fs}")
     _ROWS[fs].renew(where, block_size)
     after = read_superblock(where)
-    if after is None or (after.fs, after.uuid) == (before.fs, before.uuid) or not after.clean:
+    if after is None or after.fs is not fs or after.uuid == before.uuid:
         raise Failed(f"{fs} on {where} still shows its old UUID")
 
 
@@ -145,11 +148,17 @@ def abandon(where: Path) -> None:
         image = os.stat(where)
     except FileNotFoundError:
         return
-    while status := loop.find((image.st_dev, image.st_ino)):
+    while status := _loop_over(image):
         for shown in mount.mounts():
             if mount.shown_device(shown) == status.number:
                 mount.unmount(shown.target)
         loop.detach(status, bound=_DETACH)
+
+
+def _loop_over(image: os.stat_result) -> loop.Status | None:
+    if stat.S_ISBLK(image.st_mode):
+        return next(loop.over(image.st_rdev), None)
+    return loop.find((image.st_dev, image.st_ino))
 
 
 def _joined(ours: str, theirs: str) -> str:

@@ -130,12 +130,12 @@ class _Part:
 
 
 def thaw(target: Path) -> None:
-    """FITHAW; content when it is not frozen, or so broken that it cannot be opened."""
+    """FITHAW; content when it is not frozen, no directory, or too broken to be opened."""
     try:
         with ExitStack() as undo:
             _fithaw(_open(target, undo))
     except OSError as error:
-        if error.errno not in {errno.EIO, errno.ESHUTDOWN, errno.EUCLEAN}:
+        if error.errno not in {errno.ENOTDIR, errno.EIO, errno.ESHUTDOWN, errno.EUCLEAN}:
             raise
 
 

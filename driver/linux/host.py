@@ -25,6 +25,7 @@ from driver.linux import (
 )
 from driver.linux.holders import holders
 
+_DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
 _LAYERS: Final = 1000  # that one unmount takes down at most
 
 
@@ -101,6 +102,14 @@ class LinuxHost:
                 raise _not_unmounted(layers[-1], error) from error
         raise Failed(f"{target} is still a mount point after {_LAYERS} unmounts")
 
+    def release(self, label: str) -> None:
+        for status in loop.bound():
+            if status.label == label and not places.of_device(status.number):
+                try:
+                    loop.detach(status, bound=_DETACH)
+                except OSError as error:
+                    raise _not_released(status, error) from error
+
     def remove(self, target: Path) -> None:
         if mount.at(target):
             raise Refused(f"{target} is a mount point; nothing was removed")
@@ -144,6 +153,13 @@ def _told(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failed(f"{what}: {error.strerror or error}") from error
+
+
+def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
+    if error.errno != errno.EBUSY:
+        return Failed(f"{status.path} cannot be detached: {error.strerror}")
+    who = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
+    return Refused(f"{status.path} of {status.label} is in use, held by: {who}")
 
 
 def _not_mounted(

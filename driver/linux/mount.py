@@ -109,6 +109,8 @@ def at(target: Path) -> tuple[Mount, ...]:
 
 def layers(text: str, target: Path) -> tuple[Mount, ...]:
     """Walk from the root down to `target` as the kernel's lookup would. Pure."""
+    if f" {_escape(os.fspath(target))} " not in text:
+        return ()
     on_the_way = _with_targets(text, {target, *target.parents})
     here, found = _first(on_the_way, None), []
     while here:
@@ -122,7 +124,7 @@ def maybe_showing(number: int) -> Iterator[Mount]:
     """What can show the block device `number`: its own mounts, btrfs's, nodes bound from /dev."""
     own = f" {os.major(number)}:{os.minor(number)} "
     for line in _lines(read_mountinfo()):
-        if own in line or " - btrfs " in line or "tmpfs " in line:
+        if own in line or " - btrfs " in line or _may_be_node(line):
             yield _parse_line(line)
 
 
@@ -222,6 +224,11 @@ def _kept(target: Path) -> int:
 def _lines(text: str) -> Iterator[str]:
     """Not splitlines(): the kernel escapes newlines in paths, but not a form feed or U+2028."""
     return filter(None, text.split("\n"))
+
+
+def _may_be_node(line: str) -> bool:
+    """A part of a tmpfs or devtmpfs; every pod has several that are shown whole."""
+    return "tmpfs " in line and line.split(" ", 4)[3] != "/"
 
 
 def _with_targets(text: str, targets: Collection[Path]) -> tuple[Mount, ...]:

@@ -11,6 +11,7 @@ from driver.linux import block, loop, mount
 from driver.linux.mount import Mount
 
 LOOP_MAJOR: Final = 7  # <linux/major.h>
+CRYPT: Final = "CRYPT-LUKS2-"  # begins the uuid of each mapping that cryptsetup makes of LUKS2
 _MEMORY: Final = frozenset(
     {"devtmpfs", "tmpfs"}
 )  # where device nodes are; a stat there never waits
@@ -25,8 +26,11 @@ def shown_at(target: Path) -> Place | None:
 
 def of_device(number: int) -> tuple[Place, ...]:
     """Every place in this mount namespace that shows the device, as a filesystem or as a node."""
-    found = (place(each) for each in mount.maybe_showing(number))
-    return tuple(each for each in found if each.number == number)
+    return tuple(
+        place(each)
+        for each in mount.maybe_showing(number)
+        if number in {_node(each), mount.shown_device(each)}
+    )
 
 
 def filesystems_of(number: int) -> tuple[Mount, ...]:
@@ -50,9 +54,9 @@ def place(shown: Mount) -> Place:
 
 
 def label(number: int) -> str:
-    """What the loop driver calls the device; "" for others."""
+    """What the loop driver calls the device, or its mapping is called if it is encrypted; or ""."""
     if os.major(number) != LOOP_MAJOR:
-        return ""
+        return _name_of_mapping(number)
     status = loop.status(path_of(number))
     return status.label if status else ""
 
@@ -61,6 +65,16 @@ def path_of(number: int) -> Path:
     """The node that the kernel's own naming gives a block device: /dev/loop5, /dev/dm-3."""
     link = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
     return Path("/dev", Path(link).resolve().name)
+
+
+def _name_of_mapping(number: int) -> str:
+    place = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm"
+    try:
+        if not Path(place, "uuid").read_text(encoding="utf-8").startswith(CRYPT):
+            return ""
+        return Path(place, "name").read_text(encoding="utf-8").strip()
+    except OSError:  # another kind of device
+        return ""
 
 
 def _node(shown: Mount) -> int:

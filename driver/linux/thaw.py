@@ -34,6 +34,7 @@ THAWED: Final = b"thawed"
 _NAME: Final = b"cellar-thaw"
 _INT: Final = 4  # bytes
 _STACK: Final = 128 << 10  # bytes
+_FOREVER: Final = 1 << 20  # seconds
 
 
 class Hold:
@@ -94,11 +95,13 @@ def serve(talk: _socket.socket, places: list[int], bound: float) -> None:
     elif in_time:
         _say(talk, hold.codes())
     hold.thaw()
+    if not hold.wait(0):  # one still freezes: the parent need not wait for that
+        _say(talk, LATE)
+        hold.wait(_FOREVER)
+    for place in places:
+        posix.close(place)  # before the parent hears of it, or its umount would find them busy
     _say(talk, THAWED if in_time else LATE)
     talk.close()
-    hold.wait(1 << 20)
-    for place in places:
-        posix.close(place)
 
 
 def main(fd: int) -> None:
@@ -106,13 +109,15 @@ def main(fd: int) -> None:
     _settle(fd)
     door = _socket.socket(fileno=fd)
     lives: list[_thread.LockType] = []
-    while request := _receive(door):
-        alive = _thread.allocate_lock()
-        alive.acquire()
-        lives = [each for each in lives if each.locked()] + [alive]
-        _start(_live, alive, *request)
-    for alive in lives:
-        alive.acquire()
+    try:
+        while request := _receive(door):
+            alive = _thread.allocate_lock()
+            alive.acquire()
+            lives = [each for each in lives if each.locked()] + [alive]
+            _start(_live, alive, *request)
+    finally:
+        for alive in lives:
+            alive.acquire()
 
 
 def _live(alive: _thread.LockType, talk: _socket.socket, places: list[int], bound: float) -> None:
@@ -182,10 +187,13 @@ def _settle(fd: int) -> None:
 
 
 def _write(path: str, text: bytes) -> None:
-    fd = posix.open(path, posix.O_WRONLY)
+    try:
+        fd = posix.open(path, posix.O_WRONLY)
+    except OSError:
+        return  # a nicety: not every container may
     try:
         posix.write(fd, text)
-    except OSError:  # a nicety: not every container may
+    except OSError:
         pass
     finally:
         posix.close(fd)

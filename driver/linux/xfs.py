@@ -9,7 +9,7 @@ from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes
-from driver.linux import block, command, fsopen, loop, superblock
+from driver.linux import block, command, fsopen, loop, superblock, xfs_uuid
 
 # <linux/xfs_fs.h>
 XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864  # _IOR('X', 100, struct xfs_fsop_geom_v1)
@@ -32,9 +32,25 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
 
 
 def renew(where: Path, block_size: Bytes) -> None:
-    """A new UUID. xfs_db refuses a log that is not clean, with exit status 0; so it is replayed."""
+    """A new UUID. A log that is not clean would bring the old one back, so it is replayed first."""
+    if not _renew_by_hand(where):
+        _replay(where, block_size)
+        if not _renew_by_hand(where):
+            _renew_by_program(where)
+
+
+def _renew_by_hand(where: Path) -> bool:
+    """False: its log is not clean, or it is out of the ordinary."""
+    try:
+        xfs_uuid.renew(where)
+    except xfs_uuid.UnfamiliarError:
+        return False
+    return True
+
+
+def _renew_by_program(where: Path) -> None:
+    """By writing the whole log anew. xfs_db refuses a log that is not clean with exit status 0."""
     before = superblock.read(where)
-    _replay(where, block_size)
     command.run(["xfs_db", "-x", "-p", "xfs_admin", "-c", "uuid generate", where], timeout=_TIMEOUT)
     if before == superblock.read(where):
         raise Refused(f"xfs_db gave no new UUID to {where}: its log may be damaged")
@@ -50,8 +66,11 @@ def grow(fd: int, device: Path) -> None:
 
 
 def _replay(where: Path, block_size: Bytes) -> None:
-    """Mounted nowhere, so a kill leaves at most a loop device; see `filesystem.abandon`."""
-    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=False)
+    """Mounted nowhere, so a kill leaves at most a loop device; see `filesystem.abandon`.
+
+    It may discard, but does not: only a mount with that option would.
+    """
+    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
     try:
         fsopen.replay(device.path, "xfs", ["nouuid"])
     finally:

@@ -12,8 +12,10 @@ from csi_proto.csi_pb2_grpc import ControllerServicer
 from driver.core.errors import Invalid, NotFound, Unsupported
 from driver.core.model import Capacity
 from driver.core.results import SnapshotsPage
+from driver.core.routing import KNOWN_NODE
 from driver.rpc import parse, present
 from driver.rpc.dispatch import Dispatcher
+from driver.rpc.guard import Context
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
 from driver.volumes.intents import Look, Modify
@@ -43,6 +45,16 @@ CAPABILITIES: Final = (
 NOTHING: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 
+def capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
+    """Of this release: a router says the same of its nodes."""
+    kinds = (*CAPABILITIES, *(_ATTACH if attach else ()))
+    return csi.ControllerGetCapabilitiesResponse(
+        capabilities=[
+            csi.ControllerServiceCapability(rpc=_RPC(type=kind)) for kind in sorted(kinds)
+        ]
+    )
+
+
 class Controller(ControllerServicer):
     def __init__(
         self, dispatcher: Dispatcher, uses: Uses, here: Here, *, attach: bool = True
@@ -55,12 +67,7 @@ class Controller(ControllerServicer):
     async def ControllerGetCapabilities(
         self, request: csi.ControllerGetCapabilitiesRequest, context: object
     ) -> csi.ControllerGetCapabilitiesResponse:
-        kinds = (*CAPABILITIES, *(_ATTACH if self._attach else ()))
-        return csi.ControllerGetCapabilitiesResponse(
-            capabilities=[
-                csi.ControllerServiceCapability(rpc=_RPC(type=kind)) for kind in sorted(kinds)
-            ]
-        )
+        return capabilities(attach=self._attach)
 
     # volumes
 
@@ -80,10 +87,12 @@ class Controller(ControllerServicer):
         return csi.DeleteVolumeResponse()
 
     async def ControllerPublishVolume(
-        self, request: csi.ControllerPublishVolumeRequest, context: object
+        self, request: csi.ControllerPublishVolumeRequest, context: Context
     ) -> csi.ControllerPublishVolumeResponse:
         self._attach_or_refuse()
-        await self._run(self._uses.publisher.publish, parse.publish(request))
+        known = KNOWN_NODE, request.node_id
+        intent = parse.publish(request, known=known in (context.invocation_metadata() or ()))
+        await self._run(self._uses.publisher.publish, intent)
         return csi.ControllerPublishVolumeResponse()
 
     async def ControllerUnpublishVolume(

@@ -16,6 +16,14 @@ from driver.volumes.snapshots import Snapshotter
 _RPC: Final = csi.GroupControllerServiceCapability.RPC
 
 
+def capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
+    """Of this release: a router says the same of its nodes."""
+    rpc = _RPC(type=_RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT)
+    return csi.GroupControllerGetCapabilitiesResponse(
+        capabilities=[csi.GroupControllerServiceCapability(rpc=rpc)]
+    )
+
+
 class GroupController(GroupControllerServicer):
     def __init__(self, dispatcher: Dispatcher, snapshots: Snapshotter, here: Here) -> None:
         self._run = dispatcher.run
@@ -25,10 +33,7 @@ class GroupController(GroupControllerServicer):
     async def GroupControllerGetCapabilities(
         self, request: csi.GroupControllerGetCapabilitiesRequest, context: object
     ) -> csi.GroupControllerGetCapabilitiesResponse:
-        rpc = _RPC(type=_RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT)
-        return csi.GroupControllerGetCapabilitiesResponse(
-            capabilities=[csi.GroupControllerServiceCapability(rpc=rpc)]
-        )
+        return capabilities()
 
     async def CreateVolumeGroupSnapshot(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: object

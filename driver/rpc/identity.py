@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from google.protobuf.wrappers_pb2 import BoolValue
@@ -28,9 +29,10 @@ CAPABILITIES: Final = (
 
 
 class Identity(IdentityServicer):
-    def __init__(self, name: str, version: str) -> None:
+    def __init__(self, name: str, version: str, ready: Callable[[], bool] = lambda: True) -> None:
         self._name = name
         self._version = version
+        self._ready = ready
 
     async def GetPluginInfo(
         self, request: csi.GetPluginInfoRequest, context: object
@@ -43,4 +45,4 @@ class Identity(IdentityServicer):
         return csi.GetPluginCapabilitiesResponse(capabilities=CAPABILITIES)
 
     async def Probe(self, request: csi.ProbeRequest, context: object) -> csi.ProbeResponse:
-        return csi.ProbeResponse(ready=BoolValue(value=True))
+        return csi.ProbeResponse(ready=BoolValue(value=self._ready()))

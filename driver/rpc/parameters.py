@@ -27,6 +27,7 @@ class Class:
     fs: FsType | None = None
     mkfs_options: str = ""
     block_size: Bytes | None = None
+    encrypted: bool | None = None
     limits: Limits = field(default_factory=Limits)
 
     def options_for(self, fs: FsType | None) -> tuple[str, ...]:
@@ -69,7 +70,6 @@ def _read(
             found[name] = reader(value)
         except Invalid as error:
             raise Invalid(f"{where}[{key}]: {error}") from None
-    found.pop("", None)
     return found
 
 
@@ -98,11 +98,10 @@ def _block_size(text: str) -> Bytes:
     return BLOCK_SIZES[text]
 
 
-def _encrypted(text: str) -> None:
-    if text == "true":
-        raise Invalid("encryption is not in this version; accepted: false")
-    if text != "false":
-        raise Invalid(f"{text!r} is not one of false (true is not in this version)")
+def _encrypted(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise Invalid(f"{text!r} is not one of true, false")
+    return text == "true"
 
 
 def _per_second(text: str) -> int:
@@ -124,7 +123,7 @@ _CREATION: Final[dict[str, tuple[str, Reader]]] = {
     FSTYPE: ("fs", _fs),
     "mkfsOptions": ("mkfs_options", str),
     "blockSize": ("block_size", _block_size),
-    "encrypted": ("", _encrypted),
+    "encrypted": ("encrypted", _encrypted),
 }
 _CREATED: Final = {name for name, _ in _CREATION.values()}
 _LIMITS: Final[dict[str, tuple[str, Reader]]] = {

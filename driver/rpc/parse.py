@@ -37,6 +37,7 @@ def create(request: csi.CreateVolumeRequest) -> intents.Create:
         pool=asked.pool,
         allocation=asked.allocation,
         block_size=asked.block_size,
+        encrypted=asked.encrypted,
         limits=asked.limits,
         source=_source(request.volume_content_source),
     )
@@ -59,10 +60,11 @@ def look(volume_id: str) -> intents.Look:
     return intents.Look(ids.parse_volume_id(volume_id))
 
 
-def publish(request: csi.ControllerPublishVolumeRequest) -> intents.Publish:
+def publish(request: csi.ControllerPublishVolumeRequest, *, known: bool = False) -> intents.Publish:
     return intents.Publish(
         volume_id=ids.parse_volume_id(request.volume_id),
         node=request.node_id,
+        known=known,
         read_only=request.readonly,
         capability=capability.parse(request.volume_capability),
     )
@@ -110,7 +112,9 @@ def measure(request: csi.GetCapacityRequest) -> intents.Measure:
     named = capability.agreed(capabilities, asked.fs)
     fs = None if _are_block(capabilities) else named or USUAL
     asked.options_for(fs)
-    return intents.Measure(fs=fs, pool=asked.pool, allocation=asked.allocation)
+    return intents.Measure(
+        fs=fs, pool=asked.pool, allocation=asked.allocation, encrypted=bool(asked.encrypted)
+    )
 
 
 # Snapshots

@@ -1,19 +1,25 @@
-"""The private service: what Cellar's own commands ask of a running driver, beside CSI."""
+"""The private service: what Cellar's own commands and routers ask of a driver, beside CSI."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+from weakref import WeakValueDictionary
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
-from driver.core.errors import NotFound, PoolAway
+from driver.core.errors import Invalid, NotFound, PoolAway
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
-from driver.core.model import Image, PoolState
-from driver.core.ports import Pool
+from driver.core.model import Allocation, Image, PoolState, Volume
+from driver.core.ports import Backend, Pool
+from driver.rpc.reports import Reports
 from driver.volumes.intents import NO_CLAIMS, Claims
+
+PATIENCE: Final = 1.0  # seconds for which a name is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +31,19 @@ class Look:
 
 
 class Private(NodeServicer):
+    """`about` says of the node what does not change."""
+
     def __init__(
-        self, run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]], pools: Sequence[Pool]
+        self,
+        run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
+        pools: Sequence[Pool],
+        about: cellar.Report | None = None,
     ) -> None:
         self._run = run
         self._pools = pools
+        self._about = about = about or cellar.Report()
+        self._names = WeakValueDictionary[str, asyncio.Lock]()  # of what routers create
+        self.reports = Reports(self._report, about)
 
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object
@@ -42,6 +56,53 @@ class Private(NodeServicer):
     ) -> cellar.DescribeResponse:
         images = await self._run(self._found, Look(tuple(_ids(request))))
         return cellar.DescribeResponse(records=[_record(image) for image in images])
+
+    async def Watch(
+        self, request: cellar.WatchRequest, context: object
+    ) -> AsyncIterator[cellar.Report]:
+        async for report in self.reports.listen():
+            yield report
+
+    async def Reserve(
+        self, request: cellar.ReserveRequest, context: object
+    ) -> AsyncIterator[cellar.Reserved]:
+        """Until the router ends the stream, or its death does."""
+        name = self._names.setdefault(request.key, asyncio.Lock())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await name.acquire()
+        except TimeoutError:
+            yield cellar.Reserved(text="another router is creating it; try again")
+            return
+        try:
+            yield cellar.Reserved(taken=True)
+            await asyncio.Event().wait()
+        finally:
+            name.release()
+
+    async def _report(self) -> cellar.Report:
+        pools, published = await self._run(self._looked, Look())
+        report = cellar.Report(pools=pools, published=published)
+        report.MergeFrom(self._about)
+        return report
+
+    def _looked(self, _: Look) -> tuple[list[cellar.Pool], list[cellar.Published]]:
+        pools = []
+        for pool in self._pools:
+            shown = present(pool.backend.state())
+            shown.rooms.extend(_rooms(pool.backend))
+            pools.append(shown)
+        count = self._published() if self._about.max_volumes else Counter[str]()
+        return pools, [cellar.Published(node=node, volumes=count[node]) for node in count]
+
+    def _published(self) -> Counter[str]:
+        count = Counter[str]()
+        for pool in self._pools:
+            with suppress(PoolAway):
+                for image in pool.backend.images():
+                    if isinstance(image, Volume) and image.published:
+                        count[image.published.node] += 1
+        return count
 
     def _states(self, _: Look) -> list[PoolState]:
         return [pool.backend.state() for pool in self._pools]
@@ -75,6 +136,13 @@ def present(state: PoolState) -> cellar.Pool:
         committed_bytes=state.capacity.committed,
         largest_bytes=state.capacity.largest,
     )
+
+
+def _rooms(backend: Backend) -> Iterator[cellar.Room]:
+    for allocation in Allocation:
+        with suppress(PoolAway, Invalid):  # it does not have this one
+            room = backend.capacity(allocation)
+            yield cellar.Room(allocation=allocation, largest=room.largest, smallest=room.smallest)
 
 
 def _ids(request: cellar.DescribeRequest) -> Iterator[ImageId]:

@@ -1,4 +1,7 @@
-"""The gRPC server: all services behind one Unix socket, with an orderly beginning and end."""
+"""The gRPC server: all services behind one Unix socket, with an orderly beginning and end.
+
+A node of a cluster also has a port, for routers only.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import grpc.aio
 
+from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from csi_proto.cellar_pb2_grpc import add_NodeServicer_to_server as add_private
 from csi_proto.csi_pb2_grpc import (
@@ -41,45 +46,99 @@ class About:
     attach: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The port for routers; `admission` stands before the guard."""
+
+    address: str
+    credentials: grpc.ServerCredentials
+    admission: grpc.aio.ServerInterceptor
+
+
+class Door:
+    """A gRPC server behind a Unix socket. `seen` is told of every RPC that ended."""
+
+    def __init__(
+        self, seen: Callable[[str, str, float], None], listener: Listener | None = None
+    ) -> None:
+        admission = [listener.admission] if listener else []
+        self._listener = listener
+        self._path: Path | None = None
+        self._socket: tuple[int, int] | None = None
+        self.grpc = grpc.aio.server(
+            interceptors=[*admission, Guard(seen)],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1000),  # routers ask if we live
+            ],
+        )
+
+    async def open(self, path: Path) -> None:
+        """Refused: the socket, or the port, cannot be had."""
+        if one := self._listener:
+            self._bind(one.address, lambda: self.grpc.add_secure_port(one.address, one.credentials))
+        endpoint.make_way(path)
+        with endpoint.private_mode():
+            self._bind(str(path), lambda: self.grpc.add_insecure_port(f"unix:{path}"))
+        self._path, self._socket = path, endpoint.identity(path)
+        await self.grpc.start()
+
+    async def close(self, grace: float) -> None:
+        """Take no more calls, let those that run end; past `grace` their callers are let go."""
+        await self.grpc.stop(grace)
+        if self._path:
+            endpoint.remove(self._path, self._socket)
+
+    @staticmethod
+    def _bind(where: str, bind: Callable[[], int]) -> None:
+        try:
+            bind()
+        except RuntimeError as error:
+            raise Refused(f"cannot listen on {where}: {error}") from None
+
+
 class Server:
     """Must be made on the event loop that serves it. `seen` is told of every RPC that ended."""
 
-    def __init__(self, about: About, uses: Uses, seen: Callable[[str, str, float], None]) -> None:
+    def __init__(
+        self,
+        about: About,
+        uses: Uses,
+        seen: Callable[[str, str, float], None],
+        listener: Listener | None = None,
+    ) -> None:
         self._dispatcher = Dispatcher()
-        self._server = grpc.aio.server(
-            interceptors=[Guard(seen)],
-            options=[("grpc.so_reuseport", 0), ("grpc.max_send_message_length", -1)],
-        )
-        self._path: Path | None = None
-        self._socket: tuple[int, int] | None = None
+        self._told = [seen]
+        self._door = Door(self._tell, listener)
         self._register(about, uses)
 
     async def start(self, path: Path) -> None:
-        """Refused: the socket cannot be had."""
-        endpoint.make_way(path)
-        with endpoint.private_mode():
-            try:
-                self._server.add_insecure_port(f"unix:{path}")
-            except RuntimeError as error:
-                raise Refused(f"cannot listen on {path}: {error}") from None
-        self._path, self._socket = path, endpoint.identity(path)
-        await self._server.start()
+        """Refused: the socket, or the port, cannot be had."""
+        await self._door.open(path)
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, let those that run end; past `grace` their callers are let go."""
-        await self._server.stop(grace)
-        if self._path:
-            endpoint.remove(self._path, self._socket)
+        self._reports.close()
+        await self._door.close(grace)
         self._dispatcher.close()
 
     def _register(self, about: About, uses: Uses) -> None:
-        run, here, server = self._dispatcher, about.here, self._server
+        run, here, server = self._dispatcher, about.here, self._door.grpc
         add_IdentityServicer_to_server(Identity(about.name, about.version), server)
         add_ControllerServicer_to_server(Controller(run, uses, here, attach=about.attach), server)
         add_GroupControllerServicer_to_server(GroupController(run, uses.snapshots, here), server)
         node = Node(run, uses.mounter, uses.health, here, max_volumes=about.max_volumes)
         add_NodeServicer_to_server(node, server)
-        add_private(Private(run.run, uses.pools.all()), server)
+        report = cellar.Report(node=here.node, version=about.version, max_volumes=about.max_volumes)
+        private = Private(run.run, uses.pools.all(), report)
+        self._reports = private.reports
+        self._told.append(self._reports.seen)
+        add_private(private, server)
+
+    def _tell(self, rpc: str, code: str, seconds: float) -> None:
+        for seen in self._told:
+            seen(rpc, code, seconds)
 
 
 async def probe(path: Path, seconds: float) -> bool:

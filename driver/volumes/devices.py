@@ -1,4 +1,7 @@
-"""Volumes as devices: attached and let go, and whether a place shows the right one."""
+"""Volumes as devices: attached and let go, and whether a place shows the right one.
+
+What an encrypted volume shows is the open container on its pool's device, never that device itself.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,61 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from driver.core.errors import PoolAway, Refused
+from driver.core.failpoints import reach_encrypted
 from driver.core.ids import VolumeId
 from driver.core.model import Device, Place, Volume
 from driver.core.ports import Pool
+from driver.volumes import sealing
 from driver.volumes.pools import Pools
 
 
+def of(pool: Pool, volume: Volume) -> Device | None:
+    """What shows the volume's contents; None: nothing does."""
+    below = pool.backend.attached(volume.id)
+    if below is None or volume.key is None:
+        return below
+    return sealing.crypt_of(pool).opened(str(volume.id), below)
+
+
 def attached(pools: Pools, volume_id: VolumeId) -> Device | None:
-    """None also if the pool is away: then the kernel's label must do."""
+    """The uppermost there is: an open container, or the pool's device, whatever the record says.
+
+    If the pool is away: an open container, by name; for others the kernel's label must do.
+    """
     try:
-        return pools.of(volume_id.pool).backend.attached(volume_id)
+        pool = pools.of(volume_id.pool)
+        below = pool.backend.attached(volume_id)
+        return (_container(pool, volume_id, below) or below) if below else None
     except PoolAway:
-        return None
+        return _container(pools.nearest(volume_id), volume_id, None)
 
 
-def raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> Device:
-    """The volume's device, attached now if it was not. What this call did, `undo` takes back."""
+def _container(pool: Pool, volume_id: VolumeId, below: Device | None) -> Device | None:
+    return pool.crypt.opened(str(volume_id), below) if pool.crypt else None
+
+
+def raised(
+    pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack, secret: bytes | None = None
+) -> Device:
+    """The volume's device, attached now if it was not. What this call did, `undo` takes back.
+
+    An encrypted one is opened, whole and writable; `secret` is tried even if it is open.
+    """
+    if volume.key is None:
+        return _raised(pool, volume, read_only=read_only, undo=undo)
+    crypt, name = sealing.crypt_of(pool), str(volume.id)
+    secret = sealing.required(volume, secret)
+    below = _raised(pool, volume, read_only=False, undo=undo)
+    was_open = crypt.opened(name, below)
+    device = crypt.open(below, name, secret, discards=volume.discards)
+    if not was_open:
+        undo.callback(crypt.close, name)
+    if pool.host.size(device) < volume.room:  # it grew while it was open
+        crypt.resize(name, secret)
+    return device
+
+
+def _raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> Device:
     device = pool.backend.attached(volume.id)
     if device and device.read_only and not read_only:
         if places := pool.host.places(device):
@@ -32,6 +74,36 @@ def raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> D
         device = pool.backend.attach(volume, read_only=read_only)
         undo.callback(pool.backend.detach, volume.id)
     return device
+
+
+def lower(pool: Pool, volume: Volume) -> None:
+    """Close and detach it. Content if it is neither; Refused while anything holds it."""
+    if volume.key is not None:
+        sealing.crypt_of(pool).close(str(volume.id))
+        reach_encrypted("unstage.closed")
+    pool.backend.detach(volume.id)
+
+
+def let_go(pools: Pools, volume_id: VolumeId, device: Device) -> None:
+    """What `attached` gave. Without its pool, a key at least does not stay in memory."""
+    if device.below:
+        sealing.crypt_of(pools.nearest(volume_id)).close(str(volume_id))
+        reach_encrypted("unstage.closed")
+    try:
+        pools.of(volume_id.pool).backend.detach(volume_id)
+    except PoolAway:
+        if not device.below:
+            raise
+
+
+def stretched(pool: Pool, volume: Volume, device: Device, secret: bytes | None) -> None:
+    """Every device as large as the record says: an expansion may have been cut short."""
+    below = device if volume.key is None else pool.backend.attached(volume.id)
+    if below and pool.host.size(below) < volume.size:
+        pool.backend.resize(volume, volume.size)
+    if volume.key is not None and pool.host.size(device) < volume.room:
+        secret = sealing.required(volume, secret)
+        sealing.crypt_of(pool).resize(str(volume.id), secret)
 
 
 def belongs(place: Place, device: Device | None, volume_id: VolumeId) -> bool:
@@ -52,7 +124,7 @@ def node_at(pool: Pool, target: Path, volume: Volume) -> Place | None:
 def _at(pool: Pool, target: Path, volume: Volume, *, node: bool) -> Place | None:
     if (place := pool.host.shown_at(target)) is None:
         return None
-    device = pool.backend.attached(volume.id)
+    device = of(pool, volume)
     whole = place.node is node and (node or place.root == "/")
     if device and place.number == device.number and whole:
         return place

@@ -39,6 +39,8 @@ def differences(pool_name: str, volume: Volume, wanted: Create) -> Iterator[str]
             f"its {volume.size} bytes are not between required_bytes {wanted.range.required}"
             f" and limit_bytes {wanted.range.limit}"
         )
+    if wanted.encrypted is None and wanted.source is None and volume.key is not None:
+        yield "it is encrypted"
     yield from parameter_differences(pool_name, volume, wanted)
 
 
@@ -48,6 +50,8 @@ def parameter_differences(pool_name: str, volume: Volume, wanted: Create) -> Ite
         yield f"its pool is {pool_name}, not {wanted.pool}"
     if wanted.allocation not in {None, volume.allocation}:
         yield f"its allocation is {volume.allocation}, not {wanted.allocation}"
+    if wanted.encrypted not in {None, volume.key is not None}:
+        yield f"it is {'not ' if wanted.encrypted else ''}encrypted"
     if wanted.block_size not in {None, volume.block_size}:
         yield f"its blockSize is {volume.block_size}, not {wanted.block_size}"
     if wanted.mkfs_options not in {(), volume.mkfs_options}:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from driver.core.errors import PoolAway
 from driver.core.ids import VolumeId
-from driver.core.model import Fault
+from driver.core.model import Fault, Volume
 from driver.core.ports import Pool
 from driver.core.results import VolumePage
 from driver.volumes import devices, pages
@@ -26,13 +26,13 @@ class Health:
             pool, volume = self._pools.volume(wanted.volume_id)
         except PoolAway as error:
             return (Fault("PoolAway", str(error), "inaccessible"),)
-        return faults_of(pool, volume.id)
+        return faults_of(pool, volume)
 
     def of_volumes(self, wanted: Page) -> VolumePage:
         """Those with a fault only."""
-        ill = ((pool, one) for pool, one in self._pools.volumes() if faults_of(pool, one.id))
+        ill = ((pool, one) for pool, one in self._pools.volumes() if faults_of(pool, one))
         page, following = pages.cut(ill, wanted.most, wanted.after)
-        return VolumePage(tuple((one, faults_of(pool, one.id)) for pool, one in page), following)
+        return VolumePage(tuple((one, faults_of(pool, one)) for pool, one in page), following)
 
     def at(self, wanted: Stats) -> tuple[Fault, ...]:
         """On the node: also what else the volume's places show. They need not be there."""
@@ -52,9 +52,9 @@ class Health:
         return (Fault("ForeignMount", f"{path} shows something else", "inaccessible"),)
 
 
-def faults_of(pool: Pool, volume_id: VolumeId) -> tuple[Fault, ...]:
-    found = tuple(pool.backend.faults(volume_id))
+def faults_of(pool: Pool, volume: Volume) -> tuple[Fault, ...]:
+    found = tuple(pool.backend.faults(volume.id))
     with suppress(PoolAway):
-        if device := pool.backend.attached(volume_id):
+        if device := devices.of(pool, volume):
             found += tuple(pool.host.faults(device))
     return found

@@ -46,6 +46,7 @@ class Create:
     pool: str | None = None  # by name; None: any
     allocation: Allocation | None = None  # None: the pool's own
     block_size: Bytes | None = None
+    encrypted: bool | None = None  # None: as its source is
     limits: Limits = field(default_factory=Limits)
     source: ImageId | None = None
 
@@ -123,6 +124,7 @@ class Measure:
     fs: FsType | None = None
     pool: str | None = None
     allocation: Allocation | None = None
+    encrypted: bool = False
     claims: ClassVar[Claims] = NO_CLAIMS
 
 
@@ -134,6 +136,7 @@ class Publish:
     node: str
     read_only: bool
     capability: Capability
+    known: bool = False  # True: a router says that the node exists, though it may not be this one
 
     @property
     def claims(self) -> Claims:
@@ -224,6 +227,7 @@ class Stage:
     volume_id: VolumeId
     staging: Path
     capability: Capability
+    secret: bytes | None = field(default=None, repr=False)
 
     @property
     def claims(self) -> Claims:
@@ -269,6 +273,7 @@ class NodeExpand:
     path: Path
     range: CapacityRange
     capability: Capability | None = None
+    secret: bytes | None = field(default=None, repr=False)
 
     @property
     def claims(self) -> Claims:

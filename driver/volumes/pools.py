@@ -48,15 +48,18 @@ class Pools:
         raise PoolAway(f"pool {pool_id} is not on this node{''.join(missing)}")
 
     def host_of(self, volume_id: VolumeId) -> Host:
-        """Of its pool; if that is away, of one that is away too. What is mounted must come off."""
+        return self.nearest(volume_id).host
+
+    def nearest(self, volume_id: VolumeId) -> Pool:
+        """Its pool; if that is away, one that is away too. What is mounted must come off."""
         away = []
         for pool in self._pools:
             try:
                 if pool.backend.id == volume_id.pool:
-                    return pool.host
+                    return pool
             except PoolAway:
                 away.append(pool)
-        return [*away, *self._pools][0].host
+        return [*away, *self._pools][0]
 
     def find_volume(self, key: Key) -> tuple[Pool, Volume] | None:
         for pool_id, pool in self.there():

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from driver.core.errors import Conflict, Invalid, OutOfRange, PoolAway, Refused
-from driver.core.filesystems import SMALLEST
-from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation
+from driver.core.filesystems import smallest as smallest_of
+from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_key_id
 from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Volume
 from driver.core.ports import Pool
 from driver.core.results import Expanded, VolumePage
-from driver.volumes import fitting, health, pages
+from driver.volumes import devices, fitting, health, pages, sealing
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.intents import Create, Expand, Look, Measure, Of, Page, Validate
@@ -50,13 +50,15 @@ class Provisioner:
         pool, volume = self._pools.volume(wanted.volume_id)
         if volume.published:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
-        if device := pool.backend.attached(volume.id):
+        if device := devices.of(pool, volume):
             if places := pool.host.places(device):
                 shown = ", ".join(str(place.target) for place in places)
                 raise Refused(f"volume {volume.id} is in use at {shown}")
             if volume.fs is None:
                 raise Refused(f"volume {volume.id} is staged as {device.path}")
-            pool.backend.detach(volume.id)
+        if device or volume.key is not None:
+            devices.lower(pool, volume)
+        sealing.erase(pool, volume)
         pool.backend.delete(volume.id)
 
     def expand(self, wanted: Expand) -> Expanded:
@@ -72,16 +74,17 @@ class Provisioner:
         if wanted.range.required > size:
             size = wanted.range.pick(pool.backend.granularity)
         volume = pool.backend.resize(volume, size)  # a repeat too: the device may not know yet
-        return Expanded(volume.size, node_expansion_required=volume.fs is not None)
+        on_node = volume.fs is not None or volume.key is not None
+        return Expanded(volume.size, node_expansion_required=on_node)
 
     def get(self, wanted: Look) -> tuple[Volume, tuple[Fault, ...]]:
         pool, volume = self._pools.volume(wanted.volume_id)
-        return volume, health.faults_of(pool, volume.id)
+        return volume, health.faults_of(pool, volume)
 
     def list(self, wanted: Page) -> VolumePage:
         page, following = pages.cut(self._pools.volumes(), wanted.most, wanted.after)
         return VolumePage(
-            tuple((volume, health.faults_of(pool, volume.id)) for pool, volume in page), following
+            tuple((volume, health.faults_of(pool, volume)) for pool, volume in page), following
         )
 
     def capacity(self, wanted: Measure) -> Capacity:
@@ -90,7 +93,7 @@ class Provisioner:
             capacity = self._capacity(wanted)
         except PoolAway:
             capacity = Capacity(largest=0, smallest=0, total=0, committed=0)
-        smallest = max(capacity.smallest, SMALLEST[wanted.fs])
+        smallest = max(capacity.smallest, smallest_of(wanted.fs, encrypted=wanted.encrypted))
         largest = capacity.largest if capacity.largest >= smallest else 0
         return replace(capacity, smallest=smallest, largest=largest)
 
@@ -112,20 +115,22 @@ class Provisioner:
 
     def _planned(self, pool: Pool, wanted: Create, origin: Origin | None) -> Volume:
         source = origin[1] if origin else None
-        fs = _filesystem(wanted, source)
+        fs, key = _filesystem(wanted, source), _key(pool, wanted, source)
+        fresh = source is None or source.blank
         allocation = source.allocation if source else pool.backend.allocation
         return Volume(
             id=VolumeId(pool.backend.id, wanted.key),
             name=wanted.name,
-            size=_size(pool, wanted.range, fs, origin),
+            size=_size(pool, wanted.range, smallest_of(fs, encrypted=key is not None), origin),
             fs=fs,
             allocation=wanted.allocation or allocation,
             block_size=_block_size(pool, wanted, fs, source),
             source=wanted.source,
             mkfs_options=wanted.mkfs_options,
-            formatted=fs is not None,
+            formatted=not fresh if key else fs is not None,
             limits=wanted.limits,
-            key=source.key if source else None,
+            key=key,
+            renewal=key is not None and fs is not None and not fresh,
             created=self._clock(),
             incarnation=new_incarnation(),
         )
@@ -149,6 +154,23 @@ def _filesystem(wanted: Create, source: Image | None) -> FsType | None:
     )
 
 
+def _key(pool: Pool, wanted: Create, source: Image | None) -> str | None:
+    """A copy is encrypted as its source is, with the same key; one of nothing is as new."""
+    if source is None:
+        encrypted = bool(wanted.encrypted)
+    else:
+        encrypted = source.key is not None
+        if wanted.encrypted not in {None, encrypted}:
+            raise Invalid(
+                f"parameters[encrypted]: {source.id} is {'' if encrypted else 'not '}encrypted,"
+                " and a volume made from it is as it is"
+            )
+    if not encrypted:
+        return None
+    sealing.refuse_impossible(pool)
+    return source.key if source and not source.blank else new_key_id()
+
+
 def _block_size(pool: Pool, wanted: Create, fs: FsType | None, source: Image | None) -> Bytes:
     """A filesystem is made for one block size, and cannot be mounted with a larger one."""
     if source is None:
@@ -161,8 +183,8 @@ def _block_size(pool: Pool, wanted: Create, fs: FsType | None, source: Image | N
     return source.block_size
 
 
-def _size(pool: Pool, wanted: CapacityRange, fs: FsType | None, origin: Origin | None) -> Bytes:
-    step, smallest = pool.backend.granularity, SMALLEST[fs]
+def _size(pool: Pool, wanted: CapacityRange, smallest: Bytes, origin: Origin | None) -> Bytes:
+    step = pool.backend.granularity
     if origin is None:
         return wanted.pick(step, smallest)
     giver, source = origin

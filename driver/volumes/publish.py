@@ -50,7 +50,7 @@ class Publisher:
 
     def publish(self, wanted: Publish) -> None:
         pool, volume = self._pools.volume(wanted.volume_id)
-        if wanted.node != self._node:
+        if wanted.node != self._node and not wanted.known:
             raise NotFound(f"no node {wanted.node!r}; volume {volume.id} is on {self._node!r}")
         if reason := misfit(volume, wanted.capability):
             raise Invalid(reason)
@@ -99,7 +99,7 @@ class Mounter:
         if staging.take_off(host, wanted.staging, device, wanted.volume_id):
             reach("unstage.unmounted")
         if device and not host.places(device):
-            self._pools.of(wanted.volume_id.pool).backend.detach(wanted.volume_id)
+            devices.let_go(self._pools, wanted.volume_id, device)
             reach("unstage.detached")
 
     def publish(self, wanted: NodePublish) -> None:
@@ -142,8 +142,7 @@ class Mounter:
                 f" expand it to {wanted.range.required} first"
             )
         device = staging.shown(pool, volume, wanted.path)
-        if pool.host.size(device) < volume.size:  # an expansion that was cut short
-            pool.backend.resize(volume, volume.size)
+        devices.stretched(pool, volume, device, wanted.secret)
         if volume.fs:
             pool.host.grow(device, staging.writable(pool, device), volume.fs)
         reach("expand.grown")
@@ -156,7 +155,7 @@ class Mounter:
             raise NotFound(f"volume_path: volume {volume.id} is nowhere")
         device = staging.shown(pool, volume, wanted.path)
         usage = pool.host.usage(wanted.path) if volume.fs else None
-        return Numbers(usage, pool.host.size(device), faults_of(pool, volume.id))
+        return Numbers(usage, pool.host.size(device), faults_of(pool, volume))
 
     def _seen(self, volume_id: VolumeId) -> tuple[Host, Device | None]:
         return self._pools.host_of(volume_id), devices.attached(self._pools, volume_id)
@@ -164,7 +163,7 @@ class Mounter:
 
 def _staged(pool: Pool, volume: Volume, wanted: NodePublish) -> Device:
     """The device, proven to be what the staging path shows; staged again if that is possible."""
-    device = pool.backend.attached(volume.id)
+    device = devices.of(pool, volume)
     if device and _is_staged(pool, volume, device, wanted):
         return device
     if volume.key is not None:

@@ -120,6 +120,7 @@ def _planned(volume: Volume, member: Member, created: float, group: SnapGroup | 
         allocation=volume.allocation,
         block_size=volume.block_size,
         key=volume.key,
+        blank=volume.blank,
         group=group.key if group else None,
         group_name=group.name if group else "",
         members=tuple(_id(one) for one in group.members) if group else (),

@@ -14,7 +14,7 @@ from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
 from driver.core.model import Device, FsType, Place, Volume
 from driver.core.ports import Host, Pool
-from driver.volumes import devices
+from driver.volumes import devices, sealing
 from driver.volumes.fitting import reads_only
 from driver.volumes.intents import Capability, Stage
 
@@ -25,9 +25,11 @@ _FLAGS: Final = frozenset({"noatime", "nodiratime", "nosuid", "nodev", "noexec"}
 def put(pool: Pool, volume: Volume, wanted: Stage) -> Device:
     """Attached and, unless it is a raw block volume, mounted; what this call did, or nothing."""
     with ExitStack() as undo:
+        if volume.key is not None:
+            volume = sealing.made(pool, volume, sealing.required(volume, wanted.secret))
         if volume.fs is None:
-            read_only = reads_only(volume, wanted.capability)
-            device = devices.raised(pool, volume, read_only=read_only, undo=undo)
+            read_only, secret = reads_only(volume, wanted.capability), wanted.secret
+            device = devices.raised(pool, volume, read_only=read_only, undo=undo, secret=secret)
             reach("stage.attached")
         else:
             device = _put_filesystem(pool, volume, volume.fs, wanted, undo)
@@ -52,7 +54,7 @@ def take_off(host: Host, target: Path, device: Device | None, volume_id: VolumeI
 
 def shown(pool: Pool, volume: Volume, path: Path) -> Device:
     """The device that the path shows. NotFound: nothing is there, or something else."""
-    device, place = pool.backend.attached(volume.id), pool.host.shown_at(path)
+    device, place = devices.of(pool, volume), pool.host.shown_at(path)
     if device and place and place.number == device.number:
         return device
     raise NotFound(f"volume {volume.id} is not at {path}")
@@ -79,13 +81,14 @@ def _put_filesystem(
     read_only = reads_only(volume, capability)
     place = devices.filesystem_at(pool, staging, volume)
     # Writable even for a reader: a journal must be replayed before it can be read.
-    device = devices.raised(pool, volume, read_only=False, undo=undo)
+    device = devices.raised(pool, volume, read_only=False, undo=undo, secret=wanted.secret)
     reach("stage.attached")
     if place:
         refuse_other_access(place, read_only=read_only)
         _refuse_other_flags(place, capability)
     else:
         if all(one.node for one in pool.host.places(device)):
+            sealing.renewed(pool, volume, device)
             pool.host.check(device, fs)  # not while it is mounted elsewhere
         reach("stage.checked")
         pool.host.mount(device, staging, fs, capability.options, read_only=read_only)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.grounds import BACKENDS, EVERY, HOSTS, Ground, Machine, run
+from tests.contract.grounds import BACKENDS, EVERY, HOSTS, SEALED, Ground, Machine, run
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,13 @@ def ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]
 @pytest.fixture(params=HOSTS)
 def host_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
     """For what does not depend on the filesystem below the pool."""
+    with BACKENDS[request.param](machine) as ground:
+        yield ground
+
+
+@pytest.fixture(params=SEALED)
+def sealed_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
+    """For what an encrypted volume needs beside its pool."""
     with BACKENDS[request.param](machine) as ground:
         yield ground
 

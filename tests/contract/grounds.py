@@ -25,11 +25,14 @@ from driver.backends.memory_host import MemoryHost
 from driver.core.ids import ImageId
 from driver.core.model import GIB, MIB, Allocation, Bytes, Device, FsType, Image, Volume
 from driver.core.ports import Pool
+from driver.linux.crypt import LinuxCrypt
+from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
 from driver.linux.host import LinuxHost
 
 CAP_SYS_RESOURCE = 24  # <linux/capability.h>
 OWNER = "cellar.test"
+CHEAP = CryptOptions(pbkdf="pbkdf2", iterations=1000)
 _FILE_AT = MIB  # where the simulator keeps the one file of a mounted filesystem
 _DISK = 4 * GIB  # of the filesystems below the real pools; a sparse file itself
 
@@ -226,7 +229,7 @@ class LoopfileGround(Ground):
     def _open(self) -> None:
         options = loopfile.Options(allocation=Allocation.SPARSE, overcommit=1.5)
         backend = loopfile.open_pool("loop", self.where, options, self._freezer, OWNER)
-        self.pool = Pool("loop", backend, self._host)
+        self.pool = Pool("loop", backend, self._host, LinuxCrypt(CHEAP))
 
 
 @dataclass
@@ -306,6 +309,22 @@ MARKS = {name: ROOT for name in BACKENDS if name.startswith("loopfile")}
 EVERY = [pytest.param(name, marks=MARKS.get(name, [])) for name in BACKENDS]
 # One for each Host: what lies below the pool is not its business.
 HOSTS = [pytest.param(name, marks=MARKS.get(name, [])) for name in ("memory", "loopfile-on-xfs")]
+# For each Crypt: the real one needs a kernel with dm-crypt.
+SEALED = [
+    "memory",
+    pytest.param(
+        "loopfile-on-xfs",
+        marks=[
+            pytest.mark.lvm,
+            pytest.mark.skipif(
+                os.geteuid() != 0
+                or not Path("/dev/mapper/control").exists()
+                or not shutil.which("cryptsetup"),
+                reason="needs root, device-mapper and cryptsetup",
+            ),
+        ],
+    ),
+]
 
 
 @contextmanager

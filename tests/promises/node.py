@@ -161,10 +161,11 @@ class Node:
 
     def other_namespace(self) -> subprocess.Popen[bytes]:
         """Somebody with a mount namespace copied from ours as it is now."""
+        # Only this node's mounts: else tests that run beside it would find theirs held.
+        others = """awk -v base="$0" '$5 ~ "/cellar-" && index($5, base) != 1 && index(base, $5) != 1 {print $5}'"""
         script = (
-            'awk -v base="$0" \'$5 ~ "/cellar-" && index($5, base) != 1 {print $5}\''
-            " /proc/self/mountinfo | tac | xargs --no-run-if-empty umount --lazy 2> /dev/null;"
-            " echo in; exec cat"
+            f"{others} /proc/self/mountinfo | tac"
+            " | xargs --no-run-if-empty umount --lazy 2> /dev/null; echo in; exec cat"
         )
         words = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
         process = self.bystander(*words, str(self.base))

@@ -12,7 +12,7 @@ from tests.promises.conftest import Served
 from tests.promises.disks import MIB, run
 from tests.promises.node import Life, Node, image_of
 
-SIZES = {"ext4": 16 * MIB, "xfs": 300 * MIB, "btrfs": 128 * MIB}
+SIZES = {"ext4": 16 * MIB, "xfs": 300 * MIB, "btrfs": 256 * MIB}
 WITHOUT_A_WAY_OUT = ("FAILED_PRECONDITION", "DATA_LOSS", "INTERNAL")
 
 

@@ -75,7 +75,7 @@ class Create(_Makes):
 
 
 class Restore(_Makes):
-    points = ("create.allocated", "create.prepared", "create.synced", "create.done")
+    points = ("create.allocated", "create.prepared", "create.done")
 
     def make(self) -> pb.Volume:
         self.data = self.world.seed.data

@@ -54,8 +54,8 @@ def _block(served: Served, name: str, size: int, **how: object) -> Life:
 def test_a_full_pool_takes_every_byte_of_every_thick_volume_with_snapshots_present(
     node: Node, fs: str
 ) -> None:
-    served = serve(node, fs, 768 * MIB)
-    size = 48 * MIB
+    served = serve(node, fs, 448 * MIB)
+    size = 24 * MIB
     lives = [_block(served, f"v{number}", size) for number in range(2)]
     for life in lives:
         life.up()
@@ -118,7 +118,7 @@ def test_a_thick_filesystem_on_a_full_disk_can_be_filled(node: Node, fs: str) ->
 
 @pytest.mark.parametrize("fs", ["ext4", "xfs", "btrfs"])
 def test_thick_is_allocated_after_mkfs_and_after_discard(each: Served, fs: str) -> None:
-    size = {"ext4": 64, "xfs": 300, "btrfs": 128}[fs] * MIB
+    size = {"ext4": 64, "xfs": 300, "btrfs": 256}[fs] * MIB
     volume = each.csi.create("thick", size, fs=fs, parameters=THICK)
     image = image_of(each.disk, volume.volume_id, size)
     assert allocated(image) >= size

@@ -22,7 +22,7 @@ from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, layers
 from tests.promises.waiting import until
 from tests.promises.worlds import fill_device
 
-SIZES = {"ext4": 32 * MIB, "xfs": 300 * MIB, "btrfs": 128 * MIB}
+SIZES = {"ext4": 32 * MIB, "xfs": 300 * MIB, "btrfs": 256 * MIB}
 SPARSE = {"allocation": "sparse"}
 THAWED = 2.0  # the promise is 1 s; the machine may be busy
 

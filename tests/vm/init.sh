@@ -33,8 +33,8 @@ for place in dev/shm run; do "$box" mount -t tmpfs tmpfs "$place"; done
 "$box" mount --bind "$modules" "lib/modules/$release"
 IFS=:
 for place in ${shared?}; do
-    "$box" mkdir -p ".$place" && "$box" mount -t hostfs -o "$place" none ".$place" ||
-        fail "$place cannot be shared"
+    "$box" mkdir -p ".$place"
+    "$box" mount -t hostfs -o "$place" none ".$place" || fail "$place cannot be shared"
 done
 unset IFS
 "$box" mkdir -p .old

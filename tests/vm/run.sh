@@ -104,6 +104,7 @@ linux=$layer/usr/bin/linux.uml
 
 run=$(mktemp -d "${TMPDIR:-/tmp}/cellar-vm.XXXXXX")
 guest='' watch=''
+# shellcheck disable=SC2329 # by the trap below
 clean() {
     [ -z "$watch" ] || kill "$watch" 2>/dev/null || true
     if [ -n "$guest" ]; then # it has a session of its own
@@ -149,6 +150,7 @@ chmod +x "$run/init"
 
 # --- the guest: con0 has the kernel's messages, con1 the command's stdin and stdout, con2 stderr
 
+# shellcheck disable=SC2054 # commas are the kernel's
 words=("$linux" "mem=$memory" "uml_dir=$run/uml" umid=vm
     root=/dev/root rootfstype=hostfs rootflags=/ ro "init=$run/init"
     quiet loglevel=3 panic=-1 con=null con0=null,fd:2)

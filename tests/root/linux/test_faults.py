@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tests.root.linux.conftest import Attach, Volume
 
 GOINGDOWN = 0x8004587D  # XFS_IOC_GOINGDOWN, EXT4_IOC_SHUTDOWN
 NO_LOG_FLUSH = 2
+# ext4 shows in mountinfo what became of it
+IS_OUTSPOKEN = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 14)
 
 
 def told(volume: Volume) -> dict[str, str]:
@@ -35,8 +38,11 @@ def shut_down(target: Path) -> None:
 
 def fail(volume: Volume) -> None:
     """As if ext4 had found something wrong on its disk."""
-    trigger = Path("/sys/fs/ext4", volume.status.path.name, "trigger_fs_error")
-    trigger.write_text("a test")
+    kernel = Path("/sys/fs/ext4", volume.status.path.name)
+    (kernel / "trigger_fs_error").write_text("a test")
+    end = time.monotonic() + 10
+    while (kernel / "errors_count").read_text() == "0\n" and time.monotonic() < end:
+        time.sleep(0.01)  # a worker of the kernel counts
 
 
 @pytest.fixture
@@ -71,7 +77,8 @@ def test_a_read_only_bind_is_no_fault(volume: Volume, tmp_path: Path) -> None:
 def test_one_that_shut_itself_down_is_told_and_can_be_unmounted(fs: FsType, attach: Attach) -> None:
     volume = attach(fs)
     shut_down(volume.target)
-    assert told(volume) == {"FilesystemShutDown": "inaccessible"}
+    if fs is FsType.XFS or IS_OUTSPOKEN:
+        assert told(volume) == {"FilesystemShutDown": "inaccessible"}
     mount.unmount(volume.target)
     assert told(volume) == {}
 
@@ -85,7 +92,10 @@ def test_one_that_turned_read_only_is_told(ext4: Volume) -> None:
     options = "remount,errors=remount-ro"
     subprocess.run(["mount", "-i", "-o", options, ext4.target], check=True)
     fail(ext4)
-    assert told(ext4) == {"FilesystemErrors": "degraded", "RemountedReadOnly": "inaccessible"}
+    found = told(ext4)
+    assert found.pop("FilesystemErrors") == "degraded"
+    if IS_OUTSPOKEN:
+        assert found == {"RemountedReadOnly": "inaccessible"}
 
 
 def test_errors_of_btrfs_are_counted(attach: Attach) -> None:

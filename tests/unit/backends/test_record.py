@@ -42,6 +42,7 @@ volumes = st.builds(
     limits=st.builds(Limits, *[st.integers(0, 1 << 40)] * 4),
     published=st.none(),
     key=st.none() | st.just("k1"),
+    renewal=st.booleans(),
     created=st.floats(0, 1e10),
     incarnation=hexes,
 )
@@ -56,6 +57,7 @@ snapshots = st.builds(
     allocation=st.sampled_from(Allocation),
     block_size=st.sampled_from([512, 4096]),
     key=st.none() | st.just("k1"),
+    blank=st.booleans(),
     group=st.none() | hexes,
     group_name=st.just("") | names,
     members=st.lists(snapshot_ids, max_size=3).map(tuple),

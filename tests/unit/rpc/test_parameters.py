@@ -38,6 +38,7 @@ def test_all_keys_at_once() -> None:
         fs=FsType.XFS,
         mkfs_options="-m reflink=0",
         block_size=512,
+        encrypted=False,
         limits=Limits(100, 200, 10 * MIB, 20 * MIB),
     )
     assert found.options_for(FsType.XFS) == ("-m", "reflink=0")
@@ -84,8 +85,9 @@ def test_a_snapshot_has_no_parameters_of_ours() -> None:
         ("csi.storage.k8s.io/fstype", "ntfs", "ext4, xfs, btrfs"),
         ("blockSize", "1024", "512, 4096"),
         ("blockSize", "-512", "512, 4096"),
-        ("encrypted", "true", "not in this version"),
-        ("encrypted", "yes", "false"),
+        ("encrypted", "yes", "true, false"),
+        ("encrypted", "", "true, false"),
+        ("encrypted", "True", "true, false"),
         ("readIops", "-1", "whole number"),
         ("readIops", "1.5", "whole number"),
         ("readIops", "", "whole number"),

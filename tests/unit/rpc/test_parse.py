@@ -322,3 +322,39 @@ def test_no_text_but_an_id_names_anything(text: str) -> None:
     except CellarError:
         return
     assert str(found.volume_id) == text
+
+
+@pytest.mark.parametrize(("text", "encrypted"), [("true", True), ("false", False), (None, None)])
+def test_encryption_is_asked_for_refused_or_left_to_the_source(
+    text: str | None, encrypted: object
+) -> None:
+    given = {"encrypted": text} if text else {}
+    request = csi.CreateVolumeRequest(name="v", volume_capabilities=[MOUNT], parameters=given)
+    assert parse.create(request).encrypted is encrypted
+    capacity = csi.GetCapacityRequest(volume_capabilities=[MOUNT], parameters=given)
+    assert parse.measure(capacity).encrypted is bool(encrypted)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "secret"),
+    [
+        ({}, None),
+        ({"passphrase": ""}, None),
+        ({"password": "x"}, None),
+        ({"passphrase": " x\n", "other": "y"}, b" x\n"),
+        ({"passphrase": "ä"}, "ä".encode()),
+    ],
+)
+def test_the_passphrase_is_taken_as_it_is_and_not_shown(
+    secrets: dict[str, str], secret: bytes | None
+) -> None:
+    stage = parse_node.stage(
+        csi.NodeStageVolumeRequest(
+            volume_id=str(V), staging_target_path="/s", volume_capability=MOUNT, secrets=secrets
+        )
+    )
+    expand = parse_node.expand(
+        csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/s", secrets=secrets)
+    )
+    assert stage.secret == expand.secret == secret
+    assert "secret" not in repr(stage) + repr(expand)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from driver.backends.memory import MemoryBackend, Options
+from driver.backends.memory_crypt import MemoryCrypt
 from driver.backends.memory_host import MemoryHost
 from driver.core import ids
 from driver.core.errors import NoSpace
@@ -221,7 +222,7 @@ class World:
         options = Options(
             allocation=Allocation.SPARSE, overcommit=2.0, reflink=reflink, clock=self.clock
         )
-        return Pool(name, Store(name, size, options, self), self.host)
+        return Pool(name, Store(name, size, options, self), self.host, MemoryCrypt(self.host))
 
     @staticmethod
     def backend(pool: Pool) -> Store:
@@ -239,12 +240,22 @@ class World:
     def create(self, name: str = "v", **how: Any) -> Volume:
         return self.volumes.create(self.wanted(name, **how))
 
-    def stage(self, volume: Volume, capability: Capability = MOUNT) -> Path:
-        self.mounter.stage(Stage(volume_id=volume.id, staging=self.staging, capability=capability))
-        return self.staging
+    def stage(
+        self,
+        volume: Volume,
+        capability: Capability = MOUNT,
+        *,
+        secret: bytes | None = None,
+        at: Path | None = None,
+    ) -> Path:
+        at = at or self.staging
+        self.mounter.stage(
+            Stage(volume_id=volume.id, staging=at, capability=capability, secret=secret)
+        )
+        return at
 
-    def unstage(self, volume: Volume) -> None:
-        self.mounter.unstage(Unstage(volume.id, self.staging))
+    def unstage(self, volume: Volume, at: Path | None = None) -> None:
+        self.mounter.unstage(Unstage(volume.id, at or self.staging))
 
     def publish(
         self,

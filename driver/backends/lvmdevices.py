@@ -1,0 +1,98 @@
+"""Logical volumes as devices: our layer is there while a volume is attached, and only then.
+
+The volume below stays active when it is let go: to change that costs a command and gains nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from driver.backends import lvmtags
+from driver.backends.lvmgroup import Group
+from driver.core.errors import Failed, Refused
+from driver.core.ids import ImageId
+from driver.core.model import Device, Volume
+from driver.linux import block, dm, rawblock
+from driver.linux.holders import holders
+
+UUID = "CELLAR-"
+
+
+class Devices:
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._reading: Counter[ImageId] = Counter()
+        self._lock = threading.RLock()  # from an activation to what needs it, and back
+
+    def find(self, image_id: ImageId) -> Device | None:
+        """Proved by the kernel; LVM need not be asked."""
+        if (one := self._layer(image_id)) is None:
+            return None
+        return Device(one.path, one.number, block.is_read_only(one.path))
+
+    def attach(self, volume: Volume, *, read_only: bool) -> Device:
+        name = lvmtags.name_of(volume.id)
+        with self._lock:
+            found = self.find(volume.id)
+            if found and found.read_only != read_only:
+                self.detach(volume.id)
+                found = None
+            if found is None:
+                self.activate(name)
+                made = dm.layer(name, UUID + str(volume.id), self.below(name), read_only=read_only)
+                return Device(made.path, made.number, read_only)
+            if block.size(found.path) < volume.size:  # an expansion was cut short
+                dm.stretch(name, self.below(name))
+            return found
+
+    def stretch(self, image_id: ImageId) -> None:
+        """After its volume grew; content if it is not attached."""
+        with self._lock:
+            if self._layer(image_id):
+                name = lvmtags.name_of(image_id)
+                dm.stretch(name, self.below(name))
+
+    def detach(self, image_id: ImageId) -> None:
+        with self._lock:
+            if (one := self._layer(image_id)) is None:
+                return
+            if not dm.remove(lvmtags.name_of(image_id)):
+                who = ", ".join(holders(one.path, one.number)) or "nobody that can be seen here"
+                raise Refused(f"{one.path} of {image_id} is in use, held by: {who}")
+
+    @contextmanager
+    def reading(self, image_id: ImageId) -> Iterator[Path]:
+        """The volume itself: what went through the layer shows once it was flushed."""
+        name = lvmtags.name_of(image_id)
+        with self._lock:
+            self._reading[image_id] += 1
+            self.activate(name)
+        try:
+            rawblock.forget(self.below(name))
+            yield self.below(name)
+        finally:
+            with self._lock:
+                self._reading[image_id] -= 1
+
+    def is_read(self, image_id: ImageId) -> bool:
+        return self._reading[image_id] > 0
+
+    def below(self, name: str) -> Path:
+        return dm.node(self._group.name, name)
+
+    def activate(self, name: str) -> None:
+        """Content if it is: from its creation on, or from its first use after a reboot."""
+        if dm.find(dm.escaped(self._group.name, name)):
+            return
+        words = ("--activate", "y", "--ignoreactivationskip", self._group.of(name))
+        self._group.change("lvchange", *words)
+        if not self.below(name).exists():
+            raise Failed(f"{self.below(name)} is not there after its activation")
+
+    def _layer(self, image_id: ImageId) -> dm.Mapped | None:
+        found = dm.find(lvmtags.name_of(image_id))
+        return found if found and found.uuid == UUID + str(image_id) else None

@@ -1,0 +1,90 @@
+"""Names: on which node one is already, and that no two routers make one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from csi_proto import cellar_pb2 as cellar
+from driver.cluster import asking
+from driver.cluster.asking import PATIENCE
+from driver.cluster.link import Link
+from driver.core.errors import Busy
+from driver.core.ids import Key, SnapshotId, VolumeId
+
+DESCRIBE: Final = "/cellar.v1.Node/Describe"
+RESERVE: Final = "/cellar.v1.Node/Reserve"
+
+
+async def holders_of_volume(links: Iterable[Link], key: Key) -> Sequence[Link]:
+    """Those of the nodes that have a volume of this name."""
+    return await _holders({link: _volumes(link, key) for link in links})
+
+
+async def holders_of_snapshot(links: Iterable[Link], key: Key) -> Sequence[Link]:
+    """Those of the nodes that have a snapshot of this name."""
+    return await _holders({link: _snapshots(link, key) for link in links})
+
+
+@asynccontextmanager
+async def reserved(links: Sequence[Link], key: Key) -> AsyncIterator[None]:
+    """Inside, no other router makes something of this name. Busy: another is at it.
+
+    The name is kept by the node that a hash chooses, the same for all routers, for as long as the
+    stream lives: the death of a router ends it.
+    """
+    if not links:
+        yield
+        return
+    channel = home(links, key).channel()
+    call = channel.unary_stream(
+        RESERVE,
+        request_serializer=cellar.ReserveRequest.SerializeToString,
+        response_deserializer=cellar.Reserved.FromString,
+    )(cellar.ReserveRequest(key=key))
+    try:
+        await _taken(call)
+        yield
+    finally:
+        call.cancel()
+
+
+def home(links: Iterable[Link], key: Key) -> Link:
+    """Rendezvous hashing: another node that comes or goes moves few names."""
+    return max(links, key=lambda link: hashlib.sha256(f"{link.name}/{key}".encode()).digest())
+
+
+async def _taken(call: grpc.aio.UnaryStreamCall[Any, cellar.Reserved]) -> None:
+    try:
+        answer = await asyncio.wait_for(call.read(), PATIENCE)
+    except grpc.aio.AioRpcError as error:
+        raise asking.error_of(error) from None
+    except TimeoutError:
+        raise Busy("the name could not be reserved in time; try again") from None
+    if not isinstance(answer, cellar.Reserved) or not answer.taken:
+        raise Busy(f"busy: {getattr(answer, 'text', 'the node ended the call')}")
+
+
+async def _holders(asked: dict[Link, cellar.DescribeRequest]) -> Sequence[Link]:
+    calls = [
+        asking.ask_all([link], DESCRIBE, request, cellar.DescribeResponse, of="a search by name")
+        for link, request in asked.items()
+    ]
+    answers = await asyncio.gather(*calls)
+    return [link for given in answers for link, answer in given if answer.records]
+
+
+def _volumes(link: Link, key: Key) -> cellar.DescribeRequest:
+    ids = [str(VolumeId(pool, key)) for pool in sorted(link.pool_ids)]
+    return cellar.DescribeRequest(volume_ids=ids)
+
+
+def _snapshots(link: Link, key: Key) -> cellar.DescribeRequest:
+    ids = [str(SnapshotId(pool, key)) for pool in sorted(link.pool_ids)]
+    return cellar.DescribeRequest(snapshot_ids=ids)

@@ -1,0 +1,161 @@
+"""Device-mapper: a layer of our own over a device, and what a thin pool says of itself.
+
+A layer is a linear mapping with a name and a uuid of ours. It is to a logical volume what a loop
+device is to a file: it exists while the volume is attached, it carries the volume's id, and its
+filesystem can be frozen while LVM suspends the volume below (one that was suspended or frozen
+before makes `lvcreate --snapshot` fail, and leaves the thin pool with a wrong transaction id).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes
+from driver.linux import block, command
+
+TIMEOUT: Final = 60.0  # seconds
+_SECTOR: Final = 512
+_BLOCKS: Final = Path("/sys/class/block")
+_NODES: Final = Path("/dev/mapper")
+_DMSETUP: Final = ("env", "DM_DISABLE_UDEV=1", "dmsetup")  # it makes the nodes itself, at once
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A device of device-mapper."""
+
+    name: str
+    uuid: str
+    path: Path
+    number: int  # dev_t
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThinPool:
+    """`dmsetup status` of a thin pool; sizes are numbers of its blocks."""
+
+    metadata_used: int
+    metadata_total: int
+    data_used: int
+    data_total: int
+    trouble: str  # read-only, out of space, failed, needs a check; "" when it works
+
+    @property
+    def data_share(self) -> float:
+        return self.data_used / self.data_total
+
+    @property
+    def metadata_share(self) -> float:
+        return self.metadata_used / self.metadata_total
+
+
+def find(name: str) -> Mapped | None:
+    """By the kernel's own word: a node of that name may be old, or somebody else's."""
+    with suppress(OSError):
+        found = os.stat(_NODES / name)
+        if stat.S_ISBLK(found.st_mode):
+            number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+            one = _read(Path("/sys/dev/block", number), _NODES / name)
+            if one and one.name == name:
+                return one
+    for place in _BLOCKS.glob("dm-*"):
+        one = _read(place, Path("/dev", place.name))
+        if one and one.name == name:
+            return one
+    return None
+
+
+def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
+    """A new device that shows all of `below`."""
+    words = ["--readonly"] if read_only else []
+    words += ["--uuid", uuid, "--table", _linear(below)]
+    command.run([*_DMSETUP, "create", name, *words], timeout=TIMEOUT)
+    if not (made := find(name)):
+        raise OSError(f"{name} was made and is not there")
+    return made
+
+
+def stretch(name: str, below: Path) -> None:
+    """After `below` grew."""
+    command.run([*_DMSETUP, "reload", name, "--table", _linear(below)], timeout=TIMEOUT)
+    command.run([*_DMSETUP, "resume", name], timeout=TIMEOUT)
+
+
+def remove(name: str) -> bool:
+    """Whether it is gone: False while anything holds it."""
+    try:
+        command.run([*_DMSETUP, "remove", name], timeout=TIMEOUT)
+    except command.CommandError:
+        return find(name) is None
+    return True
+
+
+def resume_all(prefix: str) -> tuple[str, ...]:
+    """Resume what was left suspended, of the devices whose uuid begins so; their names."""
+    found = [_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*")]
+    names = [one.name for one in found if one and one.suspended and one.uuid.startswith(prefix)]
+    for name in names:
+        command.run([*_DMSETUP, "resume", name], timeout=TIMEOUT)
+    return tuple(names)
+
+
+def thin_pool(name: str) -> ThinPool:
+    return parse_thin_pool(command.run([*_DMSETUP, "status", name], timeout=TIMEOUT))
+
+
+def thin_written(name: str) -> Bytes:
+    """Bytes that are mapped in a thin volume."""
+    return parse_thin(command.run([*_DMSETUP, "status", name], timeout=TIMEOUT))
+
+
+def parse_thin_pool(text: str) -> ThinPool:
+    """`0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `... Fail`. Pure."""
+    words = text.split()
+    if words[3:4] == ["Fail"]:
+        return ThinPool(1, 1, 1, 1, "it has failed")
+    metadata, data = ([int(one) for one in word.split("/")] for word in words[4:6])
+    trouble = {"ro": "it is read-only", "out_of_data_space": "it is full"}.get(words[7], "")
+    if "needs_check" in words:
+        trouble = "its metadata must be repaired: `lvconvert --repair`"
+    return ThinPool(metadata[0], metadata[1], data[0], data[1], trouble)
+
+
+def parse_thin(text: str) -> Bytes:
+    """`0 204800 thin 9984 204799`; `Fail` counts as all of it. Pure."""
+    words = text.split()
+    sectors = words[1] if words[3] == "Fail" else words[3]
+    return int(sectors) * _SECTOR
+
+
+def node(group: str, volume: str) -> Path:
+    """Of a logical volume that is active."""
+    return _NODES / escaped(group, volume)
+
+
+def escaped(group: str, volume: str) -> str:
+    """The name that LVM gives the device of a logical volume."""
+    return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
+
+
+def _linear(below: Path) -> str:
+    number = os.stat(below).st_rdev
+    sectors = block.size(below) // _SECTOR
+    return f"0 {sectors} linear {os.major(number)}:{os.minor(number)} 0"
+
+
+def _read(place: Path, node: Path) -> Mapped | None:
+    """None: it went away while it was looked at, or is of another kind."""
+    try:
+        name, uuid, suspended = (
+            (place / "dm" / one).read_text().strip() for one in ("name", "uuid", "suspended")
+        )
+        major, minor = (place / "dev").read_text().strip().split(":")
+    except OSError:
+        return None
+    return Mapped(name, uuid, node, os.makedev(int(major), int(minor)), suspended == "1")

@@ -1,0 +1,193 @@
+"""LVM: one JSON report for each question, in bytes, and commands that see the group's disks only.
+
+No command asks, waits for udev, starts a daemon, or looks into logical volumes: what a guest keeps
+inside a published block volume stays its own business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from driver.core.model import Bytes
+from driver.linux import command
+
+TIMEOUT: Final = 120.0  # seconds; lvm waits for its own lock on the group without a bound
+PROGRAMS: Final = ("lvm", "dmsetup")
+
+# With udev_sync an lvm without udevd beside it, as in a container, fails to find its own nodes.
+CONFIG: Final = (
+    "devices{scan_lvs=0 use_devicesfile=0 issue_discards=0}"
+    " activation{udev_sync=0 udev_rules=0 monitoring=0 retry_deactivation=0}"
+    " backup{backup=0 archive=0} global{use_lvmpolld=0 notify_dbus=0}"
+)
+
+_JSON: Final = ("--reportformat", "json", "--units", "b", "--nosuffix")
+_VG: Final = (
+    "vg_name,vg_uuid,vg_extent_size,vg_mda_free,vg_mda_size"
+    ",vg_tags,vg_exported,vg_partial,vg_shared"
+)
+_PV: Final = "pv_name,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing"
+_LV: Final = "lv_uuid,lv_name,lv_size,lv_tags,lv_layout,pool_lv,lv_when_full,lv_health_status"
+_SEG: Final = "lv_uuid,chunk_size,zero,discards,seg_pe_ranges"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogicalVolume:
+    name: str
+    uuid: str
+    size: Bytes
+    tags: frozenset[str]
+    layout: frozenset[str]  # linear, thin, pool, sparse, raid, ...
+    pool: str  # of a thin volume; else ""
+    health: str  # "" when nothing is wrong
+    queues_when_full: bool  # a thin pool's writers wait for room instead of failing
+    chunk_size: Bytes  # of a thin pool; else 0
+    zeroes: bool  # a thin pool clears a chunk before it is first used
+    discards: str  # of a thin pool: passdown, nopassdown, ignore
+    ranges: tuple[str, ...]  # "/dev/sda:0-31", physical extents
+
+    @property
+    def is_thin_pool(self) -> bool:
+        return {"thin", "pool"} <= self.layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeGroup:
+    name: str
+    uuid: str
+    extent_size: Bytes
+    size: Bytes
+    free: Bytes  # where new volumes may be put
+    mda_free: Bytes
+    mda_size: Bytes
+    tags: frozenset[str]
+    trouble: str  # why nothing should be done with it; "" when all is well
+    disks: tuple[Path, ...]
+    volumes: Mapping[str, LogicalVolume]  # by name
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A physical volume, as a look at all disks shows it."""
+
+    path: Path
+    group: str
+    group_uuid: str
+    exported: bool
+
+
+def change(disks: Sequence[Path], verb: str, *words: str) -> None:
+    """Run one command that changes the group on these disks."""
+    command.run([*_lvm(verb, disks), "--yes", *words], timeout=TIMEOUT)
+
+
+def report(disks: Sequence[Path], group: str) -> VolumeGroup:
+    """All about one group. CommandError if it is not on these disks."""
+    columns = zip(("vg", "pv", "lv", "seg"), (_VG, _PV, _LV, _SEG), strict=True)
+    wanted = chain.from_iterable(("--configreport", kind, "-o", what) for kind, what in columns)
+    words = [
+        *_lvm("fullreport", disks),
+        *_JSON,
+        *wanted,
+        "--configreport",
+        "pvseg",
+        "-o",
+        "pv_name",
+    ]
+    return parse_report(command.run([*words, group], timeout=TIMEOUT))
+
+
+def parse_report(text: str) -> VolumeGroup:
+    """What `lvm fullreport` of one group says. Pure."""
+    [section] = json.loads(text)["report"]
+    [row] = section["vg"]
+    extent_size = int(row["vg_extent_size"])
+    segments = {one["lv_uuid"]: one for one in reversed(section["seg"])}  # the first of each
+    ranges = _ranges(section["seg"])
+    return VolumeGroup(
+        name=row["vg_name"],
+        uuid=row["vg_uuid"],
+        extent_size=extent_size,
+        size=sum(int(one["pv_pe_count"]) for one in section["pv"]) * extent_size,
+        free=sum(map(_free_extents, section["pv"])) * extent_size,
+        mda_free=int(row["vg_mda_free"]),
+        mda_size=int(row["vg_mda_size"]),
+        tags=_words(row["vg_tags"]),
+        trouble=_trouble(row, section["pv"]),
+        disks=tuple(Path(one["pv_name"]) for one in section["pv"] if not one["pv_missing"]),
+        volumes={
+            one["lv_name"]: _volume(one, segments.get(one["lv_uuid"], {}), ranges)
+            for one in section["lv"]
+        },
+    )
+
+
+def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
+    """The physical volumes among these devices, and whose they are."""
+    words = ["-o", "pv_name,vg_name,vg_uuid,vg_exported"]
+    return parse_disks(command.run([*_lvm("pvs", candidates), *_JSON, *words], timeout=TIMEOUT))
+
+
+def parse_disks(text: str) -> tuple[Disk, ...]:
+    """What `lvm pvs` says. Pure."""
+    [section] = json.loads(text)["report"]
+    return tuple(
+        Disk(Path(one["pv_name"]), one["vg_name"], one["vg_uuid"], bool(one["vg_exported"]))
+        for one in section["pv"]
+    )
+
+
+def _lvm(verb: str, disks: Sequence[Path]) -> list[str]:
+    return ["lvm", verb, "--config", CONFIG, "--devices", ",".join(map(str, disks))]
+
+
+def _volume(
+    row: Mapping[str, str], segment: Mapping[str, str], ranges: Mapping[str, tuple[str, ...]]
+) -> LogicalVolume:
+    return LogicalVolume(
+        name=row["lv_name"],
+        uuid=row["lv_uuid"],
+        size=int(row["lv_size"]),
+        tags=_words(row["lv_tags"]),
+        layout=_words(row["lv_layout"]),
+        pool=row["pool_lv"],
+        health=row["lv_health_status"],
+        queues_when_full=row["lv_when_full"] == "queue",
+        chunk_size=int(segment.get("chunk_size", 0)),
+        zeroes=segment.get("zero") == "zero",
+        discards=segment.get("discards", ""),
+        ranges=ranges.get(row["lv_uuid"], ()),
+    )
+
+
+def _ranges(segments: Iterable[Mapping[str, str]]) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for one in segments:
+        found[one["lv_uuid"]] = found.get(one["lv_uuid"], ()) + tuple(one["seg_pe_ranges"].split())
+    return found
+
+
+def _free_extents(row: Mapping[str, Any]) -> int:
+    if row["pv_missing"] or not row["pv_allocatable"]:
+        return 0
+    return int(row["pv_pe_count"]) - int(row["pv_pe_alloc_count"])
+
+
+def _trouble(row: Mapping[str, str], disks: Iterable[Mapping[str, str]]) -> str:
+    name = row["vg_name"]
+    if row["vg_exported"]:
+        return f"volume group {name} is exported: run `vgimport {name}` if it is to be used here"
+    if row["vg_partial"] or any(one["pv_missing"] for one in disks):
+        return f"volume group {name} is not whole, a disk of it is missing: see `pvs`"
+    if row["vg_shared"]:
+        return f"volume group {name} is shared by several machines, which is not supported"
+    return ""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.split(",")))

@@ -1,0 +1,242 @@
+"""A cluster on which nothing goes wrong: where volumes go, and what the router says of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import cellar_pb2_grpc
+from csi_proto import csi_pb2 as csi
+from driver.rpc.controller import capabilities
+from tests.cluster.machines import (
+    GIB,
+    KEY,
+    MOUNT,
+    Cluster,
+    code_of,
+    create,
+    node_of,
+    on,
+    pages,
+    until,
+)
+
+Code = grpc.StatusCode
+
+
+@pytest.fixture
+def name() -> str:
+    return f"pvc-{uuid.uuid4()}"
+
+
+@pytest.fixture(autouse=True)
+def emptied(cluster: Cluster) -> Iterator[None]:
+    yield
+    controller = cluster.router.controller
+    for entry in controller.ListSnapshots(csi.ListSnapshotsRequest()).entries:
+        if not entry.snapshot.group_snapshot_id:
+            one = csi.DeleteSnapshotRequest(snapshot_id=entry.snapshot.snapshot_id)
+            controller.DeleteSnapshot(one)
+    for volume_id in cluster.router.volumes():
+        controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume_id))
+
+
+def here(node: str) -> csi.GetCapacityRequest:
+    return csi.GetCapacityRequest(accessible_topology=csi.Topology(segments={KEY: node}))
+
+
+def snapshot(cluster: Cluster, name: str, volume: csi.Volume) -> csi.Snapshot:
+    request = csi.CreateSnapshotRequest(name=name, source_volume_id=volume.volume_id)
+    return cluster.router.controller.CreateSnapshot(request).snapshot
+
+
+def restored(source: csi.Snapshot) -> csi.VolumeContentSource:
+    return csi.VolumeContentSource(
+        snapshot=csi.VolumeContentSource.SnapshotSource(snapshot_id=source.snapshot_id)
+    )
+
+
+@pytest.mark.parametrize("node", ["a", "b", "c"])
+def test_a_volume_goes_to_the_node_that_was_chosen(cluster: Cluster, name: str, node: str) -> None:
+    wanted = on(node, "a", "b", "c")
+    volume = create(cluster.router, name, accessibility_requirements=wanted)
+    assert node_of(volume) == node
+    assert cluster.nodes[node].volumes() == [volume.volume_id]
+    assert create(cluster.router, name, accessibility_requirements=wanted) == volume
+
+
+def test_a_full_or_unknown_choice_lets_the_scheduler_choose_again(
+    cluster: Cluster, name: str
+) -> None:
+    for node, size in (("a", 200 * GIB), ("z", GIB)):
+        request = csi.CreateVolumeRequest(
+            name=name,
+            volume_capabilities=[MOUNT],
+            capacity_range=csi.CapacityRange(required_bytes=size),
+            accessibility_requirements=on(node, "b"),
+        )
+        code = code_of(lambda one=request: cluster.router.controller.CreateVolume(one))  # type: ignore[misc]
+        assert code is Code.RESOURCE_EXHAUSTED
+    assert cluster.router.volumes() == []
+
+
+def test_without_a_choice_free_space_decides_and_a_repeat_finds_its_volume(
+    cluster: Cluster,
+) -> None:
+    names = [f"pvc-{uuid.uuid4()}" for _ in range(6)]
+    size = csi.CapacityRange(required_bytes=20 * GIB)
+    first = [create(cluster.router, name, capacity_range=size) for name in names]
+    assert {node_of(volume) for volume in first} == {"a", "b", "c"}
+    assert [create(cluster.router, name, capacity_range=size) for name in names] == first
+
+
+def test_a_restore_goes_to_its_source_or_nowhere(cluster: Cluster, name: str) -> None:
+    volume = create(cluster.router, name, accessibility_requirements=on("b"))
+    source = restored(snapshot(cluster, "s", volume))
+    copy = create(cluster.router, f"{name}-copy", volume_content_source=source)
+    assert node_of(copy) == "b"
+    elsewhere = {"volume_content_source": source, "accessibility_requirements": on("c", "b")}
+    code = code_of(lambda: create(cluster.router, f"{name}-far", **elsewhere))
+    assert code is Code.RESOURCE_EXHAUSTED
+
+
+def test_a_snapshots_name_is_taken_on_all_nodes(cluster: Cluster, name: str) -> None:
+    one, two = (
+        create(cluster.router, f"{name}-{node}", accessibility_requirements=on(node))
+        for node in "ab"
+    )
+    taken = snapshot(cluster, name, one)
+    assert snapshot(cluster, name, one).snapshot_id == taken.snapshot_id
+    assert code_of(lambda: snapshot(cluster, name, two)) is Code.ALREADY_EXISTS
+
+
+def test_lists_are_merged_and_paged_without_a_gap(cluster: Cluster, name: str) -> None:
+    made = {
+        create(cluster.router, f"{name}-{n}", accessibility_requirements=on("abc"[n % 3])).volume_id
+        for n in range(10)
+    }
+    for most in (1, 3, 4, 10, 0):
+        found = list(pages(cluster.router, most))
+        assert [one for page in found for one in page] == sorted(made)
+        assert all(len(page) <= (most or 10) for page in found)
+
+
+def test_a_token_of_somebody_else_is_refused(cluster: Cluster) -> None:
+    request = csi.ListVolumesRequest(starting_token="page-2")
+    assert code_of(lambda: cluster.router.controller.ListVolumes(request)) is Code.ABORTED
+
+
+def test_a_list_by_an_id_that_is_none_of_ours_is_empty(cluster: Cluster) -> None:
+    request = csi.ListSnapshotsRequest(snapshot_id="other")
+    assert not cluster.router.controller.ListSnapshots(request).entries
+
+
+def test_free_space_is_that_of_the_node_and_follows_at_once(cluster: Cluster, name: str) -> None:
+    controller = cluster.router.controller
+    assert controller.GetCapacity(here("z")).available_capacity == 0
+    until(lambda: controller.GetCapacity(here("a")).available_capacity == 100 * GIB)
+    size = csi.CapacityRange(required_bytes=60 * GIB)
+    create(cluster.router, name, capacity_range=size, accessibility_requirements=on("a"))
+    until(lambda: controller.GetCapacity(here("a")).available_capacity == 40 * GIB, 1)
+    assert controller.GetCapacity(here("b")).available_capacity == 100 * GIB
+    direct = cluster.nodes["a"].controller.GetCapacity(here("a"))
+    assert controller.GetCapacity(here("a")) == direct
+
+
+def test_errors_come_back_word_for_word(cluster: Cluster, name: str) -> None:
+    volume = create(cluster.router, name, accessibility_requirements=on("c"))
+    request = csi.ControllerExpandVolumeRequest(
+        volume_id=volume.volume_id, capacity_range=csi.CapacityRange(required_bytes=500 * GIB)
+    )
+    said = []
+    for driver in (cluster.router, cluster.nodes["c"]):
+        with pytest.raises(grpc.RpcError) as caught:
+            driver.controller.ControllerExpandVolume(request)
+        said.append((caught.value.code(), caught.value.details()))
+    assert said[0] == said[1]
+    assert said[0][0] is Code.OUT_OF_RANGE
+
+
+def test_ids_that_are_none_of_ours_are_gone_or_unknown(cluster: Cluster) -> None:
+    controller = cluster.router.controller
+    controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id="other"))
+    controller.DeleteSnapshot(csi.DeleteSnapshotRequest(snapshot_id="other"))
+    get = csi.ControllerGetVolumeRequest(volume_id="other")
+    assert code_of(lambda: controller.ControllerGetVolume(get)) is Code.NOT_FOUND
+    empty = csi.DeleteVolumeRequest()
+    assert code_of(lambda: controller.DeleteVolume(empty)) is Code.INVALID_ARGUMENT
+
+
+def test_every_node_of_the_cluster_may_be_published_to_and_no_other(
+    cluster: Cluster, name: str
+) -> None:
+    volume = create(cluster.router, name, accessibility_requirements=on("a"))
+    controller = cluster.router.controller
+    for node, code in (("z", Code.NOT_FOUND), ("b", Code.OK), ("a", Code.FAILED_PRECONDITION)):
+        request = csi.ControllerPublishVolumeRequest(
+            volume_id=volume.volume_id, node_id=node, volume_capability=MOUNT
+        )
+        found = code_of(lambda one=request: controller.ControllerPublishVolume(one))  # type: ignore[misc]
+        assert found is code
+    gone = csi.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id)
+    controller.ControllerUnpublishVolume(gone)
+
+
+def test_a_group_is_taken_on_one_node_and_refused_over_several(cluster: Cluster, name: str) -> None:
+    a, b, far = (
+        create(cluster.router, f"{name}-{n}", accessibility_requirements=on(node)).volume_id
+        for n, node in enumerate("aab")
+    )
+    group = cluster.router.group
+    over = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[a, far])
+    assert code_of(lambda: group.CreateVolumeGroupSnapshot(over)) is Code.FAILED_PRECONDITION
+    within = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[a, b])
+    made = group.CreateVolumeGroupSnapshot(within).group_snapshot
+    other = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[far])
+    assert code_of(lambda: group.CreateVolumeGroupSnapshot(other)) is Code.ALREADY_EXISTS
+    ids = [one.snapshot_id for one in made.snapshots]
+    for members in ([], ids):
+        get = csi.GetVolumeGroupSnapshotRequest(
+            group_snapshot_id=made.group_snapshot_id, snapshot_ids=members
+        )
+        assert group.GetVolumeGroupSnapshot(get).group_snapshot == made
+        delete = csi.DeleteVolumeGroupSnapshotRequest(
+            group_snapshot_id=made.group_snapshot_id, snapshot_ids=members
+        )
+        group.DeleteVolumeGroupSnapshot(delete)
+        assert code_of(lambda one=get: group.GetVolumeGroupSnapshot(one)) is not Code.OK  # type: ignore[misc]
+        made = group.CreateVolumeGroupSnapshot(within).group_snapshot
+    group.DeleteVolumeGroupSnapshot(delete)
+
+
+def test_capabilities_are_those_of_the_release(cluster: Cluster) -> None:
+    request = csi.ControllerGetCapabilitiesRequest()
+    found = cluster.router.controller.ControllerGetCapabilities(request)
+    assert found == capabilities(attach=True)
+
+
+def test_the_pools_of_all_nodes_are_listed(cluster: Cluster) -> None:
+    assert cluster.router.channel
+    stub = cellar_pb2_grpc.NodeStub(cluster.router.channel)
+    pools = stub.ListPools(cellar.ListPoolsRequest(), timeout=5).pools
+    assert [(pool.node, pool.name) for pool in pools] == [(one, "sim") for one in "abc"]
+
+
+def test_one_name_through_two_routers_at_once_is_one_volume(cluster: Cluster) -> None:
+    routers = [cluster.router, cluster.another()]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(20):
+            name = f"pvc-{uuid.uuid4()}"
+            made = [threads.submit(create, routers[n % 2], name) for n in range(4)]
+            ids = {one.result().volume_id for one in made if not one.exception()}
+            errors = [error for one in made if (error := one.exception())]
+            assert len(ids) == 1
+            assert {error.code() for error in errors} <= {Code.ABORTED}  # type: ignore[attr-defined]
+            found = [one for node in cluster.nodes.values() for one in node.volumes()]
+            assert found == list(ids)
+            cluster.router.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=found[0]))

@@ -1,0 +1,121 @@
+"""LVM for the contract suites: a volume group on a loop device, in a world that has device-mapper.
+
+Its extents are as small as the steps in which the suites measure; those of real groups are larger.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from driver.backends import lvm
+from driver.backends.lvmgroup import Groups
+from driver.backends.lvmkind import Options
+from driver.backends.lvmtags import name_of
+from driver.core.ids import ImageId
+from driver.core.model import GIB, Allocation
+from driver.core.ports import Pool
+from driver.linux.freeze import Freezer
+from driver.linux.host import LinuxHost
+from driver.linux.lvm import CONFIG
+from tests.contract.grounds import OWNER, LoopfileGround, Machine, run
+
+NAME = "cellar-test"
+THIN_POOL = "pool.0"
+_SIZE = 3 * GIB
+_EXTENT = "4k"
+
+_made: set[tuple[int, str]] = set()  # groups, by the machine whose end is theirs
+
+
+@dataclass(frozen=True)
+class Shared:
+    owner: str
+    freezer: Freezer
+
+
+class LvmGround(LoopfileGround):
+    """Devices, mounts and bytes are as with loop files; pools are not."""
+
+    lives = 2
+    patience = 60.0  # commands are slow in a virtual machine
+    drift = 0
+
+    def __init__(self, group: str, pool: str, freezer: Freezer) -> None:
+        self._group = group
+        self._pool = pool
+        self._shared = Shared(OWNER, freezer)
+        self._host = LinuxHost()
+        self.allocations = (Allocation.THIN,) if pool else (Allocation.THICK,)
+        self._open()
+
+    def lose(self, image_id: ImageId) -> None:
+        assert self.pool.backend.find(image_id)  # what was never seen is not missed
+        admin("lvremove", f"{self._group}/{name_of(image_id)}")
+
+    def take_away(self) -> None:
+        admin("vgrename", self._group, f"{self._group}-away")
+
+    def bring_back(self) -> None:
+        admin("vgrename", f"{self._group}-away", self._group)
+
+    def close(self) -> None:
+        self.clear()
+        self._backend_of_lvm.close()
+        left = admin("lvs", "--noheadings", "-o", "lv_name", self._group).split()
+        assert left == ([THIN_POOL] if self._pool else [])
+        shown = run("dmsetup", "ls").splitlines()
+        assert not [line for line in shown if re.match(r"cellar-[0-9a-f]{12}-", line)]
+
+    def restart(self) -> None:
+        self._backend_of_lvm.close()
+        self._open()
+
+    @property
+    def _backend_of_lvm(self) -> lvm.Lvm:
+        assert isinstance(self.pool.backend, lvm.Lvm)
+        return self.pool.backend
+
+    def _open(self) -> None:
+        where = f"{self._group}/{self._pool}" if self._pool else self._group
+        options = Options(overcommit=1.5 if self._pool else 1.0)
+        backend = lvm.open_pool("lvm", where, options, self._shared, Groups())
+        self.pool = Pool("lvm", backend, self._host)
+
+
+@contextmanager
+def on_lvm(machine: Machine, pool: str) -> Iterator[LvmGround]:
+    """The group outlives a test that leaves it empty: to make one takes several commands."""
+    name = f"{NAME}-thin" if pool else NAME
+    if (id(machine), name) not in _made:
+        _make_group(machine, name, pool)
+    ground = LvmGround(name, pool, machine.freezer())
+    try:
+        yield ground
+    finally:
+        ground.close()
+
+
+def _make_group(machine: Machine, name: str, pool: str) -> None:
+    """On a disk that clears ranges without writing zeros."""
+    image = machine.disk("ext4") / name
+    with image.open("wb") as file:
+        file.truncate(_SIZE)
+    machine._undo.callback(image.unlink)
+    disk = run("losetup", "--find", "--show", os.fspath(image)).strip()
+    machine._undo.callback(run, "losetup", "--detach", disk)
+    admin("vgcreate", "--physicalextentsize", _EXTENT, name, disk)
+    machine._undo.callback(admin, "vgremove", "--force", name)
+    if pool:
+        size = ("--size", "2560m", "--chunksize", "64k", "--poolmetadatasize", "32m")
+        admin("lvcreate", "--type", "thin-pool", "--zero", "y", *size, "--name", pool, name)
+        admin("lvchange", "--errorwhenfull", "y", f"{name}/{pool}")
+    _made.add((id(machine), name))
+
+
+def admin(verb: str, *words: str) -> str:
+    """What somebody types, without udev."""
+    return run("lvm", verb, "--config", CONFIG, "--yes", *words)

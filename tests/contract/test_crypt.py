@@ -1,0 +1,190 @@
+"""The Crypt port: what is inside is not readable below, and opens with one passphrase only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from driver.core.errors import Failed, Invalid, Refused
+from driver.core.model import LUKS_HEADER, MIB, Bytes, Device, FsType, Volume
+from driver.core.ports import Crypt, Refills
+from tests.contract.grounds import Ground, whole
+from tests.contract.images import made
+
+SECRET = b"open sesame"
+SIZE = 48 * MIB
+TEXT = b"in the clear" * 256
+
+
+@pytest.fixture
+def volume(sealed_ground: Ground) -> Volume:
+    """Never formatted."""
+    return made(sealed_ground, key="k", size=SIZE)
+
+
+def crypt(ground: Ground) -> Crypt:
+    assert ground.pool.crypt
+    return ground.pool.crypt
+
+
+def seal(ground: Ground, volume: Volume, *, zeros: bool = False) -> Volume:
+    backend, fs = ground.pool.backend, FsType.EXT4
+    assert isinstance(backend, Refills)
+
+    def prepare(where: Path) -> None:
+        with crypt(ground).sealed(where, SECRET, block_size=4096, zeros=zeros) as inside:
+            if not zeros:
+                ground.pool.host.make(inside, fs, block_size=4096, options=())
+
+    return backend.refill(volume, prepare)
+
+
+def below(ground: Ground, volume: Volume) -> Device:
+    return ground.pool.backend.attach(volume, read_only=False)
+
+
+def opened(ground: Ground, volume: Volume, secret: bytes = SECRET) -> Device:
+    return crypt(ground).open(below(ground, volume), str(volume.id), secret, discards=False)
+
+
+def closed(ground: Ground, volume: Volume) -> None:
+    crypt(ground).close(str(volume.id))
+    ground.pool.backend.detach(volume.id)
+
+
+def test_what_was_made_inside_is_there_when_it_is_opened(
+    sealed_ground: Ground, volume: Volume
+) -> None:
+    sealed = seal(sealed_ground, volume)
+    device = opened(sealed_ground, sealed)
+    sealed_ground.pool.host.check(device, FsType.EXT4)
+    assert sealed_ground.pool.host.size(device) == SIZE - LUKS_HEADER == sealed.room
+    assert not device.read_only
+    closed(sealed_ground, sealed)
+
+
+def test_what_is_written_is_not_readable_below(sealed_ground: Ground, volume: Volume) -> None:
+    sealed = seal(sealed_ground, volume)
+    device = opened(sealed_ground, sealed)
+    sealed_ground.write(device, 20 * MIB, TEXT)
+    assert sealed_ground.read(device, 20 * MIB, len(TEXT)) == TEXT
+    closed(sealed_ground, sealed)
+    assert TEXT[:64] not in whole(sealed_ground, sealed)
+    assert sealed_ground.read(opened(sealed_ground, sealed), 20 * MIB, len(TEXT)) == TEXT
+    closed(sealed_ground, sealed)
+
+
+def test_a_part_of_a_page_can_be_written(sealed_ground: Ground, volume: Volume) -> None:
+    device = opened(sealed_ground, seal(sealed_ground, volume))
+    sealed_ground.write(device, 20 * MIB, TEXT)
+    sealed_ground.write(device, 20 * MIB + 100, b"changed")
+    said = sealed_ground.read(device, 20 * MIB + 90, 30)
+    assert said == TEXT[90:100] + b"changed" + TEXT[107:120]
+    closed(sealed_ground, volume)
+
+
+def test_zeros_are_had_where_they_are_asked_for(sealed_ground: Ground, volume: Volume) -> None:
+    device = opened(sealed_ground, seal(sealed_ground, volume, zeros=True))
+    assert not any(sealed_ground.read(device, 0, SIZE - LUKS_HEADER))
+    closed(sealed_ground, volume)
+
+
+def test_a_wrong_passphrase_opens_nothing(sealed_ground: Ground, volume: Volume) -> None:
+    sealed = seal(sealed_ground, volume)
+    before = whole(sealed_ground, sealed)
+    with pytest.raises(Invalid, match=r"secrets\[passphrase\]") as caught:
+        opened(sealed_ground, sealed, b"guess-of-mine")
+    assert "guess" not in str(caught.value)
+    assert crypt(sealed_ground).opened(str(sealed.id), None) is None
+    assert whole(sealed_ground, sealed) == before
+    sealed_ground.pool.backend.detach(sealed.id)
+
+
+def test_opening_twice_gives_the_same_device_and_tries_the_passphrase(
+    sealed_ground: Ground, volume: Volume
+) -> None:
+    sealed = seal(sealed_ground, volume)
+    device = opened(sealed_ground, sealed)
+    assert opened(sealed_ground, sealed) == device
+    with pytest.raises(Invalid):
+        opened(sealed_ground, sealed, b"wrong")
+    lower = below(sealed_ground, sealed)
+    assert crypt(sealed_ground).opened(str(sealed.id), lower) == device
+    assert crypt(sealed_ground).opened(str(sealed.id), None) == device
+    closed(sealed_ground, sealed)
+    closed(sealed_ground, sealed)  # content
+
+
+def test_what_is_no_container_is_refused(sealed_ground: Ground, volume: Volume) -> None:
+    with pytest.raises(Refused):
+        opened(sealed_ground, volume)
+    with sealed_ground.pool.backend.reading(volume.id) as path, pytest.raises(Refused):
+        crypt(sealed_ground).renew(path)
+    sealed_ground.pool.backend.detach(volume.id)
+    assert not any(whole(sealed_ground, volume))
+
+
+def test_a_name_belongs_to_one_device(sealed_ground: Ground, volume: Volume) -> None:
+    opened(sealed_ground, seal(sealed_ground, volume))
+    other = seal(sealed_ground, made(sealed_ground, "other", key="k", size=SIZE))
+    lower = below(sealed_ground, other)
+    assert crypt(sealed_ground).opened(str(volume.id), lower) is None
+    with pytest.raises(Refused):
+        crypt(sealed_ground).open(lower, str(volume.id), SECRET, discards=False)
+    sealed_ground.pool.backend.detach(other.id)
+    closed(sealed_ground, volume)
+
+
+def test_an_open_container_keeps_the_device_below(sealed_ground: Ground, volume: Volume) -> None:
+    opened(sealed_ground, seal(sealed_ground, volume))
+    with pytest.raises(Refused):
+        sealed_ground.pool.backend.detach(volume.id)
+    closed(sealed_ground, volume)
+
+
+def test_it_is_in_use_while_it_is_mounted(
+    sealed_ground: Ground, volume: Volume, targets: Path
+) -> None:
+    sealed, host = seal(sealed_ground, volume), sealed_ground.pool.host
+    device = opened(sealed_ground, sealed)
+    host.mount(device, targets / "t", FsType.EXT4, (), read_only=False)
+    place = host.shown_at(targets / "t")
+    assert place and place.number == device.number
+    assert place.label == str(sealed.id)
+    with pytest.raises(Refused):
+        crypt(sealed_ground).close(str(sealed.id))
+    host.unmount(targets / "t")
+    closed(sealed_ground, sealed)
+
+
+def test_it_grows_with_its_passphrase(sealed_ground: Ground, volume: Volume) -> None:
+    sealed = seal(sealed_ground, volume)
+    device = opened(sealed_ground, sealed)
+    grown = sealed_ground.pool.backend.resize(sealed, 2 * SIZE)
+    assert size(sealed_ground, device) == SIZE - LUKS_HEADER
+    with pytest.raises(Invalid):
+        crypt(sealed_ground).resize(str(sealed.id), b"wrong")
+    assert size(sealed_ground, device) == SIZE - LUKS_HEADER
+    crypt(sealed_ground).resize(str(sealed.id), SECRET)
+    assert size(sealed_ground, device) == grown.room
+    closed(sealed_ground, sealed)
+
+
+def test_an_erased_container_opens_no_more(sealed_ground: Ground, volume: Volume) -> None:
+    sealed = seal(sealed_ground, volume)
+    for _ in range(2):  # a repeat is content
+        crypt(sealed_ground).erase(below(sealed_ground, sealed))
+    with pytest.raises((Invalid, Failed)):
+        opened(sealed_ground, sealed)
+    sealed_ground.pool.backend.detach(sealed.id)
+
+
+def test_there_may_be_nothing_to_erase(sealed_ground: Ground, volume: Volume) -> None:
+    crypt(sealed_ground).erase(below(sealed_ground, volume))
+    sealed_ground.pool.backend.detach(volume.id)
+    assert not any(whole(sealed_ground, volume))
+
+
+def size(ground: Ground, device: Device) -> Bytes:
+    return ground.pool.host.size(device)

@@ -1,0 +1,59 @@
+"""One step on a pool, in a process that a test kills: `python -m tests.lvm.act WHERE STEP`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from driver.backends.lvm import Lvm
+from driver.core.ids import VolumeId, volume_key
+from driver.core.model import Volume
+from tests.lvm.pools import SIZE, a_snapshot, a_volume, made, opened, snapped
+
+NEW = b"new bytes"
+
+
+def kept(pool: Lvm) -> Volume:
+    """The volume that was there before."""
+    found = pool.find(VolumeId(pool.id, volume_key("kept")))
+    assert found
+    return found
+
+
+def create(pool: Lvm) -> None:
+    made(pool, "new", NEW)
+
+
+def snapshot(pool: Lvm) -> None:
+    with pool.hold([kept(pool).id], 60.0):
+        snapped(pool, kept(pool), "new")
+
+
+def restore(pool: Lvm) -> None:
+    of = a_snapshot(kept(pool), "old").id
+    pool.create(a_volume(pool, "new", 2 * SIZE, of), lambda _: None)
+
+
+def expand(pool: Lvm) -> None:
+    pool.resize(kept(pool), 2 * SIZE)
+
+
+def delete(pool: Lvm) -> None:
+    pool.delete(kept(pool).id)
+
+
+def attach(pool: Lvm) -> None:
+    pool.attach(kept(pool), read_only=False)
+
+
+def detach(pool: Lvm) -> None:
+    pool.detach(kept(pool).id)
+
+
+STEPS: dict[str, Callable[[Lvm], None]] = {
+    one.__name__: one for one in (create, snapshot, restore, expand, delete, attach, detach)
+}
+
+if __name__ == "__main__":
+    with opened(sys.argv[1]) as pool:
+        STEPS[sys.argv[2]](pool)

@@ -1,0 +1,109 @@
+"""Volume groups for the tests that need device-mapper: `make test-lvm` gives them a kernel."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from driver.linux.lvm import CONFIG
+from tests.sanity.conftest import sanity, short_path
+
+__all__ = ["sanity", "short_path"]  # fixtures
+
+HERE = Path(__file__).parent
+THIN_POOL = "pool0"
+GIB = 1 << 30
+MakeGroup = Callable[..., str]
+_LAYER = re.compile(r"cellar-[0-9a-f]{12}-")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.lvm)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device_mapper() -> None:
+    if os.geteuid() != 0 or not Path("/dev/mapper/control").exists() or not shutil.which("lvm"):
+        pytest.skip("needs root, LVM and device-mapper: `make test-lvm`")
+
+
+@pytest.fixture(scope="session")
+def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where disks are made: ext4, whose files can be cleared without writing zeros."""
+    where = tmp_path_factory.mktemp("disks")
+    image = where.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(64 * GIB)
+    said("mkfs.ext4", "-q", str(image))
+    said("mount", "-o", "loop", str(image), str(where))
+    yield where
+    said("umount", str(where))
+    image.unlink()
+
+
+@pytest.fixture
+def make_group(disks: Path) -> Iterator[MakeGroup]:
+    """`make_group("name", size=..., thin=...)` gives where a pool lies: "name" or "name/pool0"."""
+    with ExitStack() as undo:
+
+        def make(name: str, *, size: int = 24 * GIB, thin: int = 0) -> str:
+            image = disks / name
+            with image.open("wb") as file:
+                file.truncate(size)
+            undo.callback(image.unlink)
+            disk = said("losetup", "--find", "--show", str(image))
+            undo.callback(said, "losetup", "--detach", disk)
+            lvm("vgcreate", "--metadatasize", "16m", name, disk)
+            undo.callback(_remove, name)
+            if not thin:
+                return name
+            size_of = ("--size", f"{thin}b", "--poolmetadatasize", "64m", "--chunksize", "64k")
+            lvm("lvcreate", "--type", "thin-pool", *size_of, "--name", THIN_POOL, name)
+            lvm("lvchange", "--errorwhenfull", "y", f"{name}/{THIN_POOL}")
+            return f"{name}/{THIN_POOL}"
+
+        yield make
+
+
+def _remove(group: str) -> None:
+    """Whatever a failed test left attached goes first."""
+    for layer in layers():
+        subprocess.run(["dmsetup", "remove", "--force", layer.split()[0]], check=False)
+    lvm("vgremove", "--force", group)
+
+
+@pytest.fixture(params=["thick", "thin"])
+def where(request: pytest.FixtureRequest, make_group: MakeGroup) -> str:
+    """A pool of each kind; every volume in it must be gone at the end of the test."""
+    return make_group("cellar", thin=20 * GIB if request.param == "thin" else 0)
+
+
+def lvm(verb: str, *words: str) -> str:
+    """What an administrator types, on a machine without udev."""
+    return said("lvm", verb, "--config", CONFIG, "--yes", *words)
+
+
+def volumes(group: str) -> list[str]:
+    """Names of the logical volumes in a group, but for the thin pool."""
+    names = lvm("lvs", "--noheadings", "-o", "lv_name", group.partition("/")[0]).split()
+    return [name for name in names if name != THIN_POOL]
+
+
+def layers() -> list[str]:
+    """Devices that show a volume of ours."""
+    return [line for line in said("dmsetup", "ls").splitlines() if _LAYER.match(line)]
+
+
+def said(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout.strip()

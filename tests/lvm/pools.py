@@ -1,0 +1,100 @@
+"""Pools on volume groups as the tests open them: blunt calls of the port, without use cases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from driver.backends import lvm
+from driver.backends.lvmgroup import Groups
+from driver.backends.lvmkind import Options
+from driver.core.ids import SnapshotId, VolumeId, new_incarnation, snapshot_key, volume_key
+from driver.core.model import MIB, Bytes, Snapshot, Volume
+from driver.linux.freeze import Freezer
+
+SIZE = 8 * MIB
+OWNER = "cellar.test"
+
+
+@dataclass(frozen=True)
+class Machine:
+    owner: str
+    freezer: Freezer
+
+
+@contextmanager
+def opened(where: str, options: Options | None = None) -> Iterator[lvm.Lvm]:
+    """As by a process that has just begun."""
+    freezer = Freezer()
+    pool = lvm.open_pool("vg", where, options or Options(), Machine(OWNER, freezer), Groups())
+    try:
+        yield pool
+    finally:
+        pool.close()
+        freezer.close()
+
+
+def a_volume(
+    pool: lvm.Lvm, name: str, size: Bytes = SIZE, source: SnapshotId | None = None
+) -> Volume:
+    return Volume(
+        id=VolumeId(pool.id, volume_key(name)),
+        name=name,
+        size=size,
+        fs=None,
+        allocation=pool.allocation,
+        block_size=pool.block_size(None),
+        source=source,
+        incarnation=new_incarnation(),
+    )
+
+
+def a_snapshot(of: Volume, name: str) -> Snapshot:
+    return Snapshot(
+        id=SnapshotId(of.id.pool, snapshot_key(name)),
+        name=name,
+        size=of.size,
+        source=of.id,
+        created=1.0,
+        fs=of.fs,
+        allocation=of.allocation,
+        block_size=of.block_size,
+        incarnation=new_incarnation(),
+    )
+
+
+def made(pool: lvm.Lvm, name: str, data: bytes = b"", size: Bytes = SIZE) -> Volume:
+    """A new volume that begins with `data`."""
+    volume = a_volume(pool, name, size)
+    pool.create(volume, lambda where: write(where, data))
+    return volume
+
+
+def snapped(pool: lvm.Lvm, of: Volume, name: str) -> Snapshot:
+    """A snapshot, shared or copied as the pool has it."""
+    snapshot = a_snapshot(of, name)
+
+    def prepare(where: Path) -> None:
+        if not pool.shares(of.id):
+            with pool.reading(of.id) as path:
+                write(where, path.read_bytes())
+
+    pool.create(snapshot, prepare)
+    return snapshot
+
+
+def write(where: Path, data: bytes) -> None:
+    fd = os.open(where, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, data, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def begins_with(pool: lvm.Lvm, volume: VolumeId | SnapshotId, data: bytes) -> bool:
+    with pool.reading(volume) as path, path.open("rb") as file:
+        return file.read(len(data)) == data

@@ -1,0 +1,223 @@
+"""A loop-file pool whose volumes can be encrypted, and the use cases on it, on a real kernel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.backends import loopfile
+from driver.core import ids
+from driver.core.ids import VolumeId
+from driver.core.model import (
+    GIB,
+    MIB,
+    AccessMode,
+    Allocation,
+    Bytes,
+    CapacityRange,
+    Device,
+    FsType,
+    Snapshot,
+    Volume,
+)
+from driver.core.ports import Pool
+from driver.linux.crypt import LinuxCrypt, Options
+from driver.linux.freeze import Freezer
+from driver.linux.host import LinuxHost
+from driver.volumes import devices
+from driver.volumes.contents import Contents
+from driver.volumes.copies import Copies
+from driver.volumes.intents import (
+    Capability,
+    Create,
+    Expand,
+    Member,
+    NodeExpand,
+    NodePublish,
+    NodeUnpublish,
+    Of,
+    Snap,
+    Stage,
+    Stats,
+    Unstage,
+)
+from driver.volumes.pools import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import Mounter
+from driver.volumes.snapshots import Snapshotter
+
+OWNER = "cellar.test"
+PASSPHRASE = "open-sesame-of-the-tests"
+SECRET = PASSPHRASE.encode()
+MOUNT = Capability(AccessMode.SNW, block=False)
+BLOCK = Capability(AccessMode.SNW, block=True)
+CHEAP = Options(pbkdf="pbkdf2", iterations=1000)
+SIZE = 400 * MIB
+
+
+MARKS = [
+    pytest.mark.lvm,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts"),
+    pytest.mark.skipif(not Path("/dev/mapper/control").exists(), reason="needs device-mapper"),
+    pytest.mark.skipif(not shutil.which("cryptsetup"), reason="needs cryptsetup"),
+]
+
+
+@pytest.fixture(scope="module")
+def disk() -> Iterator[Path]:
+    """In the guest all of this is memory."""
+    where = Path(tempfile.mkdtemp(prefix="cellar-crypt-", dir="/run"))
+    image, target = where / "disk", where / "pool"
+    with image.open("wb") as file:
+        file.truncate(4 * GIB)
+    target.mkdir()
+    run("mkfs.xfs", "-q", "-m", "reflink=1", str(image))
+    run("mount", "-o", "loop", str(image), str(target))
+    yield target
+    run("umount", str(target))
+    shutil.rmtree(where)
+
+
+class SealedWorld:
+    def __init__(self, where: Path, tmp: Path, freezer: Freezer, options: Options = CHEAP) -> None:
+        self.where, self.tmp, self._freezer, self._options = where, tmp, freezer, options
+        loopfile.initialise(where, OWNER)
+        self.copiers = ThreadPoolExecutor(1)
+        self.begin()
+
+    def begin(self) -> None:
+        options = loopfile.Options(allocation=Allocation.SPARSE, overcommit=10.0)
+        self.backend = loopfile.open_pool("p", self.where, options, self._freezer, OWNER)
+        self.host, self.crypt = LinuxHost(), LinuxCrypt(self._options)
+        self.pool = Pool("p", self.backend, self.host, self.crypt)
+        self.pools = Pools([self.pool])
+        copies = Copies(self.copiers, patience=60.0)
+        self.volumes = Provisioner(self.pools, Contents(), copies, time.time)
+        self.snapshots = Snapshotter(self.pools, copies, time.time)
+        self.mounter = Mounter(self.pools)
+
+    def restart(self) -> None:
+        self.backend.close()
+        self.begin()
+
+    def close(self) -> None:
+        for image in tuple(self.backend.images()):
+            if isinstance(image, Volume):
+                device = devices.of(self.pool, image)
+                for place in reversed(self.host.places(device) if device else ()):
+                    self.host.unmount(place.target)
+                devices.lower(self.pool, image)
+            self.backend.delete(image.id)
+        self.backend.close()
+        self.copiers.shutdown()
+
+    # calls
+
+    def create(self, name: str = "v", fs: FsType | None = FsType.EXT4, **how: Any) -> Volume:
+        how.setdefault("range", CapacityRange(SIZE))
+        how.setdefault("encrypted", None if "source" in how else True)
+        wanted = Create(name=name, key=ids.volume_key(name), fs=fs, **how)
+        return self.volumes.create(wanted)
+
+    def now(self, volume: Volume) -> Volume:
+        found = self.backend.find(volume.id)
+        assert found
+        return found
+
+    def staging(self, volume: Volume) -> Path:
+        return self.tmp / f"staging-{volume.name}"
+
+    def target(self, volume: Volume) -> Path:
+        return self.tmp / f"target-{volume.name}"
+
+    def stage(self, volume: Volume, secret: bytes | None = SECRET) -> Path:
+        at = self.staging(volume)
+        how = MOUNT if volume.fs else BLOCK
+        self.mounter.stage(Stage(volume_id=volume.id, staging=at, capability=how, secret=secret))
+        return at
+
+    def unstage(self, volume: Volume) -> None:
+        self.mounter.unstage(Unstage(volume.id, self.staging(volume)))
+
+    def publish(self, volume: Volume, *, read_only: bool = False) -> Path:
+        target = self.target(volume)
+        self.mounter.publish(
+            NodePublish(
+                volume_id=volume.id,
+                staging=self.staging(volume),
+                target=target,
+                read_only=read_only,
+                capability=MOUNT if volume.fs else BLOCK,
+            )
+        )
+        return target
+
+    def unpublish(self, volume: Volume) -> None:
+        self.mounter.unpublish(NodeUnpublish(volume.id, self.target(volume)))
+
+    def snapshot(self, volume: Volume, name: str = "s") -> Snapshot:
+        return self.snapshots.create(Snap(Member(ids.snapshot_key(name), name, volume.id)))
+
+    def grow(self, volume: Volume, size: Bytes, secret: bytes | None = SECRET) -> None:
+        self.volumes.expand(Expand(volume.id, CapacityRange(size)))
+        at = self.staging(volume) if volume.fs else self.target(volume)
+        self.mounter.expand(NodeExpand(volume.id, at, CapacityRange(size), None, secret))
+
+    def total(self, volume: Volume) -> Bytes:
+        at = self.staging(volume) if volume.fs else self.target(volume)
+        numbers = self.mounter.stats(Stats(volume.id, at))
+        return numbers.usage.total if numbers.usage else numbers.size
+
+    def delete(self, volume_id: VolumeId) -> None:
+        self.volumes.delete(Of(volume_id))
+
+    # what there is
+
+    def device(self, volume: Volume) -> Device:
+        device = devices.of(self.pool, self.now(volume))
+        assert device
+        return device
+
+    def below(self, volume: Volume) -> Device:
+        device = self.backend.attached(volume.id)
+        assert device
+        return device
+
+    def image(self, volume_id: ids.ImageId) -> Path:
+        return self.where / str(volume_id) / "disk.img"
+
+    def head(self, volume_id: ids.ImageId) -> bytes:
+        with self.image(volume_id).open("rb") as file:
+            return file.read(16 * MIB)
+
+
+def run(*words: str, ok: bool = True) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert not ok or done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
+
+
+def mappings() -> list[str]:
+    names = []
+    for place in Path("/sys/block").glob("dm-*/dm/name"):
+        with suppress(OSError):
+            names.append(place.read_text().strip())
+    return sorted(names)
+
+
+def read(path: Path, length: Bytes = 4096, at: Bytes = 0) -> bytes:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(fd, length, at)
+    finally:
+        os.close(fd)

@@ -1,0 +1,377 @@
+"""Encryption on a kernel that has dm-crypt: a loop-file pool on xfs, all use cases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from driver.core.errors import Invalid, Refused
+from driver.core.model import LUKS_HEADER, MIB, Allocation, CapacityRange, FsType, Volume
+from driver.linux.crypt import LinuxCrypt, Options
+from driver.linux.freeze import Freezer
+from tests.lvm.sealed_world import (
+    MARKS,
+    PASSPHRASE,
+    SECRET,
+    SIZE,
+    SealedWorld,
+    disk,
+    mappings,
+    read,
+    run,
+)
+
+pytestmark = MARKS
+
+__all__ = ["disk"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def freezer() -> Iterator[Freezer]:
+    freezer = Freezer()
+    yield freezer
+    freezer.close()
+
+
+@pytest.fixture
+def world(
+    disk: Path,
+    freezer: Freezer,
+) -> Iterator[SealedWorld]:
+    where = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
+    tmp = Path(tempfile.mkdtemp(prefix="cellar-targets-", dir="/run"))
+    world = SealedWorld(where, tmp, freezer)
+    yield world
+    world.close()
+    shutil.rmtree(where)
+    shutil.rmtree(tmp)
+    assert mappings() == []
+    assert str(where) not in run("losetup", "--list", "--noheadings")
+
+
+@pytest.fixture(params=list(FsType))
+def fs(request: pytest.FixtureRequest) -> FsType:
+    return FsType(request.param)
+
+
+def staged(world: SealedWorld, name: str = "v", fs: FsType | None = FsType.EXT4) -> Volume:
+    volume = world.create(name, fs)
+    at = world.stage(volume)
+    if fs:
+        (at / "file").write_text("kept")
+    return world.now(volume)
+
+
+def test_a_life(world: SealedWorld, fs: FsType) -> None:
+    volume = world.create(fs=fs)
+    assert volume.key and not volume.formatted
+    assert not any(world.head(volume.id))
+    at = world.stage(volume)
+    assert world.now(volume).formatted
+    assert world.device(volume).number == os.stat(at).st_dev or fs is FsType.BTRFS
+    target = world.publish(volume)
+    (target / "file").write_bytes(b"plain text " * 1000)
+    os.sync()
+    assert world.total(volume) > SIZE // 2
+    world.unpublish(volume)
+    world.unstage(volume)
+    assert mappings() == []
+    assert run("grep", "-c", "plain text", str(world.image(volume.id)), ok=False).strip() == "0"
+    assert (world.stage(volume) / "file").read_bytes() == b"plain text " * 1000
+    world.unstage(volume)
+    world.delete(volume.id)
+
+
+def test_a_wrong_passphrase_changes_nothing(world: SealedWorld) -> None:
+    volume = staged(world)
+    world.unstage(volume)
+    before = world.head(volume.id)
+    with pytest.raises(Invalid, match=r"secrets\[passphrase\]") as caught:
+        world.stage(volume, b"wrong-passphrase")
+    assert "wrong-passphrase" not in str(caught.value)
+    with pytest.raises(Invalid, match=r"secrets\[passphrase\]"):
+        world.stage(volume, None)
+    assert world.head(volume.id) == before
+    assert mappings() == []
+    assert world.backend.attached(volume.id) is None
+    assert (world.stage(volume) / "file").read_text() == "kept"
+
+
+def test_a_passphrase_is_taken_byte_for_byte(world: SealedWorld) -> None:
+    volume = world.create()
+    world.stage(volume, b"two\nlines\n")
+    world.unstage(volume)
+    with pytest.raises(Invalid):
+        world.stage(volume, b"two\nlines")
+    world.stage(volume, b"two\nlines\n")
+
+
+def test_a_repeated_stage_is_content_but_tries_the_passphrase(world: SealedWorld) -> None:
+    volume = staged(world)
+    world.stage(volume)
+    with pytest.raises(Invalid):
+        world.stage(volume, b"wrong")
+    assert (world.staging(volume) / "file").read_text() == "kept"
+
+
+def test_a_restarted_driver_finds_what_is_open(world: SealedWorld) -> None:
+    volume = staged(world)
+    before = world.device(volume)
+    world.restart()
+    assert world.device(volume) == before
+    world.stage(volume)
+    target = world.publish(volume)
+    assert (target / "file").read_text() == "kept"
+    world.restart()
+    world.unpublish(volume)
+    world.unstage(volume)
+    assert mappings() == []
+
+
+def test_publish_does_not_stage_it_again(world: SealedWorld) -> None:
+    volume = staged(world)
+    world.unstage(volume)
+    with pytest.raises(Refused, match="NodeStageVolume"):
+        world.publish(volume)
+
+
+def test_a_raw_block_volume(world: SealedWorld) -> None:
+    volume = world.create(fs=None, allocation=Allocation.THICK, range=CapacityRange(40 * MIB))
+    world.stage(volume)
+    target = world.publish(volume)
+    assert world.total(volume) == 40 * MIB - LUKS_HEADER
+    assert not any(read(target, 24 * MIB))  # written zeros, not noise
+    fd = os.open(target, os.O_RDWR | os.O_SYNC)
+    os.pwrite(fd, b"kept" * 1024, 0)
+    os.close(fd)
+    assert os.stat(world.image(volume.id)).st_blocks * 512 >= 40 * MIB
+    world.unpublish(volume)
+    world.publish(volume, read_only=True)
+    fd = os.open(world.target(volume), os.O_RDWR)
+    with pytest.raises(PermissionError):
+        os.pwrite(fd, b"lost" * 1024, 0)
+    os.close(fd)
+    world.stage(volume)  # a repeat, while it is shown read-only
+    world.unpublish(volume)
+    world.unstage(volume)
+    assert b"keptkept" not in world.image(volume.id).read_bytes()
+    world.stage(volume)
+    assert read(world.publish(volume), 4096) == b"kept" * 1024
+
+
+def test_it_grows_while_it_is_mounted(world: SealedWorld) -> None:
+    volume = staged(world, fs=FsType.XFS)
+    before = world.total(volume)
+    with pytest.raises(Invalid, match=r"secrets\[passphrase\]"):
+        world.grow(volume, 600 * MIB, secret=None)
+    with pytest.raises(Invalid, match=r"secrets\[passphrase\]"):
+        world.grow(volume, 600 * MIB, secret=b"wrong")
+    world.grow(volume, 600 * MIB)
+    assert world.total(volume) >= before + 190 * MIB
+    world.grow(volume, 600 * MIB, secret=None)  # a repeat has nothing to open
+    assert (world.staging(volume) / "file").read_text() == "kept"
+
+
+def test_it_grows_at_its_next_stage(world: SealedWorld) -> None:
+    volume = staged(world, fs=FsType.XFS)
+    before = world.total(volume)
+    with pytest.raises(Invalid):
+        world.grow(volume, 600 * MIB, secret=None)
+    world.unstage(volume)
+    world.stage(volume)
+    assert world.total(volume) >= before + 190 * MIB
+
+
+def test_a_raw_block_volume_grows(world: SealedWorld) -> None:
+    volume = world.create(fs=None, range=CapacityRange(40 * MIB))
+    world.stage(volume)
+    world.publish(volume)
+    world.grow(volume, 80 * MIB)
+    assert world.total(volume) == 80 * MIB - LUKS_HEADER
+
+
+def test_source_snapshot_and_clones_side_by_side(world: SealedWorld, fs: FsType) -> None:
+    volume = staged(world, fs=fs)
+    (world.staging(volume) / "late").write_text("unsynced")
+    snapshot = world.snapshot(volume)
+    assert snapshot.key == volume.key
+    restored = world.create("restored", fs, source=snapshot.id)
+    cloned = world.create("cloned", fs, source=volume.id)
+    for copy in (restored, cloned):
+        assert copy.key == volume.key and copy.renewal and copy.formatted
+        with pytest.raises(Invalid):
+            world.stage(copy, b"wrong")
+        assert (world.stage(copy) / "late").read_text() == "unsynced"
+        assert not world.now(copy).renewal
+    assert len(mappings()) == 3
+    every = (volume, restored, cloned)
+    inner = {_blkid(world.device(one).path) for one in every}
+    outer = {_blkid(world.below(one).path) for one in every}
+    assert len(inner) == len(outer) == 3
+    world.unstage(volume)
+    world.delete(volume.id)
+    world.unstage(restored)
+    assert (world.stage(restored) / "file").read_text() == "kept"
+
+
+def test_a_copy_of_nothing_is_as_new(world: SealedWorld) -> None:
+    volume = world.create()
+    snapshot = world.snapshot(volume)
+    restored = world.create("restored", source=snapshot.id)
+    assert restored.key and restored.key != volume.key and not restored.formatted
+    world.stage(restored, b"another passphrase")
+    world.stage(volume)
+
+
+def test_deletion_erases_the_keys_and_a_snapshot_keeps_its_own(world: SealedWorld) -> None:
+    volume = staged(world)
+    snapshot = world.snapshot(volume)
+    world.unstage(volume)
+    kept = world.head(snapshot.id)
+    seen = []
+    was = world.backend.delete
+
+    def delete(image_id: object) -> None:
+        seen.append(run("cryptsetup", "luksDump", str(world.image(volume.id))))
+        was(volume.id)
+
+    world.backend.delete = delete  # type: ignore[method-assign]
+    world.delete(volume.id)
+    world.backend.delete = was  # type: ignore[method-assign]
+    assert "argon" not in seen[0] and "Area offset" not in seen[0]
+    assert world.head(snapshot.id) == kept
+    restored = world.create("restored", source=snapshot.id)
+    assert (world.stage(restored) / "file").read_text() == "kept"
+
+
+def test_what_is_in_use_is_not_deleted(world: SealedWorld) -> None:
+    volume = staged(world)
+    before = world.head(volume.id)
+    with pytest.raises(Refused):
+        world.delete(volume.id)
+    assert world.head(volume.id) == before
+    assert (world.staging(volume) / "file").read_text() == "kept"
+
+
+def test_thick_stays_thick_and_sparse_gives_back(world: SealedWorld) -> None:
+    for allocation in (Allocation.THICK, Allocation.SPARSE):
+        volume = world.create(allocation.value, allocation=allocation)
+        at = world.stage(volume)
+        (at / "big").write_bytes(os.urandom(64 * MIB))
+        os.sync()
+        full = os.stat(world.image(volume.id)).st_blocks
+        (at / "big").unlink()
+        os.sync()
+        run("fstrim", str(at), ok=False)
+        os.sync()
+        now = os.stat(world.image(volume.id)).st_blocks
+        if allocation is Allocation.THICK:
+            assert now * 512 >= SIZE
+        else:
+            assert now < full - (32 * MIB) // 512
+        world.unstage(volume)
+
+
+def test_a_killed_first_stage_is_made_again(
+    world: SealedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill leaves: an open container over the sibling. A start closes and sweeps it."""
+    volume = world.create(allocation=Allocation.THICK)
+    building = world.where / f".new-{volume.id}"
+    building.mkdir()
+    half = building / "disk.img"
+    with half.open("wb") as file:
+        file.truncate(64 * MIB)
+    left = world.crypt.sealed(half, SECRET, block_size=4096, zeros=False)
+    left.__enter__()
+    assert len(mappings()) == 1
+    with world.image(volume.id).open("r+b") as file:  # its room was given up already
+        file.truncate(0)
+        file.truncate(SIZE)
+    world.restart()
+    assert mappings() == []
+    assert not building.exists()
+    assert os.stat(world.image(volume.id)).st_blocks * 512 >= SIZE
+    (world.stage(volume) / "file").write_text("kept")
+
+
+def test_a_failed_first_stage_leaves_nothing(world: SealedWorld) -> None:
+    volume = world.create(mkfs_options=("-N", "999999999999"))
+    with pytest.raises(Invalid, match="mkfsOptions"):
+        world.stage(volume)
+    assert mappings() == []
+    assert not world.now(volume).formatted
+    assert not (world.where / f".new-{volume.id}").exists()
+
+
+def test_a_device_of_somebody_elses_is_left_alone(world: SealedWorld) -> None:
+    volume = staged(world)
+    world.unstage(volume)
+    other = world.create("other", fs=None, range=CapacityRange(40 * MIB))
+    world.stage(other)
+    below = world.below(other).path
+    run("dmsetup", "create", str(volume.id), "--table", f"0 2048 linear {below} 40960", ok=False)
+    if str(volume.id) in mappings():
+        with pytest.raises(Refused, match="not what this driver opened"):
+            world.stage(volume)
+        run("dmsetup", "remove", str(volume.id))
+    assert world.backend.attached(volume.id) is None
+
+
+def test_the_passphrase_is_in_no_command_line_and_no_error(world: SealedWorld) -> None:
+    found: list[str] = []
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            for place in Path("/proc").glob("[0-9]*"):
+                for name in ("cmdline", "environ"):
+                    try:
+                        text = (place / name).read_bytes()
+                    except OSError:
+                        continue
+                    if b"cryptsetup" in text[:64]:
+                        seen.add(text.split(b"\0")[1].decode())
+                    if SECRET in text and place.name != str(os.getpid()):
+                        found.append(text.decode(errors="replace"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        volume = staged(world)
+        world.grow(volume, 2 * SIZE)
+        world.unstage(volume)
+        errors = []
+        for secret in (SECRET + b"x", None):
+            with pytest.raises(Invalid) as caught:
+                world.stage(volume, secret)
+            errors.append(repr(caught.value))
+    finally:
+        stop.set()
+        watcher.join()
+    assert found == []
+    assert seen & {"luksFormat", "open"}
+    assert not any(PASSPHRASE in one for one in errors)
+    assert PASSPHRASE not in run("dmesg", ok=False)
+
+
+def test_argon2id_takes_the_memory_that_was_asked_for(world: SealedWorld) -> None:
+    image = world.tmp / "image"
+    with image.open("wb") as file:
+        file.truncate(32 * MIB)
+    wanted = LinuxCrypt(Options(memory=8 * MIB))
+    with wanted.sealed(image, SECRET, block_size=512, zeros=True) as inside:
+        assert not any(read(inside, 16 * MIB))
+    said = run("cryptsetup", "luksDump", str(image))
+    assert "argon2id" in said and "8192" in said
+
+
+def _blkid(where: Path) -> str:
+    return run("blkid", "-p", "-o", "value", "-s", "UUID", str(where)).strip()

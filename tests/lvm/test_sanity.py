@@ -1,0 +1,30 @@
+"""csi-sanity on logical volumes, thick and thin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Driver
+from tests.lvm.conftest import layers, volumes
+from tests.sanity.conftest import Sanity
+
+# Thick snapshots are copies: one of the usual 10 GiB takes longer than a call of csi-sanity waits.
+SIZES = (f"--csi.testvolumesize={64 << 20}", f"--csi.testvolumeexpandsize={128 << 20}")
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["mount", "block"])
+def test_all_specs_pass_and_leave_nothing(
+    sanity: Sanity, short_path: Path, where: str, kind: str
+) -> None:
+    options = ",overcommit=20" if "/" in where else ""
+    spec = f"vg=lvm:{where}{options}"
+    with Driver(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
+        sanity.run(driver, f"--csi.testvolumeaccesstype={kind}", *SIZES, wrap=[]).check()
+        assert list(driver.volumes()) == []
+        assert driver.stop() == 0
+    assert "Traceback" not in driver.log.read_text()
+    assert volumes(where) == []
+    assert layers() == []

@@ -1,0 +1,149 @@
+"""What a node tells its routers, and the names that it keeps for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from csi_proto import cellar_pb2 as cellar
+from driver.backends.memory import Options, memory
+from driver.core.errors import Overloaded
+from driver.core.ids import VolumeId, volume_key
+from driver.core.model import GIB, AccessMode, Allocation, Publication, Volume
+from driver.core.ports import Pool
+from driver.rpc.private import Private
+from driver.rpc.reports import Reports
+
+ABOUT = cellar.Report(node="a", version="1.2.3", max_volumes=8)
+
+
+async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
+    return work(intent)
+
+
+def private(*pools: Pool) -> Private:
+    return Private(at_once, pools, ABOUT)
+
+
+async def first(stream: AsyncIterator[Any]) -> Any:
+    return await asyncio.wait_for(anext(stream), 10)
+
+
+def test_a_report_says_who_it_is_and_what_room_there_is() -> None:
+    pool = memory("fast", 10 * GIB, Options(reserve="1GiB", overcommit=2))
+    volume = Volume(
+        id=VolumeId(pool.backend.id, volume_key("v")),
+        name="v",
+        size=GIB,
+        fs=None,
+        allocation=Allocation.THICK,
+        block_size=512,
+        published=Publication("b", read_only=False, mode=AccessMode.SNW),
+        incarnation="0" * 16,
+    )
+    pool.backend.create(volume, lambda _: None)
+
+    async def story() -> cellar.Report:
+        report: cellar.Report = await first(private(pool).Watch(cellar.WatchRequest(), None))
+        return report
+
+    report = asyncio.run(story())
+    assert (report.node, report.version, report.max_volumes) == ("a", "1.2.3", 8)
+    assert [(one.node, one.volumes) for one in report.published] == [("b", 1)]
+    [shown] = report.pools
+    assert shown.id == pool.backend.id
+    rooms = {Allocation(room.allocation): room.largest for room in shown.rooms}
+    assert rooms
+    for allocation, largest in rooms.items():
+        assert largest == pool.backend.capacity(allocation).largest
+    assert report.age < 1
+
+
+def test_a_change_is_told_before_the_next_beat() -> None:
+    looks = 0
+
+    async def look() -> cellar.Report:
+        nonlocal looks
+        looks += 1
+        return cellar.Report(node=str(looks))
+
+    async def story() -> list[str]:
+        reports = Reports(look, ABOUT)
+        listening = reports.listen()
+        told = [(await first(listening)).node]
+        for rpc in ("GetCapacity", "CreateVolume"):
+            coming = asyncio.ensure_future(first(listening))
+            await asyncio.sleep(0)
+            reports.seen(rpc, "OK", 0.1)
+            done, _ = await asyncio.wait({coming}, timeout=0.2)
+            if rpc == "GetCapacity":
+                assert not done  # it changes nothing
+                reports.seen("DeleteVolume", "OK", 0.1)
+            told.append((await coming).node)
+        return told
+
+    assert asyncio.run(story()) == ["1", "2", "3"]
+
+
+def test_a_look_that_hangs_lets_the_last_one_be_told_with_its_age() -> None:
+    async def story() -> cellar.Report:
+        hanging = asyncio.Event()
+        looks: list[Callable[[], Awaitable[object]]] = [hanging.wait]
+
+        async def look() -> cellar.Report:
+            await looks.pop()()
+            raise AssertionError("never")
+
+        reports = Reports(look, ABOUT)
+        report: cellar.Report = await first(reports.listen())
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        return report
+
+    report = asyncio.run(story())
+    assert report.node == "a"
+    assert report.age == float("inf")
+
+
+def test_a_look_that_fails_is_no_end() -> None:
+    async def look() -> cellar.Report:
+        raise Overloaded("all workers are busy")
+
+    async def story() -> str:
+        return str((await first(Reports(look, ABOUT).listen())).node)
+
+    assert asyncio.run(story()) == "a"
+
+
+def test_listening_ends_when_the_node_goes() -> None:
+    async def look() -> cellar.Report:
+        return ABOUT
+
+    async def story() -> list[cellar.Report]:
+        reports = Reports(look, ABOUT)
+        listening = reports.listen()
+        await first(listening)
+        reports.close()
+        return [one async for one in listening]
+
+    assert asyncio.run(story()) == []
+
+
+def test_a_name_has_one_router_at_a_time() -> None:
+    async def story() -> None:
+        node, request = private(), cellar.ReserveRequest(key="k")
+        one, two = node.Reserve(request, None), node.Reserve(request, None)
+        other = node.Reserve(cellar.ReserveRequest(key="other"), None)
+        assert (await first(one)).taken
+        assert (await first(other)).taken
+        waiting = asyncio.ensure_future(first(two))
+        done, _ = await asyncio.wait({waiting}, timeout=0.05)
+        assert not done
+        await one.aclose()  # type: ignore[attr-defined]
+        assert (await waiting).taken
+        late = await first(node.Reserve(request, None))
+        assert not late.taken
+        assert "another router" in late.text
+
+    asyncio.run(story())
