@@ -28,7 +28,7 @@ check: ## format, lint, types, imports, spelling, and all tests that need no roo
 test: ## check, then the tests with root, loop devices, clusters and csi-sanity
 	@$(PYTHON) -m tools.setup test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m tools.test root sanity cluster -- -n $(N) $(ARGS)
+	$(BIN)/python -m tools.test root sanity -- -n $(N) $(ARGS)
 
 demo: ## take a real volume through its whole life, call by call
 	@$(PYTHON) -m tools.setup demo

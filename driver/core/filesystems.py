@@ -77,7 +77,9 @@ _FORBIDDEN: Final = frozenset(
         *("rshared", "rslave", "rprivate", "runbindable"),
     )
 )
-_MOUNT: Final = re.compile(r"[A-Za-z0-9_.:=\"+/@%-]{1,255}", re.ASCII)
+_PARTS: Final = re.compile(r'(?:[^,"]|"[^"]*")+|"')  # an SELinux context has commas in quotes
+_PLAIN: Final = "A-Za-z0-9_.:=+/@%-"
+_MOUNT: Final = re.compile(rf'(?=.{{1,255}}$)(?:[{_PLAIN}]|"[{_PLAIN},]*")+', re.ASCII)
 
 
 def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
@@ -103,7 +105,7 @@ def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
 
 def check_mount_options(options: tuple[str, ...]) -> tuple[str, ...]:
     """The single options of all mount flags. Invalid names the one that is not accepted."""
-    single = tuple(part for option in options for part in option.split(",") if part)
+    single = tuple(part for option in options for part in _PARTS.findall(option))
     for option in single:
         if not _MOUNT.fullmatch(option) or option.partition("=")[0] in _FORBIDDEN:
             # not its value: that may be somebody's secret

@@ -21,14 +21,14 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT: Final = {"PATH": PATH, "LC_ALL": "C"}
 NOTHING: Final[Mapping[str, str]] = {}
 GRACE: Final = 1.0  # seconds that a killed child has to go away
-TAIL: Final = 800  # characters of stderr that an error shows
+SHOWN: Final = 400  # characters of the beginning and of the end of stderr that an error shows
 
 
 class CommandError(Failed):
     """A program ended with a status that was not expected."""
 
     def __init__(self, program: str, status: int, stderr: str) -> None:
-        self.program, self.status, self.stderr = program, status, stderr.strip()[-TAIL:]
+        self.program, self.status, self.stderr = program, status, _short(stderr.strip())
         how = f"status {status}" if status >= 0 else signal.strsignal(-status)
         super().__init__(f"{program} failed ({how}): {self.stderr or 'it said nothing'}")
 
@@ -65,6 +65,11 @@ def run(
 def missing(programs: Iterable[str]) -> tuple[str, ...]:
     """Those that are not found on the fixed PATH."""
     return tuple(program for program in programs if not shutil.which(program, path=PATH))
+
+
+def _short(text: str) -> str:
+    """The reason stands first where usage follows it, last where it ends a long report."""
+    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} ... {text[-SHOWN:]}"
 
 
 def _start(

@@ -84,16 +84,17 @@ def lower(pool: Pool, volume: Volume) -> None:
     pool.backend.detach(volume.id)
 
 
-def let_go(pools: Pools, volume_id: VolumeId, device: Device) -> None:
-    """What `attached` gave. Without its pool, a key at least does not stay in memory."""
-    if device.below:
+def let_go(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
+    """What `attached` gave. Without its pool: the device that the kernel calls by its name."""
+    if device and device.below:
         sealing.crypt_of(pools.nearest(volume_id)).close(str(volume_id))
         reach_encrypted("unstage.closed")
     try:
-        pools.of(volume_id.pool).backend.detach(volume_id)
+        backend = pools.of(volume_id.pool).backend
+        if device:
+            backend.detach(volume_id)
     except PoolAway:
-        if not device.below:
-            raise
+        pools.host_of(volume_id).release(str(volume_id))
 
 
 def stretched(pool: Pool, volume: Volume, device: Device, secret: bytes | None) -> None:

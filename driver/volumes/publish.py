@@ -98,7 +98,7 @@ class Mounter:
         host, device = self._seen(wanted.volume_id)
         if staging.take_off(host, wanted.staging, device, wanted.volume_id):
             reach("unstage.unmounted")
-        if device and not host.places(device):
+        if device is None or not host.places(device):
             devices.let_go(self._pools, wanted.volume_id, device)
             reach("unstage.detached")
 

@@ -46,6 +46,16 @@ def emptied(cluster: Cluster) -> Iterator[None]:
         controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume_id))
 
 
+def placed(cluster: Cluster, name: str, size: csi.CapacityRange) -> csi.Volume:
+    """A volume, once the router was told of the room that it took."""
+    ask = cluster.router.controller.GetCapacity
+    before = {node: ask(here(node)).available_capacity for node in ("a", "b", "c")}
+    volume = create(cluster.router, name, capacity_range=size)
+    node = node_of(volume)
+    until(lambda: ask(here(node)).available_capacity < before[node])
+    return volume
+
+
 def here(node: str) -> csi.GetCapacityRequest:
     return csi.GetCapacityRequest(accessible_topology=csi.Topology(segments={KEY: node}))
 
@@ -90,7 +100,7 @@ def test_without_a_choice_free_space_decides_and_a_repeat_finds_its_volume(
 ) -> None:
     names = [f"pvc-{uuid.uuid4()}" for _ in range(6)]
     size = csi.CapacityRange(required_bytes=20 * GIB)
-    first = [create(cluster.router, name, capacity_range=size) for name in names]
+    first = [placed(cluster, name, size) for name in names]
     assert {node_of(volume) for volume in first} == {"a", "b", "c"}
     assert [create(cluster.router, name, capacity_range=size) for name in names] == first
 

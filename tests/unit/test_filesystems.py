@@ -121,6 +121,7 @@ MOUNT_TAKEN = [
     "logbsize=256k",
     "errors=remount-ro",
     'context="system_u:object_r:container_file_t:s0"',
+    'context="system_u:object_r:container_file_t:s0:c1,c2"',
     "subvol=/data",
 ]
 MOUNT_REFUSED = [
