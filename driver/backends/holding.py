@@ -7,7 +7,7 @@ both this process and its child die; a start that finds the mark thaws.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -82,14 +82,8 @@ def _frozen(freezer: Freezer, targets: Sequence[Path], bound: float) -> Iterator
         if monotonic() > end:
             raise Busy(f"it took longer than {bound:g} s; try again")
         return
-    frozen = freezer.freeze(targets, bound)
-    try:
+    with freezer.frozen(targets, bound):
         yield
-    except BaseException:
-        with suppress(Busy):  # what went wrong inside says more
-            frozen.thaw()
-        raise
-    frozen.thaw()
 
 
 @contextmanager

@@ -80,11 +80,5 @@ def _frozen(freezer: Freezer, where: Sequence[Path], bound: float) -> Iterator[N
     if not where:
         yield
         return
-    frozen = freezer.freeze(where, bound)
-    try:
+    with freezer.frozen(where, bound):
         yield
-    except BaseException:
-        with suppress(Busy):  # what went wrong inside says more
-            frozen.thaw()
-        raise
-    frozen.thaw()

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 from driver import app, config
-from driver.core.errors import CellarError, Invalid
-
-DONE, FAILED, BAD_SETTINGS = 0, 1, 2
+from driver.cli import daemon
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0 after a clean stop, 2 for settings that cannot be."""
-    flags = vars(_parser().parse_args(arguments))
-    try:
-        app.route(config.load_route(flags, os.environ))
-    except Invalid as error:
-        return _say(error, BAD_SETTINGS)
-    except CellarError as error:
-        return _say(error, FAILED)
-    return DONE
-
-
-def _say(error: CellarError, status: int) -> int:
-    print(f"cellar route: {error}", file=sys.stderr)  # noqa: T201 - the log may not be set up yet
-    return status
+    parser = _parser()
+    flags = vars(parser.parse_args(arguments))
+    return daemon.run(parser, lambda: app.route(config.load_route(flags, os.environ)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,8 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         " environment, that over the file. Several routers may work at once.",
         allow_abbrev=False,
     )
-    for name, facts in _FLAGS.items():
-        parser.add_argument(f"--{name}", **{"default": None, **facts})
+    daemon.add_flags(parser, _FLAGS)
     return parser
 
 

@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +54,18 @@ class Freezer:
             for part in asked:
                 part.wait(bound)
             return Frozen(asked, undo.pop_all())
+
+    @contextmanager
+    def frozen(self, places: Sequence[Path], bound: float) -> Iterator[None]:
+        """`freeze`, and thaw on the way out. Busy if `bound` had passed, unless the body failed."""
+        held = self.freeze(places, bound)
+        try:
+            yield
+        except BaseException:
+            with suppress(Busy):  # what went wrong inside says more
+                held.thaw()
+            raise
+        held.thaw()
 
     def _ask(self, fds: list[int], bound: float, undo: ExitStack) -> _Part:
         talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

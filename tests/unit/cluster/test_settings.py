@@ -11,7 +11,7 @@ from loguru import logger
 from typer.testing import CliRunner
 
 from driver import config
-from driver.cli import main, route
+from driver.cli import daemon, main, route
 from driver.cluster import tls
 from driver.core.errors import Invalid
 
@@ -68,7 +68,7 @@ def test_a_router_that_cannot_begin_says_why_in_one_line(
 ) -> None:
     (tmp_path / "bad").write_text("nodes: 3")
     words = ["--endpoint", f"unix://{tmp_path}/s", "--nodes", f"static:{tmp_path / nodes}"]
-    assert main.main(["route", *words, "--tls-dir", str(tmp_path)]) == route.BAD_SETTINGS
+    assert main.main(["route", *words, "--tls-dir", str(tmp_path)]) == daemon.BAD_SETTINGS
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"cellar route: {tmp_path / nodes}: ")
 

@@ -1,0 +1,32 @@
+"""What `cellar serve` and `cellar route` have in common: argparse, and what an error exits with.
+
+Not typer: it and rich cost memory for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from driver.core.errors import CellarError, Invalid
+
+DONE, FAILED, BAD_SETTINGS = 0, 1, 2
+
+
+def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:
+    """Exit status 0 after a clean stop, 2 for settings that cannot be."""
+    try:
+        work()
+    except CellarError as error:
+        # the log may not be set up yet
+        print(f"{parser.prog}: {error}", file=sys.stderr)  # noqa: T201
+        return BAD_SETTINGS if isinstance(error, Invalid) else FAILED
+    return DONE
+
+
+def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, Mapping[str, Any]]) -> None:
+    """Each without a default: what is not given comes from the environment or the file."""
+    for name, facts in flags.items():
+        parser.add_argument(f"--{name}", **{"default": None, **facts})
