@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from driver.backends import lvmtags
 from driver.backends.lvmgroup import Group
 from driver.core.errors import Failed, Refused
-from driver.core.ids import ImageId
+from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Device, Volume
 from driver.linux import block, dm, rawblock
 from driver.linux.holders import holders
-
-UUID = "CELLAR-"
 
 
 class Devices:
     def __init__(self, group: Group) -> None:
         self._group = group
         self._reading: Counter[ImageId] = Counter()
+        self._instead: dict[tuple[int, ImageId], str] = {}
         self._lock = threading.RLock()  # from an activation to what needs it, and back
 
     def find(self, image_id: ImageId) -> Device | None:
@@ -43,7 +42,9 @@ class Devices:
                 found = None
             if found is None:
                 self.activate(name)
-                made = dm.layer(name, UUID + str(volume.id), self.below(name), read_only=read_only)
+                made = dm.layer(
+                    name, dm.LAYER + str(volume.id), self.below(name), read_only=read_only
+                )
                 return Device(made.path, made.number, read_only)
             if block.size(found.path) < volume.size:  # an expansion was cut short
                 dm.stretch(name, self.below(name))
@@ -65,9 +66,22 @@ class Devices:
                 raise Refused(f"{one.path} of {image_id} is in use, held by: {who}")
 
     @contextmanager
+    def instead(self, names: Mapping[VolumeId, str]) -> Iterator[None]:
+        """Inside, this thread reads these logical volumes in place of the images' own."""
+        here = threading.get_ident()
+        mine: dict[tuple[int, ImageId], str] = {(here, one): name for one, name in names.items()}
+        self._instead.update(mine)
+        try:
+            yield
+        finally:
+            for key in mine:
+                del self._instead[key]
+
+    @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:
         """The volume itself: what went through the layer shows once it was flushed."""
-        name = lvmtags.name_of(image_id)
+        own = lvmtags.name_of(image_id)
+        name = self._instead.get((threading.get_ident(), image_id), own)
         with self._lock:
             self._reading[image_id] += 1
             self.activate(name)
@@ -95,4 +109,4 @@ class Devices:
 
     def _layer(self, image_id: ImageId) -> dm.Mapped | None:
         found = dm.find(lvmtags.name_of(image_id))
-        return found if found and found.uuid == UUID + str(image_id) else None
+        return found if found and found.uuid == dm.LAYER + str(image_id) else None

@@ -14,7 +14,7 @@ from typing import Final
 from loguru import logger
 
 from driver.core.errors import CellarError, PoolAway
-from driver.linux import command, lvm, lvmlabel
+from driver.linux import command, dm, loop, lvm, lvmlabel, places
 
 _BLOCKS: Final = Path("/sys/class/block")
 
@@ -105,16 +105,24 @@ class Groups:
 
 
 def _candidates() -> Sequence[Path]:
-    """Devices that carry LVM's label and do not lie on a logical volume, however deep."""
-    places = sorted(_BLOCKS.iterdir())
-    shown = (place for place in places if not _is_inside(place))
-    return [path for place in shown if lvmlabel.is_disk(path := Path("/dev", place.name))]
+    """Devices that carry LVM's label and do not lie on a logical volume, however deep.
+
+    Of a disk and what makes it whole (multipath, a mirror) the uppermost.
+    """
+    every = sorted(_BLOCKS.iterdir())
+    shown = [place for place in every if not _is_inside(place) and _is_disk(place.name)]
+    names = {place.name for place in shown}
+    return [Path("/dev", one.name) for one in shown if not names & set(_listed(one / "holders"))]
+
+
+def _is_disk(name: str) -> bool:
+    return lvmlabel.is_disk(Path("/dev", name))
 
 
 def _is_inside(place: Path) -> bool:
     """Whether it lies on a logical volume, or is one: what a guest made is not for us."""
     try:
-        if (place / "dm/uuid").read_text().startswith(("LVM-", "CELLAR-")):
+        if (place / "dm/uuid").read_text().startswith(("LVM-", dm.LAYER)):
             return True
     except OSError:
         pass  # not a device of device-mapper
@@ -130,9 +138,11 @@ def _listed(folder: Path) -> list[str]:
 
 
 def _backing(place: Path) -> list[str]:
-    """The device that a loop device lies on: kubelet puts one on every raw block volume."""
-    try:
-        backing = Path((place / "loop/backing_file").read_text().strip())
-        return [backing.resolve().name] if backing.is_block_device() else []
-    except OSError:
+    """The device that a loop device lies on: kubelet puts one on every raw block volume.
+
+    By number: the path that the kernel shows is that of whoever bound it, and may be a link.
+    """
+    if not (place / "loop").is_dir():
         return []
+    number = loop.below(Path("/dev", place.name))
+    return [places.path_of(number).name] if number else []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from driver.backends.lvmgroup import Group
 from driver.core.model import Allocation, Bytes, Fault, Image, Volume
 from driver.linux import lvm
 from driver.linux.freeze import Freezer
@@ -15,6 +16,7 @@ from driver.linux.freeze import Freezer
 class Options:
     overcommit: float = 1.0  # of a thin pool
     reserve: str = "0"  # bytes, or a percentage of the group or thin pool; never given out
+    extend: str = "0"  # by how much a thin pool grows when it fills up, if its group has the room
     init: bool = False
 
 
@@ -31,11 +33,14 @@ class Kind(Protocol):
     """What is different between thick and thin. Sizes are multiples of the extent size."""
 
     @property
+    def group(self) -> Group: ...
+    @property
     def allocation(self) -> Allocation: ...
     @property
     def shares(self) -> bool: ...
     @property
     def where(self) -> str: ...
+    def granularity(self, vg: lvm.VolumeGroup, /) -> Bytes: ...
     def trouble(self, vg: lvm.VolumeGroup, /) -> str:
         """Why there is no pool in the group; "" if there is."""
 
@@ -54,7 +59,30 @@ class Kind(Protocol):
     def blank(self, name: str, image: Image, /, *, shared: bool) -> None:
         """Whatever is not the source's reads as zeros; outside the group's lock."""
 
+    def clear(self, name: str, /) -> None:
+        """All of an active volume reads as zeros again."""
+
+    def written(self, one: lvm.LogicalVolume, /) -> Bytes:
+        """At most so many bytes."""
+
     def grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes, /) -> None: ...
+    def room_for_stills(self, vg: lvm.VolumeGroup, of: Sequence[lvm.LogicalVolume], /) -> Bytes:
+        """For what is overwritten in each of them while they are copied. NoSpace."""
+
+    def still(self, name: str, of: lvm.LogicalVolume, room: Bytes, /) -> None:
+        """An active snapshot, tagged as being built; what it shows is never written to."""
+
+    def is_void(self, name: str, /) -> bool:
+        """Whether it lost what it should show."""
+
     def charged(self, name: str, charge: Bytes, /) -> Bytes: ...
     def forget(self, name: str, /) -> None: ...
+    def fullness(self, vg: lvm.VolumeGroup, /) -> tuple[float, float]:
+        """The shares of its data and of its metadata that are used."""
+
     def faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]: ...
+    def faults_of_volume(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
+        """What ails the pool and will harm its volumes."""
+
+    def tend(self, vg: lvm.VolumeGroup, /) -> None:
+        """Now and then: see to it that there is room to write."""

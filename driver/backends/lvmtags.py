@@ -21,7 +21,9 @@ from driver.core.model import AccessMode, Bytes, Image, Publication, Snapshot, V
 from driver.linux.lvm import LogicalVolume
 
 PREFIX: Final = "cellar-"  # of the names of volumes and of devices
+STILL: Final = ".still-"  # in the name of a snapshot that somebody copies from
 BUILDING: Final = "cellar.new"  # nobody has seen it: it may be removed
+FILLING: Final = "cellar.fill"  # its first contents are being made: whatever is in it, it is blank
 FREEZING: Final = "cellar.freezing"  # its filesystem may have been left frozen
 _RECORD: Final = re.compile(r"cellar\.([0-9]{1,2})=(.*)")
 _PUBLISHED: Final = "cellar.p="

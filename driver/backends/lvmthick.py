@@ -7,15 +7,15 @@ from contextlib import ExitStack
 from typing import Final
 
 from driver.backends.lvmgroup import Group
-from driver.backends.lvmtags import BUILDING, part_of
+from driver.backends.lvmguard import full_metadata
+from driver.backends.lvmkind import Options
+from driver.backends.lvmtags import BUILDING, STILL, part_of
 from driver.core.errors import NoSpace
 from driver.core.failpoints import reach as passed
-from driver.core.model import KIB, Allocation, Bytes, Fault, Image, Volume
+from driver.core.model import Allocation, Bytes, Fault, Image, Volume
 from driver.core.quantity import parse_share
-from driver.linux import dm, lvm, rawblock
+from driver.linux import block, dm, lvm, rawblock
 
-# What one more volume may add to the group's metadata, of which two texts must fit beside another.
-METADATA_MARGIN: Final = 16 * KIB
 NEW: Final = ("--setactivationskip", "y", "--ignoreactivationskip", "--addtag", BUILDING)
 _WIPED: Final = ("--wipesignatures", "y", "--zero", "y")
 
@@ -26,13 +26,16 @@ class Thick:
     allocation: Final = Allocation.THICK
     shares: Final = False
 
-    def __init__(self, group: Group, reserve: str) -> None:
-        self._group = group
-        self._reserve = reserve
+    def __init__(self, group: Group, options: Options) -> None:
+        self.group = group
+        self._reserve = options.reserve
 
     @property
     def where(self) -> str:
-        return self._group.name
+        return self.group.name
+
+    def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
+        return vg.extent_size
 
     def trouble(self, _vg: lvm.VolumeGroup) -> str:
         return ""
@@ -44,7 +47,7 @@ class Thick:
         return vg.tags
 
     def mark(self, tag: str) -> None:
-        self._group.change("vgchange", "--addtag", tag, self._group.name)
+        self.group.change("vgchange", "--addtag", tag, self.group.name)
 
     def holds(self, one: lvm.LogicalVolume) -> bool:
         return not one.pool and not one.is_thin_pool
@@ -53,7 +56,7 @@ class Thick:
         """Nothing but the volumes themselves needs to be active."""
 
     def room(self, vg: lvm.VolumeGroup) -> Bytes:
-        if vg.mda_free < METADATA_MARGIN:
+        if full_metadata(vg):
             return 0
         return max(0, vg.free - parse_share(self._reserve, vg.size))
 
@@ -62,7 +65,8 @@ class Thick:
         return room - room % vg.extent_size
 
     def committed(self, vg: lvm.VolumeGroup) -> Bytes:
-        return sum(one.size for one in vg.volumes.values() if self.holds(one))
+        held = (one for one in vg.volumes.values() if self.holds(one) and STILL not in one.name)
+        return sum(one.size for one in held)
 
     def make(
         self, vg: lvm.VolumeGroup, name: str, image: Image, _source: lvm.LogicalVolume | None
@@ -74,28 +78,64 @@ class Thick:
 
     def blank(self, name: str, image: Image, *, shared: bool) -> None:  # noqa: ARG002
         """Other volumes lay where it lies now."""
-        rawblock.zero(dm.node(self._group.name, name), 0, image.size)
+        rawblock.zero(dm.node(self.group.name, name), 0, image.size)
+
+    def clear(self, name: str) -> None:
+        where = dm.node(self.group.name, name)
+        rawblock.zero(where, 0, block.size(where))
+
+    def written(self, one: lvm.LogicalVolume) -> Bytes:
+        """Nobody keeps a record of it: all of it has to be read."""
+        return one.size
 
     def grow(self, one: lvm.LogicalVolume, _volume: Volume, size: Bytes) -> None:
         """The new part is cleared as a volume of its own before anyone sees it."""
         part, more = part_of(one.name), size - one.size
         with ExitStack() as undo:
-            with self._group.lock:
-                self._refuse(self._group.look(), more)
+            with self.group.lock:
+                self._refuse(self.group.look(), more)
                 self._create(part, more)
-                undo.callback(self._group.change, "lvremove", self._group.of(part))
-            rawblock.zero(dm.node(self._group.name, part), 0, more)
+                undo.callback(self.group.change, "lvremove", self.group.of(part))
+            rawblock.zero(dm.node(self.group.name, part), 0, more)
             passed("resize.allocated")
-            with self._group.lock:
-                ranges = self._group.look().volumes[part].ranges
+            with self.group.lock:
+                ranges = self.group.look().volumes[part].ranges
                 undo.close()
-                words = ("--size", f"{size}b", self._group.of(one.name), *ranges)
-                self._group.change("lvextend", *words)
+                passed("resize.freed")
+                words = ("--size", f"{size}b", self.group.of(one.name), *ranges)
+                self.group.change("lvextend", *words)
+
+    def fullness(self, vg: lvm.VolumeGroup) -> tuple[float, float]:
+        return 1 - vg.free / vg.size, 1 - vg.mda_free / vg.mda_size
 
     def faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        if vg.mda_free < METADATA_MARGIN:
-            text = f"the metadata area of volume group {vg.name} is full: see --metadatasize"
+        if text := full_metadata(vg):
             yield Fault("MetadataFull", text)
+
+    def faults_of_volume(self, _vg: lvm.VolumeGroup) -> Iterator[Fault]:
+        """A full group harms nobody who has his bytes."""
+        yield from ()
+
+    def tend(self, _vg: lvm.VolumeGroup) -> None:
+        """Volumes have all their bytes."""
+
+    def room_for_stills(self, vg: lvm.VolumeGroup, of: Sequence[lvm.LogicalVolume]) -> Bytes:
+        """Beside the copies themselves, which are as large as what they are copied from."""
+        spare = self.room(vg) - sum(one.size for one in of)
+        room = min(spare // len(of), max(one.size for one in of))
+        if room < vg.extent_size:
+            raise NoSpace(
+                f"volume group {vg.name} has no room for copies of volumes that are in use:"
+                f" {max(0, spare)} bytes are left beside them"
+            )
+        return room - room % vg.extent_size
+
+    def still(self, name: str, of: lvm.LogicalVolume, room: Bytes) -> None:
+        words = ("--snapshot", "--addtag", BUILDING, "--size", f"{room}b", "--name", name)
+        self.group.change("lvcreate", *words, self.group.of(of.name))
+
+    def is_void(self, name: str) -> bool:
+        return dm.is_void(dm.escaped(self.group.name, name))
 
     def charged(self, _name: str, charge: Bytes) -> Bytes:
         return charge
@@ -104,9 +144,11 @@ class Thick:
         """There are no books: what is allocated says it all."""
 
     def _create(self, name: str, size: Bytes) -> None:
-        words: Sequence[str] = ("--size", f"{size}b", "--name", name, self._group.name)
-        self._group.change("lvcreate", *_WIPED, *NEW, *words)
+        words: Sequence[str] = ("--size", f"{size}b", "--name", name, self.group.name)
+        self.group.change("lvcreate", *_WIPED, *NEW, *words)
 
     def _refuse(self, vg: lvm.VolumeGroup, size: Bytes) -> None:
+        if text := full_metadata(vg):
+            raise NoSpace(text)
         if size > (room := self.room(vg)):
             raise NoSpace(f"volume group {vg.name} has room for {room} bytes, {size} are needed")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from typing import Final
 
 from driver.backends.lvmgroup import Group
-from driver.backends.lvmthick import METADATA_MARGIN, NEW
-from driver.core.errors import CellarError, NoSpace, PoolAway
+from driver.backends.lvmguard import Guard
+from driver.backends.lvmkind import Options
+from driver.backends.lvmtags import STILL
+from driver.backends.lvmthick import NEW
+from driver.core.errors import CellarError, NoSpace
 from driver.core.failpoints import reach as passed
 from driver.core.model import Allocation, Bytes, Fault, Image, Snapshot, Volume
 from driver.core.quantity import parse_share
-from driver.linux import dm, lvm
-
-DATA_MARK: Final = 0.95  # of the pool's data; beyond it nothing new is promised
-METADATA_MARK: Final = 0.80  # of its metadata: dm-thin needs room to delete, too
+from driver.linux import block, dm, lvm, rawblock
 
 
 class Thin:
@@ -29,21 +29,23 @@ class Thin:
         self,
         group: Group,
         pool: str,
-        *,
-        overcommit: float,
-        reserve: str,
+        options: Options,
         charge: Callable[[lvm.LogicalVolume], Bytes],
     ) -> None:
-        self._group = group
+        self.group = group
         self._pool = pool
-        self._ratio = Fraction(overcommit).limit_denominator(1000)
-        self._reserve = reserve
+        self._ratio = Fraction(options.overcommit).limit_denominator(1000)
+        self._reserve = options.reserve
         self._charge = charge
+        self._guard = Guard(group, pool, options.extend)
         self._pending: dict[str, Bytes] = {}
 
     @property
     def where(self) -> str:
-        return self._group.of(self._pool)
+        return self.group.of(self._pool)
+
+    def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
+        return vg.extent_size
 
     def trouble(self, vg: lvm.VolumeGroup) -> str:
         if (pool := vg.volumes.get(self._pool)) is None or not pool.is_thin_pool:
@@ -62,58 +64,75 @@ class Thin:
         return vg.volumes[self._pool].tags
 
     def mark(self, tag: str) -> None:
-        self._group.change("lvchange", "--addtag", tag, self.where)
+        self.group.change("lvchange", "--addtag", tag, self.where)
 
     def holds(self, one: lvm.LogicalVolume) -> bool:
         return one.pool == self._pool
 
     def wake(self) -> None:
-        """An active pool can be asked how full it is."""
-        self._group.change("lvchange", "--activate", "y", self.where)
+        self._guard.wake()
 
     def largest(self, vg: lvm.VolumeGroup) -> Bytes:
-        if self._guard(vg):
+        if self._guard.trouble(vg):
             return 0
         room, pool = self._room(vg), vg.volumes[self._pool]
         room -= room % pool.chunk_size
         return max(0, room - room % vg.extent_size)
 
     def committed(self, vg: lvm.VolumeGroup) -> Bytes:
-        return sum(self._due(vg, one) for one in vg.volumes.values() if self.holds(one))
+        held = (one for one in vg.volumes.values() if self.holds(one) and STILL not in one.name)
+        return sum(self._due(vg, one) for one in held)
 
     def make(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
     ) -> Bytes:
         """Blank, or with the bytes of the source; what it may cost if that is not its size."""
-        if trouble := self._guard(vg):
+        if trouble := self._guard.trouble(vg):
             raise NoSpace(trouble)
         if not (source and isinstance(image, Snapshot)):
             self._refuse(vg, image.size)
         if not source:
             words = ("--virtualsize", f"{image.size}b", "--thinpool", self._pool)
-            self._group.change("lvcreate", *words, *NEW, "--name", name, self._group.name)
+            self.group.change("lvcreate", *words, *NEW, "--name", name, self.group.name)
             return 0
-        self._group.change(
-            "lvcreate", "--snapshot", *NEW, "--name", name, self._group.of(source.name)
+        self.group.change(
+            "lvcreate", "--snapshot", *NEW, "--name", name, self.group.of(source.name)
         )
         return self._charged_snapshot(vg, name) if isinstance(image, Snapshot) else 0
 
     def blank(self, name: str, image: Image, *, shared: bool) -> None:
         """A clone may be larger than what it was cloned from."""
-        if shared and self._group.look().volumes[name].size < image.size:
-            self._group.change("lvextend", "--size", f"{image.size}b", self._group.of(name))
+        if shared and self.group.look().volumes[name].size < image.size:
+            self.group.change("lvextend", "--size", f"{image.size}b", self.group.of(name))
+
+    def clear(self, name: str) -> None:
+        """What is not a whole chunk, or a pool that ignores discards, is written to."""
+        where = dm.node(self.group.name, name)
+        size = block.size(where)
+        rawblock.discard(where, 0, size)
+        rawblock.forget(where)
+        for extent in tuple(rawblock.written(where, size)):
+            rawblock.zero(where, extent.start, extent.length)
+
+    def written(self, one: lvm.LogicalVolume) -> Bytes:
+        name = dm.escaped(self.group.name, one.name)
+        return dm.thin_written(name) if dm.find(name) else one.size
 
     def grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
-        with self._group.lock:
-            vg = self._group.look()
-            if trouble := self._guard(vg):
+        with self.group.lock:
+            vg = self.group.look()
+            if trouble := self._guard.trouble(vg):
                 raise NoSpace(trouble)
             self._refuse(vg, size, instead_of=self._rounded(vg, volume.size))
-            self._group.change("lvextend", "--size", f"{size}b", self._group.of(one.name))
+            self.group.change("lvextend", "--size", f"{size}b", self.group.of(one.name))
         passed("resize.allocated")
 
+    def fullness(self, _vg: lvm.VolumeGroup) -> tuple[float, float]:
+        status = self._guard.status()
+        return status.data_share, status.metadata_share
+
     def faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        if trouble := self._guard(vg):
+        if trouble := self._guard.trouble(vg):
             yield Fault("ThinPoolNearlyFull", trouble)
         if vg.volumes[self._pool].queues_when_full:
             yield Fault(
@@ -121,6 +140,26 @@ class Thin:
                 f"writers hang for a minute when {self.where} is full: run"
                 f" `lvchange --errorwhenfull y {self.where}`",
             )
+
+    def faults_of_volume(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
+        """It may soon not be able to write."""
+        if trouble := self._guard.recent_trouble(vg):
+            yield Fault("ThinPoolNearlyFull", trouble)
+
+    def tend(self, vg: lvm.VolumeGroup) -> None:
+        self._guard.tend(vg)
+
+    def room_for_stills(self, vg: lvm.VolumeGroup, _of: Sequence[lvm.LogicalVolume]) -> Bytes:
+        """Chunks that are overwritten are had from the pool, as all others."""
+        if trouble := self._guard.trouble(vg):
+            raise NoSpace(trouble)
+        return 0
+
+    def still(self, name: str, of: lvm.LogicalVolume, _room: Bytes) -> None:
+        self.group.change("lvcreate", "--snapshot", *NEW, "--name", name, self.group.of(of.name))
+
+    def is_void(self, _name: str) -> bool:
+        return False
 
     def charged(self, name: str, charge: Bytes) -> Bytes:
         """What it will be charged once it is on record."""
@@ -133,42 +172,14 @@ class Thin:
     def _charged_snapshot(self, vg: lvm.VolumeGroup, name: str) -> Bytes:
         """It is never written to, so it costs what it maps: its source may overwrite all of it."""
         try:
-            cost = dm.thin_written(dm.escaped(self._group.name, name))
+            cost = dm.thin_written(dm.escaped(self.group.name, name))
             self._refuse(vg, cost)
         except CellarError:
             with suppress(CellarError):
-                self._group.change("lvremove", self._group.of(name))
+                self.group.change("lvremove", self.group.of(name))
             raise
         self._pending[name] = cost
         return cost
-
-    def _guard(self, vg: lvm.VolumeGroup) -> str:
-        """Why nothing new should be promised; "" if it may."""
-        if vg.mda_free < METADATA_MARGIN:
-            return f"the metadata area of volume group {vg.name} is full: see --metadatasize"
-        status = self._status()
-        if status.trouble:
-            return f"thin pool {self.where}: {status.trouble}"
-        if status.data_share >= DATA_MARK:
-            return f"thin pool {self.where} is {status.data_share:.0%} full: `lvextend` it"
-        if status.metadata_share >= METADATA_MARK:
-            return (
-                f"the metadata of thin pool {self.where} is {status.metadata_share:.0%} full:"
-                " `lvextend --poolmetadatasize` it"
-            )
-        return ""
-
-    def _status(self) -> dm.ThinPool:
-        """It is woken if somebody put it to sleep."""
-        base = dm.escaped(self._group.name, self._pool)
-        names = (f"{base}-tpool", base)  # the second while it has no volumes
-        try:
-            if not any(map(dm.find, names)):
-                self.wake()
-            name = next(filter(dm.find, names), base)
-            return dm.thin_pool(name)
-        except CellarError as error:
-            raise PoolAway(f"thin pool {self.where} is not active: {error}") from error
 
     def _room(self, vg: lvm.VolumeGroup) -> Bytes:
         size = vg.volumes[self._pool].size

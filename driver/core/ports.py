@@ -112,6 +112,30 @@ class Refills(Protocol):
         """
 
 
+@runtime_checkable
+class Estimates(Protocol):
+    """A backend whose `extents` may have to read all of an image."""
+
+    def written(self, image_id: ImageId) -> Bytes:
+        """At most so many bytes of it are written; told at once."""
+
+
+@runtime_checkable
+class Stills(Protocol):
+    """A backend that can show one moment of a volume while its writers go on."""
+
+    def still(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
+        """Inside, `reading` and `extents` show them to this thread as they are now. NoSpace."""
+
+
+@runtime_checkable
+class Tends(Protocol):
+    """A backend that wants to be looked after now and then."""
+
+    def tend(self) -> None:
+        """Its writers should find room. Content if the pool is away. CommandError."""
+
+
 class Host(Protocol):
     """What this machine's kernel does with a device, whatever lies below it."""
 
@@ -145,6 +169,9 @@ class Host(Protocol):
 
     def places(self, device: Device) -> tuple[Place, ...]:
         """Every place in this mount namespace that shows the device."""
+
+    def label(self, place: Place) -> str:
+        """What the kernel calls the device shown there: for a volume's device its id; else ""."""
 
     def thaw(self, target: Path) -> None:
         """A frozen filesystem can be unmounted and stays frozen. Content if it is not."""

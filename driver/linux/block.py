@@ -34,6 +34,13 @@ def is_read_only(device: Path) -> bool:
         return any(fcntl.ioctl(fd, BLKROGET, bytes(4)))
 
 
+def writes(device: Path) -> int:
+    """Sectors that were ever written through it: Documentation/block/stat.rst, the 7th field."""
+    number = os.stat(device).st_rdev
+    text = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat").read_text("ascii")
+    return int(text.split()[6])
+
+
 def flush(device: Path) -> None:
     """What was written through the device is in its image afterwards, and durable there."""
     with _opened(device) as fd:

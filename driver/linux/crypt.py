@@ -32,8 +32,6 @@ _OPEN: Final = 300.0
 _QUICK: Final = 60.0
 _DETACH: Final = 10.0
 
-# Without udevd beside it, as in a container, libdm would wait for nodes that nobody makes.
-_ENVIRONMENT: Final = {"DM_DISABLE_UDEV": "1"}
 # cryptsetup(8), RETURN CODES
 _WRONG_PASSPHRASE: Final = 2
 _OUT_OF_MEMORY: Final = 3
@@ -162,14 +160,18 @@ class LinuxCrypt:
 
 
 def abandon(where: Path) -> None:
-    """Close what a killed `sealed` left open of that image. OSError, CommandError."""
+    """Close what a killed `sealed` left open of that image, or device. OSError, CommandError."""
     with suppress(FileNotFoundError):
         image = os.stat(where)
-        if status := loop.find((image.st_dev, image.st_ino)):
-            for number in above(status.number):
-                place = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}", "dm/name")
-                if (name := place.read_text().strip()).startswith(_SEALED):
-                    _run("close", name, timeout=_QUICK)
+        if stat.S_ISBLK(image.st_mode):
+            numbers = above(image.st_rdev)
+        else:
+            status = loop.find((image.st_dev, image.st_ino))
+            numbers = above(status.number) if status else ()
+        for number in numbers:
+            place = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}", "dm/name")
+            if (name := place.read_text().strip()).startswith(_SEALED):
+                _run("close", name, timeout=_QUICK)
 
 
 def above(number: int) -> tuple[int, ...]:
@@ -235,7 +237,7 @@ def _judged(what: str) -> Iterator[None]:
 
 def _run(*words: str | Path, timeout: float, secret: bytes = b"") -> None:
     """A passphrase is read to the end of the pipe, as it is."""
-    command.run(["cryptsetup", *words], timeout=timeout, stdin=secret, more=_ENVIRONMENT)
+    command.run(["cryptsetup", *words], timeout=timeout, stdin=secret)
 
 
 def _mapped(name: str) -> dm.Mapped:

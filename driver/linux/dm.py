@@ -20,9 +20,10 @@ from driver.linux import block, command
 
 TIMEOUT: Final = 60.0  # seconds
 _SECTOR: Final = 512
+_METADATA_BLOCK: Final = 4096  # of a thin pool, always
 _BLOCKS: Final = Path("/sys/class/block")
 _NODES: Final = Path("/dev/mapper")
-_DMSETUP: Final = ("env", "DM_DISABLE_UDEV=1", "dmsetup")  # it makes the nodes itself, at once
+LAYER: Final = "CELLAR-"  # begins the uuid of each layer of ours; the id of its volume follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class ThinPool:
     data_used: int
     data_total: int
     trouble: str  # read-only, out of space, failed, needs a check; "" when it works
+
+    @property
+    def metadata_bytes(self) -> Bytes:
+        return self.metadata_total * _METADATA_BLOCK
 
     @property
     def data_share(self) -> float:
@@ -75,7 +80,7 @@ def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
     """A new device that shows all of `below`."""
     words = ["--readonly"] if read_only else []
     words += ["--uuid", uuid, "--table", _linear(below)]
-    command.run([*_DMSETUP, "create", name, *words], timeout=TIMEOUT)
+    command.run(["dmsetup", "create", name, *words], timeout=TIMEOUT)
     if not (made := find(name)):
         raise OSError(f"{name} was made and is not there")
     return made
@@ -83,35 +88,42 @@ def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
 
 def stretch(name: str, below: Path) -> None:
     """After `below` grew."""
-    command.run([*_DMSETUP, "reload", name, "--table", _linear(below)], timeout=TIMEOUT)
-    command.run([*_DMSETUP, "resume", name], timeout=TIMEOUT)
+    command.run(["dmsetup", "reload", name, "--table", _linear(below)], timeout=TIMEOUT)
+    command.run(["dmsetup", "resume", name], timeout=TIMEOUT)
 
 
 def remove(name: str) -> bool:
     """Whether it is gone: False while anything holds it."""
     try:
-        command.run([*_DMSETUP, "remove", name], timeout=TIMEOUT)
+        command.run(["dmsetup", "remove", name], timeout=TIMEOUT)
     except command.CommandError:
         return find(name) is None
     return True
 
 
-def resume_all(prefix: str) -> tuple[str, ...]:
-    """Resume what was left suspended, of the devices whose uuid begins so; their names."""
-    found = [_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*")]
-    names = [one.name for one in found if one and one.suspended and one.uuid.startswith(prefix)]
-    for name in names:
-        command.run([*_DMSETUP, "resume", name], timeout=TIMEOUT)
-    return tuple(names)
+def suspended() -> tuple[Mapped, ...]:
+    """Whatever its writers wait for."""
+    found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
+    return tuple(one for one in found if one and one.suspended)
+
+
+def resume(name: str) -> None:
+    command.run(["dmsetup", "resume", name], timeout=TIMEOUT)
 
 
 def thin_pool(name: str) -> ThinPool:
-    return parse_thin_pool(command.run([*_DMSETUP, "status", name], timeout=TIMEOUT))
+    return parse_thin_pool(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
+
+
+def is_void(name: str) -> bool:
+    """Whether a classic snapshot ran out of room: `0 8192 snapshot Invalid`, or Overflow."""
+    words = command.run(["dmsetup", "status", name], timeout=TIMEOUT).split()
+    return words[3:4] in (["Invalid"], ["Overflow"])
 
 
 def thin_written(name: str) -> Bytes:
     """Bytes that are mapped in a thin volume."""
-    return parse_thin(command.run([*_DMSETUP, "status", name], timeout=TIMEOUT))
+    return parse_thin(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
 
 
 def parse_thin_pool(text: str) -> ThinPool:
@@ -131,6 +143,27 @@ def parse_thin(text: str) -> Bytes:
     words = text.split()
     sectors = words[1] if words[3] == "Fail" else words[3]
     return int(sectors) * _SECTOR
+
+
+def label(number: int) -> str:
+    """The id of the volume whose layer that device is; "" if it is none."""
+    try:
+        place = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid"
+        uuid = Path(place).read_text(encoding="utf-8").strip()
+    except OSError:  # another kind of device
+        return ""
+    return uuid.removeprefix(LAYER) if uuid.startswith(LAYER) else ""
+
+
+def labelled(label: str) -> Mapped | None:
+    """The layer of that volume."""
+    found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
+    return next((one for one in found if one and one.uuid == LAYER + label), None)
+
+
+def uuid_of(group: str, volume: str) -> str:
+    """What the uuids of a logical volume's devices begin with; LVM's own have dashes in them."""
+    return f"LVM-{group.replace('-', '')}{volume.replace('-', '')}"
 
 
 def node(group: str, volume: str) -> Path:

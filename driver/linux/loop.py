@@ -82,6 +82,17 @@ def over(number: int) -> Iterator[Status]:
     return _scan(lambda info: bool(info.lo_rdevice == number))
 
 
+def below(path: Path) -> int:
+    """dev_t of the block device that it is bound to; 0: to a file, or not at all."""
+    try:
+        with loopdev.opened(os.fspath(path), os.O_RDONLY) as node:
+            return int(loopdev.info_of(node).lo_rdevice)
+    except OSError as error:
+        if error.errno in loopdev.GONE:
+            return 0
+        raise
+
+
 def status(path: Path) -> Status | None:
     """None: not bound."""
     return _ask(path.name, lambda _: True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -10,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.model import MIB, Bytes, Extent
+from driver.linux import files
 
 BLKZEROOUT: Final = 0x127F  # <linux/fs.h>: start and length in bytes
+BLKDISCARD: Final = 0x1277
 BLKFLSBUF: Final = 0x1261
 BLKSSZGET: Final = 0x1268
 _PIECE: Final = 1024 * MIB  # between two of them a signal may end the process
@@ -26,10 +30,39 @@ def zero(device: Path, start: Bytes, length: Bytes) -> None:
     try:
         for at in range(start, start + length, _PIECE):
             piece = min(_PIECE, start + length - at)
-            fcntl.ioctl(fd, BLKZEROOUT, struct.pack("=QQ", at, piece))
+            if not _unmapped(device, at, piece):
+                fcntl.ioctl(fd, BLKZEROOUT, struct.pack("=QQ", at, piece))
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _unmapped(device: Path, start: Bytes, length: Bytes) -> bool:
+    """Without a byte written: fallocate(2) of a device promises zeros, or refuses."""
+    try:
+        files.punch(device, length, start)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return False
+    return True
+
+
+def discard(device: Path, start: Bytes, length: Bytes) -> bool:
+    """Give the blocks of a range back; what it reads as then is the device's business.
+
+    False: it does not take that.
+    """
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, BLKDISCARD, struct.pack("=QQ", start, length))
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def block_size(device: Path) -> Bytes:
@@ -51,29 +84,33 @@ def forget(device: Path) -> None:
 
 
 def written(device: Path, size: Bytes) -> Iterator[Extent]:
-    """Where there is something else than zeros, found out by reading all of it."""
-    fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    """Where there is something else than zeros, found out by reading all of it, past the cache."""
+    start = end = 0
+    for grain in _grains(device, size):
+        if grain.start != end:
+            if end:
+                yield Extent(start, end - start)
+            start = grain.start
+        end = grain.start + grain.length
+    if end:
+        yield Extent(start, end - start)
+
+
+def _grains(device: Path, size: Bytes) -> Iterator[Extent]:
+    fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
     try:
-        start = end = 0
-        for grain in _grains(fd, size):
-            if grain.start != end:
-                if end:
-                    yield Extent(start, end - start)
-                start = grain.start
-            end = grain.start + grain.length
-        if end:
-            yield Extent(start, end - start)
+        with mmap.mmap(-1, _CHUNK) as page:
+            for at in range(0, size, _CHUNK):
+                length = os.preadv(fd, [memoryview(page)[: size - at]], at)
+                yield from _unlike_zeros(page[:length], at)
     finally:
         os.close(fd)
 
 
-def _grains(fd: int, size: Bytes) -> Iterator[Extent]:
-    for at in range(0, size, _CHUNK):
-        chunk = os.pread(fd, min(_CHUNK, size - at), at)
-        os.posix_fadvise(fd, at, len(chunk), os.POSIX_FADV_DONTNEED)
-        if chunk == _ZEROS[: len(chunk)]:
-            continue
-        for inner in range(0, len(chunk), _GRAIN):
-            grain = chunk[inner : inner + _GRAIN]
-            if grain != _ZEROS[: len(grain)]:
-                yield Extent(at + inner, len(grain))
+def _unlike_zeros(chunk: bytes, at: int) -> Iterator[Extent]:
+    if chunk == _ZEROS[: len(chunk)]:
+        return
+    for inner in range(0, len(chunk), _GRAIN):
+        grain = chunk[inner : inner + _GRAIN]
+        if grain != _ZEROS[: len(grain)]:
+            yield Extent(at + inner, len(grain))

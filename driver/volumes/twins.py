@@ -17,7 +17,7 @@ from driver.core.errors import Busy, Refused
 from driver.core.failpoints import reach
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import GIB, MIB, Bytes, Image, Prepare, Progress, Volume
-from driver.core.ports import Pool
+from driver.core.ports import Estimates, Pool, Stills
 from driver.volumes.copies import Copies
 
 BOUND: Final = 5.0  # seconds for which writers may stand still
@@ -50,7 +50,10 @@ class Twin:
         )
 
     def written(self) -> Bytes:
-        return sum(extent.length for extent in self.origin.backend.extents(self.source.id))
+        backend = self.origin.backend
+        if isinstance(backend, Estimates):
+            return backend.written(self.source.id)
+        return sum(extent.length for extent in backend.extents(self.source.id))
 
     def copy(self, where: Path, seen: Progress) -> None:
         backend = self.origin.backend
@@ -69,6 +72,12 @@ class Twins:
         """All or none. Refused, Busy, NoSpace; StillRunning while it is done in the background."""
         live = [twin for twin in twins if twin.live]
         idle = [twin for twin in twins if not twin.live]
+        if live and all(
+            isinstance(twin.origin.backend, Stills) and not twin.shares for twin in live
+        ):
+            total = sum(twin.written() for twin in twins)
+            self._copies.run(text, total, lambda seen: self._make_from_stills(twins, live, seen))
+            return
         self._refuse_hopeless([twin for twin in live if not twin.shares])
         if to_copy := sum(twin.written() for twin in idle if not twin.shares):
             self._copies.run(text, to_copy, lambda seen: self._make(idle, live, seen))
@@ -90,6 +99,19 @@ class Twins:
                 undo.callback(twin.pool.backend.delete, twin.image.id)
                 reach("snapshot.taken")
             undo.pop_all()
+
+    def _make_from_stills(
+        self, twins: Sequence[Twin], live: Sequence[Twin], seen: Progress
+    ) -> None:
+        """The writers stand still for the moment that is copied, not for the copy."""
+        with ExitStack() as stills:
+            with ExitStack() as held:
+                for pool, sources in _by_pool(live).items():
+                    held.enter_context(pool.backend.hold(sources, self._bound))
+                for pool, sources in _by_pool(live).items():
+                    if isinstance(pool.backend, Stills):
+                        stills.enter_context(pool.backend.still(sources))
+            self._make(twins, [], seen)
 
     def _stop_writers(self, live: Sequence[Twin], still: ExitStack) -> Progress:
         """The writers of all sources stand still until `still` is closed; ends what is too slow."""

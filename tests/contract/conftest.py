@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.grounds import BACKENDS, EVERY, HOSTS, SEALED, Ground, Machine, run
+from driver.core.model import Allocation
+from tests.contract.grounds import BACKENDS, EVERY, HOSTS, SEALED, Ground, Machine, had_by, run
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,27 @@ def sealed_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[
     """For what an encrypted volume needs beside its pool."""
     with BACKENDS[request.param](machine) as ground:
         yield ground
+
+
+@pytest.fixture(params=Allocation)
+def allocation(request: pytest.FixtureRequest) -> Allocation:
+    """Each that the pool has."""
+    return Allocation(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if _is_had(item)]
+
+
+def _is_had(item: pytest.Item) -> bool:
+    """Whether the pool of a test has the allocation that it is about."""
+    chosen = (
+        item.callspec.params
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else {}
+    )
+    asked = chosen.get("allocation")
+    return asked is None or "ground" not in chosen or asked in had_by(str(chosen["ground"]))
 
 
 @pytest.fixture

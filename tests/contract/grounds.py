@@ -41,7 +41,15 @@ class Ground(ABC):
     """A pool, and the world around it. `pool` is another object after `restart`."""
 
     pool: Pool
+    allocations: tuple[Allocation, ...] = (Allocation.THICK, Allocation.SPARSE)  # that it has
+    patience: float = 5.0  # seconds for a snapshot while writers stand still
+    lives: int = 12  # examples of the stateful test that are worth its time
     drift: Bytes  # what the pool may gain or lose by itself between two questions
+
+    def needs(self, *allocations: Allocation) -> None:
+        """Skip where the pool does not have them."""
+        if missing := set(allocations) - set(self.allocations):
+            pytest.skip(f"the pool has no {', '.join(sorted(missing))} volumes")
 
     @abstractmethod
     def restart(self) -> None:
@@ -294,35 +302,63 @@ def simulated(*, reflink: bool) -> Opener:
     return opener
 
 
+def on_lvm(pool: str) -> Opener:
+    @contextmanager
+    def opener(machine: Machine) -> Iterator[Ground]:
+        from tests.contract import lvm_ground  # noqa: PLC0415 - it stands on this module
+
+        with lvm_ground.on_lvm(machine, pool) as ground:
+            yield ground
+
+    return opener
+
+
 BACKENDS: dict[str, Opener] = {
     "memory": simulated(reflink=True),
     "memory-without-reflink": simulated(reflink=False),
     "loopfile-on-ext4": loopfile_on("ext4"),
     "loopfile-on-xfs": loopfile_on("xfs"),
     "loopfile-on-btrfs": loopfile_on("btrfs"),
+    "lvm-thick": on_lvm(""),
+    "lvm-thin": on_lvm("pool.0"),
 }
 ROOT = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts"),
 ]
+LVM = [
+    pytest.mark.lvm,
+    pytest.mark.skipif(
+        not Path("/dev/mapper/control").exists() or os.geteuid() != 0,
+        reason="needs root and device-mapper: `make test-lvm`",
+    ),
+]
 MARKS = {name: ROOT for name in BACKENDS if name.startswith("loopfile")}
+MARKS |= {"lvm-thick": [*LVM, pytest.mark.slow], "lvm-thin": LVM}
 EVERY = [pytest.param(name, marks=MARKS.get(name, [])) for name in BACKENDS]
 # One for each Host: what lies below the pool is not its business.
-HOSTS = [pytest.param(name, marks=MARKS.get(name, [])) for name in ("memory", "loopfile-on-xfs")]
+HOSTS = [
+    pytest.param("memory"),
+    pytest.param("loopfile-on-xfs", marks=ROOT),
+    pytest.param("lvm-thin", marks=[*LVM, pytest.mark.slow]),
+]
 # For each Crypt: the real one needs a kernel with dm-crypt.
 SEALED = [
     "memory",
-    pytest.param(
-        "loopfile-on-xfs",
-        marks=[
-            pytest.mark.lvm,
-            pytest.mark.skipif(
-                os.geteuid() != 0
-                or not Path("/dev/mapper/control").exists()
-                or not shutil.which("cryptsetup"),
-                reason="needs root, device-mapper and cryptsetup",
-            ),
-        ],
+    *(
+        pytest.param(
+            name,
+            marks=[
+                *LVM,
+                *slow,
+                pytest.mark.skipif(not shutil.which("cryptsetup"), reason="needs cryptsetup"),
+            ],
+        )
+        for name, slow in (
+            ("loopfile-on-xfs", []),
+            ("lvm-thick", [pytest.mark.slow]),
+            ("lvm-thin", []),
+        )
     ),
 ]
 
@@ -346,6 +382,18 @@ def run(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{words}: {done.stderr}"
     return done.stdout
+
+
+def had_by(name: str) -> tuple[Allocation, ...]:
+    """The allocations of a pool, before there is one."""
+    thin = (Allocation.THIN,) if name == "lvm-thin" else Ground.allocations
+    return (Allocation.THICK,) if name == "lvm-thick" else thin
+
+
+def size_of(path: Path) -> Bytes:
+    """Of a file or a block device."""
+    with opened(path, os.O_RDONLY) as fd:
+        return os.lseek(fd, 0, os.SEEK_END)
 
 
 def whole(ground: Ground, image: Image) -> bytes:

@@ -14,7 +14,7 @@ from driver.core.ids import (
     snapshot_key,
     volume_key,
 )
-from driver.core.model import MIB, Allocation, FsType, Image, Prepare, Snapshot, Volume
+from driver.core.model import MIB, FsType, Image, Prepare, Snapshot, Volume
 from driver.core.ports import Pool
 from tests.contract.grounds import Ground
 
@@ -35,7 +35,7 @@ def a_volume(pool: Pool, name: str = "v", **fields: Any) -> Volume:
         name=name,
         size=SIZE,
         fs=None,
-        allocation=Allocation.SPARSE,
+        allocation=pool.backend.allocation,
         block_size=pool.backend.block_size(None),
         incarnation=new_incarnation(),
     )

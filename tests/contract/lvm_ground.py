@@ -18,17 +18,16 @@ from driver.backends.lvmtags import name_of
 from driver.core.ids import ImageId
 from driver.core.model import GIB, Allocation
 from driver.core.ports import Pool
+from driver.linux.crypt import LinuxCrypt
 from driver.linux.freeze import Freezer
 from driver.linux.host import LinuxHost
 from driver.linux.lvm import CONFIG
-from tests.contract.grounds import OWNER, LoopfileGround, Machine, run
+from tests.contract.grounds import CHEAP, OWNER, LoopfileGround, Machine, run
 
 NAME = "cellar-test"
 THIN_POOL = "pool.0"
 _SIZE = 3 * GIB
 _EXTENT = "4k"
-
-_made: set[tuple[int, str]] = set()  # groups, by the machine whose end is theirs
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,11 @@ class LvmGround(LoopfileGround):
         admin("vgrename", f"{self._group}-away", self._group)
 
     def close(self) -> None:
-        self.clear()
         self._backend_of_lvm.close()
+
+    def leave(self) -> None:
+        """As it was found, for the next test."""
+        self.clear()
         left = admin("lvs", "--noheadings", "-o", "lv_name", self._group).split()
         assert left == ([THIN_POOL] if self._pool else [])
         shown = run("dmsetup", "ls").splitlines()
@@ -83,20 +85,21 @@ class LvmGround(LoopfileGround):
         where = f"{self._group}/{self._pool}" if self._pool else self._group
         options = Options(overcommit=1.5 if self._pool else 1.0)
         backend = lvm.open_pool("lvm", where, options, self._shared, Groups())
-        self.pool = Pool("lvm", backend, self._host)
+        self.pool = Pool("lvm", backend, self._host, LinuxCrypt(CHEAP))
 
 
 @contextmanager
 def on_lvm(machine: Machine, pool: str) -> Iterator[LvmGround]:
     """The group outlives a test that leaves it empty: to make one takes several commands."""
     name = f"{NAME}-thin" if pool else NAME
-    if (id(machine), name) not in _made:
+    if not (ground := _grounds.get((id(machine), name))):
         _make_group(machine, name, pool)
-    ground = LvmGround(name, pool, machine.freezer())
+        ground = _grounds[id(machine), name] = LvmGround(name, pool, machine.freezer())
+        machine._undo.callback(ground.close)
     try:
         yield ground
     finally:
-        ground.close()
+        ground.leave()
 
 
 def _make_group(machine: Machine, name: str, pool: str) -> None:
@@ -113,9 +116,11 @@ def _make_group(machine: Machine, name: str, pool: str) -> None:
         size = ("--size", "2560m", "--chunksize", "64k", "--poolmetadatasize", "32m")
         admin("lvcreate", "--type", "thin-pool", "--zero", "y", *size, "--name", pool, name)
         admin("lvchange", "--errorwhenfull", "y", f"{name}/{pool}")
-    _made.add((id(machine), name))
 
 
 def admin(verb: str, *words: str) -> str:
     """What somebody types, without udev."""
     return run("lvm", verb, "--config", CONFIG, "--yes", *words)
+
+
+_grounds: dict[tuple[int, str], LvmGround] = {}  # by the machine whose end is theirs

@@ -12,7 +12,6 @@ from driver.core.model import MIB, Allocation, FsType, Image
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import SIZE, cloned, formatted, made, snapped
 
-ALLOCATIONS = [Allocation.THICK, Allocation.SPARSE]
 OFFSETS = (0, 3 * MIB, SIZE - 4096)
 BOUND = 0.3  # seconds; FIFREEZE alone may take a third of it
 OLD, NEW = b"old" * 100, b"new" * 100
@@ -48,7 +47,6 @@ def test_what_is_not_there_cannot_be_shared(ground: Ground) -> None:
     assert not ground.pool.backend.shares(VolumeId("0" * 12, "1" * 32))
 
 
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_snapshot_holds_the_bytes_of_its_moment(ground: Ground, allocation: Allocation) -> None:
     volume = made(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
@@ -58,7 +56,6 @@ def test_a_snapshot_holds_the_bytes_of_its_moment(ground: Ground, allocation: Al
     assert holds(ground, volume, NEW)
 
 
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_clone_and_its_source_go_their_own_ways(ground: Ground, allocation: Allocation) -> None:
     volume = made(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
@@ -68,7 +65,6 @@ def test_a_clone_and_its_source_go_their_own_ways(ground: Ground, allocation: Al
     assert holds(ground, clone, NEW)
 
 
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_snapshot_can_be_restored_when_its_source_is_gone(
     ground: Ground, allocation: Allocation
 ) -> None:
@@ -89,7 +85,6 @@ def test_a_restore_outlives_its_snapshot(ground: Ground) -> None:
     assert holds(ground, restored, OLD)
 
 
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_larger_restore_ends_in_zeros(ground: Ground, allocation: Allocation) -> None:
     volume = made(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
@@ -99,6 +94,7 @@ def test_a_larger_restore_ends_in_zeros(ground: Ground, allocation: Allocation) 
 
 
 def test_a_thick_clone_of_a_sparse_volume_has_its_bytes(ground: Ground) -> None:
+    ground.needs(Allocation.SPARSE, Allocation.THICK)
     volume = made(ground, allocation=Allocation.SPARSE)
     write_everywhere(ground, volume, OLD)
     clone = cloned(ground, volume, allocation=Allocation.THICK)
@@ -108,6 +104,7 @@ def test_a_thick_clone_of_a_sparse_volume_has_its_bytes(ground: Ground) -> None:
 
 
 def test_a_thick_clone_takes_its_room_at_once(ground: Ground) -> None:
+    ground.needs(Allocation.THICK)
     volume = made(ground, size=256 * MIB)
     before = ground.pool.backend.capacity(Allocation.THICK).largest
     cloned(ground, volume, allocation=Allocation.THICK)
@@ -126,7 +123,7 @@ def test_a_snapshot_of_a_snapshot_restored_is_still_the_first_moment(ground: Gro
 
 
 def test_a_copy_of_a_blank_volume_is_blank(ground: Ground) -> None:
-    for allocation in ALLOCATIONS:
+    for allocation in ground.allocations:
         volume = made(ground, f"of {allocation}", allocation=allocation)
         assert whole(ground, cloned(ground, volume, f"clone {allocation}")) == bytes(SIZE)
 
@@ -151,7 +148,7 @@ def test_bytes_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_s
     device = ground.pool.backend.attach(volume, read_only=False)
     for offset in OFFSETS:
         ground.write(device, offset, OLD)
-    with ground.pool.backend.hold([volume.id], 5.0):
+    with ground.pool.backend.hold([volume.id], ground.patience):
         snapshot = snapped(ground, volume)
     assert holds(ground, snapshot, OLD)
 
@@ -165,7 +162,7 @@ def test_files_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_s
     backend, host = ground.pool.backend, ground.pool.host
     host.mount(backend.attach(volume, read_only=False), targets / "v", fs, [], read_only=False)
     ground.write_file(targets / "v", OLD)
-    with backend.hold([volume.id], 5.0):
+    with backend.hold([volume.id], ground.patience):
         snapshot = snapped(ground, volume)
     ground.write_file(targets / "v", NEW)
     restored = cloned(ground, snapshot)
@@ -183,7 +180,7 @@ def test_several_volumes_stand_still_together(host_ground: Ground, targets: Path
     for volume in volumes[:2]:  # one of them is not even attached
         device = backend.attach(volume, read_only=False)
         host.mount(device, targets / volume.name, FsType.EXT4, [], read_only=False)
-    with backend.hold([volume.id for volume in volumes], 5.0):
+    with backend.hold([volume.id for volume in volumes], ground.patience):
         pass
     for volume in volumes[:2]:
         ground.write_file(targets / volume.name, NEW)
@@ -232,5 +229,5 @@ def test_a_volume_can_be_held_again(host_ground: Ground, targets: Path) -> None:
     device = backend.attach(volume, read_only=False)
     host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
     for number in range(2):
-        with backend.hold([volume.id], 5.0):
+        with backend.hold([volume.id], ground.patience):
             snapped(ground, volume, f"s{number}")

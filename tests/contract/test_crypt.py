@@ -151,7 +151,7 @@ def test_it_is_in_use_while_it_is_mounted(
     host.mount(device, targets / "t", FsType.EXT4, (), read_only=False)
     place = host.shown_at(targets / "t")
     assert place and place.number == device.number
-    assert place.label == str(sealed.id)
+    assert host.label(place) == str(sealed.id)
     with pytest.raises(Refused):
         crypt(sealed_ground).close(str(sealed.id))
     host.unmount(targets / "t")

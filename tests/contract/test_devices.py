@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import stat
-
 import pytest
 
 from driver.core.errors import Busy, CellarError, Damaged, NotFound, Refused
 from driver.core.model import KIB, MIB, Allocation, Extent
-from tests.contract.grounds import Ground, whole
+from tests.contract.grounds import Ground, size_of, whole
 from tests.contract.images import SIZE, a_snapshot, a_volume, made, snapped
-
-ALLOCATIONS = [Allocation.THICK, Allocation.SPARSE]
 
 
 def test_a_new_volume_is_not_attached(ground: Ground) -> None:
@@ -58,7 +54,6 @@ def test_an_attached_device_grows_with_its_volume(ground: Ground) -> None:
     ground.write(device, 2 * SIZE - 512, b"x" * 512)
 
 
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_new_block_volume_reads_as_zeros(ground: Ground, allocation: Allocation) -> None:
     volume = made(ground, allocation=allocation)
     ground.pool.backend.attach(volume, read_only=False)
@@ -131,12 +126,11 @@ def test_a_detached_volume_can_be_deleted(ground: Ground) -> None:
 
 
 def test_extents_of_a_blank_volume_are_none(ground: Ground) -> None:
-    for allocation in ALLOCATIONS:
+    for allocation in ground.allocations:
         volume = made(ground, allocation, allocation=allocation)
         assert list(ground.pool.backend.extents(volume.id)) == []
 
 
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_extents_name_what_was_written_and_little_else(
     ground: Ground, allocation: Allocation
 ) -> None:
@@ -156,7 +150,7 @@ def test_extents_of_an_attached_volume_name_what_was_just_written(ground: Ground
     volume = made(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 4 * MIB, b"x" * 4096)
-    with ground.pool.backend.hold([volume.id], 5.0):
+    with ground.pool.backend.hold([volume.id], ground.patience):
         assert covers(list(ground.pool.backend.extents(volume.id)), 4 * MIB)
 
 
@@ -169,12 +163,11 @@ def test_what_does_not_exist_has_no_extents_and_cannot_be_read(ground: Ground) -
             pass
 
 
-def test_an_image_can_be_read_from_a_file_of_its_size(ground: Ground) -> None:
+def test_an_image_can_be_read_from_a_path_of_its_size(ground: Ground) -> None:
     volume = made(ground)
     for image in (volume, snapped(ground, volume)):
         with ground.pool.backend.reading(image.id) as path:
-            assert stat.S_ISREG(path.stat().st_mode)
-            assert path.stat().st_size == SIZE
+            assert size_of(path) == SIZE
 
 
 def test_an_image_cannot_be_deleted_while_it_is_read(ground: Ground) -> None:

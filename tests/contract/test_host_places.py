@@ -62,7 +62,7 @@ def test_a_mounted_device_is_shown_where_it_was_mounted(
     assert place
     assert place.target == targets / "v"
     assert place.number == device.number
-    assert place.label == str(volume.id)
+    assert ground.pool.host.label(place) == str(volume.id)
     assert not place.node and not place.read_only
     assert place.root == "/"
     assert ground.pool.host.places(device) == (place,)

@@ -20,7 +20,7 @@ from driver.core.model import (
     Limits,
     Publication,
 )
-from tests.contract.grounds import Ground, whole
+from tests.contract.grounds import Ground, size_of, whole
 from tests.contract.images import SIZE, a_snapshot, a_volume, made, nothing, snapped
 
 
@@ -132,13 +132,14 @@ def test_nobody_sees_a_volume_before_it_is_prepared(ground: Ground) -> None:
 
 def test_a_failure_inside_prepare_leaves_nothing_behind(ground: Ground) -> None:
     backend = ground.pool.backend
-    volume = a_volume(ground.pool, size=512 * MIB, allocation=Allocation.THICK)
-    before = backend.capacity(Allocation.THICK).largest
+    allocation = ground.allocations[0]
+    volume = a_volume(ground.pool, size=512 * MIB, allocation=allocation)
+    before = backend.capacity(allocation).largest
     with pytest.raises(PrepareFailed):
         backend.create(volume, fail)
     assert list(backend.images()) == []
     assert backend.find(volume.id) is None
-    assert before - backend.capacity(Allocation.THICK).largest < volume.size // 2
+    assert before - backend.capacity(allocation).largest < volume.size // 2
 
 
 def test_after_a_failure_inside_prepare_the_same_volume_can_be_created(ground: Ground) -> None:
@@ -219,7 +220,6 @@ def test_a_resized_volume_is_recorded_with_its_new_size(ground: Ground) -> None:
     assert ground.pool.backend.find(volume.id) == grown
 
 
-@pytest.mark.parametrize("allocation", [Allocation.THICK, Allocation.SPARSE])
 def test_a_resized_volume_keeps_its_bytes_and_ends_in_zeros(
     ground: Ground, allocation: Allocation
 ) -> None:
@@ -233,7 +233,6 @@ def test_a_resized_volume_keeps_its_bytes_and_ends_in_zeros(
     assert data[SIZE - 4 :].rstrip(b"\0") == b"last"
 
 
-@pytest.mark.parametrize("allocation", [Allocation.THICK, Allocation.SPARSE])
 def test_a_volume_does_not_grow_beyond_the_pool_and_nothing_is_written(
     ground: Ground, allocation: Allocation
 ) -> None:
@@ -242,7 +241,7 @@ def test_a_volume_does_not_grow_beyond_the_pool_and_nothing_is_written(
         ground.pool.backend.resize(volume, 1 << 50)
     assert ground.pool.backend.find(volume.id) == volume
     with ground.pool.backend.reading(volume.id) as path:
-        assert path.stat().st_size == SIZE
+        assert size_of(path) == SIZE
     ground.pool.backend.resize(volume, 2 * SIZE)
 
 
@@ -303,7 +302,7 @@ def test_a_pool_that_is_away_refuses_every_question(ground: Ground) -> None:
         asked: tuple[Callable[[], object], ...] = (
             lambda: backend.find(volume.id),
             lambda: list(backend.images()),
-            lambda: backend.capacity(Allocation.THICK),
+            lambda: backend.capacity(backend.allocation),
             lambda: backend.create(a_volume(ground.pool, "w"), fail),
             lambda: backend.record(volume),
             lambda: backend.resize(volume, 2 * SIZE),

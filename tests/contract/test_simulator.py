@@ -52,7 +52,7 @@ def test_the_reserve_is_never_given_out(reserve: str) -> None:
 def test_no_ratio_is_lost_in_rounding(ratio: float) -> None:
     pool = memory("sim", 10 * GIB, Options(overcommit=ratio))
     size = pool.backend.capacity(Allocation.SPARSE).largest
-    pool.backend.create(a_volume(pool, size=size), nothing)
+    pool.backend.create(a_volume(pool, size=size, allocation=Allocation.SPARSE), nothing)
     assert pool.backend.capacity(Allocation.SPARSE).largest == 0
     assert size == int(10 * GIB * round(ratio * 10)) // 10 // 4096 * 4096
 

@@ -1,14 +1,13 @@
-"""One step on a pool, in a process that a test kills: `python -m tests.lvm.act WHERE STEP`."""
+"""Steps on a pool, for a process that a test kills."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from driver.backends.lvm import Lvm
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import Volume
-from tests.lvm.pools import SIZE, a_snapshot, a_volume, made, opened, snapped
+from tests.lvm.pools import SIZE, a_snapshot, a_volume, made, snapped, write
 
 NEW = b"new bytes"
 
@@ -29,9 +28,20 @@ def snapshot(pool: Lvm) -> None:
         snapped(pool, kept(pool), "new")
 
 
+def copy(pool: Lvm) -> None:
+    with pool.hold([kept(pool).id], 60.0), pool.still([kept(pool).id]):
+        pass
+
+
 def restore(pool: Lvm) -> None:
     of = a_snapshot(kept(pool), "old").id
     pool.create(a_volume(pool, "new", 2 * SIZE, of), lambda _: None)
+
+
+def refill(pool: Lvm) -> None:
+    found = pool.find(VolumeId(pool.id, volume_key("new")))
+    volume = found or made(pool, "new", key="k")
+    pool.refill(volume, lambda where: write(where, NEW))
 
 
 def expand(pool: Lvm) -> None:
@@ -51,9 +61,6 @@ def detach(pool: Lvm) -> None:
 
 
 STEPS: dict[str, Callable[[Lvm], None]] = {
-    one.__name__: one for one in (create, snapshot, restore, expand, delete, attach, detach)
+    one.__name__: one
+    for one in (create, snapshot, copy, restore, refill, expand, delete, attach, detach)
 }
-
-if __name__ == "__main__":
-    with opened(sys.argv[1]) as pool:
-        STEPS[sys.argv[2]](pool)

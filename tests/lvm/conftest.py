@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,12 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def make_group(disks: Path) -> Iterator[MakeGroup]:
     """`make_group("name", size=..., thin=...)` gives where a pool lies: "name" or "name/pool0"."""
+    with making(disks) as make:
+        yield make
+
+
+@contextmanager
+def making(disks: Path) -> Iterator[MakeGroup]:
     with ExitStack() as undo:
 
         def make(name: str, *, size: int = 24 * GIB, thin: int = 0) -> str:
@@ -87,6 +94,18 @@ def where(request: pytest.FixtureRequest, make_group: MakeGroup) -> str:
     return make_group("cellar", thin=20 * GIB if request.param == "thin" else 0)
 
 
+@pytest.fixture(scope="module")
+def lasting_group(disks: Path) -> Iterator[Callable[[str], str]]:
+    """One of each kind for all tests of a module: to make a group takes several commands."""
+    with making(disks) as make:
+        yield cache(lambda kind: make(kind, thin=20 * GIB if kind == "thin" else 0))
+
+
+@pytest.fixture(scope="module", params=[pytest.param("thick", marks=pytest.mark.slow), "thin"])
+def lasting(request: pytest.FixtureRequest, lasting_group: Callable[[str], str]) -> str:
+    return lasting_group(request.param)
+
+
 def lvm(verb: str, *words: str) -> str:
     """What an administrator types, on a machine without udev."""
     return said("lvm", verb, "--config", CONFIG, "--yes", *words)
@@ -107,3 +126,12 @@ def said(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{words}: {done.stderr}"
     return done.stdout.strip()
+
+
+def tags(group: str) -> set[str]:
+    """Of all logical volumes in a group."""
+    return set(
+        lvm("lvs", "--noheadings", "-o", "lv_tags", group.partition("/")[0])
+        .replace(",", " ")
+        .split()
+    )

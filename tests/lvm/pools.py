@@ -38,7 +38,11 @@ def opened(where: str, options: Options | None = None) -> Iterator[lvm.Lvm]:
 
 
 def a_volume(
-    pool: lvm.Lvm, name: str, size: Bytes = SIZE, source: SnapshotId | None = None
+    pool: lvm.Lvm,
+    name: str,
+    size: Bytes = SIZE,
+    source: SnapshotId | None = None,
+    key: str | None = None,
 ) -> Volume:
     return Volume(
         id=VolumeId(pool.id, volume_key(name)),
@@ -48,6 +52,7 @@ def a_volume(
         allocation=pool.allocation,
         block_size=pool.block_size(None),
         source=source,
+        key=key,
         incarnation=new_incarnation(),
     )
 
@@ -66,9 +71,11 @@ def a_snapshot(of: Volume, name: str) -> Snapshot:
     )
 
 
-def made(pool: lvm.Lvm, name: str, data: bytes = b"", size: Bytes = SIZE) -> Volume:
+def made(
+    pool: lvm.Lvm, name: str, data: bytes = b"", size: Bytes = SIZE, key: str | None = None
+) -> Volume:
     """A new volume that begins with `data`."""
-    volume = a_volume(pool, name, size)
+    volume = a_volume(pool, name, size, key=key)
     pool.create(volume, lambda where: write(where, data))
     return volume
 

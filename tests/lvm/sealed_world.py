@@ -1,4 +1,4 @@
-"""A loop-file pool whose volumes can be encrypted, and the use cases on it, on a real kernel."""
+"""Pools whose volumes can be encrypted, and the use cases on them, on a real kernel."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from driver.backends import loopfile
+from driver.backends import loopfile, lvm, lvmkind, lvmtags
+from driver.backends.lvmgroup import Groups
 from driver.core import ids
 from driver.core.ids import VolumeId
 from driver.core.model import (
@@ -31,9 +33,11 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.ports import Pool
+from driver.linux import dm
 from driver.linux.crypt import LinuxCrypt, Options
 from driver.linux.freeze import Freezer
 from driver.linux.host import LinuxHost
+from driver.linux.places import CRYPT
 from driver.volumes import devices
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
@@ -55,6 +59,7 @@ from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter
 from driver.volumes.snapshots import Snapshotter
+from tests.lvm.pools import Machine as Shared
 
 OWNER = "cellar.test"
 PASSPHRASE = "open-sesame-of-the-tests"
@@ -88,17 +93,25 @@ def disk() -> Iterator[Path]:
     shutil.rmtree(where)
 
 
-class SealedWorld:
-    def __init__(self, where: Path, tmp: Path, freezer: Freezer, options: Options = CHEAP) -> None:
-        self.where, self.tmp, self._freezer, self._options = where, tmp, freezer, options
-        loopfile.initialise(where, OWNER)
+class SealedWorld(ABC):
+    backend: loopfile.Loopfile | lvm.Lvm
+
+    def __init__(self, tmp: Path, freezer: Freezer) -> None:
+        self.tmp, self._freezer = tmp, freezer
         self.copiers = ThreadPoolExecutor(1)
         self.begin()
 
+    @abstractmethod
+    def open(self) -> loopfile.Loopfile | lvm.Lvm: ...
+    @abstractmethod
+    def occupied(self, image_id: ids.ImageId) -> Bytes: ...
+    @abstractmethod
+    def image(self, image_id: ids.ImageId) -> Path:
+        """Where its bytes lie, below all devices of ours."""
+
     def begin(self) -> None:
-        options = loopfile.Options(allocation=Allocation.SPARSE, overcommit=10.0)
-        self.backend = loopfile.open_pool("p", self.where, options, self._freezer, OWNER)
-        self.host, self.crypt = LinuxHost(), LinuxCrypt(self._options)
+        self.backend = self.open()
+        self.host, self.crypt = LinuxHost(), LinuxCrypt(CHEAP)
         self.pool = Pool("p", self.backend, self.host, self.crypt)
         self.pools = Pools([self.pool])
         copies = Copies(self.copiers, patience=60.0)
@@ -165,6 +178,12 @@ class SealedWorld:
     def unpublish(self, volume: Volume) -> None:
         self.mounter.unpublish(NodeUnpublish(volume.id, self.target(volume)))
 
+    @property
+    def thick(self) -> Allocation | None:
+        """If the pool has it: what such a volume is asked for by."""
+        is_thin = self.backend.allocation is Allocation.THIN
+        return None if is_thin else Allocation.THICK
+
     def snapshot(self, volume: Volume, name: str = "s") -> Snapshot:
         return self.snapshots.create(Snap(Member(ids.snapshot_key(name), name, volume.id)))
 
@@ -193,12 +212,43 @@ class SealedWorld:
         assert device
         return device
 
-    def image(self, volume_id: ids.ImageId) -> Path:
-        return self.where / str(volume_id) / "disk.img"
-
-    def head(self, volume_id: ids.ImageId) -> bytes:
-        with self.image(volume_id).open("rb") as file:
+    def head(self, image_id: ids.ImageId) -> bytes:
+        with self.backend.reading(image_id) as path, path.open("rb") as file:
             return file.read(16 * MIB)
+
+
+class LoopfileWorld(SealedWorld):
+    def __init__(self, where: Path, tmp: Path, freezer: Freezer) -> None:
+        self.where = where
+        loopfile.initialise(where, OWNER)
+        super().__init__(tmp, freezer)
+
+    def open(self) -> loopfile.Loopfile:
+        options = loopfile.Options(allocation=Allocation.SPARSE, overcommit=10.0)
+        return loopfile.open_pool("p", self.where, options, self._freezer, OWNER)
+
+    def image(self, image_id: ids.ImageId) -> Path:
+        return self.where / str(image_id) / "disk.img"
+
+    def occupied(self, image_id: ids.ImageId) -> Bytes:
+        return os.stat(self.image(image_id)).st_blocks * 512
+
+
+class LvmWorld(SealedWorld):
+    def __init__(self, where: str, tmp: Path, freezer: Freezer) -> None:
+        self.where = where
+        super().__init__(tmp, freezer)
+
+    def open(self) -> lvm.Lvm:
+        options = lvmkind.Options(overcommit=10.0)
+        return lvm.open_pool("p", self.where, options, Shared(OWNER, self._freezer), Groups())
+
+    def image(self, image_id: ids.ImageId) -> Path:
+        return dm.node(self.where.partition("/")[0], lvmtags.name_of(image_id))
+
+    def occupied(self, image_id: ids.ImageId) -> Bytes:
+        assert isinstance(self.backend, lvm.Lvm)
+        return self.backend.written(image_id)
 
 
 def run(*words: str, ok: bool = True) -> str:
@@ -207,11 +257,13 @@ def run(*words: str, ok: bool = True) -> str:
     return done.stdout
 
 
-def mappings() -> list[str]:
+def mappings(kind: str = CRYPT) -> list[str]:
+    """Names of the devices of device-mapper whose uuid begins so: of open containers."""
     names = []
-    for place in Path("/sys/block").glob("dm-*/dm/name"):
+    for place in Path("/sys/block").glob("dm-*/dm"):
         with suppress(OSError):
-            names.append(place.read_text().strip())
+            if (place / "uuid").read_text().startswith(kind):
+                names.append((place / "name").read_text().strip())
     return sorted(names)
 
 

@@ -124,8 +124,9 @@ def test_a_second_process_does_not_get_the_pool(make_group: MakeGroup) -> None:
         assert "another process" in refused(where)
 
 
-@pytest.mark.timeout(900)
-def test_creates_beside_an_administrator_all_succeed(where: str) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_creates_beside_an_administrator_all_succeed(where: str, count: int) -> None:
     stop = threading.Event()
     errors: list[str] = []
 
@@ -145,7 +146,7 @@ def test_creates_beside_an_administrator_all_succeed(where: str) -> None:
     with opened(where, Options(init=True)) as pool, ThreadPoolExecutor(4) as threads:
         admin = threads.submit(administrate)
         try:
-            names = [f"v{number}" for number in range(12)]
+            names = [f"v{number}" for number in range(count)]
             list(threads.map(lambda name: made(pool, name), names))
         finally:
             stop.set()
@@ -193,7 +194,8 @@ def test_what_was_left_suspended_is_resumed(make_group: MakeGroup) -> None:
         volume = made(pool, "v")
         device = pool.attach(volume, read_only=False)
         [below] = [one for one in said("dmsetup", "ls").split() if one.startswith("cellar-cellar")]
-    said("dmsetup", "suspend", "--noudevsync", below)
+    for one in (str(device.path), below):
+        said("dmsetup", "suspend", "--noudevsync", one)
     with opened(where) as pool:
         write(device.path, b"x")
         pool.detach(volume.id)

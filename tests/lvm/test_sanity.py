@@ -15,14 +15,16 @@ SIZES = (f"--csi.testvolumesize={64 << 20}", f"--csi.testvolumeexpandsize={128 <
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", ["mount", "block"])
+@pytest.mark.parametrize("kind", ["mount", pytest.param("block", marks=pytest.mark.slow)])
 def test_all_specs_pass_and_leave_nothing(
     sanity: Sanity, short_path: Path, where: str, kind: str
 ) -> None:
     options = ",overcommit=20" if "/" in where else ""
     spec = f"vg=lvm:{where}{options}"
     with Driver(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
-        sanity.run(driver, f"--csi.testvolumeaccesstype={kind}", *SIZES, wrap=[]).check()
+        sanity.run(
+            driver, f"--csi.testvolumeaccesstype={kind}", *SIZES, wrap=[], timeout=1500
+        ).check()
         assert list(driver.volumes()) == []
         assert driver.stop() == 0
     assert "Traceback" not in driver.log.read_text()

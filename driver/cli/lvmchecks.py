@@ -1,0 +1,110 @@
+"""What `cellar doctor` looks at where a pool lies in an LVM volume group. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from driver.backends import lvmguard, lvmtags
+from driver.backends.lvmgroup import Groups
+from driver.cli.checks import Finding, ok, problem, warning
+from driver.cli.wording import human
+from driver.core.errors import CellarError, PoolAway
+from driver.core.model import MIB
+from driver.linux import command, lvm
+
+CONTROL: Final = Path("/dev/mapper/control")
+METADATA_SIZE: Final = 4 * MIB  # of one area; some thousand volumes
+PACKAGES: Final = {"lvm": "lvm2", "dmsetup": "dmsetup", "thin_check": "thin-provisioning-tools"}
+
+
+def machine(control: Path = CONTROL) -> Iterator[Finding]:
+    """For any pool of type lvm."""
+    if lacking := command.missing(PACKAGES):
+        packages = " ".join(PACKAGES[one] for one in lacking)
+        text = f"{', '.join(lacking)} not found"
+        yield problem("LVM programs", text, f"apt install {packages}")
+    else:
+        yield ok("LVM programs", ", ".join(PACKAGES))
+    if control.exists():
+        yield ok("device-mapper", str(control))
+    else:
+        cure = "modprobe dm-mod; in a container mount the host's /dev"
+        yield problem("device-mapper", f"no {control}", cure)
+
+
+def pool(name: str, where: str, driver_name: str, *, init: bool) -> Iterator[Finding]:
+    """A volume group, or a thin pool in one."""
+    what = f"pool {name}"
+    if command.missing(lvm.PROGRAMS):  # which was said
+        return
+    group, _, thin = where.partition("/")
+    try:
+        vg = Groups().named(group).look()
+    except (CellarError, OSError) as error:
+        yield problem(what, str(error), "see `vgs` and `pvs`")
+        return
+    held = vg.volumes.get(thin) if thin else None
+    if thin and (held is None or not held.is_thin_pool):
+        cure = f"lvcreate --type thin-pool --size SIZE --errorwhenfull y --name {thin} {group}"
+        yield problem(what, f"volume group {group} has no thin pool {thin}", cure)
+        return
+    yield _owner(what, name, where, held.tags if held else vg.tags, driver_name, init=init)
+    yield _metadata(what, vg)
+    if held:
+        yield from _thin_pool(what, where, held, vg)
+    else:
+        yield ok(what, f"{human(vg.free)} of {human(vg.size)} free in volume group {group}")
+
+
+def _owner(  # noqa: PLR0913 - all that one sentence says
+    what: str, name: str, where: str, tags: frozenset[str], driver_name: str, *, init: bool
+) -> Finding:
+    owner = lvmtags.owner_of(tags)
+    if owner == driver_name:
+        return ok(what, f"{where} is marked as this driver's")
+    if owner is not None:
+        return problem(what, f"{where} belongs to {owner!r}", "give it to one driver only")
+    if init:
+        return ok(what, f"{where} is marked at the first start")
+    cure = f"`cellar pools init {name} --pool {name}=lvm:{where}`"
+    return warning(
+        what, f"{where} is not marked yet; a start does it if there is nothing in it", cure
+    )
+
+
+def _metadata(what: str, vg: lvm.VolumeGroup) -> Finding:
+    if text := lvmguard.full_metadata(vg):
+        return problem(what, text, "delete volumes, or make the group anew")
+    text = f"a metadata area of {human(vg.mda_size)}, {human(vg.mda_free)} of it free"
+    if vg.mda_size < METADATA_SIZE:
+        cure = "make the group with --metadatasize 16m: 1 MiB is full with some 1500 volumes"
+        return warning(what, text, cure)
+    return ok(what, text)
+
+
+def _thin_pool(
+    what: str, where: str, held: lvm.LogicalVolume, vg: lvm.VolumeGroup
+) -> Iterator[Finding]:
+    if not held.zeroes:
+        text = "does not clear what it gives out: volumes would show each other's old bytes"
+        yield problem(what, text, f"lvchange --zero y {where}")
+    if held.queues_when_full:
+        text = "writers hang for a minute when it is full"
+        yield problem(what, text, f"lvchange --errorwhenfull y {where}")
+    if held.discards == "ignore":
+        yield warning(what, "room is not given back", f"lvchange --discards passdown {where}")
+    guard = lvmguard.Guard(Groups().named(vg.name), held.name, "0")
+    try:
+        status = guard.status()
+    except PoolAway as error:
+        yield warning(what, str(error), f"lvchange --activate y {where}")
+        return
+    text = f"{status.data_share:.0%} of data and {status.metadata_share:.0%} of metadata are used"
+    if trouble := guard.trouble_of(status):
+        yield problem(what, trouble, f"lvextend {where}, or delete volumes")
+    elif max(status.data_share, status.metadata_share) >= lvmguard.EXTEND_DATA:
+        yield warning(what, text, "lvextend it, or give the pool extend=20%")
+    else:
+        yield ok(what, text)

@@ -1,0 +1,57 @@
+"""What the commands say about pools of LVM, and how one is made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.harness import ROOT
+from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm
+from tests.lvm.pools import opened
+
+MIB = 1 << 20
+
+
+def cellar(*words: str, status: int = 0) -> str:
+    command = [sys.executable, "-m", "driver", *words]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def findings(where: str) -> list[tuple[str, str, str]]:
+    """Level, text and cure of what the doctor finds about a pool."""
+    command = [sys.executable, "-m", "driver", "doctor", "-o", "json", "--pool", f"p=lvm:{where}"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    found = json.loads(done.stdout)
+    return [(one["level"], one["text"], one["cure"]) for one in found if one["what"] == "pool p"]
+
+
+def test_the_doctor_says_what_a_thin_pool_lacks_and_the_cure(make_group: MakeGroup) -> None:
+    where = make_group("cellar", size=GIB, thin=128 * MIB)
+    assert {level for level, _, _ in findings(where)} == {"ok", "warning"}  # not marked yet
+    lvm("lvchange", "--errorwhenfull", "n", where)
+    cures = {cure for level, _, cure in findings(where) if level == "problem"}
+    assert cures == {f"lvchange --errorwhenfull y {where}"}
+    [missing] = findings(f"cellar/{THIN_POOL}x")
+    assert missing[0] == "problem" and "lvcreate --type thin-pool" in missing[2]
+
+
+def test_a_group_with_volumes_becomes_a_pool_when_it_is_told_to(make_group: MakeGroup) -> None:
+    where = make_group("cellar", size=GIB)
+    lvm("lvcreate", "--size", "16m", "--name", "theirs", where)
+    pool = ("--pool", f"p=lvm:{where}")
+    said = cellar("pools", "init", "p", *pool)
+    with opened(where) as none:  # it is marked as the usual driver's
+        assert (
+            none.state().away
+            == "the pool cellar belongs to 'cellar.csi.internal', not to 'cellar.test'"
+        )
+    assert "is pool p now" in said
+    assert "a pool already" in cellar("pools", "init", "p", *pool, status=1)
+    assert "is marked as this driver's" in str(findings(where))

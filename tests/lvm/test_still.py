@@ -1,0 +1,124 @@
+"""Thick volumes in use: copied as they were at one moment, while their writers go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.backends import lvmthick
+from driver.core import ids
+from driver.core.errors import NoSpace
+from driver.core.model import MIB, CapacityRange, FsType, Snapshot, Volume
+from driver.linux.freeze import Freezer
+from driver.linux.host import LinuxHost
+from driver.volumes.intents import Member, SnapGroup
+from tests.lvm.conftest import layers, volumes
+from tests.lvm.sealed_world import LvmWorld
+
+SIZE = CapacityRange(64 * MIB)
+
+
+@pytest.fixture(scope="module")
+def freezer() -> Iterator[Freezer]:
+    freezer = Freezer()
+    yield freezer
+    freezer.close()
+
+
+@pytest.fixture
+def world(lasting_group: Callable[[str], str], freezer: Freezer) -> Iterator[LvmWorld]:
+    where = lasting_group("thick")
+    tmp = Path(tempfile.mkdtemp(prefix="cellar-targets-", dir="/run"))
+    world = LvmWorld(where, tmp, freezer)
+    yield world
+    world.close()
+    shutil.rmtree(tmp)
+    assert volumes(where) == []
+    assert layers() == []
+
+
+def mounted(world: LvmWorld, name: str = "v") -> Volume:
+    volume = world.create(name, FsType.EXT4, encrypted=None, range=SIZE)
+    (world.stage(volume) / "file").write_text("then")
+    return volume
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]) -> None:
+    """Somebody writes between the moment and the copy."""
+    was = LinuxHost.copy
+
+    def copy(self: LinuxHost, *arguments: Any) -> None:
+        write()
+        was(self, *arguments)
+
+    monkeypatch.setattr(LinuxHost, "copy", copy)
+
+
+def content(world: LvmWorld, snapshot: Snapshot) -> str:
+    name = f"of {snapshot.name}"
+    restored = world.create(name, FsType.EXT4, source=snapshot.id, range=CapacityRange())
+    text = (world.stage(restored) / "file").read_text()
+    world.unstage(restored)
+    return text
+
+
+def test_a_snapshot_has_the_moment_and_the_writers_go_on(
+    world: LvmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = mounted(world)
+    file = world.staging(volume) / "file"
+
+    def write() -> None:
+        file.write_text("now!")
+        os.sync()
+
+    meanwhile(monkeypatch, write)
+    snapshot = world.snapshot(volume)
+    assert file.read_text() == "now!"
+    assert len(volumes(world.where)) == 2
+    assert content(world, snapshot) == "then"
+
+
+def test_a_group_has_one_moment(world: LvmWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = [mounted(world, "a"), mounted(world, "b")]
+
+    def write() -> None:
+        for volume in pair:
+            (world.staging(volume) / "file").write_text("now!")
+        os.sync()
+
+    meanwhile(monkeypatch, write)
+    members = tuple(
+        Member(ids.snapshot_key(f"s{one.name}"), f"s{one.name}", one.id)
+        for one in sorted(pair, key=lambda one: str(one.id))
+    )
+    group = world.snapshots.create_group(SnapGroup(ids.group_key("g"), "g", members))
+    assert [content(world, one) for one in group.snapshots] == ["then", "then"]
+    for one in group.snapshots:
+        world.backend.delete(one.id)
+
+
+def test_what_is_overwritten_faster_than_it_is_copied_leaves_nothing(
+    world: LvmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = mounted(world)
+
+    def little(self: lvmthick.Thick, vg: Any, _of: Sequence[Any]) -> int:
+        return int(vg.extent_size)
+
+    def write() -> None:
+        (world.staging(volume) / "big").write_bytes(os.urandom(24 * MIB))
+        os.sync()
+
+    monkeypatch.setattr(lvmthick.Thick, "room_for_stills", little)
+    meanwhile(monkeypatch, write)
+    with pytest.raises(NoSpace, match="nothing was kept"):
+        world.snapshot(volume)
+    assert len(volumes(world.where)) == 1
+    assert (world.staging(volume) / "file").read_text() == "then"
