@@ -322,15 +322,21 @@ class ReserveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
+    VOLUME_IDS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
+    @_builtins.property
+    def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the node may have of this name: looked for once the name is taken."""
+
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
+        volume_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,18 +348,26 @@ class Reserved(_message.Message):
 
     TAKEN_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    QUIET_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
     taken: _builtins.bool
     text: _builtins.str
     """Why not."""
+    quiet: _builtins.bool
+    """Nobody had the name in the last ten seconds, so that what was looked up meanwhile still holds."""
+    found: _builtins.bool
+    """One of the volumes exists. Says nothing unless it is quiet."""
     def __init__(
         self,
         *,
         taken: _builtins.bool = ...,
         text: _builtins.str = ...,
+        quiet: _builtins.bool = ...,
+        found: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["taken", b"taken", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "quiet", b"quiet", "taken", b"taken", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

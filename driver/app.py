@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
-from driver.backends import loopfile, memory
+from driver import process
+from driver.backends import loopfile, lvm, lvmkind, memory
+from driver.backends.lvmgroup import Groups
 from driver.backends.memory_host import MemoryHost
-from driver.config import Config, PoolSpec, RouteConfig
+from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
-from driver.core.ports import Pool
+from driver.core.kubelet import registration_socket
+from driver.core.ports import Pool, Tends
+from driver.linux import command
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
 from driver.linux.host import LinuxHost
+from driver.linux.lvm import PROGRAMS
 from driver.observe import log
 from driver.observe.disks import Disks
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
+from driver.volumes import upkeep
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.health import Health
@@ -44,13 +47,12 @@ from driver.volumes.publish import Mounter, Publisher
 from driver.volumes.snapshots import Snapshotter
 
 if TYPE_CHECKING:
-    from driver.cluster.nodes import Nodes
-    from driver.rpc.server import Door, Listener
+    from driver.rpc.registration import Announcement
+    from driver.rpc.server import Listener
 
-GRACE: Final = 17.0  # seconds for running calls after SIGTERM
 LEAVE: Final = 19.0  # seconds after which the process goes, whatever still runs
 COPIERS: Final = 2
-PROBE: Final = 3.0  # seconds for /healthz
+TENDED: Final = 10.0  # seconds from one look after the pools to the next
 
 
 class Machine:
@@ -63,6 +65,10 @@ class Machine:
     @cached_property
     def freezer(self) -> Freezer:
         return Freezer()
+
+    @cached_property
+    def groups(self) -> Groups:
+        return Groups()
 
     @cached_property
     def host(self) -> LinuxHost:
@@ -83,6 +89,14 @@ def _loopfile(spec: PoolSpec, machine: Machine) -> Pool:
     return Pool(spec.name, backend, machine.host, machine.crypt)
 
 
+def _lvm(spec: PoolSpec, machine: Machine) -> Pool:
+    if lacking := command.missing(PROGRAMS):
+        raise Invalid(f"pool {spec.name}: {', '.join(lacking)} not found: install lvm2")
+    options = spec.options_as(lvmkind.Options)
+    backend = lvm.open_pool(spec.name, spec.where, options, machine, machine.groups)
+    return Pool(spec.name, backend, machine.host, machine.crypt)
+
+
 def _memory(spec: PoolSpec, machine: Machine) -> Pool:
     options = spec.options_as(memory.Options)
     return memory.memory(spec.name, spec.size(), options, host=machine.simulated)
@@ -90,6 +104,7 @@ def _memory(spec: PoolSpec, machine: Machine) -> Pool:
 
 BACKENDS: Final[dict[str, Callable[[PoolSpec, Machine], Pool]]] = {
     "loopfile": _loopfile,
+    "lvm": _lvm,
     "memory": _memory,
 }
 
@@ -125,13 +140,15 @@ class _Life:
         self._copiers = ThreadPoolExecutor(COPIERS, thread_name_prefix="copier")
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="looker")
         self._copies = Copies(self._copiers)
-        self._http = Http({"/metrics": self._show_metrics, "/healthz": self._show_health})
+        pages = process.health_pages(config.endpoint, self._problem)
+        self._http = Http({"/metrics": self._show_metrics, **pages})
+        self._announcement: Announcement | None = None
 
     async def live(self) -> float:
         """When the end was asked for, in monotonic time."""
         from driver.rpc.server import About, Server  # noqa: PLC0415 - gRPC comes after the pools
 
-        stop = _stop_signals()
+        stop = process.stop_signals()
         config = self._config
         about = About(
             name=config.driver_name,
@@ -142,20 +159,46 @@ class _Life:
         )
         server = Server(about, self._uses(), self._metrics.seen, self._listener())
         await server.start(config.endpoint)
+        tending = asyncio.create_task(self._tend())
         try:
             if config.metrics:
                 await self._http.start(*config.metrics)
             names = ", ".join(pool.name for pool in self._pools)
             logger.info("ready", endpoint=config.endpoint, node=config.node_id, pools=names)
             self._looker.submit(Disks(self._pools, self._looker).watch)
+            await self._announce()
             await stop.wait()
             logger.info("stopping: calls that run end first")
         finally:
             ended = time.monotonic()
+            tending.cancel()
             self._http.stop()
-            await server.stop(GRACE)
+            await server.stop(process.GRACE)
+            if self._announcement:
+                await self._announcement.stop()
             self._stop_copies()
         return ended
+
+    async def _announce(self) -> None:
+        """Last of all: kubelet calls at once."""
+        config = self._config
+        if not config.kubelet_dir:
+            return
+        from driver.rpc.registration import Announcement  # noqa: PLC0415 - where kubelet is
+
+        socket = registration_socket(config.kubelet_dir, config.driver_name)
+        self._announcement = one = Announcement(config.driver_name, config.endpoint, socket)
+        self._metrics.watch(
+            "cellar_kubelet_registered",
+            "Whether kubelet has the driver",
+            lambda: not one.problem,
+        )
+        await one.start()
+
+    def _problem(self) -> str:
+        if not self._config.kubelet_dir:
+            return ""
+        return self._announcement.problem if self._announcement else "the driver is starting"
 
     def _uses(self) -> Uses:
         config, pools = self._config, Pools(self._pools)
@@ -180,6 +223,12 @@ class _Life:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return Listener(where, tls.server_credentials(config.tls_dir), tls.Admission())
 
+    async def _tend(self) -> None:
+        loop = asyncio.get_running_loop()
+        while any(isinstance(pool.backend, Tends) for pool in self._pools):
+            await asyncio.sleep(TENDED)
+            await loop.run_in_executor(self._looker, upkeep.tend, self._pools)
+
     def _stop_copies(self) -> None:
         self._copies.stop()
         self._copiers.shutdown(wait=False, cancel_futures=True)
@@ -189,104 +238,7 @@ class _Life:
         """In a thread of its own: looking at a pool may hang, and nothing else should."""
         loop = asyncio.get_running_loop()
         text = await loop.run_in_executor(self._looker, self._metrics.text)
-        return Answer(HTTPStatus.OK, text, "text/plain; version=0.0.4; charset=utf-8")
-
-    async def _show_health(self) -> Answer:
-        return await _health(self._config.endpoint)
-
-
-def route(config: RouteConfig) -> None:
-    """Be the controller of a cluster until SIGTERM. Invalid, Refused: it cannot begin."""
-    log.set_up(config.log_level, config.log_format)
-    asyncio.run(_Routing(config).live())
-
-
-class _Routing:
-    """A router in place of the pools."""
-
-    def __init__(self, config: RouteConfig) -> None:
-        self._config = config
-        self._version = metadata.version("cellar-csi")
-        self._metrics = Metrics(self._version, ())
-        self._http = Http({"/metrics": self._show_metrics, "/healthz": self._show_health})
-
-    async def live(self) -> None:
-        from driver.cluster.directory import StaticFile  # noqa: PLC0415 - never for serve
-        from driver.cluster.nodes import Nodes  # noqa: PLC0415
-        from driver.cluster.tls import Files  # noqa: PLC0415
-        from driver.rpc.server import Door  # noqa: PLC0415
-
-        stop, config = _stop_signals(), self._config
-        directory = StaticFile(config.nodes)
-        directory.read()  # Invalid now, rather than a router without nodes
-        nodes, door = Nodes(directory, Files(config.tls_dir)), Door(self._metrics.seen)
-        self._register(nodes, door)
-        watching = asyncio.create_task(nodes.watch())
-        watching.add_done_callback(lambda _: stop.set())
-        try:
-            await door.open(config.endpoint)
-            if config.metrics:
-                await self._http.start(*config.metrics)
-            logger.info("ready", endpoint=config.endpoint, nodes=config.nodes)
-            await stop.wait()
-            logger.info("stopping: calls that run end first")
-        finally:
-            self._http.stop()
-            await door.close(GRACE)
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-
-    def _register(self, nodes: Nodes, door: Door) -> None:
-        """Capabilities are those of this release: sidecars ask once, perhaps before any node."""
-        from csi_proto.csi_pb2_grpc import add_IdentityServicer_to_server  # noqa: PLC0415
-        from driver.cluster import groups, lists, router, routes  # noqa: PLC0415
-        from driver.rpc import controller, group, parse  # noqa: PLC0415
-        from driver.rpc.identity import Identity  # noqa: PLC0415
-
-        config = self._config
-
-        async def controller_capabilities(*_: Any) -> Any:
-            return controller.capabilities(attach=config.attach)
-
-        async def group_capabilities(*_: Any) -> Any:
-            return group.capabilities()
-
-        reading = routes.Reading(create=parse.create, measure=parse.measure)
-        answers = {
-            "ControllerGetCapabilities": controller_capabilities,
-            "GroupControllerGetCapabilities": group_capabilities,
-            **routes.Routes(nodes, reading, config.topology_key).all(),
-            **lists.Lists(nodes).all(),
-            **groups.Groups(nodes).all(),
-        }
-        hidden = () if config.attach else router.ATTACHING
-        identity = Identity(config.driver_name, self._version, lambda: nodes.synced)
-        add_IdentityServicer_to_server(identity, door.grpc)
-        door.grpc.add_generic_rpc_handlers((router.Router(nodes, answers, frozenset(hidden)),))
-
-    async def _show_metrics(self) -> Answer:
-        return Answer(
-            HTTPStatus.OK, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8"
-        )
-
-    async def _show_health(self) -> Answer:
-        return await _health(self._config.endpoint)
-
-
-async def _health(endpoint: Path) -> Answer:
-    from driver.rpc.server import probe  # noqa: PLC0415 - gRPC is there by now
-
-    if await probe(endpoint, PROBE):
-        return Answer(HTTPStatus.OK, b"ok\n")
-    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"the driver does not answer Probe\n")
-
-
-def _stop_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+        return Answer(HTTPStatus.OK, text, process.METRICS)
 
 
 def _joined(end: float) -> bool:

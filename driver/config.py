@@ -5,7 +5,6 @@ Checked once, at start; pydantic stays behind this door. Invalid names the setti
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
@@ -24,12 +23,14 @@ from pydantic import (
     model_validator,
 )
 
+from driver.cluster.settings import NodesSetting, StaticNodes, parse_nodes, parse_prefix, parse_span
+from driver.core import kubelet
+from driver.core.addresses import check_folder, check_socket, parse_address, parse_endpoint
 from driver.core.errors import Invalid
 from driver.core.model import GIB, KIB, Allocation
 from driver.core.quantity import parse_bytes, parse_share
 from driver.linux.crypt import Options as CryptOptions
 
-SOCKET_LENGTH: Final = 107  # sun_path of <linux/un.h> has 108 bytes with its NUL
 SPEC: Final = "NAME=TYPE:WHERE[,key=value...], as in fast=loopfile:/srv/fast,allocation=sparse"
 PREFIX: Final = "CELLAR_"
 
@@ -98,13 +99,18 @@ class Config:
     listen: tuple[str, int] | None = None
     tls_dir: Path | None = None
     luks: CryptOptions = field(default_factory=CryptOptions)
+    kubelet_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteConfig:
     endpoint: Path
-    nodes: Path
-    tls_dir: Path
+    nodes: NodesSetting
+    tls_dir: Path | None  # None: Secrets of the cluster
+    objects: str
+    kubeconfig: Path | None
+    node_gone_after: float  # seconds
+    node_gone_policy: Literal["retain", "forget"]
     metrics: tuple[str, int] | None
     driver_name: str
     topology_key: str
@@ -186,23 +192,6 @@ def _places(pools: tuple[PoolSpec, ...]) -> list[str]:
     return [os.path.normpath(one.where) for one in pools if one.where.startswith("/")]
 
 
-def _endpoint(value: object) -> Path:
-    text = str(value)
-    path = re.sub("^/+", "/", text.removeprefix("unix:"))
-    if not path.startswith("/") or path.endswith("/"):
-        raise ValueError(f"{text!r} is not a Unix socket; write unix:///PATH")
-    if len(os.fsencode(path)) > SOCKET_LENGTH:
-        raise ValueError(f"the path has more than {SOCKET_LENGTH} bytes, which no socket may have")
-    return Path(path)
-
-
-def _directory(value: object) -> Path:
-    kind, _, where = str(value).partition(":")
-    if kind != "static" or not where:
-        raise ValueError(f"{value!r} is not static:FILE")
-    return Path(where)
-
-
 def _luks(value: object) -> CryptOptions:
     """`pbkdf=argon2id,memory=64MiB,iterations=4`, or a mapping with the same parts."""
     if isinstance(value, CryptOptions):
@@ -233,17 +222,6 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _address(value: object) -> tuple[str, int] | None:
-    if value in {None, ""}:
-        return None
-    host, colon, port = str(value).rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{value!r} is not HOST:PORT, as in 127.0.0.1:9100 or [::]:9100")
-    if host.startswith("["):
-        return str(ipaddress.IPv6Address(host.strip("[]"))), int(port)
-    return host or "0.0.0.0", int(port)  # noqa: S104 - what ":9100" means everywhere
-
-
 def _like(form: re.Pattern[str], what: str) -> AfterValidator:
     def check(text: str) -> str:
         if not form.fullmatch(text):
@@ -262,8 +240,8 @@ class _Common(BaseModel):
         extra="forbid", alias_generator=_kebab, populate_by_name=True, arbitrary_types_allowed=True
     )
 
-    endpoint: Annotated[Path, BeforeValidator(_endpoint)]
-    metrics: Annotated[tuple[str, int] | None, BeforeValidator(_address)] = None
+    endpoint: Annotated[Path, BeforeValidator(parse_endpoint)]
+    metrics: Annotated[tuple[str, int] | None, BeforeValidator(parse_address)] = None
     driver_name: Annotated[
         str, _like(_DRIVER, "a driver's name: at most 63 letters, digits, - and .")
     ] = "cellar.csi.internal"
@@ -276,8 +254,18 @@ class _Common(BaseModel):
 
 
 class _RouteSettings(_Common):
-    nodes: Annotated[Path, BeforeValidator(_directory)]
-    tls_dir: Path
+    nodes: Annotated[NodesSetting, BeforeValidator(parse_nodes)]
+    tls_dir: Path | None = None
+    objects: Annotated[str, BeforeValidator(parse_prefix)] = "cellar"
+    kubeconfig: Path | None = None
+    node_gone_after: Annotated[float, BeforeValidator(parse_span)] = 900.0
+    node_gone_policy: Literal["retain", "forget"] = "retain"
+
+    @model_validator(mode="after")
+    def _secure(self) -> Self:
+        if isinstance(self.nodes, StaticNodes) and not self.tls_dir:
+            raise ValueError("--tls-dir is required with --nodes static:FILE")
+        return self
 
 
 class _Settings(_Common):
@@ -291,9 +279,25 @@ class _Settings(_Common):
         AfterValidator(_distinct),
     ]
     max_volumes: Annotated[int, Field(ge=0)] = 0
-    listen: Annotated[tuple[str, int] | None, BeforeValidator(_address)] = None
+    listen: Annotated[tuple[str, int] | None, BeforeValidator(parse_address)] = None
     tls_dir: Path | None = None
     luks: Annotated[CryptOptions, BeforeValidator(_luks)] = Field(default_factory=CryptOptions)
+    kubelet_dir: Annotated[Path | None, AfterValidator(check_folder)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _where_kubelet_looks(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if not given.get("kubelet_dir") or given.get("endpoint"):
+            return given
+        name = str(given.get("driver_name") or cls.model_fields["driver_name"].default)
+        where = kubelet.csi_socket(Path(str(given["kubelet_dir"])), name)
+        return given | {"endpoint": f"unix:{where}"}
+
+    @model_validator(mode="after")
+    def _announced(self) -> Self:
+        if self.kubelet_dir:
+            check_socket(kubelet.registration_socket(self.kubelet_dir, self.driver_name))
+        return self
 
     @model_validator(mode="after")
     def _secure(self) -> Self:
@@ -371,6 +375,7 @@ _READERS: Final[dict[str, Callable[[str], object]]] = {
     "allocation": _allocation,
     "overcommit": _overcommit,
     "reserve": _reserve,
+    "extend": _reserve,
     "init": _truth,
     "reflink": _truth,
 }

@@ -11,11 +11,12 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from driver.backends import loopfile
-from driver.cli import checks
+from driver.backends import loopfile, lvmkind
+from driver.cli import checks, lvmchecks
 from driver.cli.checks import Finding, Level
 from driver.cli.settings import ConfigOption, PoolOption, pools_of
 from driver.cli.wording import Output, as_json, console
+from driver.config import PoolSpec
 from driver.core.errors import Invalid
 from driver.core.model import FsType
 from driver.linux import mount
@@ -68,12 +69,22 @@ def _machine(kubelet_dir: Path) -> Iterator[Finding]:
 
 def _pools(pool: list[str] | None, config: Path | None) -> Iterator[Finding]:
     try:
-        for spec in pools_of(pool, config).pools:
+        settings = pools_of(pool, config)
+        if any(spec.type == "lvm" for spec in settings.pools):
+            yield from lvmchecks.machine()
+        for spec in settings.pools:
             if spec.type == "loopfile":
                 init = spec.options_as(loopfile.Options).init
                 yield from checks.pool(spec.name, spec.path(), init=init)
+            elif spec.type == "lvm":
+                yield from _lvm_pool(spec, settings.driver_name)
     except Invalid as error:
         yield checks.problem("configuration", str(error), "see `cellar serve --help`")
+
+
+def _lvm_pool(spec: PoolSpec, driver_name: str) -> Iterator[Finding]:
+    init = spec.options_as(lvmkind.Options).init
+    yield from lvmchecks.pool(spec.name, spec.where, driver_name, init=init)
 
 
 def _tell(findings: list[Finding]) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from driver import app, config
+from driver import config
 from driver.cli import daemon
 
 
@@ -15,7 +15,13 @@ def main(arguments: Sequence[str]) -> int:
     """Exit status 0 after a clean stop, 2 for settings that cannot be."""
     parser = _parser()
     flags = vars(parser.parse_args(arguments))
-    return daemon.run(parser, lambda: app.route(config.load_route(flags, os.environ)))
+    return daemon.run(parser, lambda: _route(config.load_route(flags, os.environ)))
+
+
+def _route(settings: config.RouteConfig) -> None:
+    from driver import controller  # noqa: PLC0415 - not for --help
+
+    controller.route(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,16 +40,34 @@ def _parser() -> argparse.ArgumentParser:
 _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "endpoint": {"metavar": "unix:///PATH", "help": "the socket; required"},
     "nodes": {
-        "metavar": "static:FILE",
-        "help": "YAML, read again when it changes: nodes: [{name: a, address: 127.0.0.1:9501}];"
-        " required",
+        "metavar": "static:FILE|kubernetes[:[NAMESPACE/]SERVICE]",
+        "help": "a file of YAML, read again when it changes: nodes: [{name: a, address:"
+        " 127.0.0.1:9501}]; or the endpoints of a Service, by default of cellar-node in the"
+        " namespace of this pod; required",
     },
     "tls-dir": {
         "metavar": "DIR",
-        "help": "ca.crt, tls.crt and tls.key, as `cellar certs` makes them; required",
+        "help": "ca.crt, tls.crt and tls.key, as `cellar certs` makes them; required with static;"
+        " with kubernetes in place of Secrets",
+    },
+    "objects": {
+        "metavar": "PREFIX",
+        "help": "of what is kept in Kubernetes: the Secrets PREFIX-ca, PREFIX-router, PREFIX-node,"
+        " made if they are not there, and the ConfigMap PREFIX-pools; default: cellar",
+    },
+    "kubeconfig": {"metavar": "FILE", "help": "default: the service account of this pod"},
+    "node-gone-after": {
+        "metavar": "SPAN",
+        "help": "for how long there must be no Node object before a node counts as gone; 90s, 15m,"
+        " 2h; default: 15m",
+    },
+    "node-gone-policy": {
+        "metavar": "retain|forget",
+        "help": "what deleting a volume of a node that is gone answers: UNAVAILABLE, or OK with an"
+        " Event; default: retain",
     },
     "config": {"metavar": "FILE", "help": "YAML with the same fields"},
-    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics and /healthz there"},
+    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics, /healthz and /readyz there"},
     "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
     "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},
     "no-attach": {

@@ -32,7 +32,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _FLAGS: dict[str, dict[str, Any]] = {
-    "endpoint": {"metavar": "unix:///PATH", "help": "the socket; required"},
+    "endpoint": {
+        "metavar": "unix:///PATH",
+        "help": "the socket; required, but with --kubelet-dir its default is"
+        " DIR/plugins/<driver name>/csi.sock",
+    },
+    "kubelet-dir": {
+        "metavar": "DIR",
+        "help": "make the driver known to the kubelet of this folder, usually /var/lib/kubelet; it"
+        " must be at the same path for both",
+    },
     "node-id": {"metavar": "NAME", "help": "this node's name, usually that of its Node object"},
     "pool": {
         "dest": "pools",
@@ -50,7 +59,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "what opening an encrypted volume costs; default:"
         " pbkdf=argon2id,memory=64MiB,iterations=4; pbkdf2 takes no memory",
     },
-    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics and /healthz there"},
+    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics, /healthz and /readyz there"},
     "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
     "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},
     "no-attach": {

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from driver.config import SPEC, Config, load
+from driver.config import SPEC, Config, PoolSpec, load
 from driver.core.errors import Invalid
 
 NOWHERE: Final = "unix:///nowhere"  # these commands listen at no socket
@@ -28,12 +28,17 @@ def pools_of(pool: list[str] | None, config: Path | None) -> Config:
     return load(flags, os.environ)
 
 
-def directory_of(settings: Config, name: str) -> Path:
-    """Of a pool of loop files. Invalid: no such pool, or it has no directory."""
+def directory_of(spec: PoolSpec) -> Path:
+    """Of a pool of loop files. Invalid: another has no directory."""
+    if spec.type != "loopfile":
+        raise Invalid(f"pool {spec.name} is of type {spec.type}, which needs no marker")
+    return spec.path()
+
+
+def spec_of(settings: Config, name: str) -> PoolSpec:
+    """Invalid: no such pool."""
     for spec in settings.pools:
-        if spec.name == name and spec.type == "loopfile":
-            return spec.path()
         if spec.name == name:
-            raise Invalid(f"pool {name} is of type {spec.type}, which needs no marker")
+            return spec
     names = ", ".join(spec.name for spec in settings.pools)
     raise Invalid(f"no pool {name!r} is configured; there are {names}")

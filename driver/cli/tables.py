@@ -11,10 +11,11 @@ import typer
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.backends import loopfile
+from driver.backends import loopfile, lvm
 from driver.cli.client import CallFailed, Client
-from driver.cli.settings import ConfigOption, PoolOption, directory_of, pools_of
+from driver.cli.settings import ConfigOption, PoolOption, directory_of, pools_of, spec_of
 from driver.cli.wording import Output, as_json, as_table, console, human, short
+from driver.config import Config
 from driver.core.errors import CellarError
 
 Row: TypeAlias = dict[str, Any]
@@ -66,15 +67,23 @@ def list_pools(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
 
 @pools.command("init")
 def init_pool(name: Name, pool: PoolOption = None, config: ConfigOption = None) -> None:
-    """Make the directory of a configured pool a pool: give it its marker, and so its id."""
+    """Make the place of a configured pool a pool: mark it as this driver's."""
     try:
         settings = pools_of(pool, config)
-        where = directory_of(settings, name)
-        pool_id = loopfile.initialise(where, settings.driver_name)
+        where, pool_id = _initialise(settings, name)
     except CellarError as error:
         console(stderr=True).print(str(error), style="red", soft_wrap=True)
         raise typer.Exit(1) from None
     console().print(f"{where} is pool {name} now, with the id {pool_id}", soft_wrap=True)
+
+
+def _initialise(settings: Config, name: str) -> tuple[str, str]:
+    """Where the pool is, and its id. Invalid, Conflict, Refused, PoolAway."""
+    spec = spec_of(settings, name)
+    if spec.type == "lvm":
+        return spec.where, lvm.initialise(spec.name, spec.where, settings.driver_name)
+    where = directory_of(spec)
+    return str(where), loopfile.initialise(where, settings.driver_name)
 
 
 def _show(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -33,6 +34,59 @@ IDENTITIES: Final[dict[str, tuple[str, ObjectIdentifier]]] = {
 Key = ec.EllipticCurvePrivateKey
 
 
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A CA: whoever has its key makes routers and nodes."""
+
+    key: Key
+    certificate: x509.Certificate
+
+    @classmethod
+    def new(cls, now: datetime) -> Self:
+        key = ec.generate_private_key(ec.SECP256R1())
+        return cls(key, _authority(key, now))
+
+    @classmethod
+    def read(cls, certificate: bytes, key: bytes) -> Self:
+        """Of PEM. Invalid."""
+        try:
+            own = load_pem_private_key(key, None)
+            found = x509.load_pem_x509_certificate(certificate)
+        except (ValueError, TypeError) as error:
+            raise Invalid(str(error)) from None
+        if not isinstance(own, Key) or found.public_key() != own.public_key():
+            raise Invalid("the key is not that of the certificate")
+        return cls(own, found)
+
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def key_pem(self) -> bytes:
+        return _pem_key(self.key)
+
+    def issue(self, identity: str, now: datetime, days: int) -> tuple[bytes, bytes]:
+        """Certificate and key of one of IDENTITIES, as PEM."""
+        role, use = IDENTITIES[identity]
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = _leaf(role, use, key, self, now, days)
+        return leaf.public_bytes(Encoding.PEM), _pem_key(key)
+
+
+def life(certificate: bytes) -> tuple[datetime, datetime]:
+    """From when until when it holds. Invalid."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+    return found.not_valid_before_utc, found.not_valid_after_utc
+
+
+def is_due(certificate: bytes, now: datetime) -> bool:
+    """Two thirds of its life are over. Invalid."""
+    begin, end = life(certificate)
+    return now >= begin + (end - begin) * 2 / 3
+
+
 def make(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) -> Sequence[Path]:
     """`folder`/ca.key, and below router/ and node/ the files of `--tls-dir`; what was written.
 
@@ -41,43 +95,37 @@ def make(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) ->
     """
     now = now or datetime.now(UTC)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key, certificate = _ca(folder, now)
+    authority = _ca(folder, now)
     written = [folder / "ca.key"]
-    for name, (role, use) in IDENTITIES.items():
+    for name in IDENTITIES:
         own = folder / name
         own.mkdir(mode=0o700, exist_ok=True)
-        leaf_key = ec.generate_private_key(ec.SECP256R1())
-        leaf = _leaf(role, use, leaf_key, certificate, key, now, days)
-        _write(own / "ca.crt", _pem(certificate), mode=0o644)
-        _write(own / "tls.crt", _pem(leaf), mode=0o644)
-        _write(own / "tls.key", _pem_key(leaf_key), mode=0o600)
+        certificate, key = authority.issue(name, now, days)
+        _write(own / "ca.crt", authority.pem(), mode=0o644)
+        _write(own / "tls.crt", certificate, mode=0o644)
+        _write(own / "tls.key", key, mode=0o600)
         written.append(own)
     return written
 
 
-def _ca(folder: Path, now: datetime) -> tuple[Key, x509.Certificate]:
+def _ca(folder: Path, now: datetime) -> Authority:
     where, beside = folder / "ca.key", folder / "ca.crt"
     if where.exists() != beside.exists():
         missing = beside if where.exists() else where
         raise Refused(f"{missing} is missing: put it back, or remove the other to begin anew")
     if where.exists():
         return _existing(where, beside)
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _authority(key, now)
-    _write(beside, _pem(certificate), mode=0o644)
-    _write(where, _pem_key(key), mode=0o600)
-    return key, certificate
+    authority = Authority.new(now)
+    _write(beside, authority.pem(), mode=0o644)
+    _write(where, authority.key_pem(), mode=0o600)
+    return authority
 
 
-def _existing(where: Path, beside: Path) -> tuple[Key, x509.Certificate]:
+def _existing(where: Path, beside: Path) -> Authority:
     try:
-        key = load_pem_private_key(where.read_bytes(), None)
-        certificate = x509.load_pem_x509_certificate(beside.read_bytes())
-    except (OSError, ValueError, TypeError) as error:
-        raise Invalid(f"{where}: {error}") from None
-    if not isinstance(key, Key) or certificate.public_key() != key.public_key():
-        raise Invalid(f"{where} is not the key of {beside}")
-    return key, certificate
+        return Authority.read(beside.read_bytes(), where.read_bytes())
+    except (OSError, Invalid) as error:
+        raise Invalid(f"{where}, {beside}: {error}") from None
 
 
 def _authority(key: Key, now: datetime) -> x509.Certificate:
@@ -105,17 +153,16 @@ def _leaf(  # noqa: PLR0913, PLR0917 - all of a certificate
     role: str,
     use: ObjectIdentifier,
     key: Key,
-    ca: x509.Certificate,
-    ca_key: Key,
+    ca: Authority,
     now: datetime,
     days: int,
 ) -> x509.Certificate:
     return (
-        _builder(_name(role), ca.subject, key, now, days)
+        _builder(_name(role), ca.certificate.subject, key, now, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(role)]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
-        .sign(ca_key, hashes.SHA256())
+        .sign(ca.key, hashes.SHA256())
     )
 
 
@@ -135,10 +182,6 @@ def _builder(
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.PEM)
 
 
 def _pem_key(key: Key) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -31,9 +32,19 @@ class Member:
 Tell: TypeAlias = Callable[[Sequence[Member]], None]
 
 
+class Fate(Enum):
+    """What somebody says of a node who does not ask it."""
+
+    EXPECTED = "expected"  # it is there, or it may come back
+    OUT_OF_SERVICE = "out of service"  # somebody vouches that nothing runs on it
+    GONE = "gone"  # nobody has known it for a long time
+
+
 class Directory(Protocol):
     async def watch(self, tell: Tell) -> None:
         """Until cancelled: tell all members, once at first and each time that they change."""
+
+    def fate(self, name: NodeName) -> Fate: ...
 
 
 class StaticFile:
@@ -62,6 +73,10 @@ class StaticFile:
                     tell(members)
                     told = members
             await asyncio.sleep(self._poll)
+
+    def fate(self, name: NodeName) -> Fate:
+        """Who edits the file does not say why."""
+        return Fate.EXPECTED
 
     def _read_or_keep(self, told: tuple[Member, ...] | None) -> tuple[Member, ...] | None:
         try:

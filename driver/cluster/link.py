@@ -104,7 +104,7 @@ class Link:
 
     async def close(self) -> None:
         self._open, self.why = False, "it is no longer one of the nodes"
-        await self._channel.close()
+        await self._channel.close(FINISH)
         await asyncio.gather(*self._closing)
 
     async def _listen(self) -> None:

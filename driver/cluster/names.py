@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -15,11 +16,13 @@ from csi_proto import cellar_pb2 as cellar
 from driver.cluster import asking
 from driver.cluster.asking import PATIENCE
 from driver.cluster.link import Link
+from driver.cluster.nodes import others
 from driver.core.errors import Busy
 from driver.core.ids import Key, SnapshotId, VolumeId
 
 DESCRIBE: Final = "/cellar.v1.Node/Describe"
 RESERVE: Final = "/cellar.v1.Node/Reserve"
+QUIET: Final = 8.0  # seconds: less than those for which a node remembers who had a name
 
 
 async def holders_of_volume(links: Iterable[Link], key: Key) -> Sequence[Link]:
@@ -33,26 +36,30 @@ async def holders_of_snapshot(links: Iterable[Link], key: Key) -> Sequence[Link]
 
 
 @asynccontextmanager
-async def reserved(links: Sequence[Link], key: Key) -> AsyncIterator[None]:
-    """Inside, no other router makes something of this name. Busy: another is at it.
+async def reserved(
+    links: Sequence[Link], key: Key, among: Sequence[Link]
+) -> AsyncIterator[Sequence[Link]]:
+    """Those of `among` that have a volume of this name; inside, no other router makes one. Busy.
 
     The name is kept by the node that a hash chooses, the same for all routers, for as long as the
-    stream lives: the death of a router ends it.
+    stream lives: the death of a router ends it. The others are asked at the same time, and all of
+    them again only if another router may have been at it meanwhile.
     """
     if not links:
-        yield
+        yield ()
         return
-    channel = home(links, key).channel()
-    call = channel.unary_stream(
-        RESERVE,
-        request_serializer=cellar.ReserveRequest.SerializeToString,
-        response_deserializer=cellar.Reserved.FromString,
-    )(cellar.ReserveRequest(key=key))
+    keeper, begun = home(links, key), time.monotonic()
+    looking = asyncio.ensure_future(holders_of_volume(others(among, keeper), key))
+    call = _reserve(keeper, key, _ids(keeper, key) if keeper in among else [])
     try:
-        await _taken(call)
-        yield
+        answer = await _taken(call)
+        found = [*((keeper,) if answer.found else ()), *await looking]
+        if not answer.quiet or time.monotonic() - begun > QUIET:
+            found = [*await holders_of_volume(among, key)]
+        yield found
     finally:
-        call.cancel()
+        looking.cancel()
+        asyncio.get_running_loop().call_soon(call.cancel)  # after the answer is on its way
 
 
 def home(links: Iterable[Link], key: Key) -> Link:
@@ -60,7 +67,17 @@ def home(links: Iterable[Link], key: Key) -> Link:
     return max(links, key=lambda link: hashlib.sha256(f"{link.name}/{key}".encode()).digest())
 
 
-async def _taken(call: grpc.aio.UnaryStreamCall[Any, cellar.Reserved]) -> None:
+def _reserve(
+    keeper: Link, key: Key, volume_ids: Sequence[str]
+) -> grpc.aio.UnaryStreamCall[Any, cellar.Reserved]:
+    return keeper.channel().unary_stream(
+        RESERVE,
+        request_serializer=cellar.ReserveRequest.SerializeToString,
+        response_deserializer=cellar.Reserved.FromString,
+    )(cellar.ReserveRequest(key=key, volume_ids=volume_ids))
+
+
+async def _taken(call: grpc.aio.UnaryStreamCall[Any, cellar.Reserved]) -> cellar.Reserved:
     try:
         answer = await asyncio.wait_for(call.read(), PATIENCE)
     except grpc.aio.AioRpcError as error:
@@ -69,6 +86,7 @@ async def _taken(call: grpc.aio.UnaryStreamCall[Any, cellar.Reserved]) -> None:
         raise Busy("the name could not be reserved in time; try again") from None
     if not isinstance(answer, cellar.Reserved) or not answer.taken:
         raise Busy(f"busy: {getattr(answer, 'text', 'the node ended the call')}")
+    return answer
 
 
 async def _holders(asked: dict[Link, cellar.DescribeRequest]) -> Sequence[Link]:
@@ -80,9 +98,12 @@ async def _holders(asked: dict[Link, cellar.DescribeRequest]) -> Sequence[Link]:
     return [link for given in answers for link, answer in given if answer.records]
 
 
+def _ids(link: Link, key: Key) -> list[str]:
+    return [str(VolumeId(pool, key)) for pool in sorted(link.pool_ids)]
+
+
 def _volumes(link: Link, key: Key) -> cellar.DescribeRequest:
-    ids = [str(VolumeId(pool, key)) for pool in sorted(link.pool_ids)]
-    return cellar.DescribeRequest(volume_ids=ids)
+    return cellar.DescribeRequest(volume_ids=_ids(link, key))
 
 
 def _snapshots(link: Link, key: Key) -> cellar.DescribeRequest:

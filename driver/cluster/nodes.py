@@ -10,22 +10,28 @@ from typing import Final
 import grpc
 from loguru import logger
 
-from driver.cluster.directory import Directory, Member, NodeName
+from driver.cluster.directory import Directory, Fate, Member, NodeName
+from driver.cluster.gone import NodeGone
+from driver.cluster.homes import Homes
 from driver.cluster.link import Link
 from driver.cluster.placement import Requirement
-from driver.cluster.tls import Files
+from driver.cluster.tls import Identities
 from driver.core.errors import PoolAway, Refused
 from driver.core.ids import PoolId
 
 LOOK: Final = 1.0  # seconds between two looks at the certificates
+PARTING: Final = 1.0  # seconds for lines to close at the end
 
 
 class Nodes:
     """Lives on the event loop. `synced` is False until the directory and each node were heard."""
 
-    def __init__(self, directory: Directory, files: Files) -> None:
+    def __init__(
+        self, directory: Directory, identities: Identities, homes: Homes | None = None
+    ) -> None:
         self._directory = directory
-        self._files = files
+        self._identities = identities
+        self._homes = homes or Homes()
         self._links: dict[NodeName, Link] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
         self._ended: set[asyncio.Task[None]] = set()
@@ -60,10 +66,17 @@ class Nodes:
         if len(links) > 1:
             names = " and ".join(link.name for link in links)
             raise Refused(f"pool {pool_id} is shown by {names}: a copy of a disk? Remove one")
-        if not links:
-            raise PoolAway(f"pool {pool_id} is on no node that was ever reached")
-        links[0].channel()
-        return links[0]
+        if links and links[0].there:
+            return links[0]
+        raise self._away(pool_id, links[0].name if links else self._homes.of(pool_id))
+
+    def given_up(self, name: NodeName) -> bool:
+        """Whether somebody vouches that nothing on this node uses a volume."""
+        return self._directory.fate(name) is not Fate.EXPECTED
+
+    def home(self, pool_id: PoolId) -> NodeName | None:
+        """The node that showed it last."""
+        return self._homes.of(pool_id)
 
     def twice(self) -> frozenset[PoolId]:
         """Pools that two nodes show."""
@@ -72,6 +85,7 @@ class Nodes:
 
     async def watch(self) -> None:
         """Until cancelled."""
+        await self._identities.ready()
         renewing = asyncio.create_task(self._renew())
         try:
             await self._directory.watch(self._members)
@@ -108,6 +122,18 @@ class Nodes:
 
     def _changed(self) -> None:
         self._index = None
+        for link in self.there():
+            self._homes.saw(link.name, link.pool_ids)
+
+    def _away(self, pool_id: PoolId, name: NodeName | None) -> PoolAway:
+        if name is None:
+            return PoolAway(f"pool {pool_id} is on no node that was ever reached")
+        if self._directory.fate(name) is Fate.GONE:
+            return NodeGone(name)
+        link = self._links.get(name)
+        if link and link.there:
+            return PoolAway(f"pool {pool_id} was on node {name}, which does not show it now")
+        return PoolAway(f"node {name} is away: {link.why if link else 'it does not listen'}")
 
     def _found(self) -> dict[PoolId, tuple[Link, ...]]:
         if self._index is None:
@@ -122,17 +148,20 @@ class Nodes:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            if self._files.renewed():
+            if self._identities.renewed():
                 for link in self.all():
                     link.renew(self._credentials())
 
     def _credentials(self) -> grpc.ChannelCredentials:
-        return self._files.identity.client()
+        return self._identities.identity.client()
 
     async def _stop(self) -> None:
         for link in self.all():
             self._drop(link)
-        await asyncio.gather(*self._ended)
+        if self._ended:  # calls ended with the router's own socket: nothing is waited for
+            await asyncio.wait(self._ended, timeout=PARTING)
+        for ending in self._ended:
+            ending.cancel()
 
 
 def index(links: Iterable[Link]) -> dict[PoolId, tuple[Link, ...]]:

@@ -17,7 +17,6 @@ from csi_proto import csi_pb2 as csi
 from driver.cluster import asking
 from driver.cluster.asking import Context
 from driver.cluster.nodes import Nodes
-from driver.core.errors import NotFound
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
@@ -25,18 +24,14 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 # The field that holds the id, and how it is read.
 FIELDS: Final[dict[str, tuple[str, Callable[[str], ImageId]]]] = {
-    "DeleteVolume": ("volume_id", parse_volume_id),
-    "ControllerUnpublishVolume": ("volume_id", parse_volume_id),
     "ValidateVolumeCapabilities": ("volume_id", parse_volume_id),
     "ControllerGetVolume": ("volume_id", parse_volume_id),
     "ControllerGetVolumeHealth": ("volume_id", parse_volume_id),
     "ControllerExpandVolume": ("volume_id", parse_volume_id),
     "ControllerModifyVolume": ("volume_id", parse_volume_id),
-    "DeleteSnapshot": ("snapshot_id", parse_snapshot_id),
     "GetSnapshot": ("snapshot_id", parse_snapshot_id),
 }
 ATTACHING: Final = frozenset({"ControllerPublishVolume", "ControllerUnpublishVolume"})
-CONTENT: Final = frozenset({"DeleteVolume", "DeleteSnapshot", "ControllerUnpublishVolume"})
 
 
 class Router(grpc.GenericRpcHandler):
@@ -70,12 +65,7 @@ class Router(grpc.GenericRpcHandler):
         path, (field, parse) = _path(method), FIELDS[method.name]
 
         async def forward(request: Message, context: Context) -> bytes:
-            try:
-                pool = parse(getattr(request, field)).pool
-            except NotFound:  # an id that we could not have made: what was never there is gone
-                if method.name in CONTENT:
-                    return b""
-                raise
+            pool = parse(getattr(request, field)).pool
             return await asking.forward(self._nodes.owner(pool), path, request, context)
 
         return forward

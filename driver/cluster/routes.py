@@ -12,12 +12,13 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.cluster import asking, limits, names, placement, rooms
 from driver.cluster.asking import Context
+from driver.cluster.gone import NodeGone
 from driver.cluster.link import Link
 from driver.cluster.nodes import Nodes, others
 from driver.cluster.placement import Candidate, Requirement
 from driver.cluster.router import Unary
-from driver.core.errors import Conflict, NoSpace
-from driver.core.ids import parse_volume_id, snapshot_key
+from driver.core.errors import CellarError, Conflict, NoSpace, PoolAway, Refused
+from driver.core.ids import PoolId, parse_volume_id, snapshot_key
 from driver.core.routing import KNOWN_NODE
 from driver.volumes.intents import Create, Measure
 
@@ -56,17 +57,16 @@ class Routes:
         asked = request.accessibility_requirements
         needed = self._requirement(asked.requisite, asked.preferred)
         if wanted.source:
-            link = self._nodes.owner(wanted.source.pool)
+            link = self._owner_for_good(wanted.source.pool)
             placement.of_source(needed, link.name)
             return await self._create_on(link, request, context)
         if needed.chosen is not None:
             return await self._create_on(self._best(wanted, needed)[0], request, context)
-        async with names.reserved(self._nodes.there(), wanted.key):
-            return await self._create_somewhere(wanted, needed, request, context)
+        return await self._create_somewhere(wanted, needed, request, context)
 
     async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
         """On the node of the source; a name that is taken on another node is taken."""
-        link = self._nodes.owner(parse_volume_id(request.source_volume_id).pool)
+        link = self._owner_for_good(parse_volume_id(request.source_volume_id).pool)
         elsewhere = others(self._nodes.there(), link)
         for other in await names.holders_of_snapshot(elsewhere, snapshot_key(request.name)):
             raise Conflict(f"snapshot {request.name!r} exists, of a volume on node {other.name}")
@@ -114,17 +114,37 @@ class Routes:
         request: csi.CreateVolumeRequest,
         context: Context,
     ) -> csi.CreateVolumeResponse:
-        """Where the name is already, else where there is most room."""
-        allowed = self._nodes.among(needed)
-        if holders := await names.holders_of_volume(allowed, wanted.key):
-            return await self._create_on(holders[0], request, context)
-        full: NoSpace | None = None
-        for link in self._best(wanted, needed):
-            try:
-                return await self._create_on(link, request, context)
-            except NoSpace as error:  # its report was of a moment ago
-                full = full or error
-        raise full or NoSpace("no node has room")
+        """Where the name is already, else where there is most room.
+
+        The node that has most is not asked whether it has the name: it looks when it creates.
+        """
+        best, none = self._ranked(wanted, needed)
+        asked = [link for link in self._nodes.among(needed) if link not in best[:1]]
+        async with names.reserved(self._nodes.there(), wanted.key, asked) as holders:
+            for link in holders[:1] or best:
+                try:
+                    return await self._create_on(link, request, context)
+                except NoSpace as error:  # its report was of a moment ago
+                    none = none or error
+        raise none or NoSpace("no node has room")
+
+    def _ranked(
+        self, wanted: Create, needed: Requirement
+    ) -> tuple[Sequence[Link], CellarError | None]:
+        """The nodes to try, the best first; or why there is none."""
+        try:
+            return self._best(wanted, needed), None
+        except (NoSpace, PoolAway) as error:
+            return (), error
+
+    def _owner_for_good(self, pool: PoolId) -> Link:
+        """PoolAway. Refused, a final answer, if its node is gone: else its caller would try, and
+        hold what it wants to make in the cluster, for ever.
+        """
+        try:
+            return self._nodes.owner(pool)
+        except NodeGone as gone:
+            raise Refused(f"the source is on node {gone.node}, which is gone") from None
 
     def _best(self, wanted: Create, needed: Requirement) -> Sequence[Link]:
         there = {link.name: link for link in self._nodes.there()}

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import grpc
 import grpc.aio
@@ -44,12 +44,25 @@ class Identity:
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.ca)
 
 
+class Identities(Protocol):
+    """Where a router's identity comes from. `identity` is there once `ready` has returned."""
+
+    identity: Identity
+
+    async def ready(self) -> None: ...
+    def renewed(self) -> bool:
+        """Whether there is a new identity since the last look."""
+
+
 class Files:
     """The folder of `--tls-dir`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.identity = self._read()
+
+    async def ready(self) -> None:
+        """They were read before."""
 
     def renewed(self) -> bool:
         """Whether there is a new identity. What is wrong, or half replaced, changes nothing."""

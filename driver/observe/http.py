@@ -39,7 +39,7 @@ class Http:
         except OSError as error:
             raise Refused(f"--metrics {host}:{port}: {error.strerror or error}") from None
         for one in self._server.sockets:
-            logger.info("serving /metrics and /healthz on {}", one.getsockname()[:2])
+            logger.info("serving {} on {}", " ".join(self._pages), one.getsockname()[:2])
 
     def stop(self) -> None:
         if self._server:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -14,7 +14,7 @@ from driver.core.model import PoolState
 from driver.core.ports import Pool
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float]]]] = {
+_GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
     "up": ("Whether the pool is there", lambda state: not state.away),
     "total_bytes": ("What the pool can promise", lambda state: state.capacity.total),
     "committed_bytes": ("What it has promised", lambda state: state.capacity.committed),
@@ -22,6 +22,8 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float]]]] = {
     "volumes": ("Volumes in the pool", lambda state: state.volumes),
     "snapshots": ("Snapshots in the pool", lambda state: state.snapshots),
     "reflink": ("Whether clones share bytes", lambda state: state.reflink),
+    "data_used_ratio": ("Share of a volume group or thin pool", lambda state: state.data_used),
+    "metadata_used_ratio": ("The same of its metadata", lambda state: state.metadata_used),
     "direct_io": ("Whether no volume goes through the page cache", lambda state: state.direct_io),
 }
 
@@ -39,12 +41,35 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._registry.register(_Pools(version, pools))
 
+    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """One more number, read when somebody looks."""
+        Gauge(name, text, registry=self._registry).set_function(value)
+
+    def watch_all(
+        self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """The same of several things, which come and go."""
+        self._registry.register(_Family(name, text, label, values))
+
     def seen(self, method: str, code: str, seconds: float) -> None:
         self._rpcs.labels(method, code).observe(seconds)
 
     def text(self) -> bytes:
         """Looks at the pools: not for the event loop."""
         return generate_latest(self._registry)
+
+
+class _Family(Collector):
+    def __init__(
+        self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._name, self._text, self._label, self._values = name, text, label, values
+
+    def collect(self) -> Iterator[Metric]:
+        gauge = GaugeMetricFamily(self._name, self._text, labels=[self._label])
+        for value, number in self._values().items():
+            gauge.add_metric([value], number)
+        yield gauge
 
 
 class _Pools(Collector):
@@ -62,5 +87,6 @@ class _Pools(Collector):
         for name, (text, value) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"cellar_pool_{name}", text, labels=["pool", "type"])
             for state in states:
-                gauge.add_metric([state.name, state.type], value(state))
+                if (number := value(state)) is not None:
+                    gauge.add_metric([state.name, state.type], number)
             yield gauge

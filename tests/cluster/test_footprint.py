@@ -13,7 +13,7 @@ from tests.cluster.machines import Cluster, create
 from tests.harness import Driver
 
 # Imported only where they are used: each would cost a node several MiB.
-NOT_NEEDED = {"rich", "typer", "click", "cryptography", "kubernetes", "yaml"}
+NOT_NEEDED = {"rich", "typer", "click", "cryptography", "kubernetes", "aiohttp", "yaml"}
 BOUND = 64 << 20
 ONE = {"a": ["sim=memory:100GiB"]}
 

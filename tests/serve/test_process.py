@@ -17,7 +17,7 @@ from csi_proto import csi_pb2 as csi
 from tests.harness import ROOT, Driver
 
 POOL = "sim=memory:10GiB"
-NEVER = {"typer", "rich", "click", "cryptography", "kubernetes", "yaml"}
+NEVER = {"typer", "rich", "click", "cryptography", "kubernetes", "aiohttp", "yaml"}
 CAPABILITY = csi.VolumeCapability(
     block=csi.VolumeCapability.BlockVolume(),
     access_mode=csi.VolumeCapability.AccessMode(

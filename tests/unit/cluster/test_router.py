@@ -8,7 +8,7 @@ import pytest
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.cluster import asking, groups, link, lists, names, rooms, router, routes
+from driver.cluster import asking, groups, link, lists, names, partings, rooms, router, routes
 from driver.core.filesystems import SMALLEST
 from driver.core.filesystems import smallest as smallest_of
 from driver.core.model import GIB, Allocation, FsType
@@ -27,6 +27,7 @@ def all_routes() -> set[str]:
         *routes.Routes(nodes, reading, "key").all(),  # type: ignore[arg-type]
         *lists.Lists(nodes).all(),  # type: ignore[arg-type]
         *groups.Groups(nodes).all(),  # type: ignore[arg-type]
+        *partings.Partings(nodes).all(),  # type: ignore[arg-type]
     }
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from driver import config
 from driver.cli import daemon, main, route
 from driver.cluster import tls
+from driver.cluster.settings import KubernetesNodes, StaticNodes
 from driver.core.errors import Invalid
 
 ROUTE = {"endpoint": "unix:///run/c.sock", "nodes": "static:/etc/nodes.yaml", "tls_dir": "/tls"}
@@ -29,22 +30,85 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_router_needs_nodes_and_certificates() -> None:
     found = config.load_route(ROUTE, {})
-    assert (found.nodes, found.tls_dir) == (Path("/etc/nodes.yaml"), Path("/tls"))
+    assert (found.nodes, found.tls_dir) == (StaticNodes(Path("/etc/nodes.yaml")), Path("/tls"))
     assert found.driver_name == "cellar.csi.internal"
     assert found.attach
-    with pytest.raises(Invalid, match="--nodes is required; --tls-dir is required"):
+    with pytest.raises(Invalid, match="--nodes is required"):
         config.load_route({"endpoint": "unix:///run/c.sock"}, {})
+    with pytest.raises(Invalid, match="--tls-dir is required with --nodes static:FILE"):
+        config.load_route(ROUTE | {"tls_dir": None}, {})
 
 
 def test_the_environment_is_read_for_a_router_too() -> None:
     variables = {"CELLAR_NODES": "static:n", "CELLAR_TLS_DIR": "t", "CELLAR_POOLS": "ignored"}
     found = config.load_route({"endpoint": "unix:///s"}, variables)
-    assert (found.nodes, found.tls_dir) == (Path("n"), Path("t"))
+    assert (found.nodes, found.tls_dir) == (StaticNodes(Path("n")), Path("t"))
 
 
-@pytest.mark.parametrize("nodes", ["kubernetes", "static:", "/etc/nodes.yaml"])
+@pytest.mark.parametrize(
+    ("given", "service", "namespace"),
+    [
+        ("kubernetes", "cellar-node", None),
+        ("kubernetes:nodes", "nodes", None),
+        ("kubernetes:storage/nodes", "nodes", "storage"),
+    ],
+)
+def test_a_cluster_needs_no_files(given: str, service: str, namespace: str | None) -> None:
+    found = config.load_route({"endpoint": "unix:///s", "nodes": given}, {})
+    assert found.nodes == KubernetesNodes(service, namespace)
+    assert (found.tls_dir, found.objects) == (None, "cellar")
+    assert (found.node_gone_after, found.node_gone_policy) == (900.0, "retain")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400)]
+)
+def test_a_span_of_time_has_a_unit(text: str, seconds: float) -> None:
+    flags = {"endpoint": "unix:///s", "nodes": "kubernetes", "node_gone_after": text}
+    assert config.load_route(flags, {}).node_gone_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("node_gone_after", "soon"),
+        ("node_gone_after", "-1"),
+        ("node_gone_policy", "delete"),
+        ("objects", "No/Name"),
+    ],
+)
+def test_a_setting_of_the_cluster_that_cannot_be_is_named(setting: str, value: str) -> None:
+    flags = {"endpoint": "unix:///s", "nodes": "kubernetes", setting: value}
+    with pytest.raises(Invalid, match=f"--{setting.replace('_', '-')}: "):
+        config.load_route(flags, {})
+
+
+def test_kubelet_looks_for_the_socket_where_it_is_by_default() -> None:
+    flags = {"pools": ["sim=memory:1GiB"], "kubelet_dir": "/var/lib/kubelet", "node_id": "n"}
+    found = config.load(flags, {})
+    assert found.endpoint == Path("/var/lib/kubelet/plugins/cellar.csi.internal/csi.sock")
+    assert found.kubelet_dir == Path("/var/lib/kubelet")
+    own = config.load(flags | {"endpoint": "unix:///run/c.sock"}, {"CELLAR_DRIVER_NAME": "x.y"})
+    assert own.endpoint == Path("/run/c.sock")
+    with pytest.raises(Invalid, match="--kubelet-dir: 'k' is not an absolute path"):
+        config.load(flags | {"kubelet_dir": "k"}, {})
+
+
+def test_a_socket_that_no_kubelet_could_open_is_named_at_once() -> None:
+    """<linux/un.h>: 108 bytes with the NUL."""
+    flags = {"pools": ["sim=memory:1GiB"], "node_id": "n", "endpoint": "unix:///run/c.sock"}
+    fits = 107 - len("/plugins_registry/cellar.csi.internal-reg.sock") - 1
+    assert config.load(flags | {"kubelet_dir": "/" + "k" * fits}, {}).kubelet_dir
+    with pytest.raises(Invalid, match=r"reg.sock has more than 107 bytes"):
+        config.load(flags | {"kubelet_dir": "/" + "k" * (fits + 1)}, {})
+    del flags["endpoint"]
+    with pytest.raises(Invalid, match=r"--endpoint: the path .*csi.sock has more than 107 bytes"):
+        config.load(flags | {"kubelet_dir": "/" + "k" * 80}, {})
+
+
+@pytest.mark.parametrize("nodes", ["kubernetes:A/b", "static:", "/etc/nodes.yaml"])
 def test_a_directory_that_is_none_is_named(nodes: str) -> None:
-    with pytest.raises(Invalid, match=r"--nodes: .* is not static:FILE"):
+    with pytest.raises(Invalid, match=r"--nodes: .* is not static:FILE or kubernetes"):
         config.load_route(ROUTE | {"nodes": nodes}, {})
 
 

@@ -1,0 +1,88 @@
+"""The calls that let something go: they have to end well at last, also when its node never will."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from csi_proto import csi_pb2 as csi
+from driver.cluster import asking
+from driver.cluster.asking import Context
+from driver.cluster.directory import NodeName
+from driver.cluster.gone import NodeGone
+from driver.cluster.nodes import Nodes
+from driver.cluster.router import Unary
+from driver.core.errors import NotFound, PoolAway
+from driver.core.ids import PoolId, parse_snapshot_id, parse_volume_id
+
+PATH: Final = "/csi.v1.Controller/"
+
+GivesUp: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
+
+
+async def never(_what: str, _node: NodeName) -> bool:
+    """Of a router that nobody tells which nodes are gone."""
+    return False
+
+
+class Partings:
+    """`gives_up` is asked whether a thing may be lost with its node."""
+
+    def __init__(self, nodes: Nodes, gives_up: GivesUp = never) -> None:
+        self._nodes = nodes
+        self._gives_up = gives_up
+
+    def all(self) -> Mapping[str, Unary]:
+        return {
+            "DeleteVolume": self.volume,
+            "DeleteSnapshot": self.snapshot,
+            "ControllerUnpublishVolume": self.unpublish,
+        }
+
+    async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
+        try:
+            pool = parse_volume_id(request.volume_id).pool
+        except NotFound:  # an id that we could not have made: what was never there is gone
+            return b""
+        try:
+            owner = self._nodes.owner(pool)
+        except NodeGone as gone:
+            return await self._lost(f"volume {request.volume_id}", gone)
+        return await asking.forward(owner, f"{PATH}DeleteVolume", request, context)
+
+    async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
+        try:
+            pool = parse_snapshot_id(request.snapshot_id).pool
+        except NotFound:
+            return b""
+        try:
+            owner = self._nodes.owner(pool)
+        except NodeGone as gone:
+            return await self._lost(f"snapshot {request.snapshot_id}", gone)
+        return await asking.forward(owner, f"{PATH}DeleteSnapshot", request, context)
+
+    async def unpublish(
+        self, request: csi.ControllerUnpublishVolumeRequest, context: Context
+    ) -> bytes:
+        """OK if nothing on the node can use the volume: a delete waits for this."""
+        try:
+            pool = parse_volume_id(request.volume_id).pool
+        except NotFound:
+            return b""
+        try:
+            owner = self._nodes.owner(pool)
+            return await asking.forward(owner, f"{PATH}ControllerUnpublishVolume", request, context)
+        except PoolAway:
+            if not self._is_given_up(request.node_id, pool):
+                raise
+            return b""
+
+    def _is_given_up(self, node_id: str, pool: PoolId) -> bool:
+        """An empty `node_id` means all nodes; a volume is only ever used on that of its pool."""
+        node = node_id or self._nodes.home(pool)
+        return node is not None and self._nodes.given_up(node)
+
+    async def _lost(self, what: str, gone: NodeGone) -> bytes:
+        if await self._gives_up(what, gone.node):
+            return b""
+        raise gone

@@ -1,0 +1,64 @@
+"""How `cellar route` is told of its cluster: the grammar of --nodes and of spans of time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+FORMS: Final = "static:FILE or kubernetes[:[NAMESPACE/]SERVICE]"
+SERVICE: Final = "cellar-node"
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN: Final = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # RFC 1123, a label
+
+
+@dataclass(frozen=True, slots=True)
+class StaticNodes:
+    file: Path
+
+    def __str__(self) -> str:
+        return f"static:{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesNodes:
+    """The endpoints of a Service. Without a namespace: that of the router's own pod."""
+
+    service: str
+    namespace: str | None
+
+    def __str__(self) -> str:
+        return f"kubernetes:{f'{self.namespace}/' if self.namespace else ''}{self.service}"
+
+
+NodesSetting: TypeAlias = StaticNodes | KubernetesNodes
+
+
+def parse_nodes(value: object) -> NodesSetting:
+    """ValueError."""
+    kind, _, where = str(value).partition(":")
+    if kind == "static" and where:
+        return StaticNodes(Path(where))
+    if kind != "kubernetes":
+        raise ValueError(f"{value!r} is not {FORMS}")
+    namespace, slash, service = (where or SERVICE).rpartition("/")
+    if not _NAME.fullmatch(service) or (slash and not _NAME.fullmatch(namespace)):
+        raise ValueError(f"{value!r} is not {FORMS}")
+    return KubernetesNodes(service, namespace or None)
+
+
+def parse_prefix(value: object) -> str:
+    """Of the names of objects. ValueError."""
+    if not _NAME.fullmatch(str(value)):
+        raise ValueError(f"{value!r} is not the beginning of an object's name")
+    return str(value)
+
+
+def parse_span(value: object) -> float:
+    """Seconds, of `90s`, `15m`, `2h`, `1d` or a number of seconds. ValueError."""
+    if not (match := _SPAN.fullmatch(str(value))):
+        raise ValueError(f"{value!r} is not a span of time, as 90s, 15m, 2h or 1d")
+    number, unit = match.groups()
+    return float(int(number) * _UNITS[unit])

@@ -1,0 +1,54 @@
+"""What the two long-lived commands have in common: how they are asked to end, and how they are."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from driver.observe.http import Answer
+
+GRACE: Final = 17.0  # seconds for running calls after SIGTERM
+PROBE: Final = 3.0  # seconds for /healthz
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Page = Callable[[], Awaitable[Answer]]
+
+
+def stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def health_pages(endpoint: Path, problem: Callable[[], str]) -> Mapping[str, Page]:
+    """/healthz: a new process may help; /readyz: it may not, but others should know.
+
+    `problem`: what is in the way beside the driver's own Probe; empty: nothing.
+    """
+
+    async def healthz() -> Answer:
+        if await _probe(endpoint) is None:
+            return _unavailable("the driver does not answer Probe")
+        return Answer(HTTPStatus.OK, b"ok\n")
+
+    async def readyz() -> Answer:
+        if not await _probe(endpoint):
+            return _unavailable(problem() or "the driver's Probe does not say that it is ready")
+        return _unavailable(text) if (text := problem()) else Answer(HTTPStatus.OK, b"ok\n")
+
+    return {"/healthz": healthz, "/readyz": readyz}
+
+
+async def _probe(endpoint: Path) -> bool | None:
+    from driver.rpc.server import probe  # noqa: PLC0415 - gRPC comes after the pools
+
+    return await probe(endpoint, PROBE)
+
+
+def _unavailable(text: str) -> Answer:
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{text}\n".encode())

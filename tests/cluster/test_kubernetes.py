@@ -1,0 +1,220 @@
+"""Routers and nodes as processes, that find each other through an API server."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_proto import csi_pb2 as csi
+from tests.cluster import kube
+from tests.cluster.kube_machines import Kubernetes, kubernetes
+from tests.cluster.machines import MOUNT, code_of, create, free_port, on, until
+from tests.harness import Driver
+
+Code = grpc.StatusCode
+SOON = ("--node-gone-after", "1s")
+
+
+@pytest.fixture
+def world(where: Path) -> Iterator[Kubernetes]:
+    with kubernetes(where) as one:
+        yield one
+
+
+def get(driver: Driver, volume: csi.Volume) -> Code:
+    request = csi.ControllerGetVolumeRequest(volume_id=volume.volume_id)
+    return code_of(lambda: driver.controller.ControllerGetVolume(request))
+
+
+def delete(driver: Driver, volume_id: str) -> None:
+    driver.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume_id))
+
+
+def unpublish(driver: Driver, volume: csi.Volume, node: str) -> Code:
+    request = csi.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id, node_id=node)
+    return code_of(lambda: driver.controller.ControllerUnpublishVolume(request))
+
+
+def text_of(driver: Driver, volume: csi.Volume) -> str:
+    try:
+        delete(driver, volume.volume_id)
+    except grpc.RpcError as error:
+        return str(error.details())
+    return "deleted"
+
+
+def placed(router: Driver, name: str, node: str) -> csi.Volume:
+    """Once the router knows that the node is there."""
+    wanted = {"accessibility_requirements": on(node)}
+    until(lambda: code_of(lambda: create(router, name, **wanted)) is Code.OK)
+    return create(router, name, **wanted)
+
+
+def test_a_cluster_begins_with_no_nodes_and_grows(world: Kubernetes) -> None:
+    """No router is restarted; the certificates are there before the first node is."""
+    router = world.router()
+    assert router.volumes() == []
+    assert code_of(lambda: create(router, "v")) is Code.UNAVAILABLE
+    world.node("a")
+    volume = placed(router, "v", "a")
+    world.node("b")
+    placed(router, "w", "b")
+    late = world.router()
+    until(lambda: get(late, volume) is Code.OK)
+    assert router.volumes() == late.volumes()
+
+
+def test_a_node_that_is_not_ready_is_away_and_comes_back(world: Kubernetes) -> None:
+    router = world.router(*SOON)
+    node = world.node("a")
+    volume = placed(router, "v", "a")
+    port = node.arguments[1].rpartition(":")[2]
+    kube.slice_of(world.api, "slice-a", kube.endpoint("a", ready=False), port=int(port))
+    until(lambda: get(router, volume) is Code.UNAVAILABLE)
+    world.api.remove(kube.CSINODES, "a")
+    assert "node a is away" in text_of(router, volume)
+    assert unpublish(router, volume, "a") is Code.UNAVAILABLE
+    kube.slice_of(world.api, "slice-a", kube.endpoint("a"), port=int(port))
+    until(lambda: get(router, volume) is Code.OK)
+
+
+def test_a_node_that_is_gone_keeps_its_data_and_lets_go_of_attachments(world: Kubernetes) -> None:
+    """Also to a router that began when the node was gone already."""
+    router = world.router(*SOON)
+    node = world.node("a")
+    volume = placed(router, "v", "a")
+    pool = volume.volume_id.partition("-")[0]
+    known = world.api.objects.setdefault(kube.CONFIGMAPS, {})
+    until(lambda: known.get("cellar-pools", {}).get("data") == {pool: "a"})
+    world.lose("a", node)
+    for one in (router, world.router(*SOON)):
+        until(lambda one=one: "node a is gone" in text_of(one, volume))  # type: ignore[misc]
+        assert "--node-gone-policy=forget" in text_of(one, volume)
+        assert code_of(lambda one=one: delete(one, volume.volume_id)) is Code.UNAVAILABLE  # type: ignore[misc]
+        assert unpublish(one, volume, "a") is Code.OK
+        assert unpublish(one, volume, "") is Code.OK
+    assert kube.EVENTS not in world.api.objects
+
+
+def test_what_needs_a_source_that_is_gone_is_refused_for_good(world: Kubernetes) -> None:
+    """UNAVAILABLE would be tried for ever, and block the deletion of what was to be made."""
+    router = world.router(*SOON)
+    node = world.node("a")
+    volume = placed(router, "v", "a")
+    world.lose("a", node)
+    until(lambda: "node a is gone" in text_of(router, volume))
+    snapshot = csi.CreateSnapshotRequest(name="s", source_volume_id=volume.volume_id)
+    code = code_of(lambda: router.controller.CreateSnapshot(snapshot))
+    assert code is Code.FAILED_PRECONDITION
+    source = csi.VolumeContentSource.VolumeSource(volume_id=volume.volume_id)
+    content = csi.VolumeContentSource(volume=source)
+    clone = {"volume_content_source": content, "accessibility_requirements": on("a")}
+    assert code_of(lambda: create(router, "c", **clone)) is Code.FAILED_PRECONDITION
+    wanted = {"accessibility_requirements": on("a")}
+    assert code_of(lambda: create(router, "n", **wanted)) is Code.RESOURCE_EXHAUSTED
+
+
+def test_what_was_on_a_node_that_is_gone_can_be_forgotten(world: Kubernetes) -> None:
+    """With one Event for each thing, whoever forgets it, and however often."""
+    router = world.router(*SOON, "--node-gone-policy", "forget")
+    node = world.node("a")
+    volume = placed(router, "v", "a")
+    request = csi.CreateSnapshotRequest(name="s", source_volume_id=volume.volume_id)
+    snapshot = router.controller.CreateSnapshot(request).snapshot.snapshot_id
+    known = world.api.objects.setdefault(kube.CONFIGMAPS, {})
+    until(lambda: "cellar-pools" in known)
+    world.lose("a", node)
+    other = world.router(*SOON, "--node-gone-policy", "forget")
+    for one in (router, other, router):
+        until(lambda one=one: text_of(one, volume) == "deleted")  # type: ignore[misc]
+        one.controller.DeleteSnapshot(csi.DeleteSnapshotRequest(snapshot_id=snapshot))
+    events = world.api.objects[kube.EVENTS].values()
+    assert {event["involvedObject"]["name"] for event in events} == {"a"}
+    messages = sorted(event["message"] for event in events)
+    assert len(messages) == 2
+    assert snapshot in messages[0]
+    assert volume.volume_id in messages[1]
+
+
+def test_nothing_is_forgotten_that_the_server_does_not_confirm(world: Kubernetes) -> None:
+    router = world.router(*SOON, "--node-gone-policy", "forget")
+    node = world.node("a")
+    volume = placed(router, "v", "a")
+    world.api.refuse = "GET /api/v1/nodes/a$"
+    world.lose("a", node)
+    until(lambda: "node a is gone" in text_of(router, volume))
+    assert code_of(lambda: delete(router, volume.volume_id)) is Code.UNAVAILABLE
+    world.api.refuse = ""
+    until(lambda: text_of(router, volume) == "deleted")
+
+
+def test_a_node_that_answers_is_not_gone_whoever_deleted_its_object(world: Kubernetes) -> None:
+    router = world.router(*SOON, "--node-gone-policy", "forget")
+    node = world.node("a")
+    volume = placed(router, "v", "a")
+    world.api.remove(kube.NODES, "a")
+    lost = world.node("b")
+    other = placed(router, "w", "b")
+    world.lose("b", lost)
+    until(lambda: text_of(router, other) == "deleted")
+    assert get(router, volume) is Code.OK
+    assert node.volumes() == [volume.volume_id]
+
+
+def test_the_taint_of_a_node_that_was_shut_down_lets_go_of_attachments(world: Kubernetes) -> None:
+    router = world.router()
+    node = world.node("a")
+    volume = placed(router, "v", "a")
+    publish = csi.ControllerPublishVolumeRequest(
+        volume_id=volume.volume_id, node_id="a", volume_capability=MOUNT
+    )
+    router.controller.ControllerPublishVolume(publish)
+    node.kill()
+    until(lambda: unpublish(router, volume, "a") is Code.UNAVAILABLE)
+    kube.node(world.api, "a", "node.kubernetes.io/out-of-service")
+    until(lambda: unpublish(router, volume, "a") is Code.OK)
+    assert code_of(lambda: delete(router, volume.volume_id)) is Code.UNAVAILABLE
+    assert unpublish(router, volume, "b") is Code.UNAVAILABLE
+
+
+def test_a_router_lives_without_the_api_server_and_says_that_it_is_not_ready(
+    world: Kubernetes,
+) -> None:
+    """A new process would not help."""
+    port = free_port()
+    world.api.refuse = "."
+    where = world.where / "early"
+    where.mkdir()
+    router = world.begin(where, "--metrics", f"127.0.0.1:{port}")
+
+    def status(page: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return int(error.code)
+
+    assert (status("healthz"), status("readyz")) == (200, 503)
+    assert not router.identity.Probe(csi.ProbeRequest()).ready.value
+    world.api.refuse = ""
+    until(lambda: status("readyz") == 200)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert 'cellar_kubernetes_watch_up{kind="nodes"} 1.0' in answer.read().decode()
+
+
+def test_certificates_given_as_files_leave_no_secrets(world: Kubernetes) -> None:
+    world.router()
+    files = world.mounted("cellar-router", world.where / "given")
+    before = list(world.api.asked)
+    router = world.router("--tls-dir", str(files))
+    world.node("a")
+    placed(router, "v", "a")
+    assert router.stop() == 0
+    secrets = [line for line in world.api.asked[len(before) :] if "/secrets/" in line]
+    assert len(secrets) <= 3, "only the first router looks"

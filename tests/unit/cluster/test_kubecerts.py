@@ -1,0 +1,258 @@
+"""Certificates that routers make for themselves and the nodes, against a small API server."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from driver.cluster import certs, kubernetes
+from driver.cluster.api import ApiError, Json
+from driver.cluster.certs import Authority
+from driver.cluster.kubecerts import DAYS, Secrets
+from driver.core.errors import Invalid
+from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.kube import NAMESPACE, SECRETS
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NAMES = {"cellar-ca", "cellar-router", "cellar-node"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, days: float) -> None:
+        self.now += timedelta(days=days)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Cluster, Path]]:
+    with api_server(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def cluster(server: tuple[Cluster, Path]) -> Cluster:
+    return server[0]
+
+
+Story = Callable[[Callable[[], Secrets], Clock], Awaitable[None]]
+
+
+@pytest.fixture
+def tell(server: tuple[Cluster, Path]) -> Callable[[Story], None]:
+    """A story of routers, each made by a call."""
+
+    def run(story: Story) -> None:
+        async def live() -> None:
+            clock = Clock()
+            async with kubernetes.connect(server[1]) as api:
+                await story(lambda: Secrets(api, NAMESPACE, "cellar", clock), clock)
+
+        asyncio.run(live())
+
+    return run
+
+
+def value(cluster: Cluster, name: str, file: str) -> bytes:
+    return b64decode(cluster.objects[SECRETS][name]["data"][file])
+
+
+def given(cluster: Cluster, name: str, **files: bytes) -> None:
+    """Somebody else's Secret."""
+    data = {file.replace("_", "."): b64encode(one).decode() for file, one in files.items()}
+    cluster.put(SECRETS, name, type="kubernetes.io/tls", data=data)
+
+
+def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
+    cluster: Cluster, tell: Callable[[Story], None]
+) -> None:
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        one = router()
+        await one.settle()
+        assert set(cluster.objects[SECRETS]) == NAMES
+        assert one.identity.certificate == value(cluster, "cellar-router", "tls.crt")
+        ca = Authority.read(
+            value(cluster, "cellar-ca", "tls.crt"), value(cluster, "cellar-ca", "tls.key")
+        )
+        for identity in ("router", "node"):
+            secret = cluster.objects[SECRETS][f"cellar-{identity}"]
+            assert set(secret["data"]) == {"ca.crt", "tls.crt", "tls.key"}
+            assert value(cluster, f"cellar-{identity}", "ca.crt") == ca.pem()
+            assert value(cluster, f"cellar-{identity}", "tls.key") != ca.key_pem()
+            begin, end = certs.life(value(cluster, f"cellar-{identity}", "tls.crt"))
+            assert end - begin == timedelta(days=DAYS) + certs.EARLY
+        assert not one.renewed()
+
+    tell(story)
+
+
+def test_what_is_there_and_in_time_is_not_touched(
+    cluster: Cluster, tell: Callable[[Story], None]
+) -> None:
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        await router().settle()
+        before = cluster.version
+        clock.pass_(DAYS * 2 / 3 - 1)
+        await router().settle()
+        assert cluster.version == before
+
+    tell(story)
+
+
+def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
+    cluster: Cluster, tell: Callable[[Story], None]
+) -> None:
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        one = router()
+        await one.settle()
+        old, ca = one.identity, cluster.objects[SECRETS]["cellar-ca"]
+        node = value(cluster, "cellar-node", "tls.crt")
+        clock.pass_(DAYS * 2 / 3 + 1)
+        await one.settle()
+        assert one.renewed()
+        assert not one.renewed()
+        assert one.identity.certificate != old.certificate
+        assert one.identity.ca == old.ca
+        assert value(cluster, "cellar-node", "tls.crt") != node
+        assert cluster.objects[SECRETS]["cellar-ca"] == ca
+
+    tell(story)
+
+
+@pytest.mark.parametrize("passed", [0, DAYS * 2 / 3 + 1])
+def test_routers_that_begin_at_once_agree(
+    cluster: Cluster, tell: Callable[[Story], None], passed: float
+) -> None:
+    """On one CA, and each of them has a certificate that is in the cluster."""
+
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        if passed:
+            await router().settle()
+            clock.pass_(passed)
+        routers = [router() for _ in range(4)]
+        await asyncio.gather(*(patiently(one) for one in routers))
+        await asyncio.gather(*(patiently(one) for one in routers))
+        now = value(cluster, "cellar-router", "tls.crt")
+        assert {one.identity.certificate for one in routers} == {now}
+        ca = value(cluster, "cellar-ca", "tls.crt")
+        assert {value(cluster, f"cellar-{each}", "ca.crt") for each in ("node", "router")} == {ca}
+        assert not certs.is_due(now, clock.now)
+
+    tell(story)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not true():  # noqa: ASYNC110 - what changes tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def patiently(one: Secrets) -> None:
+    """As `keep` does it: a lost race is tried again."""
+    while True:
+        try:
+            return await one.settle()
+        except ApiError as error:
+            if not error.conflict:
+                raise
+
+
+def test_given_secrets_are_read_and_never_written(
+    cluster: Cluster, tell: Callable[[Story], None]
+) -> None:
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        ca = Authority.new(NOW)
+        for identity in ("router", "node"):
+            certificate, key = ca.issue(identity, NOW, 10)
+            given(cluster, f"cellar-{identity}", ca_crt=ca.pem(), tls_crt=certificate, tls_key=key)
+        before = cluster.version
+        one = router()
+        await one.settle()
+        assert one.identity.ca == ca.pem()
+        clock.pass_(9)
+        await one.settle()
+        assert (cluster.version, set(cluster.objects[SECRETS])) == (before, NAMES - {"cellar-ca"})
+        clock.pass_(2)
+        with pytest.raises(Invalid, match="cellar-router expired"):
+            await one.settle()
+        certificate, key = ca.issue("router", clock.now, 10)
+        given(cluster, "cellar-router", ca_crt=ca.pem(), tls_crt=certificate, tls_key=key)
+        await one.settle()
+        assert one.renewed()
+
+    tell(story)
+
+
+def test_a_given_ca_signs_what_is_missing(cluster: Cluster, tell: Callable[[Story], None]) -> None:
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        ca = Authority.new(NOW)
+        given(cluster, "cellar-ca", tls_crt=ca.pem(), tls_key=ca.key_pem())
+        one = router()
+        await one.settle()
+        assert one.identity.ca == ca.pem()
+        given(cluster, "cellar-ca", tls_crt=ca.pem(), tls_key=Authority.new(NOW).key_pem())
+        cluster.remove(SECRETS, "cellar-node")
+        with pytest.raises(Invalid, match="Secret cellar-ca: the key is not that"):
+            await one.settle()
+
+    tell(story)
+
+
+def test_a_server_that_cannot_be_reached_is_asked_again(
+    cluster: Cluster, tell: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driver.cluster.kubecerts.AGAIN", 0.01)
+
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        one = router()
+        keeping = asyncio.create_task(one.keep())
+        await until(lambda: "not able to answer" in one.problem)
+        cluster.refuse = ""
+        await until(lambda: not one.problem)
+        await one.ready()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    cluster.refuse = "."
+    tell(story)
+
+
+def test_a_renewal_that_another_router_made_meanwhile_is_kept(
+    server: tuple[Cluster, Path],
+) -> None:
+    """The resourceVersion decides."""
+    _, kubeconfig = server
+    clock = Clock()
+
+    async def live() -> None:
+        async with kubernetes.connect(kubeconfig) as api:
+            other = Secrets(api, NAMESPACE, "cellar", clock)
+            await other.settle()
+            clock.pass_(DAYS * 2 / 3 + 1)
+
+            class Interrupted:
+                create, replace, watch = api.create, api.replace, api.watch
+
+                async def get(self, path: str, **query: str) -> Json:
+                    found = await api.get(path, **query)
+                    if path.endswith("router"):
+                        await other.settle()
+                    return found
+
+            late = Secrets(Interrupted(), NAMESPACE, "cellar", clock)
+            with pytest.raises(ApiError) as told:
+                await late.settle()
+            assert told.value.conflict
+            await late.settle()
+            assert late.identity == other.identity
+
+    asyncio.run(live())
