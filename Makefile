@@ -5,13 +5,14 @@ BIN := .venv/bin
 # Passed to pytest: make test-root N=2 ARGS="-k publish"
 N ?= 0
 ARGS ?=
-QUICK := not root and not lvm and not e2e and not sanity and not cluster
+LVM ?= lvm
+QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image clean
+.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart e2e e2e-tour e2e-up e2e-down clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 setup: ## make the virtual environment and install the pre-commit hook
 	@$(PYTHON) -m tools.setup setup
@@ -29,6 +30,7 @@ test: ## check, then the tests with root, loop devices, clusters and csi-sanity
 	@$(PYTHON) -m tools.setup test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m tools.test root sanity -- -n $(N) $(ARGS)
+	@$(MAKE) --no-print-directory test-lvm LVM="lvm and not slow"
 
 demo: ## take a real volume through its whole life, call by call
 	@$(PYTHON) -m tools.setup demo
@@ -52,7 +54,7 @@ test-cluster: ## several nodes and routers as processes, on this machine
 
 test-lvm: ## the tests with LVM, in a virtual machine that needs no root; NATIVE=1: on this kernel
 	@$(PYTHON) -m tools.setup test
-	$(if $(NATIVE),,tests/vm/run.sh) $(BIN)/python -m pytest -m lvm -p no:cacheprovider $(ARGS)
+	NATIVE=$(NATIVE) $(BIN)/python -m tools.lvm "$(LVM)" $(ARGS)
 
 proto: ## generate the modules in csi_proto from the .proto files
 	@$(PYTHON) -m tools.setup check
@@ -69,6 +71,26 @@ lock: ## write the lock files anew; ARGS=--upgrade for newer versions
 image: ## build the container image without Docker or a registry, and try it
 	@$(PYTHON) -m tools.setup image
 	$(BIN)/python -m tools.image
+
+chart: ## write deploy/ and the chart's README from charts/cellar, and test the chart; no cluster
+	@$(PYTHON) -m tools.setup chart
+	$(BIN)/python -m tools.chart
+	$(BIN)/pytest tests/chart -p no:cacheprovider $(ARGS)
+
+e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run builds for 20 minutes
+	@$(PYTHON) -m tools.setup e2e
+	$(BIN)/python -m tools.e2e test $(ARGS)
+
+e2e-tour: ## the same cluster, and a user's story in it, step by step
+	@$(PYTHON) -m tools.setup e2e
+	$(BIN)/python -m tools.e2e tour
+
+e2e-up: ## the same cluster with the chart, left running; KEEP=1 make e2e uses it
+	@$(PYTHON) -m tools.setup e2e
+	$(BIN)/python -m tools.e2e up
+
+e2e-down: ## take that cluster away
+	@$(PYTHON) -m tools.e2e down
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*

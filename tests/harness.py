@@ -26,7 +26,7 @@ from csi_proto import csi_pb2_grpc
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT = 60.0  # of a call that states none
-START = 20.0  # until the socket answers: a cold machine, not the promise of one second
+START = 90.0  # until the socket answers: a cold machine, not the promise of one second
 
 
 class _Details(NamedTuple):

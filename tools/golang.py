@@ -30,9 +30,9 @@ def sanity() -> None:
     stamp = CACHE / "csi-sanity.stamp"
     if program.exists() and is_done(stamp, SANITY):
         return
-    go = _go()
+    go = command()
     say(f"building {SANITY} (about a minute)")
-    run([go, "install", SANITY], env={**_environment(), "GOBIN": str(program.parent)})
+    run([go, "install", SANITY], env={**environment(), "GOBIN": str(program.parent)})
     mark_done(stamp, SANITY)
 
 
@@ -43,8 +43,8 @@ def spec() -> None:
         if target.exists():
             continue
         say(f"fetching the CSI specification {version}")
-        argv = [_go(), "mod", "download", "-json", f"{SPEC}@{version}"]
-        answer = subprocess.run(argv, env=_environment(), stdout=subprocess.PIPE, check=False)
+        argv = [command(), "mod", "download", "-json", f"{SPEC}@{version}"]
+        answer = subprocess.run(argv, env=environment(), stdout=subprocess.PIPE, check=False)
         module = json.loads(answer.stdout or "{}")
         if module.get("Sum") != expected:
             sys.exit(f"{SPEC}@{version}: {module.get('Error', 'not the module that was expected')}")
@@ -52,7 +52,7 @@ def spec() -> None:
         shutil.copyfile(Path(module["Dir"], "csi.proto"), target)
 
 
-def _go() -> str:
+def command() -> str:
     """Return the machine's Go if it is new enough, else one of our own."""
     if (found := shutil.which("go")) and _version(found) >= OLDEST_GO:
         return found
@@ -69,10 +69,10 @@ def _go() -> str:
 
 
 def _version(go: str) -> tuple[int, ...]:
-    text = subprocess.check_output([go, "env", "GOVERSION"], env=_environment(), text=True)
+    text = subprocess.check_output([go, "env", "GOVERSION"], env=environment(), text=True)
     return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return one in which Go does not fetch another Go."""
     return {**os.environ, "GOTOOLCHAIN": "local"}

@@ -32,6 +32,7 @@ def main() -> None:
     run(["buildah", "bud", "--layers", *arguments, *_certificates(), f"--tag={image}", "."])
     _examine(image)
     archive = CACHE / "image/cellar.oci.tar"
+    archive.parent.mkdir(parents=True, exist_ok=True)  # the base may be known from another clone
     archive.unlink(missing_ok=True)
     run(["buildah", "push", "--quiet", image, f"oci-archive:{archive}:{image}"])
     say(f"{image} is in {archive.relative_to(ROOT)}")

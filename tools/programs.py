@@ -37,6 +37,16 @@ DRIVER = {
     "xfs_io": "xfsprogs",
     "xfs_repair": "xfsprogs",
 }
+# What the nodes of a cluster are made with, and the disks of their pools.
+CLUSTER = {
+    "ip": "iproute2",
+    "losetup": "mount",
+    "mkfs.xfs": "xfsprogs",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "pgrep": "procps",
+    "unshare": "util-linux",
+}
 # What builds an image where there is no registry and no Docker.
 IMAGE = {"buildah": "buildah", "debootstrap": "debootstrap"}
 

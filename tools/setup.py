@@ -37,11 +37,13 @@ def main() -> None:
 def _packages(target: str, python: str) -> Iterator[str]:
     if not is_done(MADE, _venv_wanted(python)) and not _works(python, "import ensurepip"):
         yield f"{_version(python)}-venv"
-    if target == "image":
+    if target in {"image", "e2e"}:
         yield from programs.missing(programs.IMAGE)
+    if target == "e2e":
+        yield from programs.missing(programs.CLUSTER)
     if os.geteuid() == 0 and target in {"demo", "bench", "test"}:
         yield from programs.missing(programs.DRIVER)
-    if target == "test" and not golang.CERTIFICATES.exists():
+    if target in {"test", "chart", "e2e"} and not golang.CERTIFICATES.exists():
         yield "ca-certificates"
 
 

@@ -97,8 +97,8 @@ class Loopfile:
         return self._options.allocation
 
     def block_size(self, fs: FsType | None) -> Bytes:
-        with self._root.open():
-            return 4096 if fs else self._accounts.bounds.raw_block_size
+        self._root.prove()
+        return 4096 if fs else self._accounts.bounds.raw_block_size
 
     def state(self) -> PoolState:
         pool_id, away = None, ""
@@ -124,13 +124,12 @@ class Loopfile:
 
     def _adopt(self, root: Path) -> None:
         """The pool is there (again), and ours alone: sweep, learn, read."""
-        self._images.clear()
         self._loops.clear()
         shelf.sweep(root)
         self._accounts.begin(bounds.learn(root, self._options.reserve))
         found, self._damaged = shelf.load(root)
+        self._images = {image.id: image for image in found}  # who reads just now keeps the old map
         for image in found:
-            self._images[image.id] = image
             self._accounts.replenish(root, image)
             self._accounts.settle(root, image)
         thaw_marked(self._marked(root))
@@ -146,16 +145,16 @@ class Loopfile:
     @overload
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
     def find(self, image_id: ImageId) -> Image | None:
-        with self._root.open():
-            return self._images.get(image_id)
+        self._root.prove()
+        return self._images.get(image_id)
 
     def images(self) -> Iterator[Image]:
-        with self._root.open():
-            return iter(sorted(self._images.values(), key=lambda image: str(image.id)))
+        self._root.prove()
+        return iter(sorted(self._images.values(), key=lambda image: str(image.id)))
 
     def shares(self, source: ImageId) -> bool:
-        with self._root.open():
-            return self._accounts.bounds.reflinks and source in self._images
+        self._root.prove()
+        return self._accounts.bounds.reflinks and source in self._images
 
     def create(self, image: Image, prepare: Prepare) -> None:
         if image.size > self._accounts.bounds.largest_file:

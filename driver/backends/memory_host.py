@@ -211,6 +211,11 @@ class MemoryHost:
             every = (place for layers in self._layers.values() for place in layers)
             return tuple(place for place in every if place.number == device.number)
 
+    def label(self, place: Place) -> str:
+        with self._lock:
+            plugged = self._plugged.get(place.number)
+        return plugged.label if plugged else ""
+
     def thaw(self, target: Path) -> None:
         """Nothing is ever frozen here."""
 
@@ -296,7 +301,6 @@ class MemoryHost:
         place = Place(
             target=target,
             number=device.number,
-            label=self._of(device).label,
             node=node,
             root=root,
             read_only=read_only,

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ class PoolRoot:
         self, where: Path, owner: str, *, init: bool, adopted: Callable[[Path], None]
     ) -> None:
         self._where = where
+        self._marker = os.fspath(where / MARKER)
         self._owner = owner
         self._init = init
         self._adopted = adopted
@@ -52,9 +54,16 @@ class PoolRoot:
 
     @property
     def id(self) -> PoolId:
+        """PoolAway: it is not there, or not ours. One stat(2) when nothing changed."""
+        if (held := self._held) and not self._unsynced and self._shows(held):
+            return held.id
         with self.open():
             assert self._held  # noqa: S101 - open() has proved it
             return self._held.id
+
+    def prove(self) -> None:
+        """PoolAway: it is not there, or not ours."""
+        _ = self.id
 
     @contextmanager
     def open(self) -> Iterator[Path]:
@@ -86,12 +95,19 @@ class PoolRoot:
             self._drop()
             raise PoolAway(f"the pool's directory {self._where}: {error.strerror}") from error
         try:
-            path = Path(f"/proc/{os.getpid()}/fd/{fd}")
+            path = _path_of(fd)
             self._believe(fd, path)
         except BaseException:
             os.close(fd)
             raise
         return fd, path
+
+    def _shows(self, held: _Held) -> bool:
+        try:
+            found = os.lstat(self._marker)
+        except OSError:
+            return False  # `open` finds out why
+        return (found.st_dev, found.st_ino) == held.identity
 
     def _believe(self, fd: int, path: Path) -> None:
         """Prove by the marker that this is the pool, and that it is ours alone."""
@@ -154,6 +170,11 @@ def write_marker(root: Path, owner: str) -> PoolId:
             beside.unlink()
     files.sync_directory(root)
     return pool_id
+
+
+@cache
+def _path_of(fd: int) -> Path:
+    return Path(f"/proc/{os.getpid()}/fd/{fd}")
 
 
 def _identity(fd: int) -> tuple[int, int] | None:

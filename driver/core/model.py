@@ -142,7 +142,6 @@ class Place:
 
     target: Path
     number: int  # dev_t of the device shown; 0: no device that we could name (tmpfs, proc)
-    label: str  # what the kernel calls the device: for our loop devices the volume id; else ""
     node: bool  # True: the device node itself (raw block); False: a filesystem
     root: str  # the part of the filesystem that is shown; "/" for the whole
     read_only: bool
@@ -202,6 +201,8 @@ class PoolState:
     volumes: int
     snapshots: int
     capacity: Capacity
+    data_used: float | None = None  # share of a volume group or thin pool
+    metadata_used: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

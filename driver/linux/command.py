@@ -6,21 +6,27 @@ its name: arguments may be somebody's data.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Final
 
 from driver.core.errors import Failed, StillRunning
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ENVIRONMENT: Final = {"PATH": PATH, "LC_ALL": "C"}
+# Without udevd beside it, as in a container, libdm would wait for nodes that nobody makes.
+ENVIRONMENT: Final = {"PATH": PATH, "LC_ALL": "C", "DM_DISABLE_UDEV": "1"}
 NOTHING: Final[Mapping[str, str]] = {}
 GRACE: Final = 1.0  # seconds that a killed child has to go away
+F_SETPIPE_SZ: Final = 1031  # <linux/fcntl.h>
+_PIPE: Final = 64 * 1024  # bytes that a new pipe holds: pipe(7)
 SHOWN: Final = 400  # characters of the beginning and of the end of stderr that an error shows
 
 
@@ -47,19 +53,18 @@ def run(
 ) -> str:
     """Its stdout. CommandError, CommandTimeout (after `timeout` seconds), StillRunning.
 
-    `more` is added to its environment.
+    `more` is added to its environment; `stdin` may have 1 MiB.
     StillRunning: it was killed and is stuck in the kernel; `done` ends when it is gone.
     """
     words = [os.fspath(word) for word in argv]
-    child = _start(words, stdin=bool(stdin), environment={**ENVIRONMENT, **more})
-    try:
-        out, err = child.communicate(stdin or None, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        _end(child, words[0])
-        raise CommandTimeout(f"{words[0]} still ran after {timeout:g} s and was killed") from None
-    if child.returncode not in ok:
-        raise CommandError(words[0], child.returncode, err.decode(errors="replace"))
-    return out.decode(errors="replace")
+    with _memory() as out, _memory() as err:
+        child = _start(words, {**ENVIRONMENT, **more}, stdin, out, err)
+        if not _ended(child, timeout):
+            _end(child, words[0])
+            raise CommandTimeout(f"{words[0]} still ran after {timeout:g} s and was killed")
+        if (status := child.wait()) not in ok:
+            raise CommandError(words[0], status, _text(err))
+        return _text(out)
 
 
 def missing(programs: Iterable[str]) -> tuple[str, ...]:
@@ -72,29 +77,64 @@ def _short(text: str) -> str:
     return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} ... {text[-SHOWN:]}"
 
 
+@contextmanager
+def _memory() -> Iterator[int]:
+    """Where a program writes to. No pipe: one has to be emptied, and a grandchild may hold it."""
+    fd = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _text(fd: int) -> str:
+    return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")
+
+
 def _start(
-    words: list[str], *, stdin: bool, environment: Mapping[str, str]
+    words: list[str], environment: Mapping[str, str], stdin: bytes, out: int, err: int
 ) -> subprocess.Popen[bytes]:
     """In a process group of its own. No preexec_fn, so that Python uses vfork: gRPC has threads."""
+    given = _filled(stdin) if stdin else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return subprocess.Popen(
-            words,
-            env=environment,
-            process_group=0,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            words, env=environment, process_group=0, stdin=given, stdout=out, stderr=err
         )
     except FileNotFoundError:
         raise Failed(f"{words[0]} is not installed (looked in {PATH})") from None
+    finally:
+        os.close(given)
+
+
+def _filled(data: bytes) -> int:
+    """The end to read of a pipe that holds all of it, so that nobody has to feed it."""
+    given, door = os.pipe2(os.O_CLOEXEC)
+    try:
+        if len(data) > _PIPE:
+            fcntl.fcntl(door, F_SETPIPE_SZ, len(data))
+        os.write(door, data)
+    except BaseException:
+        os.close(given)
+        raise
+    finally:
+        os.close(door)
+    return given
+
+
+def _ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for it. `Popen.wait` with a timeout sleeps for a millisecond and more between looks."""
+    watch = os.pidfd_open(child.pid)
+    try:
+        poll = select.poll()
+        poll.register(watch, select.POLLIN)
+        return bool(poll.poll(1e3 * seconds))
+    finally:
+        os.close(watch)
 
 
 def _end(child: subprocess.Popen[bytes], program: str) -> None:
-    """Kill the group. Not `communicate`: a grandchild elsewhere may hold the pipes for ever."""
+    """Kill the group."""
     os.killpg(child.pid, signal.SIGKILL)
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe:
-            pipe.close()
     try:
         child.wait(GRACE)
     except subprocess.TimeoutExpired:

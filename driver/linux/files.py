@@ -121,10 +121,10 @@ def allocate(path: Path, size: Bytes) -> None:
                 raise OSError(code, os.strerror(code), os.fspath(path))
 
 
-def punch(path: Path, size: Bytes) -> None:
-    """Make the first `size` bytes a hole; the length stays."""
+def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
+    """Make `size` bytes a hole; the length stays. A device that can reads as zeros there."""
     with _opened(path, os.O_RDWR) as fd:
-        if _libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, 0, size) < 0:
+        if _libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, start, size) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), os.fspath(path))
 

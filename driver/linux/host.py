@@ -14,6 +14,7 @@ from driver.core.model import Bytes, Device, Extent, Fault, FsType, Place, Progr
 from driver.linux import (
     block,
     copies,
+    dm,
     faults,
     filesystem,
     freeze,
@@ -61,7 +62,7 @@ class LinuxHost:
             undo.pop_all()
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
-        if not mount.at(source):
+        if not mount.is_mount_point(source):
             raise Refused(f"{source} is not a mount point, so it shows no volume")
         with _told(f"{source} could not be shown at {target}"), ExitStack() as undo:
             targets.make_directory(target, undo)
@@ -87,19 +88,23 @@ class LinuxHost:
     def places(self, device: Device) -> tuple[Place, ...]:
         return places.of_device(device.number)
 
+    def label(self, place: Place) -> str:
+        return places.label(place.number)
+
     def thaw(self, target: Path) -> None:
-        if mount.at(target):  # else it would be the filesystem that the directory lies on
+        # Else it would be the filesystem that the directory lies on.
+        if mount.is_mount_point(target):
             with _told(f"{target} could not be thawed"):
                 freeze.thaw(target)
 
     def unmount(self, target: Path) -> None:
         for _ in range(_LAYERS):
-            if not (layers := mount.at(target)):
+            if not mount.is_mount_point(target):
                 return
             try:
-                mount.unmount(layers[-1].target)
+                mount.unmount(target)
             except OSError as error:
-                raise _not_unmounted(layers[-1], error) from error
+                raise _not_unmounted(target, error) from error
         raise Failed(f"{target} is still a mount point after {_LAYERS} unmounts")
 
     def release(self, label: str) -> None:
@@ -109,9 +114,13 @@ class LinuxHost:
                     loop.detach(status, bound=_DETACH)
                 except OSError as error:
                     raise _not_released(status, error) from error
+        layer = dm.labelled(label)
+        if layer and not places.of_device(layer.number) and not dm.remove(layer.name):
+            who = ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
+            raise Refused(f"{layer.path} of {label} is in use, held by: {who}")
 
     def remove(self, target: Path) -> None:
-        if mount.at(target):
+        if mount.is_mount_point(target):
             raise Refused(f"{target} is a mount point; nothing was removed")
         try:
             targets.remove(target)
@@ -183,17 +192,17 @@ def _not_mounted(
     return Failed(f"{what}: {error.strerror}")
 
 
-def _not_unmounted(layer: mount.Mount, error: OSError) -> Refused | Failed:
+def _not_unmounted(target: Path, error: OSError) -> Refused | Failed:
     """Name who holds it: processes, and what is mounted below."""
-    if error.errno != errno.EBUSY:
-        return Failed(f"{layer.target} could not be unmounted: {error.strerror}")
-    number = places.place(layer).number
-    device = places.path_of(number) if number else layer.target
-    below = [f"the mount at {each}" for each in mount.below(layer.target)]
+    if error.errno != errno.EBUSY or not (layers := mount.at(target)):
+        return Failed(f"{target} could not be unmounted: {error.strerror}")
+    number = places.place(layers[-1]).number
+    device = places.path_of(number) if number else target
+    below = [f"the mount at {each}" for each in mount.below(layers[-1].target)]
     held = (
         ", ".join([*below, *holders(device, number)]) or "a process that cannot be seen from here"
     )
-    return Refused(f"{layer.target} is busy: held by {held}")
+    return Refused(f"{target} is busy: held by {held}")
 
 
 def _set_read_only(device: Device, *, read_only: bool) -> None:

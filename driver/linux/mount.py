@@ -1,6 +1,7 @@
 """Mounts: read from mountinfo alone, changed by mount(2) and umount2(2).
 
-No mount point is asked by stat, so that a broken or hung filesystem shows up and can be taken down.
+No mount point is asked by stat, so that a broken or hung filesystem shows up and can be taken down:
+which mount a path is on, the kernel's lookup tells by the mount id of an O_PATH descriptor.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import ctypes
 import errno
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,6 +70,8 @@ _FLAGS: Final[dict[str, tuple[int, int]]] = {
     "_netdev": (0, 0),
 }
 
+_TRIES: Final = 10  # between the look at a place and the reading of the table it may change
+
 # What a read-only remount of a bind must repeat, or the kernel drops it.
 _KEPT: Final = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 
@@ -102,22 +107,34 @@ def at(target: Path) -> tuple[Mount, ...]:
     """The layers exactly at `target`, lowest first; what another mount hides is not among them.
 
     Symbolic links in the parents are followed (kubelet's directory may be one), the last component
-    is never touched.
+    is never touched. OSError.
     """
-    return layers(read_mountinfo(), target.parent.resolve() / target.name)
+    for _ in range(_TRIES):
+        if (topmost := _topmost(target)) is None:
+            return ()
+        if found := layers(read_mountinfo(), topmost):
+            return found
+    raise OSError(errno.EAGAIN, "its mounts change all the time", os.fspath(target))
 
 
-def layers(text: str, target: Path) -> tuple[Mount, ...]:
-    """Walk from the root down to `target` as the kernel's lookup would. Pure."""
-    if f" {_escape(os.fspath(target))} " not in text:
-        return ()
-    on_the_way = _with_targets(text, {target, *target.parents})
-    here, found = _first(on_the_way, None), []
-    while here:
-        if here.target == target:
-            found.append(here)
-        here = _first(on_the_way, here)
-    return tuple(found)
+def is_mount_point(target: Path) -> bool:
+    """As `at`, for a few microseconds whatever the number of mounts. OSError."""
+    return _topmost(target) is not None
+
+
+def layers(text: str, topmost: int) -> tuple[Mount, ...]:
+    """The mount of that id and those that it covers at its own target, lowest first. Pure."""
+    found = deque[str]()
+    number, target = str(topmost), ""
+    while line := _of_id(text, number):
+        _, parent, _, _, where, _ = line.split(" ", 5)
+        if where != (target or where):
+            break
+        found.appendleft(line)
+        if parent == number:
+            break
+        number, target = parent, where
+    return tuple(_parse_line(one) for one in found)
 
 
 def maybe_showing(number: int) -> Iterator[Mount]:
@@ -231,25 +248,44 @@ def _may_be_node(line: str) -> bool:
     return "tmpfs " in line and line.split(" ", 4)[3] != "/"
 
 
-def _with_targets(text: str, targets: Collection[Path]) -> tuple[Mount, ...]:
-    """Parse only the lines that matter: a node with a thousand pods has thousands of others."""
-    wanted = {_escape(os.fspath(target)) for target in targets}
-    return tuple(_parse_line(line) for line in _lines(text) if line.split(" ", 5)[4] in wanted)
+def _topmost(target: Path) -> int | None:
+    """The id of the uppermost mount at `target`; None: what is there belongs to its parent's mount.
+
+    O_PATH is answered by the kernel's lookup alone: a broken filesystem is not asked anything.
+    """
+    try:
+        with _looked_up(target.parent) as parent, _looked_up(target.name or "/", parent) as here:
+            found = _mount_id(here)
+            return None if target.name and found == _mount_id(parent) else found
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
-def _first(candidates: Sequence[Mount], parent: Mount | None) -> Mount | None:
-    """The first mount point that a lookup meets on `parent`; None as parent: where it starts."""
-    known = {each.id for each in candidates}
-    children = [
-        each
-        for each in candidates
-        if (each.parent == parent.id and each != parent if parent else _is_start(each, known))
-    ]
-    return min(children, key=lambda each: len(each.target.parts), default=None)
+@contextmanager
+def _looked_up(path: Path | str, parent: int | None = None) -> Iterator[int]:
+    """The last component is not followed below a `parent`."""
+    nofollow = 0 if parent is None else os.O_NOFOLLOW
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow, dir_fd=parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
-def _is_start(mount: Mount, known: Collection[int]) -> bool:
-    return mount.parent not in known or mount.parent == mount.id
+def _mount_id(fd: int) -> int:
+    """See proc_pid_fdinfo(5). Not statx: that asks the filesystem."""
+    about = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(about, 1024).partition(b"mnt_id:")[2].split(None, 1)[0])
+    finally:
+        os.close(about)
+
+
+def _of_id(text: str, number: str) -> str:
+    """The line of that mount; empty: there is none."""
+    _, found, rest = f"\n{text}".partition(f"\n{number} ")
+    line, *_ = rest.split("\n", 1)
+    return f"{number} {line}" if found else ""
 
 
 def _parse_line(line: str) -> Mount:
@@ -273,8 +309,3 @@ def _unescape(field: str) -> str:
     if "\\" not in field:
         return field
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
-
-
-def _escape(path: str) -> str:
-    """As the kernel writes a target (fs/proc_namespace.c); in a source it escapes "#" as well."""
-    return re.sub(r"[ \t\n\\]", lambda match: f"\\{ord(match[0]):03o}", path)

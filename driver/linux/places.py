@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from driver.core.model import Place
-from driver.linux import block, loop, mount
+from driver.linux import block, dm, loop, mount
 from driver.linux.mount import Mount
 
 LOOP_MAJOR: Final = 7  # <linux/major.h>
@@ -45,7 +46,6 @@ def place(shown: Mount) -> Place:
     return Place(
         target=shown.target,
         number=number,
-        label=label(number),
         node=bool(node),
         root=shown.root,
         read_only=bool(options & _READ_ONLY) or bool(node and _is_read_only(node)),
@@ -54,17 +54,22 @@ def place(shown: Mount) -> Place:
 
 
 def label(number: int) -> str:
-    """What the loop driver calls the device, or its mapping is called if it is encrypted; or ""."""
+    """What the loop driver calls the device, or our layer or an open container is called; or ""."""
     if os.major(number) != LOOP_MAJOR:
-        return _name_of_mapping(number)
+        return dm.label(number) or _name_of_mapping(number)
     status = loop.status(path_of(number))
     return status.label if status else ""
 
 
 def path_of(number: int) -> Path:
-    """The node that the kernel's own naming gives a block device: /dev/loop5, /dev/dm-3."""
-    link = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
-    return Path("/dev", Path(link).resolve().name)
+    """The node that the kernel's own naming gives a block device: /dev/loop5, /dev/dm-3.
+
+    One that is gone: a name that no device has.
+    """
+    name = f"{os.major(number)}:{os.minor(number)}"
+    with suppress(FileNotFoundError):
+        name = os.readlink(f"/sys/dev/block/{name}").rpartition("/")[2]
+    return Path("/dev", name)
 
 
 def _name_of_mapping(number: int) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from driver.core.model import KIB, Bytes, FsType
 
 SPAN: Final = 68 * KIB  # btrfs has its superblock at 64 KiB
+_PAGE: Final = 4 * KIB
 
 # ext4: Documentation/filesystems/ext4/super.rst; little endian, at 1024
 _EXT4_AT: Final = 1024
@@ -44,7 +45,9 @@ def read(where: Path) -> Superblock | None:
     """Of a device or an image; None: none of the three. OSError."""
     fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return parse(os.pread(fd, SPAN, 0))
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # two pages, nothing read ahead
+        head = os.pread(fd, _PAGE, 0)
+        return _xfs(head) or _ext4(head) or _btrfs(os.pread(fd, _PAGE, _BTRFS_AT))
     finally:
         os.close(fd)
 
@@ -55,7 +58,7 @@ def parse(head: bytes) -> Superblock | None:
     In this order, a user's own data can never pass for another filesystem: xfs owns its sector 0,
     ext4 its first groups, and btrfs leaves its first 64 KiB alone.
     """
-    return _xfs(head) or _ext4(head) or _btrfs(head)
+    return _xfs(head) or _ext4(head) or _btrfs(head[_BTRFS_AT : _BTRFS_AT + _PAGE])
 
 
 def _xfs(head: bytes) -> Superblock | None:
@@ -88,8 +91,7 @@ def _ext4(head: bytes) -> Superblock | None:
     )
 
 
-def _btrfs(head: bytes) -> Superblock | None:
-    block = head[_BTRFS_AT : _BTRFS_AT + 4 * KIB]
+def _btrfs(block: bytes) -> Superblock | None:
     if block[0x40:0x48] != _BTRFS_MAGIC or len(block) < 0x24B:
         return None
     flags, log_root = _little(block[0x38:0x40]), _little(block[0x60:0x68])

@@ -99,28 +99,31 @@ class Dispatcher:
             raise Overloaded("all workers are busy and the queue is full; try again")
         self._room -= 1
         loop = asyncio.get_running_loop()
-        future = self._threads.submit(contextvars.copy_context().run, work, intent)
-        # Before wrap_future: else the client's next call meets a claim not yet given back.
-        future.add_done_callback(lambda done: _soon(loop, self._ended, done, held))
+        answer: asyncio.Future[Result] = loop.create_future()
+        done = self._threads.submit(contextvars.copy_context().run, work, intent)
+        # Not wrap_future: its answer may come before the claims are back, and the client's next
+        # call would meet them.
+        done.add_done_callback(lambda done: _soon(loop, self._ended, done, held, answer))
         try:
-            return await asyncio.wrap_future(future)
+            return await answer
         except asyncio.CancelledError:
-            future.add_done_callback(_tell_end)
+            done.cancel()  # if it still waits in line
             raise
 
     def close(self) -> None:
         """Take no more work; what waits in line is dropped, what runs ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _ended(self, done: Future[Any], held: Held) -> None:
+    def _ended(self, done: Future[Any], held: Held, answer: asyncio.Future[Any]) -> None:
         self._room += 1
         error = None if done.cancelled() else done.exception()
-        if not isinstance(error, StillRunning):
+        if isinstance(error, StillRunning):
+            held.status = error.status
+            loop = asyncio.get_running_loop()
+            error.done.add_done_callback(lambda _: _soon(loop, self._table.give_back, held))
+        else:
             self._table.give_back(held)
-            return
-        held.status = error.status
-        loop = asyncio.get_running_loop()
-        error.done.add_done_callback(lambda _: _soon(loop, self._table.give_back, held))
+        _tell(done, answer)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
@@ -129,9 +132,15 @@ def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments
         loop.call_soon_threadsafe(call, *arguments)
 
 
-def _tell_end(done: Future[Any]) -> None:
-    """Of work whose caller went away: nobody else would hear of it."""
+def _tell(done: Future[Any], answer: asyncio.Future[Any]) -> None:
+    """The caller; or the log, if the caller went away: nobody else would hear of it."""
     if done.cancelled():
+        answer.cancel()
         return
     error = done.exception()
-    logger.info("ended after its caller had gone", outcome=str(error) if error else "done")
+    if answer.cancelled():
+        logger.info("ended after its caller had gone", outcome=str(error) if error else "done")
+    elif error:
+        answer.set_exception(error)
+    else:
+        answer.set_result(done.result())

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
-from weakref import WeakValueDictionary
+from typing import Any, ClassVar
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
@@ -16,10 +15,9 @@ from driver.core.errors import Invalid, NotFound, PoolAway
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Allocation, Image, PoolState, Volume
 from driver.core.ports import Backend, Pool
+from driver.rpc.names import Names
 from driver.rpc.reports import Reports
 from driver.volumes.intents import NO_CLAIMS, Claims
-
-PATIENCE: Final = 1.0  # seconds for which a name is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Private(NodeServicer):
         self._run = run
         self._pools = pools
         self._about = about = about or cellar.Report()
-        self._names = WeakValueDictionary[str, asyncio.Lock]()  # of what routers create
+        self._names = Names()
         self.reports = Reports(self._report, about)
 
     async def ListPools(
@@ -67,18 +65,21 @@ class Private(NodeServicer):
         self, request: cellar.ReserveRequest, context: object
     ) -> AsyncIterator[cellar.Reserved]:
         """Until the router ends the stream, or its death does."""
-        name = self._names.setdefault(request.key, asyncio.Lock())
         try:
-            async with asyncio.timeout(PATIENCE):
-                await name.acquire()
+            quiet = await self._names.take(request.key)
         except TimeoutError:
             yield cellar.Reserved(text="another router is creating it; try again")
             return
         try:
-            yield cellar.Reserved(taken=True)
+            found = bool(request.volume_ids) and bool(await self._known(request.volume_ids))
+            yield cellar.Reserved(taken=True, quiet=quiet, found=found)
             await asyncio.Event().wait()
         finally:
-            name.release()
+            self._names.give_back(request.key)
+
+    async def _known(self, volume_ids: Sequence[str]) -> list[Image]:
+        asked = cellar.DescribeRequest(volume_ids=volume_ids)
+        return list(await self._run(self._found, Look(tuple(_ids(asked)))))
 
     async def _report(self) -> cellar.Report:
         pools, published = await self._run(self._looked, Look())

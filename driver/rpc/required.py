@@ -7,8 +7,10 @@ the letter; csi-sanity and sidecars leave them out, and nothing here needs them.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from driver.core.errors import Invalid
@@ -99,15 +101,19 @@ def _missing(value: Any, steps: tuple[str, ...]) -> bool:
     if not steps:
         return not value
     name, rest = steps[0].rstrip("?[]"), steps[1:]
-    if name in value.DESCRIPTOR.oneofs_by_name:
+    kind = _kind(value.DESCRIPTOR, name)
+    if kind == "oneof":
         return not value.WhichOneof(name)
     if steps[0].endswith("[]"):
         return any(_missing(entry, rest) for entry in getattr(value, name))
-    if _is_message(value, name) and not value.HasField(name):
+    if kind == "message" and not value.HasField(name):
         return not steps[0].endswith("?")
     return _missing(getattr(value, name), rest)
 
 
-def _is_message(value: Message, name: str) -> bool:
-    field = value.DESCRIPTOR.fields_by_name[name]
-    return field.message_type is not None and not field.is_repeated
+@cache
+def _kind(message: Descriptor, name: str) -> str:
+    if name in message.oneofs_by_name:
+        return "oneof"
+    field = message.fields_by_name[name]
+    return "message" if field.message_type is not None and not field.is_repeated else "other"

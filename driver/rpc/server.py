@@ -141,11 +141,11 @@ class Server:
             seen(rpc, code, seconds)
 
 
-async def probe(path: Path, seconds: float) -> bool:
-    """Ask the driver through its own socket, as a kubelet would."""
+async def probe(path: Path, seconds: float) -> bool | None:
+    """Whether the driver is ready, asked through its own socket. None: no answer in `seconds`."""
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
         try:
             answer = await IdentityStub(channel).Probe(csi.ProbeRequest(), timeout=seconds)
         except grpc.aio.AioRpcError:
-            return False
+            return None
     return answer.ready.value

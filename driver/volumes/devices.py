@@ -12,7 +12,7 @@ from driver.core.errors import PoolAway, Refused
 from driver.core.failpoints import reach_encrypted
 from driver.core.ids import VolumeId
 from driver.core.model import Device, Place, Volume
-from driver.core.ports import Pool
+from driver.core.ports import Host, Pool
 from driver.volumes import sealing
 from driver.volumes.pools import Pools
 
@@ -107,25 +107,33 @@ def stretched(pool: Pool, volume: Volume, device: Device, secret: bytes | None) 
         sealing.crypt_of(pool).resize(str(volume.id), secret)
 
 
-def belongs(place: Place, device: Device | None, volume_id: VolumeId) -> bool:
+def belongs(host: Host, place: Place, device: Device | None, volume_id: VolumeId) -> bool:
     """The place shows the volume's device, or one that the kernel calls by its name."""
-    return (device is not None and place.number == device.number) or place.label == str(volume_id)
+    by_number = device is not None and place.number == device.number
+    return by_number or host.label(place) == str(volume_id)
 
 
-def filesystem_at(pool: Pool, target: Path, volume: Volume) -> Place | None:
-    """The volume's whole filesystem; None: nothing is there. Refused: something else is."""
-    return _at(pool, target, volume, node=False)
+def filesystem_at(
+    pool: Pool, target: Path, volume: Volume, device: Device | None = None
+) -> Place | None:
+    """The volume's whole filesystem; None: nothing is there. Refused: something else is.
+
+    `device`: the volume's, if it is known already.
+    """
+    return _at(pool, target, volume, device, node=False)
 
 
 def node_at(pool: Pool, target: Path, volume: Volume) -> Place | None:
     """The volume's device itself; None: nothing is there. Refused: something else is."""
-    return _at(pool, target, volume, node=True)
+    return _at(pool, target, volume, None, node=True)
 
 
-def _at(pool: Pool, target: Path, volume: Volume, *, node: bool) -> Place | None:
+def _at(
+    pool: Pool, target: Path, volume: Volume, device: Device | None, *, node: bool
+) -> Place | None:
     if (place := pool.host.shown_at(target)) is None:
         return None
-    device = of(pool, volume)
+    device = device or of(pool, volume)
     whole = place.node is node and (node or place.root == "/")
     if device and place.number == device.number and whole:
         return place

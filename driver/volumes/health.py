@@ -45,9 +45,10 @@ class Health:
         return tuple(chain.from_iterable(pool.backend.faults(None) for pool in self._pools.all()))
 
     def _misplaced(self, volume_id: VolumeId, path: Path) -> tuple[Fault, ...]:
-        place = self._pools.host_of(volume_id).shown_at(path)
+        host = self._pools.host_of(volume_id)
+        place = host.shown_at(path)
         device = devices.attached(self._pools, volume_id)
-        if place is None or devices.belongs(place, device, volume_id):
+        if place is None or devices.belongs(host, place, device, volume_id):
             return ()
         return (Fault("ForeignMount", f"{path} shows something else", "inaccessible"),)
 

@@ -185,7 +185,7 @@ def _is_staged(pool: Pool, volume: Volume, device: Device, wanted: NodePublish) 
     writes = not (wanted.read_only or reads_only(volume, wanted.capability))
     if volume.fs is None:
         return not (device.read_only and writes)
-    if not (place := devices.filesystem_at(pool, wanted.staging, volume)):
+    if not (place := devices.filesystem_at(pool, wanted.staging, volume, device)):
         return False
     if place.read_only and writes:
         raise Refused(f"{wanted.staging} is read-only: by its staging, or after an I/O error")

@@ -44,7 +44,7 @@ def take_off(host: Host, target: Path, device: Device | None, volume_id: VolumeI
     """
     if (place := host.shown_at(target)) is None:
         return False
-    if not devices.belongs(place, device, volume_id):
+    if not devices.belongs(host, place, device, volume_id):
         raise Refused(f"{target} shows something else than volume {volume_id}; left as it is")
     if not place.node and _is_last(host, device):
         host.thaw(target)

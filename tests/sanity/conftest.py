@@ -50,7 +50,7 @@ class Sanity:
     program: Path
     where: Path
 
-    def run(self, driver: Driver, *arguments: str, wrap: list[str]) -> Report:
+    def run(self, driver: Driver, *arguments: str, wrap: list[str], timeout: float = 240) -> Report:
         report = self.where / "report.json"
         mutable = self.where / "mutable.yaml"
         mutable.write_text(MUTABLE)
@@ -66,7 +66,7 @@ class Sanity:
             "--ginkgo.no-color",
             *arguments,
         ]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
         assert report.exists(), done.stdout + done.stderr
         found = _read(report)
         report.unlink()

@@ -56,7 +56,7 @@ def test_the_environment_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setenv("PATH", "/nowhere")
     lines = set(run(["env"], timeout=10).splitlines())
-    assert lines == {f"PATH={command.PATH}", "LC_ALL=C"}
+    assert lines == {f"PATH={command.PATH}", "LC_ALL=C", "DM_DISABLE_UDEV=1"}
 
 
 def test_another_status_is_an_error_that_keeps_it() -> None:

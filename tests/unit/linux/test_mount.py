@@ -1,4 +1,4 @@
-"""mountinfo is parsed, and walked as the kernel's own lookup would."""
+"""mountinfo is parsed, and its layers told apart."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def at(number: int, parent: int, target: str) -> Mount:
     )
 
 
-def ids(mounts: list[Mount], target: str) -> list[int]:
+def ids(mounts: list[Mount], topmost: int) -> list[int]:
     text = "\n".join(rendered(one) for one in mounts)
-    return [one.id for one in mount.layers(text, Path(target))]
+    return [one.id for one in mount.layers(text, topmost)]
 
 
 def test_a_recorded_table_is_parsed() -> None:
@@ -110,42 +110,62 @@ def test_what_the_kernel_writes_is_read_back(table: list[tuple[Mount, tuple[str,
 
 
 @given(PATHS)
-def test_a_mount_point_is_found_whatever_its_name(target: Path) -> None:
-    table = [at(1, 0, "/"), at(2, 1, str(target / "deeper")), at(3, 1, str(target))]
-    assert ids(table, str(target))[-1] == 3
+def test_a_mount_is_found_whatever_its_target(target: Path) -> None:
+    table = [at(1, 0, "/"), at(2, 1, str(target / "deeper")), at(13, 1, str(target))]
+    assert ids(table, 13)[-1] == 13
+    assert ids(table, 3) == []
 
 
 def test_layers_come_from_the_lowest_to_the_topmost() -> None:
     table = [at(27, 1, "/"), at(9, 31, "/m"), at(31, 30, "/m"), at(30, 27, "/m")]
-    assert ids(table, "/m") == [30, 31, 9]
+    assert ids(table, 9) == [30, 31, 9]
+    assert ids(table, 31) == [30, 31]
 
 
-def test_a_directory_below_a_mount_point_is_none() -> None:
-    table = [at(27, 1, "/"), at(30, 27, "/m")]
-    assert ids(table, "/m/deeper") == []
-    assert ids(table, "/mm") == []
-
-
-def test_a_mount_that_another_one_hides_is_not_shown() -> None:
-    """/x/y was mounted first, then /x over it, then /x/y again on the new /x."""
-    table = [at(27, 1, "/"), at(30, 27, "/x/y"), at(31, 27, "/x")]
-    assert ids(table, "/x/y") == []
-    assert ids([*table, at(32, 31, "/x/y")], "/x/y") == [32]
+def test_a_mount_on_another_place_is_no_layer() -> None:
+    table = [at(27, 1, "/"), at(30, 27, "/m"), at(31, 30, "/m/n"), at(32, 27, "/m")]
+    assert ids(table, 31) == [31]
+    assert ids(table, 30) == [30]
 
 
 def test_a_root_that_is_its_own_parent_ends_the_walk() -> None:
     table = [at(1, 1, "/"), at(30, 1, "/m")]
-    assert ids(table, "/m") == [30]
-    assert ids(table, "/") == [1]
+    assert ids(table, 30) == [30]
+    assert ids(table, 1) == [1]
 
 
 def test_a_table_without_a_root_is_walked_too() -> None:
     """In a chroot below no mount point of its own the root's line is missing."""
-    assert ids([at(30, 27, "/m"), at(31, 30, "/m/n")], "/m/n") == [31]
+    assert ids([at(30, 27, "/m"), at(31, 30, "/m/n")], 31) == [31]
+
+
+def test_an_id_is_found_as_a_whole() -> None:
+    assert ids([at(127, 1, "/a"), at(27, 12, "/b"), at(12, 1, "/c")], 27) == [27]
+    assert ids([at(127, 1, "/a")], 27) == []
 
 
 def test_stacked_recorded_mounts_are_found() -> None:
-    assert [one.id for one in mount.layers(RECORDED, Path("/dev/pts"))] == [26, 29]
+    assert [one.id for one in mount.layers(RECORDED, 29)] == [26, 29]
+
+
+def test_what_is_no_mount_point_has_no_layers(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file", tmp_path / "missing", tmp_path / "file" / "below"):
+        assert mount.at(place) == ()
+        assert not mount.is_mount_point(place)
+
+
+def test_a_mount_that_is_gone_again_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the place and the reading of the table it went away."""
+    looks = iter([4711, None])
+    monkeypatch.setattr(mount, "_topmost", lambda _: next(looks))
+    assert mount.at(Path("/proc")) == ()
+
+
+def test_a_place_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mount, "_topmost", lambda _: 4_000_000_000)
+    with pytest.raises(OSError, match="change all the time"):
+        mount.at(Path("/proc"))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +195,7 @@ def test_no_option_is_lost(options: list[str]) -> None:
 def test_the_own_table_can_be_read() -> None:
     found = mount.mounts()
     assert mount.at(Path("/proc"))[-1].fs_type == "proc"
+    assert mount.is_mount_point(Path("/proc")) and mount.is_mount_point(Path("/"))
     assert any(one.target == Path("/proc") for one in found)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from driver.backends.memory_disk import Disk
 from driver.core.errors import (
     Busy,
     Conflict,
@@ -440,9 +441,10 @@ def test_a_node_is_not_thawed(world: World, raw: Volume) -> None:
 def test_what_is_somebody_elses_is_refused_and_stays(
     world: World, volume: Volume, call: Callable[[World, Volume], None]
 ) -> None:
+    another = world.host.plug("another", Disk(4096), read_only=False)
     for path in (world.staging, world.target):
         path.mkdir()
-        world.host.show_foreign(path, label="another")
+        world.host.show_foreign(path, another.number)
     with pytest.raises(Refused, match="something else"):
         call(world, volume)
     assert world.host.shown_at(world.staging)

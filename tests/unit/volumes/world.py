@@ -117,13 +117,12 @@ class Machine(MemoryHost):
     def thaw(self, target: Path) -> None:
         self.thawed.append(target)
 
-    def show_foreign(self, target: Path, *, label: str = "") -> None:
-        """A tmpfs or the like, by somebody else."""
+    def show_foreign(self, target: Path, number: int = 0) -> None:
+        """A tmpfs or the like, by somebody else; or a device by its number."""
         self._layers.setdefault(target, []).append(
             Place(
                 target=target,
-                number=0,
-                label=label,
+                number=number,
                 node=False,
                 root="/",
                 read_only=False,

@@ -1,0 +1,121 @@
+{{- define "cellar.name" -}}
+{{- if contains "cellar" .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-cellar" (.Release.Name | trunc 33 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cellar.selector" -}}
+app.kubernetes.io/name: cellar
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "cellar.labels" -}}
+{{ include "cellar.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "cellar.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cellar.topologyKey" -}}
+{{ .Values.topologyKey | default (printf "%s/node" .Values.driverName) }}
+{{- end -}}
+
+{{- define "cellar.endpoint" -}}
+{{ printf "%s/plugins/%s/csi.sock" .Values.kubeletDir .Values.driverName }}
+{{- end -}}
+
+{{/* "true" or "": the snapshotter dies at once where its CRDs are missing. */}}
+{{- define "cellar.snapshots" -}}
+{{- if eq (toString .Values.snapshots.enabled) "auto" -}}
+{{- if .Capabilities.APIVersions.Has "snapshot.storage.k8s.io/v1" -}}true{{- end -}}
+{{- else if eq (toString .Values.snapshots.enabled) "true" -}}true{{- end -}}
+{{- end -}}
+
+{{- define "cellar.groups" -}}
+{{- if include "cellar.snapshots" . -}}
+{{- if eq (toString .Values.snapshots.groups) "auto" -}}
+{{- if .Capabilities.APIVersions.Has "groupsnapshot.storage.k8s.io/v1" -}}true{{- end -}}
+{{- else if eq (toString .Values.snapshots.groups) "true" -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What `cellar route` and `cellar serve` must agree on. */}}
+{{- define "cellar.commonArgs" -}}
+- --driver-name={{ .Values.driverName }}
+- --topology-key={{ include "cellar.topologyKey" . }}
+- --metrics=:{{ .Values.node.metricsPort }}
+- --log-level={{ .Values.log.level }}
+- --log-format={{ .Values.log.format }}
+{{- if not .Values.attach.enabled }}
+- --no-attach
+{{- end }}
+{{- end -}}
+
+{{/* One pool as `--pool` has it: name=type:where,key=value. */}}
+{{- define "cellar.pool" -}}
+{{- $options := list (printf "%s=%s:%s" .name .type .where) -}}
+{{- range $key, $value := omit . "name" "type" "where" -}}
+{{- $options = append $options (printf "%s=%s" $key (toString $value)) -}}
+{{- end -}}
+{{ join "," $options }}
+{{- end -}}
+
+{{- define "cellar.confined" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- define "cellar.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A sidecar of the controller: dict root, name, sidecar, port, args, env. */}}
+{{- define "cellar.sidecar" -}}
+- name: {{ .name }}
+  image: {{ .sidecar.image }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  args:
+    - --csi-address=/csi/csi.sock
+    - --timeout=60s
+    - --leader-election
+    - --leader-election-namespace=$(NAMESPACE)
+    - --http-endpoint=:{{ .port }}
+    {{- range concat .args (.sidecar.extraArgs | default list) }}
+    - {{ . }}
+    {{- end }}
+  env:
+    - name: NAMESPACE
+      valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+    - name: POD_NAME
+      valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  ports:
+    - {name: {{ .name }}, containerPort: {{ .port }}}
+  livenessProbe:
+    httpGet: {path: /healthz/leader-election, port: {{ .port }}}
+    initialDelaySeconds: 10
+    periodSeconds: 20
+    timeoutSeconds: 5
+  securityContext:
+    {{- include "cellar.confined" . | nindent 4 }}
+  resources:
+    {{- toYaml .sidecar.resources | nindent 4 }}
+  volumeMounts:
+    - {name: socket, mountPath: /csi}
+{{- end -}}

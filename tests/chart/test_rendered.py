@@ -1,0 +1,208 @@
+"""What helm makes of the chart. Needs helm and kubeconform, which `make chart` builds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools import chart, e2e_parts, schemas
+
+pytestmark = pytest.mark.chart
+
+HERE = Path(__file__).parent
+EVERYTHING = ("--values", str(HERE / "everything.yaml"))
+SNAPSHOTS = chart.SNAPSHOT_APIS
+FOREIGN = "Certificate,ServiceMonitor,SecurityContextConstraints,SnapshotMetadataService"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools() -> None:
+    e2e_parts.chart_tools()
+
+
+def objects(*arguments: str, apis: Sequence[str] = SNAPSHOTS) -> list[Any]:
+    text = chart.template(arguments, apis=apis)
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def of(kind: str, *arguments: str, apis: Sequence[str] = SNAPSHOTS) -> list[Any]:
+    return [one for one in objects(*arguments, apis=apis) if one["kind"] == kind]
+
+
+def containers(*arguments: str) -> dict[str, Any]:
+    (deployment,) = of("Deployment", *arguments)
+    return {one["name"]: one for one in deployment["spec"]["template"]["spec"]["containers"]}
+
+
+def node(*arguments: str) -> Any:
+    (daemonset,) = of("DaemonSet", *arguments)
+    return daemonset["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("path", [path.name for path in chart.rendered_paths()])
+def test_what_is_committed_is_what_the_chart_says(path: str) -> None:
+    (found,) = [(one, text) for one, text in chart.rendered().items() if one.name == path]
+    assert found[0].read_text() == found[1], "make chart"
+
+
+@pytest.mark.parametrize("values", [(), EVERYTHING])
+def test_helm_lint_is_content(values: tuple[str, ...]) -> None:
+    argv = [str(e2e_parts.BIN / "helm"), "lint", "--strict", str(chart.CHART), *values]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", [(), EVERYTHING, ("--set", "attach.enabled=false")])
+@pytest.mark.parametrize("apis", [(), SNAPSHOTS])
+def test_every_object_is_one_that_kubernetes_knows(
+    values: tuple[str, ...], apis: tuple[str, ...]
+) -> None:
+    location = f"{schemas.write()}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
+    argv = [str(e2e_parts.BIN / "kubeconform"), "-summary", "-output", "json", "-skip", FOREIGN]
+    done = subprocess.run(
+        [*argv, "-schema-location", location, "-"],
+        input=chart.template(values, apis=apis),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["summary"]["valid"] > 10
+
+
+def test_no_secret_is_in_any_render() -> None:
+    for text in chart.rendered().values():
+        assert "kind: Secret" not in text
+        assert "PRIVATE KEY" not in text
+
+
+def test_one_value_sets_every_path_of_kubelet() -> None:
+    text = chart.template(["--set", "kubeletDir=/elsewhere/kubelet"], apis=SNAPSHOTS)
+    assert "/var/lib/kubelet" not in text
+    assert "/elsewhere/kubelet/plugins/cellar.csi.internal/csi.sock" in text
+
+
+def test_the_provisioner_is_told_what_the_router_expects() -> None:
+    told = set(containers()["provisioner"]["args"])
+    assert told >= {
+        "--enable-capacity",
+        "--capacity-ownerref-level=2",
+        "--capacity-threads=8",
+        "--kube-api-capacity-qps=50",
+        "--kube-api-capacity-burst=100",
+        "--capacity-for-immediate-binding",
+        "--default-fstype=ext4",
+        "--extra-create-metadata",
+        "--timeout=60s",
+        "--immediate-topology=false",
+        "--leader-election",
+    }
+    assert not [one for one in told if one.startswith("--strict-topology")]
+
+
+def test_without_attaching_nobody_speaks_of_it() -> None:
+    off = ("--set", "attach.enabled=false")
+    (driver,) = of("CSIDriver", *off)
+    assert driver["spec"]["attachRequired"] is False
+    assert "attacher" not in containers(*off)
+    assert "--no-attach" in containers(*off)["cellar"]["args"]
+    assert "--no-attach" in node(*off)["containers"][0]["args"]
+    (role,) = of("ClusterRole", *off)
+    attachments = [one for one in role["rules"] if "volumeattachments" in one["resources"]]
+    assert [one["verbs"] for one in attachments] == [["get", "list", "watch"]]
+
+
+def test_without_the_crds_the_snapshotter_stays_away() -> None:
+    names = {one["kind"] for one in objects(apis=())}
+    assert "VolumeSnapshotClass" not in names
+    (deployment,) = of("Deployment", apis=())
+    spec = deployment["spec"]["template"]["spec"]
+    assert "snapshotter" not in {one["name"] for one in spec["containers"]}
+    assert "--feature-gates=CSIVolumeGroupSnapshot=true" in containers()["snapshotter"]["args"]
+
+
+def test_the_chart_owns_no_crd() -> None:
+    assert of("CustomResourceDefinition", *EVERYTHING) == []
+    assert not (chart.CHART / "crds").exists()
+
+
+def test_the_controllers_have_no_more_rights_on_the_machine_than_they_need() -> None:
+    (deployment,) = of("Deployment", *EVERYTHING)
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for one in spec["containers"]:
+        context = one["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    assert not [one for one in spec["volumes"] if "hostPath" in one]
+
+
+def test_the_node_is_one_container_without_rights_in_the_api() -> None:
+    spec = node()
+    assert [one["name"] for one in spec["containers"]] == ["cellar"]
+    assert spec["automountServiceAccountToken"] is False
+    assert "hostNetwork" not in spec
+    assert spec["priorityClassName"] == "system-node-critical"
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    roles = [*of("ClusterRoleBinding"), *of("RoleBinding")]
+    assert {one["name"] for role in roles for one in role["subjects"]} == {"cellar-controller"}
+
+
+def test_nobody_may_read_secrets_that_are_not_ours() -> None:
+    rules = [
+        rule
+        for role in [*of("ClusterRole"), *of("Role")]
+        for rule in role["rules"]
+        if "secrets" in rule["resources"]
+    ]
+    assert [sorted(rule["verbs"]) for rule in rules] == [["create"], ["get", "update"]]
+    assert rules[1]["resourceNames"] == ["cellar-ca", "cellar-router", "cellar-node"]
+    given = ("--set", "tls.mode=secrets,tls.routerSecret=a,tls.nodeSecret=b")
+    assert not any("secrets" in rule["resources"] for rule in _rules(*given))
+
+
+def test_the_key_of_the_ca_is_mounted_nowhere() -> None:
+    assert "secretName: cellar-ca" not in chart.template(EVERYTHING, apis=SNAPSHOTS)
+    assert "secretName: cellar-ca" not in chart.template(apis=SNAPSHOTS)
+
+
+def test_a_pool_becomes_the_flag_that_it_is() -> None:
+    told = node(*EVERYTHING)["containers"][0]["args"]
+    assert "--pool=fast=loopfile:/srv/fast,allocation=sparse,overcommit=2,reserve=5%" in told
+    assert "--pool=bulk=loopfile:/srv/bulk" in told
+    mounts = {one["mountPath"]: one for one in node(*EVERYTHING)["containers"][0]["volumeMounts"]}
+    assert mounts["/srv/fast"]["mountPropagation"] == "HostToContainer"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "kubeletDir=relative",
+        "kubeletdir=/x",
+        "pools[0].name=Bad",
+        "pools[0].where=/a\\,init=true",
+        "nodeGone.policy=perhaps",
+        "storageClasses[0].reclaimpolicy=Delete",
+    ],
+)
+def test_what_cannot_be_is_refused(wrong: str) -> None:
+    with pytest.raises(RuntimeError, match="schema"):
+        chart.template(["--set", wrong])
+
+
+def test_given_certificates_must_be_named() -> None:
+    with pytest.raises(RuntimeError, match="routerSecret"):
+        chart.template(["--set", "tls.mode=secrets"])
+
+
+def _rules(*arguments: str) -> Iterator[Any]:
+    for role in [*of("ClusterRole", *arguments), *of("Role", *arguments)]:
+        yield from role["rules"]

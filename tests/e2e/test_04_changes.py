@@ -1,0 +1,83 @@
+"""Volumes that grow, and that are told other limits, while a pod writes to them."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.cluster import Kube
+from tests.e2e.objects import claim, pod
+from tests.e2e.release import Release
+
+MIB = 1 << 20
+
+
+def test_a_volume_grows_below_a_running_pod(driver: Release, kube: Kube, space: str) -> None:
+    kube.apply(
+        claim("data", space, of="cellar-xfs", size="320Mi"), pod("writer", space, {"data": "/data"})
+    )
+    kube.running("writer", space)
+    before = _blocks(kube, space)
+    _change(kube, space, {"resources": {"requests": {"storage": "512Mi"}}})
+    kube.until(lambda: _capacity(kube, space) == "512Mi", "the claim says its new size")
+    kube.until(lambda: _blocks(kube, space) - before > 180 * MIB, "the filesystem is larger")
+    assert kube.running("writer", space)["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_a_block_volume_grows_below_a_running_pod(driver: Release, kube: Kube, space: str) -> None:
+    kube.apply(
+        claim("data", space, volumeMode="Block"), pod("writer", space, {"data": "/dev/disk"})
+    )
+    kube.running("writer", space)
+    _change(kube, space, {"resources": {"requests": {"storage": "96Mi"}}})
+    kube.until(lambda: _capacity(kube, space) == "96Mi", "the claim says its new size")
+    size = kube.shell("writer", space, "blockdev --getsize64 /dev/disk")
+    assert int(size) == 96 * MIB
+
+
+def test_a_volume_that_cannot_grow_says_so_and_goes_on(
+    driver: Release, kube: Kube, space: str
+) -> None:
+    kube.apply(claim("data", space), pod("writer", space, {"data": "/data"}))
+    kube.running("writer", space)
+    _change(kube, space, {"resources": {"requests": {"storage": "1Ti"}}})
+
+    def infeasible() -> bool:
+        found = kube.get("pvc", "data", space)
+        states = (found or {}).get("status", {}).get("allocatedResourceStatuses", {})
+        return str(states.get("storage", "")).endswith("Infeasible")
+
+    kube.until(infeasible, "the claim says that its size is infeasible")
+    assert kube.shell("writer", space, "echo on > /data/a && cat /data/a") == "on"
+    _change(kube, space, {"resources": {"requests": {"storage": "64Mi"}}})  # and it is taken back
+    kube.until(lambda: not infeasible(), "the claim is content again")
+
+
+def test_another_attributes_class_is_taken_over(driver: Release, kube: Kube, space: str) -> None:
+    kube.apply(
+        claim("data", space, volumeAttributesClassName="slow"),
+        pod("writer", space, {"data": "/data"}),
+    )
+    kube.running("writer", space)
+    _change(kube, space, {"volumeAttributesClassName": "quick"})
+
+    def current() -> bool:
+        found = kube.get("pvc", "data", space)
+        return bool(found and found["status"].get("currentVolumeAttributesClassName") == "quick")
+
+    kube.until(current, "the claim has the other class")
+
+
+def _change(kube: Kube, space: str, spec: dict[str, object]) -> None:
+    kube("-n", space, "patch", "pvc", "data", "-p", json.dumps({"spec": spec}))
+
+
+def _capacity(kube: Kube, space: str) -> str:
+    found = kube.get("pvc", "data", space)
+    assert found
+    return str(found["status"]["capacity"]["storage"])
+
+
+def _blocks(kube: Kube, space: str) -> int:
+    """Bytes of the filesystem in the pod."""
+    size, count = kube.shell("writer", space, "stat -f -c '%S %b' /data").split()
+    return int(size) * int(count)

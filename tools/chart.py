@@ -1,0 +1,113 @@
+"""What is made of charts/cellar: `python -m tools.chart` writes deploy/ and the README's table."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+from tools import e2e_parts
+from tools.shell import ROOT, say
+
+CHART: Final = ROOT / "charts/cellar"
+DEPLOY: Final = ROOT / "deploy"
+NAMESPACE: Final = "cellar-system"
+KUBERNETES: Final = "1.36.0"  # what is rendered for
+SNAPSHOT_APIS: Final = ("snapshot.storage.k8s.io/v1", "groupsnapshot.storage.k8s.io/v1")
+HEAD: Final = "# Rendered from charts/cellar by `make chart`: change it there.\n"
+MARKS: Final = ("<!-- values -->\n", "<!-- end of values -->\n")
+_WHOLE: Final = ("--set", "namespace.create=true")
+_ALL: Final = ("--values", str(ROOT / "tests/chart/everything.yaml"))
+_RENDERS: Final[dict[Path, tuple[Sequence[str], Sequence[str]]]] = {
+    DEPLOY / "cellar.yaml": (_WHOLE, ()),
+    DEPLOY / "cellar-with-snapshots.yaml": (_WHOLE, SNAPSHOT_APIS),
+    ROOT / "tests/chart/everything.rendered.yaml": (_ALL, SNAPSHOT_APIS),
+}
+SHORT: Final = 60  # characters of a default that is shown
+
+
+class Value(NamedTuple):
+    key: str
+    default: str
+    text: str
+
+
+def main() -> None:
+    """Write what the chart says."""
+    e2e_parts.chart_tools()
+    for path, text in rendered().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    readme = CHART / "README.md"
+    readme.write_text(with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    say("deploy/ and the table in charts/cellar/README.md are as the chart says")
+
+
+def rendered() -> dict[Path, str]:
+    """The files of deploy/, and the render with all options that the tests keep."""
+    return {path: HEAD + template(how, apis=apis) for path, (how, apis) in _RENDERS.items()}
+
+
+def rendered_paths() -> list[Path]:
+    """Without helm."""
+    return list(_RENDERS)
+
+
+def template(arguments: Sequence[str] = (), *, apis: Sequence[str] = ()) -> str:
+    """What `helm install` would apply."""
+    known = [f"--api-versions={api}" for api in apis]
+    where = ["--namespace", NAMESPACE, "--kube-version", KUBERNETES]
+    argv = [str(e2e_parts.BIN / "helm"), "template", "cellar", str(CHART), *where, *known]
+    done = subprocess.run([*argv, *arguments], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    return done.stdout
+
+
+def with_table(readme: str) -> str:
+    """The README with the values between its two marks."""
+    before, _, rest = readme.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    rows = [f"| `{key}` | {default} | {text} |" for key, default, text in values()]
+    table = "\n".join(["| value | default | |", "|---|---|---|", *rows])
+    return f"{before}{MARKS[0]}\n{table}\n\n{MARKS[1]}{after}"
+
+
+def values() -> Iterator[Value]:
+    """The values that have a comment of their own, in order."""
+    source = (CHART / "values.yaml").read_text(encoding="utf-8")
+    defaults = yaml.safe_load(source)
+    above: list[str] = []  # the keys that the line is indented below
+    comment = ""
+    for line in source.splitlines():
+        if found := re.match(r" *# (.*)", line):
+            comment = found[1]
+        elif found := re.match(r"( *)([A-Za-z]+):", line):
+            above = [*above[: len(found[1]) // 2], found[2]]
+            if comment:
+                yield Value(".".join(above), _shown(_at(defaults, above)), comment)
+            comment = ""
+        else:
+            comment = ""
+
+
+def _at(tree: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        tree = tree[key]
+    return tree
+
+
+def _shown(default: object) -> str:
+    text = json.dumps(default) if not isinstance(default, str) else default
+    if not text or len(text) > SHORT:
+        return "" if not text else "see `values.yaml`"
+    return f"`{text}`"
+
+
+if __name__ == "__main__":
+    main()

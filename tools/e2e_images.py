@@ -1,0 +1,125 @@
+"""Container images without a registry: a few files in one layer, as an archive for containerd."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.e2e_parts import BIN, E2E
+
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
+CREATED = "2026-01-01T00:00:00Z"  # the same files give the same image
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SIDECARS = {
+    "csi-provisioner": "v6.3.0",
+    "csi-attacher": "v4.12.0",
+    "csi-resizer": "v2.2.0",
+    "csi-snapshotter": "v8.6.0",
+    "snapshot-controller": "v8.6.0",
+}
+PAUSE = "registry.k8s.io/pause:3.10.1"  # as containerd is told
+BUSYBOX = "localhost/busybox:e2e"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    name: str
+    files: Mapping[str, Path]
+    links: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, int] = field(default_factory=dict)  # with their modes
+    entrypoint: Sequence[str] = ()
+    command: Sequence[str] = ()
+
+
+def archives() -> list[Path]:
+    """Write all images that a cluster needs beside the project's own; their files."""
+    folder = E2E / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_written(image, folder) for image in _images()]
+
+
+def _images() -> list[Image]:
+    program = E2E / "root/bin/busybox"
+    listed = subprocess.check_output([program, "--list"], text=True).split()
+    shell = Image(
+        name=BUSYBOX,
+        files={"bin/busybox": program},
+        links={f"bin/{name}": "busybox" for name in listed if name != "busybox"},
+        folders={"tmp": 0o1777, "root": 0o700, "etc": 0o755},
+        command=["sh"],
+    )
+    pause = Image(name=PAUSE, files={"pause": BIN / "pause"}, entrypoint=["/pause"])
+    return [pause, shell, *(_sidecar(name, version) for name, version in SIDECARS.items())]
+
+
+def _sidecar(name: str, version: str) -> Image:
+    return Image(
+        name=f"registry.k8s.io/sig-storage/{name}:{version}",
+        files={name: BIN / name},
+        folders={"tmp": 0o1777},
+        entrypoint=[f"/{name}"],
+    )
+
+
+def _written(image: Image, folder: Path) -> Path:
+    file = folder / f"{image.name.rpartition('/')[2].partition(':')[0]}.tar"
+    layer = _layer(image)
+    difference = hashlib.sha256(layer).hexdigest()
+    config = json.dumps(_config(image, difference)).encode()
+    name = hashlib.sha256(config).hexdigest() + ".json"
+    listed = [{"Config": name, "RepoTags": [image.name], "Layers": [f"{difference}/layer.tar"]}]
+    parts = {name: config, f"{difference}/layer.tar": layer}
+    with tarfile.open(file, "w") as archive:
+        for part, content in {**parts, "manifest.json": json.dumps(listed).encode()}.items():
+            entry = tarfile.TarInfo(part)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return file
+
+
+def _layer(image: Image) -> bytes:
+    raw = io.BytesIO()
+    folders = {str(Path(name).parent): 0o755 for name in [*image.files, *image.links]}
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as layer:
+        for name, mode in {**folders, **image.folders}.items():
+            if name != ".":
+                layer.addfile(_entry(name, tarfile.DIRTYPE, mode))
+        for name, source in image.files.items():
+            content = source.read_bytes()
+            entry = _entry(name, tarfile.REGTYPE, 0o755)
+            entry.size = len(content)
+            layer.addfile(entry, io.BytesIO(content))
+        for name, target in image.links.items():
+            entry = _entry(name, tarfile.SYMTYPE, 0o777)
+            entry.linkname = target
+            layer.addfile(entry)
+    return raw.getvalue()
+
+
+def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = kind, mode
+    return entry
+
+
+def _config(image: Image, difference: str) -> dict[str, object]:
+    machine = subprocess.check_output(["uname", "-m"], text=True).strip()
+    return {
+        "architecture": ARCHITECTURE[machine],
+        "os": "linux",
+        "created": CREATED,
+        "config": {
+            "Env": [PATH],
+            "WorkingDir": "/",
+            "Entrypoint": list(image.entrypoint) or None,
+            "Cmd": list(image.command) or None,
+        },
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{difference}"]},
+        "history": [{"created": CREATED, "created_by": "tools.e2e_images"}],
+    }
