@@ -31,7 +31,7 @@ class Devices:
         """Proved by the kernel; LVM need not be asked."""
         if (one := self._layer(image_id)) is None:
             return None
-        return Device(one.path, one.number, block.is_read_only(one.path))
+        return Device(one.path, one.number, _is_reader(one))
 
     def attach(self, volume: Volume, *, read_only: bool) -> Device:
         name = lvmtags.name_of(volume.id)
@@ -42,20 +42,18 @@ class Devices:
                 found = None
             if found is None:
                 self.activate(name)
-                made = dm.layer(
-                    name, dm.LAYER + str(volume.id), self.below(name), read_only=read_only
-                )
+                uuid = f"{dm.LAYER}{volume.id}{dm.READER if read_only else ''}"
+                made = dm.layer(name, uuid, self.below(name), read_only=read_only)
                 return Device(made.path, made.number, read_only)
             if block.size(found.path) < volume.size:  # an expansion was cut short
-                dm.stretch(name, self.below(name))
+                dm.stretch(name, self.below(name), read_only=read_only)
             return found
 
     def stretch(self, image_id: ImageId) -> None:
         """After its volume grew; content if it is not attached."""
         with self._lock:
-            if self._layer(image_id):
-                name = lvmtags.name_of(image_id)
-                dm.stretch(name, self.below(name))
+            if one := self._layer(image_id):
+                dm.stretch(one.name, self.below(one.name), read_only=_is_reader(one))
 
     def detach(self, image_id: ImageId) -> None:
         with self._lock:
@@ -109,4 +107,10 @@ class Devices:
 
     def _layer(self, image_id: ImageId) -> dm.Mapped | None:
         found = dm.find(lvmtags.name_of(image_id))
-        return found if found and found.uuid == dm.LAYER + str(image_id) else None
+        if found and found.uuid.removesuffix(dm.READER) == dm.LAYER + str(image_id):
+            return found
+        return None
+
+
+def _is_reader(layer: dm.Mapped) -> bool:
+    return layer.uuid.endswith(dm.READER)

@@ -13,7 +13,7 @@ from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import CellarError, PoolAway
+from driver.core.errors import CellarError, PoolAway, StillRunning
 from driver.linux import command, dm, loop, lvm, lvmlabel, places
 
 _BLOCKS: Final = Path("/sys/class/block")
@@ -25,6 +25,7 @@ class Group:
     def __init__(self, name: str) -> None:
         self.name = name
         self.lock = threading.RLock()
+        self.doubted = False  # a command was killed, and may have left something suspended
         self._disks: tuple[Path, ...] = ()
         self._uuid = ""
         self._stamp = b""
@@ -42,9 +43,13 @@ class Group:
             return self._report
 
     def change(self, verb: str, *words: str) -> None:
-        """One command that changes it. CommandError."""
+        """One command that changes it. CommandError, CommandTimeout."""
         with self.lock:
-            lvm.change(self._disks, verb, *words)
+            try:
+                lvm.change(self._disks, verb, *words)
+            except (command.CommandTimeout, StillRunning):
+                self.doubted = True
+                raise
 
     def of(self, volume: str) -> str:
         """The name by which a command knows a volume of it."""

@@ -16,7 +16,7 @@ from driver.core.errors import Busy
 from driver.core.failpoints import reach as passed
 from driver.core.ids import VolumeId
 from driver.core.model import Device
-from driver.linux import block, freeze, places
+from driver.linux import block, crypt, freeze, places
 from driver.linux.freeze import Freezer
 
 
@@ -32,7 +32,7 @@ def held(
     for place in shown.values():
         freeze.sync(place)
     for device in devices.values():
-        block.flush(device.path)  # raw block: dirty pages sit above the volume
+        _flush(device)
     with ExitStack() as undo:
         if shown:
             marked = tuple(shown)
@@ -43,6 +43,14 @@ def held(
             passed("hold.frozen")
             yield
         passed("hold.thawed")
+
+
+def _flush(device: Device) -> None:
+    """Raw block: dirty pages sit above the volume, of an encrypted one those of its container."""
+    for above in _above(device.number):
+        if places.label(above):
+            block.flush(crypt.node_of(above))
+    block.flush(device.path)
 
 
 def shown_at(number: int) -> Path | None:

@@ -46,6 +46,9 @@ class LvmPool:
             except PoolAway:
                 self._ownership.drop()
                 raise
+            if self.group.doubted:
+                self.group.doubted = False
+                self._resume(vg, self._ours(vg))
             self.index.read(vg, self.id_in(vg), self.kind.holds)
             return vg
 
@@ -95,9 +98,11 @@ class LvmPool:
         self.group.change("lvchange", how, lvmtags.FREEZING, *names)
 
     def abandon(self, name: str) -> None:
-        """What nobody has seen goes away."""
+        """What nobody has seen goes away: a command may have failed after it did its work."""
         self.kind.forget(name)
         try:
+            if not self._has_tag(name, lvmtags.BUILDING):
+                return
             self._let_go(name)
             self.group.change("lvremove", self.group.of(name))
         except (CellarError, OSError) as error:
@@ -111,10 +116,16 @@ class LvmPool:
 
     def empty(self, name: str) -> None:
         """What an attempt to fill it left is no use to anybody: it reads as zeros again."""
+        if not self._has_tag(name, lvmtags.FILLING):
+            return
         self._let_go(name)
         self.devices.activate(name)
         self.kind.clear(name)
         self.retag(name, {lvmtags.FILLING}, ())
+
+    def _has_tag(self, name: str, tag: str) -> bool:
+        one = self.group.look().volumes.get(name)
+        return one is not None and tag in one.tags
 
     def _let_go(self, name: str) -> None:
         """Of what a preparation that was killed left open or mounted."""
@@ -138,7 +149,7 @@ class LvmPool:
             self.kind.mark(lvmtags.owner(self._owner))
         self._ownership.take(pool, self.kind.where)
         self.index = Index()
-        ours = [one for one in vg.volumes.values() if self._is_ours(one, pool)]
+        ours = self._ours(vg)
         self._resume(vg, ours)
         self.kind.wake()
         for one in ours:
@@ -148,8 +159,10 @@ class LvmPool:
             logger.warning("{}", fault.text)
         return self.group.look()
 
-    def _is_ours(self, one: lvm.LogicalVolume, pool: PoolId) -> bool:
-        return self.kind.holds(one) and one.name.startswith(f"{lvmtags.PREFIX}{pool}-")
+    def _ours(self, vg: lvm.VolumeGroup) -> list[lvm.LogicalVolume]:
+        prefix = f"{lvmtags.PREFIX}{self.id_in(vg)}-"
+        every = vg.volumes.values()
+        return [one for one in every if self.kind.holds(one) and one.name.startswith(prefix)]
 
     def _resume(self, vg: lvm.VolumeGroup, ours: Iterable[lvm.LogicalVolume]) -> None:
         """What a command or a process that was killed left suspended: its writers hang.

@@ -8,22 +8,24 @@ before makes `lvcreate --snapshot` fail, and leaves the thin pool with a wrong t
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from driver.core.model import Bytes
-from driver.linux import block, command
+from driver.linux import block, command, dmctl
 
 TIMEOUT: Final = 60.0  # seconds
 _SECTOR: Final = 512
 _METADATA_BLOCK: Final = 4096  # of a thin pool, always
 _BLOCKS: Final = Path("/sys/class/block")
-_NODES: Final = Path("/dev/mapper")
+_NODES: Final = dmctl.NODES
 LAYER: Final = "CELLAR-"  # begins the uuid of each layer of ours; the id of its volume follows
+READER: Final = "-ro"  # ends it if the layer cannot be written to, whatever BLKROSET says
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +79,35 @@ def find(name: str) -> Mapped | None:
 
 
 def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
-    """A new device that shows all of `below`."""
-    words = ["--readonly"] if read_only else []
-    words += ["--uuid", uuid, "--table", _linear(below)]
-    command.run(["dmsetup", "create", name, *words], timeout=TIMEOUT)
-    if not (made := find(name)):
-        raise OSError(f"{name} was made and is not there")
-    return made
+    """A new device that shows all of `below`. OSError."""
+    flags = dmctl.READ_ONLY if read_only else 0
+    with ExitStack() as undo:
+        number = dmctl.create(name, uuid)
+        undo.callback(dmctl.remove, name)
+        dmctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
+        dmctl.resume(name)
+        dmctl.make_node(name, number)
+        undo.pop_all()
+    return Mapped(name, uuid, _NODES / name, number, suspended=False)
 
 
-def stretch(name: str, below: Path) -> None:
-    """After `below` grew."""
-    command.run(["dmsetup", "reload", name, "--table", _linear(below)], timeout=TIMEOUT)
-    command.run(["dmsetup", "resume", name], timeout=TIMEOUT)
+def stretch(name: str, below: Path, *, read_only: bool) -> None:
+    """After `below` grew. OSError."""
+    flags = dmctl.READ_ONLY if read_only else 0
+    dmctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
+    dmctl.resume(name)
 
 
 def remove(name: str) -> bool:
-    """Whether it is gone: False while anything holds it."""
+    """Whether it is gone: False while anything holds it. OSError."""
     try:
-        command.run(["dmsetup", "remove", name], timeout=TIMEOUT)
-    except command.CommandError:
-        return find(name) is None
+        dmctl.remove(name)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        if error.errno != errno.ENXIO:  # gone already
+            raise
+    (_NODES / name).unlink(missing_ok=True)
     return True
 
 
@@ -108,7 +118,8 @@ def suspended() -> tuple[Mapped, ...]:
 
 
 def resume(name: str) -> None:
-    command.run(["dmsetup", "resume", name], timeout=TIMEOUT)
+    """OSError."""
+    dmctl.resume(name)
 
 
 def thin_pool(name: str) -> ThinPool:
@@ -152,13 +163,14 @@ def label(number: int) -> str:
         uuid = Path(place).read_text(encoding="utf-8").strip()
     except OSError:  # another kind of device
         return ""
-    return uuid.removeprefix(LAYER) if uuid.startswith(LAYER) else ""
+    return uuid.removeprefix(LAYER).removesuffix(READER) if uuid.startswith(LAYER) else ""
 
 
 def labelled(label: str) -> Mapped | None:
     """The layer of that volume."""
     found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
-    return next((one for one in found if one and one.uuid == LAYER + label), None)
+    uuids = {LAYER + label, LAYER + label + READER}
+    return next((one for one in found if one and one.uuid in uuids), None)
 
 
 def uuid_of(group: str, volume: str) -> str:
@@ -176,10 +188,10 @@ def escaped(group: str, volume: str) -> str:
     return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
 
 
-def _linear(below: Path) -> str:
+def _start_of(below: Path) -> str:
+    """The parameters of a linear target."""
     number = os.stat(below).st_rdev
-    sectors = block.size(below) // _SECTOR
-    return f"0 {sectors} linear {os.major(number)}:{os.minor(number)} 0"
+    return f"{os.major(number)}:{os.minor(number)} 0"
 
 
 def _read(place: Path, node: Path) -> Mapped | None:

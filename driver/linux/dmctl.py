@@ -1,0 +1,77 @@
+"""The ioctls of device-mapper: devices of one target, made, changed and removed.
+
+Layouts and numbers: include/uapi/linux/dm-ioctl.h. No cookie is sent, so nobody waits for udev.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes
+
+CONTROL: Final = "/dev/mapper/control"
+NODES: Final = Path("/dev/mapper")
+READ_ONLY: Final = 1 << 0
+
+_CREATE: Final = 3
+_REMOVE: Final = 4
+_RESUME: Final = 6  # DM_DEV_SUSPEND without its flag
+_LOAD: Final = 9
+
+_HEAD: Final = struct.Struct("=3I7IQ128s129s7x")  # struct dm_ioctl
+_TARGET: Final = struct.Struct("=QQiI16s")  # struct dm_target_spec; its parameters follow
+_VERSION: Final = (4, 0, 0)
+_SECTOR: Final = 512
+
+
+def create(name: str, uuid: str) -> int:
+    """A device without a table; its dev_t. OSError: EBUSY if one of them is taken."""
+    return _call(_CREATE, name, uuid=uuid)
+
+
+def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0) -> None:
+    """The table that `resume` will put in place: one target from 0 to `length`. OSError."""
+    text = parameters.encode() + b"\0"
+    size = -(-(_TARGET.size + len(text)) // 8) * 8
+    target = _TARGET.pack(0, length // _SECTOR, 0, size, kind.encode()) + text
+    _call(_LOAD, name, data=target.ljust(size, b"\0"), flags=flags)
+
+
+def resume(name: str) -> None:
+    """Put a loaded table in place, or just go on. OSError."""
+    _call(_RESUME, name)
+
+
+def remove(name: str) -> None:
+    """OSError: EBUSY while anything holds it, ENXIO if there is none."""
+    _call(_REMOVE, name)
+
+
+def make_node(name: str, number: int) -> None:
+    """In place of one that shows another device; where udev is, it makes its link over it."""
+    node = NODES / name
+    try:
+        os.mknod(node, stat.S_IFBLK | 0o600, number)
+    except FileExistsError:
+        if os.stat(node).st_rdev != number:
+            node.unlink()
+            os.mknod(node, stat.S_IFBLK | 0o600, number)
+
+
+def _call(number: int, name: str, *, uuid: str = "", data: bytes = b"", flags: int = 0) -> int:
+    size, count = _HEAD.size + len(data), 1 if data else 0
+    head = (size, _HEAD.size, count, 0, flags, 0, 0, 0, name.encode(), uuid.encode())
+    argument = bytearray(_HEAD.pack(*_VERSION, *head) + data)
+    request = 3 << 30 | _HEAD.size << 16 | 0xFD << 8 | number
+    control = os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(control, request, argument)
+    finally:
+        os.close(control)
+    device: int = _HEAD.unpack_from(argument)[10]
+    return device
