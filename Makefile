@@ -9,7 +9,7 @@ LVM ?= lvm
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart e2e e2e-tour e2e-up e2e-down clean
+.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart e2e e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -26,7 +26,7 @@ check: ## format, lint, types, imports, spelling, and all tests that need no roo
 	$(BIN)/codespell
 	$(BIN)/pytest -n 2 -m "$(QUICK)" $(ARGS)
 
-test: ## check, then the tests with root, loop devices, clusters and csi-sanity
+test: ## check, then the tests with root, loop devices, csi-sanity and LVM
 	@$(PYTHON) -m tools.setup test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m tools.test root sanity -- -n $(N) $(ARGS)
@@ -84,6 +84,10 @@ e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run buil
 e2e-tour: ## the same cluster, and a user's story in it, step by step
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e tour
+
+e2e-suite: ## Kubernetes' own External.Storage suite on the same cluster; ARGS="block clone" for some
+	@$(PYTHON) -m tools.setup e2e
+	$(BIN)/python -m tools.e2e suite $(ARGS)
 
 e2e-up: ## the same cluster with the chart, left running; KEEP=1 make e2e uses it
 	@$(PYTHON) -m tools.setup e2e

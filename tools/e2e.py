@@ -1,4 +1,4 @@
-"""A real Kubernetes of two nodes, and the chart in it: `python -m tools.e2e test|tour|up|down`.
+"""A real Kubernetes of two nodes with the chart: `python -m tools.e2e test|suite|tour|up|down`.
 
 What it needs is built or fetched once and kept in .cache/e2e. The tests are in tests/e2e.
 """
@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools import e2e_parts, image
+from tools import e2e_parts
 from tools.shell import CACHE, ROOT, VENV, is_done, mark_done, say
+from tools.steps import step
 
 ARCHIVE = CACHE / "image/cellar.oci.tar"
 CLUSTER = ROOT / "tests/e2e/nodes/cluster.sh"
@@ -30,6 +31,9 @@ def main() -> int:
     if verb == "down":
         return subprocess.run([CLUSTER, "wipe"], check=False).returncode
     parts()
+    if verb == "suite":
+        e2e_parts.suite()
+        return _run("-m", "tests.e2e.suite", *arguments)
     if verb == "tour":
         return _run("-m", "tests.e2e.tour", *arguments)
     if verb == "up":
@@ -47,7 +51,8 @@ def parts() -> None:
     e2e_parts.kubernetes()
     stamp, wanted = e2e_parts.E2E / "image.stamp", _digest()
     if not (ARCHIVE.exists() and is_done(stamp, wanted)):
-        image.main()
+        argv = [str(VENV / "bin/python"), "-m", "tools.image"]
+        step("building the project's image", argv, log=e2e_parts.LOGS / "image.log")
         mark_done(stamp, wanted)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tools.e2e_parts import BIN, E2E
@@ -25,6 +27,13 @@ SIDECARS = {
 }
 PAUSE = "registry.k8s.io/pause:3.10.1"  # as containerd is told
 BUSYBOX = "localhost/busybox:e2e"
+SUITE = "registry.k8s.io/e2e-test-images"  # with the tags of test/utils/image/manifest.go
+GNU = (
+    *("base64", "basename", "bash", "blockdev", "cat", "chmod", "cp", "cut", "date", "dd", "df"),
+    *("dirname", "echo", "grep", "head", "id", "ls", "mkdir", "mktemp", "mv", "od", "readlink"),
+    *("rm", "sed", "seq", "sha256sum", "sleep", "sort", "stat", "sync", "tail", "test", "touch"),
+    *("tr", "true", "uname", "wc", "awk"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +48,56 @@ class Image:
 
 def archives() -> list[Path]:
     """Write all images that a cluster needs beside the project's own; their files."""
-    folder = E2E / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_written(image, folder) for image in _images()]
+    pause = Image(name=PAUSE, files={"pause": BIN / "pause"}, entrypoint=["/pause"])
+    sidecars = [_sidecar(name, version) for name, version in SIDECARS.items()]
+    return _all_written([pause, _shell(BUSYBOX), *sidecars])
 
 
-def _images() -> list[Image]:
+def suite_archives() -> list[Path]:
+    """The images of the External.Storage suite, or what does for them: it wants a shell and dd."""
+    tested = [_gnu(f"{SUITE}/{name}") for name in ("nginx:1.15-4", "glibc-dns-testing:2.0.0")]
+    agnhost = replace(_shell(f"{SUITE}/agnhost:2.63.0"), entrypoint=["/agnhost"], command=["pause"])
+    agnhost = replace(agnhost, files={**agnhost.files, "agnhost": BIN / "agnhost"})
+    return _all_written([agnhost, _shell(f"{SUITE}/busybox:1.37.0-1"), *tested])
+
+
+def _shell(name: str) -> Image:
     program = E2E / "root/bin/busybox"
     listed = subprocess.check_output([program, "--list"], text=True).split()
-    shell = Image(
-        name=BUSYBOX,
+    return Image(
+        name=name,
         files={"bin/busybox": program},
-        links={f"bin/{name}": "busybox" for name in listed if name != "busybox"},
-        folders={"tmp": 0o1777, "root": 0o700, "etc": 0o755},
+        links={
+            **{f"bin/{name}": "busybox" for name in listed if name != "busybox"},
+            "usr/bin": "../bin",
+        },
+        folders={"tmp": 0o1777, "root": 0o700, "etc": 0o755, "usr": 0o755},
         command=["sh"],
     )
-    pause = Image(name=PAUSE, files={"pause": BIN / "pause"}, entrypoint=["/pause"])
-    return [pause, shell, *(_sidecar(name, version) for name, version in SIDECARS.items())]
+
+
+def _gnu(name: str) -> Image:
+    """The programs of this machine, with the libraries that they load."""
+    found = [Path(path) for one in GNU if (path := shutil.which(one))]
+    libraries = {path for one in found for path in _libraries(one)}
+    return Image(
+        name=name,
+        files={str(path).lstrip("/"): path.resolve() for path in (*found, *sorted(libraries))},
+        links={"bin/sh": "/usr/bin/bash"},
+        folders={"tmp": 0o1777, "root": 0o700},
+        command=["sh"],
+    )
+
+
+def _libraries(program: Path) -> list[Path]:
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    return [Path(path) for path in re.findall(r"(/\S+) \(0x", told)]
+
+
+def _all_written(images: Sequence[Image]) -> list[Path]:
+    folder = E2E / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_written(image, folder) for image in images]
 
 
 def _sidecar(name: str, version: str) -> Image:
@@ -68,7 +110,7 @@ def _sidecar(name: str, version: str) -> Image:
 
 
 def _written(image: Image, folder: Path) -> Path:
-    file = folder / f"{image.name.rpartition('/')[2].partition(':')[0]}.tar"
+    file = folder / f"{image.name.replace('/', '_').replace(':', '_')}.tar"
     layer = _layer(image)
     difference = hashlib.sha256(layer).hexdigest()
     config = json.dumps(_config(image, difference)).encode()

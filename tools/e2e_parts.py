@@ -61,6 +61,20 @@ def kubernetes() -> None:
     mark_done(stamp, wanted)
 
 
+def suite() -> None:
+    """.cache/e2e/bin/e2e.test: the External.Storage suite of Kubernetes."""
+    stamp, wanted = (
+        E2E / "suite.stamp",
+        _digest("go.mod", "go.sum", "externalstorage/suite_test.go"),
+    )
+    if not is_done(stamp, wanted):
+        where = ["-o", str(BIN / "e2e.test"), "./externalstorage"]
+        argv = [golang.command(), "test", "-c", "-trimpath", "-ldflags", "-s -w", *where]
+        title = "building the External.Storage suite (2 minutes; once)"
+        step(title, argv, log=LOGS / "suite.log", env=_static(), where=MODULES)
+        mark_done(stamp, wanted)
+
+
 def packages() -> None:
     """.cache/e2e/root: etcd, containerd, runc, CNI plugins, busybox."""
     stamp, wanted = E2E / "packages.stamp", json.dumps(PACKAGES)

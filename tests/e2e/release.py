@@ -143,6 +143,8 @@ def snapshot_controller(kube: Kube) -> None:
     deployment = _load(home / "setup-snapshot-controller.yaml")
     spec = deployment["spec"]
     spec.update(replicas=1, minReadySeconds=0)
+    # not where a test cuts the power
+    spec["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": NODES[0]}
     container = spec["template"]["spec"]["containers"][0]
     container["image"] = "registry.k8s.io/sig-storage/snapshot-controller:v8.6.0"
     container["imagePullPolicy"] = "Never"

@@ -30,9 +30,10 @@ def test_a_node_that_died_comes_back_with_its_volumes(
     kube.apply(claim("doomed", space), pod("other", space, {"doomed": "/data"}, node="node-2"))
     kube.running("other", space)
     kube.delete("pod", "other", space)
+    volume = _volume(kube, "doomed", space)
+    kube.until(lambda: not _attachments(kube, volume), "the volume to delete is detached")
     cluster.power_off(2)
     kube.until(lambda: not _is_ready(kube, "node-2"), "the death is noticed")
-    volume = _volume(kube, "doomed", space)
     kube.delete("pvc", "doomed", space, wait=False)
     kube.until(
         lambda: any("Unavailable" in one for one in kube.events("default", volume)),
@@ -96,15 +97,19 @@ def test_a_deleted_node_does_not_keep_a_namespace_for_ever(
 
     kube.until(taken, "the snapshot is ready")
     volume = _volume(kube, "data", space)
+    found = kube.get("pv", volume)
+    assert found
+    kube.delete("pod", "writer", space)  # attached, Kubernetes itself would wait for six minutes
+    kube.until(lambda: not _attachments(kube, volume), "the volume is detached")
     cluster.power_off(2)
     kube.delete("node", "node-2")
     kube.delete("namespace", space, wait=False)
-    kube.gone("pod", "writer", space, 180)
     kube.gone("namespace", space, seconds=240)
     kube.gone("pv", volume)
     assert not [one for one in kube.every("volumesnapshotcontents") if _of(one, space)]
-    told = kube.every("events", "default")
-    assert any(volume in str(one) or "node-2" in str(one.get("message", "")) for one in told)
+    handle = found["spec"]["csi"]["volumeHandle"]
+    told = [one["message"] for one in kube.every("events", "default") if "message" in one]
+    assert any(handle in one and "orphan" in one for one in told)
 
 
 def _works(kube: Kube, space: str, node: str) -> None:

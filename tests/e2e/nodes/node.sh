@@ -73,7 +73,8 @@ control_plane() {
     --service-account-key-file="$P/sa.pub" --service-account-signing-key-file="$P/sa.key" \
     --service-account-issuer=https://kubernetes.default.svc \
     --kubelet-client-certificate="$P/apiserver-kubelet-client.crt" --kubelet-client-key="$P/apiserver-kubelet-client.key" \
-    --kubelet-preferred-address-types=InternalIP --allow-privileged=true --v=1
+    --kubelet-preferred-address-types=InternalIP --allow-privileged=true --v=1 \
+    --audit-policy-file="$PWD/audit.yaml" --audit-log-path="$NODE_LOG/audit.log"
   wait_for kubectl get --raw /readyz
   # a dead node is noticed sooner than the usual 50 s; its lease is renewed every 10 s
   run kcm kube-controller-manager --kubeconfig="$P/kcm.kubeconfig" --authentication-kubeconfig="$P/kcm.kubeconfig" \

@@ -1,0 +1,53 @@
+"""Uninstalled and installed again, without csi-attacher this time: volumes are found again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cluster import Kube
+from tests.e2e.objects import claim, pod
+from tests.e2e.release import DRIVER, SPACE, Release
+
+
+@pytest.fixture
+def detached(driver: Release, kube: Kube) -> Iterator[None]:
+    """Afterwards the release is as it was."""
+    yield
+    driver.uninstall()
+    kube.until(lambda: not kube.every("pods", SPACE), "the pods are gone")
+    driver.ready()
+
+
+def test_a_release_without_attaching_takes_over_what_one_with_it_made(
+    driver: Release, kube: Kube, space: str, detached: None
+) -> None:
+    kube.apply(claim("data", space), pod("before", space, {"data": "/data"}, node="node-2"))
+    kube.running("before", space)
+    kube.shell("before", space, "echo kept > /data/a && sync /data/a")
+    kube.delete("pod", "before", space)
+    kube.until(lambda: not _attached(kube), "everything is detached")
+    driver.uninstall()
+    kube.until(lambda: not kube.every("pods", SPACE), "the pods are gone")
+    assert kube.phase("pvc", "data", space) == "Bound"
+    driver.install(attach={"enabled": False})
+    driver.ready()
+    kube.apply(pod("after", space, {"data": "/data"}), claim("more", space))
+    kube.running("after", space)
+    assert kube.shell("after", space, "cat /data/a") == "kept"
+    kube.apply(pod("other", space, {"more": "/data"}))
+    kube.running("other", space)
+    assert _attached(kube) == []
+    for name in ("after", "other"):
+        kube.delete("pod", name, space)
+    for name in ("data", "more"):
+        volume = kube.get("pvc", name, space)
+        assert volume
+        kube.delete("pvc", name, space)
+        kube.gone("pv", volume["spec"]["volumeName"])
+
+
+def _attached(kube: Kube) -> list[object]:
+    found = kube.every("volumeattachments")
+    return [one for one in found if one["spec"]["attacher"] == DRIVER]
