@@ -11,6 +11,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -372,3 +373,215 @@ class Reserved(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reserved: _TypeAlias = Reserved  # noqa: Y015
+
+@_typing.final
+class TakePartRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_VOLUME_IDS_FIELD_NUMBER: _builtins.int
+    MINE_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    lease: _builtins.str
+    """Names this try; Advance says it."""
+    name: _builtins.str
+    """As CreateVolumeGroupSnapshot was asked: the name, and the volumes on all nodes."""
+    created: _builtins.float
+    """Seconds since the epoch, the same for all members."""
+    @_builtins.property
+    def source_volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def mine(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of them that are on this node."""
+
+    def __init__(
+        self,
+        *,
+        lease: _builtins.str = ...,
+        name: _builtins.str = ...,
+        source_volume_ids: _abc.Iterable[_builtins.str] | None = ...,
+        mine: _abc.Iterable[_builtins.str] | None = ...,
+        created: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "lease", b"lease", "mine", b"mine", "name", b"name", "source_volume_ids", b"source_volume_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakePartRequest: _TypeAlias = TakePartRequest  # noqa: Y015
+
+@_typing.final
+class PartState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Step:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PartState._Step.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        UNKNOWN: PartState._Step.ValueType  # 0
+        FROZEN: PartState._Step.ValueType  # 1
+        """The writers stand still."""
+        TAKEN: PartState._Step.ValueType  # 2
+        """Every member has its bytes."""
+        THAWED: PartState._Step.ValueType  # 3
+        """The writers go on, and stood still until all members had their bytes."""
+        DONE: PartState._Step.ValueType  # 4
+        """The members are there for everyone."""
+        UNDONE: PartState._Step.ValueType  # 5
+        """Nothing is left of them."""
+
+    class Step(_Step, metaclass=_StepEnumTypeWrapper): ...
+    UNKNOWN: PartState.Step.ValueType  # 0
+    FROZEN: PartState.Step.ValueType  # 1
+    """The writers stand still."""
+    TAKEN: PartState.Step.ValueType  # 2
+    """Every member has its bytes."""
+    THAWED: PartState.Step.ValueType  # 3
+    """The writers go on, and stood still until all members had their bytes."""
+    DONE: PartState.Step.ValueType  # 4
+    """The members are there for everyone."""
+    UNDONE: PartState.Step.ValueType  # 5
+    """Nothing is left of them."""
+
+    STEP_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    step: Global___PartState.Step.ValueType
+    code: _builtins.str
+    """If undone: why, as a gRPC status."""
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        step: Global___PartState.Step.ValueType = ...,
+        code: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "step", b"step", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartState: _TypeAlias = PartState  # noqa: Y015
+
+@_typing.final
+class AdvanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    lease: _builtins.str
+    step: Global___PartState.Step.ValueType
+    """All nodes have reached this one; UNDONE: one of them could not."""
+    def __init__(
+        self,
+        *,
+        lease: _builtins.str = ...,
+        step: Global___PartState.Step.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdvanceRequest: _TypeAlias = AdvanceRequest  # noqa: Y015
+
+@_typing.final
+class AdvanceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdvanceResponse: _TypeAlias = AdvanceResponse  # noqa: Y015
+
+@_typing.final
+class FindPartRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    group_snapshot_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        group_snapshot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_snapshot_id", b"group_snapshot_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindPartRequest: _TypeAlias = FindPartRequest  # noqa: Y015
+
+@_typing.final
+class FindPartResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_IDS_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def snapshot_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of all nodes, as each member records it."""
+
+    def __init__(
+        self,
+        *,
+        snapshot_ids: _abc.Iterable[_builtins.str] | None = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "snapshot_ids", b"snapshot_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindPartResponse: _TypeAlias = FindPartResponse  # noqa: Y015
+
+@_typing.final
+class DeletePartRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    group_snapshot_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        group_snapshot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_snapshot_id", b"group_snapshot_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePartRequest: _TypeAlias = DeletePartRequest  # noqa: Y015
+
+@_typing.final
+class DeletePartResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePartResponse: _TypeAlias = DeletePartResponse  # noqa: Y015

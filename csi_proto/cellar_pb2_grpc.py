@@ -31,6 +31,26 @@ class NodeStub:
             request_serializer=pb.ReserveRequest.SerializeToString,
             response_deserializer=pb.Reserved.FromString,
         )
+        self.TakePart = channel.unary_stream(
+            "/cellar.v1.Node/TakePart",
+            request_serializer=pb.TakePartRequest.SerializeToString,
+            response_deserializer=pb.PartState.FromString,
+        )
+        self.Advance = channel.unary_unary(
+            "/cellar.v1.Node/Advance",
+            request_serializer=pb.AdvanceRequest.SerializeToString,
+            response_deserializer=pb.AdvanceResponse.FromString,
+        )
+        self.FindPart = channel.unary_unary(
+            "/cellar.v1.Node/FindPart",
+            request_serializer=pb.FindPartRequest.SerializeToString,
+            response_deserializer=pb.FindPartResponse.FromString,
+        )
+        self.DeletePart = channel.unary_unary(
+            "/cellar.v1.Node/DeletePart",
+            request_serializer=pb.DeletePartRequest.SerializeToString,
+            response_deserializer=pb.DeletePartResponse.FromString,
+        )
 
 
 class NodeServicer:
@@ -44,6 +64,18 @@ class NodeServicer:
         await _unimplemented(context)
 
     async def Reserve(self, request, context):
+        await _unimplemented(context)
+
+    async def TakePart(self, request, context):
+        await _unimplemented(context)
+
+    async def Advance(self, request, context):
+        await _unimplemented(context)
+
+    async def FindPart(self, request, context):
+        await _unimplemented(context)
+
+    async def DeletePart(self, request, context):
         await _unimplemented(context)
 
 
@@ -68,6 +100,26 @@ def add_NodeServicer_to_server(servicer, server):
             servicer.Reserve,
             pb.ReserveRequest.FromString,
             pb.Reserved.SerializeToString,
+        ),
+        "TakePart": grpc.unary_stream_rpc_method_handler(
+            servicer.TakePart,
+            pb.TakePartRequest.FromString,
+            pb.PartState.SerializeToString,
+        ),
+        "Advance": grpc.unary_unary_rpc_method_handler(
+            servicer.Advance,
+            pb.AdvanceRequest.FromString,
+            pb.AdvanceResponse.SerializeToString,
+        ),
+        "FindPart": grpc.unary_unary_rpc_method_handler(
+            servicer.FindPart,
+            pb.FindPartRequest.FromString,
+            pb.FindPartResponse.SerializeToString,
+        ),
+        "DeletePart": grpc.unary_unary_rpc_method_handler(
+            servicer.DeletePart,
+            pb.DeletePartRequest.FromString,
+            pb.DeletePartResponse.SerializeToString,
         ),
     }
     name = "cellar.v1.Node"

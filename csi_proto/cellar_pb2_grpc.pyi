@@ -43,6 +43,14 @@ class NodeStub:
     """What a router needs to know of this node: at once, soon after each change, and as a sign of life."""
     Reserve: _grpc.UnaryStreamMultiCallable[_cellar_pb2.ReserveRequest, _cellar_pb2.Reserved]
     """Keeps a name from being created through two routers at once, for as long as the stream lives."""
+    TakePart: _grpc.UnaryStreamMultiCallable[_cellar_pb2.TakePartRequest, _cellar_pb2.PartState]
+    """Takes the members that this node has of a group snapshot over several nodes: the node says each
+    step that it reached and waits for Advance; the end of the stream takes all back.
+    """
+    Advance: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.AdvanceRequest, _cellar_pb2.AdvanceResponse]
+    FindPart: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.FindPartRequest, _cellar_pb2.FindPartResponse]
+    """The members of a group snapshot that this node has, whole or not."""
+    DeletePart: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.DeletePartRequest, _cellar_pb2.DeletePartResponse]
 
 @_typing.type_check_only
 class NodeAsyncStub(NodeStub):
@@ -55,6 +63,14 @@ class NodeAsyncStub(NodeStub):
     """What a router needs to know of this node: at once, soon after each change, and as a sign of life."""
     Reserve: _aio.UnaryStreamMultiCallable[_cellar_pb2.ReserveRequest, _cellar_pb2.Reserved]  # type: ignore[assignment]
     """Keeps a name from being created through two routers at once, for as long as the stream lives."""
+    TakePart: _aio.UnaryStreamMultiCallable[_cellar_pb2.TakePartRequest, _cellar_pb2.PartState]  # type: ignore[assignment]
+    """Takes the members that this node has of a group snapshot over several nodes: the node says each
+    step that it reached and waits for Advance; the end of the stream takes all back.
+    """
+    Advance: _aio.UnaryUnaryMultiCallable[_cellar_pb2.AdvanceRequest, _cellar_pb2.AdvanceResponse]  # type: ignore[assignment]
+    FindPart: _aio.UnaryUnaryMultiCallable[_cellar_pb2.FindPartRequest, _cellar_pb2.FindPartResponse]  # type: ignore[assignment]
+    """The members of a group snapshot that this node has, whole or not."""
+    DeletePart: _aio.UnaryUnaryMultiCallable[_cellar_pb2.DeletePartRequest, _cellar_pb2.DeletePartResponse]  # type: ignore[assignment]
 
 class NodeServicer:
     def ListPools(
@@ -84,5 +100,33 @@ class NodeServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_cellar_pb2.Reserved], _abc.AsyncIterator[_cellar_pb2.Reserved]]:
         """Keeps a name from being created through two routers at once, for as long as the stream lives."""
+
+    def TakePart(
+        self,
+        request: _cellar_pb2.TakePartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cellar_pb2.PartState], _abc.AsyncIterator[_cellar_pb2.PartState]]:
+        """Takes the members that this node has of a group snapshot over several nodes: the node says each
+        step that it reached and waits for Advance; the end of the stream takes all back.
+        """
+
+    def Advance(
+        self,
+        request: _cellar_pb2.AdvanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cellar_pb2.AdvanceResponse, _abc.Awaitable[_cellar_pb2.AdvanceResponse]]: ...
+
+    def FindPart(
+        self,
+        request: _cellar_pb2.FindPartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cellar_pb2.FindPartResponse, _abc.Awaitable[_cellar_pb2.FindPartResponse]]:
+        """The members of a group snapshot that this node has, whole or not."""
+
+    def DeletePart(
+        self,
+        request: _cellar_pb2.DeletePartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cellar_pb2.DeletePartResponse, _abc.Awaitable[_cellar_pb2.DeletePartResponse]]: ...
 
 def add_NodeServicer_to_server(servicer: NodeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -16,6 +16,7 @@ from csi_proto.csi_pb2_grpc import add_IdentityServicer_to_server
 from driver import process
 from driver.cluster import groups, lists, partings, router, routes
 from driver.cluster.directory import Directory, StaticFile
+from driver.cluster.events import Events, Tells, nobody
 from driver.cluster.homes import Homes
 from driver.cluster.nodes import Nodes
 from driver.cluster.settings import KubernetesNodes, StaticNodes
@@ -43,6 +44,7 @@ class _Cluster:
     directory: Directory
     identities: Identities
     gives_up: partings.GivesUp = partings.never
+    tells: Tells = nobody
     problem: Callable[[], str] = str  # none
     homes: Homes = field(default_factory=Homes)
     keeping: Sequence[Awaitable[None]] = ()
@@ -63,7 +65,7 @@ class _Routing:
         stop, config = process.stop_signals(), self._config
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(self._cluster())
-            nodes = Nodes(cluster.directory, cluster.identities, cluster.homes)
+            nodes = Nodes(cluster.directory, cluster.identities, cluster.homes, cluster.tells)
             self._problem = cluster.problem
             self._count(nodes)
             door = Door(self._metrics.seen)
@@ -108,7 +110,8 @@ class _Routing:
             directory = KubernetesDirectory(
                 api, namespace, where.service, config.driver_name, config.node_gone_after
             )
-            undertaker = Undertaker(directory, api, config.node_gone_policy, config.driver_name)
+            events = Events(api, config.driver_name, directory.uid)
+            undertaker = Undertaker(directory, events, config.node_gone_policy)
             store = Store(api, namespace, f"{config.objects}-pools", homes)
             keeping = [store.keep()]
             identities: Identities
@@ -129,6 +132,7 @@ class _Routing:
                 directory=directory,
                 identities=identities,
                 gives_up=undertaker.gives_up,
+                tells=events.soon,
                 problem=problem,
                 homes=homes,
                 keeping=keeping,
@@ -158,7 +162,7 @@ class _Routing:
             "GroupControllerGetCapabilities": group_capabilities,
             **routes.Routes(nodes, reading, self._config.topology_key).all(),
             **lists.Lists(nodes).all(),
-            **groups.Groups(nodes).all(),
+            **groups.Groups(nodes, parse.group, gives_up).all(),
             **partings.Partings(nodes, gives_up).all(),
         }
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final, Literal, Protocol, TypeAlias
 
 from loguru import logger
 
-from driver.cluster.api import Api, ApiError
-from driver.cluster.directory import Fate, NodeName
+from driver.cluster.directory import NodeName
+from driver.cluster.events import Events
 from driver.core.errors import PoolAway
 
 Policy: TypeAlias = Literal["retain", "forget"]
 
-EVENTS: Final = "/api/v1/namespaces/default/events"  # of Nodes, which have no namespace
 CURE: Final = (
     "bring the node or its disk back; or, if the data may be lost, start the router with"
     " --node-gone-policy=forget"
@@ -31,63 +27,24 @@ class NodeGone(PoolAway):
 
 
 class Knowledge(Protocol):
-    """Of a directory that knows nodes even if they are not there."""
+    """Of a directory that can ask anew."""
 
-    def fate(self, name: NodeName) -> Fate: ...
     async def is_absent(self, name: NodeName) -> bool: ...
-    def uid(self, name: NodeName) -> str: ...
 
 
 class Undertaker:
     """Gives up what was on a node that is gone, if that is the policy."""
 
-    def __init__(
-        self,
-        known: Knowledge,
-        api: Api,
-        policy: Policy,
-        driver: str,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, known: Knowledge, events: Events, policy: Policy) -> None:
         self._known = known
-        self._api = api
+        self._events = events
         self._policy = policy
-        self._driver = driver
-        self._clock = clock
 
     async def gives_up(self, what: str, node: NodeName) -> bool:
         """True: its caller may be told that it is deleted. `what`: a volume and its id, say."""
         if self._policy != "forget" or not await self._known.is_absent(node):
             return False
         logger.warning("gave up {} with node {}: an orphan, if the disk comes back", what, node)
-        await self._tell(what, node)
-        return True
-
-    async def _tell(self, what: str, node: NodeName) -> None:
-        """The name of the Event is that of the thing: a repeat, or another router, adds none."""
         text = f"gave up {what}: if the disk of this node comes back, it is an orphan there"
-        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        digest = hashlib.sha256(f"{node}/{what}".encode()).hexdigest()[:16]
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{node}.cellar-{digest}", "namespace": "default"},
-            "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "name": node,
-                "uid": self._known.uid(node) or node,
-            },
-            "type": "Warning",
-            "reason": "VolumeGivenUp",
-            "message": text,
-            "source": {"component": self._driver},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
-        try:
-            await self._api.create(EVENTS, event)
-        except ApiError as error:
-            if not error.conflict:
-                logger.warning("no Event of it: {}", error)
+        await self._events.tell(node, "VolumeGivenUp", text)
+        return True

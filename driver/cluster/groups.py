@@ -1,29 +1,51 @@
-"""Group snapshots: of volumes on one node. Their ids name no pool, so that the nodes are asked."""
+"""Group snapshots. Their ids name no pool, so that the nodes are asked for their parts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from csi_proto import csi_pb2 as csi
-from driver.cluster import asking
+from driver.cluster import asking, parts
 from driver.cluster.asking import Context
+from driver.cluster.gone import NodeGone
 from driver.cluster.link import Link
-from driver.cluster.nodes import Nodes, others
+from driver.cluster.nodes import Nodes
+from driver.cluster.partings import GivesUp, never
 from driver.cluster.router import Unary
 from driver.core.errors import Conflict, Invalid, NotFound, PoolAway, Refused
-from driver.core.ids import group_key, parse_group_id, parse_snapshot_id, parse_volume_id
+from driver.core.ids import (
+    Key,
+    PoolId,
+    SnapshotId,
+    VolumeId,
+    group_key,
+    member_key,
+    parse_group_id,
+    parse_snapshot_id,
+    parse_volume_id,
+)
 
 PATH: Final = "/csi.v1.GroupController/"
 CREATE: Final = f"{PATH}CreateVolumeGroupSnapshot"
 DELETE: Final = f"{PATH}DeleteVolumeGroupSnapshot"
 GET: Final = f"{PATH}GetVolumeGroupSnapshot"
+SNAPSHOT: Final = "/csi.v1.Controller/GetSnapshot"
+
+Check = Callable[[csi.CreateVolumeGroupSnapshotRequest], object]
 
 
 class Groups:
-    def __init__(self, nodes: Nodes) -> None:
+    """`check`: as a node does it; Invalid. `gives_up`: whether what a lost node had may be lost."""
+
+    def __init__(self, nodes: Nodes, check: Check, gives_up: GivesUp = never) -> None:
         self._nodes = nodes
+        self._check = check
+        self._gives_up = gives_up
 
     def all(self) -> Mapping[str, Unary]:
         return {
@@ -35,76 +57,121 @@ class Groups:
     async def create(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: Context
     ) -> csi.CreateVolumeGroupSnapshotResponse:
-        """PoolAway: a member's node is away. Refused: the members are on several nodes."""
-        pools = {parse_volume_id(one).pool for one in request.source_volume_ids}
-        links = {link.name: link for link in map(self._nodes.owner, sorted(pools))}
-        if len(links) > 1:
-            raise Refused(
-                f"the volumes are on nodes {', '.join(links)}: a group snapshot is taken of volumes"
-                " on one node; take one group for each node"
-            )
-        [link] = links.values()
-        elsewhere = others(self._nodes.there(), link)
-        for other, _ in await self._having(list(elsewhere), group_key(request.name)):
-            raise Conflict(f"group snapshot {request.name!r} exists, on node {other.name}")
-        answer = await asking.forward(link, CREATE, request, context)
-        return csi.CreateVolumeGroupSnapshotResponse.FromString(answer)
+        """PoolAway: a member's node is away. Refused: they cannot be taken at once, or never."""
+        key = group_key(request.name)
+        sources = sorted(parse_volume_id(one) for one in request.source_volume_ids)
+        mine = self._by_owner(sources)
+        wanted = [SnapshotId(one.pool, member_key(key, one)) for one in sources]
+        found = await parts.find(self._nodes.there(), key)
+        if len(mine) == 1 and found.there <= set(map(str, wanted)):
+            [link] = mine
+            answer = await asking.forward(link, CREATE, request, context)
+            return csi.CreateVolumeGroupSnapshotResponse.FromString(answer)
+        self._check(request)
+        if found.there and not self._missing(found):
+            if found.members != set(map(str, wanted)):
+                raise Conflict(f"group snapshot {request.name!r} exists, of other volumes")
+        else:
+            await parts.delete(self._nodes.there(), key)  # half made: nobody was told of a group
+            ids = {link: list(map(str, each)) for link, each in mine.items()}
+            await parts.take(ids, request.name, key, time.time())
+        return csi.CreateVolumeGroupSnapshotResponse(
+            group_snapshot=await self._whole(key, sorted(map(str, wanted)))
+        )
 
     async def get(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: Context
     ) -> csi.GetVolumeGroupSnapshotResponse:
-        """NotFound; PoolAway: it may be on a node that is away."""
-        key = parse_group_id(request.group_snapshot_id)
-        if link := self._of_members(request.snapshot_ids):
-            answer = await asking.forward(link, GET, request, context)
-            return csi.GetVolumeGroupSnapshotResponse.FromString(answer)
-        for _, found in await self._having(self._nodes.there(), key):
-            return found
-        self._all_there(key)
-        raise NotFound(f"no group snapshot {key}")
+        """NotFound, also of one that is not whole; PoolAway: it may be on a node that is away."""
+        key, named = parse_group_id(request.group_snapshot_id), _named(request.snapshot_ids)
+        found = await parts.find(self._nodes.there(), key)
+        self._compare(key, found, named)
+        if missing := self._missing(found):
+            raise NotFound(f"group snapshot {key} is not whole: no {missing[0]}")
+        return csi.GetVolumeGroupSnapshotResponse(
+            group_snapshot=await self._whole(key, sorted(found.members))
+        )
 
     async def delete(
         self, request: csi.DeleteVolumeGroupSnapshotRequest, context: Context
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
-        """On every node: one that does not have it has nothing to do."""
+        """PoolAway: nothing was deleted, a member may be there."""
         try:
             key = parse_group_id(request.group_snapshot_id)
         except NotFound:
             return csi.DeleteVolumeGroupSnapshotResponse()
-        if link := self._of_members(request.snapshot_ids):
-            await asking.forward(link, DELETE, request, context)
+        named = _named(request.snapshot_ids)
+        found = await parts.find(self._nodes.there(), key)
+        try:
+            self._compare(key, found, named)
+        except NotFound:
             return csi.DeleteVolumeGroupSnapshotResponse()
-        links = self._nodes.there()
-        await asyncio.gather(*(asking.forward(one, DELETE, request, context) for one in links))
-        self._all_there(key)
+        for pool in sorted({parse_snapshot_id(one).pool for one in found.members | named}):
+            await self._there_or_lost(key, pool)
+        await parts.delete(self._nodes.there(), key)
         return csi.DeleteVolumeGroupSnapshotResponse()
 
-    def _of_members(self, snapshot_ids: Sequence[str]) -> Link | None:
-        """None: no member is named. Invalid: they cannot be of one group. PoolAway."""
+    async def _there_or_lost(self, key: Key, pool: PoolId) -> None:
+        """PoolAway, unless what its node had is given up."""
         try:
-            pools = {parse_snapshot_id(one).pool for one in snapshot_ids}
-        except NotFound as error:
-            raise Invalid(f"snapshot_ids: {error}") from None
-        links = {link.name: link for link in map(self._nodes.owner, sorted(pools))}
-        if len(links) > 1:
-            raise Invalid(f"snapshot_ids: no group has members on {' and '.join(links)}")
-        return next(iter(links.values()), None)
+            self._nodes.owner(pool)
+        except NodeGone as gone:
+            if not await self._gives_up(f"members of group snapshot {key}", gone.node):
+                raise
 
-    async def _having(
-        self, links: Sequence[Link], key: str
-    ) -> list[tuple[Link, csi.GetVolumeGroupSnapshotResponse]]:
-        found = await asyncio.gather(*(_group(link, key) for link in links))
-        return [(link, one) for link, one in zip(links, found, strict=True) if one]
+    def _compare(self, key: Key, found: parts.Found, named: frozenset[str]) -> None:
+        """NotFound. PoolAway: it may be on a node that is away. Invalid: others are named."""
+        if not found.there:
+            for one in sorted(named):
+                self._nodes.owner(parse_snapshot_id(one).pool)
+            if not named:
+                self._all_there(key)
+            raise NotFound(f"no group snapshot {key}")
+        if named and named != found.members:
+            members = ", ".join(sorted(found.members))
+            raise Invalid(f"snapshot_ids: the members of group {key} are {members}")
+
+    def _missing(self, found: parts.Found) -> Sequence[str]:
+        """Members that are gone. PoolAway: one may be there."""
+        missing = sorted(found.members - found.there)
+        for one in missing:
+            self._nodes.owner(parse_snapshot_id(one).pool)
+        return missing
+
+    def _by_owner(self, sources: Sequence[VolumeId]) -> Mapping[Link, Sequence[VolumeId]]:
+        """PoolAway. Refused, a final answer: a node is gone."""
+        mine: dict[Link, list[VolumeId]] = {}
+        for one in sources:
+            try:
+                mine.setdefault(self._nodes.owner(one.pool), []).append(one)
+            except NodeGone as gone:
+                raise Refused(f"volume {one} is on node {gone.node}, which is gone") from None
+        return mine
+
+    async def _whole(self, key: Key, members: Sequence[str]) -> csi.VolumeGroupSnapshot:
+        """Of the members, each described by its node, in the order of their ids."""
+        found = await asyncio.gather(*map(self._member, members))
+        return csi.VolumeGroupSnapshot(
+            group_snapshot_id=key,
+            snapshots=found,
+            creation_time=found[0].creation_time if found else Timestamp(),
+            ready_to_use=True,
+        )
+
+    async def _member(self, text: str) -> csi.Snapshot:
+        link = self._nodes.owner(parse_snapshot_id(text).pool)
+        request = csi.GetSnapshotRequest(snapshot_id=text)
+        answer = await asking.ask(link, SNAPSHOT, request, csi.GetSnapshotResponse)
+        return answer.snapshot
 
     def _all_there(self, key: str) -> None:
         if away := [link.name for link in self._nodes.all() if not link.there]:
             raise PoolAway(f"group snapshot {key} may be on a node that is away: {', '.join(away)}")
 
 
-async def _group(link: Link, key: str) -> csi.GetVolumeGroupSnapshotResponse | None:
-    """None: the node does not have it, or is away, which its caller looks at."""
-    request = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=key)
+def _named(snapshot_ids: Sequence[str]) -> frozenset[str]:
+    """Invalid: they are no ids of ours, so that they cannot be of the group."""
     try:
-        return await asking.ask(link, GET, request, csi.GetVolumeGroupSnapshotResponse)
-    except (NotFound, PoolAway):
-        return None
+        return frozenset(str(parse_snapshot_id(one)) for one in snapshot_ids)
+    except NotFound as error:
+        raise Invalid(f"snapshot_ids: {error}") from None

@@ -115,6 +115,7 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
             load_incluster_config(client_configuration=settings)
     except (config.ConfigException, OSError) as error:
         raise Invalid(f"no way to Kubernetes: {error}") from None
+    settings.disable_strict_ssl_verification = True  # of RFC 5280, which not all CAs follow
     client: Any = ApiClient(configuration=settings)
     client.user_agent = "cellar-route"
     try:
@@ -129,7 +130,7 @@ def _errors(path: str) -> Iterator[None]:
     """What goes wrong on the way, as ApiError."""
     try:
         yield
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (aiohttp.ClientError, OSError, TimeoutError, config.ConfigException) as error:
         raise ApiError(f"{path}: {str(error) or type(error).__name__}") from None
     except ValueError as error:
         raise ApiError(f"{path}: not JSON: {error}") from None

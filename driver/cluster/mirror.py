@@ -13,7 +13,7 @@ from loguru import logger
 
 from driver.cluster.api import Api, ApiError, Json
 
-PAUSES: Final = (0.5, 30.0)  # seconds after an error: at first, and at most
+PAUSES: Final = (0.5, 10.0)  # seconds after an error: at first, and at most
 QUIET: Final = 1.0  # seconds: a watch that ends sooner, with nothing, is an error too
 
 Item = TypeVar("Item")
@@ -56,12 +56,15 @@ class Mirror(Generic[Item]):
         """Until cancelled."""
         pause, longest = self._pauses
         while True:
+            before = self.heard
             try:
                 if await self._once():
                     pause = self._pauses[0]
                     continue
             except ApiError as error:
                 self._failed(error)
+                if self.heard > before:  # it is there, and said no
+                    pause = self._pauses[0]
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 

@@ -11,6 +11,7 @@ import grpc
 from loguru import logger
 
 from driver.cluster.directory import Directory, Fate, Member, NodeName
+from driver.cluster.events import Tells, nobody
 from driver.cluster.gone import NodeGone
 from driver.cluster.homes import Homes
 from driver.cluster.link import Link
@@ -27,11 +28,16 @@ class Nodes:
     """Lives on the event loop. `synced` is False until the directory and each node were heard."""
 
     def __init__(
-        self, directory: Directory, identities: Identities, homes: Homes | None = None
+        self,
+        directory: Directory,
+        identities: Identities,
+        homes: Homes | None = None,
+        tells: Tells = nobody,
     ) -> None:
         self._directory = directory
         self._identities = identities
         self._homes = homes or Homes()
+        self._tells = tells
         self._links: dict[NodeName, Link] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
         self._ended: set[asyncio.Task[None]] = set()
@@ -140,10 +146,15 @@ class Nodes:
             self._index = index(self._links.values())
             twice = frozenset(pool for pool, links in self._index.items() if len(links) > 1)
             for pool in twice - self._twice:
-                names = " and ".join(link.name for link in self._index[pool])
-                logger.error("pool {} is shown by {}: refused on both", pool, names)
+                self._tell_twice(pool, [link.name for link in self._index[pool]])
             self._twice = twice
         return self._index
+
+    def _tell_twice(self, pool: PoolId, names: Sequence[NodeName]) -> None:
+        text = f"pool {pool} is shown by {' and '.join(sorted(names))}: refused on both"
+        logger.error(text)
+        for name in names:
+            self._tells(name, "PoolShownTwice", text)
 
     async def _renew(self) -> None:
         while True:

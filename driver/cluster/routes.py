@@ -147,7 +147,7 @@ class Routes:
             raise Refused(f"the source is on node {gone.node}, which is gone") from None
 
     def _best(self, wanted: Create, needed: Requirement) -> Sequence[Link]:
-        there = {link.name: link for link in self._nodes.there()}
+        there = {link.name: link for link in self._nodes.among(needed)}
         candidates = [self._candidate(link, wanted) for link in there.values()]
         return [there[name] for name in placement.order(needed, candidates)]
 

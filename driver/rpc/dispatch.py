@@ -84,15 +84,29 @@ class Table:
 
 
 class Dispatcher:
-    """Runs the use cases: `workers` at once, `waiting` more in line, the rest is Overloaded."""
+    """Runs the use cases: `workers` at once, `waiting` more in line, the rest is Overloaded.
 
-    def __init__(self, workers: int = 16, waiting: int = 256) -> None:
+    A call whose work goes on in the background waits for it up to `patience` seconds, by no worker,
+    and then asks again.
+    """
+
+    def __init__(self, workers: int = 16, waiting: int = 256, patience: float = 0.0) -> None:
+        self._patience = patience
         self._table = Table()
         self._room = workers + waiting
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
 
     async def run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
         """Busy and Overloaded come at once; a cancelled caller leaves the work to end by itself."""
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return await self._run(work, intent)
+            except StillRunning as running:
+                if not await _is_over(running.done, end - time.monotonic()):
+                    raise
+
+    async def _run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
         held = self._table.take(intent.claims)
         if not self._room:
             self._table.give_back(held)
@@ -130,6 +144,21 @@ def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments
     """In the loop's thread; nowhere if the loop has ended, when nobody asks any more."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)
+
+
+async def _is_over(done: Future[Any], seconds: float) -> bool:
+    """Whether it ends in that time. Its claims are given back by then."""
+    if seconds <= 0:
+        return False
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    done.add_done_callback(lambda _: _soon(loop, over.set))
+    try:
+        async with asyncio.timeout(seconds):
+            await over.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _tell(done: Future[Any], answer: asyncio.Future[Any]) -> None:

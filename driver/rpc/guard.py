@@ -112,7 +112,7 @@ def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
             code, subject = grpc.StatusCode.OK, subject or _subject(response)
             return response
         except Exception as error:  # noqa: BLE001 - the one broad except of the program
-            code, text = status_of(error), _text(rpc, error)
+            code, text = status_of(error), text_of(rpc, error)
             await context.abort(code, text)
         finally:
             seconds = time.monotonic() - start
@@ -122,7 +122,7 @@ def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
     return call
 
 
-def _text(rpc: str, error: Exception) -> str:
+def text_of(rpc: str, error: Exception) -> str:
     """What the caller may read. Nothing unforeseen leaves this machine but the kernel's words."""
     if isinstance(error, CellarError):
         return str(error)[:TEXT]

@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
-from driver.core.errors import Invalid, NotFound, PoolAway
+from driver.core.errors import Invalid, NotFound, PoolAway, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Allocation, Image, PoolState, Volume
 from driver.core.ports import Backend, Pool
 from driver.rpc.names import Names
+from driver.rpc.parts import Parts
 from driver.rpc.reports import Reports
 from driver.volumes.intents import NO_CLAIMS, Claims
 
@@ -36,11 +37,13 @@ class Private(NodeServicer):
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
         pools: Sequence[Pool],
         about: cellar.Report | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._run = run
         self._pools = pools
         self._about = about = about or cellar.Report()
         self._names = Names()
+        self._parts = parts
         self.reports = Reports(self._report, about)
 
     async def ListPools(
@@ -76,6 +79,34 @@ class Private(NodeServicer):
             await asyncio.Event().wait()
         finally:
             self._names.give_back(request.key)
+
+    async def TakePart(
+        self, request: cellar.TakePartRequest, context: object
+    ) -> AsyncIterator[cellar.PartState]:
+        async for state in self._taken_apart().take(request):
+            yield state
+
+    async def Advance(
+        self, request: cellar.AdvanceRequest, context: object
+    ) -> cellar.AdvanceResponse:
+        self._taken_apart().advance(request)
+        return cellar.AdvanceResponse()
+
+    async def FindPart(
+        self, request: cellar.FindPartRequest, context: object
+    ) -> cellar.FindPartResponse:
+        return await self._taken_apart().find(request)
+
+    async def DeletePart(
+        self, request: cellar.DeletePartRequest, context: object
+    ) -> cellar.DeletePartResponse:
+        await self._taken_apart().delete(request)
+        return cellar.DeletePartResponse()
+
+    def _taken_apart(self) -> Parts:
+        if self._parts is None:
+            raise Unsupported("this driver has no groups")
+        return self._parts
 
     async def _known(self, volume_ids: Sequence[str]) -> list[Image]:
         asked = cellar.DescribeRequest(volume_ids=volume_ids)

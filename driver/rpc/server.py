@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import grpc
 import grpc.aio
@@ -30,9 +31,12 @@ from driver.rpc.group import GroupController
 from driver.rpc.guard import Guard
 from driver.rpc.identity import Identity
 from driver.rpc.node import Node
+from driver.rpc.parts import Parts
 from driver.rpc.private import Private
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
+
+PATIENCE: Final = 10.0  # seconds that a call waits for a copy; the provisioner's default is 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,7 @@ class Server:
         seen: Callable[[str, str, float], None],
         listener: Listener | None = None,
     ) -> None:
-        self._dispatcher = Dispatcher()
+        self._dispatcher = Dispatcher(patience=PATIENCE)
         self._told = [seen]
         self._door = Door(self._tell, listener)
         self._register(about, uses)
@@ -131,7 +135,8 @@ class Server:
         node = Node(run, uses.mounter, uses.health, here, max_volumes=about.max_volumes)
         add_NodeServicer_to_server(node, server)
         report = cellar.Report(node=here.node, version=about.version, max_volumes=about.max_volumes)
-        private = Private(run.run, uses.pools.all(), report)
+        parts = Parts(run.run, uses.snapshots)
+        private = Private(run.run, uses.pools.all(), report, parts)
         self._reports = private.reports
         self._told.append(self._reports.seen)
         add_private(private, server)

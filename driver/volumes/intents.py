@@ -210,6 +210,24 @@ class SnapGroup:
         return Claims(frozenset(alone), frozenset(member.source.key for member in self.members))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapPart:
+    """What one node takes of a group that is spread over several."""
+
+    group: SnapGroup
+    sources: frozenset[VolumeId]  # of the members on this node
+    created: float  # seconds since the epoch, the same on all nodes
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return tuple(one for one in self.group.members if one.source in self.sources)
+
+    @property
+    def claims(self) -> Claims:
+        alone = {self.group.key, *(member.key for member in self.members)}
+        return Claims(frozenset(alone), frozenset(one.key for one in self.sources))
+
+
 @dataclass(frozen=True, slots=True)
 class OfGroup:
     """Delete or get a group snapshot; `snapshot_ids` as the caller knows them."""

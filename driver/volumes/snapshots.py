@@ -11,6 +11,7 @@ from driver.core.results import Group, SnapshotsPage
 from driver.volumes import pages
 from driver.volumes.contents import nothing
 from driver.volumes.copies import Copies
+from driver.volumes.gates import Gate
 from driver.volumes.groups import Groups
 from driver.volumes.intents import (
     LookSnapshot,
@@ -19,6 +20,7 @@ from driver.volumes.intents import (
     OfSnapshot,
     Snap,
     SnapGroup,
+    SnapPart,
     SnapshotPage,
 )
 from driver.volumes.pools import Pools
@@ -88,21 +90,37 @@ class Snapshotter:
             raise NotFound(f"group snapshot {wanted.key} is not whole: no {missing[0]}")
         return _group(found)
 
+    # parts of groups on several nodes: what is whole, only their router can say
+
+    def take_part(self, wanted: SnapPart, gate: Gate) -> tuple[Snapshot, ...]:
+        """Refused, Busy, NoSpace: nothing is left."""
+        twins = self._twins_of(wanted.members, wanted.created, wanted.group)
+        self._twins.make_together(twins, gate)
+        return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
+
+    def part(self, wanted: OfGroup) -> Sequence[Snapshot]:
+        """The members that are here."""
+        return self._groups.members(wanted.key)
+
+    def delete_part(self, wanted: OfGroup) -> None:
+        for one in self._groups.members(wanted.key):
+            self._pools.of(one.id.pool).backend.delete(one.id)
+
     def _take(
         self, text: str, members: Sequence[Member], group: SnapGroup | None = None
     ) -> tuple[Snapshot, ...]:
-        created = self._clock()
-        sources = [self._pools.volume(member.source) for member in members]
-        snapshots = tuple(
-            _planned(volume, member, created, group)
-            for (_, volume), member in zip(sources, members, strict=True)
-        )
-        twins = [
-            Twin.of(pool, snapshot, pool, volume, nothing)
-            for (pool, volume), snapshot in zip(sources, snapshots, strict=True)
-        ]
+        twins = self._twins_of(members, self._clock(), group)
         self._twins.make(text, twins)
-        return snapshots
+        return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
+
+    def _twins_of(
+        self, members: Sequence[Member], created: float, group: SnapGroup | None
+    ) -> Sequence[Twin]:
+        sources = [(member, *self._pools.volume(member.source)) for member in members]
+        return [
+            Twin.of(pool, _planned(volume, member, created, group), pool, volume, nothing)
+            for member, pool, volume in sources
+        ]
 
 
 def _id(member: Member) -> SnapshotId:

@@ -19,6 +19,7 @@ from driver.core.ids import ImageId, VolumeId
 from driver.core.model import GIB, MIB, Bytes, Image, Prepare, Progress, Volume
 from driver.core.ports import Estimates, Pool, Stills
 from driver.volumes.copies import Copies
+from driver.volumes.gates import Gate, Step, alone
 
 BOUND: Final = 5.0  # seconds for which writers may stand still
 _OPTIMISTIC: Final = 2 * GIB  # bytes per second; no writer is stopped for what is hopeless
@@ -84,7 +85,19 @@ class Twins:
         else:
             self._make(idle, live, _unwatched)
 
-    def _make(self, idle: Sequence[Twin], live: Sequence[Twin], seen: Progress) -> None:
+    def make_together(self, twins: Sequence[Twin], gate: Gate) -> None:
+        """All or none, here and wherever else a part is made. Refused, Busy, NoSpace."""
+        if copied := [str(twin.source.id) for twin in twins if not twin.shares]:
+            raise Refused(
+                f"{', '.join(copied)}: the pool cannot share bytes, so that this cannot be part of"
+                " a group on several nodes; use a pool with reflink (xfs or btrfs)"
+            )
+        live = [twin for twin in twins if twin.live]
+        self._make([twin for twin in twins if not twin.live], live, _unwatched, gate)
+
+    def _make(
+        self, idle: Sequence[Twin], live: Sequence[Twin], seen: Progress, gate: Gate = alone
+    ) -> None:
         """The last one is seen by nobody before the writers go on and the bound was kept.
 
         So a crash leaves no image, or a group that is not whole, which is no group.
@@ -94,7 +107,9 @@ class Twins:
             for twin in twins:
                 if live and twin is live[0]:
                     seen = self._stop_writers(live, still)
-                release = still.close if twin is twins[-1] else _not_yet
+                if twin is (live or twins)[0]:
+                    gate(Step.FROZEN)
+                release = _all_done(still, gate) if twin is twins[-1] else _not_yet
                 twin.pool.backend.create(twin.image, _prepare(twin, seen, release))
                 undo.callback(twin.pool.backend.delete, twin.image.id)
                 reach("snapshot.taken")
@@ -156,6 +171,15 @@ def _prepare(twin: Twin, seen: Progress, release: Callable[[], None]) -> Prepare
 def _by_pool(twins: Sequence[Twin]) -> dict[Pool, list[VolumeId]]:
     sources = [(one.origin, one.source.id) for one in twins if isinstance(one.source, Volume)]
     return {pool: [one for there, one in sources if there is pool] for pool, _ in sources}
+
+
+def _all_done(still: ExitStack, gate: Gate) -> Callable[[], None]:
+    def release() -> None:
+        gate(Step.TAKEN)
+        still.close()
+        gate(Step.THAWED)
+
+    return release
 
 
 def _not_yet() -> None:

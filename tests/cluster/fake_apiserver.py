@@ -20,6 +20,7 @@ import yaml
 
 Json = dict[str, Any]
 
+TOKEN = "the-token"
 COLLECTIONS = {"nodes", "csinodes", "endpointslices", "secrets", "configmaps", "events"}
 
 
@@ -42,6 +43,7 @@ class Cluster:
     generation: int = 0  # of watches: all older ones end
     refuse: str = ""  # a regular expression: METHOD PATH answers 503
     asked: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
     watching: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -149,6 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refused(self, path: str, *, watch: bool = False) -> bool:
         line = f"{'WATCH' if watch else self.command} {path}"
         self.cluster.asked.append(line)
+        self.cluster.tokens.add(self.headers.get("Authorization", ""))
         if not (self.cluster.refuse and re.search(self.cluster.refuse, line)):
             return False
         self._answer(503, _status(503, "the server is not able to answer now"))
@@ -250,10 +253,13 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True  # a kept connection has a thread that waits for the next request
     request_queue_size = 64
 
+    def handle_error(self, *_: object) -> None:
+        """A client that went away in the middle is no news."""
+
 
 @contextmanager
 def api_server(folder: Path) -> Iterator[tuple[Cluster, Path]]:
-    """The state, and a kubeconfig that leads to it."""
+    """The state, and a kubeconfig that leads to it, with TOKEN."""
     cluster = Cluster()
     handler = type("Handler", (_Handler,), {"cluster": cluster})
     server = _Server(("127.0.0.1", 0), handler)
@@ -277,7 +283,7 @@ def _kubeconfig(folder: Path, port: int) -> Path:
                 "apiVersion": "v1",
                 "kind": "Config",
                 "clusters": [{"name": "c", "cluster": server}],
-                "users": [{"name": "u", "user": {"token": "secret-token"}}],
+                "users": [{"name": "u", "user": {"token": TOKEN}}],
                 "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
                 "current-context": "x",
             }

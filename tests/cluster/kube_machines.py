@@ -49,13 +49,13 @@ class Kubernetes:
     def begin(self, where: Path, *arguments: str) -> Router:
         return self._stack.enter_context(Router(where, self.kubeconfig, arguments))
 
-    def node(self, name: str) -> Driver:
+    def node(self, name: str, pool: str = POOL) -> Driver:
         """A node with its pod: an endpoint that is ready, with the Secret that the router made."""
         where = self.where / name
         where.mkdir()
         tls, port = self.mounted("cellar-node", where / "tls"), free_port()
         listen = ["--listen", f"127.0.0.1:{port}", "--tls-dir", str(tls)]
-        driver = Driver(where, [POOL], node_id=name, arguments=listen)
+        driver = Driver(where, [pool], node_id=name, arguments=listen)
         self._stack.enter_context(driver)
         kube.node(self.api, name)
         kube.csinode(self.api, name, kube.DRIVER)

@@ -197,16 +197,22 @@ def test_every_node_of_the_cluster_may_be_published_to_and_no_other(
     controller.ControllerUnpublishVolume(gone)
 
 
-def test_a_group_is_taken_on_one_node_and_refused_over_several(cluster: Cluster, name: str) -> None:
-    a, b, far = (
+@pytest.mark.parametrize("nodes", ["aa", "ab", "abc"])
+def test_a_group_is_taken_on_one_node_or_over_several(
+    cluster: Cluster, name: str, nodes: str
+) -> None:
+    far, *sources = (
         create(cluster.router, f"{name}-{n}", accessibility_requirements=on(node)).volume_id
-        for n, node in enumerate("aab")
+        for n, node in enumerate(f"b{nodes}")
     )
     group = cluster.router.group
-    over = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[a, far])
-    assert code_of(lambda: group.CreateVolumeGroupSnapshot(over)) is Code.FAILED_PRECONDITION
-    within = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[a, b])
+    within = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=sources)
     made = group.CreateVolumeGroupSnapshot(within).group_snapshot
+    assert sorted(one.source_volume_id for one in made.snapshots) == sorted(sources)
+    assert {one.group_snapshot_id for one in made.snapshots} == {made.group_snapshot_id}
+    assert made.ready_to_use
+    assert {one.creation_time.seconds for one in made.snapshots} == {made.creation_time.seconds}
+    assert group.CreateVolumeGroupSnapshot(within).group_snapshot == made
     other = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[far])
     assert code_of(lambda: group.CreateVolumeGroupSnapshot(other)) is Code.ALREADY_EXISTS
     ids = [one.snapshot_id for one in made.snapshots]

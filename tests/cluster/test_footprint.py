@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from pathlib import Path
 
 import psutil
@@ -16,6 +14,7 @@ from tests.harness import Driver
 NOT_NEEDED = {"rich", "typer", "click", "cryptography", "kubernetes", "aiohttp", "yaml"}
 BOUND = 64 << 20
 ONE = {"a": ["sim=memory:100GiB"]}
+ROUNDS, CALLS = 10, 50
 
 
 def test_a_node_of_a_cluster_imports_no_more_than_it_needs(where: Path) -> None:
@@ -39,19 +38,24 @@ def test_a_node_and_a_router_stay_in_their_memory(where: Path) -> None:
 
 
 def test_a_router_adds_little_to_a_call(where: Path) -> None:
-    """By turns, and the best of several rounds: others are at work on this machine too."""
+    """As processor time, by turns: others are at work on this machine too. It takes a call and makes
+    one, so about twice what a node needs that only takes it: 1.5 times was measured, and 1 ms.
+    """
     with Cluster(where, ONE) as cluster:
         node, router = cluster.nodes["a"], cluster.router
         volume_id = create(node, "v").volume_id
-        added = [_median(router, volume_id) - _median(node, volume_id) for _ in range(8)]
-        assert min(added) < 0.002
+        direct, routed = 0.0, 0.0
+        for _ in range(ROUNDS):
+            direct += _used(node, volume_id)
+            routed += _used(router, volume_id)
+        assert routed < 3 * direct
 
 
-def _median(driver: Driver, volume_id: str) -> float:
+def _used(driver: Driver, volume_id: str) -> float:
+    """Seconds of a processor in its process for some calls."""
     request = csi.ControllerGetVolumeRequest(volume_id=volume_id)
-    took = []
-    for _ in range(40):
-        start = time.perf_counter()
+    before = psutil.Process(driver.pid).cpu_times()
+    for _ in range(CALLS):
         driver.controller.ControllerGetVolume(request)
-        took.append(time.perf_counter() - start)
-    return statistics.median(took)
+    after = psutil.Process(driver.pid).cpu_times()
+    return after.user + after.system - before.user - before.system

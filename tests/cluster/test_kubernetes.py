@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -218,3 +221,22 @@ def test_certificates_given_as_files_leave_no_secrets(world: Kubernetes) -> None
     assert router.stop() == 0
     secrets = [line for line in world.api.asked[len(before) :] if "/secrets/" in line]
     assert len(secrets) <= 3, "only the first router looks"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts")
+def test_a_pool_that_two_nodes_show_is_told_of_both(world: Kubernetes) -> None:
+    router = world.router()
+    for name in ("a", "b"):
+        disk = world.where / f"disk-{name}"
+        disk.mkdir()
+        world.node(name, f"p=loopfile:{disk},allocation=sparse,overcommit=100,init=true")
+        placed(router, f"v-{name}", name)
+    world.node("c", f"p=loopfile:{world.where / 'slot'},allocation=sparse,overcommit=100")
+    copy = world.where / "copy"
+    shutil.copytree(world.where / "disk-a", copy)
+    copy.rename(world.where / "slot")
+    twice: dict[str, Any] = world.api.objects.setdefault(kube.EVENTS, {})
+    until(lambda: len(router.volumes()) == 1 and len(twice) == 2)
+    assert {one["involvedObject"]["name"] for one in twice.values()} == {"a", "c"}
+    assert all("refused on both" in one["message"] for one in twice.values())

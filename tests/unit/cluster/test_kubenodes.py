@@ -13,7 +13,7 @@ from driver.cluster import kubernetes
 from driver.cluster.directory import Fate, Member
 from driver.cluster.kubenodes import KubernetesDirectory
 from driver.core.errors import Invalid
-from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.fake_apiserver import TOKEN, Cluster, api_server
 from tests.cluster.kube import (
     CSINODES,
     DRIVER,
@@ -139,6 +139,7 @@ def test_slices_are_merged_and_those_of_other_services_left_out(
 
     async def story(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None, c="10.0.0.3:9600")
+        assert {token.lower() for token in cluster.tokens} == {f"bearer {TOKEN}"}
 
     tell(story)
 

@@ -26,7 +26,7 @@ def all_routes() -> set[str]:
     return {
         *routes.Routes(nodes, reading, "key").all(),  # type: ignore[arg-type]
         *lists.Lists(nodes).all(),  # type: ignore[arg-type]
-        *groups.Groups(nodes).all(),  # type: ignore[arg-type]
+        *groups.Groups(nodes, parse.group).all(),  # type: ignore[arg-type]
         *partings.Partings(nodes).all(),  # type: ignore[arg-type]
     }
 

@@ -234,6 +234,47 @@ def test_work_that_was_over_before_anybody_looked_gives_its_claims_back() -> Non
     play(story)
 
 
+def test_a_patient_call_asks_again_when_what_goes_on_has_ended() -> None:
+    async def story() -> None:
+        dispatcher = Dispatcher(1, 0, patience=60.0)
+        done: Future[None] = Future()
+        answers: list[Exception | str] = [StillRunning("copying", done=done), "copied"]
+
+        begun = threading.Event()
+
+        def work(_: Wanted) -> str:
+            begun.set()
+            if isinstance(answer := answers.pop(0), Exception):
+                raise answer
+            return answer
+
+        call = start(dispatcher.run(work, alone("a")))
+        assert await asyncio.to_thread(begun.wait, 10)
+        await _until_free(dispatcher, "b")  # the one worker is free meanwhile
+        with pytest.raises(Busy):
+            await dispatcher.run(nothing, alone("a"))
+        done.set_result(None)
+        assert await call == "copied"
+        await dispatcher.run(nothing, alone("a"))
+        dispatcher.close()
+
+    asyncio.run(story())
+
+
+def test_a_patient_call_ends_when_its_patience_does() -> None:
+    async def story() -> None:
+        dispatcher = Dispatcher(patience=0.01)
+        done: Future[None] = Future()
+        gate = Gate(StillRunning("copying", done=done))
+        gate.let.set()
+        with pytest.raises(StillRunning):
+            await dispatcher.run(gate, alone("a"))
+        done.set_result(None)
+        dispatcher.close()
+
+    asyncio.run(story())
+
+
 def test_a_worker_has_the_context_of_its_caller() -> None:
     async def story(dispatcher: Dispatcher) -> None:
         dispatch.RPC.set("DeleteVolume")
@@ -247,5 +288,5 @@ async def _until_free(dispatcher: Dispatcher, key: str) -> None:
         while True:
             try:
                 return await dispatcher.run(nothing, alone(key))
-            except Busy:
+            except (Busy, Overloaded):
                 await asyncio.sleep(0)

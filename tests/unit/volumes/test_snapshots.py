@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ from driver.core.model import MIB, Allocation, Snapshot, Volume
 from driver.core.results import Group
 from driver.volumes.intents import LookSnapshot, Of, OfGroup, OfSnapshot, SnapshotPage
 from driver.volumes.snapshots import Snapshotter
-from tests.unit.volumes.world import BLOCK, BOUND, SIZE, World
+from tests.unit.volumes.world import BLOCK, BOUND, SIZE, Store, World
 
 
 def snapshots_of(world: World) -> list[Snapshot]:
@@ -178,6 +179,26 @@ def test_a_copy_at_rest_may_take_its_time(world: World) -> None:
     volume = slow_volume(world)
     world.host.seconds_per_chunk = 1000
     world.snapshot("s", volume.id)
+
+
+def test_a_copy_of_a_moment_that_the_pool_keeps_may_take_its_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[list[VolumeId]] = []
+
+    @contextmanager
+    def still(_: Store, volumes: Sequence[VolumeId]) -> Iterator[None]:
+        kept.append(list(volumes))
+        yield
+        kept.append([])
+
+    monkeypatch.setattr(Store, "still", still, raising=False)
+    volume = slow_volume(world)
+    world.stage(volume)
+    world.host.seconds_per_chunk = 1000  # for which no writer could stand still
+    world.snapshot("s", volume.id)
+    assert kept == [[volume.id], []]
+    assert len(snapshots_of(world)) == 1
 
 
 # lists

@@ -1,0 +1,23 @@
+"""Steps that several machines take together, when a group of volumes is spread over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import TypeAlias
+
+
+class Step(IntEnum):
+    """The numbers are those of the private proto."""
+
+    FROZEN = 1  # the writers stand still
+    TAKEN = 2  # every image has its bytes
+    THAWED = 3  # the writers go on, and stood still until now
+
+
+# Called when a step is reached; returns when all others have reached it too. Busy: take all back.
+Gate: TypeAlias = Callable[[Step], None]
+
+
+def alone(_step: Step) -> None:
+    """Nobody else takes part."""

@@ -1,0 +1,88 @@
+"""A node of a later version than its router: it has fields that nobody here knows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
+from driver.cluster import tls
+
+LATER = b"\xc2\x3e\x05later"  # field 1000, of bytes: in no version of CSI or of ours
+POOL = "0123456789ab"
+VOLUME = f"{POOL}-{1:032x}"
+GIB = 1 << 30
+
+
+class Newer(grpc.GenericRpcHandler):
+    """`asked`: the last request of each method, as it came."""
+
+    def __init__(self, name: str) -> None:
+        self.asked: dict[str, bytes] = {}
+        pool = cellar.Pool(name="p", id=POOL, allocation="thick")
+        pool.rooms.add(allocation="thick", largest=GIB, smallest=4096)
+        self._report = cellar.Report(node=name, pools=[pool]).SerializeToString() + LATER
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        method = handler_call_details.method.rpartition("/")[2]
+        if method == "Watch":
+            return grpc.unary_stream_rpc_method_handler(self._watch)
+        answer = ANSWERS[method]
+
+        def call(request: bytes, _context: grpc.ServicerContext) -> bytes:
+            self.asked[method] = request
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    def _watch(self, _request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        gone = threading.Event()
+        context.add_callback(gone.set)
+        while not gone.is_set():
+            yield self._report
+            gone.wait(1)
+
+
+def _entry() -> bytes:
+    """Of a list: a volume with a field of its own."""
+    volume = csi.Volume(volume_id=VOLUME).SerializeToString() + LATER
+    inner = b"\x0a" + bytes([len(volume)]) + volume  # Entry.volume is field 1
+    return b"\x0a" + bytes([len(inner)]) + inner  # ListVolumesResponse.entries is field 1
+
+
+_VOLUME = csi.Volume(volume_id=VOLUME, capacity_bytes=GIB)
+ANSWERS = {
+    "ControllerGetVolume": csi.ControllerGetVolumeResponse(volume=_VOLUME).SerializeToString()
+    + LATER,
+    "CreateVolume": csi.CreateVolumeResponse(volume=_VOLUME).SerializeToString() + LATER,
+    "ControllerExpandVolume": csi.ControllerExpandVolumeResponse(
+        capacity_bytes=GIB
+    ).SerializeToString()
+    + LATER,
+    "ListVolumes": _entry(),
+    "DeleteVolume": LATER,
+}
+
+
+@contextmanager
+def newer(name: str, folder: Path) -> Iterator[tuple[Newer, int]]:
+    """The node, and its port."""
+    identity = tls.Files(folder).identity
+    pair = [(identity.key, identity.certificate)]
+    credentials = grpc.ssl_server_credentials(pair, identity.ca, require_client_auth=True)
+    node = Newer(name)
+    with ThreadPoolExecutor(8) as threads:
+        server = grpc.server(threads, handlers=[node])
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        server.start()
+        try:
+            yield node, port
+        finally:
+            server.stop(None).wait()

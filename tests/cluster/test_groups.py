@@ -1,0 +1,290 @@
+"""Group snapshots of volumes on several nodes: one moment for all, or nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import cellar_pb2_grpc
+from csi_proto import csi_pb2 as csi
+from tests.cluster.conftest import POOLS
+from tests.cluster.machines import MOUNT, Cluster, code_of, create, on, until
+from tests.harness import Driver
+from tests.promises import disks
+
+Code = grpc.StatusCode
+
+
+@pytest.fixture
+def cluster(where: Path) -> Iterator[Cluster]:
+    with Cluster(where, POOLS) as one:
+        yield one
+    assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
+
+
+def request_of(name: str, *volumes: csi.Volume) -> csi.CreateVolumeGroupSnapshotRequest:
+    ids = [one.volume_id for one in volumes]
+    return csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=ids)
+
+
+def spread(cluster: Cluster, nodes: str) -> list[csi.Volume]:
+    """A volume on each of the nodes."""
+    return [
+        create(cluster.router, f"v-{node}", accessibility_requirements=on(node)) for node in nodes
+    ]
+
+
+def snapshots(driver: Driver) -> list[str]:
+    entries = driver.controller.ListSnapshots(csi.ListSnapshotsRequest()).entries
+    return [entry.snapshot.snapshot_id for entry in entries]
+
+
+def left(cluster: Cluster) -> list[str]:
+    return [one for node in cluster.nodes.values() for one in snapshots(node)]
+
+
+@contextmanager
+def stopped(node: Driver) -> Iterator[None]:
+    """It hangs, and nobody knows yet."""
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+
+
+def test_a_member_whose_node_hangs_spoils_the_group_and_nothing_is_left(cluster: Cluster) -> None:
+    a, b = spread(cluster, "ab")
+    with stopped(cluster.nodes["b"]):
+        code = code_of(
+            lambda: cluster.router.group.CreateVolumeGroupSnapshot(request_of("g", a, b))
+        )
+        assert code in {Code.FAILED_PRECONDITION, Code.UNAVAILABLE}
+    until(lambda: left(cluster) == [])
+    made: Callable[[], object] = lambda: cluster.router.group.CreateVolumeGroupSnapshot(  # noqa: E731
+        request_of("g", a, b)
+    )
+    until(lambda: code_of(made) is Code.OK)
+    assert len(left(cluster)) == 2
+
+
+@contextmanager
+def begun(node: Driver, name: str, mine: csi.Volume, *others: csi.Volume) -> Iterator[Any]:
+    """Another router has begun a group, and got as far as this: the writers stand still."""
+    assert node.channel
+    stub = cellar_pb2_grpc.NodeStub(node.channel)
+    request = cellar.TakePartRequest(
+        lease="l",
+        name=name,
+        source_volume_ids=[one.volume_id for one in (mine, *others)],
+        mine=[mine.volume_id],
+        created=1.0,
+    )
+    states = stub.TakePart(request, timeout=60)
+    try:
+        assert next(states).step == cellar.PartState.FROZEN
+        yield states
+    finally:
+        states.cancel()
+
+
+def test_a_router_that_dies_leaves_nothing_and_holds_nobody(cluster: Cluster) -> None:
+    a, b = spread(cluster, "ab")
+    delete = csi.DeleteVolumeRequest(volume_id=a.volume_id)
+    with begun(cluster.nodes["a"], "g", a, b):
+        code = code_of(lambda: cluster.router.controller.DeleteVolume(delete))
+        assert code is Code.ABORTED
+    until(lambda: code_of(lambda: cluster.router.controller.DeleteVolume(delete)) is Code.OK)
+    assert left(cluster) == []
+
+
+def test_a_router_that_hangs_is_not_waited_for(cluster: Cluster) -> None:
+    """The writers stand still for seconds at most, whatever becomes of the router."""
+    a, b = spread(cluster, "ab")
+    with begun(cluster.nodes["a"], "g", a, b) as states:
+        last = next(states)
+        assert (last.step, last.code) == (cellar.PartState.UNDONE, "ABORTED")
+        assert "not held in time" in last.text
+    assert left(cluster) == []
+
+
+def test_a_busy_member_makes_the_whole_group_wait(cluster: Cluster) -> None:
+    a, b = spread(cluster, "ab")
+    request = request_of("g", a, b)
+    make: Callable[[], object] = lambda: cluster.router.group.CreateVolumeGroupSnapshot(request)  # noqa: E731
+    with begun(cluster.nodes["a"], "g", a, b):
+        assert code_of(make) is Code.ABORTED
+        assert snapshots(cluster.nodes["b"]) == []
+    until(lambda: code_of(make) is Code.OK)
+
+
+def test_a_half_made_group_is_made_anew(cluster: Cluster) -> None:
+    """As if a node had died between its last step and the answer."""
+    volumes = spread(cluster, "abc")
+    group = cluster.router.group
+    made = group.CreateVolumeGroupSnapshot(request_of("g", *volumes)).group_snapshot
+    lost = cluster.nodes["c"]
+    lost.kill()
+    lost.start()  # what is in memory is gone with the process: its pool is a new one
+    assert snapshots(lost) == []
+    volume = create(cluster.router, "w", accessibility_requirements=on("b"))
+    until(
+        lambda: (
+            code_of(lambda: group.CreateVolumeGroupSnapshot(request_of("g", volumes[0], volume)))
+            in {Code.OK, Code.UNAVAILABLE}
+        )
+    )
+    get = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=made.group_snapshot_id)
+    assert code_of(lambda: group.GetVolumeGroupSnapshot(get)) is not Code.OK
+
+
+class World:
+    """Two nodes with disks that can share bytes, a volume on each of them, and a writer."""
+
+    def __init__(self, where: Path, cluster: Cluster) -> None:
+        self.where = where
+        self.cluster = cluster
+        self.router = cluster.router
+        self._staged: list[tuple[Driver, csi.Volume, Path]] = []
+
+    def stage(self, volume: csi.Volume, node: str) -> Path:
+        place = self.where / f"stage-{len(self._staged)}"
+        driver = self.cluster.nodes[node]
+        driver.node.NodeStageVolume(
+            csi.NodeStageVolumeRequest(
+                volume_id=volume.volume_id,
+                staging_target_path=str(place),
+                volume_capability=MOUNT,
+                volume_context=volume.volume_context,
+            )
+        )
+        self._staged.append((driver, volume, place))
+        return place
+
+    def restored(self, snapshot: csi.Snapshot, node: str) -> int:
+        """The number that the volume had at the moment of the snapshot."""
+        source = csi.VolumeContentSource.SnapshotSource(snapshot_id=snapshot.snapshot_id)
+        content = csi.VolumeContentSource(snapshot=source)
+        name = f"r-{snapshot.snapshot_id}"
+        volume = create(
+            self.router,
+            name,
+            volume_content_source=content,
+            accessibility_requirements=on(node),
+            capacity_range=SIZE,
+        )
+        return number(self.stage(volume, node))
+
+    def clear(self) -> None:
+        for driver, volume, place in self._staged:
+            driver.node.NodeUnstageVolume(
+                csi.NodeUnstageVolumeRequest(
+                    volume_id=volume.volume_id, staging_target_path=str(place)
+                )
+            )
+
+
+SIZE = csi.CapacityRange(required_bytes=64 << 20)
+
+
+def number(place: Path) -> int:
+    return int((place / "number").read_text())
+
+
+@contextmanager
+def counted(first: Path, second: Path) -> Iterator[Callable[[], int]]:
+    """One number after the other, always into the first before the second; how far it is."""
+    stop, at = threading.Event(), [0]
+
+    def write() -> None:
+        while not stop.is_set():
+            at[0] += 1
+            for place in (first, second):
+                fd = os.open(place / "number", os.O_RDWR | os.O_CREAT)
+                os.pwrite(fd, b"%020d" % at[0], 0)
+                os.fsync(fd)
+                os.close(fd)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        until(lambda: at[0] > 3)
+        yield lambda: at[0]
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with tempfile.TemporaryDirectory(prefix="cl-") as name:
+        where = Path(name)
+        made = {
+            node: disks.make(where / f"{node}.disk", where / f"d{node}", "xfs", 1 << 30)
+            for node in "ab"
+        }
+        try:
+            pools = {
+                node: [f"p=loopfile:{disk.where},allocation=sparse"] for node, disk in made.items()
+            }
+            with Cluster(where, pools) as cluster:
+                one = World(where, cluster)
+                yield one
+                one.clear()
+        finally:
+            for disk in made.values():
+                disk.unmount()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts")
+def test_the_writers_on_all_nodes_stand_still_at_one_moment(world: World) -> None:
+    """What was written later is in no snapshot without what was written before it."""
+    volumes = [
+        create(world.router, f"v{node}", accessibility_requirements=on(node), capacity_range=SIZE)
+        for node in "ab"
+    ]
+    first, second = (world.stage(one, node) for one, node in zip(volumes, "ab", strict=True))
+    with counted(first, second) as at:
+        for turn in range(3):
+            before = at()
+            request = request_of(f"g{turn}", *volumes)
+            group = world.router.group.CreateVolumeGroupSnapshot(request).group_snapshot
+            until(lambda before=before: at() > before + 1)  # type: ignore[misc]
+            of = {one.source_volume_id: one for one in group.snapshots}
+            found = [
+                world.restored(of[volume.volume_id], node)
+                for volume, node in zip(volumes, "ab", strict=True)
+            ]
+            assert found[0] - found[1] in {0, 1}
+            assert found[0] >= before - 1
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts")
+def test_a_router_that_dies_leaves_no_filesystem_frozen(world: World) -> None:
+    volume, other = (
+        create(world.router, f"v{node}", accessibility_requirements=on(node), capacity_range=SIZE)
+        for node in "ab"
+    )
+    first, second = world.stage(volume, "a"), world.where / "elsewhere"
+    second.mkdir()
+    with counted(first, second) as at:
+        with begun(world.cluster.nodes["a"], "g", volume, other):
+            now = at()
+            assert at() <= now + 1
+        until(lambda: at() > now + 3)
+        until(lambda: snapshots(world.cluster.nodes["a"]) == [])
+        with begun(world.cluster.nodes["a"], "g", volume, other):
+            now = at()
+            until(lambda: at() > now + 3)  # at the bound, with the router still there

@@ -1,0 +1,79 @@
+"""A router that is one version older than its nodes: what it does not know goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from google.protobuf.message import Message
+
+from csi_proto import csi_pb2 as csi
+from driver.cluster import certs
+from tests.cluster.machines import MOUNT, Router, code_of, on, ready, until
+from tests.cluster.newer import LATER, VOLUME, Newer, newer
+
+Code = grpc.StatusCode
+
+
+@pytest.fixture
+def node(where: Path) -> Iterator[tuple[Newer, int]]:
+    certs.make(where / "tls")
+    with newer("a", where / "tls/node") as one:
+        yield one
+
+
+@pytest.fixture
+def router(where: Path, node: tuple[Newer, int]) -> Iterator[Router]:
+    nodes = [{"name": "a", "address": f"127.0.0.1:{node[1]}"}]
+    (where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
+    with Router(where, where / "nodes.yaml", where / "tls/router") as one:
+        until(lambda: ready(one))
+        yield one
+
+
+def call(router: Router, method: str, request: bytes) -> bytes:
+    assert router.channel
+    ask: Any = router.channel.unary_unary(f"/csi.v1.Controller/{method}")
+    return bytes(ask(request, timeout=10))
+
+
+REQUESTS: dict[str, Message] = {
+    "ControllerGetVolume": csi.ControllerGetVolumeRequest(volume_id=VOLUME),
+    "ControllerExpandVolume": csi.ControllerExpandVolumeRequest(
+        volume_id=VOLUME, capacity_range=csi.CapacityRange(required_bytes=1)
+    ),
+    "DeleteVolume": csi.DeleteVolumeRequest(volume_id=VOLUME),
+    "CreateVolume": csi.CreateVolumeRequest(
+        name="v", volume_capabilities=[MOUNT], accessibility_requirements=on("a")
+    ),
+    "ListVolumes": csi.ListVolumesRequest(),
+}
+
+
+@pytest.mark.parametrize("method", list(REQUESTS))
+def test_fields_that_the_router_does_not_know_go_through_it(
+    router: Router, node: tuple[Newer, int], method: str
+) -> None:
+    answer = call(router, method, REQUESTS[method].SerializeToString() + LATER)
+    assert LATER in node[0].asked[method]
+    assert LATER in answer
+
+
+def test_calls_that_the_router_does_not_know_are_not_implemented(router: Router) -> None:
+    assert code_of(lambda: call(router, "ControllerDoLater", b"")) is Code.UNIMPLEMENTED
+
+
+def test_changed_blocks_are_neither_promised_nor_served(router: Router) -> None:
+    """Nodes have no such service yet."""
+    found = router.identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest())
+    kinds = {one.service.type for one in found.capabilities}
+    assert csi.PluginCapability.Service.SNAPSHOT_METADATA_SERVICE not in kinds
+    assert router.channel
+    for method in csi.DESCRIPTOR.services_by_name["SnapshotMetadata"].methods:
+        path = f"/csi.v1.SnapshotMetadata/{method.name}"
+        ask: Any = router.channel.unary_stream(path)
+        assert code_of(lambda ask=ask: list(ask(b"", timeout=10))) is Code.UNIMPLEMENTED  # type: ignore[misc]

@@ -1,0 +1,97 @@
+"""Which node showed a pool last, and the ConfigMap in which several routers keep that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.cluster import homes, kubernetes
+from driver.cluster.homes import Homes, Store
+from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.kube import CONFIGMAPS, NAMESPACE
+
+NAME = "cellar-pools"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
+    monkeypatch.setattr(homes, "TOGETHER", 0.01)
+    monkeypatch.setattr(homes, "AGAIN", 0.01)
+    with api_server(tmp_path) as one:
+        yield one
+
+
+@asynccontextmanager
+async def kept(kubeconfig: Path, *routers: Homes) -> AsyncIterator[None]:
+    async with kubernetes.connect(kubeconfig) as api:
+        stores = [Store(api, NAMESPACE, NAME, one) for one in routers]
+        tasks = [asyncio.create_task(one.keep()) for one in stores]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not true():  # noqa: ASYNC110 - what changes tells nobody
+            await asyncio.sleep(0.01)
+
+
+def written(cluster: Cluster) -> Any:
+    return cluster.objects.get(CONFIGMAPS, {}).get(NAME, {}).get("data")
+
+
+def test_a_router_knows_what_another_one_has_seen(server: tuple[Cluster, Path]) -> None:
+    cluster, kubeconfig = server
+    one, late = Homes(), Homes()
+
+    async def story() -> None:
+        async with kept(kubeconfig, one):
+            one.saw("a", ["p1", "p2"])
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "a"})
+        async with kept(kubeconfig, late):
+            await until(lambda: late.of("p2") == "a")
+            assert late.of("p3") is None
+            late.saw("b", ["p2"])
+            assert late.of("p2") == "b", "what it sees itself is newer"
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+
+    asyncio.run(story())
+
+
+def test_routers_that_write_at_once_lose_nothing(server: tuple[Cluster, Path]) -> None:
+    cluster, kubeconfig = server
+    routers = [Homes() for _ in range(4)]
+
+    async def story() -> None:
+        async with kept(kubeconfig, *routers):
+            for number, one in enumerate(routers):
+                one.saw(f"n{number}", [f"p{number}"])
+            wanted = {f"p{number}": f"n{number}" for number in range(4)}
+            await until(lambda: written(cluster) == wanted)
+
+    asyncio.run(story())
+
+
+def test_what_could_not_be_written_is_written_later(server: tuple[Cluster, Path]) -> None:
+    cluster, kubeconfig = server
+    one = Homes()
+
+    async def story() -> None:
+        async with kept(kubeconfig, one):
+            one.saw("a", ["p1"])
+            await until(lambda: len(cluster.asked) > 3)
+            assert one.of("p1") == "a"
+            cluster.refuse = ""
+            await until(lambda: written(cluster) == {"p1": "a"})
+
+    cluster.refuse = "configmaps"
+    asyncio.run(story())
