@@ -16,7 +16,7 @@ from driver.backends.lvmgroup import Group
 from driver.core.errors import Failed, Refused
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Device, Volume
-from driver.linux import block, dm, rawblock
+from driver.linux import block, dm, places, rawblock
 from driver.linux.holders import holders
 
 
@@ -59,6 +59,10 @@ class Devices:
         with self._lock:
             if (one := self._layer(image_id)) is None:
                 return
+            if shown := places.of_device(one.number):
+                # A bound node holds nothing: it would show the next device that gets this number.
+                where = ", ".join(str(each.target) for each in shown)
+                raise Refused(f"{one.path} of {image_id} is still shown at {where}")
             if not dm.remove(lvmtags.name_of(image_id)):
                 who = ", ".join(holders(one.path, one.number)) or "nobody that can be seen here"
                 raise Refused(f"{one.path} of {image_id} is in use, held by: {who}")

@@ -79,7 +79,7 @@ def _metadata(what: str, vg: lvm.VolumeGroup) -> Finding:
         return problem(what, text, "delete volumes, or make the group anew")
     text = f"a metadata area of {human(vg.mda_size)}, {human(vg.mda_free)} of it free"
     if vg.mda_size < METADATA_SIZE:
-        cure = "make the group with --metadatasize 16m: 1 MiB is full with some 1500 volumes"
+        cure = "make the group with --metadatasize 16m: 1 MiB is full with some hundreds of volumes"
         return warning(what, text, cure)
     return ok(what, text)
 

@@ -68,22 +68,26 @@ class Secrets:
 
     async def settle(self) -> None:
         """All are there and in time, and the router's is ours. ApiError, also a conflict."""
-        for identity in certs.IDENTITIES:
-            await self._settle(identity)
+        found = {identity: await self._find(identity) for identity in certs.IDENTITIES}
+        if any(self._is_wanted(one) for one in found.values()):
+            ca = await self._authority()
+            for identity, secret in found.items():
+                await self._settle(identity, secret, ca)
         self._take(await self._get("router"))
 
-    async def _settle(self, identity: str) -> None:
-        found = await self._find(identity)
-        if found is None:
-            ca = await self._authority()
+    async def _settle(self, identity: str, secret: Json | None, ca: Authority) -> None:
+        """Also what another CA has signed, which may have been lost: all have to trust one."""
+        if secret is None:
             await self._create(identity, self._issued(identity, ca))
-        elif _is_ours(found) and self._is_due(found):
-            ca = await self._authority()
+        elif _is_ours(secret) and (self._is_due(secret) or _value(secret, "ca.crt") != ca.pem()):
             data = _encoded(self._issued(identity, ca))
             await self._api.replace(
-                f"{self._where}/{self._name(identity)}", {**found, "data": data}
+                f"{self._where}/{self._name(identity)}", {**secret, "data": data}
             )
             logger.info("renewed the certificate in {}", self._name(identity))
+
+    def _is_wanted(self, secret: Json | None) -> bool:
+        return secret is None or (_is_ours(secret) and self._is_due(secret))
 
     def _is_due(self, secret: Json) -> bool:
         try:

@@ -229,9 +229,10 @@ class CapacityRange:
         size = -(-max(wanted, smallest) // granularity) * granularity
         if self.limit and size > self.limit and not self.required:
             size = self.limit // granularity * granularity
-        if (self.limit and size > self.limit) or size < smallest:
+        least = max(smallest, granularity)
+        if (self.limit and size > self.limit) or size < least:
             raise OutOfRange(
-                f"capacity_range: no multiple of {granularity} bytes of at least {smallest}"
+                f"capacity_range: no multiple of {granularity} bytes of at least {least}"
                 f" lies between required_bytes {self.required} and limit_bytes {self.limit}"
             )
         return size

@@ -23,6 +23,7 @@ from rich.table import Table
 from tests.bench import measures
 from tests.bench.measures import Figure, Ground
 from tests.bench.peer import Peer
+from tests.bench.routed import routed
 from tests.promises.client import Csi
 from tests.promises.disks import GIB
 from tests.promises.node import Node
@@ -48,6 +49,8 @@ def main() -> int:
 
     for fs in options.pools:
         _measure(fs, options, keep)
+    if not options.quick:
+        keep(routed(options.rounds))
     if options.output == "json":
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
     else:

@@ -126,12 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        url = urlsplit(self.path)
+        url, generation = urlsplit(self.path), self.cluster.generation
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if self._refused(url.path, watch=query.get("watch") == "true"):
             return
         if query.get("watch") == "true":
-            self._watch(url.path, query)
+            self._watch(url.path, query, generation)
             return
         with self.cluster.changed:
             self._answer(*self._found(url.path, query))
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {"kind": "List", "metadata": version, "items": chosen}
         return 404, _status(404, f"{name} not found")
 
-    def _watch(self, path: str, query: dict[str, str]) -> None:
+    def _watch(self, path: str, query: dict[str, str], generation: int) -> None:
         cluster, seen = self.cluster, int(query["resourceVersion"])
         if seen < cluster.oldest:
             self._answer(410, _status(410, "too old resource version"))
@@ -179,7 +179,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.flush()
         with cluster.changed:
-            generation = cluster.generation
             cluster.watching += 1
         try:
             while (events := self._next(path, query, seen, generation)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driver.core.errors import Invalid, OutOfRange
@@ -46,6 +46,7 @@ def test_a_picked_size_keeps_every_promise(
     assert size >= smallest
 
 
+@example(CapacityRange(limit=1), 512, 0)
 @given(ranges(), GRANULARITIES, SMALLEST)
 def test_a_size_is_refused_only_if_there_is_none(
     wanted: CapacityRange, granularity: int, smallest: int

@@ -207,6 +207,26 @@ def test_a_given_ca_signs_what_is_missing(cluster: Cluster, tell: Callable[[Stor
     tell(story)
 
 
+@pytest.mark.parametrize("lost", [{"cellar-ca", "cellar-node"}, NAMES])
+def test_after_a_theft_all_get_certificates_of_a_new_ca(
+    cluster: Cluster, tell: Callable[[Story], None], lost: set[str]
+) -> None:
+    """Deleting them is enough; whoever has the old ones is a stranger."""
+
+    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+        one = router()
+        await one.settle()
+        old = one.identity
+        for name in lost:
+            cluster.remove(SECRETS, name)
+        await one.settle()
+        assert one.renewed()
+        assert one.identity.ca != old.ca
+        assert one.identity.ca == value(cluster, "cellar-node", "ca.crt")
+
+    tell(story)
+
+
 def test_a_server_that_cannot_be_reached_is_asked_again(
     cluster: Cluster, tell: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

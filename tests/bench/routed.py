@@ -1,0 +1,45 @@
+"""What a router adds to a call: the node is asked directly and through it, by turns."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from csi_proto import csi_pb2 as csi
+from tests.bench.measures import Figure, name, timed
+from tests.cluster.machines import Cluster, create
+from tests.harness import Driver
+
+ONE = {"a": ["sim=memory:100TiB"]}
+TARGET = "<= 2 ms more"
+
+
+def routed(rounds: int) -> Iterator[Figure]:
+    """A call about one volume, and a create that leaves the node to the router."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cellar-bench-") as base,
+        Cluster(Path(base), ONE) as cluster,
+    ):
+        volume_id = create(cluster.router, name()).volume_id
+
+        def look(driver: Driver) -> object:
+            request = csi.ControllerGetVolumeRequest(volume_id=volume_id)
+            return driver.controller.ControllerGetVolume(request)
+
+        def made(driver: Driver) -> object:
+            return create(driver, name())
+
+        yield _compared("ControllerGetVolume", cluster, look, rounds)
+        yield _compared("CreateVolume without topology, simulated", cluster, made, rounds)
+
+
+def _compared(what: str, cluster: Cluster, call: Callable[[Driver], object], rounds: int) -> Figure:
+    direct, through = [], []
+    for _ in range(10 * rounds):
+        direct.append(timed(lambda: call(cluster.nodes["a"])))
+        through.append(timed(lambda: call(cluster.router)))
+    least, value = statistics.median(direct), statistics.median(through)
+    note = f"{value - least:.2f} ms more than the node itself"
+    return Figure(f"routed {what}", value, floor=least, target=TARGET, note=note)
