@@ -35,10 +35,11 @@ LABEL org.opencontainers.image.title="cellar" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# lvm2 and cryptsetup are for what comes next; they bring no services here.
+# lvm2 brings no services here; it checks thin pools with thin-provisioning-tools.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-      btrfs-progs cryptsetup-bin e2fsprogs lvm2 mount python3 util-linux xfsprogs \
+      btrfs-progs cryptsetup-bin e2fsprogs lvm2 mount python3 thin-provisioning-tools \
+      util-linux xfsprogs \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 COPY --from=build /opt/cellar /opt/cellar
 RUN ln -s /opt/cellar/bin/cellar /usr/local/bin/cellar
