@@ -148,7 +148,7 @@ def snapshot_page(request: csi.ListSnapshotsRequest) -> intents.SnapshotPage:
 
 def group(request: csi.CreateVolumeGroupSnapshotRequest) -> intents.SnapGroup:
     sources = sorted(ids.parse_volume_id(one) for one in request.source_volume_ids)
-    parameters.none_accepted(request.parameters)
+    parameters.none_accepted_of_group(request.parameters)
     if len(set(sources)) < len(sources):
         raise Invalid("source_volume_ids: a volume is named twice")
     key = ids.group_key(request.name)

@@ -22,7 +22,11 @@ REPORTS: Final = CACHE / "e2e/logs/suite"
 PROCESSES: Final = 2
 HOUR: Final = 3600.0
 # A mounted ext4 grows with CAP_SYS_RESOURCE only, which not every machine has.
-CLASS: Final = {"name": "suite", "parameters": {"csi.storage.k8s.io/fstype": "xfs"}}
+CLASS: Final = {
+    "name": "suite",
+    "volumeBindingMode": "Immediate",  # where a test does not say otherwise
+    "parameters": {"csi.storage.k8s.io/fstype": "xfs"},
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,17 +67,21 @@ def _run(cluster: Cluster, words: Sequence[str]) -> int:
     told = ["-node-os-distro=debian", f"-report-dir={RUN}/log/suite"]
     program = str(CACHE / "e2e/bin/e2e.test")
     argv = ["ginkgo", *ginkgo, *chosen, *left_out, program, "--", *suite, *nodes, *where, *told]
+    log = REPORTS / "suite.log"
+    say(f"running; all of it goes to {log}")
+    status = _ended_well(cluster, ["sh", "-c", f'exec "$@" > {log} 2>&1', "sh", *argv])
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("Ran ") or "[FAIL]" in line or " Passed | " in line:
+            say(line.strip())
+    return 0 if status else 1
+
+
+def _ended_well(cluster: Cluster, argv: Sequence[str]) -> bool:
     try:
-        text = cluster.run(*argv, timeout=2 * HOUR)
-        status = 0
-    except CommandError as error:
-        text, status = str(error), 1
-    (REPORTS / "suite.log").write_text(text, encoding="utf-8")
-    for line in text.splitlines():
-        if line.startswith(("Ran ", "  [FAIL]", "[FAIL]")) or " Passed | " in line:
-            say(line)
-    say(f"all of it: {REPORTS / 'suite.log'}")
-    return status
+        cluster.run(*argv, timeout=2 * HOUR)
+    except CommandError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

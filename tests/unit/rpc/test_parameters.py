@@ -77,6 +77,12 @@ def test_a_snapshot_has_no_parameters_of_ours() -> None:
         parameters.none_accepted({"pool": "fast"})
 
 
+def test_a_group_of_snapshots_may_repeat_the_policy_of_its_class_and_nothing_else() -> None:
+    parameters.none_accepted_of_group({"deletionPolicy": "Delete"})
+    with pytest.raises(Invalid, match="parameters: unknown 'pool'; accepted: none"):
+        parameters.none_accepted_of_group({"deletionPolicy": "Delete", "pool": "fast"})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
