@@ -5,7 +5,6 @@ BIN := .venv/bin
 # Passed to pytest: make test-root N=2 ARGS="-k publish"
 N ?= 0
 ARGS ?=
-LVM ?= lvm
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
@@ -30,7 +29,7 @@ test: ## check, then the tests with root, loop devices, csi-sanity and LVM
 	@$(PYTHON) -m tools.setup test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m tools.test root sanity -- -n $(N) $(ARGS)
-	@$(MAKE) --no-print-directory test-lvm LVM="lvm and not slow"
+	$(BIN)/python -m tools.lvm brief $(ARGS)
 
 demo: ## take a real volume through its whole life, call by call
 	@$(PYTHON) -m tools.setup demo
@@ -54,7 +53,7 @@ test-cluster: ## several nodes and routers as processes, on this machine
 
 test-lvm: ## the tests with LVM, in a virtual machine that needs no root; NATIVE=1: on this kernel
 	@$(PYTHON) -m tools.setup test
-	NATIVE=$(NATIVE) $(BIN)/python -m tools.lvm "$(LVM)" $(ARGS)
+	NATIVE=$(NATIVE) $(BIN)/python -m tools.lvm all $(ARGS)
 
 proto: ## generate the modules in csi_proto from the .proto files
 	@$(PYTHON) -m tools.setup check

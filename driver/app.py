@@ -204,7 +204,7 @@ class _Life:
         config, pools = self._config, Pools(self._pools)
         return Uses(
             pools=pools,
-            volumes=Provisioner(pools, Contents(), self._copies, time.time),
+            volumes=Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach),
             publisher=Publisher(pools, config.node_id, config.max_volumes),
             mounter=Mounter(pools),
             snapshots=Snapshotter(pools, self._copies, time.time),

@@ -149,6 +149,7 @@ class _Routing:
 
     def _answers(self, nodes: Nodes, gives_up: partings.GivesUp) -> Mapping[str, router.Unary]:
         attach = self._config.attach
+        attachments = attach and isinstance(self._config.nodes, KubernetesNodes)
 
         async def controller_capabilities(*_: Any) -> Any:
             return controller.capabilities(attach=attach)
@@ -163,7 +164,7 @@ class _Routing:
             **routes.Routes(nodes, reading, self._config.topology_key).all(),
             **lists.Lists(nodes).all(),
             **groups.Groups(nodes, parse.group, gives_up).all(),
-            **partings.Partings(nodes, gives_up).all(),
+            **partings.Partings(nodes, gives_up, attachments=attachments).all(),
         }
 
     def _count(self, nodes: Nodes) -> None:

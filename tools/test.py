@@ -20,6 +20,8 @@ def left_out(tiers: list[str]) -> dict[str, str]:
     found = {"e2e": "they need a Kubernetes cluster"}
     if "sanity" not in tiers:
         found["sanity"] = "`make sanity` runs them"
+    if "cluster" not in tiers:
+        found["cluster"] = "`make test-cluster` runs them"
     if os.geteuid() != 0:
         found |= dict.fromkeys(("root", "lvm"), "you are not root")
     elif not DEVICE_MAPPER.exists():

@@ -16,6 +16,7 @@ from driver.core.errors import NotFound, PoolAway
 from driver.core.ids import PoolId, parse_snapshot_id, parse_volume_id
 
 PATH: Final = "/csi.v1.Controller/"
+UNPUBLISH: Final = f"{PATH}ControllerUnpublishVolume"
 
 GivesUp: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
 
@@ -26,11 +27,18 @@ async def never(_what: str, _node: NodeName) -> bool:
 
 
 class Partings:
-    """`gives_up` is asked whether a thing may be lost with its node."""
+    """`gives_up` is asked whether a thing may be lost with its node.
 
-    def __init__(self, nodes: Nodes, gives_up: GivesUp = never) -> None:
+    `attachments`: they are kept elsewhere, by VolumeAttachments, and nobody deletes a volume that
+    has one. A node that was away when a volume was detached does not know of it.
+    """
+
+    def __init__(
+        self, nodes: Nodes, gives_up: GivesUp = never, *, attachments: bool = False
+    ) -> None:
         self._nodes = nodes
         self._gives_up = gives_up
+        self._attachments = attachments
 
     def all(self) -> Mapping[str, Unary]:
         return {
@@ -48,6 +56,9 @@ class Partings:
             owner = self._nodes.owner(pool)
         except NodeGone as gone:
             return await self._lost(f"volume {request.volume_id}", gone)
+        if self._attachments:
+            everywhere = csi.ControllerUnpublishVolumeRequest(volume_id=request.volume_id)
+            await asking.forward(owner, UNPUBLISH, everywhere, context)
         return await asking.forward(owner, f"{PATH}DeleteVolume", request, context)
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
@@ -71,7 +82,7 @@ class Partings:
             return b""
         try:
             owner = self._nodes.owner(pool)
-            return await asking.forward(owner, f"{PATH}ControllerUnpublishVolume", request, context)
+            return await asking.forward(owner, UNPUBLISH, request, context)
         except PoolAway:
             if not self._is_given_up(request.node_id, pool):
                 raise

@@ -22,9 +22,20 @@ Origin = tuple[Pool, Image]
 
 
 class Provisioner:
+    """`attach`: volumes are published and unpublished. Else what was recorded when they were still
+    is nobody's any more.
+    """
+
     def __init__(
-        self, pools: Pools, contents: Contents, copies: Copies, clock: Callable[[], float]
+        self,
+        pools: Pools,
+        contents: Contents,
+        copies: Copies,
+        clock: Callable[[], float],
+        *,
+        attach: bool = True,
     ) -> None:
+        self._attach = attach
         self._pools = pools
         self._contents = contents
         self._twins = Twins(copies, clock)
@@ -48,7 +59,7 @@ class Provisioner:
     def delete(self, wanted: Of) -> None:
         """NotFound. Refused while anything shows it, or may."""
         pool, volume = self._pools.volume(wanted.volume_id)
-        if volume.published:
+        if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
         if device := devices.of(pool, volume):
             if places := pool.host.places(device):

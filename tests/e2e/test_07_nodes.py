@@ -82,6 +82,11 @@ def test_the_out_of_service_taint_frees_what_a_dead_node_holds(
     kube.gone("pod", "writer", space)
     kube.until(lambda: not _attachments(kube, volume), "the volume is detached", 120)
     kube("taint", "node", "node-2", "node.kubernetes.io/out-of-service-")
+    # the node was not there to hear of it: back again, it must not hold on to what nobody has
+    cluster.power_on(2)
+    kube.until(lambda: driver.is_ready("node-2"), "node-2 is back")
+    kube.delete("pvc", "data", space)
+    kube.gone("pv", volume)
 
 
 def test_a_deleted_node_does_not_keep_a_namespace_for_ever(

@@ -30,7 +30,7 @@ def test_the_pools_and_nodes_are_empty(driver: Release, kube: Kube, cluster: Clu
         staged = [one for one in mounted.splitlines() if f"/kubernetes.io/csi/{DRIVER}/" in one]
         assert staged == []
         disks = cluster.run("losetup", "-nl", "--raw", "-O", "NAME,BACK-FILE", node=node)
-        assert not [one for one in disks.splitlines() if one.endswith("/disk.img")]
+        assert not [one for one in disks.splitlines() if f" {POOL}/" in one]
 
 
 def test_uninstalling_leaves_what_it_says_and_nothing_else(

@@ -60,7 +60,7 @@ free_volume() { # and what kubelet put on it: a loop device of its own for each 
 }
 
 loops_on() { # MAJ:MIN of the filesystem below | '*', and "MAJ:MIN INODE" of the file below | '*'
-  losetup -nl --raw -O NAME,BACK-MAJ:MIN,BACK-INO | while read -r dev on ino; do
+  losetup -nl --raw -O NAME,BACK-MAJ:MIN,BACK-INO | sed 's/\\x20/ /g' | while read -r dev on ino; do
     [ "$1" = '*' ] || [ "$on" = "$1" ] || continue
     [ "$2" = '*' ] || [ "$on $ino" = "$2" ] || continue
     echo "$dev"

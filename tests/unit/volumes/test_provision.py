@@ -33,6 +33,7 @@ from driver.core.model import (
     FsType,
     Limits,
 )
+from driver.volumes.contents import Contents
 from driver.volumes.intents import (
     Capability,
     Create,
@@ -44,6 +45,7 @@ from driver.volumes.intents import (
     Publish,
     Validate,
 )
+from driver.volumes.provision import Provisioner
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, SIZE, World
 
 UNKNOWN = VolumeId("0" * 12, "0" * 32)
@@ -371,6 +373,16 @@ def test_a_published_volume_is_not_deleted(world: World) -> None:
     )
     with pytest.raises(Refused, match=NODE):
         world.volumes.delete(Of(volume.id))
+
+
+def test_where_nothing_is_attached_any_more_an_old_publication_keeps_nothing(world: World) -> None:
+    volume = world.create()
+    world.publisher.publish(
+        Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
+    )
+    volumes = Provisioner(world.pools, Contents(), world.copies, world.clock, attach=False)
+    volumes.delete(Of(volume.id))
+    assert not list(world.pools.volumes())
 
 
 def test_a_volume_that_is_shown_anywhere_is_not_deleted(world: World) -> None:
