@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from time import monotonic
 from typing import Final
 
@@ -45,7 +46,8 @@ class Ledger:
     def __init__(
         self, *, overcommit: float, occupied: Occupied, available: Callable[[], Bytes]
     ) -> None:
-        self._overcommit = overcommit
+        # Exact, unlike a float: what `largest` rounds down, `_weighed` must not round up beyond.
+        self._over, self._under = Fraction(overcommit).limit_denominator(1000).as_integer_ratio()
         self._occupied = occupied
         self._available = available
         self._entries: dict[str, Entry] = {}
@@ -87,7 +89,7 @@ class Ledger:
             room = self._room() - PER_IMAGE
         if room <= 0:
             return 0
-        return room if allocation is Allocation.THICK else int(room * self._overcommit)
+        return room if allocation is Allocation.THICK else room * self._over // self._under
 
     def committed(self) -> Bytes:
         with self._lock:
@@ -161,7 +163,7 @@ class Ledger:
     def _weighed(self, entry: Entry) -> Bytes:
         if entry.allocation is Allocation.THICK:
             return entry.promise
-        return -int(-entry.promise // self._overcommit)
+        return -(-entry.promise * self._under // self._over)
 
     def _due(self, key: str, entry: Entry) -> Bytes:
         if entry.allocation is Allocation.THICK and not entry.pending:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driver.backends.ledger import PER_IMAGE, Entry, Ledger
@@ -41,6 +41,7 @@ def make(ledger: Ledger, disk: Disk, key: str, size: Bytes, allocation: Allocati
         ledger.settle(key, Entry(size, allocation))
 
 
+@example(1.9, [(1589, Allocation.SPARSE), (1589, Allocation.SPARSE)], Allocation.SPARSE)
 @given(
     st.floats(1, 10),
     st.lists(st.tuples(st.integers(1, GIB), st.sampled_from([THICK, SPARSE])), max_size=8),
