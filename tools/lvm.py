@@ -20,7 +20,7 @@ TIERS = {
     "all": ("lvm", ("tests/contract",), ("tests/lvm",)),
     "brief": (
         "lvm and not slow",
-        ("tests/contract/test_images.py", "tests/contract/test_devices.py"),
+        ("tests/contract/test_images.py",),
         ("tests/lvm/test_guard.py", "tests/lvm/test_others.py"),
     ),
 }

@@ -125,7 +125,8 @@ def test_a_second_process_does_not_get_the_pool(make_group: MakeGroup) -> None:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [8, 100])
 def test_creates_beside_an_administrator_all_succeed(where: str, count: int) -> None:
     stop = threading.Event()
     errors: list[str] = []
