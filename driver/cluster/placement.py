@@ -53,8 +53,12 @@ def requirement(
 
 
 def of_source(wanted: Requirement, holder: NodeName) -> NodeName:
-    """A restore or clone goes where its source is. NoSpace: it must not."""
-    if not wanted.allows(holder):
+    """A restore or clone goes where its source is. NoSpace: it must not.
+
+    Also to another node than the chosen one: the scheduler then finds the volume there, and sends
+    the pod after it. Told that there is no room, it may choose the same node again for ever.
+    """
+    if wanted.requisite is not None and holder not in {*wanted.requisite, *wanted.preferred}:
         raise NoSpace(f"volume_content_source is on node {holder}, which may not be used here")
     return holder
 

@@ -17,6 +17,7 @@ from tests.e2e.release import Release
 
 # A copy lives where its source does, and the scheduler does not know that: docs/install.md
 HERE = "node-1"
+HOST = "kubernetes.io/hostname"
 
 
 def test_a_restore_has_what_the_snapshot_had(driver: Release, kube: Kube, space: str) -> None:
@@ -29,6 +30,25 @@ def test_a_restore_has_what_the_snapshot_had(driver: Release, kube: Kube, space:
     kube.running("reader", space)
     assert kube.shell("reader", space, "cat /data/a") == "before"
     assert kube.shell("writer", space, "cat /data/a") == "after"
+
+
+def test_a_pod_that_may_go_anywhere_follows_a_restore(
+    driver: Release, kube: Kube, space: str
+) -> None:
+    """The scheduler would rather have it elsewhere, and does not know where the snapshot is."""
+    _written(kube, space, "here")
+    kube.apply(snapshot("snap", space, "data"))
+    _usable(kube, "snap", space)
+    rather = {"matchExpressions": [{"key": HOST, "operator": "NotIn", "values": [HERE]}]}
+    wish = {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": rather}]
+    }
+    kube.apply(
+        claim("restored", space, dataSource=from_snapshot("snap")),
+        pod("reader", space, {"restored": "/data"}, affinity={"nodeAffinity": wish}),
+    )
+    kube.running("reader", space)
+    assert kube.shell("reader", space, "cat /data/a") == "here"
 
 
 def test_a_clone_is_independent_of_its_source(driver: Release, kube: Kube, space: str) -> None:

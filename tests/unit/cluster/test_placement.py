@@ -60,8 +60,10 @@ def test_a_source_is_followed_or_nothing_is() -> None:
     assert of_source(requirement(KEY, said("a", "b"), []), "b") == "b"
     with pytest.raises(NoSpace):
         of_source(requirement(KEY, said("a"), []), "b")
-    with pytest.raises(NoSpace):  # its pod was sent to another node
-        of_source(requirement(KEY, said("a", "b"), said("a", "b")), "b")
+    with pytest.raises(NoSpace):
+        of_source(requirement(KEY, said("a", "c"), said("a", "c")), "b")
+    # its pod was sent to another node first: it will follow
+    assert of_source(requirement(KEY, said("a", "b"), said("a", "b")), "b") == "b"
 
 
 def test_topologies_of_others_name_no_node_of_ours() -> None:
