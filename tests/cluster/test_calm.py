@@ -110,9 +110,11 @@ def test_a_restore_goes_to_its_source_or_nowhere(cluster: Cluster, name: str) ->
     source = restored(snapshot(cluster, "s", volume))
     copy = create(cluster.router, f"{name}-copy", volume_content_source=source)
     assert node_of(copy) == "b"
-    elsewhere = {"volume_content_source": source, "accessibility_requirements": on("c", "b")}
+    elsewhere = {"volume_content_source": source, "accessibility_requirements": on("c", "a")}
     code = code_of(lambda: create(cluster.router, f"{name}-far", **elsewhere))
     assert code is Code.RESOURCE_EXHAUSTED
+    allowed = {"volume_content_source": source, "accessibility_requirements": on("c", "b")}
+    assert node_of(create(cluster.router, f"{name}-near", **allowed)) == "b"
 
 
 def test_a_snapshots_name_is_taken_on_all_nodes(cluster: Cluster, name: str) -> None:
