@@ -40,14 +40,18 @@ class Entry:
     pending: bool = False  # being made, or growing: not all of it is allocated yet
 
 
+def ratio_of(overcommit: float) -> Fraction:
+    """Exact, unlike a float: what is rounded down one way must not be rounded up beyond it."""
+    return Fraction(overcommit).limit_denominator(1000)
+
+
 class Ledger:
     """Thread-safe. `occupied(key)` gives st_blocks of an image in bytes, `available()` statvfs."""
 
     def __init__(
         self, *, overcommit: float, occupied: Occupied, available: Callable[[], Bytes]
     ) -> None:
-        # Exact, unlike a float: what `largest` rounds down, `_weighed` must not round up beyond.
-        self._over, self._under = Fraction(overcommit).limit_denominator(1000).as_integer_ratio()
+        self._over, self._under = ratio_of(overcommit).as_integer_ratio()
         self._occupied = occupied
         self._available = available
         self._entries: dict[str, Entry] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from fractions import Fraction
 from typing import Final
 
+from driver.backends.ledger import ratio_of
 from driver.backends.lvmgroup import Group
 from driver.backends.lvmguard import Guard
 from driver.backends.lvmkind import Options
@@ -34,7 +34,7 @@ class Thin:
     ) -> None:
         self.group = group
         self._pool = pool
-        self._ratio = Fraction(options.overcommit).limit_denominator(1000)
+        self._ratio = ratio_of(options.overcommit)
         self._reserve = options.reserve
         self._charge = charge
         self._guard = Guard(group, pool, options.extend)

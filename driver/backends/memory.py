@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, overload
 
+from driver.backends.ledger import ratio_of
 from driver.backends.memory_crypt import MemoryCrypt
 from driver.backends.memory_disk import Disk
 from driver.backends.memory_host import MemoryHost
@@ -370,4 +371,4 @@ class MemoryBackend:
             raise Invalid("a memory pool has no thin volumes: allocation must be thick or sparse")
         if allocation is Allocation.THICK:
             return Fraction(1)
-        return Fraction(self._options.overcommit).limit_denominator(1000)
+        return ratio_of(self._options.overcommit)

@@ -8,11 +8,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from driver.core.errors import CellarError, Invalid
 
 DONE, FAILED, BAD_SETTINGS = 0, 1, 2
+
+FLAGS: Final[dict[str, dict[str, Any]]] = {
+    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics, /healthz and /readyz there"},
+    "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
+    "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},
+    "no-attach": {
+        "dest": "attach",
+        "action": "store_false",
+        "help": "do without ControllerPublishVolume, as CSIDriver's attachRequired: false does",
+    },
+    "log-level": {"metavar": "LEVEL", "help": "debug, info, warning or error"},
+    "log-format": {"metavar": "FORMAT", "help": "text or json"},
+}
 
 
 def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:

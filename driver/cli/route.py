@@ -67,14 +67,5 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
         " Event; default: retain",
     },
     "config": {"metavar": "FILE", "help": "YAML with the same fields"},
-    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics, /healthz and /readyz there"},
-    "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
-    "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},
-    "no-attach": {
-        "dest": "attach",
-        "action": "store_false",
-        "help": "do without ControllerPublishVolume, as CSIDriver's attachRequired: false does",
-    },
-    "log-level": {"metavar": "LEVEL", "help": "debug, info, warning or error"},
-    "log-format": {"metavar": "FORMAT", "help": "text or json"},
+    **daemon.FLAGS,
 }

@@ -59,14 +59,5 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "what opening an encrypted volume costs; default:"
         " pbkdf=argon2id,memory=64MiB,iterations=4; pbkdf2 takes no memory",
     },
-    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics, /healthz and /readyz there"},
-    "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
-    "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},
-    "no-attach": {
-        "dest": "attach",
-        "action": "store_false",
-        "help": "do without ControllerPublishVolume, as CSIDriver's attachRequired: false does",
-    },
-    "log-level": {"metavar": "LEVEL", "help": "debug, info, warning or error"},
-    "log-format": {"metavar": "FORMAT", "help": "text or json"},
+    **daemon.FLAGS,
 }

@@ -10,10 +10,11 @@ from driver.cluster import asking
 from driver.cluster.asking import Context
 from driver.cluster.directory import NodeName
 from driver.cluster.gone import NodeGone
+from driver.cluster.link import Link
 from driver.cluster.nodes import Nodes
 from driver.cluster.router import Unary
 from driver.core.errors import NotFound, PoolAway
-from driver.core.ids import PoolId, parse_snapshot_id, parse_volume_id
+from driver.core.ids import ImageId, PoolId, parse_snapshot_id, parse_volume_id
 
 PATH: Final = "/csi.v1.Controller/"
 UNPUBLISH: Final = f"{PATH}ControllerUnpublishVolume"
@@ -48,28 +49,18 @@ class Partings:
         }
 
     async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
-        try:
-            pool = parse_volume_id(request.volume_id).pool
-        except NotFound:  # an id that we could not have made: what was never there is gone
+        owner = await self._owner(request.volume_id, parse_volume_id, "volume")
+        if owner is None:
             return b""
-        try:
-            owner = self._nodes.owner(pool)
-        except NodeGone as gone:
-            return await self._lost(f"volume {request.volume_id}", gone)
         if self._attachments:
             everywhere = csi.ControllerUnpublishVolumeRequest(volume_id=request.volume_id)
             await asking.forward(owner, UNPUBLISH, everywhere, context)
         return await asking.forward(owner, f"{PATH}DeleteVolume", request, context)
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
-        try:
-            pool = parse_snapshot_id(request.snapshot_id).pool
-        except NotFound:
+        owner = await self._owner(request.snapshot_id, parse_snapshot_id, "snapshot")
+        if owner is None:
             return b""
-        try:
-            owner = self._nodes.owner(pool)
-        except NodeGone as gone:
-            return await self._lost(f"snapshot {request.snapshot_id}", gone)
         return await asking.forward(owner, f"{PATH}DeleteSnapshot", request, context)
 
     async def unpublish(
@@ -93,7 +84,13 @@ class Partings:
         node = node_id or self._nodes.home(pool)
         return node is not None and self._nodes.given_up(node)
 
-    async def _lost(self, what: str, gone: NodeGone) -> bytes:
-        if await self._gives_up(what, gone.node):
-            return b""
-        raise gone
+    async def _owner(self, text: str, parse: Callable[[str], ImageId], kind: str) -> Link | None:
+        """The node that has it; None: it is as good as deleted. PoolAway, Refused."""
+        try:
+            return self._nodes.owner(parse(text).pool)
+        except NotFound:  # an id that we could not have made: what was never there is gone
+            return None
+        except NodeGone as gone:
+            if await self._gives_up(f"{kind} {text}", gone.node):
+                return None
+            raise

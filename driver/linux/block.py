@@ -37,8 +37,12 @@ def is_read_only(device: Path) -> bool:
 def writes(device: Path) -> int:
     """Sectors that were ever written through it: Documentation/block/stat.rst, the 7th field."""
     number = os.stat(device).st_rdev
-    text = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat").read_text("ascii")
-    return int(text.split()[6])
+    return int(Path(sysfs(number), "stat").read_text("ascii").split()[6])
+
+
+def sysfs(number: int) -> str:
+    """Where the kernel tells of the block device with that dev_t, while there is one."""
+    return f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
 
 
 def flush(device: Path) -> None:

@@ -169,7 +169,7 @@ def abandon(where: Path) -> None:
             status = loop.find((image.st_dev, image.st_ino))
             numbers = above(status.number) if status else ()
         for number in numbers:
-            place = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}", "dm/name")
+            place = Path(block.sysfs(number), "dm/name")
             if (name := place.read_text().strip()).startswith(_SEALED):
                 _run("close", name, timeout=_QUICK)
 
@@ -181,7 +181,7 @@ def above(number: int) -> tuple[int, ...]:
 
 def node_of(number: int) -> Path:
     """Of an open container; any container's /dev has what cryptsetup made there."""
-    place = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}", "dm/name")
+    place = Path(block.sysfs(number), "dm/name")
     node = Path("/dev/mapper", place.read_text().strip())
     return node if node.exists() else path_of(number)
 
@@ -191,7 +191,7 @@ def _below(number: int) -> tuple[int, ...]:
 
 
 def _neighbours(number: int, kind: str) -> tuple[int, ...]:
-    place = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}", kind)
+    place = Path(block.sysfs(number), kind)
     found = []
     with suppress(FileNotFoundError):
         for name in os.listdir(place):

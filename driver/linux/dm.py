@@ -67,8 +67,7 @@ def find(name: str) -> Mapped | None:
     with suppress(OSError):
         found = os.stat(_NODES / name)
         if stat.S_ISBLK(found.st_mode):
-            number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-            one = _read(Path("/sys/dev/block", number), _NODES / name)
+            one = _read(Path(block.sysfs(found.st_rdev)), _NODES / name)
             if one and one.name == name:
                 return one
     for place in _BLOCKS.glob("dm-*"):
@@ -159,8 +158,7 @@ def parse_thin(text: str) -> Bytes:
 def label(number: int) -> str:
     """The id of the volume whose layer that device is; "" if it is none."""
     try:
-        place = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm/uuid"
-        uuid = Path(place).read_text(encoding="utf-8").strip()
+        uuid = Path(block.sysfs(number), "dm/uuid").read_text(encoding="utf-8").strip()
     except OSError:  # another kind of device
         return ""
     return uuid.removeprefix(LAYER).removesuffix(READER) if uuid.startswith(LAYER) else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.model import Fault
+from driver.linux import block
 from driver.linux.mount import Mount
 
 _BROKEN: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.ESHUTDOWN})
@@ -73,7 +74,7 @@ def _turned(mount: Mount) -> bool:
 
 def _name(number: int) -> str:
     """The kernel's name of a block device, such as loop5."""
-    return Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve().name
+    return Path(block.sysfs(number)).resolve().name
 
 
 def _read(path: Path) -> str:

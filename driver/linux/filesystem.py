@@ -76,11 +76,6 @@ def read_superblock(where: Path) -> Superblock | None:
     return superblock.read(where)
 
 
-def parse_superblock(head: bytes) -> Superblock | None:
-    """Of the first 68 KiB. Pure."""
-    return superblock.parse(head)
-
-
 def make(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
     """Run mkfs on an image or a device; it discards nothing. Invalid: it refuses `options`."""
     row = _ROWS[fs]

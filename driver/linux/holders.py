@@ -18,7 +18,7 @@ from typing import Final
 
 import psutil
 
-from driver.linux import loop, mount
+from driver.linux import block, loop, mount
 
 BOUND: Final = 5.0  # seconds that a search may take; 0.1 for 200 processes on a machine at ease
 MOST: Final = 10  # that are named
@@ -47,7 +47,7 @@ def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
 def _devices(number: int) -> Iterator[str]:
     with suppress(OSError):
         yield from (
-            f"{one} (on top of it)" for one in sorted(os.listdir(f"{_sys(number)}/holders"))
+            f"{one} (on top of it)" for one in sorted(os.listdir(f"{block.sysfs(number)}/holders"))
         )
     with suppress(OSError):
         yield from (f"{one.path.name} (on top of it)" for one in loop.over(number))
@@ -114,9 +114,9 @@ def _is_below(path: str, targets: tuple[str, ...]) -> bool:
 def _names(number: int) -> tuple[str, ...]:
     """What the source field of mountinfo calls the device."""
     with suppress(OSError):
-        names = [f"/dev/{Path(_sys(number)).resolve(strict=True).name}"]
+        names = [f"/dev/{Path(block.sysfs(number)).resolve(strict=True).name}"]
         with suppress(OSError):
-            names.append(f"/dev/mapper/{Path(_sys(number), 'dm/name').read_text().strip()}")
+            names.append(f"/dev/mapper/{Path(block.sysfs(number), 'dm/name').read_text().strip()}")
         return tuple(names)
     return ()
 
@@ -130,7 +130,3 @@ def _called(pid: int) -> str:
 
 def _namespace(pid: int) -> str:
     return os.readlink(f"/proc/{pid}/ns/mnt")
-
-
-def _sys(number: int) -> str:
-    return f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"

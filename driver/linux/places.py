@@ -66,14 +66,14 @@ def path_of(number: int) -> Path:
 
     One that is gone: a name that no device has.
     """
-    name = f"{os.major(number)}:{os.minor(number)}"
+    where = block.sysfs(number)
     with suppress(FileNotFoundError):
-        name = os.readlink(f"/sys/dev/block/{name}").rpartition("/")[2]
-    return Path("/dev", name)
+        where = os.readlink(where)
+    return Path("/dev", where.rpartition("/")[2])
 
 
 def _name_of_mapping(number: int) -> str:
-    place = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm"
+    place = Path(block.sysfs(number), "dm")
     try:
         if not Path(place, "uuid").read_text(encoding="utf-8").startswith(CRYPT):
             return ""

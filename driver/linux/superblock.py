@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from driver.core.model import KIB, Bytes, FsType
 
-SPAN: Final = 68 * KIB  # btrfs has its superblock at 64 KiB
-_PAGE: Final = 4 * KIB
+PAGE: Final = 4 * KIB
 
 # ext4: Documentation/filesystems/ext4/super.rst; little endian, at 1024
 _EXT4_AT: Final = 1024
@@ -46,19 +46,19 @@ def read(where: Path) -> Superblock | None:
     fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # two pages, nothing read ahead
-        head = os.pread(fd, _PAGE, 0)
-        return _xfs(head) or _ext4(head) or _btrfs(os.pread(fd, _PAGE, _BTRFS_AT))
+        return parse(lambda at: os.pread(fd, PAGE, at))
     finally:
         os.close(fd)
 
 
-def parse(head: bytes) -> Superblock | None:
-    """Of the first 68 KiB. Pure.
+def parse(page: Callable[[Bytes], bytes]) -> Superblock | None:
+    """`page(at)` gives the PAGE bytes there, or fewer at the end.
 
     In this order, a user's own data can never pass for another filesystem: xfs owns its sector 0,
     ext4 its first groups, and btrfs leaves its first 64 KiB alone.
     """
-    return _xfs(head) or _ext4(head) or _btrfs(head[_BTRFS_AT : _BTRFS_AT + _PAGE])
+    head = page(0)
+    return _xfs(head) or _ext4(head) or _btrfs(page(_BTRFS_AT))
 
 
 def _xfs(head: bytes) -> Superblock | None:

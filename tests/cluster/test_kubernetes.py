@@ -39,6 +39,13 @@ def delete(driver: Driver, volume_id: str) -> None:
     driver.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume_id))
 
 
+def publish(driver: Driver, volume: csi.Volume, node: str) -> None:
+    request = csi.ControllerPublishVolumeRequest(
+        volume_id=volume.volume_id, node_id=node, volume_capability=MOUNT
+    )
+    driver.controller.ControllerPublishVolume(request)
+
+
 def unpublish(driver: Driver, volume: csi.Volume, node: str) -> Code:
     request = csi.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id, node_id=node)
     # Sidecars give each call a time: one that waits at a node which stopped is not ended otherwise.
@@ -175,10 +182,7 @@ def test_the_taint_of_a_node_that_was_shut_down_lets_go_of_attachments(world: Ku
     router = world.router()
     node = world.node("a")
     volume = placed(router, "v", "a")
-    publish = csi.ControllerPublishVolumeRequest(
-        volume_id=volume.volume_id, node_id="a", volume_capability=MOUNT
-    )
-    router.controller.ControllerPublishVolume(publish)
+    publish(router, volume, "a")
     node.kill()
     until(lambda: unpublish(router, volume, "a") is Code.UNAVAILABLE)
     kube.node(world.api, "a", "node.kubernetes.io/out-of-service")
@@ -193,10 +197,7 @@ def test_what_was_detached_while_its_node_was_away_can_be_deleted_when_it_is_bac
     router = world.router()
     node = world.node("a")
     volume = placed(router, "v", "a")
-    publish = csi.ControllerPublishVolumeRequest(
-        volume_id=volume.volume_id, node_id="a", volume_capability=MOUNT
-    )
-    router.controller.ControllerPublishVolume(publish)
+    publish(router, volume, "a")
     os.kill(node.pid, signal.SIGSTOP)
     try:
         kube.node(world.api, "a", "node.kubernetes.io/out-of-service")

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from driver.core.model import FsType
 from driver.linux import superblock
-from driver.linux.superblock import SPAN, Superblock
+from driver.linux.superblock import PAGE, Superblock
 
 ID = uuid.UUID("01234567-89ab-cdef-0123-456789abcdef")
 GIB = 1 << 30
+SPAN = 68 << 10  # btrfs has its superblock at 64 KiB
 
 
 def put(image: bytearray, at: int, raw: bytes) -> None:
@@ -59,49 +60,53 @@ def expected(fs: FsType, *, clean: bool = True, errors: bool = False) -> Superbl
     return Superblock(fs=fs, uuid=str(ID), size=GIB, clean=clean, errors=errors)
 
 
+def parse(image: bytes) -> Superblock | None:
+    return superblock.parse(lambda at: image[at : at + PAGE])
+
+
 def test_an_ext4_is_read() -> None:
-    assert superblock.parse(ext4()) == expected(FsType.EXT4)
-    assert superblock.parse(ext4(state=3)) == expected(FsType.EXT4, errors=True)
-    assert superblock.parse(ext4(state=0)) == expected(FsType.EXT4, clean=False)
-    assert superblock.parse(ext4(incompat=0x84)) == expected(FsType.EXT4, clean=False)
+    assert parse(ext4()) == expected(FsType.EXT4)
+    assert parse(ext4(state=3)) == expected(FsType.EXT4, errors=True)
+    assert parse(ext4(state=0)) == expected(FsType.EXT4, clean=False)
+    assert parse(ext4(incompat=0x84)) == expected(FsType.EXT4, clean=False)
 
 
 def test_an_ext4_of_more_than_16_tebibytes_has_its_size() -> None:
-    found = superblock.parse(ext4(blocks=5 << 32))
+    found = parse(ext4(blocks=5 << 32))
     assert found
     assert found.size == 5 << 44
 
 
 def test_the_high_bits_of_a_32_bit_ext4_do_not_count() -> None:
-    found = superblock.parse(ext4(blocks=5 << 32 | 7, incompat=0))
+    found = parse(ext4(blocks=5 << 32 | 7, incompat=0))
     assert found
     assert found.size == 7 << 12
 
 
 def test_an_xfs_is_read() -> None:
-    assert superblock.parse(xfs()) == expected(FsType.XFS)
-    assert superblock.parse(xfs(in_progress=1)) == expected(FsType.XFS, clean=False, errors=True)
-    assert superblock.parse(xfs(incompat=0x10)) == expected(FsType.XFS, errors=True)
+    assert parse(xfs()) == expected(FsType.XFS)
+    assert parse(xfs(in_progress=1)) == expected(FsType.XFS, clean=False, errors=True)
+    assert parse(xfs(incompat=0x10)) == expected(FsType.XFS, errors=True)
 
 
 def test_a_btrfs_is_read() -> None:
-    assert superblock.parse(btrfs()) == expected(FsType.BTRFS)
-    assert superblock.parse(btrfs(log_root=4096)) == expected(FsType.BTRFS, clean=False)
-    assert superblock.parse(btrfs(flags=1 << 36)) == expected(FsType.BTRFS, clean=False)
-    assert superblock.parse(btrfs(flags=4)) == expected(FsType.BTRFS, errors=True)
+    assert parse(btrfs()) == expected(FsType.BTRFS)
+    assert parse(btrfs(log_root=4096)) == expected(FsType.BTRFS, clean=False)
+    assert parse(btrfs(flags=1 << 36)) == expected(FsType.BTRFS, clean=False)
+    assert parse(btrfs(flags=4)) == expected(FsType.BTRFS, errors=True)
 
 
 def test_what_a_user_wrote_at_another_ones_place_does_not_count() -> None:
     """The block at 64 KiB may be a user's own where the filesystem is small."""
     for owner, fs in [(xfs(), FsType.XFS), (ext4(), FsType.EXT4)]:
-        assert superblock.parse(owner[:65536] + btrfs()[65536:]) == expected(fs)
+        assert parse(owner[:65536] + btrfs()[65536:]) == expected(fs)
     both = xfs()[:1024] + ext4()[1024:]
-    assert superblock.parse(both) == expected(FsType.XFS)
+    assert parse(both) == expected(FsType.XFS)
 
 
 def test_blank_is_none() -> None:
-    assert superblock.parse(bytes(SPAN)) is None
-    assert superblock.parse(b"") is None
+    assert parse(bytes(SPAN)) is None
+    assert parse(b"") is None
 
 
 @given(
@@ -116,7 +121,7 @@ def test_no_damage_makes_it_fail(
     broken = bytearray(image)
     for at, raw in damage:
         put(broken, at, raw)
-    superblock.parse(bytes(broken[:length]))
+    parse(bytes(broken[:length]))
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
