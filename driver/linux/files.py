@@ -14,8 +14,9 @@ import signal
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Final
 
 from driver.core.model import Bytes
@@ -29,6 +30,7 @@ FS_NOCOW_FL: Final = 0x00800000
 FS_XFLAG_EXTSIZE: Final = 0x00000800
 BTRFS_IOC_START_SYNC: Final = 0x80089418  # <linux/btrfs.h>
 BTRFS_IOC_WAIT_SYNC: Final = 0x40089416
+_NUDGE: Final = 0.2  # seconds
 F_SETSIG: Final = 10
 _KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
 _PUNCH_HOLE: Final = 0x02
@@ -88,9 +90,32 @@ def _write(path: Path, data: bytes, *, durably: bool) -> None:
 
 def commit(path: Path) -> None:
     """Wait for the end of btrfs' running transaction; some milliseconds. Not a sync of all data."""
-    with _opened(path, os.O_RDONLY) as fd:
+    with _opened(path, os.O_RDONLY) as fd, _nudged(fd):
         transaction = fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
         fcntl.ioctl(fd, BTRFS_IOC_WAIT_SYNC, transaction)
+
+
+@contextmanager
+def _nudged(fd: int) -> Iterator[None]:
+    """START_SYNC may wake btrfs' thread just before it goes to sleep, for 30 s: wake it again.
+
+    fs/btrfs/disk-io.c, transaction_kthread: it looks at the flag first and sets its state after.
+    Measured once in 30,000 commits on two busy cores, kernel 6.18.
+    """
+    done = Event()
+
+    def nudge() -> None:
+        while not done.wait(_NUDGE):
+            with suppress(OSError):  # who waits is told the same
+                fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
+
+    thread = Thread(target=nudge, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 # allocated
