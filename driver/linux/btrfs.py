@@ -31,7 +31,7 @@ def renew(where: Path, block_size: Bytes) -> None:
     """
     try:
         btrfs_uuid.renew(where)
-    except btrfs_uuid.UnfamiliarError:
+    except superblock.UnfamiliarError:
         found = superblock.read(where)
         if found and not found.clean:
             _replay(where, block_size)

@@ -17,6 +17,7 @@ from typing import Final
 
 from driver.core.model import GIB, KIB, MIB, Bytes
 from driver.linux.crc32c import crc32c
+from driver.linux.superblock import UnfamiliarError
 
 _MIRRORS: Final = (64 * KIB, 64 * MIB, 256 * GIB)
 _LENGTH: Final = 4 * KIB
@@ -38,10 +39,6 @@ _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
     2: lambda data: hashlib.sha256(data).digest(),
     3: lambda data: hashlib.blake2b(data, digest_size=32).digest(),
 }
-
-
-class UnfamiliarError(Exception):
-    """Not what this module knows how to change; nothing was written."""
 
 
 def renew(where: Path) -> None:

@@ -1,19 +1,20 @@
-"""CRC-32C (Castagnoli), with which xfs and btrfs seal their superblocks; zlib has only CRC-32."""
+"""CRC-32C (Castagnoli), which seals superblocks of ext4, xfs and btrfs; zlib has only CRC-32."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _POLYNOMIAL: Final = 0x82F63B78  # 0x1EDC6F41 with its bits reversed: RFC 3720, appendix B.4
+MASK: Final = 0xFFFFFFFF
 
 
 def crc32c(*parts: bytes) -> int:
     """Of `parts` one after the other; about 50 ns for each byte."""
-    crc, table = 0xFFFFFFFF, _TABLE
+    crc, table = MASK, _TABLE
     for part in parts:
         for byte in part:
             crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFFFFFF
+    return crc ^ MASK
 
 
 def _entry(value: int) -> int:

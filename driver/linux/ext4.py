@@ -12,7 +12,7 @@ from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes
-from driver.linux import block, command, superblock
+from driver.linux import block, command, ext4_uuid, superblock
 
 EXT4_IOC_RESIZE_FS: Final = 0x40086610  # _IOW('f', 16, __u64): the new number of blocks
 
@@ -40,6 +40,13 @@ def renew(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device i
     found = superblock.read(where)
     if found and not found.clean:
         command.run(["e2fsck", "-p", "-E", "journal_only", where], timeout=_QUICK, ok=(0, 1))
+    try:
+        ext4_uuid.renew(where)
+    except superblock.UnfamiliarError:
+        _renew_by_program(where)
+
+
+def _renew_by_program(where: Path) -> None:
     try:
         command.run(["tune2fs", "-U", "random", where], timeout=_QUICK)
     except command.CommandError:  # without metadata_csum_seed it wants a checked filesystem

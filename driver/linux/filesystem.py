@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from driver.core.errors import Busy, Failed, Invalid, Refused
 from driver.core.model import Bytes, FsType
 from driver.linux import block, btrfs, command, ext4, loop, mount, superblock, xfs
+from driver.linux.template import Templates
 
 Superblock: TypeAlias = superblock.Superblock
 
@@ -31,6 +32,7 @@ class _Row:
     grow: Callable[[int, Path], None]  # a descriptor of the mounted root, the device
     fit: Callable[[Path, Bytes], None] | None  # grow before the mount, where only that works
     repair: Callable[[Path], None] | None  # None: nothing is safe to repair unattended
+    templates: Templates | None  # None: mkfs runs for every image
     cure: str
     programs: tuple[str, ...]
 
@@ -43,6 +45,7 @@ _ROWS: Final = {
         grow=ext4.grow,
         fit=ext4.fit,
         repair=ext4.repair,
+        templates=Templates(),
         cure="e2fsck",
         programs=("mkfs.ext4", "e2fsck", "resize2fs", "tune2fs"),
     ),
@@ -53,6 +56,7 @@ _ROWS: Final = {
         grow=xfs.grow,
         fit=None,
         repair=None,
+        templates=None,
         cure="xfs_repair",
         programs=("mkfs.xfs", "xfs_db"),
     ),
@@ -63,6 +67,7 @@ _ROWS: Final = {
         grow=btrfs.grow,
         fit=None,
         repair=None,
+        templates=None,
         cure="btrfs check",
         programs=("mkfs.btrfs", "btrfstune"),
     ),
@@ -77,11 +82,21 @@ def read_superblock(where: Path) -> Superblock | None:
 
 
 def make(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-    """Run mkfs on an image or a device; it discards nothing. Invalid: it refuses `options`."""
+    """Run mkfs on a device, or on an image of holes that nothing was ever written to.
+
+    Nothing is discarded, and an image is not synced. Invalid: mkfs refuses `options`.
+    """
     row = _ROWS[fs]
     words = merged(row.flags(where, block_size), options)
+
+    def mkfs(to: Path) -> None:
+        command.run([*row.mkfs, *words, to], timeout=_MKFS)
+
     try:
-        command.run([*row.mkfs, *words, where], timeout=_MKFS)
+        if row.templates and not options and stat.S_ISREG(where.stat().st_mode):
+            row.templates.make(where, words, mkfs)
+        else:
+            mkfs(where)
     except command.CommandError as error:
         if not options:
             raise

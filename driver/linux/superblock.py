@@ -32,6 +32,10 @@ _BTRFS_ERROR: Final = 1 << 2
 _BTRFS_CHANGING: Final = 1 << 35 | 1 << 36  # a change of the UUID was interrupted
 
 
+class UnfamiliarError(Exception):
+    """Not what we know how to change ourselves; nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Superblock:
     fs: FsType

@@ -43,7 +43,7 @@ def _renew_by_hand(where: Path) -> bool:
     """False: its log is not clean, or it is out of the ordinary."""
     try:
         xfs_uuid.renew(where)
-    except xfs_uuid.UnfamiliarError:
+    except superblock.UnfamiliarError:
         return False
     return True
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from driver.core.model import Bytes
 from driver.linux.crc32c import crc32c
+from driver.linux.superblock import UnfamiliarError
 
 _MAGIC: Final = b"XFSB"
 _UUID: Final = slice(32, 48)
@@ -36,10 +37,6 @@ _LOG_CRC: Final = slice(32, 36)
 _LOG_UUID: Final = slice(304, 320)
 _LONGEST: Final = 64  # basic blocks that are searched for the last record
 _UNMOUNT: Final = 0x20  # XLOG_UNMOUNT_TRANS
-
-
-class UnfamiliarError(Exception):
-    """Not what this module knows how to change; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from driver.core.model import MIB, FsType
 from driver.linux import (
     btrfs,
     btrfs_uuid,
+    ext4,
+    ext4_uuid,
     files,
     filesystem,
     loop,
@@ -23,6 +25,7 @@ from driver.linux import (
     xfs,
     xfs_uuid,
 )
+from driver.linux.superblock import UnfamiliarError
 from tests.root.linux.conftest import SIZE, Attach, blank
 from tests.root.linux.images import (
     OPTIONS,
@@ -109,16 +112,19 @@ def test_options_do_not_hinder_renewing(fs: FsType, attach: Attach, tmp_path: Pa
     assert (attach(fs, image=copy).target / "file").read_text() == "x"
 
 
-@pytest.mark.parametrize("row", [xfs, btrfs])
+@pytest.mark.parametrize("row", [ext4, xfs, btrfs])
 def test_the_program_renews_what_this_driver_would_not_dare_to(
     row: ModuleType, attach: Attach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_hand = xfs_uuid if row is xfs else btrfs_uuid
+    fs, by_hand = {
+        ext4: (FsType.EXT4, ext4_uuid),
+        xfs: (FsType.XFS, xfs_uuid),
+        btrfs: (FsType.BTRFS, btrfs_uuid),
+    }[row]
 
     def refuse(_: Path) -> None:
-        raise by_hand.UnfamiliarError
+        raise UnfamiliarError
 
-    fs = FsType.XFS if row is xfs else FsType.BTRFS
     source = attach(fs)
     (source.target / "file").write_text("x")
     image = snapshot(source, tmp_path / "copy.img")
@@ -144,7 +150,7 @@ def test_the_checksums_of_btrfs_are_those_of_the_tools(tmp_path: Path) -> None:
 def test_a_checksum_that_cannot_be_made_is_left_to_the_tool(tmp_path: Path) -> None:
     image = make(FsType.BTRFS, blank(tmp_path / "image"), "--csum", "xxhash")
     before = digest(image)
-    with pytest.raises(btrfs_uuid.UnfamiliarError):
+    with pytest.raises(UnfamiliarError):
         btrfs_uuid.renew(image)
     assert digest(image) == before
 
@@ -155,7 +161,7 @@ def test_a_damaged_btrfs_is_not_written_to(tmp_path: Path, at: int) -> None:
     damage(image, at)
     before = digest(image)
     if at > 64 * 1024:
-        with pytest.raises(btrfs_uuid.UnfamiliarError):
+        with pytest.raises(UnfamiliarError):
             btrfs_uuid.renew(image)
         assert digest(image) == before
     else:  # the first 64 KiB are nobody's
@@ -167,7 +173,7 @@ def test_an_xfs_with_a_log_to_replay_is_not_written_to(attach: Attach, tmp_path:
     (source.target / "file").write_text("x")
     image = snapshot(source, tmp_path / "copy.img")
     before = digest(image)
-    with pytest.raises(xfs_uuid.UnfamiliarError, match="log"):
+    with pytest.raises(UnfamiliarError, match="log"):
         xfs_uuid.renew(image)
     assert digest(image) == before
 
@@ -180,7 +186,7 @@ def test_a_damaged_xfs_is_not_written_to(attach: Attach, tmp_path: Path) -> None
         image = copied(source.image, tmp_path / "copy.img")
         damage(image, at)
         before = digest(image)
-        with pytest.raises(xfs_uuid.UnfamiliarError):
+        with pytest.raises(UnfamiliarError):
             xfs_uuid.renew(image)
         assert digest(image) == before
 

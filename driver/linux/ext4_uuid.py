@@ -1,0 +1,108 @@
+"""A new UUID for an ext4, by writing its superblocks, as `tune2fs -U` does.
+
+With metadata_csum_seed no other checksum depends on the UUID. Everything that this relies on is
+checked before the first write. Offsets: struct ext4_super_block in fs/ext4/ext4.h; little endian.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes
+from driver.linux.crc32c import MASK, crc32c
+from driver.linux.superblock import UnfamiliarError
+
+_FIRST: Final = 1024  # where the first superblock is; a backup is at the start of its group
+_LENGTH: Final = 1024
+_MAGIC: Final = 0xEF53
+_UUID: Final = slice(0x68, 0x78)
+_CRC: Final = slice(0x3FC, 0x400)
+_CRC32C: Final = 1  # s_checksum_type
+
+# Features that keep no UUID of their own. Not RECOVER: a replay brings the old superblock back.
+_INCOMPAT: Final = 0x2 | 0x40 | 0x80 | 0x200 | 0x2000  # filetype, extents, 64bit, flex_bg, seed
+_SEED: Final = 0x2000
+_SPARSE_SUPER: Final = 0x1
+_BIGALLOC: Final = 0x200
+_METADATA_CSUM: Final = 0x400
+_SPARSE_SUPER2: Final = 0x200
+
+Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A superblock and where it is."""
+
+    at: Bytes
+    data: bytes
+
+    def with_uuid(self, new: bytes) -> bytes:
+        return _sealed(self.data[: _UUID.start] + new + self.data[_UUID.stop :])
+
+
+def renew(where: Path) -> None:
+    """Durable on return. UnfamiliarError, OSError."""
+    fd, new = os.open(where, os.O_RDWR | os.O_CLOEXEC), uuid.uuid4().bytes
+    try:
+        for block in superblocks(lambda length, at: os.pread(fd, length, at)):
+            os.pwrite(fd, block.with_uuid(new), block.at)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def superblocks(read: Read) -> list[Block]:
+    """The first and all its backups, each proved to be what it seems. UnfamiliarError."""
+    first = Block(_FIRST, read(_LENGTH, _FIRST))
+    _check(len(first.data) == _LENGTH and _int(first.data, 0x38, 2) == _MAGIC, "no ext4")
+    _check(_is_familiar(first.data), "features that are not known here")
+    backups = [Block(at, read(_LENGTH, at)) for at in _backups(first.data)]
+    for number, block in enumerate([first, *backups]):
+        _check(_sealed(block.data) == block.data, "a superblock with a wrong checksum")
+        _check(block.data[_UUID] == first.data[_UUID], "a superblock of another ext4")
+        _check(bool(_int(block.data, 0x5A, 2)) == bool(number), "a superblock of another group")
+    return [first, *backups]
+
+
+def _is_familiar(data: bytes) -> bool:
+    compat, incompat, ro_compat = (_int(data, at, 4) for at in (0x5C, 0x60, 0x64))
+    return (
+        incompat & _SEED != 0
+        and not incompat & ~_INCOMPAT
+        and not compat & _SPARSE_SUPER2
+        and ro_compat & (_SPARSE_SUPER | _METADATA_CSUM | _BIGALLOC)
+        == _SPARSE_SUPER | _METADATA_CSUM
+        and data[0x175] == _CRC32C
+        and _int(data, 0xE4, 4) == 0  # s_journal_dev: the journal is inside
+    )
+
+
+def _backups(data: bytes) -> Iterator[Bytes]:
+    """With sparse_super: in group 1, and in those whose number is a power of 3, 5 or 7."""
+    block_size = 1024 << _int(data, 0x18, 4)
+    group, first = _int(data, 0x20, 4), _int(data, 0x14, 4)
+    blocks = _int(data, 0x4, 4) | _int(data, 0x150, 4) << 32
+    groups = -(-(blocks - first) // group)
+    for number in sorted({base**power for base in (3, 5, 7) for power in range(32)}):
+        if number < groups:
+            yield (first + number * group) * block_size
+
+
+def _sealed(block: bytes) -> bytes:
+    """With the checksum that it should have; ext4 does not turn its bits at the end."""
+    return block[: _CRC.start] + (crc32c(block[: _CRC.start]) ^ MASK).to_bytes(4, "little")
+
+
+def _int(data: bytes, at: int, length: int) -> int:
+    return int.from_bytes(data[at : at + length], "little")
+
+
+def _check(good: bool, what: str) -> None:
+    if not good:
+        raise UnfamiliarError(what)

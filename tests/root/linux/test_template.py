@@ -1,0 +1,212 @@
+"""A filesystem out of a template is what mkfs.ext4 makes, but for what has to be its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from driver.core.model import GIB, KIB, MIB, Bytes, FsType
+from driver.linux import command, ext4, ext4_uuid, files, filesystem, template
+from driver.linux.superblock import UnfamiliarError
+from driver.linux.template import Templates
+from tests.root.linux.conftest import SIZE, Attach
+from tests.root.linux.images import check, copied, damage, digest, make, snapshot, unmount
+
+SIZES = [8 * MIB, 16 * MIB + 12 * KIB, 64 * MIB, 129 * MIB, GIB, 10 * GIB, template.LARGEST]
+OWN = re.compile(
+    r".*(UUID|Hash Seed|hecksum|created|write time|checked|Lifetime writes).*\n|csum 0x\w+"
+)
+
+
+class Mkfs:
+    """mkfs.ext4, counted."""
+
+    def __init__(self, *more: str) -> None:
+        self.runs: list[Path] = []
+        self._more = more
+
+    def __call__(self, where: Path) -> None:
+        self.runs.append(where)
+        command.run(["mkfs.ext4", "-q", "-F", *words(where), *self._more, where], timeout=60)
+
+
+def words(where: Path) -> list[str]:
+    return filesystem.merged(ext4.flags(where, 4096), [])
+
+
+def image(path: Path, size: Bytes = SIZE) -> Path:
+    path.unlink(missing_ok=True)
+    files.create(path, size, nocow=False, extent_hint=0)
+    return path
+
+
+def described(where: Path, *more: str) -> str:
+    return command.run(["dumpe2fs", *more, where], timeout=60)
+
+
+def uuid_in(where: Path, *more: str) -> str:
+    found = re.search(r"Filesystem UUID: +(\S+)", described(where, "-h", *more))
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_is_what_mkfs_makes(tmp_path: Path, size: Bytes) -> None:
+    templates, mkfs = Templates(), Mkfs()
+    plain, first, second = (image(tmp_path / name, size) for name in ("plain", "first", "second"))
+    mkfs(plain)
+    for each in (first, second):
+        templates.make(each, words(each), mkfs)
+    assert len(mkfs.runs) == 2
+    for each in (first, second):
+        check(FsType.EXT4, each)
+        assert OWN.sub("", described(each)) == OWN.sub("", described(plain))
+        assert each.stat().st_size == size
+        assert each.stat().st_blocks <= plain.stat().st_blocks
+    assert len({uuid_in(each) for each in (plain, first, second)}) == 3
+
+
+def test_all_superblocks_have_its_uuid(tmp_path: Path) -> None:
+    templates, mkfs = Templates(), Mkfs()
+    for name in ("first", "second"):
+        where = image(tmp_path / name, 2 * GIB)
+        templates.make(where, words(where), mkfs)
+        said = described(where)
+        backups = re.findall(r"Backup superblock at (\d+)", said)
+        assert len(backups) == 5  # of 16 groups: 1, 3, 5, 7, 9
+        found = {uuid_in(where, "-o", f"superblock={one}", "-oblocksize=4096") for one in backups}
+        assert found == {uuid_in(where)}
+
+
+def test_every_byte_of_a_thick_image_keeps_its_place(tmp_path: Path) -> None:
+    where = image(tmp_path / "thick")
+    files.allocate(where, SIZE)
+    make(FsType.EXT4, where)
+    check(FsType.EXT4, where)
+    assert where.stat().st_blocks * 512 >= SIZE
+
+
+def test_two_brothers_live_side_by_side(attach: Attach, tmp_path: Path) -> None:
+    """Mounted, written to, crashed and replayed, each with its own bytes."""
+    templates, mkfs = Templates(), Mkfs()
+    for name in ("first", "second"):
+        where = image(tmp_path / name)
+        templates.make(where, words(where), mkfs)
+    volumes = [attach(FsType.EXT4, image=tmp_path / name) for name in ("first", "second")]
+    for volume in volumes:
+        for number in range(300):  # enough for an indexed directory
+            (volume.target / f"{volume.image.name}-{number}").write_text(volume.image.name)
+        files.sync(volume.target)
+    crashed = snapshot(volumes[0], tmp_path / "crashed")
+    for volume in volumes:
+        unmount(volume)
+        check(FsType.EXT4, volume.image)
+    again = attach(FsType.EXT4, image=crashed)
+    names = {each.name for each in again.target.iterdir()} - {"lost+found"}
+    assert names == {f"first-{number}" for number in range(300)}
+
+
+def test_other_words_make_another_template(tmp_path: Path) -> None:
+    templates, plain, other = Templates(), Mkfs(), Mkfs("-m", "0")
+    where = image(tmp_path / "image")
+    templates.make(where, words(where), plain)
+    where = image(where)
+    templates.make(where, [*words(where), "-m", "0"], other)
+    assert len(other.runs) == 1
+    assert re.search(r"Reserved block count: +0\n", described(where))
+
+
+def test_what_the_user_asked_for_is_made_by_mkfs_itself(tmp_path: Path) -> None:
+    for _ in range(2):
+        where = image(tmp_path / "image")
+        make(FsType.EXT4, where, "-L", "mine")
+        assert "mine" in described(where, "-h")
+
+
+def test_templates_are_few_and_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    templates, mkfs = Templates(), Mkfs()
+    where = tmp_path / "image"
+
+    def runs(size: Bytes) -> int:
+        before = len(mkfs.runs)
+        templates.make(image(where, size), words(where), mkfs)
+        check(FsType.EXT4, where)
+        return len(mkfs.runs) - before
+
+    assert [runs(10 * GIB), runs(10 * GIB)] == [1, 0]
+    for size in range(11 * GIB, 16 * GIB, GIB):  # 4 MiB each, of 16
+        assert runs(size) == 1
+    assert [runs(15 * GIB), runs(10 * GIB)] == [0, 1]
+    later = monotonic() + 601.0
+    monkeypatch.setattr("driver.linux.template.monotonic", lambda: later)
+    assert [runs(10 * GIB), runs(10 * GIB)] == [1, 0]
+
+
+def test_beyond_some_size_mkfs_writes_straight_into_the_image(tmp_path: Path) -> None:
+    templates, mkfs = Templates(), Mkfs()
+    where = image(tmp_path / "image", template.LARGEST + MIB)
+    templates.make(where, words(where), mkfs)
+    assert mkfs.runs == [where]
+    check(FsType.EXT4, where)
+
+
+@pytest.mark.parametrize("features", ["^metadata_csum_seed", "mmp", "bigalloc", "meta_bg"])
+def test_what_is_not_known_is_made_and_renewed_by_the_programs(
+    tmp_path: Path, features: str
+) -> None:
+    templates, mkfs = Templates(), Mkfs("-O", "^resize_inode," + features)
+    where = image(tmp_path / "image")
+    templates.make(where, words(where), mkfs)
+    assert mkfs.runs[-1] == where
+    before, at_first = digest(where), uuid_in(where)
+    with pytest.raises(UnfamiliarError):
+        ext4_uuid.renew(where)
+    assert digest(where) == before
+    filesystem.renew(where, FsType.EXT4, block_size=4096)
+    assert uuid_in(where) != at_first
+    check(FsType.EXT4, where)
+
+
+@pytest.mark.parametrize("at", [1024 + 0x6A, 1024 + 0x30, 128 * MIB + 0x6A, 384 * MIB + 0x200])
+def test_a_damaged_superblock_is_not_written_to(tmp_path: Path, at: Bytes) -> None:
+    where = make(FsType.EXT4, image(tmp_path / "image", 512 * MIB))
+    damage(where, at)
+    before = digest(where)
+    with pytest.raises(UnfamiliarError):
+        ext4_uuid.renew(where)
+    assert digest(where) == before
+
+
+def test_a_journal_to_replay_is_not_written_to(attach: Attach, tmp_path: Path) -> None:
+    """The replay would bring the old superblock back."""
+    source = attach(FsType.EXT4)
+    (source.target / "file").write_text("x")
+    files.sync(source.target / "file")
+    files.sync(source.image)
+    crashed = copied(source.image, tmp_path / "copy.img")
+    before = digest(crashed)
+    with pytest.raises(UnfamiliarError):
+        ext4_uuid.renew(crashed)
+    assert digest(crashed) == before
+
+
+def test_a_grown_one_has_its_new_uuid_in_all_groups(attach: Attach, tmp_path: Path) -> None:
+    volume = attach(FsType.EXT4)
+    (volume.target / "file").write_text("x")
+    unmount(volume)
+    grown = copied(volume.image, tmp_path / "grown.img")
+    os.truncate(grown, 4 * SIZE)
+    subprocess.run(["e2fsck", "-fp", grown], check=False)
+    subprocess.run(["resize2fs", grown], check=True)
+    ext4_uuid.renew(grown)
+    check(FsType.EXT4, grown)
+    backups = re.findall(r"Backup superblock at (\d+)", described(grown))
+    assert len(backups) == 5  # of 10 groups
+    for one in backups:
+        assert uuid_in(grown, "-o", f"superblock={one}", "-oblocksize=4096") == uuid_in(grown)
+    assert (attach(FsType.EXT4, image=grown).target / "file").read_text() == "x"
