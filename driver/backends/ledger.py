@@ -136,9 +136,13 @@ class Ledger:
     def _enter(self, key: str, entry: Entry, before: Entry | None) -> None:
         more = self._due(key, entry) if not before else self._weighed(entry) - self._weighed(before)
         more += 0 if before else PER_IMAGE
-        if more > (room := self._room_for(more, key)):
+        if more > self._room_at_least() and more > (room := self._room_for(more, key)):
             raise NoSpace(f"the pool has room for {max(0, room)} bytes, {more} are needed")
         self._entries[key] = replace(entry, pending=True)
+
+    def _room_at_least(self) -> Bytes:
+        """As if of no image anything were written yet: asks the filesystem once, not for each."""
+        return self._available() - sum(self._dues(entry) for entry in self._entries.values())
 
     def _room_for(self, more: Bytes, key: str) -> Bytes:
         """While others are being made the filesystem may count them twice: then look again."""
@@ -168,6 +172,11 @@ class Ledger:
         if entry.allocation is Allocation.THICK:
             return entry.promise
         return -(-entry.promise * self._under // self._over)
+
+    def _dues(self, entry: Entry) -> Bytes:
+        """What it may still come to occupy at most."""
+        settled = entry.allocation is Allocation.THICK and not entry.pending
+        return entry.shared if settled else self._weighed(entry)
 
     def _due(self, key: str, entry: Entry) -> Bytes:
         if entry.allocation is Allocation.THICK and not entry.pending:

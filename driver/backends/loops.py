@@ -31,13 +31,9 @@ class Loops:
     def find(self, disk: Path, image_id: ImageId) -> loop.Status | None:
         """None: no loop device is bound to the image, proved by the kernel."""
         try:
-            fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+            status = self._hinted(disk, image_id) or _bound(disk)
         except FileNotFoundError:
             return self._orphan(image_id)
-        try:
-            status = self._bound(fd, image_id)
-        finally:
-            os.close(fd)
         if status:
             self._hints[image_id] = status
         return status
@@ -96,13 +92,13 @@ class Loops:
         self._hints.pop(image_id, None)
         self.buffered.discard(image_id)
 
-    def _bound(self, fd: int, image_id: ImageId) -> loop.Status | None:
-        found = os.fstat(fd)
-        identity = found.st_dev, found.st_ino
-        hint = self._hints.pop(image_id, None)
-        if hint and (status := loop.status(hint.path)) and status.backing == identity:
-            return status
-        return loop.find(identity) if is_open_elsewhere(fd) else None
+    def _hinted(self, disk: Path, image_id: ImageId) -> loop.Status | None:
+        found = os.stat(disk)
+        if hint := self._hints.pop(image_id, None):
+            status = loop.status(hint.path)
+            if status and status.backing == (found.st_dev, found.st_ino):
+                return status
+        return None
 
     def _orphan(self, image_id: ImageId) -> loop.Status | None:
         """The image was unlinked by somebody: the device lives on, known by label and hint."""
@@ -111,6 +107,16 @@ class Loops:
             if status.label == str(image_id) and (not hint or status.backing == hint.backing):
                 return status
         return None
+
+
+def _bound(disk: Path) -> loop.Status | None:
+    """Without a hint; most images that are open nowhere need no look at all devices."""
+    fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        return loop.find((found.st_dev, found.st_ino)) if is_open_elsewhere(fd) else None
+    finally:
+        os.close(fd)
 
 
 def _refuse_foreign(status: loop.Status, image_id: ImageId) -> None:

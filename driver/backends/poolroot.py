@@ -80,9 +80,11 @@ class PoolRoot:
 
     def sync(self, root: Path) -> None:
         """Fsync of the root; after a failed one the pool refuses until it was repeated."""
-        self._unsynced = True
-        files.sync_directory(root)
-        self._unsynced = False
+        try:
+            files.sync_directory(root)
+        except BaseException:
+            self._unsynced = True
+            raise
 
     def close(self) -> None:
         with self._lock:
@@ -145,6 +147,7 @@ class PoolRoot:
         write_marker(path, self._owner)
 
     def _sync_again(self, path: Path) -> None:
+        self._unsynced = False  # before, so that another's failure meanwhile is not forgotten
         try:
             self.sync(path)
         except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,16 +42,13 @@ class Block:
     at: Bytes
     data: bytes
 
-    def with_uuid(self, new: bytes) -> bytes:
-        return _sealed(self.data[: _UUID.start] + new + self.data[_UUID.stop :])
-
 
 def renew(where: Path) -> None:
     """Durable on return. UnfamiliarError, OSError."""
     fd, new = os.open(where, os.O_RDWR | os.O_CLOEXEC), uuid.uuid4().bytes
     try:
-        for block in superblocks(lambda length, at: os.pread(fd, length, at)):
-            os.pwrite(fd, block.with_uuid(new), block.at)
+        for block in with_uuid(superblocks(lambda length, at: os.pread(fd, length, at)), new):
+            os.pwrite(fd, block.data, block.at)
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -68,6 +65,16 @@ def superblocks(read: Read) -> list[Block]:
         _check(block.data[_UUID] == first.data[_UUID], "a superblock of another ext4")
         _check(bool(_int(block.data, 0x5A, 2)) == bool(number), "a superblock of another group")
     return [first, *backups]
+
+
+def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
+    """The same change in the same place changes every checksum by the same bits: CRC is linear."""
+    first = blocks[0].data
+    turned = _crc(first) ^ _crc(_sealed(first[: _UUID.start] + new + first[_UUID.stop :]))
+    for block in blocks:
+        before, between = block.data[: _UUID.start], block.data[_UUID.stop : _CRC.start]
+        crc = (_crc(block.data) ^ turned).to_bytes(4, "little")
+        yield Block(block.at, before + new + between + crc)
 
 
 def _is_familiar(data: bytes) -> bool:
@@ -97,6 +104,10 @@ def _backups(data: bytes) -> Iterator[Bytes]:
 def _sealed(block: bytes) -> bytes:
     """With the checksum that it should have; ext4 does not turn its bits at the end."""
     return block[: _CRC.start] + (crc32c(block[: _CRC.start]) ^ MASK).to_bytes(4, "little")
+
+
+def _crc(block: bytes) -> int:
+    return _int(block, _CRC.start, 4)
 
 
 def _int(data: bytes, at: int, length: int) -> int:

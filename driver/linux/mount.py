@@ -75,7 +75,11 @@ _TRIES: Final = 10  # between the look at a place and the reading of the table i
 # What a read-only remount of a bind must repeat, or the kernel drops it.
 _KEPT: Final = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 
+_AT_EMPTY_PATH: Final = 0x1000
+_PAGE: Final = 64 * 1024  # bytes to ask for
+
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+_here: Final = ctypes.PyDLL(None)  # for what cannot block
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +156,13 @@ def below(target: Path) -> tuple[Path, ...]:
 
 def read_mountinfo() -> str:
     """A page per read(2); since Linux 5.8 a mount that stays is not skipped between two reads."""
-    with open("/proc/thread-self/mountinfo", "rb", buffering=0) as file:
-        return os.fsdecode(file.read())
+    fd, pages = os.open("/proc/thread-self/mountinfo", os.O_RDONLY | os.O_CLOEXEC), list[bytes]()
+    try:
+        while page := os.read(fd, _PAGE):
+            pages.append(page)
+    finally:
+        os.close(fd)
+    return os.fsdecode(b"".join(pages))
 
 
 def mount(
@@ -273,7 +282,17 @@ def _looked_up(path: Path | str, parent: int | None = None) -> Iterator[int]:
 
 
 def _mount_id(fd: int) -> int:
-    """See proc_pid_fdinfo(5). Not statx: that asks the filesystem."""
+    """See name_to_handle_at(2), which fails for want of room and has told the id by then.
+
+    Not statx: that asks the filesystem. This asks nobody, and so may keep the interpreter's lock.
+    """
+    handle, found = (ctypes.c_uint * 2)(), ctypes.c_int(-1)
+    _here.name_to_handle_at(fd, b"", handle, ctypes.byref(found), _AT_EMPTY_PATH)
+    return _mount_id_in_proc(fd) if found.value < 0 else found.value
+
+
+def _mount_id_in_proc(fd: int) -> int:
+    """For filesystems without handles. See proc_pid_fdinfo(5)."""
     about = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return int(os.read(about, 1024).partition(b"mnt_id:")[2].split(None, 1)[0])

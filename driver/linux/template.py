@@ -48,8 +48,8 @@ class Template:
         try:
             for at, data in self.runs:
                 _write(fd, data, at)
-            for block in self.superblocks:
-                _write(fd, block.with_uuid(new), block.at)
+            for block in ext4_uuid.with_uuid(self.superblocks, new):
+                _write(fd, block.data, block.at)
         finally:
             os.close(fd)
 

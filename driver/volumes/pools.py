@@ -106,6 +106,8 @@ class Pools:
             return (self.named(wanted.pool),)
         if wanted.source:
             return (self.of(wanted.source.pool),)
+        if len(self._pools) == 1:
+            return self._pools
         return tuple(pool for pool, _ in self.by_room(wanted.allocation))
 
     def by_room(self, allocation: Allocation | None) -> Sequence[tuple[Pool, Capacity]]:

@@ -68,9 +68,12 @@ def digest(image: Path) -> str:
 
 
 def damage(image: Path, at: int) -> None:
+    """Turn the bits of one byte: any fixed byte might be the one that is there."""
     with image.open("r+b") as file:
         file.seek(at)
-        file.write(b"\xaa")
+        [byte] = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 0xFF]))
 
 
 def snapshot(volume: Volume, to: Path) -> Path:
