@@ -365,6 +365,12 @@ def _reserve(text: str) -> str:
     return text
 
 
+def _count(text: str, least: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) < least:
+        raise ValueError(f"a number between {least} and 99 is expected")
+    return int(text)
+
+
 def _truth(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError("true or false is expected")
@@ -376,6 +382,8 @@ _READERS: Final[dict[str, Callable[[str], object]]] = {
     "overcommit": _overcommit,
     "reserve": _reserve,
     "extend": _reserve,
+    "stripes": lambda text: _count(text, 1),
+    "mirrors": lambda text: _count(text, 0),
     "init": _truth,
     "reflink": _truth,
 }

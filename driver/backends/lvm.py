@@ -335,7 +335,7 @@ class Lvm:
     def _refuse_size(self, vg: lvm.VolumeGroup, image: Image) -> None:
         if image.size > _LARGEST:
             raise NoSpace(f"a volume has at most {_LARGEST} bytes")
-        if image.size % vg.extent_size:
+        if image.size % self._kind.granularity(vg):
             raise Invalid(f"{image.size} bytes are no multiple of the extents of {vg.name}")
 
     def _refuse_blocks(self, vg: lvm.VolumeGroup, image: Image) -> None:
@@ -370,6 +370,11 @@ def _kind(name: str, where: str, options: Options, groups: Groups) -> Kind:
         )
     group, _, pool = where.partition("/")
     if pool:
+        if (options.stripes, options.mirrors) != (1, 0):
+            raise Invalid(
+                f"pool {name}: stripes and mirrors are for thick volumes; a thin pool lies as"
+                " `lvcreate` made it"
+            )
         return Thin(groups.named(group), pool, options, lvmtags.charge)
     return Thick(groups.named(group), options)
 

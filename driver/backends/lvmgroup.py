@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,11 @@ class Group:
             except (command.CommandTimeout, StillRunning):
                 self.doubted = True
                 raise
+
+    def parts(self) -> Mapping[str, tuple[str, ...]]:
+        """See `lvm.parts`."""
+        with self.lock:
+            return lvm.parts(self._disks, self.name)
 
     def of(self, volume: str) -> str:
         """The name by which a command knows a volume of it."""

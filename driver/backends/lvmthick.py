@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
+from driver.backends import lvmlayout
 from driver.backends.lvmgroup import Group
 from driver.backends.lvmguard import full_metadata
 from driver.backends.lvmkind import Options
+from driver.backends.lvmlayout import Layout
 from driver.backends.lvmtags import BUILDING, STILL, part_of
 from driver.core.errors import NoSpace
 from driver.core.failpoints import reach as passed
@@ -29,16 +32,17 @@ class Thick:
     def __init__(self, group: Group, options: Options) -> None:
         self.group = group
         self._reserve = options.reserve
+        self._layout = Layout(stripes=options.stripes, mirrors=options.mirrors)
 
     @property
     def where(self) -> str:
         return self.group.name
 
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
-        return vg.extent_size
+        return self._layout.step(vg)
 
-    def trouble(self, _vg: lvm.VolumeGroup) -> str:
-        return ""
+    def trouble(self, vg: lvm.VolumeGroup) -> str:
+        return self._layout.trouble(vg)
 
     def identity(self, vg: lvm.VolumeGroup) -> str:
         return vg.uuid
@@ -55,14 +59,19 @@ class Thick:
     def wake(self) -> None:
         """Nothing but the volumes themselves needs to be active."""
 
-    def room(self, vg: lvm.VolumeGroup) -> Bytes:
+    def largest(self, vg: lvm.VolumeGroup) -> Bytes:
+        return self._largest(vg, self._layout)
+
+    def _largest(self, vg: lvm.VolumeGroup, layout: Layout, places: Sequence[Path] = ()) -> Bytes:
+        """A volume laid out so on those disks, or on those that have the most room."""
         if full_metadata(vg):
             return 0
-        return max(0, vg.free - parse_share(self._reserve, vg.size))
+        room = min(layout.largest(vg, places), layout.fits(self._spare(vg), vg))
+        return max(0, room - room % layout.step(vg))
 
-    def largest(self, vg: lvm.VolumeGroup) -> Bytes:
-        room = self.room(vg)
-        return room - room % vg.extent_size
+    def _spare(self, vg: lvm.VolumeGroup) -> Bytes:
+        """What may be given out, on all disks together; may be negative."""
+        return vg.free - parse_share(self._reserve, vg.size)
 
     def committed(self, vg: lvm.VolumeGroup) -> Bytes:
         held = (one for one in vg.volumes.values() if self.holds(one) and STILL not in one.name)
@@ -72,8 +81,8 @@ class Thick:
         self, vg: lvm.VolumeGroup, name: str, image: Image, _source: lvm.LogicalVolume | None
     ) -> Bytes:
         """A blank one; a source's bytes are copied."""
-        self._refuse(vg, image.size)
-        self._create(name, image.size)
+        self._refuse(vg, image.size, self._layout)
+        self._create(name, image.size, self._layout, self._layout.places(vg))
         return 0
 
     def blank(self, name: str, image: Image, *, shared: bool) -> None:  # noqa: ARG002
@@ -93,17 +102,32 @@ class Thick:
         part, more = part_of(one.name), size - one.size
         with ExitStack() as undo:
             with self.group.lock:
-                self._refuse(self.group.look(), more)
-                self._create(part, more)
+                vg, layout, places = self._beside(one)
+                self._refuse(vg, more, layout, places)
+                self._create(part, more, layout, places)
                 undo.callback(self.group.change, "lvremove", self.group.of(part))
             rawblock.zero(dm.node(self.group.name, part), 0, more)
             passed("resize.allocated")
             with self.group.lock:
-                ranges = self.group.look().volumes[part].ranges
+                ranges = self._ranges(part)
                 undo.close()
                 passed("resize.freed")
                 words = ("--size", f"{size}b", self.group.of(one.name), *ranges)
                 self.group.change("lvextend", *words)
+
+    def _beside(self, one: lvm.LogicalVolume) -> tuple[lvm.VolumeGroup, Layout, tuple[Path, ...]]:
+        """The group, and how and where more of a volume goes: each mirror stays on its disk."""
+        vg, layout = self.group.look(), lvmlayout.of(one)
+        if not layout.mirrors:
+            return vg, layout, layout.places(vg)
+        legs = lvmlayout.legs(one.name, self.group.parts())
+        return vg, layout, tuple(lvmlayout.disk_of(leg[-1]) for leg in legs)
+
+    def _ranges(self, part: str) -> list[str]:
+        """The extents of a volume on the disks, without those of raid1's own notes."""
+        if legs := lvmlayout.legs(part, self.group.parts()):
+            return [place for leg in legs for place in leg]
+        return list(self.group.look().volumes[part].ranges)
 
     def fullness(self, vg: lvm.VolumeGroup) -> tuple[float, float]:
         return 1 - vg.free / vg.size, 1 - vg.mda_free / vg.mda_size
@@ -121,7 +145,7 @@ class Thick:
 
     def room_for_stills(self, vg: lvm.VolumeGroup, of: Sequence[lvm.LogicalVolume]) -> Bytes:
         """Beside the copies themselves, which are as large as what they are copied from."""
-        spare = self.room(vg) - sum(one.size for one in of)
+        spare = self._spare(vg) - sum(self._layout.cost(one.size, vg) for one in of)
         room = min(spare // len(of), max(one.size for one in of))
         if room < vg.extent_size:
             raise NoSpace(
@@ -143,12 +167,17 @@ class Thick:
     def forget(self, _name: str) -> None:
         """There are no books: what is allocated says it all."""
 
-    def _create(self, name: str, size: Bytes) -> None:
-        words: Sequence[str] = ("--size", f"{size}b", "--name", name, self.group.name)
-        self.group.change("lvcreate", *_WIPED, *NEW, *words)
+    def _create(self, name: str, size: Bytes, layout: Layout, places: Sequence[Path]) -> None:
+        words = ("--size", f"{size}b", "--name", name, self.group.name, *map(str, places))
+        self.group.change("lvcreate", *_WIPED, *NEW, *layout.words(), *words)
+        if layout.mirrors and not lvmlayout.are_apart(lvmlayout.legs(name, self.group.parts())):
+            self.group.change("lvremove", self.group.of(name))
+            raise NoSpace(f"the mirrors of a new volume in {self.group.name} would share a disk")
 
-    def _refuse(self, vg: lvm.VolumeGroup, size: Bytes) -> None:
+    def _refuse(
+        self, vg: lvm.VolumeGroup, size: Bytes, layout: Layout, places: Sequence[Path] = ()
+    ) -> None:
         if text := full_metadata(vg):
             raise NoSpace(text)
-        if size > (room := self.room(vg)):
+        if size > (room := self._largest(vg, layout, places)):
             raise NoSpace(f"volume group {vg.name} has room for {room} bytes, {size} are needed")

@@ -33,7 +33,7 @@ _VG: Final = (
 )
 _PV: Final = "pv_name,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing"
 _LV: Final = "lv_uuid,lv_name,lv_size,lv_tags,lv_layout,pool_lv,lv_when_full,lv_health_status"
-_SEG: Final = "lv_uuid,chunk_size,zero,discards,seg_pe_ranges"
+_SEG: Final = "lv_uuid,stripes,chunk_size,zero,discards,seg_pe_ranges"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,8 @@ class LogicalVolume:
     chunk_size: Bytes  # of a thin pool; else 0
     zeroes: bool  # a thin pool clears a chunk before it is first used
     discards: str  # of a thin pool: passdown, nopassdown, ignore
-    ranges: tuple[str, ...]  # "/dev/sda:0-31", physical extents
+    areas: int  # stripes or mirrors of it, side by side
+    ranges: tuple[str, ...]  # "/dev/sda:0-31", physical extents; of a mirrored one its hidden parts
 
     @property
     def is_thin_pool(self) -> bool:
@@ -62,13 +63,17 @@ class VolumeGroup:
     uuid: str
     extent_size: Bytes
     size: Bytes
-    free: Bytes  # where new volumes may be put
+    free_on: Mapping[Path, Bytes]  # where new volumes may be put
     mda_free: Bytes
     mda_size: Bytes
     tags: frozenset[str]
     trouble: str  # why nothing should be done with it; "" when all is well
     disks: tuple[Path, ...]
     volumes: Mapping[str, LogicalVolume]  # by name
+
+    @property
+    def free(self) -> Bytes:
+        return sum(self.free_on.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,11 @@ def parse_report(text: str) -> VolumeGroup:
         uuid=row["vg_uuid"],
         extent_size=extent_size,
         size=sum(int(one["pv_pe_count"]) for one in section["pv"]) * extent_size,
-        free=sum(map(_free_extents, section["pv"])) * extent_size,
+        free_on={
+            Path(one["pv_name"]): _free_extents(one) * extent_size
+            for one in section["pv"]
+            if not one["pv_missing"] and one["pv_allocatable"]
+        },
         mda_free=int(row["vg_mda_free"]),
         mda_size=int(row["vg_mda_size"]),
         tags=_words(row["vg_tags"]),
@@ -125,6 +134,21 @@ def parse_report(text: str) -> VolumeGroup:
             for one in section["lv"]
         },
     )
+
+
+def parts(disks: Sequence[Path], group: str) -> Mapping[str, tuple[str, ...]]:
+    """Where each volume of the group lies, the hidden parts of mirrored ones among them."""
+    words = [*_lvm("lvs", disks), *_JSON, "--all", "-o", "lv_name,seg_pe_ranges", group]
+    return parse_parts(command.run(words, timeout=TIMEOUT))
+
+
+def parse_parts(text: str) -> Mapping[str, tuple[str, ...]]:
+    """What `lvm lvs` says, a row for each segment. Pure."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in json.loads(text)["report"][0]["lv"]:
+        name = one["lv_name"].strip("[]")
+        found[name] = found.get(name, ()) + tuple(one["seg_pe_ranges"].split())
+    return found
 
 
 def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
@@ -161,6 +185,7 @@ def _volume(
         chunk_size=int(segment.get("chunk_size", 0)),
         zeroes=segment.get("zero") == "zero",
         discards=segment.get("discards", ""),
+        areas=int(segment.get("stripes", 1)),
         ranges=ranges.get(row["lv_uuid"], ()),
     )
 
@@ -173,8 +198,6 @@ def _ranges(segments: Iterable[Mapping[str, str]]) -> Mapping[str, tuple[str, ..
 
 
 def _free_extents(row: Mapping[str, Any]) -> int:
-    if row["pv_missing"] or not row["pv_allocatable"]:
-        return 0
     return int(row["pv_pe_count"]) - int(row["pv_pe_alloc_count"])
 
 

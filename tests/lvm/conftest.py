@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -53,7 +53,10 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def make_group(disks: Path) -> Iterator[MakeGroup]:
-    """`make_group("name", size=..., thin=...)` gives where a pool lies: "name" or "name/pool0"."""
+    """`make_group("name", size=..., thin=...)` gives where a pool lies: "name" or "name/pool0".
+
+    `more=[...]` are the sizes of further disks.
+    """
     with making(disks) as make:
         yield make
 
@@ -62,14 +65,22 @@ def make_group(disks: Path) -> Iterator[MakeGroup]:
 def making(disks: Path) -> Iterator[MakeGroup]:
     with ExitStack() as undo:
 
-        def make(name: str, *, size: int = 24 * GIB, thin: int = 0) -> str:
-            image = disks / name
+        def disk(image: Path, size: int) -> str:
             with image.open("wb") as file:
                 file.truncate(size)
             undo.callback(image.unlink)
-            disk = said("losetup", "--find", "--show", str(image))
-            undo.callback(said, "losetup", "--detach", disk)
-            lvm("vgcreate", "--metadatasize", "16m", name, disk)
+            found = said("losetup", "--find", "--show", str(image))
+            undo.callback(said, "losetup", "--detach", found)
+            return found
+
+        def make(
+            name: str, *, size: int = 24 * GIB, more: Sequence[int] = (), thin: int = 0
+        ) -> str:
+            """`more`: the sizes of further disks."""
+            found = [
+                disk(disks / f"{name}{number}", one) for number, one in enumerate([size, *more])
+            ]
+            lvm("vgcreate", "--metadatasize", "16m", name, *found)
             undo.callback(_remove, name)
             if not thin:
                 return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,10 @@ class Machine:
 @contextmanager
 def opened(where: str, options: Options | None = None) -> Iterator[lvm.Lvm]:
     """As by a process that has just begun."""
-    freezer = Freezer()
-    pool = lvm.open_pool("vg", where, options or Options(), Machine(OWNER, freezer), Groups())
-    try:
-        yield pool
-    finally:
-        pool.close()
-        freezer.close()
+    with closing(Freezer()) as freezer:
+        machine = Machine(OWNER, freezer)
+        with closing(lvm.open_pool("vg", where, options or Options(), machine, Groups())) as pool:
+            yield pool
 
 
 def a_volume(

@@ -12,7 +12,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 "$box" mount --make-rshared /
 "$box" hostname vm
 "$box" ifconfig lo 127.0.0.1 up
-for module in loop dm-mod dm-snapshot dm-mirror dm-thin-pool dm-crypt dm-delay; do
+for module in loop dm-mod dm-snapshot dm-mirror dm-raid dm-thin-pool dm-crypt dm-delay; do
     modprobe "$module"
 done
 # Nothing is swapped here: what lvm reserves against it costs half of a snapshot's time.

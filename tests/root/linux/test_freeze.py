@@ -169,6 +169,7 @@ def test_a_stopped_child_is_not_waited_for(freezer: Freezer, three: list[Volume]
     places = [one.target for one in three]
     held = freezer.freeze(places, LONG)
     os.kill(freezer._pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, freezer._pid, os.WSTOPPED | os.WNOWAIT)  # all its threads
     try:
         held.thaw()
         assert not any(frozen(place) for place in places)

@@ -1,0 +1,189 @@
+"""Thick volumes in stripes or mirrored: where they lie, and what room that leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from driver.backends import lvmlayout
+from driver.backends.lvm import Lvm
+from driver.backends.lvmkind import Options
+from driver.backends.lvmtags import name_of
+from driver.core.errors import Invalid, NoSpace, OutOfRange, PoolAway
+from driver.core.ids import ImageId
+from driver.core.model import MIB, Allocation, Bytes, Volume
+from tests.lvm.conftest import GIB, MakeGroup, lvm, volumes
+from tests.lvm.pools import a_volume, begins_with, made, opened, snapped, write
+
+KINDS = {"striped": Options(stripes=2), "mirrored": Options(mirrors=1)}
+MORE = [112 * MIB, 64 * MIB]  # small: raid1 passes no zeroing on, so every byte is written
+
+
+@pytest.fixture
+def where(make_group: MakeGroup) -> str:
+    return make_group("cellar", size=80 * MIB, more=MORE)
+
+
+@pytest.fixture(params=KINDS)
+def pool(request: pytest.FixtureRequest, where: str) -> Iterator[Lvm]:
+    with opened(where, KINDS[request.param]) as found:
+        yield found
+        for image in list(found.images()):
+            if found.attached(image.id):
+                found.detach(image.id)
+            found.delete(image.id)
+    assert volumes(where) == []
+
+
+def lies(image: ImageId) -> list[set[str]]:
+    """The disks of each mirror; of a volume that has none, all its disks."""
+    words = ("--all", "--noheadings", "-o", "lv_name,seg_pe_ranges", "cellar")
+    name, found = name_of(image), dict[str, set[str]]()
+    for line in lvm("lvs", *words).splitlines():
+        one, *places = line.split()
+        disks = {place.partition(":")[0] for place in places}
+        found.setdefault(one.strip("[]"), set()).update(disks)
+    legs = [found[one] for one in sorted(found) if one.startswith(f"{name}_rimage")]
+    return legs or [found[name]]
+
+
+def free() -> list[Bytes]:
+    """On each disk, the most first."""
+    said = lvm("pvs", "--noheadings", "--nosuffix", "--units", "b", "-o", "pv_free").split()
+    return sorted(map(int, said), reverse=True)
+
+
+def largest(pool: Lvm) -> Bytes:
+    return pool.capacity(Allocation.THICK).largest
+
+
+def keeps_its_word(pool: Lvm) -> None:
+    size = largest(pool)
+    with pytest.raises(NoSpace):
+        made(pool, "too large", size=size + pool.granularity)
+    volume = made(pool, "largest", size=size)
+    pool.delete(volume.id)
+    assert largest(pool) == size
+
+
+def check(volume: Volume, mirrored: bool) -> None:
+    disks = lies(volume.id)
+    if mirrored:
+        assert [len(leg) for leg in disks] == [1, 1]
+        assert disks[0] != disks[1]
+    else:
+        assert len(disks[0]) == 2
+
+
+def grown(pool: Lvm, volume: Volume, size: Bytes) -> Volume:
+    pool.resize(volume, size)
+    return replace(volume, size=size)
+
+
+def test_capacity_is_what_fits(pool: Lvm) -> None:
+    """Also when the disks filled up unevenly, and what is free lies in pieces."""
+    mirrored = pool.granularity == 4 * MIB
+    second = free()[1]
+    assert largest(pool) == (second - 4 * MIB if mirrored else second * 2)
+    kept = [made(pool, f"v{number}", size=8 * MIB) for number in range(4)]
+    keeps_its_word(pool)
+    for one in kept[::2]:
+        pool.delete(one.id)
+    keeps_its_word(pool)
+    for one in kept[1::2]:
+        check(one, mirrored)
+
+
+def test_a_volume_grows_where_it_lies(pool: Lvm) -> None:
+    mirrored = pool.granularity == 4 * MIB
+    volume = made(pool, "v", b"before", size=8 * MIB)
+    before = lies(volume.id)
+    made(pool, "between", size=8 * MIB)
+    for size in (16 * MIB, 32 * MIB):
+        volume = grown(pool, volume, size)
+        check(volume, mirrored)
+        assert begins_with(pool, volume.id, b"before" + bytes(4096))
+        with pool.reading(volume.id) as path, path.open("rb") as file:
+            assert os.lseek(file.fileno(), 0, os.SEEK_END) == size
+            file.seek(8 * MIB)
+            assert not any(file.read())
+    if mirrored:
+        assert lies(volume.id) == before
+    with pytest.raises(OutOfRange):
+        pool.resize(volume, 2 * GIB)
+    assert volumes("cellar") and largest(pool)
+
+
+def test_each_mirror_has_every_byte(where: str) -> None:
+    with opened(where, KINDS["mirrored"]) as pool:
+        volume = made(pool, "v", size=8 * MIB)
+        device = pool.attach(volume, read_only=False)
+        write(device.path, b"twice" * 1000)
+        pool.detach(volume.id)
+        for leg in (0, 1):
+            path = Path(
+                "/dev/mapper", f"cellar-{name_of(volume.id).replace('-', '--')}_rimage_{leg}"
+            )
+            assert path.read_bytes()[:5000] == b"twice" * 1000
+        pool.delete(volume.id)
+
+
+def test_copies_are_laid_out_like_any_volume(pool: Lvm) -> None:
+    volume = made(pool, "v", b"copied", size=8 * MIB)
+    pool.attach(volume, read_only=False)
+    snapshot = snapped(pool, volume, "s")
+    restored = a_volume(pool, "r", 8 * MIB, source=snapshot.id)
+    with pool.reading(snapshot.id) as path:
+        data = path.read_bytes()
+    pool.create(restored, lambda to: write(to, data))
+    assert begins_with(pool, restored.id, b"copied")
+    check(restored, pool.granularity == 4 * MIB)
+
+
+def test_what_was_made_otherwise_grows_as_it_was_made(where: str) -> None:
+    with opened(where) as pool:
+        plain = made(pool, "plain", b"plain", size=8 * MIB)
+    with opened(where, KINDS["mirrored"]) as pool:
+        mirrored = made(pool, "mirrored", b"mirrored", size=8 * MIB)
+        grown(pool, plain, 16 * MIB)
+        assert len(lies(plain.id)[0]) == 1
+    with opened(where) as pool:
+        check(grown(pool, mirrored, 16 * MIB), True)
+        for volume in (plain, mirrored):
+            assert begins_with(pool, volume.id, volume.name.encode())
+            pool.delete(volume.id)
+
+
+def test_the_reserve_is_of_the_whole_group(where: str) -> None:
+    with opened(where, replace(KINDS["mirrored"], reserve="120MiB")) as pool:
+        each = (sum(free()) - 120 * MIB) // 2 - 4 * MIB
+        assert largest(pool) == each - each % (4 * MIB)
+        keeps_its_word(pool)
+
+
+def test_a_group_with_too_few_disks_is_no_pool(make_group: MakeGroup) -> None:
+    where = make_group("cellar", size=GIB)
+    with opened(where, KINDS["mirrored"]) as pool, pytest.raises(PoolAway, match="2 are needed"):
+        list(pool.images())
+
+
+@pytest.mark.parametrize(
+    ("where", "options"),
+    [("cellar/pool0", KINDS["mirrored"]), ("cellar", Options(stripes=2, mirrors=1))],
+)
+def test_what_cannot_be_is_refused(where: str, options: Options) -> None:
+    with pytest.raises(Invalid, match="mirrors"), opened(where, options):
+        pass
+
+
+def test_legs_are_told_apart() -> None:
+    apart, swapped = (
+        [("/dev/a:0-1",), ("/dev/b:0-1",)],
+        [("/dev/a:0-1", "/dev/b:2-3"), ("/dev/b:0-1",)],
+    )
+    assert lvmlayout.are_apart(apart)
+    assert not lvmlayout.are_apart(swapped)
