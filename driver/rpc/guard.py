@@ -35,6 +35,21 @@ STATUS: Final[dict[type[CellarError], grpc.StatusCode]] = {
 TEXT: Final = 2000  # characters; gRPC sends the text as a header
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+# Asked for again and again by a cluster that does nothing: a line of the log only if they fail.
+POLLED: Final = frozenset(
+    {
+        "Probe",
+        "GetPluginInfo",
+        "GetPluginCapabilities",
+        "GetCapacity",
+        "ControllerGetCapabilities",
+        "NodeGetCapabilities",
+        "NodeGetVolumeStats",
+        "NodeGetVolumeHealth",
+        "NodeGetStorageHealth",
+    }
+)
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 Seen: TypeAlias = Callable[[str, str, float], None]  # method, code, seconds
@@ -136,8 +151,9 @@ def _log(
     rpc: str, code: grpc.StatusCode, seconds: float, subject: dict[str, str], text: str
 ) -> None:
     facts = subject | ({"error": text} if text else {})
-    logger.bind(rpc=rpc, code=code.name, seconds=round(seconds, 6), **facts).info(
-        "{} {} {:.1f} ms", rpc, code.name, 1e3 * seconds
+    usual = code is grpc.StatusCode.OK and rpc in POLLED
+    logger.bind(rpc=rpc, code=code.name, seconds=round(seconds, 6), **facts).log(
+        "DEBUG" if usual else "INFO", "{} {} {:.1f} ms", rpc, code.name, 1e3 * seconds
     )
 
 

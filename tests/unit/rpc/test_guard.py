@@ -156,6 +156,14 @@ def test_an_error_is_in_the_same_line() -> None:
     assert "in use at /x" in line
 
 
+def test_what_is_polled_is_logged_only_when_it_fails() -> None:
+    request = csi.GetCapacityRequest()
+    assert call(lambda _: csi.GetCapacityResponse(), request, "GetCapacity").log == []
+    assert call(lambda _: csi.GetCapacityResponse(), request, "GetCapacity", "DEBUG").log
+    [line] = call(raising(errors.PoolAway("gone")), request, "GetCapacity").log
+    assert line.startswith("INFO GetCapacity UNAVAILABLE ")
+
+
 def test_a_new_volume_is_named_by_its_answer() -> None:
     capability = csi.VolumeCapability(
         block=csi.VolumeCapability.BlockVolume(),
