@@ -8,6 +8,7 @@ NATIVE in the environment on this machine's own kernel, one after the other.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ NO_TESTS = 5  # pytest's status
 
 def main() -> int:
     """Run all shares; the worst status of them."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the guests end too
     tier, *arguments = sys.argv[1:]
     markers, *shares = TIERS[tier]
     words = [str(VENV / "bin/python"), "-m", "pytest", "-m", markers, "-p", "no:cacheprovider"]

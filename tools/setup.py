@@ -110,6 +110,7 @@ def _digest(path: Path) -> str:
 
 STEPS: dict[str, tuple[Callable[[], None], ...]] = {
     "setup": (_install_hook,),
+    "check": (golang.spec,) if os.environ.get("CI") == "true" else (),  # else its test is skipped
     "test": (golang.spec, golang.sanity),
 }
 

@@ -24,7 +24,7 @@ Run = tuple[Bytes, bytes]  # where, what
 Mkfs = Callable[[Path], object]
 
 LARGEST: Final = 64 * GIB  # of a filesystem; what mkfs writes grows with it
-_ROOM: Final = 16 * MIB  # for all templates together; one of 10 GiB takes 4
+_ROOM: Final = 8 * MIB  # for all templates together; one of 10 GiB takes 4
 _LIFE: Final = 600.0  # seconds; a template's root directory has the date of its making
 _PAGE: Final = 4 * KIB
 
