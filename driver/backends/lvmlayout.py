@@ -30,9 +30,9 @@ class Layout:
         return max(self.stripes, self.mirrors + 1)
 
     def trouble(self, vg: lvm.VolumeGroup) -> str:
-        if self.width <= len(vg.free_on):
+        if self.width <= len(vg.disks):
             return ""
-        return f"volume group {vg.name} has {len(vg.free_on)} disks, {self.width} are needed"
+        return f"volume group {vg.name} has {len(vg.disks)} disks, {self.width} are needed"
 
     def step(self, vg: lvm.VolumeGroup) -> Bytes:
         return vg.extent_size * self.stripes
@@ -47,9 +47,10 @@ class Layout:
         """A volume of it on those disks; on the best ones for a new volume."""
         if self.width == 1:
             return vg.free
-        if self.trouble(vg):
-            return 0
-        least = min(vg.free_on[disk] for disk in places or self.places(vg))
+        chosen = places or self.places(vg)
+        if len(chosen) < self.width:
+            return 0  # some take no new extents: pvchange(8)
+        least = min(vg.free_on.get(disk, 0) for disk in chosen)
         return max(0, least - vg.extent_size) if self.mirrors else least * self.stripes
 
     def cost(self, size: Bytes, vg: lvm.VolumeGroup) -> Bytes:

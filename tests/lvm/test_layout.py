@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import lvmlayout
 from driver.backends.lvm import Lvm
 from driver.backends.lvmkind import Options
 from driver.backends.lvmtags import name_of
@@ -178,12 +177,3 @@ def test_a_group_with_too_few_disks_is_no_pool(make_group: MakeGroup) -> None:
 def test_what_cannot_be_is_refused(where: str, options: Options) -> None:
     with pytest.raises(Invalid, match="mirrors"), opened(where, options):
         pass
-
-
-def test_legs_are_told_apart() -> None:
-    apart, swapped = (
-        [("/dev/a:0-1",), ("/dev/b:0-1",)],
-        [("/dev/a:0-1", "/dev/b:2-3"), ("/dev/b:0-1",)],
-    )
-    assert lvmlayout.are_apart(apart)
-    assert not lvmlayout.are_apart(swapped)
