@@ -26,6 +26,7 @@ TIERS = {
     ),
 }
 NO_TESTS = 5  # pytest's status
+MEMORY = {"all": "8G", "brief": "3G"}  # of a guest, whose disks lie in it; taken as it is used
 
 
 def main() -> int:
@@ -36,6 +37,7 @@ def main() -> int:
     words = [str(VENV / "bin/python"), "-m", "pytest", "-m", markers, "-p", "no:cacheprovider"]
     if os.environ.get("NATIVE"):
         return subprocess.run([*words, *arguments], cwd=ROOT, check=False).returncode
+    os.environ.setdefault("VM_MEM", MEMORY[tier])
     statuses = _in_guests([[*words, *share, *arguments] for share in shares])
     # A share of which the caller's own choice left nothing is no failure.
     return max(0 if status == NO_TESTS and arguments else status for status in statuses)

@@ -263,7 +263,7 @@ class Machine:
                 file.truncate(_DISK)
             target.mkdir()
             run(f"mkfs.{fs}", "-q", os.fspath(image))
-            run("mount", "-o", "loop", os.fspath(image), os.fspath(target))
+            run("mount", "-o", "loop,discard", os.fspath(image), os.fspath(target))
             self._undo.callback(image.unlink)
             self._undo.callback(run, "umount", os.fspath(target))
             self._disks[fs] = target

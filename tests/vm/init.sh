@@ -11,7 +11,7 @@ fail() {
 }
 
 "$box" mount -t proc proc /proc
-"$box" mount -t tmpfs tmpfs /mnt
+"$box" mount -t tmpfs -o size=75% tmpfs /mnt
 "$box" mkdir /mnt/up /mnt/work /mnt/root /mnt/layer
 # A mount of its own: the layers of an overlay must not lie inside each other.
 "$box" mount -t hostfs -o "${layer:?}" none /mnt/layer
