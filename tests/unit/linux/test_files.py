@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,3 +202,23 @@ def test_a_filesystem_that_is_not_known_has_a_number() -> None:
 def test_the_type_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.filesystem_type(tmp_path / "nothing")
+
+
+def test_a_commit_that_nobody_heard_of_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As btrfs' thread that goes to sleep just when it is woken: the first call waits for it."""
+    heard, asked = threading.Event(), list[int]()
+
+    def ioctl(_: int, operation: int, argument: bytes) -> bytes:
+        asked.append(operation)
+        if asked.count(files.BTRFS_IOC_START_SYNC) > 1:
+            heard.set()
+        elif operation == files.BTRFS_IOC_START_SYNC:
+            assert heard.wait(20)
+        return argument
+
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    files.commit(tmp_path)
+    assert asked[0] == asked[1] == files.BTRFS_IOC_START_SYNC
+    assert asked.count(files.BTRFS_IOC_WAIT_SYNC) == 1
