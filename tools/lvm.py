@@ -26,7 +26,8 @@ TIERS = {
     ),
 }
 NO_TESTS = 5  # pytest's status
-MEMORY = {"all": "8G", "brief": "3G"}  # of a guest, whose disks lie in it; taken as it is used
+# Of a guest: its memory, in which its disks lie, taken as it is used; and the seconds it may take.
+BOUNDS = {"all": ("8G", "10800"), "brief": ("3G", "3600")}
 
 
 def main() -> int:
@@ -37,7 +38,8 @@ def main() -> int:
     words = [str(VENV / "bin/python"), "-m", "pytest", "-m", markers, "-p", "no:cacheprovider"]
     if os.environ.get("NATIVE"):
         return subprocess.run([*words, *arguments], cwd=ROOT, check=False).returncode
-    os.environ.setdefault("VM_MEM", MEMORY[tier])
+    for name, value in zip(("VM_MEM", "VM_TIMEOUT"), BOUNDS[tier], strict=True):
+        os.environ.setdefault(name, value)
     statuses = _in_guests([[*words, *share, *arguments] for share in shares])
     # A share of which the caller's own choice left nothing is no failure.
     return max(0 if status == NO_TESTS and arguments else status for status in statuses)
