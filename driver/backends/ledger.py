@@ -39,6 +39,11 @@ class Entry:
     shared: Bytes = 0
     pending: bool = False  # being made, or growing: not all of it is allocated yet
 
+    @property
+    def has_its_place(self) -> bool:
+        """Only what it shares with others can still cost anything."""
+        return self.allocation is Allocation.THICK and not self.pending
+
 
 def ratio_of(overcommit: float) -> Fraction:
     """Exact, unlike a float: what is rounded down one way must not be rounded up beyond it."""
@@ -142,7 +147,7 @@ class Ledger:
 
     def _room_at_least(self) -> Bytes:
         """As if of no image anything were written yet: asks the filesystem once, not for each."""
-        return self._available() - sum(self._dues(entry) for entry in self._entries.values())
+        return self._available() - sum(self._due_at_most(one) for one in self._entries.values())
 
     def _room_for(self, more: Bytes, key: str) -> Bytes:
         """While others are being made the filesystem may count them twice: then look again."""
@@ -173,13 +178,12 @@ class Ledger:
             return entry.promise
         return -(-entry.promise * self._under // self._over)
 
-    def _dues(self, entry: Entry) -> Bytes:
-        """What it may still come to occupy at most."""
-        settled = entry.allocation is Allocation.THICK and not entry.pending
-        return entry.shared if settled else self._weighed(entry)
+    def _due_at_most(self, entry: Entry) -> Bytes:
+        """What it may still come to occupy, if nothing of it is written yet."""
+        return entry.shared if entry.has_its_place else self._weighed(entry)
 
     def _due(self, key: str, entry: Entry) -> Bytes:
-        if entry.allocation is Allocation.THICK and not entry.pending:
+        if entry.has_its_place:
             return entry.shared
         own = max(0, self._occupied(key) - entry.shared)
         return max(0, self._weighed(entry) - own)

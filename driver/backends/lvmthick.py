@@ -109,7 +109,7 @@ class Thick:
             rawblock.zero(dm.node(self.group.name, part), 0, more)
             passed("resize.allocated")
             with self.group.lock:
-                ranges = self._ranges(part)
+                ranges = self._ranges(part, layout)
                 undo.close()
                 passed("resize.freed")
                 words = ("--size", f"{size}b", self.group.of(one.name), *ranges)
@@ -123,11 +123,11 @@ class Thick:
         legs = lvmlayout.legs(one.name, self.group.parts())
         return vg, layout, tuple(lvmlayout.disk_of(leg[-1]) for leg in legs)
 
-    def _ranges(self, part: str) -> list[str]:
+    def _ranges(self, part: str, layout: Layout) -> Sequence[str]:
         """The extents of a volume on the disks, without those of raid1's own notes."""
-        if legs := lvmlayout.legs(part, self.group.parts()):
-            return [place for leg in legs for place in leg]
-        return list(self.group.look().volumes[part].ranges)
+        if layout.mirrors:
+            return [place for leg in lvmlayout.legs(part, self.group.parts()) for place in leg]
+        return self.group.look().volumes[part].ranges
 
     def fullness(self, vg: lvm.VolumeGroup) -> tuple[float, float]:
         return 1 - vg.free / vg.size, 1 - vg.mda_free / vg.mda_size

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import GIB, KIB, MIB, Bytes
+from driver.core.model import GIB, KIB, MIB
 from driver.linux.crc32c import crc32c
-from driver.linux.superblock import UnfamiliarError
+from driver.linux.superblock import Block, UnfamiliarError, rewrite
 
 _MIRRORS: Final = (64 * KIB, 64 * MIB, 256 * GIB)
 _LENGTH: Final = 4 * KIB
@@ -43,16 +43,10 @@ _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
 
 def renew(where: Path) -> None:
     """Durable on return. UnfamiliarError, OSError."""
-    fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        for at, block in list(_renewed(fd, uuid.uuid4().bytes)):
-            os.pwrite(fd, block, at)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    rewrite(where, lambda fd: _renewed(fd, uuid.uuid4().bytes))
 
 
-def _renewed(fd: int, new: bytes) -> Iterator[tuple[Bytes, bytes]]:
+def _renewed(fd: int, new: bytes) -> Iterator[Block]:
     """Every superblock, checked, and as it is to be."""
     first = os.pread(fd, _LENGTH, _MIRRORS[0])
     for at in _MIRRORS:
@@ -63,7 +57,7 @@ def _renewed(fd: int, new: bytes) -> Iterator[tuple[Bytes, bytes]]:
             raise UnfamiliarError("a superblock of another btrfs, or a damaged one")
         if _int(old[_FLAGS]) & _CHANGING or _int(old[_DEVICES]) != 1:
             raise UnfamiliarError("an interrupted change, or several devices")
-        yield at, _sealed(_with_uuid(old, new))
+        yield Block(at, _sealed(_with_uuid(old, new)))
 
 
 def _with_uuid(old: bytes, new: bytes) -> bytes:

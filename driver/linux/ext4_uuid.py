@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from driver.core.model import Bytes
 from driver.linux.crc32c import MASK, crc32c
-from driver.linux.superblock import UnfamiliarError
+from driver.linux.superblock import Block, require, rewrite
 
 _FIRST: Final = 1024  # where the first superblock is; a backup is at the start of its group
 _LENGTH: Final = 1024
@@ -35,35 +34,26 @@ _SPARSE_SUPER2: Final = 0x200
 Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A superblock and where it is."""
-
-    at: Bytes
-    data: bytes
-
-
 def renew(where: Path) -> None:
     """Durable on return. UnfamiliarError, OSError."""
-    fd, new = os.open(where, os.O_RDWR | os.O_CLOEXEC), uuid.uuid4().bytes
-    try:
-        for block in with_uuid(superblocks(lambda length, at: os.pread(fd, length, at)), new):
-            os.pwrite(fd, block.data, block.at)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+
+    def renewed(fd: int) -> Iterator[Block]:
+        found = superblocks(lambda length, at: os.pread(fd, length, at))
+        return with_uuid(found, uuid.uuid4().bytes)
+
+    rewrite(where, renewed)
 
 
 def superblocks(read: Read) -> list[Block]:
     """The first and all its backups, each proved to be what it seems. UnfamiliarError."""
     first = Block(_FIRST, read(_LENGTH, _FIRST))
-    _check(len(first.data) == _LENGTH and _int(first.data, 0x38, 2) == _MAGIC, "no ext4")
-    _check(_is_familiar(first.data), "features that are not known here")
+    require(len(first.data) == _LENGTH and _int(first.data, 0x38, 2) == _MAGIC, "no ext4")
+    require(_is_familiar(first.data), "features that are not known here")
     backups = [Block(at, read(_LENGTH, at)) for at in _backups(first.data)]
     for number, block in enumerate([first, *backups]):
-        _check(_sealed(block.data) == block.data, "a superblock with a wrong checksum")
-        _check(block.data[_UUID] == first.data[_UUID], "a superblock of another ext4")
-        _check(bool(_int(block.data, 0x5A, 2)) == bool(number), "a superblock of another group")
+        require(_sealed(block.data) == block.data, "a superblock with a wrong checksum")
+        require(block.data[_UUID] == first.data[_UUID], "a superblock of another ext4")
+        require(bool(_int(block.data, 0x5A, 2)) == bool(number), "a superblock of another group")
     return [first, *backups]
 
 
@@ -112,8 +102,3 @@ def _crc(block: bytes) -> int:
 
 def _int(data: bytes, at: int, length: int) -> int:
     return int.from_bytes(data[at : at + length], "little")
-
-
-def _check(good: bool, what: str) -> None:
-    if not good:
-        raise UnfamiliarError(what)

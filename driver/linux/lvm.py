@@ -113,7 +113,7 @@ def parse_report(text: str) -> VolumeGroup:
     [row] = section["vg"]
     extent_size = int(row["vg_extent_size"])
     segments = {one["lv_uuid"]: one for one in reversed(section["seg"])}  # the first of each
-    ranges = _ranges(section["seg"])
+    ranges = _ranges(section["seg"], "lv_uuid")
     return VolumeGroup(
         name=row["vg_name"],
         uuid=row["vg_uuid"],
@@ -144,11 +144,8 @@ def parts(disks: Sequence[Path], group: str) -> Mapping[str, tuple[str, ...]]:
 
 def parse_parts(text: str) -> Mapping[str, tuple[str, ...]]:
     """What `lvm lvs` says, a row for each segment. Pure."""
-    found: dict[str, tuple[str, ...]] = {}
-    for one in json.loads(text)["report"][0]["lv"]:
-        name = one["lv_name"].strip("[]")
-        found[name] = found.get(name, ()) + tuple(one["seg_pe_ranges"].split())
-    return found
+    [section] = json.loads(text)["report"]
+    return {name.strip("[]"): places for name, places in _ranges(section["lv"], "lv_name").items()}
 
 
 def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
@@ -190,10 +187,11 @@ def _volume(
     )
 
 
-def _ranges(segments: Iterable[Mapping[str, str]]) -> Mapping[str, tuple[str, ...]]:
+def _ranges(segments: Iterable[Mapping[str, str]], key: str) -> Mapping[str, tuple[str, ...]]:
+    """A row for each segment, put together by volume."""
     found: dict[str, tuple[str, ...]] = {}
     for one in segments:
-        found[one["lv_uuid"]] = found.get(one["lv_uuid"], ()) + tuple(one["seg_pe_ranges"].split())
+        found[one[key]] = found.get(one[key], ()) + tuple(one["seg_pe_ranges"].split())
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,34 @@ class Superblock:
     size: Bytes  # of the filesystem
     clean: bool  # no log to replay, as far as the superblock tells: xfs keeps that in the log only
     errors: bool  # damaged, and marked so
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Bytes of a device or an image, and where they are."""
+
+    at: Bytes
+    data: bytes
+
+
+def rewrite(where: Path, renewed: Callable[[int], Iterable[Block]]) -> None:
+    """Write what `renewed` makes of an open `where`, all of which comes before any is written.
+
+    Durable on return. OSError; UnfamiliarError of `renewed`.
+    """
+    fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for block in tuple(renewed(fd)):
+            os.pwrite(fd, block.data, block.at)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def require(good: bool, what: str) -> None:
+    """UnfamiliarError: it is not good, but `what`."""
+    if not good:
+        raise UnfamiliarError(what)
 
 
 def read(where: Path) -> Superblock | None:

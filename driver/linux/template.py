@@ -18,7 +18,7 @@ from typing import Final
 
 from driver.core.model import GIB, KIB, MIB, Bytes
 from driver.linux import ext4_uuid
-from driver.linux.superblock import UnfamiliarError
+from driver.linux.superblock import Block, UnfamiliarError
 
 Run = tuple[Bytes, bytes]  # where, what
 Mkfs = Callable[[Path], object]
@@ -35,7 +35,7 @@ class Template:
 
     made: float
     runs: list[Run]
-    superblocks: list[ext4_uuid.Block]
+    superblocks: list[Block]
 
     @property
     def weight(self) -> Bytes:

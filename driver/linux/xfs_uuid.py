@@ -14,13 +14,12 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from driver.core.model import Bytes
 from driver.linux.crc32c import crc32c
-from driver.linux.superblock import UnfamiliarError
+from driver.linux.superblock import Block, UnfamiliarError, require, rewrite
 
 _MAGIC: Final = b"XFSB"
 _UUID: Final = slice(32, 48)
@@ -39,24 +38,12 @@ _LONGEST: Final = 64  # basic blocks that are searched for the last record
 _UNMOUNT: Final = 0x20  # XLOG_UNMOUNT_TRANS
 
 
-@dataclass(frozen=True, slots=True)
-class _Patch:
-    at: Bytes
-    data: bytes
-
-
 def renew(where: Path) -> None:
     """Durable on return. UnfamiliarError, OSError."""
-    fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        for patch in _patches(fd, uuid.uuid4().bytes):
-            os.pwrite(fd, patch.data, patch.at)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    rewrite(where, lambda fd: _patches(fd, uuid.uuid4().bytes))
 
 
-def _patches(fd: int, new: bytes) -> list[_Patch]:
+def _patches(fd: int, new: bytes) -> list[Block]:
     """All that is to be written, before any of it is."""
     head = os.pread(fd, 512, 0)
     if head[:4] != _MAGIC or _int(head[100:102]) & 0xF != _VERSION:
@@ -65,30 +52,30 @@ def _patches(fd: int, new: bytes) -> list[_Patch]:
     return [_with_uuid(record, head[_UUID], new), *_superblocks(fd, head, new)]
 
 
-def _superblocks(fd: int, head: bytes, new: bytes) -> Iterator[_Patch]:
+def _superblocks(fd: int, head: bytes, new: bytes) -> Iterator[Block]:
     """One at the start of each allocation group."""
     sector, group = _int(head[102:104]), _int(head[84:88]) * _int(head[4:8])
     for number in range(_int(head[88:92])):
         old = os.pread(fd, sector, number * group)
-        _check(old[_UUID] == head[_UUID] and old[:4] == _MAGIC, "a superblock of another xfs")
-        _check(_sealed(old) == old, "a superblock with a wrong checksum")
+        require(old[_UUID] == head[_UUID] and old[:4] == _MAGIC, "a superblock of another xfs")
+        require(_sealed(old) == old, "a superblock with a wrong checksum")
         block, incompat = bytearray(old), _int(old[_INCOMPAT])
         if not incompat & _HAS_META_UUID:
             block[_META_UUID] = old[_UUID]
             block[_INCOMPAT] = (incompat | _HAS_META_UUID).to_bytes(4, "big")
         block[_UUID] = new
-        yield _Patch(number * group, _sealed(bytes(block)))
+        yield Block(number * group, _sealed(bytes(block)))
 
 
-def _with_uuid(record: _Patch, old: bytes, new: bytes) -> _Patch:
+def _with_uuid(record: Block, old: bytes, new: bytes) -> Block:
     """The last record of the log; the kernel looks at the UUID of no other one."""
     data = bytearray(record.data)
-    _check(data[_LOG_UUID] == old, "a log of another xfs")
+    require(data[_LOG_UUID] == old, "a log of another xfs")
     data[_LOG_UUID] = new
-    return _Patch(record.at, _record_sealed(bytes(data)))
+    return Block(record.at, _record_sealed(bytes(data)))
 
 
-def _last_record(fd: int, head: bytes) -> _Patch:
+def _last_record(fd: int, head: bytes) -> Block:
     """Header and data of the unmount record just before the head of the log."""
     start, blocks = _log(head)
     end = _head(fd, start, blocks)
@@ -98,18 +85,18 @@ def _last_record(fd: int, head: bytes) -> _Patch:
     while at > 0 and _int(tail[at : at + 4]) != _LOG_MAGIC:
         at -= _BLOCK
     record = tail[at:]
-    _check(_int(record[:4]) == _LOG_MAGIC, "a log without a last record")
+    require(_int(record[:4]) == _LOG_MAGIC, "a log without a last record")
     length = _BLOCK - -_int(record[12:16]) // _BLOCK * _BLOCK
-    _check(len(record) == length, "a last record of another length")
-    _check(_int(record[40:44]) == 1 and record[_BLOCK + 9] == _UNMOUNT, "a log that is not clean")
-    _check(_record_sealed(record) == record, "a last record with a wrong checksum")
-    return _Patch(start + first * _BLOCK + at, record)
+    require(len(record) == length, "a last record of another length")
+    require(_int(record[40:44]) == 1 and record[_BLOCK + 9] == _UNMOUNT, "a log that is not clean")
+    require(_record_sealed(record) == record, "a last record with a wrong checksum")
+    return Block(start + first * _BLOCK + at, record)
 
 
 def _log(head: bytes) -> tuple[Bytes, int]:
     """Where the internal log starts, and how many basic blocks it has."""
     block_size, number = _int(head[4:8]), _int(head[48:56])
-    _check(number > 0, "an external log")
+    require(number > 0, "an external log")
     group, within = number >> head[124], number & (1 << head[124]) - 1
     at = (group * _int(head[84:88]) + within) * block_size
     return at, _int(head[96:100]) * block_size // _BLOCK
@@ -123,7 +110,7 @@ def _head(fd: int, start: Bytes, blocks: int) -> int:
         return _int(word[4:] if _int(word[:4]) == _LOG_MAGIC else word[:4])
 
     newest, low, high = cycle(0), 0, blocks - 1
-    _check(newest > cycle(high), "a log that was just wrapped around")
+    require(newest > cycle(high), "a log that was just wrapped around")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cycle(middle) == newest else (low, middle)
@@ -145,8 +132,3 @@ def _record_sealed(record: bytes) -> bytes:
 
 def _int(field: bytes) -> int:
     return int.from_bytes(field, "big")
-
-
-def _check(good: bool, what: str) -> None:
-    if not good:
-        raise UnfamiliarError(what)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from driver.core.model import FsType
 from driver.linux import (
@@ -14,6 +17,7 @@ from driver.linux import (
     mount,
 )
 from driver.linux.freeze import Freezer
+from driver.linux.superblock import UnfamiliarError
 from tests.root.linux.conftest import Volume
 
 CHECKS = {
@@ -65,6 +69,14 @@ def digest(image: Path) -> str:
             except OSError:  # ENXIO: no more data
                 return found.hexdigest()
             found.update(f"{at} {end}".encode() + os.pread(file.fileno(), end - at, at))
+
+
+def refuses(renew: Callable[[Path], None], image: Path, why: str | None = None) -> None:
+    """It does not know how to change this image, and does not touch it."""
+    before = digest(image)
+    with pytest.raises(UnfamiliarError, match=why):
+        renew(image)
+    assert digest(image) == before
 
 
 def damage(image: Path, at: int) -> None:

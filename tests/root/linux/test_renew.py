@@ -33,8 +33,8 @@ from tests.root.linux.images import (
     check,
     copied,
     damage,
-    digest,
     make,
+    refuses,
     snapshot,
     unmount,
 )
@@ -149,21 +149,15 @@ def test_the_checksums_of_btrfs_are_those_of_the_tools(tmp_path: Path) -> None:
 
 def test_a_checksum_that_cannot_be_made_is_left_to_the_tool(tmp_path: Path) -> None:
     image = make(FsType.BTRFS, blank(tmp_path / "image"), "--csum", "xxhash")
-    before = digest(image)
-    with pytest.raises(UnfamiliarError):
-        btrfs_uuid.renew(image)
-    assert digest(image) == before
+    refuses(btrfs_uuid.renew, image)
 
 
 @pytest.mark.parametrize("at", [64, 64 * 1024 + 200, 64 * MIB + 200])
 def test_a_damaged_btrfs_is_not_written_to(tmp_path: Path, at: int) -> None:
     image = make(FsType.BTRFS, blank(tmp_path / "image"))
     damage(image, at)
-    before = digest(image)
     if at > 64 * 1024:
-        with pytest.raises(UnfamiliarError):
-            btrfs_uuid.renew(image)
-        assert digest(image) == before
+        refuses(btrfs_uuid.renew, image)
     else:  # the first 64 KiB are nobody's
         btrfs_uuid.renew(image)
 
@@ -172,10 +166,7 @@ def test_an_xfs_with_a_log_to_replay_is_not_written_to(attach: Attach, tmp_path:
     source = attach(FsType.XFS)
     (source.target / "file").write_text("x")
     image = snapshot(source, tmp_path / "copy.img")
-    before = digest(image)
-    with pytest.raises(UnfamiliarError, match="log"):
-        xfs_uuid.renew(image)
-    assert digest(image) == before
+    refuses(xfs_uuid.renew, image, "log")
 
 
 def test_a_damaged_xfs_is_not_written_to(attach: Attach, tmp_path: Path) -> None:
@@ -185,10 +176,7 @@ def test_a_damaged_xfs_is_not_written_to(attach: Attach, tmp_path: Path) -> None
     for at in (40, 250, groups[1] + 40, groups[3] + 250):
         image = copied(source.image, tmp_path / "copy.img")
         damage(image, at)
-        before = digest(image)
-        with pytest.raises(UnfamiliarError):
-            xfs_uuid.renew(image)
-        assert digest(image) == before
+        refuses(xfs_uuid.renew, image)
 
 
 def test_a_grown_xfs_has_its_uuid_in_all_groups(attach: Attach, tmp_path: Path) -> None:
