@@ -11,9 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
+from threading import Thread
 
 from tools.shell import ROOT, VENV, say
 
@@ -46,25 +44,33 @@ def main() -> int:
 
 
 def _in_guests(commands: list[list[str]]) -> list[int]:
-    """Each one's output is shown when it has ended, whole."""
-    with ExitStack() as files:
-        where = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="cellar-lvm-")))
-        running = []
-        for number, command in enumerate(commands):
-            log = files.enter_context((where / f"{number}.log").open("wb"))
+    """Each one's lines are shown as they come, with its number before them."""
+    running: list[subprocess.Popen[str]] = []
+    shown: list[Thread] = []
+    try:
+        for number, command in enumerate(commands, 1):
+            say(f"guest {number}: {' '.join(command[5:])}")
             guest = [str(ROOT / "tests/vm/run.sh"), *command]
-            running.append(subprocess.Popen(guest, cwd=ROOT, stdout=log, stderr=log))
-        statuses = []
-        try:
-            for number, child in enumerate(running):
-                statuses.append(child.wait())
-                say(f"in a guest: {' '.join(commands[number][5:])}")
-                print((where / f"{number}.log").read_text(errors="replace"), flush=True)
-        finally:
-            for child in running:
-                child.terminate()
-                child.wait()
-    return statuses
+            out, both = subprocess.PIPE, subprocess.STDOUT
+            child = subprocess.Popen(
+                guest, cwd=ROOT, stdout=out, stderr=both, text=True, errors="replace"
+            )
+            running.append(child)
+            shown.append(Thread(target=_show, args=(number, child), daemon=True))
+            shown[-1].start()
+        for thread in shown:
+            thread.join()
+        return [child.wait() for child in running]
+    finally:
+        for child in running:
+            child.terminate()
+            child.wait()
+
+
+def _show(number: int, child: subprocess.Popen[str]) -> None:
+    assert child.stdout  # noqa: S101 - a pipe
+    for line in child.stdout:
+        print(f"{number}| {line}", end="", flush=True)
 
 
 if __name__ == "__main__":
