@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -62,6 +64,18 @@ class Cluster:
     def run(self, *argv: str, node: int = 1, stdin: str = "", timeout: float = CALL) -> str:
         """The output of a command in the namespaces of a node. CommandError."""
         return self._script(f"exec@{node}", *argv, stdin=stdin, timeout=timeout)
+
+    def follow(self, log: Path, *argv: str) -> bool:
+        """A command's output as it comes, into `log` too. True: it ended well."""
+        out, both = subprocess.PIPE, subprocess.STDOUT
+        words = [SCRIPT, "exec@1", *argv]
+        with log.open("wb") as file, subprocess.Popen(words, stdout=out, stderr=both) as child:
+            assert child.stdout
+            for some in iter(partial(os.read, child.stdout.fileno(), 65536), b""):
+                for each in (file, sys.stdout.buffer):
+                    each.write(some)
+                    each.flush()
+        return child.returncode == 0
 
     def keep_logs(self, folder: Path) -> None:
         shutil.copytree(RUN / "log", folder, dirs_exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Final
 import yaml
 
 from tests.e2e import release
-from tests.e2e.cluster import RUN, Cluster, CommandError, Kube
+from tests.e2e.cluster import RUN, Cluster, Kube
 from tests.e2e.conftest import APP_IMAGE
 from tests.e2e.release import VALUES, Release
 from tools import e2e_images
@@ -20,11 +20,11 @@ from tools.shell import CACHE, say
 HERE: Final = Path(__file__).with_name("suite")
 REPORTS: Final = CACHE / "e2e/logs/suite"
 PROCESSES: Final = 2
-HOUR: Final = 3600.0
 # A mounted ext4 grows with CAP_SYS_RESOURCE only, which not every machine has.
 CLASS: Final = {
     "name": "suite",
-    "volumeBindingMode": "Immediate",  # where a test does not say otherwise
+    # Immediate would give the two claims of one pod to two nodes.
+    "volumeBindingMode": "WaitForFirstConsumer",
     "parameters": {"csi.storage.k8s.io/fstype": "xfs"},
 }
 
@@ -68,20 +68,8 @@ def _run(cluster: Cluster, words: Sequence[str]) -> int:
     program = str(CACHE / "e2e/bin/e2e.test")
     argv = ["ginkgo", *ginkgo, *chosen, *left_out, program, "--", *suite, *nodes, *where, *told]
     log = REPORTS / "suite.log"
-    say(f"running; all of it goes to {log}")
-    status = _ended_well(cluster, ["sh", "-c", f'exec "$@" > {log} 2>&1', "sh", *argv])
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("Ran ") or "[FAIL]" in line or " Passed | " in line:
-            say(line.strip())
-    return 0 if status else 1
-
-
-def _ended_well(cluster: Cluster, argv: Sequence[str]) -> bool:
-    try:
-        cluster.run(*argv, timeout=2 * HOUR)
-    except CommandError:
-        return False
-    return True
+    say(f"running; all of it goes to {log}, too")
+    return 0 if cluster.follow(log, *argv) else 1
 
 
 if __name__ == "__main__":
