@@ -214,6 +214,7 @@ class Record(_message.Message):
     ALLOCATION_FIELD_NUMBER: _builtins.int
     BLOCK_SIZE_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
+    INLINE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     """As CreateVolume or CreateSnapshot was asked for it: in Kubernetes the name of the PV."""
@@ -223,6 +224,8 @@ class Record(_message.Message):
     block_size: _builtins.int
     created: _builtins.float
     """Seconds since the epoch."""
+    inline: _builtins.bool
+    """A volume that stands in a pod and goes with it; its name is what kubelet calls it."""
     def __init__(
         self,
         *,
@@ -232,10 +235,11 @@ class Record(_message.Message):
         allocation: _builtins.str = ...,
         block_size: _builtins.int = ...,
         created: _builtins.float = ...,
+        inline: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "created", b"created", "filesystem", b"filesystem", "id", b"id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "created", b"created", "filesystem", b"filesystem", "id", b"id", "inline", b"inline", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,7 @@ from driver.volumes import upkeep
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.health import Health
+from driver.volumes.inline import Inliner
 from driver.volumes.modify import Modifier
 from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
@@ -202,14 +203,17 @@ class _Life:
 
     def _uses(self) -> Uses:
         config, pools = self._config, Pools(self._pools)
+        volumes = Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach)
+        mounter, health = Mounter(pools), Health(pools)
         return Uses(
             pools=pools,
-            volumes=Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach),
+            volumes=volumes,
             publisher=Publisher(pools, config.node_id, config.max_volumes),
-            mounter=Mounter(pools),
+            mounter=mounter,
+            inline=Inliner(pools, volumes, mounter, health),
             snapshots=Snapshotter(pools, self._copies, time.time),
             modifier=Modifier(pools),
-            health=Health(pools),
+            health=health,
         )
 
     def _listener(self) -> Listener | None:

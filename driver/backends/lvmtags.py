@@ -49,6 +49,7 @@ _LETTERS: Final = {
     "members": "M",
     "renewal": "r",
     "blank": "B",
+    "inline": "I",
 }
 _NAMES: Final = {letter: name for name, letter in _LETTERS.items()}
 _ELSEWHERE: Final = ("id", "size")  # the name, and the volume's own

@@ -17,6 +17,7 @@ from driver.core.model import (
     Allocation,
     FsType,
     Image,
+    Inline,
     Limits,
     Publication,
     Snapshot,
@@ -104,6 +105,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
         "mkfsOptions": " ".join(volume.mkfs_options),
         "formatted": "yes" if volume.formatted else "",
         "renewal": "yes" if volume.renewal else "",
+        "inline": volume.inline or "",
         "limits": ",".join(map(str, numbers)) if any(numbers) else "",
     }
 
@@ -133,6 +135,7 @@ def _volume(flat: Mapping[str, str]) -> Volume:
         limits=Limits(*map(int, flat.get("limits", "0,0,0,0").split(","))),
         key=flat.get("luksKey"),
         renewal="renewal" in flat,
+        inline=Inline(flat["inline"]) if "inline" in flat else None,
         created=float(flat["created"]),
         incarnation=flat["incarnation"],
     )

@@ -160,6 +160,7 @@ def _volume_row(
         "block_size": record.block_size,
         "created": _moment(record.created),
         "source": _source(volume.content_source),
+        "inline": record.inline,
         "nodes": list(status.published_node_ids),
         "abnormal": status.volume_condition.abnormal,
         "condition": status.volume_condition.message,
@@ -207,6 +208,11 @@ def _shortened(reference: str) -> str:
     return f"{kind} {short(which)}" if which else reference
 
 
+def _named(row: Row) -> str:
+    """What kubelet calls an inline volume is long, and says nothing."""
+    return short(row["name"]) if row["inline"] else row["name"] or "?"
+
+
 def _there(cell: Callable[[Row], str]) -> Callable[[Row], str]:
     """Of a pool that is away nothing is known."""
     return lambda row: "-" if row["away"] else cell(row)
@@ -234,12 +240,15 @@ POOLS: Final = (
 )
 VOLUMES: Final = (
     Column("volume", lambda row: row["id"]),
-    Column("name", lambda row: row["name"] or "?"),
+    Column("name", _named),
     Column("pool", lambda row: row["pool"]),
     Column("size", lambda row: human(row["size_bytes"]), number=True),
     Column("contents", lambda row: row["filesystem"] or "block"),
     Column("allocation", lambda row: row["allocation"] or "?"),
-    Column("made of", lambda row: _shortened(row["source"]) or "-"),
+    Column(
+        "made of",
+        lambda row: "a pod, inline" if row["inline"] else _shortened(row["source"]) or "-",
+    ),
     Column("attached to", lambda row: ", ".join(row["nodes"]) or "-"),
     Column("condition", lambda row: row["condition"] if row["abnormal"] else "ok"),
 )

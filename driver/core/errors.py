@@ -54,6 +54,14 @@ class StillRunning(Busy):
         self.status = status or (lambda: text)
 
 
+class Unfinished(CellarError):
+    """It failed, and what is left goes by the opposite call only. ABORTED.
+
+    Kubelet takes that status for work that goes on, and makes the opposite call in time; after one
+    like INTERNAL it would not (isFinalError in its pkg/volume/csi/csi_client.go).
+    """
+
+
 class NoSpace(CellarError):
     """The pool, or the node, is full; another node may do. RESOURCE_EXHAUSTED."""
 

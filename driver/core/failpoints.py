@@ -44,6 +44,7 @@ POINTS: Final = (
     "unstage.detached",
     "snapshot.taken",
     "expand.grown",
+    "inline.recorded",
 )
 
 # Only encrypted volumes pass these, on a kernel that can encrypt; see `reach_encrypted`.

@@ -1,8 +1,8 @@
 """Ids say where the bytes are and what they were asked for: `<pool, 12 hex>-<key, 32 hex>`.
 
 The key is a hash of the CSI name, so that a repeated create lands on the same object; the pool
-part routes every later call. Volumes, snapshots and groups hash in domains of their own, so that
-equal names never meet.
+part routes every later call. Volumes, inline volumes, snapshots and groups hash in domains of their
+own, so that equal names never meet.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ Key: TypeAlias = str
 
 _ID: Final = re.compile(r"([0-9a-f]{12})-([0-9a-f]{32})", re.ASCII)
 _KEY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_INLINE: Final = re.compile(r"csi-[0-9a-f]{64}", re.ASCII)  # kubelet, makeVolumeHandle
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +48,11 @@ def volume_key(name: str) -> Key:
     return _hash(b"volume", name)
 
 
+def inline_key(handle: str) -> Key:
+    """Of the volume that stands in a pod: `handle` is kubelet's name for it."""
+    return _hash(b"inline", handle)
+
+
 def snapshot_key(name: str) -> Key:
     return _hash(b"snapshot", name)
 
@@ -72,6 +78,11 @@ def new_incarnation() -> str:
 def new_key_id() -> str:
     """Names the key of an encrypted volume and of all its copies; says nothing about it."""
     return secrets.token_hex(8)
+
+
+def is_inline_handle(text: str) -> bool:
+    """Whether kubelet made it, for an inline volume; no id of ours looks so."""
+    return bool(_INLINE.fullmatch(text))
 
 
 def parse_volume_id(text: str) -> VolumeId:

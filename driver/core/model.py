@@ -50,6 +50,13 @@ class AccessMode(StrEnum):
         return self in {AccessMode.SNRO, AccessMode.MNRO}
 
 
+class Inline(StrEnum):
+    """How far a volume has come that stands in a pod, and lives as long as it."""
+
+    MADE = "made"  # no pod has seen it
+    SHOWN = "shown"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """IO limits of one volume, per second; 0 = none."""
@@ -84,6 +91,7 @@ class Volume:
     published: Publication | None = None
     key: str | None = None  # id of the LUKS key; None: not encrypted
     renewal: bool = False  # its filesystem has its source's UUID until the secret is there
+    inline: Inline | None = None  # None: it has a life of its own
     created: float = 0.0  # seconds since the epoch
     incarnation: str
 

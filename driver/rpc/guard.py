@@ -24,6 +24,7 @@ STATUS: Final[dict[type[CellarError], grpc.StatusCode]] = {
     errors.Refused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Busy: grpc.StatusCode.ABORTED,
     errors.StaleToken: grpc.StatusCode.ABORTED,
+    errors.Unfinished: grpc.StatusCode.ABORTED,
     errors.NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
     errors.PoolAway: grpc.StatusCode.UNAVAILABLE,

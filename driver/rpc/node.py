@@ -11,9 +11,14 @@ from driver.rpc import parse_node as parse
 from driver.rpc import present
 from driver.rpc.dispatch import Dispatcher
 from driver.rpc.topology import Here
-from driver.volumes.health import Health
-from driver.volumes.intents import NO_CLAIMS, Claims
-from driver.volumes.publish import Mounter
+from driver.rpc.uses import Uses
+from driver.volumes.intents import (
+    NO_CLAIMS,
+    Claims,
+    InlinePublish,
+    InlineStats,
+    InlineUnpublish,
+)
 
 _RPC: Final = csi.NodeServiceCapability.RPC
 CAPABILITIES: Final = (
@@ -37,18 +42,11 @@ class _Storage:
 class Node(NodeServicer):
     """`max_volumes` 0: no limit is told."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        mounter: Mounter,
-        health: Health,
-        here: Here,
-        *,
-        max_volumes: int,
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, uses: Uses, here: Here, *, max_volumes: int) -> None:
         self._run = dispatcher.run
-        self._mounter = mounter
-        self._health = health
+        self._mounter = uses.mounter
+        self._inline = uses.inline
+        self._health = uses.health
         self._here = here
         self._max_volumes = max_volumes
 
@@ -83,13 +81,21 @@ class Node(NodeServicer):
     async def NodePublishVolume(
         self, request: csi.NodePublishVolumeRequest, context: object
     ) -> csi.NodePublishVolumeResponse:
-        await self._run(self._mounter.publish, parse.publish(request))
+        intent = parse.publish(request)
+        if isinstance(intent, InlinePublish):
+            await self._run(self._inline.publish, intent)
+        else:
+            await self._run(self._mounter.publish, intent)
         return csi.NodePublishVolumeResponse()
 
     async def NodeUnpublishVolume(
         self, request: csi.NodeUnpublishVolumeRequest, context: object
     ) -> csi.NodeUnpublishVolumeResponse:
-        await self._run(self._mounter.unpublish, parse.unpublish(request))
+        intent = parse.unpublish(request)
+        if isinstance(intent, InlineUnpublish):
+            await self._run(self._inline.unpublish, intent)
+        else:
+            await self._run(self._mounter.unpublish, intent)
         return csi.NodeUnpublishVolumeResponse()
 
     async def NodeExpandVolume(
@@ -101,7 +107,11 @@ class Node(NodeServicer):
     async def NodeGetVolumeStats(
         self, request: csi.NodeGetVolumeStatsRequest, context: object
     ) -> csi.NodeGetVolumeStatsResponse:
-        numbers = await self._run(self._mounter.stats, parse.stats(request))
+        intent = parse.stats(request)
+        if isinstance(intent, InlineStats):
+            numbers = await self._run(self._inline.stats, intent)
+        else:
+            numbers = await self._run(self._mounter.stats, intent)
         return csi.NodeGetVolumeStatsResponse(
             usage=present.usage(numbers), volume_condition=present.condition(numbers.faults)
         )
@@ -110,9 +120,12 @@ class Node(NodeServicer):
         self, request: csi.NodeGetVolumeHealthRequest, context: object
     ) -> csi.NodeGetVolumeHealthResponse:
         intent = parse.health(request)
-        faults = await self._run(self._health.at, intent)
+        if isinstance(intent, InlineStats):
+            faults = await self._run(self._inline.faults, intent)
+        else:
+            faults = await self._run(self._health.at, intent)
         return csi.NodeGetVolumeHealthResponse(
-            volume_health=present.health(intent.volume_id, faults)
+            volume_health=present.health(request.volume_id, faults)
         )
 
     async def NodeGetStorageHealth(

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from driver.core.errors import Invalid
 from driver.core.filesystems import parse_mkfs_options
-from driver.core.model import Allocation, Bytes, FsType, Limits
+from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, FsType, Limits
 from driver.core.quantity import parse_bytes
 from driver.rpc import capability
 
 KUBERNETES: Final = "csi.storage.k8s.io/"  # the provisioner's own keys: not ours to judge
 FSTYPE: Final = f"{KUBERNETES}fstype"
+EPHEMERAL: Final = f"{KUBERNETES}ephemeral"
+CONTEXT: Final = "volume_context"  # the field that brings the attributes of an inline volume
 BLOCK_SIZES: Final = {"512": 512, "4096": 4096}
 LIMIT: Final = 1 << 62
 
@@ -30,22 +32,33 @@ class Class:
     encrypted: bool | None = None
     limits: Limits = field(default_factory=Limits)
 
-    def options_for(self, fs: FsType | None) -> tuple[str, ...]:
-        return parse_mkfs_options(fs, self.mkfs_options)
+    def options_for(self, fs: FsType | None, field: str = "parameters") -> tuple[str, ...]:
+        return parse_mkfs_options(fs, self.mkfs_options, field)
 
 
 def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
     """Invalid names the key. What is mutable wins over what is not."""
     read = _read(parameters, {**_CREATION, **_LIMITS}, "parameters")
     changed = parse_limits(mutable)
-    given = {name: value for name, value in read.items() if name in _CREATED}
-    limits = {name: value for name, value in read.items() if name not in _CREATED}
-    return Class(limits=Limits(**{**limits, **changed}), **given)
+    return _class(read, changed)
+
+
+def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
+    """What a pod says of its own volume, and the size that it asks for."""
+    read = _read(attributes, {**_INLINE, **_LIMITS}, CONTEXT)
+    size = read.pop("size", DEFAULT_SIZE)
+    return _class(read, {}), size
 
 
 def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
     """The limits that are named, by their field in Limits."""
     return _read(mutable, _LIMITS, "mutable_parameters")
+
+
+def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
+    given = {name: value for name, value in read.items() if name in _CREATED}
+    limits = {name: value for name, value in read.items() if name not in _CREATED}
+    return Class(limits=Limits(**{**limits, **changed}), **given)
 
 
 def none_accepted(parameters: Mapping[str, str]) -> None:
@@ -109,6 +122,19 @@ def _encrypted(text: str) -> bool:
     return text == "true"
 
 
+def _not_encrypted(text: str) -> bool:
+    """Of an inline volume: false is what it is anyway."""
+    if _encrypted(text):
+        raise Invalid("an inline volume cannot be encrypted; a claim's volume can")
+    return False
+
+
+def _size(text: str) -> Bytes:
+    if not 0 < (size := parse_bytes(text)) <= LIMIT:
+        raise Invalid(f"{text!r} is not a size that a volume can have")
+    return size
+
+
 def _per_second(text: str) -> int:
     """Operations: a plain number; 0 is no limit."""
     if not (text.isascii() and text.isdigit()) or int(text[:20]) > LIMIT:
@@ -131,6 +157,11 @@ _CREATION: Final[dict[str, tuple[str, Reader]]] = {
     "encrypted": ("encrypted", _encrypted),
 }
 _CREATED: Final = {name for name, _ in _CREATION.values()}
+_INLINE: Final[dict[str, tuple[str, Reader]]] = {
+    "size": ("size", _size),
+    **_CREATION,
+    "encrypted": ("encrypted", _not_encrypted),
+}
 _LIMITS: Final[dict[str, tuple[str, Reader]]] = {
     "readIops": ("read_iops", _per_second),
     "writeIops": ("write_iops", _per_second),

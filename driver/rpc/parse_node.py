@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
-from driver.rpc import capability, fields, parse
+from driver.core.errors import Invalid
+from driver.core.model import AccessMode, CapacityRange
+from driver.rpc import capability, fields, parameters, parse
 from driver.volumes import intents
 
 PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
@@ -28,7 +31,11 @@ def unstage(request: csi.NodeUnstageVolumeRequest) -> intents.Unstage:
     return intents.Unstage(volume_id, staging)
 
 
-def publish(request: csi.NodePublishVolumeRequest) -> intents.NodePublish:
+def publish(
+    request: csi.NodePublishVolumeRequest,
+) -> intents.NodePublish | intents.InlinePublish:
+    if request.volume_context.get(parameters.EPHEMERAL) == "true":
+        return _inline(request)
     return intents.NodePublish(
         volume_id=ids.parse_volume_id(request.volume_id),
         target=fields.path(request.target_path, "target_path"),
@@ -38,7 +45,12 @@ def publish(request: csi.NodePublishVolumeRequest) -> intents.NodePublish:
     )
 
 
-def unpublish(request: csi.NodeUnpublishVolumeRequest) -> intents.NodeUnpublish:
+def unpublish(
+    request: csi.NodeUnpublishVolumeRequest,
+) -> intents.NodeUnpublish | intents.InlineUnpublish:
+    if ids.is_inline_handle(handle := request.volume_id):
+        target = fields.path(request.target_path, "target_path")
+        return intents.InlineUnpublish(handle, ids.inline_key(handle), target)
     volume_id = ids.parse_volume_id(request.volume_id)
     return intents.NodeUnpublish(volume_id, fields.path(request.target_path, "target_path"))
 
@@ -53,16 +65,52 @@ def expand(request: csi.NodeExpandVolumeRequest) -> intents.NodeExpand:
     )
 
 
-def stats(request: csi.NodeGetVolumeStatsRequest) -> intents.Stats:
+def stats(request: csi.NodeGetVolumeStatsRequest) -> intents.Stats | intents.InlineStats:
+    if ids.is_inline_handle(handle := request.volume_id):
+        path = fields.volume_path(request.volume_path)
+        return intents.InlineStats(handle, ids.inline_key(handle), path)
     volume_id = ids.parse_volume_id(request.volume_id)
     path = fields.volume_path(request.volume_path)
     return intents.Stats(volume_id, path, _staging(request.staging_target_path))
 
 
-def health(request: csi.NodeGetVolumeHealthRequest) -> intents.Stats:
+def health(request: csi.NodeGetVolumeHealthRequest) -> intents.Stats | intents.InlineStats:
+    if ids.is_inline_handle(handle := request.volume_id):
+        path = fields.optional_path(request.volume_publish_path, "volume_publish_path")
+        return intents.InlineStats(handle, ids.inline_key(handle), path)
     volume_id = ids.parse_volume_id(request.volume_id)
     path = fields.optional_path(request.volume_publish_path, "volume_publish_path")
     return intents.Stats(volume_id, path, _staging(request.staging_target_path))
+
+
+def _inline(request: csi.NodePublishVolumeRequest) -> intents.InlinePublish:
+    """A volume that stands in a pod: this call says all that there is to say of it."""
+    if not ids.is_inline_handle(handle := request.volume_id):
+        raise Invalid(f"volume_id: {handle!r} is not what kubelet calls an inline volume")
+    target = fields.path(request.target_path, "target_path")
+    how = capability.parse(request.volume_capability)
+    if how.block:
+        raise Invalid("volume_capability.block: an inline volume has a filesystem")
+    asked, size = parameters.parse_inline(request.volume_context)
+    named = capability.agreed([how], asked.fs)
+    fs = named or parse.USUAL
+    create = intents.Create(
+        name=handle,
+        key=ids.inline_key(handle),
+        range=CapacityRange(size),
+        fs=fs,
+        fs_asked=named is not None,
+        mkfs_options=asked.options_for(fs, parameters.CONTEXT),
+        pool=asked.pool,
+        allocation=asked.allocation,
+        block_size=asked.block_size,
+        encrypted=asked.encrypted,
+        limits=asked.limits,
+        inline=True,
+    )
+    if request.readonly:
+        how = replace(how, mode=AccessMode.SNRO)
+    return intents.InlinePublish(create, target, how)
 
 
 def _passphrase(request: csi.NodeStageVolumeRequest | csi.NodeExpandVolumeRequest) -> bytes | None:

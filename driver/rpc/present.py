@@ -74,7 +74,7 @@ def nodes(noun: Volume) -> list[str]:
     return [noun.published.node] if noun.published else []
 
 
-def health(volume_id: VolumeId, faults: Iterable[Fault]) -> csi.VolumeHealth:
+def health(volume_id: VolumeId | str, faults: Iterable[Fault]) -> csi.VolumeHealth:
     """One entry for each status and reason, as CSI wants it."""
     entry = csi.VolumeHealth.VolumeHealthEntry
     entries = {

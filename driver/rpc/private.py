@@ -194,4 +194,5 @@ def _record(image: Image) -> cellar.Record:
         allocation=image.allocation,
         block_size=image.block_size,
         created=image.created,
+        inline=isinstance(image, Volume) and image.inline is not None,
     )

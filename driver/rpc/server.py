@@ -132,7 +132,7 @@ class Server:
         add_IdentityServicer_to_server(Identity(about.name, about.version), server)
         add_ControllerServicer_to_server(Controller(run, uses, here, attach=about.attach), server)
         add_GroupControllerServicer_to_server(GroupController(run, uses.snapshots, here), server)
-        node = Node(run, uses.mounter, uses.health, here, max_volumes=about.max_volumes)
+        node = Node(run, uses, here, max_volumes=about.max_volumes)
         add_NodeServicer_to_server(node, server)
         report = cellar.Report(node=here.node, version=about.version, max_volumes=about.max_volumes)
         parts = Parts(run.run, uses.snapshots)

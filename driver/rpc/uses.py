@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from driver.volumes.health import Health
+from driver.volumes.inline import Inliner
 from driver.volumes.modify import Modifier
 from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
@@ -18,6 +19,7 @@ class Uses:
     volumes: Provisioner
     publisher: Publisher
     mounter: Mounter
+    inline: Inliner
     snapshots: Snapshotter
     modifier: Modifier
     health: Health

@@ -49,6 +49,7 @@ class Create:
     encrypted: bool | None = None  # None: as its source is
     limits: Limits = field(default_factory=Limits)
     source: ImageId | None = None
+    inline: bool = False  # for one pod, and gone with it
 
     @property
     def claims(self) -> Claims:
@@ -283,6 +284,42 @@ class NodeUnpublish:
     @property
     def claims(self) -> Claims:
         return Claims(frozenset({self.volume_id.key, f"path:{self.target}"}))
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePublish:
+    """NodePublishVolume of a volume that stands in a pod: it is made here."""
+
+    create: Create
+    target: Path
+    capability: Capability
+
+    @property
+    def claims(self) -> Claims:
+        return Claims(frozenset({self.create.key, f"path:{self.target}"}))
+
+
+@dataclass(frozen=True, slots=True)
+class InlineUnpublish:
+    """And it goes here. `handle`: what kubelet calls it."""
+
+    handle: str
+    key: Key
+    target: Path
+
+    @property
+    def claims(self) -> Claims:
+        return Claims(frozenset({self.key, f"path:{self.target}"}))
+
+
+@dataclass(frozen=True, slots=True)
+class InlineStats:
+    """NodeGetVolumeStats and NodeGetVolumeHealth of such a volume."""
+
+    handle: str
+    key: Key
+    path: Path | None
+    claims: ClassVar[Claims] = NO_CLAIMS
 
 
 @dataclass(frozen=True, slots=True)

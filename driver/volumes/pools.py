@@ -29,12 +29,13 @@ class Pools:
             with suppress(PoolAway):
                 yield pool.backend.id, pool
 
-    def named(self, name: str) -> Pool:
+    def named(self, name: str, field: str = "parameters") -> Pool:
+        """Invalid: there is none. `field` of the request named it."""
         for pool in self._pools:
             if pool.name == name:
                 return pool
         known = ", ".join(pool.name for pool in self._pools)
-        raise Invalid(f"parameters[pool]: there is no pool {name!r}; the pools are {known}")
+        raise Invalid(f"{field}[pool]: there is no pool {name!r}; the pools are {known}")
 
     def of(self, pool_id: PoolId) -> Pool:
         """PoolAway: an id of our form that no pool has now belongs to one that is not there."""
@@ -67,6 +68,21 @@ class Pools:
                 if volume := pool.backend.find(VolumeId(pool_id, key)):
                     return pool, volume
         return None
+
+    def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolAway | None]:
+        """In all pools, for one that comes back may bring a second; and why one was not asked."""
+        found, away = [], None
+        for pool in self._pools:
+            try:
+                if volume := pool.backend.find(VolumeId(pool.backend.id, key)):
+                    found.append(volume.id)
+            except PoolAway as error:
+                away = error
+        return found, away
+
+    def hosts(self) -> Sequence[Host]:
+        """Each once: usually one."""
+        return tuple({id(pool.host): pool.host for pool in self._pools}.values())
 
     def find_snapshot(self, key: Key) -> tuple[Pool, Snapshot] | None:
         for pool_id, pool in self.there():
@@ -103,7 +119,8 @@ class Pools:
     def candidates(self, wanted: Create) -> Sequence[Pool]:
         """Where a new volume may go, the best first. Invalid, PoolAway."""
         if wanted.pool is not None:
-            return (self.named(wanted.pool),)
+            field = "volume_context" if wanted.inline else "parameters"
+            return (self.named(wanted.pool, field),)
         if wanted.source:
             return (self.of(wanted.source.pool),)
         if len(self._pools) == 1:

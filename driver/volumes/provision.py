@@ -8,7 +8,7 @@ from dataclasses import replace
 from driver.core.errors import Conflict, Invalid, OutOfRange, PoolAway, Refused
 from driver.core.filesystems import smallest as smallest_of
 from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_key_id
-from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Volume
+from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Inline, Volume
 from driver.core.ports import Pool
 from driver.core.results import Expanded, VolumePage
 from driver.volumes import devices, fitting, health, pages, sealing
@@ -138,6 +138,7 @@ class Provisioner:
             block_size=_block_size(pool, wanted, fs, source),
             source=wanted.source,
             mkfs_options=wanted.mkfs_options,
+            inline=Inline.MADE if wanted.inline else None,
             formatted=not fresh if key else fs is not None,
             limits=wanted.limits,
             key=key,

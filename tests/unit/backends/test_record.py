@@ -15,6 +15,7 @@ from driver.core.model import (
     AccessMode,
     Allocation,
     FsType,
+    Inline,
     Limits,
     Publication,
     Snapshot,
@@ -43,6 +44,7 @@ volumes = st.builds(
     published=st.none(),
     key=st.none() | st.just("k1"),
     renewal=st.booleans(),
+    inline=st.none() | st.sampled_from(Inline),
     created=st.floats(0, 1e10),
     incarnation=hexes,
 )

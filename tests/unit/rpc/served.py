@@ -25,6 +25,7 @@ from driver.rpc.uses import Uses
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.health import Health
+from driver.volumes.inline import Inliner
 from driver.volumes.modify import Modifier
 from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
@@ -105,14 +106,17 @@ async def _serve(about: About, uses: Uses, path: Path, story: Story, pool: Pool)
 
 def _uses(pool: Pool, copies: Copies, max_volumes: int) -> Uses:
     pools = Pools([pool])
+    volumes = Provisioner(pools, Contents(), copies, time.time)
+    mounter, health = Mounter(pools), Health(pools)
     return Uses(
         pools=pools,
-        volumes=Provisioner(pools, Contents(), copies, time.time),
+        volumes=volumes,
         publisher=Publisher(pools, NODE, max_volumes),
-        mounter=Mounter(pools),
+        mounter=mounter,
+        inline=Inliner(pools, volumes, mounter, health),
         snapshots=Snapshotter(pools, copies, time.time),
         modifier=Modifier(pools),
-        health=Health(pools),
+        health=health,
     )
 
 

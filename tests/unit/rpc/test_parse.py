@@ -260,6 +260,7 @@ def test_stage_and_publish() -> None:
         parse_node.publish(publish)
     publish.staging_target_path = "/s"
     found = parse_node.publish(publish)
+    assert isinstance(found, intents.NodePublish)
     assert (found.staging, found.target, found.read_only) == (Path("/s"), Path("/t"), True)
     assert found.claims.alone == {V.key, "path:/t"}
 

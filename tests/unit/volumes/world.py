@@ -36,6 +36,7 @@ from driver.core.ports import Pool
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.health import Health
+from driver.volumes.inline import Inliner
 from driver.volumes.intents import (
     Capability,
     Create,
@@ -214,6 +215,7 @@ class World:
         self.mounter = Mounter(self.pools)
         self.modifier = Modifier(self.pools)
         self.health = Health(self.pools)
+        self.inline = Inliner(self.pools, self.volumes, self.mounter, self.health)
         self.staging = tmp / "staging"
         self.target = tmp / "target"
 
