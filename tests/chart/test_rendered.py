@@ -118,6 +118,22 @@ def test_without_attaching_nobody_speaks_of_it() -> None:
     assert [one["verbs"] for one in attachments] == [["get", "list", "watch"]]
 
 
+def test_pods_may_have_volumes_of_their_own_only_where_it_is_said() -> None:
+    profile = "security.openshift.io/csi-ephemeral-volume-profile"
+    (usual,) = of("CSIDriver")
+    assert usual["spec"]["volumeLifecycleModes"] == ["Persistent"]
+    assert profile not in usual["metadata"]["labels"]
+    on = ("--set", "csiDriver.volumeLifecycleModes={Persistent,Ephemeral}")
+    (driver,) = of("CSIDriver", *on)
+    assert driver["spec"]["volumeLifecycleModes"] == ["Persistent", "Ephemeral"]
+    assert driver["spec"]["podInfoOnMount"] is True, "else nobody tells the driver"
+    assert driver["metadata"]["labels"][profile] == "restricted"
+    (other,) = of("CSIDriver", *on, "--set", "csiDriver.inlineVolumeProfile=privileged")
+    assert other["metadata"]["labels"][profile] == "privileged"
+    with pytest.raises(RuntimeError, match="inlineVolumeProfile"):
+        of("CSIDriver", *on, "--set", "csiDriver.inlineVolumeProfile=anybody")
+
+
 def test_without_the_crds_the_snapshotter_stays_away() -> None:
     names = {one["kind"] for one in objects(apis=())}
     assert "VolumeSnapshotClass" not in names

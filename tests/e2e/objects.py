@@ -114,6 +114,12 @@ def from_claim(name: str) -> Object:
     return {"kind": "PersistentVolumeClaim", "name": name}
 
 
+def inline(name: str, fs: str = "ext4", **attributes: str) -> Sequence[Object]:
+    """The volumes of a pod with one that stands in it."""
+    source = {"driver": "cellar.csi.internal", "fsType": fs, "volumeAttributes": attributes}
+    return [{"name": name, "csi": source}]
+
+
 def ephemeral(name: str, size: str = "64Mi", of: str = "cellar") -> Sequence[Object]:
     """The volumes of a pod with a claim that lives as long as it."""
     spec = {

@@ -31,6 +31,7 @@ VALUES: Final[Values] = {
     "image": {"repository": IMAGE, "pullPolicy": "Never"},
     "pools": [{"name": "fast", "type": "loopfile", "where": POOL}],
     "node": {"nodeSelector": {"cellar": "yes"}},
+    "csiDriver": {"volumeLifecycleModes": ["Persistent", "Ephemeral"]},
     "nodeGone": {"after": f"{GONE_AFTER}s", "policy": "forget"},
     "log": {"level": "debug", "format": "text"},
     "sidecars": {
@@ -93,6 +94,13 @@ class Release:
         pods = self.kube.every("pods", SPACE, "app.kubernetes.io/component=node")
         mine = [one for one in pods if one["spec"].get("nodeName") == node]
         return next((one for one in mine if not one["metadata"].get("deletionTimestamp")), None)
+
+    def inline_volumes(self, node: str) -> list[Any]:
+        """Those of pods on that node, as its driver shows them."""
+        pod = self.driver_pod(node)
+        assert pod, node
+        asked = ("exec", pod["metadata"]["name"], "--", "cellar", "volumes", "-o", "json")
+        return [one for one in json.loads(self.kube("-n", SPACE, *asked)) if one["inline"]]
 
     def is_ready(self, node: str) -> bool:
         pod = self.driver_pod(node)

@@ -103,6 +103,53 @@ def test_an_ephemeral_volume_goes_with_its_pod(driver: Release, kube: Kube, spac
     kube.gone("pv", volume)
 
 
+def test_a_volume_that_stands_in_a_pod_goes_with_it(
+    driver: Release, kube: Kube, space: str
+) -> None:
+    before = driver.inline_volumes("node-1")
+    kube.apply(
+        pod(
+            "writer",
+            space,
+            {},
+            node="node-1",
+            volumes=objects.inline("scratch", size="64Mi"),
+            mounts=[{"name": "scratch", "mountPath": "/data"}],
+            securityContext={"fsGroup": 2000},
+        )
+    )
+    kube.running("writer", space)
+    assert kube.shell("writer", space, "ls -A /data") in {"", "lost+found"}
+    assert kube.shell("writer", space, "stat -f -c %T /data") == "ext2/ext3"
+    assert kube.shell("writer", space, "echo mine > /data/a; stat -c %g /data/a") == "2000"
+    (volume,) = [one for one in driver.inline_volumes("node-1") if one not in before]
+    assert volume["size_bytes"] == 64 << 20
+    assert kube.every("pvc", space) == []
+    kube.delete("pod", "writer", space)
+    kube.until(lambda: driver.inline_volumes("node-1") == before, "the volume is gone")
+
+
+def test_what_a_pod_may_not_say_of_its_volume_is_told_in_an_event(
+    driver: Release, kube: Kube, space: str
+) -> None:
+    kube.apply(
+        pod(
+            "wrong",
+            space,
+            {},
+            node="node-1",
+            volumes=objects.inline("scratch", sized="64Mi"),
+            mounts=[{"name": "scratch", "mountPath": "/data"}],
+        )
+    )
+
+    def told() -> bool:
+        return any("unknown 'sized'; accepted: size" in one for one in kube.events(space, "wrong"))
+
+    kube.until(told, "an event says what is wrong, and what would be right")
+    kube.delete("pod", "wrong", space)
+
+
 def _volume(kube: Kube, name: str, space: str) -> str:
     found = kube.get("pvc", name, space)
     assert found

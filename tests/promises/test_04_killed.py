@@ -20,7 +20,8 @@ from csi_proto import csi_pb2 as pb
 from driver.core.failpoints import POINTS
 from tests.promises import worlds
 from tests.promises.client import of_snapshot, of_volume, outcome, patiently
-from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write
+from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, write_durably
+from tests.promises.test_inline import Pod
 from tests.promises.waiting import until
 from tests.promises.worlds import SIZE, Seed, World
 
@@ -242,6 +243,68 @@ class Down(Operation):
         assert self.world.node.loops() == []
 
 
+class _Inline(Operation):
+    """A volume that stands in a pod: nobody asked for it by name, and nobody deletes it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.pod = Pod(world.node, world.csi, "inline")
+
+    def found(self) -> set[str]:
+        return set(self.world.csi.volumes()) - {self.world.seed.kept, self.world.seed.raw}
+
+
+class PublishInline(_Inline):
+    points = (
+        *CREATE,
+        *("attach.configured", "stage.attached", "stage.checked", "stage.mounted", "stage.grown"),
+        *("record.renamed", "inline.recorded"),
+    )
+    pools = ("xfs",)
+
+    def act(self) -> None:
+        patiently(self.pod.publish)
+        self.made = self.found()
+        assert len(self.made) == 1
+        write_durably(self.pod.target / "data", SIZE // 4)
+        self.world.volumes |= self.made
+
+    def after(self) -> None:
+        patiently(self.pod.unpublish)
+        assert self.found() == set()
+        self.world.volumes -= self.made
+
+
+class UnpublishInline(_Inline):
+    points = ("unstage.unmounted", "detach.cleared", "unstage.detached", *Delete.points)
+    pools = ("xfs",)
+
+    def before(self) -> None:
+        self.pod.publish()
+        write_durably(self.pod.target / "data", SIZE // 4)
+
+    def act(self) -> None:
+        patiently(self.pod.unpublish)
+        assert self.found() == set()
+        assert self.world.node.mounts() == []
+
+
+class UnpublishInlineOfPublishThatDied(_Inline):
+    """The pod was deleted meanwhile: kubelet does not publish again."""
+
+    points = PublishInline.points
+    pools = ("xfs",)
+    tried = False
+
+    def act(self) -> None:
+        if not self.tried:
+            self.tried = True
+            self.pod.publish()
+        patiently(self.pod.unpublish)
+        assert self.found() == set()
+        assert self.world.node.mounts() == []
+
+
 OPERATIONS: tuple[type[Operation], ...] = (
     Create,
     Restore,
@@ -257,6 +320,9 @@ OPERATIONS: tuple[type[Operation], ...] = (
     Publish,
     PublishBlock,
     Down,
+    PublishInline,
+    UnpublishInline,
+    UnpublishInlineOfPublishThatDied,
 )
 CASES = [
     pytest.param(operation, point, pool, id=f"{operation.__name__}-{point}-{pool}")

@@ -23,6 +23,8 @@ from driver.cli.client import CallFailed, Client
 POOL = "0123456789ab"
 VOLUME = f"{POOL}-{'a' * 32}"
 CLONE = f"{POOL}-{'c' * 32}"
+INLINE = f"{POOL}-{'d' * 32}"
+HANDLE = f"csi-{'e' * 64}"
 SNAPSHOT = f"{POOL}-{'b' * 32}"
 
 app = typer.Typer()
@@ -56,6 +58,7 @@ class FakePools(cellar_pb2_grpc.NodeServicer):
     def Describe(self, request: cellar.DescribeRequest, context: Any) -> Any:
         records = [
             cellar.Record(id=VOLUME, name="pvc-1", filesystem="ext4", allocation="thick"),
+            cellar.Record(id=INLINE, name=HANDLE, filesystem="ext4", inline=True),
             cellar.Record(id=SNAPSHOT, name="snap-1", filesystem="ext4", created=1.0),
         ]
         wanted = {*request.volume_ids, *request.snapshot_ids}
@@ -63,7 +66,7 @@ class FakePools(cellar_pb2_grpc.NodeServicer):
 
 
 class FakeController(csi_pb2_grpc.ControllerServicer):
-    """Two volumes on two pages, and a snapshot."""
+    """Three volumes on two pages, and a snapshot."""
 
     def ListVolumes(self, request: csi.ListVolumesRequest, context: Any) -> Any:
         if not request.starting_token:
@@ -78,7 +81,9 @@ class FakeController(csi_pb2_grpc.ControllerServicer):
             snapshot=csi.VolumeContentSource.SnapshotSource(snapshot_id=SNAPSHOT)
         )
         volume = csi.Volume(volume_id=CLONE, capacity_bytes=1 << 30, content_source=source)
-        return csi.ListVolumesResponse(entries=[csi.ListVolumesResponse.Entry(volume=volume)])
+        inline = csi.Volume(volume_id=INLINE, capacity_bytes=1 << 30)
+        entries = [csi.ListVolumesResponse.Entry(volume=one) for one in (volume, inline)]
+        return csi.ListVolumesResponse(entries=entries)
 
     def ListSnapshots(self, request: csi.ListSnapshotsRequest, context: Any) -> Any:
         snapshot = csi.Snapshot(snapshot_id=SNAPSHOT, source_volume_id=VOLUME, size_bytes=1 << 30)
@@ -135,7 +140,7 @@ def test_pools_as_json(endpoint: str) -> None:
 
 
 def test_volumes_of_all_pages_are_listed(endpoint: str) -> None:
-    _, first, second = run("volumes", "--endpoint", endpoint).splitlines()
+    _, first, second, _ = run("volumes", "--endpoint", endpoint).splitlines()
     assert first.split()[:8] == [VOLUME, "pvc-1", "fast", "1", "GiB", "ext4", "thick", "-"]
     assert "image is gone" in first
     assert second.startswith(CLONE)
@@ -143,14 +148,22 @@ def test_volumes_of_all_pages_are_listed(endpoint: str) -> None:
 
 
 def test_volumes_as_json_keep_whole_ids(endpoint: str) -> None:
-    _, clone = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
+    _, clone, _ = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
     assert clone["source"] == f"snapshot {SNAPSHOT}"
     assert clone["pool"] == "fast"
 
 
 def test_a_volume_without_a_record_is_listed_all_the_same(endpoint: str) -> None:
-    _, clone = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
+    _, clone, _ = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
     assert (clone["id"], clone["name"]) == (CLONE, "")
+
+
+def test_a_volume_of_a_pod_is_marked_and_its_long_name_is_cut(endpoint: str) -> None:
+    *_, line = run("volumes", "--endpoint", endpoint).splitlines()
+    assert line.split()[:2] == [INLINE, "csi-eeeeeeee…"]
+    assert "a pod, inline" in line
+    _, clone, inline = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
+    assert (inline["name"], inline["inline"], clone["inline"]) == (HANDLE, True, False)
 
 
 def test_snapshots_are_listed(endpoint: str) -> None:

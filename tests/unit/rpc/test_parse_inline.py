@@ -87,7 +87,7 @@ def test_a_read_only_one_is_for_a_reader() -> None:
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [
-        ({"sise": "1Gi"}, r"volume_context: unknown 'sise'; accepted: size, pool"),
+        ({"sized": "1Gi"}, r"volume_context: unknown 'sized'; accepted: size, pool"),
         ({"size": "much"}, r"volume_context\[size\]: 'much' is not a size"),
         ({"size": "0"}, r"volume_context\[size\]"),
         ({"size": "-1"}, r"volume_context\[size\]"),
