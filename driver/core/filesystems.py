@@ -82,22 +82,22 @@ _PLAIN: Final = "A-Za-z0-9_.:=+/@%-"
 _MOUNT: Final = re.compile(rf'(?=.{{1,255}}$)(?:[{_PLAIN}]|"[{_PLAIN},]*")+', re.ASCII)
 
 
-def parse_mkfs_options(fs: FsType | None, text: str, field: str = "parameters") -> tuple[str, ...]:
-    """Words for mkfs out of one value of `field`. Invalid names what is accepted."""
+def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
+    """Words for mkfs out of one StorageClass value. Invalid names what is accepted."""
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise Invalid(f"{field}[mkfsOptions]: {error}") from None
+        raise Invalid(f"parameters[mkfsOptions]: {error}") from None
     if not words:
         return ()
     if fs is None:
-        raise Invalid(f"{field}[mkfsOptions]: a raw block volume has no filesystem to make")
+        raise Invalid("parameters[mkfsOptions]: a raw block volume has no filesystem to make")
     allowed = _MKFS[fs]
     flags, values = words[::2], words[1::2]
     for flag, value in zip(flags, [*values, ""], strict=False):
         if flag not in allowed or not re.fullmatch(allowed[flag], value, re.ASCII):
             raise Invalid(
-                f"{field}[mkfsOptions]: {flag} {value!r} is not accepted for {fs};"
+                f"parameters[mkfsOptions]: {flag} {value!r} is not accepted for {fs};"
                 f" accepted are {', '.join(sorted(allowed))}, each with one value"
             )
     return tuple(words)

@@ -15,7 +15,6 @@ from driver.rpc import capability
 KUBERNETES: Final = "csi.storage.k8s.io/"  # the provisioner's own keys: not ours to judge
 FSTYPE: Final = f"{KUBERNETES}fstype"
 EPHEMERAL: Final = f"{KUBERNETES}ephemeral"
-CONTEXT: Final = "volume_context"  # the field that brings the attributes of an inline volume
 BLOCK_SIZES: Final = {"512": 512, "4096": 4096}
 LIMIT: Final = 1 << 62
 
@@ -32,8 +31,8 @@ class Class:
     encrypted: bool | None = None
     limits: Limits = field(default_factory=Limits)
 
-    def options_for(self, fs: FsType | None, field: str = "parameters") -> tuple[str, ...]:
-        return parse_mkfs_options(fs, self.mkfs_options, field)
+    def options_for(self, fs: FsType | None) -> tuple[str, ...]:
+        return parse_mkfs_options(fs, self.mkfs_options)
 
 
 def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
@@ -45,7 +44,7 @@ def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
 
 def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
     """What a pod says of its own volume, and the size that it asks for."""
-    read = _read(attributes, {**_INLINE, **_LIMITS}, CONTEXT)
+    read = _read(attributes, {**_INLINE, **_LIMITS}, "volume_context")
     size = read.pop("size", DEFAULT_SIZE)
     return _class(read, {}), size
 
@@ -157,9 +156,10 @@ _CREATION: Final[dict[str, tuple[str, Reader]]] = {
     "encrypted": ("encrypted", _encrypted),
 }
 _CREATED: Final = {name for name, _ in _CREATION.values()}
+# What pods may say for themselves. Not what mkfs is told: that is for those who make classes.
 _INLINE: Final[dict[str, tuple[str, Reader]]] = {
     "size": ("size", _size),
-    **_CREATION,
+    **{key: reader for key, reader in _CREATION.items() if key != "mkfsOptions"},
     "encrypted": ("encrypted", _not_encrypted),
 }
 _LIMITS: Final[dict[str, tuple[str, Reader]]] = {

@@ -93,14 +93,12 @@ def _inline(request: csi.NodePublishVolumeRequest) -> intents.InlinePublish:
         raise Invalid("volume_capability.block: an inline volume has a filesystem")
     asked, size = parameters.parse_inline(request.volume_context)
     named = capability.agreed([how], asked.fs)
-    fs = named or parse.USUAL
     create = intents.Create(
         name=handle,
         key=ids.inline_key(handle),
         range=CapacityRange(size),
-        fs=fs,
+        fs=named or parse.USUAL,
         fs_asked=named is not None,
-        mkfs_options=asked.options_for(fs, parameters.CONTEXT),
         pool=asked.pool,
         allocation=asked.allocation,
         block_size=asked.block_size,

@@ -17,6 +17,7 @@ from driver.core.model import (
     Allocation,
     FsType,
     Image,
+    Inline,
     Limits,
     Publication,
 )
@@ -179,7 +180,7 @@ def test_a_volume_from_a_source_that_is_gone_is_not_made_blank(ground: Ground) -
 
 def test_a_record_is_replaced_as_a_whole(ground: Ground) -> None:
     volume = made(ground)
-    changed = replace(volume, limits=Limits(read_iops=100), formatted=True)
+    changed = replace(volume, limits=Limits(read_iops=100), formatted=True, inline=Inline.SHOWN)
     ground.pool.backend.record(changed)
     assert ground.pool.backend.find(volume.id) == changed
     ground.restart()

@@ -149,7 +149,7 @@ def test_a_read_only_one_cannot_be_written_to(each: Served) -> None:
         ({"size": "much"}, "volume_context[size]"),
         ({"pool": "q"}, "volume_context[pool]"),
         ({"encrypted": "true"}, "volume_context[encrypted]"),
-        ({"mkfsOptions": "--help"}, "volume_context[mkfsOptions]"),
+        ({"mkfsOptions": "-m 0"}, "volume_context: unknown 'mkfsOptions'"),
     ],
 )
 def test_wrong_attributes_are_named_and_change_nothing(

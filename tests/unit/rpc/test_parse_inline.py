@@ -68,7 +68,6 @@ def test_all_that_a_pod_can_say() -> None:
         "size": "64Mi",
         "pool": "fast",
         "allocation": "sparse",
-        "mkfsOptions": "-m reflink=0",
         "blockSize": "512",
         "encrypted": "false",
         "readIops": "100",
@@ -76,7 +75,7 @@ def test_all_that_a_pod_can_say() -> None:
     found = parsed(attributes, volume_capability=of("xfs")).create
     assert (found.range, found.pool, found.fs) == (CapacityRange(64 * MIB), "fast", FsType.XFS)
     assert (found.allocation, found.block_size) == (Allocation.SPARSE, 512)
-    assert (found.mkfs_options, found.limits) == (("-m", "reflink=0"), Limits(read_iops=100))
+    assert found.limits == Limits(read_iops=100)
     assert not found.encrypted
 
 
@@ -93,7 +92,7 @@ def test_a_read_only_one_is_for_a_reader() -> None:
         ({"size": "-1"}, r"volume_context\[size\]"),
         ({"size": "9" * 17 + "Pi"}, r"volume_context\[size\]"),
         ({"allocation": "thicker"}, r"volume_context\[allocation\]: .* thick, sparse, thin"),
-        ({"mkfsOptions": "--help me"}, r"volume_context\[mkfsOptions\]: --help"),
+        ({"mkfsOptions": "-m 0"}, r"volume_context: unknown 'mkfsOptions'"),
         ({"encrypted": "true"}, r"volume_context\[encrypted\]: .* cannot be encrypted"),
         ({"encrypted": "yes"}, r"volume_context\[encrypted\]: .* true, false"),
         ({"readIops": "-1"}, r"volume_context\[readIops\]"),
