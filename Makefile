@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Passed to pytest: make test-root N=2 ARGS="-k publish"
-N ?= 0
+# Passed to pytest: make test-root N=0 ARGS="-k publish"; N processes at once, 0: in one, in order
+N ?= 2
 ARGS ?=
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
@@ -23,12 +23,12 @@ check: ## format, lint, types, imports, spelling, and all tests that need no roo
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
-	$(BIN)/pytest -n 2 -m "$(QUICK)" $(ARGS)
+	$(BIN)/pytest -n $(N) -m "$(QUICK)" $(ARGS)
 
 test: ## check, then the tests with root, loop devices, csi-sanity and LVM
 	@$(PYTHON) -m tools.setup test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m tools.test root sanity -- -n $(N) $(ARGS)
+	N=$(N) $(BIN)/python -m tools.test root sanity -- $(ARGS)
 	$(BIN)/python -m tools.lvm brief $(ARGS)
 
 demo: ## take a real volume through its whole life, call by call
@@ -41,15 +41,15 @@ bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another 
 
 sanity: ## csi-sanity alone
 	@$(PYTHON) -m tools.setup test
-	$(BIN)/python -m tools.test sanity -- -n $(N) $(ARGS)
+	N=$(N) $(BIN)/python -m tools.test sanity -- $(ARGS)
 
 test-root: ## the tests that need root, without csi-sanity
 	@$(PYTHON) -m tools.setup test
-	$(BIN)/python -m tools.test root -- -n $(N) $(ARGS)
+	N=$(N) $(BIN)/python -m tools.test root -- $(ARGS)
 
 test-cluster: ## several nodes and routers as processes, on this machine
 	@$(PYTHON) -m tools.setup test
-	$(BIN)/python -m tools.test cluster -- -n $(N) $(ARGS)
+	$(BIN)/python -m tools.test cluster -- $(ARGS)
 
 test-lvm: ## the tests with LVM, in a virtual machine that needs no root; NATIVE=1: on this kernel
 	@$(PYTHON) -m tools.setup test

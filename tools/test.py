@@ -1,6 +1,8 @@
 """Runs the tests that need this machine: `python -m tools.test TIER... [-- PYTEST ARGUMENTS]`.
 
-The tiers are markers: root, sanity, cluster. Says what was not run, and why.
+The tiers are markers: root, sanity, cluster. Says what was not run, and why. With N=2 in the
+environment in two processes, each in a mount namespace of its own: some tests copy theirs, and a
+copy of another test's mounts would keep its loop devices busy.
 """
 
 from __future__ import annotations
@@ -8,11 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tools.shell import ROOT, VENV, say
 
 DEVICE_MAPPER = Path("/dev/mapper/control")
+PYTHON = str(VENV / "bin/python")
+PATIENCE = 10.0  # seconds: a loop device that was let go may need a moment
 
 
 def left_out(tiers: list[str]) -> dict[str, str]:
@@ -35,7 +40,10 @@ def expression(tiers: list[str], without: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Run the tiers; the result is pytest's, but in CI nothing may be left out for want of root."""
+    """Run the tiers; the result is pytest's.
+
+    But in CI nothing may be left out for want of root, and nothing left behind on the machine.
+    """
     tiers, arguments = _split(sys.argv[1:])
     without = left_out(tiers)
     lacking_root = "root" in without
@@ -45,12 +53,49 @@ def main() -> int:
     for marker, reason in without.items():
         say(f"not run: tests marked {marker}; {reason}")
     marked = ["-m", expression(tiers, without)]
-    tests = [str(VENV / "bin/python"), "-m", "pytest", *marked, *arguments]
+    tests = [PYTHON, "-m", "pytest", *marked, *_processes(), *arguments]
+    before = _in_use()
     status = subprocess.run(tests, cwd=ROOT, check=False).returncode
+    for one in (left := _left(before)):
+        say(f"left behind, by these tests or by somebody else meanwhile: {one}")
     if lacking_root and os.environ.get("CI") == "true":
         say("failed: not root, and CI=true wants all of it")
         return status or 1
+    if left and os.environ.get("CI") == "true":
+        return status or 1
     return status
+
+
+def _left(before: set[str]) -> list[str]:
+    end = time.monotonic() + PATIENCE
+    while (left := _in_use() - before) and time.monotonic() < end:
+        time.sleep(0.1)
+    return sorted(left)
+
+
+def _in_use() -> set[str]:
+    """Loop devices that are bound, by what they show, and mount points."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    backing = Path("/sys/block").glob("loop*/loop/backing_file")
+    return {
+        *(f"mount at {line.split()[4]}" for line in mounts),
+        *(f"loop device of {text}" for one in backing if (text := _read(one))),
+    }
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:  # it went while we looked
+        return ""
+
+
+def _processes() -> list[str]:
+    number = os.environ.get("N", "0")
+    if number == "0" or os.geteuid() != 0:
+        return ["-n", number]
+    alone = f"unshare --mount --propagation private {PYTHON}"
+    return ["--dist", "worksteal", "--tx", f"{number}*popen//python={alone}"]
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ Nothing is staged: the lines are from the API server's audit log, the driver's l
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
-from tests.e2e import objects, release, timeline
+from tests.e2e import objects, pace, release, timeline
 from tests.e2e.cluster import Cluster, Kube
 from tests.e2e.conftest import APP_IMAGE
 from tests.e2e.release import DRIVER, NODES, SPACE, Release
@@ -22,6 +23,7 @@ from tools import e2e_images
 
 HERE = "tour"
 NODE = NODES[1]
+ROUNDS = 20
 STYLES = {"kubectl": "bold green", "cellar": "bold yellow", "containerd": "cyan", "kubelet": "blue"}
 
 
@@ -60,6 +62,7 @@ class Tour:
         self._use()
         self._look()
         self._away()
+        self._pace()
         self._left()
 
     def _cluster(self) -> None:
@@ -140,6 +143,17 @@ class Tour:
         self.kube.delete("pvc", "data", HERE)
         self.kube.gone("pv", claim["spec"]["volumeName"])
         self.happened(begin, {"data", "writer"})
+
+    def _pace(self) -> None:
+        """PEER: the storage class of another driver in this cluster, which takes turns with ours."""
+        self.chapter(
+            "Pace", f"from apply of a claim and its pod to the pod that runs, {ROUNDS} times"
+        )
+        classes = ["cellar", *filter(None, [os.environ.get("PEER")])]
+        for one in pace.measured(self.kube, HERE, classes, ROUNDS):
+            self.command(
+                "kubectl apply -f - && kubectl wait --for=condition=Ready pod/pace", str(one)
+            )
 
     def _left(self) -> None:
         self.chapter("Left", "nothing: no volume, no mount, no loop device, no attachment")
