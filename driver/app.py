@@ -37,6 +37,7 @@ from driver.observe.metrics import Metrics
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
 from driver.volumes import upkeep
+from driver.volumes.changes import Changes
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.health import Health
@@ -214,6 +215,7 @@ class _Life:
             snapshots=Snapshotter(pools, self._copies, time.time),
             modifier=Modifier(pools),
             health=health,
+            changes=Changes(pools),
         )
 
     def _listener(self) -> Listener | None:

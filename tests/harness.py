@@ -38,14 +38,23 @@ class _Details(NamedTuple):
     compression: Any
 
 
-class _Timeouts(grpc.UnaryUnaryClientInterceptor):
+class _Timeouts(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     """No call without an end: a server that is gone would be waited for, for ever."""
 
     def intercept_unary_unary(
         self, continuation: Callable[[Any, Any], Any], details: Any, request: Any
     ) -> Any:
+        return continuation(self._bounded(details), request)
+
+    def intercept_unary_stream(
+        self, continuation: Callable[[Any, Any], Any], details: Any, request: Any
+    ) -> Any:
+        return continuation(self._bounded(details), request)
+
+    @staticmethod
+    def _bounded(details: Any) -> _Details:
         timeout = TIMEOUT if details.timeout is None else details.timeout
-        bounded = _Details(
+        return _Details(
             details.method,
             timeout,
             details.metadata,
@@ -53,7 +62,6 @@ class _Timeouts(grpc.UnaryUnaryClientInterceptor):
             details.wait_for_ready,
             details.compression,
         )
-        return continuation(bounded, request)
 
 
 class Driver:
@@ -68,6 +76,7 @@ class Driver:
     controller: csi_pb2_grpc.ControllerStub
     group: csi_pb2_grpc.GroupControllerStub
     node: csi_pb2_grpc.NodeStub
+    metadata: csi_pb2_grpc.SnapshotMetadataStub
 
     def __init__(  # noqa: PLR0913 - one for each part of the command
         self,
@@ -149,6 +158,7 @@ class Driver:
         self.controller = csi_pb2_grpc.ControllerStub(bounded)
         self.group = csi_pb2_grpc.GroupControllerStub(bounded)
         self.node = csi_pb2_grpc.NodeStub(bounded)
+        self.metadata = csi_pb2_grpc.SnapshotMetadataStub(bounded)
 
     def volumes(self) -> list[str]:
         """The ids of all volumes, as ListVolumes says it."""

@@ -111,7 +111,7 @@ class Accounts:
         """What copy-on-write may cost after a reflink of `source`."""
         if image.allocation is Allocation.THICK and self.bounds.kind == "xfs":
             # xfs does not share unwritten extents, and a new thick image is little else
-            written = sum(one.length for one in fiemap.mapped(source) if not one.unwritten)
+            written = sum(one.length for one in fiemap.written(source))
         else:
             written = source.stat().st_blocks * 512
         return self.bounds.with_cow_cost(written)

@@ -15,7 +15,7 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -39,6 +39,7 @@ from driver.core.model import (
     Fault,
     FsType,
     Image,
+    Located,
     PoolState,
     Prepare,
     Snapshot,
@@ -271,11 +272,8 @@ class Loopfile:
             with held_by(self._freezer, members, bound):
                 yield
 
-    def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
-        return self._reading(image_id)
-
     @contextmanager
-    def _reading(self, image_id: ImageId) -> Iterator[Path]:
+    def reading(self, image_id: ImageId) -> Iterator[Path]:
         with self._root.open() as root:
             disk = shelf.whole(root, self._known(image_id))
             with self._counted(image_id):
@@ -293,10 +291,12 @@ class Loopfile:
                 self._readers += Counter()  # drops what has come to zero
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
-        with self._reading(image_id) as disk:
-            for one in fiemap.mapped(disk):
-                if not one.unwritten:
-                    yield Extent(one.start, one.length)
+        with self.reading(image_id) as disk:
+            yield from (Extent(one.start, one.length) for one in fiemap.written(disk))
+
+    def located(self, image_id: SnapshotId, start: Bytes, most: int) -> Sequence[Located]:
+        with self.reading(image_id) as disk:
+            return fiemap.located(disk, start, most)
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         try:

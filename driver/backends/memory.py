@@ -38,6 +38,7 @@ from driver.core.model import (
     Fault,
     FsType,
     Image,
+    Located,
     PoolState,
     Prepare,
     Snapshot,
@@ -301,6 +302,10 @@ class MemoryBackend:
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
         with self._lock:
             return iter(tuple(self._whole(image_id).disk.extents()))
+
+    def located(self, image_id: SnapshotId, start: Bytes, most: int) -> Sequence[Located]:
+        with self._lock:
+            return self._whole(image_id).disk.located(start, most)
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         with self._lock:

@@ -9,10 +9,11 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from heapq import nsmallest
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import Bytes, Extent
+from driver.core.model import Bytes, Extent, Located
 
 PAGE: Final = 4096
 
@@ -64,6 +65,17 @@ class Disk:
         if end >= 0:
             yield self._extent(start, end)
 
+    def located(self, start: Bytes, most: int) -> list[Located]:
+        """What was written behind `start`; the address is that of the page in this process."""
+        pages = self._pages
+        numbers = nsmallest(most, (number for number in pages if (number + 1) * PAGE > start))
+        return [Located(number * PAGE, PAGE, id(pages[number])) for number in numbers]
+
+    def discard(self, offset: Bytes, length: Bytes) -> None:
+        """Whole pages only, as a filesystem below a loop device has it."""
+        for number in range(-(-offset // PAGE), (offset + length) // PAGE):
+            self._pages.pop(number, None)
+
     @contextmanager
     def as_file(self, *, keep: bool) -> Iterator[Path]:
         """A sparse file with these bytes, in memory, gone afterwards; `keep` takes over changes."""
@@ -79,10 +91,12 @@ class Disk:
             os.close(fd)
 
     def _take_over(self, fd: int) -> None:
-        self._pages.clear()
+        """Pages that are as they were stay those that others share."""
+        old, self._pages = self._pages, {}
         for start, end in _data(fd):
-            for offset in range(start, end, PAGE):
-                self._put(offset // PAGE, os.pread(fd, PAGE, offset))
+            for number in range(start // PAGE, -(-end // PAGE)):
+                page = os.pread(fd, PAGE, number * PAGE).ljust(PAGE, b"\0")
+                self._pages[number] = old[number] if old.get(number) == page else page
 
     def _whole(self, first: int, last: int) -> bytes:
         return b"".join(self._pages.get(number, bytes(PAGE)) for number in range(first, last))

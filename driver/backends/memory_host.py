@@ -108,6 +108,10 @@ class MemoryHost:
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(where))
             plugged.disk.write(offset, data)
 
+    def discard(self, where: Path, offset: Bytes, length: Bytes) -> None:
+        with self._lock:
+            self._behind(where).disk.discard(offset, length)
+
     def probe(self, where: Path) -> Header | None:
         """`where`: as for `read`, or a file; None: no filesystem."""
         with self._lock:

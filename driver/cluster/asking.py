@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
@@ -44,6 +45,20 @@ async def forward(
     return await _bytes(link, method, request, left, metadata)
 
 
+async def forward_stream(
+    link: Link, method: str, request: Message, context: Context
+) -> AsyncGenerator[bytes, None]:
+    """The node's answers as they come, and no faster than they are taken; closed, it stops."""
+    begin: Any = link.channel().unary_stream(method)
+    call = begin(request.SerializeToString(), timeout=context.time_remaining())
+    try:
+        with _translated(link):
+            async for answer in call:
+                yield bytes(answer)
+    finally:
+        call.cancel()
+
+
 async def ask(
     link: Link, method: str, request: Message, answer: type[Response], *, within: float = PATIENCE
 ) -> Response:
@@ -77,15 +92,22 @@ async def _bytes(
     link: Link, method: str, request: Message, within: float | None, metadata: Metadata = ()
 ) -> bytes:
     call = link.call(method)
-    try:
+    with _translated(link):
         answer = await call(request.SerializeToString(), timeout=within, metadata=metadata)
+    return bytes(answer)
+
+
+@contextmanager
+def _translated(link: Link) -> Iterator[None]:
+    """Errors of the node, or of the way to it, become ours."""
+    try:
+        yield
     except grpc.aio.AioRpcError as error:
         raise error_of(error) from None
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) and task.cancelling():
             raise
         raise errors.PoolAway(f"the line to node {link.name} was closed") from None
-    return bytes(answer)
 
 
 def error_of(error: grpc.aio.AioRpcError) -> CellarError:

@@ -4,7 +4,8 @@ handed on as it came. What one node cannot answer has a function in `routes`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -20,6 +21,7 @@ from driver.cluster.nodes import Nodes
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+Stream: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 # The field that holds the id, and how it is read.
@@ -30,6 +32,9 @@ FIELDS: Final[dict[str, tuple[str, Callable[[str], ImageId]]]] = {
     "ControllerExpandVolume": ("volume_id", parse_volume_id),
     "ControllerModifyVolume": ("volume_id", parse_volume_id),
     "GetSnapshot": ("snapshot_id", parse_snapshot_id),
+    # streams
+    "GetMetadataAllocated": ("snapshot_id", parse_snapshot_id),
+    "GetMetadataDelta": ("target_snapshot_id", parse_snapshot_id),
 }
 ATTACHING: Final = frozenset({"ControllerPublishVolume", "ControllerUnpublishVolume"})
 
@@ -56,6 +61,9 @@ class Router(grpc.GenericRpcHandler):
         read = message_factory.GetMessageClass(method.input_type).FromString
         if route := routes.get(method.name):
             return grpc.unary_unary_rpc_method_handler(route, read, _write)
+        if method.name in FIELDS and method.server_streaming:
+            stream = self._streamer(method)
+            return grpc.unary_stream_rpc_method_handler(stream, read, _write)
         if method.name in FIELDS:
             forward = self._forwarder(method)
             return grpc.unary_unary_rpc_method_handler(forward, read, _write)
@@ -67,6 +75,18 @@ class Router(grpc.GenericRpcHandler):
         async def forward(request: Message, context: Context) -> bytes:
             pool = parse(getattr(request, field)).pool
             return await asking.forward(self._nodes.owner(pool), path, request, context)
+
+        return forward
+
+    def _streamer(self, method: MethodDescriptor) -> Stream:
+        path, (field, parse) = _path(method), FIELDS[method.name]
+
+        async def forward(request: Message, context: Context) -> AsyncIterator[bytes]:
+            pool = parse(getattr(request, field)).pool
+            answers = asking.forward_stream(self._nodes.owner(pool), path, request, context)
+            async with aclosing(answers):
+                async for answer in answers:
+                    yield answer
 
         return forward
 

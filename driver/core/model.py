@@ -163,6 +163,22 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
+class Located:
+    """Written bytes of an image, and where on the medium they lie: `at` is an address of theirs.
+
+    None: nobody can say; they may be anything.
+    """
+
+    start: Bytes
+    length: Bytes
+    at: int | None
+
+    @property
+    def end(self) -> Bytes:
+        return self.start + self.length
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """Something that is wrong with a volume or a pool.
 

@@ -18,6 +18,7 @@ from driver.core.model import (
     Fault,
     FsType,
     Image,
+    Located,
     Place,
     PoolState,
     Prepare,
@@ -126,6 +127,18 @@ class Stills(Protocol):
 
     def still(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
         """Inside, `reading` and `extents` show them to this thread as they are now. NoSpace."""
+
+
+@runtime_checkable
+class Locates(Protocol):
+    """A backend that knows where bytes lie, so that images can be compared without being read."""
+
+    def located(self, image_id: SnapshotId, start: Bytes, most: int) -> Sequence[Located]:
+        """What is written and ends behind `start`, in order, without overlaps; it may begin before
+        `start`, and end behind the image. Fewer than `most`: there are no more. NotFound.
+
+        What two snapshots have at one place at one time are the same bytes.
+        """
 
 
 @runtime_checkable

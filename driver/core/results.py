@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from driver.core.model import Bytes, Fault, Snapshot, Usage, Volume
+from driver.core.model import Bytes, Extent, Fault, Snapshot, Usage, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,19 @@ class Group:
     name: str
     created: float
     snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesPage:
+    """Of what a snapshot has, or where two differ. What follows begins at `end`; `size`: nothing.
+
+    `lives`: the incarnations that this is about.
+    """
+
+    ranges: tuple[Extent, ...]
+    end: Bytes
+    size: Bytes
+    lives: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,9 @@
-"""Where a file has bytes: FIEMAP. Structs and flags: include/uapi/linux/fiemap.h."""
+"""Where a file has bytes: FIEMAP. Structs and flags: include/uapi/linux/fiemap.h.
+
+A physical address counts only if no flag says that it may be something else: UNKNOWN, DELALLOC,
+DATA_INLINE, DATA_TAIL, ENCODED (of a compressed extent it is where that begins, whatever part of it
+is meant), and whatever later kernels may add.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,11 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import Bytes
+from driver.core.model import Bytes, Located
 
 FS_IOC_FIEMAP: Final = 0xC020660B
 FIEMAP_FLAG_SYNC: Final = 0x1
@@ -18,6 +24,8 @@ FIEMAP_EXTENT_LAST: Final = 0x1
 FIEMAP_EXTENT_ENCODED: Final = 0x8
 FIEMAP_EXTENT_UNWRITTEN: Final = 0x800
 FIEMAP_EXTENT_SHARED: Final = 0x2000
+
+_EXACT: Final = FIEMAP_EXTENT_LAST | FIEMAP_EXTENT_SHARED  # do not touch the address
 
 CHUNK: Final = 1000  # extents asked for at a time
 # struct fiemap: fm_start, fm_length, fm_flags, fm_mapped_extents, fm_extent_count, fm_reserved
@@ -29,28 +37,43 @@ _WHOLE: Final = (1 << 64) - 1  # FIEMAP_MAX_OFFSET
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """`unwritten` reads as zeros; `encoded` bytes must be read to be known, or compared."""
+    """`unwritten` reads as zeros; `encoded` bytes must be read to be known.
+
+    `at`: the address in the filesystem; None where it does not tell these bytes from others.
+    """
 
     start: Bytes
     length: Bytes
+    at: int | None
     unwritten: bool
     shared: bool
     encoded: bool
 
 
-def mapped(path: Path) -> Iterator[Mapped]:
+def located(path: Path, start: Bytes, most: int) -> list[Located]:
+    """See core.ports.Locates. Of files on one filesystem: addresses of others mean other bytes."""
+    found = (Located(one.start, one.length, one.at) for one in written(path, start))
+    return list(islice((one for one in found if one.end > start), most))
+
+
+def written(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
+    """What `mapped` tells, but for what reads as zeros."""
+    return (one for one in mapped(path, start) if not one.unwritten)
+
+
+def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
     """Everything that is allocated, in order, as the filesystem tells it; what is dirty is written.
 
-    Extents may reach beyond the end of the file.
+    Extents may begin before `start`, and reach beyond the end of the file.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        start = 0
         while extents := _chunk(fd, start):
-            for logical, _, length, flags in extents:
+            for logical, physical, length, flags in extents:
                 yield Mapped(
                     start=logical,
                     length=length,
+                    at=None if flags & ~_EXACT else physical,
                     unwritten=bool(flags & FIEMAP_EXTENT_UNWRITTEN),
                     shared=bool(flags & FIEMAP_EXTENT_SHARED),
                     encoded=bool(flags & FIEMAP_EXTENT_ENCODED),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -53,6 +54,7 @@ POLLED: Final = frozenset(
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+Stream: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
 Seen: TypeAlias = Callable[[str, str, float], None]  # method, code, seconds
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
 
@@ -70,14 +72,26 @@ class Guard(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if method not in self._guarded:
             handler = await continuation(handler_call_details)
-            if handler is None or handler.unary_unary is None:
-                return handler  # not one of ours: UNIMPLEMENTED
-            self._guarded[method] = grpc.unary_unary_rpc_method_handler(
-                _guard(method.rpartition("/")[2], handler.unary_unary, self._seen),
-                request_deserializer=_patient(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            )
+            if not (guarded := self._of(method.rpartition("/")[2], handler)):
+                return handler
+            self._guarded[method] = guarded
         return self._guarded[method]
+
+    def _of(self, rpc: str, handler: Any) -> Any:
+        """None: left to gRPC, which knows no such method; or a stream between router and node,
+        which is open for as long as both live.
+        """
+        if handler is None or not (handler.unary_unary or rpc in required.REQUIRED):
+            return None
+        kind: Any = grpc.unary_unary_rpc_method_handler
+        guarded: Any = _guard
+        if handler.unary_stream:
+            kind, guarded = grpc.unary_stream_rpc_method_handler, _guard_stream
+        return kind(
+            guarded(rpc, handler.unary_stream or handler.unary_unary, self._seen),
+            request_deserializer=_patient(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
 
 
 def status_of(error: Exception) -> grpc.StatusCode:
@@ -115,27 +129,61 @@ def _patient(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | Ga
 
 def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
     async def call(request: Message | Garbage, context: Context) -> Any:
-        start, code = time.monotonic(), grpc.StatusCode.CANCELLED
-        text, subject = "", dict[str, str]()
-        dispatch.RPC.set(rpc)
-        try:
-            whole = _readable(request)
-            subject = _subject(whole)
-            logger.opt(lazy=True).debug("{} {}", lambda: rpc, lambda: redact.presentable(whole))
-            fields.check(whole)
-            required.check(rpc, whole)
-            response = await inner(whole, context)
-            code, subject = grpc.StatusCode.OK, subject or _subject(response)
+        async with _told(rpc, context, seen) as story:
+            response = await inner(story.begin(request), context)
+            story.subject = story.subject or _subject(response)
             return response
-        except Exception as error:  # noqa: BLE001 - the one broad except of the program
-            code, text = status_of(error), text_of(rpc, error)
-            await context.abort(code, text)
-        finally:
-            seconds = time.monotonic() - start
-            seen(rpc, code.name, seconds)
-            _log(rpc, code, seconds, subject, text)
 
     return call
+
+
+def _guard_stream(rpc: str, inner: Stream, seen: Seen) -> Stream:
+    """It ends when the last message was taken, or when its client has gone."""
+
+    async def call(request: Message | Garbage, context: Context) -> AsyncIterator[Any]:
+        async with _told(rpc, context, seen) as story:
+            responses: Any = inner(story.begin(request), context)
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
+
+    return call
+
+
+@dataclass(slots=True)
+class _Story:
+    """Of one call, as the log and the metrics will tell it."""
+
+    rpc: str
+    code: grpc.StatusCode = grpc.StatusCode.CANCELLED  # unless it comes to an end
+    text: str = ""
+    subject: dict[str, str] = field(default_factory=dict)
+
+    def begin(self, request: Message | Garbage) -> Message:
+        """Invalid: the request is not one that the service has to look at."""
+        whole = _readable(request)
+        self.subject = _subject(whole)
+        logger.opt(lazy=True).debug("{} {}", lambda: self.rpc, lambda: redact.presentable(whole))
+        fields.check(whole)
+        required.check(self.rpc, whole)
+        return whole
+
+
+@asynccontextmanager
+async def _told(rpc: str, context: Context, seen: Seen) -> AsyncIterator[_Story]:
+    """Ends the call with the status of what was raised inside, and tells of it."""
+    start, story = time.monotonic(), _Story(rpc)
+    dispatch.RPC.set(rpc)
+    try:
+        yield story
+        story.code = grpc.StatusCode.OK
+    except Exception as error:  # noqa: BLE001 - the one broad except of the program
+        story.code, story.text = status_of(error), text_of(rpc, error)
+        await context.abort(story.code, story.text)
+    finally:
+        seconds = time.monotonic() - start
+        seen(rpc, story.code.name, seconds)
+        _log(rpc, story.code, seconds, story.subject, story.text)
 
 
 def text_of(rpc: str, error: Exception) -> str:
@@ -158,7 +206,13 @@ def _log(
     )
 
 
-_IDS: Final = ("volume_id", "snapshot_id", "group_snapshot_id", "source_volume_id")
+_IDS: Final = (
+    "volume_id",
+    "snapshot_id",
+    "target_snapshot_id",
+    "group_snapshot_id",
+    "source_volume_id",
+)
 _NESTED: Final = ("volume", "snapshot", "group_snapshot")
 
 

@@ -146,6 +146,24 @@ def snapshot_page(request: csi.ListSnapshotsRequest) -> intents.SnapshotPage:
     )
 
 
+def allocated(request: csi.GetMetadataAllocatedRequest) -> intents.Changed:
+    target = ids.parse_snapshot_id(request.snapshot_id)
+    return intents.Changed(target=target, start=request.starting_offset)
+
+
+def delta(request: csi.GetMetadataDeltaRequest) -> intents.Changed:
+    base = ids.parse_snapshot_id(request.base_snapshot_id)
+    target = ids.parse_snapshot_id(request.target_snapshot_id)
+    return intents.Changed(target=target, base=base, start=request.starting_offset)
+
+
+def most(number: int, usual: int, limit: int) -> int:
+    """Entries of a message."""
+    if number < 0:
+        raise Invalid("max_results must not be negative; 0 is as many as the driver likes")
+    return min(number or usual, limit)
+
+
 def group(request: csi.CreateVolumeGroupSnapshotRequest) -> intents.SnapGroup:
     sources = sorted(ids.parse_volume_id(one) for one in request.source_volume_ids)
     parameters.none_accepted_of_group(request.parameters)

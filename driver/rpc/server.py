@@ -22,6 +22,7 @@ from csi_proto.csi_pb2_grpc import (
     add_GroupControllerServicer_to_server,
     add_IdentityServicer_to_server,
     add_NodeServicer_to_server,
+    add_SnapshotMetadataServicer_to_server,
 )
 from driver.core.errors import Refused
 from driver.rpc import endpoint
@@ -30,6 +31,7 @@ from driver.rpc.dispatch import Dispatcher
 from driver.rpc.group import GroupController
 from driver.rpc.guard import Guard
 from driver.rpc.identity import Identity
+from driver.rpc.metadata import SnapshotMetadata
 from driver.rpc.node import Node
 from driver.rpc.parts import Parts
 from driver.rpc.private import Private
@@ -132,6 +134,7 @@ class Server:
         add_IdentityServicer_to_server(Identity(about.name, about.version), server)
         add_ControllerServicer_to_server(Controller(run, uses, here, attach=about.attach), server)
         add_GroupControllerServicer_to_server(GroupController(run, uses.snapshots, here), server)
+        add_SnapshotMetadataServicer_to_server(SnapshotMetadata(run, uses.changes), server)
         node = Node(run, uses, here, max_volumes=about.max_volumes)
         add_NodeServicer_to_server(node, server)
         report = cellar.Report(node=here.node, version=about.version, max_volumes=about.max_volumes)

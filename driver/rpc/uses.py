@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from driver.volumes.changes import Changes
 from driver.volumes.health import Health
 from driver.volumes.inline import Inliner
 from driver.volumes.modify import Modifier
@@ -23,3 +24,4 @@ class Uses:
     snapshots: Snapshotter
     modifier: Modifier
     health: Health
+    changes: Changes

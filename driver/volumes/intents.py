@@ -242,6 +242,24 @@ class OfGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A page of what a snapshot has, from `start` on; with a `base`: of where the two differ.
+
+    `lives` are the incarnations that the page before was about; (): this one is the first.
+    """
+
+    target: SnapshotId
+    base: SnapshotId | None = None
+    start: Bytes = 0
+    lives: tuple[str, ...] = ()
+
+    @property
+    def claims(self) -> Claims:
+        both = {self.target, self.base} if self.base else {self.target}
+        return Claims(shared=frozenset(one.key for one in both))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     volume_id: VolumeId
     staging: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +22,11 @@ GIB = 1 << 30
 
 
 class Newer(grpc.GenericRpcHandler):
-    """`asked`: the last request of each method, as it came."""
+    """`asked`: the last request of each method, as it came; `let_go`: a stream has ended."""
 
     def __init__(self, name: str) -> None:
+        self.let_go = threading.Event()
+        self.stop: Callable[[], object] = object  # set when it is served
         self.asked: dict[str, bytes] = {}
         pool = cellar.Pool(name="p", id=POOL, allocation="thick")
         pool.rooms.add(allocation="thick", largest=GIB, smallest=4096)
@@ -34,6 +36,10 @@ class Newer(grpc.GenericRpcHandler):
         method = handler_call_details.method.rpartition("/")[2]
         if method == "Watch":
             return grpc.unary_stream_rpc_method_handler(self._watch)
+        if method == "GetMetadataDelta":
+            return None
+        if method == "GetMetadataAllocated":
+            return grpc.unary_stream_rpc_method_handler(self._stream)
         answer = ANSWERS[method]
 
         def call(request: bytes, _context: grpc.ServicerContext) -> bytes:
@@ -41,6 +47,14 @@ class Newer(grpc.GenericRpcHandler):
             return answer
 
         return grpc.unary_unary_rpc_method_handler(call)
+
+    def _stream(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """With an offset it does not end by itself."""
+        self.asked["GetMetadataAllocated"] = request
+        yield from STREAM
+        if csi.GetMetadataAllocatedRequest.FromString(request).starting_offset:
+            context.add_callback(self.let_go.set)
+            self.let_go.wait(60)
 
     def _watch(self, _request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         gone = threading.Event()
@@ -69,6 +83,10 @@ ANSWERS = {
     "ListVolumes": _entry(),
     "DeleteVolume": LATER,
 }
+STREAM = [
+    csi.GetMetadataAllocatedResponse(volume_capacity_bytes=number).SerializeToString() + LATER
+    for number in (1, 2)
+]
 
 
 @contextmanager
@@ -82,6 +100,7 @@ def newer(name: str, folder: Path) -> Iterator[tuple[Newer, int]]:
         server = grpc.server(threads, handlers=[node])
         port = server.add_secure_port("127.0.0.1:0", credentials)
         server.start()
+        node.stop = lambda: server.stop(None).wait()
         try:
             yield node, port
         finally:

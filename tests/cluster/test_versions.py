@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from csi_proto import csi_pb2 as csi
 from driver.cluster import certs
 from tests.cluster.machines import MOUNT, Router, code_of, on, ready, until
-from tests.cluster.newer import LATER, VOLUME, Newer, newer
+from tests.cluster.newer import LATER, STREAM, VOLUME, Newer, newer
 
 Code = grpc.StatusCode
 
@@ -67,13 +67,42 @@ def test_calls_that_the_router_does_not_know_are_not_implemented(router: Router)
     assert code_of(lambda: call(router, "ControllerDoLater", b"")) is Code.UNIMPLEMENTED
 
 
-def test_changed_blocks_are_neither_promised_nor_served(router: Router) -> None:
-    """Nodes have no such service yet."""
-    found = router.identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest())
-    kinds = {one.service.type for one in found.capabilities}
-    assert csi.PluginCapability.Service.SNAPSHOT_METADATA_SERVICE not in kinds
+def test_fields_of_streams_that_the_router_does_not_know_go_through_it(
+    router: Router, node: tuple[Newer, int]
+) -> None:
+    request = csi.GetMetadataAllocatedRequest(snapshot_id=VOLUME).SerializeToString() + LATER
     assert router.channel
-    for method in csi.DESCRIPTOR.services_by_name["SnapshotMetadata"].methods:
-        path = f"/csi.v1.SnapshotMetadata/{method.name}"
-        ask: Any = router.channel.unary_stream(path)
-        assert code_of(lambda ask=ask: list(ask(b"", timeout=10))) is Code.UNIMPLEMENTED  # type: ignore[misc]
+    ask: Any = router.channel.unary_stream("/csi.v1.SnapshotMetadata/GetMetadataAllocated")
+    answers = list(ask(request, timeout=10))
+    assert node[0].asked["GetMetadataAllocated"] == request
+    assert answers == STREAM
+
+
+def test_a_stream_that_its_client_cancels_ends_on_the_node_too(
+    router: Router, node: tuple[Newer, int]
+) -> None:
+    request = csi.GetMetadataAllocatedRequest(snapshot_id=VOLUME, starting_offset=1)
+    stream = router.metadata.GetMetadataAllocated(request)
+    assert next(stream).volume_capacity_bytes == 1
+    assert not node[0].let_go.wait(0.1)
+    stream.cancel()
+    assert node[0].let_go.wait(10)
+
+
+def test_a_stream_of_a_node_that_dies_ends_as_one_that_can_be_gone_on_with(
+    router: Router, node: tuple[Newer, int]
+) -> None:
+    request = csi.GetMetadataAllocatedRequest(snapshot_id=VOLUME, starting_offset=1)
+    stream = router.metadata.GetMetadataAllocated(request)
+    assert [next(stream).volume_capacity_bytes for _ in STREAM] == [1, 2]
+    node[0].stop()
+    assert code_of(lambda: next(stream)) is Code.UNAVAILABLE
+
+
+def test_a_node_that_has_no_such_stream_says_so(router: Router) -> None:
+    """As one that is a version older."""
+    request = csi.GetMetadataDeltaRequest(base_snapshot_id=VOLUME, target_snapshot_id=VOLUME)
+    assert router.channel
+    ask: Any = router.channel.unary_stream("/csi.v1.SnapshotMetadata/GetMetadataDelta")
+    code = code_of(lambda: list(ask(request.SerializeToString(), timeout=10)))
+    assert code is Code.UNIMPLEMENTED

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import Allocation
-from tests.contract.grounds import BACKENDS, EVERY, HOSTS, SEALED, Ground, Machine, had_by, run
+from tests.contract.grounds import (
+    BACKENDS,
+    EVERY,
+    HOSTS,
+    LOCATING,
+    SEALED,
+    Ground,
+    Machine,
+    had_by,
+    run,
+)
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +46,13 @@ def host_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Gr
 @pytest.fixture(params=SEALED)
 def sealed_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
     """For what an encrypted volume needs beside its pool."""
+    with BACKENDS[request.param](machine) as ground:
+        yield ground
+
+
+@pytest.fixture(params=LOCATING)
+def locating_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
+    """For pools that know where bytes lie."""
     with BACKENDS[request.param](machine) as ground:
         yield ground
 

@@ -62,6 +62,9 @@ class Ground(ABC):
         """As an application would: nothing is flushed."""
 
     @abstractmethod
+    def discard(self, device: Device, offset: Bytes, length: Bytes) -> None: ...
+
+    @abstractmethod
     def read_file(self, target: Path) -> bytes:
         """What was last written to the filesystem shown at `target`; b"": nothing."""
 
@@ -131,6 +134,9 @@ class MemoryGround(Ground):
     def write(self, device: Device, offset: Bytes, data: bytes) -> None:
         self._host.write(device.path, offset, data)
 
+    def discard(self, device: Device, offset: Bytes, length: Bytes) -> None:
+        self._host.discard(device.path, offset, length)
+
     def read_file(self, target: Path) -> bytes:
         return self._host.read(target, _FILE_AT, 4096).rstrip(b"\0")
 
@@ -183,6 +189,9 @@ class LoopfileGround(Ground):
     def write(self, device: Device, offset: Bytes, data: bytes) -> None:
         with opened(device.path, os.O_RDWR) as fd:
             os.pwrite(fd, data, offset)
+
+    def discard(self, device: Device, offset: Bytes, length: Bytes) -> None:
+        run("blkdiscard", "-o", str(offset), "-l", str(length), os.fspath(device.path))
 
     def read_file(self, target: Path) -> bytes:
         file = target / "file"
@@ -336,6 +345,8 @@ LVM = [
 MARKS = {name: ROOT for name in BACKENDS if name.startswith("loopfile")}
 MARKS |= {"lvm-thick": [*LVM, pytest.mark.slow], "lvm-thin": LVM}
 EVERY = [pytest.param(name, marks=MARKS.get(name, [])) for name in BACKENDS]
+# For pools that know where bytes lie.
+LOCATING = [pytest.param(name, marks=MARKS.get(name, [])) for name in BACKENDS if "lvm" not in name]
 # One for each Host: what lies below the pool is not its business.
 HOSTS = [
     pytest.param("memory"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,6 +79,32 @@ def outcome(call: Callable[[], object]) -> str:
 
 def code_of(error: grpc.RpcError) -> str:
     return str(error.code().name)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """A whole stream of SnapshotMetadata."""
+
+    size: int
+    found: tuple[tuple[int, int], ...]  # start and end
+    longest: int  # message
+
+    @classmethod
+    def of(cls, stream: Iterable[Any]) -> Ranges:
+        """As the specification has it: one kind, one size, in order, nothing twice."""
+        messages = list(stream)
+        [size] = {one.volume_capacity_bytes for one in messages}
+        assert {one.block_metadata_type for one in messages} == {pb.VARIABLE_LENGTH}
+        told = [one for message in messages for one in message.block_metadata]
+        assert all(one.size_bytes > 0 and one.byte_offset >= 0 for one in told)
+        found = tuple((one.byte_offset, one.byte_offset + one.size_bytes) for one in told)
+        assert all(one[1] <= other[0] for one, other in pairwise(found))
+        assert not found or found[-1][1] <= size
+        return cls(size, found, max(len(message.block_metadata) for message in messages))
+
+    def bytes(self) -> set[int]:
+        """By blocks of 512."""
+        return {at for start, end in self.found for at in range(start // 512, -(-end // 512))}
 
 
 class Csi:
@@ -196,6 +224,20 @@ class Csi:
     def snapshot_group(self, name: str, sources: Sequence[str]) -> pb.VolumeGroupSnapshot:
         request = pb.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=sources)
         return self.group.CreateVolumeGroupSnapshot(request, timeout=SECONDS).group_snapshot
+
+    # changed blocks
+
+    def allocated(self, snapshot_id: str, **more: int) -> Ranges:
+        request = pb.GetMetadataAllocatedRequest(snapshot_id=snapshot_id, **more)  # type: ignore[arg-type]
+        return Ranges.of(self.driver.metadata.GetMetadataAllocated(request, timeout=SECONDS))
+
+    def delta(self, base: str, target: str, **more: int) -> Ranges:
+        request = pb.GetMetadataDeltaRequest(
+            base_snapshot_id=base,
+            target_snapshot_id=target,
+            **more,  # type: ignore[arg-type]
+        )
+        return Ranges.of(self.driver.metadata.GetMetadataDelta(request, timeout=SECONDS))
 
     # node
 

@@ -35,7 +35,7 @@ def test_every_call_of_the_controller_has_exactly_one_way() -> None:
     services = csi.DESCRIPTOR.services_by_name
     methods = {
         method.name
-        for service in ("Controller", "GroupController")
+        for service in ("Controller", "GroupController", "SnapshotMetadata")
         for method in services[service].methods
         if not method.name.endswith("GetCapabilities")
     }

@@ -22,6 +22,7 @@ from driver.core.ports import Pool
 from driver.rpc.server import About, Server
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
+from driver.volumes.changes import Changes
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.health import Health
@@ -33,6 +34,7 @@ from driver.volumes.publish import Mounter, Publisher
 from driver.volumes.snapshots import Snapshotter
 
 NODE = "node-a"
+LOOKED_AT = 3  # extents at a time: a volume of a few pages takes more than one look
 KEY = "cellar.csi.internal/node"
 MODE = csi.VolumeCapability.AccessMode
 MOUNT = csi.VolumeCapability(
@@ -117,6 +119,7 @@ def _uses(pool: Pool, copies: Copies, max_volumes: int) -> Uses:
         snapshots=Snapshotter(pools, copies, time.time),
         modifier=Modifier(pools),
         health=health,
+        changes=Changes(pools, most=LOOKED_AT),
     )
 
 

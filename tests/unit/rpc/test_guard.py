@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -216,6 +216,108 @@ def test_a_cancelled_call_is_counted_as_one() -> None:
 
 async def _awaited(answer: Awaitable[Any]) -> Any:
     return await answer
+
+
+def stream(
+    inner: Callable[[Any], AsyncIterator[Any]], request: Any, most: int = 1000
+) -> tuple[Outcome, list[Any]]:
+    """One guarded stream, of which a client takes up to `most` messages and then goes."""
+    outcome, taken = Outcome(Context(), None), list[Any]()
+
+    async def handler(request: Any, context: Any) -> AsyncIterator[Any]:
+        async for one in inner(request):
+            yield one
+
+    async def continuation(details: Any) -> Any:
+        return grpc.unary_stream_rpc_method_handler(handler)
+
+    async def story() -> None:
+        details = Details("/csi.v1.SnapshotMetadata/GetMetadataDelta")
+        interceptor = Guard(lambda *facts: outcome.seen.append(facts))
+        guarded = await interceptor.intercept_service(continuation, details)
+        assert await interceptor.intercept_service(continuation, details) is guarded
+        with suppress(grpc.aio.AbortError):
+            async with aclosing(guarded.unary_stream(request, outcome.context)) as answers:
+                async for one in answers:
+                    taken.append(one)
+                    if len(taken) == most:
+                        return
+
+    sink = logger.add(outcome.log.append, level="INFO", format=_plain)
+    try:
+        asyncio.run(story())
+    finally:
+        logger.remove(sink)
+    return outcome, taken
+
+
+DELTA = csi.GetMetadataDeltaRequest(base_snapshot_id="s-1", target_snapshot_id="s-2")
+
+
+async def two_messages(request: Any) -> AsyncIterator[int]:
+    for number in (1, 2):
+        yield number
+
+
+def test_a_stream_is_one_line_and_one_number() -> None:
+    outcome, taken = stream(two_messages, DELTA)
+    assert taken == [1, 2]
+    [line] = outcome.log
+    assert line.startswith("INFO GetMetadataDelta OK ")
+    assert "'target_snapshot_id': 's-2'" in line
+    assert [one[:2] for one in outcome.seen] == [("GetMetadataDelta", "OK")]
+
+
+def test_a_stream_that_fails_on_its_way_ends_with_the_status() -> None:
+    async def fails(request: Any) -> AsyncIterator[int]:
+        yield 1
+        raise errors.NotFound("deleted meanwhile")
+
+    outcome, taken = stream(fails, DELTA)
+    assert taken == [1]
+    assert outcome.context.code is grpc.StatusCode.NOT_FOUND
+    assert outcome.context.text == "deleted meanwhile"
+    assert outcome.seen[0][1] == "NOT_FOUND"
+
+
+def test_a_stream_whose_client_has_gone_is_cancelled_and_let_go() -> None:
+    ended: list[str] = []
+
+    async def tells(request: Any) -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            ended.append("let go")
+
+    outcome, taken = stream(tells, DELTA, most=1)
+    assert taken == [1]
+    assert ended == ["let go"]
+    assert outcome.seen[0][1] == "CANCELLED"
+    assert outcome.context.code is None
+
+
+def test_a_stream_that_lacks_something_does_not_begin() -> None:
+    outcome, taken = stream(two_messages, csi.GetMetadataDeltaRequest(base_snapshot_id="s-1"))
+    assert taken == []
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert outcome.context.text == "target_snapshot_id is required"
+    outcome, _ = stream(two_messages, guard.Garbage("no message"))
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_streams_between_router_and_node_are_left_as_they_are() -> None:
+    handler: Any = grpc.unary_stream_rpc_method_handler(two_messages)
+
+    async def continuation(details: Any) -> Any:
+        return handler
+
+    async def story() -> None:
+        guarded = Guard(lambda *_: None)
+        details = Details("/cellar.v1.Node/Watch")
+        assert await guarded.intercept_service(continuation, details) is handler
+
+    asyncio.run(story())
 
 
 def test_what_is_not_ours_is_left_to_grpc() -> None:

@@ -37,6 +37,7 @@ def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
             "CONTROLLER_SERVICE",
             "VOLUME_ACCESSIBILITY_CONSTRAINTS",
             "GROUP_CONTROLLER_SERVICE",
+            "SNAPSHOT_METADATA_SERVICE",
             "SNAPSHOT_ACCESSIBILITY_CONSTRAINTS",
         }
         expansion = csi.PluginCapability.VolumeExpansion
@@ -81,17 +82,6 @@ def test_the_node_says_where_it_is() -> None:
         assert info.accessible_topology == HERE
 
     play(story, max_volumes=7)
-
-
-def test_what_is_not_there_yet_is_unimplemented() -> None:
-    async def story(client: Client) -> None:
-        request = csi.GetMetadataAllocatedRequest(snapshot_id="s")
-        call = client.metadata.GetMetadataAllocated(request, timeout=10)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call.read()
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-    play(story)
 
 
 def test_without_attach_publishing_is_unimplemented_and_nothing_else_is() -> None:

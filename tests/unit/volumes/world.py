@@ -33,6 +33,7 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.ports import Pool
+from driver.volumes.changes import Changes
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.health import Health
@@ -215,6 +216,7 @@ class World:
         self.mounter = Mounter(self.pools)
         self.modifier = Modifier(self.pools)
         self.health = Health(self.pools)
+        self.changes = Changes(self.pools)
         self.inline = Inliner(self.pools, self.volumes, self.mounter, self.health)
         self.staging = tmp / "staging"
         self.target = tmp / "target"

@@ -1,0 +1,206 @@
+"""Locates: where bytes lie, and that whoever has base and changes has the target, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import random
+from itertools import pairwise
+
+import pytest
+
+from driver.core.errors import Damaged, NotFound
+from driver.core.ids import SnapshotId
+from driver.core.model import MIB, Allocation, Bytes, Extent, Located, Snapshot, Volume
+from driver.core.ports import Locates
+from driver.volumes.changes import MOST, Changes
+from driver.volumes.intents import Changed
+from driver.volumes.pools import Pools
+from tests.contract.grounds import Ground, whole
+from tests.contract.images import SIZE, made, snapped
+
+PAGE = 4096
+
+
+def backend(ground: Ground) -> Locates:
+    assert isinstance(ground.pool.backend, Locates)
+    return ground.pool.backend
+
+
+def changed(
+    ground: Ground, target: Snapshot, base: Snapshot | None, *, most: int = MOST
+) -> list[Extent]:
+    """All pages of the use case."""
+    changes = Changes(Pools([ground.pool]), most)
+    wanted = Changed(target=target.id, base=base.id if base else None)
+    found: list[Extent] = []
+    while True:
+        page = changes.page(wanted)
+        found += page.ranges
+        if page.end == page.size:
+            return found
+        assert page.end > wanted.start
+        wanted = Changed(target=target.id, base=wanted.base, start=page.end)
+
+
+def rebuilt(ground: Ground, base: bytes, target: Snapshot, ranges: list[Extent]) -> bytes:
+    """What a consumer has who restored the base and reads what is said to have changed."""
+    there = whole(ground, target)
+    data = bytearray(base.ljust(target.size, b"\xee"))  # nobody promised zeros behind the base
+    for one in ranges:
+        data[one.start : one.start + one.length] = there[one.start : one.start + one.length]
+    return bytes(data)
+
+
+def pages_of(ranges: list[Extent]) -> set[int]:
+    return {
+        page
+        for one in ranges
+        for page in range(one.start // PAGE, -(-(one.start + one.length) // PAGE))
+    }
+
+
+def write(ground: Ground, volume: Volume, *writes: tuple[Bytes, bytes]) -> None:
+    device = ground.pool.backend.attach(volume, read_only=False)
+    for offset, data in writes:
+        ground.write(device, offset, data)
+    ground.pool.backend.detach(volume.id)
+
+
+def test_what_was_written_is_located_and_nothing_else(locating_ground: Ground) -> None:
+    ground = locating_ground
+    volume = made(ground, allocation=Allocation.SPARSE)
+    write(ground, volume, (0, b"a" * PAGE), (3 * MIB, b"b" * MIB), (SIZE - PAGE, b"c" * PAGE))
+    snapshot = snapped(ground, volume)
+    found = backend(ground).located(snapshot.id, 0, MOST)
+    assert all(one.end <= other.start for one, other in pairwise(found))
+    assert changed(ground, snapshot, None) == [
+        Extent(0, PAGE),
+        Extent(3 * MIB, MIB),
+        Extent(SIZE - PAGE, PAGE),
+    ]
+
+
+def test_what_is_only_allocated_is_not_located(locating_ground: Ground) -> None:
+    ground = locating_ground
+    volume = made(ground, allocation=Allocation.THICK)
+    write(ground, volume, (MIB, b"a" * PAGE))
+    assert changed(ground, snapped(ground, volume), None) == [Extent(MIB, PAGE)]
+
+
+def test_no_more_is_located_than_was_asked_for(locating_ground: Ground) -> None:
+    ground = locating_ground
+    volume = made(ground, allocation=Allocation.SPARSE)
+    write(ground, volume, *((number * MIB, b"x" * PAGE) for number in range(5)))
+    snapshot = snapped(ground, volume)
+    every = backend(ground).located(snapshot.id, 0, MOST)
+    assert len(every) == 5
+    assert backend(ground).located(snapshot.id, 0, 2) == every[:2]
+    assert backend(ground).located(snapshot.id, MIB + PAGE, 2) == every[2:4]
+    assert backend(ground).located(snapshot.id, every[-1].end, 2) == []
+
+
+def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_ground: Ground) -> None:
+    ground = locating_ground
+    volume = made(ground, allocation=Allocation.SPARSE)
+    write(ground, volume, (0, b"x" * MIB))
+    snapshot = snapped(ground, volume)
+
+    def places(found: list[Located]) -> dict[Bytes, int | None]:
+        """Of each page behind the first ten."""
+        return {
+            at: one.at + at - one.start if one.at is not None else None
+            for one in found
+            for at in range(one.start, one.end, PAGE)
+            if at >= 10 * PAGE
+        }
+
+    looks = (list(backend(ground).located(snapshot.id, start, MOST)) for start in (0, 10 * PAGE))
+    whole_, rest = (places(found) for found in looks)
+    assert rest == whole_
+    assert None not in rest.values()
+
+
+def test_snapshots_differ_where_the_volume_was_written_to(locating_ground: Ground) -> None:
+    """Exactly there where bytes are shared; where they are copied, in all that is written."""
+    ground = locating_ground
+    volume = made(ground, allocation=Allocation.SPARSE)
+    write(ground, volume, (0, b"a" * 4 * MIB))
+    base = snapped(ground, volume, "base")
+    shares = ground.pool.backend.shares(base.id)
+    write(ground, volume, (MIB, b"b" * PAGE), (6 * MIB, b"c" * PAGE))
+    target = snapped(ground, volume, "target")
+    touched = {MIB // PAGE, 6 * MIB // PAGE}
+    everything = touched | set(range(4 * MIB // PAGE))
+    assert pages_of(changed(ground, target, base)) == (touched if shares else everything)
+    assert changed(ground, target, target) == []
+
+
+def test_what_was_discarded_has_changed(locating_ground: Ground) -> None:
+    ground = locating_ground
+    volume = made(ground, allocation=Allocation.SPARSE)
+    write(ground, volume, (0, b"a" * 4 * MIB))
+    base = snapped(ground, volume, "base")
+    device = ground.pool.backend.attach(volume, read_only=False)
+    ground.discard(device, MIB, MIB)
+    ground.pool.backend.detach(volume.id)
+    target = snapped(ground, volume, "target")
+    gone = set(range(MIB // PAGE, 2 * MIB // PAGE))
+    assert gone.isdisjoint(pages_of(changed(ground, target, None)))
+    assert gone <= pages_of(changed(ground, target, base))
+    assert rebuilt(ground, whole(ground, base), target, changed(ground, target, base)) == whole(
+        ground, target
+    )
+
+
+@pytest.mark.parametrize("allocation", [Allocation.SPARSE, Allocation.THICK])
+def test_base_and_changes_are_the_target(locating_ground: Ground, allocation: Allocation) -> None:
+    """Writes of all sizes, discards and growth between snapshots; in pages of any size."""
+    ground, dice = locating_ground, random.Random(7)
+    volume = made(ground, allocation=allocation)
+    taken = [snapped(ground, volume, "s0")]
+    for number in range(1, 5):
+        device = ground.pool.backend.attach(volume, read_only=False)
+        for _ in range(25):
+            at = dice.randrange(volume.size // 512) * 512
+            length = min(dice.choice((512, PAGE, 64 << 10)), volume.size - at)
+            if dice.random() < 0.3 and volume.discards:
+                at = at // PAGE * PAGE
+                length = min(8 * PAGE, volume.size - at)
+                ground.discard(device, at, length)
+            else:
+                ground.write(device, at, os.urandom(length))
+        ground.pool.backend.detach(volume.id)
+        taken.append(snapped(ground, volume, f"s{number}"))
+        if number == 2:
+            volume = ground.pool.backend.resize(volume, volume.size + MIB)
+    for older, base in enumerate(taken):
+        for target in taken[older:]:
+            ranges = changed(ground, target, base)
+            assert rebuilt(ground, whole(ground, base), target, ranges) == whole(ground, target)
+            for most in (1, 7):
+                paged = changed(ground, target, base, most=most)
+                assert pages_of(paged) == pages_of(ranges)
+        allocated = changed(ground, base, None)
+        assert rebuilt(ground, bytes(base.size), base, allocated) == whole(ground, base)
+        assert pages_of(changed(ground, base, None, most=2)) == pages_of(allocated)
+
+
+def test_what_is_not_there_is_not_located(locating_ground: Ground) -> None:
+    ground = locating_ground
+    with pytest.raises(NotFound):
+        backend(ground).located(SnapshotId(ground.pool.backend.id, "0" * 32), 0, MOST)
+    snapshot = snapped(ground, made(ground))
+    ground.lose(snapshot.id)
+    with pytest.raises(Damaged):
+        backend(ground).located(snapshot.id, 0, MOST)
+
+
+def test_where_bytes_lie_outlives_the_driver(locating_ground: Ground) -> None:
+    ground = locating_ground
+    volume = made(ground, allocation=Allocation.SPARSE)
+    write(ground, volume, (0, b"a" * MIB))
+    base = snapped(ground, volume, "base")
+    target = snapped(ground, volume, "target")
+    before = changed(ground, target, base)
+    ground.restart()
+    assert changed(ground, target, base) == before
