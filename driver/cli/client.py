@@ -67,8 +67,9 @@ class Client:
             *csi.DESCRIPTOR.services_by_name.values(),
             *cellar.DESCRIPTOR.services_by_name.values(),
         ]
-        calls = {one.name: one for service in services for one in service.methods}
-        if not (found := calls.get(name)) or found.server_streaming:
+        methods = (one for service in services for one in service.methods)
+        calls = {one.name: one for one in methods if not one.server_streaming}
+        if not (found := calls.get(name)):
             raise LookupError(f"no call {name!r}; there are {', '.join(sorted(calls))}")
         request = message_factory.GetMessageClass(found.input_type)
         response = message_factory.GetMessageClass(found.output_type)

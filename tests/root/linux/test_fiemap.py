@@ -94,8 +94,53 @@ def test_compressed_bytes_are_encoded(make_pool: MakePool) -> None:
     pool = make_pool("btrfs", options="compress-force=zstd")
     path = pool / "text"
     path.write_bytes(b"x" * MIB)
-    assert all(extent.encoded for extent in mapped(path))
+    assert all(extent.encoded and extent.at is None for extent in mapped(path))
     assert spans(path) == [(0, MIB)]
+
+
+def test_bytes_that_lie_in_the_inode_are_at_no_address_of_their_own(make_pool: MakePool) -> None:
+    path = make_pool("btrfs") / "short"
+    path.write_bytes(b"x" * 100)
+    assert [extent.at for extent in mapped(path)] == [None]
+
+
+def test_a_clone_has_its_bytes_at_the_same_place_until_they_are_overwritten(image: Path) -> None:
+    if files.filesystem_type(image) == "ext4":
+        pytest.skip("ext4 has no reflinks")
+    write(image, 0, b"x" * 4 * MIB)
+    copy = image.with_name("copy.img")
+    files.create(copy, 64 * MIB, nocow=False, extent_hint=0)
+    files.reflink(image, copy)
+    assert addresses(copy) == addresses(image)
+    write(image, MIB, b"x" * MIB)  # the same bytes, elsewhere
+    mine, others = addresses(copy), addresses(image)
+    differing = {at for at in mine if mine[at] != others[at]}
+    assert differing == set(range(MIB, 2 * MIB, BLOCK))
+
+
+def addresses(path: Path) -> dict[int, int]:
+    """Of each block."""
+    found: dict[int, int] = {}
+    for extent in mapped(path):
+        assert extent.at is not None
+        for offset in range(0, extent.length, BLOCK):
+            found[extent.start + offset] = extent.at + offset
+    return found
+
+
+def test_what_is_located_begins_where_it_is_asked_for(image: Path) -> None:
+    files.allocate(image, 64 * MIB)
+    for number in range(4):
+        write(image, number * 4 * MIB, b"x" * MIB)
+    every = fiemap.located(image, 0, 100)
+    assert [(one.start, one.length) for one in every] == [(n * 4 * MIB, MIB) for n in range(4)]
+    assert fiemap.located(image, MIB, 2) == every[1:3]
+    [rest] = fiemap.located(image, 12 * MIB + BLOCK, 100)
+    assert rest.end == 13 * MIB
+    assert rest.at is not None
+    assert every[3].at is not None
+    assert rest.at - rest.start == every[3].at - every[3].start
+    assert fiemap.located(image, 13 * MIB, 100) == []
 
 
 def test_a_loop_that_stops_early_leaves_no_descriptor(image: Path) -> None:
@@ -116,5 +161,5 @@ def test_the_numbers_agree_with_filefrag(image: Path) -> None:
         ["filefrag", "-s", "-b4096", "-e", image], capture_output=True, text=True, check=True
     )
     rows = [line.split(":") for line in said.stdout.splitlines() if line.strip()[:1].isdigit()]
-    told = [int(row[1].split("..")[0]) * BLOCK for row in rows]
-    assert [extent.start for extent in mapped(image)] == told
+    told = [tuple(int(row[n].split("..")[0]) * BLOCK for n in (1, 2)) for row in rows]
+    assert [(extent.start, extent.at) for extent in mapped(image)] == told

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driver.core.errors import Busy, Invalid, NotFound, OutOfRange, PoolAway, Refused
@@ -169,6 +169,8 @@ def paged(use: Changes, wanted: Changed) -> Iterator[ChangesPage]:
 BASE, TARGET = SnapshotId(Known.id, "base"), SnapshotId(Known.id, "target")
 
 
+@example(base=[None] * 4, later=[1, 5, 3, 9], most=1, start=0)
+@example(base=[1, 5, 3, 9], later=[None] * 4, most=1, start=0)
 @given(images, descents.filter(bool), st.integers(1, 5), st.integers(0, 30))
 def test_pages_of_any_size_from_anywhere_are_the_same_delta(
     base: Image, later: list[Any], most: int, start: int

@@ -59,6 +59,13 @@ def test_a_source_is_shared() -> None:
     assert intents.Snap(member).claims == Claims(frozenset({SNAPSHOT.key}), frozenset({VOLUME.key}))
 
 
+def test_snapshots_that_are_compared_are_shared() -> None:
+    other = SnapshotId(SNAPSHOT.pool, "7" * 32)
+    one, both = intents.Changed(target=SNAPSHOT), intents.Changed(target=SNAPSHOT, base=other)
+    assert one.claims == Claims(shared=frozenset({SNAPSHOT.key}))
+    assert both.claims == Claims(shared=frozenset({SNAPSHOT.key, other.key}))
+
+
 def test_a_group_has_its_members_alone_and_shares_their_sources() -> None:
     members = (Member("5" * 32, "g", VOLUME), Member("6" * 32, "g", OTHER))
     assert intents.SnapGroup(GROUP, "g", members).claims == Claims(
