@@ -154,7 +154,9 @@ class Node:
         return Life(csi, volume_id, staging, target, how)
 
     def bystander(self, *words: str) -> subprocess.Popen[bytes]:
-        """Another process of this machine, ended with the node."""
+        """Another process of this machine, ended with the node. A shell must `exec` what waits: a
+        child of it would hold what it holds for a moment after `leave`.
+        """
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._bystanders.append(process)
         return process

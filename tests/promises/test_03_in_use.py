@@ -78,7 +78,7 @@ def test_a_device_that_somebody_has_open_is_neither_detached_nor_deleted(
 ) -> None:
     life.up()
     device = run("findmnt", "--noheadings", "--output", "SOURCE", life.target).strip()
-    holder = each.node.bystander("sh", "-c", 'exec 3<"$0"; echo in; cat', device)
+    holder = each.node.bystander("sh", "-c", 'exec 3<"$0"; echo in; exec cat', device)
     assert holder.stdout
     assert holder.stdout.readline() == b"in\n"
     life.unpublish()
@@ -94,7 +94,9 @@ def test_a_device_that_somebody_has_open_is_neither_detached_nor_deleted(
 
 def test_a_busy_filesystem_is_not_unmounted_lazily(each: Served, life: Life) -> None:
     life.up()
-    holder = each.node.bystander("sh", "-c", 'exec 3>"$0/open"; echo in; cat', str(life.target))
+    holder = each.node.bystander(
+        "sh", "-c", 'exec 3>"$0/open"; echo in; exec cat', str(life.target)
+    )
     assert holder.stdout
     assert holder.stdout.readline() == b"in\n"
     with refused("FAILED_PRECONDITION") as refusal:

@@ -234,7 +234,7 @@ def test_an_unknown_one_is_unpublished_with_its_empty_target(one: Served) -> Non
 def test_it_is_not_deleted_while_somebody_works_in_it(each: Served) -> None:
     pod = a_pod(each)
     pod.publish()
-    holder = each.node.bystander("sh", "-c", 'exec 3>"$0/open"; echo in; cat', str(pod.target))
+    holder = each.node.bystander("sh", "-c", 'exec 3>"$0/open"; echo in; exec cat', str(pod.target))
     assert holder.stdout
     assert holder.stdout.readline() == b"in\n"
     with refused("FAILED_PRECONDITION") as refusal:
