@@ -19,11 +19,12 @@ SIZES = (f"--csi.testvolumesize={64 << 20}", f"--csi.testvolumeexpandsize={128 <
 def test_all_specs_pass_and_leave_nothing(
     sanity: Sanity, short_path: Path, where: str, kind: str
 ) -> None:
-    options = ",overcommit=20" if "/" in where else ""
+    thin = "/" in where
+    options, sizes = (",overcommit=20", ()) if thin else ("", SIZES)
     spec = f"vg=lvm:{where}{options}"
     with Driver(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
         sanity.run(
-            driver, f"--csi.testvolumeaccesstype={kind}", *SIZES, wrap=[], timeout=1500
+            driver, f"--csi.testvolumeaccesstype={kind}", *sizes, wrap=[], timeout=1500
         ).check()
         assert list(driver.volumes()) == []
         assert driver.stop() == 0
