@@ -8,6 +8,7 @@ copy of another test's mounts would keep its loop devices busy.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -94,7 +95,7 @@ def _processes() -> list[str]:
     number = os.environ.get("N", "0")
     if number == "0" or os.geteuid() != 0:
         return ["-n", number]
-    alone = f"unshare --mount --propagation private {PYTHON}"
+    alone = f"unshare --mount --propagation private {shlex.quote(PYTHON)}"
     return ["--dist", "worksteal", "--tx", f"{number}*popen//python={alone}"]
 
 
