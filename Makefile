@@ -93,7 +93,8 @@ e2e-up: ## the same cluster with the chart, left running; KEEP=1 make e2e uses i
 	$(BIN)/python -m tools.e2e up
 
 e2e-down: ## take that cluster away
-	@$(PYTHON) -m tools.e2e down
+	@$(PYTHON) -m tools.setup e2e
+	$(BIN)/python -m tools.e2e down
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*

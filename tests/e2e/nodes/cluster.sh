@@ -11,7 +11,7 @@ cd "$(dirname "$0")"; . ./env.sh
 HERE=$PWD
 
 pid() { cat "$RUN/node-$1/pid"; } # a node's pid 1, as seen from the machine
-alive() { [ -s "$RUN/node-$1/pid" ] && tr '\0' ' ' 2>/dev/null < "/proc/$(pid "$1")/cmdline" | grep -q "$HERE/node.sh $1 $"; }
+alive() { [ -s "$RUN/node-$1/pid" ] && tr '\0' ' ' 2>/dev/null < "/proc/$(pid "$1")/cmdline" | grep -q "/nodes/node.sh $1 $"; } # of any checkout
 nodes() { for d in "$RUN"/node-*; do [ -d "$d" ] && echo "${d##*/node-}"; done | sort -n; }
 running() { for i in $(nodes); do if alive "$i"; then echo "$i"; fi; done; }
 retry() { for _ in $(seq 300); do "$@" && return 0; sleep 0.1; done; return 1; }
