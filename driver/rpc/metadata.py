@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import SnapshotMetadataServicer
@@ -22,31 +22,33 @@ USUAL: Final = 256  # ranges of a message, if the caller does not say
 MOST: Final = 4096  # whatever the caller says: gRPC's clients take no message above 4 MiB
 _KIND: Final = csi.BlockMetadataType.VARIABLE_LENGTH
 
+Response = TypeVar("Response", csi.GetMetadataAllocatedResponse, csi.GetMetadataDeltaResponse)
+
 
 class SnapshotMetadata(SnapshotMetadataServicer):
     def __init__(self, dispatcher: Dispatcher, changes: Changes) -> None:
         self._run = dispatcher.run
         self._changes = changes
 
-    async def GetMetadataAllocated(
+    def GetMetadataAllocated(
         self, request: csi.GetMetadataAllocatedRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataAllocatedResponse]:
-        wanted, most = parse.allocated(request), parse.most(request.max_results, USUAL, MOST)
-        async for page in self._pages(wanted):
-            for ranges in _messages(page, most):
-                yield csi.GetMetadataAllocatedResponse(
-                    block_metadata_type=_KIND,
-                    volume_capacity_bytes=page.size,
-                    block_metadata=ranges,
-                )
+        wanted = parse.allocated(request)
+        return self._stream(csi.GetMetadataAllocatedResponse, wanted, request.max_results)
 
-    async def GetMetadataDelta(
+    def GetMetadataDelta(
         self, request: csi.GetMetadataDeltaRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataDeltaResponse]:
-        wanted, most = parse.delta(request), parse.most(request.max_results, USUAL, MOST)
+        wanted = parse.delta(request)
+        return self._stream(csi.GetMetadataDeltaResponse, wanted, request.max_results)
+
+    async def _stream(
+        self, response: type[Response], wanted: Changed, max_results: int
+    ) -> AsyncIterator[Response]:
+        most = parse.most(max_results, USUAL, MOST)
         async for page in self._pages(wanted):
             for ranges in _messages(page, most):
-                yield csi.GetMetadataDeltaResponse(
+                yield response(
                     block_metadata_type=_KIND,
                     volume_capacity_bytes=page.size,
                     block_metadata=ranges,

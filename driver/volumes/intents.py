@@ -25,6 +25,11 @@ class Claims:
 NO_CLAIMS = Claims()
 
 
+def _at(key: Key, path: Path) -> Claims:
+    """Of a volume that comes to a place, or leaves it."""
+    return Claims(frozenset({key, f"path:{path}"}))
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
     """How a volume is to be used: `fs` None is raw block; FsType, or "" for what it has."""
@@ -268,7 +273,7 @@ class Stage:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key, f"path:{self.staging}"}))
+        return _at(self.volume_id.key, self.staging)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +283,7 @@ class Unstage:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key, f"path:{self.staging}"}))
+        return _at(self.volume_id.key, self.staging)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +296,7 @@ class NodePublish:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key, f"path:{self.target}"}))
+        return _at(self.volume_id.key, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +306,7 @@ class NodeUnpublish:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key, f"path:{self.target}"}))
+        return _at(self.volume_id.key, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +319,7 @@ class InlinePublish:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.create.key, f"path:{self.target}"}))
+        return _at(self.create.key, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +332,7 @@ class InlineUnpublish:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.key, f"path:{self.target}"}))
+        return _at(self.key, self.target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def test_a_node_that_is_away_takes_only_its_own_with_it(cluster: Cluster) -> Non
     assert allocated(cluster.router, other)
 
 
-def test_streams_are_in_the_log_and_the_metrics_of_both(cluster: Cluster) -> None:
+def test_streams_are_in_the_log_of_both(cluster: Cluster) -> None:
     base, _ = two(cluster, "a")
     allocated(cluster.router, base)
     for driver in (cluster.router, cluster.nodes["a"]):

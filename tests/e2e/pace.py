@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.e2e import objects
 from tests.e2e.cluster import CALL, Kube
@@ -40,7 +41,7 @@ def _once(kube: Kube, space: str, of: str) -> float:
     kube("wait", "pod/pace", "-n", space, "--for=condition=Ready", patience)
     taken = time.monotonic() - begin
     kube.delete("pod", "pace", space)
-    volume = (kube.get("pvc", "pace", space) or {})["spec"]["volumeName"]
+    claim: Any = kube.get("pvc", "pace", space)
     kube.delete("pvc", "pace", space)
-    kube.gone("pv", volume)
+    kube.gone("pv", claim["spec"]["volumeName"])
     return taken

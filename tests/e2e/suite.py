@@ -23,10 +23,14 @@ PROCESSES: Final = 2
 # A mounted ext4 grows with CAP_SYS_RESOURCE only, which not every machine has.
 _XFS: Final = {"csi.storage.k8s.io/fstype": "xfs"}
 # Claims wait for their pods: else the two of one pod might end on two nodes.
-WAITS: Final = {"name": "suite", "parameters": _XFS}
+WAITS: Final = "suite"
 # For specs that change a claim which no pod has, and expect that it happens.
-NOW: Final = {"name": "suite-now", "volumeBindingMode": "Immediate", "parameters": _XFS}
+NOW: Final = "suite-now"
 UNUSED: Final = "volume-modify-stress"
+CLASSES: Final = (
+    {"name": WAITS, "parameters": _XFS},
+    {"name": NOW, "volumeBindingMode": "Immediate", "parameters": _XFS},
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,7 +53,7 @@ def _prepare(cluster: Cluster) -> None:
         release.snapshot_controller(Kube(cluster))
     cluster.load(e2e_images.suite_archives())
     one = Release(cluster, Kube(cluster))
-    one.install(storageClasses=[*VALUES["storageClasses"], WAITS, NOW])
+    one.install(storageClasses=[*VALUES["storageClasses"], *CLASSES])
     one.ready()
 
 
@@ -59,15 +63,13 @@ def _run(cluster: Cluster, words: Sequence[str]) -> int:
         say(f"not run: {one['pattern']}: {one['why']}")
     REPORTS.mkdir(parents=True, exist_ok=True)
     skipped = [one["pattern"] for one in skips]
-    good = _specs(cluster, WAITS["name"], words or ["External.Storage"], [*skipped, UNUSED])
+    good = _specs(cluster, WAITS, words or ["External.Storage"], [*skipped, UNUSED])
     if not words or any(word in UNUSED for word in words):
-        good = _specs(cluster, NOW["name"], [UNUSED], skipped) and good
+        good = _specs(cluster, NOW, [UNUSED], skipped) and good
     return 0 if good else 1
 
 
-def _specs(
-    cluster: Cluster, storage: object, chosen: Sequence[str], skipped: Sequence[str]
-) -> bool:
+def _specs(cluster: Cluster, storage: str, chosen: Sequence[str], skipped: Sequence[str]) -> bool:
     """Those of the suite that match, with that storage class. True: none failed."""
     ginkgo = [f"--procs={PROCESSES}", "--no-color", "--timeout=2h", "--flake-attempts=1"]
     which = [*(f"--focus={one}" for one in chosen), *(f"--skip={one}" for one in skipped)]
@@ -82,7 +84,7 @@ def _specs(
     return cluster.follow(log, *argv)
 
 
-def _definition(storage: object) -> Path:
+def _definition(storage: str) -> Path:
     """driver.yaml with that storage class."""
     driver = yaml.safe_load((HERE / "driver.yaml").read_text(encoding="utf-8"))
     driver["StorageClass"] = {"FromExistingClassName": storage}

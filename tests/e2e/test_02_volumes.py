@@ -7,6 +7,8 @@ from tests.e2e.cluster import Kube
 from tests.e2e.objects import ENDLESS, claim, pod
 from tests.e2e.release import DRIVER, NODES, Release
 
+SCRATCH = {"name": "scratch", "mountPath": "/data"}
+
 
 def test_a_claim_waits_for_its_pod_and_follows_it(driver: Release, kube: Kube, space: str) -> None:
     kube.apply(claim("data", space))
@@ -85,7 +87,6 @@ def test_a_volume_for_one_pod_refuses_the_second(driver: Release, kube: Kube, sp
 
 
 def test_an_ephemeral_volume_goes_with_its_pod(driver: Release, kube: Kube, space: str) -> None:
-    scratch = {"name": "scratch", "mountPath": "/data"}
     kube.apply(
         pod(
             "writer",
@@ -93,7 +94,7 @@ def test_an_ephemeral_volume_goes_with_its_pod(driver: Release, kube: Kube, spac
             {},
             script=f"echo x > /data/a; {ENDLESS}",
             volumes=objects.ephemeral("scratch"),
-            mounts=[scratch],
+            mounts=[SCRATCH],
         )
     )
     kube.running("writer", space)
@@ -114,7 +115,7 @@ def test_a_volume_that_stands_in_a_pod_goes_with_it(
             {},
             node="node-1",
             volumes=objects.inline("scratch", size="64Mi"),
-            mounts=[{"name": "scratch", "mountPath": "/data"}],
+            mounts=[SCRATCH],
             securityContext={"fsGroup": 2000},
         )
     )
@@ -139,7 +140,7 @@ def test_what_a_pod_may_not_say_of_its_volume_is_told_in_an_event(
             {},
             node="node-1",
             volumes=objects.inline("scratch", sized="64Mi"),
-            mounts=[{"name": "scratch", "mountPath": "/data"}],
+            mounts=[SCRATCH],
         )
     )
 
