@@ -8,7 +8,7 @@ ARGS ?=
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart e2e e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -79,6 +79,10 @@ chart: ## write deploy/ and the chart's README from charts/cellar, and test the 
 e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run builds for 20 minutes
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e test $(ARGS)
+
+e2e-smoke: ## the part of it that runs with every change
+	@$(PYTHON) -m tools.setup e2e
+	$(BIN)/python -m tools.e2e smoke $(ARGS)
 
 e2e-tour: ## the same cluster, and a user's story in it, step by step
 	@$(PYTHON) -m tools.setup e2e

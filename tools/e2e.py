@@ -1,4 +1,4 @@
-"""A real Kubernetes of two nodes with the chart: `python -m tools.e2e test|suite|tour|up|down`.
+"""A real Kubernetes of two nodes with the chart: `python -m tools.e2e test|smoke|up|down|...`.
 
 What it needs is built or fetched once and kept in .cache/e2e. The tests are in tests/e2e.
 """
@@ -39,7 +39,7 @@ def main() -> int:
     if verb == "up":
         os.environ["KEEP"] = "1"
         arguments = ["-k", "test_01_install", *arguments]
-    return _tests(arguments)
+    return _tests("e2e and smoke" if verb == "smoke" else "e2e", arguments)
 
 
 def parts() -> None:
@@ -56,9 +56,9 @@ def parts() -> None:
         mark_done(stamp, wanted)
 
 
-def _tests(arguments: Sequence[str]) -> int:
+def _tests(marked: str, arguments: Sequence[str]) -> int:
     """In the order of their files: each is harder on the cluster than the one before."""
-    how = ["-m", "e2e", "-p", "no:randomly", "-v", "--durations=10"]
+    how = ["-m", marked, "-p", "no:randomly", "-v", "--durations=10"]
     return _run("-m", "pytest", "tests/e2e", *how, *arguments)
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.e2e.cluster import Cluster, Kube
 from tests.e2e.release import DRIVER, NODES, SPACE, Release
+
+pytestmark = pytest.mark.smoke
 
 
 def test_the_controllers_are_ready_before_any_node_has_the_driver(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e import objects
 from tests.e2e.cluster import Kube
 from tests.e2e.objects import ENDLESS, claim, pod
@@ -10,6 +12,7 @@ from tests.e2e.release import DRIVER, NODES, Release
 SCRATCH = {"name": "scratch", "mountPath": "/data"}
 
 
+@pytest.mark.smoke
 def test_a_claim_waits_for_its_pod_and_follows_it(driver: Release, kube: Kube, space: str) -> None:
     kube.apply(claim("data", space))
     assert kube.phase("pvc", "data", space) == "Pending"
@@ -45,6 +48,7 @@ def test_an_immediate_claim_is_bound_without_a_pod(driver: Release, kube: Kube, 
     assert found["spec"]["nodeName"] == _node_of(kube, "data", space)
 
 
+@pytest.mark.smoke
 def test_a_raw_block_volume_keeps_its_bytes(driver: Release, kube: Kube, space: str) -> None:
     kube.apply(
         claim("disk", space, volumeMode="Block"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.e2e.cluster import Kube
 from tests.e2e.objects import (
     claim,
@@ -20,6 +22,7 @@ HERE = "node-1"
 HOST = "kubernetes.io/hostname"
 
 
+@pytest.mark.smoke
 def test_a_restore_has_what_the_snapshot_had(driver: Release, kube: Kube, space: str) -> None:
     _written(kube, space, "before")
     kube.apply(snapshot("snap", space, "data"))
@@ -51,6 +54,7 @@ def test_a_pod_that_may_go_anywhere_follows_a_restore(
     assert kube.shell("reader", space, "cat /data/a") == "here"
 
 
+@pytest.mark.smoke
 def test_a_clone_is_independent_of_its_source(driver: Release, kube: Kube, space: str) -> None:
     _written(kube, space, "same")
     kube.apply(

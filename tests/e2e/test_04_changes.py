@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.e2e.cluster import Kube
 from tests.e2e.objects import claim, pod
 from tests.e2e.release import Release
@@ -11,6 +13,7 @@ from tests.e2e.release import Release
 MIB = 1 << 20
 
 
+@pytest.mark.smoke
 def test_a_volume_grows_below_a_running_pod(driver: Release, kube: Kube, space: str) -> None:
     kube.apply(
         claim("data", space, of="cellar-xfs", size="320Mi"), pod("writer", space, {"data": "/data"})

@@ -53,6 +53,7 @@ def test_kubelet_restarts(
     _another_pod(kube, space)
 
 
+@pytest.mark.smoke
 def test_the_driver_pod_is_replaced(
     writer: Writer, driver: Release, kube: Kube, space: str
 ) -> None:

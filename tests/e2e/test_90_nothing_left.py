@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.cluster import Cluster, Kube
 from tests.e2e.release import DRIVER, POOL, SPACE, Release
+
+pytestmark = pytest.mark.smoke
 
 OURS = {"cellar-system", "default", "kube-node-lease", "kube-public", "kube-system"}
 
