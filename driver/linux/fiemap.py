@@ -21,7 +21,6 @@ from driver.core.model import Bytes, Located
 FS_IOC_FIEMAP: Final = 0xC020660B
 FIEMAP_FLAG_SYNC: Final = 0x1
 FIEMAP_EXTENT_LAST: Final = 0x1
-FIEMAP_EXTENT_ENCODED: Final = 0x8
 FIEMAP_EXTENT_UNWRITTEN: Final = 0x800
 FIEMAP_EXTENT_SHARED: Final = 0x2000
 
@@ -37,7 +36,7 @@ _WHOLE: Final = (1 << 64) - 1  # FIEMAP_MAX_OFFSET
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """`unwritten` reads as zeros; `encoded` bytes must be read to be known.
+    """`unwritten` reads as zeros.
 
     `at`: the address in the filesystem; None where it does not tell these bytes from others.
     """
@@ -47,7 +46,6 @@ class Mapped:
     at: int | None
     unwritten: bool
     shared: bool
-    encoded: bool
 
 
 def located(path: Path, start: Bytes, most: int) -> list[Located]:
@@ -76,7 +74,6 @@ def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
                     at=None if flags & ~_EXACT else physical,
                     unwritten=bool(flags & FIEMAP_EXTENT_UNWRITTEN),
                     shared=bool(flags & FIEMAP_EXTENT_SHARED),
-                    encoded=bool(flags & FIEMAP_EXTENT_ENCODED),
                 )
             logical, _, length, flags = extents[-1]
             if flags & FIEMAP_EXTENT_LAST:

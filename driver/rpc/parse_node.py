@@ -66,21 +66,22 @@ def expand(request: csi.NodeExpandVolumeRequest) -> intents.NodeExpand:
 
 
 def stats(request: csi.NodeGetVolumeStatsRequest) -> intents.Stats | intents.InlineStats:
-    if ids.is_inline_handle(handle := request.volume_id):
-        path = fields.volume_path(request.volume_path)
-        return intents.InlineStats(handle, ids.inline_key(handle), path)
-    volume_id = ids.parse_volume_id(request.volume_id)
-    path = fields.volume_path(request.volume_path)
-    return intents.Stats(volume_id, path, _staging(request.staging_target_path))
+    return _seen(request, fields.volume_path(request.volume_path))
 
 
 def health(request: csi.NodeGetVolumeHealthRequest) -> intents.Stats | intents.InlineStats:
-    if ids.is_inline_handle(handle := request.volume_id):
-        path = fields.optional_path(request.volume_publish_path, "volume_publish_path")
-        return intents.InlineStats(handle, ids.inline_key(handle), path)
-    volume_id = ids.parse_volume_id(request.volume_id)
     path = fields.optional_path(request.volume_publish_path, "volume_publish_path")
-    return intents.Stats(volume_id, path, _staging(request.staging_target_path))
+    return _seen(request, path)
+
+
+def _seen(
+    request: csi.NodeGetVolumeStatsRequest | csi.NodeGetVolumeHealthRequest, path: Path | None
+) -> intents.Stats | intents.InlineStats:
+    """What is asked of a volume where a pod sees it."""
+    if ids.is_inline_handle(handle := request.volume_id):
+        return intents.InlineStats(handle, ids.inline_key(handle), path)
+    staging = fields.optional_path(request.staging_target_path, "staging_target_path")
+    return intents.Stats(ids.parse_volume_id(handle), path, staging)
 
 
 def _inline(request: csi.NodePublishVolumeRequest) -> intents.InlinePublish:
@@ -114,7 +115,3 @@ def _inline(request: csi.NodePublishVolumeRequest) -> intents.InlinePublish:
 def _passphrase(request: csi.NodeStageVolumeRequest | csi.NodeExpandVolumeRequest) -> bytes | None:
     """As it is, byte for byte: what stands in a file for cryptsetup is not trimmed either."""
     return request.secrets.get(PASSPHRASE, "").encode() or None
-
-
-def _staging(text: str) -> Path | None:
-    return fields.optional_path(text, "staging_target_path")

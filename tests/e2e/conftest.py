@@ -16,12 +16,10 @@ import pytest
 from tests.e2e import objects, release
 from tests.e2e.cluster import RUN, Cluster, Kube
 from tests.e2e.release import SPACE, Release
-from tools import e2e_images
 from tools.shell import CACHE
 
 HERE = Path(__file__).parent
 LOGS = CACHE / "e2e/logs/last"
-APP_IMAGE = CACHE / "image/cellar.oci.tar"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,9 +43,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     if not (release.keep_going() and one.is_up()):
         one.wipe()
         before = _loops()
-        one.up()
-        one.load([*e2e_images.archives(), APP_IMAGE])
-        release.snapshot_controller(Kube(one))
+        release.bring_up(one)
     yield one
     if request.session.testsfailed:
         _keep(one)

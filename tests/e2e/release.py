@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from tests.e2e.cluster import Cluster, CommandError, Kube
-from tools import e2e_parts
+from tools import e2e_images, e2e_parts
+from tools.e2e import ARCHIVE
 
 ROOT: Final = Path(__file__).parents[2]
 SPACE: Final = "cellar-system"
@@ -141,7 +142,14 @@ def version() -> str:
     return str(project["project"]["version"])
 
 
-def snapshot_controller(kube: Kube) -> None:
+def bring_up(cluster: Cluster) -> None:
+    """Two nodes with all images and the snapshot controller; no driver yet."""
+    cluster.up()
+    cluster.load([*e2e_images.archives(), ARCHIVE])
+    _snapshot_controller(Kube(cluster))
+
+
+def _snapshot_controller(kube: Kube) -> None:
     """The CRDs and the cluster's own controller: every distribution has them, no driver brings them."""
     folder = e2e_parts.module("github.com/kubernetes-csi/external-snapshotter/v8")
     home = folder / "deploy/kubernetes/snapshot-controller"

@@ -12,7 +12,6 @@ import yaml
 
 from tests.e2e import release
 from tests.e2e.cluster import RUN, Cluster, Kube
-from tests.e2e.conftest import APP_IMAGE
 from tests.e2e.release import VALUES, Release
 from tools import e2e_images
 from tools.shell import CACHE, say
@@ -48,9 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 def _prepare(cluster: Cluster) -> None:
     if not (release.keep_going() and cluster.is_up()):
         cluster.wipe()
-        cluster.up()
-        cluster.load([*e2e_images.archives(), APP_IMAGE])
-        release.snapshot_controller(Kube(cluster))
+        release.bring_up(cluster)
     cluster.load(e2e_images.suite_archives())
     one = Release(cluster, Kube(cluster))
     one.install(storageClasses=[*VALUES["storageClasses"], *CLASSES])

@@ -17,9 +17,7 @@ from rich.text import Text
 
 from tests.e2e import objects, pace, release, timeline
 from tests.e2e.cluster import Cluster, Kube
-from tests.e2e.conftest import APP_IMAGE
 from tests.e2e.release import DRIVER, NODES, SPACE, Release
-from tools import e2e_images
 
 HERE = "tour"
 NODE = NODES[1]
@@ -69,9 +67,7 @@ class Tour:
         self.chapter("A cluster", "two nodes with kernel namespaces of their own, real components")
         if not self.cluster.is_up():
             self.cluster.wipe()
-            self.cluster.up()
-            self.cluster.load([*e2e_images.archives(), APP_IMAGE])
-            release.snapshot_controller(self.kube)
+            release.bring_up(self.cluster)
         columns = "NAME:.metadata.name,VERSION:.status.nodeInfo.kubeletVersion"
         runtime = "RUNTIME:.status.nodeInfo.containerRuntimeVersion"
         wanted = ["get", "nodes", "-o", f"custom-columns={columns},{runtime}"]
