@@ -8,7 +8,7 @@ ARGS ?=
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -74,6 +74,10 @@ image: ## build the container image without Docker or a registry, and try it
 chart: ## write deploy/ and the chart's README from charts/cellar, and test the chart; no cluster
 	@$(PYTHON) -m tools.setup chart
 	$(BIN)/python -m tools.chart
+	@$(MAKE) --no-print-directory test-chart
+
+test-chart: ## what helm makes of the chart, and whether deploy/ is that
+	@$(PYTHON) -m tools.setup chart
 	$(BIN)/pytest tests/chart -p no:cacheprovider $(ARGS)
 
 e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run builds for 20 minutes

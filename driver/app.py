@@ -124,7 +124,7 @@ def open_pools(config: Config) -> list[Pool]:
 def serve(config: Config) -> None:
     """Until SIGTERM. Invalid, Refused: it cannot begin."""
     log.set_up(config.log_level, config.log_format)
-    ended = asyncio.run(_Life(config, open_pools(config)).live())
+    ended = process.run(_Life(config, open_pools(config)).live())
     if not _joined(ended + LEAVE):
         logger.error("left while work was still running")
         sys.stderr.flush()

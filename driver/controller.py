@@ -34,7 +34,7 @@ from driver.rpc.server import Door
 def route(config: RouteConfig) -> None:
     """Be the controller of a cluster until SIGTERM. Invalid, Refused: it cannot begin."""
     log.set_up(config.log_level, config.log_format)
-    asyncio.run(_Routing(config).live())
+    process.run(_Routing(config).live())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from driver.linux.selector import EagerSelector
 from driver.observe.http import Answer
 
 GRACE: Final = 17.0  # seconds for running calls after SIGTERM
@@ -16,6 +17,13 @@ PROBE: Final = 3.0  # seconds for /healthz
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Page = Callable[[], Awaitable[Answer]]
+Ended = TypeVar("Ended")
+
+
+def run(life: Coroutine[Any, Any, Ended]) -> Ended:
+    """On an event loop of its own, to its end."""
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(EagerSelector())) as runner:
+        return runner.run(life)
 
 
 def stop_signals() -> asyncio.Event:

@@ -85,12 +85,11 @@ def grow(fd: int, device: Path) -> None:
         ) from None
 
 
-def fit(device: Path, found: Bytes) -> None:
+def fit(device: Path, room: Bytes) -> None:
     """Where this process may not grow a mounted ext4, grow it before it is mounted.
 
-    `found`: the filesystem's size. Takes an e2fsck, so it is not the ordinary way.
+    `room`: what the device has beyond it. Takes an e2fsck, so it is not the ordinary way.
     """
-    room = block.size(device) - found
     if room < _BLOCK or _may_grow_mounted() or not _is_free(device):
         return
     command.run(["e2fsck", "-f", "-p", device], timeout=_REPAIR, ok=(0, 1))

@@ -136,7 +136,7 @@ def check(device: Path, fs: FsType) -> None:
     elif found.errors:
         raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` by hand")
     if row.fit:
-        row.fit(device, found.size)
+        row.fit(device, size - found.size)
 
 
 def grow(device: Path, target: Path, fs: FsType) -> None:

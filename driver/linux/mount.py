@@ -1,7 +1,7 @@
 """Mounts: read from mountinfo alone, changed by mount(2) and umount2(2).
 
 No mount point is asked by stat, so that a broken or hung filesystem shows up and can be taken down:
-which mount a path is on, the kernel's lookup tells by the mount id of an O_PATH descriptor.
+which mount a path is on, the kernel's lookup tells by the mount id of a file handle.
 """
 
 from __future__ import annotations
@@ -260,11 +260,11 @@ def _may_be_node(line: str) -> bool:
 def _topmost(target: Path) -> int | None:
     """The id of the uppermost mount at `target`; None: what is there belongs to its parent's mount.
 
-    O_PATH is answered by the kernel's lookup alone: a broken filesystem is not asked anything.
+    All is answered by the kernel's lookup: a broken filesystem is not asked anything.
     """
     try:
-        with _looked_up(target.parent) as parent, _looked_up(target.name or "/", parent) as here:
-            found = _mount_id(here)
+        with _looked_up(target.parent) as parent:
+            found = _mount_id(parent, target.name)
             return None if target.name and found == _mount_id(parent) else found
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -281,14 +281,22 @@ def _looked_up(path: Path | str, parent: int | None = None) -> Iterator[int]:
         os.close(fd)
 
 
-def _mount_id(fd: int) -> int:
-    """See name_to_handle_at(2), which fails for want of room and has told the id by then.
+def _mount_id(parent: int, name: str = "") -> int:
+    """Of what is called `name` there, or of the parent itself. OSError.
 
-    Not statx: that asks the filesystem. This asks nobody, and so may keep the interpreter's lock.
+    See name_to_handle_at(2), which fails for want of room and has told the id by then. Not statx:
+    that asks the filesystem. This asks the kernel's lookup, and without a name nobody: then it may
+    keep the interpreter's lock.
     """
     handle, found = (ctypes.c_uint * 2)(), ctypes.c_int(-1)
-    _here.name_to_handle_at(fd, b"", handle, ctypes.byref(found), _AT_EMPTY_PATH)
-    return _mount_id_in_proc(fd) if found.value < 0 else found.value
+    ask, flags = (_libc, 0) if name else (_here, _AT_EMPTY_PATH)
+    ask.name_to_handle_at(parent, os.fsencode(name), handle, ctypes.byref(found), flags)
+    if found.value >= 0:
+        return found.value
+    if not name:
+        return _mount_id_in_proc(parent)
+    with _looked_up(name, parent) as fd:  # not there, or on a filesystem without handles
+        return _mount_id_in_proc(fd)
 
 
 def _mount_id_in_proc(fd: int) -> int:

@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
 def _measure(fs: str, options: argparse.Namespace, keep: Kept) -> None:
     with _ground(fs) as (node, csi, ground, pool):
         keep(measures.one_life(ground, fs, options.rounds))
-        keep(measures.parallel_lives(ground, fs, max(3, options.rounds // 6)))
+        keep(measures.parallel_lives(ground, fs, max(3, options.rounds // 2)))
         if options.quick:
             return
         if fs != "ext4":  # no reflink there: a copy, as long as it takes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from csi_proto import csi_pb2 as csi
 from tests.bench.measures import Figure, name, timed
-from tests.cluster.machines import Cluster, create
+from tests.cluster.machines import Cluster, create, on
 from tests.harness import Driver
 
 ONE = {"a": ["sim=memory:100TiB"]}
@@ -17,7 +17,7 @@ TARGET = "<= 2 ms more"
 
 
 def routed(rounds: int) -> Iterator[Figure]:
-    """A call about one volume, and a create that leaves the node to the router."""
+    """A call about one volume; a create for the node that the scheduler chose, and for any node."""
     with (
         tempfile.TemporaryDirectory(prefix="cellar-bench-") as base,
         Cluster(Path(base), ONE) as cluster,
@@ -28,11 +28,15 @@ def routed(rounds: int) -> Iterator[Figure]:
             request = csi.ControllerGetVolumeRequest(volume_id=volume_id)
             return driver.controller.ControllerGetVolume(request)
 
-        def made(driver: Driver) -> object:
+        def chosen(driver: Driver) -> object:
+            return create(driver, name(), accessibility_requirements=on("a"))
+
+        def anywhere(driver: Driver) -> object:
             return create(driver, name())
 
         yield _compared("ControllerGetVolume", cluster, look, rounds)
-        yield _compared("CreateVolume without topology, simulated", cluster, made, rounds)
+        yield _compared("CreateVolume, simulated", cluster, chosen, rounds)
+        yield _compared("CreateVolume without topology, simulated", cluster, anywhere, rounds)
 
 
 def _compared(what: str, cluster: Cluster, call: Callable[[Driver], object], rounds: int) -> Figure:
