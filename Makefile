@@ -73,11 +73,12 @@ image: ## build the container image without Docker or a registry, and try it
 
 chart: ## write deploy/ and the chart's README from charts/cellar, and test the chart; no cluster
 	@$(PYTHON) -m tools.setup chart
-	$(BIN)/python -m tools.chart
+	$(BIN)/python -m tools.chart write
 	@$(MAKE) --no-print-directory test-chart
 
 test-chart: ## what helm makes of the chart, and whether deploy/ is that
 	@$(PYTHON) -m tools.setup chart
+	$(BIN)/python -m tools.chart
 	$(BIN)/pytest tests/chart -p no:cacheprovider $(ARGS)
 
 e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run builds for 20 minutes

@@ -1,17 +1,21 @@
-"""What is made of charts/cellar: `python -m tools.chart` writes deploy/ and the README's table."""
+"""What is made of charts/cellar: deploy/ and the README's table (`python -m tools.chart write`).
+
+`python -m tools.chart` only brings in what its tests need.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
 
-from tools import e2e_parts
+from tools import e2e_parts, schemas
 from tools.shell import ROOT, say
 
 CHART: Final = ROOT / "charts/cellar"
@@ -38,8 +42,14 @@ class Value(NamedTuple):
 
 
 def main() -> None:
-    """Write what the chart says."""
     e2e_parts.chart_tools()
+    schemas.write()
+    if sys.argv[1:] == ["write"]:
+        write()
+
+
+def write() -> None:
+    """What the chart says."""
     for path, text in rendered().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
