@@ -81,7 +81,7 @@ test-chart: ## what helm makes of the chart, and whether deploy/ is that
 	$(BIN)/python -m tools.chart
 	$(BIN)/pytest tests/chart -p no:cacheprovider $(ARGS)
 
-e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run builds for 20 minutes
+e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run builds for 10 to 20 minutes
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e test $(ARGS)
 

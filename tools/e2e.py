@@ -19,7 +19,7 @@ from tools.steps import step
 
 ARCHIVE = CACHE / "image/cellar.oci.tar"
 CLUSTER = ROOT / "tests/e2e/nodes/cluster.sh"
-SPACE = 40 << 30  # bytes: Go's build cache takes 10 GB, its modules 3, images and nodes the rest
+SPACE = 15 << 30  # bytes: Go's build cache takes 5 GB, its modules 2, images and nodes the rest
 
 
 def main() -> int:
