@@ -82,5 +82,6 @@ imageGCHighThresholdPercent: 100
 serializeImagePulls: false
 registerNode: true
 syncFrequency: 10s
+nodeLeaseDurationSeconds: 20 # renewed after a quarter of it
 volumePluginDir: $NODE_RUN/flexvolume
 T

@@ -80,7 +80,7 @@ control_plane() {
   run kcm kube-controller-manager --kubeconfig="$P/kcm.kubeconfig" --authentication-kubeconfig="$P/kcm.kubeconfig" \
     --authorization-kubeconfig="$P/kcm.kubeconfig" --use-service-account-credentials \
     --service-account-private-key-file="$P/sa.key" --root-ca-file="$P/ca.crt" --leader-elect=false \
-    --allocate-node-cidrs=false --bind-address=127.0.0.1 --node-monitor-grace-period=20s --v=1
+    --allocate-node-cidrs=false --bind-address=127.0.0.1 --node-monitor-grace-period=15s --v=1
   run scheduler kube-scheduler --kubeconfig="$P/scheduler.kubeconfig" --authentication-kubeconfig="$P/scheduler.kubeconfig" \
     --authorization-kubeconfig="$P/scheduler.kubeconfig" --leader-elect=false --bind-address=127.0.0.1 --v=1
 }
