@@ -11,6 +11,7 @@ from time import monotonic
 
 import pytest
 
+from driver import process
 from driver.linux import selector
 from driver.linux.selector import EagerSelector
 
@@ -111,5 +112,4 @@ def test_an_event_loop_runs_on_it() -> None:
             writer.close()
         return f"{await told} {text}"
 
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(EagerSelector())) as runner:
-        assert runner.run(story()) == "told line"
+    assert process.run(story()) == "told line"
