@@ -17,9 +17,9 @@ COPY requirements.lock requirements-dev.lock ./
 RUN python3 -m venv --without-pip /opt/cellar \
  && python3 -m venv /opt/build \
  && awk '/^[a-z]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock > build.lock \
- && /opt/build/bin/pip install --only-binary :all: --require-hashes -r build.lock \
+ && /opt/build/bin/pip install --only-binary :all: --no-deps --require-hashes -r build.lock \
  && /opt/build/bin/pip --python /opt/cellar/bin/python install --only-binary :all: \
-      --require-hashes -r requirements.lock
+      --no-deps --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY csi_proto csi_proto
 COPY driver driver

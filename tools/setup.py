@@ -70,7 +70,7 @@ def _install_packages() -> None:
     wanted = _digest(LOCK)
     if not is_done(VENV / ".locked", wanted):
         say("installing the packages of requirements-dev.lock (about a minute)")
-        run([*pip, "--require-hashes", "--requirement", str(LOCK)])
+        run([*pip, "--no-deps", "--require-hashes", "--requirement", str(LOCK)])
         mark_done(VENV / ".locked", wanted)
     wanted = _digest(ROOT / "pyproject.toml")
     if not is_done(VENV / ".installed", wanted):
