@@ -47,8 +47,9 @@ def pool(name: str, where: str, driver_name: str, *, init: bool) -> Iterator[Fin
         return
     held = vg.volumes.get(thin) if thin else None
     if thin and (held is None or not held.is_thin_pool):
-        cure = f"lvcreate --type thin-pool --size SIZE --errorwhenfull y --name {thin} {group}"
-        yield problem(what, f"volume group {group} has no thin pool {thin}", cure)
+        yield problem(
+            what, f"volume group {group} has no thin pool {thin}", _pool_cure(group, thin)
+        )
         return
     yield _owner(what, name, where, held.tags if held else vg.tags, driver_name, init=init)
     yield _metadata(what, vg)
@@ -56,6 +57,14 @@ def pool(name: str, where: str, driver_name: str, *, init: bool) -> Iterator[Fin
         yield from _thin_pool(what, where, held, vg)
     else:
         yield ok(what, f"{human(vg.free)} of {human(vg.size)} free in volume group {group}")
+
+
+def _pool_cure(group: str, thin: str) -> str:
+    """Two commands: `lvcreate --errorwhenfull` is refused for thin pools (2.03.16)."""
+    return (
+        f"lvcreate --type thin-pool --size SIZE --name {thin} {group}"
+        f" && lvchange --errorwhenfull y {group}/{thin}"
+    )
 
 
 def _owner(  # noqa: PLR0913 - all that one sentence says

@@ -32,19 +32,26 @@ def copy(source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> N
 
 
 def _copy(reading: int, writing: int, extent: Extent, room: memoryview, seen: Progress) -> None:
-    """Up to the end of the source: an extent ends on a block, a file may end before."""
+    """Up to the end of the source: an extent ends on a block, a file may end before.
+
+    Each slice is released by `with`: one that the traceback of an error still holds keeps the
+    buffer from being closed, and BufferError would take the place of that error.
+    """
     at, end = extent.start, extent.start + extent.length
     while at < end:
-        count = os.preadv(reading, [room[: min(_CHUNK, end - at)]], at)
-        if not count:
-            return
-        _write(writing, room[:count], at)
+        with room[: min(_CHUNK, end - at)] as place:
+            count = os.preadv(reading, [place], at)
+            if not count:
+                return
+            _write(writing, place, count, at)
         os.posix_fadvise(reading, at, count, os.POSIX_FADV_DONTNEED)  # it is read only once
         at += count
         seen(count)
 
 
-def _write(writing: int, rest: memoryview, at: int) -> None:
-    while rest:
-        written = os.pwrite(writing, rest, at)
-        rest, at = rest[written:], at + written
+def _write(writing: int, place: memoryview, count: int, at: int) -> None:
+    """The first `count` bytes of `place`. OSError, ENOSPC among others."""
+    done = 0
+    while done < count:
+        with place[done:count] as rest:
+            done += os.pwrite(writing, rest, at + done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,26 @@ def test_an_error_of_the_listener_ends_it(tmp_path: Path) -> None:
 
     with pytest.raises(KeyError):
         copies.copy(source, to, iter([Extent(0, 10)]), stop)
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "/proc/self/mem"])
+def test_an_error_of_the_target_comes_out_as_it_is(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * MIB)
+    wanted = {"/dev/full": errno.ENOSPC, "/proc/self/mem": errno.EIO}[name]
+    with pytest.raises(OSError) as caught:
+        copies.copy(source, Path(name), iter([Extent(0, MIB)]), print)
+    assert caught.value.errno == wanted
+
+
+def test_an_error_of_the_source_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        copies.copy(Path("/proc/self/mem"), tmp_path / "to", iter([Extent(0, MIB)]), print)
+    assert caught.value.errno == errno.ENOENT
+    (tmp_path / "to").touch()
+    with pytest.raises(OSError) as caught:
+        copies.copy(Path("/proc/self/mem"), tmp_path / "to", iter([Extent(0, MIB)]), print)
+    assert caught.value.errno == errno.EIO
 
 
 def test_a_missing_target_is_an_error(tmp_path: Path) -> None:
