@@ -8,7 +8,7 @@ ARGS ?=
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -70,6 +70,15 @@ lock: ## write the lock files anew; ARGS=--upgrade for newer versions
 image: ## build the container image without Docker or a registry, and try it
 	@$(PYTHON) -m tools.setup image
 	$(BIN)/python -m tools.image
+
+check-workflows: ## actionlint and zizmor on .github
+	@$(PYTHON) -m tools.setup workflows
+	.cache/bin/actionlint
+	.cache/release/bin/zizmor --offline --persona=pedantic .github
+
+release-dry: ## build and check all artefacts of a release in dist/; ARGS=--without-image needs no root
+	@$(PYTHON) -m tools.setup release
+	$(BIN)/python -m tools.release build $(ARGS)
 
 chart: ## write deploy/ and the chart's README from charts/cellar, and test the chart; no cluster
 	@$(PYTHON) -m tools.setup chart

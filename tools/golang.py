@@ -24,16 +24,28 @@ SPEC_SUMS = {
 }
 
 
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+
+
 def sanity() -> None:
     """Build .cache/bin/csi-sanity."""
-    program = CACHE / "bin/csi-sanity"
-    stamp = CACHE / "csi-sanity.stamp"
-    if program.exists() and is_done(stamp, SANITY):
+    _build("csi-sanity", SANITY)
+
+
+def actionlint() -> None:
+    """Build .cache/bin/actionlint."""
+    _build("actionlint", ACTIONLINT)
+
+
+def _build(name: str, source: str) -> None:
+    program = CACHE / "bin" / name
+    stamp = CACHE / f"{name}.stamp"
+    if program.exists() and is_done(stamp, source):
         return
     go = command()
-    say(f"building {SANITY} (about a minute)")
-    run([go, "install", SANITY], env={**environment(), "GOBIN": str(program.parent)})
-    mark_done(stamp, SANITY)
+    say(f"building {source} (about a minute)")
+    run([go, "install", source], env={**environment(), "GOBIN": str(program.parent)})
+    mark_done(stamp, source)
 
 
 def spec() -> None:

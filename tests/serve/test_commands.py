@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from driver.cli import main, serve
+from tools.shell import ROOT
 
 
 @pytest.mark.parametrize("name", list(main.COMMANDS))
@@ -20,6 +23,12 @@ def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main.main(["--help"])
     text = capsys.readouterr().out
     assert all(f" {name} " in text for name in ("serve", *main.COMMANDS))
+
+
+def test_the_version_is_that_of_pyproject(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cellar {project['project']['version']}\n"
 
 
 def test_serve_is_sent_on_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
