@@ -24,7 +24,7 @@ from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
 from driver.core.kubelet import registration_socket
 from driver.core.ports import Pool, Tends
-from driver.linux import command
+from driver.linux import command, sysfs
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
@@ -87,6 +87,8 @@ class Machine:
 
 def _loopfile(spec: PoolSpec, machine: Machine) -> Pool:
     options = spec.options_as(loopfile.Options)
+    if text := sysfs.find_problem():
+        logger.error("pool {} cannot attach thick volumes: {}", spec.name, text)
     backend = loopfile.open_pool(spec.name, spec.path(), options, machine.freezer, machine.owner)
     return Pool(spec.name, backend, machine.host, machine.crypt)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools import e2e_parts
+from tools import e2e_parts, loops
 from tools.shell import CACHE, ROOT, VENV, is_done, mark_done, say
 from tools.steps import step
 
@@ -58,6 +58,7 @@ def parts() -> None:
 
 def _tests(marked: str, arguments: Sequence[str]) -> int:
     """In the order of their files: each is harder on the cluster than the one before."""
+    loops.forget_unused()
     how = ["-m", marked, "-p", "no:randomly", "-v", "--durations=10"]
     return _run("-m", "pytest", "tests/e2e", *how, *arguments)
 

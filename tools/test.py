@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from tools import loops
 from tools.shell import ROOT, VENV, say
 
 DEVICE_MAPPER = Path("/dev/mapper/control")
@@ -55,6 +56,8 @@ def main() -> int:
         say(f"not run: tests marked {marker}; {reason}")
     marked = ["-m", expression(tiers, without)]
     tests = [PYTHON, "-m", "pytest", *marked, *_processes(), *arguments]
+    if not lacking_root:
+        loops.forget_unused()
     before = _in_use()
     status = subprocess.run(tests, cwd=ROOT, check=False).returncode
     for one in (left := _left(before)):

@@ -18,7 +18,7 @@ from driver.cli.client import CallFailed, Client
 from driver.cli.wording import human
 from driver.core.errors import Failed
 from driver.core.model import FsType
-from driver.linux import command, filesystem, mount
+from driver.linux import command, filesystem, mount, sysfs
 
 OLDEST_KERNEL: Final = (5, 8)  # LOOP_CONFIGURE
 CAP_SYS_ADMIN: Final = 21  # <linux/capability.h>
@@ -104,6 +104,18 @@ def loop_devices(dev: Path = Path("/dev"), sys_block: Path = Path("/sys/block"))
         text = f"{control}; {len(lacking)} of {len(names)} nodes are missing in {dev}"
         return warning("loop devices", text, "they are made when needed; better mount /dev")
     return ok("loop devices", f"{control}, {len(names)} devices; more are made when needed")
+
+
+def attributes() -> Finding:
+    """What is written below /sys: that a loop device takes no discards."""
+    what = "/sys"
+    if text := sysfs.find_problem():
+        return problem(
+            what, f"{text.partition('; ')[0]}: thick volumes cannot be attached", sysfs.CURE
+        )
+    if sysfs.is_read_only():
+        return ok(what, "read-only here; the driver writes through a sysfs of its own")
+    return ok(what, "can be written")
 
 
 def programs(fs: FsType) -> Finding:

@@ -60,6 +60,7 @@ def _machine(kubelet_dir: Path) -> Iterator[Finding]:
     yield from checks.capabilities(Path("/proc/self/status").read_text(encoding="utf-8"))
     yield checks.kernel(release)
     yield checks.loop_devices()
+    yield checks.attributes()
     for fs in FsType:
         yield checks.programs(fs)
         yield checks.kernel_filesystem(fs, known, Path("/lib/modules", release))

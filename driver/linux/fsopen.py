@@ -1,7 +1,7 @@
 """The newer mount API, for what mount(2) cannot do: open a filesystem without a place, and ask why.
 
 A filesystem opened here is mounted nowhere and belongs to a descriptor: if this process is killed,
-the kernel closes it. See fsopen(2), fsconfig(2); Linux 5.2.
+the kernel closes it. See fsopen(2), fsconfig(2), fsmount(2); Linux 5.2.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Final
 # <asm-generic/unistd.h>; the same on all architectures since 5.2
 _NR_FSOPEN: Final = 430
 _NR_FSCONFIG: Final = 431
+_NR_FSMOUNT: Final = 432
 # <linux/mount.h>
 _FSOPEN_CLOEXEC: Final = 1
 _FSCONFIG_SET_FLAG: Final = 0
 _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_CMD_CREATE: Final = 6
+_FSMOUNT_CLOEXEC: Final = 1
 _MESSAGE: Final = 4096
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -34,6 +36,19 @@ def replay(device: Path, fs_type: str, options: Sequence[str]) -> None:
         for option in options:
             _set(context, option)
         _configure(context, _FSCONFIG_CMD_CREATE, None, None)
+
+
+def mount_detached(fs_type: str) -> int:
+    """Mount a filesystem that needs no device at no place; a descriptor of its root. OSError.
+
+    See fsmount(2). It goes when the descriptor is closed.
+    """
+    with _context(fs_type) as context:
+        _configure(context, _FSCONFIG_CMD_CREATE, None, None)
+        root: int = _libc.syscall(_NR_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+        if root < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), fs_type)
+        return root
 
 
 def refused_option(fs_type: str, options: Sequence[str]) -> str | None:

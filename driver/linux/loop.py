@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.model import Bytes
-from driver.linux import loopdev
+from driver.linux import loopdev, sysfs
 from driver.linux.block import BLKROSET
 
 ATTEMPTS: Final = 64
@@ -219,11 +219,14 @@ def _is_bound(node: int) -> bool:
 
 
 def _forbid_discards(name: str) -> None:
-    """No discard, and no zeroing that punches holes (lo_fallocate asks for the same limit)."""
+    """No discard, and no zeroing that punches holes (lo_fallocate asks for the same limit).
+
+    No ioctl does it, and neither a mount option: fstrim and BLKDISCARD ask for the limit alone.
+    Raises: Refused, if /sys cannot be written; OSError.
+    """
     if loopdev.sysfs(name, "queue/discard_max_bytes") == b"0":
         return
-    with loopdev.opened(f"{loopdev.BLOCK}/{name}/queue/discard_max_bytes", os.O_WRONLY) as limit:
-        os.write(limit, b"0")
+    sysfs.write(Path(loopdev.BLOCK, name, "queue/discard_max_bytes"), b"0")
     if loopdev.sysfs(name, "queue/discard_max_bytes") != b"0":
         raise OSError(errno.EIO, "discards cannot be turned off", f"/dev/{name}")
 

@@ -49,13 +49,18 @@ class Publisher:
         self._max_volumes = max_volumes
 
     def publish(self, wanted: Publish) -> None:
+        """To one node at a time; but the node that has the pool need not wait for another.
+
+        Nobody else can use the volume. A record that names another node is of the time before the
+        disk moved here, or before this node had its name: it is replaced.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.node != self._node and not wanted.known:
             raise NotFound(f"no node {wanted.node!r}; volume {volume.id} is on {self._node!r}")
         if reason := misfit(volume, wanted.capability):
             raise Invalid(reason)
         publication = Publication(wanted.node, wanted.read_only, wanted.capability.mode)
-        if volume.published is None:
+        if volume.published is None or _is_left(volume.published, publication, self._node):
             self._record(pool, volume, publication)
         elif volume.published.node != publication.node:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
@@ -78,6 +83,11 @@ class Publisher:
         if published > self._max_volumes:
             pool.backend.record(volume)
             raise NoSpace(f"node {self._node} has {self._max_volumes} volumes, its limit")
+
+
+def _is_left(known: Publication, wanted: Publication, here: str) -> bool:
+    """Whether what is known is of a node that does not have the disk, and `here` has it."""
+    return known.node != here == wanted.node
 
 
 class Mounter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,11 @@ from tests.promises.disks import MIB, complaint, run
 from tests.promises.node import Life, Node, image_of
 from tests.promises.waiting import until
 
+# containerd before 2.0 gives privileged containers such a /sys.
+READ_ONLY_SYS = (
+    *("unshare", "--net", "--mount", "--propagation", "unchanged"),
+    *("sh", "-c", 'mount -t sysfs -o ro sysfs /sys && exec "$@"', "sh"),
+)
 THICK = {"allocation": "thick"}
 SPARSE = {"allocation": "sparse"}
 
@@ -215,3 +222,35 @@ def test_images_on_btrfs_are_not_copied_on_write(node: Node) -> None:
     volume = served.csi.create("v", 16 * MIB, parameters=THICK)
     image = image_of(served.disk, volume.volume_id, 16 * MIB)
     assert "C" in run("lsattr", image).split()[0]
+
+
+@pytest.fixture
+def fresh_devices(tmp_path: Path) -> Iterator[None]:
+    """Free loop devices never had their discards off: all others are taken for a while."""
+    taken = []
+    for number, limit in enumerate(Path("/sys/block").glob("loop*/queue/discard_max_bytes")):
+        device, image = Path("/dev", limit.parts[3]), tmp_path / f"{number}.img"
+        image.write_bytes(bytes(MIB))
+        words = ("losetup", device, image)
+        if not (limit.parents[1] / "loop").exists() and limit.read_text().strip() == "0":
+            taken += [device] if not subprocess.run(words, check=False).returncode else []
+    yield
+    for device in taken:
+        run("losetup", "--detach", device)
+
+
+@pytest.mark.parametrize("fs", ["ext4", "xfs", "btrfs"])
+def test_a_thick_volume_is_thick_on_a_fresh_device_where_sys_is_read_only(
+    node: Node, fresh_devices: None, fs: str
+) -> None:
+    disk = node.disk("xfs", 768 * MIB)
+    csi = node.start(f"p=loopfile:{disk.where}", wrapper=READ_ONLY_SYS)
+    volume = csi.create("v", 320 * MIB, parameters=THICK, fs=fs)
+    life = node.life(csi, volume.volume_id, fs=fs)
+    life.up()
+    image = image_of(disk, volume.volume_id, 320 * MIB)
+    before = allocated(image)
+    complaint("fstrim", life.target)
+    assert allocated(image) == before >= 320 * MIB
+    life.down()
+    csi.delete(volume.volume_id)

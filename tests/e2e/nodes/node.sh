@@ -28,6 +28,8 @@ for d in var/lib var/log etc usr/local; do
   k=${d//\//-}; mkdir -p "$NODE_RUN/ov/$k/up" "$NODE_RUN/ov/$k/work"
   mount -t overlay -o "lowerdir=/$d,upperdir=$NODE_RUN/ov/$k/up,workdir=$NODE_RUN/ov/$k/work" overlay "/$d" || fail "overlay /$d"
 done
+# a node that is new has nothing of what the machine has there (a whiteout in its overlay; the machine keeps it)
+[ -e "$NODE_RUN/ov/new" ] || { rm -rf /var/lib/{cellar,kubelet,containerd,cni,etcd} /etc/{cellar,cni,kubernetes}; : > "$NODE_RUN/ov/new"; }
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /var/lib/kubelet "$NODE_RUN/kubelet" "$NODE_RUN/pods-log" /var/log/pods /var/log/containers /run/lock
 mount --bind "$NODE_RUN/kubelet" /var/lib/kubelet

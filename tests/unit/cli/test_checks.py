@@ -8,7 +8,7 @@ import pytest
 from driver.cli import checks
 from driver.cli.checks import Level
 from driver.core.model import FsType
-from driver.linux import command, filesystem
+from driver.linux import command, filesystem, sysfs
 
 HOST = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -160,3 +160,21 @@ def test_a_socket_where_nobody_listens_is_a_problem(tmp_path: Path) -> None:
     found = checks.endpoint(f"unix://{tmp_path}/csi.sock")
     assert found.level is Level.PROBLEM
     assert "cellar serve --endpoint" in found.cure
+
+
+@pytest.mark.parametrize(
+    ("read_only", "trouble", "level"),
+    [
+        (False, "", Level.OK),
+        (True, "", Level.OK),
+        (True, "/sys cannot be written; mount it", Level.PROBLEM),
+    ],
+)
+def test_a_sys_that_cannot_be_written_is_a_problem_with_a_cure(
+    monkeypatch: pytest.MonkeyPatch, *, read_only: bool, trouble: str, level: Level
+) -> None:
+    monkeypatch.setattr(sysfs, "is_read_only", lambda: read_only)
+    monkeypatch.setattr(sysfs, "find_problem", lambda: trouble)
+    found = checks.attributes()
+    assert found.level is level
+    assert ("/sys" in found.cure) is bool(trouble)

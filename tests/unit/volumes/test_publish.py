@@ -44,11 +44,25 @@ def test_another_publication_to_the_same_node_is_a_conflict(
         world.publisher.publish(wanted(volume, **other))
 
 
+def test_a_publication_to_the_node_that_had_the_disk_before_is_replaced(world: World) -> None:
+    volume = world.create()
+    Publisher(world.pools, "n0", 0).publish(wanted(volume, node="n0", read_only=True))
+    world.publisher.publish(wanted(volume))
+    assert published(world, volume) == Publication(NODE, read_only=False, mode=AccessMode.SNW)
+    world.publisher.unpublish(Unpublish(volume.id, "n0"))  # late, from the old node
+    assert published(world, volume)
+
+
 def test_a_volume_is_published_to_one_node(world: World) -> None:
     volume = world.create()
-    Publisher(world.pools, "n0", 0).publish(wanted(volume, node="n0"))
-    with pytest.raises(Refused, match="n0"):
-        world.publisher.publish(wanted(volume))
+    world.publisher.publish(wanted(volume))
+    for other in ("n2", "n3"):
+        with pytest.raises(Refused, match=f"published to node {NODE}"):
+            world.publisher.publish(wanted(volume, node=other, known=True))
+    world.publisher.unpublish(Unpublish(volume.id, NODE))
+    world.publisher.publish(wanted(volume, node="n2", known=True))
+    with pytest.raises(Refused, match="published to node n2"):
+        world.publisher.publish(wanted(volume, node="n3", known=True))
 
 
 def test_unknown_nodes_and_volumes_are_not_found(world: World) -> None:

@@ -1,0 +1,88 @@
+"""Attributes in /sys that are written to, also where /sys itself is read-only.
+
+containerd before 2.0 gives even a privileged container a read-only /sys: the pod's first container
+mounted that superblock so (containerd issue 8445), and remounting it is the pod's own affair. A
+superblock of sysfs belongs to a network namespace, and devices are in no namespace: so one that is
+made in a namespace of its own shows the same devices, and may be written to. It is mounted nowhere
+and lives as long as its descriptor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Refused
+from driver.linux import fsopen
+
+ROOT: Final = Path("/sys")
+CURE: Final = "in a container mount the machine's /sys at /sys, for writing, as the chart does"
+_CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_making: Final = threading.Lock()
+
+
+def write(attribute: Path, value: bytes) -> None:
+    """Write `value` to an attribute below /sys.
+
+    Raises: Refused, if no sysfs can be written here; OSError, if the kernel refuses the value.
+    """
+    try:
+        _write(os.open(attribute, os.O_WRONLY | os.O_CLOEXEC), value)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        inside = os.fspath(attribute.relative_to(ROOT))
+        _write(os.open(inside, os.O_WRONLY | os.O_CLOEXEC, dir_fd=_own_root(attribute)), value)
+
+
+def is_read_only() -> bool:
+    """Whether /sys as this process sees it refuses all writes."""
+    return bool(os.statvfs(ROOT).f_flag & os.ST_RDONLY)
+
+
+def find_problem() -> str:
+    """Say why attributes cannot be written here, and the cure; empty: they can."""
+    try:
+        if is_read_only():
+            _own_root(ROOT)
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+def _write(fd: int, value: bytes) -> None:
+    try:
+        os.write(fd, value)
+    finally:
+        os.close(fd)
+
+
+def _own_root(attribute: Path) -> int:
+    """A descriptor of the root of our own sysfs, the same one at every call. Raises: Refused."""
+    try:
+        with _making:
+            return _make_root()
+    except OSError as error:
+        text = f"{attribute} cannot be written: /sys is read-only, and a sysfs of its own"
+        raise Refused(f"{text} was refused ({error.strerror}); {CURE}") from error
+
+
+@cache
+def _make_root() -> int:
+    """Raises: OSError. In a thread that ends here: unshare(2) changes only the calling thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="sysfs") as alone:
+        return alone.submit(_mount_in_new_namespace).result()
+
+
+def _mount_in_new_namespace() -> int:
+    if _libc.unshare(_CLONE_NEWNET) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fsopen.mount_detached("sysfs")
