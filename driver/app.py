@@ -20,16 +20,18 @@ from driver import process
 from driver.backends import loopfile, lvm, lvmkind, memory
 from driver.backends.lvmgroup import Groups
 from driver.backends.memory_host import MemoryHost
+from driver.backends.memory_records import memory_state
 from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
 from driver.core.kubelet import registration_socket
-from driver.core.ports import Pool, Tends
+from driver.core.ports import NodeState, Pool, Tends
 from driver.linux import command, sysfs
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
 from driver.linux.host import LinuxHost
 from driver.linux.lvm import PROGRAMS
+from driver.linux.records import node_state
 from driver.observe import log
 from driver.observe.disks import Disks
 from driver.observe.http import Answer, Http
@@ -60,9 +62,10 @@ TENDED: Final = 10.0  # seconds from one look after the pools to the next
 class Machine:
     """What the pools of this machine share; each part is made when the first pool needs it."""
 
-    def __init__(self, owner: str, luks: CryptOptions) -> None:
+    def __init__(self, owner: str, luks: CryptOptions, state: NodeState) -> None:
         self.owner = owner
         self.luks = luks
+        self.state = state
 
     @cached_property
     def freezer(self) -> Freezer:
@@ -83,6 +86,13 @@ class Machine:
     @cached_property
     def simulated(self) -> MemoryHost:
         return MemoryHost()
+
+
+def open_state(config: Config) -> NodeState:
+    """What outlives the process; simulated pools do not."""
+    if all(spec.type == "memory" for spec in config.pools):
+        return memory_state()
+    return node_state(config.state_dir, config.driver_name)
 
 
 def _loopfile(spec: PoolSpec, machine: Machine) -> Pool:
@@ -113,20 +123,21 @@ BACKENDS: Final[dict[str, Callable[[PoolSpec, Machine], Pool]]] = {
 }
 
 
-def open_pools(config: Config) -> list[Pool]:
+def open_pools(config: Config, state: NodeState) -> list[Pool]:
     """Before gRPC is there: a child of the process starts here. Invalid."""
     for spec in config.pools:
         if spec.type not in BACKENDS:
             known = ", ".join(BACKENDS)
             raise Invalid(f"pool {spec.name}: type {spec.type!r} is not one of {known}")
-    machine = Machine(config.driver_name, config.luks)
+    machine = Machine(config.driver_name, config.luks, state)
     return [BACKENDS[spec.type](spec, machine) for spec in config.pools]
 
 
 def serve(config: Config) -> None:
     """Until SIGTERM. Invalid, Refused: it cannot begin."""
     log.set_up(config.log_level, config.log_format)
-    ended = process.run(_Life(config, open_pools(config)).live())
+    state = open_state(config)
+    ended = process.run(_Life(config, open_pools(config, state), state).live())
     if not _joined(ended + LEAVE):
         logger.error("left while work was still running")
         sys.stderr.flush()
@@ -136,15 +147,21 @@ def serve(config: Config) -> None:
 class _Life:
     """From the first socket to the last answer."""
 
-    def __init__(self, config: Config, pools: Sequence[Pool]) -> None:
+    def __init__(self, config: Config, pools: Sequence[Pool], state: NodeState) -> None:
         self._config = config
         self._pools = pools
+        self._state = state
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, pools)
         self._copiers = ThreadPoolExecutor(COPIERS, thread_name_prefix="copier")
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="looker")
         self._copies = Copies(self._copiers)
         pages = process.health_pages(config.endpoint, self._problem)
+        self._metrics.watch(
+            "cellar_state_problem",
+            "Whether the state directory cannot be read or written",
+            lambda: bool(state.places.problem or state.pools.problem),
+        )
         self._http = Http({"/metrics": self._show_metrics, **pages})
         self._announcement: Announcement | None = None
 

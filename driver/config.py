@@ -84,6 +84,14 @@ class PoolSpec:
             raise Invalid(f"pool {self.name}: {key}: {error}") from None
 
 
+def default_state_dir() -> Path:
+    """Where root keeps what a program knows (FHS, /var/lib), and where a user does (XDG)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/cellar")
+    folder = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (folder if folder.is_absolute() else Path.home() / ".local/state") / "cellar"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     endpoint: Path
@@ -100,6 +108,7 @@ class Config:
     tls_dir: Path | None = None
     luks: CryptOptions = field(default_factory=CryptOptions)
     kubelet_dir: Path | None = None
+    state_dir: Path = field(default_factory=default_state_dir)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +292,9 @@ class _Settings(_Common):
     tls_dir: Path | None = None
     luks: Annotated[CryptOptions, BeforeValidator(_luks)] = Field(default_factory=CryptOptions)
     kubelet_dir: Annotated[Path | None, AfterValidator(check_folder)] = None
+    state_dir: Annotated[Path, AfterValidator(check_folder)] = Field(
+        default_factory=default_state_dir
+    )
 
     @model_validator(mode="before")
     @classmethod

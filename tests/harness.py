@@ -116,6 +116,7 @@ class Driver:
     def command(self) -> list[str]:
         words = [*self.wrap, sys.executable, "-m", "driver", "serve"]
         words += ["--endpoint", self.endpoint, "--node-id", self.node_id]
+        words += ["--state-dir", os.fspath(self.where / "state")]
         for pool in self.pools:
             words += ["--pool", pool]
         return words + self.arguments

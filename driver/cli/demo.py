@@ -62,6 +62,7 @@ def _best(ground: Ground) -> FsType:
 def _play(work: Path, ground: Ground, tell: Narrator, fs: FsType) -> None:
     socket = work / "csi.sock"
     options = ["--endpoint", f"unix://{socket}", "--node-id", NODE, "--pool", ground.spec]
+    options += ["--state-dir", f"{work}/state"]
     driver = Driver(options, work / "driver.log")
     try:
         ready = driver.wait_listening(socket)

@@ -42,6 +42,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "make the driver known to the kubelet of this folder, usually /var/lib/kubelet; it"
         " must be at the same path for both",
     },
+    "state-dir": {
+        "metavar": "DIR",
+        "help": "what the driver knows of this node that no pool can tell: where it has shown a"
+        " volume, which pool it has seen at a place; default: /var/lib/cellar",
+    },
     "node-id": {"metavar": "NAME", "help": "this node's name, usually that of its Node object"},
     "pool": {
         "dest": "pools",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,6 +241,40 @@ class Crypt(Protocol):
 
     def erase(self, below: Device) -> None:
         """No passphrase opens it any more. Content if there is no container."""
+
+
+class Records(Protocol):
+    """Small flat records by key that a node keeps outside of its pools.
+
+    No method raises because of the disk below, or waits for it longer than a moment: what cannot be
+    written is known to this process only, and what cannot be read is not there.
+    """
+
+    @property
+    def problem(self) -> str:
+        """Why records could not be read or written; empty: they were."""
+
+    def get(self, key: str) -> Mapping[str, str] | None: ...
+    def items(self) -> Mapping[str, Mapping[str, str]]:
+        """A copy of all records, by key."""
+
+    def put(self, key: str, record: Mapping[str, str]) -> None:
+        """Write or replace it; it is on the disk when this returns, unless there is a `problem`."""
+
+    def drop(self, key: str) -> None:
+        """No-op if there is none. Does not wait for the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What a driver knows of its node that no pool can tell.
+
+    `places`: what is shown at a staging or target path, by that path; records of an earlier boot
+    are gone. `pools`: what was found at a configured place, by that place; durable.
+    """
+
+    places: Records
+    pools: Records
 
 
 @dataclass(frozen=True, slots=True)

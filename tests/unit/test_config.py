@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -292,3 +293,20 @@ def test_every_setting_has_a_flag_of_serve() -> None:
 
     known = {action.dest for action in _parser()._actions} - {"help", "config"}
     assert known == set(config._Settings.model_fields)
+
+
+def test_the_state_directory_is_where_each_user_may_write(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert loaded(state_dir="/srv/state").state_dir == Path("/srv/state")
+    assert loaded({"CELLAR_STATE_DIR": "/srv/x"}).state_dir == Path("/srv/x")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert loaded().state_dir == Path("/var/lib/cellar")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert loaded().state_dir == tmp_path / "cellar"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", "/home/u")
+    assert loaded().state_dir == Path("/home/u/.local/state/cellar")
+    with pytest.raises(Invalid, match=r"^--state-dir: 'x' is not an absolute path"):
+        loaded(state_dir="x")

@@ -1,0 +1,32 @@
+"""Records that end with the process: for simulated pools, whose devices and mounts do so too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from driver.core.ports import NodeState
+
+
+class MemoryRecords:
+    """See core.ports.Records. Single operations of a dict are atomic, so there is no lock."""
+
+    problem = ""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Mapping[str, str]] = {}
+
+    def get(self, key: str) -> Mapping[str, str] | None:
+        return self._known.get(key)
+
+    def items(self) -> Mapping[str, Mapping[str, str]]:
+        return self._known.copy()
+
+    def put(self, key: str, record: Mapping[str, str]) -> None:
+        self._known[key] = dict(record)
+
+    def drop(self, key: str) -> None:
+        self._known.pop(key, None)
+
+
+def memory_state() -> NodeState:
+    return NodeState(places=MemoryRecords(), pools=MemoryRecords())

@@ -1,0 +1,196 @@
+"""Small records by key in files of their own: what this node knows outside of its pools.
+
+FOLDER/<hash of the key>.json   {"key": ..., "boot": ..., "record": {...}}
+
+What is known is held in memory and written through by a thread: a disk that is full, read-only or
+stands still must neither stop a pod from being taken down nor keep a healthy pool from working.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Condition, Thread
+from typing import Final
+
+from loguru import logger
+
+from driver.core.ports import NodeState
+from driver.linux import files
+
+PATIENCE: Final = 1.0  # seconds that a call waits for the disk
+_SUFFIX: Final = ".json"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # random(4)
+
+
+class FileRecords:
+    """See core.ports.Records.
+
+    Args:
+        folder: made at the first write.
+        boot: records with another one are of an earlier life of the machine and are removed; such
+            records need no fsync, since a power cut ends their life too. Empty: they are for ever,
+            and durable.
+
+    """
+
+    def __init__(self, folder: Path, *, boot: str = "") -> None:
+        self._folder = folder
+        self._boot = boot
+        self._changed = Condition()
+        self._known: dict[str, Mapping[str, str]] = {}
+        self._unread = True
+        self._unwritten: dict[str, Mapping[str, str] | None] = {}  # None: to be removed
+        self._writer: Thread | None = None
+        self._problem = ""
+
+    @property
+    def problem(self) -> str:
+        return self._problem
+
+    def get(self, key: str) -> Mapping[str, str] | None:
+        with self._changed:
+            return self._loaded().get(key)
+
+    def items(self) -> Mapping[str, Mapping[str, str]]:
+        with self._changed:
+            return dict(self._loaded())
+
+    def put(self, key: str, record: Mapping[str, str]) -> None:
+        with self._changed:
+            if self._loaded().get(key) == record and key not in self._unwritten:
+                return
+            self._loaded()[key] = dict(record)
+            self._submit(key, dict(record))
+            if not self._problem and not self._changed.wait_for(self._is_written, PATIENCE):
+                self._say(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+
+    def drop(self, key: str) -> None:
+        with self._changed:
+            if self._loaded().pop(key, None) is not None or self._unread:
+                self._submit(key, None)
+
+    def settle(self) -> bool:
+        """Wait a moment for what is still to be written. False: it is not."""
+        with self._changed:
+            return self._changed.wait_for(self._is_written, PATIENCE)
+
+    # --- reading
+
+    def _loaded(self) -> dict[str, Mapping[str, str]]:
+        """All is read at the first use, or as soon as the disk answers."""
+        if self._unread:
+            try:
+                found = self._read()
+            except OSError as error:
+                self._say(error)
+            else:
+                self._unread = False
+                self._known = found | self._known
+                for key in [key for key, record in self._unwritten.items() if record is None]:
+                    self._known.pop(key, None)
+        return self._known
+
+    def _read(self) -> dict[str, Mapping[str, str]]:
+        found = dict[str, Mapping[str, str]]()
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self._folder):
+                if name.endswith(_SUFFIX):
+                    self._read_one(self._folder / name, found)
+        return found
+
+    def _read_one(self, path: Path, found: dict[str, Mapping[str, str]]) -> None:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # removed since it was listed
+            return
+        try:
+            key, boot, record = _parse(data)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            key, boot, record = "", "", {}
+        if path != self._path(key):
+            logger.warning("{} is no record of this node, or damaged; passed over", path)
+        elif boot == self._boot:
+            found[key] = record
+        elif self._boot:
+            self._submit(key, None)
+
+    # --- writing
+
+    def _submit(self, key: str, record: Mapping[str, str] | None) -> None:
+        self._unwritten.pop(key, None)  # the order is that of the last word about each key
+        self._unwritten[key] = record
+        if self._writer is None:
+            self._writer = Thread(target=self._write_all, name="records", daemon=True)
+            self._writer.start()
+
+    def _write_all(self) -> None:
+        """Until there is nothing more; what fails stays for the next time."""
+        error: OSError | None = None
+        while True:
+            with self._changed:
+                if error or not self._unwritten:
+                    self._say(error)
+                    self._writer = None
+                    self._changed.notify_all()
+                    return
+                key, record = next(iter(self._unwritten.items()))
+            try:
+                self._write(key, record)
+            except OSError as failed:
+                error = failed
+                continue
+            with self._changed:
+                if self._unwritten.get(key) is record:
+                    del self._unwritten[key]
+
+    def _write(self, key: str, record: Mapping[str, str] | None) -> None:
+        path = self._path(key)
+        if record is None:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        else:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            whole = {"key": key, "boot": self._boot, "record": record}
+            write = files.write_beside if self._boot else files.write_durably
+            write(path, json.dumps(whole, indent=1).encode())
+        if not self._boot:
+            with suppress(FileNotFoundError):
+                files.sync_directory(self._folder)
+
+    def _is_written(self) -> bool:
+        return self._writer is None
+
+    def _say(self, error: OSError | None) -> None:
+        """What keeps the records from being kept; None: they were written."""
+        if error is None:
+            self._problem = self._problem if self._unread else ""
+            return
+        problem = f"{self._folder}: {error.strerror or error}"
+        if problem != self._problem:
+            logger.warning("what this node knows cannot be kept: {}", problem)
+        self._problem = problem
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:40]
+        return self._folder / f"{name}{_SUFFIX}"
+
+
+def _parse(data: bytes) -> tuple[str, str, Mapping[str, str]]:
+    whole = json.loads(data)
+    record = {str(name): str(value) for name, value in whole["record"].items()}
+    return whole["key"], whole["boot"], record
+
+
+def node_state(state_dir: Path, driver_name: str) -> NodeState:
+    """The records of a driver on this node; a machine may have several drivers."""
+    folder = state_dir / driver_name
+    return NodeState(
+        places=FileRecords(folder / "places", boot=_BOOT_ID.read_text(encoding="ascii").strip()),
+        pools=FileRecords(folder / "pools"),
+    )

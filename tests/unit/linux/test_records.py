@@ -1,0 +1,170 @@
+"""Records that a node keeps outside of its pools, on disks that are well and on some that are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from driver.backends.memory_records import MemoryRecords
+from driver.core.ports import Records
+from driver.linux import files, records
+from driver.linux.records import FileRecords
+
+KEY = "/var/lib/kubelet/pods/x/mount"
+RECORD = {"volume": "v", "device": "7:3"}
+
+
+def again(folder: Path, boot: str = "") -> FileRecords:
+    """As the next process finds them."""
+    return FileRecords(folder, boot=boot)
+
+
+@pytest.fixture(params=["file", "boot", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
+    if request.param == "memory":
+        return MemoryRecords()
+    return FileRecords(tmp_path / "state", boot="b" if request.param == "boot" else "")
+
+
+def test_what_was_put_is_there_until_it_is_dropped(store: Records) -> None:
+    store.drop(KEY)
+    assert store.get(KEY) is None
+    store.put(KEY, RECORD)
+    store.put("other", {})
+    assert store.get(KEY) == RECORD
+    assert store.items() == {KEY: RECORD, "other": {}}
+    store.put(KEY, {"volume": "w"})
+    store.drop("other")
+    assert store.items() == {KEY: {"volume": "w"}}
+    assert store.problem == ""
+
+
+@pytest.mark.parametrize("boot", ["", "b"])
+def test_the_next_process_finds_what_was_put(boot: str, tmp_path: Path) -> None:
+    first = FileRecords(tmp_path / "a" / "b", boot=boot)
+    first.put(KEY, RECORD)
+    first.put("gone", RECORD)
+    first.drop("gone")
+    assert first.settle()
+    assert again(tmp_path / "a" / "b", boot).items() == {KEY: RECORD}
+
+
+def test_keys_may_be_paths_of_any_length_and_any_bytes(tmp_path: Path) -> None:
+    keys = ["/" + "k" * 4000, "/../../etc", "/\udcff", "", "/a\nb", "/A", "/a"]
+    store = FileRecords(tmp_path / "state")
+    for key in keys:
+        store.put(key, {"key": key.replace("\udcff", "")})
+    assert sorted(again(tmp_path / "state").items()) == sorted(keys)
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_records_of_an_earlier_boot_are_gone(tmp_path: Path) -> None:
+    FileRecords(tmp_path, boot="one").put(KEY, RECORD)
+    store = again(tmp_path, "two")
+    assert store.get(KEY) is None
+    assert store.settle()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_process_that_dies_while_it_writes_leaves_the_old_record(tmp_path: Path) -> None:
+    FileRecords(tmp_path).put(KEY, RECORD)
+    [name] = os.listdir(tmp_path)
+    (tmp_path / f"{name}.tmp").write_text('{"key": "')
+    assert again(tmp_path).items() == {KEY: RECORD}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "/x", "boot": "", "record": {}}', "null"])
+def test_what_is_no_record_of_ours_is_passed_over(text: str, tmp_path: Path) -> None:
+    FileRecords(tmp_path).put(KEY, RECORD)
+    (tmp_path / "0.json").write_text(text)
+    store = again(tmp_path)
+    assert store.items() == {KEY: RECORD}
+    assert store.problem == ""
+
+
+def test_where_nothing_can_be_written_this_process_still_knows(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file is in the way")
+    store = FileRecords(tmp_path / "state" / "places")
+    store.put(KEY, RECORD)
+    assert store.get(KEY) == RECORD
+    assert "state/places: Not a directory" in store.problem
+    store.drop(KEY)
+    assert store.get(KEY) is None
+
+
+def test_a_full_disk_gets_everything_when_it_has_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FileRecords(tmp_path)
+    store.put("old", RECORD)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_durably", _full)
+        store.put(KEY, RECORD)
+        store.put("dropped", RECORD)
+        store.drop("dropped")
+        store.drop("old")
+        assert "No space left" in store.problem
+    store.put("new", RECORD)
+    assert store.settle()
+    assert store.problem == ""
+    assert set(again(tmp_path).items()) == {KEY, "new"}
+
+
+def test_a_disk_that_stands_still_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves = threading.Event()
+    monkeypatch.setattr(records, "PATIENCE", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_durably", lambda *_: moves.wait())
+        store = FileRecords(tmp_path)
+        store.put(KEY, RECORD)
+        assert store.problem
+        monkeypatch.setattr(records, "PATIENCE", 60.0)
+        store.put("other", RECORD)  # would be waited for if the first were forgotten
+        store.drop(KEY)
+        assert store.items() == {"other": RECORD}
+        moves.set()
+        assert store.settle()
+    assert store.problem == ""
+
+
+def test_a_folder_that_cannot_be_read_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FileRecords(tmp_path)
+    first.put(KEY, RECORD)
+    first.put("gone", RECORD)
+    store = again(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", _broken)
+        assert store.get(KEY) is None
+        assert "Input/output error" in store.problem
+        store.put("new", RECORD)
+        store.drop("gone")
+        assert store.settle()
+        assert store.problem  # what is there is still unknown
+    assert set(store.items()) == {KEY, "new"}
+
+
+def test_the_state_of_a_driver_has_places_and_pools_of_its_own(tmp_path: Path) -> None:
+    state = records.node_state(tmp_path, "one.example")
+    state.places.put(KEY, RECORD)
+    state.pools.put(KEY, {"pool": "p"})
+    assert sorted(os.listdir(tmp_path / "one.example")) == ["places", "pools"]
+    [place] = (tmp_path / "one.example" / "places").iterdir()
+    assert json.loads(place.read_text())["boot"]
+    assert records.node_state(tmp_path, "two.example").places.items() == {}
+    assert records.node_state(tmp_path, "one.example").places.items() == {KEY: RECORD}
+
+
+def _full(path: Path, data: bytes) -> None:
+    raise OSError(28, os.strerror(28), str(path))
+
+
+def _broken(path: Path) -> list[str]:
+    raise OSError(5, os.strerror(5), str(path))
