@@ -11,7 +11,8 @@ from typing import Final
 
 from driver.backends import shelf
 from driver.backends.bounds import NONE, Bounds
-from driver.backends.ledger import Entry, Ledger
+from driver.backends.ledger import Entry, Ledger, ratio_of
+from driver.core.ids import ImageId
 from driver.core.model import Allocation, Bytes, Capacity, Image, Snapshot, Volume
 from driver.linux import fiemap, files
 
@@ -24,6 +25,7 @@ class Accounts:
     def __init__(self, where: Path, overcommit: float) -> None:
         self._where = where
         self._overcommit = overcommit
+        self._over, self._under = ratio_of(overcommit).as_integer_ratio()
         self._measured: dict[str, float] = {}
         self.bounds: Bounds = NONE
         self.ledger = Ledger(
@@ -83,6 +85,21 @@ class Accounts:
             how = image.allocation if shares else Allocation.THICK
             entry = Entry(shared or occupied, how, shared)
         self.ledger.settle(str(image.id), entry)
+
+    def settle_unknown(self, root: Path, name: str) -> None:
+        """An image whose record cannot be read: all of it may still be written, and overwritten."""
+        occupied = shelf.occupied(root, name)
+        shared = self.bounds.with_cow_cost(occupied) if self.bounds.reflinks else 0
+        promise = max(occupied, shelf.length(root, name))
+        whole = -(-promise * self._over // self._under)
+        self.ledger.settle(name, Entry(whole, Allocation.SPARSE, shared))
+
+    def settle_again(self, root: Path, image_id: ImageId, image: Image | None) -> None:
+        """Its record can be read now; None: somebody took it away."""
+        if image:
+            self.settle(root, image)
+        else:
+            self.ledger.drop(str(image_id))
 
     @contextmanager
     def emptied(self, root: Path, disk: Path, volume: Volume) -> Iterator[None]:

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Final, overload
 
 from driver.backends import bounds, shelf
 from driver.backends.accounts import Accounts
+from driver.backends.catalogue import Catalogue
 from driver.backends.holding import Held, held_by, thaw_marked
 from driver.backends.loops import Loops
 from driver.backends.poolroot import PoolRoot, write_marker
+from driver.backends.readers import Readers
 from driver.core.errors import Busy, Conflict, NoSpace, NotFound, OutOfRange, PoolAway, Refused
 from driver.core.failpoints import reach
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
@@ -43,6 +43,7 @@ from driver.core.model import (
     PoolState,
     Prepare,
     Snapshot,
+    Unreadable,
     Volume,
 )
 from driver.linux import fiemap, files
@@ -70,14 +71,12 @@ class Loopfile:
         self._where = where
         self._options = options
         self._freezer = freezer
-        self._images: dict[ImageId, Image] = {}
-        self._damaged: dict[str, str] = {}
+        self._catalogue = Catalogue(name)
         self._accounts = Accounts(where, options.overcommit)
         self._ledger = self._accounts.ledger
         self._root = PoolRoot(where, owner, init=options.init, adopted=self._adopt)
         self._loops = Loops()
-        self._readers: Counter[ImageId] = Counter()
-        self._reading_lock = Lock()
+        self._readers = Readers()
 
     def close(self) -> None:
         """Give the pool back: another process may have it from here on."""
@@ -108,7 +107,8 @@ class Loopfile:
             pool_id, capacity = self.id, self.capacity(self.allocation)
         except PoolAway as error:
             away = str(error)
-        volumes = sum(isinstance(image, Volume) for image in list(self._images.values()))
+        images = self._catalogue.all()
+        volumes = sum(isinstance(image, Volume) for image in images)
         return PoolState(
             name=self._name,
             type="loopfile",
@@ -119,8 +119,9 @@ class Loopfile:
             reflink=self._accounts.bounds.reflinks,
             direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
             volumes=volumes,
-            snapshots=len(self._images) - volumes,
+            snapshots=len(images) - volumes,
             capacity=capacity,
+            damaged=len(self._catalogue.damaged()),
         )
 
     def _adopt(self, root: Path) -> None:
@@ -128,11 +129,12 @@ class Loopfile:
         self._loops.clear()
         shelf.sweep(root)
         self._accounts.begin(bounds.learn(root, self._options.reserve))
-        found, self._damaged = shelf.load(root)
-        self._images = {image.id: image for image in found}  # who reads just now keeps the old map
-        for image in found:
+        self._catalogue.load(root)
+        for image in self._catalogue.all():
             self._accounts.replenish(root, image)
             self._accounts.settle(root, image)
+        for one in self._catalogue.damaged():
+            self._accounts.settle_unknown(root, str(one.id))
         thaw_marked(self._marked(root))
 
     # --- at rest
@@ -147,15 +149,23 @@ class Loopfile:
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
     def find(self, image_id: ImageId) -> Image | None:
         self._root.prove()
-        return self._images.get(image_id)
+        return self._catalogue.get(image_id) or self._read_again(image_id)
 
     def images(self) -> Iterator[Image]:
         self._root.prove()
-        return iter(sorted(self._images.values(), key=lambda image: str(image.id)))
+        return iter(self._catalogue.all())
+
+    def damaged(self) -> Sequence[Unreadable]:
+        self._root.prove()
+        return self._catalogue.damaged()
+
+    def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
+        with self._root.open() as root:
+            shelf.withdraw(root, volume_id, node)
 
     def shares(self, source: ImageId) -> bool:
         self._root.prove()
-        return self._accounts.bounds.reflinks and source in self._images
+        return self._accounts.bounds.reflinks and self._catalogue.get(source) is not None
 
     def create(self, image: Image, prepare: Prepare) -> None:
         if image.size > self._accounts.bounds.largest_file:
@@ -167,24 +177,24 @@ class Loopfile:
             with self._ledger.reserve(str(image.id), pending), _no_space():
                 shelf.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
                 self._accounts.settle(root, image)
-            self._images[image.id] = image
+            self._catalogue.put(image)
             reach("create.renamed")
             self._root.sync(root)
             reach("create.done")
 
     def record(self, volume: Volume) -> None:
         with self._root.open() as root:
-            known = self._volume(volume.id)
+            known = self._catalogue.volume(volume.id)
             if known.incarnation != volume.incarnation:
                 raise NotFound(f"volume {volume.id} has begun another life")
             shelf.write_publication(root, volume)
             if replace(volume, published=known.published) != known:
                 shelf.write_record(root, volume)
-            self._images[volume.id] = volume
+            self._catalogue.put(volume)
 
     def refill(self, volume: Volume, prepare: Prepare) -> Volume:
         with self._root.open() as root:
-            known = self._volume(volume.id)
+            known = self._catalogue.volume(volume.id)
             disk = shelf.whole(root, known)
             in_use = known.id in self._readers or self._loops.find(disk, known.id)
             if in_use or known.formatted or known.incarnation != volume.incarnation:
@@ -192,7 +202,7 @@ class Loopfile:
             with self._accounts.emptied(root, disk, known), _no_space():
                 done = replace(known, formatted=True)
                 shelf.rebuild(root, done, lambda new: self._fill(new, known, None, prepare))
-                self._images[volume.id] = done
+                self._catalogue.put(done)
         return done
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
@@ -200,7 +210,7 @@ class Loopfile:
             raise OutOfRange(f"a file here is at most {self._accounts.bounds.largest_file} bytes")
         grown = replace(volume, size=size)
         with self._root.open() as root:
-            known = self._volume(volume.id)
+            known = self._catalogue.volume(volume.id)
             disk = shelf.whole(root, known)
             if size <= known.size:
                 return self._regrow(disk, known, size)
@@ -210,7 +220,7 @@ class Loopfile:
                     self._lengthen(disk, known, size)
                     reach("resize.allocated")
                     shelf.write_record(root, grown)
-                    self._images[volume.id] = grown
+                    self._catalogue.put(grown)
                     self._ledger.settle(str(volume.id), replace(pending, pending=False))
             except NoSpace as error:
                 raise OutOfRange(
@@ -230,13 +240,13 @@ class Loopfile:
 
     def delete(self, image_id: ImageId) -> None:
         with self._root.open() as root:
-            image = self._known(image_id)
+            image = self._catalogue.known(image_id)
             if image_id in self._readers:
                 raise Busy(f"{image_id} is being read")
             if self._loops.find(shelf.disk(root, image_id), image_id):
                 raise Refused(f"{image_id} is attached as a loop device")
-            grave = shelf.bury(root, image)
-            del self._images[image_id]
+            with self._catalogue.leaving(image_id):
+                grave = shelf.bury(root, image)
             self._ledger.drop(str(image_id))
             self._root.sync(root)
             reach("delete.synced")
@@ -247,7 +257,7 @@ class Loopfile:
 
     def attach(self, image: Volume, *, read_only: bool) -> Device:
         with self._root.open() as root:
-            known = self._volume(image.id)
+            known = self._catalogue.volume(image.id)
             disk = shelf.whole(root, known)
             device = self._loops.attach(disk, known, read_only=read_only)
             reach("attach.configured")
@@ -275,20 +285,9 @@ class Loopfile:
     @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:
         with self._root.open() as root:
-            disk = shelf.whole(root, self._known(image_id))
-            with self._counted(image_id):
+            disk = shelf.whole(root, self._catalogue.known(image_id))
+            with self._readers.counted(image_id):
                 yield disk
-
-    @contextmanager
-    def _counted(self, image_id: ImageId) -> Iterator[None]:
-        with self._reading_lock:
-            self._readers[image_id] += 1
-        try:
-            yield
-        finally:
-            with self._reading_lock:
-                self._readers[image_id] -= 1
-                self._readers += Counter()  # drops what has come to zero
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
         with self.reading(image_id) as disk:
@@ -302,28 +301,27 @@ class Loopfile:
         try:
             with self._root.open() as root:
                 if image_id is None:
-                    yield from self._accounts.bounds.faults(self._where, self._damaged)
-                elif image := self._images.get(image_id):
-                    yield from shelf.faults(root, image)
+                    reasons = {str(one.id): one.why for one in self._catalogue.damaged()}
+                    yield from self._accounts.bounds.faults(self._where, reasons)
+                else:
+                    yield from self._catalogue.faults(root, image_id)
         except PoolAway as error:
             yield Fault("PoolAway", str(error), "inaccessible")
 
     # --- inside
 
-    def _known(self, image_id: ImageId) -> Image:
-        if not (image := self._images.get(image_id)):
-            raise NotFound(f"no image {image_id} in pool {self._name}")
-        return image
-
-    def _volume(self, volume_id: VolumeId) -> Volume:
-        image = self._known(volume_id)
-        if not isinstance(image, Volume):
-            raise NotFound(f"no volume {volume_id} in pool {self._name}")
-        return image
+    def _read_again(self, image_id: ImageId) -> Image | None:
+        """None: there is none of that id. Damaged: there is, and it still cannot be read."""
+        if not self._catalogue.is_damaged(image_id):
+            return None
+        with self._root.open() as root:
+            return self._catalogue.read_again(
+                root, image_id, lambda found: self._accounts.settle_again(root, image_id, found)
+            )
 
     def _held(self, root: Path, image_id: ImageId) -> Held | None:
         if status := self._loops.find(shelf.disk(root, image_id), image_id):
-            image = self._images.get(image_id)
+            image = self._catalogue.get(image_id)
             return Held(shelf.folder(root, image_id), status, sealed=bool(image and image.key))
         return None
 
@@ -331,7 +329,7 @@ class Loopfile:
         """The image to share bytes with. None: it starts blank, `prepare` copies if need be."""
         if image.source is None or image.source.pool != image.id.pool:
             return None
-        source = self._known(image.source)
+        source = self._catalogue.known(image.source)
         return shelf.whole(root, source) if self._accounts.bounds.reflinks else None
 
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
@@ -357,11 +355,11 @@ class Loopfile:
             raise
 
     def _marked(self, root: Path) -> Iterator[Held]:
-        for image in list(self._images.values()):
-            folder = shelf.folder(root, image.id)
+        for image_id in self._catalogue.ids():
+            folder = shelf.folder(root, image_id)
             if not (folder / shelf.FREEZING).exists():
                 continue
-            if held := self._held(root, image.id):
+            if held := self._held(root, image_id):
                 yield held
             (folder / shelf.FREEZING).unlink()
 

@@ -37,6 +37,7 @@ from driver.core.model import (
     PoolState,
     Prepare,
     Snapshot,
+    Unreadable,
     Volume,
 )
 from driver.linux import block, command, lvm, rawblock
@@ -109,6 +110,14 @@ class Lvm:
     def images(self) -> Iterator[Image]:
         self._pool.look()
         return iter(self._pool.index.images())
+
+    def damaged(self) -> Sequence[Unreadable]:
+        self._pool.look()
+        return sorted(self._pool.index.damaged.values(), key=lambda one: str(one.id))
+
+    def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
+        with self._group.lock:
+            self._pool.withdraw(lvmtags.name_of(volume_id), node)
 
     def shares(self, source: ImageId) -> bool:
         self._pool.look()
@@ -261,8 +270,10 @@ class Lvm:
             index = self._pool.index
             if image_id is None:
                 yield from self._kind.faults(vg)
-                for name, why in index.damaged.items():
-                    yield Fault("RecordDamaged", f"{name}: {why}")
+                for one in index.damaged.values():
+                    yield Fault("RecordDamaged", one.why)
+            elif damaged := index.damaged.get(lvmtags.name_of(image_id)):
+                yield Fault("RecordDamaged", damaged.why, "data_loss")
             elif image_id in index.vanished:
                 text = f"{image_id}: its logical volume is gone"
                 yield Fault("BackingVolumeGone", text, "data_loss")

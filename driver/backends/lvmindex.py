@@ -10,7 +10,7 @@ from loguru import logger
 from driver.backends import lvmtags
 from driver.core.errors import Damaged
 from driver.core.ids import ImageId, PoolId
-from driver.core.model import Bytes, Image
+from driver.core.model import Bytes, Image, Unreadable
 from driver.linux import lvm
 
 
@@ -27,7 +27,7 @@ class Index:
 
     entries: dict[ImageId, Entry] = field(default_factory=dict)
     vanished: dict[ImageId, Image] = field(default_factory=dict)
-    damaged: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, Unreadable] = field(default_factory=dict)  # by the name of the volume
     _report: lvm.VolumeGroup | None = None
 
     def read(
@@ -37,7 +37,7 @@ class Index:
         if self._report is vg:
             return
         found: dict[ImageId, Entry] = {}
-        damaged: dict[str, str] = {}
+        damaged: dict[str, Unreadable] = {}
         for one in vg.volumes.values():
             if not holds(one) or lvmtags.BUILDING in one.tags:
                 continue
@@ -47,7 +47,7 @@ class Index:
                 image, charge = lvmtags.decode(one.name, one.size, one.tags)
                 found[image.id] = Entry(image, charge, one)
             except Damaged as error:
-                damaged[one.name] = str(error)
+                damaged[one.name] = lvmtags.glimpse(one.name, one.size, one.tags, error)
                 if one.name not in self.damaged:
                     logger.error("{} is left alone: {}", one.name, error)
         for image_id, entry in self.entries.items():
@@ -64,9 +64,16 @@ class Index:
         self.vanished.pop(image_id, None)
 
     def image(self, image_id: ImageId) -> Image | None:
+        """Damaged: it has a record that cannot be trusted."""
         if entry := self.entries.get(image_id):
             return entry.image
+        self.refuse_damaged(image_id)
         return self.vanished.get(image_id)
+
+    def refuse_damaged(self, image_id: ImageId) -> None:
+        """Damaged."""
+        if one := self.damaged.get(lvmtags.name_of(image_id)):
+            raise Damaged(one.why)
 
     def images(self) -> list[Image]:
         images = [*(entry.image for entry in self.entries.values()), *self.vanished.values()]

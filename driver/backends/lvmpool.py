@@ -56,10 +56,11 @@ class LvmPool:
         return _id(self.kind, vg)
 
     def entry(self, image_id: ImageId) -> Entry:
-        """NotFound; Damaged: somebody removed the volume."""
+        """NotFound; Damaged: somebody removed the volume, or its record cannot be trusted."""
         self.look()
         if entry := self.index.entries.get(image_id):
             return entry
+        self.index.refuse_damaged(image_id)
         if image_id in self.index.vanished:
             raise Damaged(f"{image_id}: its logical volume is gone")
         raise NotFound(f"no image {image_id} in pool {self.kind.where}")
@@ -91,6 +92,13 @@ class LvmPool:
         words = [word for tag in sorted(old) for word in ("--deltag", tag)]
         words += [word for tag in sorted(new) for word in ("--addtag", tag)]
         self.group.change("lvchange", *words, self.group.of(name))
+
+    def withdraw(self, name: str, node: str | None) -> None:
+        """Of a volume whose record cannot be trusted: what says that it is published to `node`."""
+        if one := self.look().volumes.get(name):
+            tags, known = lvmtags.published_to(one.tags)
+            if tags and (known is None or node in {None, known}):
+                self.retag(name, tags, ())
 
     def mark_freezing(self, volumes: Sequence[VolumeId], freezing: bool) -> None:
         names = [self.group.of(lvmtags.name_of(one)) for one in volumes]

@@ -44,6 +44,7 @@ def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
         volumes=volumes,
         snapshots=len(images) - volumes,
         capacity=capacity,
+        damaged=len(pool.index.damaged),
         data_used=data,
         metadata_used=metadata,
     )

@@ -17,7 +17,15 @@ from typing import Final
 from driver.backends import record
 from driver.core.errors import Damaged
 from driver.core.ids import ImageId, PoolId
-from driver.core.model import AccessMode, Bytes, Image, Publication, Snapshot, Volume
+from driver.core.model import (
+    AccessMode,
+    Bytes,
+    Image,
+    Publication,
+    Snapshot,
+    Unreadable,
+    Volume,
+)
 from driver.linux.lvm import LogicalVolume
 
 PREFIX: Final = "cellar-"  # of the names of volumes and of devices
@@ -103,8 +111,7 @@ def ours(tags: Iterable[str]) -> frozenset[str]:
 def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
     """An image, and what it is charged if that was recorded. Damaged."""
     tags = tuple(tags)
-    found = sorted((int(match[1]), match[2]) for tag in tags if (match := _RECORD.fullmatch(tag)))
-    fields = {one[:1]: one[1:] for one in "".join(piece for _, piece in found).split("&")}
+    fields = _fields(tags)
     image_id = name.removeprefix(PREFIX)
     cost = fields.pop(_CHARGE, "0")
     try:
@@ -117,12 +124,38 @@ def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
         raise Damaged(f"the tags of {name} cannot be read: {error!r}") from error
 
 
+def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unreadable:
+    """What is known of an image whose tags `decode` refused."""
+    flat: dict[str, str] = {}
+    for key, value in _fields(tags).items():
+        with suppress(KeyError, ValueError):
+            flat[_NAMES[key]] = _unescape(value)
+    image_id = name.removeprefix(PREFIX)
+    return record.glimpse(image_id, _lengthened(flat, image_id), error, size)
+
+
+def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
+    """The tags that say to which node it is published, and that node; None: it cannot be read."""
+    tags = frozenset(tag for tag in tags if tag.startswith(_PUBLISHED))
+    try:
+        one = _publication(tags)
+    except (KeyError, ValueError):
+        one = None
+    return tags, one.node if one else None
+
+
 def charge(volume: LogicalVolume) -> Bytes:
     """What is on record; 0: nothing is."""
     if BUILDING not in volume.tags and volume.name.startswith(PREFIX):
         with suppress(Damaged):
             return decode(volume.name, volume.size, volume.tags)[1]
     return 0
+
+
+def _fields(tags: Iterable[str]) -> dict[str, str]:
+    """The record's, by their letters."""
+    found = sorted((int(match[1]), match[2]) for tag in tags if (match := _RECORD.fullmatch(tag)))
+    return {one[:1]: one[1:] for one in "".join(piece for _, piece in found).split("&")}
 
 
 def _publication(tags: Iterable[str]) -> Publication | None:

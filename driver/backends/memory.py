@@ -16,15 +16,14 @@ from driver.backends.ledger import ratio_of
 from driver.backends.memory_crypt import MemoryCrypt
 from driver.backends.memory_disk import Disk
 from driver.backends.memory_host import MemoryHost
+from driver.backends.memory_ills import Ills
 from driver.core.errors import (
     Busy,
     Conflict,
-    Damaged,
     Invalid,
     NoSpace,
     NotFound,
     OutOfRange,
-    PoolAway,
     Refused,
 )
 from driver.core.filesystems import SMALLEST
@@ -42,6 +41,7 @@ from driver.core.model import (
     PoolState,
     Prepare,
     Snapshot,
+    Unreadable,
     Volume,
 )
 from driver.core.ports import Pool
@@ -81,10 +81,11 @@ class _Stored:
     readers: int = 0
 
 
-class MemoryBackend:
+class MemoryBackend(Ills):
     """The Backend port. One lock for all, held for microseconds; `prepare` runs outside it."""
 
     def __init__(self, name: str, size: Bytes, options: Options, host: MemoryHost) -> None:
+        super().__init__()
         self._name = name
         self._size = size
         self._usable = size - parse_share(options.reserve, size)
@@ -96,9 +97,6 @@ class MemoryBackend:
         self._order: list[tuple[str, ImageId]] = []
         self._building: set[ImageId] = set()
         self._promised = 0
-        self._away = ""
-        self._lost: set[ImageId] = set()
-        self._faults: dict[ImageId | None, tuple[Fault, ...]] = {}
 
     @property
     def id(self) -> PoolId:
@@ -117,7 +115,8 @@ class MemoryBackend:
 
     def state(self) -> PoolState:
         with self._lock:
-            volumes = sum(isinstance(one, VolumeId) for one in self._stored)
+            readable = [one for one in self._stored if not self._is_damaged(one)]
+            volumes = sum(isinstance(one, VolumeId) for one in readable)
             nothing = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
             return PoolState(
                 name=self._name,
@@ -129,25 +128,15 @@ class MemoryBackend:
                 reflink=self._options.reflink,
                 direct_io=False,
                 volumes=volumes,
-                snapshots=len(self._stored) - volumes,
+                snapshots=len(readable) - volumes,
+                damaged=len(self._all_damaged()),
                 capacity=nothing if self._away else self.capacity(self.allocation),
             )
 
-    # for tests: what may happen to a pool
+    # for tests
 
-    def take_away(self, why: str = "the simulated disk was pulled") -> None:
-        self._away = why
-
-    def bring_back(self) -> None:
-        self._away = ""
-
-    def afflict(self, image_id: ImageId | None, *faults: Fault) -> None:
-        """What `faults` reports from now on; nothing: it is well again."""
-        self._faults[image_id] = faults
-
-    def lose(self, image_id: ImageId) -> None:
-        """Its bytes are gone, its record stays: somebody removed the backing file."""
-        self._lost.add(image_id)
+    def damage(self, image_id: ImageId, why: str = "its record cannot be read") -> None:
+        self._damage(self._stored[image_id].image, why)
 
     # at rest
 
@@ -171,14 +160,27 @@ class MemoryBackend:
     def find(self, image_id: ImageId) -> Image | None:
         with self._lock:
             self._be_there()
+            self._refuse_damaged(image_id)
             stored = self._stored.get(image_id)
             return stored.image if stored else None
 
     def images(self) -> Iterator[Image]:
         with self._lock:
             self._be_there()
-            images = [self._stored[image_id].image for _, image_id in self._order]
-        return iter(images)
+            every = [self._stored[image_id].image for _, image_id in self._order]
+            return iter([image for image in every if not self._is_damaged(image.id)])
+
+    def damaged(self) -> Sequence[Unreadable]:
+        with self._lock:
+            self._be_there()
+            return self._all_damaged()
+
+    def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
+        with self._lock:
+            image = self._stored[volume_id].image
+            published = image.published if isinstance(image, Volume) else None
+            if isinstance(image, Volume) and published and node in {None, published.node}:
+                self._stored[volume_id].image = replace(image, published=None)
 
     def shares(self, source: ImageId) -> bool:
         with self._lock:
@@ -248,8 +250,7 @@ class MemoryBackend:
             self._promised -= stored.promise
             self._order.remove((str(image_id), image_id))
             del self._stored[image_id]  # from here on it is gone
-            self._faults.pop(image_id, None)
-            self._lost.discard(image_id)
+            self._forget_ills(image_id)
 
     # as a device
 
@@ -309,11 +310,7 @@ class MemoryBackend:
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         with self._lock:
-            if self._away:
-                yield Fault("PoolAway", self._away, "inaccessible")
-            elif image_id in self._lost:
-                yield Fault("BackingFileGone", f"{image_id}: its image is gone", "data_loss")
-            yield from self._faults.get(image_id, ())
+            yield from self._ill_faults(image_id)
 
     def _begin(self, image: Image, undo: ExitStack) -> _Stored:
         """Take name and room for an image that nobody sees yet."""
@@ -348,11 +345,11 @@ class MemoryBackend:
             self._promised -= stored.promise
 
     def _be_there(self) -> None:
-        if self._away:
-            raise PoolAway(f"pool {self._name}: {self._away}")
+        self._refuse_away(self._name)
 
     def _get(self, image_id: ImageId) -> _Stored:
         self._be_there()
+        self._refuse_damaged(image_id)
         if not (stored := self._stored.get(image_id)):
             kind = "snapshot" if isinstance(image_id, SnapshotId) else "volume"
             raise NotFound(f"no {kind} {image_id} in pool {self._name}")
@@ -360,8 +357,7 @@ class MemoryBackend:
 
     def _whole(self, image_id: ImageId) -> _Stored:
         stored = self._get(image_id)
-        if image_id in self._lost:
-            raise Damaged(f"{image_id}: its image is gone")
+        self._refuse_lost(image_id)
         return stored
 
     def _room(self) -> Bytes:

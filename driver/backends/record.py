@@ -7,25 +7,40 @@ migrated by a function `n -> n+1`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from driver.core.errors import CellarError, Damaged
-from driver.core.ids import ImageId, SnapshotId, parse_snapshot_id, parse_volume_id
+from driver.core.ids import ImageId, SnapshotId, VolumeId, parse_snapshot_id, parse_volume_id
 from driver.core.model import (
     AccessMode,
     Allocation,
+    Bytes,
     FsType,
     Image,
     Inline,
     Limits,
     Publication,
     Snapshot,
+    Unreadable,
     Volume,
 )
 
 SCHEMA: Final = 1
 MIGRATIONS: Final[dict[int, Callable[[dict[str, str]], dict[str, str]]]] = {}
+CURE: Final = (
+    "nothing was changed: put its record right or take the image away by hand, see 'A record that"
+    " cannot be read' in docs/operations.md"
+)
+_INCARNATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_BLOCKS: Final = frozenset(1 << power for power in range(9, 17))
+_LAST: Final = 253_402_300_800.0  # seconds; what a protobuf Timestamp can say ends with year 9999
+
+
+class Newer(Damaged):
+    """A record of a schema that this version does not know."""
 
 
 def encode(image: Image) -> dict[str, str]:
@@ -50,9 +65,13 @@ def decode(flat: Mapping[str, str]) -> Image:
     """Damaged: a record that lacks something, or is of a newer schema than this program knows."""
     try:
         flat = _migrated(dict(flat))
-        return _snapshot(flat) if flat["kind"] == "snapshot" else _volume(flat)
-    except (KeyError, ValueError, CellarError) as error:
+        image = _snapshot(flat) if flat["kind"] == "snapshot" else _volume(flat)
+        _check(image)
+    except Damaged:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, CellarError) as error:
         raise Damaged(f"the record cannot be read: {error!r}") from error
+    return image
 
 
 def to_json(image: Image) -> bytes:
@@ -63,11 +82,40 @@ def from_json(text: bytes) -> Image:
     """Damaged: not the JSON that `to_json` writes."""
     try:
         flat = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"the record is not JSON: {error}") from error
     if not isinstance(flat, dict):
         raise Damaged("the record is not a JSON object")
     return decode(flat)
+
+
+def unreadable(name: str, text: bytes, error: Exception, size: Bytes) -> Unreadable:
+    """What is known of an image called `name` that has such a record, and why no more."""
+    flat: object = None
+    with suppress(ValueError, RecursionError):
+        flat = json.loads(text)
+    return glimpse(name, flat if isinstance(flat, dict) else {}, error, size)
+
+
+def glimpse(name: str, flat: Mapping[str, object], error: Exception, size: Bytes) -> Unreadable:
+    """The same of a flat map."""
+    why = f"{name}: {error}" if isinstance(error, Newer) else f"{name}: {error}; {CURE}"
+    if flat.get("kind") != "snapshot":
+        return Unreadable(id=parse_volume_id(name), why=why, size=size)
+    source: VolumeId | None = None
+    created = 0.0
+    with suppress(CellarError):
+        source = parse_volume_id(str(flat.get("source")))
+    with suppress(ValueError):
+        created = float(str(flat.get("created")))
+    return Unreadable(
+        id=parse_snapshot_id(name),
+        why=why,
+        size=size,
+        source=source,
+        created=created if 0 <= created < _LAST else 0.0,
+        group=str(flat["group"]) if flat.get("group") else None,
+    )
 
 
 def publication_to_json(publication: Publication) -> bytes:
@@ -92,8 +140,27 @@ def _migrated(flat: dict[str, str]) -> dict[str, str]:
     while (schema := int(flat["schema"])) < SCHEMA:
         flat = MIGRATIONS[schema](flat)
     if schema > SCHEMA:
-        raise Damaged(f"schema {schema} is newer than this program's {SCHEMA}: upgrade it")
+        raise Newer(
+            f"its record is of schema {schema}, written by a newer version of Cellar; this one"
+            f" knows schemas up to {SCHEMA}: upgrade it; nothing was changed"
+        )
+    values: Mapping[str, object] = flat
+    if strange := [name for name, value in values.items() if not isinstance(value, str)]:
+        raise ValueError(f"no text: {', '.join(sorted(strange))}")
     return flat
+
+
+def _check(image: Image) -> None:
+    """ValueError: what no record of ours says, and what others would stumble over."""
+    image.name.encode()
+    if not 0 < image.size < 1 << 63:
+        raise ValueError(f"size {image.size}")
+    if image.block_size not in _BLOCKS:
+        raise ValueError(f"blockSize {image.block_size}")
+    if not 0 <= image.created < _LAST:
+        raise ValueError(f"created {image.created}")
+    if not _INCARNATION.fullmatch(image.incarnation):
+        raise ValueError(f"incarnation {image.incarnation!r}")
 
 
 def _volume_fields(volume: Volume) -> dict[str, str]:

@@ -6,9 +6,11 @@ begins to exist, another that at which it stops; a crash leaves only names that 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -21,7 +23,7 @@ from driver.backends import record
 from driver.core.errors import CellarError, Conflict, Damaged
 from driver.core.failpoints import reach, reach_encrypted
 from driver.core.ids import ImageId
-from driver.core.model import Bytes, Fault, Image, Volume
+from driver.core.model import MIB, Bytes, Fault, Image, Publication, Unreadable, Volume
 from driver.linux import crypt, files, filesystem
 
 DISK: Final = "disk.img"
@@ -30,6 +32,9 @@ ATTACHED: Final = "attached.json"
 FREEZING: Final = "freezing"
 _NEW: Final = ".new-"
 _DEL: Final = ".del-"
+_RECORD_MOST: Final = MIB  # bytes of a record; what is larger is none
+# Of this process, not of a record: the pool is looked at again later.
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR})
 _ID: Final = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}", re.ASCII)
 
 
@@ -47,6 +52,14 @@ def occupied(root: Path, name: str) -> Bytes:
         with suppress(FileNotFoundError):
             return (place / DISK).stat().st_blocks * 512
     return 0
+
+
+def length(root: Path, name: str) -> Bytes:
+    """Of an image's file; 0 for none."""
+    try:
+        return (root / name / DISK).lstat().st_size
+    except OSError:
+        return 0
 
 
 def refuse_taken(root: Path, image_id: ImageId) -> None:
@@ -165,25 +178,69 @@ def sweep(root: Path) -> None:
             logger.error("{} stays, it cannot be removed: {}", name, error)
 
 
-def load(root: Path) -> tuple[list[Image], dict[str, str]]:
-    """All images whose record can be trusted, and why for those whose cannot, by folder name."""
+def load(root: Path) -> tuple[list[Image], dict[str, Unreadable]]:
+    """All images whose record can be trusted, and those whose cannot, by folder name.
+
+    OSError: this process has not the means to read them.
+    """
     found: list[Image] = []
-    damaged: dict[str, str] = {}
+    damaged: dict[str, Unreadable] = {}
     for name in filter(_ID.fullmatch, os.listdir(root)):
-        try:
-            found.append(_read(root / name))
-        except (CellarError, OSError) as error:
-            logger.error("{} is left alone: {}", name, error)
-            damaged[name] = str(error)
+        one = read(root, name)
+        if isinstance(one, Unreadable):
+            logger.error("left alone: {}", one.why)
+            damaged[name] = one
+        elif one:
+            found.append(one)
     return found, damaged
 
 
-def _read(place: Path) -> Image:
-    image = record.from_json((place / RECORD).read_bytes())
-    if str(image.id) != place.name:
-        raise Damaged(f"the record speaks of {image.id}")
-    if isinstance(image, Volume):
-        with suppress(FileNotFoundError):
-            text = (place / ATTACHED).read_bytes()
-            return replace(image, published=record.publication_from_json(text))
-    return image
+def read(root: Path, name: str) -> Image | Unreadable | None:
+    """What the folder called `name` holds; None: there is none. OSError as `load`."""
+    place, text = root / name, b""
+    try:
+        text = _text(place / RECORD)
+        image = record.from_json(text)
+        if str(image.id) != name:
+            raise Damaged(f"the record speaks of {image.id}")
+    except (CellarError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise
+        if not os.path.lexists(place):
+            return None
+        return record.unreadable(name, text, error, length(root, name))
+    return replace(image, published=_published(place)) if isinstance(image, Volume) else image
+
+
+def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
+    """Forget a publication to `node`, None: to any. Not synced, as it was not."""
+    place = folder(root, volume_id)
+    published = _published(place)
+    if published is None or node in {None, published.node}:
+        with suppress(FileNotFoundError, IsADirectoryError):
+            (place / ATTACHED).unlink()
+
+
+def _published(place: Path) -> Publication | None:
+    """None also for one that cannot be read: etcd has it, and the attacher says it again."""
+    try:
+        return record.publication_from_json(_text(place / ATTACHED))
+    except (Damaged, OSError):
+        return None
+
+
+def _text(path: Path) -> bytes:
+    """Of a small regular file. Damaged: it is none. Never waits, as on a pipe, and follows no link.
+
+    OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise Damaged(f"{path.name} is no regular file")
+        if found.st_size > _RECORD_MOST:
+            raise Damaged(f"{path.name} has {found.st_size} bytes")
+        return os.read(fd, _RECORD_MOST)
+    finally:
+        os.close(fd)

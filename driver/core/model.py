@@ -134,6 +134,25 @@ class Snapshot:
 Image: TypeAlias = Volume | Snapshot
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """An image that is there, with a record that cannot be trusted, and what is known of it.
+
+    `id` is a snapshot's only if the record says that much: one of a newer version mostly does.
+    """
+
+    id: ImageId
+    why: str  # with the cure, for people
+    size: Bytes  # of what lies there
+    source: VolumeId | None = None  # of a snapshot
+    created: float = 0.0
+    group: Key | None = None
+
+    @property
+    def is_snapshot(self) -> bool:
+        return isinstance(self.id, SnapshotId)
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A block device that shows an image."""
@@ -225,6 +244,7 @@ class PoolState:
     volumes: int
     snapshots: int
     capacity: Capacity
+    damaged: int = 0  # images whose record cannot be read, in neither count
     data_used: float | None = None  # share of a volume group or thin pool
     metadata_used: float | None = None
 

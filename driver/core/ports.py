@@ -24,6 +24,7 @@ from driver.core.model import (
     Prepare,
     Progress,
     Snapshot,
+    Unreadable,
     Usage,
     Volume,
 )
@@ -51,12 +52,20 @@ class Backend(Protocol):
 
     # at rest
     def capacity(self, allocation: Allocation) -> Capacity: ...
+    # None: there is none. Damaged: there is one, and its record cannot be trusted. Every other
+    # method that is told of such an image raises it too, but for `attached` and `detach`.
     @overload
     def find(self, image_id: VolumeId) -> Volume | None: ...
     @overload
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
     def images(self) -> Iterator[Image]:
-        """All that exist, in the order of their ids."""
+        """All that exist, in the order of their ids, but for those that are `damaged`."""
+
+    def damaged(self) -> Sequence[Unreadable]:
+        """Images whose record cannot be trusted, in the order of their ids. Their room is taken."""
+
+    def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
+        """Forget that it is published to `node` (None: to any), though its record is damaged."""
 
     def shares(self, source: ImageId) -> bool:
         """`create` from it shares its bytes (reflink, thin); else it is blank, `prepare` copies."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from driver.core.model import Bytes, Extent, Fault, Snapshot, Usage, Volume
+from driver.core.model import Bytes, Extent, Fault, Snapshot, Unreadable, Usage, Volume
 
 
 @dataclass(frozen=True, slots=True)
 class VolumePage:
     """`next` is the token of the next page; "" at the end."""
 
-    volumes: tuple[tuple[Volume, tuple[Fault, ...]], ...]
+    volumes: tuple[tuple[Volume | Unreadable, tuple[Fault, ...]], ...]
     next: str
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotsPage:
-    snapshots: tuple[Snapshot, ...]
+    snapshots: tuple[Snapshot | Unreadable, ...]
     next: str
 
 

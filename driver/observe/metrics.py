@@ -21,6 +21,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
     "largest_bytes": ("The largest volume it accepts", lambda state: state.capacity.largest),
     "volumes": ("Volumes in the pool", lambda state: state.volumes),
     "snapshots": ("Snapshots in the pool", lambda state: state.snapshots),
+    "damaged_images": ("Images whose record cannot be read", lambda state: state.damaged),
     "reflink": ("Whether clones share bytes", lambda state: state.reflink),
     "data_used_ratio": ("Share of a volume group or thin pool", lambda state: state.data_used),
     "metadata_used_ratio": ("The same of its metadata", lambda state: state.metadata_used),

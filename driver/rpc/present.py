@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from csi_proto import csi_pb2 as csi
 from driver.core.ids import ImageId, VolumeId
-from driver.core.model import Bytes, Fault, Snapshot, Volume
+from driver.core.model import Bytes, Fault, Snapshot, Unreadable, Volume
 from driver.core.results import Group, Numbers
 from driver.rpc.topology import Here
 
@@ -22,22 +22,23 @@ _VOLUME_HEALTH: Final = {
 }
 
 
-def volume(noun: Volume, here: Here) -> csi.Volume:
+def volume(noun: Volume | Unreadable, here: Here) -> csi.Volume:
+    source = noun.source if isinstance(noun, Volume) else None
     return csi.Volume(
         capacity_bytes=noun.size,
         volume_id=str(noun.id),
-        content_source=_source(noun.source) if noun.source else None,
+        content_source=_source(source) if source else None,
         accessible_topology=[here.present()],
     )
 
 
-def snapshot(noun: Snapshot, here: Here) -> csi.Snapshot:
+def snapshot(noun: Snapshot | Unreadable, here: Here) -> csi.Snapshot:
     return csi.Snapshot(
         size_bytes=noun.size,
         snapshot_id=str(noun.id),
-        source_volume_id=str(noun.source),
+        source_volume_id=str(noun.source or ""),
         creation_time=moment(noun.created),
-        ready_to_use=True,  # what is not ready does not exist yet
+        ready_to_use=isinstance(noun, Snapshot),  # what is not ready does not exist yet
         group_snapshot_id=noun.group or "",
         accessible_topology=[here.present()],
     )
@@ -70,11 +71,12 @@ def validation(
     )
 
 
-def nodes(noun: Volume) -> list[str]:
-    return [noun.published.node] if noun.published else []
+def nodes(noun: Volume | Unreadable) -> list[str]:
+    published = noun.published if isinstance(noun, Volume) else None
+    return [published.node] if published else []
 
 
-def health(volume_id: VolumeId | str, faults: Iterable[Fault]) -> csi.VolumeHealth:
+def health(volume_id: ImageId | str, faults: Iterable[Fault]) -> csi.VolumeHealth:
     """One entry for each status and reason, as CSI wants it."""
     entry = csi.VolumeHealth.VolumeHealthEntry
     entries = {

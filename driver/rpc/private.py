@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
-from driver.core.errors import Invalid, NotFound, PoolAway, Unsupported
+from driver.core.errors import Damaged, Invalid, NotFound, PoolAway, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Allocation, Image, PoolState, Volume
 from driver.core.ports import Backend, Pool
@@ -55,7 +55,7 @@ class Private(NodeServicer):
     async def Describe(
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
-        images = await self._run(self._found, Look(tuple(_ids(request))))
+        images, _ = await self._run(self._found, Look(tuple(_ids(request))))
         return cellar.DescribeResponse(records=[_record(image) for image in images])
 
     async def Watch(
@@ -74,7 +74,7 @@ class Private(NodeServicer):
             yield cellar.Reserved(text="another router is creating it; try again")
             return
         try:
-            found = bool(request.volume_ids) and bool(await self._known(request.volume_ids))
+            found = bool(request.volume_ids) and await self._known(request.volume_ids)
             yield cellar.Reserved(taken=True, quiet=quiet, found=found)
             await asyncio.Event().wait()
         finally:
@@ -108,9 +108,10 @@ class Private(NodeServicer):
             raise Unsupported("this driver has no groups")
         return self._parts
 
-    async def _known(self, volume_ids: Sequence[str]) -> list[Image]:
+    async def _known(self, volume_ids: Sequence[str]) -> bool:
         asked = cellar.DescribeRequest(volume_ids=volume_ids)
-        return list(await self._run(self._found, Look(tuple(_ids(asked)))))
+        found, damaged = await self._run(self._found, Look(tuple(_ids(asked))))
+        return bool(found or damaged)
 
     async def _report(self) -> cellar.Report:
         pools, published = await self._run(self._looked, Look())
@@ -139,17 +140,23 @@ class Private(NodeServicer):
     def _states(self, _: Look) -> list[PoolState]:
         return [pool.backend.state() for pool in self._pools]
 
-    def _found(self, wanted: Look) -> list[Image]:
+    def _found(self, wanted: Look) -> tuple[list[Image], int]:
+        """Images, and how many more there are whose record cannot be trusted."""
         backends = {}
         for pool in self._pools:
             with suppress(PoolAway):
                 backends[pool.backend.id] = pool.backend
         found: list[Image] = []
+        damaged = 0
         for image_id in wanted.image_ids:
-            with suppress(PoolAway):
+            try:
                 if (backend := backends.get(image_id.pool)) and (image := backend.find(image_id)):
                     found.append(image)
-        return found
+            except PoolAway:
+                pass
+            except Damaged:
+                damaged += 1
+        return found, damaged
 
 
 def present(state: PoolState) -> cellar.Pool:

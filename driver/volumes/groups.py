@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from driver.core.errors import Invalid, NotFound
+from driver.core.errors import Damaged, Invalid, NotFound
 from driver.core.ids import Key, SnapshotId
 from driver.core.model import Snapshot
 from driver.volumes.intents import OfGroup
@@ -16,7 +16,13 @@ class Groups:
         self._pools = pools
 
     def members(self, key: Key) -> Sequence[Snapshot]:
-        """Those in the pools that are there, in the order of their ids."""
+        """Those in the pools that are there, in the order of their ids.
+
+        Damaged: what belongs to the group is there, with a record that cannot be trusted.
+        """
+        for one in self._pools.damaged():
+            if one.group == key:
+                raise Damaged(one.why)
         return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
 
     def known(self, wanted: OfGroup) -> Sequence[Snapshot]:
@@ -37,6 +43,13 @@ class Groups:
     def missing(self, found: Sequence[Snapshot]) -> Sequence[SnapshotId]:
         """Members that are gone. PoolAway: one may be there."""
         return [one for one in found[0].members if not self._pools.of(one.pool).backend.find(one)]
+
+    def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
+        """Damaged: one of them is there, with a record that cannot be trusted."""
+        here = {pool_id for pool_id, _ in self._pools.there()}
+        for one in members:
+            if one.pool in here:
+                self._pools.of(one.pool).backend.find(one)
 
     def delete(self, found: Sequence[Snapshot]) -> None:
         """The whole group. PoolAway: nothing was deleted, a member may be there."""

@@ -6,9 +6,9 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from driver.core.errors import PoolAway
+from driver.core.errors import Damaged, PoolAway
 from driver.core.ids import VolumeId
-from driver.core.model import Fault, Volume
+from driver.core.model import Fault, Unreadable, Volume
 from driver.core.ports import Pool
 from driver.core.results import VolumePage
 from driver.volumes import devices, pages
@@ -21,16 +21,19 @@ class Health:
         self._pools = pools
 
     def of_volume(self, wanted: Look) -> tuple[Fault, ...]:
-        """NotFound. A volume whose pool is away is ill, not unknown."""
+        """NotFound. One whose pool is away, or whose record is damaged, is ill, not unknown."""
         try:
             pool, volume = self._pools.volume(wanted.volume_id)
         except PoolAway as error:
             return (Fault("PoolAway", str(error), "inaccessible"),)
+        except Damaged as error:
+            return (Fault("RecordDamaged", str(error), "data_loss"),)
         return faults_of(pool, volume)
 
     def of_volumes(self, wanted: Page) -> VolumePage:
         """Those with a fault only."""
-        ill = ((pool, one) for pool, one in self._pools.volumes() if faults_of(pool, one))
+        every = self._pools.listed_volumes()
+        ill = ((pool, one) for pool, one in every if faults_of(pool, one))
         page, following = pages.cut(ill, wanted.most, wanted.after)
         return VolumePage(tuple((one, faults_of(pool, one)) for pool, one in page), following)
 
@@ -53,9 +56,13 @@ class Health:
         return (Fault("ForeignMount", f"{path} shows something else", "inaccessible"),)
 
 
-def faults_of(pool: Pool, volume: Volume) -> tuple[Fault, ...]:
+def faults_of(pool: Pool, volume: Volume | Unreadable) -> tuple[Fault, ...]:
     found = tuple(pool.backend.faults(volume.id))
+    if isinstance(volume, Unreadable):
+        return found
     with suppress(PoolAway):
-        if device := devices.of(pool, volume):
-            found += tuple(pool.host.faults(device))
+        device = devices.of(pool, volume)
+        above = tuple(pool.host.faults(device)) if device else ()
+        if above and devices.of(pool, volume) == device:  # not another volume's by now
+            found += above
     return found

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from loguru import logger
+
 from driver.core.errors import (
     Busy,
     CellarError,
     Conflict,
+    Damaged,
     NotFound,
     PoolAway,
     Refused,
@@ -69,7 +72,10 @@ class Inliner:
         for host in self._pools.hosts():
             self._take_off(host, wanted, found)
         for volume_id in found:
-            self._volumes.delete(Of(volume_id))
+            try:
+                self._volumes.delete(Of(volume_id))
+            except Damaged as error:  # its pod must be able to go; health goes on telling
+                logger.error("inline volume {} is left alone: {}", wanted.handle, error)
         if away and not found:
             raise PoolAway(f"inline volume {wanted.handle} may be in a pool that is away: {away}")
 

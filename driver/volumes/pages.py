@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from driver.core.errors import NotFound, StaleToken
 from driver.core.ids import parse_volume_id
-from driver.core.model import Image
+from driver.core.model import Image, Unreadable
 from driver.core.ports import Pool
 
-SomeImage = TypeVar("SomeImage", bound=Image)
+SomeImage = TypeVar("SomeImage", bound=Image | Unreadable)
 
 
 def cut(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from heapq import merge
 
-from driver.core.errors import CellarError, Invalid, NotFound, PoolAway
+from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolAway
 from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
-from driver.core.model import Allocation, Capacity, Image, Snapshot, Volume
+from driver.core.model import Allocation, Capacity, Image, Snapshot, Unreadable, Volume
 from driver.core.ports import Host, Pool
 from driver.volumes.intents import Create
 
@@ -70,12 +71,16 @@ class Pools:
         return None
 
     def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolAway | None]:
-        """In all pools, for one that comes back may bring a second; and why one was not asked."""
+        """In all pools, for one that comes back may bring a second; and why one was not asked.
+
+        Also one whose record cannot be trusted.
+        """
         found, away = [], None
         for pool in self._pools:
             try:
-                if volume := pool.backend.find(VolumeId(pool.backend.id, key)):
-                    found.append(volume.id)
+                volume_id = VolumeId(pool.backend.id, key)
+                if _is_there(pool, volume_id):
+                    found.append(volume_id)
             except PoolAway as error:
                 away = error
         return found, away
@@ -116,6 +121,37 @@ class Pools:
     def snapshots(self) -> Iterator[tuple[Pool, Snapshot]]:
         return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
 
+    def listed_volumes(self) -> Iterator[tuple[Pool, Volume | Unreadable]]:
+        """Also those whose record cannot be trusted, and may be any image's."""
+        return (
+            (pool, one)
+            for pool, one in self._listed()
+            if isinstance(one, Volume) or (isinstance(one, Unreadable) and not one.is_snapshot)
+        )
+
+    def listed_snapshots(self) -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
+        """Also those whose record cannot be trusted, but says of what they are a snapshot."""
+        return (
+            (pool, one)
+            for pool, one in self._listed()
+            if isinstance(one, Snapshot) or (isinstance(one, Unreadable) and one.source)
+        )
+
+    def damaged(self) -> Iterator[Unreadable]:
+        """In the pools that are there."""
+        for _, pool in self.there():
+            with suppress(PoolAway):
+                yield from pool.backend.damaged()
+
+    def _listed(self) -> Iterator[tuple[Pool, Image | Unreadable]]:
+        """In the order of their ids."""
+        for _, pool in sorted(self.there(), key=lambda one: one[0]):
+            with suppress(PoolAway):
+                every = merge(
+                    pool.backend.images(), pool.backend.damaged(), key=lambda one: str(one.id)
+                )
+                yield from ((pool, one) for one in every)
+
     def candidates(self, wanted: Create) -> Sequence[Pool]:
         """Where a new volume may go, the best first. Invalid, PoolAway."""
         if wanted.pool is not None:
@@ -141,3 +177,10 @@ class Pools:
         if not found:
             raise next((one for one in errors if isinstance(one, PoolAway)), errors[0])
         return sorted(found, key=lambda one: one[1].largest, reverse=True)
+
+
+def _is_there(pool: Pool, volume_id: VolumeId) -> bool:
+    try:
+        return pool.backend.find(volume_id) is not None
+    except Damaged:
+        return True

@@ -93,7 +93,7 @@ class Provisioner:
         return volume, health.faults_of(pool, volume)
 
     def list(self, wanted: Page) -> VolumePage:
-        page, following = pages.cut(self._pools.volumes(), wanted.most, wanted.after)
+        page, following = pages.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
         return VolumePage(
             tuple((volume, health.faults_of(pool, volume)) for pool, volume in page), following
         )

@@ -70,7 +70,12 @@ class Publisher:
     def unpublish(self, wanted: Unpublish) -> None:
         """From a node that does not have it, or a volume that is gone: nothing to do."""
         with suppress(NotFound):
-            pool, volume = self._pools.volume(wanted.volume_id)
+            try:
+                pool, volume = self._pools.volume(wanted.volume_id)
+            except Damaged:
+                backend = self._pools.of(wanted.volume_id.pool).backend
+                backend.withdraw(wanted.volume_id, wanted.node)
+                return
             if volume.published and wanted.node in {None, volume.published.node}:
                 pool.backend.record(replace(volume, published=None))
 

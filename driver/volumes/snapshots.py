@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from driver.core.errors import Conflict, Invalid, NotFound
 from driver.core.ids import SnapshotId, new_incarnation
-from driver.core.model import Snapshot, Volume
+from driver.core.model import Snapshot, Unreadable, Volume
 from driver.core.results import Group, SnapshotsPage
 from driver.volumes import pages
 from driver.volumes.contents import nothing
@@ -63,7 +63,9 @@ class Snapshotter:
         return snapshot
 
     def list(self, wanted: SnapshotPage) -> SnapshotsPage:
-        shown = (one for one in self._pools.snapshots() if _matches(one[1], wanted))
+        if wanted.snapshot_id:
+            self._groups.refuse_damaged([wanted.snapshot_id])
+        shown = (one for one in self._pools.listed_snapshots() if _matches(one[1], wanted))
         page, following = pages.cut(shown, wanted.most, wanted.after)
         return SnapshotsPage(tuple(snapshot for _, snapshot in page), following)
 
@@ -71,6 +73,7 @@ class Snapshotter:
 
     def create_group(self, wanted: SnapGroup) -> Group:
         ids = tuple(_id(member) for member in wanted.members)
+        self._groups.refuse_damaged(ids)
         if found := self._groups.members(wanted.key):
             if not self._groups.missing(found):
                 if {one.id for one in found} != set(ids):
@@ -103,7 +106,9 @@ class Snapshotter:
         return self._groups.members(wanted.key)
 
     def delete_part(self, wanted: OfGroup) -> None:
-        for one in self._groups.members(wanted.key):
+        found = self._groups.members(wanted.key)
+        self._groups.refuse_damaged(found[0].members if found else wanted.snapshot_ids)
+        for one in found:
             self._pools.of(one.id.pool).backend.delete(one.id)
 
     def _take(
@@ -152,5 +157,5 @@ def _group(snapshots: Sequence[Snapshot]) -> Group:
     return Group(str(first.group), first.group_name, first.created, tuple(snapshots))
 
 
-def _matches(snapshot: Snapshot, wanted: SnapshotPage) -> bool:
+def _matches(snapshot: Snapshot | Unreadable, wanted: SnapshotPage) -> bool:
     return wanted.snapshot_id in {None, snapshot.id} and wanted.source in {None, snapshot.source}

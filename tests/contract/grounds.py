@@ -87,6 +87,14 @@ class Ground(ABC):
         """The bytes of an image vanish behind the driver's back."""
 
     @abstractmethod
+    def damage(self, image_id: ImageId) -> None:
+        """Its record cannot be read any more. The process begins again where that is noticed so."""
+
+    @abstractmethod
+    def mend(self, image_id: ImageId) -> None:
+        """Its record is what it was."""
+
+    @abstractmethod
     def take_away(self) -> None: ...
     @abstractmethod
     def bring_back(self) -> None: ...
@@ -156,6 +164,12 @@ class MemoryGround(Ground):
     def lose(self, image_id: ImageId) -> None:
         self._backend.lose(image_id)
 
+    def damage(self, image_id: ImageId) -> None:
+        self._backend.damage(image_id)
+
+    def mend(self, image_id: ImageId) -> None:
+        self._backend.mend(image_id)
+
     def take_away(self) -> None:
         self._backend.take_away()
 
@@ -213,6 +227,16 @@ class LoopfileGround(Ground):
 
     def lose(self, image_id: ImageId) -> None:
         (self.where / str(image_id) / shelf.DISK).unlink()
+
+    def damage(self, image_id: ImageId) -> None:
+        record = self.where / str(image_id) / shelf.RECORD
+        record.rename(record.with_suffix(".good"))
+        record.write_text("{")
+        self.restart()
+
+    def mend(self, image_id: ImageId) -> None:
+        record = self.where / str(image_id) / shelf.RECORD
+        record.with_suffix(".good").rename(record)
 
     def take_away(self) -> None:
         self.where.rename(self.where.with_suffix(".away"))

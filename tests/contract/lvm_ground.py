@@ -48,12 +48,24 @@ class LvmGround(LoopfileGround):
         self._pool = pool
         self._shared = Shared(OWNER, freezer)
         self._host = LinuxHost()
+        self._good = ""
         self.allocations = (Allocation.THIN,) if pool else (Allocation.THICK,)
         self._open()
 
     def lose(self, image_id: ImageId) -> None:
         assert self.pool.backend.find(image_id)  # what was never seen is not missed
         admin("lvremove", f"{self._group}/{name_of(image_id)}")
+
+    def damage(self, image_id: ImageId) -> None:
+        """The first piece of its record is another's."""
+        where = f"{self._group}/{name_of(image_id)}"
+        tags = admin("lvs", "--noheadings", "-o", "lv_tags", where).strip().split(",")
+        [self._good] = [one for one in tags if one.startswith("cellar.0=")]
+        admin("lvchange", "--deltag", self._good, "--addtag", "cellar.0=s2&kvolume", where)
+
+    def mend(self, image_id: ImageId) -> None:
+        where = f"{self._group}/{name_of(image_id)}"
+        admin("lvchange", "--deltag", "cellar.0=s2&kvolume", "--addtag", self._good, where)
 
     def take_away(self) -> None:
         admin("vgrename", self._group, f"{self._group}-away")

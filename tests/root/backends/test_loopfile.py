@@ -133,7 +133,8 @@ def test_a_damaged_record_is_left_alone_and_its_name_is_taken(
     (pool_dir / str(volume.id) / shelf.RECORD).write_text("{")
     pool.close()
     again = open_pool(pool_dir, freezer)
-    assert again.find(volume.id) is None
+    with pytest.raises(Damaged):
+        again.find(volume.id)
     assert [one.kind for one in again.faults(None)] == ["RecordDamaged"]
     with pytest.raises(Conflict):
         again.create(volume, nothing)

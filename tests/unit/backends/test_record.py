@@ -93,6 +93,36 @@ def test_a_newer_schema_is_refused_with_the_cure(volume: Volume) -> None:
         record.decode(flat)
 
 
+@given(volumes, st.data())
+def test_a_record_with_a_value_of_another_kind_is_damaged(
+    volume: Volume, data: st.DataObject
+) -> None:
+    flat: dict[str, object] = dict(record.encode(volume))
+    key = data.draw(st.sampled_from(["id", "size", "allocation", "created"]))
+    flat[key] = data.draw(st.sampled_from([[], {}, None, True, -1, "", "inf", "../x"]))
+    with pytest.raises(Damaged):
+        record.from_json(json.dumps(flat).encode())
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"schema": 1e999}'])
+def test_what_cannot_be_parsed_is_damaged_and_nothing_worse(text: str) -> None:
+    with pytest.raises(Damaged):
+        record.from_json(text.encode())
+
+
+@given(snapshots, st.integers(record.SCHEMA + 1, 99))
+def test_a_newer_record_tells_what_it_is_of(snapshot: Snapshot, schema: int) -> None:
+    flat: dict[str, object] = {**record.encode(snapshot), "schema": schema, "more": [1, {}]}
+    text = json.dumps(flat).encode()
+    with pytest.raises(record.Newer) as caught:
+        record.from_json(text)
+    found = record.unreadable(str(snapshot.id), text, caught.value, 5)
+    assert (found.id, found.source, found.size) == (snapshot.id, snapshot.source, 5)
+    assert (found.group or None, found.created) == (snapshot.group or None, snapshot.created)
+    assert f"schema {schema}" in found.why
+    assert "upgrade" in found.why
+
+
 @given(st.text(min_size=1), st.booleans(), st.sampled_from(AccessMode))
 def test_a_publication_survives_the_round_trip(node: str, ro: bool, mode: AccessMode) -> None:
     publication = Publication(node, ro, mode)

@@ -496,7 +496,9 @@ def test_a_page_goes_on_although_its_last_volume_was_deleted(world: World) -> No
         world.create(f"v{number}")
     every = world.volumes.list(Page()).volumes
     first = world.volumes.list(Page(1))
-    world.volumes.delete(Of(first.volumes[0][0].id))
+    gone = first.volumes[0][0].id
+    assert isinstance(gone, VolumeId)
+    world.volumes.delete(Of(gone))
     assert world.volumes.list(Page(0, first.next)).volumes == every[1:]
 
 

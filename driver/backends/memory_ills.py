@@ -1,0 +1,86 @@
+"""What may happen to a simulated pool and its images, for tests of those who must live with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from driver.core.errors import Damaged, PoolAway
+from driver.core.ids import ImageId
+from driver.core.model import Fault, Image, Snapshot, Unreadable
+
+
+class Ills:
+    """One of the parents of a pool, and under its lock."""
+
+    def __init__(self) -> None:
+        self._away = ""
+        self._lost: set[ImageId] = set()
+        self._damaged: dict[ImageId, Unreadable] = {}
+        self._faults: dict[ImageId | None, tuple[Fault, ...]] = {}
+
+    def take_away(self, why: str = "the simulated disk was pulled") -> None:
+        self._away = why
+
+    def bring_back(self) -> None:
+        self._away = ""
+
+    def afflict(self, image_id: ImageId | None, *faults: Fault) -> None:
+        """What `faults` reports from now on; nothing: it is well again."""
+        self._faults[image_id] = faults
+
+    def lose(self, image_id: ImageId) -> None:
+        """Its bytes are gone, its record stays: somebody removed the backing file."""
+        self._lost.add(image_id)
+
+    def _damage(self, image: Image, why: str) -> None:
+        """Its record cannot be trusted from now on."""
+        of = image if isinstance(image, Snapshot) else None
+        self._damaged[image.id] = Unreadable(
+            id=image.id,
+            why=f"{image.id}: {why}",
+            size=image.size,
+            source=of.source if of else None,
+            created=of.created if of else 0.0,
+            group=of.group if of else None,
+        )
+
+    def mend(self, image_id: ImageId) -> None:
+        """Somebody put its record right."""
+        self._damaged.pop(image_id, None)
+
+    def _forget_ills(self, image_id: ImageId) -> None:
+        """It is deleted."""
+        self._faults.pop(image_id, None)
+        self._lost.discard(image_id)
+
+    def _all_damaged(self) -> list[Unreadable]:
+        return sorted(self._damaged.values(), key=lambda one: str(one.id))
+
+    def _is_damaged(self, image_id: ImageId) -> bool:
+        return image_id in self._damaged
+
+    def _refuse_away(self, name: str) -> None:
+        """PoolAway."""
+        if self._away:
+            raise PoolAway(f"pool {name}: {self._away}")
+
+    def _refuse_damaged(self, image_id: ImageId) -> None:
+        """Damaged."""
+        if one := self._damaged.get(image_id):
+            raise Damaged(one.why)
+
+    def _refuse_lost(self, image_id: ImageId) -> None:
+        """Damaged."""
+        if image_id in self._lost:
+            raise Damaged(f"{image_id}: its image is gone")
+
+    def _ill_faults(self, image_id: ImageId | None) -> Iterator[Fault]:
+        if self._away:
+            yield Fault("PoolAway", self._away, "inaccessible")
+        elif image_id is None:
+            yield from (Fault("RecordDamaged", one.why) for one in self._all_damaged())
+        elif image_id in self._damaged:
+            yield Fault("RecordDamaged", self._damaged[image_id].why, "data_loss")
+        elif image_id in self._lost:
+            yield Fault("BackingFileGone", f"{image_id}: its image is gone", "data_loss")
+        yield from self._faults.get(image_id, ())

@@ -1,0 +1,33 @@
+"""Who reads which image just now: it is not deleted meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from driver.core.ids import ImageId
+
+
+class Readers:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self._count: Counter[ImageId] = Counter()
+        self._lock = Lock()
+
+    def __contains__(self, image_id: ImageId) -> bool:
+        return image_id in self._count
+
+    @contextmanager
+    def counted(self, image_id: ImageId) -> Iterator[None]:
+        """One reader more, while inside."""
+        with self._lock:
+            self._count[image_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count[image_id] -= 1
+                self._count += Counter()  # drops what has come to zero
