@@ -255,8 +255,11 @@ class MemoryHost:
         with self._lock:
             disk = self._behind(target).disk
             header = _decode(disk.read(0, PAGE))
-        total, inodes = (header.size if header else disk.size), disk.size // _INODE_RATIO
+        total = header.size if header else disk.size
         used = min(disk.written, total)
+        if header and header.fs is FsType.BTRFS:
+            return Usage(total, used, total - used, 0, 0, 0)
+        inodes = disk.size // _INODE_RATIO
         return Usage(total, used, total - used, inodes, 1, inodes - 1)
 
     def size(self, device: Device) -> Bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 from driver.core.errors import Invalid
 from driver.core.model import LUKS_HEADER, MIB, Bytes, FsType
@@ -26,47 +27,86 @@ def smallest(fs: FsType | None, *, encrypted: bool) -> Bytes:
 
 
 _NUMBER: Final = r"[0-9]{1,12}[kmgKMG]?"
-_WORD: Final = r"[a-z0-9^][a-z0-9_^-]{0,31}"
+_SWITCH: Final = "[01]"
+
+# A value's form: a regular expression for all of it, or, for a list, one for each item by its name:
+# `name=value`, or, with None, a feature that is named alone and may be turned off with ^.
+_Form: TypeAlias = str | Mapping[str, str | None]
 
 
-def _list(item: str) -> str:
-    return rf"{item}(,{item})*"
+def _each(names: str, value: str | None = None) -> dict[str, str | None]:
+    return dict.fromkeys(names.split(), value)
 
 
-def _pairs(names: str, value: str = _NUMBER) -> str:
-    """`name=value,...` with the names given, separated by spaces."""
-    return _list(rf"({names.replace(' ', '|')})={value}")
-
-
-# Options that mkfs may be given by a StorageClass: the flag and the form of its one value. What
-# names a device or a file, forces, or changes block sizes and discards is not here: the driver
-# decides those.
-_MKFS: Final[dict[FsType, dict[str, str]]] = {
+# Options that mkfs may be given by a StorageClass. Each leaves a filesystem that is whole, fills
+# the volume, and mounts. What is not here is refused; _WHY_NOT has the reasons.
+_MKFS: Final[dict[FsType, dict[str, _Form]]] = {
     FsType.EXT4: {
         "-m": r"[0-9]{1,2}(\.[0-9]{1,2})?",
         "-i": _NUMBER,
         "-I": _NUMBER,
         "-N": _NUMBER,
-        "-T": _WORD,
-        "-O": _list(_WORD),
-        "-E": _pairs("lazy_itable_init lazy_journal_init stride stripe_width packed_meta_blocks"),
-        "-J": _pairs("size fast_commit_size"),
+        "-T": "default|small|big|huge|news|largefile|largefile4",
+        "-O": _each(
+            "has_journal ext_attr resize_inode dir_index filetype extent extents 64bit flex_bg"
+            " uninit_bg metadata_csum metadata_csum_seed sparse_super sparse_super2 large_file"
+            " huge_file dir_nlink extra_isize bigalloc large_dir inline_data ea_inode meta_bg"
+            " project quota encrypt casefold verity fast_commit orphan_file stable_inodes"
+        ),
+        "-E": {
+            **_each("stride stripe_width", _NUMBER),
+            **_each("lazy_itable_init packed_meta_blocks", _SWITCH),
+            "lazy_journal_init": "0",  # what lay there before would pass for a journal
+        },
+        "-J": _each("size fast_commit_size", _NUMBER),
     },
     FsType.XFS: {
-        "-i": _pairs("size maxpct attr projid32bit sparse nrext64 exchange"),
-        "-n": _pairs("size ftype parent"),
-        "-m": _pairs("crc finobt rmapbt reflink bigtime inobtcount", "[01]"),
-        "-d": _pairs("agcount agsize su sw sunit swidth cowextsize extszinherit"),
-        "-l": _pairs("size su sunit lazy-count version"),
+        "-i": {
+            **_each("size maxpct", _NUMBER),
+            **_each("sparse nrext64 exchange", _SWITCH),
+            "attr": "2",
+            "projid32bit": "1",
+        },
+        "-n": {"size": _NUMBER, "ftype": "1", "parent": _SWITCH},
+        "-m": {"crc": "1", **_each("finobt rmapbt reflink bigtime inobtcount", _SWITCH)},
+        "-d": {
+            **_each("agcount agsize su sw sunit swidth cowextsize", _NUMBER),
+            "extszinherit": _NUMBER,
+        },
+        "-l": {**_each("size su sunit", _NUMBER), "lazy-count": "1", "version": "2"},
     },
     FsType.BTRFS: {
         "-n": _NUMBER,
         "-m": r"single|dup",
         "-d": r"single|dup",
-        "-O": _list(_WORD),
+        "-O": _each(
+            "mixed-bg extref skinny-metadata no-holes free-space-tree block-group-tree"
+            " bgt fst quota squota"
+        ),
         "--csum": r"crc32c|xxhash|sha256|blake2",
     },
 }
+_WHY_NOT: Final = {
+    **dict.fromkeys(("-b", "-s"), "the driver chooses the block size (parameter blockSize)"),
+    **dict.fromkeys(("-n", "-N", "--list-all", "list-all"), "it would make no filesystem"),
+    **dict.fromkeys(("-L", "-U", "--label", "--uuid"), "each copy gets a UUID of its own"),
+    **dict.fromkeys(("-F", "-f", "-K", "-q", "-D", "--force"), "the driver decides this"),
+    **dict.fromkeys(("-S", "-t", "-M", "-o", "-Z"), "a volume would not mount"),
+    **dict.fromkeys(("-r", "--rootdir", "-p", "name", "file"), "it would read files of this node"),
+    **dict.fromkeys(("device", "logdev", "rtdev"), "a volume lies on one device"),
+    "-d": "it would read files of this node",
+    "-l": "it would read files of this node",
+    "-C": "use -O bigalloc alone",
+    "journal_dev": "it makes a journal and no filesystem",
+    "mmp": "it waits at each mount for other nodes, and a volume has one",
+    "shared_blocks": "it cannot be mounted for writing",
+    "zoned": "no volume is a zoned device",
+    "discard": "what a new volume holds is decided by its allocation",
+    "lazy_journal_init=1": "what lay on the disk before would pass for a journal",
+    "size": "a filesystem fills its volume",
+    "resize": "a filesystem grows with its volume",
+}
+
 
 # Mount options that name another device or file, or are a different mount(2) call altogether.
 _FORBIDDEN: Final = frozenset(
@@ -83,7 +123,10 @@ _MOUNT: Final = re.compile(rf'(?=.{{1,255}}$)(?:[{_PLAIN}]|"[{_PLAIN},]*")+', re
 
 
 def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
-    """Words for mkfs out of one StorageClass value. Invalid names what is accepted."""
+    """Split one StorageClass value into words for mkfs.
+
+    Raises Invalid, which names the first option or item that is not accepted, and why.
+    """
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -92,15 +135,38 @@ def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
         return ()
     if fs is None:
         raise Invalid("parameters[mkfsOptions]: a raw block volume has no filesystem to make")
-    allowed = _MKFS[fs]
-    flags, values = words[::2], words[1::2]
-    for flag, value in zip(flags, [*values, ""], strict=False):
-        if flag not in allowed or not re.fullmatch(allowed[flag], value, re.ASCII):
-            raise Invalid(
-                f"parameters[mkfsOptions]: {flag} {value!r} is not accepted for {fs};"
-                f" accepted are {', '.join(sorted(allowed))}, each with one value"
-            )
+    for flag, value in zip(words[::2], [*words[1::2], ""], strict=False):
+        _require_mkfs(fs, flag, value)
     return tuple(words)
+
+
+def _require_mkfs(fs: FsType, flag: str, value: str) -> None:
+    """Raises Invalid if mkfs of `fs` may not be given that flag with that value."""
+    if (form := _MKFS[fs].get(flag)) is None:
+        accepted = f"accepted are {', '.join(sorted(_MKFS[fs]))}, each with one value"
+        raise Invalid(_not_accepted(fs, flag, flag, accepted))
+    if isinstance(form, str):
+        if not re.fullmatch(form, value, re.ASCII):
+            raise Invalid(_not_accepted(fs, f"{flag} {value!r}", "", f"its form is {form}"))
+        return
+    for item in value.split(","):
+        if not _fits(item, form):
+            name = item.partition("=")[0].removeprefix("^")
+            accepted = f"accepted by {flag} are {', '.join(sorted(form))}"
+            key = item if name in form else name
+            raise Invalid(_not_accepted(fs, f"{flag} {item!r}", key, accepted))
+
+
+def _fits(item: str, form: Mapping[str, str | None]) -> bool:
+    name, equals, value = item.partition("=")
+    if (pattern := form.get(name)) is not None:
+        return bool(re.fullmatch(pattern, value, re.ASCII))
+    return not equals and name.removeprefix("^") in form and form[name.removeprefix("^")] is None
+
+
+def _not_accepted(fs: FsType, what: str, key: str, accepted: str) -> str:
+    reason = f" ({_WHY_NOT[key]})" if key in _WHY_NOT else ""
+    return f"parameters[mkfsOptions]: {what} is not accepted for {fs}{reason}; {accepted}"
 
 
 def check_mount_options(options: tuple[str, ...]) -> tuple[str, ...]:

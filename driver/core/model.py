@@ -214,7 +214,7 @@ class Usage:
     total: Bytes
     used: Bytes
     available: Bytes
-    inodes: int
+    inodes: int  # 0: the filesystem has no number of its own (btrfs)
     inodes_used: int
     inodes_free: int
 

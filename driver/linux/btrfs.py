@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Busy
-from driver.core.model import Bytes
-from driver.linux import btrfs_uuid, command, fsopen, loop, superblock
+from driver.core.model import Bytes, FsType
+from driver.linux import btrfs_uuid, command, superblock
+from driver.linux.replay import replay
 
 BTRFS_IOC_RESIZE: Final = 0x50009403  # _IOW(0x94, 3, struct btrfs_ioctl_vol_args)
 _VOL_ARGS: Final = struct.Struct("=q4088s")
 
 _TIMEOUT: Final = 300.0  # seconds
-_DETACH: Final = 10.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
@@ -34,7 +34,7 @@ def renew(where: Path, block_size: Bytes) -> None:
     except superblock.UnfamiliarError:
         found = superblock.read(where)
         if found and not found.clean:
-            _replay(where, block_size)
+            replay(where, FsType.BTRFS, block_size=block_size)
         command.run(["btrfstune", "-f", "-m", where], timeout=_TIMEOUT)
 
 
@@ -42,11 +42,3 @@ def grow(fd: int, device: Path) -> None:
     """The filesystem mounted at `fd` to the size of `device`; content if it has that already."""
     if fcntl.ioctl(fd, BTRFS_IOC_RESIZE, bytearray(_VOL_ARGS.pack(0, b"max"))) > 0:
         raise Busy(f"btrfs on {device} balances or resizes already; try again")
-
-
-def _replay(where: Path, block_size: Bytes) -> None:
-    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
-    try:
-        fsopen.replay(device.path, "btrfs", [])
-    finally:
-        loop.detach(device, bound=_DETACH)

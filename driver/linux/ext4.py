@@ -29,10 +29,13 @@ _QUICK: Final = 300.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
-    """Flags of mke2fs. A journal that is not zeroed is safe only where nothing was ever written."""
+    """Flags of mke2fs. A journal that is not zeroed is safe only where nothing was ever written.
+
+    No block is reserved for root (`-m 0`): all of a volume is for those who asked for it.
+    """
     lazy_journal = int(stat.S_ISREG(where.stat().st_mode))
     extended = f"nodiscard,lazy_itable_init=1,lazy_journal_init={lazy_journal},root_owner=0:0"
-    return {"-b": "4096", "-O": _FEATURES, "-E": extended}
+    return {"-b": "4096", "-m": "0", "-O": _FEATURES, "-E": extended}
 
 
 def renew(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from driver.core.errors import Busy, Failed, Invalid, Refused
 from driver.core.model import Bytes, FsType
 from driver.linux import block, btrfs, command, ext4, loop, mount, superblock, xfs
+from driver.linux.replay import replay
 from driver.linux.template import Templates
 
 Superblock: TypeAlias = superblock.Superblock
@@ -84,7 +85,10 @@ def read_superblock(where: Path) -> Superblock | None:
 def make(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
     """Run mkfs on a device, or on an image of holes that nothing was ever written to.
 
-    Nothing is discarded, and an image is not synced. Invalid: mkfs refuses `options`.
+    Nothing is discarded, and an image is not synced. What `options` made is mounted once, so that
+    no volume is made that nobody can use.
+
+    Raises Invalid if mkfs refuses `options`, or this kernel what they made.
     """
     row = _ROWS[fs]
     words = merged(row.flags(where, block_size), options)
@@ -101,6 +105,25 @@ def make(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) 
         if not options:
             raise
         raise Invalid(f"parameters[mkfsOptions]: {' '.join(options)!r}: {error}") from error
+    if options:
+        _require_mountable(where, fs, block_size, options)
+
+
+def _require_mountable(where: Path, fs: FsType, block_size: Bytes, options: Sequence[str]) -> None:
+    """Mount and unmount what mkfs just made; mounted nowhere, so a kill leaves no mount.
+
+    Raises Invalid if it is not the filesystem that was asked for, or does not mount.
+    """
+    found = read_superblock(where)
+    why = "" if found and found.fs is fs else f"it is {_called(found)}"
+    try:
+        if not why:
+            replay(where, fs, block_size=block_size)
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        made = f"{' '.join(options)!r} makes no {fs} that this kernel mounts"
+        raise Invalid(f"parameters[mkfsOptions]: {made}: {why}")
 
 
 def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
@@ -172,7 +195,9 @@ def _loop_over(image: os.stat_result) -> loop.Status | None:
 
 
 def _joined(ours: str, theirs: str) -> str:
-    """Two comma lists as one; what both name is left to the second."""
+    """Two comma lists as one; what both name is left to the second, and what is no list."""
+    if not {",", "="} & set(ours):
+        return theirs
     named = {each.partition("=")[0] for each in theirs.split(",")}
     kept = [each for each in ours.split(",") if each and each.partition("=")[0] not in named]
     return ",".join([*kept, theirs])

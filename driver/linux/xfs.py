@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Refused
-from driver.core.model import Bytes
-from driver.linux import block, command, fsopen, loop, superblock, xfs_uuid
+from driver.core.model import Bytes, FsType
+from driver.linux import block, command, superblock, xfs_uuid
+from driver.linux.replay import replay
 
 # <linux/xfs_fs.h>
 XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864  # _IOR('X', 100, struct xfs_fsop_geom_v1)
@@ -19,7 +20,6 @@ _GROW: Final = struct.Struct("=QI4x")
 _SMALLEST_GROUP: Final = 64  # blocks; the kernel makes no smaller allocation group
 
 _TIMEOUT: Final = 300.0  # seconds
-_DETACH: Final = 10.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
@@ -34,7 +34,7 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
 def renew(where: Path, block_size: Bytes) -> None:
     """A new UUID. A log that is not clean would bring the old one back, so it is replayed first."""
     if not _renew_by_hand(where):
-        _replay(where, block_size)
+        replay(where, FsType.XFS, block_size=block_size)
         if not _renew_by_hand(where):
             _renew_by_program(where)
 
@@ -63,15 +63,3 @@ def grow(fd: int, device: Path) -> None:
     blocks = block.size(device) // block_size
     if blocks - has >= _SMALLEST_GROUP:
         fcntl.ioctl(fd, XFS_IOC_FSGROWFSDATA, _GROW.pack(blocks, imaxpct))
-
-
-def _replay(where: Path, block_size: Bytes) -> None:
-    """Mounted nowhere, so a kill leaves at most a loop device; see `filesystem.abandon`.
-
-    It may discard, but does not: only a mount with that option would.
-    """
-    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
-    try:
-        fsopen.replay(device.path, "xfs", ["nouuid"])
-    finally:
-        loop.detach(device, bound=_DETACH)

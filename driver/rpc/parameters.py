@@ -76,6 +76,8 @@ Reader = Callable[[str], Any]
 def _read(
     given: Mapping[str, str], readers: Mapping[str, tuple[str, Reader]], where: str
 ) -> dict[str, Any]:
+    for key in given:
+        _refuse_misspelt(key, readers, where)
     ours = {key: value for key, value in given.items() if _is_ours(key, readers)}
     if unknown := sorted(ours.keys() - readers.keys()):
         accepted = ", ".join(readers) or "none"
@@ -88,6 +90,22 @@ def _read(
         except Invalid as error:
             raise Invalid(f"{where}[{key}]: {error}") from None
     return found
+
+
+def _refuse_misspelt(key: str, readers: Mapping[str, Any], where: str) -> None:
+    """Kubernetes' own keys pass unread, so one of ours among them that is misspelt would as well.
+
+    Raises Invalid if `key` differs from one that is read only in case, spaces or punctuation.
+    """
+    if key in readers:
+        return
+    for known in readers:
+        if known.startswith(KUBERNETES) and _letters(key) == _letters(known):
+            raise Invalid(f"{where}: unknown {key!r}; perhaps {known!r} is meant")
+
+
+def _letters(key: str) -> str:
+    return "".join(filter(str.isalnum, key)).lower()
 
 
 def _is_ours(key: str, readers: Mapping[str, Any]) -> bool:

@@ -109,10 +109,11 @@ def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
 def usage(numbers: Numbers) -> list[csi.VolumeUsage]:
     if not (used := numbers.usage):
         return [csi.VolumeUsage(total=numbers.size, unit=csi.VolumeUsage.BYTES)]
-    return [
-        _amount(csi.VolumeUsage.BYTES, used.total, used.used, used.available),
-        _amount(csi.VolumeUsage.INODES, used.inodes, used.inodes_used, used.inodes_free),
-    ]
+    amounts = [_amount(csi.VolumeUsage.BYTES, used.total, used.used, used.available)]
+    if used.inodes:
+        inodes = (used.inodes, used.inodes_used, used.inodes_free)
+        amounts.append(_amount(csi.VolumeUsage.INODES, *inodes))
+    return amounts
 
 
 def moment(seconds: float) -> Timestamp:

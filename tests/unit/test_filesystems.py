@@ -21,6 +21,8 @@ TAKEN = [
     (FsType.XFS, "-n size=8192 -m reflink=0,rmapbt=1"),
     (FsType.XFS, "-d agcount=4,su=64k,sw=2 -l size=64m"),
     (FsType.BTRFS, "-n 16k -m single -d dup -O no-holes --csum xxhash"),
+    (FsType.BTRFS, "-O ^free-space-tree,mixed-bg"),
+    (FsType.XFS, "-m crc=1 -n ftype=1 -i attr=2,projid32bit=1 -l lazy-count=1,version=2"),
 ]
 
 REFUSED = [
@@ -35,6 +37,39 @@ REFUSED = [
     (FsType.EXT4, "-E discard"),
     (FsType.EXT4, "-E lazy_itable_init=0,discard"),
     (FsType.EXT4, "-l /etc/badblocks"),
+    # what would make no filesystem, or none that mounts for writing, everywhere
+    (FsType.EXT4, "-O journal_dev"),
+    (FsType.EXT4, "-O metadata_csum,journal_dev"),
+    (FsType.EXT4, "-O mmp"),
+    (FsType.EXT4, "-O shared_blocks"),
+    (FsType.EXT4, "-O none"),
+    (FsType.EXT4, "-O no_such_feature"),
+    (FsType.EXT4, "-O extent=1"),
+    (FsType.EXT4, "-n"),
+    (FsType.EXT4, "-S"),
+    (FsType.EXT4, "-L data"),
+    (FsType.EXT4, "-T hurd"),
+    (FsType.EXT4, "-T hugefiles"),
+    (FsType.EXT4, "-E lazy_journal_init=1"),
+    (FsType.EXT4, "-E resize=4G"),
+    (FsType.EXT4, "-E offset=4096"),
+    (FsType.EXT4, "-J location=0"),
+    (FsType.XFS, "-N"),
+    (FsType.XFS, "-b size=1024"),
+    (FsType.XFS, "-m crc=0"),
+    (FsType.XFS, "-m uuid=00000000-0000-0000-0000-000000000001"),
+    (FsType.XFS, "-n ftype=0"),
+    (FsType.XFS, "-d size=100m"),
+    (FsType.XFS, "-d rtinherit=1"),
+    (FsType.XFS, "-l internal=0"),
+    (FsType.XFS, "-L data"),
+    (FsType.BTRFS, "-O list-all"),
+    (FsType.BTRFS, "-O zoned"),
+    (FsType.BTRFS, "-O raid-stripe-tree"),
+    (FsType.BTRFS, "-b 100m"),
+    (FsType.BTRFS, "-U 00000000-0000-0000-0000-000000000000"),
+    (FsType.BTRFS, "-L data"),
+    (FsType.BTRFS, "-M"),
     (FsType.EXT4, "-m1"),
     (FsType.EXT4, "-m ''"),
     (FsType.EXT4, "-m '1\n'"),
@@ -84,6 +119,22 @@ def test_a_refusal_names_the_option_and_what_is_accepted() -> None:
     with pytest.raises(Invalid) as caught:
         parse_mkfs_options(FsType.EXT4, "-m 1 -Z x")
     assert "-Z" in str(caught.value) and "-m" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fs", "text", "says"),
+    [
+        (FsType.EXT4, "-O dir_index,journal_dev", "-O 'journal_dev'.*makes a journal and no files"),
+        (FsType.EXT4, "-b 1024", "-b is not accepted.*the driver chooses the block size"),
+        (FsType.EXT4, "-E lazy_journal_init=1", "would pass for a journal"),
+        (FsType.EXT4, "-m 200", "-m '200' is not accepted for ext4; its form is"),
+        (FsType.XFS, "-l size=1m,logdev=/dev/sda", "'logdev=/dev/sda'.*lies on one device"),
+        (FsType.BTRFS, "-O list-all", "'list-all'.*would make no filesystem"),
+    ],
+)
+def test_a_refusal_names_the_item_and_says_why(fs: FsType, text: str, says: str) -> None:
+    with pytest.raises(Invalid, match=says):
+        parse_mkfs_options(fs, text)
 
 
 @given(st.sampled_from(FsType), st.text(max_size=80))

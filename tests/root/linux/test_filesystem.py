@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.errors import Invalid, Refused
-from driver.core.filesystems import SMALLEST
+from driver.core.filesystems import _MKFS, SMALLEST
 from driver.core.model import MIB, FsType
 from driver.linux import (
     block,
@@ -27,6 +27,23 @@ from tests.root.linux.images import (
     make,
     unmount,
 )
+
+
+def every_option() -> list[tuple[FsType, str, str]]:
+    """Of what a StorageClass may say: each feature on and off, each switch both ways."""
+    found = []
+    for fs, flags in _MKFS.items():
+        for flag, form in flags.items():
+            if isinstance(form, str):
+                found += [(fs, flag, each) for each in form.split("|") if each.isalnum()]
+                continue
+            for name, value in form.items():
+                if value is None:
+                    found += [(fs, flag, name), (fs, flag, f"^{name}")]
+                elif value == "[01]":
+                    found += [(fs, flag, f"{name}=0"), (fs, flag, f"{name}=1")]
+    return found
+
 
 # made
 
@@ -77,6 +94,54 @@ def test_an_option_that_mkfs_refuses_is_named(fs: FsType, tmp_path: Path) -> Non
     value = {FsType.EXT4: "77", FsType.XFS: "size=77", FsType.BTRFS: "77"}[fs]
     with pytest.raises(Invalid, match=f"{flag} {value}"):
         make(fs, blank(tmp_path / "image"), flag, value)
+
+
+@pytest.mark.parametrize("option", every_option())
+def test_each_option_that_is_accepted_makes_a_filesystem_that_mounts_or_is_refused(
+    option: tuple[FsType, str, str], tmp_path: Path
+) -> None:
+    """Never a volume that nobody can use: older programs and kernels may refuse, and say so."""
+    fs, flag, value = option
+    image = blank(tmp_path / "image")
+    try:
+        make(fs, image, flag, value)
+    except Invalid:
+        return
+    status = loop.attach(image, label="", block_size=4096, read_only=False, discards=True)
+    try:
+        fsopen.replay(status.path, fs, [])
+    finally:
+        loop.detach(status, bound=5)
+
+
+@pytest.mark.parametrize("where", ["image", "device"])
+def test_options_that_make_what_the_kernel_does_not_mount_are_refused(
+    where: str, attach: Attach, tmp_path: Path
+) -> None:
+    """As a kernel would that lacks a feature; the parser lets none of these through."""
+    image = blank(tmp_path / "image")
+    path = (
+        image if where == "image" else attach(FsType.EXT4, image=image, mounted=False).status.path
+    )
+    with pytest.raises(Invalid, match="makes no ext4 that this kernel mounts"):
+        make(FsType.EXT4, path, "-O", "journal_dev")
+    with pytest.raises(Invalid, match="makes no ext4 that this kernel mounts"):
+        make(FsType.EXT4, path, "-n", "-q")
+
+
+def test_no_block_of_an_ext4_is_kept_for_root(attach: Attach, tmp_path: Path) -> None:
+    """As Kubernetes' own formatting has it; mke2fs would keep 5 %.
+
+    What statfs(2) still leaves out is the kernel's own, for extents that it must split when nothing
+    is free: 2 %, at most 4096 blocks, not root's either.
+    """
+    volume = attach(FsType.EXT4)
+    shown, name = os.statvfs(volume.target), volume.status.path.name
+    own = int(Path("/sys/fs/ext4", name, "reserved_clusters").read_text())
+    assert shown.f_bfree - shown.f_bavail == own <= 4096
+    image = make(FsType.EXT4, blank(tmp_path / "image"), "-m", "3")
+    asked = os.statvfs(attach(FsType.EXT4, image=image).target)
+    assert asked.f_bfree - asked.f_bavail - own >= SIZE // asked.f_frsize * 3 // 100
 
 
 def test_what_was_there_before_does_not_matter(fs: FsType, tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_an_unknown_key_is_named_with_those_that_are_known(key: str) -> None:
         parameters.parse({key: "x"}, {})
 
 
+@pytest.mark.parametrize("key", ["fsType", "FSTYPE", "fs-type", "fstype:", " fstype", "fs_type"])
+def test_a_reserved_key_that_is_misspelt_is_refused_with_the_right_one(key: str) -> None:
+    """The provisioner's own keys pass unread, so an xfs was asked for and ext4 made."""
+    with pytest.raises(Invalid, match=r"parameters: unknown .* 'csi.storage.k8s.io/fstype' is"):
+        parameters.parse({f"csi.storage.k8s.io/{key}": "xfs"}, {})
+
+
 def test_what_is_fixed_at_creation_is_not_mutable() -> None:
     with pytest.raises(Invalid, match="mutable_parameters: unknown 'pool'; accepted: readIops"):
         parameters.parse({}, {"pool": "fast"})

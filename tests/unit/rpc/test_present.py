@@ -106,6 +106,8 @@ def test_usage_of_a_filesystem_and_of_a_block_device() -> None:
     size, inodes = present.usage(Numbers(used, 16, ()))
     assert (size.unit, size.total, size.used, size.available) == (csi.VolumeUsage.BYTES, 10, 4, 5)
     assert (inodes.unit, inodes.total, inodes.available) == (csi.VolumeUsage.INODES, 100, 99)
+    [uncounted] = present.usage(Numbers(replace(used, inodes=0), 16, ()))
+    assert uncounted == size
     [block] = present.usage(Numbers(None, 16, ()))
     assert (block.unit, block.total, block.used) == (csi.VolumeUsage.BYTES, 16, 0)
 
