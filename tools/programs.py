@@ -7,7 +7,8 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from tools.shell import run, say
+from tools.shell import CACHE, say
+from tools.steps import step
 
 # An administrator's programs are not on everybody's PATH.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
@@ -64,7 +65,7 @@ def install(packages: Sequence[str]) -> None:
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         sys.exit(f"missing packages: {' '.join(packages)}\nas root: {' '.join(command)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    say(f"installing {' '.join(packages)}")
-    run(["apt-get", "update", "--quiet"], env=environment)
-    run([*command, "--quiet"], env=environment)
+    environment, log = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, CACHE / "logs/apt.log"
+    step("asking apt what there is", ["apt-get", "update", "--quiet"], env=environment, log=log)
+    title = f"installing {' '.join(packages)}"
+    step(title, [*command, "--quiet"], env=environment, log=log)

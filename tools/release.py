@@ -20,13 +20,12 @@ from typing import Final
 
 import yaml
 
-from tools import e2e_parts, image
+from tools import e2e_parts, image, packages
 from tools.shell import CACHE, ROOT, VENV, run, say
 
 DIST: Final = ROOT / "dist"
 CHANGES: Final = ROOT / "CHANGELOG.md"
 CHART: Final = ROOT / "charts/cellar"
-RUNTIME: Final = ROOT / "requirements.lock"
 TOOLS: Final = CACHE / "release/bin"  # cyclonedx-py and zizmor, by tools.setup
 START_TIMEOUT: Final = 30.0  # seconds until a driver that was just installed answers
 
@@ -102,17 +101,8 @@ def install_wheel(wheel: Path, where: Path) -> Path:
     say("installing the wheel in an empty environment")
     run([str(VENV / "bin/python"), "-m", "venv", str(where)])
     python = where / "bin/python"
-    pip = [
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--disable-pip-version-check",
-    ]
-    run([*pip, "--require-hashes", "--requirement", str(RUNTIME)])
-    run([*pip, "--no-index", str(wheel)])
+    packages.install(python, packages.RUNTIME)
+    run([str(python), *packages.PIP, "--quiet", "--no-index", "--no-deps", str(wheel)])
     run([str(python), "-m", "pip", "check"])
     return python
 
@@ -155,7 +145,7 @@ def write_sbom(python: Path, target: Path) -> None:
 
 def locked() -> set[tuple[str, str]]:
     """Return name and version of each package that the lock file has for every Python."""
-    lines = RUNTIME.read_text(encoding="utf-8").splitlines()
+    lines = packages.RUNTIME.read_text(encoding="utf-8").splitlines()
     pinned = (re.match(r"([A-Za-z0-9._-]+)==([^ ;]+) *(;?)", line) for line in lines)
     # Those with a marker may belong to another Python: pip decided, and `pip check` agreed.
     return {(_plain(found[1]), found[2]) for found in pinned if found and not found[3]}

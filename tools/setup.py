@@ -5,7 +5,6 @@ Runs before anything is installed, hence the standard library only and any Pytho
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -13,11 +12,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tools import golang, programs
-from tools.shell import CACHE, ROOT, VENV, is_done, mark_done, run, say
+from tools import golang, packages, programs
+from tools.shell import CACHE, ROOT, VENV, is_done, mark_done, run
+from tools.steps import step
 
 VERSIONS = range(11, 15)  # 3.x, as requires-python says
-LOCK = ROOT / "requirements-dev.lock"
 MADE = VENV / ".made"
 
 
@@ -29,9 +28,9 @@ def main() -> None:
         programs.install(missing)
     CACHE.mkdir(exist_ok=True)
     _make_venv(python)
-    _install_packages()
-    for step in STEPS.get(target, ()):
-        step()
+    _install_packages(target)
+    for bring in STEPS.get(target, ()):
+        bring()
 
 
 def _packages(target: str, python: str) -> Iterator[str]:
@@ -63,38 +62,30 @@ def _python() -> str:
 def _make_venv(python: str) -> None:
     wanted = _venv_wanted(python)
     if not is_done(MADE, wanted):
-        say(f"making .venv with {_version(python)}")
-        run([python, "-m", "venv", "--clear", str(VENV)])
+        argv = [python, "-m", "venv", "--clear", str(VENV)]
+        step(f"making .venv with {_version(python)}", argv, log=CACHE / "logs/venv.log")
         mark_done(MADE, wanted)
 
 
-def _install_packages() -> None:
-    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    wanted = _digest(LOCK)
-    if not is_done(VENV / ".locked", wanted):
-        say("installing the packages of requirements-dev.lock (about a minute)")
-        run([*pip, "--no-deps", "--require-hashes", "--requirement", str(LOCK)])
-        mark_done(VENV / ".locked", wanted)
-    wanted = _digest(ROOT / "pyproject.toml")
-    if not is_done(VENV / ".installed", wanted):
-        say("installing cellar-csi itself, editable")
-        # compat: a .pth file instead of an import hook, which mypy and other tools cannot follow
-        compat = ["--config-settings", "editable_mode=compat"]
-        offline = ["--no-index", "--no-deps", "--no-build-isolation"]
-        run([*pip, *offline, *compat, "--editable", str(ROOT)])
-        mark_done(VENV / ".installed", wanted)
+def _install_packages(target: str) -> None:
+    """The demo gets by without development tools, which a later target adds to the same place."""
+    python = VENV / "bin/python"
+    developing, running = VENV / ".development", VENV / ".runtime"
+    if is_done(developing, "done") or (target == "demo" and is_done(running, "done")):
+        pass
+    elif target == "demo":
+        packages.install(python, packages.RUNTIME, packages.BUILD)
+        mark_done(running, "done")
+    else:
+        packages.install(python, packages.DEVELOPMENT)
+        packages.compile_modules(VENV)
+        mark_done(developing, "done")
+    packages.install_itself(python)
 
 
 def _install_release_tools() -> None:
     """Make .cache/release, a virtual environment of the tools that check and describe a release."""
-    home, lock = CACHE / "release", ROOT / "requirements-release.lock"
-    stamp, wanted = home / ".locked", f"{_digest(lock)} {home}"
-    if not is_done(stamp, wanted):
-        say("installing the packages of requirements-release.lock")
-        run([str(VENV / "bin/python"), "-m", "venv", "--clear", str(home)])
-        pip = [str(home / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
-        run([*pip, "--quiet", "--no-deps", "--require-hashes", "--requirement", str(lock)])
-        mark_done(stamp, wanted)
+    packages.make_environment(CACHE / "release", ROOT / "requirements-release.lock")
 
 
 def _install_hook() -> None:
@@ -105,7 +96,9 @@ def _install_hook() -> None:
 
 
 def _venv_wanted(python: str) -> str:
-    return f"{_version(python)} {VENV}"  # a copied folder starts anew: scripts hold absolute paths
+    """A copied folder starts anew, since scripts hold absolute paths; so do other versions."""
+    locks = packages.digest(packages.RUNTIME, packages.BUILD, packages.DEVELOPMENT)
+    return f"{_version(python)} {VENV} {locks}"
 
 
 def _version(python: str) -> str:
@@ -117,10 +110,6 @@ def _version(python: str) -> str:
 
 def _works(python: str, code: str) -> bool:
     return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 STEPS: dict[str, tuple[Callable[[], None], ...]] = {

@@ -1,23 +1,22 @@
-"""Long programs, a step each: a clock on a terminal, a line a minute elsewhere, a log in a file."""
+"""Long programs, a step each: a clock on a terminal, a line a minute elsewhere, a log in a file.
+
+Runs before anything is installed, hence the standard library only and any Python 3 from 3.8.
+"""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
 
 from tools.shell import ROOT, say
 
 HEARTBEAT = 60.0  # seconds
 TAIL = 30  # lines of the log of a step that failed
-
-_console = Console()
+GLANCE = 4096  # bytes at the end of the log, in which its last line is looked for
 
 
 def step(
@@ -31,37 +30,48 @@ def step(
     """Run a program with its output in `log`; its failure ends this one, with the last lines."""
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with log.open("wb") as output, _shown(title) as shown:
+    if not sys.stdout.isatty():
+        say(title)
+    with log.open("wb") as output:
         process = subprocess.Popen(argv, cwd=where, env=env, stdout=output, stderr=output)
         try:
-            status = _watch(process, title, shown)
+            status = _watch(process, title, log)
         except BaseException:
             process.kill()
             process.wait()
             raise
+        finally:
+            _show("")
     if status:
         sys.exit(f"{title}: exit status {status}\n{_tail(log)}\nall of it: {log}")
     say(f"{title}: {_spent(began)}")
 
 
-def _shown(title: str) -> AbstractContextManager[Any]:
-    if _console.is_terminal:
-        return _console.status(title)
-    say(title)
-    return nullcontext()
-
-
-def _watch(process: subprocess.Popen[bytes], title: str, shown: Any) -> int:
+def _watch(process: subprocess.Popen[bytes], title: str, log: Path) -> int:
     began, beat = time.monotonic(), HEARTBEAT
     while True:
+        _show(f"==> {title}  {_spent(began)}  {_last_line(log)}")
         try:
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            if shown:
-                shown.update(f"{title}  [dim]{_spent(began)}[/dim]")
-            elif time.monotonic() - began > beat:
+            if not sys.stdout.isatty() and time.monotonic() - began > beat:
                 say(f"{title}: still at it after {_spent(began)}")
                 beat += HEARTBEAT
+
+
+def _show(text: str) -> None:
+    """Put `text` in place of the terminal's last line; elsewhere nothing."""
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[K{text[:room]}", end="", flush=True)
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - GLANCE))
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    found = [line.split("\r")[-1].strip() for line in lines]
+    return next(("".join(filter(str.isprintable, line)) for line in reversed(found) if line), "")
 
 
 def _spent(began: float) -> str:
