@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,8 @@ from driver.linux import (
 from driver.linux.holders import holders
 
 _DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
+_BRIEFLY: Final = 0.5  # seconds for which a mount may be busy with somebody who only looks
+_PAUSES: Final = (0.001, 0.004, 0.01, 0.02, 0.04)  # seconds; then holders are sought, too
 _LAYERS: Final = 1000  # that one unmount takes down at most
 
 
@@ -101,10 +105,7 @@ class LinuxHost:
         for _ in range(_LAYERS):
             if not mount.is_mount_point(target):
                 return
-            try:
-                mount.unmount(target)
-            except OSError as error:
-                raise _not_unmounted(target, error) from error
+            _unmount_patiently(target)
         raise Failed(f"{target} is still a mount point after {_LAYERS} unmounts")
 
     def release(self, label: str) -> None:
@@ -192,16 +193,39 @@ def _not_mounted(
     return Failed(f"{what}: {error.strerror}")
 
 
-def _not_unmounted(target: Path, error: OSError) -> Refused | Failed:
-    """Name who holds it: processes, and what is mounted below."""
-    if error.errno != errno.EBUSY or not (layers := mount.at(target)):
-        return Failed(f"{target} could not be unmounted: {error.strerror}")
+def _unmount_patiently(target: Path) -> None:
+    """One layer. Refused: it stays busy, or somebody is found who holds it.
+
+    Whoever looks at a mount holds it for the time of one system call, statfs of a monitor as well:
+    that is nobody to be named.
+    """
+    end = time.monotonic() + _BRIEFLY
+    for tried in count():
+        try:
+            mount.unmount(target)
+            return
+        except OSError as error:
+            patient = error.errno == errno.EBUSY and time.monotonic() < end
+            if not patient or (tried >= len(_PAUSES) and _held_by(target)):
+                raise _not_unmounted(target, error) from error
+        time.sleep(_PAUSES[min(tried, len(_PAUSES) - 1)])
+
+
+def _held_by(target: Path) -> list[str]:
+    """Processes, and what is mounted below; []: nobody that can be seen, or no mount any more."""
+    if not (layers := mount.at(target)):
+        return []
     number = places.place(layers[-1]).number
     device = places.path_of(number) if number else target
     below = [f"the mount at {each}" for each in mount.below(layers[-1].target)]
-    held = (
-        ", ".join([*below, *holders(device, number)]) or "a process that cannot be seen from here"
-    )
+    return [*below, *holders(device, number)]
+
+
+def _not_unmounted(target: Path, error: OSError) -> Refused | Failed:
+    """Name who holds it: processes, and what is mounted below."""
+    if error.errno != errno.EBUSY or not mount.at(target):
+        return Failed(f"{target} could not be unmounted: {error.strerror}")
+    held = ", ".join(_held_by(target)) or "a process that cannot be seen from here"
     return Refused(f"{target} is busy: held by {held}")
 
 

@@ -53,6 +53,8 @@ class Health:
         device = devices.attached(self._pools, volume_id)
         if place is None or devices.belongs(host, place, device, volume_id):
             return ()
+        if host.shown_at(path) != place:  # it is being taken down just now
+            return ()
         return (Fault("ForeignMount", f"{path} shows something else", "inaccessible"),)
 
 

@@ -257,3 +257,20 @@ def test_a_reserve_is_kept_free(pool_dir: Path, freezer: Freezer) -> None:
     assert abs(free - half - reserved.capacity(Allocation.THICK).largest) < MIB
     assert half < GIB
     reserved.close()
+
+
+def test_an_image_is_not_ill_at_any_instant_of_its_deletion(
+    pool: loopfile.Loopfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = a_volume(pool)
+    pool.create(volume, nothing)
+    seen: dict[str, list[str]] = {}
+
+    def look(point: str) -> None:
+        seen[point] = [one.kind for one in pool.faults(volume.id)]
+
+    monkeypatch.setattr(shelf, "reach", look)
+    monkeypatch.setattr(loopfile, "reach", look)
+    pool.delete(volume.id)
+    assert set(seen) == {"delete.renamed", "delete.synced", "delete.unlinked"}
+    assert not any(seen.values())

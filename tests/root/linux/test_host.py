@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import pytest
 
@@ -254,6 +256,37 @@ def test_every_layer_goes(host: Host, volume: Volume, places: list[Path]) -> Non
     host.unmount(places[0])
     assert mount.at(places[0]) == ()
     host.unmount(places[0])
+
+
+def test_who_only_looks_at_a_place_does_not_keep_it_busy(host: Host, attach: Attach) -> None:
+    """A holder that no list of processes shows, and that goes by itself: a loop device on a file."""
+    volume = attach(FsType.EXT4)
+    file = volume.target / "file"
+    file.write_bytes(bytes(MIB))
+    held = subprocess.check_output(["losetup", "--find", "--show", file], text=True).strip()
+    letting_go = Timer(0.15, lambda: subprocess.run(["losetup", "--detach", held], check=True))
+    letting_go.start()
+    try:
+        host.unmount(volume.target)
+    finally:
+        letting_go.join()
+    assert not mount.at(volume.target)
+
+
+def test_a_look_at_a_healthy_filesystem_opens_nothing_on_it(
+    host: Host, fs: FsType, attach: Attach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = attach(fs)
+    opened: list[str] = []
+
+    def watch(*what: Any, **how: Any) -> int:
+        opened.append(str(what[0]))
+        return real(*what, **how)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", watch)
+    assert list(host.faults(volume.device)) == []
+    assert [one for one in opened if one.startswith(str(volume.target))] == []
 
 
 def test_the_holders_of_a_busy_place_are_named(

@@ -9,7 +9,7 @@ import pytest
 
 from driver.core.errors import NotFound
 from driver.core.ids import VolumeId
-from driver.core.model import MIB, CapacityRange, Fault, Limits, Volume
+from driver.core.model import MIB, CapacityRange, Device, Fault, Limits, Volume
 from driver.volumes.intents import Look, Modify, Page, Stats
 from tests.unit.volumes.world import SIZE, World
 
@@ -84,6 +84,32 @@ def test_a_place_that_shows_something_else_is_a_fault_of_the_volume(world: World
         assert fault.kind == "ForeignMount"
         assert str(world.target) in fault.text
         world.stage(volume)
+
+
+def test_a_place_that_is_taken_down_just_now_is_no_foreign_mount(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = world.create()
+    world.stage(volume)
+    place = world.host.shown_at(world.staging)
+    world.unstage(volume)
+    answers = [place, None]
+    monkeypatch.setattr(world.host, "shown_at", lambda _: answers.pop(0))
+    assert world.health.at(Stats(volume.id, world.staging)) == ()
+
+
+def test_what_is_wrong_with_the_next_user_of_a_device_is_not_told_of_the_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = world.create()
+    world.stage(volume)
+
+    def unstage_and_tell(_: Device) -> list[Fault]:
+        world.unstage(volume)
+        return [ABOVE]
+
+    monkeypatch.setattr(world.host, "faults", unstage_and_tell)
+    assert world.health.of_volume(Look(volume.id)) == ()
 
 
 def test_storage_is_all_pools(world: World) -> None:
