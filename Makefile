@@ -5,6 +5,9 @@ BIN := .venv/bin
 # Passed to pytest: make test-root N=0 ARGS="-k publish"; N processes at once, 0: in one, in order
 N ?= 2
 ARGS ?=
+# Of make e2e and its kin: another minor version of Kubernetes than the newest.
+K8S ?=
+export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
@@ -90,7 +93,7 @@ test-chart: ## what helm makes of the chart, and whether deploy/ is that
 	$(BIN)/python -m tools.chart
 	$(BIN)/pytest tests/chart -p no:cacheprovider $(ARGS)
 
-e2e: ## a real Kubernetes of two nodes, with the chart in it; the first run builds for 10 to 20 minutes
+e2e: ## a real Kubernetes of two nodes, with the chart in it; K8S=1.36: an older one; the first run builds for 10 to 20 minutes
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e test $(ARGS)
 

@@ -67,7 +67,7 @@ class PoolSpec:
 
     def options_as(self, kind: Callable[..., Options]) -> Options:
         """Fill in the dataclass of a backend. Invalid names the option and those it has."""
-        known = [one.name for one in fields(kind) if one.name in _READERS]  # type: ignore[arg-type]
+        known = [one.name for one in fields(kind) if one.name in OPTION_READERS]  # type: ignore[arg-type]
         if unknown := sorted(self.options.keys() - set(known)):
             raise Invalid(
                 f"pool {self.name}: unknown option {', '.join(unknown)};"
@@ -77,7 +77,7 @@ class PoolSpec:
 
     def _read(self, key: str, value: str) -> object:
         try:
-            return _READERS[key](value)
+            return OPTION_READERS[key](value)
         except ValueError as error:
             raise Invalid(f"pool {self.name}: {key}={value!r}: {error}") from None
         except Invalid as error:
@@ -357,24 +357,34 @@ def _sentence(kind: type[_Common], error: Any) -> str:
     return f"{flag}: {error['msg'].removeprefix('Value error, ')}"
 
 
-# --- what options of pools look like, for all backends
+# --- what options of pools look like, for all backends; the chart's schema is made of this table
 
 
-def _allocation(text: str) -> Allocation:
-    if text not in set(Allocation):
-        raise ValueError(f"one of {', '.join(Allocation)} is expected")
+def read_allocation(text: str) -> Allocation:
+    """Thin volumes are in thin pools alone, which have nothing else and so no such option."""
+    accepted = [Allocation.THICK, Allocation.SPARSE]
+    if text not in accepted:
+        raise ValueError(f"one of {', '.join(accepted)} is expected")
     return Allocation(text)
 
 
-def _overcommit(text: str) -> float:
+def read_overcommit(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or float(text) <= 0:
         raise ValueError("a number above 0 is expected, as in 1.5")
     return float(text)
 
 
-def _reserve(text: str) -> str:
+def read_reserve(text: str) -> str:
     parse_share(text, GIB)
     return text
+
+
+def read_stripes(text: str) -> int:
+    return _count(text, 1)
+
+
+def read_mirrors(text: str) -> int:
+    return _count(text, 0)
 
 
 def _count(text: str, least: int) -> int:
@@ -383,19 +393,19 @@ def _count(text: str, least: int) -> int:
     return int(text)
 
 
-def _truth(text: str) -> bool:
+def read_truth(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError("true or false is expected")
     return text == "true"
 
 
-_READERS: Final[dict[str, Callable[[str], object]]] = {
-    "allocation": _allocation,
-    "overcommit": _overcommit,
-    "reserve": _reserve,
-    "extend": _reserve,
-    "stripes": lambda text: _count(text, 1),
-    "mirrors": lambda text: _count(text, 0),
-    "init": _truth,
-    "reflink": _truth,
+OPTION_READERS: Final[dict[str, Callable[[str], object]]] = {
+    "allocation": read_allocation,
+    "overcommit": read_overcommit,
+    "reserve": read_reserve,
+    "extend": read_reserve,
+    "stripes": read_stripes,
+    "mirrors": read_mirrors,
+    "init": read_truth,
+    "reflink": read_truth,
 }

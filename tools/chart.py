@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from tools import e2e_parts, schemas
+from tools import chart_schema, e2e_parts, schemas
 from tools.shell import ROOT, say
 
 CHART: Final = ROOT / "charts/cellar"
+SCHEMA: Final = CHART / "values.schema.json"
 DEPLOY: Final = ROOT / "deploy"
 NAMESPACE: Final = "cellar-system"
-KUBERNETES: Final = "1.36.0"  # what is rendered for
+KUBERNETES: Final = f"{e2e_parts.NEWEST}.0"  # what is rendered for
 SNAPSHOT_APIS: Final = ("snapshot.storage.k8s.io/v1", "groupsnapshot.storage.k8s.io/v1")
 HEAD: Final = "# Rendered from charts/cellar by `make chart`: change it there.\n"
 MARKS: Final = ("<!-- values -->\n", "<!-- end of values -->\n")
@@ -50,6 +51,7 @@ def main() -> None:
 
 def write() -> None:
     """What the chart says."""
+    SCHEMA.write_text(chart_schema.updated(SCHEMA.read_text(encoding="utf-8")), encoding="utf-8")
     for path, text in rendered().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -44,7 +44,7 @@ def main() -> int:
 
 def parts() -> None:
     """All that a cluster is made of; what is there already costs nothing."""
-    if not (e2e_parts.E2E / "kubernetes.stamp").exists():
+    if not (e2e_parts.E2E / f"kubernetes-{e2e_parts.NEWEST}.stamp").exists():
         _room()
     e2e_parts.packages()
     e2e_parts.chart_tools()

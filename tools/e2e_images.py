@@ -19,12 +19,15 @@ ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 CREATED = "2026-01-01T00:00:00Z"  # the same files give the same image
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SIDECARS = {
-    "csi-provisioner": "v6.3.0",
-    "csi-attacher": "v4.12.0",
-    "csi-resizer": "v2.2.0",
-    "csi-snapshotter": "v8.6.0",
-    "snapshot-controller": "v8.6.0",
+    "csi-provisioner": "v6.4.0",
+    "csi-attacher": "v4.13.0",
+    "csi-resizer": "v2.3.0",
+    "csi-snapshotter": "v8.7.0",
+    "snapshot-controller": "v8.7.0",
 }
+SNAPSHOT_CONTROLLER = (
+    f"registry.k8s.io/sig-storage/snapshot-controller:{SIDECARS['snapshot-controller']}"
+)
 PAUSE = "registry.k8s.io/pause:3.10.1"  # as containerd is told
 BUSYBOX = "localhost/busybox:e2e"
 SUITE = "registry.k8s.io/e2e-test-images"  # with the tags of test/utils/image/manifest.go

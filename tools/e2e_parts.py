@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,10 +20,12 @@ E2E = CACHE / "e2e"
 BIN = E2E / "bin"
 LOGS = E2E / "logs"
 MODULES = ROOT / "tests/e2e/gomod"
-KUBERNETES = "v1.36.4"  # as go.mod has it; a test compares
+# As go.mod has it, and go.1.36.mod; a test compares. The sidecars are the newest with each.
+KUBERNETES = {"1.37": "v1.37.2", "1.36": "v1.36.4"}
+NEWEST = next(iter(KUBERNETES))
 
 CHART_TOOLS = {
-    "helm": "helm.sh/helm/v4/cmd/helm@v4.2.4",
+    "helm": "helm.sh/helm/v4/cmd/helm@v4.3.1",
     "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
 }
 CRDS = "github.com/kubernetes-csi/external-snapshotter/client/v8"
@@ -38,6 +41,19 @@ PACKAGES = {
 }
 
 
+def chosen() -> str:
+    """The minor version of Kubernetes that is asked for: K8S=1.36 make e2e."""
+    minor = os.environ.get("K8S") or NEWEST
+    if minor not in KUBERNETES:
+        sys.exit(f"K8S={minor}: it is one of {', '.join(KUBERNETES)}")
+    return minor
+
+
+def programs(minor: str) -> Path:
+    """Where the components of that Kubernetes are; an older one's stand before the newest's."""
+    return BIN if minor == NEWEST else E2E / f"bin-{minor}"
+
+
 def chart_tools() -> None:
     """.cache/e2e/bin/helm and kubeconform."""
     for name, source in CHART_TOOLS.items():
@@ -50,25 +66,33 @@ def chart_tools() -> None:
 
 
 def kubernetes() -> None:
-    """.cache/e2e/bin: the components of Kubernetes, the sidecars, and our pause."""
-    stamp, wanted = E2E / "kubernetes.stamp", _digest("go.mod", "go.sum", "pause/main.go")
-    if is_done(stamp, wanted):
-        return
-    flags = ["-trimpath", "-ldflags", f"-s -w {_version_flags()}", "-o", f"{BIN}/"]
-    argv = [golang.command(), "build", *flags, "tool", "./pause"]
-    title = f"building Kubernetes {KUBERNETES} and the sidecars (15 minutes; once)"
-    step(title, argv, log=LOGS / "kubernetes.log", env=_static(), where=MODULES)
-    mark_done(stamp, wanted)
+    """.cache/e2e/bin: the components of Kubernetes, the sidecars, and our pause.
+
+    With K8S=1.36 also .cache/e2e/bin-1.36, the components of that one.
+    """
+    for minor in dict.fromkeys((NEWEST, chosen())):
+        stamp, wanted = E2E / f"kubernetes-{minor}.stamp", _digest(minor, "pause/main.go")
+        if not is_done(stamp, wanted):
+            _build_kubernetes(minor)
+            mark_done(stamp, wanted)
+
+
+def _build_kubernetes(minor: str) -> None:
+    where = ["-o", f"{programs(minor)}/", *_modfile(minor)]
+    programs(minor).mkdir(parents=True, exist_ok=True)
+    flags = ["-trimpath", "-ldflags", f"-s -w {_version_flags(minor)}", *where]
+    argv = [golang.command(), "build", *flags, "tool", *(["./pause"] if minor == NEWEST else [])]
+    title = f"building Kubernetes {KUBERNETES[minor]} (15 minutes; once)"
+    step(title, argv, log=LOGS / f"kubernetes-{minor}.log", env=_static(), where=MODULES)
 
 
 def suite() -> None:
     """.cache/e2e/bin/e2e.test: the External.Storage suite of Kubernetes."""
-    stamp, wanted = (
-        E2E / "suite.stamp",
-        _digest("go.mod", "go.sum", "externalstorage/suite_test.go"),
-    )
+    minor = chosen()
+    stamp = E2E / f"suite-{minor}.stamp"
+    wanted = _digest(minor, "externalstorage/suite_test.go")
     if not is_done(stamp, wanted):
-        where = ["-o", str(BIN / "e2e.test"), "./externalstorage"]
+        where = ["-o", str(programs(minor) / "e2e.test"), *_modfile(minor), "./externalstorage"]
         argv = [golang.command(), "test", "-c", "-trimpath", "-ldflags", "-s -w", *where]
         title = "building the External.Storage suite (2 minutes; once)"
         step(title, argv, log=LOGS / "suite.log", env=_static(), where=MODULES)
@@ -122,9 +146,17 @@ def _download(name: str, version: str, folder: Path) -> None:
         sys.exit(f"{name}: no such package here; `apt-get update` may help")
 
 
-def _version_flags() -> str:
-    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
-    facts = {"gitVersion": KUBERNETES, "gitMajor": major, "gitMinor": minor}
+def _modfile(minor: str) -> list[str]:
+    return [] if minor == NEWEST else [f"-modfile={_mod(minor)}"]
+
+
+def _mod(minor: str) -> str:
+    return "go.mod" if minor == NEWEST else f"go.{minor}.mod"
+
+
+def _version_flags(minor: str) -> str:
+    major, _, number = minor.partition(".")
+    facts = {"gitVersion": KUBERNETES[minor], "gitMajor": major, "gitMinor": number}
     return " ".join(f"-X k8s.io/component-base/version.{k}={v}" for k, v in facts.items())
 
 
@@ -132,8 +164,8 @@ def _static() -> dict[str, str]:
     return {**golang.environment(), "CGO_ENABLED": "0"}
 
 
-def _digest(*names: str) -> str:
+def _digest(minor: str, *names: str) -> str:
     hashed = hashlib.sha256()
-    for name in names:
+    for name in (_mod(minor), _mod(minor).replace(".mod", ".sum"), *names):
         hashed.update((MODULES / name).read_bytes())
     return hashed.hexdigest()

@@ -42,8 +42,8 @@ from driver.core.model import (
 )
 from driver.linux import block, command, lvm, rawblock
 
-_NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
-_WHERE: Final = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
+NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
+_WHERE: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 _LARGEST: Final = 1 << 60  # beyond it LVM itself refuses, with words of its own
 
 

@@ -37,21 +37,21 @@ class Class:
 
 def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
     """Invalid names the key. What is mutable wins over what is not."""
-    read = _read(parameters, {**_CREATION, **_LIMITS}, "parameters")
+    read = _read(parameters, {**CREATION, **LIMITS}, "parameters")
     changed = parse_limits(mutable)
     return _class(read, changed)
 
 
 def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
     """What a pod says of its own volume, and the size that it asks for."""
-    read = _read(attributes, {**_INLINE, **_LIMITS}, "volume_context")
+    read = _read(attributes, {**_INLINE, **LIMITS}, "volume_context")
     size = read.pop("size", DEFAULT_SIZE)
     return _class(read, {}), size
 
 
 def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
     """The limits that are named, by their field in Limits."""
-    return _read(mutable, _LIMITS, "mutable_parameters")
+    return _read(mutable, LIMITS, "mutable_parameters")
 
 
 def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
@@ -165,7 +165,7 @@ def _bytes_per_second(text: str) -> Bytes:
     return amount
 
 
-_CREATION: Final[dict[str, tuple[str, Reader]]] = {
+CREATION: Final[dict[str, tuple[str, Reader]]] = {
     "pool": ("pool", _pool),
     "allocation": ("allocation", _allocation),
     FSTYPE: ("fs", _fs),
@@ -173,14 +173,14 @@ _CREATION: Final[dict[str, tuple[str, Reader]]] = {
     "blockSize": ("block_size", _block_size),
     "encrypted": ("encrypted", _encrypted),
 }
-_CREATED: Final = {name for name, _ in _CREATION.values()}
+_CREATED: Final = {name for name, _ in CREATION.values()}
 # What pods may say for themselves. Not what mkfs is told: that is for those who make classes.
 _INLINE: Final[dict[str, tuple[str, Reader]]] = {
     "size": ("size", _size),
-    **{key: reader for key, reader in _CREATION.items() if key != "mkfsOptions"},
+    **{key: reader for key, reader in CREATION.items() if key != "mkfsOptions"},
     "encrypted": ("encrypted", _not_encrypted),
 }
-_LIMITS: Final[dict[str, tuple[str, Reader]]] = {
+LIMITS: Final[dict[str, tuple[str, Reader]]] = {
     "readIops": ("read_iops", _per_second),
     "writeIops": ("write_iops", _per_second),
     "readBps": ("read_bps", _bytes_per_second),

@@ -1,18 +1,34 @@
-"""ControllerModifyVolume: IO limits, recorded."""
+"""IO limits: nothing on a node enforces them yet, so they are refused, not promised."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
+from driver.core.errors import Refused
+from driver.core.model import Limits
 from driver.volumes.intents import Modify
 from driver.volumes.pools import Pools
 
 
 class Modifier:
+    """ControllerModifyVolume."""
+
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def modify(self, wanted: Modify) -> None:
+        """Record that there are no limits (any more). Raises: NotFound, Refused."""
         pool, volume = self._pools.volume(wanted.volume_id)
+        refuse_limits(wanted.limits)
         if volume.limits != wanted.limits:
             pool.backend.record(replace(volume, limits=wanted.limits))
+
+
+def refuse_limits(limits: Limits) -> None:
+    """Raises: Refused, if any is set: a limit that has no effect must not look like one."""
+    if any(getattr(limits, one.name) for one in fields(limits)):
+        raise Refused(
+            "readIops, writeIops, readBps and writeBps cannot be enforced by this version, so they"
+            " are refused: leave them out of the StorageClass and the VolumeAttributesClass, or"
+            " set each to 0, which means no limit"
+        )

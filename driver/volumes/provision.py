@@ -15,6 +15,7 @@ from driver.volumes import devices, fitting, health, pages, sealing
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.intents import Create, Expand, Look, Measure, Of, Page, Validate
+from driver.volumes.modify import refuse_limits
 from driver.volumes.pools import Pools
 from driver.volumes.twins import Twin, Twins
 
@@ -44,6 +45,7 @@ class Provisioner:
     def create(self, wanted: Create) -> Volume:
         if found := self._pools.find_volume(wanted.key):
             return _same_or_conflict(*found, wanted)
+        refuse_limits(wanted.limits)
         pool = self._pools.candidates(wanted)[0]
         if wanted.source is None:
             volume = self._planned(pool, wanted, None)

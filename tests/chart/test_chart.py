@@ -31,8 +31,11 @@ def test_the_table_of_the_readme_is_fresh() -> None:
     assert "| `kubeletDir` | `/var/lib/kubelet` |" in readme
 
 
-def test_kubernetes_is_the_one_of_go_mod() -> None:
-    assert f"k8s.io/kubernetes {e2e_parts.KUBERNETES}" in GO_MOD
+@pytest.mark.parametrize(("minor", "version"), e2e_parts.KUBERNETES.items())
+def test_kubernetes_is_the_one_of_go_mod(minor: str, version: str) -> None:
+    name = "go.mod" if minor == e2e_parts.NEWEST else f"go.{minor}.mod"
+    assert version.startswith(f"v{minor}.")
+    assert f"k8s.io/kubernetes {version}" in (e2e_parts.MODULES / name).read_text()
 
 
 @pytest.mark.parametrize("name", ["provisioner", "attacher", "resizer", "snapshotter"])

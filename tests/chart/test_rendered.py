@@ -205,13 +205,41 @@ def test_a_pool_becomes_the_flag_that_it_is() -> None:
         "kubeletdir=/x",
         "pools[0].name=Bad",
         "pools[0].where=/a\\,init=true",
+        "pools[0].name=a,pools[0].type=loopfile,pools[0].where=relative",
+        "pools[0].name=a,pools[0].type=loopfile,pools[0].where=/a,pools[0].allocation=sparsee",
+        "pools[0].name=a,pools[0].type=loopfile,pools[0].where=/a,pools[0].overcomit=2",
+        "pools[0].name=a,pools[0].type=loopfile,pools[0].where=/a,pools[0].overcommit=0",
+        "pools[0].name=a,pools[0].type=loopfile,pools[0].where=/a,pools[0].reserve=101%",
+        "pools[0].name=a,pools[0].type=loopfile,pools[0].where=/a,pools[0].stripes=2",
         "nodeGone.policy=perhaps",
+        "storageClasses[0].name=x,storageClasses[0].parameters.pol=fast",
+        "storageClasses[0].name=x,storageClasses[0].parameters.allocation=fat",
+        "attributesClasses[0].name=slow,attributesClasses[0].parameters.readIops=-5",
         "storageClasses[0].reclaimpolicy=Delete",
     ],
 )
 def test_what_cannot_be_is_refused(wrong: str) -> None:
     with pytest.raises(RuntimeError, match="schema"):
         chart.template(["--set", wrong])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "storageClasses[0].name=x,storageClasses[0].parameters.readIops=100",
+        "storageClasses[0].name=x,storageClasses[0].parameters.writeBps=1Mi",
+        "attributesClasses[0].name=slow,attributesClasses[0].parameters.writeIops=100",
+    ],
+)
+def test_a_limit_that_nothing_enforces_is_refused_with_the_reason(told: str) -> None:
+    with pytest.raises(RuntimeError, match="cannot enforce limits"):
+        chart.template(["--set", told])
+
+
+def test_a_class_that_claims_may_hold_on_to_is_left_by_helm() -> None:
+    told = "attributesClasses[0].name=slow,attributesClasses[0].parameters.writeIops=0"
+    (found,) = of("VolumeAttributesClass", "--set", told)
+    assert found["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
 def test_given_certificates_must_be_named() -> None:

@@ -13,7 +13,7 @@ import yaml
 from tests.e2e import release
 from tests.e2e.cluster import RUN, Cluster, Kube
 from tests.e2e.release import VALUES, Release
-from tools import e2e_images
+from tools import e2e_images, e2e_parts
 from tools.shell import CACHE, say
 
 HERE: Final = Path(__file__).with_name("suite")
@@ -74,7 +74,7 @@ def _specs(cluster: Cluster, storage: str, chosen: Sequence[str], skipped: Seque
     nodes = ["-num-nodes=2", "-allowed-not-ready-nodes=0", "-minStartupPods=0"]
     where = [f"-kubeconfig={RUN}/pki/admin.kubeconfig", "-kubectl-path=kubectl"]
     told = ["-node-os-distro=debian", f"-report-dir={RUN}/log/{storage}"]
-    program = str(CACHE / "e2e/bin/e2e.test")
+    program = str(e2e_parts.programs(e2e_parts.chosen()) / "e2e.test")
     log = REPORTS / f"{storage}.log"
     say(f"with class {storage}; all that it says goes to {log}, too")
     argv = ["ginkgo", *ginkgo, *which, program, "--", *suite, *nodes, *where, *told]

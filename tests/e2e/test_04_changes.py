@@ -57,19 +57,29 @@ def test_a_growth_that_cannot_be_is_said_and_can_be_taken_back(
     kube.until(lambda: _capacity(kube, space) == "352Mi", "the claim has the smaller size")
 
 
-def test_another_attributes_class_is_taken_over(driver: Release, kube: Kube, space: str) -> None:
-    kube.apply(
-        claim("data", space, volumeAttributesClassName="slow"),
-        pod("writer", space, {"data": "/data"}),
+def test_limits_that_nothing_enforces_are_not_said_to_be_applied(
+    driver: Release, kube: Kube, space: str
+) -> None:
+    """Neither to a new claim that names a VolumeAttributesClass, nor to one that has its volume."""
+    kube.apply(claim("limited", space, of="cellar-now", volumeAttributesClassName="free"))
+
+    def refused() -> bool:
+        told = kube.events(space, "limited")
+        return any("does not support VolumeAttributesClass" in one for one in told)
+
+    kube.until(refused, "an event says why there is no volume")
+    kube.apply(claim("data", space, of="cellar-now"))
+    kube.until(lambda: kube.phase("pvc", "data", space) == "Bound", "the other claim is bound")
+    _change(kube, space, {"volumeAttributesClassName": "free"})
+    _change(kube, space, {"resources": {"requests": {"storage": "96Mi"}}})
+    kube.until(
+        lambda: any("Resize" in one for one in kube.events(space, "data")), "the resizer was here"
     )
-    kube.running("writer", space)
-    _change(kube, space, {"volumeAttributesClassName": "quick"})
-
-    def current() -> bool:
-        found = kube.get("pvc", "data", space)
-        return bool(found and found["status"].get("currentVolumeAttributesClassName") == "quick")
-
-    kube.until(current, "the claim has the other class")
+    found = kube.get("pvc", "data", space)
+    assert found
+    assert not found["status"].get("currentVolumeAttributesClassName")
+    assert not any("VolumeModifySuccessful" in one for one in kube.events(space, "data"))
+    kube.delete("pvc", "limited", space)
 
 
 def _change(kube: Kube, space: str, spec: dict[str, object]) -> None:

@@ -169,7 +169,7 @@ class Modify(Operation):
 
     def act(self) -> None:
         request = pb.ControllerModifyVolumeRequest(
-            volume_id=self.world.seed.kept, mutable_parameters={"readIops": "100"}
+            volume_id=self.world.seed.kept, mutable_parameters={"readIops": "0"}
         )
         patiently(lambda: self.world.csi.controller.ControllerModifyVolume(request, timeout=30))
 

@@ -67,7 +67,7 @@ def _every_call(csi: Csi, life: Life, snapshot: str) -> list[str]:
     volume = life.volume_id
     group = pb.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=[volume])
     modify = pb.ControllerModifyVolumeRequest(
-        volume_id=volume, mutable_parameters={"readIops": "100"}
+        volume_id=volume, mutable_parameters={"readIops": "0"}
     )
     take = pb.CreateSnapshotRequest(name="t", source_volume_id=volume)
     return [

@@ -265,7 +265,7 @@ def test_options_fill_in_a_backends_own_dataclass() -> None:
             "unknown option clock; memory pools have allocation, overcommit, reserve, init",
         ),
         ("reflink=true", "unknown option reflink"),
-        ("allocation=fat", "allocation='fat': one of thick, sparse, thin"),
+        ("allocation=fat", "allocation='fat': one of thick, sparse"),
         ("overcommit=0", "overcommit='0': a number above 0"),
         ("overcommit=inf", "overcommit='inf'"),
         ("overcommit=-1", "overcommit='-1'"),

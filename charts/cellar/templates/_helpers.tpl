@@ -72,6 +72,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ join "," $options }}
 {{- end -}}
 
+{{/* The driver refuses limits that it cannot enforce: dict where, parameters. */}}
+{{- define "cellar.refuseLimits" -}}
+{{- $where := .where -}}
+{{- range $key, $value := .parameters -}}
+{{- if and (has $key (list "readIops" "writeIops" "readBps" "writeBps")) (not (regexMatch "^0+([kKmMgGtTpP].*)?$" (toString $value))) -}}
+{{- fail (printf "%s: %s=%v: this version cannot enforce limits and refuses them; leave it out, or say 0, which is no limit" $where $key $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "cellar.confined" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

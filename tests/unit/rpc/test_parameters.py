@@ -122,7 +122,7 @@ def test_any_text_is_either_understood_or_invalid(given: dict[str, str]) -> None
         parameters.parse(given, {})
     except Invalid:
         return
-    assert all(key in parameters._CREATION or key in parameters._LIMITS for key in given)
+    assert all(key in parameters.CREATION or key in parameters.LIMITS for key in given)
 
 
 @given(st.integers(0, parameters.LIMIT), st.sampled_from(["readIops", "writeIops"]))

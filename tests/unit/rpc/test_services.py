@@ -47,11 +47,11 @@ def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
 
 
 @pytest.mark.parametrize("attach", [True, False])
-def test_the_controller_declares_all_that_it_serves(*, attach: bool) -> None:
+def test_the_controller_declares_all_but_limits_that_nothing_enforces(*, attach: bool) -> None:
     async def story(client: Client) -> None:
         request = csi.ControllerGetCapabilitiesRequest()
         answer = await client.controller.ControllerGetCapabilities(request, timeout=10)
-        everything = set(CONTROLLER.Type.keys()) - {"UNKNOWN"}
+        everything = set(CONTROLLER.Type.keys()) - {"UNKNOWN", "MODIFY_VOLUME"}
         assert _names(answer.capabilities, CONTROLLER) == everything - (
             set() if attach else set(IN_USE)
         )
@@ -195,17 +195,32 @@ def test_status_details_stay_empty() -> None:
     play(story)
 
 
-def test_two_changes_of_limits_add_up() -> None:
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"writeIops": "3"}, "FAILED_PRECONDITION"),
+        ({"readBps": "4Mi", "writeIops": "0"}, "FAILED_PRECONDITION"),
+        ({"writeIops": "-3"}, "INVALID_ARGUMENT"),
+        ({"colour": "red"}, "INVALID_ARGUMENT"),
+        ({"writeIops": "0", "readBps": "0"}, "OK"),
+    ],
+)
+def test_what_cannot_be_enforced_is_not_said_to_be(change: dict[str, str], code: str) -> None:
     async def story(client: Client) -> None:
-        volume = await client.create(parameters={"readIops": "1", "writeIops": "2"})
-        for change in ({"writeIops": "3"}, {"readBps": "4"}):
-            request = csi.ControllerModifyVolumeRequest(
-                volume_id=volume.volume_id, mutable_parameters=change
-            )
+        volume = await client.create(parameters={"readIops": "0"})
+        request = csi.ControllerModifyVolumeRequest(
+            volume_id=volume.volume_id, mutable_parameters=change
+        )
+        found = "OK"
+        try:
             await client.controller.ControllerModifyVolume(request, timeout=10)
-        [stored] = client.pool.backend.images()
-        limits = stored.limits  # type: ignore[union-attr]
-        assert (limits.read_iops, limits.write_iops, limits.read_bps) == (1, 3, 4)
+        except grpc.aio.AioRpcError as error:
+            found = error.code().name
+        assert found == code
+        asked = csi.ControllerGetCapabilitiesRequest()
+        said = await client.controller.ControllerGetCapabilities(asked, timeout=10)
+        kinds = {one.rpc.type for one in said.capabilities}
+        assert csi.ControllerServiceCapability.RPC.MODIFY_VOLUME not in kinds
 
     play(story)
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from driver.core.errors import NotFound
+from driver.core.errors import NotFound, Refused
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, CapacityRange, Device, Fault, Limits, Volume
 from driver.volumes.intents import Look, Modify, Page, Stats
-from tests.unit.volumes.world import SIZE, World
+from tests.unit.volumes.world import World
 
 BELOW = Fault("BackingFileShort", "too short", "data_loss")
 ABOVE = Fault("FilesystemReadOnly", "remounted")
@@ -132,14 +132,24 @@ def test_a_thousand_volumes_are_listed_in_no_time(world: World) -> None:
     assert min(took) < 0.15
 
 
-def test_limits_are_recorded_when_they_change(world: World) -> None:
+@pytest.mark.parametrize("limit", ["read_iops", "write_iops", "read_bps", "write_bps"])
+def test_a_limit_that_nothing_enforces_is_refused(world: World, limit: str) -> None:
     volume = world.create()
-    limits = Limits(read_iops=100, write_bps=SIZE)
-    world.modifier.modify(Modify(volume.id, limits))
-    changed, _ = world.volumes.get(Look(volume.id))
-    assert changed == replace(volume, limits=limits)
-    world.modifier.modify(Modify(volume.id, limits))
-    assert world.events.count("recorded in fast") == 1
+    limits = Limits(**{limit: 1})
+    with pytest.raises(Refused, match="cannot be enforced"):
+        world.modifier.modify(Modify(volume.id, limits))
+    with pytest.raises(Refused, match="cannot be enforced"):
+        world.create("other", limits=limits)
+    assert [one.id for one, _ in world.volumes.list(Page()).volumes] == [volume.id]
+    assert world.volumes.get(Look(volume.id))[0] == volume
+
+
+def test_a_limit_that_an_older_version_recorded_can_be_taken_off(world: World) -> None:
+    volume = world.create()
+    world.fast.backend.record(replace(volume, limits=Limits(read_iops=100)))
+    for _ in range(2):
+        world.modifier.modify(Modify(volume.id, Limits()))
+        assert world.volumes.get(Look(volume.id))[0] == volume
 
 
 def test_a_volume_that_is_not_there_is_not_modified(world: World) -> None:

@@ -1,0 +1,133 @@
+"""The parts of values.schema.json that the driver decides: options of pools, parameters of classes.
+
+They are made of the driver's own tables, so that helm refuses what the driver would refuse: a
+DaemonSet that cannot begin is noticed on every node at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, Final, TypeAlias
+
+from driver import config
+from driver.app import BACKENDS
+from driver.backends import loopfile, lvm, lvmkind, memory
+from driver.core.model import Allocation, FsType
+from driver.rpc import parameters
+
+Schema: TypeAlias = dict[str, Any]
+
+OPTIONS: Final[Mapping[str, type]] = {
+    "loopfile": loopfile.Options,
+    "lvm": lvmkind.Options,
+    "memory": memory.Options,
+}
+WHERE: Final = {
+    "loopfile": r"^/[^,\s]*$",
+    "lvm": rf"^{lvm.NAME}(/{lvm.NAME})?$",
+    "memory": r"^[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?$",
+}
+_BYTES: Final = r"[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?"
+_SHARE: Final = r"[0-9]{1,2}(\.[0-9]{1,3})?%"
+_UPWARD: Final = r"(^|/)\.\.(/|$)"
+_ZERO: Final = r"^[0.]*$"
+_LARGEST: Final = 1 << 53  # helm turns larger numbers into 1e+16
+
+
+def _text_or_number(pattern: str, least: float, most: float, kind: str = "integer") -> Schema:
+    number = {"type": kind, "minimum": least, "maximum": most}
+    return {"anyOf": [{"type": "string", "pattern": f"^{pattern}$"}, number]}
+
+
+_TRUTH: Final[Schema] = {"enum": [True, False, "true", "false"]}
+_SIZE: Final = _text_or_number(_BYTES, 0, _LARGEST)
+_OPTION: Final[Mapping[Callable[[str], object], Schema]] = {
+    config.read_allocation: {"enum": [Allocation.THICK, Allocation.SPARSE]},
+    config.read_overcommit: {
+        **_text_or_number(r"[0-9]{1,4}(\.[0-9]{1,3})?", 0.001, 9999, "number"),
+        "not": {"type": "string", "pattern": _ZERO},
+    },
+    config.read_reserve: _text_or_number(rf"({_SHARE}|{_BYTES})", 0, _LARGEST),
+    config.read_stripes: _text_or_number("([1-9]|[0-9][1-9]|[1-9]0)", 1, 99),
+    config.read_mirrors: _text_or_number("[0-9]{1,2}", 0, 99),
+    config.read_truth: _TRUTH,
+}
+_PARAMETER: Final[Mapping[str, Schema]] = {
+    "pool": {"type": "string"},
+    "allocation": {"enum": list(Allocation)},
+    parameters.FSTYPE: {"enum": ["", *FsType]},
+    "mkfsOptions": {"type": "string"},
+    "blockSize": {"enum": [512, 4096, "512", "4096"]},
+    "encrypted": _TRUTH,
+    "readIops": _text_or_number("[0-9]{1,18}", 0, _LARGEST),
+    "writeIops": _text_or_number("[0-9]{1,18}", 0, _LARGEST),
+    "readBps": _SIZE,
+    "writeBps": _SIZE,
+}
+
+
+def pool() -> Schema:
+    """One entry of `pools`: which options there are depends on its type."""
+    known = {name: _OPTION[reader] for name, reader in config.OPTION_READERS.items()}
+    return {
+        "type": "object",
+        "properties": {
+            "name": {
+                "type": "string",
+                "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+                "maxLength": 40,
+            },
+            "type": {"type": "string", "enum": list(BACKENDS)},
+            "where": {"type": "string", "pattern": r"^[^,\s]+$"},
+            **known,
+        },
+        "additionalProperties": False,
+        "required": ["name", "type", "where"],
+        "allOf": [_of_type(kind) for kind in BACKENDS],
+    }
+
+
+def options_of(kind: str) -> list[str]:
+    """The names of the options that a pool of that type has."""
+    return [one.name for one in fields(OPTIONS[kind]) if one.name in config.OPTION_READERS]
+
+
+def _of_type(kind: str) -> Schema:
+    where: Schema = {"pattern": WHERE[kind]}
+    if kind == "loopfile":
+        where["not"] = {"pattern": _UPWARD}
+    names = ["name", "type", "where", *options_of(kind)]
+    then = {"propertyNames": {"enum": names}, "properties": {"where": where}}
+    return {"if": {"properties": {"type": {"const": kind}}}, "then": then}
+
+
+def class_parameters() -> Schema:
+    """Of a StorageClass. Other keys of Kubernetes are for its sidecars: secrets, for one."""
+    return _parameters((*parameters.CREATION, *parameters.LIMITS)) | {
+        "patternProperties": {"^csi\\.storage\\.k8s\\.io/": {"type": "string"}}
+    }
+
+
+def attributes() -> Schema:
+    """Of a VolumeAttributesClass."""
+    return _parameters(tuple(parameters.LIMITS)) | {"minProperties": 1}
+
+
+def _parameters(names: tuple[str, ...]) -> Schema:
+    return {
+        "type": "object",
+        "properties": {name: _PARAMETER[name] for name in names},
+        "additionalProperties": False,
+    }
+
+
+def updated(schema: str) -> str:
+    """The text of values.schema.json with its parts written anew."""
+    whole = json.loads(schema)
+    values = whole["properties"]
+    values["pools"]["items"] = pool()
+    values["storageClasses"]["items"]["properties"]["parameters"] = class_parameters()
+    values["attributesClasses"]["items"]["properties"]["parameters"] = attributes()
+    return json.dumps(whole, indent=2) + "\n"
