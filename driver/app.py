@@ -25,7 +25,7 @@ from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
 from driver.core.kubelet import registration_socket
 from driver.core.ports import NodeState, Pool, Tends
-from driver.linux import command, sysfs
+from driver.linux import command, descriptors, sysfs
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
@@ -136,6 +136,7 @@ def open_pools(config: Config, state: NodeState) -> list[Pool]:
 def serve(config: Config) -> None:
     """Until SIGTERM. Invalid, Refused: it cannot begin."""
     log.set_up(config.log_level, config.log_format)
+    descriptors.raise_limit()
     state = open_state(config)
     ended = process.run(_Life(config, open_pools(config, state), state).live())
     if not _joined(ended + LEAVE):

@@ -23,6 +23,7 @@ from driver.cluster.settings import KubernetesNodes, StaticNodes
 from driver.cluster.tls import Files, Identities
 from driver.config import RouteConfig
 from driver.core.errors import Invalid
+from driver.linux import descriptors
 from driver.observe import log
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
@@ -34,6 +35,7 @@ from driver.rpc.server import Door
 def route(config: RouteConfig) -> None:
     """Be the controller of a cluster until SIGTERM. Invalid, Refused: it cannot begin."""
     log.set_up(config.log_level, config.log_format)
+    descriptors.raise_limit()
     process.run(_Routing(config).live())
 
 

@@ -15,6 +15,8 @@ from driver.core.errors import Refused
 
 LINE: Final = 8192  # bytes of the request line and of each header
 PATIENCE: Final = 10.0  # seconds for a request and its answer together
+ASKING: Final = 2.0  # seconds for the request alone
+MOST: Final = 64  # connections at once; one more ends the one that has said nothing for longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Http:
     def __init__(self, pages: Mapping[str, Page]) -> None:
         self._pages = pages
         self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # in the order in which they came
 
     async def start(self, host: str, port: int) -> None:
         """Refused: the address cannot be had."""
@@ -46,17 +50,31 @@ class Http:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        self._silent[writer] = None
+        self._make_room()
         try:
             async with asyncio.timeout(PATIENCE):
-                answer = await self._answer(await _request(reader))
-                writer.write(_encode(answer))
+                async with asyncio.timeout(ASKING):
+                    line = await _request(reader)
+                self._silent.pop(writer, None)
+                writer.write(_encode(await self._answer(line)))
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):
-            pass  # whoever asked is slow, gone, or does not speak HTTP
+            writer.transport.abort()  # whoever asked is slow, gone, or does not speak HTTP
         finally:
+            self._silent.pop(writer, None)
+            self._open.discard(writer)
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+    def _make_room(self) -> None:
+        """Who was silent for longest goes first; one that is being answered, never."""
+        if len(self._open) > MOST and self._silent:
+            oldest = next(iter(self._silent))
+            del self._silent[oldest]
+            oldest.transport.abort()
 
     async def _answer(self, line: str) -> Answer:
         method, _, rest = line.partition(" ")

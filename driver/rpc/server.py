@@ -38,6 +38,7 @@ from driver.rpc.private import Private
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
 
+HANDSHAKE_MS: Final = 5000  # who has no certificate keeps a descriptor no longer; usual: 120 s
 PATIENCE: Final = 10.0  # seconds that a call waits for a copy; the provisioner's default is 15
 
 
@@ -77,6 +78,7 @@ class Door:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1000),  # routers ask if we live
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ],
         )
 

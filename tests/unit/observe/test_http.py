@@ -10,7 +10,7 @@ from http import HTTPStatus
 import pytest
 
 from driver.core.errors import Refused
-from driver.observe.http import Answer, Http
+from driver.observe.http import MOST, Answer, Http
 
 
 async def hello() -> Answer:
@@ -77,3 +77,40 @@ def test_an_address_that_is_taken_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Refused, match=f"--metrics 127.0.0.1:{port}"):
             asyncio.run(Http({}).start("127.0.0.1", port))
+
+
+def test_a_request_is_answered_beside_many_connections_that_say_nothing() -> None:
+    async def story(port: int) -> list[bytes]:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * MOST)]
+        answers = [await exchange(port, b"GET /hello HTTP/1.1\r\n\r\n") for _ in range(3)]
+        ended = [reader for reader, _ in silent if await _is_ended(reader)]
+        assert len(ended) >= 2 * MOST
+        assert silent[0][0] in ended
+        for _, writer in silent:
+            writer.close()
+        return answers
+
+    assert all(one.endswith(b"hello\n") for one in served(story))
+
+
+async def _is_ended(reader: asyncio.StreamReader) -> bool:
+    try:
+        async with asyncio.timeout(0):
+            return await reader.read(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_who_says_nothing_is_let_go_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driver.observe.http.ASKING", 0.05)
+
+    async def story(port: int) -> list[bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /hel")
+        answer = await reader.read()
+        writer.close()
+        return [answer]
+
+    assert served(story) == [b""]

@@ -1,0 +1,22 @@
+"""How many files this process may have open; see getrlimit(2), RLIMIT_NOFILE."""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+# Beyond it nothing is gained, and a child that closes all that it may have inherited would be slow.
+MOST: Final = 1 << 16
+
+
+def raise_limit() -> int:
+    """The soft limit as high as the hard one allows, never lower than it was; what it is now.
+
+    Many service managers give 1024, which connections of strangers could use up.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
+    if soft in {resource.RLIM_INFINITY, wanted}:
+        return soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
