@@ -24,7 +24,7 @@ from driver.backends.memory_records import memory_state
 from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
 from driver.core.kubelet import registration_socket
-from driver.core.ports import NodeState, Pool, Tends
+from driver.core.ports import NodeState, Pool
 from driver.linux import command, descriptors, sysfs
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
@@ -36,6 +36,7 @@ from driver.observe import log
 from driver.observe.disks import Disks
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
+from driver.observe.poolnews import PoolNews
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
 from driver.volumes import upkeep
@@ -157,7 +158,8 @@ class _Life:
         self._copiers = ThreadPoolExecutor(COPIERS, thread_name_prefix="copier")
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="looker")
         self._copies = Copies(self._copiers)
-        pages = process.health_pages(config.endpoint, self._problem)
+        self._news = PoolNews()
+        pages = process.health_pages(config.endpoint, self._problem, self._news.lines)
         self._metrics.watch(
             "cellar_state_problem",
             "Whether the state directory cannot be read or written",
@@ -187,6 +189,7 @@ class _Life:
                 await self._http.start(*config.metrics)
             names = ", ".join(pool.name for pool in self._pools)
             logger.info("ready", endpoint=config.endpoint, node=config.node_id, pools=names)
+            self._looker.submit(self._look)
             self._looker.submit(Disks(self._pools, self._looker).watch)
             await self._announce()
             await stop.wait()
@@ -251,9 +254,13 @@ class _Life:
 
     async def _tend(self) -> None:
         loop = asyncio.get_running_loop()
-        while any(isinstance(pool.backend, Tends) for pool in self._pools):
+        while True:
             await asyncio.sleep(TENDED)
             await loop.run_in_executor(self._looker, upkeep.tend, self._pools)
+            await loop.run_in_executor(self._looker, self._look)
+
+    def _look(self) -> None:
+        self._news.hear(pool.backend.state() for pool in self._pools)
 
     def _stop_copies(self) -> None:
         self._copies.stop()

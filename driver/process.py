@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,10 +33,13 @@ def stop_signals() -> asyncio.Event:
     return stop
 
 
-def health_pages(endpoint: Path, problem: Callable[[], str]) -> Mapping[str, Page]:
+def health_pages(
+    endpoint: Path, problem: Callable[[], str], remarks: Callable[[], Sequence[str]] = tuple
+) -> Mapping[str, Page]:
     """/healthz: a new process may help; /readyz: it may not, but others should know.
 
-    `problem`: what is in the way beside the driver's own Probe; empty: nothing.
+    `problem`: what is in the way beside the driver's own Probe; empty: nothing. `remarks`: lines
+    for people, about what works only in part.
     """
 
     async def healthz() -> Answer:
@@ -47,7 +50,9 @@ def health_pages(endpoint: Path, problem: Callable[[], str]) -> Mapping[str, Pag
     async def readyz() -> Answer:
         if not await _probe(endpoint):
             return _unavailable(problem() or "the driver's Probe does not say that it is ready")
-        return _unavailable(text) if (text := problem()) else Answer(HTTPStatus.OK, b"ok\n")
+        if text := problem():
+            return _unavailable(text)
+        return Answer(HTTPStatus.OK, "".join(f"{one}\n" for one in ("ok", *remarks())).encode())
 
     return {"/healthz": healthz, "/readyz": readyz}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from loguru import logger
@@ -18,6 +19,7 @@ from driver.core.ids import PoolId
 
 TOGETHER: Final = 1.0  # seconds in which changes are one change
 AGAIN: Final = 10.0  # seconds after an error
+LOOK: Final = 60.0  # seconds after which it is looked whether somebody deleted or changed it
 
 
 class Homes:
@@ -34,6 +36,10 @@ class Homes:
             if self._seen.get(pool) != node:
                 self._seen[pool] = node
                 self.news.set()
+
+    def known(self) -> dict[PoolId, NodeName]:
+        """All of it, to be written where nothing is."""
+        return self._told | self._seen
 
     def told(self, found: dict[PoolId, NodeName]) -> dict[PoolId, NodeName] | None:
         """What should be written in its place; None: it says all."""
@@ -62,7 +68,8 @@ class Store:
                     logger.warning("where pools are was not recorded: {}", error)
                     await asyncio.sleep(AGAIN)
                 self._homes.news.set()
-            await self._homes.news.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._homes.news.wait(), LOOK)
             await asyncio.sleep(TOGETHER)
 
     async def _settle(self) -> None:
@@ -79,7 +86,6 @@ class Store:
             await self._api.replace(f"{where}/{self._name}", {**found, "data": wanted})
 
     async def _create(self, where: str) -> None:
-        wanted = self._homes.told({})
-        if wanted is not None:
+        if wanted := self._homes.known():
             body = {"metadata": {"name": self._name}, "data": wanted}
             await self._api.create(where, {"apiVersion": "v1", "kind": "ConfigMap", **body})

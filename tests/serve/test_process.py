@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,15 +82,28 @@ def test_metrics_and_health_over_http(where: Path) -> None:
     port = free_port()
     with Driver(where, [POOL], arguments=["--metrics", f"127.0.0.1:{port}"]) as driver:
         driver.controller.CreateVolume(REQUEST)
-
-        def page(name: str) -> str:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=10) as answer:
-                return str(answer.read().decode())
-
-        assert page("healthz") == "ok\n"
-        metrics = page("metrics")
+        assert _page(port, "healthz") == "ok\n"
+        metrics = _page(port, "metrics")
         assert 'cellar_rpc_seconds_count{code="OK",method="CreateVolume"} 1.0' in metrics
         assert 'cellar_pool_volumes{pool="sim",type="memory"} 1.0' in metrics
+
+
+def test_a_pool_that_is_away_is_said_at_the_start_and_where_readiness_is_asked(where: Path) -> None:
+    port, missing = free_port(), where / "missing"
+    pools = [POOL, f"fast=loopfile:{missing}"]
+    with Driver(where, pools, arguments=["--metrics", f"127.0.0.1:{port}"]) as driver:
+        end = time.monotonic() + 10
+        while (text := _page(port, "readyz")) == "ok\n" and time.monotonic() < end:
+            time.sleep(0.05)
+        assert text.startswith("ok\npool fast cannot be used: ")
+        assert str(missing) in text
+        assert "sim" not in text
+        assert "WARNING pool fast cannot be used: " in driver.log.read_text()
+
+
+def _page(port: int, name: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=10) as answer:
+        return str(answer.read().decode())
 
 
 def test_it_imports_nothing_that_only_other_commands_need(where: Path) -> None:

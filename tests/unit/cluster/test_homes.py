@@ -22,6 +22,7 @@ NAME = "cellar-pools"
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
     monkeypatch.setattr(homes, "TOGETHER", 0.01)
     monkeypatch.setattr(homes, "AGAIN", 0.01)
+    monkeypatch.setattr(homes, "LOOK", 0.02)
     with api_server(tmp_path) as one:
         yield one
 
@@ -77,6 +78,26 @@ def test_routers_that_write_at_once_lose_nothing(server: tuple[Cluster, Path]) -
                 one.saw(f"n{number}", [f"p{number}"])
             wanted = {f"p{number}": f"n{number}" for number in range(4)}
             await until(lambda: written(cluster) == wanted)
+
+    asyncio.run(story())
+
+
+def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
+    server: tuple[Cluster, Path],
+) -> None:
+    cluster, kubeconfig = server
+    first, later = Homes(), Homes()
+
+    async def story() -> None:
+        async with kept(kubeconfig, first):
+            first.saw("a", ["p1"])
+            await until(lambda: written(cluster) == {"p1": "a"})
+        async with kept(kubeconfig, later):  # has p1 from the ConfigMap alone
+            later.saw("b", ["p2"])
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+            del cluster.objects[CONFIGMAPS][NAME]
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+            assert later.of("p1") == "a"
 
     asyncio.run(story())
 

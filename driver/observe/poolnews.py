@@ -1,0 +1,39 @@
+"""Says it in the log when a pool goes away and comes back, and keeps what /readyz tells of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from loguru import logger
+
+from driver.core.model import PoolState
+
+
+class PoolNews:
+    """Told of the pools' states again and again; from one thread at a time."""
+
+    def __init__(self) -> None:
+        self._away: dict[str, str] = {}
+
+    def hear(self, states: Iterable[PoolState]) -> None:
+        """Log what is new since the last time; at first, what is away."""
+        for state in states:
+            before = self._away.get(state.name, "")
+            self._away[state.name] = state.away
+            if state.away and _gist(state.away) != _gist(before):
+                logger.bind(pool=state.name).warning(
+                    "pool {} cannot be used: {}", state.name, state.away
+                )
+            elif before and not state.away:
+                logger.bind(pool=state.name).info("pool {} can be used again", state.name)
+
+    def lines(self) -> Sequence[str]:
+        """A sentence for each pool that is away."""
+        known = dict(self._away)
+        return [f"pool {name} cannot be used: {why}" for name, why in known.items() if why]
+
+
+def _gist(why: str) -> str:
+    """Without its numbers: seconds that grow are no news."""
+    return re.sub(r"[0-9]+", "", why)

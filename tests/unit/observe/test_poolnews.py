@@ -1,0 +1,47 @@
+"""A pool that cannot be used is said once, when it begins and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from loguru import logger
+
+from driver.backends.memory import memory
+from driver.core.model import GIB
+from driver.observe.poolnews import PoolNews
+
+THERE = memory("fast", GIB).backend.state()
+GONE = replace(THERE, away="/srv/fast has no marker: mount its disk")
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    lines: list[str] = []
+    sink = logger.add(lambda one: lines.append(str(one).strip()), format="{level} {message}")
+    yield lines
+    logger.remove(sink)
+
+
+def test_a_pool_that_is_there_is_no_news(said: list[str]) -> None:
+    news = PoolNews()
+    news.hear([THERE])
+    assert (said, news.lines()) == ([], [])
+
+
+def test_a_pool_that_is_away_is_said_at_the_start_and_when_it_changes(said: list[str]) -> None:
+    news = PoolNews()
+    for state in (GONE, GONE, THERE, THERE, GONE):
+        news.hear([state])
+    away = "WARNING pool fast cannot be used: /srv/fast has no marker: mount its disk"
+    assert said == [away, "INFO pool fast can be used again", away]
+    assert news.lines() == [away.removeprefix("WARNING ")]
+
+
+def test_another_reason_is_news_and_a_number_that_grows_is_not(said: list[str]) -> None:
+    news = PoolNews()
+    for why in ("no answer for 3 s", "no answer for 13 s", "read-only"):
+        news.hear([replace(THERE, away=why)])
+    assert [line.rpartition(": ")[2] for line in said] == ["no answer for 3 s", "read-only"]
+    assert news.lines() == ["pool fast cannot be used: read-only"]
