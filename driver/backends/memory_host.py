@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import stat
 import threading
 import uuid
@@ -23,18 +22,13 @@ from pathlib import Path
 from typing import Final
 
 from driver.backends.memory_disk import PAGE, Disk
-from driver.core.errors import Invalid, NotFound, Refused
+from driver.core import mount_options
+from driver.core.errors import NotFound, Refused
 from driver.core.model import MIB, Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
 
 _MAJOR: Final = 4000  # no kernel gives out this one
 _MAGIC: Final = b"memory-filesystem "
 _INODE_RATIO: Final = 16384  # one inode for so many bytes, as mkfs.ext4 has it
-_OPTIONS: Final = re.compile(
-    r"r[ow]|(no|rel|strict|lazy|nodir)a?time|no(dev|suid|exec)|(dir)?sync|(no)?discard"
-    r"|nouuid|norecovery|noload|(no)?barrier|(data|commit|errors)=\w+|(no)?acl|(no)?user_xattr"
-    r"|inode64|largeio|(logbsize|allocsize|compress|subvol|space_cache)=[\w/:]+|ssd|usrquota|prjquota",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +163,16 @@ class MemoryHost:
     def mount(
         self, device: Device, target: Path, fs: FsType, options: Sequence[str], *, read_only: bool
     ) -> None:
-        if unknown := [one for one in options if not _OPTIONS.fullmatch(one)]:
-            raise Invalid(f"{fs} refuses the mount options {', '.join(unknown)}")
+        mount_options.require(options, fs)
         with self._lock:
             self.check(device, fs)
             self._refuse_twins(device)
             if (top := self.shown_at(target)) and top.number == device.number:
                 raise Refused(f"{device.path} is mounted at {target} already")
             target.mkdir(exist_ok=True)
-            read_only = read_only or device.read_only or "ro" in options
+            settled = mount_options.settle(options)
+            read_only = read_only or device.read_only or "ro" in settled.flags
+            options = (*settled.shown, *settled.data)
             self._show(device, target, "/", read_only=read_only, options=options)
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:

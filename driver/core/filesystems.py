@@ -1,4 +1,4 @@
-"""What may be asked of a filesystem: smallest sizes, mkfs options, mount options. Pure tables."""
+"""What may be asked of mkfs, and the smallest volumes. Pure tables."""
 
 from __future__ import annotations
 
@@ -108,20 +108,6 @@ _WHY_NOT: Final = {
 }
 
 
-# Mount options that name another device or file, or are a different mount(2) call altogether.
-_FORBIDDEN: Final = frozenset(
-    (
-        *("bind", "rbind", "remount", "move", "loop", "offset", "sizelimit", "encryption"),
-        *("journal_path", "journal_dev", "logdev", "rtdev", "device", "helper"),
-        *("shared", "slave", "private", "unbindable"),
-        *("rshared", "rslave", "rprivate", "runbindable"),
-    )
-)
-_PARTS: Final = re.compile(r'(?:[^,"]|"[^"]*")+|"')  # an SELinux context has commas in quotes
-_PLAIN: Final = "A-Za-z0-9_.:=+/@%-"
-_MOUNT: Final = re.compile(rf'(?=.{{1,255}}$)(?:[{_PLAIN}]|"[{_PLAIN},]*")+', re.ASCII)
-
-
 def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
     """Split one StorageClass value into words for mkfs.
 
@@ -167,13 +153,3 @@ def _fits(item: str, form: Mapping[str, str | None]) -> bool:
 def _not_accepted(fs: FsType, what: str, key: str, accepted: str) -> str:
     reason = f" ({_WHY_NOT[key]})" if key in _WHY_NOT else ""
     return f"parameters[mkfsOptions]: {what} is not accepted for {fs}{reason}; {accepted}"
-
-
-def check_mount_options(options: tuple[str, ...]) -> tuple[str, ...]:
-    """The single options of all mount flags. Invalid names the one that is not accepted."""
-    single = tuple(part for option in options for part in _PARTS.findall(option))
-    for option in single:
-        if not _MOUNT.fullmatch(option) or option.partition("=")[0] in _FORBIDDEN:
-            # not its value: that may be somebody's secret
-            raise Invalid(f"mount_flags: {option.partition('=')[0]!r} is not accepted")
-    return single

@@ -180,7 +180,7 @@ def _not_mounted(
     _, data = mount.split_options(options)
     match error.errno:
         case errno.EINVAL if data:
-            refused = fsopen.refused_option(fs, data.split(",")) or data
+            refused = fsopen.refused_option(fs, data) or ",".join(data)
             return Invalid(f"mount_flags: the kernel does not accept {refused!r} for {fs}")
         case errno.EINVAL | errno.ENODEV:
             return Refused(f"{what}: this kernel cannot ({error.strerror}); see its log")

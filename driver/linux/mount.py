@@ -14,8 +14,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
+
+from driver.core import mount_options
 
 # <linux/mount.h>
 MS_RDONLY: Final = 1
@@ -35,45 +38,29 @@ MS_STRICTATIME: Final = 1 << 24
 MS_LAZYTIME: Final = 1 << 25
 UMOUNT_NOFOLLOW: Final = 8
 
-# Words of mount(8) that mount(2) knows as flags: set these bits, clear those.
-_FLAGS: Final[dict[str, tuple[int, int]]] = {
-    "ro": (MS_RDONLY, 0),
-    "rw": (0, MS_RDONLY),
-    "nosuid": (MS_NOSUID, 0),
-    "suid": (0, MS_NOSUID),
-    "nodev": (MS_NODEV, 0),
-    "dev": (0, MS_NODEV),
-    "noexec": (MS_NOEXEC, 0),
-    "exec": (0, MS_NOEXEC),
-    "sync": (MS_SYNCHRONOUS, 0),
-    "async": (0, MS_SYNCHRONOUS),
-    "dirsync": (MS_DIRSYNC, 0),
-    "nosymfollow": (MS_NOSYMFOLLOW, 0),
-    "symfollow": (0, MS_NOSYMFOLLOW),
-    "noatime": (MS_NOATIME, MS_RELATIME | MS_STRICTATIME),
-    "atime": (0, MS_NOATIME),
-    "nodiratime": (MS_NODIRATIME, 0),
-    "diratime": (0, MS_NODIRATIME),
-    "relatime": (MS_RELATIME, MS_NOATIME | MS_STRICTATIME),
-    "norelatime": (0, MS_RELATIME),
-    "strictatime": (MS_STRICTATIME, MS_NOATIME | MS_RELATIME),
-    "nostrictatime": (0, MS_STRICTATIME),
-    "lazytime": (MS_LAZYTIME, 0),
-    "nolazytime": (0, MS_LAZYTIME),
-    "iversion": (MS_I_VERSION, 0),
-    "noiversion": (0, MS_I_VERSION),
-    "defaults": (0, 0),
-    # for mount(8) and systemd only; the kernel would refuse them
-    "auto": (0, 0),
-    "noauto": (0, 0),
-    "nofail": (0, 0),
-    "_netdev": (0, 0),
+# Words that `mount_options.settle` leaves, which mount(2) knows as flags.
+_FLAGS: Final[dict[str, int]] = {
+    "ro": MS_RDONLY,
+    "nosuid": MS_NOSUID,
+    "nodev": MS_NODEV,
+    "noexec": MS_NOEXEC,
+    "sync": MS_SYNCHRONOUS,
+    "dirsync": MS_DIRSYNC,
+    "nosymfollow": MS_NOSYMFOLLOW,
+    "noatime": MS_NOATIME,
+    "nodiratime": MS_NODIRATIME,
+    "relatime": MS_RELATIME,
+    "strictatime": MS_STRICTATIME,
+    "lazytime": MS_LAZYTIME,
+    "iversion": MS_I_VERSION,
 }
 
 _TRIES: Final = 10  # between the look at a place and the reading of the table it may change
 
 # What a read-only remount of a bind must repeat, or the kernel drops it.
 _KEPT: Final = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+
+_SUPER: Final = re.compile(r'(?:[^,"]|"[^"]*")+')  # an SELinux context has commas in quotes
 
 _AT_EMPTY_PATH: Final = 0x1000
 _PAGE: Final = 64 * 1024  # bytes to ask for
@@ -170,18 +157,19 @@ def mount(
 ) -> None:
     """Mount a filesystem; OSError as the kernel says it. `read_only` beats a "rw" in `options`."""
     flags, data = split_options(options)
-    _mount(source, target, fs_type, flags | (MS_RDONLY if read_only else 0), data)
+    _mount(source, target, fs_type, flags | (MS_RDONLY if read_only else 0), ",".join(data))
 
 
-def split_options(options: Iterable[str]) -> tuple[int, str]:
-    """MS_* flags of the words that are flags, and the rest as the filesystem's own data."""
-    flags, data = 0, []
-    for option in options:
-        if known := _FLAGS.get(option):
-            flags = flags & ~known[1] | known[0]
-        elif not option.lower().startswith("x-"):  # comments for mount(8)
-            data.append(option)
-    return flags, ",".join(data)
+def split_options(options: Iterable[str]) -> tuple[int, tuple[str, ...]]:
+    """MS_* flags of the words that are flags, and the rest as the filesystem's own options.
+
+    SELinux contexts are left out, as mount(8) does, where this kernel has no SELinux.
+    """
+    settled = mount_options.settle(options)
+    flags = sum(_FLAGS[word] for word in settled.flags)
+    labels = _has_selinux()
+    data = (each for each in settled.data if labels or not mount_options.is_label(each))
+    return flags, tuple(data)
 
 
 def bind(source: Path, target: Path, *, read_only: bool) -> None:
@@ -240,6 +228,12 @@ def _mount(source: Path, target: Path, fs_type: str, flags: int, data: str = "")
     if _libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(data)) < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
+
+
+@cache
+def _has_selinux() -> bool:
+    """As the kernel says: in a container selinuxfs is not seen, and SELinux is there."""
+    return "\tselinuxfs\n" in Path("/proc/filesystems").read_text(encoding="ascii")
 
 
 def _kept(target: Path) -> int:
@@ -328,7 +322,7 @@ def _parse_line(line: str) -> Mount:
         fs_type=_unescape(fs_type),
         source=_unescape(source),
         options=frozenset(options.split(",")),
-        super_options=frozenset(super_options.split(",")),
+        super_options=frozenset(_SUPER.findall(_unescape(super_options))),
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
+from driver.core import mount_options
 from driver.core.errors import Invalid
-from driver.core.filesystems import check_mount_options
 from driver.core.model import AccessMode, FsType
 from driver.volumes.intents import Capability
 
@@ -26,12 +26,9 @@ def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Ca
     mount = message.mount
     if mount.volume_mount_group:
         raise Invalid(f"{field}.mount.volume_mount_group is not supported by this driver")
-    return Capability(
-        mode,
-        block=False,
-        fs=filesystem(mount.fs_type, f"{field}.mount.fs_type"),
-        options=check_mount_options(tuple(mount.mount_flags)),
-    )
+    fs = filesystem(mount.fs_type, f"{field}.mount.fs_type")
+    options = mount_options.parse(mount.mount_flags, fs)
+    return Capability(mode, block=False, fs=fs, options=options)
 
 
 def parse_all(messages: Iterable[csi.VolumeCapability]) -> tuple[Capability, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
-from driver.core import ids
+from driver.core import ids, mount_options
 from driver.core.errors import Invalid, NotFound, StaleToken
 from driver.core.ids import ImageId
 from driver.core.model import CapacityRange, FsType, Limits
@@ -27,6 +27,8 @@ def create(request: csi.CreateVolumeRequest) -> intents.Create:
     asked = parameters.parse(request.parameters, request.mutable_parameters)
     named = capability.agreed(capabilities, asked.fs)
     fs = None if _are_block(capabilities) else named or USUAL
+    for one in capabilities:
+        mount_options.require(one.options, fs)
     return intents.Create(
         name=request.name,
         key=ids.volume_key(request.name),

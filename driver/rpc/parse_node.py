@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
-from driver.core import ids
+from driver.core import ids, mount_options
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, CapacityRange
 from driver.rpc import capability, fields, parameters, parse
@@ -94,6 +94,7 @@ def _inline(request: csi.NodePublishVolumeRequest) -> intents.InlinePublish:
         raise Invalid("volume_capability.block: an inline volume has a filesystem")
     asked, size = parameters.parse_inline(request.volume_context)
     named = capability.agreed([how], asked.fs)
+    mount_options.require(how.options, named or parse.USUAL)
     create = intents.Create(
         name=handle,
         key=ids.inline_key(handle),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from driver.core.errors import Invalid
 from driver.core.model import AccessMode, Limits, Volume
+from driver.core.mount_options import require, settle
 from driver.volumes.intents import Capability, Create, Validate
 
 _ELSEWHERE_TOO: Final = frozenset({AccessMode.MNRO, AccessMode.MNSW, AccessMode.MNMW})
@@ -22,10 +24,19 @@ def misfit(volume: Volume, capability: Capability) -> str:
     return ""
 
 
+def _unknown_option(volume: Volume, capability: Capability) -> str:
+    """Why the volume's filesystem cannot be mounted with the options; "" when it can."""
+    try:
+        require(capability.options, volume.fs)
+    except Invalid as error:
+        return str(error)
+    return ""
+
+
 def reads_only(volume: Volume, capability: Capability) -> bool:
     """The mode, a mount option, or ControllerPublishVolume's `readonly` forbids to write."""
     published = volume.published is not None and volume.published.read_only
-    return published or capability.mode.reads_only or "ro" in capability.options
+    return published or capability.mode.reads_only or "ro" in settle(capability.options).flags
 
 
 def differences(pool_name: str, volume: Volume, wanted: Create) -> Iterator[str]:
@@ -61,7 +72,7 @@ def parameter_differences(pool_name: str, volume: Volume, wanted: Create) -> Ite
 def undescribed(pool_name: str, volume: Volume, wanted: Validate) -> Iterator[str]:
     """Why ValidateVolumeCapabilities does not confirm what it was told of the volume."""
     for capability in wanted.capabilities:
-        if reason := misfit(volume, capability):
+        if reason := misfit(volume, capability) or _unknown_option(volume, capability):
             yield reason
     if unknown := sorted(key for key in wanted.context if not _is_kubernetes(key)):
         yield f"volume_context: volumes have none, and {', '.join(unknown)} was given"

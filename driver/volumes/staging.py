@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 
+from driver.core import mount_options
 from driver.core.errors import Conflict, NotFound, Refused
 from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
@@ -17,9 +17,6 @@ from driver.core.ports import Host, Pool
 from driver.volumes import devices, sealing
 from driver.volumes.fitting import reads_only
 from driver.volumes.intents import Capability, Stage
-
-# Flags that belong to a mount rather than to a filesystem: a repeat must ask for the same.
-_FLAGS: Final = frozenset({"noatime", "nodiratime", "nosuid", "nodev", "noexec"})
 
 
 def put(pool: Pool, volume: Volume, wanted: Stage) -> Device:
@@ -78,6 +75,7 @@ def _put_filesystem(
     pool: Pool, volume: Volume, fs: FsType, wanted: Stage, undo: ExitStack
 ) -> Device:
     staging, capability = wanted.staging, wanted.capability
+    mount_options.require(capability.options, fs)
     read_only = reads_only(volume, capability)
     place = devices.filesystem_at(pool, staging, volume)
     # Writable even for a reader: a journal must be replayed before it can be read.
@@ -85,7 +83,7 @@ def _put_filesystem(
     reach("stage.attached")
     if place:
         refuse_other_access(place, read_only=read_only)
-        _refuse_other_flags(place, capability)
+        _refuse_other_options(place, volume, fs, capability)
     else:
         if all(one.node for one in pool.host.places(device)):
             sealing.renewed(pool, volume, device)
@@ -100,12 +98,15 @@ def _put_filesystem(
     return device
 
 
-def _refuse_other_flags(place: Place, capability: Capability) -> None:
-    has, wanted = place.options & _FLAGS, _FLAGS & frozenset(capability.options)
-    if has != wanted:
+def _refuse_other_options(place: Place, volume: Volume, fs: FsType, capability: Capability) -> None:
+    """Compared by what they amount to, with what the kernel shows. Raises Conflict."""
+    differences = mount_options.differences(
+        fs, capability.options, place.options, discards=volume.discards
+    )
+    if differences:
         raise Conflict(
-            f"{place.target} is mounted with {', '.join(sorted(has)) or 'no flags'},"
-            f" not with {', '.join(sorted(wanted)) or 'none'}"
+            f"{place.target} is mounted with other options than were asked for now:"
+            f" {', '.join(differences)}"
         )
 
 

@@ -220,6 +220,26 @@ def test_an_option_that_the_kernel_refuses_leaves_nothing_attached(one: Served, 
     assert one.node.loops() == []
 
 
+def test_the_same_options_in_other_words_are_the_same_stage(one: Served, life: Life) -> None:
+    """And others are not, whoever reads them: mount(8), the kernel, or the filesystem."""
+
+    def stage(*flags: str) -> str:
+        return outcome(lambda: one.csi.stage(life.volume_id, life.staging, flags=flags))
+
+    defaults = "rw,suid,dev,exec,auto,nouser,async"
+    assert stage("noatime", "relatime", "nodev,dev", defaults) == "OK"
+    for same in ([], ["relatime"], ["x-a,comment=b,silent", defaults], ["data=ordered"]):
+        assert stage(*same) == "OK"
+    for other in ("noatime", "nodev", "data=journal", "commit=77", "errors=remount-ro", "user"):
+        assert stage(other) == "ALREADY_EXISTS"
+    for wrong in ("nonsense", "logbsize=64k", "errors=panic", 'data="x,journal_path=/dev/sda"'):
+        assert stage(wrong) == "INVALID_ARGUMENT"
+    life.unstage()
+    assert stage("data=journal,noatime") == "OK"
+    assert stage("noatime,data=journal") == "OK"
+    assert stage("noatime") == "ALREADY_EXISTS"
+
+
 def test_accepted_mount_options_reach_the_mount(one: Served, life: Life) -> None:
     one.csi.stage(life.volume_id, life.staging, flags=["noatime", "nodev,nosuid"])
     state = os.statvfs(life.staging).f_flag

@@ -1,4 +1,4 @@
-"""What may be asked of mkfs and mount, and above all what may not."""
+"""What may be asked of mkfs, and above all what may not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core.errors import Invalid
-from driver.core.filesystems import SMALLEST, check_mount_options, parse_mkfs_options
+from driver.core.filesystems import SMALLEST, parse_mkfs_options
 from driver.core.model import MIB, FsType
 
 TAKEN = [
@@ -161,75 +161,6 @@ def test_no_value_brings_a_path_or_white_space_along(fs: FsType, flag: str, valu
     except Invalid:
         return
     assert not set("/ \t\n\0") & set("".join(words))
-
-
-MOUNT_TAKEN = [
-    "noatime",
-    "discard",
-    "data=ordered",
-    "commit=30",
-    "compress=zstd:3",
-    "logbsize=256k",
-    "errors=remount-ro",
-    'context="system_u:object_r:container_file_t:s0"',
-    'context="system_u:object_r:container_file_t:s0:c1,c2"',
-    "subvol=/data",
-]
-MOUNT_REFUSED = [
-    "bind",
-    "rbind",
-    "remount",
-    "remount=1",
-    "move",
-    "loop",
-    "loop=/dev/loop0",
-    "offset=4096",
-    "journal_path=/dev/sda",
-    "journal_dev=0x801",
-    "logdev=/dev/sda",
-    "rtdev=/dev/sda",
-    "device=/dev/sda",
-    "shared",
-    "rslave",
-    "private",
-    "helper=x",
-    "no atime",
-    "noatime\n",
-    "no\0atime",
-    "noatime;reboot",
-    "x" * 256,
-    "ä",
-]
-
-
-@pytest.mark.parametrize("option", MOUNT_TAKEN)
-def test_ordinary_mount_options_pass(option: str) -> None:
-    assert check_mount_options((option,)) == (option,)
-
-
-@pytest.mark.parametrize("option", MOUNT_REFUSED)
-def test_mount_options_that_name_another_device_or_call_are_refused(option: str) -> None:
-    with pytest.raises(Invalid, match="mount_flags"):
-        check_mount_options((option,))
-
-
-@pytest.mark.parametrize("option", MOUNT_REFUSED)
-def test_they_cannot_hide_behind_a_comma(option: str) -> None:
-    with pytest.raises(Invalid):
-        check_mount_options((f"noatime,{option}",))
-
-
-def test_flags_are_taken_apart_at_commas() -> None:
-    assert check_mount_options(("noatime,discard", "", "ro,")) == ("noatime", "discard", "ro")
-
-
-@given(st.lists(st.text(max_size=40), max_size=4).map(tuple))
-def test_what_passes_has_no_comma_and_no_white_space(options: tuple[str, ...]) -> None:
-    try:
-        checked = check_mount_options(options)
-    except Invalid:
-        return
-    assert all(one and not set(", \t\n\0") & set(one) for one in checked)
 
 
 def test_every_kind_of_volume_has_a_smallest_size_in_whole_mebibytes() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driver.core import mount_options
 from driver.linux import mount
 from driver.linux.mount import Mount
 
@@ -171,25 +172,38 @@ def test_a_place_that_never_rests_is_an_error(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("options", "flags", "data"),
     [
-        ([], 0, ""),
-        (["noatime", "discard", "nodev"], mount.MS_NOATIME | mount.MS_NODEV, "discard"),
-        (["ro", "rw"], 0, ""),
-        (["rw", "ro"], mount.MS_RDONLY, ""),
-        (["noatime", "relatime"], mount.MS_RELATIME, ""),
-        (["defaults", "nofail", "_netdev", "x-systemd.automount", "X-mount.mkdir"], 0, ""),
-        (["commit=30", "data=ordered"], 0, "commit=30,data=ordered"),
+        ([], 0, ()),
+        (["noatime", "discard", "nodev"], mount.MS_NOATIME | mount.MS_NODEV, ("discard",)),
+        (["rw", "ro"], mount.MS_RDONLY, ()),
+        (["noatime", "relatime"], mount.MS_RELATIME, ()),
+        (["commit=30", "x-a=b", "data=ordered"], 0, ("commit=30", "data=ordered")),
     ],
 )
-def test_words_become_flags_or_data(options: list[str], flags: int, data: str) -> None:
+def test_words_become_flags_or_data(options: list[str], flags: int, data: tuple[str, ...]) -> None:
     assert mount.split_options(options) == (flags, data)
 
 
-@given(st.lists(st.from_regex(r"[a-z]{1,8}(=[a-z0-9]{1,4})?", fullmatch=True)))
-def test_no_option_is_lost(options: list[str]) -> None:
-    _, data = mount.split_options(options)
-    kept = data.split(",") if data else []
-    assert set(options) - set(kept) <= mount._FLAGS.keys()
-    assert [one for one in options if one in kept] == kept
+@pytest.mark.parametrize("has", [True, False])
+def test_a_context_is_left_out_where_the_kernel_has_no_selinux(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mount, "_has_selinux", lambda: has)
+    context = 'context="a:b:c:s0:c1,c2"'
+    assert mount.split_options(["noatime", context]) == (
+        mount.MS_NOATIME,
+        (context,) if has else (),
+    )
+
+
+def test_a_context_with_commas_is_one_option_of_a_filesystem() -> None:
+    line = '36 1 7:0 / /m rw - ext4 /dev/loop0 rw,context="a:b:c:s0:c1,c2",discard'
+    [found] = mount.parse_mountinfo(line)
+    assert found.super_options == {"rw", 'context="a:b:c:s0:c1,c2"', "discard"}
+
+
+@given(st.sampled_from(sorted(mount_options._WORDS)))
+def test_every_word_has_its_flag(word: str) -> None:
+    assert mount.split_options([word])[1] == ()
 
 
 def test_the_own_table_can_be_read() -> None:

@@ -169,7 +169,9 @@ def test_what_the_volume_is_not_it_is_not_staged_as(
     [
         READER,
         replace(MOUNT, options=()),
-        replace(MOUNT, options=("noatime", "nodev")),
+        replace(MOUNT, options=("noatime", "commit=30", "nodev")),
+        replace(MOUNT, options=("noatime", "commit=40")),
+        replace(MOUNT, options=("noatime", "commit=30", "data=journal")),
     ],
 )
 def test_staged_otherwise_is_a_conflict(world: World, volume: Volume, again: Capability) -> None:
@@ -177,8 +179,26 @@ def test_staged_otherwise_is_a_conflict(world: World, volume: Volume, again: Cap
     world.stage(volume, first)
     with pytest.raises(Conflict):
         world.stage(volume, again)
-    world.stage(volume, replace(first, options=("commit=5", "noatime")))
+    world.stage(volume, replace(first, options=("commit=5", "relatime", "noatime", "commit=30")))
     assert targets_of(world, volume) == [world.staging]
+
+
+def test_an_option_of_another_filesystem_is_invalid_whatever_is_mounted(
+    world: World, volume: Volume
+) -> None:
+    for _ in range(2):
+        with pytest.raises(Invalid, match="'logbsize' is not accepted for ext4"):
+            world.stage(volume, replace(MOUNT, options=("logbsize=64k",)))
+        world.stage(volume)
+
+
+@pytest.mark.parametrize(("options", "reads"), [(("ro", "rw"), False), (("rw", "ro"), True)])
+def test_the_last_word_says_whether_it_is_read_only(
+    world: World, volume: Volume, options: tuple[str, ...], *, reads: bool
+) -> None:
+    world.stage(volume, replace(MOUNT, options=options))
+    place = world.host.shown_at(world.staging)
+    assert place and place.read_only is reads
 
 
 def test_a_staging_path_that_shows_something_else_is_left_alone(

@@ -1,0 +1,205 @@
+"""Mount options: which are accepted, what several of them amount to, and whether a mount has that.
+
+Accepted is what is listed here, for each filesystem: what names another device or file, mounts in
+another way, or gives up safety for all pods of a node is not. `_WHY_NOT` has the reasons.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from driver.core.errors import Invalid
+from driver.core.model import FsType
+from driver.core.mount_settings import SETTINGS, Setting
+
+T = TypeVar("T")
+
+LONGEST: Final = 4000  # characters of all options; mount(2) takes one page and cuts the rest
+
+
+def _each(words: str, value: T) -> dict[str, T]:
+    return dict.fromkeys(words.split(), value)
+
+
+# The words that mount(8) turns into flags of mount(2), or reads itself: what each sets and clears.
+# What fstab(5) says to others sets nothing; `user` and `owner` do what they do for mount(8).
+_ATIME: Final = ("noatime", "relatime", "strictatime")
+_FOR_USERS: Final = ("nosuid nodev noexec", "")
+_FOR_OWNERS: Final = ("nosuid nodev", "")
+_WORDS: Final[dict[str, tuple[str, str]]] = {
+    "ro": ("ro", ""),
+    "rw": ("", "ro"),
+    "nosuid": ("nosuid", ""),
+    "suid": ("", "nosuid"),
+    "nodev": ("nodev", ""),
+    "dev": ("", "nodev"),
+    "noexec": ("noexec", ""),
+    "exec": ("", "noexec"),
+    "sync": ("sync", ""),
+    "async": ("", "sync"),
+    "dirsync": ("dirsync", ""),
+    "nosymfollow": ("nosymfollow", ""),
+    "symfollow": ("", "nosymfollow"),
+    "noatime": ("noatime", "relatime strictatime"),
+    "atime": ("", "noatime"),
+    "nodiratime": ("nodiratime", ""),
+    "diratime": ("", "nodiratime"),
+    "relatime": ("relatime", "noatime strictatime"),
+    "norelatime": ("", "relatime"),
+    "strictatime": ("strictatime", "noatime relatime"),
+    "nostrictatime": ("", "strictatime"),
+    "lazytime": ("lazytime", ""),
+    "nolazytime": ("", "lazytime"),
+    "iversion": ("iversion", ""),
+    "noiversion": ("", "iversion"),
+    "user": _FOR_USERS,
+    "users": _FOR_USERS,
+    "owner": _FOR_OWNERS,
+    "group": _FOR_OWNERS,
+    **_each("defaults auto noauto nofail _netdev nouser nousers noowner nogroup", ("", "")),
+    **_each("silent loud mand nomand", ("", "")),
+}
+_REMARK: Final = re.compile(r"[xX]-.*|(comment|user)=.*")
+# As mountinfo shows flags. `relatime` is what the kernel does unless it is told otherwise.
+_SHOWN: Final = frozenset(
+    _each("nosuid nodev noexec sync dirsync nosymfollow nodiratime lazytime noatime relatime", "")
+)
+
+_PARTS: Final = re.compile(r'(?:[^,"]|"[^"]*")+|"')  # an SELinux context has commas in quotes
+_PLAIN: Final = "A-Za-z0-9_.:=+/@%-"
+_MOUNT: Final = re.compile(rf"[{_PLAIN}]{{1,255}}", re.ASCII)
+_LABEL: Final = re.compile(
+    rf'(?:context|fscontext|defcontext|rootcontext)=(?:[{_PLAIN}]{{1,255}}|"[{_PLAIN},]{{1,255}}")',
+    re.ASCII,
+)
+
+
+_EVERY: Final = tuple(setting for settings in SETTINGS.values() for setting in settings)
+
+_ELSEWHERE: Final = "it names another device or file"
+_ANOTHER: Final = "a volume is mounted in one way, as a whole"
+_REPAIR: Final = "it mounts what is damaged or was not repaired; a person does that, by hand"
+_UNSAFE: Final = "after a power cut, what was written would be lost or replaced"
+_PANIC: Final = "an error of one volume would stop the whole node"
+_WHY_NOT: Final[dict[str, str]] = {
+    **_each("journal_path journal_dev logdev rtdev device usrjquota", _ELSEWHERE),
+    **_each("grpjquota jqfmt sb helper uhelper encryption", _ELSEWHERE),
+    **_each("bind rbind remount move loop offset sizelimit", _ANOTHER),
+    **_each("shared slave private unbindable subvol subvolid", _ANOTHER),
+    **_each("rshared rslave rprivate runbindable", _ANOTHER),
+    **_each("noload norecovery nologreplay rescue degraded recovery", _REPAIR),
+    **_each("usebackuproot abort clear_cache rescan_uuid_tree", _REPAIR),
+    **_each("nobarrier barrier=0 data=writeback journal_async_commit", _UNSAFE),
+    **_each("errors=panic fatal_errors warn_on_error errortag", _PANIC),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What several options amount to: flags of mount(2) by their words, and the rest in order."""
+
+    flags: frozenset[str]
+    data: tuple[str, ...]
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The flags as mountinfo shows them."""
+        usual = {"relatime"} if not self.flags & set(_ATIME) else set()
+        return (self.flags | usual) & _SHOWN
+
+
+def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
+    """Split mount flags at their commas, into single options.
+
+    Raises Invalid, which names the first that is not accepted: for `fs`, or, with None, for all.
+    """
+    options = tuple(part for flag in flags for part in _PARTS.findall(flag))
+    if sum(len(option) + 1 for option in options) > LONGEST:
+        raise Invalid(f"mount_flags: more than {LONGEST} characters")
+    require(options, fs)
+    return options
+
+
+def require(options: Iterable[str], fs: FsType | None) -> None:
+    """Raises Invalid, which names the first option that is not accepted for a volume with `fs`."""
+    settings = _EVERY if fs is None else SETTINGS[fs]
+    for option in options:
+        if is_label(option) or (_MOUNT.fullmatch(option) and _is_word(option)):
+            continue
+        found = _MOUNT.fullmatch(option) and _of(option, settings)
+        if not found:
+            raise Invalid(f"mount_flags: {_refused(option, fs)}")
+
+
+def settle(options: Iterable[str]) -> Settled:
+    """What options that were accepted amount to; of two that contradict, the last one counts."""
+    flags, data = set[str](), list[str]()
+    for option in options:
+        if option in _WORDS:
+            sets, clears = _WORDS[option]
+            flags = (flags - set(clears.split())) | set(sets.split())
+        elif not _REMARK.fullmatch(option):
+            data.append(option)
+    return Settled(frozenset(flags), tuple(data))
+
+
+def is_label(option: str) -> bool:
+    """An SELinux context, which mount(8) leaves out on a kernel without SELinux."""
+    return bool(_LABEL.fullmatch(option))
+
+
+def differences(
+    fs: FsType, options: Iterable[str], shown: frozenset[str], *, discards: bool
+) -> tuple[str, ...]:
+    """In what a mount that shows the options `shown` is not what `options` amount to.
+
+    `discards`: whether the device takes them; where it does not, kernels drop the option or not.
+    """
+    settled = settle(options)
+    flags = sorted((settled.shown ^ (shown & _SHOWN)) - {"relatime"})
+    found = [f"{flag} is {'' if flag in shown else 'not '}set" for flag in flags]
+    if not flags and settled.shown ^ (shown & _SHOWN):
+        found = [f"relatime is {'' if 'relatime' in shown else 'not '}set"]
+    found += _label_differences(settled.data, shown)
+    for setting in SETTINGS[fs]:
+        if not setting.told or (setting.name == "discard" and not discards):
+            continue
+        has, asked = _last(setting, shown), _last(setting, settled.data)
+        is_content = setting.chosen or has in {None, setting.absent}
+        if (asked is None and not is_content) or (asked and asked != (has or setting.absent)):
+            found.append(f"{setting.name} is {has or setting.absent or 'not set'}")
+    return tuple(found)
+
+
+def _label_differences(data: Iterable[str], shown: frozenset[str]) -> list[str]:
+    """Only where the kernel has labels: elsewhere they were left out."""
+    has = {option.replace('"', "") for option in shown if is_label(option)}
+    asked = {option.replace('"', "") for option in data if is_label(option)}
+    if has == asked or not (has or "seclabel" in shown):
+        return []
+    return [f"the SELinux context is {', '.join(sorted(has)) or 'that of each file'}"]
+
+
+def _last(setting: Setting, options: Iterable[str]) -> str | None:
+    found = [outcome for option in options if (outcome := setting.outcome(option)) is not None]
+    return found[-1] if found else None
+
+
+def _of(option: str, settings: Iterable[Setting]) -> Setting | None:
+    return next((each for each in settings if each.outcome(option) is not None), None)
+
+
+def _is_word(option: str) -> bool:
+    return option in _WORDS or bool(_REMARK.fullmatch(option))
+
+
+def _refused(option: str, fs: FsType | None) -> str:
+    """Not its value, unless that is a word of ours: it may be somebody's secret."""
+    name = option.partition("=")[0]
+    reason = _WHY_NOT.get(option) or _WHY_NOT.get(name)
+    what = option if option in _WHY_NOT else name
+    whose = f" for {fs}" if fs and not reason else ""
+    return f"{what!r} is not accepted{whose}" + (f": {reason}" if reason else "")

@@ -1,0 +1,153 @@
+"""The options that a filesystem itself takes: their forms, and what each amounts to. Pure tables.
+
+As ext4(5), xfs(5) and btrfs(5) have them, and as the kernel's show_options tells them again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from driver.core.model import FsType
+
+_NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SIZE: Final = re.compile(r"([0-9]{1,9})([kmgKMG]?)", re.ASCII)
+_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Words of which the last one counts, each with its outcome.
+
+    `absent`: the outcome of a mount that shows none of them. `chosen`: the kernel may show any
+    outcome without being asked. `told`: it shows the outcome at all.
+    """
+
+    name: str
+    words: Mapping[str, str] = field(default_factory=dict)
+    number: bool = False  # takes `name=N`
+    size: bool = False  # takes `name=N`, N in bytes or with a unit
+    absent: str = ""
+    chosen: bool = False
+    told: bool = True
+
+    def outcome(self, option: str) -> str | None:
+        """None: the option is none of this setting, or has another form."""
+        if option in self.words:
+            return self.words[option]
+        name, equals, value = option.partition("=")
+        if name != self.name or not equals:
+            return None
+        if self.number and _NUMBER.fullmatch(value):
+            return str(int(value))
+        if self.size and (found := _SIZE.fullmatch(value)):
+            return str(int(found[1]) * _UNITS[found[2].lower()])
+        return None
+
+
+def _switch(on: str, off: str = "", *, default: bool = False, **more: bool) -> Setting:
+    words = {on: "on", **({off: "off"} if off else {})}
+    return Setting(on, words, absent="on" if default else "off", **more)
+
+
+def _choice(name: str, values: str, *, absent: str, **more: bool) -> Setting:
+    return Setting(name, {f"{name}={v}": v for v in values.split()}, absent=absent, **more)
+
+
+def _untold(names: str) -> Iterator[Setting]:
+    """Switches that mountinfo does not show, or shows in another form: never compared."""
+    return (_switch(name, told=False) for name in names.split())
+
+
+def _levels() -> dict[str, str]:
+    """Compression of btrfs: what is asked for, and what that is with its level."""
+    found = {"compress": "zlib:3", "compress-force": "force-zlib:3"}
+    for option, prefix in (("compress", ""), ("compress-force", "force-")):
+        found |= {f"{option}={word}": "off" for word in ("no", "none")}
+        found |= {f"{option}=lzo": f"{prefix}lzo"}
+        for kind, usual, levels in (("zlib", 3, range(1, 10)), ("zstd", 3, range(-15, 16))):
+            found |= {f"{option}={kind}:{n}": f"{prefix}{kind}:{n}" for n in levels if n}
+            found |= {f"{option}={kind}": f"{prefix}{kind}:{usual}"}
+    return found
+
+
+_GROUP_ID: Final = Setting(
+    "grpid",
+    {"grpid": "on", "bsdgroups": "on", "nogrpid": "off", "sysvgroups": "off"},
+    absent="off",
+)
+_BARRIER: Final = Setting("barrier", {"barrier": "on", "barrier=1": "on"}, absent="on")
+SETTINGS: Final[dict[FsType, tuple[Setting, ...]]] = {
+    FsType.EXT4: (
+        _choice("data", "ordered journal", absent="ordered"),
+        _choice("errors", "continue remount-ro", absent="continue"),
+        Setting("commit", {"commit=0": "5"}, number=True, absent="5"),
+        _BARRIER,
+        _GROUP_ID,
+        _switch("discard", "nodiscard"),
+        _switch("acl", "noacl", default=True),
+        _switch("user_xattr", "nouser_xattr", default=True),
+        _switch("delalloc", "nodelalloc", default=True, chosen=True),  # data=journal has none
+        _switch("auto_da_alloc", "noauto_da_alloc", default=True),
+        _switch("block_validity", "noblock_validity", default=True),
+        _switch("minixdf", "bsddf"),
+        Setting("max_batch_time", number=True, absent="15000"),
+        Setting("min_batch_time", number=True, absent="0"),
+        Setting("inode_readahead_blks", number=True, absent="32"),
+        Setting("max_dir_size_kb", number=True, absent="0"),
+        Setting("stripe", number=True, absent="0", chosen=True),
+        Setting("resuid", number=True, absent="0"),
+        Setting("resgid", number=True, absent="0"),
+        Setting("init_itable", {"init_itable": "10"}, number=True, told=False),
+        Setting("journal_ioprio", number=True, told=False),
+        Setting("mb_optimize_scan", number=True, told=False),
+        *_untold("noinit_itable dioread_nolock dioread_lock nodioread_nolock journal_checksum"),
+        *_untold("nojournal_checksum prefetch_block_bitmaps no_prefetch_block_bitmaps no_mbcache"),
+        *_untold("quota noquota usrquota grpquota prjquota"),
+    ),
+    FsType.XFS: (
+        Setting("inode64", {"inode64": "64", "inode32": "32"}, absent="64"),
+        _GROUP_ID,
+        _switch("discard", "nodiscard"),
+        _switch("largeio", "nolargeio"),
+        _switch("nouuid"),
+        _switch("filestreams"),
+        _switch("swalloc"),
+        _switch("noalign"),
+        _switch("wsync"),
+        Setting("logbufs", number=True, absent="8"),
+        Setting("logbsize", size=True, chosen=True),
+        Setting("allocsize", size=True),
+        Setting("sunit", number=True, absent="0", chosen=True),
+        Setting("swidth", number=True, absent="0", chosen=True),
+        *_untold("attr2 ikeep noikeep lifetime nolifetime"),
+        *_untold("quota noquota usrquota uquota uqnoenforce qnoenforce grpquota gquota"),
+        *_untold("gqnoenforce prjquota pquota pqnoenforce"),
+    ),
+    FsType.BTRFS: (
+        Setting("compress", _levels(), absent="off"),
+        Setting("commit", {"commit=0": "30"}, number=True, absent="30"),
+        Setting(
+            "discard",
+            {"discard": "sync", "discard=sync": "sync", "discard=async": "async"}
+            | {"nodiscard": "off"},
+            absent="off",
+            chosen=True,
+        ),
+        _switch("barrier", default=True),
+        _switch("acl", "noacl", default=True),
+        _switch("autodefrag", "noautodefrag"),
+        _switch("flushoncommit", "noflushoncommit"),
+        _switch("notreelog", "treelog"),
+        _switch("nodatacow", "datacow"),
+        _switch("nodatasum", "datasum", chosen=True),  # nodatacow brings it along
+        _switch("user_subvol_rm_allowed"),
+        Setting("metadata_ratio", number=True, absent="0"),
+        Setting("thread_pool", number=True, chosen=True),
+        Setting("max_inline", size=True, chosen=True),
+        *_untold("ssd nossd ssd_spread nossd_spread space_cache space_cache=v1 space_cache=v2"),
+        *_untold("skip_balance"),
+    ),
+}
