@@ -74,7 +74,7 @@ class Machine:
 
     @cached_property
     def groups(self) -> Groups:
-        return Groups()
+        return Groups(self.state.pools)
 
     @cached_property
     def host(self) -> LinuxHost:

@@ -27,6 +27,7 @@ from driver.cluster.settings import NodesSetting, StaticNodes, parse_nodes, pars
 from driver.core import kubelet
 from driver.core.addresses import check_folder, check_socket, parse_address, parse_endpoint
 from driver.core.errors import Invalid
+from driver.core.lvmoptions import read_devices, read_uuid
 from driver.core.model import GIB, KIB, Allocation
 from driver.core.quantity import parse_bytes, parse_share
 from driver.linux.crypt import Options as CryptOptions
@@ -183,6 +184,8 @@ def _pool(value: object) -> PoolSpec:
 
 
 def _plain(option: object) -> str:
+    if isinstance(option, list):
+        return ":".join(map(str, option))
     return str(option).lower() if isinstance(option, bool) else str(option)
 
 
@@ -406,6 +409,8 @@ OPTION_READERS: Final[dict[str, Callable[[str], object]]] = {
     "extend": read_reserve,
     "stripes": read_stripes,
     "mirrors": read_mirrors,
+    "devices": read_devices,
+    "uuid": read_uuid,
     "init": read_truth,
     "reflink": read_truth,
 }

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from driver import config
 from driver.app import BACKENDS
 from driver.backends import loopfile, lvm, lvmkind, memory
+from driver.core import lvmoptions
 from driver.core.model import Allocation, FsType
 from driver.rpc import parameters
 
@@ -52,6 +53,12 @@ _OPTION: Final[Mapping[Callable[[str], object], Schema]] = {
     config.read_reserve: _text_or_number(rf"({_SHARE}|{_BYTES})", 0, _LARGEST),
     config.read_stripes: _text_or_number("([1-9]|[0-9][1-9]|[1-9]0)", 1, 99),
     config.read_mirrors: _text_or_number("[0-9]{1,2}", 0, 99),
+    lvmoptions.read_devices: {
+        "type": "string",
+        "pattern": r"^/[^,\s]*$",
+        "not": {"pattern": r"/\.\.(/|:/|$)"},
+    },
+    lvmoptions.read_uuid: {"type": "string", "pattern": f"^{lvmoptions.UUID}$"},
     config.read_truth: _TRUTH,
 }
 _PARAMETER: Final[Mapping[str, Schema]] = {

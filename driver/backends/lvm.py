@@ -18,9 +18,11 @@ from typing import Final, overload
 from driver.backends import lvmhold, lvmpool, lvmstate, lvmstill, lvmtags
 from driver.backends.lvmgroup import Groups
 from driver.backends.lvmkind import Kind, Machine, Options
+from driver.backends.lvmpins import Pins
 from driver.backends.lvmpool import LvmPool
 from driver.backends.lvmthick import Thick
 from driver.backends.lvmthin import Thin
+from driver.backends.memory_records import MemoryRecords
 from driver.core.errors import Busy, Invalid, NoSpace, NotFound, OutOfRange, PoolAway, Refused
 from driver.core.failpoints import reach as passed
 from driver.core.filesystems import SMALLEST
@@ -40,6 +42,7 @@ from driver.core.model import (
     Unreadable,
     Volume,
 )
+from driver.core.ports import Records
 from driver.linux import block, command, lvm, rawblock
 
 NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
@@ -369,9 +372,13 @@ def open_pool(name: str, where: str, options: Options, machine: Machine, groups:
     return backend
 
 
-def initialise(name: str, where: str, owner: str) -> PoolId:
-    """Mark it as that driver's. Conflict: it is marked; PoolAway: as another's, or not there."""
-    return lvmpool.initialise(_kind(name, where, Options(), Groups()), owner)
+def initialise(name: str, where: str, options: Options, owner: str, records: Records) -> PoolId:
+    """Mark it as that driver's, and as what is known to be there from now on.
+
+    Conflict: it is so already; PoolAway: it is another driver's, or not there.
+    """
+    nothing_known = Groups(MemoryRecords())
+    return lvmpool.initialise(_kind(name, where, options, nothing_known), owner, Pins(records))
 
 
 def _kind(name: str, where: str, options: Options, groups: Groups) -> Kind:
@@ -379,15 +386,20 @@ def _kind(name: str, where: str, options: Options, groups: Groups) -> Kind:
         raise Invalid(
             f"pool {name}: {where!r} is not GROUP or GROUP/POOL, in names as LVM has them"
         )
-    group, _, pool = where.partition("/")
+    called, _, pool = where.partition("/")
+    group = groups.named(called)
+    try:
+        group.configure(options.devices, options.uuid)
+    except Invalid as error:
+        raise Invalid(f"pool {name}: {error}") from None
     if pool:
         if (options.stripes, options.mirrors) != (1, 0):
             raise Invalid(
                 f"pool {name}: stripes and mirrors are for thick volumes; a thin pool lies as"
                 " `lvcreate` made it"
             )
-        return Thin(groups.named(group), pool, options, lvmtags.charge)
-    return Thick(groups.named(group), options)
+        return Thin(group, pool, options, lvmtags.charge)
+    return Thick(group, options)
 
 
 def _block_size(vg: lvm.VolumeGroup) -> Bytes:

@@ -1,38 +1,48 @@
 """A volume group as this process sees it: its disks, its last report, and one lock around both.
 
 A report is believed as long as the headers on the disks are what they were before it was asked.
+Only disks that `lvmdisks` lets through are ever looked at.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import CellarError, PoolAway, StillRunning
-from driver.linux import command, dm, loop, lvm, lvmlabel, places
-
-_BLOCKS: Final = Path("/sys/class/block")
+from driver.backends.lvmpins import Pins
+from driver.core.errors import CellarError, Invalid, PoolAway, StillRunning
+from driver.core.ports import Records
+from driver.linux import command, lvm, lvmdisks, lvmlabel
 
 
 class Group:
-    """Shared by the pools that lie in it."""
+    """Shared by the pools that lie in it. It is its UUID: a name can be had by anybody."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pins: Pins) -> None:
         self.name = name
         self.lock = threading.RLock()
         self.doubted = False  # a command was killed, and may have left something suspended
+        self.devices: tuple[str, ...] = ()  # as an administrator named them
+        self.uuid = ""  # the same
+        self.pins = pins
         self._disks: tuple[Path, ...] = ()
+        self._identity: tuple[str, ...] = ()
         self._uuid = ""
         self._stamp = b""
         self._report: lvm.VolumeGroup | None = None
 
+    def configure(self, devices: tuple[str, ...], uuid: str) -> None:
+        """What one of its pools was told. Invalid: another was told something else."""
+        for what, mine, new in (("devices", self.devices, devices), ("uuid", self.uuid, uuid)):
+            if mine and new and mine != new:
+                raise Invalid(f"the pools of volume group {self.name} differ in `{what}=`")
+        self.devices, self.uuid = self.devices or devices, self.uuid or uuid
+
     def look(self) -> lvm.VolumeGroup:
-        """As it is now. PoolAway: missing, exported, not whole, or two of that name."""
+        """As it is now. PoolAway: missing, exported, not whole, another than the one known."""
         with self.lock:
             stamp = self._stamp_now()
             if self._report is None or stamp is None or stamp != self._stamp:
@@ -71,12 +81,13 @@ class Group:
 
     def _ask(self, stamp: bytes | None) -> tuple[lvm.VolumeGroup, bytes]:
         """The stamp is from before the report: a change in between is seen the next time."""
-        if stamp is not None:
+        if stamp is not None and self._identity == lvmdisks.identify(self._disks) != ():
             try:
                 return self._reported(stamp)
             except CellarError:
                 logger.debug("{} is not on the disks where it was", self.name)
-        self._disks = self._find()
+        self._disks, self._uuid = self._find()
+        self._identity = lvmdisks.identify(self._disks)
         stamp = self._stamp_now()
         try:
             return self._reported(stamp or b"")
@@ -86,73 +97,53 @@ class Group:
 
     def _reported(self, stamp: bytes) -> tuple[lvm.VolumeGroup, bytes]:
         found = lvm.report(self._disks, self.name)
-        self._uuid = found.uuid
+        if found.uuid != self._uuid:
+            raise PoolAway(f"volume group {self.name} became another one meanwhile")
         return found, stamp
 
-    def _find(self) -> tuple[Path, ...]:
-        """Its disks; of two groups with this name the one that was here before."""
-        candidates = tuple(_candidates())
+    def _find(self) -> tuple[tuple[Path, ...], str]:
+        """Its disks and its UUID; of two groups with this name the one that is known."""
+        candidates = lvmdisks.Disks(self.devices).labelled()
         disks = lvm.disks(candidates) if candidates else ()
         named = [disk for disk in disks if disk.group == self.name]
         uuids = {disk.group_uuid for disk in named}
-        if self._uuid in uuids:
-            uuids = {self._uuid}
+        known = self.uuid or self.pins.group_of(self.name)
         if not uuids:
-            raise PoolAway(f"there is no volume group {self.name}: are its disks there? see `vgs`")
-        if len(uuids) > 1:
-            raise PoolAway(f"there are {len(uuids)} volume groups {self.name}: rename all but one")
-        return tuple(disk.path for disk in named if disk.group_uuid in uuids)
+            raise PoolAway(self._missing())
+        if known and known not in uuids:
+            raise PoolAway(self._another(known, uuids))
+        if not known and len(uuids) > 1:
+            raise PoolAway(
+                f"there are {len(uuids)} volume groups {self.name}: rename all but one, or say"
+                " which by `uuid=`"
+            )
+        uuid = known or uuids.pop()
+        return tuple(disk.path for disk in named if disk.group_uuid == uuid), uuid
+
+    def _missing(self) -> str:
+        where = "on the disks of `devices=`" if self.devices else "on the disks of this machine"
+        return (
+            f"there is no volume group {self.name} {where}: are they there? see `vgs -o+vg_uuid`;"
+            " loop devices and disks over a network count only if `devices=` has their paths"
+        )
+
+    def _another(self, known: str, uuids: Collection[str]) -> str:
+        found = f"the volume group {self.name} that is there has the UUID {', '.join(uuids)}"
+        if self.uuid:
+            return f"{found}, not {known} as `uuid=` has it"
+        return (
+            f"{found}; the one that was this pool has {known}: are its disks there? If the other"
+            " one is to take its place, give the pool its `uuid=`, or run `cellar pools init` and"
+            " start the driver again"
+        )
 
 
 class Groups:
-    """One `Group` for each name."""
+    """One `Group` for each name. `records` are what this node knows of its pools."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
         self._groups: dict[str, Group] = {}
+        self._pins = Pins(records)
 
     def named(self, name: str) -> Group:
-        return self._groups.setdefault(name, Group(name))
-
-
-def _candidates() -> Sequence[Path]:
-    """Devices that carry LVM's label and do not lie on a logical volume, however deep.
-
-    Of a disk and what makes it whole (multipath, a mirror) the uppermost.
-    """
-    every = sorted(_BLOCKS.iterdir())
-    shown = [place for place in every if not _is_inside(place) and _is_disk(place.name)]
-    names = {place.name for place in shown}
-    return [Path("/dev", one.name) for one in shown if not names & set(_listed(one / "holders"))]
-
-
-def _is_disk(name: str) -> bool:
-    return lvmlabel.is_disk(Path("/dev", name))
-
-
-def _is_inside(place: Path) -> bool:
-    """Whether it lies on a logical volume, or is one: what a guest made is not for us."""
-    try:
-        if (place / "dm/uuid").read_text().startswith(("LVM-", dm.LAYER)):
-            return True
-    except OSError:
-        pass  # not a device of device-mapper
-    below = [*_listed(place / "slaves"), *_backing(place)]
-    return any(_is_inside(_BLOCKS / name) for name in below)
-
-
-def _listed(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
-def _backing(place: Path) -> list[str]:
-    """The device that a loop device lies on: kubelet puts one on every raw block volume.
-
-    By number: the path that the kernel shows is that of whoever bound it, and may be a link.
-    """
-    if not (place / "loop").is_dir():
-        return []
-    number = loop.below(Path("/dev", place.name))
-    return [places.path_of(number).name] if number else []
+        return self._groups.setdefault(name, Group(name, self._pins))

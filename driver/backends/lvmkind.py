@@ -19,6 +19,8 @@ class Options:
     extend: str = "0"  # by how much a thin pool grows when it fills up, if its group has the room
     stripes: int = 1  # thick volumes lie on so many disks at once
     mirrors: int = 0  # further copies of each thick volume, on other disks
+    devices: tuple[str, ...] = ()  # where its disks are: paths, patterns, files of loop devices
+    uuid: str = ""  # of the group
     init: bool = False
 
 
@@ -47,6 +49,9 @@ class Kind(Protocol):
         """Why there is no pool in the group; "" if there is."""
 
     def identity(self, vg: lvm.VolumeGroup, /) -> str: ...
+    def uuid(self, vg: lvm.VolumeGroup, /) -> str:
+        """Of the thin pool; empty where the group is the pool."""
+
     def tags(self, vg: lvm.VolumeGroup, /) -> frozenset[str]: ...
     def mark(self, tag: str, /) -> None: ...
     def holds(self, one: lvm.LogicalVolume, /) -> bool: ...

@@ -12,6 +12,7 @@ from driver.backends.lvmdevices import Devices
 from driver.backends.lvmindex import Entry, Index
 from driver.backends.lvmkind import Kind
 from driver.backends.lvmowner import Ownership
+from driver.backends.lvmpins import Pins
 from driver.core.errors import CellarError, Conflict, Damaged, NotFound, PoolAway
 from driver.core.ids import ImageId, PoolId, VolumeId
 from driver.core.model import Image
@@ -147,6 +148,7 @@ class LvmPool:
     def _adopt(self, vg: lvm.VolumeGroup) -> lvm.VolumeGroup:
         """The pool is there (again), and ours alone: mark it, wake it, sweep it."""
         pool = self.id_in(vg)
+        refuse_another(self.kind, vg)
         if not self._ownership.check(self.kind.tags(vg), self.kind.where):
             if not self._init and any(map(self.kind.holds, vg.volumes.values())):
                 raise PoolAway(
@@ -156,6 +158,7 @@ class LvmPool:
             self._ownership.take(pool, self.kind.where)
             self.kind.mark(lvmtags.owner(self._owner))
         self._ownership.take(pool, self.kind.where)
+        pin(self.group.pins, self.kind, vg)
         self.index = Index()
         ours = self._ours(vg)
         self._resume(vg, ours)
@@ -212,14 +215,34 @@ class LvmPool:
         self.retag(one.name, {lvmtags.FREEZING}, ())
 
 
-def initialise(kind: Kind, owner: str) -> PoolId:
-    """See lvm.initialise."""
+def refuse_another(kind: Kind, vg: lvm.VolumeGroup) -> None:
+    """PoolAway: another thin pool has the name of the one that was known here."""
+    pins = kind.group.pins
+    if kind.group.uuid and pins.group_of(kind.where) != vg.uuid:
+        return  # an administrator said that it is this group now
+    if pins.is_another(kind.where, vg.uuid, kind.uuid(vg)):
+        raise PoolAway(
+            f"{kind.where} is another one than the one that was this pool: if it is to take its"
+            " place, run `cellar pools init` and start the driver again"
+        )
+
+
+def pin(pins: Pins, kind: Kind, vg: lvm.VolumeGroup) -> None:
+    """From now on the place is this group, and this thin pool, whatever else has their names."""
+    pins.write(kind.group.name, vg.uuid, "")
+    pins.write(kind.where, vg.uuid, kind.uuid(vg))
+
+
+def initialise(kind: Kind, owner: str, pins: Pins) -> PoolId:
+    """See lvm.initialise. `pins` are not believed, but written."""
     vg = kind.group.look()
     if trouble := kind.trouble(vg):
         raise PoolAway(trouble)
-    if Ownership(owner).check(kind.tags(vg), kind.where):
+    if not Ownership(owner).check(kind.tags(vg), kind.where):
+        kind.mark(lvmtags.owner(owner))
+    elif not pins.is_another(kind.where, vg.uuid, kind.uuid(vg)):
         raise Conflict(f"{kind.where} is a pool already")
-    kind.mark(lvmtags.owner(owner))
+    pin(pins, kind, vg)
     return _id(kind, vg)
 
 

@@ -47,6 +47,9 @@ class Thick:
     def identity(self, vg: lvm.VolumeGroup) -> str:
         return vg.uuid
 
+    def uuid(self, vg: lvm.VolumeGroup) -> str:  # noqa: ARG002
+        return ""
+
     def tags(self, vg: lvm.VolumeGroup) -> frozenset[str]:
         return vg.tags
 

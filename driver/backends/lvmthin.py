@@ -58,7 +58,10 @@ class Thin:
         return ""
 
     def identity(self, vg: lvm.VolumeGroup) -> str:
-        return f"{vg.uuid}/{vg.volumes[self._pool].uuid}"
+        return f"{vg.uuid}/{self.uuid(vg)}"
+
+    def uuid(self, vg: lvm.VolumeGroup) -> str:
+        return vg.volumes[self._pool].uuid
 
     def tags(self, vg: lvm.VolumeGroup) -> frozenset[str]:
         return vg.volumes[self._pool].tags

@@ -14,12 +14,13 @@ from rich.text import Text
 from driver.backends import loopfile, lvmkind
 from driver.cli import checks, lvmchecks
 from driver.cli.checks import Finding, Level
-from driver.cli.settings import ConfigOption, PoolOption, pools_of
+from driver.cli.settings import ConfigOption, PoolOption, StateDirOption, pools_of
 from driver.cli.wording import Output, as_json, console
-from driver.config import PoolSpec
+from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
 from driver.core.model import FsType
 from driver.linux import mount
+from driver.linux.records import node_state
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
@@ -31,10 +32,11 @@ Endpoint = Annotated[
 Format = Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON for programs.")]
 
 
-def command(
+def command(  # noqa: PLR0913 - one for each option
     *,
     pool: PoolOption = None,
     config: ConfigOption = None,
+    state_dir: StateDirOption = None,
     kubelet_dir: KubeletDir = Path("/var/lib/kubelet"),
     endpoint: Endpoint = "",
     output: Format = Output.TABLE,
@@ -42,7 +44,7 @@ def command(
     """Say what this machine lacks, and the cure; exit status 1 if there is a problem."""
     findings = [*_machine(kubelet_dir)]
     if pool or config:
-        findings += _pools(pool, config)
+        findings += _pools(pool, config, state_dir)
     if endpoint:
         findings.append(checks.endpoint(endpoint))
     if output is Output.JSON:
@@ -68,9 +70,11 @@ def _machine(kubelet_dir: Path) -> Iterator[Finding]:
     yield checks.kubelet(kubelet_dir, mount.read_mountinfo())
 
 
-def _pools(pool: list[str] | None, config: Path | None) -> Iterator[Finding]:
+def _pools(
+    pool: list[str] | None, config: Path | None, state_dir: Path | None
+) -> Iterator[Finding]:
     try:
-        settings = pools_of(pool, config)
+        settings = pools_of(pool, config, state_dir)
         if any(spec.type == "lvm" for spec in settings.pools):
             yield from lvmchecks.machine()
         for spec in settings.pools:
@@ -78,14 +82,15 @@ def _pools(pool: list[str] | None, config: Path | None) -> Iterator[Finding]:
                 init = spec.options_as(loopfile.Options).init
                 yield from checks.pool(spec.name, spec.path(), init=init)
             elif spec.type == "lvm":
-                yield from _lvm_pool(spec, settings.driver_name)
+                yield from _lvm_pool(spec, settings)
     except Invalid as error:
         yield checks.problem("configuration", str(error), "see `cellar serve --help`")
 
 
-def _lvm_pool(spec: PoolSpec, driver_name: str) -> Iterator[Finding]:
-    init = spec.options_as(lvmkind.Options).init
-    yield from lvmchecks.pool(spec.name, spec.where, driver_name, init=init)
+def _lvm_pool(spec: PoolSpec, settings: Config) -> Iterator[Finding]:
+    options = spec.options_as(lvmkind.Options)
+    records = node_state(settings.state_dir, settings.driver_name).pools
+    yield from lvmchecks.pool(spec.name, spec.where, settings.driver_name, options, records)
 
 
 def _tell(findings: list[Finding]) -> None:

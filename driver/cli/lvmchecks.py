@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from driver.backends import lvmguard, lvmtags
-from driver.backends.lvmgroup import Groups
+from driver.backends.lvmgroup import Group, Groups
+from driver.backends.lvmkind import Options
 from driver.cli.checks import Finding, ok, problem, warning
 from driver.cli.wording import human
 from driver.core.errors import CellarError, PoolAway
 from driver.core.model import MIB
+from driver.core.ports import Records
 from driver.linux import command, lvm
 
 CONTROL: Final = Path("/dev/mapper/control")
@@ -34,29 +36,34 @@ def machine(control: Path = CONTROL) -> Iterator[Finding]:
         yield problem("device-mapper", f"no {control}", cure)
 
 
-def pool(name: str, where: str, driver_name: str, *, init: bool) -> Iterator[Finding]:
+def pool(
+    name: str, where: str, driver_name: str, options: Options, records: Records
+) -> Iterator[Finding]:
     """A volume group, or a thin pool in one."""
     what = f"pool {name}"
     if command.missing(lvm.PROGRAMS):  # which was said
         return
-    group, _, thin = where.partition("/")
+    called, _, thin = where.partition("/")
+    group = Groups(records).named(called)
+    group.configure(options.devices, options.uuid)
     try:
-        vg = Groups().named(group).look()
+        vg = group.look()
     except (CellarError, OSError) as error:
         yield problem(what, str(error), "see `vgs` and `pvs`")
         return
     held = vg.volumes.get(thin) if thin else None
     if thin and (held is None or not held.is_thin_pool):
         yield problem(
-            what, f"volume group {group} has no thin pool {thin}", _pool_cure(group, thin)
+            what, f"volume group {called} has no thin pool {thin}", _pool_cure(called, thin)
         )
         return
-    yield _owner(what, name, where, held.tags if held else vg.tags, driver_name, init=init)
+    owner = lvmtags.owner_of(held.tags if held else vg.tags)
+    yield _owner(name, where, owner, driver_name, options)
     yield _metadata(what, vg)
     if held:
-        yield from _thin_pool(what, where, held, vg)
+        yield from _thin_pool(what, where, held, group)
     else:
-        yield ok(what, f"{human(vg.free)} of {human(vg.size)} free in volume group {group}")
+        yield ok(what, f"{human(vg.free)} of {human(vg.size)} free in volume group {called}")
 
 
 def _pool_cure(group: str, thin: str) -> str:
@@ -67,17 +74,16 @@ def _pool_cure(group: str, thin: str) -> str:
     )
 
 
-def _owner(  # noqa: PLR0913 - all that one sentence says
-    what: str, name: str, where: str, tags: frozenset[str], driver_name: str, *, init: bool
-) -> Finding:
-    owner = lvmtags.owner_of(tags)
+def _owner(name: str, where: str, owner: str | None, driver_name: str, options: Options) -> Finding:
+    what = f"pool {name}"
     if owner == driver_name:
         return ok(what, f"{where} is marked as this driver's")
     if owner is not None:
         return problem(what, f"{where} belongs to {owner!r}", "give it to one driver only")
-    if init:
+    if options.init:
         return ok(what, f"{where} is marked at the first start")
-    cure = f"`cellar pools init {name} --pool {name}=lvm:{where}`"
+    devices = f",devices={':'.join(options.devices)}" if options.devices else ""
+    cure = f"`cellar pools init {name} --pool {name}=lvm:{where}{devices}`"
     return warning(
         what, f"{where} is not marked yet; a start does it if there is nothing in it", cure
     )
@@ -93,9 +99,7 @@ def _metadata(what: str, vg: lvm.VolumeGroup) -> Finding:
     return ok(what, text)
 
 
-def _thin_pool(
-    what: str, where: str, held: lvm.LogicalVolume, vg: lvm.VolumeGroup
-) -> Iterator[Finding]:
+def _thin_pool(what: str, where: str, held: lvm.LogicalVolume, group: Group) -> Iterator[Finding]:
     if not held.zeroes:
         text = "does not clear what it gives out: volumes would show each other's old bytes"
         yield problem(what, text, f"lvchange --zero y {where}")
@@ -104,7 +108,7 @@ def _thin_pool(
         yield problem(what, text, f"lvchange --errorwhenfull y {where}")
     if held.discards == "ignore":
         yield warning(what, "room is not given back", f"lvchange --discards passdown {where}")
-    guard = lvmguard.Guard(Groups().named(vg.name), held.name, "0")
+    guard = lvmguard.Guard(group, held.name, "0")
     try:
         status = guard.status()
     except PoolAway as error:

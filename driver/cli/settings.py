@@ -21,10 +21,15 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="CELLAR_CONFIG", help="The file of `serve`.")
 ]
 
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", envvar="CELLAR_STATE_DIR", help="As `serve` has it."),
+]
 
-def pools_of(pool: list[str] | None, config: Path | None) -> Config:
+
+def pools_of(pool: list[str] | None, config: Path | None, state_dir: Path | None = None) -> Config:
     """Flags, environment and file as `serve` reads them. Invalid."""
-    flags = {"pools": pool or None, "config": config, "endpoint": NOWHERE}
+    flags = {"pools": pool or None, "config": config, "state_dir": state_dir, "endpoint": NOWHERE}
     return load(flags, os.environ)
 
 

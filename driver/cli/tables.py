@@ -11,12 +11,20 @@ import typer
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.backends import loopfile, lvm
+from driver.backends import loopfile, lvm, lvmkind
 from driver.cli.client import CallFailed, Client
-from driver.cli.settings import ConfigOption, PoolOption, directory_of, pools_of, spec_of
+from driver.cli.settings import (
+    ConfigOption,
+    PoolOption,
+    StateDirOption,
+    directory_of,
+    pools_of,
+    spec_of,
+)
 from driver.cli.wording import Output, as_json, as_table, console, human, short
 from driver.config import Config
-from driver.core.errors import CellarError
+from driver.core.errors import CellarError, Failed
+from driver.linux.records import node_state
 
 Row: TypeAlias = dict[str, Any]
 
@@ -66,10 +74,15 @@ def list_pools(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
 
 
 @pools.command("init")
-def init_pool(name: Name, pool: PoolOption = None, config: ConfigOption = None) -> None:
+def init_pool(
+    name: Name,
+    pool: PoolOption = None,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+) -> None:
     """Make the place of a configured pool a pool: mark it as this driver's."""
     try:
-        settings = pools_of(pool, config)
+        settings = pools_of(pool, config, state_dir)
         where, pool_id = _initialise(settings, name)
     except CellarError as error:
         console(stderr=True).print(str(error), style="red", soft_wrap=True)
@@ -81,7 +94,12 @@ def _initialise(settings: Config, name: str) -> tuple[str, str]:
     """Where the pool is, and its id. Invalid, Conflict, Refused, PoolAway."""
     spec = spec_of(settings, name)
     if spec.type == "lvm":
-        return spec.where, lvm.initialise(spec.name, spec.where, settings.driver_name)
+        options, owner = spec.options_as(lvmkind.Options), settings.driver_name
+        records = node_state(settings.state_dir, owner).pools
+        found = spec.where, lvm.initialise(spec.name, spec.where, options, owner, records)
+        if records.problem:
+            raise Failed(f"it is marked, but what is known of it is not kept: {records.problem}")
+        return found
     where = directory_of(spec)
     return str(where), loopfile.initialise(where, settings.driver_name)
 

@@ -34,6 +34,11 @@ def of_device(number: int) -> tuple[Place, ...]:
     )
 
 
+def nodes() -> frozenset[int]:
+    """The numbers of all block devices whose nodes are bound somewhere: they are given to pods."""
+    return frozenset(filter(None, map(_node, mount.maybe_showing(0))))
+
+
 def filesystems_of(number: int) -> tuple[Mount, ...]:
     """The mounts of the filesystem on that device."""
     return tuple(each for each in mount.maybe_showing(number) if mount.shown_device(each) == number)

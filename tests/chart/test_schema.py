@@ -9,6 +9,7 @@ import pytest
 
 from driver.backends import loopfile, lvm, lvmkind, memory
 from driver.backends.lvmgroup import Groups
+from driver.backends.memory_records import MemoryRecords
 from driver.config import OPTION_READERS, parse_pool
 from driver.core.errors import CellarError, Invalid
 from driver.rpc import parameters
@@ -36,6 +37,9 @@ WORDS = (
     *("1.5", "-5", "0.0", "0.001", "00", "99", "100", "9999", "10000", "1.2345", "5%", "100%"),
     *("5.5%", "5 %", "10GiB", "10Gi", "10G", "10gb", "10 GiB", "ten", "1e6", "512", "4096", "1024"),
     *("ext4", "xfs", "btrfs", "zfs", "\u0663", "9" * 18),
+    *("/dev/sda", "/dev/sda:/dev/disk/by-path/a:b", "/dev/../sda", "/dev/..:/dev/sda", "/a b"),
+    *("sda:/dev/sda", "/..", "/dev/a..b", "a" * 32, "a" * 33, "-" * 32, f"{'a' * 16}-{'a' * 16}"),
+    "PhTnbm-GtpU-abcd-0123-4567-89AB-CDEFgh",
 )
 VALUES: tuple[Any, ...] = (*WORDS, True, False, 0, 1, 2, -5, 1.5, 99, 100, 512, 9999, 10000)
 
@@ -142,6 +146,7 @@ def _reads(reader: Any, value: Any) -> bool:
 @pytest.mark.parametrize("option", OPTION_READERS)
 def test_a_type_of_pool_has_the_options_that_the_driver_knows(kind: str, option: str) -> None:
     usual = {"allocation": "thick", "overcommit": "2", "reserve": "5%", "extend": "5%"}
+    usual |= {"devices": "/dev/sda", "uuid": "0" * 32}
     value = usual.get(option, "1" if option in {"stripes", "mirrors"} else "true")
     given = {"name": "fast", "type": kind, "where": WHERES[kind], option: value}
     assert accepts(POOL, given) is _opens(f"fast={kind}:{WHERES[kind]},{option}={value}")
@@ -169,7 +174,7 @@ def _opens(text: str) -> bool:
         if spec.type == "loopfile":
             spec.path()
         elif spec.type == "lvm":
-            lvm._kind(spec.name, spec.where, read, Groups())
+            lvm._kind(spec.name, spec.where, read, Groups(MemoryRecords()))
         else:
             spec.size()
     except (ValueError, CellarError):

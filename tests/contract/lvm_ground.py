@@ -15,6 +15,7 @@ from driver.backends import lvm
 from driver.backends.lvmgroup import Groups
 from driver.backends.lvmkind import Options
 from driver.backends.lvmtags import name_of
+from driver.backends.memory_records import MemoryRecords
 from driver.core.ids import ImageId
 from driver.core.model import GIB, Allocation
 from driver.core.ports import Pool
@@ -43,9 +44,10 @@ class LvmGround(LoopfileGround):
     patience = 60.0  # commands are slow in a virtual machine
     drift = 0
 
-    def __init__(self, group: str, pool: str, freezer: Freezer) -> None:
+    def __init__(self, group: str, pool: str, disk: str, freezer: Freezer) -> None:
         self._group = group
         self._pool = pool
+        self._disk = disk
         self._shared = Shared(OWNER, freezer)
         self._host = LinuxHost()
         self._good = ""
@@ -95,8 +97,8 @@ class LvmGround(LoopfileGround):
 
     def _open(self) -> None:
         where = f"{self._group}/{self._pool}" if self._pool else self._group
-        options = Options(overcommit=1.5 if self._pool else 1.0)
-        backend = lvm.open_pool("lvm", where, options, self._shared, Groups())
+        options = Options(overcommit=1.5 if self._pool else 1.0, devices=(self._disk,))
+        backend = lvm.open_pool("lvm", where, options, self._shared, Groups(MemoryRecords()))
         self.pool = Pool("lvm", backend, self._host, LinuxCrypt(CHEAP))
 
 
@@ -105,8 +107,8 @@ def on_lvm(machine: Machine, pool: str) -> Iterator[LvmGround]:
     """The group outlives a test that leaves it empty: to make one takes several commands."""
     name = f"{NAME}-thin" if pool else NAME
     if not (ground := _grounds.get((id(machine), name))):
-        _make_group(machine, name, pool)
-        ground = _grounds[id(machine), name] = LvmGround(name, pool, machine.freezer())
+        disk = _make_group(machine, name, pool)
+        ground = _grounds[id(machine), name] = LvmGround(name, pool, disk, machine.freezer())
         machine._undo.callback(ground.close)
     try:
         yield ground
@@ -114,8 +116,8 @@ def on_lvm(machine: Machine, pool: str) -> Iterator[LvmGround]:
         ground.leave()
 
 
-def _make_group(machine: Machine, name: str, pool: str) -> None:
-    """On a disk that clears ranges without writing zeros."""
+def _make_group(machine: Machine, name: str, pool: str) -> str:
+    """On a disk that clears ranges without writing zeros: that disk."""
     image = machine.disk("ext4") / name
     with image.open("wb") as file:
         file.truncate(_SIZE)
@@ -128,6 +130,7 @@ def _make_group(machine: Machine, name: str, pool: str) -> None:
         size = ("--size", "2560m", "--chunksize", "64k", "--poolmetadatasize", "32m")
         admin("lvcreate", "--type", "thin-pool", "--zero", "y", *size, "--name", pool, name)
         admin("lvchange", "--errorwhenfull", "y", f"{name}/{pool}")
+    return disk
 
 
 def admin(verb: str, *words: str) -> str:

@@ -125,6 +125,20 @@ def lvm(verb: str, *words: str) -> str:
     return said("lvm", verb, "--config", CONFIG, "--yes", *words)
 
 
+def named(*more: Path | str) -> tuple[str, ...]:
+    """What `devices=` has to name: the loop devices of the disks that these tests make, and more."""
+    files = Path("/sys/block").glob("loop*/loop/backing_file")
+    loops = (f"/dev/{one.parts[3]}" for one in files if re.search("/disks[0-9]+/", _read(one)))
+    return (*loops, *map(str, more))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # let go of meanwhile
+        return ""
+
+
 def volumes(group: str) -> list[str]:
     """Names of the logical volumes in a group, but for the thin pool."""
     names = lvm("lvs", "--noheadings", "-o", "lv_name", group.partition("/")[0]).split()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from driver.backends import lvm
 from driver.backends.lvmgroup import Groups
 from driver.backends.lvmkind import Options
+from driver.backends.memory_records import MemoryRecords
 from driver.core.ids import SnapshotId, VolumeId, new_incarnation, snapshot_key, volume_key
 from driver.core.model import MIB, Bytes, Snapshot, Volume
+from driver.core.ports import Records
 from driver.linux.freeze import Freezer
+from tests.lvm.conftest import named
 
 SIZE = 8 * MIB
 OWNER = "cellar.test"
@@ -26,11 +29,18 @@ class Machine:
 
 
 @contextmanager
-def opened(where: str, options: Options | None = None) -> Iterator[lvm.Lvm]:
-    """As by a process that has just begun."""
+def opened(
+    where: str, options: Options | None = None, known: Records | None = None
+) -> Iterator[lvm.Lvm]:
+    """As by a process that has just begun; `known` is what one before it knew."""
+    options = options or Options()
+    if not options.devices:
+        options = replace(options, devices=named())
     with closing(Freezer()) as freezer:
         machine = Machine(OWNER, freezer)
-        with closing(lvm.open_pool("vg", where, options or Options(), machine, Groups())) as pool:
+        with closing(
+            lvm.open_pool("vg", where, options, machine, Groups(known or MemoryRecords()))
+        ) as pool:
             yield pool
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from driver.backends import loopfile, lvm, lvmkind, lvmtags
 from driver.backends.lvmgroup import Groups
+from driver.backends.memory_records import MemoryRecords
 from driver.core import ids
 from driver.core.ids import VolumeId
 from driver.core.model import (
@@ -59,6 +60,7 @@ from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter
 from driver.volumes.snapshots import Snapshotter
+from tests.lvm.conftest import named
 from tests.lvm.pools import Machine as Shared
 
 OWNER = "cellar.test"
@@ -240,8 +242,10 @@ class LvmWorld(SealedWorld):
         super().__init__(tmp, freezer)
 
     def open(self) -> lvm.Lvm:
-        options = lvmkind.Options(overcommit=10.0)
-        return lvm.open_pool("p", self.where, options, Shared(OWNER, self._freezer), Groups())
+        options = lvmkind.Options(overcommit=10.0, devices=named())
+        return lvm.open_pool(
+            "p", self.where, options, Shared(OWNER, self._freezer), Groups(MemoryRecords())
+        )
 
     def image(self, image_id: ids.ImageId) -> Path:
         return dm.node(self.where.partition("/")[0], lvmtags.name_of(image_id))

@@ -7,12 +7,21 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.harness import ROOT
-from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm
+from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, named
 from tests.lvm.pools import opened
 
 MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of one test are nothing to the next."""
+    monkeypatch.setenv("CELLAR_STATE_DIR", str(tmp_path / "state"))
 
 
 def cellar(*words: str, status: int = 0) -> str:
@@ -24,9 +33,13 @@ def cellar(*words: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def spec(where: str) -> str:
+    return f"p=lvm:{where},devices={':'.join(named())}"
+
+
 def findings(where: str) -> list[tuple[str, str, str]]:
     """Level, text and cure of what the doctor finds about a pool."""
-    command = [sys.executable, "-m", "driver", "doctor", "-o", "json", "--pool", f"p=lvm:{where}"]
+    command = [sys.executable, "-m", "driver", "doctor", "-o", "json", "--pool", spec(where)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
@@ -78,7 +91,7 @@ def test_the_doctors_cure_for_a_missing_thin_pool_works_as_it_is_said(
 def test_a_group_with_volumes_becomes_a_pool_when_it_is_told_to(make_group: MakeGroup) -> None:
     where = make_group("cellar", size=GIB)
     lvm("lvcreate", "--size", "16m", "--name", "theirs", where)
-    pool = ("--pool", f"p=lvm:{where}")
+    pool = ("--pool", spec(where))
     said = cellar("pools", "init", "p", *pool)
     with opened(where) as none:  # it is marked as the usual driver's
         assert (
@@ -88,3 +101,15 @@ def test_a_group_with_volumes_becomes_a_pool_when_it_is_told_to(make_group: Make
     assert "is pool p now" in said
     assert "a pool already" in cellar("pools", "init", "p", *pool, status=1)
     assert "is marked as this driver's" in str(findings(where))
+    lvm("lvremove", f"{where}/theirs")
+    known = uuid_of(where)
+    lvm("vgchange", "--uuid", where)  # as good as another group
+    assert uuid_of(where) != known
+    [(level, text, _)] = findings(where)
+    assert level == "problem" and known in text
+    assert "is pool p now" in cellar("pools", "init", "p", *pool)
+    assert "is marked as this driver's" in str(findings(where))
+
+
+def uuid_of(group: str) -> str:
+    return lvm("vgs", "--noheadings", "-o", "vg_uuid", group).strip()

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from driver.backends import lvm as lvm_backend
 from driver.backends.lvm import Lvm
 from driver.backends.lvmkind import Options
-from driver.core.errors import NoSpace, PoolAway
+from driver.backends.memory_records import MemoryRecords
+from driver.core.errors import Conflict, NoSpace, PoolAway
 from driver.core.model import MIB
+from driver.core.ports import Records
 from driver.linux.lvm import CONFIG
-from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, said, volumes
-from tests.lvm.pools import made, opened, write
+from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, named, said, volumes
+from tests.lvm.pools import OWNER, made, opened, write
+
+DMSETUP = ("env", "DM_DISABLE_UDEV=1", "dmsetup")  # makes its nodes itself
 
 
 def on(disk: Path | str, verb: str, *words: str) -> str:
@@ -28,9 +37,11 @@ def a_twin(disk: str) -> None:
     folder, aside = Path("/dev/cellar"), Path("/dev/aside")
     if there := folder.exists():
         folder.rename(aside)
-    on(disk, "vgcreate", "cellar", disk)
-    if there:
-        aside.rename(folder)
+    try:
+        on(disk, "vgcreate", "cellar", disk)
+    finally:
+        if there:
+            aside.rename(folder)
 
 
 def a_disk(where: Path, size: int = GIB) -> str:
@@ -62,11 +73,15 @@ def test_a_group_of_the_same_name_inside_a_volume_changes_nothing(make_group: Ma
         assert pool.id == before
 
 
-def refused(where: str) -> str:
-    with opened(where) as pool:
+def refused(where: str, options: Options | None = None, known: Records | None = None) -> str:
+    with opened(where, options, known) as pool:
         with pytest.raises(PoolAway) as caught:
             list(pool.images())
         return str(caught.value)
+
+
+def uuid_on(disk: str) -> str:
+    return on(disk, "vgs", "--noheadings", "-o", "vg_uuid").strip()
 
 
 def test_a_group_that_is_missing_exported_or_doubled_is_no_pool(
@@ -74,26 +89,160 @@ def test_a_group_that_is_missing_exported_or_doubled_is_no_pool(
 ) -> None:
     assert "no volume group nowhere" in refused("nowhere")
     where = make_group("cellar", size=GIB)
+    [disk] = named()
     assert "no thin pool" in refused(f"{where}/{THIN_POOL}")
     lvm("vgexport", where)
     assert "exported" in refused(where)
     lvm("vgimport", where)
     twin = a_disk(tmp_path / "twin")
     a_twin(twin)
+    both = Options(devices=(disk, twin))
     try:
-        assert "2 volume groups" in refused(where)
+        assert "2 volume groups" in refused(where, both)
+        assert "2 volume groups" not in refused(where, replace(both, uuid=uuid_on(twin)[::-1]))
+        with opened(where, replace(both, uuid=uuid_on(disk))) as pool:
+            made(pool, "v")
+            assert volumes_on(twin) == []
     finally:
         on(twin, "vgremove", "cellar")
         said("losetup", "--detach", twin)
     with opened(where) as pool:
+        assert [image.name for image in pool.images()] == ["v"]
+
+
+def volumes_on(disk: str) -> list[str]:
+    return on(disk, "lvs", "--noheadings", "-o", "lv_name").split()
+
+
+def test_a_group_is_its_uuid_once_it_was_known(make_group: MakeGroup, tmp_path: Path) -> None:
+    where = make_group("cellar", size=GIB)
+    [disk] = named()
+    known = MemoryRecords()
+    with opened(where, known=known) as pool:
+        before = pool.id
         made(pool, "v")
+    assert known.items()["lvm:cellar"]["group"] == uuid_on(disk)
+    twin = a_disk(tmp_path / "twin")
+    a_twin(twin)
+    try:
+        with opened(where, Options(devices=(disk, twin)), known) as pool:
+            assert pool.id == before  # told apart
+            assert [image.name for image in pool.images()] == ["v"]
+        alone = Options(devices=(twin,))
+        assert "cellar pools init" in refused(where, alone, known)
+        assert "uuid=" in refused(where, replace(alone, uuid=uuid_on(disk)))
+        lvm_backend.initialise("vg", where, alone, OWNER, known)
+        with pytest.raises(Conflict):
+            lvm_backend.initialise("vg", where, alone, OWNER, known)
+        with opened(where, alone, known) as pool:
+            assert pool.id != before
+        with opened(where, Options(devices=(disk,), uuid=uuid_on(disk)), known) as pool:
+            assert pool.id == before
+        assert known.items()["lvm:cellar"]["group"] == uuid_on(disk)
+    finally:
+        on(twin, "vgremove", "cellar")
+        said("losetup", "--detach", twin)
+
+
+def test_a_thin_pool_that_was_made_anew_is_another_one(make_group: MakeGroup) -> None:
+    where = make_group("cellar", size=2 * GIB, thin=128 * MIB)
+    options, known = Options(devices=named()), MemoryRecords()
+    with opened(where, options, known) as pool:
+        before = pool.id
+    lvm("lvremove", where)
+    assert "no thin pool" in refused(where, options, known)
+    lvm("lvcreate", "--type", "thin-pool", "--size", "128m", "--name", THIN_POOL, "cellar")
+    assert "another one" in refused(where, options, known)
+    lvm_backend.initialise("vg", where, options, OWNER, known)
+    with opened(where, options, known) as pool:
+        assert pool.id != before
+
+
+def forge(disk: str, group: str) -> None:
+    """What a tenant writes: a group with the name and the tags of the node's own."""
+    a_twin(disk)
+    on(disk, "vgchange", "--addtag", "cellar.owner=cellar.test", group)
+
+
+def a_partition_table(start: int, sectors: int) -> bytes:
+    """With one partition: the form of MS-DOS."""
+    entry = struct.pack("<B3xB3xII", 0, 0x83, start, sectors)
+    return bytes(446) + entry + bytes(48) + b"\x55\xaa"
+
+
+def guests_disks(pool: Lvm, tmp_path: Path, undo: ExitStack) -> Iterator[str]:
+    """Every way in which what a tenant writes can turn up as a device of its own."""
+    volume = made(pool, "guest", size=256 * MIB)
+    undo.callback(pool.delete, volume.id)
+    device = pool.attach(volume, read_only=False)
+    undo.callback(pool.detach, volume.id)
+    yield str(device.path)
+    inside = said("losetup", "--find", "--show", str(device.path))  # as kubelet does it
+    undo.callback(said, "losetup", "--detach", inside)
+    yield inside
+    said("losetup", "--detach", inside)
+    write(device.path, a_partition_table(start=2048, sectors=400_000))
+    said("losetup", "--partscan", inside, str(device.path))
+    yield f"{inside}p1"
+    said(*DMSETUP, "create", "nested", "--table", f"0 200000 linear {inside} 2048")
+    undo.callback(said, *DMSETUP, "remove", "nested")
+    yield "/dev/mapper/nested"
+    image = tmp_path / f"{volume.id}" / "disk.img"  # as in a pool of loop files
+    image.parent.mkdir()
+    file = a_disk(image, 256 * MIB)
+    undo.callback(said, "losetup", "--detach", file)
+    yield file
+    other = a_disk(tmp_path / "somebody's.img", 256 * MIB)
+    undo.callback(said, "losetup", "--detach", other)
+    yield other
+
+
+def test_what_a_tenant_wrote_is_never_looked_at(make_group: MakeGroup, tmp_path: Path) -> None:
+    where = make_group("cellar", size=GIB)
+    own = Options(devices=named())
+    with ExitStack() as undo, opened(where, own) as pool:
+        before = pool.id
+        for disk in guests_disks(pool, tmp_path, undo):
+            forge(disk, "cellar")
+            try:
+                uuid = uuid_on(disk)
+                pool.close()
+                with opened(where, own) as again:
+                    assert again.id == before
+                    assert again.capacity(again.allocation).largest > 256 * MIB
+                patterns = ("/dev/loop*", "/dev/dm-*", "/dev/mapper/*", "/dev/*/*")
+                assert "no volume group" in refused(where, Options(devices=patterns, uuid=uuid))
+                by_mistake = Options(devices=(disk,), uuid=uuid)
+                if "somebody" not in said("losetup", "--all", "--list"):
+                    assert "no volume group" in refused(where, by_mistake)
+            finally:
+                on(disk, "vgremove", "cellar")
+                on(disk, "pvremove", disk)
+
+
+def test_a_copy_of_its_disk_is_not_its_disk(make_group: MakeGroup, tmp_path: Path) -> None:
+    """With the very UUIDs: LVM would take the copy that was changed last."""
+    where = make_group("cellar", size=256 * MIB)
+    [disk] = named()
+    with opened(where) as pool:
+        made(pool, "v")
+    said("cp", "--sparse=always", disk, str(tmp_path / "copy"))
+    copy = said("losetup", "--find", "--show", str(tmp_path / "copy"))
+    try:
+        on(copy, "vgchange", "--addtag", "theirs", "cellar")
+        with opened(where, Options(devices=(disk,))) as pool:
+            made(pool, "w")
+            assert {image.name for image in pool.images()} == {"v", "w"}
+        assert "theirs" not in on(disk, "vgs", "--noheadings", "-o", "vg_tags")
+    finally:
+        said("losetup", "--detach", copy)
 
 
 def test_a_group_that_lacks_a_disk_is_no_pool(make_group: MakeGroup, tmp_path: Path) -> None:
     where = make_group("cellar", size=GIB)
     second = a_disk(tmp_path / "second")
     lvm("vgextend", where, second)
-    with opened(where) as pool:
+    with opened(where, Options(devices=named(tmp_path / "second"))) as pool:
         made(pool, "v")
         said("losetup", "--detach", second)
         with pytest.raises(PoolAway, match="not whole"):
@@ -103,6 +252,28 @@ def test_a_group_that_lacks_a_disk_is_no_pool(make_group: MakeGroup, tmp_path: P
     lvm("vgreduce", where, again)
     lvm("pvremove", again)
     said("losetup", "--detach", again)
+
+
+def test_a_name_that_stands_for_another_device_is_not_believed(
+    make_group: MakeGroup, tmp_path: Path
+) -> None:
+    """The disk is let go of, and a volume of somebody gets the number of its loop device."""
+    where = make_group("cellar", size=GIB)
+    second = a_disk(tmp_path / "second", 256 * MIB)
+    on(second, "vgcreate", "other", second)
+    image = tmp_path / f"{'0' * 12}-{'1' * 32}" / "disk.img"
+    image.parent.mkdir()
+    with opened("other", Options(devices=(second,))) as pool:
+        made(pool, "v")
+        lvm("vgchange", "--activate", "n", "other")
+        said("cp", "--sparse=always", str(tmp_path / "second"), str(image))
+        said("losetup", "--detach", second)
+        said("losetup", second, str(image))
+        on(second, "vgchange", "--addtag", "theirs", "other")
+        with pytest.raises(PoolAway, match="no volume group other"):
+            list(pool.images())
+    assert where and on(second, "pvremove", "--force", "--force", second) is not None
+    said("losetup", "--detach", second)
 
 
 def test_a_group_of_somebody_else_is_not_taken(make_group: MakeGroup) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Driver
-from tests.lvm.conftest import layers, volumes
+from tests.lvm.conftest import layers, named, volumes
 from tests.sanity.conftest import Sanity
 
 # Thick snapshots are copies: one of the usual 10 GiB takes longer than a call of csi-sanity waits.
@@ -21,7 +21,7 @@ def test_all_specs_pass_and_leave_nothing(
 ) -> None:
     thin = "/" in where
     options, sizes = (",overcommit=20", ()) if thin else ("", SIZES)
-    spec = f"vg=lvm:{where}{options}"
+    spec = f"vg=lvm:{where}{options},devices={':'.join(named())}"
     with Driver(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
         sanity.run(
             driver, f"--csi.testvolumeaccesstype={kind}", *sizes, wrap=[], timeout=1500

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver import config
+from driver.backends import lvmkind
 from driver.config import Config, PoolSpec, load, parse_pool
 from driver.core.errors import Invalid
 from driver.core.model import GIB, Allocation
@@ -310,3 +311,41 @@ def test_the_state_directory_is_where_each_user_may_write(
     assert loaded().state_dir == Path("/home/u/.local/state/cellar")
     with pytest.raises(Invalid, match=r"^--state-dir: 'x' is not an absolute path"):
         loaded(state_dir="x")
+
+
+BY_PATH = "/dev/disk/by-path/pci-0000:00:1f.2-ata-1"
+UUID = "PhTnbm-GtpU-abcd-0123-4567-89AB-CDEFgh"
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"),
+    [
+        ("/dev/sdb", ("/dev/sdb",)),
+        (f"{BY_PATH}:/srv/lvm.img:/dev/nvme*", (BY_PATH, "/srv/lvm.img", "/dev/nvme*")),
+    ],
+)
+def test_devices_are_paths_whatever_is_in_them(text: str, devices: tuple[str, ...]) -> None:
+    pool = parse_pool(f"vg=lvm:cellar,devices={text}")
+    assert pool.options_as(lvmkind.Options).devices == devices
+
+
+def test_devices_in_a_file_may_be_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "pools: [{name: vg, type: lvm, where: cellar, devices: [/dev/sdb, /dev/sdc]}]\n"
+    )
+    [pool] = load({"endpoint": "unix:///run/csi.sock", "config": file}, {}).pools
+    assert pool.options_as(lvmkind.Options).devices == ("/dev/sdb", "/dev/sdc")
+
+
+@pytest.mark.parametrize("text", [UUID, UUID.replace("-", "")])
+def test_the_uuid_of_a_group_is_read_with_and_without_dashes(text: str) -> None:
+    assert parse_pool(f"vg=lvm:cellar,uuid={text}").options_as(lvmkind.Options).uuid == UUID
+
+
+@pytest.mark.parametrize(
+    "option", ["devices=sdb", "devices=/dev/../sdb", "devices=", "uuid=1", "uuid=cellar", "uuid="]
+)
+def test_devices_and_uuids_that_are_none_are_refused(option: str) -> None:
+    with pytest.raises(Invalid, match=option.partition("=")[0]):
+        parse_pool(f"vg=lvm:cellar,{option}").options_as(lvmkind.Options)

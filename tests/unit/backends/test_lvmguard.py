@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from driver.backends.lvmgroup import Group
+from driver.backends.lvmgroup import Groups
 from driver.backends.lvmguard import Guard
+from driver.backends.memory_records import MemoryRecords
 from driver.linux.dm import ThinPool, parse_thin_pool
 
 
@@ -15,7 +16,7 @@ def pool(data: int = 10, metadata: int = 10, trouble: str = "") -> ThinPool:
 
 
 def guard() -> Guard:
-    return Guard(Group("vg"), "pool0", "0")
+    return Guard(Groups(MemoryRecords()).named("vg"), "pool0", "0")
 
 
 @pytest.mark.parametrize(("data", "metadata"), [(0, 0), (94, 79)])

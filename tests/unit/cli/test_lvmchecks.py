@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from driver.backends.lvmkind import Options
+from driver.backends.memory_records import MemoryRecords
 from driver.cli import lvmchecks
 from driver.cli.checks import Level
 from driver.linux import command
@@ -29,4 +31,4 @@ def test_a_machine_with_all_of_it_is_sound(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_pool_is_not_looked_at_without_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "missing", lambda programs: ("lvm",))
-    assert list(lvmchecks.pool("p", "vg", "cellar", init=False)) == []
+    assert list(lvmchecks.pool("p", "vg", "cellar", Options(), MemoryRecords())) == []
