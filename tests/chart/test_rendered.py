@@ -172,6 +172,21 @@ def test_the_node_is_one_container_without_rights_in_the_api() -> None:
     assert {one["name"] for role in roles for one in role["subjects"]} == {"cellar-controller"}
 
 
+def test_livenessprobe_is_asked_where_it_is_there() -> None:
+    on = ("--set", "nodeSidecars.enabled=true")
+    named = {one["name"]: one for one in node(*on)["containers"]}
+    asked = named["cellar"]["livenessProbe"]["httpGet"]
+    assert f"--http-endpoint=:{asked['port']}" in named["livenessprobe"]["args"]
+    (usual,) = node()["containers"]
+    assert usual["livenessProbe"]["httpGet"]["port"] == "metrics"
+
+
+def test_the_node_sees_the_sysfs_of_its_machine() -> None:
+    (container,) = node()["containers"]
+    assert {"name": "sys", "mountPath": "/sys"} in container["volumeMounts"]
+    assert {"name": "sys", "hostPath": {"path": "/sys", "type": "Directory"}} in node()["volumes"]
+
+
 def test_nobody_may_read_secrets_that_are_not_ours() -> None:
     rules = [
         rule

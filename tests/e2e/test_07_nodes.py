@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e import objects
 from tests.e2e.cluster import Cluster, Kube
+from tests.e2e.documents import block, type_in
 from tests.e2e.objects import claim, pod, snapshot
-from tests.e2e.release import Release
+from tests.e2e.release import SPACE, Release
 
 
 @pytest.fixture
@@ -115,6 +117,28 @@ def test_a_deleted_node_does_not_keep_a_namespace_for_ever(
     handle = found["spec"]["csi"]["volumeHandle"]
     told = [one["message"] for one in kube.every("events", "default") if "message" in one]
     assert any(handle in one and "orphan" in one for one in told)
+    cluster.power_on(2)
+    driver.ready()
+    _delete_orphans(driver, cluster, kube)
+
+
+def _delete_orphans(driver: Release, cluster: Cluster, kube: Kube) -> None:
+    """What was forgotten with node-2, by the documented commands."""
+    found = driver.driver_pod("node-2")
+    assert found
+    name = found["metadata"]["name"]
+    section = ("install.md", "Stuck pods, stuck volumes")
+    for kind, key, call in (
+        ("snapshots", "snapshot_id", "DeleteSnapshot"),
+        ("volumes", "volume_id", "DeleteVolume"),
+    ):
+        words = ("-n", SPACE, "exec", name, "--", "cellar")
+        for one in json.loads(kube(*words, kind, "-o", "json")):
+            if kind == "volumes":
+                variables = {"DRIVER": name, "ID": one["id"]}
+                type_in(cluster, block(*section, "DeleteVolume"), variables)
+            else:
+                kube(*words, "call", call, json.dumps({key: one["id"]}))
 
 
 def _works(kube: Kube, space: str, node: str) -> None:
