@@ -50,11 +50,22 @@ def renew(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device i
 
 
 def _renew_by_program(where: Path) -> None:
+    """By tune2fs, which forgets the checksums of an orphan file where they depend on the UUID.
+
+    So the seed of all checksums is kept beside the UUID first (metadata_csum_seed, kernel 4.4): it
+    is the old UUID's, and no checksum has to change.
+    """
+    if ext4_uuid.wants_seed(where):
+        _tuned(["-O", "metadata_csum_seed"], where)
+    _tuned(["-U", "random"], where)
+
+
+def _tuned(change: list[str], where: Path) -> None:
     try:
-        command.run(["tune2fs", "-U", "random", where], timeout=_QUICK)
-    except command.CommandError:  # without metadata_csum_seed it wants a checked filesystem
+        command.run(["tune2fs", *change, where], timeout=_QUICK)
+    except command.CommandError:  # some changes want a checked filesystem
         command.run(["e2fsck", "-f", "-p", where], timeout=_REPAIR, ok=(0, 1))
-        command.run(["tune2fs", "-U", "random", where], timeout=_REPAIR)
+        command.run(["tune2fs", *change, where], timeout=_REPAIR)
 
 
 def repair(device: Path) -> None:

@@ -23,13 +23,19 @@ _UUID: Final = slice(0x68, 0x78)
 _CRC: Final = slice(0x3FC, 0x400)
 _CRC32C: Final = 1  # s_checksum_type
 
-# Features that keep no UUID of their own. Not RECOVER: a replay brings the old superblock back.
-_INCOMPAT: Final = 0x2 | 0x40 | 0x80 | 0x200 | 0x2000  # filetype, extents, 64bit, flex_bg, seed
+# All features that are known here, and keep no UUID of their own; any other is left to tune2fs.
+# has_journal, ext_attr, resize_inode, dir_index, orphan_file (its blocks are sealed with the seed,
+# its inode's number and generation, and their own number: ext4_orphan_file_block_csum). Not
+# stable_inodes: encrypted files may depend on the UUID.
+_COMPAT: Final = 0x4 | 0x8 | 0x10 | 0x20 | 0x1000
+# filetype, extents, 64bit, flex_bg, seed. Not recover: a replay brings the old superblock back.
+_INCOMPAT: Final = 0x2 | 0x40 | 0x80 | 0x200 | 0x2000
+# sparse_super, large_file, huge_file, dir_nlink, extra_isize, quota, metadata_csum, project,
+# orphan_present
+_RO_COMPAT: Final = 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x100 | 0x400 | 0x2000 | 0x10000
 _SEED: Final = 0x2000
 _SPARSE_SUPER: Final = 0x1
-_BIGALLOC: Final = 0x200
 _METADATA_CSUM: Final = 0x400
-_SPARSE_SUPER2: Final = 0x200
 
 Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
 
@@ -67,17 +73,32 @@ def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
         yield Block(block.at, before + new + between + crc)
 
 
+def wants_seed(where: Path) -> bool:
+    """Whether every checksum depends on the UUID, as without metadata_csum_seed. OSError."""
+    fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.pread(fd, _LENGTH, _FIRST)
+    finally:
+        os.close(fd)
+    _, incompat, ro_compat = _features(data)
+    return bool(ro_compat & _METADATA_CSUM) and not incompat & _SEED
+
+
 def _is_familiar(data: bytes) -> bool:
-    compat, incompat, ro_compat = (_int(data, at, 4) for at in (0x5C, 0x60, 0x64))
+    compat, incompat, ro_compat = _features(data)
     return (
-        incompat & _SEED != 0
+        not compat & ~_COMPAT
         and not incompat & ~_INCOMPAT
-        and not compat & _SPARSE_SUPER2
-        and ro_compat & (_SPARSE_SUPER | _METADATA_CSUM | _BIGALLOC)
-        == _SPARSE_SUPER | _METADATA_CSUM
+        and not ro_compat & ~_RO_COMPAT
+        and bool(incompat & _SEED and ro_compat & _SPARSE_SUPER and ro_compat & _METADATA_CSUM)
         and data[0x175] == _CRC32C
         and _int(data, 0xE4, 4) == 0  # s_journal_dev: the journal is inside
     )
+
+
+def _features(data: bytes) -> tuple[int, int, int]:
+    """Compatible, incompatible, and those with which an older kernel may only read."""
+    return _int(data, 0x5C, 4), _int(data, 0x60, 4), _int(data, 0x64, 4)
 
 
 def _backups(data: bytes) -> Iterator[Bytes]:
