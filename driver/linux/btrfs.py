@@ -11,15 +11,23 @@ from driver.core.errors import Busy
 from driver.core.model import Bytes, FsType
 from driver.linux import btrfs_uuid, command, superblock
 from driver.linux.replay import replay
+from driver.linux.versions import version
 
 BTRFS_IOC_RESIZE: Final = 0x50009403  # _IOW(0x94, 3, struct btrfs_ioctl_vol_args)
 _VOL_ARGS: Final = struct.Struct("=q4088s")
+
+_WITH_BLOCK_GROUP_TREE: Final = (6, 19)  # btrfs-progs, as a default
 
 _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Flags of mkfs.btrfs, whose older versions make sectors of a page."""
+    """Flags of mkfs.btrfs, whose older versions make sectors of a page.
+
+    Newer ones make a block group tree, which needs kernel 6.1; the rest of their defaults does not.
+    """
+    if version("mkfs.btrfs") >= _WITH_BLOCK_GROUP_TREE:
+        return {"-s": "4096", "-O": "^block-group-tree"}
     return {"-s": "4096"}
 
 

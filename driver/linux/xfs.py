@@ -11,24 +11,39 @@ from driver.core.errors import Refused
 from driver.core.model import Bytes, FsType
 from driver.linux import block, command, superblock, xfs_uuid
 from driver.linux.replay import replay
+from driver.linux.versions import version
 
 # <linux/xfs_fs.h>
 XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864  # _IOR('X', 100, struct xfs_fsop_geom_v1)
 XFS_IOC_FSGROWFSDATA: Final = 0x4010586E  # _IOW('X', 110, struct xfs_growfs_data)
 _GEOMETRY: Final = struct.Struct("=8IQ72x")  # blocksize is field 0, imaxpct 7, datablocks 8
 _GROW: Final = struct.Struct("=QI4x")
+# xfsprogs; the kernels that mount what they make are 6.10 and 6.13
+_WITH_PARENT: Final = (6, 10)
+_WITH_METADIR: Final = (6, 13)
+
 _SMALLEST_GROUP: Final = 64  # blocks; the kernel makes no smaller allocation group
 
 _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Flags of mkfs.xfs; features by name, as kernel 5.10 can mount them."""
-    return {
+    """Flags of mkfs.xfs; features by name, as kernel 5.10 can mount them.
+
+    Those that came later are turned off where mkfs.xfs knows them, default or not.
+    """
+    words = {
         "-s": f"size={block_size}",
         "-m": "crc=1,finobt=1,reflink=1,rmapbt=0,bigtime=1,inobtcount=1",
         "-i": "sparse=1,nrext64=0",
     }
+    found = version("mkfs.xfs")
+    if found >= _WITH_PARENT:
+        words["-i"] += ",exchange=0"
+        words["-n"] = "parent=0"
+    if found >= _WITH_METADIR:
+        words["-m"] += ",metadir=0"
+    return words
 
 
 def renew(where: Path, block_size: Bytes) -> None:

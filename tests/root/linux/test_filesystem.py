@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -127,6 +128,35 @@ def test_options_that_make_what_the_kernel_does_not_mount_are_refused(
         make(FsType.EXT4, path, "-O", "journal_dev")
     with pytest.raises(Invalid, match="makes no ext4 that this kernel mounts"):
         make(FsType.EXT4, path, "-n", "-q")
+
+
+# What Linux 5.10 mounts, read and write: (where, bytes, order of bytes, the bits of our features).
+FEATURES: dict[FsType, list[tuple[int, int, Literal["little", "big"], int]]] = {
+    FsType.EXT4: [
+        (1024 + 0x5C, 4, "little", 0x4 | 0x8 | 0x10 | 0x20),
+        (1024 + 0x60, 4, "little", 0x2 | 0x40 | 0x80 | 0x200 | 0x2000),
+        (1024 + 0x64, 4, "little", 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400),
+    ],
+    FsType.XFS: [
+        (208, 4, "big", 0),
+        (212, 4, "big", 0x1 | 0x4 | 0x8),  # finobt, reflink, inobtcount
+        (216, 4, "big", 0x1 | 0x2 | 0x8),  # ftype, sparse inodes, bigtime
+    ],
+    FsType.BTRFS: [
+        (0x10000 + 0xAC, 8, "little", 0),
+        (0x10000 + 0xB4, 8, "little", 0x3),  # a valid free space tree
+        (0x10000 + 0xBC, 8, "little", 0x1 | 0x20 | 0x40 | 0x100 | 0x200),
+    ],
+}
+
+
+def test_an_older_kernel_can_mount_it(fs: FsType, tmp_path: Path) -> None:
+    """Whatever the defaults of this machine's mkfs are: a volume may go to another machine."""
+    image = make(fs, blank(tmp_path / "image"))
+    with image.open("rb") as file:
+        for at, length, order, known in FEATURES[fs]:
+            found = int.from_bytes(os.pread(file.fileno(), length, at), order)
+            assert not found & ~known, f"{found:#x} at {at:#x}"
 
 
 def test_no_block_of_an_ext4_is_kept_for_root(attach: Attach, tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""How new a program of this machine is: newer ones turn on what an older kernel cannot mount, and
+older ones refuse the words that turn it off again.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from driver.linux import command
+
+_QUICK: Final = 60.0  # seconds
+
+
+@cache
+def version(program: str) -> tuple[int, ...]:
+    """Return the version that `program` tells of itself with -V; () if it tells none.
+
+    Asked once: a process does not outlive an upgrade of its image. Raises: CommandError.
+    """
+    found = re.search(r"\d+(\.\d+)*", command.run([program, "-V"], timeout=_QUICK))
+    return tuple(map(int, found[0].split("."))) if found else ()
