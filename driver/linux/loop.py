@@ -23,6 +23,7 @@ from driver.linux import loopdev, sysfs
 from driver.linux.block import BLKROSET
 
 ATTEMPTS: Final = 64
+_PAUSE: Final = 0.005  # seconds
 # Names let go of lately: where to look first for a free device, and never believed.
 _let_go: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
@@ -146,13 +147,19 @@ def _candidates(control: int, *, discards: bool) -> Iterator[str]:
     Since Linux 6.9 a device keeps `discard_max_bytes=0` for life: sysfs refuses to raise it again,
     a new binding does not reset it. Setting it waits for RCU (15 ms), removing such a device takes
     44 ms. So devices with and without discards live side by side, and each is used for its kind.
+    The kernel names the same free device again and again while somebody looks at it exclusively.
     """
+    last, added = "", False
     for _ in range(ATTEMPTS):
         free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_GET_FREE)}"
-        if not _suits(free, discards=discards):
+        held, last = free == last, free  # not bound, but somebody has it open exclusively
+        if held or not _suits(free, discards=discards):
             others = filter(_is_free, _known())
             yield from (name for name in others if _suits(name, discards=discards))
-            free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, -1)}" if discards else free
+            if held and added:
+                time.sleep(_PAUSE)
+            elif held or discards:
+                free, added = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, -1)}", held
         yield free
 
 
