@@ -53,11 +53,11 @@ IMAGE = {"buildah": "buildah", "debootstrap": "debootstrap"}
 
 
 def missing(packages: Mapping[str, str]) -> Iterator[str]:
-    """Yield the package of each program that is not on this machine, and say so."""
-    for program, package in packages.items():
-        if not shutil.which(program, path=PATH):
-            say(f"not on this machine: {program}")
-            yield package
+    """Yield the package of each program that is not on this machine, and say which ones."""
+    lacking = [one for one in packages if not shutil.which(one, path=PATH)]
+    if lacking:
+        say(f"not on this machine: {', '.join(lacking)}")
+    yield from (packages[one] for one in lacking)
 
 
 def install(packages: Sequence[str]) -> None:

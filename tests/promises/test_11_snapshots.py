@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 
 from csi_proto import csi_pb2 as pb
@@ -260,7 +261,7 @@ def test_a_volume_that_stayed_frozen_can_be_taken_down(node: Node) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(one) for one in run("pgrep", "--parent", str(pid)).split()]
+    return [child.pid for child in psutil.Process(pid).children()]
 
 
 def _killed(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""The child that freezes: started, asked, killed, ended. A tmpfs cannot be frozen, so nothing is."""
+"""The child that freezes: started, asked, killed, ended. /proc cannot be frozen, so nothing is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from driver.linux import freeze
 from driver.linux.freeze import Freezer
 
-PLACE = Path("/dev/shm")
+PLACE = Path("/proc")
 UNFREEZABLE = {errno.EOPNOTSUPP, errno.EPERM}  # not root: EPERM comes first
 
 

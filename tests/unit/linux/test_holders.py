@@ -1,9 +1,10 @@
-"""Who keeps a device busy, as far as any user can show it: /dev/shm stands for a volume."""
+"""Who keeps a device busy, as far as any user can show it: an idle filesystem stands for a volume."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,17 +14,29 @@ import pytest
 
 from driver.linux import holders
 
-SHM = Path("/dev/shm")
+# Where anybody may write; mostly at least one is a filesystem of its own.
+PLACES = (Path("/dev/shm"), Path("/run/lock"), Path("/var/tmp"), Path(tempfile.gettempdir()))
 
 
 @pytest.fixture
-def number() -> int:
-    return SHM.stat().st_dev
+def place() -> Path:
+    """On a filesystem that this process uses nothing of."""
+    ours = [Path("/proc/self", name) for name in ("cwd", "root", "exe")]
+    used = {one.stat().st_dev for one in (*ours, *Path("/proc/self/fd").iterdir()) if one.exists()}
+    for path in PLACES:
+        if os.access(path, os.W_OK) and path.stat().st_dev not in used:
+            return path
+    pytest.skip(f"needs a filesystem of its own at one of {', '.join(map(str, PLACES))}")
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    path = SHM / f"cellar-{os.getpid()}"
+def number(place: Path) -> int:
+    return place.stat().st_dev
+
+
+@pytest.fixture
+def folder(place: Path) -> Iterator[Path]:
+    path = place / f"cellar-{os.getpid()}"
     path.mkdir()
     yield path
     path.rmdir()

@@ -108,7 +108,7 @@ def test_who_says_nothing_is_let_go_of_soon(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def story(port: int) -> list[bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /hel")
+        writer.write(b"GET /health")
         answer = await reader.read()
         writer.close()
         return [answer]
