@@ -11,7 +11,7 @@ export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench sanity test-root test-lvm test-cluster proto format lock image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench newcomer sanity test-root test-lvm test-cluster proto format lock image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -37,6 +37,9 @@ test: ## check, then the tests with root, loop devices, csi-sanity and LVM
 demo: ## take a real volume through its whole life, call by call
 	@$(PYTHON) -m tools.setup demo
 	$(BIN)/cellar demo
+
+newcomer: ## the two commands of the README on a bare Debian 12 and 13; ARGS="--demo trixie"
+	@$(PYTHON) -m tools.newcomer $(ARGS)
 
 bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another driver too
 	@$(PYTHON) -m tools.setup bench

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tomllib
 
+from tools import debian
 from tools.shell import CACHE, ROOT, run, say
 
-SUITE = os.environ.get("SUITE", "bookworm")
+SUITE = os.environ.get("SUITE", "trixie")
 BASE = f"localhost/cellar-base:{SUITE}"
 ARCHIVE = CACHE / "image/cellar.oci.tar"
 BUILDAH = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}  # works inside a container
@@ -42,10 +43,7 @@ def _make_base() -> None:
     if known.returncode == 0:
         return
     folder = CACHE / "image" / SUITE
-    if not (folder / "etc/debian_version").exists():
-        say(f"making a minimal Debian {SUITE} (about a minute)")
-        folder.mkdir(parents=True, exist_ok=True)
-        run(["debootstrap", "--variant=minbase", SUITE, str(folder)])
+    debian.make_tree(SUITE, folder)
     container = _container("scratch")
     try:
         run(["buildah", "copy", "--quiet", container, str(folder), "/"])

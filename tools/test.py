@@ -58,9 +58,9 @@ def main() -> int:
     tests = [PYTHON, "-m", "pytest", *marked, *_processes(), *arguments]
     if not lacking_root:
         loops.forget_unused()
-    before = _in_use()
+    before = in_use()
     status = subprocess.run(tests, cwd=ROOT, check=False).returncode
-    for one in (left := _left(before)):
+    for one in (left := left_since(before)):
         say(f"left behind, by these tests or by somebody else meanwhile: {one}")
     if os.environ.get("CI") != "true":
         return status
@@ -69,14 +69,14 @@ def main() -> int:
     return status or int(lacking_root or bool(left))
 
 
-def _left(before: set[str]) -> list[str]:
+def left_since(before: set[str]) -> list[str]:
     end = time.monotonic() + PATIENCE
-    while (left := _in_use() - before) and time.monotonic() < end:
+    while (left := in_use() - before) and time.monotonic() < end:
         time.sleep(0.1)
     return sorted(left)
 
 
-def _in_use() -> set[str]:
+def in_use() -> set[str]:
     """Loop devices that are bound, by what they show, and mount points."""
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     backing = Path("/sys/block").glob("loop*/loop/backing_file")

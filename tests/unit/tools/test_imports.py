@@ -58,7 +58,19 @@ def test_what_is_imported_is_declared(folder: str, declared: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["setup", "packages", "programs", "shell", "steps", "golang", "lock"]
+    "name",
+    [
+        "setup",
+        "packages",
+        "programs",
+        "shell",
+        "steps",
+        "golang",
+        "lock",
+        "debian",
+        "newcomer",
+        "test",
+    ],
 )
 def test_what_runs_on_a_bare_machine_imports_nothing(name: str) -> None:
     file = ROOT / "tools" / f"{name}.py"
