@@ -79,6 +79,7 @@ class Pool(_message.Message):
     LARGEST_BYTES_FIELD_NUMBER: _builtins.int
     ROOMS_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """loopfile, memory."""
@@ -101,6 +102,10 @@ class Pool(_message.Message):
     largest_bytes: _builtins.int
     node: _builtins.str
     """Only where a router answers."""
+    age: _builtins.float
+    """Seconds since it was looked at. Only in a Report: a pool that does not answer is told as it was,
+    and after some seconds as away, without its rooms.
+    """
     @_builtins.property
     def rooms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Room]:
         """The same for each allocation that it has. Only in a Report."""
@@ -123,10 +128,11 @@ class Pool(_message.Message):
         largest_bytes: _builtins.int = ...,
         rooms: _abc.Iterable[Global___Room] | None = ...,
         node: _builtins.str = ...,
+        age: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "id", b"id", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "rooms", b"rooms", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "allocation", b"allocation", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "id", b"id", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "rooms", b"rooms", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,8 +7,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
 from importlib import metadata
@@ -18,13 +19,15 @@ from loguru import logger
 
 from driver import process
 from driver.backends import loopfile, lvm, lvmkind, memory
+from driver.backends.answering import SILENT, Answering
 from driver.backends.lvmgroup import Groups
 from driver.backends.memory_host import MemoryHost
 from driver.backends.memory_records import memory_state
 from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
 from driver.core.kubelet import registration_socket
-from driver.core.ports import NodeState, Pool
+from driver.core.model import PoolState
+from driver.core.ports import NodeState, Pool, Tends
 from driver.linux import command, descriptors, sysfs
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
@@ -40,6 +43,7 @@ from driver.observe.poolnews import PoolNews
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
 from driver.volumes import upkeep
+from driver.volumes.asking import LISTS
 from driver.volumes.changes import Changes
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
@@ -50,13 +54,16 @@ from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter, Publisher
 from driver.volumes.snapshots import Snapshotter
+from driver.volumes.states import States
+from driver.volumes.watching import EVERY, Watching
 
 if TYPE_CHECKING:
     from driver.rpc.registration import Announcement
-    from driver.rpc.server import Listener
+    from driver.rpc.server import Listener, Server
 
 LEAVE: Final = 19.0  # seconds after which the process goes, whatever still runs
-COPIERS: Final = 2
+COPIERS: Final = 2  # of each pool
+ADOPTED: Final = 1.0  # seconds that the socket waits for pools that are being looked for
 TENDED: Final = 10.0  # seconds from one look after the pools to the next
 
 
@@ -100,7 +107,7 @@ def _loopfile(spec: PoolSpec, machine: Machine) -> Pool:
     options = spec.options_as(loopfile.Options)
     if text := sysfs.find_problem():
         logger.error("pool {} cannot attach thick volumes: {}", spec.name, text)
-    backend = loopfile.open_pool(spec.name, spec.path(), options, machine.freezer, machine.owner)
+    backend = loopfile.Loopfile(spec.name, spec.path(), options, machine.freezer, machine.owner)
     return Pool(spec.name, backend, machine.host, machine.crypt)
 
 
@@ -108,7 +115,7 @@ def _lvm(spec: PoolSpec, machine: Machine) -> Pool:
     if lacking := command.missing(PROGRAMS):
         raise Invalid(f"pool {spec.name}: {', '.join(lacking)} not found: install lvm2")
     options = spec.options_as(lvmkind.Options)
-    backend = lvm.open_pool(spec.name, spec.where, options, machine, machine.groups)
+    backend = lvm.pool(spec.name, spec.where, options, machine, machine.groups)
     return Pool(spec.name, backend, machine.host, machine.crypt)
 
 
@@ -125,13 +132,18 @@ BACKENDS: Final[dict[str, Callable[[PoolSpec, Machine], Pool]]] = {
 
 
 def open_pools(config: Config, state: NodeState) -> list[Pool]:
-    """Before gRPC is there: a child of the process starts here. Invalid."""
+    """Not looked for yet. Before gRPC is there: a child of the process starts here. Invalid."""
     for spec in config.pools:
         if spec.type not in BACKENDS:
             known = ", ".join(BACKENDS)
             raise Invalid(f"pool {spec.name}: type {spec.type!r} is not one of {known}")
     machine = Machine(config.driver_name, config.luks, state)
-    return [BACKENDS[spec.type](spec, machine) for spec in config.pools]
+    return [_asked(spec, BACKENDS[spec.type](spec, machine)) for spec in config.pools]
+
+
+def _asked(spec: PoolSpec, pool: Pool) -> Pool:
+    """In threads of its own."""
+    return replace(pool, type=spec.type, where=spec.where, answers=Answering(spec.name))
 
 
 def serve(config: Config) -> None:
@@ -155,9 +167,19 @@ class _Life:
         self._state = state
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, pools)
-        self._copiers = ThreadPoolExecutor(COPIERS, thread_name_prefix="copier")
+        self._copiers = {
+            pool.name: ThreadPoolExecutor(COPIERS, thread_name_prefix="copier") for pool in pools
+        }
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="looker")
-        self._copies = Copies(self._copiers)
+        self._tenders = {
+            pool.name: ThreadPoolExecutor(1, thread_name_prefix="tender")
+            for pool in pools
+            if isinstance(pool.backend, Tends)
+        }
+        self._copies = Copies(self._copier_of)
+        self._together = Pools(pools)
+        self._begun = time.monotonic()
+        self._adopted = self._together.adopt()
         self._news = PoolNews()
         pages = process.health_pages(config.endpoint, self._problem, self._news.lines)
         self._metrics.watch(
@@ -181,22 +203,27 @@ class _Life:
             max_volumes=config.max_volumes,
             attach=config.attach,
         )
-        server = Server(about, self._uses(), self._metrics.seen, self._listener())
+        uses, listener = self._uses(), self._listener()
+        server = Server(about, uses, self._metrics.seen, listener, self._is_ready)
+        await asyncio.to_thread(wait, self._adopted, self._begun + ADOPTED - time.monotonic())
         await server.start(config.endpoint)
-        tending = asyncio.create_task(self._tend())
+        keeping = [asyncio.create_task(one) for one in (self._watch(server), self._hear())]
+        keeping += [
+            asyncio.create_task(self._tend(one)) for one in self._pools if one.name in self._tenders
+        ]
         try:
             if config.metrics:
                 await self._http.start(*config.metrics)
             names = ", ".join(pool.name for pool in self._pools)
             logger.info("ready", endpoint=config.endpoint, node=config.node_id, pools=names)
-            self._looker.submit(self._look)
             self._looker.submit(Disks(self._pools, self._looker).watch)
             await self._announce()
             await stop.wait()
             logger.info("stopping: calls that run end first")
         finally:
             ended = time.monotonic()
-            tending.cancel()
+            for one in keeping:
+                one.cancel()
             self._http.stop()
             await server.stop(process.GRACE)
             if self._announcement:
@@ -220,13 +247,20 @@ class _Life:
         )
         await one.start()
 
+    def _is_ready(self) -> bool:
+        """Every pool was found, or not, or has had the time in which any disk answers."""
+        late = time.monotonic() - self._begun > SILENT
+        return late or all(one.done() for one in self._adopted)
+
     def _problem(self) -> str:
+        if not self._is_ready():
+            return "pools are being looked for"
         if not self._config.kubelet_dir:
             return ""
         return self._announcement.problem if self._announcement else "the driver is starting"
 
     def _uses(self) -> Uses:
-        config, pools = self._config, Pools(self._pools)
+        config, pools = self._config, self._together
         volumes = Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach)
         mounter, health = Mounter(pools), Health(pools)
         return Uses(
@@ -252,19 +286,37 @@ class _Life:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return Listener(where, tls.server_credentials(config.tls_dir), tls.Admission())
 
-    async def _tend(self) -> None:
+    async def _watch(self, server: Server) -> None:
+        watching = Watching(self._pools, server.running)
+        text = "Calls that have been at work in the pool for over ten seconds"
+        self._metrics.watch_all("cellar_pool_stuck_workers", text, "pool", watching.stuck)
+        text = "How long the oldest call that is at work in the pool has been so"
+        self._metrics.watch_all("cellar_pool_oldest_call_seconds", text, "pool", watching.longest)
+        while True:
+            await asyncio.sleep(EVERY)
+            watching.look()
+
+    async def _tend(self, pool: Pool) -> None:
+        """Each beside the others: one that hangs is no reason to leave another."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TENDED)
-            await loop.run_in_executor(self._looker, upkeep.tend, self._pools)
-            await loop.run_in_executor(self._looker, self._look)
+            await loop.run_in_executor(self._tenders[pool.name], upkeep.tend, pool)
 
-    def _look(self) -> None:
-        self._news.hear(pool.backend.state() for pool in self._pools)
+    async def _hear(self) -> None:
+        """What becomes of the pools, for the log and /readyz."""
+        loop, states = asyncio.get_running_loop(), States(self._pools)
+        while True:
+            await loop.run_in_executor(self._looker, self._news.hear, _away(states))
+            await asyncio.sleep(TENDED)
+
+    def _copier_of(self, pool: str) -> Executor:
+        return self._copiers[pool]
 
     def _stop_copies(self) -> None:
         self._copies.stop()
-        self._copiers.shutdown(wait=False, cancel_futures=True)
+        for one in (*self._copiers.values(), *self._tenders.values()):
+            one.shutdown(wait=False, cancel_futures=True)
         self._looker.shutdown(wait=False, cancel_futures=True)
 
     async def _show_metrics(self) -> Answer:
@@ -272,6 +324,11 @@ class _Life:
         loop = asyncio.get_running_loop()
         text = await loop.run_in_executor(self._looker, self._metrics.text)
         return Answer(HTTPStatus.OK, text, process.METRICS)
+
+
+def _away(states: States) -> Iterator[PoolState]:
+    """Looks when it is read."""
+    yield from (told.state for told in states.look(LISTS))
 
 
 def _joined(end: float) -> bool:

@@ -24,7 +24,7 @@ from driver.backends.accounts import Accounts
 from driver.backends.catalogue import Catalogue
 from driver.backends.holding import Held, held_by, thaw_marked
 from driver.backends.loops import Loops
-from driver.backends.poolroot import PoolRoot, write_marker
+from driver.backends.poolroot import MARKER, PoolRoot, write_marker
 from driver.backends.readers import Readers
 from driver.core.errors import Busy, Conflict, NoSpace, NotFound, OutOfRange, PoolAway, Refused
 from driver.core.failpoints import reach
@@ -102,9 +102,12 @@ class Loopfile:
 
     def state(self) -> PoolState:
         pool_id, away = None, ""
-        capacity = Capacity(largest=0, smallest=GRANULARITY, total=0, committed=0)
+        rooms: dict[Allocation, Capacity] = {}
+        nothing = Capacity(largest=0, smallest=GRANULARITY, total=0, committed=0)
         try:
-            pool_id, capacity = self.id, self.capacity(self.allocation)
+            pool_id = self.id
+            rooms = {one: self.capacity(one) for one in (Allocation.THICK, Allocation.SPARSE)}
+            rooms[Allocation.THIN] = rooms[Allocation.SPARSE]
         except PoolAway as error:
             away = str(error)
         images = self._catalogue.all()
@@ -120,7 +123,8 @@ class Loopfile:
             direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
             volumes=volumes,
             snapshots=len(images) - volumes,
-            capacity=capacity,
+            capacity=rooms.get(self.allocation, nothing),
+            rooms=rooms,
             damaged=len(self._catalogue.damaged()),
         )
 
@@ -136,6 +140,10 @@ class Loopfile:
         for one in self._catalogue.damaged():
             self._accounts.settle_unknown(root, str(one.id))
         thaw_marked(self._marked(root))
+
+    def try_writing(self) -> None:
+        with self._root.open() as root:
+            files.touch_durably(root / MARKER)
 
     # --- at rest
 
@@ -154,6 +162,10 @@ class Loopfile:
     def images(self) -> Iterator[Image]:
         self._root.prove()
         return iter(self._catalogue.all())
+
+    def known(self) -> Sequence[Image | Unreadable]:
+        every = (*self._catalogue.all(), *self._catalogue.damaged())
+        return sorted(every, key=lambda one: str(one.id))
 
     def damaged(self) -> Sequence[Unreadable]:
         self._root.prove()
@@ -380,7 +392,7 @@ def _no_space() -> Iterator[None]:
 
 
 def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:
-    """A pool, there or not: it is looked for at once, so that leftovers are swept at start."""
+    """A pool, there or not, that is looked for at once."""
     pool = Loopfile(name, where, options, freezer, owner)
     with suppress(PoolAway):
         _ = pool.id

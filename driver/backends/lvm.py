@@ -114,6 +114,10 @@ class Lvm:
         self._pool.look()
         return iter(self._pool.index.images())
 
+    def known(self) -> Sequence[Image | Unreadable]:
+        every = (*self._pool.index.images(), *self._pool.index.damaged.values())
+        return sorted(every, key=lambda one: str(one.id))
+
     def damaged(self) -> Sequence[Unreadable]:
         self._pool.look()
         return sorted(self._pool.index.damaged.values(), key=lambda one: str(one.id))
@@ -363,10 +367,14 @@ class Lvm:
             )
 
 
+def pool(name: str, where: str, options: Options, machine: Machine, groups: Groups) -> Lvm:
+    """`where` is GROUP, or GROUP/POOL for a thin pool. Not looked for yet. Invalid."""
+    return Lvm(name, _kind(name, where, options, groups), options, machine)
+
+
 def open_pool(name: str, where: str, options: Options, machine: Machine, groups: Groups) -> Lvm:
-    """`where` is GROUP, or GROUP/POOL for a thin pool; looked for at once, there or not."""
-    kind = _kind(name, where, options, groups)
-    backend = Lvm(name, kind, options, machine)
+    """See `pool`; looked for at once, there or not."""
+    backend = pool(name, where, options, machine, groups)
     with suppress(PoolAway):
         _ = backend.id
     return backend

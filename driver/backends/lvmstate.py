@@ -45,6 +45,7 @@ def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
         snapshots=len(images) - volumes,
         capacity=capacity,
         damaged=len(pool.index.damaged),
+        rooms={} if away else {kind.allocation: capacity},
         data_used=data,
         metadata_used=metadata,
     )

@@ -48,6 +48,7 @@ from driver.core.ports import Pool
 from driver.core.quantity import parse_share
 
 _GRANULARITY: Final = 4096
+_ALLOCATIONS: Final = (Allocation.THICK, Allocation.SPARSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ class MemoryBackend(Ills):
                 snapshots=len(readable) - volumes,
                 damaged=len(self._all_damaged()),
                 capacity=nothing if self._away else self.capacity(self.allocation),
+                rooms={} if self._away else {one: self.capacity(one) for one in _ALLOCATIONS},
             )
 
     # for tests
@@ -181,6 +183,12 @@ class MemoryBackend(Ills):
             published = image.published if isinstance(image, Volume) else None
             if isinstance(image, Volume) and published and node in {None, published.node}:
                 self._stored[volume_id].image = replace(image, published=None)
+
+    def known(self) -> Sequence[Image | Unreadable]:
+        with self._lock:
+            every = [self._stored[image_id].image for _, image_id in self._order]
+            whole = [image for image in every if not self._is_damaged(image.id)]
+            return sorted((*whole, *self._all_damaged()), key=lambda one: str(one.id))
 
     def shares(self, source: ImageId) -> bool:
         with self._lock:

@@ -74,6 +74,10 @@ class PoolAway(CellarError):
     """The pool is not there: not mounted, not marked, or not on this node. UNAVAILABLE."""
 
 
+class PoolSilent(PoolAway):
+    """It is there, and does not answer: its disk hangs. UNAVAILABLE."""
+
+
 class Overloaded(CellarError):
     """Every worker is busy and the queue is full. UNAVAILABLE."""
 

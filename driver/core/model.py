@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -247,6 +247,7 @@ class PoolState:
     damaged: int = 0  # images whose record cannot be read, in neither count
     data_used: float | None = None  # share of a volume group or thin pool
     metadata_used: float | None = None
+    rooms: Mapping[Allocation, Capacity] = field(default_factory=dict)  # of each that it has
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, overload, runtime_checkable
 
+from driver.core.answers import Answers, Direct
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
     Allocation,
@@ -63,6 +64,9 @@ class Backend(Protocol):
 
     def damaged(self) -> Sequence[Unreadable]:
         """Images whose record cannot be trusted, in the order of their ids. Their room is taken."""
+
+    def known(self) -> Sequence[Image | Unreadable]:
+        """Both as they were last read: the pool itself is not asked, and need not answer."""
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
         """Forget that it is published to `node` (None: to any), though its record is damaged."""
@@ -156,6 +160,14 @@ class Tends(Protocol):
 
     def tend(self) -> None:
         """Its writers should find room. Content if the pool is away. CommandError."""
+
+
+@runtime_checkable
+class TriesWriting(Protocol):
+    """A backend that can be tried: its disk may still be read when nothing can be written."""
+
+    def try_writing(self) -> None:
+        """Return once something very small was written durably, or could not be. PoolAway."""
 
 
 class Host(Protocol):
@@ -294,3 +306,6 @@ class Pool:
     backend: Backend
     host: Host
     crypt: Crypt | None = None  # None: its volumes cannot be encrypted
+    type: str = ""
+    where: str = ""
+    answers: Answers = field(default_factory=Direct)

@@ -274,3 +274,12 @@ def _where_known() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _UNKNOWN:
             raise
+
+
+def touch_durably(path: Path) -> None:
+    """Set the time of a file to now, and wait until the disk has it: what stands still shows then.
+
+    OSError: not that it hangs.
+    """
+    os.utime(path)
+    sync(path)

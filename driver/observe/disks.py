@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from loguru import logger
 
+from driver.core.errors import PoolAway
 from driver.core.ports import Pool
 
 
@@ -40,4 +41,5 @@ class Disks:
     def _look(self) -> None:
         self._waiting.clear()
         for pool in self._pools:
-            pool.backend.state()
+            with suppress(PoolAway):
+                pool.answers.begin(pool.backend.state)  # nobody waits for it

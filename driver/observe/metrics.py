@@ -12,6 +12,8 @@ from prometheus_client.registry import Collector
 
 from driver.core.model import PoolState
 from driver.core.ports import Pool
+from driver.volumes.asking import LISTS
+from driver.volumes.states import States
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
@@ -40,7 +42,7 @@ class Metrics:
             buckets=_SECONDS,
         )
         ProcessCollector(registry=self._registry)
-        self._registry.register(_Pools(version, pools))
+        self._registry.register(_Pools(version, States(pools)))
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """One more number, read when somebody looks."""
@@ -74,9 +76,9 @@ class _Family(Collector):
 
 
 class _Pools(Collector):
-    def __init__(self, version: str, pools: Sequence[Pool]) -> None:
+    def __init__(self, version: str, states: States) -> None:
         self._version = version
-        self._pools = pools
+        self._states = states
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is looked at when it is registered."""
@@ -84,7 +86,7 @@ class _Pools(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("cellar_build", "This program", {"version": self._version})
-        states = [pool.backend.state() for pool in self._pools]
+        states = [told.state for told in self._states.look(LISTS)]
         for name, (text, value) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"cellar_pool_{name}", text, labels=["pool", "type"])
             for state in states:

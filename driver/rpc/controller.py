@@ -16,6 +16,7 @@ from driver.core.routing import KNOWN_NODE
 from driver.rpc import parse, present
 from driver.rpc.dispatch import Dispatcher
 from driver.rpc.guard import Context
+from driver.rpc.placing import Placing
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
 from driver.volumes.intents import Look, Modify
@@ -60,6 +61,7 @@ class Controller(ControllerServicer):
     ) -> None:
         self._run = dispatcher.run
         self._uses = uses
+        self._placing = Placing(dispatcher, uses)
         self._here = here
         self._attach = attach
 
@@ -75,6 +77,7 @@ class Controller(ControllerServicer):
     ) -> csi.CreateVolumeResponse:
         intent = parse.create(request)
         self._here.check(request.accessibility_requirements)
+        intent = await self._placing.create(intent)
         volume = await self._run(self._uses.volumes.create, intent)
         return csi.CreateVolumeResponse(volume=present.volume(volume, self._here))
 

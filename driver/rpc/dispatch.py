@@ -1,7 +1,8 @@
 """The only lock table, and the workers. Lives on the event loop; nothing else touches it.
 
 Claims come before workers, so that a busy volume answers at once even when all workers are busy;
-they are given back when the work ends, not when the caller goes.
+they are given back when the work ends, not when the caller goes. Each pool has workers of its own:
+those that wait for a disk that hangs are no others'.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Final, Protocol, TypeVar
 from loguru import logger
 
 from driver.core.errors import Busy, Overloaded, StillRunning
-from driver.volumes.intents import Claims
+from driver.volumes.claims import Claims
 
 RPC: Final = contextvars.ContextVar("RPC", default="a call")  # set by the guard, for Busy's text
 
@@ -83,18 +84,61 @@ class Table:
             raise Busy(f"busy: {holder}; try again")
 
 
+class Share:
+    """The workers of one pool: so many at once, so many calls in line, the rest is Overloaded."""
+
+    def __init__(self, name: str, workers: int, waiting: int) -> None:
+        self.name = name
+        self.room = workers + waiting
+        self.threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._since: dict[object, float] = {}  # of each piece of work that runs
+
+    def submit(self, work: Callable[[Wanted], Result], intent: Wanted) -> Future[Result]:
+        """Overloaded."""
+        if not self.room:
+            who = f"of pool {self.name} " if self.name else ""
+            raise Overloaded(f"all workers {who}are busy and the queue is full; try again")
+        self.room -= 1
+        context = contextvars.copy_context()
+        return self.threads.submit(context.run, self._work, work, intent)
+
+    def running(self) -> tuple[float, ...]:
+        """Since when each worker has been at its work, in monotonic time."""
+        return tuple(self._since.values())
+
+    def _work(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
+        token = object()
+        self._since[token] = time.monotonic()
+        try:
+            return work(intent)
+        finally:
+            del self._since[token]
+
+
 class Dispatcher:
-    """Runs the use cases: `workers` at once, `waiting` more in line, the rest is Overloaded.
+    """Runs the use cases, each in the share of its pool, which `share_of` knows.
 
     A call whose work goes on in the background waits for it up to `patience` seconds, by no worker,
     and then asks again.
     """
 
-    def __init__(self, workers: int = 16, waiting: int = 256, patience: float = 0.0) -> None:
+    def __init__(
+        self,
+        workers: int = 16,
+        waiting: int = 256,
+        patience: float = 0.0,
+        share_of: Callable[[Claims], str] = lambda _: "",
+    ) -> None:
+        self._workers, self._waiting = workers, waiting
         self._patience = patience
+        self._share_of = share_of
         self._table = Table()
-        self._room = workers + waiting
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._shares: dict[tuple[str, bool], Share] = {}
+
+    def running(self, pool: str) -> tuple[float, ...]:
+        """Since when each of the pool's workers has been at its work, in monotonic time."""
+        shares = [one for (name, _), one in tuple(self._shares.items()) if name == pool]
+        return tuple(since for share in shares for since in share.running())
 
     async def run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
         """Busy and Overloaded come at once; a cancelled caller leaves the work to end by itself."""
@@ -107,17 +151,19 @@ class Dispatcher:
                     raise
 
     async def _run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
-        held = self._table.take(intent.claims)
-        if not self._room:
+        claims = intent.claims
+        held = self._table.take(claims)
+        try:
+            share = self._share(claims)
+            done = share.submit(work, intent)
+        except BaseException:
             self._table.give_back(held)
-            raise Overloaded("all workers are busy and the queue is full; try again")
-        self._room -= 1
+            raise
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
-        done = self._threads.submit(contextvars.copy_context().run, work, intent)
         # Not wrap_future: its answer may come before the claims are back, and the client's next
         # call would meet them.
-        done.add_done_callback(lambda done: _soon(loop, self._ended, done, held, answer))
+        done.add_done_callback(lambda done: _soon(loop, self._ended, share, done, held, answer))
         try:
             return await answer
         except asyncio.CancelledError:
@@ -126,10 +172,20 @@ class Dispatcher:
 
     def close(self) -> None:
         """Take no more work; what waits in line is dropped, what runs ends by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for share in self._shares.values():
+            share.threads.shutdown(wait=False, cancel_futures=True)
 
-    def _ended(self, done: Future[Any], held: Held, answer: asyncio.Future[Any]) -> None:
-        self._room += 1
+    def _share(self, claims: Claims) -> Share:
+        """What takes something down has workers of its own, for when all others are stuck."""
+        key = self._share_of(claims), claims.takes_down
+        if not (share := self._shares.get(key)):
+            share = self._shares[key] = Share(key[0], self._workers, self._waiting)
+        return share
+
+    def _ended(
+        self, share: Share, done: Future[Any], held: Held, answer: asyncio.Future[Any]
+    ) -> None:
+        share.room += 1
         error = None if done.cancelled() else done.exception()
         if isinstance(error, StillRunning):
             held.status = error.status

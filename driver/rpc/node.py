@@ -10,11 +10,11 @@ from csi_proto.csi_pb2_grpc import NodeServicer
 from driver.rpc import parse_node as parse
 from driver.rpc import present
 from driver.rpc.dispatch import Dispatcher
+from driver.rpc.placing import Placing
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
+from driver.volumes.claims import NO_CLAIMS, Claims
 from driver.volumes.intents import (
-    NO_CLAIMS,
-    Claims,
     InlinePublish,
     InlineStats,
     InlineUnpublish,
@@ -46,6 +46,7 @@ class Node(NodeServicer):
         self._run = dispatcher.run
         self._mounter = uses.mounter
         self._inline = uses.inline
+        self._placing = Placing(dispatcher, uses)
         self._health = uses.health
         self._here = here
         self._max_volumes = max_volumes
@@ -83,7 +84,7 @@ class Node(NodeServicer):
     ) -> csi.NodePublishVolumeResponse:
         intent = parse.publish(request)
         if isinstance(intent, InlinePublish):
-            await self._run(self._inline.publish, intent)
+            await self._run(self._inline.publish, await self._placing.publish(intent))
         else:
             await self._run(self._mounter.publish, intent)
         return csi.NodePublishVolumeResponse()
@@ -93,7 +94,7 @@ class Node(NodeServicer):
     ) -> csi.NodeUnpublishVolumeResponse:
         intent = parse.unpublish(request)
         if isinstance(intent, InlineUnpublish):
-            await self._run(self._inline.unpublish, intent)
+            await self._run(self._inline.unpublish, await self._placing.inline(intent))
         else:
             await self._run(self._mounter.unpublish, intent)
         return csi.NodeUnpublishVolumeResponse()
@@ -109,7 +110,7 @@ class Node(NodeServicer):
     ) -> csi.NodeGetVolumeStatsResponse:
         intent = parse.stats(request)
         if isinstance(intent, InlineStats):
-            numbers = await self._run(self._inline.stats, intent)
+            numbers = await self._run(self._inline.stats, await self._placing.inline(intent))
         else:
             numbers = await self._run(self._mounter.stats, intent)
         return csi.NodeGetVolumeStatsResponse(
@@ -121,7 +122,7 @@ class Node(NodeServicer):
     ) -> csi.NodeGetVolumeHealthResponse:
         intent = parse.health(request)
         if isinstance(intent, InlineStats):
-            faults = await self._run(self._inline.faults, intent)
+            faults = await self._run(self._inline.faults, await self._placing.inline(intent))
         else:
             faults = await self._run(self._health.at, intent)
         return csi.NodeGetVolumeHealthResponse(

@@ -16,6 +16,7 @@ from driver.core.ids import ImageId
 from driver.core.model import CapacityRange, FsType, Limits
 from driver.rpc import capability, parameters
 from driver.volumes import intents
+from driver.volumes.claims import Claims
 
 USUAL: Final = FsType.EXT4  # where no filesystem is named
 
@@ -92,7 +93,7 @@ class Change:
     limits: Mapping[str, int]
 
     @property
-    def claims(self) -> intents.Claims:
+    def claims(self) -> Claims:
         return intents.Of(self.volume_id).claims
 
     def of(self, limits: Limits) -> Limits:

@@ -7,18 +7,22 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
-from driver.core.errors import Damaged, Invalid, NotFound, PoolAway, Unsupported
+from driver.core.errors import Damaged, NotFound, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
-from driver.core.model import Allocation, Image, PoolState, Volume
-from driver.core.ports import Backend, Pool
+from driver.core.model import Image, PoolState, Volume
+from driver.core.ports import Pool
 from driver.rpc.names import Names
 from driver.rpc.parts import Parts
 from driver.rpc.reports import Reports
-from driver.volumes.intents import NO_CLAIMS, Claims
+from driver.volumes.asking import LISTS, ask_all
+from driver.volumes.claims import NO_CLAIMS, Claims
+from driver.volumes.states import States
+
+REPORT: Final = 0.9  # seconds for a look at the pools: less than a report waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Private(NodeServicer):
     ) -> None:
         self._run = run
         self._pools = pools
+        self._states = States(pools)
         self._about = about = about or cellar.Report()
         self._names = Names()
         self._parts = parts
@@ -49,8 +54,8 @@ class Private(NodeServicer):
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object
     ) -> cellar.ListPoolsResponse:
-        states = await self._run(self._states, Look())
-        return cellar.ListPoolsResponse(pools=[present(state) for state in states])
+        told = await self._run(lambda _: self._states.look(LISTS), Look())
+        return cellar.ListPoolsResponse(pools=[present(one.state) for one in told])
 
     async def Describe(
         self, request: cellar.DescribeRequest, context: object
@@ -121,9 +126,10 @@ class Private(NodeServicer):
 
     def _looked(self, _: Look) -> tuple[list[cellar.Pool], list[cellar.Published]]:
         pools = []
-        for pool in self._pools:
-            shown = present(pool.backend.state())
-            shown.rooms.extend(_rooms(pool.backend))
+        for told in self._states.look(REPORT):
+            shown = present(told.state)
+            shown.age = told.age
+            shown.rooms.extend(_rooms(told.state))
             pools.append(shown)
         count = self._published() if self._about.max_volumes else Counter[str]()
         return pools, [cellar.Published(node=node, volumes=count[node]) for node in count]
@@ -131,32 +137,16 @@ class Private(NodeServicer):
     def _published(self) -> Counter[str]:
         count = Counter[str]()
         for pool in self._pools:
-            with suppress(PoolAway):
-                for image in pool.backend.images():
-                    if isinstance(image, Volume) and image.published:
-                        count[image.published.node] += 1
+            for image in pool.backend.known():
+                if isinstance(image, Volume) and image.published:
+                    count[image.published.node] += 1
         return count
-
-    def _states(self, _: Look) -> list[PoolState]:
-        return [pool.backend.state() for pool in self._pools]
 
     def _found(self, wanted: Look) -> tuple[list[Image], int]:
         """Images, and how many more there are whose record cannot be trusted."""
-        backends = {}
-        for pool in self._pools:
-            with suppress(PoolAway):
-                backends[pool.backend.id] = pool.backend
-        found: list[Image] = []
-        damaged = 0
-        for image_id in wanted.image_ids:
-            try:
-                if (backend := backends.get(image_id.pool)) and (image := backend.find(image_id)):
-                    found.append(image)
-            except PoolAway:
-                pass
-            except Damaged:
-                damaged += 1
-        return found, damaged
+        replies = ask_all(self._pools, lambda pool: _found_in(pool, wanted.image_ids), LISTS)
+        found = [image for _, (images, _) in replies.given for image in images]
+        return found, sum(damaged for _, (_, damaged) in replies.given)
 
 
 def present(state: PoolState) -> cellar.Pool:
@@ -177,11 +167,22 @@ def present(state: PoolState) -> cellar.Pool:
     )
 
 
-def _rooms(backend: Backend) -> Iterator[cellar.Room]:
-    for allocation in Allocation:
-        with suppress(PoolAway, Invalid):  # it does not have this one
-            room = backend.capacity(allocation)
-            yield cellar.Room(allocation=allocation, largest=room.largest, smallest=room.smallest)
+def _found_in(pool: Pool, image_ids: Sequence[ImageId]) -> tuple[list[Image], int]:
+    pool_id = pool.backend.id
+    found: list[Image] = []
+    damaged = 0
+    for image_id in image_ids:
+        try:
+            if image_id.pool == pool_id and (image := pool.backend.find(image_id)):
+                found.append(image)
+        except Damaged:
+            damaged += 1
+    return found, damaged
+
+
+def _rooms(state: PoolState) -> Iterator[cellar.Room]:
+    for allocation, room in state.rooms.items():
+        yield cellar.Room(allocation=allocation, largest=room.largest, smallest=room.smallest)
 
 
 def _ids(request: cellar.DescribeRequest) -> Iterator[ImageId]:

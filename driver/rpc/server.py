@@ -115,11 +115,17 @@ class Server:
         uses: Uses,
         seen: Callable[[str, str, float], None],
         listener: Listener | None = None,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._dispatcher = Dispatcher(patience=PATIENCE)
+        self._dispatcher = Dispatcher(patience=PATIENCE, share_of=uses.pools.share_of)
+        self._ready = ready
         self._told = [seen]
         self._door = Door(self._tell, listener)
         self._register(about, uses)
+
+    def running(self, pool: str) -> tuple[float, ...]:
+        """Since when each of the pool's workers has been at its work. From any thread."""
+        return self._dispatcher.running(pool)
 
     async def start(self, path: Path) -> None:
         """Refused: the socket, or the port, cannot be had."""
@@ -133,7 +139,8 @@ class Server:
 
     def _register(self, about: About, uses: Uses) -> None:
         run, here, server = self._dispatcher, about.here, self._door.grpc
-        add_IdentityServicer_to_server(Identity(about.name, about.version), server)
+        identity = Identity(about.name, about.version, self._ready)
+        add_IdentityServicer_to_server(identity, server)
         add_ControllerServicer_to_server(Controller(run, uses, here, attach=about.attach), server)
         add_GroupControllerServicer_to_server(GroupController(run, uses.snapshots, here), server)
         add_SnapshotMetadataServicer_to_server(SnapshotMetadata(run, uses.changes), server)

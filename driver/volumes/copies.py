@@ -15,24 +15,27 @@ T = TypeVar("T")
 
 
 class Copies:
-    """`executor` must not be the one whose workers call `run`: they would wait for each other."""
+    """`executor_of` gives each pool its own, so that one that hangs stops no other's copies; never
+    that whose workers call `run`: they would wait for each other.
+    """
 
-    def __init__(self, executor: Executor, patience: float = 1.0) -> None:
-        self._executor = executor
+    def __init__(self, executor_of: Callable[[str], Executor], patience: float = 1.0) -> None:
+        self._executor_of = executor_of
         self._patience = patience
         self._stopping = threading.Event()
         self._unheard: dict[str, BaseException] = {}
 
-    def run(self, text: str, total: Bytes, work: Callable[[Progress], T]) -> T:
+    def run(self, pool: str, text: str, total: Bytes, work: Callable[[Progress], T]) -> T:
         """What `work` returns. StillRunning if that takes longer than the caller's patience.
 
-        `text` names the copy. If it fails when nobody waits any more, the next call hears why.
+        `pool` is the name of the pool that it is about, `text` names the copy. If it fails when
+        nobody waits any more, the next call hears why.
         """
         if error := self._unheard.pop(text, None):
             raise error
         tally = _Tally(text, total, self._stopping)
         context = contextvars.copy_context()
-        future = self._executor.submit(context.run, work, tally.seen)
+        future = self._executor_of(pool).submit(context.run, work, tally.seen)
         wait([future], timeout=self._patience)
         if future.done():
             return future.result()

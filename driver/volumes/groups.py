@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from driver.core.errors import Damaged, Invalid, NotFound
+from driver.core.errors import Damaged, Invalid, NotFound, PoolAway
 from driver.core.ids import Key, SnapshotId
 from driver.core.model import Snapshot
 from driver.volumes.intents import OfGroup
@@ -46,9 +47,8 @@ class Groups:
 
     def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
         """Damaged: one of them is there, with a record that cannot be trusted."""
-        here = {pool_id for pool_id, _ in self._pools.there()}
         for one in members:
-            if one.pool in here:
+            with suppress(PoolAway):
                 self._pools.of(one.pool).backend.find(one)
 
     def delete(self, found: Sequence[Snapshot]) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import Final
 
-from driver.core.errors import Damaged, PoolAway
+from driver.core.errors import CellarError, Damaged, PoolAway
 from driver.core.ids import VolumeId
 from driver.core.model import Fault, Unreadable, Volume
 from driver.core.ports import Pool
 from driver.core.results import VolumePage
 from driver.volumes import devices, pages
+from driver.volumes.asking import LISTS, NAMES, ask, ask_all
 from driver.volumes.intents import Look, Page, Stats
 from driver.volumes.pools import Pools
+
+_TOGETHER: Final = 16  # volumes of which a pool is asked at once
 
 
 class Health:
@@ -25,17 +30,19 @@ class Health:
         try:
             pool, volume = self._pools.volume(wanted.volume_id)
         except PoolAway as error:
-            return (Fault("PoolAway", str(error), "inaccessible"),)
+            return _away(error)
         except Damaged as error:
             return (Fault("RecordDamaged", str(error), "data_loss"),)
         return faults_of(pool, volume)
 
     def of_volumes(self, wanted: Page) -> VolumePage:
         """Those with a fault only."""
-        every = self._pools.listed_volumes()
-        ill = ((pool, one) for pool, one in every if faults_of(pool, one))
-        page, following = pages.cut(ill, wanted.most, wanted.after)
-        return VolumePage(tuple((one, faults_of(pool, one)) for pool, one in page), following)
+        every = pages.after_token(self._pools.listed_volumes(), wanted.after)
+        ill = (found for found in faults_of_each(every) if found[1])
+        page = tuple(islice(ill, wanted.most + 1 if wanted.most else None))
+        if not wanted.most or len(page) <= wanted.most:
+            return VolumePage(page, "")
+        return VolumePage(page[: wanted.most], str(page[wanted.most - 1][0].id))
 
     def at(self, wanted: Stats) -> tuple[Fault, ...]:
         """On the node: also what else the volume's places show. They need not be there."""
@@ -45,7 +52,27 @@ class Health:
         )
 
     def of_storage(self) -> tuple[Fault, ...]:
-        return tuple(chain.from_iterable(pool.backend.faults(None) for pool in self._pools.all()))
+        """Of each pool; one that does not answer in time has the fault that it does not."""
+        replies = ask_all(self._pools.all(), lambda pool: tuple(pool.backend.faults(None)), LISTS)
+        found = dict(replies.given) | {pool: _away(error) for pool, error in replies.errors}
+        return (
+            *chain.from_iterable(found[pool] for pool in self._pools.all()),
+            *self._named_twice(),
+        )
+
+    def _named_twice(self) -> Iterator[Fault]:
+        """What was made anew while the pool that has it did not answer. No pool is asked."""
+        names: dict[str, list[Volume]] = {}
+        for pool in self._pools.all():
+            for image in pool.backend.known():
+                if isinstance(image, Volume):
+                    names.setdefault(image.id.key, []).append(image)
+        for same in names.values():
+            if len(same) > 1:
+                older = min(same, key=lambda one: one.created)
+                ids = " and ".join(str(one.id) for one in same)
+                text = f"volumes {ids} have the same name; {older.id} is the older one: is it used?"
+                yield Fault("SameNameTwice", text)
 
     def _misplaced(self, volume_id: VolumeId, path: Path) -> tuple[Fault, ...]:
         host = self._pools.host_of(volume_id)
@@ -68,3 +95,24 @@ def faults_of(pool: Pool, volume: Volume | Unreadable) -> tuple[Fault, ...]:
         if above and devices.of(pool, volume) == device:  # not another volume's by now
             found += above
     return found
+
+
+def faults_of_each(
+    volumes: Iterable[tuple[Pool, Volume | Unreadable]],
+) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
+    """In the same order. A pool is asked for a few at a time, until it does not answer."""
+    for pool, group in groupby(volumes, key=lambda one: one[0]):
+        away: tuple[Fault, ...] = ()
+        while part := [volume for _, volume in islice(group, _TOGETHER)]:
+            found = [away] * len(part)
+            if not away:
+                try:
+                    found = ask(pool, lambda one: [faults_of(one, each) for each in part], NAMES)
+                except PoolAway as error:
+                    away = _away(error)
+                    found = [away] * len(part)
+            yield from zip(part, found, strict=True)
+
+
+def _away(error: CellarError) -> tuple[Fault, ...]:
+    return (Fault("PoolAway", str(error), "inaccessible"),)

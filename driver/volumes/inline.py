@@ -7,6 +7,7 @@ with OK or with a status that leaves its end open. A first call that fails for g
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,13 @@ class Inliner:
                 logger.error("inline volume {} is left alone: {}", wanted.handle, error)
         if away and not found:
             raise PoolAway(f"inline volume {wanted.handle} may be in a pool that is away: {away}")
+
+    def place(self, key: Key) -> str | None:
+        """The name of the pool that has the volume with this key, if one answers that it has."""
+        with suppress(PoolAway):  # also without its pool it must come off
+            if found := self._pools.find_volume(key):
+                return found[0].name
+        return None
 
     def stats(self, wanted: InlineStats) -> Numbers:
         """NotFound if the path shows something else."""

@@ -1,33 +1,19 @@
 """What a caller wants, checked: the frozen arguments of the use cases.
 
-`claims` says what a call must have for itself (`alone`) and what it may share; the dispatcher takes
-claims before a worker is asked for. Keys are the hashes in the ids, so that create-by-name and
-delete-by-id meet.
+`claims` says what a call must have before a worker is asked for, and of which pool that must be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from driver.core.ids import ImageId, Key, SnapshotId, VolumeId
 from driver.core.model import AccessMode, Allocation, Bytes, CapacityRange, FsType, Limits
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    alone: frozenset[str] = frozenset()
-    shared: frozenset[str] = frozenset()
-
-
-NO_CLAIMS = Claims()
-
-
-def _at(key: Key, path: Path) -> Claims:
-    """Of a volume that comes to a place, or leaves it."""
-    return Claims(frozenset({key, f"path:{path}"}))
+from driver.volumes import claims as claim
+from driver.volumes.claims import NO_CLAIMS, Claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +41,25 @@ class Create:
     limits: Limits = field(default_factory=Limits)
     source: ImageId | None = None
     inline: bool = False  # for one pod, and gone with it
+    placed: str | None = None  # the pool that was chosen for it, by name; None: none was yet
 
     @property
     def claims(self) -> Claims:
-        shared = {self.source.key} if self.source else set()
-        return Claims(frozenset({self.key}), frozenset(shared))
+        sources = {self.source} if self.source else set()
+        return Claims(
+            frozenset({self.key}),
+            frozenset(one.key for one in sources),
+            frozenset(one.pool for one in sources),
+            self.pool or self.placed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which pool a new volume should go to."""
+
+    create: Create
+    claims: ClassVar[Claims] = NO_CLAIMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Of:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key}))
+        return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class OfSnapshot:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.snapshot_id.key}))
+        return claim.alone(self.snapshot_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,19 @@ class Look:
     """A call that only reads one volume."""
 
     volume_id: VolumeId
-    claims: ClassVar[Claims] = NO_CLAIMS
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
 class LookSnapshot:
     snapshot_id: SnapshotId
-    claims: ClassVar[Claims] = NO_CLAIMS
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.snapshot_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,10 @@ class Validate:
     capabilities: tuple[Capability, ...]
     context: Mapping[str, str]  # must be what CreateVolume returned
     parameters: Create | None = None  # parsed from `parameters`, against the volume's record
-    claims: ClassVar[Claims] = NO_CLAIMS
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,7 @@ class Publish:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key}))
+        return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,7 @@ class Unpublish:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key}))
+        return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,7 @@ class Expand:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key}))
+        return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +188,7 @@ class Modify:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key}))
+        return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +208,10 @@ class Snap:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.member.key}), frozenset({self.member.source.key}))
+        source = self.member.source
+        return Claims(
+            frozenset({self.member.key}), frozenset({source.key}), frozenset({source.pool})
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +225,7 @@ class SnapGroup:
     @property
     def claims(self) -> Claims:
         alone = {self.key, *(member.key for member in self.members)}
-        return Claims(frozenset(alone), frozenset(member.source.key for member in self.members))
+        return claim.of_group(alone, [member.source for member in self.members])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +243,7 @@ class SnapPart:
     @property
     def claims(self) -> Claims:
         alone = {self.group.key, *(member.key for member in self.members)}
-        return Claims(frozenset(alone), frozenset(one.key for one in self.sources))
+        return claim.of_group(alone, self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +255,8 @@ class OfGroup:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.key, *(one.key for one in self.snapshot_ids)}))
+        keys = frozenset({self.key, *(one.key for one in self.snapshot_ids)})
+        return Claims(keys, pools=frozenset(one.pool for one in self.snapshot_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +274,8 @@ class Changed:
     @property
     def claims(self) -> Claims:
         both = {self.target, self.base} if self.base else {self.target}
-        return Claims(shared=frozenset(one.key for one in both))
+        keys = frozenset(one.key for one in both)
+        return Claims(shared=keys, pools=frozenset(one.pool for one in both))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +287,7 @@ class Stage:
 
     @property
     def claims(self) -> Claims:
-        return _at(self.volume_id.key, self.staging)
+        return claim.at(self.volume_id, self.staging)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +297,7 @@ class Unstage:
 
     @property
     def claims(self) -> Claims:
-        return _at(self.volume_id.key, self.staging)
+        return claim.at(self.volume_id, self.staging, takes_down=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +310,7 @@ class NodePublish:
 
     @property
     def claims(self) -> Claims:
-        return _at(self.volume_id.key, self.target)
+        return claim.at(self.volume_id, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +320,7 @@ class NodeUnpublish:
 
     @property
     def claims(self) -> Claims:
-        return _at(self.volume_id.key, self.target)
+        return claim.at(self.volume_id, self.target, takes_down=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,20 +333,23 @@ class InlinePublish:
 
     @property
     def claims(self) -> Claims:
-        return _at(self.create.key, self.target)
+        keys = frozenset({self.create.key, f"path:{self.target}"})
+        return replace(self.create.claims, alone=keys)
 
 
 @dataclass(frozen=True, slots=True)
 class InlineUnpublish:
-    """And it goes here. `handle`: what kubelet calls it."""
+    """And it goes here. `handle`: what kubelet calls it; `placed`: its pool, by name."""
 
     handle: str
     key: Key
     target: Path
+    placed: str | None = None
 
     @property
     def claims(self) -> Claims:
-        return _at(self.key, self.target)
+        keys = frozenset({self.key, f"path:{self.target}"})
+        return Claims(keys, named=self.placed, takes_down=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +359,11 @@ class InlineStats:
     handle: str
     key: Key
     path: Path | None
-    claims: ClassVar[Claims] = NO_CLAIMS
+    placed: str | None = None
+
+    @property
+    def claims(self) -> Claims:
+        return Claims(named=self.placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +376,7 @@ class NodeExpand:
 
     @property
     def claims(self) -> Claims:
-        return Claims(frozenset({self.volume_id.key}))
+        return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,4 +386,7 @@ class Stats:
     volume_id: VolumeId
     path: Path | None
     staging: Path | None = None
-    claims: ClassVar[Claims] = NO_CLAIMS
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.volume_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from driver.core.errors import NotFound, StaleToken
@@ -20,16 +20,21 @@ def cut(
 
     `images` come in the order of their ids.
     """
-    if after:
-        _check(after)
     page: list[tuple[Pool, SomeImage]] = []
-    for pool, image in images:
-        if str(image.id) <= after:
-            continue
+    for pool, image in after_token(images, after):
         if most and len(page) == most:
             return page, str(page[-1][1].id)
         page.append((pool, image))
     return page, ""
+
+
+def after_token(
+    images: Iterable[tuple[Pool, SomeImage]], after: str
+) -> Iterator[tuple[Pool, SomeImage]]:
+    """Those with ids above `after`. StaleToken."""
+    if after:
+        _check(after)
+    return (one for one in images if str(one[1].id) > after)
 
 
 def _check(token: str) -> None:

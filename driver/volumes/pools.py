@@ -1,19 +1,32 @@
 """The configured pools, asked together: which one holds an image, and where a new one goes.
 
-A pool that is away is passed over where any pool may answer, and is an error where only it can.
+A pool that is away is passed over where any pool may answer, and is an error where only it can. One
+that does not answer is away: nobody waits for a pool that the call does not concern, and only so
+long for all together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from heapq import merge
+from typing import Any, Final, TypeVar
 
-from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolAway
+from loguru import logger
+
+from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolAway, PoolSilent
 from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
 from driver.core.model import Allocation, Capacity, Image, Snapshot, Unreadable, Volume
-from driver.core.ports import Host, Pool
+from driver.core.ports import Backend, Host, Pool
+from driver.volumes.asking import LISTS, NAMES, Replies, ask, ask_all
+from driver.volumes.claims import Claims
 from driver.volumes.intents import Create
+
+MANY: Final = "several pools"  # no name of a pool: it has a space
+
+SomeImage = TypeVar("SomeImage", Volume, Snapshot)
+Find = Callable[[Backend, PoolId], SomeImage | None]
 
 
 class Pools:
@@ -21,14 +34,10 @@ class Pools:
 
     def __init__(self, pools: Sequence[Pool]) -> None:
         self._pools = tuple(pools)
+        self._ids: dict[str, PoolId] = {}  # by the pool's name, as last seen
 
     def all(self) -> Sequence[Pool]:
         return self._pools
-
-    def there(self) -> Iterator[tuple[PoolId, Pool]]:
-        for pool in self._pools:
-            with suppress(PoolAway):
-                yield pool.backend.id, pool
 
     def named(self, name: str, field: str = "parameters") -> Pool:
         """Invalid: there is none. `field` of the request named it."""
@@ -38,63 +47,97 @@ class Pools:
         known = ", ".join(pool.name for pool in self._pools)
         raise Invalid(f"{field}[pool]: there is no pool {name!r}; the pools are {known}")
 
+    def adopt(self) -> Sequence[Future[PoolId]]:
+        """Look for each pool, and do not wait: one that is there is swept and read now."""
+        return [self._adopt(pool) for pool in self._pools]
+
+    def share_of(self, claims: Claims) -> str:
+        """The name of the pool whose workers do it; "": none in particular. PoolSilent."""
+        seen = {pool for one in claims.pools if (pool := self.seen_as(one))}
+        if claims.named is not None:
+            seen |= {pool for pool in self._pools if pool.name == claims.named}
+        if len(self._pools) == 1 and claims.alone:
+            seen = set(self._pools)
+        if len(seen) != 1:
+            return MANY if seen or claims.alone else ""
+        [pool] = seen
+        if (silent := pool.answers.silent_for) and not claims.takes_down:
+            raise PoolSilent(f"pool {pool.name} has not answered for {silent:.0f} s")
+        return pool.name
+
+    def seen_as(self, pool_id: PoolId) -> Pool | None:
+        """The pool that had this id when it was last seen. It is not asked."""
+        return next((one for one in self._pools if self._ids.get(one.name) == pool_id), None)
+
+    def id_of(self, pool: Pool) -> PoolId:
+        """PoolAway. Asked directly where it is as good as sure that it answers."""
+        if pool.answers.lately and not pool.answers.silent_for:
+            found = pool.backend.id
+            pool.answers.note()
+        else:
+            found = ask(pool, lambda one: one.backend.id, NAMES)
+        self._ids[pool.name] = found
+        return found
+
     def of(self, pool_id: PoolId) -> Pool:
         """PoolAway: an id of our form that no pool has now belongs to one that is not there."""
-        missing = []
-        for pool in self._pools:
+        missing: list[CellarError] = []
+        if seen := self.seen_as(pool_id):
             try:
-                if pool.backend.id == pool_id:
-                    return pool
+                if self.id_of(seen) == pool_id:
+                    return seen
             except PoolAway as error:
-                missing.append(f"; {error}")
-        raise PoolAway(f"pool {pool_id} is not on this node{''.join(missing)}")
+                missing.append(error)
+        others = [pool for pool in self._pools if pool is not seen]
+        replies = ask_all(others, lambda pool: pool.backend.id, NAMES)
+        for pool, found in replies.given:
+            self._ids[pool.name] = found
+            if found == pool_id:
+                return pool
+        missing += [error for _, error in replies.errors]
+        silent = any(isinstance(error, PoolSilent) for error in missing)
+        why = "".join(f"; {error}" for error in missing)
+        raise (PoolSilent if silent else PoolAway)(f"pool {pool_id} is not on this node{why}")
 
     def host_of(self, volume_id: VolumeId) -> Host:
         return self.nearest(volume_id).host
 
     def nearest(self, volume_id: VolumeId) -> Pool:
-        """Its pool; if that is away, one that is away too. What is mounted must come off."""
-        away = []
-        for pool in self._pools:
-            try:
-                if pool.backend.id == volume_id.pool:
-                    return pool
-            except PoolAway:
-                away.append(pool)
-        return [*away, *self._pools][0]
+        """Its pool, also while that is away; if it was never seen, another one that never was.
 
-    def find_volume(self, key: Key) -> tuple[Pool, Volume] | None:
-        for pool_id, pool in self.there():
-            with suppress(PoolAway):
-                if volume := pool.backend.find(VolumeId(pool_id, key)):
-                    return pool, volume
-        return None
+        What is mounted must come off.
+        """
+        if seen := self.seen_as(volume_id.pool):
+            return seen
+        with suppress(PoolAway):
+            return self.of(volume_id.pool)
+        return next((one for one in self._pools if one.name not in self._ids), self._pools[0])
+
+    def hosts(self) -> Sequence[Host]:
+        """Each once: usually one."""
+        return tuple({id(pool.host): pool.host for pool in self._pools}.values())
+
+    def find_volume(self, key: Key, near: Pool | None = None) -> tuple[Pool, Volume] | None:
+        """In `near` if it has one, else the newest in the others.
+
+        A pool that does not answer may have one of which nobody was told. What is made elsewhere
+        meanwhile is newer, so that a repeated call finds the same again. PoolSilent: it has one.
+        """
+        return self._find(key, lambda backend, pool: backend.find(VolumeId(pool, key)), near)
+
+    def find_snapshot(self, key: Key, near: Pool | None = None) -> tuple[Pool, Snapshot] | None:
+        """See `find_volume`."""
+        return self._find(key, lambda backend, pool: backend.find(SnapshotId(pool, key)), near)
 
     def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolAway | None]:
         """In all pools, for one that comes back may bring a second; and why one was not asked.
 
         Also one whose record cannot be trusted.
         """
-        found, away = [], None
-        for pool in self._pools:
-            try:
-                volume_id = VolumeId(pool.backend.id, key)
-                if _is_there(pool, volume_id):
-                    found.append(volume_id)
-            except PoolAway as error:
-                away = error
-        return found, away
-
-    def hosts(self) -> Sequence[Host]:
-        """Each once: usually one."""
-        return tuple({id(pool.host): pool.host for pool in self._pools}.values())
-
-    def find_snapshot(self, key: Key) -> tuple[Pool, Snapshot] | None:
-        for pool_id, pool in self.there():
-            with suppress(PoolAway):
-                if snapshot := pool.backend.find(SnapshotId(pool_id, key)):
-                    return pool, snapshot
-        return None
+        replies = ask_all(self._pools, lambda pool: _has(pool, key), NAMES)
+        away = _away(replies)
+        found = [volume_id for _, volume_id in replies.given if volume_id]
+        return found, next((error for _, error in away), None)
 
     def volume(self, volume_id: VolumeId) -> tuple[Pool, Volume]:
         pool = self.of(volume_id.pool)
@@ -109,11 +152,10 @@ class Pools:
         raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
 
     def images(self) -> Iterator[tuple[Pool, Image]]:
-        """All in the pools that are there, in the order of their ids."""
-        for _, pool in sorted(self.there(), key=lambda one: one[0]):
-            with suppress(PoolAway):
-                for image in pool.backend.images():
-                    yield pool, image
+        """All in the pools that are there, in the order of their ids; as last read of one that
+        does not answer.
+        """
+        return ((pool, one) for pool, one in self._listed() if not isinstance(one, Unreadable))
 
     def volumes(self) -> Iterator[tuple[Pool, Volume]]:
         return ((pool, image) for pool, image in self.images() if isinstance(image, Volume))
@@ -139,48 +181,89 @@ class Pools:
 
     def damaged(self) -> Iterator[Unreadable]:
         """In the pools that are there."""
-        for _, pool in self.there():
-            with suppress(PoolAway):
-                yield from pool.backend.damaged()
+        return (one for _, one in self._listed() if isinstance(one, Unreadable))
+
+    def chosen(self, wanted: Create) -> Pool | None:
+        """Where a new volume must go; None: wherever there is room. Invalid, PoolAway."""
+        if (name := wanted.pool or wanted.placed) is not None:
+            return self.named(name, "volume_context" if wanted.inline else "parameters")
+        if wanted.source:
+            return self.of(wanted.source.pool)
+        if len(self._pools) == 1:
+            return self._pools[0]
+        return None
+
+    def roomiest(self, allocation: Allocation | None) -> tuple[Pool, Capacity]:
+        """Of the pools that have the allocation (None: their own). Invalid, PoolAway."""
+        replies = ask_all(
+            self._pools,
+            lambda pool: pool.backend.capacity(allocation or pool.backend.allocation),
+            LISTS,
+        )
+        if replies.given:
+            return max(replies.given, key=lambda one: one[1].largest)
+        errors = [error for _, error in replies.errors]
+        raise next((one for one in errors if isinstance(one, PoolAway)), errors[0])
+
+    def _adopt(self, pool: Pool) -> Future[PoolId]:
+        def seen() -> PoolId:
+            found = self._ids[pool.name] = pool.backend.id
+            return found
+
+        return pool.answers.begin(seen)
 
     def _listed(self) -> Iterator[tuple[Pool, Image | Unreadable]]:
         """In the order of their ids."""
-        for _, pool in sorted(self.there(), key=lambda one: one[0]):
+        replies = ask_all(self._pools, _everything, LISTS)
+        found = replies.given
+        for pool, error in _away(replies):
+            if isinstance(error, PoolSilent):
+                found.append((pool, pool.backend.known()))
+        for pool, every in sorted(found, key=lambda one: str(one[1][0].id) if one[1] else ""):
+            yield from ((pool, one) for one in every)
+
+    def _find(
+        self, key: Key, find: Find[SomeImage], near: Pool | None
+    ) -> tuple[Pool, SomeImage] | None:
+        if near:
             with suppress(PoolAway):
-                every = merge(
-                    pool.backend.images(), pool.backend.damaged(), key=lambda one: str(one.id)
-                )
-                yield from ((pool, one) for one in every)
+                if image := find(near.backend, self.id_of(near)):
+                    return near, image
+        found, away = self._find_in([pool for pool in self._pools if pool is not near], find)
+        if len(found) > 1:
+            logger.warning("one name, {}: the newest counts", [str(one.id) for _, one in found])
+        for pool, error in away if not found else ():
+            known = pool.backend.known() if isinstance(error, PoolSilent) else ()
+            if any(image.id.key == key for image in known):
+                raise error
+        return max(found, key=lambda one: one[1].created, default=None)
 
-    def candidates(self, wanted: Create) -> Sequence[Pool]:
-        """Where a new volume may go, the best first. Invalid, PoolAway."""
-        if wanted.pool is not None:
-            field = "volume_context" if wanted.inline else "parameters"
-            return (self.named(wanted.pool, field),)
-        if wanted.source:
-            return (self.of(wanted.source.pool),)
-        if len(self._pools) == 1:
-            return self._pools
-        return tuple(pool for pool, _ in self.by_room(wanted.allocation))
-
-    def by_room(self, allocation: Allocation | None) -> Sequence[tuple[Pool, Capacity]]:
-        """Pools that have the allocation (None: their own), the roomiest first. None: the error."""
-        found: list[tuple[Pool, Capacity]] = []
-        errors: list[CellarError] = []
-        for pool in self._pools:
-            try:
-                capacity = pool.backend.capacity(allocation or pool.backend.allocation)
-            except (PoolAway, Invalid) as error:
-                errors.append(error)
-            else:
-                found.append((pool, capacity))
-        if not found:
-            raise next((one for one in errors if isinstance(one, PoolAway)), errors[0])
-        return sorted(found, key=lambda one: one[1].largest, reverse=True)
+    def _find_in(
+        self, pools: Sequence[Pool], find: Find[SomeImage]
+    ) -> tuple[list[tuple[Pool, SomeImage]], list[tuple[Pool, PoolAway]]]:
+        """What those have that answer, and the others."""
+        replies = ask_all(pools, lambda pool: find(pool.backend, pool.backend.id), NAMES)
+        return [(pool, image) for pool, image in replies.given if image], _away(replies)
 
 
-def _is_there(pool: Pool, volume_id: VolumeId) -> bool:
+def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
+    images, damaged = pool.backend.images(), pool.backend.damaged()
+    return list(merge(images, damaged, key=lambda one: str(one.id)))
+
+
+def _away(replies: Replies[Any]) -> list[tuple[Pool, PoolAway]]:
+    """The pools that could not be asked. Any other error of one is everybody's."""
+    away: list[tuple[Pool, PoolAway]] = []
+    for pool, error in replies.errors:
+        if not isinstance(error, PoolAway):
+            raise error
+        away.append((pool, error))
+    return away
+
+
+def _has(pool: Pool, key: Key) -> VolumeId | None:
+    volume_id = VolumeId(pool.backend.id, key)
     try:
-        return pool.backend.find(volume_id) is not None
+        return volume_id if pool.backend.find(volume_id) else None
     except Damaged:
-        return True
+        return volume_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from driver.core.errors import Conflict, Invalid, OutOfRange, PoolAway, Refused
@@ -12,6 +13,7 @@ from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Ima
 from driver.core.ports import Pool
 from driver.core.results import Expanded, VolumePage
 from driver.volumes import devices, fitting, health, pages, sealing
+from driver.volumes.asking import LISTS, ask
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.intents import Create, Expand, Look, Measure, Of, Page, Validate
@@ -43,10 +45,13 @@ class Provisioner:
         self._clock = clock
 
     def create(self, wanted: Create) -> Volume:
-        if found := self._pools.find_volume(wanted.key):
+        near = None
+        with suppress(Invalid, PoolAway):  # what exists already counts first
+            near = self._pools.chosen(wanted)
+        if found := self._pools.find_volume(wanted.key, near):
             return _same_or_conflict(*found, wanted)
         refuse_limits(wanted.limits)
-        pool = self._pools.candidates(wanted)[0]
+        pool = near or self._pools.chosen(wanted) or self._pools.roomiest(wanted.allocation)[0]
         if wanted.source is None:
             volume = self._planned(pool, wanted, None)
             pool.backend.create(volume, self._contents.for_(pool, volume, None))
@@ -57,6 +62,12 @@ class Provisioner:
         twin = Twin.of(pool, volume, origin, source, finish)
         self._twins.make(f"making volume {volume.id} from {source.id}", [twin])
         return volume
+
+    def place(self, wanted: Create) -> str:
+        """The name of the pool that has the volume, or should. Invalid, PoolAway."""
+        found = self._pools.find_volume(wanted.key)
+        pool, _ = found or self._pools.roomiest(wanted.allocation)
+        return pool.name
 
     def delete(self, wanted: Of) -> None:
         """NotFound. Refused while anything shows it, or may."""
@@ -96,9 +107,7 @@ class Provisioner:
 
     def list(self, wanted: Page) -> VolumePage:
         page, following = pages.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
-        return VolumePage(
-            tuple((volume, health.faults_of(pool, volume)) for pool, volume in page), following
-        )
+        return VolumePage(tuple(health.faults_of_each(page)), following)
 
     def capacity(self, wanted: Measure) -> Capacity:
         """Of a pool that is not there: nothing."""
@@ -117,9 +126,10 @@ class Provisioner:
 
     def _capacity(self, wanted: Measure) -> Capacity:
         if wanted.pool is None:
-            return self._pools.by_room(wanted.allocation)[0][1]
-        backend = self._pools.named(wanted.pool).backend
-        return backend.capacity(wanted.allocation or backend.allocation)
+            return self._pools.roomiest(wanted.allocation)[1]
+        pool = self._pools.named(wanted.pool)
+        allocation = wanted.allocation or pool.backend.allocation
+        return ask(pool, lambda one: one.backend.capacity(allocation), LISTS)
 
     def _source(self, source: ImageId) -> Origin:
         if isinstance(source, SnapshotId):

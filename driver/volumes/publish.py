@@ -84,7 +84,8 @@ class Publisher:
         pool.backend.record(replace(volume, published=publication))
         if not self._max_volumes:
             return
-        published = sum(one.published is not None for _, one in self._pools.volumes())
+        known = (one for each in self._pools.all() for one in each.backend.known())
+        published = sum(isinstance(one, Volume) and one.published is not None for one in known)
         if published > self._max_volumes:
             pool.backend.record(volume)
             raise NoSpace(f"node {self._node} has {self._max_volumes} volumes, its limit")

@@ -42,7 +42,8 @@ class Snapshotter:
 
     def create(self, wanted: Snap) -> Snapshot:
         member = wanted.member
-        if not (found := self._pools.find_snapshot(member.key)):
+        near = self._pools.seen_as(member.source.pool)
+        if not (found := self._pools.find_snapshot(member.key, near)):
             [snapshot] = self._take(f"taking snapshot {member.name!r}", [member])
             return snapshot
         _, snapshot = found

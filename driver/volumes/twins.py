@@ -71,17 +71,20 @@ class Twins:
 
     def make(self, text: str, twins: Sequence[Twin]) -> None:
         """All or none. Refused, Busy, NoSpace; StillRunning while it is done in the background."""
+        pool = twins[0].pool.name
         live = [twin for twin in twins if twin.live]
         idle = [twin for twin in twins if not twin.live]
         if live and all(
             isinstance(twin.origin.backend, Stills) and not twin.shares for twin in live
         ):
             total = sum(twin.written() for twin in twins)
-            self._copies.run(text, total, lambda seen: self._make_from_stills(twins, live, seen))
+            self._copies.run(
+                pool, text, total, lambda seen: self._make_from_stills(twins, live, seen)
+            )
             return
         self._refuse_hopeless([twin for twin in live if not twin.shares])
         if to_copy := sum(twin.written() for twin in idle if not twin.shares):
-            self._copies.run(text, to_copy, lambda seen: self._make(idle, live, seen))
+            self._copies.run(pool, text, to_copy, lambda seen: self._make(idle, live, seen))
         else:
             self._make(idle, live, _unwatched)
 

@@ -116,7 +116,7 @@ class SealedWorld(ABC):
         self.host, self.crypt = LinuxHost(), LinuxCrypt(CHEAP)
         self.pool = Pool("p", self.backend, self.host, self.crypt)
         self.pools = Pools([self.pool])
-        copies = Copies(self.copiers, patience=60.0)
+        copies = Copies(lambda _: self.copiers, patience=60.0)
         self.volumes = Provisioner(self.pools, Contents(), copies, time.time)
         self.snapshots = Snapshotter(self.pools, copies, time.time)
         self.mounter = Mounter(self.pools)

@@ -90,7 +90,7 @@ def play(story: Story, *, attach: bool = True, max_volumes: int = 0) -> None:
             max_volumes=max_volumes,
             attach=attach,
         )
-        uses = _uses(pool, Copies(copiers), max_volumes)
+        uses = _uses(pool, Copies(lambda _: copiers), max_volumes)
         path = Path(folder) / "s"
         asyncio.run(_serve(about, uses, path, story, pool))
         assert not path.exists()

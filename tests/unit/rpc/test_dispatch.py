@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from driver.core.errors import Busy, NotFound, Overloaded, StillRunning
 from driver.rpc import dispatch
 from driver.rpc.dispatch import Dispatcher, Table
-from driver.volumes.intents import Claims
+from driver.volumes.claims import Claims
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import CapacityRange, FsType, Limits
 from driver.rpc import parse, parse_node
 from driver.volumes import intents
+from driver.volumes.claims import Claims
 
 V = VolumeId("0123456789ab", "0" * 32)
 W = VolumeId("0123456789ab", "1" * 32)
@@ -121,7 +122,7 @@ def test_a_create_is_an_intent_or_invalid_and_always_the_same(
     except Invalid:
         return
     assert found == parse.create(csi.CreateVolumeRequest.FromString(request.SerializeToString()))
-    assert found.claims == intents.Claims(frozenset({ids.volume_key(name)}))
+    assert found.claims == Claims(frozenset({ids.volume_key(name)}))
     assert (found.range.required, found.range.limit) == (required, limit)
 
 
@@ -148,7 +149,7 @@ def test_only_the_limits_that_are_named_change() -> None:
     )
     change = parse.modify(request)
     assert change.of(Limits(1, 2, 3, 4)) == Limits(7, 2, 3, 0)
-    assert change.claims == intents.Claims(frozenset({V.key}))
+    assert change.claims == Claims(frozenset({V.key}))
 
 
 def test_publish_and_unpublish() -> None:

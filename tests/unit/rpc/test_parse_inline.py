@@ -13,6 +13,7 @@ from driver.core.errors import Invalid, NotFound
 from driver.core.model import GIB, MIB, AccessMode, Allocation, CapacityRange, FsType, Limits
 from driver.rpc import parse_node
 from driver.volumes import intents
+from driver.volumes.claims import Claims
 from tests.unit.rpc.test_parse import BLOCK, MOUNT, V
 
 HANDLE = "csi-" + "0f" * 32
@@ -60,7 +61,7 @@ def test_the_least_that_a_pod_can_say() -> None:
     )
     assert found.target == TARGET
     assert found.capability.mode is AccessMode.SNW
-    assert found.claims == intents.Claims(frozenset({KEY, f"path:{TARGET}"}))
+    assert found.claims == Claims(frozenset({KEY, f"path:{TARGET}"}))
 
 
 def test_all_that_a_pod_can_say() -> None:

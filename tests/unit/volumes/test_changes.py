@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from driver.core.answers import Direct
 from driver.core.errors import Busy, Invalid, NotFound, OutOfRange, PoolAway, Refused
 from driver.core.ids import SnapshotId
 from driver.core.model import MIB, Bytes, Extent, Located, Snapshot
@@ -152,7 +153,7 @@ class Known:
 
 
 def use_case(known: Any, most: int) -> Changes:
-    pool: Any = SimpleNamespace(name="p", backend=known)
+    pool: Any = SimpleNamespace(name="p", backend=known, answers=Direct())
     return Changes(Pools([pool]), most)
 
 

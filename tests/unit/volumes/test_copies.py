@@ -22,25 +22,25 @@ def later() -> Later:
 
 @pytest.fixture
 def copies(later: Later) -> Copies:
-    return Copies(later, patience=0.0)
+    return Copies(lambda _: later, patience=0.0)
 
 
 def begin(copies: Copies, work: object = lambda _: None, total: int = 100) -> StillRunning:
     with pytest.raises(StillRunning) as raised:
-        copies.run("copying", total, work)  # type: ignore[arg-type]
+        copies.run("sim", "copying", total, work)  # type: ignore[arg-type]
     return raised.value
 
 
 def test_work_that_ends_in_time_gives_its_result_or_its_error() -> None:
     with ThreadPoolExecutor(1) as threads:
-        copies = Copies(threads, patience=60.0)
-        assert copies.run("copying", 1, lambda _: 42) == 42
+        copies = Copies(lambda _: threads, patience=60.0)
+        assert copies.run("sim", "copying", 1, lambda _: 42) == 42
 
         def times_out(_: Progress) -> None:
             raise TimeoutError  # an OSError, ETIMEDOUT; not that of a future
 
         with pytest.raises(TimeoutError):
-            copies.run("copying", 1, times_out)
+            copies.run("sim", "copying", 1, times_out)
 
 
 def test_work_that_takes_longer_goes_on_and_tells_how_far_it_is() -> None:
@@ -53,7 +53,7 @@ def test_work_that_takes_longer_goes_on_and_tells_how_far_it_is() -> None:
         seen(50)
 
     with ThreadPoolExecutor(1) as threads:
-        running = begin(Copies(threads, patience=0.0), work)
+        running = begin(Copies(lambda _: threads, patience=0.0), work)
         half.wait(60)
         assert running.status() == "copying: 50 %"
         assert not running.done.done()
@@ -73,7 +73,7 @@ def test_a_failure_that_nobody_heard_is_told_once(copies: Copies, later: Later) 
     begin(copies, fails)
     later.work()
     with pytest.raises(NoSpace):
-        copies.run("copying", 1, fails)
+        copies.run("sim", "copying", 1, fails)
     begin(copies, fails)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import CapacityRange, Limits
 from driver.volumes import intents
-from driver.volumes.intents import Claims, Member
+from driver.volumes.claims import Claims
+from driver.volumes.intents import Member
 from tests.unit.volumes.world import BLOCK, MOUNT
 
 VOLUME = VolumeId("a" * 12, "1" * 32)

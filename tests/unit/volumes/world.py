@@ -209,7 +209,7 @@ class World:
         self.slow = self._pool("slow", GIB // 2, reflink=False)
         self.pools = Pools([self.fast, self.slow])
         self.executor = Later()
-        self.copies = Copies(self.executor, patience=0.0)
+        self.copies = Copies(lambda _: self.executor, patience=0.0)
         self.volumes = Provisioner(self.pools, Contents(), self.copies, self.clock)
         self.snapshots = Snapshotter(self.pools, self.copies, self.clock, BOUND)
         self.publisher = Publisher(self.pools, NODE, max_volumes=0)

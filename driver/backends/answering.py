@@ -1,0 +1,80 @@
+"""The threads in which one pool is asked, and how long it has been silent.
+
+They are daemons, and not those of an executor: a thread that is stuck in the kernel must not keep
+the process from ending, and there are never more than a few of them.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from driver.core.errors import PoolSilent
+
+THREADS: Final = 4  # questions to one pool at a time
+SILENT: Final = 5.0  # seconds without an answer, after which a pool counts as unavailable
+LATELY: Final = 0.2  # seconds for which an answer shows that the pool can be asked directly
+
+T = TypeVar("T")
+
+
+class Answering:
+    """See core.answers.Answers. Thread-safe; a thread is started when a question needs it."""
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._clock = clock
+        self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._waiting: dict[Future[Any], float] = {}  # since when
+        self._answered = -float("inf")
+
+    def begin(self, question: Callable[[], T]) -> Future[T]:
+        if silent := self.silent_for:
+            raise PoolSilent(f"pool {self._name} has not answered for {silent:.0f} s")
+        answer: Future[T] = Future()
+        with self._lock:
+            self._waiting[answer] = self._clock()
+            if self._threads < min(THREADS, len(self._waiting)):
+                self._threads += 1
+                threading.Thread(target=self._serve, name=f"ask-{self._name}", daemon=True).start()
+        self._asked.put((answer, question))
+        return answer
+
+    def note(self) -> None:
+        self._answered = self._clock()
+
+    @property
+    def lately(self) -> bool:
+        return self._clock() - self._answered < LATELY
+
+    @property
+    def silent_for(self) -> float:
+        oldest = min(tuple(self._waiting.values()), default=None)
+        silent = 0.0 if oldest is None else self._clock() - oldest
+        return silent if silent > SILENT else 0.0
+
+    def _serve(self) -> None:
+        while True:
+            answer, question = self._asked.get()
+            if not answer.set_running_or_notify_cancel():
+                self._forget(answer)
+                continue
+            try:
+                found = question()
+            except Exception as error:  # noqa: BLE001 - it is raised where the answer is read
+                self._forget(answer)
+                answer.set_exception(error)
+            else:
+                self._forget(answer)
+                self.note()
+                answer.set_result(found)
+
+    def _forget(self, answer: Future[Any]) -> None:
+        with self._lock:
+            del self._waiting[answer]

@@ -1,0 +1,68 @@
+"""Pools asked with a bound: one that does not answer costs its own answer, never another's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from driver.core.errors import CellarError, PoolAway, PoolSilent
+from driver.core.ports import Pool
+
+NAMES: Final = 1.5  # seconds in which a pool says whether it has a name, or an id
+LISTS: Final = 2.5  # seconds for its part of what many pools answer together
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Replies(Generic[T]):
+    """What each pool answered, in the order of the configuration, and why others did not."""
+
+    given: list[tuple[Pool, T]] = field(default_factory=list)
+    errors: list[tuple[Pool, CellarError]] = field(default_factory=list)
+
+
+def ask(pool: Pool, question: Callable[[Pool], T], within: float) -> T:
+    """The answer of one pool, asked in a thread of its own. PoolSilent: not in `within` seconds."""
+    return _read(pool, pool.answers.begin(lambda: question(pool)), time.monotonic() + within)
+
+
+def ask_all(pools: Iterable[Pool], question: Callable[[Pool], T], within: float) -> Replies[T]:
+    """All at once, and together no longer than `within` seconds."""
+    end = time.monotonic() + within
+    replies: Replies[T] = Replies()
+    for pool, begun in [(pool, _begun(pool, question)) for pool in pools]:
+        try:
+            replies.given.append((pool, _read(pool, begun, end)))
+        except OSError as error:
+            away = PoolAway(f"pool {pool.name} cannot be asked: {error.strerror or error}")
+            replies.errors.append((pool, away))
+        except CellarError as error:
+            replies.errors.append((pool, error))
+    return replies
+
+
+def in_parts(items: Sequence[T], most: int) -> Iterable[Sequence[T]]:
+    return (items[at : at + most] for at in range(0, len(items), most))
+
+
+def _begun(pool: Pool, question: Callable[[Pool], T]) -> Future[T] | PoolAway:
+    try:
+        return pool.answers.begin(lambda: question(pool))
+    except PoolAway as error:
+        return error
+
+
+def _read(pool: Pool, begun: Future[T] | PoolAway, end: float) -> T:
+    if isinstance(begun, PoolAway):
+        raise begun
+    try:
+        return begun.result(max(0.0, end - time.monotonic()))
+    except TimeoutError:
+        if begun.done():
+            return begun.result()  # the question's own error, or an answer just in time
+        begun.cancel()
+        raise PoolSilent(f"pool {pool.name} does not answer: does its disk hang?") from None
