@@ -74,7 +74,8 @@ def _context(fs_type: str) -> Iterator[int]:
     try:
         yield context
     finally:
-        os.close(context)  # the last reference: unmounts before it returns
+        # Unmounts before it returns, unless a child has a copy between its vfork and its exec.
+        os.close(context)
 
 
 def _set(context: int, option: str) -> None:

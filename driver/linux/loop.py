@@ -24,6 +24,7 @@ from driver.linux.block import BLKROSET
 
 ATTEMPTS: Final = 64
 _PAUSE: Final = 0.005  # seconds
+PATIENCE: Final = 0.2  # seconds
 # Names let go of lately: where to look first for a free device, and never believed.
 _let_go: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
@@ -99,36 +100,38 @@ def status(path: Path) -> Status | None:
     return _ask(path.name, lambda _: True)
 
 
-def detach(status: Status, *, bound: float) -> None:
+def detach(status: Status, *, bound: float, patience: float = PATIENCE) -> None:
     """Unbind, and wait until it is so, at most `bound` seconds. EBUSY: somebody holds it.
 
     LOOP_CLR_FD answers 0 while others have the device open, and tears down when the last of them
     closes it; we may be the last, so our own descriptor goes first. Content when it is not bound,
     or bound to another file by now.
+
+    EBUSY is tried again for `patience` seconds: a child of this process holds copies of all
+    descriptors between its vfork and its exec, and with them what they keep open.
     """
-    alone = os.O_RDONLY | os.O_EXCL
-    with loopdev.content_when_gone(), loopdev.opened(os.fspath(status.path), alone) as node:
+    with loopdev.content_when_gone(), ExitStack() as undo:
+        node = _open_alone(status.path, patience, undo)
         if not _shows(node, status):
             return
         fcntl.ioctl(node, loopdev.LOOP_CLR_FD)
         if not _is_bound(node):
             _lift_read_only(node)
-    deadline, pause = time.monotonic() + bound, 0.001
-    while _still_shows(status):
-        if (left := deadline - time.monotonic()) <= 0:
-            raise OSError(errno.EBUSY, "still held by somebody", os.fspath(status.path))
-        time.sleep(min(pause, left))
-        pause = min(pause * 2, 0.1)
-    _let_go.appendleft(status.path.name)
+    for _ in _until(bound):
+        if not _still_shows(status):
+            _let_go.appendleft(status.path.name)
+            return
+    raise OSError(errno.EBUSY, "still held by somebody", os.fspath(status.path))
+
+
+def clear_when_closed(status: Status) -> None:
+    """For a device that could not be detached: it goes by itself when its last user closes it."""
+    _set_autoclear(status, on=True)
 
 
 def keep(status: Status) -> None:
     """Take back a detach that came too early: the device stays when its last user closes it."""
-    with loopdev.opened(os.fspath(status.path), os.O_RDONLY) as node:
-        info = loopdev.info_of(node)
-        if _backing(info) == status.backing and info.lo_flags & loopdev.LO_FLAGS_AUTOCLEAR:
-            info.lo_flags &= ~loopdev.LO_FLAGS_AUTOCLEAR
-            fcntl.ioctl(node, loopdev.LOOP_SET_STATUS64, info)
+    _set_autoclear(status, on=False)
 
 
 def grow(status: Status) -> None:
@@ -139,6 +142,37 @@ def grow(status: Status) -> None:
 
 def has_direct_io(status: Status) -> bool:
     return loopdev.sysfs(status.path.name, "loop/dio") == b"1"
+
+
+def _set_autoclear(status: Status, *, on: bool) -> None:
+    """Nothing is changed if it is so, or if the device is bound to another file by now."""
+    with loopdev.opened(os.fspath(status.path), os.O_RDONLY) as node:
+        info = loopdev.info_of(node)
+        has = bool(info.lo_flags & loopdev.LO_FLAGS_AUTOCLEAR)
+        if _backing(info) == status.backing and has is not on:
+            info.lo_flags ^= loopdev.LO_FLAGS_AUTOCLEAR
+            fcntl.ioctl(node, loopdev.LOOP_SET_STATUS64, info)
+
+
+def _open_alone(path: Path, patience: float, undo: ExitStack) -> int:
+    """While nobody else has it exclusively, as a mount has. EBUSY after `patience` seconds."""
+    for _ in _until(patience):
+        try:
+            return undo.enter_context(loopdev.opened(os.fspath(path), os.O_RDONLY | os.O_EXCL))
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), os.fspath(path))
+
+
+def _until(seconds: float) -> Iterator[None]:
+    """Once at once, and again in growing steps until `seconds` have passed."""
+    deadline, pause = time.monotonic() + seconds, 0.001
+    yield
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, 0.1)
+        yield
 
 
 def _candidates(control: int, *, discards: bool) -> Iterator[str]:

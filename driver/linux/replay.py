@@ -28,4 +28,16 @@ def replay(where: Path, fs: FsType, *, block_size: Bytes) -> None:
     try:
         fsopen.replay(device.path, fs, _OPTIONS[fs])
     finally:
-        loop.detach(device, bound=_DETACH)
+        _detach(device)
+
+
+def _detach(device: loop.Status) -> None:
+    """A child that another thread starts holds the filesystem open until its exec: see `loop`.
+
+    What cannot be detached goes by itself in the end: it must not keep a deleted image.
+    """
+    try:
+        loop.detach(device, bound=_DETACH, patience=_DETACH)
+    except OSError:
+        loop.clear_when_closed(device)
+        raise
