@@ -80,6 +80,7 @@ class Pool(_message.Message):
     ROOMS_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     AGE_FIELD_NUMBER: _builtins.int
+    LACKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """loopfile, memory."""
@@ -110,6 +111,10 @@ class Pool(_message.Message):
     def rooms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Room]:
         """The same for each allocation that it has. Only in a Report."""
 
+    @_builtins.property
+    def lacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What its volumes cannot have on this node: ext4, xfs, btrfs, encryption. Only in a Report."""
+
     def __init__(
         self,
         *,
@@ -129,10 +134,11 @@ class Pool(_message.Message):
         rooms: _abc.Iterable[Global___Room] | None = ...,
         node: _builtins.str = ...,
         age: _builtins.float = ...,
+        lacks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "allocation", b"allocation", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "id", b"id", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "rooms", b"rooms", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "allocation", b"allocation", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "id", b"id", "lacks", b"lacks", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "rooms", b"rooms", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from driver.core.errors import Invalid
 from driver.core.kubelet import registration_socket
 from driver.core.model import PoolState
 from driver.core.ports import NodeState, Pool, Tends
-from driver.linux import command, descriptors, sysfs
+from driver.linux import cgroup, command, descriptors, sysfs
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
@@ -42,7 +42,7 @@ from driver.observe.metrics import Metrics
 from driver.observe.poolnews import PoolNews
 from driver.rpc.topology import Here
 from driver.rpc.uses import Uses
-from driver.volumes import upkeep
+from driver.volumes import abilities, upkeep
 from driver.volumes.asking import LISTS
 from driver.volumes.changes import Changes
 from driver.volumes.contents import Contents
@@ -89,7 +89,7 @@ class Machine:
 
     @cached_property
     def crypt(self) -> LinuxCrypt:
-        return LinuxCrypt(self.luks)
+        return LinuxCrypt(self.luks, cgroup.memory_limit())
 
     @cached_property
     def simulated(self) -> MemoryHost:
@@ -217,6 +217,7 @@ class _Life:
             names = ", ".join(pool.name for pool in self._pools)
             logger.info("ready", endpoint=config.endpoint, node=config.node_id, pools=names)
             self._looker.submit(Disks(self._pools, self._looker).watch)
+            self._looker.submit(abilities.tell, self._pools)
             await self._announce()
             await stop.wait()
             logger.info("stopping: calls that run end first")

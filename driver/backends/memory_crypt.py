@@ -86,6 +86,10 @@ class MemoryCrypt:
         self._host = host
         self._lock = threading.RLock()
         self._opened: dict[str, _Open] = {}
+        self.lacking = ""  # for tests: why this machine cannot encrypt
+
+    def lacks(self) -> str:
+        return self.lacking
 
     @contextmanager
     def sealed(

@@ -59,6 +59,10 @@ class MemoryHost:
         self._plugged: dict[int, _Plugged] = {}
         self._layers: dict[Path, list[Place]] = {}  # the topmost is the last
         self._openers: Counter[Path] = Counter()
+        self.lacking: dict[FsType, str] = {}  # for tests: what this machine cannot do, and why
+
+    def lacks(self, fs: FsType) -> str:
+        return self.lacking.get(fs, "")
 
     # for MemoryBackend: what the loop driver does
 

@@ -151,6 +151,15 @@ def kernel_filesystem(fs: FsType, known: str, modules: Path) -> Finding:
     return found(f"{fs} in the kernel", "is not there: such volumes cannot be mounted", cure)
 
 
+def encryption(lacking: str) -> Finding:
+    """`lacking`: why there is none, with the cure."""
+    what = "encryption"
+    if not lacking:
+        return ok(what, "cryptsetup and dm-crypt: encrypted volumes")
+    text, _, cure = lacking.rpartition(": ")
+    return warning(what, text, cure)
+
+
 def uevents() -> Finding:
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT) as listener:

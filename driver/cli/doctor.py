@@ -19,7 +19,7 @@ from driver.cli.wording import Output, as_json, console
 from driver.config import Config, PoolSpec
 from driver.core.errors import Invalid
 from driver.core.model import FsType
-from driver.linux import mount
+from driver.linux import crypt, mount
 from driver.linux.records import node_state
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -66,6 +66,7 @@ def _machine(kubelet_dir: Path) -> Iterator[Finding]:
     for fs in FsType:
         yield checks.programs(fs)
         yield checks.kernel_filesystem(fs, known, Path("/lib/modules", release))
+    yield checks.encryption(crypt.lacks_encryption())
     yield checks.uevents()
     yield checks.kubelet(kubelet_dir, mount.read_mountinfo())
 

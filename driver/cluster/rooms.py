@@ -12,14 +12,20 @@ from driver.core.model import Allocation, Bytes, FsType
 
 
 def largest(
-    link: Link, pool: str | None, allocation: Allocation | None, without: frozenset[PoolId]
+    link: Link,
+    pool: str | None,
+    allocation: Allocation | None,
+    without: frozenset[PoolId],
+    needs: frozenset[str] = frozenset(),
 ) -> tuple[Bytes, Bytes]:
-    """The largest volume that the node accepts, and the smallest that its pool makes; else 0, 0."""
+    """The largest volume that the node accepts, and the smallest that its pool makes; else 0, 0.
+
+    `needs`: what the volume must be able to have, in the words of a report's `lacks`.
+    """
     if barred(link, pool, without):
         return 0, 0
-    rooms = [
-        _room(one, allocation) for one in link.pools if not one.away and pool in {None, one.name}
-    ]
+    usable = (one for one in link.pools if not one.away and not needs & set(one.lacks))
+    rooms = [_room(one, allocation) for one in usable if pool in {None, one.name}]
     return max(rooms, default=(0, 0))
 
 

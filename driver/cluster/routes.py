@@ -20,6 +20,7 @@ from driver.cluster.router import Unary
 from driver.core.errors import CellarError, Conflict, NoSpace, PoolAway, Refused
 from driver.core.ids import PoolId, parse_volume_id, snapshot_key
 from driver.core.routing import KNOWN_NODE
+from driver.volumes.abilities import ENCRYPTION
 from driver.volumes.intents import Create, Measure
 
 CREATE: Final = "/csi.v1.Controller/CreateVolume"
@@ -157,7 +158,10 @@ class Routes:
         return Candidate(link.name, room, cordoned=link.member.cordoned, barred=barred)
 
     def _room(self, link: Link, wanted: Create | Measure) -> tuple[int, int]:
-        return rooms.largest(link, wanted.pool, wanted.allocation, self._nodes.twice())
+        needs = {str(wanted.fs)} if wanted.fs else set[str]()
+        needs |= {ENCRYPTION} if wanted.encrypted else set()
+        twice = self._nodes.twice()
+        return rooms.largest(link, wanted.pool, wanted.allocation, twice, frozenset(needs))
 
     async def _create_on(
         self, link: Link, request: csi.CreateVolumeRequest, context: Context

@@ -173,6 +173,9 @@ class TriesWriting(Protocol):
 class Host(Protocol):
     """What this machine's kernel does with a device, whatever lies below it."""
 
+    def lacks(self, fs: FsType) -> str:
+        """Why no volume with `fs` can be used on this machine; "" if one can. Asked often."""
+
     # contents
     def make(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
         """Mkfs. Only ever called inside `Backend.create`, on an image that nobody has seen."""
@@ -233,6 +236,9 @@ class Crypt(Protocol):
 
     No secret is ever in an argument, an error, or a log.
     """
+
+    def lacks(self) -> str:
+        """Why this machine cannot encrypt; "" if it can. Asked often."""
 
     def sealed(
         self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool

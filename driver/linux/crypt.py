@@ -14,19 +14,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
 from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import Failed, Invalid, Refused
+from driver.core.errors import Busy, Failed, Invalid, Refused
 from driver.core.model import KIB, LUKS_HEADER, MIB, Bytes, Device
-from driver.linux import block, command, dm, loop, rawblock
+from driver.linux import block, command, dm, dmctl, loop, rawblock
+from driver.linux.abilities import Abilities
 from driver.linux.holders import holders
 from driver.linux.places import CRYPT, path_of
 
 PROGRAMS: Final = ("cryptsetup",)
 SECTOR: Final = 512
 _SEALED: Final = "cellar-sealed-"  # begins the name of a mapping that `sealed` makes
+OWN: Final = 192 * MIB  # for this process, and other programs that it runs
+PROGRAM: Final = 12 * MIB  # of cryptsetup itself; 71 MiB were measured with 64 of the derivation
+USUAL_AT_ONCE: Final = 4
+MOST_AT_ONCE: Final = 16
 _FORMAT: Final = 300.0  # seconds; a slow machine and a costly key derivation
 _OPEN: Final = 300.0
 _QUICK: Final = 60.0
@@ -68,11 +74,40 @@ class Options:
 _USUAL: Final = Options()
 
 
-class LinuxCrypt:
-    """The Crypt port. Has no state: everything is asked of the kernel each time."""
+def at_once(options: Options, memory: Bytes | None) -> int:
+    """How many keys may be derived at a time where `memory` bytes are for all; one at least."""
+    if memory is None:
+        return USUAL_AT_ONCE
+    cost = PROGRAM + (options.memory if options.pbkdf == "argon2id" else 0)
+    return max(1, min(MOST_AT_ONCE, (memory - OWN) // cost))
 
-    def __init__(self, options: Options = _USUAL) -> None:
+
+def lacks_encryption() -> str:
+    """Why no encrypted volume can be used here, with the cure; "" if one can."""
+    what = "no encrypted volumes on this node"
+    if missing := command.missing(PROGRAMS):
+        return f"{what}: {', '.join(missing)} not found: install it"
+    try:
+        known = dmctl.knows("crypt")
+    except OSError as error:
+        return f"{what}: no device-mapper ({dmctl.CONTROL}: {error.strerror}): modprobe dm_mod"
+    return "" if known else f"{what}: its kernel has no dm-crypt: modprobe dm_crypt"
+
+
+class LinuxCrypt:
+    """The Crypt port. Everything is asked of the kernel each time, but for what it can do at all.
+
+    Keys are derived a few at once, as many as there is memory for: the rest waits in line.
+    """
+
+    def __init__(self, options: Options = _USUAL, memory: Bytes | None = None) -> None:
+        """`memory`: bytes that this process and its children may have; None: nobody has said."""
         self._options = options
+        self._abilities = Abilities()
+        self._derivations = Semaphore(at_once(options, memory))
+
+    def lacks(self) -> str:
+        return self._abilities.lacks("encryption", lacks_encryption)
 
     @contextmanager
     def sealed(
@@ -82,7 +117,7 @@ class LinuxCrypt:
         with ExitStack() as undo:
             node = _as_node(where, block_size, undo)
             self._format(node, secret, block_size)
-            _open(node, name, secret, discards=False)
+            self._open(node, name, secret, discards=False)
             undo.callback(self.close, name)
             inside = _node(_mapped(name))
             if zeros:
@@ -100,13 +135,13 @@ class LinuxCrypt:
 
     def open(self, below: Device, name: str, secret: bytes, *, discards: bool) -> Device:
         if found := self.opened(name, below):
-            _open(below.path, "", secret, discards=discards)
+            self._open(below.path, "", secret, discards=discards)
             return found
         if dm.find(name):
             raise Refused(f"the device {name} is not what this driver opened: remove it first")
         if not _uuid(below.path):
             raise Refused(f"{below.path} carries no LUKS2 container; nothing was written")
-        _open(below.path, name, secret, discards=discards)
+        self._open(below.path, name, secret, discards=discards)
         logger.info("opened the encrypted volume {} on {}", name, below.path)
         return _device(_mapped(name))
 
@@ -123,7 +158,7 @@ class LinuxCrypt:
     def resize(self, name: str, secret: bytes) -> None:
         """The key is in no keyring of ours, so cryptsetup needs the passphrase again."""
         with _judged(f"volume {name}"):
-            _run("resize", "--key-file=-", name, secret=secret, timeout=_OPEN)
+            self._derive("resize", "--key-file=-", name, secret=secret, timeout=_OPEN)
 
     def close(self, name: str) -> None:
         if not (found := dm.find(name)):
@@ -142,8 +177,25 @@ class LinuxCrypt:
         if _has_header(below.path):
             _run("erase", "--batch-mode", below.path, timeout=_QUICK)
 
+    def _open(self, where: Path, name: str, secret: bytes, *, discards: bool) -> None:
+        """An empty name: only try the passphrase."""
+        words = (name,) if name else ("--test-passphrase",)
+        flags = ("--allow-discards",) if discards and name else ()
+        with _judged(str(where)):
+            asked = ("open", "--type=luks2", "--key-file=-", *flags, where, *words)
+            self._derive(*asked, secret=secret, timeout=_OPEN)
+
+    def _derive(self, *words: str | Path, secret: bytes, timeout: float) -> None:
+        """A command that makes a key of the secret. Busy: others took all the time."""
+        if not self._derivations.acquire(timeout=timeout):
+            raise Busy("other volumes are being opened, and memory is short; try again")
+        try:
+            _run(*words, secret=secret, timeout=timeout)
+        finally:
+            self._derivations.release()
+
     def _format(self, where: Path, secret: bytes, block_size: Bytes) -> None:
-        _run(
+        self._derive(
             "luksFormat",
             "--batch-mode",
             "--type=luks2",
@@ -210,15 +262,6 @@ def _as_node(where: Path, block_size: Bytes, undo: ExitStack) -> Path:
     status = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
     undo.callback(loop.detach, status, bound=_DETACH)
     return status.path
-
-
-def _open(where: Path, name: str, secret: bytes, *, discards: bool) -> None:
-    """An empty name: only try the passphrase."""
-    words = (name,) if name else ("--test-passphrase",)
-    flags = ("--allow-discards",) if discards and name else ()
-    with _judged(str(where)):
-        asked = ("open", "--type=luks2", "--key-file=-", *flags, where, *words)
-        _run(*asked, secret=secret, timeout=_OPEN)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Layouts and numbers: include/uapi/linux/dm-ioctl.h. No cookie is sent, so nobody
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -22,6 +23,7 @@ _CREATE: Final = 3
 _REMOVE: Final = 4
 _RESUME: Final = 6  # DM_DEV_SUSPEND without its flag
 _LOAD: Final = 9
+_GET_TARGET_VERSION: Final = 17
 
 _HEAD: Final = struct.Struct("=3I7IQ128s129s7x")  # struct dm_ioctl
 _TARGET: Final = struct.Struct("=QQiI16s")  # struct dm_target_spec; its parameters follow
@@ -50,6 +52,20 @@ def resume(name: str) -> None:
 def remove(name: str) -> None:
     """OSError: EBUSY while anything holds it, ENXIO if there is none."""
     _call(_REMOVE, name)
+
+
+def knows(kind: str) -> bool:
+    """Whether the kernel has that kind of target, or could load it. OSError: no device-mapper.
+
+    See get_target_version() in drivers/md/dm-ioctl.c; Linux 5.4.
+    """
+    try:
+        _call(_GET_TARGET_VERSION, kind)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    return True
 
 
 def make_node(name: str, number: int) -> None:

@@ -38,6 +38,12 @@ def replay(device: Path, fs_type: str, options: Sequence[str]) -> None:
         _configure(context, _FSCONFIG_CMD_CREATE, None, None)
 
 
+def require(fs_type: str) -> None:
+    """OSError: ENODEV if the kernel has no such filesystem and cannot load it."""
+    with _context(fs_type):
+        pass
+
+
 def mount_detached(fs_type: str) -> int:
     """Mount a filesystem that needs no device at no place; a descriptor of its root. OSError.
 

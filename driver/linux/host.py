@@ -26,6 +26,7 @@ from driver.linux import (
     places,
     targets,
 )
+from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.holders import holders
 
 _DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
@@ -35,7 +36,13 @@ _LAYERS: Final = 1000  # that one unmount takes down at most
 
 
 class LinuxHost:
-    """Has no state: everything is asked of the kernel each time."""
+    """Everything is asked of the kernel each time, but for what it can do at all."""
+
+    def __init__(self) -> None:
+        self._abilities = Abilities()
+
+    def lacks(self, fs: FsType) -> str:
+        return self._abilities.lacks(fs, lambda: lacks_filesystem(fs))
 
     # contents
     def make(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:

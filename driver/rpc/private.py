@@ -18,6 +18,7 @@ from driver.core.ports import Pool
 from driver.rpc.names import Names
 from driver.rpc.parts import Parts
 from driver.rpc.reports import Reports
+from driver.volumes import abilities
 from driver.volumes.asking import LISTS, ask_all
 from driver.volumes.claims import NO_CLAIMS, Claims
 from driver.volumes.states import States
@@ -126,10 +127,11 @@ class Private(NodeServicer):
 
     def _looked(self, _: Look) -> tuple[list[cellar.Pool], list[cellar.Published]]:
         pools = []
-        for told in self._states.look(REPORT):
+        for pool, told in zip(self._pools, self._states.look(REPORT), strict=True):
             shown = present(told.state)
             shown.age = told.age
             shown.rooms.extend(_rooms(told.state))
+            shown.lacks.extend(abilities.lacking(pool))
             pools.append(shown)
         count = self._published() if self._about.max_volumes else Counter[str]()
         return pools, [cellar.Published(node=node, volumes=count[node]) for node in count]

@@ -12,7 +12,7 @@ from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_
 from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Inline, Volume
 from driver.core.ports import Pool
 from driver.core.results import Expanded, VolumePage
-from driver.volumes import devices, fitting, health, pages, sealing
+from driver.volumes import abilities, devices, fitting, health, pages, sealing
 from driver.volumes.asking import LISTS, ask
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
@@ -110,11 +110,12 @@ class Provisioner:
         return VolumePage(tuple(health.faults_of_each(page)), following)
 
     def capacity(self, wanted: Measure) -> Capacity:
-        """Of a pool that is not there: nothing."""
-        try:
-            capacity = self._capacity(wanted)
-        except PoolAway:
-            capacity = Capacity(largest=0, smallest=0, total=0, committed=0)
+        """Of a pool that is not there, or cannot have such volumes: nothing."""
+        pools = self._pools.all() if wanted.pool is None else [self._pools.named(wanted.pool)]
+        capacity = Capacity(largest=0, smallest=0, total=0, committed=0)
+        if not abilities.none_can(pools, wanted.fs, encrypted=wanted.encrypted):
+            with suppress(PoolAway):
+                capacity = self._capacity(wanted)
         smallest = max(capacity.smallest, smallest_of(wanted.fs, encrypted=wanted.encrypted))
         largest = capacity.largest if capacity.largest >= smallest else 0
         return replace(capacity, smallest=smallest, largest=largest)
@@ -139,6 +140,7 @@ class Provisioner:
     def _planned(self, pool: Pool, wanted: Create, origin: Origin | None) -> Volume:
         source = origin[1] if origin else None
         fs, key = _filesystem(wanted, source), _key(pool, wanted, source)
+        abilities.refuse(pool, fs, encrypted=key is not None)
         fresh = source is None or source.blank
         allocation = source.allocation if source else pool.backend.allocation
         return Volume(

@@ -25,6 +25,7 @@ def crypt_of(pool: Pool) -> Crypt:
 
 
 def refuse_impossible(pool: Pool) -> None:
+    """Invalid, whatever machine it is on."""
     if pool.crypt is None or not isinstance(pool.backend, Refills):
         raise Invalid(f"parameters[encrypted]: pool {pool.name} cannot encrypt volumes")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from driver.linux.crypt import lacks_encryption
 from tests.promises.client import Csi, outcome, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB, run
@@ -163,3 +164,13 @@ def test_a_range_is_kept(one: Served) -> None:
         "RESOURCE_EXHAUSTED",
         "OUT_OF_RANGE",
     )
+
+
+@pytest.mark.skipif(not lacks_encryption(), reason="this machine can encrypt")
+def test_a_node_that_cannot_encrypt_has_no_room_for_what_is_encrypted(one: Served) -> None:
+    encrypted = {"encrypted": "true"}
+    assert one.csi.capacity().available_capacity > 0
+    assert one.csi.capacity(parameters=encrypted).available_capacity == 0
+    with refused("RESOURCE_EXHAUSTED") as refusal:
+        one.csi.create("sealed", 64 * MIB, parameters=encrypted)
+    assert "no encrypted volumes on this node" in refusal.text

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from driver.linux.crypt import lacks_encryption
 from tests.promises.client import of_snapshot, refused
 from tests.promises.conftest import Served
 from tests.promises.disks import MIB, run
@@ -136,6 +137,7 @@ def test_where_bytes_are_shared_little_has_changed(each: Served) -> None:
     story.end()
 
 
+@pytest.mark.skipif(bool(lacks_encryption()), reason=lacks_encryption() or "this machine can")
 def test_nothing_is_told_of_encrypted_volumes(one: Served) -> None:
     csi = one.csi
     volume = csi.create("sealed", 64 * MIB, block=True, parameters={"encrypted": "true"})

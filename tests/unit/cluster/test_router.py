@@ -86,6 +86,15 @@ def test_the_largest_volume_is_that_of_the_best_pool_that_would_be_taken() -> No
     assert rooms.largest(here, "none", None, frozenset()) == (0, 0)
 
 
+def test_a_pool_whose_node_lacks_what_a_volume_needs_has_no_room_for_it() -> None:
+    here = reported(pool("fast", "1" * 12, thick=10), pool("slow", "2" * 12, thick=50))
+    here.report.pools[1].lacks.extend(["encryption", "xfs"])
+    for needs in ({"encryption"}, {"xfs"}, {"ext4", "encryption"}):
+        assert rooms.largest(here, None, None, frozenset(), frozenset(needs)) == (10, 1)
+        assert rooms.largest(here, "slow", None, frozenset(), frozenset(needs)) == (0, 0)
+    assert rooms.largest(here, "slow", None, frozenset(), frozenset({"ext4"})) == (50, 1)
+
+
 def test_a_pool_that_two_nodes_show_has_no_room() -> None:
     here = reported(pool("fast", "1" * 12, thick=10), pool("slow", "2" * 12, thick=50))
     twice = frozenset({"2" * 12})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, Lock
 
 import pytest
 
 from driver.core.errors import Failed, Invalid, Refused
-from driver.core.model import KIB, Device
+from driver.core.model import GIB, KIB, MIB, Device
 from driver.linux import command, crypt
 from driver.linux.crypt import LinuxCrypt, Options
 
@@ -104,3 +106,49 @@ def test_the_usual_cost_is_argon2id_with_64_mebibytes() -> None:
 
 def test_nothing_is_above_a_device_that_is_not_there() -> None:
     assert crypt.above(0) == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "memory", "most"),
+    [
+        (Options(), None, crypt.USUAL_AT_ONCE),
+        (Options(), 512 * MIB, 4),
+        (Options(), 64 * MIB, 1),
+        (Options(memory=GIB), 512 * MIB, 1),
+        (Options(), 64 * GIB, crypt.MOST_AT_ONCE),
+        (Options(pbkdf="pbkdf2"), 512 * MIB, crypt.MOST_AT_ONCE),
+    ],
+)
+def test_as_many_keys_are_derived_at_once_as_there_is_memory_for(
+    options: Options, memory: int | None, most: int
+) -> None:
+    assert crypt.at_once(options, memory) == most
+    if memory and options.pbkdf == "argon2id" and most > 1:
+        assert most * options.memory + 128 * MIB <= memory
+
+
+def test_sixteen_volumes_that_are_opened_together_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cryptsetup runs at most twice at a time, and in the end for all."""
+    image = tmp_path / "image"
+    image.write_bytes(PRIMARY)
+    running, most, ran, lock, full = 0, 0, 0, Lock(), Barrier(2)
+
+    def run(*_: object, **__: object) -> str:
+        nonlocal running, most, ran
+        with lock:
+            running, ran = running + 1, ran + 1
+            most = max(most, running)
+        full.wait(10)
+        with lock:
+            running -= 1
+        return ""
+
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(crypt, "at_once", lambda *_: 2)
+    one = LinuxCrypt()
+    with ThreadPoolExecutor(16) as threads:
+        for _ in range(16):
+            threads.submit(one._open, image, "", SECRET, discards=False)
+    assert (most, ran) == (2, 16)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from driver.backends.memory_crypt import MemoryCrypt
 from driver.core import ids
 from driver.core.errors import (
     Conflict,
@@ -526,6 +527,31 @@ def test_capacity_is_what_create_accepts(world: World) -> None:
     world.create(fs=None, range=CapacityRange(capacity.largest))
     assert world.volumes.capacity(Measure(pool="fast")).largest == 0
     assert world.volumes.capacity(Measure()).largest == GIB
+
+
+def test_a_machine_that_cannot_encrypt_has_no_room_for_encrypted_volumes(world: World) -> None:
+    for pool in (world.fast, world.slow):
+        assert isinstance(pool.crypt, MemoryCrypt)
+        pool.crypt.lacking = "no encrypted volumes on this node: cryptsetup not found"
+    assert world.volumes.capacity(Measure(encrypted=True)).largest == 0
+    assert world.volumes.capacity(Measure(encrypted=True, pool="slow")).largest == 0
+    assert world.volumes.capacity(Measure()).largest > 0
+    with pytest.raises(NoSpace, match="cryptsetup"):
+        world.create(encrypted=True)
+    world.create()
+
+
+def test_a_machine_that_lacks_a_filesystem_has_no_room_for_it(world: World) -> None:
+    world.host.lacking[FsType.BTRFS] = "no btrfs volumes on this node"
+    assert world.volumes.capacity(Measure(fs=FsType.BTRFS)).largest == 0
+    assert world.volumes.capacity(Measure(fs=FsType.XFS)).largest > 0
+    with pytest.raises(NoSpace, match="btrfs"):
+        world.create(fs=FsType.BTRFS)
+    source = world.create(fs=FsType.XFS)
+    world.host.lacking[FsType.XFS] = "no xfs volumes on this node"
+    with pytest.raises(NoSpace, match="xfs"):
+        world.create("clone", fs=FsType.XFS, source=source.id)
+    assert world.create(fs=FsType.XFS) == source
 
 
 def test_capacity_is_measured_for_pool_allocation_and_filesystem(world: World) -> None:

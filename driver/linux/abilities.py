@@ -1,0 +1,67 @@
+"""What this machine can do: its kernel, and its programs.
+
+What it has, it keeps; what it lacks is looked for again after a while, for somebody may install it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from driver.core.model import FsType
+from driver.linux import command, filesystem, fsopen
+
+AGAIN: Final = 60.0  # seconds after which what was lacking is looked for again
+_KNOWN: Final = Path("/proc/filesystems")
+_MODULES: Final = Path("/lib/modules")
+# Answers that say nothing of the filesystem: a kernel or a sandbox without fsopen(2).
+_UNSAID: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
+
+
+class Abilities:
+    """Asked often, so it remembers. Thread-safe: two that ask at once find the same."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._lacking: dict[Hashable, tuple[float, str]] = {}
+        self._has: set[Hashable] = set()
+
+    def lacks(self, what: Hashable, ask: Callable[[], str]) -> str:
+        """What `ask` says: why it is not there, with the cure; "" if it is."""
+        if what in self._has:
+            return ""
+        at, why = self._lacking.get(what, (0.0, ""))
+        if why and self._clock() - at < AGAIN:
+            return why
+        if why := ask():
+            self._lacking[what] = self._clock(), why
+        else:
+            self._has.add(what)
+        return why
+
+
+def lacks_filesystem(fs: FsType) -> str:
+    """Why no volume with `fs` can be used here, with the cure; "" if one can."""
+    if missing := command.missing(filesystem.PROGRAMS[fs]):
+        return f"no {fs} volumes on this node: {', '.join(missing)} not found"
+    if not _is_in_kernel(fs):
+        return f"no {fs} volumes on this node: its kernel has no {fs}"
+    return ""
+
+
+def _is_in_kernel(fs: FsType) -> bool:
+    """Loaded, or a module of this kernel; else it is asked, which may load it."""
+    if fs in _KNOWN.read_text(encoding="ascii").split():
+        return True
+    release = _MODULES / os.uname().release
+    if any(release.glob(f"kernel/fs/{fs}/{fs}.ko*")):
+        return True
+    try:
+        fsopen.require(fs)
+    except OSError as error:
+        return error.errno in _UNSAID
+    return True

@@ -1,0 +1,52 @@
+"""How much memory this process may have: the limits of its control groups; see cgroups(7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from driver.core.model import Bytes
+
+_OWN: Final = Path("/proc/self/cgroup")
+_ROOT: Final = Path("/sys/fs/cgroup")
+_NO_LIMIT: Final = 1 << 60  # version 1 writes a number near 2^63 for none
+
+
+def memory_limit(own: Path = _OWN, root: Path = _ROOT) -> Bytes | None:
+    """The least limit of its groups, of either version; None: there is none, or none can be read.
+
+    In a container the group's own folder is often mounted as the root of all, so each folder on the
+    way up is looked into, and those that are not there are passed over.
+    """
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = [limit for file in _files(lines, root) if (limit := _limit(file)) is not None]
+    return min(found, default=None)
+
+
+def _files(lines: list[str], root: Path) -> Iterator[Path]:
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2, at the root or beside version 1
+            for base in (root, root / "unified"):
+                yield from _upwards(base, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            yield from _upwards(root / "memory", path, "memory.limit_in_bytes")
+
+
+def _upwards(base: Path, path: str, name: str) -> Iterator[Path]:
+    inside = PurePosixPath(path.lstrip("/"))
+    for folder in (inside, *inside.parents):
+        if ".." not in folder.parts:  # above a namespace's own root
+            yield base / folder / name
+
+
+def _limit(file: Path) -> Bytes | None:
+    try:
+        limit = int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # not there, or "max"
+        return None
+    return limit if limit < _NO_LIMIT else None

@@ -1,0 +1,56 @@
+"""What the volumes of a pool cannot have on this node: said before one is made that no pod can use.
+
+It is said as want of room, so that a scheduler tries another node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import NoSpace
+from driver.core.model import FsType
+from driver.core.ports import Pool, Refills
+
+ENCRYPTION: Final = "encryption"
+
+
+def lacking(pool: Pool) -> Iterator[str]:
+    """Names of what is lacking, for routers: filesystems, and ENCRYPTION."""
+    yield from (fs for fs in FsType if pool.host.lacks(fs))
+    if lacks_encryption(pool):
+        yield ENCRYPTION
+
+
+def lacks(pool: Pool, fs: FsType | None, *, encrypted: bool) -> str:
+    """Why it has no room for such a volume, whatever its size; "" if it may."""
+    why = pool.host.lacks(fs) if fs else ""
+    return why or (lacks_encryption(pool) if encrypted else "")
+
+
+def lacks_encryption(pool: Pool) -> str:
+    if pool.crypt is None or not isinstance(pool.backend, Refills):
+        return f"pool {pool.name} cannot encrypt volumes"
+    return pool.crypt.lacks()
+
+
+def refuse(pool: Pool, fs: FsType | None, *, encrypted: bool) -> None:
+    """NoSpace: another node may do."""
+    if why := lacks(pool, fs, encrypted=encrypted):
+        raise NoSpace(why)
+
+
+def tell(pools: Sequence[Pool]) -> None:
+    """What is lacking, in the log: once for all pools of a machine."""
+    for host in {id(pool.host): pool.host for pool in pools}.values():
+        for why in filter(None, map(host.lacks, FsType)):
+            logger.warning("{}", why)
+    for crypt in {id(pool.crypt): pool.crypt for pool in pools if pool.crypt}.values():
+        if why := crypt.lacks():
+            logger.warning("{}", why)
+
+
+def none_can(pools: Sequence[Pool], fs: FsType | None, *, encrypted: bool) -> bool:
+    return all(lacks(pool, fs, encrypted=encrypted) for pool in pools)
