@@ -1,8 +1,15 @@
-"""How the log looks: a line for people, or JSON for programs; never the values of variables."""
+"""How the log looks: a line for people, or JSON for programs; never the values of variables.
+
+A line of JSON is one flat object: `ts` (UTC), `level`, `msg`, then the facts: `rpc`, `code`,
+`duration` in seconds, `volume`, `snapshot` and so on; `exception` where there is a traceback.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
+import traceback
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
@@ -12,6 +19,8 @@ if TYPE_CHECKING:
 
 _TIME: Final = "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <7} {message}"
 _SAID: Final = frozenset({"rpc", "code", "seconds"})  # stand in the guard's message already
+_NAMES: Final = {"seconds": "duration"}
+_LINE: Final = "json_line"
 
 
 def set_up(level: str, kind: str) -> None:
@@ -20,8 +29,7 @@ def set_up(level: str, kind: str) -> None:
     logger.add(
         sys.stderr,
         level=level.upper(),
-        format="{message}" if kind == "json" else _line,
-        serialize=kind == "json",
+        format=_json if kind == "json" else _line,
         colorize=False,
         backtrace=False,
         diagnose=False,
@@ -32,3 +40,24 @@ def _line(record: Record) -> str:
     """The format of one record: its message, then the other facts as key=value."""
     facts = [key for key in record["extra"] if key not in _SAID]
     return _TIME + "".join(f" {key}={{extra[{key}]}}" for key in facts) + "\n{exception}"
+
+
+def _json(record: Record) -> str:
+    """The same for programs. The object goes by way of `extra`: loguru would read its braces."""
+    record["extra"][_LINE] = json.dumps(_flat(record), default=str)
+    return f"{{extra[{_LINE}]}}\n"
+
+
+def _flat(record: Record) -> dict[str, object]:
+    at = record["time"].astimezone(UTC).isoformat(timespec="milliseconds")
+    flat: dict[str, object] = {
+        "ts": at.replace("+00:00", "Z"),
+        "level": record["level"].name.lower(),
+        "msg": record["message"],
+    }
+    facts = {_NAMES.get(key, key.removesuffix("_id")): one for key, one in record["extra"].items()}
+    flat = {**facts, **flat} if facts.keys() & flat.keys() else {**flat, **facts}
+    if found := record["exception"]:
+        lines = traceback.format_exception(found.type, found.value, found.traceback)
+        flat["exception"] = "".join(lines)
+    return flat

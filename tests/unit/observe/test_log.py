@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from loguru import logger
@@ -26,14 +29,6 @@ def test_facts_follow_the_sentence(said: Callable[[], str]) -> None:
     assert line.count("\n") == 1
 
 
-def test_json_is_for_programs(said: Callable[[], str]) -> None:
-    log.set_up("debug", "json")
-    logger.info("attached", device="/dev/loop0")
-    record = json.loads(said())["record"]
-    assert record["message"] == "attached"
-    assert record["extra"] == {"device": "/dev/loop0"}
-
-
 def test_a_traceback_shows_no_values(said: Callable[[], str]) -> None:
     log.set_up("info", "text")
 
@@ -48,3 +43,64 @@ def test_a_traceback_shows_no_values(said: Callable[[], str]) -> None:
     assert "Traceback" in line
     assert "fails(" in line
     assert line.count("hunter2") == 1  # the source line of the call itself, no variable
+
+
+# for programs: one flat object with the conventional names
+
+
+def _records(said: Callable[[], str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in said().splitlines()]
+
+
+def test_a_call_is_one_flat_record(said: Callable[[], str]) -> None:
+    log.set_up("debug", "json")
+    bound = logger.bind(rpc="DeleteVolume", code="OK", seconds=0.0042, volume_id="a-b")
+    bound.info("{} {} {:.1f} ms", "DeleteVolume", "OK", 4.2)
+    [found] = _records(said)
+    assert list(found) == ["ts", "level", "msg", "rpc", "code", "duration", "volume"]
+    assert found | {"ts": ""} == {
+        "ts": "",
+        "level": "info",
+        "msg": "DeleteVolume OK 4.2 ms",
+        "rpc": "DeleteVolume",
+        "code": "OK",
+        "duration": 0.0042,
+        "volume": "a-b",
+    }
+    assert len(json.dumps(found)) < 250
+
+
+def test_the_time_is_utc_to_the_millisecond(said: Callable[[], str]) -> None:
+    log.set_up("debug", "json")
+    logger.warning("now")
+    [found] = _records(said)
+    assert found["level"] == "warning"
+    assert len(found["ts"]) == len("2026-01-02T03:04:05.678Z")
+    assert found["ts"].endswith("Z")
+
+
+def test_braces_lines_and_paths_do_not_break_it(said: Callable[[], str]) -> None:
+    log.set_up("debug", "json")
+    logger.bind(endpoint=Path("/a{0}")).info("{}", 'two\nlines {x} "quoted" <b>')
+    [found] = _records(said)
+    assert found["msg"] == 'two\nlines {x} "quoted" <b>'
+    assert found["endpoint"] == "/a{0}"
+
+
+def test_a_traceback_is_one_field(said: Callable[[], str]) -> None:
+    log.set_up("debug", "json")
+    try:
+        os.environ.pop("no such door")
+    except KeyError as error:
+        logger.opt(exception=error).error("NodeStageVolume failed unexpectedly")
+    [found] = _records(said)
+    assert found["msg"] == "NodeStageVolume failed unexpectedly"
+    assert found["exception"].startswith("Traceback")
+    assert found["exception"].endswith("KeyError: 'no such door'\n")
+
+
+def test_a_fact_cannot_take_the_place_of_the_message(said: Callable[[], str]) -> None:
+    log.set_up("debug", "json")
+    logger.bind(msg="other", level="x").info("the message")
+    [found] = _records(said)
+    assert (found["msg"], found["level"]) == ("the message", "info")
