@@ -20,6 +20,7 @@ from loguru import logger
 from driver import process
 from driver.backends import loopfile, lvm, lvmkind, memory
 from driver.backends.answering import SILENT, Answering
+from driver.backends.loopstate import Shared
 from driver.backends.lvmgroup import Groups
 from driver.backends.memory_host import MemoryHost
 from driver.backends.memory_records import memory_state
@@ -56,6 +57,7 @@ from driver.volumes.publish import Mounter, Publisher
 from driver.volumes.snapshots import Snapshotter
 from driver.volumes.states import States
 from driver.volumes.watching import EVERY, Watching
+from driver.volumes.withdrawals import Withdrawals
 
 if TYPE_CHECKING:
     from driver.rpc.registration import Announcement
@@ -78,6 +80,10 @@ class Machine:
     @cached_property
     def freezer(self) -> Freezer:
         return Freezer()
+
+    @cached_property
+    def loopfile_pools(self) -> Shared:
+        return Shared(known=self.state.pools)
 
     @cached_property
     def groups(self) -> Groups:
@@ -107,7 +113,14 @@ def _loopfile(spec: PoolSpec, machine: Machine) -> Pool:
     options = spec.options_as(loopfile.Options)
     if text := sysfs.find_problem():
         logger.error("pool {} cannot attach thick volumes: {}", spec.name, text)
-    backend = loopfile.Loopfile(spec.name, spec.path(), options, machine.freezer, machine.owner)
+    backend = loopfile.Loopfile(
+        spec.name,
+        spec.path(),
+        options,
+        machine.freezer,
+        machine.owner,
+        shared=machine.loopfile_pools,
+    )
     return Pool(spec.name, backend, machine.host, machine.crypt)
 
 
@@ -177,7 +190,7 @@ class _Life:
             if isinstance(pool.backend, Tends)
         }
         self._copies = Copies(self._copier_of)
-        self._together = Pools(pools)
+        self._together = Pools(pools, Withdrawals(state.pools))
         self._begun = time.monotonic()
         self._adopted = self._together.adopt()
         self._news = PoolNews()

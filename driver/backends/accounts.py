@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import inf
@@ -11,47 +12,63 @@ from typing import Final
 
 from driver.backends import shelf
 from driver.backends.bounds import NONE, Bounds
-from driver.backends.ledger import Entry, Ledger, ratio_of
+from driver.backends.ledger import Entry, Filesystems, Ledger, ratio_of
 from driver.core.ids import ImageId
 from driver.core.model import Allocation, Bytes, Capacity, Image, Snapshot, Volume
-from driver.linux import fiemap, files
+from driver.linux import fiemap, files, opened
 
 MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
 
 
 class Accounts:
-    """The ledger of the pool at `where`, and the filesystem's own word on what is shared."""
+    """The ledger of a pool, and the filesystem's own word on what is shared.
 
-    def __init__(self, where: Path, overcommit: float) -> None:
-        self._where = where
+    All is asked of the directory that was proven to be the pool's, whatever its path shows by now.
+    """
+
+    def __init__(self, overcommit: float, filesystems: Filesystems) -> None:
         self._overcommit = overcommit
         self._over, self._under = ratio_of(overcommit).as_integer_ratio()
+        self._filesystems = filesystems
+        self._root_fd = -1
         self._measured: dict[str, float] = {}
         self.bounds: Bounds = NONE
         self.ledger = Ledger(
             overcommit=overcommit,
-            occupied=lambda key: shelf.occupied(where, key),
-            available=lambda: self.bounds.available(where),
+            occupied=lambda key: shelf.occupied(self._root, key),
+            available=lambda: self.bounds.available(self._root),
         )
 
-    def begin(self, bounds: Bounds) -> None:
-        """The pool appeared: nothing of an earlier life counts."""
+    @property
+    def _root(self) -> Path:
+        return Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
+
+    def begin(self, root: Path, bounds: Bounds) -> None:
+        """The pool appeared at `root`: nothing of an earlier life counts."""
+        self.end()
+        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.bounds = bounds
-        self.ledger.clear()
+        self.ledger.join(self._filesystems.named(opened.filesystem_key(self._root_fd)))
+
+    def end(self) -> None:
+        """The pool is gone, and may be unmounted. Nothing to do if it was not there."""
+        if self._root_fd >= 0:
+            self.ledger.leave()
+            os.close(self._root_fd)
+        self._root_fd = -1
         self._measured.clear()
 
     def capacity(self, root: Path, allocation: Allocation, granularity: Bytes) -> Capacity:
         """In units of `allocation`: a sparse pool has its overcommit ratio times its bytes."""
         self._measure(root)
-        largest = min(self.ledger.largest(allocation), self.bounds.largest_file)
-        committed = self.ledger.committed()
-        room = max(0, self.bounds.available(self._where) - self.ledger.owed())
+        room = self.ledger.measure(allocation)
+        largest = min(room.largest, self.bounds.largest_file)
         ratio = 1.0 if allocation is Allocation.THICK else self._overcommit
         return Capacity(
             largest=largest - largest % granularity,
             smallest=granularity,
-            total=int((room + committed) * ratio),
-            committed=int(committed * ratio),
+            total=int((max(0, room.free) + room.committed) * ratio),
+            committed=int(room.committed * ratio),
         )
 
     def pending(self, root: Path, image: Image, source: Path | None) -> Entry:

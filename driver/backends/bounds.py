@@ -1,16 +1,20 @@
-"""What the filesystem below a pool can do and hold, found out by trying when the pool appears."""
+"""What the filesystem below a pool can do and hold, found out when the pool appears.
+
+What only a write can tell is a hint: a pool that is full or read-only comes up all the same.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from driver.core import errnos
 from driver.core.model import MIB, Bytes, Fault
 from driver.core.quantity import parse_share
-from driver.linux import files
+from driver.linux import files, opened
 
 # What stays free for the filesystem's own metadata: a share of the whole, and at least so much.
 # btrfs allots metadata in chunks, and its f_bavail is an estimate (fs/btrfs/super.c).
@@ -28,6 +32,7 @@ _EXT4_LARGEST: Final = ((1 << 32) - 1) * 4096  # 2^32 blocks; ext4(5)
 _LARGEST: Final = (1 << 62) - 4096
 _COMMITS: Final = 5  # that btrfs is given to agree with itself
 _NEARLY_FULL: Final = 0.05
+_FULL: Final = MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Bounds:
     reserve: Bytes
     margin: Bytes
     cow_cost: float  # extra bytes for each shared byte
+    uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
     def available(self, where: Path) -> Bytes:
         """Bytes that may still be written, before what is owed is taken off; may be negative."""
@@ -49,9 +55,12 @@ class Bounds:
     def with_cow_cost(self, shared: Bytes) -> Bytes:
         return shared + int(shared * self.cow_cost)
 
-    def faults(self, where: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
-        found = os.statvfs(where)
-        if found.f_bavail < found.f_blocks * _NEARLY_FULL:
+    def faults(self, root: Path, where: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
+        """Of the pool that is open as `root`; people know it by `where`."""
+        found = os.statvfs(root)
+        if found.f_bavail * found.f_frsize < _FULL:
+            yield Fault("PoolFull", f"{where} is full: delete volumes or snapshots")
+        elif found.f_bavail < found.f_blocks * _NEARLY_FULL:
             free = found.f_bavail * found.f_frsize
             yield Fault("PoolNearlyFull", f"{where} has {free // MIB} MiB left")
         for name, why in damaged.items():
@@ -87,17 +96,40 @@ NONE: Final = Bounds(
 
 
 def learn(root: Path, reserve: str) -> Bounds:
+    """OSError: the filesystem fails; not that it is full, or read-only."""
     kind = files.filesystem_type(root)
+    direct_io = _tried(lambda: files.direct_io_at(root, 4096))
+    small_blocks = _tried(lambda: files.direct_io_at(root, 512))
     found = os.statvfs(root)
     total = found.f_blocks * found.f_frsize
     share, least = _MARGIN.get(kind, _OTHER_MARGIN)
     return Bounds(
         kind=kind,
-        reflinks=files.reflinks(root),
-        direct_io=files.direct_io_at(root, 4096),
-        raw_block_size=512 if files.direct_io_at(root, 512) else 4096,
+        reflinks=_reflinks(root, kind),
+        direct_io=bool(direct_io),
+        raw_block_size=512 if small_blocks else 4096,
+        uncertain=direct_io is None or small_blocks is None,
         largest_file=_EXT4_LARGEST if kind == "ext4" else _LARGEST,
         reserve=parse_share(reserve, total),
         margin=max(int(total * share), least),
         cow_cost=_COW_COST.get(kind, 0.0),
     )
+
+
+def _reflinks(root: Path, kind: str) -> bool:
+    """What the books count on cannot be a guess: the known filesystems tell without a write."""
+    if kind == "xfs":
+        with files.opened_directory(root) as fd:
+            return opened.xfs_reflinks(fd)
+    known = {"btrfs": True, "ext4": False}
+    return known[kind] if kind in known else bool(_tried(lambda: files.reflinks(root)))
+
+
+def _tried(ask: Callable[[], bool]) -> bool | None:
+    """None: nothing can be written there now."""
+    try:
+        return ask()
+    except OSError as error:
+        if error.errno in errnos.UNWRITABLE:
+            return None
+        raise

@@ -6,8 +6,8 @@ both this process and its child die; a start that finds the mark thaws.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -66,12 +66,16 @@ def _flush(held: Held) -> None:
         block.flush(held.status.path if own else crypt.node_of(number))
 
 
-def thaw_marked(members: Iterable[Held]) -> None:
-    """After a crash: a filesystem that is frozen and marked was frozen by us."""
-    for one in members:
-        if place := shown_at(one):
+def thaw_marked(folders: Iterable[Path], held_in: Callable[[Path], Held | None]) -> None:
+    """After a crash: a filesystem that is frozen and marked was frozen by us. OSError."""
+    for folder in folders:
+        if not (folder / FREEZING).exists():
+            continue
+        if (one := held_in(folder)) and (place := shown_at(one)):
             logger.warning("thawing {}, left frozen by a snapshot that did not end", place)
             freeze.thaw(place)
+        with suppress(OSError):  # of no harm: it is looked at again at the next start
+            (folder / FREEZING).unlink()
 
 
 @contextmanager

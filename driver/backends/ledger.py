@@ -6,12 +6,15 @@ what it occupies. A snapshot or clone by reflink occupies nothing of its own at 
 bytes that overwriting on either side may cost. Room is what the filesystem says is available, less
 the reserve, less a margin for metadata, less all that is owed. `largest` and `reserve` use the
 same number, so GetCapacity cannot promise what CreateVolume refuses.
+
+Pools on one filesystem have a ledger each and one `Filesystem` between them: what any of them owes,
+none of the others gives away. The lock is one for memory: no system call is made under it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -50,6 +53,61 @@ def ratio_of(overcommit: float) -> Fraction:
     return Fraction(overcommit).limit_denominator(1000)
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a pool has left. `largest`: the largest image that `reserve` would take."""
+
+    largest: Bytes
+    free: Bytes  # what is not owed to anybody; may be negative
+    committed: Bytes
+
+
+class Filesystem:
+    """What the ledgers of all pools on one filesystem have in common: its room."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition()
+        self.ledgers: tuple[Ledger, ...] = ()
+
+
+class Filesystems:
+    """Those that pools of this process lie on."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Filesystem] = {}
+        self._lock = threading.Lock()
+
+    def named(self, key: str) -> Filesystem:
+        """The one of this key: the same object for as long as the process lives."""
+        with self._lock:
+            return self._known.setdefault(key, Filesystem())
+
+
+_Place = tuple["Ledger", str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What was free at one moment, and what the images known before it owed."""
+
+    free: Bytes
+    entries: Mapping[_Place, Entry]
+    due: Mapping[_Place, Bytes]
+
+    def due_now(self, place: _Place, entry: Entry) -> Bytes:
+        """What an image owes by now; of what it may have taken meanwhile, all.
+
+        The filesystem counted what was taken before, so that is neither free nor owed.
+        """
+        ledger, _ = place
+        if (before := self.entries.get(place)) is None:
+            return ledger.weighed(entry) + entry.shared
+        if before is entry:
+            return self.due[place]
+        grown = max(0, ledger.weighed(entry) - ledger.weighed(before))
+        return self.due[place] + grown + max(0, entry.shared - before.shared)
+
+
 class Ledger:
     """Thread-safe. `occupied(key)` gives st_blocks of an image in bytes, `available()` statvfs."""
 
@@ -57,57 +115,86 @@ class Ledger:
         self, *, overcommit: float, occupied: Occupied, available: Callable[[], Bytes]
     ) -> None:
         self._over, self._under = ratio_of(overcommit).as_integer_ratio()
-        self._occupied = occupied
+        self.occupied = occupied
         self._available = available
-        self._entries: dict[str, Entry] = {}
-        self._lock = threading.Condition()
+        self.entries: dict[str, Entry] = {}
+        self._filesystem = Filesystem()
+        self.join(self._filesystem)
 
-    def clear(self) -> None:
+    def join(self, filesystem: Filesystem) -> None:
+        """Begin with empty books on `filesystem`. Only while no call works in the pool."""
+        self.leave()
+        self._filesystem = filesystem
+        with filesystem.lock:
+            filesystem.ledgers = (*filesystem.ledgers, self)
+
+    def leave(self) -> None:
+        """The pool is not there any more: its images owe nothing to those of others."""
         with self._lock:
-            self._entries.clear()
+            others = [one for one in self._filesystem.ledgers if one is not self]
+            self._filesystem.ledgers = tuple(others)
+            self.entries = {}
+            self._lock.notify_all()
+
+    @property
+    def neighbours(self) -> int:
+        """How many other pools lie on the same filesystem."""
+        return len(self._filesystem.ledgers) - 1
+
+    @property
+    def _lock(self) -> threading.Condition:
+        return self._filesystem.lock
 
     def settle(self, key: str, entry: Entry) -> None:
         """An image that exists; replaces what stood there."""
         with self._lock:
-            self._entries[key] = entry
+            self.entries[key] = entry
             self._lock.notify_all()
 
     def drop(self, key: str) -> None:
         with self._lock:
-            self._entries.pop(key, None)
+            self.entries.pop(key, None)
             self._lock.notify_all()
 
     def measured(self, key: str, shared: Bytes) -> None:
         """How much of a settled image is shared with others, as the filesystem says now."""
         with self._lock:
-            if (entry := self._entries.get(key)) and not entry.pending:
-                self._entries[key] = replace(entry, shared=min(shared, entry.shared))
+            if (entry := self.entries.get(key)) and not entry.pending:
+                self.entries[key] = replace(entry, shared=min(shared, entry.shared))
 
     def shared(self, key: str) -> Bytes:
         with self._lock:
-            return self._entries[key].shared
+            return self.entries[key].shared
 
     def sharing(self) -> tuple[str, ...]:
         """Keys of the images that share bytes as far as the books know."""
         with self._lock:
-            return tuple(key for key, entry in self._entries.items() if entry.shared)
+            return tuple(key for key, entry in self.entries.items() if entry.shared)
 
     def largest(self, allocation: Allocation) -> Bytes:
         """Size of the largest image that `reserve` would take now; 0 when there is no room."""
+        return self.measure(allocation).largest
+
+    def measure(self, allocation: Allocation) -> Room:
+        """What `reserve` would take now, what is left, and what was promised."""
+        survey = self._survey_at_rest()
         with self._lock:
-            room = self._room() - PER_IMAGE
-        if room <= 0:
-            return 0
-        return room if allocation is Allocation.THICK else room * self._over // self._under
+            free = self._room(survey)
+            committed = sum(self.weighed(entry) for entry in self.entries.values())
+        room = max(0, free - PER_IMAGE)
+        if allocation is not Allocation.THICK:
+            room = room * self._over // self._under
+        return Room(room, free, committed)
 
     def committed(self) -> Bytes:
         with self._lock:
-            return sum(self._weighed(entry) for entry in self._entries.values())
+            return sum(self.weighed(entry) for entry in self.entries.values())
 
     def owed(self) -> Bytes:
-        """What all images may still come to occupy."""
+        """What all images of this pool may still come to occupy."""
         with self._lock:
-            return sum(self._due(key, entry) for key, entry in self._entries.items())
+            entries = dict(self.entries)
+        return sum(self.due(key, entry) for key, entry in entries.items())
 
     @contextmanager
     def reserve(self, key: str, entry: Entry) -> Iterator[None]:
@@ -116,74 +203,119 @@ class Ledger:
         On success the body has settled the final entry.
         """
         with self._lock:
-            before = self._entries.get(key)
-            self._enter(key, entry, before)
+            before = self.entries.get(key)
+        self._enter(key, entry)
         try:
             yield
         except BaseException:
             with self._lock:
                 if before:
-                    self._entries[key] = before
+                    self.entries[key] = before
                 else:
-                    self._entries.pop(key, None)
+                    self.entries.pop(key, None)
                 self._lock.notify_all()
             raise
 
     def recharge(self, key: str, entry: Entry) -> None:
         """What a pending image turned out to cost. NoSpace; `reserve` takes the image back."""
         with self._lock:
-            before = self._entries[key]
-            if self._weighed(entry) > self._weighed(before):
-                self._enter(key, entry, before)
-            else:
-                self._entries[key] = entry
+            before = self.entries[key]
+            cheaper = self.weighed(entry) <= self.weighed(before)
+            if cheaper:
+                self.entries[key] = entry
+        if not cheaper:
+            self._enter(key, entry)
 
-    def _enter(self, key: str, entry: Entry, before: Entry | None) -> None:
-        more = self._due(key, entry) if not before else self._weighed(entry) - self._weighed(before)
-        more += 0 if before else PER_IMAGE
-        if more > self._room_at_least() and more > (room := self._room_for(more, key)):
-            raise NoSpace(f"the pool has room for {max(0, room)} bytes, {more} are needed")
-        self._entries[key] = replace(entry, pending=True)
-
-    def _room_at_least(self) -> Bytes:
-        """As if of no image anything were written yet: asks the filesystem once, not for each."""
-        return self._available() - sum(self._due_at_most(one) for one in self._entries.values())
-
-    def _room_for(self, more: Bytes, key: str) -> Bytes:
-        """While others are being made the filesystem may count them twice: then look again."""
-        end = monotonic() + PATIENCE
-        while more > (room := self._room()) and self._others_pending(key) and monotonic() < end:
-            self._lock.wait(end - monotonic())
-        return room
-
-    def _others_pending(self, key: str) -> bool:
-        return any(entry.pending for other, entry in self._entries.items() if other != key)
-
-    def _room(self) -> Bytes:
-        """A half-made image must not count twice: retried while one of them was growing."""
-        for _ in range(50):
-            before = self._pending_bytes()
-            owed = sum(self._due(key, entry) for key, entry in self._entries.items())
-            room = self._available() - owed
-            if self._pending_bytes() == before:
-                break
-        return room
-
-    def _pending_bytes(self) -> tuple[Bytes, ...]:
-        pending = [key for key, entry in self._entries.items() if entry.pending]
-        return tuple(self._occupied(key) for key in pending)
-
-    def _weighed(self, entry: Entry) -> Bytes:
+    def weighed(self, entry: Entry) -> Bytes:
+        """What the promise of an image costs the filesystem at most."""
         if entry.allocation is Allocation.THICK:
             return entry.promise
         return -(-entry.promise * self._under // self._over)
 
-    def _due_at_most(self, entry: Entry) -> Bytes:
-        """What it may still come to occupy, if nothing of it is written yet."""
-        return entry.shared if entry.has_its_place else self._weighed(entry)
+    def _enter(self, key: str, entry: Entry) -> None:
+        """NoSpace. While others are being made the filesystem may count them twice: wait a bit."""
+        if not self._lacking(key, entry, self._survey(closely=False)):  # asks for no image
+            return
+        end = monotonic() + PATIENCE
+        while True:
+            survey = self._survey_at_rest()
+            if not (lacking := self._lacking(key, entry, survey)):
+                return
+            with self._lock:
+                left = end - monotonic()
+                if left <= 0 or not (self._changed(survey) or self._others_pending(key)):
+                    raise NoSpace(lacking)
+                if not self._changed(survey):
+                    self._lock.wait(left)
 
-    def _due(self, key: str, entry: Entry) -> Bytes:
+    def _lacking(self, key: str, entry: Entry, survey: _Survey) -> str:
+        """Enter it if there is room for it; else say why there is none."""
+        with self._lock:
+            before = self.entries.get(key)
+            more = self.weighed(entry)
+            more += -self.weighed(before) if before else PER_IMAGE
+            if more > (room := self._room(survey)):
+                return f"the pool has room for {max(0, room)} bytes, {more} are needed"
+            self.entries[key] = replace(entry, pending=True)
+            return ""
+
+    def _survey_at_rest(self) -> _Survey:
+        """A half-made image must not count twice: repeated while one of them was growing."""
+        end = monotonic() + PATIENCE
+        while True:
+            before = self._pending_bytes()
+            survey = self._survey(closely=True)
+            if self._pending_bytes() == before or monotonic() >= end:
+                return survey
+
+    def _survey(self, *, closely: bool) -> _Survey:
+        """Without the lock: a commit of the filesystem may take seconds.
+
+        First what is owed, then what is free: what is written in between counts as both. Not
+        `closely`: as if of no image anything were written yet, so that none has to be asked.
+        """
+        with self._lock:
+            entries = dict(self._every_entry())
+        due = {
+            (ledger, key): ledger.due(key, entry) if closely else ledger.due_at_most(entry)
+            for (ledger, key), entry in entries.items()
+        }
+        return _Survey(self._available(), entries, due)
+
+    def _room(self, survey: _Survey) -> Bytes:
+        """With the lock: what is free now and owed to nobody."""
+        return survey.free - sum(survey.due_now(*one) for one in self._every_entry())
+
+    def _changed(self, survey: _Survey) -> bool:
+        """With the lock: whether an image came, went or was settled since."""
+        now = dict(self._every_entry())
+        return len(now) != len(survey.entries) or any(
+            survey.entries.get(place) is not entry for place, entry in now.items()
+        )
+
+    def _others_pending(self, key: str) -> bool:
+        """With the lock."""
+        every = self._every_entry()
+        return any(entry.pending for place, entry in every if place != (self, key))
+
+    def _pending_bytes(self) -> tuple[Bytes, ...]:
+        with self._lock:
+            pending = [place for place, entry in self._every_entry() if entry.pending]
+        return tuple(ledger.occupied(key) for ledger, key in pending)
+
+    def _every_entry(self) -> Iterator[tuple[_Place, Entry]]:
+        """With the lock: of all pools on the filesystem."""
+        for ledger in self._filesystem.ledgers:
+            for key, entry in ledger.entries.items():
+                yield (ledger, key), entry
+
+    def due_at_most(self, entry: Entry) -> Bytes:
+        """What it may still come to occupy, if nothing of it is written yet."""
+        return entry.shared if entry.has_its_place else self.weighed(entry)
+
+    def due(self, key: str, entry: Entry) -> Bytes:
+        """What it may still come to occupy, as the filesystem says now."""
         if entry.has_its_place:
             return entry.shared
-        own = max(0, self._occupied(key) - entry.shared)
-        return max(0, self._weighed(entry) - own)
+        own = max(0, self.occupied(key) - entry.shared)
+        return max(0, self.weighed(entry) - own)

@@ -11,26 +11,28 @@ POOL/.del-ID-LIFE/       being removed; swept at start
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, overload
 
-from driver.backends import bounds, shelf
+from driver.backends import bounds, imagefile, shelf
 from driver.backends.accounts import Accounts
 from driver.backends.catalogue import Catalogue
 from driver.backends.holding import Held, held_by, thaw_marked
+from driver.backends.leftovers import Leftovers
 from driver.backends.loops import Loops
-from driver.backends.poolroot import MARKER, PoolRoot, write_marker
+from driver.backends.loopstate import Shared, counted
+from driver.backends.poolbirth import MARKER
+from driver.backends.poolhealth import PoolHealth
+from driver.backends.poolroot import PoolRoot
+from driver.backends.publications import Publications
 from driver.backends.readers import Readers
-from driver.core.errors import Busy, Conflict, NoSpace, NotFound, OutOfRange, PoolAway, Refused
+from driver.core.errors import Busy, Exhausted, NoSpace, NotFound, OutOfRange, PoolAway, Refused
 from driver.core.failpoints import reach
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
-    MIB,
     Allocation,
     Bytes,
     Capacity,
@@ -45,12 +47,12 @@ from driver.core.model import (
     Snapshot,
     Unreadable,
     Volume,
+    fault_of,
 )
 from driver.linux import fiemap, files
 from driver.linux.freeze import Freezer
 
 GRANULARITY: Final = 4096
-EXTENT_HINT: Final = MIB  # keeps the extents of an image few, so that a reflink is quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +66,35 @@ class Options:
 class Loopfile:
     """See core.ports.Backend. One lives for each configured pool, whether it is there or not."""
 
-    def __init__(
-        self, name: str, where: Path, options: Options, freezer: Freezer, owner: str
+    def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
+        self,
+        name: str,
+        where: Path,
+        options: Options,
+        freezer: Freezer,
+        owner: str,
+        *,
+        shared: Shared,
     ) -> None:
         self._name = name
         self._where = where
         self._options = options
         self._freezer = freezer
         self._catalogue = Catalogue(name)
-        self._accounts = Accounts(where, options.overcommit)
+        self._accounts = Accounts(options.overcommit, shared.filesystems)
         self._ledger = self._accounts.ledger
-        self._root = PoolRoot(where, owner, init=options.init, adopted=self._adopt)
+        self._health = PoolHealth(where)
+        self._leftovers = Leftovers()
+        self._publications = Publications()
+        self._half_adopted = False  # found while it took no writes
+        self._root = PoolRoot(
+            where,
+            owner,
+            init=options.init,
+            adopted=self._adopt,
+            dropped=self._accounts.end,
+            known=shared.known,
+        )
         self._loops = Loops()
         self._readers = Readers()
 
@@ -101,54 +121,64 @@ class Loopfile:
         return 4096 if fs else self._accounts.bounds.raw_block_size
 
     def state(self) -> PoolState:
-        pool_id, away = None, ""
-        rooms: dict[Allocation, Capacity] = {}
-        nothing = Capacity(largest=0, smallest=GRANULARITY, total=0, committed=0)
-        try:
-            pool_id = self.id
-            rooms = {one: self.capacity(one) for one in (Allocation.THICK, Allocation.SPARSE)}
-            rooms[Allocation.THIN] = rooms[Allocation.SPARSE]
-        except PoolAway as error:
-            away = str(error)
-        images = self._catalogue.all()
-        volumes = sum(isinstance(image, Volume) for image in images)
         return PoolState(
             name=self._name,
             type="loopfile",
             where=str(self._where),
-            id=pool_id,
-            away=away,
             allocation=self.allocation,
             reflink=self._accounts.bounds.reflinks,
             direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
-            volumes=volumes,
-            snapshots=len(images) - volumes,
-            capacity=rooms.get(self.allocation, nothing),
-            rooms=rooms,
             damaged=len(self._catalogue.damaged()),
+            **counted(self, self._catalogue.all()),
         )
 
+    @contextmanager
+    def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
+        """PoolAway: it cannot be used, or not `to_write`. Exhausted: not just now."""
+        with self._root.open() as root, self._health.translated():
+            if to_write:
+                self._health.refuse_unwritable(root)
+            yield root
+
     def _adopt(self, root: Path) -> None:
-        """The pool is there (again), and ours alone: sweep, learn, read."""
+        """The pool is there (again), and ours alone: sweep, learn, read.
+
+        Nothing here decides by a write: a pool that is full, or read-only, comes up as it is.
+        """
         self._loops.clear()
-        shelf.sweep(root)
-        self._accounts.begin(bounds.learn(root, self._options.reserve))
+        writable = self._health.is_writable(root)
+        self._leftovers.sweep(root, writable=writable)
+        self._accounts.begin(root, bounds.learn(root, self._options.reserve))
         self._catalogue.load(root)
         for image in self._catalogue.all():
+            self._catalogue.put(self._publications.as_told(image))
             self._accounts.replenish(root, image)
             self._accounts.settle(root, image)
         for one in self._catalogue.damaged():
             self._accounts.settle_unknown(root, str(one.id))
-        thaw_marked(self._marked(root))
+        folders = {shelf.folder(root, image_id): image_id for image_id in self._catalogue.ids()}
+        thaw_marked(folders, lambda folder: self._held(root, folders[folder]))
+        self._half_adopted = not writable
+
+    def tend(self) -> None:
+        """Do what could not be done when it was due. Nothing to do if the pool is away."""
+        with suppress(PoolAway, Exhausted):
+            if self._half_adopted:
+                self._root.adopt_again(self._health.is_writable)
+            with self._opened(to_write=True) as root:
+                self._leftovers.retry(root)
+                self._publications.retry(root)
+                if self._accounts.bounds.uncertain:
+                    self._accounts.bounds = bounds.learn(root, self._options.reserve)
 
     def try_writing(self) -> None:
-        with self._root.open() as root:
+        with self._opened() as root:
             files.touch_durably(root / MARKER)
 
     # --- at rest
 
     def capacity(self, allocation: Allocation) -> Capacity:
-        with self._root.open() as root:
+        with self._opened(to_write=True) as root:
             return self._accounts.capacity(root, allocation, GRANULARITY)
 
     @overload
@@ -172,7 +202,7 @@ class Loopfile:
         return self._catalogue.damaged()
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
-        with self._root.open() as root:
+        with self._opened() as root:
             shelf.withdraw(root, volume_id, node)
 
     def shares(self, source: ImageId) -> bool:
@@ -182,11 +212,13 @@ class Loopfile:
     def create(self, image: Image, prepare: Prepare) -> None:
         if image.size > self._accounts.bounds.largest_file:
             raise NoSpace(f"a file here is at most {self._accounts.bounds.largest_file} bytes")
-        with self._root.open() as root:
+        with self._opened(to_write=True) as root:
+            self._leftovers.retry(root)
+            self._leftovers.forget(shelf.building_name(image.id))
             shelf.refuse_taken(root, image.id)
             source = self._shared_source(root, image)
             pending = self._accounts.pending(root, image, source)
-            with self._ledger.reserve(str(image.id), pending), _no_space():
+            with self._ledger.reserve(str(image.id), pending), imagefile.no_space():
                 shelf.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
                 self._accounts.settle(root, image)
             self._catalogue.put(image)
@@ -195,23 +227,25 @@ class Loopfile:
             reach("create.done")
 
     def record(self, volume: Volume) -> None:
-        with self._root.open() as root:
+        with self._opened() as root:
             known = self._catalogue.volume(volume.id)
             if known.incarnation != volume.incarnation:
                 raise NotFound(f"volume {volume.id} has begun another life")
-            shelf.write_publication(root, volume)
+            if known.published != volume.published:
+                self._publications.write(root, volume)
             if replace(volume, published=known.published) != known:
                 shelf.write_record(root, volume)
             self._catalogue.put(volume)
 
     def refill(self, volume: Volume, prepare: Prepare) -> Volume:
-        with self._root.open() as root:
+        with self._opened(to_write=True) as root:
             known = self._catalogue.volume(volume.id)
             disk = shelf.whole(root, known)
             in_use = known.id in self._readers or self._loops.find(disk, known.id)
             if in_use or known.formatted or known.incarnation != volume.incarnation:
                 raise Refused(f"volume {known.id} was formatted, or is in use; it is as it was")
-            with self._accounts.emptied(root, disk, known), _no_space():
+            self._leftovers.forget(shelf.building_name(known.id))
+            with self._accounts.emptied(root, disk, known):
                 done = replace(known, formatted=True)
                 shelf.rebuild(root, done, lambda new: self._fill(new, known, None, prepare))
                 self._catalogue.put(done)
@@ -221,15 +255,16 @@ class Loopfile:
         if size > self._accounts.bounds.largest_file:
             raise OutOfRange(f"a file here is at most {self._accounts.bounds.largest_file} bytes")
         grown = replace(volume, size=size)
-        with self._root.open() as root:
+        with self._opened() as root:
             known = self._catalogue.volume(volume.id)
             disk = shelf.whole(root, known)
             if size <= known.size:
                 return self._regrow(disk, known, size)
+            self._health.refuse_unwritable(root)
             pending = self._accounts.growing(known, size)
             try:
-                with self._ledger.reserve(str(volume.id), pending), _no_space():
-                    self._lengthen(disk, known, size)
+                with self._ledger.reserve(str(volume.id), pending), imagefile.no_space():
+                    imagefile.lengthen(disk, known, size)
                     reach("resize.allocated")
                     shelf.write_record(root, grown)
                     self._catalogue.put(grown)
@@ -251,7 +286,7 @@ class Loopfile:
         return known
 
     def delete(self, image_id: ImageId) -> None:
-        with self._root.open() as root:
+        with self._opened(to_write=True) as root:
             image = self._catalogue.known(image_id)
             if image_id in self._readers:
                 raise Busy(f"{image_id} is being read")
@@ -262,13 +297,14 @@ class Loopfile:
             self._ledger.drop(str(image_id))
             self._root.sync(root)
             reach("delete.synced")
-            shelf.clear(grave)
+            self._leftovers.clear(grave)
             reach("delete.unlinked")
+            self._leftovers.retry(root)
 
     # --- as a device
 
     def attach(self, image: Volume, *, read_only: bool) -> Device:
-        with self._root.open() as root:
+        with self._opened() as root:
             known = self._catalogue.volume(image.id)
             disk = shelf.whole(root, known)
             device = self._loops.attach(disk, known, read_only=read_only)
@@ -276,12 +312,12 @@ class Loopfile:
             return device
 
     def attached(self, image_id: ImageId) -> Device | None:
-        with self._root.open() as root:
+        with self._opened() as root:
             status = self._loops.find(shelf.disk(root, image_id), image_id)
         return Device(status.path, status.number, status.read_only) if status else None
 
     def detach(self, image_id: ImageId) -> None:
-        with self._root.open() as root:
+        with self._opened() as root:
             self._loops.detach(shelf.disk(root, image_id), image_id)
             reach("detach.cleared")
 
@@ -290,14 +326,17 @@ class Loopfile:
     @contextmanager
     def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
         with self._root.open() as root:
-            members = [held for one in volumes if (held := self._held(root, one))]
+            with self._health.translated():
+                self._health.refuse_unwritable(root)
+                members = [held for one in volumes if (held := self._held(root, one))]
             with held_by(self._freezer, members, bound):
                 yield
 
     @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:
         with self._root.open() as root:
-            disk = shelf.whole(root, self._catalogue.known(image_id))
+            with self._health.translated():
+                disk = shelf.whole(root, self._catalogue.known(image_id))
             with self._readers.counted(image_id):
                 yield disk
 
@@ -311,14 +350,16 @@ class Loopfile:
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         try:
-            with self._root.open() as root:
+            with self._opened() as root:
                 if image_id is None:
                     reasons = {str(one.id): one.why for one in self._catalogue.damaged()}
-                    yield from self._accounts.bounds.faults(self._where, reasons)
+                    yield from self._accounts.bounds.faults(root, self._where, reasons)
+                    yield from self._leftovers.faults(self._where)
                 else:
                     yield from self._catalogue.faults(root, image_id)
+                self._health.refuse_unwritable(root)
         except PoolAway as error:
-            yield Fault("PoolAway", str(error), "inaccessible")
+            yield fault_of(error)
 
     # --- inside
 
@@ -326,7 +367,7 @@ class Loopfile:
         """None: there is none of that id. Damaged: there is, and it still cannot be read."""
         if not self._catalogue.is_damaged(image_id):
             return None
-        with self._root.open() as root:
+        with self._opened() as root:
             return self._catalogue.read_again(
                 root, image_id, lambda found: self._accounts.settle_again(root, image_id, found)
             )
@@ -345,65 +386,14 @@ class Loopfile:
         return shelf.whole(root, source) if self._accounts.bounds.reflinks else None
 
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
-        files.create(disk, image.size, nocow=True, extent_hint=EXTENT_HINT)
-        if source:
-            files.reflink(source, disk)
-            self._accounts.recharge(disk, image)
-        if _is_thick(image):
-            files.allocate(disk, image.size)
-        reach("create.allocated")
+        imagefile.make(disk, image, source, self._accounts.recharge)
         prepare(disk)
         reach("create.prepared")
 
-    def _lengthen(self, disk: Path, known: Volume, size: Bytes) -> None:
-        """A failed fallocate may have kept part of the tail: give it back."""
-        try:
-            if _is_thick(known):
-                files.allocate(disk, size)
-            files.extend(disk, size)
-            files.sync(disk)
-        except OSError:
-            os.truncate(disk, known.size)  # nobody has seen a byte beyond the recorded size
-            raise
-
-    def _marked(self, root: Path) -> Iterator[Held]:
-        for image_id in self._catalogue.ids():
-            folder = shelf.folder(root, image_id)
-            if not (folder / shelf.FREEZING).exists():
-                continue
-            if held := self._held(root, image_id):
-                yield held
-            (folder / shelf.FREEZING).unlink()
-
-
-def _is_thick(image: Image) -> bool:
-    return isinstance(image, Volume) and image.allocation is Allocation.THICK
-
-
-@contextmanager
-def _no_space() -> Iterator[None]:
-    """The filesystem's own word that it is full, in the words of the port."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise NoSpace(f"the pool's filesystem is full: {error.strerror}") from error
-        raise
-
 
 def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:
-    """A pool, there or not, that is looked for at once."""
-    pool = Loopfile(name, where, options, freezer, owner)
-    with suppress(PoolAway):
+    """A pool by itself, there or not, that is looked for at once."""
+    pool = Loopfile(name, where, options, freezer, owner, shared=Shared())
+    with suppress(PoolAway, Exhausted):
         _ = pool.id
     return pool
-
-
-def initialise(where: Path, owner: str) -> PoolId:
-    """Make `where` a pool. Conflict: it is one; Refused: the marker cannot be written."""
-    try:
-        return write_marker(where, owner)
-    except FileExistsError:
-        raise Conflict(f"{where} is a pool already") from None
-    except OSError as error:
-        raise Refused(f"{where} cannot become a pool: {error.strerror}") from error

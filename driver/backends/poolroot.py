@@ -20,34 +20,50 @@ from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import PoolAway
+from driver.backends.memory_records import MemoryRecords
+from driver.backends.poolbirth import MARKER, Birth
+from driver.core import errnos
+from driver.core.errors import Conflict, PoolAway, Refused
 from driver.core.ids import PoolId, new_pool_id
-from driver.linux import files, mount
+from driver.core.ports import Records
+from driver.linux import files
 
-MARKER: Final = ".cellar-pool.json"
 SCHEMA: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Held:
-    """The marker that this process has locked."""
+    """The marker that this process has locked, and how many calls work beside it."""
 
     fd: int
     id: PoolId
     identity: tuple[int, int]  # st_dev, st_ino of the marker
+    users: int = 0
+    gone: bool = False  # let go of when the last of them leaves
+    closed: bool = False  # the same, wherever it is
 
 
 class PoolRoot:
-    """`adopted(path)` is called under the lock each time that the pool is found (again)."""
+    """`adopted(path)` is called under the lock each time that the pool is found (again), while no
+    call is inside `open`; `dropped()` when it was let go of.
+    """
 
-    def __init__(
-        self, where: Path, owner: str, *, init: bool, adopted: Callable[[Path], None]
+    def __init__(  # noqa: PLR0913 - what a pool's directory is, and who hears of it
+        self,
+        where: Path,
+        owner: str,
+        *,
+        init: bool,
+        adopted: Callable[[Path], None],
+        dropped: Callable[[], None] = lambda: None,
+        known: Records | None = None,
     ) -> None:
         self._where = where
         self._marker = os.fspath(where / MARKER)
         self._owner = owner
-        self._init = init
+        self._birth = Birth(where, known or MemoryRecords(), init=init)
         self._adopted = adopted
+        self._dropped = dropped
         self._held: _Held | None = None
         self._unsynced = False
         self._lock = threading.RLock()
@@ -69,14 +85,20 @@ class PoolRoot:
     def open(self) -> Iterator[Path]:
         """A path to the pool's root that stays on this filesystem whatever is mounted meanwhile.
 
-        Works for child processes too, being /proc/PID/fd/N. PoolAway says why, and the cure.
+        Works for child processes too, being /proc/PID/fd/N. PoolAway says why, and the cure;
+        Exhausted: nothing was found out. The pool is not let go of while a call is inside.
         """
         with self._lock:
-            fd, path = self._open()
+            fd, path, held = self._open()
+            held.users += 1
         try:
             yield path
         finally:
             os.close(fd)
+            with self._lock:
+                held.users -= 1
+                if held.closed or (held.gone and not self._shows(held)):
+                    self._lose()
 
     def sync(self, root: Path) -> None:
         """Fsync of the root; after a failed one the pool refuses until it was repeated."""
@@ -86,65 +108,81 @@ class PoolRoot:
             self._unsynced = True
             raise
 
-    def close(self) -> None:
+    def adopt_again(self, ready: Callable[[Path], bool]) -> None:
+        """Have it adopted anew, as if it was just found, if no call is inside and it is `ready`."""
         with self._lock:
-            self._drop()
+            fd, path, held = self._open()
+            try:
+                if not held.users and ready(path):
+                    self._adopted(path)
+            finally:
+                os.close(fd)
 
-    def _open(self) -> tuple[int, Path]:
+    def close(self) -> None:
+        """Give it back; if calls are inside, when the last of them leaves."""
+        with self._lock:
+            if self._held:
+                self._held.closed = True
+            self._lose()
+
+    def _open(self) -> tuple[int, Path, _Held]:
         try:
             fd = os.open(self._where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            self._drop()
-            raise PoolAway(f"the pool's directory {self._where}: {error.strerror}") from error
+            if error.errno in errnos.GONE:
+                self._lose()
+            raise errnos.of_root(error, os.fspath(self._where)) or error from error
         try:
             path = _path_of(fd)
-            self._believe(fd, path)
+            return fd, path, self._believe(fd, path)
+        except OSError as error:
+            os.close(fd)
+            raise errnos.of_pool(error, os.fspath(self._where)) or error from error
         except BaseException:
             os.close(fd)
             raise
-        return fd, path
 
     def _shows(self, held: _Held) -> bool:
+        """Whether the path shows the marker. What cannot be told counts as so: `open` finds out."""
         try:
             found = os.lstat(self._marker)
-        except OSError:
-            return False  # `open` finds out why
+        except OSError as error:
+            return error.errno not in errnos.GONE
         return (found.st_dev, found.st_ino) == held.identity
 
-    def _believe(self, fd: int, path: Path) -> None:
+    def _believe(self, fd: int, path: Path) -> _Held:
         """Prove by the marker that this is the pool, and that it is ours alone."""
         identity = _identity(fd)
+        if (held := self._held) and held.identity == identity:
+            held.gone = False
+            if self._unsynced:
+                self._sync_again(path)
+            return held
+        self._lose()
+        if self._held:
+            raise PoolAway(
+                f"{self._where} shows another filesystem than before, on which calls of pool"
+                f" {self._held.id} are still at work: try again; if they hang, start the driver"
+                " again"
+            )
         if identity is None:
-            self._drop()
-            self._bear(fd, path)
-            identity = _identity(fd)
-        if self._held is None or self._held.identity != identity:
-            self._drop()
-            self._adopt(fd, path)
-        elif self._unsynced:
-            self._sync_again(path)
+            self._birth.refuse(fd)
+            write_marker(path, self._owner)
+        return self._adopt(fd, path)
 
-    def _adopt(self, fd: int, path: Path) -> None:
+    def _adopt(self, fd: int, path: Path) -> _Held:
         held = _lock_marker(fd, self._where, self._owner)
         try:
             self._adopted(path)
             self.sync(path)
-        except OSError as error:
-            os.close(held.fd)
-            raise PoolAway(f"the pool at {self._where} cannot be read: {error}") from error
         except BaseException:
             os.close(held.fd)
+            self._dropped()
             raise
         self._held = held
+        self._birth.found(fd, held.id)
         logger.info("pool {} found at {}", held.id, self._where)
-
-    def _bear(self, fd: int, path: Path) -> None:
-        if not self._init and not _is_empty_disk(fd, self._where):
-            raise PoolAway(
-                f"{self._where} has no pool marker: is its disk mounted? If this is to become a"
-                " pool, run `cellar pools init` or give the pool init=true"
-            )
-        write_marker(path, self._owner)
+        return held
 
     def _sync_again(self, path: Path) -> None:
         self._unsynced = False  # before, so that another's failure meanwhile is not forgotten
@@ -153,11 +191,17 @@ class PoolRoot:
         except OSError as error:
             raise PoolAway(f"the pool at {self._where} cannot be synced: {error}") from error
 
-    def _drop(self) -> None:
-        if self._held:
-            os.close(self._held.fd)
-            logger.info("pool {} let go of at {}", self._held.id, self._where)
-            self._held = None
+    def _lose(self) -> None:
+        """Let go of the pool, unless calls work in it: no other process must sweep below them."""
+        if not (held := self._held):
+            return
+        if held.users:
+            held.gone = True
+            return
+        self._held = None
+        os.close(held.fd)
+        self._dropped()
+        logger.info("pool {} let go of at {}", held.id, self._where)
 
 
 def write_marker(root: Path, owner: str) -> PoolId:
@@ -175,6 +219,16 @@ def write_marker(root: Path, owner: str) -> PoolId:
     return pool_id
 
 
+def initialise(where: Path, owner: str) -> PoolId:
+    """Make `where` a pool. Conflict: it is one; Refused: the marker cannot be written."""
+    try:
+        return write_marker(where, owner)
+    except FileExistsError:
+        raise Conflict(f"{where} is a pool already") from None
+    except OSError as error:
+        raise Refused(f"{where} cannot become a pool: {error.strerror}") from error
+
+
 @cache
 def _path_of(fd: int) -> Path:
     return Path(f"/proc/{os.getpid()}/fd/{fd}")
@@ -185,8 +239,6 @@ def _identity(fd: int) -> tuple[int, int] | None:
         found = os.stat(MARKER, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise PoolAway(f"the pool's marker cannot be read: {error.strerror}") from error
     return found.st_dev, found.st_ino
 
 
@@ -216,11 +268,3 @@ def _checked(text: bytes, where: Path, owner: str) -> PoolId:
     if whose != owner:
         raise PoolAway(f"the pool at {where} belongs to {whose!r}, not to {owner!r}")
     return pool_id
-
-
-def _is_empty_disk(fd: int, where: Path) -> bool:
-    """Empty, and the root of a filesystem mounted just there: not a bind mount of some folder."""
-    if set(os.listdir(fd)) - {"lost+found"}:
-        return False
-    layers = mount.at(Path(os.path.realpath(where)))
-    return bool(layers) and layers[-1].root == "/"

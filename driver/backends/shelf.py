@@ -1,7 +1,7 @@
 """The layout of a loop-file pool on disk: how an image's folder is made, read and removed.
 
 Paths here are below a root that `PoolRoot.open` gave. One rename is the instant at which an image
-begins to exist, another that at which it stops; a crash leaves only names that `sweep` removes.
+begins to exist, another that at which it stops; a crash leaves only names that `leftovers` removes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -19,23 +18,27 @@ from typing import Final
 
 from loguru import logger
 
-from driver.backends import record
+from driver.backends import leftovers, record
+from driver.core import errnos
 from driver.core.errors import CellarError, Conflict, Damaged
 from driver.core.failpoints import reach, reach_encrypted
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Bytes, Fault, Image, Publication, Unreadable, Volume
-from driver.linux import crypt, files, filesystem
+from driver.linux import files
 
-DISK: Final = "disk.img"
 RECORD: Final = "volume.json"
 ATTACHED: Final = "attached.json"
 FREEZING: Final = "freezing"
-_NEW: Final = ".new-"
-_DEL: Final = ".del-"
+DISK: Final = leftovers.DISK
 _RECORD_MOST: Final = MIB  # bytes of a record; what is larger is none
 # Of this process, not of a record: the pool is looked at again later.
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR})
+_PASSING: Final = errnos.EXHAUSTED | {errno.EINTR}
 _ID: Final = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}", re.ASCII)
+
+
+def building_name(name: ImageId | str) -> str:
+    """Of the folder in which an image is made."""
+    return f"{leftovers.NEW}{name}"
 
 
 def folder(root: Path, image_id: ImageId) -> Path:
@@ -48,8 +51,8 @@ def disk(root: Path, image_id: ImageId) -> Path:
 
 def occupied(root: Path, name: str) -> Bytes:
     """Bytes allocated to an image that exists or is being made; 0 for none."""
-    for place in (root / name, root / f"{_NEW}{name}"):
-        with suppress(FileNotFoundError):
+    for place in (root / name, root / building_name(name)):
+        with suppress(FileNotFoundError, NotADirectoryError):
             return (place / DISK).stat().st_blocks * 512
     return 0
 
@@ -69,11 +72,11 @@ def refuse_taken(root: Path, image_id: ImageId) -> None:
 
 def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
     """Make it beside, sync it, rename it; the caller syncs the root."""
-    building = root / f"{_NEW}{image.id}"
+    building = root / building_name(image.id)
     with ExitStack() as undo:
-        clear(building)  # left behind by a crash
+        leftovers.clear(building)  # left behind by a crash
         building.mkdir(mode=0o700)
-        undo.callback(clear, building)
+        undo.callback(leftovers.clear, building)
         reach("create.building")
         fill(building / DISK)
         files.sync(building / DISK)  # btrfs loses a clone's bytes without it
@@ -91,11 +94,11 @@ def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
     The record is the instant. Until it says `formatted`, whatever lies in the image was seen by
     nobody, and is made again.
     """
-    building, place = root / f"{_NEW}{image.id}", folder(root, image.id)
+    building, place = root / building_name(image.id), folder(root, image.id)
     with ExitStack() as undo:
-        clear(building)  # left behind by a crash
+        leftovers.clear(building)  # left behind by a crash
         building.mkdir(mode=0o700)
-        undo.callback(clear, building)
+        undo.callback(leftovers.clear, building)
         reach_encrypted("refill.building")
         fill(building / DISK)
         files.sync(building / DISK)
@@ -125,26 +128,26 @@ def write_publication(root: Path, volume: Volume) -> None:
 
 
 def bury(root: Path, image: Image) -> Path:
-    """From the rename on it does not exist; the caller syncs the root, then clears the grave."""
-    grave = root / f"{_DEL}{image.id}-{image.incarnation}"
-    folder(root, image.id).rename(grave)
+    """From the rename on it does not exist; the caller syncs the root, then clears the grave.
+
+    A folder that somebody else removed is no reason to keep its volume.
+    """
+    grave = root / f"{leftovers.DEL}{image.id}-{image.incarnation}"
+    with suppress(FileNotFoundError):
+        try:
+            folder(root, image.id).rename(grave)
+        except OSError as error:
+            if error.errno not in errnos.FULL:
+                raise
+            # A full btrfs may have no room for a rename, but for giving room back it has.
+            os.truncate(disk(root, image.id), 0)
+            folder(root, image.id).rename(grave)
     reach("delete.renamed")
     return grave
 
 
-def clear(grave: Path) -> None:
-    """What is under a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses to).
-
-    Truncated first: xfs and btrfs give back the space of an unlinked file some time later only.
-    """
-    with suppress(FileNotFoundError):
-        os.truncate(grave / DISK, 0)
-    with suppress(FileNotFoundError):
-        shutil.rmtree(grave)
-
-
 def whole(root: Path, image: Image) -> Path:
-    """The image's file. Damaged: it is gone, or shorter than recorded."""
+    """The image's file. Damaged: it is gone, or shorter than recorded. OSError: nobody can tell."""
     for fault in faults(root, image):
         raise Damaged(fault.text)
     return disk(root, image.id)
@@ -154,6 +157,8 @@ def faults(root: Path, image: Image) -> Iterator[Fault]:
     try:
         size = disk(root, image.id).stat().st_size
     except OSError as error:
+        if error.errno not in errnos.GONE:
+            raise  # the disk fails, or the machine: the image may be as it was
         yield Fault(
             "BackingFileGone", f"{image.id}: its image is gone: {error.strerror}", "data_loss"
         )
@@ -161,21 +166,6 @@ def faults(root: Path, image: Image) -> Iterator[Fault]:
     if size < image.size:
         text = f"{image.id}: its image has {size} bytes, {image.size} are recorded"
         yield Fault("BackingFileShort", text, "data_loss")
-
-
-def sweep(root: Path) -> None:
-    """Remove what a crash left half made or half removed. Only under the pool's lock."""
-    for name in os.listdir(root):
-        if not name.startswith((_NEW, _DEL)):
-            continue
-        try:
-            with suppress(FileNotFoundError):
-                crypt.abandon(root / name / DISK)
-                filesystem.abandon(root / name / DISK)
-            clear(root / name)
-            logger.info("swept {}, left by a call that did not end", name)
-        except (CellarError, OSError) as error:
-            logger.error("{} stays, it cannot be removed: {}", name, error)
 
 
 def load(root: Path) -> tuple[list[Image], dict[str, Unreadable]]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from csi_proto import csi_pb2 as csi
 from driver.backends import bounds
-from driver.backends.poolroot import MARKER
+from driver.backends.poolbirth import MARKER
 from driver.cli.client import CallFailed, Client
 from driver.cli.wording import human
 from driver.core.errors import Failed

@@ -11,7 +11,7 @@ import typer
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.backends import loopfile, lvm, lvmkind
+from driver.backends import lvm, lvmkind, poolroot
 from driver.cli.client import CallFailed, Client
 from driver.cli.settings import (
     ConfigOption,
@@ -101,7 +101,7 @@ def _initialise(settings: Config, name: str) -> tuple[str, str]:
             raise Failed(f"it is marked, but what is known of it is not kept: {records.problem}")
         return found
     where = directory_of(spec)
-    return str(where), loopfile.initialise(where, settings.driver_name)
+    return str(where), poolroot.initialise(where, settings.driver_name)
 
 
 def _show(

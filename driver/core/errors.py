@@ -70,12 +70,27 @@ class OutOfRange(CellarError):
     """A size that cannot be had here. OUT_OF_RANGE."""
 
 
+class Exhausted(CellarError):
+    """The call needs something that there is none of now: memory, descriptors, a byte. UNAVAILABLE.
+
+    Nothing was found out about the pool, and nothing is dropped for it.
+    """
+
+
 class PoolAway(CellarError):
     """The pool is not there: not mounted, not marked, or not on this node. UNAVAILABLE."""
 
 
 class PoolSilent(PoolAway):
     """It is there, and does not answer: its disk hangs. UNAVAILABLE."""
+
+
+class PoolReadOnly(PoolAway):
+    """The pool is there, what is in it is known, and nothing can be written. UNAVAILABLE."""
+
+
+class PoolFailed(PoolAway):
+    """The pool's filesystem shut itself down, or answers with errors of its disk. UNAVAILABLE."""
 
 
 class Overloaded(CellarError):

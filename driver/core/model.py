@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from driver.core.errors import Invalid, OutOfRange
+from driver.core.errors import Invalid, OutOfRange, PoolAway, PoolFailed, PoolReadOnly
 from driver.core.ids import ImageId, Key, PoolId, SnapshotId, VolumeId
 
 Bytes: TypeAlias = int
@@ -207,6 +207,17 @@ class Fault:
     kind: str
     text: str
     severity: str = "degraded"  # degraded | inaccessible | data_loss
+
+
+def fault_of(error: PoolAway) -> Fault:
+    """What health says of a pool, or of all that is in it, that raised `error`.
+
+    Its kind is PoolReadOnly or PoolFailed as the error is, else PoolAway.
+    """
+    if isinstance(error, PoolReadOnly):
+        return Fault("PoolReadOnly", str(error), "degraded")
+    kind = "PoolFailed" if isinstance(error, PoolFailed) else "PoolAway"
+    return Fault(kind, str(error), "inaccessible")
 
 
 @dataclass(frozen=True, slots=True)

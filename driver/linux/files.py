@@ -45,7 +45,8 @@ _MAGIC: Final = {
 }
 # what a filesystem answers that has no such thing
 _UNKNOWN: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-_PROBE: Final = ".probe-"
+PROBE: Final = ".probe-"  # and eight of a-z, 0-9 and _; see tempfile
+_NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT})
 _BLOCK: Final = 4096
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -217,6 +218,13 @@ def direct_io_at(directory: Path, size: Bytes) -> bool:
                 raise
 
 
+def try_writing(directory: Path) -> None:
+    """Write a block to the medium, into a file without a name. OSError: that cannot be done."""
+    with _probe(directory) as fd:
+        os.write(fd, bytes(_BLOCK))
+        os.fsync(fd)
+
+
 # open elsewhere
 
 
@@ -247,6 +255,14 @@ def filesystem_type(path: Path) -> str:
 
 
 @contextmanager
+def opened_directory(path: Path, *, follow: bool = True) -> Iterator[int]:
+    """Not `follow`: a symbolic link in its place is refused with ENOTDIR."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW)
+    with _opened(path, flags) as fd:
+        yield fd
+
+
+@contextmanager
 def _opened(path: Path | str, flags: int) -> Iterator[int]:
     fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
@@ -257,10 +273,15 @@ def _opened(path: Path | str, flags: int) -> Iterator[int]:
 
 @contextmanager
 def _probe(directory: Path) -> Iterator[int]:
-    """A descriptor of a file that has no name any more."""
-    fd, name = tempfile.mkstemp(prefix=_PROBE, dir=directory)
+    """A descriptor of a file without a name, so that a kill leaves nothing. See open(2)."""
     try:
+        fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _NO_TMPFILE:
+            raise
+        fd, name = tempfile.mkstemp(prefix=PROBE, dir=directory)
         os.unlink(name)
+    try:
         yield fd
     finally:
         os.close(fd)

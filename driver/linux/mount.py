@@ -108,6 +108,15 @@ def at(target: Path) -> tuple[Mount, ...]:
     raise OSError(errno.EAGAIN, "its mounts change all the time", os.fspath(target))
 
 
+def of_descriptor(fd: int) -> Mount | None:
+    """The mount that an open descriptor lies on; None: it was taken down meanwhile. OSError.
+
+    Asks nothing of any path, so that what is mounted there meanwhile cannot answer in its place.
+    """
+    line = _of_id(read_mountinfo(), str(_mount_id_in_proc(fd)))
+    return _parse_line(line) if line else None
+
+
 def is_mount_point(target: Path) -> bool:
     """As `at`, for a few microseconds whatever the number of mounts. OSError."""
     return _topmost(target) is not None

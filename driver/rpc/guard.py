@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -14,7 +13,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 from loguru import logger
 
-from driver.core import errors
+from driver.core import errnos, errors
 from driver.core.errors import CellarError
 from driver.rpc import dispatch, fields, redact, required
 
@@ -28,6 +27,7 @@ STATUS: Final[dict[type[CellarError], grpc.StatusCode]] = {
     errors.Unfinished: grpc.StatusCode.ABORTED,
     errors.NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    errors.Exhausted: grpc.StatusCode.UNAVAILABLE,
     errors.PoolAway: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
@@ -35,7 +35,16 @@ STATUS: Final[dict[type[CellarError], grpc.StatusCode]] = {
     errors.Failed: grpc.StatusCode.INTERNAL,
 }
 TEXT: Final = 2000  # characters; gRPC sends the text as a header
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+# Calls that store something new: only of them does RESOURCE_EXHAUSTED mean that the pool is full.
+# The provisioner goes to another node then, and kubelet tries again; for the attacher it would
+# mean that the node has its most volumes.
+STORING: Final = frozenset(
+    {
+        *("CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "TakePart"),
+        "NodePublishVolume",  # of an inline volume
+    }
+)
 
 # Asked for again and again by a cluster that does nothing: a line of the log only if they fail.
 POLLED: Final = frozenset(
@@ -94,13 +103,16 @@ class Guard(grpc.aio.ServerInterceptor):
         )
 
 
-def status_of(error: Exception) -> grpc.StatusCode:
-    """What the caller is told an error means."""
-    for kind in type(error).__mro__:
+def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
+    """What the caller of `rpc` is told an error means."""
+    meant: Exception | None = error
+    if isinstance(error, OSError):
+        meant = errnos.of_machine(error)
+        if isinstance(meant, errors.NoSpace) and rpc not in STORING:
+            return grpc.StatusCode.UNAVAILABLE
+    for kind in type(meant).__mro__:
         if kind in STATUS:
             return STATUS[kind]
-    if isinstance(error, OSError) and error.errno in FULL:
-        return grpc.StatusCode.RESOURCE_EXHAUSTED
     return grpc.StatusCode.INTERNAL
 
 
@@ -178,7 +190,7 @@ async def _told(rpc: str, context: Context, seen: Seen) -> AsyncIterator[_Story]
         yield story
         story.code = grpc.StatusCode.OK
     except Exception as error:  # noqa: BLE001 - the one broad except of the program
-        story.code, story.text = status_of(error), text_of(rpc, error)
+        story.code, story.text = status_of(error, rpc), text_of(rpc, error)
         await context.abort(story.code, story.text)
     finally:
         seconds = time.monotonic() - start

@@ -107,7 +107,7 @@ class Parts:
             wanted = _part(request)
             await self._run(lambda one: self._snapshots.take_part(one, lease.gate), wanted)
         except (CellarError, OSError) as error:
-            code = guard.status_of(error).name
+            code = guard.status_of(error, "TakePart").name
             return State(step=State.UNDONE, code=code, text=guard.text_of("TakePart", error))
         return State(step=State.DONE)
 

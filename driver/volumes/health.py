@@ -10,7 +10,7 @@ from typing import Final
 
 from driver.core.errors import CellarError, Damaged, PoolAway
 from driver.core.ids import VolumeId
-from driver.core.model import Fault, Unreadable, Volume
+from driver.core.model import Fault, Unreadable, Volume, fault_of
 from driver.core.ports import Pool
 from driver.core.results import VolumePage
 from driver.volumes import devices, pages
@@ -115,4 +115,6 @@ def faults_of_each(
 
 
 def _away(error: CellarError) -> tuple[Fault, ...]:
-    return (Fault("PoolAway", str(error), "inaccessible"),)
+    """Of what could not be asked; a pool says itself when it takes no writes."""
+    away = error if isinstance(error, PoolAway) else PoolAway(str(error))
+    return (fault_of(away),)

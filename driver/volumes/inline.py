@@ -25,7 +25,7 @@ from driver.core.errors import (
 )
 from driver.core.failpoints import reach
 from driver.core.ids import Key, VolumeId, parse_volume_id
-from driver.core.model import Fault, Inline, Place, Volume
+from driver.core.model import Fault, Inline, Place, Volume, fault_of
 from driver.core.ports import Host
 from driver.core.results import Numbers
 from driver.volumes import devices, staging
@@ -96,7 +96,7 @@ class Inliner:
         try:
             return self._health.at(Stats(self._one(wanted), wanted.path))
         except PoolAway as error:
-            return (Fault("PoolAway", str(error), "inaccessible"),)
+            return (fault_of(error),)
 
     def _show(self, volume: Volume, wanted: InlinePublish) -> None:
         pool = self._pools.of(volume.id.pool)

@@ -22,6 +22,7 @@ from driver.core.ports import Backend, Host, Pool
 from driver.volumes.asking import LISTS, NAMES, Replies, ask, ask_all
 from driver.volumes.claims import Claims
 from driver.volumes.intents import Create
+from driver.volumes.withdrawals import Withdrawals
 
 MANY: Final = "several pools"  # no name of a pool: it has a space
 
@@ -32,9 +33,10 @@ Find = Callable[[Backend, PoolId], SomeImage | None]
 class Pools:
     """At least one, in the order of the configuration."""
 
-    def __init__(self, pools: Sequence[Pool]) -> None:
+    def __init__(self, pools: Sequence[Pool], withdrawals: Withdrawals | None = None) -> None:
         self._pools = tuple(pools)
         self._ids: dict[str, PoolId] = {}  # by the pool's name, as last seen
+        self.withdrawals = withdrawals or Withdrawals()
 
     def all(self) -> Sequence[Pool]:
         return self._pools
@@ -98,6 +100,10 @@ class Pools:
         silent = any(isinstance(error, PoolSilent) for error in missing)
         why = "".join(f"; {error}" for error in missing)
         raise (PoolSilent if silent else PoolAway)(f"pool {pool_id} is not on this node{why}")
+
+    def may_come(self, pool_id: PoolId) -> bool:
+        """Whether it was seen here, or a pool that was not seen yet may be it. None is asked."""
+        return bool(self.seen_as(pool_id)) or any(one.name not in self._ids for one in self._pools)
 
     def host_of(self, volume_id: VolumeId) -> Host:
         return self.nearest(volume_id).host

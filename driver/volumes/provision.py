@@ -72,6 +72,7 @@ class Provisioner:
     def delete(self, wanted: Of) -> None:
         """NotFound. Refused while anything shows it, or may."""
         pool, volume = self._pools.volume(wanted.volume_id)
+        volume = self._pools.withdrawals.made_up(pool, volume)
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
         if device := devices.of(pool, volume):

@@ -17,6 +17,7 @@ from driver.core.errors import (
     NoSpace,
     NotFound,
     OutOfRange,
+    PoolAway,
     Refused,
 )
 from driver.core.failpoints import reach
@@ -59,6 +60,7 @@ class Publisher:
             raise NotFound(f"no node {wanted.node!r}; volume {volume.id} is on {self._node!r}")
         if reason := misfit(volume, wanted.capability):
             raise Invalid(reason)
+        volume = self._pools.withdrawals.made_up(pool, volume)
         publication = Publication(wanted.node, wanted.read_only, wanted.capability.mode)
         if volume.published is None or _is_left(volume.published, publication, self._node):
             self._record(pool, volume, publication)
@@ -68,7 +70,19 @@ class Publisher:
             raise Conflict(f"volume {volume.id} is published otherwise: {volume.published}")
 
     def unpublish(self, wanted: Unpublish) -> None:
-        """From a node that does not have it, or a volume that is gone: nothing to do."""
+        """From a node that does not have it, or a volume that is gone: nothing to do.
+
+        Also while its pool cannot be used: nobody says it a second time. PoolAway: there never was
+        such a pool here.
+        """
+        try:
+            self._unpublish(wanted)
+        except PoolAway:
+            if not self._pools.may_come(wanted.volume_id.pool):
+                raise
+            self._pools.withdrawals.note(wanted.volume_id, wanted.node)
+
+    def _unpublish(self, wanted: Unpublish) -> None:
         with suppress(NotFound):
             try:
                 pool, volume = self._pools.volume(wanted.volume_id)
@@ -76,6 +90,7 @@ class Publisher:
                 backend = self._pools.of(wanted.volume_id.pool).backend
                 backend.withdraw(wanted.volume_id, wanted.node)
                 return
+            volume = self._pools.withdrawals.made_up(pool, volume)
             if volume.published and wanted.node in {None, volume.published.node}:
                 pool.backend.record(replace(volume, published=None))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import loopfile, memory, shelf
+from driver.backends import loopfile, memory, poolroot, shelf
 from driver.backends.memory_host import MemoryHost
 from driver.core.ids import ImageId
 from driver.core.model import GIB, MIB, Allocation, Bytes, Device, FsType, Image, Volume
@@ -189,7 +189,7 @@ class LoopfileGround(Ground):
         self.where = where
         self._freezer = freezer
         self._host = LinuxHost()
-        loopfile.initialise(where, OWNER)
+        poolroot.initialise(where, OWNER)
         self._open()
 
     def restart(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from driver.backends import loopfile, lvm, lvmkind, lvmtags
+from driver.backends import loopfile, lvm, lvmkind, lvmtags, poolroot
 from driver.backends.lvmgroup import Groups
 from driver.backends.memory_records import MemoryRecords
 from driver.core import ids
@@ -222,7 +222,7 @@ class SealedWorld(ABC):
 class LoopfileWorld(SealedWorld):
     def __init__(self, where: Path, tmp: Path, freezer: Freezer) -> None:
         self.where = where
-        loopfile.initialise(where, OWNER)
+        poolroot.initialise(where, OWNER)
         super().__init__(tmp, freezer)
 
     def open(self) -> loopfile.Loopfile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.poolroot import MARKER, PoolRoot, write_marker
-from driver.core.errors import PoolAway
+from driver.backends.memory_records import MemoryRecords
+from driver.backends.poolbirth import MARKER
+from driver.backends.poolroot import PoolRoot, write_marker
+from driver.core.errors import Exhausted, PoolAway, PoolFailed
+from driver.core.ports import Records
+from tests.root.conftest import MIB, MakePool
 
 pytestmark = pytest.mark.root
 OWNER = "cellar.test"
@@ -21,19 +26,30 @@ def nothing(_: Path) -> None:
     pass
 
 
-def a_root(where: Path, *, init: bool = False) -> PoolRoot:
-    return PoolRoot(where, OWNER, init=init, adopted=nothing)
+def a_root(where: Path, *, init: bool = False, known: Records | None = None) -> PoolRoot:
+    return PoolRoot(where, OWNER, init=init, adopted=nothing, known=known)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of its own, empty; unmounted lazily so that a failed test leaves nothing."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", where], check=True)
+def disk(make_pool: MakePool) -> Iterator[Path]:
+    """A filesystem of its own, empty; whatever was mounted over it goes with the test."""
+    where = make_pool("ext4", size=64 * MIB)
     yield where
-    while subprocess.run(["umount", "-l", where], check=False, capture_output=True).returncode == 0:
-        pass
+    while not _is_lowest(where):
+        subprocess.run(["umount", "-l", where], check=True)
+    if not where.is_mount():
+        subprocess.run(["mount", "-t", "tmpfs", "none", where], check=True)  # the end unmounts it
+
+
+def _is_lowest(where: Path) -> bool:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4] for line in lines].count(os.fspath(where)) < 2
+
+
+def mount_another(make_pool: MakePool, where: Path) -> None:
+    """Another empty disk over the one at `where`."""
+    other = make_pool("ext4", size=64 * MIB)
+    subprocess.run(["mount", "--bind", other, where], check=True)
 
 
 def test_an_empty_directory_is_not_a_pool(tmp_path: Path) -> None:
@@ -53,7 +69,7 @@ def test_a_disk_with_something_on_it_does_not(disk: Path) -> None:
     (disk / "photos").mkdir()
     with pytest.raises(PoolAway), a_root(disk).open():
         pass
-    assert [one.name for one in disk.iterdir()] == ["photos"]
+    assert {one.name for one in disk.iterdir()} == {"lost+found", "photos"}
 
 
 def test_a_bind_mount_of_a_folder_does_not_pass_for_a_disk(disk: Path, tmp_path: Path) -> None:
@@ -135,19 +151,21 @@ def _is_open(fd: str) -> bool:
     return os.path.lexists(f"/proc/self/fd/{fd}")
 
 
-def test_a_pool_mounted_over_is_seen_at_the_next_operation(disk: Path) -> None:
+def test_a_pool_mounted_over_is_seen_at_the_next_operation(disk: Path, make_pool: MakePool) -> None:
     root = a_root(disk)
     first = root.id
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", disk], check=True)
+    mount_another(make_pool, disk)
     assert root.id != first
-    subprocess.run(["umount", disk], check=False)
     root.close()
+    subprocess.run(["umount", disk], check=True)
 
 
-def test_an_operation_stays_on_its_filesystem_whatever_is_mounted_meanwhile(disk: Path) -> None:
+def test_an_operation_stays_on_its_filesystem_whatever_is_mounted_meanwhile(
+    disk: Path, make_pool: MakePool
+) -> None:
     root = a_root(disk)
     with root.open() as path:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", disk], check=True)
+        mount_another(make_pool, disk)
         (path / "made").touch()
     assert not (disk / "made").exists()
     subprocess.run(["umount", disk], check=True)
@@ -175,4 +193,171 @@ def test_after_a_failed_sync_the_pool_refuses_until_it_was_repeated(
     assert len(calls) == 2
     with root.open():
         pass
+    root.close()
+
+
+@pytest.mark.parametrize("fs", ["tmpfs", "ramfs", "overlay"])
+def test_no_pool_is_born_by_itself_where_nobody_expects_one(tmp_path: Path, fs: str) -> None:
+    where = tmp_path / "disk"
+    where.mkdir()
+    folders = {name: tmp_path / name for name in ("lower", "upper", "work")}
+    for folder in folders.values():
+        folder.mkdir()
+    below = "lowerdir={lower},upperdir={upper},workdir={work}".format(**folders)
+    how = ["-o", below] if fs == "overlay" else []
+    subprocess.run(["mount", "-t", fs, *how, "none", where], check=True)
+    try:
+        with pytest.raises(PoolAway, match="init=true"):
+            _ = a_root(where).id
+        assert list(where.iterdir()) == []
+        wanted = a_root(where, init=True)
+        assert wanted.id
+        wanted.close()
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+def test_a_marker_is_born_only_in_what_was_opened(
+    disk: Path, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory below is opened, and then its disk is mounted: it must not answer for it."""
+    subprocess.run(["umount", "-l", disk], check=True)
+    other, root, really = make_pool("ext4", size=64 * MIB), a_root(disk), os.listdir
+
+    def mounted_meanwhile(path: object = ".") -> list[str]:
+        found = really(path)  # type: ignore[call-overload]
+        subprocess.run(["mount", "--bind", other, disk], check=True)
+        return list(found)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "listdir", mounted_meanwhile)
+        with pytest.raises(PoolAway):
+            _ = root.id
+    subprocess.run(["umount", disk], check=True)
+    assert really(disk) == []
+
+
+def test_init_makes_no_new_pool_while_the_disk_of_the_known_one_is_missing(
+    disk: Path,
+) -> None:
+    known = MemoryRecords()
+    first = a_root(disk, init=True, known=known)
+    pool_id = first.id
+    first.close()
+    subprocess.run(["umount", disk], check=True)
+    with pytest.raises(PoolAway, match=pool_id):
+        _ = a_root(disk, init=True, known=known).id
+    assert list(disk.iterdir()) == []
+
+
+def test_init_makes_a_pool_anew_where_the_administrator_emptied_it(tmp_path: Path) -> None:
+    known = MemoryRecords()
+    first = a_root(tmp_path, init=True, known=known)
+    pool_id = first.id
+    (tmp_path / MARKER).unlink()
+    with pytest.raises(PoolAway, match="while the driver runs"):
+        _ = first.id
+    assert list(tmp_path.iterdir()) == []
+    first.close()
+    second = a_root(tmp_path, init=True, known=known)
+    assert second.id != pool_id
+    second.close()
+
+
+def test_init_makes_a_pool_of_a_new_empty_disk_in_the_place_of_a_known_one(
+    disk: Path, make_pool: MakePool
+) -> None:
+    known = MemoryRecords()
+    first = a_root(disk, init=True, known=known)
+    pool_id = first.id
+    first.close()
+    mount_another(make_pool, disk)
+    second = a_root(disk, init=True, known=known)
+    assert second.id != pool_id
+    second.close()
+
+
+def test_no_marker_is_born_over_volumes(tmp_path: Path) -> None:
+    (tmp_path / f"{'0' * 12}-{'0' * 32}").mkdir()
+    with pytest.raises(PoolAway, match="has volumes"):
+        _ = a_root(tmp_path, init=True).id
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (errno.EMFILE, Exhausted),
+        (errno.ENFILE, Exhausted),
+        (errno.ENOMEM, Exhausted),
+        (errno.EIO, PoolFailed),
+    ],
+)
+def test_an_open_that_fails_drops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception]
+) -> None:
+    events: list[str] = []
+    root = PoolRoot(
+        tmp_path,
+        OWNER,
+        init=True,
+        adopted=lambda _: events.append("adopted"),
+        dropped=lambda: events.append("dropped"),
+    )
+    pool_id = root.id
+
+    def fails(*_: object, **__: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", fails)
+        with pytest.raises(kind), root.open():
+            pass
+    assert (root.id, events) == (pool_id, ["adopted"])
+    root.close()
+
+
+def test_a_pool_is_not_let_go_of_while_a_call_is_at_work_in_it(disk: Path) -> None:
+    """Another process would sweep what it makes."""
+    events: list[str] = []
+    root = PoolRoot(
+        disk,
+        OWNER,
+        init=False,
+        adopted=lambda _: events.append("adopted"),
+        dropped=lambda: events.append("dropped"),
+    )
+    [device] = {
+        line.split(" - ")[1].split()[1]
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if line.split()[4] == os.fspath(disk)
+    }
+    with root.open():
+        subprocess.run(["umount", "-l", disk], check=True)
+        with pytest.raises(PoolAway):
+            _ = root.id
+        subprocess.run(["mount", device, disk], check=True)
+        with pytest.raises(PoolAway, match="another process"):
+            _ = a_root(disk).id
+        assert root.id
+        subprocess.run(["umount", "-l", disk], check=True)
+        with pytest.raises(PoolAway):
+            _ = root.id
+        assert events == ["adopted"]
+    assert events == ["adopted", "dropped"]
+    subprocess.run(["mount", device, disk], check=True)
+    second = a_root(disk)
+    assert second.id
+    second.close()
+
+
+def test_another_filesystem_is_not_adopted_while_a_call_is_at_work_in_the_first(
+    disk: Path, make_pool: MakePool
+) -> None:
+    root = a_root(disk)
+    first = root.id
+    with root.open():
+        mount_another(make_pool, disk)
+        with pytest.raises(PoolAway, match="still at work"):
+            _ = root.id
+    assert root.id != first
     root.close()

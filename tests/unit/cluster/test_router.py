@@ -52,7 +52,7 @@ def test_errors_come_back_as_the_node_gave_them() -> None:
     for status in set(guard.STATUS.values()):
         error = grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata(), "why")
         mine = asking.error_of(error)
-        assert (guard.status_of(mine), str(mine)) == (status, "why")
+        assert (guard.status_of(mine, "CreateVolume"), str(mine)) == (status, "why")
 
 
 def test_what_no_node_says_is_told_with_its_code() -> None:

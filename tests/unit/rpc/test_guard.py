@@ -112,17 +112,31 @@ def test_the_caller_gets_the_status_and_the_text(kind: type[CellarError]) -> Non
 
 def test_still_running_is_busy() -> None:
     done: Any = None
-    assert status_of(errors.StillRunning("copying", done=done)) is grpc.StatusCode.ABORTED
+    assert status_of(errors.StillRunning("copying", done=done), "Probe") is grpc.StatusCode.ABORTED
 
 
 def test_overload_is_never_what_the_provisioner_reads_as_full() -> None:
     assert STATUS[errors.Overloaded] is grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_full_machine_is_a_full_node() -> None:
-    for code in (errno.ENOSPC, errno.EDQUOT):
-        error = OSError(code, "no room")
-        assert status_of(error) is grpc.StatusCode.RESOURCE_EXHAUSTED
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_machine_is_a_full_node_only_for_who_stores_something(code: int) -> None:
+    error = OSError(code, "no room")
+    for rpc in ("CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "TakePart"):
+        assert status_of(error, rpc) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for rpc in ("ControllerPublishVolume", "DeleteVolume", "NodeStageVolume", "GetCapacity"):
+        assert status_of(error, rpc) is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_machine_that_has_too_little_just_now_is_unavailable(code: int) -> None:
+    for rpc in ("CreateVolume", "NodePublishVolume", "NodeUnpublishVolume", "GetCapacity"):
+        assert status_of(OSError(code, "too many"), rpc) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_what_fails_elsewhere_than_in_a_pool_is_internal() -> None:
+    for code in (errno.EIO, errno.EROFS, errno.ENOENT):
+        assert status_of(OSError(code, "no"), "NodeStageVolume") is grpc.StatusCode.INTERNAL
 
 
 def test_what_nobody_foresaw_is_internal_and_its_text_stays_here() -> None:

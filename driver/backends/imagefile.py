@@ -1,0 +1,58 @@
+"""The file of an image: how it is made, shares another's bytes, and grows."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from driver.core import errnos
+from driver.core.errors import NoSpace
+from driver.core.failpoints import reach
+from driver.core.model import MIB, Allocation, Bytes, Image, Volume
+from driver.linux import files
+
+EXTENT_HINT: Final = MIB  # keeps the extents of an image few, so that a reflink is quick
+
+
+def make(
+    disk: Path, image: Image, source: Path | None, shared: Callable[[Path, Image], None]
+) -> None:
+    """A new file, with the bytes of `source` if there is one; `shared` is told when it has them."""
+    files.create(disk, image.size, nocow=True, extent_hint=EXTENT_HINT)
+    if source:
+        files.reflink(source, disk)
+        shared(disk, image)
+    if _is_thick(image):
+        files.allocate(disk, image.size)
+    reach("create.allocated")
+
+
+def lengthen(disk: Path, known: Volume, size: Bytes) -> None:
+    """A failed fallocate may have kept part of the tail: give it back."""
+    try:
+        if _is_thick(known):
+            files.allocate(disk, size)
+        files.extend(disk, size)
+        files.sync(disk)
+    except OSError:
+        os.truncate(disk, known.size)  # nobody has seen a byte beyond the recorded size
+        raise
+
+
+@contextmanager
+def no_space() -> Iterator[None]:
+    """The filesystem's own word that it is full, for those who store something new."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in errnos.FULL | {errno.EFBIG}:
+            raise NoSpace(f"the pool's filesystem is full: {error.strerror}") from error
+        raise
+
+
+def _is_thick(image: Image) -> bool:
+    return isinstance(image, Volume) and image.allocation is Allocation.THICK

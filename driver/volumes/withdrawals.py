@@ -1,0 +1,55 @@
+"""Volumes that were unpublished while their pool could not take it: made up for when it can.
+
+Kubernetes says it once. A record in the pool that says otherwise would keep the volume from being
+deleted for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from driver.core.ids import VolumeId
+from driver.core.model import Volume
+from driver.core.ports import Pool, Records
+
+_PREFIX: Final = "unpublished "  # of the keys, beside those of places
+
+
+class Withdrawals:
+    """Kept outside of the pools, in `records`; None: for as long as this process runs."""
+
+    def __init__(self, records: Records | None = None) -> None:
+        self._records = records or _Passing()
+
+    def note(self, volume_id: VolumeId, node: str | None) -> None:
+        """It is published to `node` (None: to any) no more, whatever its pool will say."""
+        self._records.put(f"{_PREFIX}{volume_id}", {"node": node or ""})
+
+    def made_up(self, pool: Pool, volume: Volume) -> Volume:
+        """The volume as it should be on record, recorded so. PoolAway. With the volume claimed."""
+        key = f"{_PREFIX}{volume.id}"
+        if (noted := self._records.get(key)) is None:
+            return volume
+        if volume.published and noted.get("node") in {"", volume.published.node}:
+            volume = replace(volume, published=None)
+            pool.backend.record(volume)
+        self._records.drop(key)
+        return volume
+
+
+class _Passing:
+    """See core.ports.Records: the part that is needed here."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Mapping[str, str]] = {}
+
+    def get(self, key: str) -> Mapping[str, str] | None:
+        return self._known.get(key)
+
+    def put(self, key: str, record: Mapping[str, str]) -> None:
+        self._known[key] = record
+
+    def drop(self, key: str) -> None:
+        self._known.pop(key, None)
