@@ -37,6 +37,7 @@ class Nodes:
         self._directory = directory
         self._identities = identities
         self._homes = homes or Homes()
+        self._homes.shown = self._shown
         self._tells = tells
         self._links: dict[NodeName, Link] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
@@ -130,6 +131,9 @@ class Nodes:
         self._index = None
         for link in self.there():
             self._homes.saw(link.name, link.pool_ids)
+
+    def _shown(self) -> frozenset[PoolId]:
+        return frozenset(pool for link in self.there() for pool in link.pool_ids)
 
     def _away(self, pool_id: PoolId, name: NodeName | None) -> PoolAway:
         if name is None:
