@@ -41,7 +41,7 @@ class Provisioner:
         self._attach = attach
         self._pools = pools
         self._contents = contents
-        self._twins = Twins(copies, clock)
+        self._twins = Twins(copies)
         self._clock = clock
 
     def create(self, wanted: Create) -> Volume:

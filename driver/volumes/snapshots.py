@@ -35,7 +35,7 @@ class Snapshotter:
     ) -> None:
         self._pools = pools
         self._groups = Groups(pools)
-        self._twins = Twins(copies, clock, bound)
+        self._twins = Twins(copies, bound)
         self._clock = clock
 
     # one by one

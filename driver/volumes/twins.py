@@ -63,9 +63,11 @@ class Twin:
 
 
 class Twins:
-    def __init__(self, copies: Copies, clock: Callable[[], float], bound: float = BOUND) -> None:
+    """Time passes by the clock of `copies`, which nobody sets back while writers stand still."""
+
+    def __init__(self, copies: Copies, bound: float = BOUND) -> None:
         self._copies = copies
-        self._clock = clock
+        self._clock = copies.clock
         self._bound = bound
         self._too_slow: dict[ImageId, float] = {}
 
@@ -74,17 +76,18 @@ class Twins:
         pool = twins[0].pool.name
         live = [twin for twin in twins if twin.live]
         idle = [twin for twin in twins if not twin.live]
+        lives = " ".join(twin.source.incarnation for twin in twins)
         if live and all(
             isinstance(twin.origin.backend, Stills) and not twin.shares for twin in live
         ):
             total = sum(twin.written() for twin in twins)
             self._copies.run(
-                pool, text, total, lambda seen: self._make_from_stills(twins, live, seen)
+                pool, text, total, lambda seen: self._make_from_stills(twins, live, seen), lives
             )
             return
         self._refuse_hopeless([twin for twin in live if not twin.shares])
         if to_copy := sum(twin.written() for twin in idle if not twin.shares):
-            self._copies.run(pool, text, to_copy, lambda seen: self._make(idle, live, seen))
+            self._copies.run(pool, text, to_copy, lambda seen: self._make(idle, live, seen), lives)
         else:
             self._make(idle, live, _unwatched)
 
@@ -139,14 +142,18 @@ class Twins:
 
         def seen(_length: Bytes) -> None:
             if self._clock() - start > self._bound:
-                for twin in live:
-                    self._too_slow[twin.source.id] = self._clock()
+                self._remember_slow(live)
                 raise Busy(
                     f"the bytes could not be copied in the {self._bound:g} s"
                     " for which writers may stand still; nothing was kept"
                 )
 
         return seen
+
+    def _remember_slow(self, twins: Sequence[Twin]) -> None:
+        now = self._clock()
+        fresh = {one: at for one, at in self._too_slow.items() if now - at < _REMEMBERED}
+        self._too_slow = fresh | {twin.source.id: now for twin in twins}
 
     def _refuse_hopeless(self, twins: Sequence[Twin]) -> None:
         written = sum(twin.written() for twin in twins)

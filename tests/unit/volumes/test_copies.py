@@ -9,7 +9,7 @@ import pytest
 
 from driver.core.errors import Busy, NoSpace, StillRunning
 from driver.core.model import Progress
-from driver.volumes.copies import Copies
+from driver.volumes.copies import UNHEARD, Copies
 from tests.unit.volumes.world import Later
 
 
@@ -95,3 +95,23 @@ def test_a_driver_that_stops_does_not_wait_for_copies(copies: Copies, later: Lat
     copies.stop()
     later.work()
     assert isinstance(running.done.exception(), Busy)
+
+
+def test_a_failure_of_long_ago_or_of_another_source_is_told_to_nobody(later: Later) -> None:
+    now = [0.0]
+    copies = Copies(lambda _: later, patience=0.0, clock=lambda: now[0])
+
+    def fails(_: Progress) -> None:
+        raise NoSpace("full")
+
+    def fail(lives: str) -> None:
+        with pytest.raises(StillRunning):
+            copies.run("sim", "copying", 1, fails, lives)
+        later.work()
+
+    fail("first life")
+    fail("second life")  # is not told what happened to the first
+    now[0] += UNHEARD + 1
+    with pytest.raises(StillRunning):
+        copies.run("sim", "copying", 1, lambda _: None, "second life")
+    assert copies._unheard == {}

@@ -201,6 +201,7 @@ class World:
     def __init__(self, tmp: Path) -> None:
         self.tmp = tmp
         self.clock = Clock()
+        self.set_back = 0.0  # seconds by which somebody changed what the clock on the wall says
         self.host = Machine(self.clock)
         self.events: list[str] = []
         self.seconds_per_create = 0.0
@@ -209,9 +210,9 @@ class World:
         self.slow = self._pool("slow", GIB // 2, reflink=False)
         self.pools = Pools([self.fast, self.slow])
         self.executor = Later()
-        self.copies = Copies(lambda _: self.executor, patience=0.0)
-        self.volumes = Provisioner(self.pools, Contents(), self.copies, self.clock)
-        self.snapshots = Snapshotter(self.pools, self.copies, self.clock, BOUND)
+        self.copies = Copies(lambda _: self.executor, patience=0.0, clock=self.clock)
+        self.volumes = Provisioner(self.pools, Contents(), self.copies, self.wall)
+        self.snapshots = Snapshotter(self.pools, self.copies, self.wall, BOUND)
         self.publisher = Publisher(self.pools, NODE, max_volumes=0)
         self.mounter = Mounter(self.pools)
         self.modifier = Modifier(self.pools)
@@ -220,6 +221,9 @@ class World:
         self.inline = Inliner(self.pools, self.volumes, self.mounter, self.health)
         self.staging = tmp / "staging"
         self.target = tmp / "target"
+
+    def wall(self) -> float:
+        return self.clock() - self.set_back
 
     def _pool(self, name: str, size: Bytes, *, reflink: bool) -> Pool:
         options = Options(
