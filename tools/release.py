@@ -147,7 +147,7 @@ def locked() -> set[tuple[str, str]]:
     """Return name and version of each package that the lock file has for every Python."""
     lines = packages.RUNTIME.read_text(encoding="utf-8").splitlines()
     pinned = (re.match(r"([A-Za-z0-9._-]+)==([^ ;]+) *(;?)", line) for line in lines)
-    # Those with a marker may belong to another Python: pip decided, and `pip check` agreed.
+    # Those with a marker may belong to another Python; `pip check` has agreed with what is there.
     return {(_plain(found[1]), found[2]) for found in pinned if found and not found[3]}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import image, release
+from tools import image, packages, release
 
 
 def test_the_notes_of_a_version_are_its_section(
@@ -40,5 +40,5 @@ def test_what_is_locked_has_names_as_installers_write_them(
     lock.write_text(
         "PyYAML==6.0.3 \\\n    --hash=sha256:00\nasync-timeout==5 ; python_version < '3.11'\n"
     )
-    monkeypatch.setattr(release, "RUNTIME", lock)
+    monkeypatch.setattr(packages, "RUNTIME", lock)
     assert release.locked() == {("pyyaml", "6.0.3")}
