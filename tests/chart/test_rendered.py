@@ -265,3 +265,26 @@ def test_given_certificates_must_be_named() -> None:
 def _rules(*arguments: str) -> Iterator[Any]:
     for role in [*of("ClusterRole", *arguments), *of("Role", *arguments)]:
         yield from role["rules"]
+
+
+def test_metrics_are_read_by_the_namespaces_that_are_named_and_nobody_else() -> None:
+    told = ("--set", "networkPolicy.metricsFrom={a,b}")
+    for policy in of("NetworkPolicy", *told):
+        for rule in policy["spec"]["ingress"]:
+            assert rule["from"], "open to all"
+    (node_policy, _) = of("NetworkPolicy", *told)
+    [(expression,)] = [
+        one["from"][0]["namespaceSelector"]["matchExpressions"]
+        for one in node_policy["spec"]["ingress"]
+        if one["ports"][0]["port"] == "metrics"
+    ]
+    assert expression["values"] == ["a", "b"]
+    for policy in of("NetworkPolicy", "--set", "networkPolicy.metricsFrom=null"):
+        assert "metrics" not in str(policy["spec"]["ingress"])
+
+
+def test_the_namespace_of_kubernetes_itself_is_refused_unless_it_is_said() -> None:
+    there = ("--namespace", "kube-system")
+    with pytest.raises(RuntimeError, match="any Secret"):
+        chart.template(there)
+    assert chart.template([*there, "--set", "namespace.allowKubeSystem=true"])

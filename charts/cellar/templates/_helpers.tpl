@@ -82,6 +82,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* A peer of a NetworkPolicy: the pods of a list of namespaces. */}}
+{{- define "cellar.namespaces" -}}
+- from:
+    - namespaceSelector:
+        matchExpressions:
+          - {key: kubernetes.io/metadata.name, operator: In, values: [{{ join ", " . }}]}
+{{- end -}}
+
+{{/* The controller may create any Secret and use any Lease of its namespace. */}}
+{{- define "cellar.refuseNamespace" -}}
+{{- if and (eq .Release.Namespace "kube-system") (not .Values.namespace.allowKubeSystem) -}}
+{{- fail "the controller may create any Secret and change any Lease of its namespace, among them those of kube-system: install into a namespace of its own (helm install -n cellar-system), or set namespace.allowKubeSystem=true" -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "cellar.confined" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
