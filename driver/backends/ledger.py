@@ -23,6 +23,7 @@ from typing import Final
 
 from driver.core.errors import NoSpace
 from driver.core.model import KIB, Allocation, Bytes
+from driver.core.quantity import show_bytes
 
 # Directory, records and extent map of one image; an fallocate of what is left never meets it.
 PER_IMAGE: Final = 128 * KIB
@@ -255,7 +256,9 @@ class Ledger:
             more = self.weighed(entry)
             more += -self.weighed(before) if before else PER_IMAGE
             if more > (room := self._room(survey)):
-                return f"the pool has room for {max(0, room)} bytes, {more} are needed"
+                return (
+                    f"there is room for {show_bytes(max(0, room))}, {show_bytes(more)} are needed"
+                )
             self.entries[key] = replace(entry, pending=True)
             return ""
 

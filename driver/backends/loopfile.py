@@ -49,6 +49,7 @@ from driver.core.model import (
     Volume,
     fault_of,
 )
+from driver.core.quantity import show_bytes
 from driver.linux import fiemap, files
 from driver.linux.freeze import Freezer
 
@@ -210,8 +211,8 @@ class Loopfile:
         return self._accounts.bounds.reflinks and self._catalogue.get(source) is not None
 
     def create(self, image: Image, prepare: Prepare) -> None:
-        if image.size > self._accounts.bounds.largest_file:
-            raise NoSpace(f"a file here is at most {self._accounts.bounds.largest_file} bytes")
+        if image.size > (largest := self._accounts.bounds.largest_file):
+            raise NoSpace(f"a file has at most {show_bytes(largest)}")
         with self._opened(to_write=True) as root:
             self._leftovers.retry(root)
             self._leftovers.forget(shelf.building_name(image.id))
@@ -252,8 +253,8 @@ class Loopfile:
         return done
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
-        if size > self._accounts.bounds.largest_file:
-            raise OutOfRange(f"a file here is at most {self._accounts.bounds.largest_file} bytes")
+        if size > (largest := self._accounts.bounds.largest_file):
+            raise OutOfRange(f"a file has at most {show_bytes(largest)}")
         grown = replace(volume, size=size)
         with self._opened() as root:
             known = self._catalogue.volume(volume.id)
@@ -271,7 +272,7 @@ class Loopfile:
                     self._ledger.settle(str(volume.id), replace(pending, pending=False))
             except NoSpace as error:
                 raise OutOfRange(
-                    f"volume {volume.id} cannot grow to {size} bytes: {error}"
+                    f"volume {volume.id} cannot grow to {show_bytes(size)}: {error}"
                 ) from error
             reach("resize.recorded")
             self._loops.grow(disk, volume.id)

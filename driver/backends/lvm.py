@@ -43,6 +43,7 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.ports import Records
+from driver.core.quantity import show_bytes
 from driver.linux import block, command, lvm, rawblock
 
 NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
@@ -332,7 +333,7 @@ class Lvm:
             return self._kind.make(vg, name, image, source)
         except command.CommandError as error:
             if image.size > self._kind.largest(self._group.look()):  # an administrator was quicker
-                raise NoSpace(f"no room for {image.size} bytes in {self._kind.where}") from error
+                raise NoSpace(f"{show_bytes(image.size)} do not fit") from error
             raise
 
     def _grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
@@ -342,7 +343,7 @@ class Lvm:
             self._refuse_size(self._pool.look(), replace(volume, size=size))
             self._kind.grow(one, volume, size)
         except (NoSpace, Invalid) as error:
-            raise OutOfRange(f"{volume.id} cannot grow to {size} bytes: {error}") from error
+            raise OutOfRange(f"{volume.id} cannot grow to {show_bytes(size)}: {error}") from error
         finally:
             self._pool.done(part)
 

@@ -16,7 +16,7 @@ from driver.backends.lvmtags import BUILDING, STILL, part_of
 from driver.core.errors import NoSpace
 from driver.core.failpoints import reach as passed
 from driver.core.model import Allocation, Bytes, Fault, Image, Volume
-from driver.core.quantity import parse_share
+from driver.core.quantity import parse_share, show_bytes
 from driver.linux import block, dm, lvm, rawblock
 
 NEW: Final = ("--setactivationskip", "y", "--ignoreactivationskip", "--addtag", BUILDING)
@@ -153,7 +153,7 @@ class Thick:
         if room < vg.extent_size:
             raise NoSpace(
                 f"volume group {vg.name} has no room for copies of volumes that are in use:"
-                f" {max(0, spare)} bytes are left beside them"
+                f" {show_bytes(max(0, spare))} are left beside them"
             )
         return room - room % vg.extent_size
 
@@ -183,4 +183,7 @@ class Thick:
         if text := full_metadata(vg):
             raise NoSpace(text)
         if size > (room := self._largest(vg, layout, places)):
-            raise NoSpace(f"volume group {vg.name} has room for {room} bytes, {size} are needed")
+            raise NoSpace(
+                f"volume group {vg.name} has room for {show_bytes(room)},"
+                f" {show_bytes(size)} are needed"
+            )

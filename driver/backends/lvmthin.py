@@ -15,7 +15,7 @@ from driver.backends.lvmthick import NEW
 from driver.core.errors import CellarError, NoSpace
 from driver.core.failpoints import reach as passed
 from driver.core.model import Allocation, Bytes, Fault, Image, Snapshot, Volume
-from driver.core.quantity import parse_share
+from driver.core.quantity import parse_share, show_bytes
 from driver.linux import block, dm, lvm, rawblock
 
 
@@ -197,7 +197,8 @@ class Thin:
         room, more = self._room(vg), self._rounded(vg, size) - instead_of
         if more > room:
             raise NoSpace(
-                f"thin pool {self.where} has room for {max(0, room)} bytes, {more} are needed"
+                f"thin pool {self.where} has room for {show_bytes(max(0, room))},"
+                f" {show_bytes(more)} are needed"
             )
 
     def _rounded(self, vg: lvm.VolumeGroup, size: Bytes) -> Bytes:

@@ -45,7 +45,7 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.ports import Pool
-from driver.core.quantity import parse_share
+from driver.core.quantity import parse_share, show_bytes
 
 _GRANULARITY: Final = 4096
 _ALLOCATIONS: Final = (Allocation.THICK, Allocation.SPARSE)
@@ -243,7 +243,7 @@ class MemoryBackend(Ills):
             grown = replace(volume, size=size)
             promise = self._promise(grown.allocation, size)
             if promise - stored.promise > self._room():
-                raise OutOfRange(f"the pool has no room to grow {volume.id} to {size} bytes")
+                raise OutOfRange(f"there is no room to grow {volume.id} to {show_bytes(size)}")
             self._promised += promise - stored.promise
             stored.image, stored.promise, stored.disk.size = grown, promise, size
             return grown
@@ -329,8 +329,8 @@ class MemoryBackend(Ills):
             stored = self._blank(image)
             if stored.promise > self._room():
                 raise NoSpace(
-                    f"pool {self._name} has no room for {stored.promise} bytes of {image.id}:"
-                    f" {max(0, self._room())} are left"
+                    f"there is room for {show_bytes(max(0, self._room()))},"
+                    f" {show_bytes(stored.promise)} are needed"
                 )
             self._promised += stored.promise
             self._building.add(image.id)

@@ -10,6 +10,7 @@ from driver.core.model import Bytes
 
 _FORM: Final = re.compile(r"([0-9]{1,18})(?:([kmgtp])(?:i|i?b)?)?", re.ASCII | re.IGNORECASE)
 _SHARE: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)%", re.ASCII)
+_UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 _POWER: Final = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
@@ -27,3 +28,12 @@ def parse_share(text: str, total: Bytes) -> Bytes:
     if match := _SHARE.fullmatch(text.strip()):
         return int(total * float(match[1]) / 100)
     return parse_bytes(text)
+
+
+def show_bytes(size: Bytes) -> str:
+    """`1.5 GiB` for people. Never rounded up: what is too little must not look like enough."""
+    value, power = size * 100, 0
+    while value >= 1024 * 100 and power < len(_UNITS) - 1:
+        value, power = value // 1024, power + 1
+    whole, rest = divmod(value, 100)
+    return f"{whole}.{rest:02}".rstrip("0").rstrip(".") + f" {_UNITS[power]}"

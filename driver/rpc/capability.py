@@ -17,6 +17,12 @@ _MODES: Final = {
     if mode not in {AccessMode.MNRO, AccessMode.MNSW, AccessMode.MNMW}  # the bytes are on one node
 }
 
+# What people write, and the sidecars translate: accessModes of a PersistentVolumeClaim.
+_CLAIMED: Final = {
+    "MULTI_NODE_READER_ONLY": "ReadOnlyMany",
+    "MULTI_NODE_MULTI_WRITER": "ReadWriteMany",
+}
+
 
 def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Capability:
     """Invalid names the part that this driver cannot give, and what it can."""
@@ -61,9 +67,12 @@ def filesystem(name: str, field: str) -> FsType | None:
 
 def _mode(number: int, field: str) -> AccessMode:
     if number not in _MODES:
+        name = _mode_name(number)
+        claimed = f" ({_CLAIMED[name]} in a PersistentVolumeClaim)" if name in _CLAIMED else ""
         raise Invalid(
-            f"{field}: {_mode_name(number)} is not supported: a volume lives on one node;"
-            f" accepted are {', '.join(_MODES.values())}"
+            f"{field}: {name}{claimed} is not supported: a volume lives on one node; use"
+            f" ReadWriteOnce or ReadWriteOncePod in a claim; accepted here are"
+            f" {', '.join(_MODES.values())}"
         )
     return _MODES[number]
 

@@ -78,7 +78,8 @@ class Controller(ControllerServicer):
         intent = parse.create(request)
         self._here.check(request.accessibility_requirements)
         intent = await self._placing.create(intent)
-        volume = await self._run(self._uses.volumes.create, intent)
+        with self._here.naming():
+            volume = await self._run(self._uses.volumes.create, intent)
         return csi.CreateVolumeResponse(volume=present.volume(volume, self._here))
 
     async def DeleteVolume(
@@ -149,7 +150,8 @@ class Controller(ControllerServicer):
     async def ControllerExpandVolume(
         self, request: csi.ControllerExpandVolumeRequest, context: object
     ) -> csi.ControllerExpandVolumeResponse:
-        expanded = await self._run(self._uses.volumes.expand, parse.expand(request))
+        with self._here.naming():
+            expanded = await self._run(self._uses.volumes.expand, parse.expand(request))
         return csi.ControllerExpandVolumeResponse(
             capacity_bytes=expanded.size, node_expansion_required=expanded.node_expansion_required
         )
@@ -199,7 +201,8 @@ class Controller(ControllerServicer):
     ) -> csi.CreateSnapshotResponse:
         intent = parse.snapshot(request)
         self._here.check(request.accessibility_requirements)
-        snapshot = await self._run(self._uses.snapshots.create, intent)
+        with self._here.naming():
+            snapshot = await self._run(self._uses.snapshots.create, intent)
         answer = present.snapshot(snapshot, self._here)
         if self._here.is_known_to(request.accessibility_requirements):
             # csi-sanity 5.6 compares what it asked for and what it gets by Go's reflect.DeepEqual,

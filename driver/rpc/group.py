@@ -38,7 +38,8 @@ class GroupController(GroupControllerServicer):
     async def CreateVolumeGroupSnapshot(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: object
     ) -> csi.CreateVolumeGroupSnapshotResponse:
-        group = await self._run(self._snapshots.create_group, parse.group(request))
+        with self._here.naming():
+            group = await self._run(self._snapshots.create_group, parse.group(request))
         return csi.CreateVolumeGroupSnapshotResponse(
             group_snapshot=present.group(group, self._here)
         )

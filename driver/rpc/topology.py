@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import NoSpace
+from driver.core.errors import NoSpace, OutOfRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,14 @@ class Here:
 
     def present(self) -> csi.Topology:
         return csi.Topology(segments={self.key: self.node})
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Put the node's name in front of what is said when a pool is full."""
+        try:
+            yield
+        except (NoSpace, OutOfRange) as error:
+            raise type(error)(f"node {self.node}, {error}") from error
 
     def within(self, topology: csi.Topology) -> bool:
         """Every segment that is asked for is ours; keys do not mind their case (CSI, Topology)."""

@@ -18,6 +18,7 @@ from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.intents import Create, Expand, Look, Measure, Of, Page, Validate
 from driver.volumes.modify import refuse_limits
+from driver.volumes.naming import naming
 from driver.volumes.pools import Pools
 from driver.volumes.twins import Twin, Twins
 
@@ -52,6 +53,10 @@ class Provisioner:
             return _same_or_conflict(*found, wanted)
         refuse_limits(wanted.limits)
         pool = near or self._pools.chosen(wanted) or self._pools.roomiest(wanted.allocation)[0]
+        with naming(pool):
+            return self._create_in(pool, wanted)
+
+    def _create_in(self, pool: Pool, wanted: Create) -> Volume:
         if wanted.source is None:
             volume = self._planned(pool, wanted, None)
             pool.backend.create(volume, self._contents.for_(pool, volume, None))
@@ -98,7 +103,8 @@ class Provisioner:
         size = volume.size
         if wanted.range.required > size:
             size = wanted.range.pick(pool.backend.granularity)
-        volume = pool.backend.resize(volume, size)  # a repeat too: the device may not know yet
+        with naming(pool):
+            volume = pool.backend.resize(volume, size)  # a repeat too: the device may not know yet
         on_node = volume.fs is not None or volume.key is not None
         return Expanded(volume.size, node_expansion_required=on_node)
 

@@ -23,6 +23,7 @@ from driver.volumes.intents import (
     SnapPart,
     SnapshotPage,
 )
+from driver.volumes.naming import naming
 from driver.volumes.pools import Pools
 from driver.volumes.twins import BOUND, Twin, Twins
 
@@ -116,7 +117,8 @@ class Snapshotter:
         self, text: str, members: Sequence[Member], group: SnapGroup | None = None
     ) -> tuple[Snapshot, ...]:
         twins = self._twins_of(members, self._clock(), group)
-        self._twins.make(text, twins)
+        with naming(*(twin.pool for twin in twins)):
+            self._twins.make(text, twins)
         return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
 
     def _twins_of(

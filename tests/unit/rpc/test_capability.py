@@ -36,11 +36,18 @@ def test_every_mode_of_one_node_is_accepted(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", ["MULTI_NODE_READER_ONLY", "MULTI_NODE_SINGLE_WRITER", "MULTI_NODE_MULTI_WRITER"]
+    ("mode", "claimed"),
+    [
+        ("MULTI_NODE_READER_ONLY", r" \(ReadOnlyMany in a PersistentVolumeClaim\)"),
+        ("MULTI_NODE_SINGLE_WRITER", ""),  # Kubernetes has no word for it
+        ("MULTI_NODE_MULTI_WRITER", r" \(ReadWriteMany in a PersistentVolumeClaim\)"),
+    ],
 )
-def test_a_mode_of_many_nodes_is_refused_and_why(mode: str) -> None:
-    with pytest.raises(Invalid, match=f"access_mode.mode: {mode} .* lives on one node; accepted"):
+def test_a_mode_of_many_nodes_is_refused_and_why(mode: str, claimed: str) -> None:
+    with pytest.raises(Invalid, match=f"access_mode.mode: {mode}{claimed} is not .* on one node"):
         capability.parse(mount(mode=mode))
+    with pytest.raises(Invalid, match="ReadWriteOnce or ReadWriteOncePod"):
+        capability.parse(block(mode=mode))
 
 
 def test_a_mode_of_a_later_csi_is_refused_by_its_number() -> None:

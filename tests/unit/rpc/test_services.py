@@ -121,6 +121,26 @@ def test_deleting_what_cannot_be_ours_is_done_already() -> None:
     play(story)
 
 
+def test_a_full_pool_is_named_with_its_node_and_sizes_for_people() -> None:
+    async def story(client: Client) -> None:
+        large = csi.CapacityRange(required_bytes=100 * GIB + 4096)
+        code, text = await code_of(client.create(capacity_range=large))
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        where = f"node {NODE}, pool {client.pool.name}: there is room for "
+        assert text.startswith(where)
+        assert text.endswith(" GiB, 100 GiB are needed")
+        volume = await client.create("small")
+        grow = csi.ControllerExpandVolumeRequest(
+            volume_id=volume.volume_id, capacity_range=csi.CapacityRange(required_bytes=190 * GIB)
+        )
+        code, text = await code_of(client.controller.ControllerExpandVolume(grow, timeout=10))
+        assert code is grpc.StatusCode.OUT_OF_RANGE
+        assert text.startswith(f"node {NODE}, pool {client.pool.name}: ")
+        assert text.endswith(" 190 GiB")
+
+    play(story)
+
+
 def test_a_volume_for_another_node_is_not_made_here() -> None:
     async def story(client: Client) -> None:
         only = csi.TopologyRequirement(requisite=[ELSEWHERE])

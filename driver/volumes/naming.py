@@ -1,0 +1,21 @@
+"""Which pool an error is about: a backend says what is wrong, people ask where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from driver.core.errors import NoSpace, OutOfRange
+from driver.core.ports import Pool
+
+
+@contextmanager
+def naming(*pools: Pool) -> Iterator[None]:
+    """Put the pool's name in front of what is said when it is full, if it can be one only."""
+    try:
+        yield
+    except (NoSpace, OutOfRange) as error:
+        names = {pool.name for pool in pools}
+        if len(names) > 1:
+            raise
+        raise type(error)(f"pool {names.pop()}: {error}") from error
