@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from driver.backends.ledger import PER_IMAGE, Entry, Ledger
+from driver.backends.ledger import PER_IMAGE, Entry, Filesystem, Ledger
 from driver.core.errors import NoSpace
 from driver.core.model import GIB, MIB, Allocation, Bytes
 
@@ -162,3 +162,100 @@ def test_a_parallel_burst_never_promises_more_than_there_is() -> None:
         made = sum(threads.map(one, range(8)))
     assert made == 3
     assert disk.available() >= 0
+
+
+def shared(*overcommits: float) -> tuple[Disk, list[Ledger]]:
+    """Ledgers of pools that lie on one filesystem."""
+    disk, filesystem = Disk(GIB), Filesystem()
+    ledgers = [a_ledger(disk, overcommit) for overcommit in overcommits]
+    for ledger in ledgers:
+        ledger.join(filesystem)
+    return disk, ledgers
+
+
+def test_pools_on_one_filesystem_promise_its_room_once() -> None:
+    disk, (one, other) = shared(1.0, 4.0)
+    before = other.largest(THICK)
+    make(one, disk, "v", GIB // 2, THICK)
+    one.settle("v", Entry(GIB // 2, THICK, shared=GIB // 4))  # with a snapshot
+    assert other.largest(THICK) == before - GIB * 3 // 4
+    make(other, disk, "w", other.largest(SPARSE), SPARSE)
+    assert one.largest(THICK) == 0
+    with pytest.raises(NoSpace):
+        make(one, disk, "x", MIB, THICK)
+
+
+def test_a_pool_that_goes_owes_nothing_to_its_neighbours() -> None:
+    disk, (one, other) = shared(1.0, 1.0)
+    before = other.largest(THICK)
+    make(one, disk, "v", GIB // 2, SPARSE)
+    one.leave()
+    assert other.largest(THICK) == before
+    assert one.largest(THICK) == before
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, GIB // 2)), max_size=12))
+def test_the_largest_of_two_pools_is_accepted_by_each(wanted: list[tuple[int, Bytes]]) -> None:
+    disk, ledgers = shared(1.0, 2.0)
+    for number, (which, size) in enumerate(wanted):
+        largest = ledgers[which].largest(THICK)
+        if size <= largest:
+            make(ledgers[which], disk, str(number), size, THICK)
+        else:
+            with pytest.raises(NoSpace):
+                make(ledgers[which], disk, str(number), size, THICK)
+    assert disk.available() >= 0
+
+
+def test_a_burst_in_two_pools_never_promises_more_than_there_is() -> None:
+    disk, ledgers = shared(1.0, 1.0)
+    start = Barrier(8)
+
+    def one(number: int) -> bool:
+        start.wait()
+        try:
+            make(ledgers[number % 2], disk, str(number), GIB // 4, THICK)
+        except NoSpace:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        made = sum(threads.map(one, range(8)))
+    assert made == 3
+    assert disk.available() >= 0
+
+
+def test_no_lock_is_held_while_the_filesystem_is_asked() -> None:
+    """A commit of a busy btrfs takes seconds; meanwhile another call can settle its image."""
+    disk = Disk(GIB)
+    asked, answer = Event(), Event()
+
+    def slowly() -> Bytes:
+        asked.set()
+        assert answer.wait(10)
+        return disk.available()
+
+    ledger = Ledger(overcommit=1.0, occupied=lambda _: 0, available=slowly)
+    with ThreadPoolExecutor(1) as threads:
+        room = threads.submit(ledger.largest, THICK)
+        assert asked.wait(10)
+        ledger.settle("v", Entry(MIB, THICK))  # would wait for the lock
+        assert ledger.committed() == MIB
+        answer.set()
+        assert room.result(10) <= GIB - MIB
+
+
+def test_what_is_settled_while_the_filesystem_is_asked_counts_in_full() -> None:
+    """It was asked before the bytes were taken, so that they are neither free nor owed."""
+    disk = Disk(GIB)
+
+    def late() -> Bytes:
+        free = disk.available()
+        if not disk.occupied:
+            disk.occupied["v"] = GIB // 2
+            ledger.settle("v", Entry(GIB // 2, THICK))
+        return free
+
+    ledger = Ledger(overcommit=1.0, occupied=lambda _: 0, available=late)
+    assert ledger.largest(THICK) == GIB // 2 - PER_IMAGE
+    assert ledger.largest(THICK) == GIB // 2 - PER_IMAGE
