@@ -10,6 +10,8 @@ from pathlib import Path
 from tools.shell import CACHE
 from tools.steps import step
 
+SCRIPTS = Path("/usr/share/debootstrap/scripts")
+
 
 def make_tree(release: str, folder: Path, packages: Sequence[str] = ()) -> None:
     """Make `folder` the root of Debian's `release` with `packages` in it, unless it is there.
@@ -22,13 +24,18 @@ def make_tree(release: str, folder: Path, packages: Sequence[str] = ()) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.parent.mkdir(parents=True, exist_ok=True)
     include = [f"--include={','.join(packages)}"] if packages else []
-    argv = ["debootstrap", "--variant=minbase", *include, release, str(new), *_mirror()]
+    argv = ["debootstrap", "--variant=minbase", *include, release, str(new), *_source(release)]
     step(f"making a minimal Debian {release}", argv, log=CACHE / f"logs/debootstrap-{release}.log")
     new.rename(folder)
 
 
-def _mirror() -> list[str]:
-    """Return its address; empty, so that debootstrap takes its own, where apt knows of none."""
+def _source(release: str) -> list[str]:
+    """Return the mirror, and for a release that debootstrap does not know yet how others are made.
+
+    Empty, so that debootstrap takes its own, where apt knows no mirror of Debian.
+    """
     wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
     ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
-    return subprocess.check_output(ask, text=True).split()[:1]
+    mirror = subprocess.check_output(ask, text=True).split()[:1]
+    known = (SCRIPTS / release).exists()
+    return mirror if known or not mirror else [*mirror, "sid"]

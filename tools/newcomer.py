@@ -1,5 +1,5 @@
 """The README's two commands on a machine that has nothing: `python3 -m tools.newcomer [--demo]
-[RELEASE...]`, of bookworm and trixie.
+[RELEASE...]`, bookworm and trixie unless others are named.
 
 Such a machine is a Debian with python3, git and make, in mount, pid, ipc and uts namespaces of its
 own, with an empty home and a clone of what is committed here. Its kernel, its network and its
@@ -82,33 +82,24 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", action="store_true", help="only the first command")
     parser.add_argument("--only", action="append", metavar="COMMAND", help="this one instead")
-    parser.add_argument("release", nargs="*", help=f"of {', '.join(RELEASES)}; all")
-    options = parser.parse_args()
-    options.release = options.release or list(RELEASES)
-    if strange := {*options.release} - {*RELEASES}:
-        parser.error(f"not a release that is tried: {', '.join(sorted(strange))}")
-    return options
+    parser.add_argument("release", nargs="*", default=list(RELEASES), help="of Debian, by name")
+    return parser.parse_args()
 
 
 def _try(release: str, commands: list[str]) -> Iterator[str]:
     """Yield what went wrong."""
-    before = in_use()
+    name, before = RELEASES.get(release, f"Debian {release}"), in_use()
     with _machine(release) as root:
         for command in commands:
             began = time.monotonic()
             status = _enter(root, command)
-            spent = f"{RELEASES[release]}, {command}: {time.monotonic() - began:.0f} s"
-            say(spent)
+            say(spent := f"{name}, {command}: {time.monotonic() - began:.0f} s")
             if status:
                 yield f"{spent}, exit status {status}"
         if changed := subprocess.check_output(_git(root, "status", "--porcelain"), text=True):
-            yield f"{RELEASES[release]}: files in the clone that git would show:\n{changed}"
-    for one in left_since(before):
-        text = f"left behind, by this or by somebody else meanwhile: {one}"
-        if os.environ.get("CI") == "true":
-            yield text
-        else:
-            say(text)
+            yield f"{name}: files in the clone that git would show:\n{changed}"
+    if os.environ.get("CI") == "true":  # elsewhere somebody else may be at work
+        yield from (f"{name}: left behind: {one}" for one in left_since(before))
 
 
 @contextmanager
