@@ -11,7 +11,7 @@ export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench newcomer sanity test-root test-lvm test-cluster proto format lock image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench newcomer sanity test-root test-lvm test-cluster proto format lock outdated image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -72,6 +72,10 @@ format: ## let ruff format and repair what it can
 
 lock: ## write the lock files anew; ARGS=--upgrade for newer versions
 	$(PYTHON) -m tools.lock $(ARGS)
+
+outdated: ## list what is behind: Python, Go modules, Kubernetes, Debian; changes nothing
+	@$(PYTHON) -m tools.setup check
+	$(BIN)/python -m tools.outdated
 
 image: ## build the container image without Docker or a registry, and try it
 	@$(PYTHON) -m tools.setup image

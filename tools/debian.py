@@ -34,8 +34,13 @@ def _source(release: str) -> list[str]:
 
     Empty, so that debootstrap takes its own, where apt knows no mirror of Debian.
     """
+    found = mirror()
+    known = (SCRIPTS / release).exists()
+    return found if known or not found else [*found, "sid"]
+
+
+def mirror() -> list[str]:
+    """Return the mirror of Debian that apt uses; empty: it knows none."""
     wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
     ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
-    mirror = subprocess.check_output(ask, text=True).split()[:1]
-    known = (SCRIPTS / release).exists()
-    return mirror if known or not mirror else [*mirror, "sid"]
+    return subprocess.check_output(ask, text=True).split()[:1]

@@ -24,8 +24,8 @@ def moved_back(driver: Release, cluster: Cluster, kube: Kube) -> Iterator[None]:
     driver.install()
     driver.rolled_out("daemonset/cellar-node")
     cluster.run("bash", "-c", f"! mountpoint -q {MOVED} || umount {MOVED}")
-    left = cluster.run("losetup", "--noheadings", "--output", "NAME", "--associated", DISK)
-    assert left.strip() == "", "once the driver is without the pool, nobody holds its disk"
+    held = ("losetup", "--noheadings", "--output", "NAME", "--associated", DISK)
+    kube.until(lambda: not cluster.run(*held).strip(), "without the pool nobody holds its disk")
     cluster.power_on(2)
     kube.until(lambda: kube.get("node", "node-2"), "node-2 is back")
     driver.ready()
