@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
@@ -25,7 +26,8 @@ from driver.backends.lvmgroup import Groups
 from driver.backends.memory_host import MemoryHost
 from driver.backends.memory_records import memory_state
 from driver.config import Config, PoolSpec
-from driver.core.errors import Invalid
+from driver.core.answers import place_of
+from driver.core.errors import Invalid, PoolAway
 from driver.core.kubelet import registration_socket
 from driver.core.model import PoolState
 from driver.core.ports import NodeState, Pool, Tends
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 
 LEAVE: Final = 19.0  # seconds after which the process goes, whatever still runs
 COPIERS: Final = 2  # of each pool
+GIVEN_BACK: Final = 1.0  # seconds for a pool to be given back
 ADOPTED: Final = 1.0  # seconds that the socket waits for pools that are being looked for
 TENDED: Final = 10.0  # seconds from one look after the pools to the next
 
@@ -164,9 +167,11 @@ def serve(config: Config) -> None:
     log.set_up(config.log_level, config.log_format)
     descriptors.raise_limit()
     state = open_state(config)
-    ended = process.run(_Life(config, open_pools(config, state), state).live())
-    if not _joined(ended + LEAVE):
+    pools = open_pools(config, state)
+    ended = process.run(_Life(config, pools, state).live())
+    if stuck := _not_joined(ended + LEAVE):
         logger.error("left while work was still running")
+        _give_back(pools, stuck)
         sys.stderr.flush()
         os._exit(1)  # a thread that is stuck in the kernel would be joined for ever
 
@@ -181,11 +186,11 @@ class _Life:
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, pools)
         self._copiers = {
-            pool.name: ThreadPoolExecutor(COPIERS, thread_name_prefix="copier") for pool in pools
+            pool.name: ThreadPoolExecutor(COPIERS, f"copier{place_of(pool.name)}") for pool in pools
         }
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="looker")
         self._tenders = {
-            pool.name: ThreadPoolExecutor(1, thread_name_prefix="tender")
+            pool.name: ThreadPoolExecutor(1, f"tender{place_of(pool.name)}")
             for pool in pools
             if isinstance(pool.backend, Tends)
         }
@@ -345,10 +350,26 @@ def _away(states: States) -> Iterator[PoolState]:
     yield from (told.state for told in states.look(LISTS))
 
 
-def _joined(end: float) -> bool:
-    """Wait until `end` for all threads that Python would wait for without end."""
+def _give_back(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
+    """The pools that no thread is stuck in: another process may have them at once.
+
+    This one has its descriptors, and so its locks, for as long as one of its threads is in the
+    kernel; none of them does anything more in this program.
+    """
+    held = {one.name for one in pools for name in stuck if place_of(one.name) in name}
+    places = tuple(place_of(one.name) for one in pools)
+    if any(not any(place in name for place in places) for name in stuck):
+        return  # nobody knows where
+    for pool in pools:
+        if pool.name not in held:
+            with suppress(PoolAway, TimeoutError):
+                pool.answers.begin(pool.backend.close).result(GIVEN_BACK)
+
+
+def _not_joined(end: float) -> Sequence[str]:
+    """Wait until `end` for all threads that Python would wait for; the names of the others."""
     mine = threading.current_thread()
     others = [one for one in threading.enumerate() if one is not mine and not one.daemon]
     for thread in others:
         thread.join(max(0.0, end - time.monotonic()))
-    return not any(thread.is_alive() for thread in others)
+    return [thread.name for thread in others if thread.is_alive()]

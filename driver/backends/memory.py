@@ -99,6 +99,9 @@ class MemoryBackend(Ills):
         self._building: set[ImageId] = set()
         self._promised = 0
 
+    def close(self) -> None:
+        """Nobody else could have it."""
+
     @property
     def id(self) -> PoolId:
         return self._id

@@ -9,6 +9,11 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
+def place_of(pool: str) -> str:
+    """A part of the name of every thread that works in the pool, and in no other."""
+    return f"[{pool}]"
+
+
 class Answers(Protocol):
     """Puts questions to one pool."""
 

@@ -51,6 +51,9 @@ class Backend(Protocol):
     def state(self) -> PoolState:
         """For people; never raises PoolAway."""
 
+    def close(self) -> None:
+        """Give the pool back: another process may have it from here on."""
+
     # at rest
     def capacity(self, allocation: Allocation) -> Capacity: ...
     # None: there is none. Damaged: there is one, and its record cannot be trusted. Every other

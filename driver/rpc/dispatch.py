@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from loguru import logger
 
+from driver.core.answers import place_of
 from driver.core.errors import Busy, Overloaded, StillRunning
 from driver.volumes.claims import Claims
 
@@ -90,7 +91,7 @@ class Share:
     def __init__(self, name: str, workers: int, waiting: int) -> None:
         self.name = name
         self.room = workers + waiting
-        self.threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self.threads = ThreadPoolExecutor(workers, f"worker{place_of(name)}")
         self._since: dict[object, float] = {}  # of each piece of work that runs
 
     def submit(self, work: Callable[[Wanted], Result], intent: Wanted) -> Future[Result]:

@@ -43,7 +43,7 @@ def take_off(host: Host, target: Path, device: Device | None, volume_id: VolumeI
         return False
     if not devices.belongs(host, place, device, volume_id):
         raise Refused(f"{target} shows something else than volume {volume_id}; left as it is")
-    if not place.node and _is_last(host, device):
+    if not place.node and _is_last(host, place):
         host.thaw(target)
     host.unmount(target)
     return True
@@ -110,7 +110,7 @@ def _refuse_other_options(place: Place, volume: Volume, fs: FsType, capability: 
         )
 
 
-def _is_last(host: Host, device: Device | None) -> bool:
-    if device is None:  # the pool is away: its other places cannot be known for sure
-        return True
-    return sum(not place.node for place in host.places(device)) <= 1
+def _is_last(host: Host, place: Place) -> bool:
+    """Also without the pool: what a place shows is told by the kernel."""
+    shown = Device(Path(), place.number, read_only=False)
+    return sum(not one.node for one in host.places(shown)) <= 1

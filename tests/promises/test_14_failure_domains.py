@@ -1,0 +1,239 @@
+"""Promise 14: a pool is a failure domain. One that does not answer costs nobody but its own.
+
+Its filesystem is frozen, its disk takes no writes any more, or whoever serves its directory is
+dead: before the driver starts, or while it runs.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from csi_proto import csi_pb2 as pb
+from tests.cluster.machines import free_port
+from tests.promises import dead, disks
+from tests.promises.client import Csi, outcome
+from tests.promises.conftest import FILESYSTEMS
+from tests.promises.disks import MIB, Disk
+from tests.promises.node import Life, Node
+from tests.promises.waiting import until
+
+BOUND = 8.0  # seconds for an answer that concerns others too, on a busy machine
+KNOWN = 40.0  # seconds until it is known that a pool does not answer
+SICK = {"pool": "sick"}
+WELL = {"pool": "well"}
+
+
+@dataclass
+class Ground:
+    """Two pools; `hang` makes the one called `sick` stop for as long as it is inside."""
+
+    node: Node
+    sick: Disk
+    well: Disk
+    hang: Callable[[], AbstractContextManager[None]]
+    port: int
+    csi: Csi
+
+    def start(self) -> None:
+        pools = (f"sick=loopfile:{self.sick.where}", f"well=loopfile:{self.well.where}")
+        self.csi = self.node.start(*pools, options=["--metrics", f"127.0.0.1:{self.port}"])
+
+    def life(self, volume: pb.Volume) -> Life:
+        return self.node.life(self.csi, volume.volume_id)
+
+    def metric(self, name: str, pool: str) -> float:
+        lines = self.page("metrics").splitlines()
+        [line] = [one for one in lines if one.startswith(name) and f'pool="{pool}"' in one]
+        return float(line.split()[-1])
+
+    def page(self, name: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{name}", timeout=BOUND) as page:
+            return str(page.read().decode())
+
+
+@contextmanager
+def _frozen(node: Node, where: Any) -> Iterator[None]:
+    node.freeze(where)
+    try:
+        yield
+    finally:
+        node.thaw(where)
+
+
+def _ground(node: Node, fs: str, how: str) -> Ground:
+    well = node.disk(fs, name="well")
+    if how == "stopped":
+        under = disks.make(node.base / "under.disk", node.base / "under", "ext4", 1024 * MIB)
+        sick = disks.make(under.where / "sick.disk", node.base / "sick", fs, 512 * MIB)
+        node.disks.append(sick)
+    else:
+        sick = node.disk(fs, name="sick")
+    hang = {
+        "frozen": lambda: _frozen(node, sick.where),
+        "stopped": lambda: _frozen(node, under.where),
+        "dead": lambda: dead.server_at(sick.where),
+    }[how]
+    return Ground(node, sick, well, hang, free_port(), None)  # type: ignore[arg-type]
+
+
+@pytest.fixture(
+    params=[(fs, how) for fs in FILESYSTEMS for how in ("frozen", "stopped")] + [("xfs", "dead")],
+    ids="-".join,
+)
+def ground(node: Node, request: pytest.FixtureRequest) -> Ground:
+    return _ground(node, *request.param)
+
+
+@pytest.fixture
+def unanswered(node: Node) -> Ground:
+    return _ground(node, "ext4", "dead")
+
+
+@pytest.fixture
+def frozen(node: Node) -> Ground:
+    return _ground(node, "ext4", "frozen")
+
+
+def in_time(call: Callable[[], Any], seconds: float = BOUND) -> Any:
+    start = time.monotonic()
+    answer = call()
+    assert time.monotonic() - start < seconds
+    return answer
+
+
+def health(csi: Csi) -> list[str]:
+    request = pb.NodeGetStorageHealthRequest()
+    return [
+        str(one) for one in csi.node.NodeGetStorageHealth(request, timeout=BOUND).backend_health
+    ]
+
+
+def serves_the_well_pool(ground: Ground, name: str) -> None:
+    """A whole life there, and all that is asked of the node as a whole."""
+    csi = ground.csi
+    life = ground.life(in_time(lambda: csi.create(name, parameters=WELL)))
+    for step in (life.stage, life.publish):
+        in_time(step)
+    life.write()
+    in_time(lambda: csi.stats(life.volume_id, life.target))
+    in_time(lambda: csi.snapshot(f"{name}-s", life.volume_id), 2 * BOUND)
+    for step in (life.unpublish, life.unstage):
+        in_time(step)
+    for snapshot in in_time(csi.snapshots):
+        csi.delete_snapshot(snapshot)
+    in_time(lambda: csi.delete(life.volume_id))
+    assert in_time(lambda: csi.capacity(parameters=WELL)).available_capacity
+    assert in_time(csi.capacity).available_capacity
+    assert csi.probe()
+
+
+def does_not_answer(ground: Ground) -> None:
+    """What everybody is told of the sick pool, and that nothing of it is gone."""
+    csi = ground.csi
+    until(lambda: not csi.capacity(parameters=SICK).available_capacity, KNOWN)
+    assert any("sick" in one for one in in_time(lambda: health(csi)))
+    until(lambda: ground.metric("cellar_pool_up", "sick") == 0, KNOWN)
+    assert ground.metric("cellar_pool_up", "well") == 1
+    assert in_time(lambda: outcome(lambda: csi.create("new", parameters=SICK))) == "UNAVAILABLE"
+    made = in_time(lambda: csi.create("anywhere"))
+    assert made.volume_id in in_time(csi.volumes)
+    assert in_time(lambda: csi.create("anywhere")) == made
+    csi.delete(made.volume_id)
+
+
+def is_well_again(ground: Ground) -> None:
+    until(lambda: ground.csi.capacity(parameters=SICK).available_capacity, KNOWN)
+    until(lambda: not any("sick" in one for one in health(ground.csi)), KNOWN)
+
+
+def test_a_pool_that_stops_answering_is_nobody_elses_trouble(ground: Ground) -> None:
+    ground.start()
+    csi = ground.csi
+    old = ground.life(csi.create("old", parameters=SICK))
+    old.up()
+    written = old.write()
+    with ground.hang():
+        stuck = [
+            csi.controller.CreateVolume.future(
+                csi.create_request(f"s{n}", parameters=SICK), timeout=120
+            )
+            for n in range(20)
+        ]
+        serves_the_well_pool(ground, "first")
+        does_not_answer(ground)
+        serves_the_well_pool(ground, "second")
+        listed = csi.controller.ListVolumes(pb.ListVolumesRequest(), timeout=BOUND).entries
+        [entry] = [one for one in listed if one.volume.volume_id == old.volume_id]
+        assert entry.status.volume_condition.abnormal
+        in_time(old.unpublish)
+    codes = {outcome(one.result) for one in stuck}
+    assert codes <= {"OK", "UNAVAILABLE"}
+    is_well_again(ground)
+    old.publish()
+    assert old.read() == written
+    for volume_id in (old.volume_id, csi.create("new", parameters=SICK).volume_id):
+        if volume_id == old.volume_id:
+            old.down()
+        csi.delete(volume_id)
+
+
+def test_a_pool_that_does_not_answer_at_the_start_does_not_keep_others(ground: Ground) -> None:
+    ground.start()
+    old = ground.life(ground.csi.create("old", parameters=SICK))
+    old.up()
+    written = old.write()
+    ground.csi.driver.kill()
+    with ground.hang():
+        begun = time.monotonic()
+        ground.start()
+        old = ground.node.life(ground.csi, old.volume_id)
+        assert time.monotonic() - begun < BOUND
+        serves_the_well_pool(ground, "first")
+        until(ground.csi.probe)
+        in_time(old.unpublish)
+    is_well_again(ground)
+    assert old.volume_id in ground.csi.volumes()
+    old.publish()
+    assert old.read() == written
+    old.down()
+    ground.csi.delete(old.volume_id)
+
+
+def test_looks_that_wait_keep_the_driver_from_nothing(unanswered: Ground) -> None:
+    ground = unanswered
+    ground.start()
+    with ground.hang():
+        does_not_answer(ground)
+        begun = time.monotonic()
+        assert ground.csi.driver.stop(60) == 0
+        assert time.monotonic() - begun < BOUND
+
+
+@pytest.mark.slow
+def test_stuck_workers_are_counted_and_left_behind_with_a_status_that_says_so(
+    frozen: Ground,
+) -> None:
+    """A thread that waits for a frozen filesystem cannot be killed: all else ends in time."""
+    ground, number = frozen, 3
+    ground.start()
+    csi, driver = ground.csi, ground.csi.driver
+    with ground.hang():
+        requests = (csi.create_request(f"s{n}", parameters=SICK) for n in range(number))
+        waiting = [csi.controller.CreateVolume.future(one, timeout=120) for one in requests]
+        until(lambda: ground.metric("cellar_pool_stuck_workers", "sick") == number, KNOWN)
+        assert ground.metric("cellar_pool_oldest_call_seconds", "sick") > 1
+        assert ground.metric("cellar_pool_stuck_workers", "well") == 0
+        assert driver.process
+        driver.process.terminate()
+        until(lambda: "left while work was still running" in driver.tail(), KNOWN)
+        ground.start()
+        serves_the_well_pool(ground, "next")
+    assert driver.wait() == 1
+    assert "OK" not in map(outcome, [one.result for one in waiting])
