@@ -35,12 +35,16 @@ LABEL org.opencontainers.image.title="cellar" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# lvm2 brings no services here; it checks thin pools with thin-provisioning-tools.
-RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+# lvm2 brings no services here; it checks thin pools with thin-provisioning-tools. While it is being
+# installed it would read all disks of the machine that builds: there are none for it.
+RUN mkdir /tmp/lvm \
+ && echo 'devices { global_filter = [ "r|.*|" ] }' > /tmp/lvm/lvm.conf \
+ && apt-get update \
+ && DEBIAN_FRONTEND=noninteractive LVM_SYSTEM_DIR=/tmp/lvm \
+      apt-get install --yes --no-install-recommends \
       btrfs-progs cryptsetup-bin e2fsprogs lvm2 mount python3 thin-provisioning-tools \
       util-linux xfsprogs \
- && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
+ && rm -rf /tmp/lvm /var/lib/apt/lists/* /var/cache/* /var/log/*
 COPY --from=build /opt/cellar /opt/cellar
 RUN ln -s /opt/cellar/bin/cellar /usr/local/bin/cellar
 ENTRYPOINT ["cellar"]
