@@ -25,10 +25,12 @@ def moved_back(driver: Release, cluster: Cluster, kube: Kube) -> Iterator[None]:
     driver.rolled_out("daemonset/cellar-node")
     cluster.run("bash", "-c", f"! mountpoint -q {MOVED} || umount {MOVED}")
     held = ("losetup", "--noheadings", "--output", "NAME", "--associated", DISK)
-    kube.until(lambda: not cluster.run(*held).strip(), "without the pool nobody holds its disk")
-    cluster.power_on(2)
-    kube.until(lambda: kube.get("node", "node-2"), "node-2 is back")
-    driver.ready()
+    try:
+        kube.until(lambda: not cluster.run(*held).strip(), "without the pool nobody has its disk")
+    finally:
+        cluster.power_on(2)
+        kube.until(lambda: kube.get("node", "node-2"), "node-2 is back")
+        driver.ready()
 
 
 def test_a_disk_moves_with_its_volumes(
