@@ -69,9 +69,12 @@ class Link:
 
     @property
     def pools(self) -> tuple[cellar.Pool, ...]:
-        """With their free space: none, if that was looked at too long ago."""
-        fresh = self.there and self.report.age + self._clock() - self._at <= FRESH
-        return tuple(self.report.pools) if fresh else ()
+        """With their free space; without those at which the node looked too long ago."""
+        if not self.there:
+            return ()
+        told = self._clock() - self._at  # and, of an older version, all pools at the same time
+        age = self.report.age
+        return tuple(one for one in self.report.pools if max(age, one.age) + told <= FRESH)
 
     def channel(self) -> grpc.aio.Channel:
         """PoolAway: the node is not there."""

@@ -145,13 +145,14 @@ class Provisioner:
         return self._pools.volume(source)
 
     def _planned(self, pool: Pool, wanted: Create, origin: Origin | None) -> Volume:
+        pool_id = self._pools.id_of(pool)  # with a bound: it may be asked for the first time
         source = origin[1] if origin else None
         fs, key = _filesystem(wanted, source), _key(pool, wanted, source)
         abilities.refuse(pool, fs, encrypted=key is not None)
         fresh = source is None or source.blank
         allocation = source.allocation if source else pool.backend.allocation
         return Volume(
-            id=VolumeId(pool.backend.id, wanted.key),
+            id=VolumeId(pool_id, wanted.key),
             name=wanted.name,
             size=_size(pool, wanted.range, smallest_of(fs, encrypted=key is not None), origin),
             fs=fs,

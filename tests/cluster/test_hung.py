@@ -1,0 +1,110 @@
+"""A node of which one pool does not answer: through a router its other pools are as they were."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import pytest
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
+from csi_proto.cellar_pb2_grpc import NodeStub
+from tests.cluster.machines import GIB, KEY, MODE, Cluster, code_of, on, until
+from tests.harness import Driver
+from tests.promises import dead
+
+Code = grpc.StatusCode
+BLOCK = csi.VolumeCapability(
+    block=csi.VolumeCapability.BlockVolume(), access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)
+)
+BOUND = 8.0  # seconds, on a busy machine
+
+T = TypeVar("T")
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts"),
+]
+
+
+@pytest.fixture
+def cluster(where: Path) -> Iterator[Cluster]:
+    """Node `a` has two pools, of which one will not answer; node `b` has one."""
+    pools: dict[str, list[str]] = {"a": [], "b": ["other=memory:100GiB"]}
+    for name in ("sick", "well"):
+        (where / name).mkdir()
+        how = "allocation=sparse,overcommit=100,init=true"
+        pools["a"].append(f"{name}=loopfile:{where / name},{how}")
+    with Cluster(where, pools) as one:
+        yield one
+
+
+def in_time(call: Callable[[], T]) -> T:
+    start = time.monotonic()
+    answer = call()
+    assert time.monotonic() - start < BOUND
+    return answer
+
+
+def create(driver: Driver, name: str, pool: str) -> csi.Volume:
+    request = csi.CreateVolumeRequest(
+        name=name,
+        volume_capabilities=[BLOCK],
+        capacity_range=csi.CapacityRange(required_bytes=GIB),
+        parameters={"pool": pool},
+        accessibility_requirements=on("a"),
+    )
+    return driver.controller.CreateVolume(request).volume
+
+
+def capacity(driver: Driver, pool: str) -> int:
+    here = csi.Topology(segments={KEY: "a"})
+    request = csi.GetCapacityRequest(accessible_topology=here, parameters={"pool": pool})
+    return driver.controller.GetCapacity(request).available_capacity
+
+
+def test_a_pool_that_does_not_answer_leaves_the_others_of_its_node_usable(
+    cluster: Cluster,
+) -> None:
+    router = cluster.router
+    old = create(router, "old", "sick")
+    with dead.server_at(cluster.where / "sick"):
+        made = in_time(lambda: create(router, "new", "well"))
+        until(lambda: capacity(router, "sick") == 0)
+        for _ in range(50):  # the node's reports never come late for it
+            assert capacity(router, "well")
+            time.sleep(0.1)
+        again = in_time(lambda: create(router, "new", "well"))
+        assert again == made
+        get = csi.ControllerGetVolumeRequest(volume_id=old.volume_id)
+        code = in_time(lambda: code_of(lambda: router.controller.ControllerGetVolume(get)))
+        assert code is Code.UNAVAILABLE
+        listed = in_time(lambda: router.controller.ListVolumes(csi.ListVolumesRequest()).entries)
+        ill = {one.volume.volume_id: one.status.volume_condition.abnormal for one in listed}
+        assert ill == {old.volume_id: True, made.volume_id: False}
+        assert router.channel
+        pools = NodeStub(router.channel).ListPools(cellar.ListPoolsRequest(), timeout=BOUND).pools
+        assert [one.name for one in pools if one.away] == ["sick"]
+    until(lambda: capacity(router, "sick") > 0, 30)
+    assert create(router, "old", "sick") == old
+
+
+def test_a_node_that_starts_with_a_pool_that_does_not_answer_joins_the_others(
+    cluster: Cluster,
+) -> None:
+    router, node = cluster.router, cluster.nodes["a"]
+    old = create(router, "old", "sick")
+    node.kill()
+    with dead.server_at(cluster.where / "sick"):
+        node.start()
+        until(lambda: capacity(router, "well") > 0)
+        in_time(lambda: create(router, "new", "well"))
+        code = in_time(lambda: code_of(lambda: create(router, "more", "sick")))
+        assert code in {Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED}
+    until(lambda: capacity(router, "sick") > 0, 30)
+    assert old.volume_id in router.volumes()
