@@ -30,7 +30,7 @@ class Accounts:
         self._overcommit = overcommit
         self._over, self._under = ratio_of(overcommit).as_integer_ratio()
         self._filesystems = filesystems
-        self._root_fd = -1
+        self._root, self._root_fd = Path(), -1
         self._measured: dict[str, float] = {}
         self.bounds: Bounds = NONE
         self.ledger = Ledger(
@@ -39,14 +39,11 @@ class Accounts:
             available=lambda: self.bounds.available(self._root),
         )
 
-    @property
-    def _root(self) -> Path:
-        return Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
-
     def begin(self, root: Path, bounds: Bounds) -> None:
         """The pool appeared at `root`: nothing of an earlier life counts."""
         self.end()
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
         self.bounds = bounds
         self.ledger.join(self._filesystems.named(opened.filesystem_key(self._root_fd)))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, overload
 
 from driver.backends import lvmhold, lvmpool, lvmstate, lvmstill, lvmtags
-from driver.backends.lvmgroup import Groups
+from driver.backends.lvmgroup import Groups, refuse_read_only
 from driver.backends.lvmkind import Kind, Machine, Options
 from driver.backends.lvmpins import Pins
 from driver.backends.lvmpool import LvmPool
@@ -41,6 +41,7 @@ from driver.core.model import (
     Snapshot,
     Unreadable,
     Volume,
+    fault_of,
 )
 from driver.core.ports import Records
 from driver.core.quantity import show_bytes
@@ -94,6 +95,7 @@ class Lvm:
         self._refuse_other(allocation)
         with self._group.lock:
             vg = self._pool.look()
+            refuse_read_only(vg)
             largest, committed = self._kind.largest(vg), self._kind.committed(vg)
             step = self._kind.granularity(vg)
         return Capacity(
@@ -290,8 +292,9 @@ class Lvm:
                     text = f"{entry.volume.name}: LVM says {entry.volume.health}"
                     yield Fault("VolumeUnhealthy", text)
                 yield from self._kind.faults_of_volume(vg)
+            refuse_read_only(vg)
         except PoolAway as error:
-            yield Fault("PoolAway", str(error), "inaccessible")
+            yield fault_of(error)
 
     def tend(self) -> None:
         """See to it that there is room to write."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from loguru import logger
 
 from driver.backends.lvmpins import Pins
-from driver.core.errors import CellarError, Invalid, PoolAway, StillRunning
+from driver.core import errnos
+from driver.core.errors import CellarError, Invalid, PoolAway, PoolReadOnly, StillRunning
 from driver.core.ports import Records
 from driver.linux import command, lvm, lvmdisks, lvmlabel
 
@@ -60,6 +61,9 @@ class Group:
             except (command.CommandTimeout, StillRunning):
                 self.doubted = True
                 raise
+            except command.CommandError:
+                refuse_read_only(self.look())
+                raise
 
     def parts(self) -> Mapping[str, tuple[str, ...]]:
         """See `lvm.parts`."""
@@ -76,7 +80,9 @@ class Group:
             return None
         try:
             return lvmlabel.stamp(self._disks)
-        except OSError:
+        except OSError as error:
+            if error.errno in errnos.EXHAUSTED:
+                raise  # of this process, not of a disk
             return None
 
     def _ask(self, stamp: bytes | None) -> tuple[lvm.VolumeGroup, bytes]:
@@ -135,6 +141,15 @@ class Group:
             f"{found}; the one that was this pool has {known}: are its disks there? If the other"
             " one is to take its place, give the pool its `uuid=`, or run `cellar pools init` and"
             " start the driver again"
+        )
+
+
+def refuse_read_only(vg: lvm.VolumeGroup) -> None:
+    """PoolReadOnly: LVM changes nothing in the group."""
+    if vg.read_only:
+        raise PoolReadOnly(
+            f"volume group {vg.name} is read-only: run `vgchange --permission rw {vg.name}` if it"
+            " is to be written to"
         )
 
 

@@ -13,7 +13,8 @@ from driver.backends.lvmindex import Entry, Index
 from driver.backends.lvmkind import Kind
 from driver.backends.lvmowner import Ownership
 from driver.backends.lvmpins import Pins
-from driver.core.errors import CellarError, Conflict, Damaged, NotFound, PoolAway
+from driver.core import errnos
+from driver.core.errors import CellarError, Conflict, Damaged, NotFound, PoolAway, PoolReadOnly
 from driver.core.ids import ImageId, PoolId, VolumeId
 from driver.core.model import Image
 from driver.linux import crypt, dm, filesystem, freeze, lvm
@@ -44,9 +45,13 @@ class LvmPool:
                 self._refuse_trouble(vg)
                 if self._ownership.pool != self.id_in(vg):
                     vg = self._adopt(vg)
+            except PoolReadOnly:
+                raise  # it is there
             except PoolAway:
                 self._ownership.drop()
                 raise
+            except OSError as error:
+                raise errnos.of_machine(error) or error from error
             if self.group.doubted:
                 self.group.doubted = False
                 self._resume(vg, self._ours(vg))

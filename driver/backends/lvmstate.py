@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from driver.backends.lvmpool import LvmPool
-from driver.core.errors import PoolAway
+from driver.core.errors import Exhausted, PoolAway
 from driver.core.filesystems import SMALLEST
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Capacity, PoolState, Volume
@@ -26,9 +26,10 @@ def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
     kind, away, data, metadata = pool.kind, "", None, None
     pool_id, capacity = None, _NOTHING
     try:
-        pool_id, capacity = backend.id, backend.capacity(kind.allocation)
+        pool_id = backend.id
+        capacity = backend.capacity(kind.allocation)
         data, metadata = kind.fullness(pool.look())
-    except PoolAway as error:
+    except (PoolAway, Exhausted) as error:
         away = str(error)
     images = pool.index.images()
     volumes = sum(isinstance(image, Volume) for image in images)

@@ -15,7 +15,7 @@ from loguru import logger
 from driver.core.errors import PoolAway
 from driver.core.ids import PoolId
 from driver.core.ports import Records
-from driver.linux import opened
+from driver.linux import locks, opened
 
 MARKER: Final = ".cellar-pool.json"
 # What a `write_marker` that was killed leaves, and what no pool needs to be empty of.
@@ -67,6 +67,12 @@ class Birth:
         before = (self._known.get(place) or {}).get(_ID, pool_id)
         if before != pool_id:
             logger.warning("pool {} is at {}, where pool {} was", pool_id, place, before)
+        for pid, where in locks.holders_elsewhere(fd, MARKER):
+            logger.warning(
+                "process {} has the pool {} on the filesystem of pool {}: both promise its room;"
+                " give each a filesystem of its own, or one driver both pools",
+                *(pid, where.parent, place),
+            )
         self._known.put(place, {_ID: pool_id, _FILESYSTEM: opened.filesystem_uuid(fd)})
 
     def _refuse_missing_disk(self, fd: int) -> None:

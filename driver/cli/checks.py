@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Final
 
 from csi_proto import csi_pb2 as csi
 from driver.backends import bounds
-from driver.backends.poolbirth import MARKER
+from driver.backends.poolbirth import MARKER, Birth
 from driver.cli.client import CallFailed, Client
 from driver.cli.wording import human
-from driver.core.errors import Failed
+from driver.core.errors import Failed, PoolAway
 from driver.core.model import FsType
-from driver.linux import command, filesystem, mount, sysfs
+from driver.core.ports import Records
+from driver.linux import command, files, filesystem, locks, opened, sysfs
 
 OLDEST_KERNEL: Final = (5, 8)  # LOOP_CONFIGURE
 CAP_SYS_ADMIN: Final = 21  # <linux/capability.h>
@@ -195,11 +197,14 @@ def is_shared(directory: Path, mountinfo: str) -> bool:
 # --- what is configured
 
 
-def pool(name: str, where: Path, *, init: bool) -> Iterator[Finding]:
+def pool(name: str, where: Path, known: Records, *, init: bool) -> Iterator[Finding]:
     """A pool of loop files. Nothing stays in it that was not there."""
     what = f"pool {name}"
     try:
-        yield _marker(what, name, where, init=init)
+        yield _marker(what, name, where, Birth(where, known, init=init))
+        if os.statvfs(where).f_flag & os.ST_RDONLY:
+            text = f"{where} is read-only: nothing can be stored or attached"
+            yield problem(what, text, "mount it for writing; after an error check it first")
         found = bounds.learn(where, "0")
     except OSError as error:
         text = f"{where}: {error.strerror}"
@@ -214,16 +219,34 @@ def pool(name: str, where: Path, *, init: bool) -> Iterator[Finding]:
     yield _room(what, where)
 
 
-def _marker(what: str, name: str, where: Path, *, init: bool) -> Finding:
-    if set(os.listdir(where)) & {MARKER}:
-        return ok(what, f"{where} has its marker")
-    layers = mount.at(where.resolve())
-    empty_disk = bool(layers) and not set(os.listdir(where)) - {"lost+found"}
-    if init or (empty_disk and layers[-1].root == "/"):
-        return ok(what, f"{where} gets its marker at the first start")
-    text = f"{where} has no marker: a disk that is not mounted, or no pool yet"
-    cure = f"mount its disk, or `cellar pools init {name} --pool {name}=loopfile:{where}`"
-    return problem(what, text, cure)
+def _marker(what: str, name: str, where: Path, birth: Birth) -> Finding:
+    with files.opened_directory(where) as fd:
+        if MARKER in os.listdir(fd):
+            return ok(what, f"{where} has its marker")
+        try:
+            birth.refuse(fd)
+        except PoolAway as error:
+            cure = f"mount its disk, or `cellar pools init {name} --pool {name}=loopfile:{where}`"
+            return problem(what, str(error), cure)
+    return ok(what, f"{where} gets its marker at the first start")
+
+
+def shared_filesystems(places: Mapping[str, Path]) -> Iterator[Finding]:
+    """Pools, by name, that have no filesystem to themselves; those of other processes too."""
+    sharing: dict[str, list[str]] = {}
+    for name, where in places.items():
+        with suppress(OSError), files.opened_directory(where) as fd:
+            sharing.setdefault(opened.filesystem_key(fd), []).append(name)
+            others = [path.parent for _, path in locks.holders_elsewhere(fd, MARKER)]
+            if other := [one for one in others if one not in places.values()]:
+                text = f"another process has the pool {other[0]} on its filesystem"
+                cure = "both promise its room: have one driver serve both pools"
+                yield warning(f"pool {name}", text, cure)
+    for names in sharing.values():
+        if len(names) > 1:
+            text = "they lie on one filesystem, and share its room"
+            cure = "give each a filesystem of its own, if each is to have its own room"
+            yield warning(f"pools {', '.join(names)}", text, cure)
 
 
 def _sharing(what: str, found: bounds.Bounds) -> Finding:

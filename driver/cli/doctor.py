@@ -78,12 +78,16 @@ def _pools(
         settings = pools_of(pool, config, state_dir)
         if any(spec.type == "lvm" for spec in settings.pools):
             yield from lvmchecks.machine()
+        records = node_state(settings.state_dir, settings.driver_name).pools
         for spec in settings.pools:
             if spec.type == "loopfile":
                 init = spec.options_as(loopfile.Options).init
-                yield from checks.pool(spec.name, spec.path(), init=init)
+                yield from checks.pool(spec.name, spec.path(), records, init=init)
             elif spec.type == "lvm":
                 yield from _lvm_pool(spec, settings)
+        yield from checks.shared_filesystems(
+            {one.name: one.path() for one in settings.pools if one.type == "loopfile"}
+        )
     except Invalid as error:
         yield checks.problem("configuration", str(error), "see `cellar serve --help`")
 

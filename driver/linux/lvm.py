@@ -29,7 +29,7 @@ CONFIG: Final = (
 _JSON: Final = ("--reportformat", "json", "--units", "b", "--nosuffix")
 _VG: Final = (
     "vg_name,vg_uuid,vg_extent_size,vg_mda_free,vg_mda_size"
-    ",vg_tags,vg_exported,vg_partial,vg_shared"
+    ",vg_tags,vg_exported,vg_partial,vg_shared,vg_permissions"
 )
 _PV: Final = "pv_name,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing"
 _LV: Final = "lv_uuid,lv_name,lv_size,lv_tags,lv_layout,pool_lv,lv_when_full,lv_health_status"
@@ -68,6 +68,7 @@ class VolumeGroup:
     mda_size: Bytes
     tags: frozenset[str]
     trouble: str  # why nothing should be done with it; "" when all is well
+    read_only: bool = False  # its volumes can be used, none made, changed or removed; vgchange(8)
     disks: tuple[Path, ...]
     volumes: Mapping[str, LogicalVolume]  # by name
 
@@ -128,6 +129,7 @@ def parse_report(text: str) -> VolumeGroup:
         mda_size=int(row["vg_mda_size"]),
         tags=_words(row["vg_tags"]),
         trouble=_trouble(row, section["pv"]),
+        read_only=row["vg_permissions"] == "read-only",
         disks=tuple(Path(one["pv_name"]) for one in section["pv"] if not one["pv_missing"]),
         volumes={
             one["lv_name"]: _volume(one, segments.get(one["lv_uuid"], {}), ranges)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from driver.core import errnos
+
 _SECTOR: Final = 512
 _HEAD: Final = 4096  # a label lies in one of the first four sectors
 _LABEL: Final = struct.Struct("<8s12xI8s")  # id, (sector, crc), offset of the PV header, type
@@ -22,10 +24,15 @@ _AREA: Final = struct.Struct("<QQ")  # offset, size; a list ends with zeros
 
 
 def is_disk(device: Path) -> bool:
-    """Whether it carries a label. False also for what cannot be read: no medium, no rights."""
+    """Whether it carries a label. False also for what cannot be read: no medium, no rights.
+
+    OSError: this process has not the means to look.
+    """
     try:
         return _label(_read(device, 0)) is not None
-    except OSError:
+    except OSError as error:
+        if error.errno in errnos.EXHAUSTED:
+            raise
         return False
 
 

@@ -17,7 +17,7 @@ from driver.backends import lvm as lvm_backend
 from driver.backends.lvm import Lvm
 from driver.backends.lvmkind import Options
 from driver.backends.memory_records import MemoryRecords
-from driver.core.errors import Conflict, NoSpace, PoolAway
+from driver.core.errors import Conflict, NoSpace, PoolAway, PoolReadOnly
 from driver.core.model import MIB
 from driver.core.ports import Records
 from driver.linux.lvm import CONFIG
@@ -391,3 +391,34 @@ def test_a_volume_is_not_active_after_a_reboot_until_it_is_attached(make_group: 
 def empty(pool: Lvm) -> None:
     for image in pool.images():
         pool.delete(image.id)
+
+
+@pytest.mark.parametrize("thin", [False, True], ids=["thick", "thin"])
+def test_a_group_that_is_read_only_is_known_and_takes_nothing(
+    make_group: MakeGroup, *, thin: bool
+) -> None:
+    where = make_group("cellar", size=2 * GIB, thin=GIB if thin else 0)
+    with opened(where) as pool:
+        volume, other = made(pool, "v"), made(pool, "w")
+        device = pool.attach(volume, read_only=False)
+        lvm("vgchange", "--permission", "r", "cellar")
+        with pytest.raises(PoolReadOnly):
+            pool.capacity(pool.allocation)
+        for change in (
+            lambda: made(pool, "new"),
+            lambda: pool.delete(other.id),
+            lambda: pool.resize(other, 64 * MIB),
+            lambda: pool.record(replace(other, mkfs_options=("-L", "x"))),
+        ):
+            with pytest.raises(PoolReadOnly):
+                change()
+        assert [one.kind for one in pool.faults(None)][-1] == "PoolReadOnly"
+        state = pool.state()
+        assert (state.id, state.volumes, bool(state.away)) == (pool.id, 2, True)
+        assert pool.attached(volume.id) == device
+        pool.detach(volume.id)
+    with opened(where) as again:
+        assert [image.name for image in again.images()] == ["v", "w"]
+        lvm("vgchange", "--permission", "rw", "cellar")
+        assert again.capacity(again.allocation).largest > 0
+        again.delete(other.id)

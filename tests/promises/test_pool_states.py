@@ -308,3 +308,16 @@ def test_init_makes_no_pool_in_the_place_of_a_missing_disk(node: Node) -> None:
         disk.mount()
         until(lambda: list(csi.volumes()) == [volume])
     assert csi.create("v").volume_id == volume
+
+
+@every_filesystem
+def test_another_process_on_the_same_filesystem_is_warned_of(node: Node, fs: str) -> None:
+    disk = node.disk(fs)
+    wheres = [disk.where / name for name in "ab"]
+    for where in wheres:
+        where.mkdir()
+    first, second = (node.start(f"p=loopfile:{where},init=true") for where in wheres)
+    assert "both promise its room" not in first.driver.log.read_text()
+    warned = second.driver.log.read_text()
+    assert f"process {first.driver.pid} has the pool {wheres[0]} " in warned
+    assert "both promise its room" in warned

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from driver.backends import loopfile, shelf
-from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, Refused
+from driver.backends import loopfile, loopstate, shelf
+from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, PoolAway, Refused
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import GIB, MIB, Allocation, Bytes, Snapshot, Volume
 from driver.linux.freeze import Freezer
+from tests.root.conftest import MakePool
 
 pytestmark = pytest.mark.root
 
@@ -274,3 +276,45 @@ def test_an_image_is_not_ill_at_any_instant_of_its_deletion(
     pool.delete(volume.id)
     assert set(seen) == {"delete.renamed", "delete.synced", "delete.unlinked"}
     assert not any(seen.values())
+
+
+def test_an_image_is_whole_though_its_disk_came_off_and_on_while_it_was_made(
+    pool: loopfile.Loopfile, pool_dir: Path
+) -> None:
+    [device] = {
+        line.split(" - ")[1].split()[1]
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if line.split()[4] == os.fspath(pool_dir)
+    }
+    volume, other = a_volume(pool, size=64 * MIB), a_volume(pool, "other", size=64 * MIB)
+    pool.create(other, nothing)
+    before = pool.capacity(Allocation.THICK).largest
+
+    def came_off(image: Path) -> None:
+        write_all(image)
+        subprocess.run(["umount", "--lazy", pool_dir], check=True)
+        with pytest.raises(PoolAway):
+            _ = pool.id
+        subprocess.run(["mount", device, pool_dir], check=True)
+        assert pool.find(other.id) == other
+        assert before - pool.capacity(Allocation.THICK).largest >= volume.size
+
+    pool.create(volume, came_off)
+    found = image_of(pool_dir, volume).stat()
+    assert (found.st_size, found.st_blocks * 512 >= volume.size) == (volume.size, True)
+    assert set(pool.images()) == {volume, other}
+
+
+def test_pools_on_two_filesystems_share_no_room(make_pool: MakePool, freezer: Freezer) -> None:
+    where = make_pool("ext4", size=256 * MIB)
+    shared = loopstate.Shared()
+    options = loopfile.Options(init=True)
+    one, two = (
+        loopfile.Loopfile("p", path, options, freezer, "cellar.test", shared=shared)
+        for path in (where, make_pool("ext4", size=256 * MIB))
+    )
+    before = two.capacity(Allocation.THICK).largest
+    one.create(a_volume(one, size=128 * MIB), nothing)
+    assert two.capacity(Allocation.THICK).largest == before
+    one.close()
+    two.close()

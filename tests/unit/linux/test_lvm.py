@@ -14,7 +14,7 @@ from driver.linux.dm import ThinPool
 
 REPORT = """
 { "report": [ {
-  "vg": [ {"vg_name":"vg", "vg_uuid":"39hLfw-NACA-NbhM-Jzxb-920b-mCOP-zE3nZh", "vg_extent_size":"4096", "vg_mda_free":"518144", "vg_mda_size":"1044480", "vg_tags":"cellar.owner=a,other", "vg_exported":"", "vg_partial":"", "vg_shared":""} ],
+  "vg": [ {"vg_name":"vg", "vg_uuid":"39hLfw-NACA-NbhM-Jzxb-920b-mCOP-zE3nZh", "vg_extent_size":"4096", "vg_mda_free":"518144", "vg_mda_size":"1044480", "vg_tags":"cellar.owner=a,other", "vg_exported":"", "vg_partial":"", "vg_shared":"", "vg_permissions":"writeable"} ],
   "pv": [
     {"pv_name":"/dev/loop0", "pv_pe_count":"261888", "pv_pe_alloc_count":"133120", "pv_allocatable":"allocatable", "pv_missing":""},
     {"pv_name":"/dev/loop1", "pv_pe_count":"261888", "pv_pe_alloc_count":"2048", "pv_allocatable":"allocatable", "pv_missing":""} ],
