@@ -122,20 +122,21 @@ class MemoryBackend(Ills):
             readable = [one for one in self._stored if not self._is_damaged(one)]
             volumes = sum(isinstance(one, VolumeId) for one in readable)
             nothing = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
+            away = self._away or self._read_only
             return PoolState(
                 name=self._name,
                 type="memory",
                 where=str(self._size),
                 id=None if self._away else self._id,
-                away=self._away,
+                away=away,
                 allocation=self.allocation,
                 reflink=self._options.reflink,
                 direct_io=False,
                 volumes=volumes,
                 snapshots=len(readable) - volumes,
                 damaged=len(self._all_damaged()),
-                capacity=nothing if self._away else self.capacity(self.allocation),
-                rooms={} if self._away else {one: self.capacity(one) for one in _ALLOCATIONS},
+                capacity=nothing if away else self.capacity(self.allocation),
+                rooms={} if away else {one: self.capacity(one) for one in _ALLOCATIONS},
             )
 
     # for tests
@@ -147,7 +148,7 @@ class MemoryBackend(Ills):
 
     def capacity(self, allocation: Allocation) -> Capacity:
         with self._lock:
-            self._be_there()
+            self._refuse_to_write(self._name)
             room = self._room()
         ratio = self._ratio(allocation)
         total = int(self._usable * ratio)
@@ -230,6 +231,7 @@ class MemoryBackend(Ills):
         return done
 
     def _unformatted(self, volume: Volume) -> _Stored:
+        self._refuse_to_write(self._name)
         stored = self._whole(volume.id)
         image = stored.image
         if not isinstance(image, Volume) or image.formatted:
@@ -243,6 +245,8 @@ class MemoryBackend(Ills):
             stored = self._get(volume.id)
             if size < stored.disk.size:
                 raise OutOfRange(f"volume {volume.id} has {stored.disk.size} bytes already")
+            if size > stored.disk.size:
+                self._refuse_to_write(self._name)
             grown = replace(volume, size=size)
             promise = self._promise(grown.allocation, size)
             if promise - stored.promise > self._room():
@@ -253,6 +257,7 @@ class MemoryBackend(Ills):
 
     def delete(self, image_id: ImageId) -> None:
         with self._lock:
+            self._refuse_to_write(self._name)
             stored = self._get(image_id)
             if stored.device:
                 raise Refused(f"{image_id} is attached as {stored.device.path}")
@@ -326,7 +331,7 @@ class MemoryBackend(Ills):
     def _begin(self, image: Image, undo: ExitStack) -> _Stored:
         """Take name and room for an image that nobody sees yet."""
         with self._lock:
-            self._be_there()
+            self._refuse_to_write(self._name)
             if image.id in self._stored or image.id in self._building:
                 raise Conflict(f"{image.id} exists already")
             stored = self._blank(image)

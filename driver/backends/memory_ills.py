@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from driver.core.errors import Damaged, PoolAway
+from driver.core.errors import Damaged, PoolAway, PoolReadOnly
 from driver.core.ids import ImageId
-from driver.core.model import Fault, Image, Snapshot, Unreadable
+from driver.core.model import Fault, Image, Snapshot, Unreadable, fault_of
 
 
 class Ills:
@@ -14,6 +14,7 @@ class Ills:
 
     def __init__(self) -> None:
         self._away = ""
+        self._read_only = ""
         self._lost: set[ImageId] = set()
         self._damaged: dict[ImageId, Unreadable] = {}
         self._faults: dict[ImageId | None, tuple[Fault, ...]] = {}
@@ -23,6 +24,12 @@ class Ills:
 
     def bring_back(self) -> None:
         self._away = ""
+
+    def turn_read_only(self, why: str = "the simulated disk takes no writes") -> None:
+        self._read_only = why
+
+    def turn_writable(self) -> None:
+        self._read_only = ""
 
     def afflict(self, image_id: ImageId | None, *faults: Fault) -> None:
         """What `faults` reports from now on; nothing: it is well again."""
@@ -64,6 +71,12 @@ class Ills:
         if self._away:
             raise PoolAway(f"pool {name}: {self._away}")
 
+    def _refuse_to_write(self, name: str) -> None:
+        """PoolAway, PoolReadOnly."""
+        self._refuse_away(name)
+        if self._read_only:
+            raise PoolReadOnly(f"pool {name}: {self._read_only}")
+
     def _refuse_damaged(self, image_id: ImageId) -> None:
         """Damaged."""
         if one := self._damaged.get(image_id):
@@ -84,3 +97,5 @@ class Ills:
         elif image_id in self._lost:
             yield Fault("BackingFileGone", f"{image_id}: its image is gone", "data_loss")
         yield from self._faults.get(image_id, ())
+        if self._read_only and not self._away:
+            yield fault_of(PoolReadOnly(self._read_only))

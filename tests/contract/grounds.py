@@ -100,6 +100,13 @@ class Ground(ABC):
     def bring_back(self) -> None: ...
 
     @abstractmethod
+    def turn_read_only(self) -> None:
+        """The pool is there, and takes no writes."""
+
+    @abstractmethod
+    def turn_writable(self) -> None: ...
+
+    @abstractmethod
     def require_growing(self, fs: FsType) -> None:
         """Skip where this process may not grow a mounted filesystem of that kind."""
 
@@ -176,6 +183,12 @@ class MemoryGround(Ground):
     def bring_back(self) -> None:
         self._backend.bring_back()
 
+    def turn_read_only(self) -> None:
+        self._backend.turn_read_only()
+
+    def turn_writable(self) -> None:
+        self._backend.turn_writable()
+
     def require_growing(self, fs: FsType) -> None:
         """Nobody forbids it here."""
 
@@ -245,6 +258,13 @@ class LoopfileGround(Ground):
     def bring_back(self) -> None:
         self.where.rmdir()
         self.where.with_suffix(".away").rename(self.where)
+
+    def turn_read_only(self) -> None:
+        run("mount", "--bind", os.fspath(self.where), os.fspath(self.where))
+        run("mount", "-o", "remount,bind,ro", os.fspath(self.where))
+
+    def turn_writable(self) -> None:
+        run("umount", os.fspath(self.where))
 
     def require_growing(self, fs: FsType) -> None:
         if fs is FsType.EXT4 and not has_capability(CAP_SYS_RESOURCE):

@@ -75,6 +75,12 @@ class LvmGround(LoopfileGround):
     def bring_back(self) -> None:
         admin("vgrename", f"{self._group}-away", self._group)
 
+    def turn_read_only(self) -> None:
+        admin("vgchange", "--permission", "r", self._group)
+
+    def turn_writable(self) -> None:
+        admin("vgchange", "--permission", "rw", self._group)
+
     def close(self) -> None:
         self._backend_of_lvm.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.core.errors import Conflict, NotFound, OutOfRange, PoolAway
+from driver.core.errors import Conflict, NotFound, OutOfRange, PoolAway, PoolReadOnly
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import (
     KIB,
@@ -340,6 +340,38 @@ def test_a_pool_that_comes_back_has_what_it_had(ground: Ground) -> None:
     assert ground.pool.backend.find(volume.id) == volume
     assert ground.pool.backend.state().away == ""
     made(ground, "w")
+
+
+def test_a_pool_that_is_read_only_is_known_and_takes_nothing(ground: Ground) -> None:
+    backend = ground.pool.backend
+    volume, idle = made(ground), made(ground, "idle")
+    pool_id, device = backend.id, backend.attach(volume, read_only=False)
+    ground.turn_read_only()
+    try:
+        asked: tuple[Callable[[], object], ...] = (
+            lambda: backend.capacity(backend.allocation),
+            lambda: backend.create(a_volume(ground.pool, "w"), fail),
+            lambda: backend.resize(idle, 2 * SIZE),
+            lambda: backend.delete(idle.id),
+        )
+        for ask in asked:
+            with pytest.raises(PoolReadOnly):
+                ask()
+        assert backend.find(idle.id) == idle
+        assert set(backend.images()) == {volume, idle}
+        state = backend.state()
+        assert (state.id, state.volumes, state.capacity.largest) == (pool_id, 2, 0)
+        assert state.away
+        for image_id in (None, idle.id):
+            assert [fault.kind for fault in backend.faults(image_id)] == ["PoolReadOnly"]
+        assert backend.attached(volume.id) == device
+        backend.detach(volume.id)
+    finally:
+        ground.turn_writable()
+    assert list(backend.faults(None)) == []
+    assert backend.state().away == ""
+    assert backend.resize(idle, 2 * SIZE).size == 2 * SIZE
+    backend.delete(volume.id)
 
 
 def test_healthy_images_and_pools_have_no_faults(ground: Ground) -> None:

@@ -125,3 +125,37 @@ def test_unpublishing_from_a_node_that_does_not_have_it_changes_nothing(world: W
 def test_a_volume_that_cannot_be_asked_is_not_reported_as_unpublished(world: World) -> None:
     with pytest.raises(PoolAway):
         world.publisher.unpublish(Unpublish(FOREIGN, NODE))
+
+
+def test_what_was_unpublished_while_its_pool_was_away_stays_so(world: World) -> None:
+    """Kubernetes says it once. The pool still has the record when it comes back."""
+    volume = world.create()
+    world.publisher.publish(wanted(volume))
+    backend = world.backend(world.pools.of(volume.id.pool))
+    backend.take_away()
+    world.publisher.unpublish(Unpublish(volume.id, NODE))
+    with pytest.raises(PoolAway):
+        world.publisher.publish(wanted(volume))
+    backend.bring_back()
+    world.publisher.publish(wanted(volume, read_only=True))
+    found = published(world, volume)
+    assert found
+    assert found.read_only
+    world.publisher.unpublish(Unpublish(volume.id, NODE))
+    world.volumes.delete(Of(volume.id))
+
+
+def test_what_was_unpublished_while_its_pool_was_away_can_be_deleted(world: World) -> None:
+    volume = world.create()
+    world.publisher.publish(wanted(volume))
+    backend = world.backend(world.pools.of(volume.id.pool))
+    backend.take_away()
+    world.publisher.unpublish(Unpublish(volume.id, None))
+    backend.bring_back()
+    world.volumes.delete(Of(volume.id))
+
+
+def test_nothing_is_kept_of_a_pool_that_was_never_here(world: World) -> None:
+    world.create()
+    with pytest.raises(PoolAway):
+        world.publisher.unpublish(Unpublish(FOREIGN, NODE))
