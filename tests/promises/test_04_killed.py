@@ -8,6 +8,7 @@ again and the call is repeated: one volume, the same id, the right bytes, nothin
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from csi_proto import csi_pb2 as pb
 from driver.core.failpoints import POINTS
 from tests.promises import worlds
 from tests.promises.client import of_snapshot, of_volume, outcome, patiently
+from tests.promises.disks import run
 from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, write_durably
 from tests.promises.test_inline import Pod
 from tests.promises.waiting import until
@@ -165,7 +167,16 @@ class DeleteSnapshot(Operation):
 
 
 class Modify(Operation):
+    """Takes off a limit that an older version recorded: all that can be changed so far."""
+
     points = ("record.renamed",)
+
+    def before(self) -> None:
+        place = self.world.disk.where / self.world.seed.kept / "volume.json"
+        record = json.loads(place.read_text())
+        place.write_text(json.dumps(record | {"limits": "100,0,0,0"}))
+        run("sync", "--file-system", place)
+        self.world.csi.driver.restart()
 
     def act(self) -> None:
         request = pb.ControllerModifyVolumeRequest(
