@@ -31,7 +31,7 @@ from driver.core.errors import Invalid, PoolAway
 from driver.core.kubelet import registration_socket
 from driver.core.model import PoolState
 from driver.core.ports import NodeState, Pool, Tends
-from driver.linux import cgroup, command, descriptors, sysfs
+from driver.linux import cgroup, command, descriptors, loopdev, sysfs
 from driver.linux.crypt import LinuxCrypt
 from driver.linux.crypt import Options as CryptOptions
 from driver.linux.freeze import Freezer
@@ -114,7 +114,9 @@ def open_state(config: Config) -> NodeState:
 
 def _loopfile(spec: PoolSpec, machine: Machine) -> Pool:
     options = spec.options_as(loopfile.Options)
-    if text := sysfs.find_problem():
+    if text := loopdev.find_problem():
+        logger.error("pool {} cannot attach volumes: {}", spec.name, text)
+    elif text := sysfs.find_problem():
         logger.error("pool {} cannot attach thick volumes: {}", spec.name, text)
     backend = loopfile.Loopfile(
         spec.name,

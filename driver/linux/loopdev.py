@@ -62,6 +62,18 @@ class LoopConfig(ctypes.Structure):
     )
 
 
+def find_problem() -> str:
+    """Say why no loop device can be bound here, and the cure; empty: they can.
+
+    Opening it loads the module, where the node is there.
+    """
+    try:
+        os.close(os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{CONTROL}: {error.strerror}; modprobe loop, in a container mount the node's /dev"
+    return ""
+
+
 def names() -> list[str]:
     """All loop devices that the kernel knows, bound or not, by number."""
     names = [name for name in os.listdir(BLOCK) if name.startswith("loop")]

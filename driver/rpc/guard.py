@@ -204,8 +204,14 @@ def text_of(rpc: str, error: Exception) -> str:
         return str(error)[:TEXT]
     logger.opt(exception=error).error("{} failed unexpectedly", rpc)
     if isinstance(error, OSError) and error.strerror:
-        return f"the machine failed: {error.strerror}; see the driver's log"
+        return f"the machine failed: {_place(error)}{error.strerror}; see the driver's log"
     return "internal error; see the driver's log"
+
+
+def _place(error: OSError) -> str:
+    """The kernel's own places may be named: what a container lacks is seen by them."""
+    path = str(error.filename or "")
+    return f"{path}: " if path.startswith(("/dev/", "/proc/", "/sys/")) else ""
 
 
 def _log(

@@ -18,7 +18,7 @@ from csi_proto import csi_pb2 as csi
 from driver.core import errors
 from driver.core.errors import CellarError
 from driver.rpc import guard
-from driver.rpc.guard import STATUS, Guard, status_of
+from driver.rpc.guard import STATUS, Guard, status_of, text_of
 
 
 def _leaves(kind: type[CellarError]) -> Iterator[type[CellarError]]:
@@ -132,6 +132,22 @@ def test_a_full_machine_is_a_full_node_only_for_who_stores_something(code: int) 
 def test_a_machine_that_has_too_little_just_now_is_unavailable(code: int) -> None:
     for rpc in ("CreateVolume", "NodePublishVolume", "NodeUnpublishVolume", "GetCapacity"):
         assert status_of(OSError(code, "too many"), rpc) is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/sys/block/loop0/queue/discard_max_bytes", True),
+        ("/dev/loop-control", True),
+        ("/srv/fast/secret", False),
+        (None, False),
+    ],
+)
+def test_a_place_of_the_kernel_is_named_and_no_other(path: str | None, *, named: bool) -> None:
+    error = OSError(errno.EROFS, "Read-only file system", path)
+    text = text_of("NodeStageVolume", error)
+    assert "Read-only file system" in text
+    assert (str(path) in text) is named
 
 
 def test_what_fails_elsewhere_than_in_a_pool_is_internal() -> None:
