@@ -28,7 +28,9 @@ class Answering:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
-        self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = (
+            queue.SimpleQueue()
+        )
         self._lock = threading.Lock()
         self._threads = 0
         self._waiting: dict[Future[Any], float] = {}  # since when
@@ -46,6 +48,11 @@ class Answering:
         self._asked.put((answer, question))
         return answer
 
+    def close(self) -> None:
+        """No more questions: the threads end, each when it has its answer."""
+        for _ in range(THREADS):
+            self._asked.put(None)
+
     def note(self) -> None:
         self._answered = self._clock()
 
@@ -60,8 +67,8 @@ class Answering:
         return silent if silent > SILENT else 0.0
 
     def _serve(self) -> None:
-        while True:
-            answer, question = self._asked.get()
+        while asked := self._asked.get():
+            answer, question = asked
             if not answer.set_running_or_notify_cancel():
                 self._forget(answer)
                 continue

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.core.errors import Busy, NotFound, Overloaded, StillRunning
+from driver.core.errors import Busy, NotFound, Overloaded, PoolSilent, StillRunning
 from driver.rpc import dispatch
 from driver.rpc.dispatch import Dispatcher, Table
 from driver.volumes.claims import Claims
@@ -290,3 +290,50 @@ async def _until_free(dispatcher: Dispatcher, key: str) -> None:
                 return await dispatcher.run(nothing, alone(key))
             except (Busy, Overloaded):
                 await asyncio.sleep(0)
+
+
+# shares
+
+
+def of_pool(name: str, key: str, *, takes_down: bool = False) -> Wanted:
+    return Wanted(Claims(frozenset({key}), named=name, takes_down=takes_down))
+
+
+def test_a_pool_whose_workers_are_stuck_has_none_of_anothers() -> None:
+    async def story() -> None:
+        dispatcher = Dispatcher(1, 1, share_of=lambda claims: claims.named or "")
+        gate = Gate()
+        stuck = [start(dispatcher.run(gate, of_pool("sick", str(n)))) for n in range(2)]
+        await gate.until_begun()
+        with pytest.raises(Overloaded, match="all workers of pool sick are busy"):
+            await dispatcher.run(nothing, of_pool("sick", "more"))
+        await dispatcher.run(nothing, of_pool("well", "more"))
+        await dispatcher.run(nothing, alone("more"))
+        await dispatcher.run(nothing, of_pool("sick", "down", takes_down=True))
+        assert len(dispatcher.running("sick")) == 1
+        assert dispatcher.running("well") == ()
+        gate.let.set()
+        await asyncio.gather(*stuck)
+        assert dispatcher.running("sick") == ()
+        dispatcher.close()
+
+    asyncio.run(story())
+
+
+def test_a_pool_that_is_not_to_be_asked_keeps_no_claims() -> None:
+    async def story() -> None:
+        silent = [True]
+
+        def share_of(_: Claims) -> str:
+            if silent:
+                raise PoolSilent("pool sick has not answered for 7 s")
+            return "sick"
+
+        dispatcher = Dispatcher(share_of=share_of)
+        with pytest.raises(PoolSilent):
+            await dispatcher.run(nothing, alone("a"))
+        silent.clear()
+        await dispatcher.run(nothing, alone("a"))
+        dispatcher.close()
+
+    asyncio.run(story())

@@ -1,0 +1,248 @@
+"""A pool that hangs: the others answer, and nothing of it is taken to be gone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driver.backends.answering import Answering
+from driver.backends.memory import MemoryBackend, Options
+from driver.backends.memory_host import MemoryHost
+from driver.core.answers import Direct
+from driver.core.errors import NotFound, PoolAway, PoolSilent
+from driver.core.ids import ImageId, volume_key
+from driver.core.model import (
+    GIB,
+    MIB,
+    Allocation,
+    Capacity,
+    CapacityRange,
+    Fault,
+    FsType,
+    Image,
+    PoolState,
+)
+from driver.core.ports import Pool
+from driver.volumes import health, pools, provision, states
+from driver.volumes.claims import Claims
+from driver.volumes.health import Health
+from driver.volumes.intents import Create, Page
+from driver.volumes.pools import MANY, Pools
+from driver.volumes.states import States
+from driver.volumes.watching import STUCK, SUSPICIOUS, Watching
+from tests.unit.volumes.world import World
+
+
+class Hanging(MemoryBackend):
+    """Whatever looks at it waits, while `answers` is not set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, 100 * GIB, Options(), MemoryHost())
+        self.answers = threading.Event()
+        self.answers.set()
+
+    @property
+    def id(self) -> str:
+        assert self.answers.wait(10)
+        return super().id
+
+    def images(self) -> Iterator[Image]:
+        assert self.answers.wait(10)
+        return super().images()
+
+    def capacity(self, allocation: Allocation) -> Capacity:
+        assert self.answers.wait(10)
+        return super().capacity(allocation)
+
+    def state(self) -> PoolState:
+        assert self.answers.wait(10)
+        return super().state()
+
+    def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
+        assert self.answers.wait(10)
+        return super().faults(image_id)
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (health, pools, provision):
+        for name in {"NAMES", "LISTS"} & set(vars(module)):
+            monkeypatch.setattr(module, name, 0.05)
+
+
+@pytest.fixture
+def sick(world: World) -> Iterator[Pool]:
+    """A pool of the world's, beside its own two, that hangs when it is told to."""
+    backend = Hanging("sick")
+    answering = Answering("sick")
+    pool = Pool("sick", backend, world.host, answers=answering)
+    world.pools = world.volumes._pools = Pools([pool, world.fast, world.slow])
+    yield pool
+    backend.answers.set()
+    answering.close()
+
+
+def hang(pool: Pool) -> None:
+    assert isinstance(pool.backend, Hanging)
+    pool.backend.answers.clear()
+
+
+def wanted(name: str, pool: str | None = None) -> Create:
+    return Create(
+        name=name,
+        key=volume_key(name),
+        range=CapacityRange(16 * MIB),
+        fs=FsType.EXT4,
+        pool=pool,
+    )
+
+
+def test_a_volume_is_made_elsewhere_and_found_again(world: World, sick: Pool) -> None:
+    assert world.volumes.create(wanted("first")).id.pool == sick.backend.id
+    hang(sick)
+    for pool in ("fast", None):
+        made = world.volumes.create(wanted(f"v-{pool}", pool))
+        assert world.volumes.create(wanted(f"v-{pool}", pool)) == made
+
+
+def test_a_name_that_a_hanging_pool_is_known_to_have_is_not_made_elsewhere(
+    world: World, sick: Pool
+) -> None:
+    made = world.volumes.create(wanted("v"))
+    hang(sick)
+    with pytest.raises(PoolSilent):
+        world.volumes.create(wanted("v"))
+    assert isinstance(sick.backend, Hanging)
+    sick.backend.answers.set()
+    assert world.volumes.create(wanted("v")) == made
+
+
+def test_of_two_volumes_of_one_name_the_newest_counts_and_health_tells(
+    world: World, sick: Pool
+) -> None:
+    """One was made while it could not be known that the other exists: at the start."""
+    older = world.volumes.create(wanted("v"))
+    newer = replace(
+        older, id=replace(older.id, pool=world.slow.backend.id), created=older.created + 1
+    )
+    world.slow.backend.create(newer, lambda _: None)
+    assert world.pools.find_volume(older.id.key) == (world.slow, newer)
+    assert world.pools.find_volume(older.id.key, sick) == (sick, older)
+    [fault] = Health(world.pools).of_storage()
+    assert fault.kind == "SameNameTwice"
+    assert f"{older.id} is the older one" in fault.text
+
+
+def test_lists_keep_what_they_knew_and_say_that_it_cannot_be_reached(
+    world: World, sick: Pool
+) -> None:
+    lost, well = world.volumes.create(wanted("a")), world.create(pool="fast")
+    hang(sick)
+    found = dict(world.volumes.list(Page()).volumes)
+    assert set(found) == {lost, well}
+    assert [fault.kind for fault in found[lost]] == ["PoolAway"]
+    assert not found[well]
+    ill = Health(world.pools).of_volumes(Page()).volumes
+    assert [volume for volume, _ in ill] == [lost]
+    first = world.volumes.list(Page(most=1))
+    rest = world.volumes.list(Page(after=first.next))
+    assert {volume for volume, _ in (*first.volumes, *rest.volumes)} == {lost, well}
+
+
+def test_an_id_of_a_hanging_pool_is_unavailable_and_never_unknown(world: World, sick: Pool) -> None:
+    lost = world.volumes.create(wanted("a"))
+    sick.answers.note = lambda: None  # type: ignore[method-assign]
+    sick.answers._answered = -float("inf")  # type: ignore[attr-defined]
+    hang(sick)
+    with pytest.raises(PoolAway, match="pool sick does not answer"):
+        world.pools.volume(lost.id)
+    with pytest.raises(NotFound):
+        world.pools.volume(replace(lost.id, pool=world.fast.backend.id))
+    assert world.pools.nearest(lost.id) is sick
+
+
+def test_the_share_of_a_call_is_the_pool_that_it_names(world: World, sick: Pool) -> None:
+    ids = {pool.name: world.pools.id_of(pool) for pool in world.pools.all()}
+    share = world.pools.share_of
+    assert share(Claims(pools=frozenset({ids["fast"]}))) == "fast"
+    assert share(Claims(named="slow")) == "slow"
+    assert share(Claims(frozenset("k"), pools=frozenset({ids["fast"], ids["slow"]}))) == MANY
+    assert share(Claims(frozenset("k"))) == MANY
+    assert share(Claims()) == ""
+    assert share(Claims(pools=frozenset({"0" * 12}))) == ""
+    alone = Pools([world.fast])
+    assert alone.share_of(Claims(frozenset("k"))) == "fast"
+
+
+class Silent(Direct):
+    """It has been so for seven seconds."""
+
+    silent_for = 7.0
+    lately = False
+
+    def begin(self, question: Callable[[], Any]) -> Future[Any]:
+        raise PoolSilent("it has not answered for 7 s")
+
+
+def test_a_silent_pool_takes_no_calls_but_those_that_take_down(world: World) -> None:
+    pool = replace(world.fast, answers=Silent())
+    both = Pools([pool, world.slow])
+    claims = Claims(frozenset("k"), named="fast")
+    with pytest.raises(PoolSilent, match="pool fast has not answered for 7 s"):
+        both.share_of(claims)
+    assert both.share_of(replace(claims, takes_down=True)) == "fast"
+
+
+def test_a_state_is_told_again_for_a_while_and_then_the_pool_is_away(
+    world: World, sick: Pool
+) -> None:
+    now = [100.0]
+    told = States(world.pools.all(), lambda: now[0])
+    [before, *_] = told.look(1)
+    assert before.state.away == ""
+    assert before.state.rooms[Allocation.THICK].largest
+    hang(sick)
+    now[0] += states.FRESH - 1
+    [again, fast, _] = told.look(0.05)
+    assert (again.state, again.age) == (before.state, states.FRESH - 1)
+    assert fast.age == 0
+    now[0] += 2
+    [gone, fast, _] = told.look(0.05)
+    assert "does not answer" in gone.state.away
+    assert gone.state.id == before.state.id
+    assert not gone.state.rooms
+    assert gone.state.capacity.largest == 0
+    assert fast.state.away == ""
+
+
+class Trying(MemoryBackend):
+    """A disk that can still be read when nothing can be written."""
+
+    tried = 0
+
+    def try_writing(self) -> None:
+        self.tried += 1
+
+
+def test_a_pool_is_tried_when_a_worker_does_not_come_back(world: World) -> None:
+    backend = Trying("p", GIB, Options(), MemoryHost())
+    pool = Pool("p", backend, world.host)
+    now, running = [100.0], [100.0]
+    watching = Watching([pool], lambda _: running, lambda: now[0])
+    for seconds, times in ((SUSPICIOUS - 1, 0), (2, 1), (2, 2)):
+        now[0] += seconds
+        watching.look()
+        assert backend.tried == times
+    assert watching.stuck() == {"p": 0}
+    now[0] = 100 + STUCK + 1
+    assert watching.stuck() == {"p": 1}
+    assert watching.longest() == {"p": STUCK + 1}
+    running.clear()
+    watching.look()
+    assert backend.tried == 2
+    assert watching.longest() == {"p": 0}
