@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from driver.backends import shelf
-from driver.backends.bounds import NONE, Bounds
-from driver.backends.ledger import Entry, Filesystems, Ledger, ratio_of
+from driver.backends.background import Background
+from driver.backends.bounds import NONE, Bounds, free_of
+from driver.backends.ledger import Entry, Filesystems, Ledger, Room, ratio_of
 from driver.core.ids import ImageId
-from driver.core.model import Allocation, Bytes, Capacity, Image, Snapshot, Volume
+from driver.core.model import MIB, Allocation, Bytes, Capacity, Image, Snapshot, Volume
 from driver.linux import fiemap, files, opened
 
 MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
+NOTICED: Final = 16 * MIB  # by which others have to change what is free before it is looked at anew
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found out last, for reports: a filesystem that lags is not made to commit for one.
+
+    `changes`: of the ledger, before it was asked; `free`: what the filesystem said, as it is.
+    """
+
+    rooms: Mapping[Allocation, Room]
+    changes: int
+    free: Bytes
+    at: float
 
 
 class Accounts:
     """The ledger of a pool, and the filesystem's own word on what is shared.
 
     All is asked of the directory that was proven to be the pool's, whatever its path shows by now.
+    What is shared is measured beside the calls: until then all of it counts, which is only careful.
     """
 
     def __init__(self, overcommit: float, filesystems: Filesystems) -> None:
@@ -31,7 +48,9 @@ class Accounts:
         self._over, self._under = ratio_of(overcommit).as_integer_ratio()
         self._filesystems = filesystems
         self._root, self._root_fd = Path(), -1
-        self._measured: dict[str, float] = {}
+        self._measured: dict[str, float] = {}  # when, of those that share bytes
+        self._known: _Known | None = None
+        self._background = Background("measurer", self._keep_up)
         self.bounds: Bounds = NONE
         self.ledger = Ledger(
             overcommit=overcommit,
@@ -49,16 +68,25 @@ class Accounts:
 
     def end(self) -> None:
         """The pool is gone, and may be unmounted. Nothing to do if it was not there."""
+        self._background.stop()
         if self._root_fd >= 0:
             self.ledger.leave()
             os.close(self._root_fd)
         self._root_fd = -1
-        self._measured.clear()
+        self._known = None
+        self._measured = {}
 
-    def capacity(self, root: Path, allocation: Allocation, granularity: Bytes) -> Capacity:
-        """In units of `allocation`: a sparse pool has its overcommit ratio times its bytes."""
-        self._measure(root)
-        room = self.ledger.measure(allocation)
+    def capacity(self, allocation: Allocation, granularity: Bytes, *, known: bool) -> Capacity:
+        """In units of `allocation`: a sparse pool has its overcommit ratio times its bytes.
+
+        `known`: what was found out last will do, if finding it out costs more than a look.
+        """
+        if self._is_behind():
+            self._background.begin()
+        if known and self.bounds.lags:
+            room = (self._known or self._look()).rooms[allocation]
+        else:
+            room = self.ledger.measure(allocation)
         largest = min(room.largest, self.bounds.largest_file)
         ratio = 1.0 if allocation is Allocation.THICK else self._overcommit
         return Capacity(
@@ -147,14 +175,48 @@ class Accounts:
             written = source.stat().st_blocks * 512
         return self.bounds.with_cow_cost(written)
 
-    def _measure(self, root: Path) -> None:
-        """How much is shared can only be asked of the filesystem; at most every few seconds."""
-        now = monotonic()
-        for name in self.ledger.sharing():
-            if now - self._measured.get(name, -inf) < MEASURED_FOR:
-                continue
-            self._measured[name] = now
-            with suppress(FileNotFoundError):
-                mapped = fiemap.mapped(root / name / shelf.DISK)
-                shared = sum(one.length for one in mapped if one.shared)
-                self.ledger.measured(name, self.bounds.with_cow_cost(shared))
+    def _is_behind(self) -> bool:
+        return bool(self._due()) or self._is_stale()
+
+    def _due(self) -> Sequence[str]:
+        """Images to be measured: those that share bytes as far as is known, every few seconds."""
+        now, sharing = monotonic(), self.ledger.sharing()
+        self._measured = {one: at for one in sharing if (at := self._measured.get(one)) is not None}
+        return [one for one in sharing if now - self._measured.get(one, -inf) >= MEASURED_FOR]
+
+    def _is_stale(self) -> bool:
+        """Whether what is known for reports is not what a call would find."""
+        if not self.bounds.lags or not (known := self._known):
+            return False
+        if known.changes != self.ledger.changes:
+            return True
+        moved = abs(free_of(self._root) - known.free)
+        return moved > NOTICED and monotonic() - known.at > MEASURED_FOR
+
+    def _keep_up(self) -> Iterator[None]:
+        """In steps, in a thread of its own."""
+        for name in self._due():
+            yield from self._measure(name)
+        if self._is_stale():
+            self._look()
+            yield
+
+    def _measure(self, name: str) -> Iterator[None]:
+        """How much an image shares can only be asked of the filesystem, extent by extent."""
+        self._measured[name] = monotonic()
+        entry, total = self.ledger.entry(name), 0
+        with suppress(FileNotFoundError):
+            at: Bytes | None = 0
+            while at is not None:
+                found, at = fiemap.shared(self._root / name / shelf.DISK, at)
+                total += found
+                yield
+            self.ledger.measured(name, self.bounds.with_cow_cost(total), entry)
+
+    def _look(self) -> _Known:
+        """At what is left, with all that it takes to know."""
+        changes, free = self.ledger.changes, free_of(self._root)
+        kinds = (Allocation.THICK, Allocation.SPARSE)
+        rooms = {one: self.ledger.measure(one) for one in kinds}
+        self._known = known = _Known(rooms, changes, free, monotonic())
+        return known

@@ -49,8 +49,13 @@ class Bounds:
 
     def available(self, where: Path) -> Bytes:
         """Bytes that may still be written, before what is owed is taken off; may be negative."""
-        free = _settled(where) if self.kind == "btrfs" else _free(where)
+        free = _settled(where) if self.lags else free_of(where)
         return free - self.reserve - self.margin
+
+    @property
+    def lags(self) -> bool:
+        """What the filesystem says is free is right only after a commit."""
+        return self.kind == "btrfs"
 
     def with_cow_cost(self, shared: Bytes) -> Bytes:
         return shared + int(shared * self.cow_cost)
@@ -67,7 +72,8 @@ class Bounds:
             yield Fault("RecordDamaged", f"{where / name}: {why}")
 
 
-def _free(where: Path) -> Bytes:
+def free_of(where: Path) -> Bytes:
+    """What the filesystem says, at once."""
     found = os.statvfs(where)
     return found.f_bavail * found.f_frsize
 
@@ -77,7 +83,7 @@ def _settled(where: Path) -> Bytes:
     before = -1
     for _ in range(_COMMITS):
         files.commit(where)
-        if (free := _free(where)) == before:
+        if (free := free_of(where)) == before:
             break
         before = free
     return free

@@ -119,6 +119,7 @@ class Ledger:
         self.occupied = occupied
         self._available = available
         self.entries: dict[str, Entry] = {}
+        self.changes = 0  # so often images came, went, grew or were settled
         self._filesystem = Filesystem()
         self.join(self._filesystem)
 
@@ -150,18 +151,30 @@ class Ledger:
         """An image that exists; replaces what stood there."""
         with self._lock:
             self.entries[key] = entry
+            self.changes += 1
             self._lock.notify_all()
 
     def drop(self, key: str) -> None:
         with self._lock:
             self.entries.pop(key, None)
+            self.changes += 1
             self._lock.notify_all()
 
-    def measured(self, key: str, shared: Bytes) -> None:
-        """How much of a settled image is shared with others, as the filesystem says now."""
+    def entry(self, key: str) -> Entry | None:
+        """As it stands in the books now; None: nothing of that key does."""
         with self._lock:
-            if (entry := self.entries.get(key)) and not entry.pending:
-                self.entries[key] = replace(entry, shared=min(shared, entry.shared))
+            return self.entries.get(key)
+
+    def measured(self, key: str, shared: Bytes, of: Entry | None = None) -> None:
+        """How much of a settled image is shared with others, as the filesystem says now.
+
+        `of`: what stood there when it was begun to ask. Of what was entered since it says nothing.
+        """
+        with self._lock:
+            entry = self.entries.get(key)
+            if entry and not entry.pending and of in {None, entry} and shared < entry.shared:
+                self.entries[key] = replace(entry, shared=shared)
+                self.changes += 1
 
     def shared(self, key: str) -> Bytes:
         with self._lock:
@@ -260,6 +273,7 @@ class Ledger:
                     f"there is room for {show_bytes(max(0, room))}, {show_bytes(more)} are needed"
                 )
             self.entries[key] = replace(entry, pending=True)
+            self.changes += 1
             return ""
 
     def _survey_at_rest(self) -> _Survey:

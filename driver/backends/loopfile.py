@@ -178,9 +178,9 @@ class Loopfile:
 
     # --- at rest
 
-    def capacity(self, allocation: Allocation) -> Capacity:
-        with self._opened(to_write=True) as root:
-            return self._accounts.capacity(root, allocation, GRANULARITY)
+    def capacity(self, allocation: Allocation, *, known: bool = False) -> Capacity:
+        with self._opened(to_write=True):
+            return self._accounts.capacity(allocation, GRANULARITY, known=known)
 
     @overload
     def find(self, image_id: VolumeId) -> Volume | None: ...

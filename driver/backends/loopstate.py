@@ -32,7 +32,7 @@ class Asked(Protocol):
     def id(self) -> PoolId: ...
     @property
     def allocation(self) -> Allocation: ...
-    def capacity(self, allocation: Allocation) -> Capacity: ...
+    def capacity(self, allocation: Allocation, *, known: bool) -> Capacity: ...
 
 
 class Counted(TypedDict):
@@ -52,7 +52,9 @@ def counted(backend: Asked, images: Sequence[Image]) -> Counted:
     rooms: dict[Allocation, Capacity] = {}
     try:
         pool_id = backend.id
-        rooms = {one: backend.capacity(one) for one in (Allocation.THICK, Allocation.SPARSE)}
+        rooms = {
+            one: backend.capacity(one, known=True) for one in (Allocation.THICK, Allocation.SPARSE)
+        }
         rooms[Allocation.THIN] = rooms[Allocation.SPARSE]
     except (PoolAway, Exhausted) as error:
         away = str(error)

@@ -153,6 +153,15 @@ def kernel_filesystem(fs: FsType, known: str, modules: Path) -> Finding:
     return found(f"{fs} in the kernel", "is not there: such volumes cannot be mounted", cure)
 
 
+def descriptors(hard: int) -> Finding:
+    """`hard` is the limit to which the driver raises its own; negative: there is none."""
+    what, enough = "open files", 4096
+    if hard < 0 or hard >= enough:
+        return ok(what, "as many as are needed")
+    text = f"at most {hard}: connections of strangers could use them up"
+    return warning(what, text, f"LimitNOFILE={enough} or more for its service")
+
+
 def encryption(lacking: str) -> Finding:
     """`lacking`: why there is none, with the cure."""
     what = "encryption"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -66,6 +67,7 @@ def _machine(kubelet_dir: Path) -> Iterator[Finding]:
     for fs in FsType:
         yield checks.programs(fs)
         yield checks.kernel_filesystem(fs, known, Path("/lib/modules", release))
+    yield checks.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     yield checks.encryption(crypt.lacks_encryption())
     yield checks.uevents()
     yield checks.kubelet(kubelet_dir, mount.read_mountinfo())

@@ -83,10 +83,27 @@ def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
         os.close(fd)
 
 
-def _chunk(fd: int, start: Bytes) -> list[tuple[int, int, int, int]]:
+def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
+    """Bytes in the next CHUNK extents that other files have too, and where to go on; None: the end.
+
+    Nothing is written out for it: what is dirty is still shared as far as it goes. OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        extents = _chunk(fd, start, flags=0)
+    finally:
+        os.close(fd)
+    if not extents:
+        return 0, None
+    found = sum(length for _, _, length, flags in extents if flags & FIEMAP_EXTENT_SHARED)
+    logical, _, length, flags = extents[-1]
+    return found, None if flags & FIEMAP_EXTENT_LAST else logical + length
+
+
+def _chunk(fd: int, start: Bytes, flags: int = FIEMAP_FLAG_SYNC) -> list[tuple[int, int, int, int]]:
     """(fe_logical, fe_physical, fe_length, fe_flags) of up to CHUNK extents from `start` on."""
     request = bytearray(_HEADER.size + CHUNK * _EXTENT.size)
-    _HEADER.pack_into(request, 0, start, _WHOLE - start, FIEMAP_FLAG_SYNC, 0, CHUNK, 0)
+    _HEADER.pack_into(request, 0, start, _WHOLE - start, flags, 0, CHUNK, 0)
     fcntl.ioctl(fd, FS_IOC_FIEMAP, request)
     found = _HEADER.unpack_from(request)[3]
     end = _HEADER.size + found * _EXTENT.size

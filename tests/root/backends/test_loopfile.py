@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import current_thread
+from time import monotonic, sleep
 
 import pytest
 
@@ -14,6 +16,7 @@ from driver.backends import loopfile, loopstate, shelf
 from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, PoolAway, Refused
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import GIB, MIB, Allocation, Bytes, Snapshot, Volume
+from driver.linux import fiemap, files
 from driver.linux.freeze import Freezer
 from tests.root.conftest import MakePool
 
@@ -318,3 +321,65 @@ def test_pools_on_two_filesystems_share_no_room(make_pool: MakePool, freezer: Fr
     assert two.capacity(Allocation.THICK).largest == before
     one.close()
     two.close()
+
+
+def scatter(image: Path, size: Bytes) -> None:
+    """Every second block is written: as many extents as it can have."""
+    fd = os.open(image, os.O_WRONLY)
+    for at in range(0, size, 8192):
+        os.pwrite(fd, b"x" * 4096, at)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def test_what_is_shared_is_measured_beside_the_calls(
+    pool: loopfile.Loopfile, pool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In no call and no report; of what is deleted nothing is kept."""
+    volume = a_volume(pool, allocation=Allocation.SPARSE)
+    pool.create(volume, nothing)
+    if not pool.shares(volume.id):
+        pytest.skip("the pool does not share bytes")
+    scatter(image_of(pool_dir, volume), volume.size)
+    snapshot = a_snapshot(pool, volume)
+    pool.create(snapshot, nothing)
+    asked: set[str] = set()
+
+    def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
+        asked.add(current_thread().name)
+        return real(path, start)
+
+    real = fiemap.shared
+    monkeypatch.setattr(fiemap, "shared", shared)
+    before = pool.capacity(Allocation.THICK).largest
+    write_all(image_of(pool_dir, volume))  # nothing is shared any more
+    pool._accounts._measured.clear()
+    until(lambda: pool.state().capacity is not None and not pool._ledger.sharing())
+    assert asked == {"measurer"}
+    pool.delete(snapshot.id)
+    pool.capacity(Allocation.THICK)
+    assert pool._accounts._measured == {}
+    assert before > 0
+
+
+def test_a_report_makes_no_filesystem_commit(
+    pool: loopfile.Loopfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.create(a_volume(pool), nothing)
+    pool.state()
+    until(lambda: not pool._accounts._is_behind())
+    commits: list[Path] = []
+    monkeypatch.setattr(files, "commit", commits.append)
+    told = [pool.state().capacity.largest for _ in range(20)]
+    assert commits == []
+    monkeypatch.undo()
+    assert abs(told[-1] - pool.capacity(pool.allocation).largest) <= MIB
+    pool.delete(a_volume(pool).id)
+    until(lambda: pool.state().capacity.largest > told[-1])
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = monotonic() + 30
+    while not true():
+        assert monotonic() < end
+        sleep(0.01)

@@ -108,6 +108,18 @@ def test_a_measure_never_makes_an_image_owe_more() -> None:
     assert ledger.owed() == 0
 
 
+def test_a_measure_of_an_earlier_life_says_nothing_of_the_next() -> None:
+    ledger = a_ledger(Disk(GIB))
+    ledger.settle("s", Entry(MIB, THICK, shared=MIB))
+    before = ledger.entry("s")
+    ledger.drop("s")
+    ledger.settle("s", Entry(MIB, THICK, shared=MIB // 2))
+    ledger.measured("s", 0, before)
+    assert ledger.owed() == MIB // 2
+    ledger.measured("s", 0, ledger.entry("s"))
+    assert ledger.owed() == 0
+
+
 def test_a_sparse_volume_owes_what_it_has_not_written() -> None:
     disk = Disk(GIB)
     ledger = a_ledger(disk)

@@ -196,3 +196,15 @@ def test_a_sys_that_cannot_be_written_is_a_problem_with_a_cure(
     found = checks.attributes()
     assert found.level is level
     assert ("/sys" in found.cure) is bool(trouble)
+
+
+def test_few_open_files_are_a_warning() -> None:
+    assert checks.descriptors(1024).level is Level.WARNING
+    assert {checks.descriptors(hard).level for hard in (-1, 4096, 1 << 20)} == {Level.OK}
+
+
+def test_what_is_lacking_for_encryption_stands_with_its_cure() -> None:
+    assert checks.encryption("").level is Level.OK
+    found = checks.encryption("no encrypted volumes on this node: cryptsetup not found: install it")
+    assert (found.level, found.cure) == (Level.WARNING, "install it")
+    assert "cryptsetup" in found.text

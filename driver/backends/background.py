@@ -1,0 +1,61 @@
+"""Work that nobody waits for, at a small share of a processor.
+
+It is done in steps, each as long as Python's lock may be had by somebody whom nobody waits for; the
+rest after a step is a multiple of what the step cost. No nice value: a thread that the kernel
+passes over while it has that lock would hold up all others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import CellarError
+
+RESTS: Final = 49  # times what a step cost: two per cent of a processor, then
+
+
+class Background:
+    """`steps` gives one round of work, anew for each; it looks by itself whether there is any.
+
+    One thread at most, which ends with its round.
+    """
+
+    def __init__(
+        self, name: str, steps: Callable[[], Iterator[None]], rests: float = RESTS
+    ) -> None:
+        self._name = name
+        self._steps = steps
+        self._rests = rests
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._stop.set()  # no round is under way
+
+    def begin(self) -> None:
+        """A round, unless one is under way."""
+        with self._lock:
+            if not self._stop.is_set():
+                return
+            self._stop = stop = threading.Event()
+        threading.Thread(target=self._work, args=(stop,), name=self._name, daemon=True).start()
+
+    def stop(self) -> None:
+        """The round that is under way ends with its step; nobody waits for that."""
+        with self._lock:
+            self._stop.set()
+
+    def _work(self, stop: threading.Event) -> None:
+        try:
+            steps = self._steps()
+            cost = time.thread_time()
+            while not stop.is_set() and next(steps, stop) is not stop:
+                stop.wait(self._rests * (time.thread_time() - cost))
+                cost = time.thread_time()
+        except (CellarError, OSError) as error:
+            logger.debug("{} ended early: {}", self._name, error)
+        finally:
+            stop.set()
