@@ -27,6 +27,7 @@ from driver.core.errors import NotFound, Refused
 from driver.core.model import MIB, Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
 
 _MAJOR: Final = 4000  # no kernel gives out this one
+_BROKEN: Final = frozenset({"FilesystemShutDown", "RemountedReadOnly"})
 _MAGIC: Final = b"memory-filesystem "
 _INODE_RATIO: Final = 16384  # one inode for so many bytes, as mkfs.ext4 has it
 
@@ -154,6 +155,9 @@ class MemoryHost:
         if found.size > self.size(device):
             raise Refused(f"{fs} on {device.path} has {found.size} bytes, more than the device")
 
+    def fit(self, device: Device, fs: FsType) -> None:
+        """Nothing: what is mounted grows here."""
+
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
         with source.open("rb") as old, to.open("r+b") as new:
             for extent in extents:
@@ -226,7 +230,9 @@ class MemoryHost:
         with self._lock:
             if target in self._layers and self._openers[target] > 0:
                 raise Refused(f"{target} is busy: {self._openers[target]} openers")
-            self._layers.pop(target, None)
+            gone = self._layers.pop(target, [])
+            for number in {one.number for one in gone} & self._plugged.keys():
+                self._heal(self._plugged[number])
 
     def remove(self, target: Path) -> None:
         with self._lock:
@@ -241,14 +247,17 @@ class MemoryHost:
 
     # in use
 
-    def grow(self, device: Device, target: Path, fs: FsType) -> None:
+    def grow(self, device: Device, target: Path, fs: FsType) -> bool:
         with self._lock:
             self.check(device, fs)
             if not any(place.target == target for place in self.places(device)):
                 raise Refused(f"{target} does not show {device.path}: mount it first")
             disk = self._of(device).disk
-            if (header := _decode(disk.read(0, PAGE))) and header.size < disk.size:
-                disk.write(0, _encode(replace(header, size=disk.size)))
+            header = _decode(disk.read(0, PAGE))
+            if header is None or header.size >= disk.size:
+                return False
+            disk.write(0, _encode(replace(header, size=disk.size)))
+            return fs is FsType.XFS
 
     def usage(self, target: Path) -> Usage:
         with self._lock:
@@ -269,6 +278,21 @@ class MemoryHost:
 
     def faults(self, device: Device) -> Iterator[Fault]:
         yield from self._of(device).faults
+        writable = any(not (one.node or one.read_only) for one in self.places(device))
+        header = self.probe(device.path)
+        if writable and header and header.size < self.size(device):
+            yield Fault("FilesystemNotGrown", f"{header.fs} on {device.path} could not grow yet")
+
+    def broken(self, place: Place, fs: FsType) -> str:
+        with self._lock:
+            found = self._plugged.get(place.number)
+        told = [one.text for one in (found.faults if found else ()) if one.kind in _BROKEN]
+        return f"{fs}: {told[0]}" if told else ""
+
+    def _heal(self, plugged: _Plugged) -> None:
+        """A filesystem that broke is well when it is mounted anew."""
+        if not self.places(plugged.device):
+            plugged.faults = tuple(one for one in plugged.faults if one.kind not in _BROKEN)
 
     def _of(self, device: Device) -> _Plugged:
         with self._lock:

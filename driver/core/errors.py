@@ -93,6 +93,13 @@ class PoolFailed(PoolAway):
     """The pool's filesystem shut itself down, or answers with errors of its disk. UNAVAILABLE."""
 
 
+class Unusable(CellarError):
+    """It is there and cannot be used as things are; the text names the cure. UNAVAILABLE.
+
+    Worth a retry: kubelet takes that status for one whose end is open.
+    """
+
+
 class Overloaded(CellarError):
     """Every worker is busy and the queue is full. UNAVAILABLE."""
 

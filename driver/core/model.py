@@ -173,6 +173,7 @@ class Place:
     root: str  # the part of the filesystem that is shown; "/" for the whole
     read_only: bool
     options: frozenset[str]  # mount and superblock options
+    turned: bool = False  # mounted for writing; the filesystem turned read-only by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,12 @@ class Host(Protocol):
     def check(self, device: Device, fs: FsType) -> None:
         """Prove that it carries `fs`; repair what is safe. Refused, nothing written, otherwise."""
 
+    def fit(self, device: Device, fs: FsType) -> None:
+        """Grow it while it is mounted nowhere, on a machine that cannot do so later.
+
+        Content elsewhere. Refused, Failed: it has its old size, and is whole.
+        """
+
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
         """Only what `extents` names; holes stay holes."""
 
@@ -196,7 +202,11 @@ class Host(Protocol):
     def mount(
         self, device: Device, target: Path, fs: FsType, options: Sequence[str], *, read_only: bool
     ) -> None:
-        """Makes the last component of `target`. Invalid: an option that the kernel refuses."""
+        """Makes the last component of `target`. Invalid: an option that the kernel refuses.
+
+        Unusable: it gives nothing, because it broke before, and is mounted elsewhere; or it must
+        be written to, and there is no space for that.
+        """
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
         """Makes the last component of `target`, a directory."""
@@ -226,8 +236,15 @@ class Host(Protocol):
         """Rmdir or unlink of what is not a mount point. Content if it is not there."""
 
     # in use
-    def grow(self, device: Device, target: Path, fs: FsType) -> None:
-        """Online, to the size of the device; content if it fills it already."""
+    def grow(self, device: Device, target: Path, fs: FsType) -> bool:
+        """Online, to the size of the device; content if it fills it already.
+
+        True: `Backend.hold` should write it out, or a power cut may leave what does not mount.
+        Busy, Refused, Unusable, Failed: it has its old size. StillRunning.
+        """
+
+    def broken(self, place: Place, fs: FsType) -> str:
+        """Why the filesystem shown there gives or takes nothing any more; "" while it does."""
 
     def usage(self, target: Path) -> Usage: ...
     def size(self, device: Device) -> Bytes: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -32,6 +33,17 @@ def set_read_only(device: Path, *, read_only: bool) -> None:
 def is_read_only(device: Path) -> bool:
     with _opened(device) as fd:
         return any(fcntl.ioctl(fd, BLKROGET, bytes(4)))
+
+
+def is_held(device: Path) -> bool:
+    """Mounted in some mount namespace, or used below another device: one user is exclusive."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return True
+    return False
 
 
 def writes(device: Path) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes
-from driver.linux import block, command, ext4_uuid, superblock
+from driver.linux import block, command, ext4_uuid, patience, superblock
 
 EXT4_IOC_RESIZE_FS: Final = 0x40086610  # _IOW('f', 16, __u64): the new number of blocks
 
@@ -81,33 +80,68 @@ def repair(device: Path) -> None:
         ) from error
 
 
-def grow(fd: int, device: Path) -> None:
+def grow(fd: int, device: Path) -> bool:
     """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
 
-    A mounted ext4 keeps its superblock in the device's page cache, so what is read there is true.
+    False: what it did is in the journal, which lasts. Raises Refused where the kernel may not.
     """
     block_size = os.fstatvfs(fd).f_bsize
-    blocks, found = block.size(device) // block_size, superblock.read(device)
-    if found and found.size // block_size >= blocks:
-        return
+    blocks = block.size(device) // block_size
+    if _blocks(device, block_size) >= blocks:
+        return False
     try:
-        fcntl.ioctl(fd, EXT4_IOC_RESIZE_FS, struct.pack("Q", blocks))
+        request = struct.pack("Q", blocks)
+        patience.ioctl(fd, EXT4_IOC_RESIZE_FS, request, f"growing ext4 on {device}")
     except PermissionError:
         raise Refused(
             f"the kernel does not grow ext4 on {device}: either it is marked damaged (unmount it,"
             " and run e2fsck), or this process has no CAP_SYS_RESOURCE"
         ) from None
+    return False
+
+
+def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
+    """Of `device`, what the filesystem on it could still grow by. OSError.
+
+    Not a rest that is too short for a group of its own: its inodes, its bitmaps and some blocks.
+    """
+    found = superblock.read(device)
+    rest = block.size(device) - found.size if found else 0
+    return rest if rest > superblock.ext4_smallest_group(device) else 0
+
+
+def _blocks(device: Path, block_size: Bytes) -> int:
+    """A mounted ext4 keeps its superblock in the page cache of its device: it is true, and read
+    without the disk.
+    """
+    found = superblock.read(device)
+    return found.size // block_size if found else 0
 
 
 def fit(device: Path, room: Bytes) -> None:
     """Where this process may not grow a mounted ext4, grow it before it is mounted.
 
-    `room`: what the device has beyond it. Takes an e2fsck, so it is not the ordinary way.
+    `room`: what the device has beyond it. Takes an e2fsck, so it is not the ordinary way. Raises
+    CommandError if it does not grow: then it is as it was, since all that resize2fs writes over
+    is kept in memory until it has ended.
     """
     if room < _BLOCK or _may_grow_mounted() or not _is_free(device):
         return
     command.run(["e2fsck", "-f", "-p", device], timeout=_REPAIR, ok=(0, 1))
-    command.run(["resize2fs", device], timeout=_REPAIR)
+    kept = os.memfd_create("undo", os.MFD_CLOEXEC)
+    try:
+        _resize(device, f"/proc/{os.getpid()}/fd/{kept}")
+    finally:
+        os.close(kept)
+
+
+def _resize(device: Path, undo: str) -> None:
+    try:
+        command.run(["resize2fs", "-z", undo, device], timeout=_REPAIR)
+    except command.CommandError:
+        with suppress(command.CommandError):  # it ended before it had written anything
+            command.run(["e2undo", undo, device], timeout=_REPAIR)
+        raise
 
 
 def _may_grow_mounted() -> bool:
@@ -119,11 +153,5 @@ def _may_grow_mounted() -> bool:
 
 
 def _is_free(device: Path) -> bool:
-    """Writable, and mounted in no mount namespace: the kernel lets only one be exclusive."""
-    try:
-        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        return False
-    return not block.is_read_only(device)
+    """Writable, and mounted in no mount namespace."""
+    return not block.is_held(device) and not block.is_read_only(device)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from driver.core.errors import Busy, Failed, Invalid, Refused
+from driver.core.errors import Busy, Failed, Invalid, Refused, Unusable
 from driver.core.model import Bytes, FsType
 from driver.linux import block, btrfs, command, ext4, loop, mount, superblock, xfs
 from driver.linux.replay import replay
@@ -30,7 +30,8 @@ class _Row:
     mkfs: tuple[str, ...]  # with the flags that force: the image is ours and nobody has seen it
     flags: Callable[[Path, Bytes], Mapping[str, str]]
     renew: Callable[[Path, Bytes], None]
-    grow: Callable[[int, Path], None]  # a descriptor of the mounted root, the device
+    grow: Callable[[int, Path], bool]  # a descriptor of the mounted root, the device
+    unused: Callable[[Path, Path], Bytes]  # the device, where it is mounted; opens nothing there
     fit: Callable[[Path, Bytes], None] | None  # grow before the mount, where only that works
     repair: Callable[[Path], None] | None  # None: nothing is safe to repair unattended
     templates: Templates | None  # None: mkfs runs for every image
@@ -44,17 +45,19 @@ _ROWS: Final = {
         flags=ext4.flags,
         renew=ext4.renew,
         grow=ext4.grow,
+        unused=ext4.unused,
         fit=ext4.fit,
         repair=ext4.repair,
         templates=Templates(),
         cure="e2fsck",
-        programs=("mkfs.ext4", "e2fsck", "resize2fs", "tune2fs"),
+        programs=("mkfs.ext4", "e2fsck", "resize2fs", "e2undo", "tune2fs"),
     ),
     FsType.XFS: _Row(
         mkfs=("mkfs.xfs", "-q", "-f", "-K"),
         flags=xfs.flags,
         renew=xfs.renew,
         grow=xfs.grow,
+        unused=xfs.unused,
         fit=None,
         repair=None,
         templates=None,
@@ -66,6 +69,7 @@ _ROWS: Final = {
         flags=btrfs.flags,
         renew=btrfs.renew,
         grow=btrfs.grow,
+        unused=btrfs.unused,
         fit=None,
         repair=None,
         templates=None,
@@ -158,21 +162,43 @@ def check(device: Path, fs: FsType) -> None:
         row.repair(device)
     elif found.errors:
         raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` by hand")
-    if row.fit:
-        row.fit(device, size - found.size)
 
 
-def grow(device: Path, target: Path, fs: FsType) -> None:
-    """Grow the filesystem mounted at `target` to fill `device`; content if it does."""
+def fit(device: Path, fs: FsType) -> None:
+    """Grow what is mounted nowhere, where only that works. CommandError: it is as it was."""
+    found, fit = read_superblock(device), _ROWS[fs].fit
+    if found and fit:
+        fit(device, block.size(device) - found.size)
+
+
+def grow(device: Path, target: Path, fs: FsType) -> bool:
+    """Grow the filesystem mounted at `target` to fill `device`; content if it does.
+
+    True: what the kernel did should be written out. Raises Busy, Unusable, Failed, StillRunning.
+    """
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _ROWS[fs].grow(fd, device)
+        return _ROWS[fs].grow(fd, device)
     except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise Busy(f"{fs} at {target} is being resized already; try again") from error
-        raise Failed(f"{fs} at {target} could not be grown: {error}") from error
+        raise _not_grown(fs, target, error) from error
     finally:
         os.close(fd)
+
+
+def _not_grown(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Failed:
+    if error.errno in {errno.EBUSY, errno.EWOULDBLOCK}:
+        return Busy(f"{fs} at {target} is being resized already; try again")
+    if error.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT}:
+        return Unusable(
+            f"{fs} at {target} has its old size: what it needs to be larger could not be written"
+            f" ({error.strerror}); make room in its pool, and try again"
+        )
+    return Failed(f"{fs} at {target} could not be grown: {error}")
+
+
+def unused(device: Path, target: Path, fs: FsType) -> Bytes:
+    """Of the device, what the filesystem mounted at `target` could still grow by. OSError."""
+    return _ROWS[fs].unused(device, target)
 
 
 def abandon(where: Path) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from driver.core.errors import Failed, Invalid, Refused
+from driver.core.errors import Failed, Invalid, Refused, Unusable
 from driver.core.model import Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
 from driver.linux import (
     block,
@@ -56,6 +56,10 @@ class LinuxHost:
         with _told(f"{device.path} could not be read"):
             filesystem.check(device.path, fs)
 
+    def fit(self, device: Device, fs: FsType) -> None:
+        with _told(f"{device.path} could not be read"):
+            filesystem.fit(device.path, fs)
+
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
         copies.copy(source, to, extents, seen)
 
@@ -66,10 +70,15 @@ class LinuxHost:
         with ExitStack() as undo:
             with _told(f"{target} could not be made"):
                 targets.make_directory(target, undo)
+            was_held = block.is_held(device.path)
             try:
                 mount.mount(device.path, target, fs, options, read_only=read_only)
             except OSError as error:
-                raise _not_mounted(device, fs, options, error) from error
+                full = _not_mounted_for_want_of_room(device, fs, error)
+                raise full or _not_mounted(device, fs, options, error) from error
+            undo.callback(mount.unmount, target)
+            if was_held and (place := self.shown_at(target)) and (why := self.broken(place, fs)):
+                raise Unusable(f"{why}; somebody has it mounted elsewhere, in another namespace")
             undo.pop_all()
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
@@ -138,9 +147,14 @@ class LinuxHost:
             raise Refused(f"{target} cannot be removed: {error.strerror}") from error
 
     # in use
-    def grow(self, device: Device, target: Path, fs: FsType) -> None:
+    def grow(self, device: Device, target: Path, fs: FsType) -> bool:
         with _told(f"{fs} at {target} could not be grown"):
-            filesystem.grow(device.path, target, fs)
+            return filesystem.grow(device.path, target, fs)
+
+    def broken(self, place: Place, fs: FsType) -> str:
+        if faults.is_shut_down(place.target, fs, place.number, place.options):
+            return faults.shut_down(fs, places.path_of(place.number))
+        return faults.turned_read_only(fs, places.path_of(place.number)) if place.turned else ""
 
     def usage(self, target: Path) -> Usage:
         with _told(f"{target} cannot say what it uses"):
@@ -177,6 +191,16 @@ def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
         return Failed(f"{status.path} cannot be detached: {error.strerror}")
     who = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
     return Refused(f"{status.path} of {status.label} is in use, held by: {who}")
+
+
+def _not_mounted_for_want_of_room(device: Device, fs: FsType, error: OSError) -> Unusable | None:
+    """A log that meets a hole, in a pool that is full."""
+    if error.errno == errno.ENOSPC or (error.errno == errno.EIO and loop.is_full(device.path)):
+        return Unusable(
+            f"{fs} on {device.path} could not be mounted: it must write its log, and its pool is"
+            f" full ({error.strerror}); make room there, and try again: it is not damaged"
+        )
+    return None
 
 
 def _not_mounted(

@@ -55,6 +55,7 @@ def place(shown: Mount) -> Place:
         root=shown.root,
         read_only=bool(options & _READ_ONLY) or bool(node and _is_read_only(node)),
         options=options,
+        turned="rw" in shown.options and bool(_READ_ONLY & shown.super_options),
     )
 
 

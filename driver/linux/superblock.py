@@ -83,6 +83,32 @@ def read(where: Path) -> Superblock | None:
         os.close(fd)
 
 
+def ext4_smallest_group(where: Path) -> Bytes:
+    """What a last group of that ext4 needs at least; see `ext4_setup_new_descs` and resize2fs.
+
+    Its inode table, two bitmaps, copies of the group descriptors with their reserve, 64 blocks.
+    """
+    block = _bytes(where, _EXT4_AT, 1024)
+    block_size = 1 << 10 + (block[0x18] & 0x1F)
+    inodes, inode_size = _little(block[0x28:0x2C]), _little(block[0x58:0x5A])
+    descriptors = _little(block[0xCE:0xD0]) + 64 + 64
+    return inodes * inode_size + descriptors * block_size
+
+
+def xfs_log(where: Path) -> Bytes:
+    """The size of the log of that xfs, which lies inside of it (sb_logblocks)."""
+    head = _bytes(where, 0, 264)
+    return _big(head[96:100]) * _big(head[4:8])
+
+
+def _bytes(where: Path, at: Bytes, length: Bytes) -> bytes:
+    fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, length, at)
+    finally:
+        os.close(fd)
+
+
 def parse(page: Callable[[Bytes], bytes]) -> Superblock | None:
     """`page(at)` gives the PAGE bytes there, or fewer at the end.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import struct
 from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes, FsType
-from driver.linux import block, command, superblock, xfs_uuid
+from driver.linux import block, command, patience, superblock, xfs_uuid
 from driver.linux.replay import replay
 from driver.linux.versions import version
 
@@ -71,10 +72,28 @@ def _renew_by_program(where: Path) -> None:
         raise Refused(f"xfs_db gave no new UUID to {where}: its log may be damaged")
 
 
-def grow(fd: int, device: Path) -> None:
-    """The filesystem mounted at `fd` to the size of `device`; content if it has that already."""
+def grow(fd: int, device: Path) -> bool:
+    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+
+    True: it grew. If it grows again before its log was written out, and the power fails, no kernel
+    up to 6.18 can replay that log ("daddr out of range", EUCLEAN): it names a group that the
+    superblock does not have yet.
+    """
     geometry = _GEOMETRY.unpack(fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, bytes(_GEOMETRY.size)))
     block_size, imaxpct, has = geometry[0], geometry[7], geometry[8]
     blocks = block.size(device) // block_size
-    if blocks - has >= _SMALLEST_GROUP:
-        fcntl.ioctl(fd, XFS_IOC_FSGROWFSDATA, _GROW.pack(blocks, imaxpct))
+    if blocks - has < _SMALLEST_GROUP:
+        return False
+    request = _GROW.pack(blocks, imaxpct)
+    patience.ioctl(fd, XFS_IOC_FSGROWFSDATA, request, f"growing xfs on {device}")
+    return True
+
+
+def unused(device: Path, target: Path) -> Bytes:
+    """Of `device`, what the filesystem mounted at `target` could still grow by. OSError.
+
+    statfs(2) answers from memory, and leaves the log out, whose size never changes.
+    """
+    shown = os.statvfs(target)
+    rest = block.size(device) - shown.f_blocks * shown.f_frsize - superblock.xfs_log(device)
+    return rest if rest >= _SMALLEST_GROUP * shown.f_frsize else 0

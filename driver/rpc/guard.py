@@ -29,6 +29,7 @@ STATUS: Final[dict[type[CellarError], grpc.StatusCode]] = {
     errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
     errors.Exhausted: grpc.StatusCode.UNAVAILABLE,
     errors.PoolAway: grpc.StatusCode.UNAVAILABLE,
+    errors.Unusable: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.Damaged: grpc.StatusCode.DATA_LOSS,

@@ -25,7 +25,7 @@ from driver.core.ids import VolumeId
 from driver.core.model import AccessMode, Bytes, Device, Publication, Volume
 from driver.core.ports import Host, Pool
 from driver.core.results import Numbers
-from driver.volumes import devices, staging
+from driver.volumes import devices, growth, staging
 from driver.volumes.fitting import misfit, reads_only
 from driver.volumes.health import faults_of
 from driver.volumes.intents import (
@@ -175,7 +175,7 @@ class Mounter:
         device = staging.shown(pool, volume, wanted.path)
         devices.stretched(pool, volume, device, wanted.secret)
         if volume.fs:
-            pool.host.grow(device, staging.writable(pool, device), volume.fs)
+            growth.grow(pool, volume, device, staging.writable(pool, device), volume.fs)
         reach("expand.grown")
         return volume.size
 
@@ -202,13 +202,16 @@ def _staged(pool: Pool, volume: Volume, wanted: NodePublish) -> Device:
             f"volume {volume.id} is not staged at {wanted.staging}, and its secret comes with"
             " NodeStageVolume only: call that first"
         )
-    again = Stage(volume_id=volume.id, staging=wanted.staging, capability=wanted.capability)
     try:
-        return staging.put(pool, volume, again)
+        return staging.put(pool, volume, _as_stage(wanted))
     except (Conflict, Damaged, Failed, Invalid, OSError) as error:
         raise Refused(
             f"volume {volume.id} is not staged at {wanted.staging}, and cannot be: {error}"
         ) from error
+
+
+def _as_stage(wanted: NodePublish) -> Stage:
+    return Stage(volume_id=wanted.volume_id, staging=wanted.staging, capability=wanted.capability)
 
 
 def _is_staged(pool: Pool, volume: Volume, device: Device, wanted: NodePublish) -> bool:
@@ -218,8 +221,11 @@ def _is_staged(pool: Pool, volume: Volume, device: Device, wanted: NodePublish) 
         return not (device.read_only and writes)
     if not (place := devices.filesystem_at(pool, wanted.staging, volume, device)):
         return False
+    if staging.clear_broken(pool, volume, device, place):
+        staging.mount(pool, volume, volume.fs, device, _as_stage(wanted))
+        return True
     if place.read_only and writes:
-        raise Refused(f"{wanted.staging} is read-only: by its staging, or after an I/O error")
+        raise Refused(f"{wanted.staging} is read-only, as it was staged")
     return True
 
 

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from driver.core import mount_options
-from driver.core.errors import Conflict, NotFound, Refused
+from driver.core.errors import Conflict, NotFound, Refused, Unusable
 from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
 from driver.core.model import Device, FsType, Place, Volume
 from driver.core.ports import Host, Pool
-from driver.volumes import devices, sealing
+from driver.volumes import devices, growth, sealing
 from driver.volumes.fitting import reads_only
 from driver.volumes.intents import Capability, Stage
 
@@ -81,21 +81,51 @@ def _put_filesystem(
     # Writable even for a reader: a journal must be replayed before it can be read.
     device = devices.raised(pool, volume, read_only=False, undo=undo, secret=wanted.secret)
     reach("stage.attached")
+    if place and clear_broken(pool, volume, device, place):
+        place = None
     if place:
         refuse_other_access(place, read_only=read_only)
         _refuse_other_options(place, volume, fs, capability)
     else:
-        if all(one.node for one in pool.host.places(device)):
-            sealing.renewed(pool, volume, device)
-            pool.host.check(device, fs)  # not while it is mounted elsewhere
-        reach("stage.checked")
-        pool.host.mount(device, staging, fs, capability.options, read_only=read_only)
+        mount(pool, volume, fs, device, wanted)
         undo.callback(pool.host.unmount, staging)
         reach("stage.mounted")
     if not read_only:
-        pool.host.grow(device, staging, fs)
+        growth.grow_if_possible(pool, volume, device, staging, fs)
         reach("stage.grown")
     return device
+
+
+def clear_broken(pool: Pool, volume: Volume, device: Device, place: Place) -> bool:
+    """Take a filesystem off that broke, to be mounted anew. False: it is well.
+
+    Raises Unusable while it is shown elsewhere too: to its pods it stays what it is.
+    """
+    if volume.fs is None or not (why := pool.host.broken(place, volume.fs)):
+        return False
+    others = [one.target for one in pool.host.places(device) if one.target != place.target]
+    if others or volume.inline:
+        where = ", ".join(map(str, others or [place.target]))
+        raise Unusable(
+            f"volume {volume.id}: {why}; it is mounted anew, and its log replayed, when nothing"
+            f" uses it any more: end its pods, which have it at {where}"
+        )
+    pool.host.unmount(place.target)
+    return True
+
+
+def mount(pool: Pool, volume: Volume, fs: FsType, device: Device, wanted: Stage) -> None:
+    """Checked, and grown where that cannot be done later; unless it is mounted elsewhere.
+
+    Of an encrypted volume `device` is the open container, so that no secret is needed.
+    """
+    if all(one.node for one in pool.host.places(device)):
+        sealing.renewed(pool, volume, device)
+        pool.host.check(device, fs)
+        growth.fit(pool, volume, device, fs)
+    reach("stage.checked")
+    read_only, options = reads_only(volume, wanted.capability), wanted.capability.options
+    pool.host.mount(device, wanted.staging, fs, options, read_only=read_only)
 
 
 def _refuse_other_options(place: Place, volume: Volume, fs: FsType, capability: Capability) -> None:

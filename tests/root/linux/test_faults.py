@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux import faults, mount, places
+from driver.linux import faults, freeze, mount, places
 from tests.root.linux.conftest import Attach, Volume
 
 GOINGDOWN = 0x8004587D  # XFS_IOC_GOINGDOWN, EXT4_IOC_SHUTDOWN
@@ -103,7 +103,7 @@ def test_errors_of_btrfs_are_counted(attach: Attach) -> None:
     volume = attach(FsType.BTRFS)
     path = volume.target / "file"
     path.write_bytes(b"cellar" * 20_000)
-    os.sync()
+    freeze.sync(volume.target)
     mount.unmount(volume.target)
     raw = volume.image.read_bytes()
     at = raw.index(b"cellar" * 100)

@@ -18,7 +18,7 @@ import pytest
 from driver.core.errors import Failed, Invalid, Refused
 from driver.core.model import MIB, Device, FsType
 from driver.core.ports import Host
-from driver.linux import block, mount
+from driver.linux import block, freeze, mount
 from driver.linux.host import LinuxHost
 from tests.root.linux.conftest import Attach, Volume, blank
 
@@ -364,7 +364,7 @@ def test_nothing_with_data_is_removed(host: Host, volume: Volume, tmp_path: Path
 def test_usage_is_the_filesystems(host: Host, volume: Volume) -> None:
     before = host.usage(volume.target)
     (volume.target / "file").write_bytes(os.urandom(8 * MIB))
-    os.sync()
+    freeze.sync(volume.target)
     after = host.usage(volume.target)
     assert after.total == before.total
     assert 8 * MIB <= after.used - before.used <= 9 * MIB

@@ -21,6 +21,7 @@ from driver.linux import (
     ext4_uuid,
     files,
     filesystem,
+    freeze,
     loop,
     mount,
     xfs,
@@ -63,7 +64,7 @@ def test_a_crashed_volume_is_renewed(fs: FsType, attach: Attach, tmp_path: Path)
     source = attach(fs)
     path = source.target / "synced"
     path.write_text("durable")
-    os.sync()
+    freeze.sync(source.target)
     path.write_text("durable too")
     files.sync(path)
     files.sync(source.image)

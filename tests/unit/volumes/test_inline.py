@@ -132,12 +132,12 @@ def test_other_wishes_under_the_same_handle_are_a_conflict(world: World) -> None
     assert len(volumes(world)) == 1
 
 
-@pytest.mark.parametrize("step", ["mount", "grow"])
+@pytest.mark.parametrize("step", ["mount"])
 @pytest.mark.parametrize("error", [Failed("the kernel says no"), OSError(5, "I/O error")])
 def test_a_step_that_fails_for_good_leaves_nothing(
     world: World, step: str, error: Exception
 ) -> None:
-    world.host.broken[step] = error
+    world.host.errors[step] = error
     with pytest.raises(type(error)):
         world.inline.publish(wanted(world))
     nothing_left(world)
@@ -160,7 +160,7 @@ def test_what_an_earlier_call_made_goes_too_if_no_pod_has_seen_it(world: World) 
     """The driver died in between: kubelet asks again, is refused for good, and forgets it."""
     world.volumes.create(wanted(world).create)
     assert [one.inline for one in volumes(world)] == [Inline.MADE]
-    world.host.broken["mount"] = Failed("the kernel says no")
+    world.host.errors["mount"] = Failed("the kernel says no")
     with pytest.raises(Failed):
         world.inline.publish(wanted(world))
     nothing_left(world)
@@ -171,7 +171,7 @@ def test_what_a_pod_has_seen_stays_and_the_end_is_open(world: World) -> None:
     world.inline.publish(wanted(world))
     [volume] = volumes(world)
     world.host.unmount(world.target)
-    world.host.broken["mount"] = Failed("the kernel says no")
+    world.host.errors["mount"] = Failed("the kernel says no")
     with pytest.raises(Unfinished, match="the kernel says no"):
         world.inline.publish(wanted(world))
     assert volumes(world) == [volume]
@@ -185,7 +185,7 @@ def test_what_cannot_be_taken_back_leaves_the_end_open(
     def refuse(_: Of) -> None:
         raise Refused("somebody holds it")
 
-    world.host.broken["mount"] = Failed("the kernel says no")
+    world.host.errors["mount"] = Failed("the kernel says no")
     with monkeypatch.context() as patch:
         patch.setattr(world.volumes, "delete", refuse)
         with pytest.raises(Unfinished, match=r"the kernel says no.*somebody holds it"):
@@ -196,7 +196,7 @@ def test_what_cannot_be_taken_back_leaves_the_end_open(
 
 @pytest.mark.parametrize("error", [Busy("fsck is stuck"), PoolAway("pulled")])
 def test_what_may_still_be_at_work_is_left_to_unpublish(world: World, error: CellarError) -> None:
-    world.host.broken["mount"] = error
+    world.host.errors["mount"] = error
     with pytest.raises(type(error)):
         world.inline.publish(wanted(world))
     assert len(volumes(world)) == 1

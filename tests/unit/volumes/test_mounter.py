@@ -18,9 +18,11 @@ from driver.core.errors import (
     OutOfRange,
     PoolAway,
     Refused,
+    Unusable,
 )
 from driver.core.ids import VolumeId
 from driver.core.model import (
+    MIB,
     AccessMode,
     CapacityRange,
     Device,
@@ -219,21 +221,93 @@ def test_a_part_of_the_volume_is_not_the_volume(world: World, volume: Volume) ->
             call(volume)
 
 
-@pytest.mark.parametrize("step", ["mount", "grow"])
-def test_a_stage_that_fails_takes_back_what_it_did(world: World, volume: Volume, step: str) -> None:
-    world.host.broken[step] = Failed("broken")
+def test_a_stage_that_fails_takes_back_what_it_did(world: World, volume: Volume) -> None:
+    world.host.errors["mount"] = Failed("broken")
     with pytest.raises(Failed):
         world.stage(volume)
     assert device_of(world, volume) is None
     assert world.host.shown_at(world.staging) is None
 
 
-def test_a_stage_that_fails_does_not_take_back_what_was_there(world: World, volume: Volume) -> None:
+@pytest.mark.parametrize("error", [Unusable("the pool is full"), Failed("no"), OSError(5, "EIO")])
+@pytest.mark.parametrize("step", ["fit", "grow"])
+def test_a_growth_that_is_impossible_keeps_nobody_from_the_data(
+    world: World, step: str, error: Exception
+) -> None:
+    """It is told in the condition and by NodeExpandVolume, and tried again."""
+    source = world.create()
+    clone = world.create("c", source=source.id, range=CapacityRange(2 * SIZE))
+    world.host.errors = {step: error, "grow": error}
+    for _ in range(2):
+        staging = world.stage(clone)
+    target = world.publish(clone)
+    assert world.host.usage(staging).total == SIZE
+    numbers = world.mounter.stats(Stats(clone.id, target))
+    assert [fault.kind for fault in numbers.faults] == ["FilesystemNotGrown"]
+    with pytest.raises(type(error)):
+        world.mounter.expand(NodeExpand(clone.id, target, CapacityRange(2 * SIZE)))
+    world.host.errors.clear()
+    world.mounter.expand(NodeExpand(clone.id, target, CapacityRange(2 * SIZE)))
+    assert world.host.usage(staging).total == 2 * SIZE
+    assert world.mounter.stats(Stats(clone.id, target)).faults == ()
+
+
+def test_a_filesystem_that_breaks_when_it_is_to_grow_is_not_given_to_a_pod(world: World) -> None:
+    source = world.create()
+    clone = world.create("c", source=source.id, range=CapacityRange(2 * SIZE))
+    world.host.breaks_when_growing = True
+    with pytest.raises(Unusable, match="when it was to grow"):
+        world.stage(clone)
+    assert device_of(world, clone) is None
+
+
+def held_in(world: World) -> int:
+    return sum(event.startswith("hold") for event in world.events)
+
+
+@pytest.mark.parametrize(("fs", "held"), [(FsType.EXT4, 0), (FsType.XFS, 1), (FsType.BTRFS, 0)])
+def test_only_an_xfs_that_grew_is_written_out(world: World, fs: FsType, held: int) -> None:
+    """Its log could not be replayed after a second growth; and nothing stops if nothing grew."""
+    size = 512 * MIB
+    volume = world.create(fs=fs, range=CapacityRange(size))
+    staging = world.stage(volume)
+    assert held_in(world) == 0
+    world.volumes.expand(Expand(volume.id, CapacityRange(2 * size)))
+    for _ in range(2):
+        world.mounter.expand(NodeExpand(volume.id, staging, CapacityRange(2 * size)))
+    assert held_in(world) == held
+
+
+@pytest.mark.parametrize("kind", ["FilesystemShutDown", "RemountedReadOnly"])
+def test_a_broken_filesystem_is_not_given_to_another_pod(
+    world: World, volume: Volume, kind: str
+) -> None:
+    """Nor to kubelet, which asks again; until nobody uses it, and it is mounted anew."""
     world.stage(volume)
-    world.host.broken["grow"] = Failed("broken")
-    with pytest.raises(Failed):
-        world.stage(volume)
-    assert targets_of(world, volume) == [world.staging]
+    world.publish(volume)
+    device = device_of(world, volume)
+    assert device
+    world.host.afflict(device, Fault(kind, "it broke", "inaccessible"))
+    other = world.target.with_name("other")
+    for call in (world.stage, world.publish, lambda one: world.publish(one, target=other)):
+        with pytest.raises(Unusable, match=f"it broke.*end its pods.*{world.target}"):
+            call(volume)
+    assert targets_of(world, volume) == [world.staging, world.target]
+    world.unpublish(volume)
+    world.publish(volume, target=other)
+    assert set(targets_of(world, volume)) == {world.staging, other}
+    assert world.mounter.stats(Stats(volume.id, other)).faults == ()
+
+
+def test_a_broken_filesystem_that_nobody_uses_is_staged_anew(world: World, volume: Volume) -> None:
+    world.stage(volume)
+    device = device_of(world, volume)
+    assert device
+    world.host.afflict(device, Fault("FilesystemShutDown", "it broke", "inaccessible"))
+    checked = len(world.host.checked)
+    world.stage(volume)
+    assert len(world.host.checked) > checked
+    assert world.mounter.stats(Stats(volume.id, world.staging)).faults == ()
 
 
 def test_nothing_is_ever_formatted_at_stage(world: World, volume: Volume) -> None:
@@ -247,10 +321,9 @@ def test_nothing_is_ever_formatted_at_stage(world: World, volume: Volume) -> Non
 def test_a_stage_that_was_interrupted_before_it_grew_is_ended_by_the_next(world: World) -> None:
     source = world.create()
     clone = world.create("c", source=source.id, range=CapacityRange(2 * SIZE))
-    world.host.broken["grow"] = Busy("killed here")
-    with pytest.raises(Busy):
-        world.stage(clone)
-    world.host.broken.clear()
+    world.host.errors["grow"] = Busy("it is resized already")
+    world.stage(clone)
+    world.host.errors.clear()
     assert world.host.usage(world.stage(clone)).total == 2 * SIZE
 
 
@@ -315,7 +388,7 @@ def test_an_encrypted_volume_is_not_staged_without_its_secret(world: World, volu
 def test_what_cannot_be_staged_again_is_refused(
     world: World, volume: Volume, error: Exception
 ) -> None:
-    world.host.broken["mount"] = error
+    world.host.errors["mount"] = error
     with pytest.raises(Refused, match="cannot be"):
         world.publish(volume)
     assert device_of(world, volume) is None
@@ -323,7 +396,7 @@ def test_what_cannot_be_staged_again_is_refused(
 
 
 def test_what_is_busy_is_not_refused_but_tried_again(world: World, volume: Volume) -> None:
-    world.host.broken["mount"] = Busy("stuck")
+    world.host.errors["mount"] = Busy("stuck")
     with pytest.raises(Busy):
         world.publish(volume)
 
@@ -350,7 +423,7 @@ def test_a_filesystem_that_became_read_only_is_not_given_to_a_writer(
 ) -> None:
     world.stage(volume)
     world.host.change(world.staging, read_only=True)
-    with pytest.raises(Refused, match="I/O error"):
+    with pytest.raises(Refused, match="read-only, as it was staged"):
         world.publish(volume)
     world.publish(volume, read_only=True)
 

@@ -196,12 +196,12 @@ def test_a_first_stage_that_fails_can_be_repeated(
 
 
 def test_a_stage_that_fails_later_closes_what_it_opened(world: World, volume: Volume) -> None:
-    world.host.broken["mount"] = Failed("no")
+    world.host.errors["mount"] = Failed("no")
     with pytest.raises(Failed):
         world.stage(volume, secret=SECRET)
     assert top(world, volume) is below(world, volume) is None
     assert now(world, volume).formatted
-    del world.host.broken["mount"]
+    del world.host.errors["mount"]
     staged(world, volume)
 
 

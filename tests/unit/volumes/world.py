@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from driver.core.model import (
     CapacityRange,
     Device,
     Extent,
+    Fault,
     FsType,
     Image,
     Place,
@@ -84,8 +86,9 @@ class Machine(MemoryHost):
         self._clock = clock
         self.seconds_per_chunk = 0.0
         self.thawed: list[Path] = []
-        self.broken: dict[str, Exception] = {}
+        self.errors: dict[str, Exception] = {}
         self.checked: list[Path] = []
+        self.breaks_when_growing = False
 
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
         def later(length: Bytes) -> None:
@@ -98,10 +101,17 @@ class Machine(MemoryHost):
         self.checked.append(device.path)
         super().check(device, fs)
 
-    def grow(self, device: Device, target: Path, fs: FsType) -> None:
-        if error := self.broken.get("grow"):
+    def grow(self, device: Device, target: Path, fs: FsType) -> bool:
+        if error := self.errors.get("grow"):
             raise error
-        super().grow(device, target, fs)
+        if self.breaks_when_growing:
+            self.afflict(device, Fault("FilesystemShutDown", "it broke", "inaccessible"))
+            raise OSError(errno.EIO, "Input/output error")
+        return super().grow(device, target, fs)
+
+    def fit(self, device: Device, fs: FsType) -> None:
+        if error := self.errors.get("fit"):
+            raise error
 
     def mount(
         self,
@@ -112,7 +122,7 @@ class Machine(MemoryHost):
         *,
         read_only: bool,
     ) -> None:
-        if error := self.broken.get("mount"):
+        if error := self.errors.get("mount"):
             raise error
         super().mount(device, target, fs, options, read_only=read_only)
 

@@ -1,0 +1,41 @@
+"""System calls that may wait for somebody: a filesystem that was frozen lets nobody grow it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from typing import Final
+
+from driver.core.errors import StillRunning
+
+BOUND: Final = 10.0  # seconds
+
+
+def ioctl(fd: int, request: int, argument: bytes, what: str) -> int:
+    """Ask the kernel for what may block in a way that no signal ends; `what` it is, for people.
+
+    Raises OSError, and StillRunning after `BOUND` seconds: then the kernel goes on by itself, and
+    `done` ends when it is through.
+    """
+    done: Future[int] = Future()
+    own = os.dup(fd)
+    threading.Thread(
+        target=_make, args=(done, own, request, argument), name="ioctl", daemon=True
+    ).start()
+    try:
+        return done.result(BOUND)
+    except NotInTime:
+        text = f"{what} takes more than {BOUND:g} s: it is frozen (fsfreeze), or its disk is slow"
+        raise StillRunning(text, done=done) from None
+
+
+def _make(done: Future[int], fd: int, request: int, argument: bytes) -> None:
+    try:
+        done.set_result(fcntl.ioctl(fd, request, bytearray(argument)))
+    except OSError as error:
+        done.set_exception(error)
+    finally:
+        os.close(fd)

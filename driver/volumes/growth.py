@@ -1,0 +1,80 @@
+"""A filesystem as large as its volume: grown while it is mounted, and written out afterwards."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import Busy, CellarError, StillRunning, Unusable
+from driver.core.model import Device, FsType, Volume
+from driver.core.ports import Pool
+
+BOUND: Final = 5.0  # seconds for which writers may stand still
+
+
+def fit(pool: Pool, volume: Volume, device: Device, fs: FsType) -> None:
+    """Grow it before it is mounted, where only that works; what is impossible is logged.
+
+    Raises Refused if it is not whole afterwards: growing it must not have damaged it.
+    """
+    try:
+        pool.host.fit(device, fs)
+    except StillRunning:
+        raise
+    except (CellarError, OSError) as error:
+        _log(volume, error)
+        pool.host.check(device, fs)
+
+
+def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -> None:
+    """Grow it to the size of its device. Raises as `Host.grow`; StillRunning: it goes on alone."""
+    try:
+        grew = pool.host.grow(device, target, fs)
+    except StillRunning as error:
+        raise StillRunning(str(error), done=_written_out(pool, volume, error.done)) from error
+    if grew:
+        _write_out(pool, volume)
+
+
+def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -> None:
+    """As `grow`, for a volume that is to be used whatever becomes of it: its data is there.
+
+    Its condition tells that it has not grown. Raises Unusable if it broke over it.
+    """
+    try:
+        grow(pool, volume, device, target, fs)
+    except (CellarError, OSError) as error:
+        _log(volume, error)
+        place = pool.host.shown_at(target)
+        if place and (why := pool.host.broken(place, fs)):
+            raise Unusable(f"volume {volume.id}: {why}, when it was to grow: {error}") from error
+
+
+def _write_out(pool: Pool, volume: Volume) -> None:
+    """Freeze and thaw it once, which empties its log: as for a snapshot, with the same care."""
+    try:
+        with pool.backend.hold([volume.id], BOUND):
+            pass
+    except (CellarError, OSError) as error:  # it is larger all the same, and will be written out
+        logger.warning("{} grew and was not written out at once: {}", volume.id, error)
+
+
+def _written_out(pool: Pool, volume: Volume, done: Future[int]) -> Future[int]:
+    """Ends when the kernel has ended, and what it did was written out."""
+    after: Future[int] = Future()
+
+    def ended(end: Future[int]) -> None:
+        if end.exception() is None and volume.fs is FsType.XFS:
+            _write_out(pool, volume)
+        after.set_result(0)
+
+    done.add_done_callback(ended)
+    return after
+
+
+def _log(volume: Volume, error: Exception) -> None:
+    level = "INFO" if isinstance(error, Busy) else "WARNING"
+    logger.log(level, "{} keeps the size of its filesystem for now: {}", volume.id, error)
