@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,7 @@ ELSEWHERE = """not shown by this, since the kernel and its devices are those of 
 
 def main() -> int:
     """Run the commands on each release; 0 if all of them did."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the machine is taken away
     options = _options()
     if os.geteuid() != 0:
         sys.exit("this needs root: debootstrap and namespaces")
