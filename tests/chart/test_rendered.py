@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.documents import Block, blocks
 from tools import chart, e2e_parts, schemas
 
 pytestmark = pytest.mark.chart
@@ -58,22 +59,39 @@ def test_helm_lint_is_content(values: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("block", blocks(how="read", what="values"), ids=str)
+def test_documented_values_are_accepted(block: Block, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(block.text, encoding="utf-8")
+    assert objects("--values", str(values))
+
+
+@pytest.mark.parametrize("block", blocks(how="read", what="manifest"), ids=str)
+def test_a_documented_manifest_is_one_that_kubernetes_knows(block: Block) -> None:
+    assert _valid(block.text) == 1
+
+
 @pytest.mark.parametrize("values", [(), EVERYTHING, ("--set", "attach.enabled=false")])
 @pytest.mark.parametrize("apis", [(), SNAPSHOTS])
 def test_every_object_is_one_that_kubernetes_knows(
     values: tuple[str, ...], apis: tuple[str, ...]
 ) -> None:
+    assert _valid(chart.template(values, apis=apis)) > 10
+
+
+def _valid(manifests: str) -> int:
+    """How many objects kubeconform finds valid; none may be wrong."""
     location = f"{schemas.write()}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
     argv = [str(e2e_parts.BIN / "kubeconform"), "-summary", "-output", "json", "-skip", FOREIGN]
     done = subprocess.run(
         [*argv, "-schema-location", location, "-"],
-        input=chart.template(values, apis=apis),
+        input=manifests,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["summary"]["valid"] > 10
+    return int(json.loads(done.stdout)["summary"]["valid"])
 
 
 def test_no_secret_is_in_any_render() -> None:

@@ -11,6 +11,7 @@ from tests.e2e.cluster import RUN, Cluster
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 FOLDER: Final = RUN / "documents"  # where the commands are run, and leave their files
+typed: Final[set[str]] = set()  # the blocks that were run so far; test_89 looks whether all were
 
 
 def blocks(document: str, heading: str) -> list[str]:
@@ -29,6 +30,7 @@ def block(document: str, heading: str, word: str) -> str:
 
 def type_in(cluster: Cluster, script: str, variables: Mapping[str, str]) -> str:
     """What an administrator would see; the first command that fails ends it. CommandError."""
+    typed.add(script)
     FOLDER.mkdir(exist_ok=True)
     given = "".join(f"{name}='{value}'\n" for name, value in variables.items())
     return cluster.run("bash", "-euc", f"cd {FOLDER}\n{given}{script}", timeout=180)

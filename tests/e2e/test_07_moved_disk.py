@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.cluster import RUN, Cluster, CommandError, Kube
-from tests.e2e.documents import block, blocks, type_in
+from tests.e2e.documents import block, type_in
 from tests.e2e.objects import claim, pod
 from tests.e2e.release import POOL, SPACE, VALUES, Release
 
@@ -78,11 +78,6 @@ def test_a_disk_moves_with_its_volumes(
         kube.gone("pv", volume)
     left = cluster.run("find", MOVED, "-mindepth", "1", "-maxdepth", "1").split()
     assert [one for one in left if not one.endswith(".cellar-pool.json")] == []
-
-
-def test_every_command_of_the_document_was_run() -> None:
-    run = ("configmap", "OLD=", "Retain", "taint", "apply", '"Delete"')
-    assert all(any(word in one for word in run) for one in blocks(*SECTION))
 
 
 def test_an_orphan_goes_by_the_documented_commands(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import blocks
 from tests.harness import ROOT
 from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, named
 from tests.lvm.pools import opened
@@ -69,10 +70,9 @@ def test_the_commands_for_a_thin_pool_work_as_the_documents_have_them(
     make_group: MakeGroup,
 ) -> None:
     group = make_group("cellar", size=500 * GIB)
+    [block] = blocks(how="run", what="lvm")
     [documented] = re.findall(
-        r"^lvcreate --type thin-pool .*?^lvchange .*?$",
-        (ROOT / "docs/operations.md").read_text(),
-        re.MULTILINE | re.DOTALL,
+        r"^lvcreate --type thin-pool .*?^lvchange .*?$", block.text, re.MULTILINE | re.DOTALL
     )
     typed(documented)
     assert {level for level, _, _ in findings(f"{group}/{THIN_POOL}")} == {"ok", "warning"}
