@@ -7,7 +7,6 @@ the pool is found gone, so that the filesystem can go too.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
@@ -20,6 +19,7 @@ from typing import Final
 
 from loguru import logger
 
+from driver.backends import poollock
 from driver.backends.memory_records import MemoryRecords
 from driver.backends.poolbirth import MARKER, Birth
 from driver.core import errnos
@@ -33,7 +33,7 @@ SCHEMA: Final = 1
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """The marker that this process has locked, and how many calls work beside it."""
+    """The lock on the marker that this process has, and how many calls work beside it."""
 
     fd: int
     id: PoolId
@@ -246,15 +246,14 @@ def _lock_marker(root: int, where: Path, owner: str) -> _Held:
     fd = os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
     try:
         pool_id = _checked(os.read(fd, 4096), where, owner)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise PoolAway(f"another process works on the pool at {where}: stop it first") from None
+        found = os.fstat(fd)
+        locked = poollock.lock(root, fd, where)
     except BaseException:
         os.close(fd)
         raise
-    found = os.fstat(fd)
-    return _Held(fd, pool_id, (found.st_dev, found.st_ino))
+    if locked != fd:
+        os.close(fd)
+    return _Held(locked, pool_id, (found.st_dev, found.st_ino))
 
 
 def _checked(text: bytes, where: Path, owner: str) -> PoolId:

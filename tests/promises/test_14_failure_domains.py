@@ -237,3 +237,36 @@ def test_stuck_workers_are_counted_and_left_behind_with_a_status_that_says_so(
         serves_the_well_pool(ground, "next")
     assert driver.wait() == 1
     assert "OK" not in map(outcome, [one.result for one in waiting])
+
+
+@pytest.mark.parametrize("fs", FILESYSTEMS)
+def test_a_driver_that_was_killed_while_it_hung_leaves_the_other_pools(node: Node, fs: str) -> None:
+    """It has its locks until it is gone, which a frozen filesystem does not let it."""
+    ground = _ground(node, fs, "frozen")
+    ground.start()
+    kept = ground.csi.create("kept", parameters=WELL)
+    driver = ground.csi.driver
+    with ground.hang():
+        request = ground.csi.create_request("stuck", parameters=SICK)
+        waiting = ground.csi.controller.CreateVolume.future(request, timeout=120)
+        until(lambda: ground.metric("cellar_pool_oldest_call_seconds", "sick") > 1, KNOWN)
+        assert driver.process
+        driver.process.kill()
+        assert driver.process.poll() is None
+        ground.port = free_port()  # the other one stays bound as long
+        ground.start()
+        until(lambda: kept.volume_id in ground.csi.volumes(), KNOWN)
+        serves_the_well_pool(ground, "next")
+        second = node.start(f"well=loopfile:{ground.well.where}")
+        assert outcome(lambda: second.create("v")) == "UNAVAILABLE"
+        second.driver.stop()
+    assert driver.wait() < 0
+    assert outcome(waiting.result) != "OK"
+    is_well_again(ground)
+    ground.csi.create("stuck", parameters=SICK)
+    again = ground.node.start(*ground.csi.driver.pools)
+    assert outcome(lambda: again.create("v", parameters=WELL)) == "UNAVAILABLE"
+    again.driver.stop()
+    assert ground.csi.driver.stop() == 0
+    ground.start()
+    assert kept.volume_id in ground.csi.volumes()

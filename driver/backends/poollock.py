@@ -1,0 +1,67 @@
+"""The lock that makes a process the only one on a pool: flock(2) on the marker.
+
+A process that was killed while a thread of its was stuck in the kernel, as by another pool whose
+disk hangs, has it still. The next one then locks the pool's directory in its stead; whoever gets
+the marker looks whether somebody has that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import PoolAway
+from driver.linux import flocks
+
+# Seconds for what the one that was killed may still do in this pool: it was not stuck here, for the
+# pool can be written to.
+_AFTERMATH: Final = 2.0
+
+
+def lock(root: int, marker: int, where: Path) -> int:
+    """Have the pool: the descriptor that has the lock, `marker` or a new one. PoolAway, OSError."""
+    if not (_try(marker) or _outlast(marker, where)):
+        return _lock_directory(root, where)
+    os.close(_lock_directory(root, where))
+    return marker
+
+
+def _outlast(marker: int, where: Path) -> bool:
+    """False: who has the marker was killed, and is stuck elsewhere. PoolAway: he runs."""
+    if not flocks.held_by_the_dying(marker):
+        raise _in_use(where)
+    os.utime(marker)
+    os.fsync(marker)  # if this pool is where he is stuck, this process is so, too
+    end = time.monotonic() + _AFTERMATH
+    while not (free := _try(marker)) and time.monotonic() < end:
+        time.sleep(0.1)
+    if not free:
+        if not flocks.held_by_the_dying(marker):
+            raise _in_use(where)
+        logger.warning("the pool at {} is taken over from a process that was killed", where)
+    return free
+
+
+def _lock_directory(root: int, where: Path) -> int:
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+    if _try(fd):
+        return fd
+    os.close(fd)
+    raise _in_use(where)
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _in_use(where: Path) -> PoolAway:
+    return PoolAway(f"another process works on the pool at {where}: stop it first")
