@@ -16,7 +16,7 @@ from driver.backends.lvmpins import Pins
 from driver.core import errnos
 from driver.core.errors import CellarError, Invalid, PoolAway, PoolReadOnly, StillRunning
 from driver.core.ports import Records
-from driver.linux import command, lvm, lvmdisks, lvmlabel
+from driver.linux import block, command, lvm, lvmdisks, lvmlabel
 
 
 class Group:
@@ -145,11 +145,13 @@ class Group:
 
 
 def refuse_read_only(vg: lvm.VolumeGroup) -> None:
-    """PoolReadOnly: LVM changes nothing in the group."""
+    """PoolReadOnly: nothing of the group can be changed. As LVM has it, or one of its disks."""
     if vg.read_only:
+        raise PoolReadOnly(f"volume group {vg.name} is read-only by its metadata: see `vgs`")
+    if disks := [str(disk) for disk in vg.disks if block.is_read_only(disk)]:
         raise PoolReadOnly(
-            f"volume group {vg.name} is read-only: run `vgchange --permission rw {vg.name}` if it"
-            " is to be written to"
+            f"volume group {vg.name} is read-only: so is {', '.join(disks)}; if there was an error"
+            " see the kernel's log, else run `blockdev --setrw`"
         )
 
 

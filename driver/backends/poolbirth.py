@@ -58,7 +58,8 @@ class Birth:
                 f"{self._where} has no pool marker: is its disk mounted? If this is to become a"
                 " pool, run `cellar pools init` or give the pool init=true"
             )
-        self._refuse_missing_disk(fd)
+        if names or not opened.is_whole_filesystem(fd):
+            self._refuse_missing_disk(fd)
 
     def found(self, fd: int, pool_id: PoolId) -> None:
         """Remember the pool in the directory open as `fd`."""

@@ -68,7 +68,7 @@ class VolumeGroup:
     mda_size: Bytes
     tags: frozenset[str]
     trouble: str  # why nothing should be done with it; "" when all is well
-    read_only: bool = False  # its volumes can be used, none made, changed or removed; vgchange(8)
+    read_only: bool = False  # by its metadata: none is made, changed or removed
     disks: tuple[Path, ...]
     volumes: Mapping[str, LogicalVolume]  # by name
 

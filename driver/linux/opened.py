@@ -32,15 +32,19 @@ _LOCAL: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def is_local_disk(fd: int) -> bool:
-    """Whether it is the root of a whole filesystem, mounted now, on a disk of this machine.
+def is_whole_filesystem(fd: int) -> bool:
+    """Whether it is the root of a filesystem that is mounted now, all of it. OSError.
 
-    A bind mount of a folder is not, nor is a subvolume, nor what was unmounted lazily. OSError.
+    A bind mount of a folder is not, nor is a subvolume, nor what was unmounted lazily.
     """
-    if not is_mount_root(fd):
-        return False
-    found = mount.of_descriptor(fd)
-    return found is not None and found.root == "/" and found.fs_type in _LOCAL
+    found = mount.of_descriptor(fd) if is_mount_root(fd) else None
+    return found is not None and found.root == "/"
+
+
+def is_local_disk(fd: int) -> bool:
+    """Whether it is that, on a disk of this machine. OSError."""
+    found = mount.of_descriptor(fd) if is_whole_filesystem(fd) else None
+    return found is not None and found.fs_type in _LOCAL
 
 
 def is_mount_root(fd: int) -> bool:

@@ -76,10 +76,14 @@ class LvmGround(LoopfileGround):
         admin("vgrename", f"{self._group}-away", self._group)
 
     def turn_read_only(self) -> None:
-        admin("vgchange", "--permission", "r", self._group)
+        run("blockdev", "--setro", *self._disks())
 
     def turn_writable(self) -> None:
-        admin("vgchange", "--permission", "rw", self._group)
+        run("blockdev", "--setrw", *self._disks())
+
+    def _disks(self) -> list[str]:
+        chosen = ("--select", f"vg_name={self._group}")
+        return admin("pvs", "--noheadings", "-o", "pv_name", *chosen).split()
 
     def close(self) -> None:
         self._backend_of_lvm.close()

@@ -81,7 +81,9 @@ def test_a_pool_that_turned_read_only(node: Node, fs: str, *, restarted: bool) -
     assert set(storing_calls(csi, life.volume_id, snapshot).values()) == {"UNAVAILABLE"}
     assert outcome(lambda: csi.delete(other.volume_id)) == "UNAVAILABLE"
     assert outcome(life.stage) == "UNAVAILABLE"
-    csi.detach(life.volume_id)
+    csi.attach(other.volume_id)
+    for one in (life, other):
+        csi.detach(one.volume_id)
     run("mount", "-o", "remount,rw", disk.where)
     until(lambda: csi.capacity().available_capacity > 0)
     assert storage_faults(csi) == []

@@ -210,7 +210,9 @@ def test_no_pool_is_born_by_itself_where_nobody_expects_one(tmp_path: Path, fs: 
         with pytest.raises(PoolAway, match="init=true"):
             _ = a_root(where).id
         assert list(where.iterdir()) == []
-        wanted = a_root(where, init=True)
+        known = MemoryRecords()
+        known.put(os.fspath(where), {"pool": "0" * 12, "filesystem": "of before the reboot"})
+        wanted = a_root(where, init=True, known=known)
         assert wanted.id
         wanted.close()
     finally:
