@@ -27,6 +27,7 @@ FS_IOC_SETFLAGS: Final = 0x40086602
 FS_IOC_FSGETXATTR: Final = 0x801C581F
 FS_IOC_FSSETXATTR: Final = 0x401C5820
 FS_NOCOW_FL: Final = 0x00800000
+_COMPRESSION: Final = 0x00000004 | 0x00000400  # FS_COMPR_FL, FS_NOCOMP_FL
 FS_XFLAG_EXTSIZE: Final = 0x00000800
 BTRFS_IOC_START_SYNC: Final = 0x80089418  # <linux/btrfs.h>
 BTRFS_IOC_WAIT_SYNC: Final = 0x40089416
@@ -162,10 +163,42 @@ def extend(path: Path, size: Bytes) -> None:
             os.ftruncate(fd, size)
 
 
+def copies_on_write(path: Path) -> bool:
+    """Whether overwriting takes new room although nothing is shared: btrfs without NOCOW. OSError.
+
+    Whether a file may share bytes with another is the same question there: FICLONE wants both so.
+    """
+    if filesystem_type(path) != "btrfs":
+        return False
+    with _opened(path, os.O_RDONLY) as fd:
+        return not _flags(fd) & FS_NOCOW_FL
+
+
+def can_overwrite_in_place(directory: Path) -> bool:
+    """Whether a new file there gets NOCOW where it needs it; found out by trying."""
+    if filesystem_type(directory) != "btrfs":
+        return True
+    with _probe(directory) as fd:
+        _set_nocow(fd)
+        return bool(_flags(fd) & FS_NOCOW_FL)
+
+
+def _flags(fd: int) -> int:
+    [flags] = struct.unpack("=I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
+    return int(flags)
+
+
 def _set_nocow(fd: int) -> None:
-    """Only an empty file can be told so. ext4 and xfs do not know it, and never copy on write."""
-    with _where_known():
-        [flags] = struct.unpack("=I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
+    """Only an empty file can be told so. ext4 and xfs do not know it, and never copy on write.
+
+    btrfs refuses it beside a flag of compression, on or off, that came from the folder: that one
+    goes first. A zoned btrfs refuses it (EPERM) altogether.
+    """
+    with _where_known(errno.EPERM):
+        flags = _flags(fd)
+        if flags & _COMPRESSION:
+            flags &= ~_COMPRESSION
+            fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=I", flags))
         fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=I", flags | FS_NOCOW_FL))
 
 
@@ -288,12 +321,12 @@ def _probe(directory: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _where_known() -> Iterator[None]:
-    """Content where a filesystem has no such thing."""
+def _where_known(*more: int) -> Iterator[None]:
+    """Content where a filesystem has no such thing; `more`: errno that mean so here."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _UNKNOWN:
+        if error.errno not in {*_UNKNOWN, *more}:
             raise
 
 

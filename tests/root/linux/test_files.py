@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,33 @@ def test_images_have_nocow_on_btrfs_and_an_extent_hint_on_xfs(image: Path, fs: s
         if fs == "xfs":
             xattr = fcntl.ioctl(file, files.FS_IOC_FSGETXATTR, bytes(28))
             assert struct.unpack_from("=I", xattr, 4)[0] == MIB
+
+
+COMPRESSED = {
+    "+c": ("chattr", "+c"),
+    "+m": ("chattr", "+m"),
+    "property": ("btrfs", "property", "set"),
+    "none": ("btrfs", "property", "set"),
+}
+
+
+@pytest.mark.parametrize("how", COMPRESSED)
+def test_images_have_nocow_where_the_folder_is_compressed(make_pool: MakePool, how: str) -> None:
+    folder = make_pool("btrfs")
+    value = {"property": ("compression", "zstd"), "none": ("compression", "none")}.get(how, ())
+    subprocess.run([*COMPRESSED[how], str(folder), *value], check=True)
+    files.create(folder / "disk.img", 16 * MIB, nocow=True, extent_hint=MIB)
+    assert not files.copies_on_write(folder / "disk.img")
+    assert files.can_overwrite_in_place(folder)
+    files.allocate(folder / "disk.img", 16 * MIB)
+    assert used(folder / "disk.img") >= 16 * MIB
+
+
+def test_a_file_without_nocow_copies_on_write_on_btrfs_only(pool_dir: Path, fs: str) -> None:
+    files.create(pool_dir / "plain", MIB, nocow=False, extent_hint=0)
+    files.create(pool_dir / "nocow", MIB, nocow=True, extent_hint=0)
+    assert files.copies_on_write(pool_dir / "plain") is (fs == "btrfs")
+    assert not files.copies_on_write(pool_dir / "nocow")
 
 
 def test_a_hint_that_is_too_large_is_left_out(pool_dir: Path) -> None:
