@@ -88,6 +88,8 @@ class Accounts:
         else:
             room = self.ledger.measure(allocation)
         largest = min(room.largest, self.bounds.largest_file)
+        if allocation is Allocation.THICK and not self.bounds.overwrites:
+            largest = 0
         ratio = 1.0 if allocation is Allocation.THICK else self._overcommit
         return Capacity(
             largest=largest - largest % granularity,
@@ -122,7 +124,8 @@ class Accounts:
         shares = self.bounds.reflinks and image.source is not None
         shared = self.bounds.with_cow_cost(occupied) if shares else 0
         if isinstance(image, Volume):
-            entry = Entry(image.size, image.allocation, shared)
+            has_holes = image.allocation is Allocation.THICK and occupied < image.size
+            entry = Entry(image.size, image.allocation, shared, has_holes=has_holes)
         else:
             how = image.allocation if shares else Allocation.THICK
             entry = Entry(shared or occupied, how, shared)

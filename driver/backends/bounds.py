@@ -45,6 +45,7 @@ class Bounds:
     reserve: Bytes
     margin: Bytes
     cow_cost: float  # extra bytes for each shared byte
+    overwrites: bool = True  # in place, without room for a copy: what thick volumes need
     uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
     def available(self, where: Path) -> Bytes:
@@ -68,6 +69,12 @@ class Bounds:
         elif found.f_bavail < found.f_blocks * _NEARLY_FULL:
             free = found.f_bavail * found.f_frsize
             yield Fault("PoolNearlyFull", f"{where} has {free // MIB} MiB left")
+        if not self.overwrites:
+            yield Fault(
+                "ThickNotPossible",
+                f"{where} is a btrfs that refuses NOCOW: it has no room for thick volumes, since"
+                " overwriting one could fail; use allocation=sparse, or another filesystem",
+            )
         for name, why in damaged.items():
             yield Fault("RecordDamaged", f"{where / name}: {why}")
 
@@ -106,6 +113,7 @@ def learn(root: Path, reserve: str) -> Bounds:
     kind = files.filesystem_type(root)
     direct_io = _tried(lambda: files.direct_io_at(root, 4096))
     small_blocks = _tried(lambda: files.direct_io_at(root, 512))
+    overwrites = _tried(lambda: files.can_overwrite_in_place(root))
     found = os.statvfs(root)
     total = found.f_blocks * found.f_frsize
     share, least = _MARGIN.get(kind, _OTHER_MARGIN)
@@ -114,7 +122,8 @@ def learn(root: Path, reserve: str) -> Bounds:
         reflinks=_reflinks(root, kind),
         direct_io=bool(direct_io),
         raw_block_size=512 if small_blocks else 4096,
-        uncertain=direct_io is None or small_blocks is None,
+        overwrites=overwrites is not False,
+        uncertain=None in {direct_io, small_blocks, overwrites},
         largest_file=_EXT4_LARGEST if kind == "ext4" else _LARGEST,
         reserve=parse_share(reserve, total),
         margin=max(int(total * share), least),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from driver.backends import shelf
+from driver.backends import mending, shelf
 from driver.core.errors import Damaged, NotFound
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Fault, Image, Unreadable, Volume
@@ -98,7 +98,7 @@ class Catalogue:
         if one := self._damaged.get(str(image_id)):
             yield Fault("RecordDamaged", one.why, "data_loss")
         if image := self._images.get(image_id):
-            found = tuple(shelf.faults(root, image))
+            found = (*shelf.faults(root, image), *mending.find_faults(root, image))
             still = self._images.get(image_id)
             if still and still.incarnation == image.incarnation and image_id not in self._leaving:
                 yield from found

@@ -21,11 +21,20 @@ EXTENT_HINT: Final = MIB  # keeps the extents of an image few, so that a reflink
 def make(
     disk: Path, image: Image, source: Path | None, shared: Callable[[Path, Image], None]
 ) -> None:
-    """A new file, with the bytes of `source` if there is one; `shared` is told when it has them."""
-    files.create(disk, image.size, nocow=True, extent_hint=EXTENT_HINT)
+    """A new file, with the bytes of `source` if there is one; `shared` is told when it has them.
+
+    On btrfs it copies on write if the source does, as in a pool that was copied by hand. NoSpace:
+    it is thick, starts blank and would do so.
+    """
+    nocow = not (source and files.copies_on_write(source))
+    files.create(disk, image.size, nocow=nocow, extent_hint=EXTENT_HINT)
     if source:
         files.reflink(source, disk)
+        if disk.stat().st_size > image.size:  # the source's own expansion was cut short
+            os.truncate(disk, image.size)
         shared(disk, image)
+    elif _is_thick(image) and files.copies_on_write(disk):
+        raise NoSpace("the pool's btrfs refuses NOCOW, so there is no room for thick volumes")
     if _is_thick(image):
         files.allocate(disk, image.size)
     reach("create.allocated")

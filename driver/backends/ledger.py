@@ -42,11 +42,12 @@ class Entry:
     allocation: Allocation
     shared: Bytes = 0
     pending: bool = False  # being made, or growing: not all of it is allocated yet
+    has_holes: bool = False  # it was found so, although it is thick
 
     @property
     def has_its_place(self) -> bool:
         """Only what it shares with others can still cost anything."""
-        return self.allocation is Allocation.THICK and not self.pending
+        return self.allocation is Allocation.THICK and not (self.pending or self.has_holes)
 
 
 def ratio_of(overcommit: float) -> Fraction:

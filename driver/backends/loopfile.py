@@ -24,6 +24,7 @@ from driver.backends.holding import Held, held_by, thaw_marked
 from driver.backends.leftovers import Leftovers
 from driver.backends.loops import Loops
 from driver.backends.loopstate import Shared, counted
+from driver.backends.mending import Mender
 from driver.backends.poolbirth import MARKER
 from driver.backends.poolhealth import PoolHealth
 from driver.backends.poolroot import PoolRoot
@@ -97,6 +98,7 @@ class Loopfile:
             known=shared.known,
         )
         self._loops = Loops()
+        self._mender = Mender(self._loops, self._accounts)
         self._readers = Readers()
 
     def close(self) -> None:
@@ -153,8 +155,7 @@ class Loopfile:
         self._catalogue.load(root)
         for image in self._catalogue.all():
             self._catalogue.put(self._publications.as_told(image))
-            self._accounts.replenish(root, image)
-            self._accounts.settle(root, image)
+            self._mender.adopt(root, image)
         for one in self._catalogue.damaged():
             self._accounts.settle_unknown(root, str(one.id))
         folders = {shelf.folder(root, image_id): image_id for image_id in self._catalogue.ids()}
@@ -258,7 +259,7 @@ class Loopfile:
         grown = replace(volume, size=size)
         with self._opened() as root:
             known = self._catalogue.volume(volume.id)
-            disk = shelf.whole(root, known)
+            disk = self._mender.whole(root, known)
             if size <= known.size:
                 return self._regrow(disk, known, size)
             self._health.refuse_unwritable(root)
@@ -271,9 +272,8 @@ class Loopfile:
                     self._catalogue.put(grown)
                     self._ledger.settle(str(volume.id), replace(pending, pending=False))
             except NoSpace as error:
-                raise OutOfRange(
-                    f"volume {volume.id} cannot grow to {show_bytes(size)}: {error}"
-                ) from error
+                text = f"volume {volume.id} cannot grow to {show_bytes(size)}: {error}"
+                raise OutOfRange(text) from error
             reach("resize.recorded")
             self._loops.grow(disk, volume.id)
             reach("resize.device")
@@ -307,7 +307,7 @@ class Loopfile:
     def attach(self, image: Volume, *, read_only: bool) -> Device:
         with self._opened() as root:
             known = self._catalogue.volume(image.id)
-            disk = shelf.whole(root, known)
+            disk = self._mender.whole(root, known)
             device = self._loops.attach(disk, known, read_only=read_only)
             reach("attach.configured")
             return device
