@@ -84,11 +84,23 @@ download() {
     local work=$1 own
     shift
     own=(-o "Dir::State::lists=$cache/lists" -o "Dir::Cache=$cache/apt" -o APT::Sandbox::User=root)
-    (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$@" >&2) 2>/dev/null && return
+    (cd "$work" && get "$@" -o APT::Sandbox::User=root) 2>/dev/null && return
     say "fetching the lists of packages"
     mkdir -p "$cache/lists/partial" "$cache/apt/archives/partial"
     apt-get -qq "${own[@]}" update >&2 || return
-    (cd "$work" && apt-get -qq "${own[@]}" download "$@" >&2)
+    (cd "$work" && get "$@" "${own[@]}")
+}
+
+# Names, then options of apt. Since Debian 13 some libraries have another name, for their 64 bits of time.
+get() {
+    local names=()
+    while [ $# -gt 0 ] && [ "$1" != -o ]; do
+        names+=("$1")
+        shift
+    done
+    for name in "${names[@]}"; do
+        apt-get -qq "$@" download "$name" >&2 || apt-get -qq "$@" download "${name}t64" >&2 || return
+    done
 }
 
 mkdir -p "$cache"
