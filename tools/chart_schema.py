@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from driver import config
 from driver.app import BACKENDS
-from driver.backends import loopfile, lvm, lvmkind, memory
+from driver.backends import loopfile, lvmkind, lvmplace, memory
 from driver.core import lvmoptions
 from driver.core.model import Allocation, FsType
 from driver.rpc import parameters
@@ -27,7 +27,7 @@ OPTIONS: Final[Mapping[str, type]] = {
 }
 WHERE: Final = {
     "loopfile": r"^/[^,\s]*$",
-    "lvm": rf"^{lvm.NAME}(/{lvm.NAME})?$",
+    "lvm": rf"^{lvmplace.NAME}(/{lvmplace.NAME})?$",
     "memory": r"^[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?$",
 }
 _BYTES: Final = r"[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?"

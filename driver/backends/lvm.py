@@ -7,7 +7,6 @@ has it active.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -15,13 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, overload
 
-from driver.backends import lvmhold, lvmpool, lvmstate, lvmstill, lvmtags
+from driver.backends import lvmhold, lvmpool, lvmroom, lvmstate, lvmstill, lvmtags
 from driver.backends.lvmgroup import Groups, refuse_read_only
 from driver.backends.lvmkind import Kind, Machine, Options
 from driver.backends.lvmpins import Pins
+from driver.backends.lvmplace import kind_of
 from driver.backends.lvmpool import LvmPool
-from driver.backends.lvmthick import Thick
-from driver.backends.lvmthin import Thin
 from driver.backends.memory_records import MemoryRecords
 from driver.core.errors import Busy, Invalid, NoSpace, NotFound, OutOfRange, PoolAway, Refused
 from driver.core.failpoints import reach as passed
@@ -45,10 +43,8 @@ from driver.core.model import (
 )
 from driver.core.ports import Records
 from driver.core.quantity import show_bytes
-from driver.linux import block, command, lvm, rawblock
+from driver.linux import block, lvm, rawblock
 
-NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
-_WHERE: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 _LARGEST: Final = 1 << 60  # beyond it LVM itself refuses, with words of its own
 
 
@@ -148,13 +144,14 @@ class Lvm:
                 charge = self._make(vg, name, image, source)
                 undo.callback(self._pool.abandon, name)
             passed("create.building")
-            self._kind.blank(name, image, shared=source is not None)
-            passed("create.allocated")
-            where = self._devices.below(name)
-            before = block.writes(where)
-            prepare(where)
-            passed("create.prepared")
-            block.flush(where)
+            with lvmroom.told(self._pool):
+                self._kind.blank(name, image, shared=source is not None)
+                passed("create.allocated")
+                where = self._devices.below(name)
+                before = block.writes(where)
+                prepare(where)
+                passed("create.prepared")
+                block.flush(where)
             untouched = source is None and block.writes(where) == before
             passed("create.synced")
             with self._group.lock:
@@ -186,8 +183,9 @@ class Lvm:
             self._devices.activate(name)
             passed("refill.building")
             where = self._devices.below(name)
-            prepare(where)
-            block.flush(where)
+            with lvmroom.told(self._pool):
+                prepare(where)
+                block.flush(where)
             passed("refill.synced")
             with self._group.lock:
                 done = replace(known, formatted=True)
@@ -332,19 +330,16 @@ class Lvm:
     def _make(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
     ) -> Bytes:
-        try:
+        with lvmroom.told(self._pool, image.size):
             return self._kind.make(vg, name, image, source)
-        except command.CommandError as error:
-            if image.size > self._kind.largest(self._group.look()):  # an administrator was quicker
-                raise NoSpace(f"{show_bytes(image.size)} do not fit") from error
-            raise
 
     def _grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
         part = lvmtags.part_of(one.name)
         self._pool.begin(part)
         try:
             self._refuse_size(self._pool.look(), replace(volume, size=size))
-            self._kind.grow(one, volume, size)
+            with lvmroom.told(self._pool, size - one.size):
+                self._kind.grow(one, volume, size)
         except (NoSpace, Invalid) as error:
             raise OutOfRange(f"{volume.id} cannot grow to {show_bytes(size)}: {error}") from error
         finally:
@@ -373,7 +368,7 @@ class Lvm:
 
 def pool(name: str, where: str, options: Options, machine: Machine, groups: Groups) -> Lvm:
     """`where` is GROUP, or GROUP/POOL for a thin pool. Not looked for yet. Invalid."""
-    return Lvm(name, _kind(name, where, options, groups), options, machine)
+    return Lvm(name, kind_of(name, where, options, groups), options, machine)
 
 
 def open_pool(name: str, where: str, options: Options, machine: Machine, groups: Groups) -> Lvm:
@@ -389,29 +384,8 @@ def initialise(name: str, where: str, options: Options, owner: str, records: Rec
 
     Conflict: it is so already; PoolAway: it is another driver's, or not there.
     """
-    nothing_known = Groups(MemoryRecords())
-    return lvmpool.initialise(_kind(name, where, options, nothing_known), owner, Pins(records))
-
-
-def _kind(name: str, where: str, options: Options, groups: Groups) -> Kind:
-    if not _WHERE.fullmatch(where):
-        raise Invalid(
-            f"pool {name}: {where!r} is not GROUP or GROUP/POOL, in names as LVM has them"
-        )
-    called, _, pool = where.partition("/")
-    group = groups.named(called)
-    try:
-        group.configure(options.devices, options.uuid)
-    except Invalid as error:
-        raise Invalid(f"pool {name}: {error}") from None
-    if pool:
-        if (options.stripes, options.mirrors) != (1, 0):
-            raise Invalid(
-                f"pool {name}: stripes and mirrors are for thick volumes; a thin pool lies as"
-                " `lvcreate` made it"
-            )
-        return Thin(group, pool, options, lvmtags.charge)
-    return Thick(group, options)
+    kind = kind_of(name, where, options, Groups(MemoryRecords()))
+    return lvmpool.initialise(kind, owner, Pins(records))
 
 
 def _block_size(vg: lvm.VolumeGroup) -> Bytes:

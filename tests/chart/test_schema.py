@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from driver.backends import loopfile, lvm, lvmkind, memory
+from driver.backends import loopfile, lvmkind, lvmplace, memory
 from driver.backends.lvmgroup import Groups
 from driver.backends.memory_records import MemoryRecords
 from driver.config import OPTION_READERS, parse_pool
@@ -174,7 +174,7 @@ def _opens(text: str) -> bool:
         if spec.type == "loopfile":
             spec.path()
         elif spec.type == "lvm":
-            lvm._kind(spec.name, spec.where, read, Groups(MemoryRecords()))
+            lvmplace.kind_of(spec.name, spec.where, read, Groups(MemoryRecords()))
         else:
             spec.size()
     except (ValueError, CellarError):

@@ -16,13 +16,18 @@ import pytest
 from driver.backends import lvm as lvm_backend
 from driver.backends.lvm import Lvm
 from driver.backends.lvmkind import Options
+from driver.backends.lvmtags import name_of
+from driver.backends.lvmthick import Thick
+from driver.backends.lvmthin import Thin
 from driver.backends.memory_records import MemoryRecords
-from driver.core.errors import Conflict, NoSpace, PoolAway, PoolReadOnly
+from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolAway, PoolReadOnly
 from driver.core.model import MIB
 from driver.core.ports import Records
+from driver.linux import dm, places
+from driver.linux.host import LinuxHost
 from driver.linux.lvm import CONFIG
 from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, named, said, volumes
-from tests.lvm.pools import OWNER, made, opened, write
+from tests.lvm.pools import OWNER, a_volume, begins_with, made, opened, write
 
 DMSETUP = ("env", "DM_DISABLE_UDEV=1", "dmsetup")  # makes its nodes itself
 
@@ -349,6 +354,78 @@ def test_a_thin_pool_that_fills_up_hangs_nobody_and_takes_nothing_new(
         assert pool.capacity(pool.allocation).largest > 0
         pool.detach(volume.id)
         pool.delete(volume.id)
+
+
+def test_a_thin_pool_that_runs_full_while_a_volume_is_made_has_no_space(
+    make_group: MakeGroup,
+) -> None:
+    where = make_group("cellar", size=2 * GIB, thin=128 * MIB)
+    with opened(where, Options(overcommit=4.0)) as pool:
+        volume = a_volume(pool, "v", 256 * MIB)
+        with pytest.raises(NoSpace, match="full"):
+            pool.create(volume, lambda to: write(to, b"x" * volume.size))
+        assert volumes(where) == []
+        made(pool, "w")
+        empty(pool)
+
+
+def test_a_growth_that_an_administrator_was_quicker_than_is_out_of_range(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(where) as pool:
+        volume = made(pool, "v")
+        for kind in (Thick, Thin):  # what the books said a moment ago
+            monkeypatch.setattr(kind, "_refuse", lambda *_, **__: None)
+        if pool.shares(volume.id):  # LVM itself overcommits a thin pool
+            pool.resize(volume, 16 * MIB)
+        else:
+            with pytest.raises(OutOfRange, match="room for"):
+                pool.resize(volume, 100 * GIB)
+            with pytest.raises(NoSpace, match="room for"):
+                made(pool, "w", size=100 * GIB)
+            assert len(volumes(where)) == 1
+        empty(pool)
+
+
+def test_a_disk_that_dies_makes_the_pool_away_and_its_volumes_come_off(tmp_path: Path) -> None:
+    """Below it lies a device whose table can be replaced by one that answers EIO."""
+    below = a_disk(tmp_path / "below")
+    sectors = GIB // 512
+    said(*DMSETUP, "create", "ill", "--table", f"0 {sectors} linear {below} 0")
+    disk = "/dev/mapper/ill"
+    try:
+        on(disk, "vgcreate", "sick", disk)
+        with opened("sick", Options(devices=(disk,))) as pool:
+            volume, spare = made(pool, "v", b"here"), made(pool, "w")
+            device = pool.attach(volume, read_only=False)
+            switch(f"0 {sectors} error")
+            for call in (
+                lambda: list(pool.images()),
+                lambda: pool.capacity(pool.allocation),
+                lambda: made(pool, "new"),
+                lambda: pool.delete(spare.id),
+                lambda: pool.resize(spare, 64 * MIB),
+            ):
+                with pytest.raises(PoolAway):
+                    call()
+            assert pool.state().away and pool.state().capacity.largest == 0
+            assert [one.severity for one in pool.faults(volume.id)] == ["inaccessible"]
+            assert places.label(device.number) == str(volume.id)
+            LinuxHost().release(str(volume.id))
+            assert dm.find(name_of(volume.id)) is None
+            switch(f"0 {sectors} linear {below} 0")
+            assert begins_with(pool, volume.id, b"here")
+            empty(pool)
+        on(disk, "vgremove", "sick")
+    finally:
+        said(*DMSETUP, "remove", "--force", "ill")
+        said("losetup", "--detach", below)
+
+
+def switch(table: str) -> None:
+    said(*DMSETUP, "suspend", "--noflush", "ill")
+    said(*DMSETUP, "reload", "ill", "--table", table)
+    said(*DMSETUP, "resume", "ill")
 
 
 def test_a_thin_pool_that_would_hang_or_leak_says_so(make_group: MakeGroup) -> None:
