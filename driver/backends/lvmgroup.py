@@ -109,13 +109,14 @@ class Group:
 
     def _find(self) -> tuple[tuple[Path, ...], str]:
         """Its disks and its UUID; of two groups with this name the one that is known."""
-        candidates = lvmdisks.Disks(self.devices).labelled()
+        survey = lvmdisks.Disks(self.devices)
+        candidates = survey.labelled()
         disks = lvm.disks(candidates) if candidates else ()
         named = [disk for disk in disks if disk.group == self.name]
         uuids = {disk.group_uuid for disk in named}
         known = self.uuid or self.pins.group_of(self.name)
         if not uuids:
-            raise PoolAway(self._missing())
+            raise PoolAway(self._missing(survey.refused()))
         if known and known not in uuids:
             raise PoolAway(self._another(known, uuids))
         if not known and len(uuids) > 1:
@@ -126,12 +127,12 @@ class Group:
         uuid = known or uuids.pop()
         return tuple(disk.path for disk in named if disk.group_uuid == uuid), uuid
 
-    def _missing(self) -> str:
+    def _missing(self, refused: str) -> str:
         where = "on the disks of `devices=`" if self.devices else "on the disks of this machine"
         return (
             f"there is no volume group {self.name} {where}: are they there? see `vgs -o+vg_uuid`;"
             " loop devices and disks over a network count only if `devices=` has their paths"
-        )
+        ) + (f"; {refused}" if refused else "")
 
     def _another(self, known: str, uuids: Collection[str]) -> str:
         found = f"the volume group {self.name} that is there has the UUID {', '.join(uuids)}"

@@ -56,6 +56,11 @@ class Disks:
             if not names & set(_listed(_BLOCKS / name / "holders"))
         )
 
+    def refused(self) -> str:
+        """Which of those that were named by their own path are left out all the same, and why."""
+        found = [f"/dev/{name} {why}" for name in sorted(self._named) if (why := self.reason(name))]
+        return ", ".join(found)
+
     def reason(self, name: str) -> str:
         """Why the device that the kernel calls so is left out; "" if it is not."""
         return self._tenants(name) or self._unnamed(name)

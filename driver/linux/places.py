@@ -35,8 +35,12 @@ def of_device(number: int) -> tuple[Place, ...]:
 
 
 def nodes() -> frozenset[int]:
-    """The numbers of all block devices whose nodes are bound somewhere: they are given to pods."""
-    return frozenset(filter(None, map(_node, mount.maybe_showing(0))))
+    """The numbers of all block devices whose nodes are bound somewhere: they are given to pods.
+
+    Not in /dev itself: so a container is given a device that its own program is to use.
+    """
+    elsewhere = (one for one in mount.maybe_showing(0) if Path("/dev") not in one.target.parents)
+    return frozenset(filter(None, map(_node, elsewhere)))
 
 
 def filesystems_of(number: int) -> tuple[Mount, ...]:

@@ -70,6 +70,9 @@ def test_an_image_of_a_volume_never_counts(bind: Bind, tmp_path: Path) -> None:
     for named in ([], ["/dev/loop*"], [str(image.path), str(above.path), str(tmp_path / IMAGE)]):
         assert not shown(named, image)
         assert not shown(named, above)
+    said = lvmdisks.Disks([str(image.path), str(above.path)]).refused()
+    assert f"{image.path} is a loop device that shows a volume" in said
+    assert str(above.path) in said
     (tmp_path / IMAGE).unlink()
     assert "shows a volume" in reason([str(image.path)], image.path)
 
