@@ -114,7 +114,8 @@ def _bound(disk: Path) -> loop.Status | None:
     fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
-        return loop.find((found.st_dev, found.st_ino)) if is_open_elsewhere(fd) else None
+        number = found.st_dev, found.st_ino
+        return loop.find(number, disk.parent.name) if is_open_elsewhere(fd) else None
     finally:
         os.close(fd)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from typing import Final
 from driver.core.model import Bytes
 from driver.linux import loopdev, sysfs
 from driver.linux.block import BLKROSET
+
+# The end of the path of a volume's image, also where a part of its beginning is missing.
+_IMAGE: Final = re.compile(r"/([0-9a-f]{12}-[0-9a-f]{32})/disk\.img(?: \(deleted\))?$", re.ASCII)
 
 ATTEMPTS: Final = 64
 _PAUSE: Final = 0.005  # seconds
@@ -70,9 +74,13 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
     raise OSError(errno.EBUSY, f"no loop device could be claimed in {ATTEMPTS} tries", str(image))
 
 
-def find(backing: tuple[int, int]) -> Status | None:
-    """The device bound to the file with that st_dev and st_ino. Asks each: about 10 us."""
-    return next(_scan(lambda info: _backing(info) == backing), None)
+def find(backing: tuple[int, int], folder: str = "") -> Status | None:
+    """The device bound to the file with that st_dev and st_ino. Asks each: about 10 us.
+
+    `folder`: the name of the directory that the file lies in, which no image of another volume has.
+    Devices of such others are not asked: LOOP_GET_STATUS64 asks their filesystems, which may hang.
+    """
+    return next(_scan(lambda info: _backing(info) == backing, folder), None)
 
 
 def bound() -> Iterator[Status]:
@@ -82,7 +90,7 @@ def bound() -> Iterator[Status]:
 
 def over(number: int) -> Iterator[Status]:
     """Those whose backing is the block device `number` itself; kubelet stacks such ones."""
-    return _scan(lambda info: bool(info.lo_rdevice == number))
+    return _scan(lambda info: bool(info.lo_rdevice == number), "none is an image")
 
 
 def below(path: Path) -> int:
@@ -283,8 +291,15 @@ def _forbid_discards(name: str) -> None:
         raise OSError(errno.EIO, "discards cannot be turned off", f"/dev/{name}")
 
 
-def _scan(wanted: Callable[[loopdev.LoopInfo64], bool]) -> Iterator[Status]:
-    return filter(None, (_ask(name, wanted) for name in loopdev.names()))
+def _scan(wanted: Callable[[loopdev.LoopInfo64], bool], folder: str = "") -> Iterator[Status]:
+    names = (name for name in loopdev.names() if not folder or _may_lie_in(name, folder))
+    return filter(None, (_ask(name, wanted) for name in names))
+
+
+def _may_lie_in(name: str, folder: str) -> bool:
+    """By the name that sysfs has of the backing file: no filesystem is asked for it."""
+    found = _IMAGE.search(loopdev.backing_file(name))
+    return not found or found[1] == folder
 
 
 def _ask(name: str, wanted: Callable[[loopdev.LoopInfo64], bool]) -> Status | None:

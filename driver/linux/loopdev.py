@@ -124,3 +124,19 @@ def sysfs(name: str, attribute: str) -> bytes:
         return os.read(fd, 64).strip()
     finally:
         os.close(fd)
+
+
+def backing_file(name: str) -> str:
+    """Its path as the kernel has it, at most a page, or shortened where another process mounted
+    it; "" if the device is not bound.
+    """
+    try:
+        fd = os.open(f"{BLOCK}/{name}/loop/backing_file", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.read(fd, 4096).decode(errors="surrogateescape").rstrip("\n")
+    except OSError:
+        return ""  # just unbound
+    finally:
+        os.close(fd)

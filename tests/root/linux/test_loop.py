@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -450,3 +450,36 @@ def test_a_dead_pool_does_not_spoil_the_scan(
         loop.detach(alive, bound=5)
         loop.detach(dead, bound=5)
     assert Path(f"/sys/block/{dead.path.name}/loop").exists() is False
+
+
+def test_a_search_asks_no_device_of_another_volumes_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filesystem of that may hang, and LOOP_GET_STATUS64 asks it."""
+    folders = [tmp_path / f"{'0' * 12}-{digit * 32}" for digit in "ab"]
+    with ExitStack() as undo:
+        found = []
+        for folder in folders:
+            folder.mkdir()
+            files.create(folder / "disk.img", MIB, nocow=True, extent_hint=MIB)
+            found.append(attach(folder / "disk.img"))
+            undo.callback(loop.detach, found[-1], bound=5)
+        asked = list[str]()
+        usual = loopdev.opened
+
+        def noted(path: str, flags: int) -> AbstractContextManager[int]:
+            asked.append(path)
+            return usual(path, flags)
+
+        monkeypatch.setattr(loopdev, "opened", noted)
+        mine = folders[0] / "disk.img"
+        assert loop.find(backing(mine), folders[0].name) == found[0]
+        assert loop.find((0, 0), folders[0].name) is None
+        list(loop.over(0))
+        assert str(found[0].path) in asked
+        assert str(found[1].path) not in asked
+        (folders[1] / "disk.img").unlink()
+        assert loop.find((0, 0), folders[0].name) is None
+        assert str(found[1].path) not in asked
+        assert loop.find(found[1].backing) == found[1]
+        monkeypatch.undo()
