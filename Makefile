@@ -45,6 +45,10 @@ bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another 
 	@$(PYTHON) -m tools.setup bench
 	$(BIN)/python -m tests.bench
 
+torture: ## a seeded fault test: calls, kills, power cuts; ARGS="--seconds 3600 --seed 1 --fs xfs"
+	@$(PYTHON) -m tools.setup test
+	unshare --mount --propagation private $(BIN)/python -m tests.torture $(ARGS)
+
 sanity: ## csi-sanity alone
 	@$(PYTHON) -m tools.setup test
 	N=$(N) $(BIN)/python -m tools.test sanity -- $(ARGS)

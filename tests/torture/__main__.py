@@ -1,0 +1,109 @@
+"""`python -m tests.torture [--seconds N] [--seed N] [--fs FS ...] [--clients N]`: `make torture`.
+
+Several clients drive one driver on real disks with calls that are doubled and repeated, while it is
+killed, its disk is copied as a power cut leaves it, filled, frozen and taken away. Every answer and
+every byte is compared with a model. The seed fixes what each client and each disturbance chooses,
+not how their calls meet. Exit status 1 if anything was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from collections import Counter
+from threading import Event, Thread
+
+from tests.promises import disks
+from tests.promises.node import Node
+from tests.promises.waiting import until
+from tests.torture import disturbances
+from tests.torture.client import Client
+from tests.torture.ground import Findings, Ground
+from tests.torture.model import Model
+
+DISK = 4 * disks.GIB  # bytes, of the pool
+STANDSTILL = 200.0  # seconds until all clients have ended the step that they are in
+
+
+def torture(fs: str, seed: int, seconds: float, clients: int) -> tuple[Findings, Counter[str]]:
+    """Run for `seconds` on a pool on `fs`; what was found, and how much was done."""
+    findings, counts = Findings(seed), Counter[str]()
+    with disks.shelf() as shelf:
+        node = Node(shelf)
+        try:
+            disk = node.disk(fs, DISK)
+            csi = node.start(f"p=loopfile:{disk.where}")
+            ground = Ground(node, disk, csi, Model(), findings, random.Random(seed), counts)
+            _run(ground, seconds, clients)
+        finally:
+            node.close()
+    return findings, counts
+
+
+def _run(ground: Ground, seconds: float, clients: int) -> None:
+    stop, pause = Event(), Event()
+    actors = [Client(number, ground) for number in range(clients)]
+    threads = [Thread(target=one.run, args=(stop, pause), daemon=True) for one in actors]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not ground.findings.texts:
+        time.sleep(ground.chosen.uniform(0.5, 2.5))
+        name = ground.chosen.choice(list(disturbances.ALL))
+        ground.counts[name] += 1
+        disturbances.ALL[name](ground)
+        if ground.chosen.random() < 0.25:
+            _stand_still(ground, actors, pause)
+    stop.set()
+    for thread in threads:
+        thread.join(STANDSTILL)
+    _end(ground, actors)
+
+
+def _stand_still(ground: Ground, actors: list[Client], pause: Event) -> None:
+    pause.set()
+    until(lambda: all(one.idle.is_set() for one in actors), STANDSTILL)
+    disturbances.look_at_all(ground)
+    if still := disturbances.frozen(ground):
+        ground.findings.add(f"frozen, and nobody thaws: {still}")
+    ground.counts["comparisons of all"] += 1
+    for one in actors:
+        one.idle.clear()
+    pause.clear()
+
+
+def _end(ground: Ground, actors: list[Client]) -> None:
+    for one in actors:
+        one.clear()
+        ground.counts["calls"] += one.calls
+    disturbances.look_at_all(ground)
+    for what in (ground.node.mounts(), ground.node.loops()):
+        if what and not ground.findings.texts:
+            ground.findings.add(f"left after everything was taken down: {what}")
+
+
+def main() -> int:
+    """Run each filesystem for its share of the time."""
+    parser = argparse.ArgumentParser(prog="make torture")
+    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    parser.add_argument("--fs", nargs="+", default=["xfs", "ext4", "btrfs"])
+    parser.add_argument("--clients", type=int, default=4)
+    chosen = parser.parse_args()
+    print(f"seed {chosen.seed}: {chosen.seconds:.0f} s on {', '.join(chosen.fs)}", flush=True)
+    failed = []
+    for fs in chosen.fs:
+        share = chosen.seconds / len(chosen.fs)
+        findings, counts = torture(fs, chosen.seed, share, chosen.clients)
+        done = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+        print(f"{fs}: {len(findings.texts)} findings; {done}", flush=True)
+        failed += [fs] if findings.texts else []
+    print(f"torture: {len(chosen.fs) - len(failed)} passed, {len(failed)} failed")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
