@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from driver.core import errnos
 from driver.core.errors import Failed, Invalid, Refused, Unusable
 from driver.core.model import Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
 from driver.linux import (
@@ -179,11 +180,17 @@ class LinuxHost:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """An OSError that nobody expected, as an error that says what was asked."""
+    """An OSError that nobody expected, as an error that says what was asked.
+
+    A full disk stays an OSError: what that means is the business of whoever owns the disk.
+    """
     try:
         yield
     except OSError as error:
-        raise Failed(f"{what}: {error.strerror or error}") from error
+        said = f"{what}: {error.strerror or error}"
+        if error.errno in errnos.FULL:
+            raise OSError(error.errno, said) from error
+        raise Failed(said) from error
 
 
 def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
