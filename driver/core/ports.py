@@ -192,7 +192,7 @@ class Host(Protocol):
     def fit(self, device: Device, fs: FsType) -> None:
         """Grow it while it is mounted nowhere, on a machine that cannot do so later.
 
-        Content elsewhere. Refused, Failed: it has its old size, and is whole.
+        Content elsewhere. Refused, Unusable, Failed: it has its old size, and is whole.
         """
 
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import struct
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Final
 
 from driver.core.errors import Busy
 from driver.core.model import Bytes, FsType
-from driver.linux import block, btrfs_uuid, command, patience, superblock
+from driver.linux import block, btrfs_uuid, command, ioctls, patience, room, superblock
 from driver.linux.replay import replay
 from driver.linux.versions import version
 
@@ -57,10 +56,11 @@ def grow(fd: int, device: Path) -> bool:
 
     False: what it did is in a transaction, which lasts or was never there.
     """
+    if not (rest := _rest(device, _total(fd))):
+        return False
+    room.require(device, rest)
     request = _VOL_ARGS.pack(0, b"max")
-    if _rest(device, _total(fd)) and patience.ioctl(
-        fd, BTRFS_IOC_RESIZE, request, f"growing btrfs on {device}"
-    ):
+    if patience.ioctl(fd, BTRFS_IOC_RESIZE, request, f"growing btrfs on {device}"):
         raise Busy(f"btrfs on {device} balances or resizes already; try again")
     return False
 
@@ -77,7 +77,7 @@ def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superbloc
 def _total(fd: int) -> Bytes:
     """What the filesystem mounted at `fd` has of its one device."""
     about = bytearray(_DEV_INFO.pack(1).ljust(_DEV_INFO_SIZE, b"\0"))
-    fcntl.ioctl(fd, BTRFS_IOC_DEV_INFO, about)
+    ioctls.ioctl(fd, BTRFS_IOC_DEV_INFO, about)
     return int.from_bytes(about[_TOTAL_BYTES], sys.byteorder)
 
 

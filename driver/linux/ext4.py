@@ -11,7 +11,7 @@ from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes
-from driver.linux import block, command, ext4_uuid, patience, superblock
+from driver.linux import block, command, ext4_uuid, patience, room, superblock
 
 EXT4_IOC_RESIZE_FS: Final = 0x40086610  # _IOW('f', 16, __u64): the new number of blocks
 
@@ -87,8 +87,9 @@ def grow(fd: int, device: Path) -> bool:
     """
     block_size = os.fstatvfs(fd).f_bsize
     blocks = block.size(device) // block_size
-    if _blocks(device, block_size) >= blocks:
+    if (has := _blocks(device, block_size)) >= blocks:
         return False
+    room.require(device, (blocks - has) * block_size)
     try:
         request = struct.pack("Q", blocks)
         patience.ioctl(fd, EXT4_IOC_RESIZE_FS, request, f"growing ext4 on {device}")
@@ -118,15 +119,17 @@ def _blocks(device: Path, block_size: Bytes) -> int:
     return found.size // block_size if found else 0
 
 
-def fit(device: Path, room: Bytes) -> None:
+def fit(device: Path, rest: Bytes) -> None:
     """Where this process may not grow a mounted ext4, grow it before it is mounted.
 
-    `room`: what the device has beyond it. Takes an e2fsck, so it is not the ordinary way. Raises
-    CommandError if it does not grow: then it is as it was, since all that resize2fs writes over
-    is kept in memory until it has ended.
+    `rest`: what the device has beyond it. Takes an e2fsck, so it is not the ordinary way.
+
+    Raises Unusable, CommandError if it does not grow: then it is as it was, since all that
+    resize2fs writes over is kept in memory until it has ended.
     """
-    if room < _BLOCK or _may_grow_mounted() or not _is_free(device):
+    if rest < _BLOCK or _may_grow_mounted() or not _is_free(device):
         return
+    room.require(device, rest)
     command.run(["e2fsck", "-f", "-p", device], timeout=_REPAIR, ok=(0, 1))
     kept = os.memfd_create("undo", os.MFD_CLOEXEC)
     try:

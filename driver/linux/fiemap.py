@@ -7,7 +7,6 @@ is meant), and whatever later kernels may add.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.model import Bytes, Located
+from driver.linux import ioctls
 
 FS_IOC_FIEMAP: Final = 0xC020660B
 FIEMAP_FLAG_SYNC: Final = 0x1
@@ -104,7 +104,7 @@ def _chunk(fd: int, start: Bytes, flags: int = FIEMAP_FLAG_SYNC) -> list[tuple[i
     """(fe_logical, fe_physical, fe_length, fe_flags) of up to CHUNK extents from `start` on."""
     request = bytearray(_HEADER.size + CHUNK * _EXTENT.size)
     _HEADER.pack_into(request, 0, start, _WHOLE - start, flags, 0, CHUNK, 0)
-    fcntl.ioctl(fd, FS_IOC_FIEMAP, request)
+    ioctls.ioctl(fd, FS_IOC_FIEMAP, request)
     found = _HEADER.unpack_from(request)[3]
     end = _HEADER.size + found * _EXTENT.size
     return list(_EXTENT.iter_unpack(memoryview(request)[_HEADER.size : end]))

@@ -18,11 +18,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from driver.core.errors import Busy
+from driver.core.errors import Busy, Refused
 from driver.linux.thaw import FDS, FITHAW, LATE, THAW, THAWED
 
 _CHILD: Final = Path(__file__).with_name("thaw.py")
 _CHILD_FD: Final = 3
+_BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.ESHUTDOWN, errno.EUCLEAN})
 _GRACE: Final = 1.0  # seconds beyond its bound that the child may take to say so
 _BLOCKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -46,9 +47,9 @@ class Freezer:
         """The filesystems mounted at `places` stand still, for at most `bound` seconds.
 
         One that somebody else froze already (EBUSY) counts, and is not thawed. Anything else thaws
-        all again: OSError, or Busy when `bound` passed first.
+        all again: Refused if one of them broke, OSError, or Busy when `bound` passed first.
         """
-        with ExitStack() as undo:
+        with ExitStack() as undo, _whole(places):
             fds = [_open(place, undo) for place in places]
             asked = [self._ask(fds[at : at + FDS], bound, undo) for at in range(0, len(fds), FDS)]
             for part in asked:
@@ -107,13 +108,13 @@ class _Part:
         self._ours = fds  # frozen by the child: all of them may be until it has answered
 
     def wait(self, bound: float) -> None:
-        """Until the child has frozen all. OSError, Busy."""
+        """Until the child has frozen all. OSError, Busy: also if the child was killed."""
         answer = self._hear(bound + _GRACE)
         if answer == LATE:
             raise Busy(f"the filesystems could not be made to stand still in {bound:g} s")
         codes = [int(code) for code in answer.split()]
         if len(codes) != len(self._fds):
-            raise OSError(errno.EIO, "the process that freezes filesystems was killed; try again")
+            raise Busy("the process that freezes filesystems was killed; try again")
         self._ours = [fd for fd, code in zip(self._fds, codes, strict=True) if code == 0]
         for code in codes:
             if code not in {0, errno.EBUSY}:
@@ -152,11 +153,28 @@ def thaw(target: Path) -> None:
 
 
 def sync(target: Path) -> None:
-    """Write out the filesystem mounted at `target`: before the freeze, this time does not count."""
-    with ExitStack() as undo:
+    """Write out the filesystem mounted at `target`: before the freeze, this time does not count.
+
+    Raises Refused if it broke, OSError.
+    """
+    with ExitStack() as undo, _whole([target]):
         if _libc.syncfs(_open(target, undo)) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), os.fspath(target))
+
+
+@contextmanager
+def _whole(places: Sequence[Path]) -> Iterator[None]:
+    """Raises Refused, with the cure, where a filesystem shut itself down or turned read-only."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _BROKEN:
+            raise
+        raise Refused(
+            f"{', '.join(map(str, places))} cannot be written out ({error.strerror}), after an"
+            " error of the disk, or a full pool; end the pods that use it: it is mounted anew then"
+        ) from error
 
 
 def _fithaw(fd: int) -> bool:

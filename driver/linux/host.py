@@ -25,6 +25,7 @@ from driver.linux import (
     loop,
     mount,
     places,
+    room,
     targets,
 )
 from driver.linux.abilities import Abilities, lacks_filesystem
@@ -202,7 +203,7 @@ def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
 
 def _not_mounted_for_want_of_room(device: Device, fs: FsType, error: OSError) -> Unusable | None:
     """A log that meets a hole, in a pool that is full."""
-    if error.errno == errno.ENOSPC or (error.errno == errno.EIO and loop.is_full(device.path)):
+    if error.errno == errno.ENOSPC or (error.errno == errno.EIO and room.is_full(device.path)):
         return Unusable(
             f"{fs} on {device.path} could not be mounted: it must write its log, and its pool is"
             f" full ({error.strerror}); make room there, and try again: it is not damaged"

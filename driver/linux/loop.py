@@ -14,7 +14,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,6 @@ _IMAGE: Final = re.compile(r"/([0-9a-f]{12}-[0-9a-f]{32})/disk\.img(?: \(deleted
 
 ATTEMPTS: Final = 64
 _PAUSE: Final = 0.005  # seconds
-_NOTHING: Final = 1 << 20  # bytes; filesystems keep a little for themselves
 PATIENCE: Final = 0.2  # seconds
 # Names let go of lately: where to look first for a free device, and never believed.
 _let_go: Final[deque[str]] = deque(maxlen=ATTEMPTS)
@@ -182,16 +181,6 @@ def _until(seconds: float) -> Iterator[None]:
         time.sleep(min(pause, left))
         pause = min(pause * 2, 0.1)
         yield
-
-
-def is_full(device: Path) -> bool:
-    """Whether nothing is free where the file lies that the device, or the one below it, shows."""
-    below = Path(loopdev.BLOCK, device.resolve().name)
-    for backing in (*below.glob("loop/backing_file"), *below.glob("slaves/*/loop/backing_file")):
-        with suppress(OSError):
-            found = os.statvfs(backing.read_text(encoding="utf-8").rstrip("\n"))
-            return found.f_bavail * found.f_frsize < _NOTHING
-    return False
 
 
 def _candidates(control: int, *, discards: bool) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from concurrent.futures import Future
@@ -10,6 +9,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from typing import Final
 
 from driver.core.errors import StillRunning
+from driver.linux import ioctls
 
 BOUND: Final = 10.0  # seconds
 
@@ -34,8 +34,10 @@ def ioctl(fd: int, request: int, argument: bytes, what: str) -> int:
 
 def _make(done: Future[int], fd: int, request: int, argument: bytes) -> None:
     try:
-        done.set_result(fcntl.ioctl(fd, request, bytearray(argument)))
+        answer = ioctls.ioctl(fd, request, bytearray(argument))
     except OSError as error:
-        done.set_exception(error)
-    finally:
         os.close(fd)
+        done.set_exception(error)
+    else:
+        os.close(fd)
+        done.set_result(answer)

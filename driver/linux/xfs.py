@@ -10,7 +10,7 @@ from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes, FsType
-from driver.linux import block, command, patience, superblock, xfs_uuid
+from driver.linux import block, command, patience, room, superblock, xfs_uuid
 from driver.linux.replay import replay
 from driver.linux.versions import version
 
@@ -84,6 +84,7 @@ def grow(fd: int, device: Path) -> bool:
     blocks = block.size(device) // block_size
     if blocks - has < _SMALLEST_GROUP:
         return False
+    room.require(device, (blocks - has) * block_size)
     request = _GROW.pack(blocks, imaxpct)
     patience.ioctl(fd, XFS_IOC_FSGROWFSDATA, request, f"growing xfs on {device}")
     return True

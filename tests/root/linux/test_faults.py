@@ -77,8 +77,7 @@ def test_a_read_only_bind_is_no_fault(volume: Volume, tmp_path: Path) -> None:
 def test_one_that_shut_itself_down_is_told_and_can_be_unmounted(fs: FsType, attach: Attach) -> None:
     volume = attach(fs)
     shut_down(volume.target)
-    if fs is FsType.XFS or IS_OUTSPOKEN:
-        assert told(volume) == {"FilesystemShutDown": "inaccessible"}
+    assert told(volume) == {"FilesystemShutDown": "inaccessible"}
     mount.unmount(volume.target)
     assert told(volume) == {}
 
