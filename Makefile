@@ -85,6 +85,10 @@ image: ## build the container image without Docker or a registry, and try it
 	@$(PYTHON) -m tools.setup image
 	$(BIN)/python -m tools.image
 
+record: ## run all tests and the benchmark and write docs/record.md; ARGS="check bench": some of them
+	@$(PYTHON) -m tools.setup test
+	$(BIN)/python -m tools.record $(ARGS)
+
 check-workflows: ## actionlint and zizmor on .github
 	@$(PYTHON) -m tools.setup workflows
 	.cache/bin/actionlint
