@@ -53,6 +53,7 @@ from driver.volumes.copies import Copies
 from driver.volumes.health import Health
 from driver.volumes.inline import Inliner
 from driver.volumes.modify import Modifier
+from driver.volumes.mountrecords import MountRecords
 from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter, Publisher
@@ -283,7 +284,8 @@ class _Life:
     def _uses(self) -> Uses:
         config, pools = self._config, self._together
         volumes = Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach)
-        mounter, health = Mounter(pools), Health(pools)
+        mounts = MountRecords(self._state.places)
+        mounter, health = Mounter(pools, mounts, config.kubelet_dir), Health(pools, mounts)
         return Uses(
             pools=pools,
             volumes=volumes,

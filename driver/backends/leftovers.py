@@ -19,10 +19,11 @@ from loguru import logger
 from driver.backends.poolbirth import MARKER
 from driver.core import errnos
 from driver.core.errors import CellarError
+from driver.core.ids import IMAGE_FILE
 from driver.core.model import Fault
 from driver.linux import crypt, files, filesystem
 
-DISK: Final = "disk.img"
+DISK: Final = IMAGE_FILE
 NEW: Final = ".new-"
 DEL: Final = ".del-"
 _IMAGE: Final = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}", re.ASCII)

@@ -103,6 +103,7 @@ class Loopfile:
 
     def close(self) -> None:
         """Give the pool back: another process may have it from here on."""
+        self._loops.close()
         self._root.close()
 
     # --- what it is
@@ -158,6 +159,7 @@ class Loopfile:
             self._mender.adopt(root, image)
         for one in self._catalogue.damaged():
             self._accounts.settle_unknown(root, str(one.id))
+        self._loops.adopt(root, self._catalogue.all())
         folders = {shelf.folder(root, image_id): image_id for image_id in self._catalogue.ids()}
         thaw_marked(folders, lambda folder: self._held(root, folders[folder]))
         self._half_adopted = not writable
@@ -308,14 +310,11 @@ class Loopfile:
         with self._opened() as root:
             known = self._catalogue.volume(image.id)
             disk = self._mender.whole(root, known)
-            device = self._loops.attach(disk, known, read_only=read_only)
-            reach("attach.configured")
-            return device
+            return self._loops.attach(disk, known, read_only=read_only)
 
     def attached(self, image_id: ImageId) -> Device | None:
         with self._opened() as root:
-            status = self._loops.find(shelf.disk(root, image_id), image_id)
-        return Device(status.path, status.number, status.read_only) if status else None
+            return self._loops.attached(root, image_id, self._catalogue.get(image_id))
 
     def detach(self, image_id: ImageId) -> None:
         with self._opened() as root:
@@ -358,6 +357,7 @@ class Loopfile:
                     yield from self._leftovers.faults(self._where)
                 else:
                     yield from self._catalogue.faults(root, image_id)
+                    yield from self._loops.faults(root, self._catalogue.get(image_id))
                 self._health.refuse_unwritable(root)
         except PoolAway as error:
             yield fault_of(error)

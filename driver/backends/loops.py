@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
+from loguru import logger
+
+from driver.backends import shelf
 from driver.core.errors import Refused
+from driver.core.failpoints import reach
 from driver.core.ids import ImageId
-from driver.core.model import Device, Volume
-from driver.linux import block, loop, places
+from driver.core.model import Device, Fault, Image, Volume
+from driver.linux import block, loop, loophold, loopset, places
 from driver.linux.files import is_open_elsewhere
 from driver.linux.holders import holders
 
@@ -38,18 +45,73 @@ class Loops:
             self._hints[image_id] = status
         return status
 
+    def attached(self, root: Path, image_id: ImageId, image: Image | None) -> Device | None:
+        """The device of the image, guarded if pods have its node."""
+        if not (status := self.find(shelf.disk(root, image_id), image_id)):
+            return None
+        if image and is_exposed(image):
+            self.guard(status, image)
+        return device_of(status)
+
     def attach(self, disk: Path, volume: Volume, *, read_only: bool) -> Device:
         status = self.find(disk, volume.id)
-        if status:
-            _refuse_foreign(status, volume.id)
-        if status and status.read_only != read_only:
+        binds_read_only = read_only and not is_exposed(volume)
+        if status and status.read_only is not binds_read_only:
             self._detach(status, volume.id)
             status = None
         if status:
-            self._refresh(status, volume)
+            self._restore(status, volume)
         else:
-            status = self._attach(disk, volume, read_only=read_only)
-        return Device(status.path, status.number, status.read_only)
+            status = self._attach(disk, volume, read_only=binds_read_only)
+        if is_exposed(volume):
+            status = self._block(status, volume.id, read_only=read_only)
+            loophold.hold(status.path.name, status.number)
+        reach("attach.configured")
+        return device_of(status)
+
+    def guard(self, status: loop.Status, volume: Volume) -> None:
+        """Undo what a pod that has the node can change, and take care that it cannot unbind it.
+
+        The device may be in use: what cannot be undone now is undone at the next call.
+        """
+        try:
+            loophold.hold(status.path.name, status.number)
+            _reset(status, volume)
+            if not volume.discards:
+                loopset.forbid_discards(status)
+        except OSError as error:
+            logger.warning("{} of {} is not as it was set: {}", status.path, volume.id, error)
+
+    def adopt(self, root: Path, images: Sequence[Image]) -> None:
+        """Go on guarding what the process before this one attached."""
+        for image in filter(is_exposed, images):
+            try:
+                self.attached(root, image.id, image)
+            except OSError as error:  # it says so again when it is asked for
+                logger.warning("{} cannot be looked for among loop devices: {}", image.id, error)
+
+    def faults(self, root: Path, image: Image | None) -> Iterator[Fault]:
+        """What a pod has changed of its device that cannot be undone while it is in use."""
+        if not image or not is_exposed(image):
+            return
+        volume = image
+        if not (status := self.find(shelf.disk(root, volume.id), volume.id)):
+            return
+        altered = []
+        if any(status.window):
+            altered.append("it shows a part of the volume")
+        if status.scans_partitions:
+            altered.append("the kernel looks for partitions on it")
+        if (now := loopset.block_size(status)) != volume.block_size:
+            altered.append(f"its blocks have {now} bytes instead of {volume.block_size}")
+        if altered:
+            text = f"somebody changed {status.path} by ioctl: {', '.join(altered)}"
+            yield Fault("DeviceAltered", f"{text}; it is set right when the volume is staged anew")
+
+    def close(self) -> None:
+        """Let another process have them."""
+        for status in self._hints.values():
+            loophold.let_go(status.number)
 
     def detach(self, disk: Path, image_id: ImageId) -> None:
         if status := self.find(disk, image_id):
@@ -72,15 +134,36 @@ class Loops:
             self.buffered.add(volume.id)
         return status
 
-    def _refresh(self, status: loop.Status, volume: Volume) -> None:
-        """Undo what a lost detach or a lost expansion may have left."""
-        if status.autoclear:
-            loop.keep(status)
+    def _restore(self, status: loop.Status, volume: Volume) -> None:
+        """Everything that a binding is set to, applied again to one that was found: a process may
+        have been killed in between, a detach or an expansion lost, and a pod may have changed it.
+        """
+        with _in_use_is_no_error(status, volume):
+            _reset(status, volume)
+        if not volume.discards:
+            loopset.forbid_discards(status)
+        with _in_use_is_no_error(status, volume):
+            if loopset.block_size(status) != volume.block_size:
+                loopset.set_block_size(status, volume.block_size)
+        if not loop.has_direct_io(status) and volume.id not in self.buffered:
+            self._set_direct_io(status, volume.id)
         if block.size(status.path) < volume.size:
             loop.grow(status)
 
+    def _set_direct_io(self, status: loop.Status, image_id: ImageId) -> None:
+        if not loopset.set_direct_io(status):
+            self.buffered.add(image_id)
+
+    def _block(self, status: loop.Status, image_id: ImageId, *, read_only: bool) -> loop.Status:
+        """By BLKROSET: who has the node of a device that is bound read-only can bind it to another
+        file (LOOP_CHANGE_FD).
+        """
+        if status.blocked is not read_only:
+            _refuse_shown(status, image_id)
+            block.set_read_only(status.path, read_only=read_only)
+        return replace(status, blocked=read_only)
+
     def _detach(self, status: loop.Status, image_id: ImageId) -> None:
-        _refuse_foreign(status, image_id)
         _refuse_shown(status, image_id)
         try:
             loop.detach(status, bound=DETACH_BOUND)
@@ -101,12 +184,21 @@ class Loops:
         return None
 
     def _orphan(self, image_id: ImageId) -> loop.Status | None:
-        """The image was unlinked by somebody: the device lives on, known by label and hint."""
+        """The image was unlinked by somebody: the device lives on, known by its name and hint."""
         hint = self._hints.get(image_id)
-        for status in loop.bound():
-            if status.label == str(image_id) and (not hint or status.backing == hint.backing):
+        for status in loop.of_image(str(image_id)):
+            if not hint or status.backing == hint.backing:
                 return status
         return None
+
+
+def is_exposed(image: Image) -> TypeGuard[Volume]:
+    """Whether pods have the node of the loop device itself."""
+    return isinstance(image, Volume) and image.fs is None and image.key is None
+
+
+def device_of(status: loop.Status) -> Device:
+    return Device(status.path, status.number, status.blocked)
 
 
 def _bound(disk: Path) -> loop.Status | None:
@@ -120,13 +212,20 @@ def _bound(disk: Path) -> loop.Status | None:
         os.close(fd)
 
 
-def _refuse_foreign(status: loop.Status, image_id: ImageId) -> None:
-    """Somebody's own `losetup` of an image is in use as far as we can know."""
-    if status.label != str(image_id):
-        raise Refused(
-            f"{image_id} is attached as {status.path} by something else than this driver;"
-            f" run `losetup -d {status.path}` when it is no longer needed"
-        )
+def _reset(status: loop.Status, volume: Volume) -> None:
+    if status.autoclear or any(status.window) or status.label != str(volume.id):
+        logger.warning("{} of {} was changed by somebody; set again", status.path, volume.id)
+        loopset.reset(status, label=str(volume.id))
+
+
+@contextmanager
+def _in_use_is_no_error(status: loop.Status, volume: Volume) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EBUSY, errno.EAGAIN}:
+            raise
+        logger.warning("{} of {} is in use, and stays as it is", status.path, volume.id)
 
 
 def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:

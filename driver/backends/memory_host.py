@@ -188,6 +188,8 @@ class MemoryHost:
             if not (below := self.shown_at(source)):
                 raise Refused(f"{source} is not a mount point, so it shows no volume")
             target.mkdir(exist_ok=True)
+            if target not in self._layers and (one := next(target.iterdir(), None)):
+                raise Refused(f"{target} is in the way: there is {one.name!r} in it")
             read_only = read_only or below.read_only
             options = (below.options - {"ro", "rw"}) | {"ro" if read_only else "rw"}
             place = replace(below, target=target, read_only=read_only, options=options)
@@ -233,6 +235,15 @@ class MemoryHost:
             gone = self._layers.pop(target, [])
             for number in {one.number for one in gone} & self._plugged.keys():
                 self._heal(self._plugged[number])
+
+    def unmount_top(self, target: Path) -> None:
+        with self._lock:
+            if target in self._layers and self._openers[target] > 0:
+                raise Refused(f"{target} is busy: {self._openers[target]} openers")
+            if layers := self._layers.get(target):
+                layers.pop()
+            if not layers:
+                self._layers.pop(target, None)
 
     def remove(self, target: Path) -> None:
         with self._lock:
@@ -340,10 +351,13 @@ class MemoryHost:
 
 
 def _remove(target: Path) -> None:
-    if stat.S_ISDIR(target.lstat().st_mode):
+    status = target.lstat()
+    if stat.S_ISDIR(status.st_mode):
         target.rmdir()
-    else:
+    elif stat.S_ISREG(status.st_mode) and not status.st_size:
         target.unlink()
+    else:
+        raise Refused(f"{target} is neither a directory nor an empty file; nothing was removed")
 
 
 def _encode(header: Header) -> bytes:

@@ -28,6 +28,7 @@ POINTS: Final = (
     "delete.renamed",
     "delete.synced",
     "delete.unlinked",
+    "attach.bound",
     "attach.configured",
     "detach.cleared",
     "hold.marked",
@@ -36,8 +37,10 @@ POINTS: Final = (
     # volumes
     "stage.attached",
     "stage.checked",
+    "stage.recorded",
     "stage.mounted",
     "stage.grown",
+    "publish.recorded",
     "publish.bound",
     "unpublish.unmounted",
     "unstage.unmounted",

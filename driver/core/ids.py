@@ -18,6 +18,8 @@ from driver.core.errors import NotFound
 PoolId: TypeAlias = str
 Key: TypeAlias = str
 
+IMAGE_FILE: Final = "disk.img"  # of a loop-file pool, in a folder that is called by the image's id
+
 _ID: Final = re.compile(r"([0-9a-f]{12})-([0-9a-f]{32})", re.ASCII)
 _KEY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _INLINE: Final = re.compile(r"csi-[0-9a-f]{64}", re.ASCII)  # kubelet, makeVolumeHandle

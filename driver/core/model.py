@@ -174,6 +174,8 @@ class Place:
     read_only: bool
     options: frozenset[str]  # mount and superblock options
     turned: bool = False  # mounted for writing; the filesystem turned read-only by itself
+    fs_type: str = ""
+    source: str = ""  # what was mounted, by name; it may be gone since
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ class Host(Protocol):
         """
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
-        """Makes the last component of `target`, a directory."""
+        """Makes the last component of `target`, a directory. Refused: there are files in it."""
 
     def expose(self, device: Device, target: Path, *, read_only: bool) -> None:
         """The device node at `target`, a file. Refused if others have it the other way."""
@@ -221,7 +221,7 @@ class Host(Protocol):
         """Every place in this mount namespace that shows the device."""
 
     def label(self, place: Place) -> str:
-        """What the kernel calls the device shown there: for a volume's device its id; else ""."""
+        """The id of the image that is shown there, as far as the kernel can tell; else ""."""
 
     def thaw(self, target: Path) -> None:
         """A frozen filesystem can be unmounted and stays frozen. Content if it is not."""
@@ -229,11 +229,19 @@ class Host(Protocol):
     def unmount(self, target: Path) -> None:
         """Every layer. Content if there is none. Refused, naming the holders, while busy."""
 
+    def unmount_top(self, target: Path) -> None:
+        """The topmost layer. Content if there is none. Refused, naming the holders, while busy."""
+
     def release(self, label: str) -> None:
-        """Let go of the device of that name, whose pool is away. Content if something shows it."""
+        """Let go of the device of the image of that id, whose pool is away or cannot tell.
+
+        Content if something shows it.
+        """
 
     def remove(self, target: Path) -> None:
-        """Rmdir or unlink of what is not a mount point. Content if it is not there."""
+        """Remove an empty directory or file, as it was made for a mount. Content if it is not
+        there. Refused: it is something else, or a mount point.
+        """
 
     # in use
     def grow(self, device: Device, target: Path, fs: FsType) -> bool:

@@ -12,18 +12,26 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 # <asm-generic/unistd.h>; the same on all architectures since 5.2
+_NR_OPEN_TREE: Final = 428
+_NR_MOVE_MOUNT: Final = 429
 _NR_FSOPEN: Final = 430
 _NR_FSCONFIG: Final = 431
 _NR_FSMOUNT: Final = 432
+_NR_MOUNT_SETATTR: Final = 442  # Linux 5.12
 # <linux/mount.h>
 _FSOPEN_CLOEXEC: Final = 1
 _FSCONFIG_SET_FLAG: Final = 0
 _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_CMD_CREATE: Final = 6
 _FSMOUNT_CLOEXEC: Final = 1
+_OPEN_TREE_CLONE: Final = 1
+_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
+_MOUNT_ATTR_RDONLY: Final = 1
+_AT_FDCWD: Final = -100  # <linux/fcntl.h>
+_AT_EMPTY_PATH: Final = 0x1000
 _MESSAGE: Final = 4096
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -57,6 +65,39 @@ def mount_detached(fs_type: str) -> int:
         return root
 
 
+class _MountAttr(ctypes.Structure):
+    """struct mount_attr."""
+
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def bind_read_only(source: Path, target: Path) -> bool:
+    """Bind `source` at `target`, read-only before anybody can see it. OSError.
+
+    See open_tree(2), mount_setattr(2), move_mount(2). False, and nothing was done: this kernel, or
+    a filter of system calls, does not know them.
+    """
+    try:
+        tree = _call(_NR_OPEN_TREE, _AT_FDCWD, source, _OPEN_TREE_CLONE | os.O_CLOEXEC)
+        try:
+            attributes = _MountAttr(attr_set=_MOUNT_ATTR_RDONLY)
+            size = ctypes.sizeof(attributes)
+            _call(_NR_MOUNT_SETATTR, tree, "", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
+            _call(_NR_MOVE_MOUNT, tree, "", _AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH)
+        finally:
+            os.close(tree)
+    except OSError as error:
+        if error.errno in {errno.ENOSYS, errno.EPERM}:
+            return False
+        raise
+    return True
+
+
 def refused_option(fs_type: str, options: Sequence[str]) -> str | None:
     """The first of `options` that the filesystem does not know, for a good error text.
 
@@ -70,6 +111,15 @@ def refused_option(fs_type: str, options: Sequence[str]) -> str | None:
                 if error.errno == errno.EINVAL:
                     return option
     return None
+
+
+def _call(number: int, *words: Any) -> int:
+    found: int = _libc.syscall(
+        number, *(os.fsencode(word) if isinstance(word, str | Path) else word for word in words)
+    )
+    if found < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return found
 
 
 @contextmanager

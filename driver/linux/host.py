@@ -88,6 +88,8 @@ class LinuxHost:
             raise Refused(f"{source} is not a mount point, so it shows no volume")
         with _told(f"{source} could not be shown at {target}"), ExitStack() as undo:
             targets.make_directory(target, undo)
+            if not mount.is_mount_point(target):
+                targets.refuse_filled(target)
             mount.bind(source, target, read_only=read_only)
             undo.pop_all()
 
@@ -126,9 +128,15 @@ class LinuxHost:
             _unmount_patiently(target)
         raise Failed(f"{target} is still a mount point after {_LAYERS} unmounts")
 
+    def unmount_top(self, target: Path) -> None:
+        try:
+            mount.unmount(target)
+        except OSError as error:
+            raise _not_unmounted(target, error) from error
+
     def release(self, label: str) -> None:
-        for status in loop.bound():
-            if status.label == label and not places.of_device(status.number):
+        for status in loop.of_image(label):
+            if not places.of_device(status.number):
                 try:
                     loop.detach(status, bound=_DETACH)
                 except OSError as error:

@@ -1,7 +1,7 @@
 """Loop devices by ioctl: attach in one step, find by the device and inode of the backing file.
 
-Never by path: after the container that attached is gone sysfs shows a shorter path, or "/".
-`lo_file_name` holds a label for people. Everything
+By path only where that fails: after the container that attached is gone sysfs shows a shorter one.
+`lo_file_name` holds a label for people; who has the node may change it. Everything
 raises OSError; in a scan ENOENT, ENODEV and ENXIO mean that the device is gone.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from driver.core.failpoints import reach
 from driver.core.model import Bytes
-from driver.linux import loopdev, sysfs
-from driver.linux.block import BLKROSET
-
-# The end of the path of a volume's image, also where a part of its beginning is missing.
-_IMAGE: Final = re.compile(r"/([0-9a-f]{12}-[0-9a-f]{32})/disk\.img(?: \(deleted\))?$", re.ASCII)
+from driver.linux import loopdev, loophold, places
+from driver.linux.block import BLKROGET, BLKROSET
 
 ATTEMPTS: Final = 64
 _PAUSE: Final = 0.005  # seconds
@@ -35,14 +32,31 @@ _let_go: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A bound loop device. `number` is its dev_t, `backing` st_dev and st_ino of its file."""
+    """A bound loop device. `number` is its dev_t, `backing` st_dev and st_ino of its file.
+
+    `read_only`: by its binding. `blocked`: by BLKROSET, or that. `window`: offset and limit, in
+    bytes, of what is shown of the file; both 0 for the whole.
+    """
 
     path: Path
     number: int
     backing: tuple[int, int]
     label: str
-    read_only: bool
-    autoclear: bool
+    flags: int = 0
+    blocked: bool = False
+    window: tuple[int, int] = (0, 0)
+
+    @property
+    def read_only(self) -> bool:
+        return bool(self.flags & loopdev.LO_FLAGS_READ_ONLY)
+
+    @property
+    def autoclear(self) -> bool:
+        return bool(self.flags & loopdev.LO_FLAGS_AUTOCLEAR)
+
+    @property
+    def scans_partitions(self) -> bool:
+        return bool(self.flags & loopdev.LO_FLAGS_PARTSCAN)
 
 
 def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
@@ -61,13 +75,14 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
     """
     flags = loopdev.LO_FLAGS_READ_ONLY if read_only else 0
     flags |= loopdev.LO_FLAGS_DIRECT_IO if direct_io else 0
-    info = loopdev.LoopInfo64(lo_flags=flags, lo_file_name=_fitting(label))
+    info = loopdev.LoopInfo64(lo_flags=flags, lo_file_name=loopdev.fitting(label))
     with (
         loopdev.opened(os.fspath(image), os.O_RDONLY if read_only else os.O_RDWR) as backing,
         loopdev.opened(loopdev.CONTROL, os.O_RDWR) as control,
     ):
         config = loopdev.LoopConfig(fd=backing, block_size=block_size, info=info)
-        for name in _candidates(control, discards=discards):
+        exposed = places.bound_nodes()
+        for name in _candidates(control, exposed, discards=discards):
             if bound := _bind(name, config, discards=discards):
                 return bound
     raise OSError(errno.EBUSY, f"no loop device could be claimed in {ATTEMPTS} tries", str(image))
@@ -79,12 +94,22 @@ def find(backing: tuple[int, int], folder: str = "") -> Status | None:
     `folder`: the name of the directory that the file lies in, which no image of another volume has.
     Devices of such others are not asked: LOOP_GET_STATUS64 asks their filesystems, which may hang.
     """
-    return next(_scan(lambda info: _backing(info) == backing, folder), None)
+    return next(_scan(lambda info: backing_of(info) == backing, folder), None)
 
 
 def bound() -> Iterator[Status]:
-    """All bound loop devices, also those whose backing is a device itself."""
+    """All bound loop devices that can be asked, also those whose backing is a device itself."""
     return _scan(lambda _: True)
+
+
+def of_image(image_id: str) -> Iterator[Status]:
+    """Those whose backing file is that image's by its path. One that cannot be asked, since its
+    pool's filesystem is dead (EIO), is among them, with a `backing` of zeros.
+    """
+    for name in loopdev.names():
+        is_its = places.image_id(loopdev.backing_file(name)) == image_id
+        if is_its and (found := status(Path("/dev", name))):
+            yield found
 
 
 def over(number: int) -> Iterator[Status]:
@@ -104,8 +129,13 @@ def below(path: Path) -> int:
 
 
 def status(path: Path) -> Status | None:
-    """None: not bound."""
-    return _ask(path.name, lambda _: True)
+    """None: not bound. One whose pool's filesystem is dead (EIO) has a `backing` of zeros."""
+    try:
+        return _told(path.name) or _unknown(path.name)
+    except OSError as error:
+        if error.errno in loopdev.GONE:
+            return None
+        raise
 
 
 def detach(status: Status, *, bound: float, patience: float = PATIENCE) -> None:
@@ -118,6 +148,7 @@ def detach(status: Status, *, bound: float, patience: float = PATIENCE) -> None:
     EBUSY is tried again for `patience` seconds: a child of this process holds copies of all
     descriptors between its vfork and its exec, and with them what they keep open.
     """
+    loophold.let_go(status.number)
     with loopdev.content_when_gone(), ExitStack() as undo:
         node = _open_alone(status.path, patience, undo)
         if not _shows(node, status):
@@ -134,12 +165,11 @@ def detach(status: Status, *, bound: float, patience: float = PATIENCE) -> None:
 
 def clear_when_closed(status: Status) -> None:
     """For a device that could not be detached: it goes by itself when its last user closes it."""
-    _set_autoclear(status, on=True)
-
-
-def keep(status: Status) -> None:
-    """Take back a detach that came too early: the device stays when its last user closes it."""
-    _set_autoclear(status, on=False)
+    with loopdev.opened(os.fspath(status.path), os.O_RDONLY) as node:
+        info = loopdev.info_of(node)
+        if backing_of(info) == status.backing:
+            info.lo_flags |= loopdev.LO_FLAGS_AUTOCLEAR
+            fcntl.ioctl(node, loopdev.LOOP_SET_STATUS64, info)
 
 
 def grow(status: Status) -> None:
@@ -149,17 +179,7 @@ def grow(status: Status) -> None:
 
 
 def has_direct_io(status: Status) -> bool:
-    return loopdev.sysfs(status.path.name, "loop/dio") == b"1"
-
-
-def _set_autoclear(status: Status, *, on: bool) -> None:
-    """Nothing is changed if it is so, or if the device is bound to another file by now."""
-    with loopdev.opened(os.fspath(status.path), os.O_RDONLY) as node:
-        info = loopdev.info_of(node)
-        has = bool(info.lo_flags & loopdev.LO_FLAGS_AUTOCLEAR)
-        if _backing(info) == status.backing and has is not on:
-            info.lo_flags ^= loopdev.LO_FLAGS_AUTOCLEAR
-            fcntl.ioctl(node, loopdev.LOOP_SET_STATUS64, info)
+    return loopdev.attribute(status.path.name, "loop/dio") == b"1"
 
 
 def _open_alone(path: Path, patience: float, undo: ExitStack) -> int:
@@ -183,8 +203,11 @@ def _until(seconds: float) -> Iterator[None]:
         yield
 
 
-def _candidates(control: int, *, discards: bool) -> Iterator[str]:
+def _candidates(control: int, exposed: frozenset[int], *, discards: bool) -> Iterator[str]:
     """Free devices, best first; each may be taken by somebody else before it is bound.
+
+    Never one whose node is bound somewhere (`exposed`): it was detached there, by whomever, and
+    what is bound now would be shown there. A device that is removed and made anew has its number.
 
     Since Linux 6.9 a device keeps `discard_max_bytes=0` for life: sysfs refuses to raise it again,
     a new binding does not reset it. Setting it waits for RCU (15 ms), removing such a device takes
@@ -195,14 +218,24 @@ def _candidates(control: int, *, discards: bool) -> Iterator[str]:
     for _ in range(ATTEMPTS):
         free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_GET_FREE)}"
         held, last = free == last, free  # not bound, but somebody has it open exclusively
-        if held or not _suits(free, discards=discards):
-            others = filter(_is_free, _known())
-            yield from (name for name in others if _suits(name, discards=discards))
+        is_shown = _is_exposed(free, exposed)
+        if held or is_shown or not _suits(free, discards=discards):
+            for name in filter(_is_free, _known()):
+                if _suits(name, discards=discards) and not _is_exposed(name, exposed):
+                    yield name
             if held and added:
                 time.sleep(_PAUSE)
-            elif held or discards:
-                free, added = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, -1)}", held
-        yield free
+            elif held or is_shown or discards:
+                free = f"loop{fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, -1)}"
+                added = held and not _is_exposed(free, exposed)
+        if not _is_exposed(free, exposed):
+            yield free
+
+
+def _is_exposed(name: str, exposed: frozenset[int]) -> bool:
+    with loopdev.content_when_gone():
+        return bool(exposed) and loopdev.number_of(name) in exposed
+    return False  # type: ignore[unreachable]
 
 
 def _known() -> Iterator[str]:
@@ -217,8 +250,8 @@ def _is_free(name: str) -> bool:
 def _suits(name: str, *, discards: bool) -> bool:
     """A device that was never bound shows 0 for both limits, and suits both kinds."""
     try:
-        off = loopdev.sysfs(name, "queue/discard_max_bytes") == b"0"
-        return off is not discards or loopdev.sysfs(name, "queue/discard_max_hw_bytes") == b"0"
+        off = loopdev.attribute(name, "queue/discard_max_bytes") == b"0"
+        return off is not discards or loopdev.attribute(name, "queue/discard_max_hw_bytes") == b"0"
     except FileNotFoundError:
         return False  # removed since it was listed
 
@@ -235,10 +268,11 @@ def _finish(name: str, node: int, *, discards: bool) -> Status:
     """What LOOP_CONFIGURE cannot set; unbound again when it fails."""
     with ExitStack() as undo:
         undo.callback(fcntl.ioctl, node, loopdev.LOOP_CLR_FD)
+        reach("attach.bound")
         _lift_read_only(node)
         if not discards:
-            _forbid_discards(name)
-        status = _status(name, loopdev.info_of(node), os.fstat(node).st_rdev)
+            loopdev.forbid_discards(name)
+        status = _status(name, node, loopdev.info_of(node))
         undo.pop_all()
         return status
 
@@ -267,19 +301,6 @@ def _is_bound(node: int) -> bool:
     return True
 
 
-def _forbid_discards(name: str) -> None:
-    """No discard, and no zeroing that punches holes (lo_fallocate asks for the same limit).
-
-    No ioctl does it, and neither a mount option: fstrim and BLKDISCARD ask for the limit alone.
-    Raises: Refused, if /sys cannot be written; OSError.
-    """
-    if loopdev.sysfs(name, "queue/discard_max_bytes") == b"0":
-        return
-    sysfs.write(Path(loopdev.BLOCK, name, "queue/discard_max_bytes"), b"0")
-    if loopdev.sysfs(name, "queue/discard_max_bytes") != b"0":
-        raise OSError(errno.EIO, "discards cannot be turned off", f"/dev/{name}")
-
-
 def _scan(wanted: Callable[[loopdev.LoopInfo64], bool], folder: str = "") -> Iterator[Status]:
     names = (name for name in loopdev.names() if not folder or _may_lie_in(name, folder))
     return filter(None, (_ask(name, wanted) for name in names))
@@ -287,12 +308,11 @@ def _scan(wanted: Callable[[loopdev.LoopInfo64], bool], folder: str = "") -> Ite
 
 def _may_lie_in(name: str, folder: str) -> bool:
     """By the name that sysfs has of the backing file: no filesystem is asked for it."""
-    found = _IMAGE.search(loopdev.backing_file(name))
-    return not found or found[1] == folder
+    return places.image_id(loopdev.backing_file(name)) in {"", folder}
 
 
 def _ask(name: str, wanted: Callable[[loopdev.LoopInfo64], bool]) -> Status | None:
-    """None: not bound, or not wanted.
+    """None: not bound, or not wanted, or it cannot be told.
 
     A pool whose xfs was shut down answers EIO for its images (stat of the file does too), so such
     a device can be no file that anybody could have found: it must not spoil the scan of the others.
@@ -300,32 +320,48 @@ def _ask(name: str, wanted: Callable[[loopdev.LoopInfo64], bool]) -> Status | No
     try:
         with loopdev.opened(f"/dev/{name}", os.O_RDONLY) as node:
             info = loopdev.info_of(node)
-            return _status(name, info, os.fstat(node).st_rdev) if wanted(info) else None
+            return _status(name, node, info) if wanted(info) else None
     except OSError as error:
         if error.errno in loopdev.GONE or error.errno == errno.EIO:
             return None
         raise
 
 
-def _status(name: str, info: loopdev.LoopInfo64, number: int) -> Status:
+def _told(name: str) -> Status | None:
+    """None: EIO. OSError, if it is not bound."""
+    try:
+        with loopdev.opened(f"/dev/{name}", os.O_RDONLY) as node:
+            return _status(name, node, loopdev.info_of(node))
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
+
+
+def _unknown(name: str) -> Status:
+    return Status(Path("/dev", name), loopdev.number_of(name), (0, 0), "")
+
+
+def _status(name: str, node: int, info: loopdev.LoopInfo64) -> Status:
     return Status(
         path=Path("/dev", name),
-        number=number,
-        backing=_backing(info),
+        number=os.fstat(node).st_rdev,
+        backing=backing_of(info),
         label=info.lo_file_name.decode(errors="replace"),
-        read_only=bool(info.lo_flags & loopdev.LO_FLAGS_READ_ONLY),
-        autoclear=bool(info.lo_flags & loopdev.LO_FLAGS_AUTOCLEAR),
+        flags=info.lo_flags,
+        blocked=any(fcntl.ioctl(node, BLKROGET, bytes(4))),
+        window=(info.lo_offset, info.lo_sizelimit),
     )
 
 
-def _backing(info: loopdev.LoopInfo64) -> tuple[int, int]:
+def backing_of(info: loopdev.LoopInfo64) -> tuple[int, int]:
     return info.lo_device, info.lo_inode
 
 
 def _shows(node: int, status: Status) -> bool:
     """Whether it is still bound to that file. When that cannot be asked any more (EIO), it is."""
     try:
-        return _backing(loopdev.info_of(node)) == status.backing
+        return backing_of(loopdev.info_of(node)) == status.backing
     except OSError as error:
         if error.errno != errno.EIO:
             raise
@@ -340,10 +376,3 @@ def _still_shows(status: Status) -> bool:
         if error.errno in loopdev.GONE:
             return False
         raise
-
-
-def _fitting(label: str) -> bytes:
-    raw = label.encode()
-    if len(raw) >= loopdev.LO_NAME_SIZE:
-        raise OSError(errno.ENAMETOOLONG, "a loop device holds 63 bytes", label)
-    return raw

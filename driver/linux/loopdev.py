@@ -11,18 +11,24 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
+
+from driver.linux import sysfs
 
 LOOP_CLR_FD: Final = 0x4C01
 LOOP_SET_STATUS64: Final = 0x4C04
 LOOP_GET_STATUS64: Final = 0x4C05
 LOOP_SET_CAPACITY: Final = 0x4C07
+LOOP_SET_DIRECT_IO: Final = 0x4C08  # Linux 4.10
+LOOP_SET_BLOCK_SIZE: Final = 0x4C09  # Linux 4.14
 LOOP_CONFIGURE: Final = 0x4C0A  # Linux 5.8: binds and configures in one step
 LOOP_CTL_ADD: Final = 0x4C80
 LOOP_CTL_GET_FREE: Final = 0x4C82
 
 LO_FLAGS_READ_ONLY: Final = 1
 LO_FLAGS_AUTOCLEAR: Final = 4
+LO_FLAGS_PARTSCAN: Final = 8
 LO_FLAGS_DIRECT_IO: Final = 16
 LO_NAME_SIZE: Final = 64  # the last byte is always 0
 
@@ -80,6 +86,25 @@ def names() -> list[str]:
     return sorted(names, key=lambda name: int(name[4:]))
 
 
+def number_of(name: str) -> int:
+    """dev_t of the device called `name`, as in loop5. OSError, if the kernel has none."""
+    major, minor = attribute(name, "dev").split(b":")
+    return os.makedev(int(major), int(minor))
+
+
+def backing_file(name: str) -> str:
+    """The path of what `name` is bound to, as the kernel saw it when it was opened; empty: nothing.
+
+    A file that was unlinked has " (deleted)" behind it. The path is known without its filesystem.
+    """
+    try:
+        return os.fsdecode(attribute(name, "loop/backing_file"))
+    except OSError as error:
+        if error.errno in GONE:
+            return ""
+        raise
+
+
 def info_of(node: int) -> LoopInfo64:
     info = LoopInfo64()
     fcntl.ioctl(node, LOOP_GET_STATUS64, info)
@@ -113,30 +138,34 @@ def opened(path: str, flags: int) -> Iterator[int]:
 
 
 def _make_node(path: str) -> None:
-    major, minor = sysfs(path.removeprefix("/dev/"), "dev").split(b":")
+    number = number_of(path.removeprefix("/dev/"))
     with suppress(FileExistsError):
-        os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(int(major), int(minor)))
+        os.mknod(path, stat.S_IFBLK | 0o600, number)
 
 
-def sysfs(name: str, attribute: str) -> bytes:
-    fd = os.open(f"{BLOCK}/{name}/{attribute}", os.O_RDONLY | os.O_CLOEXEC)
+def attribute(name: str, path: str) -> bytes:
+    fd = os.open(f"{BLOCK}/{name}/{path}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, 64).strip()
+        return os.read(fd, 4096).strip()
     finally:
         os.close(fd)
 
 
-def backing_file(name: str) -> str:
-    """Its path as the kernel has it, at most a page, or shortened where another process mounted
-    it; "" if the device is not bound.
+def forbid_discards(name: str) -> None:
+    """No discard, and no zeroing that punches holes (lo_fallocate asks for the same limit).
+
+    No ioctl does it, and neither a mount option: fstrim and BLKDISCARD ask for the limit alone.
+    Raises: Refused, if /sys cannot be written; OSError.
     """
-    try:
-        fd = os.open(f"{BLOCK}/{name}/loop/backing_file", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return ""
-    try:
-        return os.read(fd, 4096).decode(errors="surrogateescape").rstrip("\n")
-    except OSError:
-        return ""  # just unbound
-    finally:
-        os.close(fd)
+    if attribute(name, "queue/discard_max_bytes") == b"0":
+        return
+    sysfs.write(Path(BLOCK, name, "queue/discard_max_bytes"), b"0")
+    if attribute(name, "queue/discard_max_bytes") != b"0":
+        raise OSError(errno.EIO, "discards cannot be turned off", f"/dev/{name}")
+
+
+def fitting(label: str) -> bytes:
+    raw = label.encode()
+    if len(raw) >= LO_NAME_SIZE:
+        raise OSError(errno.ENAMETOOLONG, "a loop device holds 63 bytes", label)
+    return raw

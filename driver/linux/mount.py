@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core import mount_options
+from driver.linux import fsopen
 
 # <linux/mount.h>
 MS_RDONLY: Final = 1
@@ -145,6 +146,11 @@ def maybe_showing(number: int) -> Iterator[Mount]:
             yield _parse_line(line)
 
 
+def maybe_nodes() -> Iterator[Mount]:
+    """What can be a device node that is bound somewhere."""
+    return map(_parse_line, filter(_may_be_node, _lines(read_mountinfo())))
+
+
 def below(target: Path) -> tuple[Path, ...]:
     """Targets of what is mounted underneath `target`: each keeps it busy."""
     return tuple(each.target for each in mounts() if target in each.target.parents)
@@ -182,7 +188,12 @@ def split_options(options: Iterable[str]) -> tuple[int, tuple[str, ...]]:
 
 
 def bind(source: Path, target: Path, *, read_only: bool) -> None:
-    """Bind-mount. mount(2) ignores MS_RDONLY on the first call, hence the second."""
+    """Bind-mount, read-only from its first instant where the kernel can (Linux 5.12).
+
+    mount(2) ignores MS_RDONLY on the first call, hence the second on older kernels.
+    """
+    if read_only and fsopen.bind_read_only(source, target):
+        return
     _mount(source, target, "", MS_BIND)
     if read_only:
         try:

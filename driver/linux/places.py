@@ -1,4 +1,4 @@
-"""Places: what a mount point shows, told from mountinfo, sysfs and the loop driver."""
+"""Places: what a mount point shows, told from mountinfo and sysfs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from driver.core.ids import IMAGE_FILE
 from driver.core.model import Place
-from driver.linux import block, dm, loop, mount
+from driver.linux import block, dm, loopdev, mount
 from driver.linux.mount import Mount
 
 LOOP_MAJOR: Final = 7  # <linux/major.h>
@@ -39,8 +40,13 @@ def nodes() -> frozenset[int]:
 
     Not in /dev itself: so a container is given a device that its own program is to use.
     """
-    elsewhere = (one for one in mount.maybe_showing(0) if Path("/dev") not in one.target.parents)
+    elsewhere = (one for one in mount.maybe_nodes() if Path("/dev") not in one.target.parents)
     return frozenset(filter(None, map(_node, elsewhere)))
+
+
+def bound_nodes() -> frozenset[int]:
+    """The same wherever it is, and also of devices that are gone or were bound anew since."""
+    return frozenset(filter(None, map(_node, mount.maybe_nodes())))
 
 
 def filesystems_of(number: int) -> tuple[Mount, ...]:
@@ -60,15 +66,25 @@ def place(shown: Mount) -> Place:
         read_only=bool(options & _READ_ONLY) or bool(node and _is_read_only(node)),
         options=options,
         turned="rw" in shown.options and bool(_READ_ONLY & shown.super_options),
+        fs_type=shown.fs_type,
+        source=shown.source,
     )
 
 
 def label(number: int) -> str:
-    """What the loop driver calls the device, or our layer or an open container is called; or ""."""
+    """The id of the image that a device shows, by its backing file, layer or container; or "".
+
+    Not by lo_file_name: who has the node of a loop device may change that (LOOP_SET_STATUS64).
+    """
     if os.major(number) != LOOP_MAJOR:
         return dm.label(number) or _name_of_mapping(number)
-    status = loop.status(path_of(number))
-    return status.label if status else ""
+    return image_id(loopdev.backing_file(path_of(number).name))
+
+
+def image_id(backing_file: str) -> str:
+    """The image that a file of this path is; "": it is none of a pool."""
+    *_, folder, name = ("", "", *backing_file.removesuffix(" (deleted)").split("/"))
+    return folder if name == IMAGE_FILE else ""
 
 
 def path_of(number: int) -> Path:

@@ -27,12 +27,21 @@ def make_file(target: Path, undo: ExitStack) -> None:
         raise Refused(f"{target} is in the way: it is not a regular file")
 
 
+def refuse_filled(target: Path) -> None:
+    """Refused: the directory has something in it, and could not be removed afterwards. OSError."""
+    with os.scandir(target) as found:
+        if one := next(found, None):
+            raise Refused(f"{target} is in the way: there is {one.name!r} in it")
+
+
 def remove(target: Path) -> None:
-    """An empty directory, or anything else that holds no data. Refused, OSError."""
+    """An empty directory or an empty file, which is what is made here. Refused, OSError."""
     status = os.lstat(target)
     if stat.S_ISDIR(status.st_mode):
         os.rmdir(target)
-    elif stat.S_ISREG(status.st_mode) and status.st_size:
+    elif not stat.S_ISREG(status.st_mode):
+        raise Refused(f"{target} is neither a directory nor a file; nothing was removed")
+    elif status.st_size:
         raise Refused(f"{target} is a file with {status.st_size} bytes in it; nothing was removed")
     else:
         os.unlink(target)

@@ -12,7 +12,7 @@ from driver.core.errors import PoolAway, Refused
 from driver.core.failpoints import reach_encrypted
 from driver.core.ids import VolumeId
 from driver.core.model import Device, Place, Volume
-from driver.core.ports import Host, Pool
+from driver.core.ports import Pool
 from driver.volumes import sealing
 from driver.volumes.pools import Pools
 
@@ -28,13 +28,13 @@ def of(pool: Pool, volume: Volume) -> Device | None:
 def attached(pools: Pools, volume_id: VolumeId) -> Device | None:
     """The uppermost there is: an open container, or the pool's device, whatever the record says.
 
-    If the pool is away: an open container, by name; for others the kernel's label must do.
+    If the pool is away, or cannot say: an open container, by name; None for others.
     """
     try:
         pool = pools.of(volume_id.pool)
         below = pool.backend.attached(volume_id)
         return (_container(pool, volume_id, below) or below) if below else None
-    except PoolAway:
+    except (PoolAway, OSError):
         return _container(pools.nearest(volume_id), volume_id, None)
 
 
@@ -44,8 +44,9 @@ def _container(pool: Pool, volume_id: VolumeId, below: Device | None) -> Device 
 
 def raised(
     pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack, secret: bytes | None = None
-) -> Device:
-    """The volume's device, attached now if it was not. What this call did, `undo` takes back.
+) -> tuple[Device, bool]:
+    """The volume's device, attached now if it was not, and whether it was attached now. What this
+    call did, `undo` takes back.
 
     An encrypted one is opened, whole and writable; `secret` is tried even if it is open.
     """
@@ -53,27 +54,29 @@ def raised(
         return _raised(pool, volume, read_only=read_only, undo=undo)
     crypt, name = sealing.crypt_of(pool), str(volume.id)
     secret = sealing.required(volume, secret)
-    below = _raised(pool, volume, read_only=False, undo=undo)
+    below, _ = _raised(pool, volume, read_only=False, undo=undo)
     was_open = crypt.opened(name, below)
     device = crypt.open(below, name, secret, discards=volume.discards)
     if not was_open:
         undo.callback(crypt.close, name)
     if pool.host.size(device) < volume.room:  # it grew while it was open
         crypt.resize(name, secret)
-    return device
+    return device, not was_open
 
 
-def _raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> Device:
+def _raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> tuple[Device, bool]:
+    """One that is found is attached again all the same: its policies may not be applied yet."""
     device = pool.backend.attached(volume.id)
     if device and device.read_only and not read_only:
         if places := pool.host.places(device):
             raise Refused(f"{device.path} is read-only, and in use so at {places[0].target}")
         pool.backend.detach(volume.id)  # left behind by a reader
         device = None
-    if device is None:
-        device = pool.backend.attach(volume, read_only=read_only)
-        undo.callback(pool.backend.detach, volume.id)
-    return device
+    if device:
+        return pool.backend.attach(volume, read_only=device.read_only), False
+    device = pool.backend.attach(volume, read_only=read_only)
+    undo.callback(pool.backend.detach, volume.id)
+    return device, True
 
 
 def lower(pool: Pool, volume: Volume) -> None:
@@ -85,15 +88,13 @@ def lower(pool: Pool, volume: Volume) -> None:
 
 
 def let_go(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
-    """What `attached` gave. Without its pool: the device that the kernel calls by its name."""
+    """What `attached` gave. Without its pool: the device whose image has its name."""
     if device and device.below:
         sealing.crypt_of(pools.nearest(volume_id)).close(str(volume_id))
         reach_encrypted("unstage.closed")
     try:
-        backend = pools.of(volume_id.pool).backend
-        if device:
-            backend.detach(volume_id)
-    except PoolAway:
+        pools.of(volume_id.pool).backend.detach(volume_id)
+    except (PoolAway, OSError):
         pools.host_of(volume_id).release(str(volume_id))
 
 
@@ -105,12 +106,6 @@ def stretched(pool: Pool, volume: Volume, device: Device, secret: bytes | None) 
     if volume.key is not None and pool.host.size(device) < volume.room:
         secret = sealing.required(volume, secret)
         sealing.crypt_of(pool).resize(str(volume.id), secret)
-
-
-def belongs(host: Host, place: Place, device: Device | None, volume_id: VolumeId) -> bool:
-    """The place shows the volume's device, or one that the kernel calls by its name."""
-    by_number = device is not None and place.number == device.number
-    return by_number or host.label(place) == str(volume_id)
 
 
 def filesystem_at(

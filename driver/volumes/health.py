@@ -13,17 +13,19 @@ from driver.core.ids import VolumeId
 from driver.core.model import Fault, Unreadable, Volume, fault_of
 from driver.core.ports import Pool
 from driver.core.results import VolumePage
-from driver.volumes import devices, pages
+from driver.volumes import devices, mounted, pages
 from driver.volumes.asking import LISTS, NAMES, ask, ask_all
 from driver.volumes.intents import Look, Page, Stats
+from driver.volumes.mountrecords import MountRecords
 from driver.volumes.pools import Pools
 
 _TOGETHER: Final = 16  # volumes of which a pool is asked at once
 
 
 class Health:
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, mounts: MountRecords) -> None:
         self._pools = pools
+        self._mounts = mounts
 
     def of_volume(self, wanted: Look) -> tuple[Fault, ...]:
         """NotFound. One whose pool is away, or whose record is damaged, is ill, not unknown."""
@@ -33,12 +35,12 @@ class Health:
             return _away(error)
         except Damaged as error:
             return (Fault("RecordDamaged", str(error), "data_loss"),)
-        return faults_of(pool, volume)
+        return faults_of(pool, volume, self._mounts)
 
     def of_volumes(self, wanted: Page) -> VolumePage:
         """Those with a fault only."""
         every = pages.after_token(self._pools.listed_volumes(), wanted.after)
-        ill = (found for found in faults_of_each(every) if found[1])
+        ill = (found for found in faults_of_each(every, self._mounts) if found[1])
         page = tuple(islice(ill, wanted.most + 1 if wanted.most else None))
         if not wanted.most or len(page) <= wanted.most:
             return VolumePage(page, "")
@@ -78,14 +80,19 @@ class Health:
         host = self._pools.host_of(volume_id)
         place = host.shown_at(path)
         device = devices.attached(self._pools, volume_id)
-        if place is None or devices.belongs(host, place, device, volume_id):
+        if place is None:
+            return ()
+        if mounted.is_mount_of(host, self._mounts.at(path), place, device, volume_id):
             return ()
         if host.shown_at(path) != place:  # it is being taken down just now
             return ()
         return (Fault("ForeignMount", f"{path} shows something else", "inaccessible"),)
 
 
-def faults_of(pool: Pool, volume: Volume | Unreadable) -> tuple[Fault, ...]:
+def faults_of(
+    pool: Pool, volume: Volume | Unreadable, mounts: MountRecords | None = None
+) -> tuple[Fault, ...]:
+    """`mounts`: also those that show another device by now."""
     found = tuple(pool.backend.faults(volume.id))
     if isinstance(volume, Unreadable):
         return found
@@ -94,11 +101,13 @@ def faults_of(pool: Pool, volume: Volume | Unreadable) -> tuple[Fault, ...]:
         above = tuple(pool.host.faults(device)) if device else ()
         if above and devices.of(pool, volume) == device:  # not another volume's by now
             found += above
+        if mounts:
+            found += tuple(mounted.find_swapped(pool.host, mounts, volume, device))
     return found
 
 
 def faults_of_each(
-    volumes: Iterable[tuple[Pool, Volume | Unreadable]],
+    volumes: Iterable[tuple[Pool, Volume | Unreadable]], mounts: MountRecords | None = None
 ) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
     """In the same order. A pool is asked for a few at a time, until it does not answer."""
     for pool, group in groupby(volumes, key=lambda one: one[0]):
@@ -107,7 +116,9 @@ def faults_of_each(
             found = [away] * len(part)
             if not away:
                 try:
-                    found = ask(pool, lambda one: [faults_of(one, each) for each in part], NAMES)
+                    found = ask(
+                        pool, lambda one: [faults_of(one, each, mounts) for each in part], NAMES
+                    )
                 except PoolAway as error:
                     away = _away(error)
                     found = [away] * len(part)

@@ -25,10 +25,9 @@ from driver.core.errors import (
 )
 from driver.core.failpoints import reach
 from driver.core.ids import Key, VolumeId, parse_volume_id
-from driver.core.model import Fault, Inline, Place, Volume, fault_of
+from driver.core.model import Fault, Inline, Volume, fault_of
 from driver.core.ports import Host
 from driver.core.results import Numbers
-from driver.volumes import devices, staging
 from driver.volumes.health import Health
 from driver.volumes.intents import (
     InlinePublish,
@@ -101,7 +100,7 @@ class Inliner:
     def _show(self, volume: Volume, wanted: InlinePublish) -> None:
         pool = self._pools.of(volume.id.pool)
         stage = Stage(volume_id=volume.id, staging=wanted.target, capability=wanted.capability)
-        staging.put(pool, volume, stage)
+        self._mounter.stage_volume(pool, volume, stage)
         if volume.inline is Inline.MADE:
             pool.backend.record(replace(volume, inline=Inline.SHOWN))
             reach("inline.recorded")
@@ -120,7 +119,7 @@ class Inliner:
     def _take_down(self, volume_id: VolumeId, target: Path) -> None:
         host = self._pools.host_of(volume_id)
         place = host.shown_at(target)
-        if place and self._belongs(host, place, volume_id):
+        if place and self._mounter.owns(host, target, place, volume_id):
             self._mounter.unstage(Unstage(volume_id, target))
             host.remove(target)
         self._volumes.delete(Of(volume_id))
@@ -128,9 +127,10 @@ class Inliner:
     def _take_off(self, host: Host, wanted: InlineUnpublish, found: Sequence[VolumeId]) -> None:
         """Refused, and nothing touched, if the target shows anything but this volume."""
         if place := host.shown_at(wanted.target):
-            named = _named(host.label(place), wanted.key)
+            recorded = self._mounter.recorded_at(wanted.target)
+            named = [*_named(host.label(place), wanted.key), *_named(recorded, wanted.key)]
             for volume_id in [*found, *named]:
-                if self._belongs(host, place, volume_id):
+                if self._mounter.owns(host, wanted.target, place, volume_id):
                     self._mounter.unstage(Unstage(volume_id, wanted.target))
                     break
             else:
@@ -139,10 +139,6 @@ class Inliner:
                     " left as it is"
                 )
         host.remove(wanted.target)
-
-    def _belongs(self, host: Host, place: Place, volume_id: VolumeId) -> bool:
-        device = devices.attached(self._pools, volume_id)
-        return devices.belongs(host, place, device, volume_id)
 
     def _one(self, wanted: InlineStats) -> VolumeId:
         """NotFound, PoolAway."""

@@ -5,7 +5,8 @@ Two promises are kept here: nothing is formatted, and no pod sees the host's dir
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from driver.core.errors import (
 )
 from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
-from driver.core.model import AccessMode, Bytes, Device, Publication, Volume
+from driver.core.model import AccessMode, Bytes, Device, Place, Publication, Volume
 from driver.core.ports import Host, Pool
 from driver.core.results import Numbers
-from driver.volumes import devices, growth, staging
+from driver.volumes import devices, growth, mounted, staging
 from driver.volumes.fitting import misfit, reads_only
 from driver.volumes.health import faults_of
 from driver.volumes.intents import (
@@ -38,6 +39,7 @@ from driver.volumes.intents import (
     Unpublish,
     Unstage,
 )
+from driver.volumes.mountrecords import MountRecord, MountRecords, record_of
 from driver.volumes.pools import Pools
 
 
@@ -114,24 +116,39 @@ def _is_left(known: Publication, wanted: Publication, here: str) -> bool:
 class Mounter:
     """The node's part."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, mounts: MountRecords, kubelet_dir: Path | None = None) -> None:
+        """`kubelet_dir`: nothing outside of it is removed that this driver has not made."""
         self._pools = pools
+        self._mounts = mounts
+        self._kubelet_dir = kubelet_dir
 
     def stage(self, wanted: Stage) -> None:
         """Attach and, unless it is a raw block volume, mount. Grows what was restored larger."""
         pool, volume = self._pools.volume(wanted.volume_id)
         if reason := misfit(volume, wanted.capability):
             raise Refused(reason)
-        staging.put(pool, volume, wanted)
+        self.stage_volume(pool, volume, wanted)
+
+    def stage_volume(self, pool: Pool, volume: Volume, wanted: Stage) -> Device:
+        return staging.put(pool, volume, wanted, self._mounts)
 
     def unstage(self, wanted: Unstage) -> None:
-        """Also without the pool: what is mounted comes off. Refused: it is something else."""
-        host, device = self._seen(wanted.volume_id)
-        if staging.take_off(host, wanted.staging, device, wanted.volume_id):
+        """Also without the pool: what is mounted comes off.
+
+        Raises: Refused, and nothing was touched, if it is something else, or is shown elsewhere.
+        """
+        volume_id, path = wanted.volume_id, wanted.staging
+        host, device = self._seen(volume_id)
+        users = mounted.find_users(host, self._mounts, device, volume_id, path)
+        if users.targets:
+            where = ", ".join(map(str, users.targets))
+            raise Refused(f"volume {volume_id} is still shown at {where}: take it down there first")
+        if mounted.take_down(host, self._mounts, path, device, volume_id):
             reach("unstage.unmounted")
-        if device is None or not host.places(device):
-            devices.let_go(self._pools, wanted.volume_id, device)
+        if not users.stagings:
+            devices.let_go(self._pools, volume_id, device)
             reach("unstage.detached")
+        self._mounts.drop(path, volume_id)
 
     def publish(self, wanted: NodePublish) -> None:
         """Show the volume's own device at the target, or refuse: never the host's directory."""
@@ -141,26 +158,46 @@ class Mounter:
         if wanted.staging == Path():
             raise Refused("staging_target_path is empty: call NodeStageVolume first")
         read_only = wanted.read_only or reads_only(volume, wanted.capability)
-        at = devices.filesystem_at if volume.fs else devices.node_at
-        place = at(pool, wanted.target, volume)
-        device = _staged(pool, volume, wanted)
+        place = self._published(pool, volume, wanted, read_only=read_only)
+        device = self._staged(pool, volume, wanted)
+        record = record_of(
+            wanted.target,
+            volume.id,
+            device,
+            node=volume.fs is None,
+            read_only=read_only,
+            staging=wanted.staging,
+        )
         if place:
             staging.refuse_other_access(place, read_only=read_only)
+            self._mounts.put(record)
             return
         if wanted.capability.mode is AccessMode.SNSW:
             _refuse_second_target(pool, device, wanted)
-        if volume.fs:
-            pool.host.bind(wanted.staging, wanted.target, read_only=read_only)
-        else:
-            pool.host.expose(device, wanted.target, read_only=read_only)
-        reach("publish.bound")
+        self._show(pool, volume, device, record)
 
     def unpublish(self, wanted: NodeUnpublish) -> None:
         """Also without the pool. The target is removed too."""
-        host, device = self._seen(wanted.volume_id)
-        if staging.take_off(host, wanted.target, device, wanted.volume_id):
+        volume_id, target = wanted.volume_id, wanted.target
+        host, device = self._seen(volume_id)
+        record = self._mounts.at(target)
+        ours = record is not None and record.volume == str(volume_id)
+        if mounted.take_down(host, self._mounts, target, device, volume_id):
             reach("unpublish.unmounted")
-        host.remove(wanted.target)
+            ours = True
+        if ours or self._may_remove(target):
+            host.remove(target)
+        self._mounts.drop(target, volume_id)
+
+    def owns(self, host: Host, path: Path, place: Place, volume_id: VolumeId) -> bool:
+        """Whether what is mounted at `path`, which is `place`, is the volume's."""
+        device = devices.attached(self._pools, volume_id)
+        return mounted.is_mount_of(host, self._mounts.at(path), place, device, volume_id)
+
+    def recorded_at(self, path: Path) -> str:
+        """The id of the volume that was mounted there; empty: none."""
+        record = self._mounts.at(path)
+        return record.volume if record else ""
 
     def expand(self, wanted: NodeExpand) -> Bytes:
         """The filesystem grows to the size that the controller gave the volume."""
@@ -172,7 +209,7 @@ class Mounter:
                 f"capacity_range: volume {volume.id} has {volume.size} bytes; the controller must"
                 f" expand it to {wanted.range.required} first"
             )
-        device = staging.shown(pool, volume, wanted.path)
+        device = staging.shown(pool, volume, wanted.path, self._mounts)
         devices.stretched(pool, volume, device, wanted.secret)
         if volume.fs:
             growth.grow(pool, volume, device, staging.writable(pool, device), volume.fs)
@@ -184,49 +221,91 @@ class Mounter:
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.path is None:
             raise NotFound(f"volume_path: volume {volume.id} is nowhere")
-        device = staging.shown(pool, volume, wanted.path)
+        faults = faults_of(pool, volume, self._mounts)
+        if any(fault.kind == "DeviceSwapped" for fault in faults):
+            return Numbers(None, volume.size, faults)
+        device = staging.shown(pool, volume, wanted.path, self._mounts)
         usage = pool.host.usage(wanted.path) if volume.fs else None
-        return Numbers(usage, pool.host.size(device), faults_of(pool, volume))
+        return Numbers(usage, pool.host.size(device), faults)
+
+    def _published(
+        self, pool: Pool, volume: Volume, wanted: NodePublish, *, read_only: bool
+    ) -> Place | None:
+        """What the target shows already. A bind that was cut short before it was made read-only is
+        taken down again. Refused: something else is there.
+        """
+        target, record = wanted.target, self._mounts.at(wanted.target)
+        at = devices.filesystem_at if volume.fs else devices.node_at
+        try:
+            place = at(pool, target, volume)
+        except Refused as error:
+            if record and record.volume == str(volume.id) and record.node:
+                raise Refused(mounted.tell_swapped(record, volume.id)) from error
+            raise
+        if place and record and read_only and record.read_only and not place.read_only:
+            pool.host.unmount_top(target)
+            return None
+        return place
+
+    def _show(self, pool: Pool, volume: Volume, device: Device, record: MountRecord) -> None:
+        with ExitStack() as undo:
+            undo.callback(self._mounts.drop, record.path, volume.id)
+            self._mounts.put(record)
+            reach("publish.recorded")
+            if volume.fs:
+                pool.host.bind(record.staging, record.path, read_only=record.read_only)
+            else:
+                pool.host.expose(device, record.path, read_only=record.read_only)
+            reach("publish.bound")
+            undo.pop_all()
+
+    def _may_remove(self, target: Path) -> bool:
+        """Whether a target at which nothing was mounted may be removed. Refused: it is there, and
+        lies where kubelet has none.
+        """
+        if not self._kubelet_dir or target.is_relative_to(self._kubelet_dir):
+            return True
+        if os.path.lexists(target):
+            raise Refused(f"{target} is outside of {self._kubelet_dir}; nothing was removed")
+        return False
+
+    def _staged(self, pool: Pool, volume: Volume, wanted: NodePublish) -> Device:
+        """The device, proven to be what the staging path shows; staged again if it can be."""
+        device = devices.of(pool, volume)
+        if device and self._is_staged(pool, volume, device, wanted):
+            return device
+        if volume.key is not None:
+            raise Refused(
+                f"volume {volume.id} is not staged at {wanted.staging}, and its secret comes with"
+                " NodeStageVolume only: call that first"
+            )
+        try:
+            return self.stage_volume(pool, volume, _as_stage(wanted))
+        except (Conflict, Damaged, Failed, Invalid, OSError) as error:
+            raise Refused(
+                f"volume {volume.id} is not staged at {wanted.staging}, and cannot be: {error}"
+            ) from error
+
+    def _is_staged(self, pool: Pool, volume: Volume, device: Device, wanted: NodePublish) -> bool:
+        """Refused: something else is mounted there, or it cannot be written to as is wanted."""
+        writes = not (wanted.read_only or reads_only(volume, wanted.capability))
+        if volume.fs is None:
+            return not (device.read_only and writes)
+        if not (place := devices.filesystem_at(pool, wanted.staging, volume, device)):
+            return False
+        if staging.clear_broken(pool, volume, device, place):
+            staging.mount(pool, volume, device, _as_stage(wanted), self._mounts)
+            return True
+        if place.read_only and writes:
+            raise Refused(f"{wanted.staging} is read-only, as it was staged")
+        return True
 
     def _seen(self, volume_id: VolumeId) -> tuple[Host, Device | None]:
         return self._pools.host_of(volume_id), devices.attached(self._pools, volume_id)
 
 
-def _staged(pool: Pool, volume: Volume, wanted: NodePublish) -> Device:
-    """The device, proven to be what the staging path shows; staged again if that is possible."""
-    device = devices.of(pool, volume)
-    if device and _is_staged(pool, volume, device, wanted):
-        return device
-    if volume.key is not None:
-        raise Refused(
-            f"volume {volume.id} is not staged at {wanted.staging}, and its secret comes with"
-            " NodeStageVolume only: call that first"
-        )
-    try:
-        return staging.put(pool, volume, _as_stage(wanted))
-    except (Conflict, Damaged, Failed, Invalid, OSError) as error:
-        raise Refused(
-            f"volume {volume.id} is not staged at {wanted.staging}, and cannot be: {error}"
-        ) from error
-
-
 def _as_stage(wanted: NodePublish) -> Stage:
     return Stage(volume_id=wanted.volume_id, staging=wanted.staging, capability=wanted.capability)
-
-
-def _is_staged(pool: Pool, volume: Volume, device: Device, wanted: NodePublish) -> bool:
-    """Refused: something else is mounted there, or it cannot be written to as is wanted."""
-    writes = not (wanted.read_only or reads_only(volume, wanted.capability))
-    if volume.fs is None:
-        return not (device.read_only and writes)
-    if not (place := devices.filesystem_at(pool, wanted.staging, volume, device)):
-        return False
-    if staging.clear_broken(pool, volume, device, place):
-        staging.mount(pool, volume, volume.fs, device, _as_stage(wanted))
-        return True
-    if place.read_only and writes:
-        raise Refused(f"{wanted.staging} is read-only, as it was staged")
-    return True
 
 
 def _refuse_second_target(pool: Pool, device: Device, wanted: NodePublish) -> None:

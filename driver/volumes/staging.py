@@ -11,48 +11,40 @@ from pathlib import Path
 from driver.core import mount_options
 from driver.core.errors import Conflict, NotFound, Refused, Unusable
 from driver.core.failpoints import reach
-from driver.core.ids import VolumeId
 from driver.core.model import Device, FsType, Place, Volume
-from driver.core.ports import Host, Pool
+from driver.core.ports import Pool
 from driver.volumes import devices, growth, sealing
 from driver.volumes.fitting import reads_only
 from driver.volumes.intents import Capability, Stage
+from driver.volumes.mountrecords import MountRecords, record_of
 
 
-def put(pool: Pool, volume: Volume, wanted: Stage) -> Device:
+def put(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> Device:
     """Attached and, unless it is a raw block volume, mounted; what this call did, or nothing."""
     with ExitStack() as undo:
         if volume.key is not None:
             volume = sealing.made(pool, volume, sealing.required(volume, wanted.secret))
         if volume.fs is None:
             read_only, secret = reads_only(volume, wanted.capability), wanted.secret
-            device = devices.raised(pool, volume, read_only=read_only, undo=undo, secret=secret)
+            device, _ = devices.raised(pool, volume, read_only=read_only, undo=undo, secret=secret)
             reach("stage.attached")
+            _record(volume, device, wanted, mounts, undo)
         else:
-            device = _put_filesystem(pool, volume, volume.fs, wanted, undo)
+            device = _put_filesystem(pool, volume, wanted, mounts, undo)
         undo.pop_all()
     return device
 
 
-def take_off(host: Host, target: Path, device: Device | None, volume_id: VolumeId) -> bool:
-    """True if something was there. Refused, and nothing touched, if it is not the volume's.
+def shown(pool: Pool, volume: Volume, path: Path, mounts: MountRecords) -> Device:
+    """The device that the path shows; or of a raw block volume, that is staged there.
 
-    A filesystem that is frozen would stay so, and out of reach, when its last mount is gone.
+    Raises: NotFound, if nothing is there, or something else.
     """
-    if (place := host.shown_at(target)) is None:
-        return False
-    if not devices.belongs(host, place, device, volume_id):
-        raise Refused(f"{target} shows something else than volume {volume_id}; left as it is")
-    if not place.node and _is_last(host, place):
-        host.thaw(target)
-    host.unmount(target)
-    return True
-
-
-def shown(pool: Pool, volume: Volume, path: Path) -> Device:
-    """The device that the path shows. NotFound: nothing is there, or something else."""
     device, place = devices.of(pool, volume), pool.host.shown_at(path)
     if device and place and place.number == device.number:
+        return device
+    record = mounts.at(path)
+    if device and record and not place and record.is_staging and record.number == device.number:
         return device
     raise NotFound(f"volume {volume.id} is not at {path}")
 
@@ -72,22 +64,26 @@ def writable(pool: Pool, device: Device) -> Path:
 
 
 def _put_filesystem(
-    pool: Pool, volume: Volume, fs: FsType, wanted: Stage, undo: ExitStack
+    pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords, undo: ExitStack
 ) -> Device:
+    fs = volume.fs
+    assert fs  # noqa: S101 - else it is put as a raw block volume
     staging, capability = wanted.staging, wanted.capability
     mount_options.require(capability.options, fs)
     read_only = reads_only(volume, capability)
     place = devices.filesystem_at(pool, staging, volume)
     # Writable even for a reader: a journal must be replayed before it can be read.
-    device = devices.raised(pool, volume, read_only=False, undo=undo, secret=wanted.secret)
+    device, is_new = devices.raised(pool, volume, read_only=False, undo=undo, secret=wanted.secret)
     reach("stage.attached")
     if place and clear_broken(pool, volume, device, place):
         place = None
     if place:
         refuse_other_access(place, read_only=read_only)
         _refuse_other_options(place, volume, fs, capability)
+        _record(volume, device, wanted, mounts, undo)
     else:
-        mount(pool, volume, fs, device, wanted)
+        mount(pool, volume, device, wanted, mounts, is_new=is_new)
+        undo.callback(mounts.drop, staging, volume.id)
         undo.callback(pool.host.unmount, staging)
         reach("stage.mounted")
     if not read_only:
@@ -114,18 +110,43 @@ def clear_broken(pool: Pool, volume: Volume, device: Device, place: Place) -> bo
     return True
 
 
-def mount(pool: Pool, volume: Volume, fs: FsType, device: Device, wanted: Stage) -> None:
+def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
+    pool: Pool,
+    volume: Volume,
+    device: Device,
+    wanted: Stage,
+    mounts: MountRecords,
+    *,
+    is_new: bool = False,
+) -> None:
     """Checked, and grown where that cannot be done later; unless it is mounted elsewhere.
 
-    Of an encrypted volume `device` is the open container, so that no secret is needed.
+    Of an encrypted volume `device` is the open container, so that no secret is needed. `is_new`: it
+    was attached by this call, and so is mounted nowhere.
     """
-    if all(one.node for one in pool.host.places(device)):
+    fs, host = volume.fs, pool.host
+    assert fs  # noqa: S101 - a raw block volume is mounted nowhere
+    if is_new or all(one.node for one in host.places(device)):
         sealing.renewed(pool, volume, device)
-        pool.host.check(device, fs)
+        host.check(device, fs)
         growth.fit(pool, volume, device, fs)
     reach("stage.checked")
     read_only, options = reads_only(volume, wanted.capability), wanted.capability.options
-    pool.host.mount(device, wanted.staging, fs, options, read_only=read_only)
+    with ExitStack() as undo:
+        _record(volume, device, wanted, mounts, undo)
+        host.mount(device, wanted.staging, fs, options, read_only=read_only)
+        undo.pop_all()
+
+
+def _record(
+    volume: Volume, device: Device, wanted: Stage, mounts: MountRecords, undo: ExitStack
+) -> None:
+    path, node = wanted.staging, volume.fs is None
+    read_only = reads_only(volume, wanted.capability)
+    if not mounts.at(path):
+        undo.callback(mounts.drop, path, volume.id)
+    mounts.put(record_of(path, volume.id, device, node=node, read_only=read_only, staging=path))
+    reach("stage.recorded")
 
 
 def _refuse_other_options(place: Place, volume: Volume, fs: FsType, capability: Capability) -> None:
@@ -138,9 +159,3 @@ def _refuse_other_options(place: Place, volume: Volume, fs: FsType, capability: 
             f"{place.target} is mounted with other options than were asked for now:"
             f" {', '.join(differences)}"
         )
-
-
-def _is_last(host: Host, place: Place) -> bool:
-    """Also without the pool: what a place shows is told by the kernel."""
-    shown = Device(Path(), place.number, read_only=False)
-    return sum(not one.node for one in host.places(shown)) <= 1

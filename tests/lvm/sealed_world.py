@@ -56,6 +56,7 @@ from driver.volumes.intents import (
     Stats,
     Unstage,
 )
+from driver.volumes.mountrecords import MountRecords
 from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter
@@ -119,7 +120,7 @@ class SealedWorld(ABC):
         copies = Copies(lambda _: self.copiers, patience=60.0)
         self.volumes = Provisioner(self.pools, Contents(), copies, time.time)
         self.snapshots = Snapshotter(self.pools, copies, time.time)
-        self.mounter = Mounter(self.pools)
+        self.mounter = Mounter(self.pools, MountRecords(MemoryRecords()))
 
     def restart(self) -> None:
         self.backend.close()

@@ -63,7 +63,9 @@ class Served:
         return [*self.node.mounts(), *self.node.loops(), *entries]
 
     def clear(self) -> None:
+        self.csi.driver.kill()  # it holds devices open that pods have
         self.node.take_down()
+        self.csi.driver.start()
         for volume in self.csi.volumes():
             outcome(lambda gone=volume: self.csi.detach(gone))  # type: ignore[misc]
             outcome(lambda gone=volume: self.csi.delete(gone))  # type: ignore[misc]

@@ -186,7 +186,10 @@ class Modify(Operation):
 
 
 class Stage(Operation):
-    points = ("attach.configured", "stage.attached", "stage.checked", "stage.mounted")
+    points = (
+        *("attach.bound", "attach.configured", "stage.attached"),
+        *("stage.checked", "stage.recorded", "stage.mounted"),
+    )
     pools = ("xfs",)
 
     def act(self) -> None:
@@ -217,7 +220,7 @@ class StageLarger(Operation):
 
 
 class Publish(Operation):
-    points = ("publish.bound",)
+    points = ("publish.recorded", "publish.bound")
     pools = ("xfs",)
 
     def before(self) -> None:
@@ -228,7 +231,7 @@ class Publish(Operation):
 
 
 class PublishBlock(Operation):
-    points = ("publish.bound",)
+    points = ("publish.recorded", "publish.bound")
     pools = ("xfs",)
 
     def before(self) -> None:

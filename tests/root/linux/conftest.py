@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from driver.core.ids import IMAGE_FILE
 from driver.core.model import MIB, Device, FsType
 from driver.linux import filesystem, loop, mount
 
@@ -42,7 +43,7 @@ def attach(tmp_path: Path) -> Iterator[Attach]:
         ) -> Volume:
             number = next(numbers)
             if image is None:
-                image = blank(tmp_path / f"{fs}-{number}.img")
+                image = blank(tmp_path / f"volume-{number}" / IMAGE_FILE)
                 filesystem.make(image, fs, block_size=4096, options=())
             status = loop.attach(
                 image, label=f"volume-{number}", block_size=4096, read_only=read_only, discards=True
@@ -70,6 +71,7 @@ def volume(fs: FsType, attach: Attach) -> Volume:
 
 
 def blank(image: Path, size: int = SIZE) -> Path:
+    image.parent.mkdir(exist_ok=True)
     image.touch(0o600)
     os.truncate(image, size)
     return image

@@ -33,7 +33,9 @@ def host() -> Host:
 @pytest.fixture
 def raw(attach: Attach, tmp_path: Path) -> Volume:
     """A device without a filesystem."""
-    return attach(FsType.EXT4, image=blank(tmp_path / "raw.img", 16 * MIB), mounted=False)
+    return attach(
+        FsType.EXT4, image=blank(tmp_path / "volume-0" / "disk.img", 16 * MIB), mounted=False
+    )
 
 
 @pytest.fixture
@@ -214,7 +216,7 @@ def test_all_nodes_of_a_device_have_one_mode(host: Host, raw: Volume, places: li
 def test_what_is_attached_read_only_is_never_made_writable(
     host: Host, attach: Attach, tmp_path: Path, places: list[Path]
 ) -> None:
-    image = blank(tmp_path / "raw.img", 16 * MIB)
+    image = blank(tmp_path / "volume-0" / "disk.img", 16 * MIB)
     raw = attach(FsType.EXT4, image=image, mounted=False, read_only=True)
     with pytest.raises(Refused, match="attached read-only"):
         host.expose(raw.device, places[0], read_only=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import block, files, loop, loopdev
+from driver.linux import block, files, loop, loopdev, loopset
 
 MIB = 1 << 20
 MakePool = Callable[..., Path]
@@ -210,14 +210,14 @@ def test_devices_that_others_took_or_removed_are_passed_over(
     plain: Path, attached: loop.Status, own_device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["loop99999", attached.path.name, own_device.name]
-    monkeypatch.setattr(loop, "_candidates", lambda _, discards: names)
+    monkeypatch.setattr(loop, "_candidates", lambda *_, discards: names)
     status = attach(plain)
     assert status.path == own_device
     loop.detach(status, bound=5)
 
 
 def test_no_device_at_all_is_an_error(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_candidates", lambda _, discards: [])
+    monkeypatch.setattr(loop, "_candidates", lambda *_, discards: [])
     with pytest.raises(OSError, match="no loop device") as caught:
         attach(plain)
     assert caught.value.errno == errno.EBUSY
@@ -233,7 +233,7 @@ def own_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """One that nobody else takes: they begin with the lowest numbers."""
     with open(loopdev.CONTROL, "rb") as control:
         number = fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, 9000)
-        monkeypatch.setattr(loop, "_candidates", lambda _, discards: [f"loop{number}"])
+        monkeypatch.setattr(loop, "_candidates", lambda *_, discards: [f"loop{number}"])
         yield Path(f"/dev/loop{number}")
         fcntl.ioctl(control, 0x4C81, number)  # LOOP_CTL_REMOVE
 
@@ -301,7 +301,7 @@ def test_a_device_that_was_set_read_only_can_be_written_in_its_next_life(plain: 
 def test_discards_that_stay_on_are_an_error(
     plain: Path, own_device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loopdev, "sysfs", lambda *_: b"4096")
+    monkeypatch.setattr(loopdev, "attribute", lambda *_: b"4096")
     with pytest.raises(OSError, match="discards cannot be turned off"):
         attach(plain, discards=False)
     assert loop.find(backing(plain)) is None
@@ -349,7 +349,7 @@ def test_detach_leaves_alone_what_is_another_file_by_now(plain: Path, tmp_path: 
     files.create(other, MIB, nocow=False, extent_hint=0)
     later = attach(other)
     try:
-        stale = loop.Status(later.path, later.number, status.backing, "", False, False)
+        stale = loop.Status(later.path, later.number, status.backing, "")
         loop.detach(stale, bound=5)
         assert loop.status(later.path) == later
     finally:
@@ -395,7 +395,7 @@ def test_keep_takes_back_a_detach(attached: loop.Status) -> None:
     with attached.path.open("rb"):
         with pytest.raises(OSError):
             loop.detach(attached, bound=0)
-        loop.keep(attached)
+        loopset.reset(attached, label=attached.label)
     assert loop.status(attached.path) == attached
 
 

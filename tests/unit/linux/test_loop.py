@@ -28,7 +28,7 @@ class Kernel:
         self.limits[new := max(self.limits, default=-1) + 1] = NEVER
         return new
 
-    def sysfs(self, name: str, attribute: str) -> bytes:
+    def attribute(self, name: str, attribute: str) -> bytes:
         if int(name[4:]) not in self.limits:
             raise FileNotFoundError(name)
         is_hard = attribute == "queue/discard_max_hw_bytes"
@@ -38,20 +38,22 @@ class Kernel:
         return [f"loop{number}" for number in self.limits]
 
 
-def first(
+def first(  # noqa: PLR0913 - what may be free, and what is known of it
     monkeypatch: pytest.MonkeyPatch,
     kernel: Kernel,
     count: int = 1,
     *,
     discards: bool,
     let_go: tuple[str, ...] = (),
+    exposed: frozenset[int] = frozenset(),
 ) -> list[str]:
     monkeypatch.setattr(loop, "_let_go", let_go)
     monkeypatch.setattr(fcntl, "ioctl", kernel.ioctl)
-    monkeypatch.setattr(loopdev, "sysfs", kernel.sysfs)
+    monkeypatch.setattr(loopdev, "attribute", kernel.attribute)
+    monkeypatch.setattr(loopdev, "number_of", lambda name: int(name[4:]))
     monkeypatch.setattr(loopdev, "names", kernel.names)
     monkeypatch.setattr(loop, "_is_free", lambda name: int(name[4:]) not in kernel.bound)
-    return list(islice(loop._candidates(0, discards=discards), count))
+    return list(islice(loop._candidates(0, exposed, discards=discards), count))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_a_device_that_is_held_exclusively_does_not_use_up_the_tries(
 
 
 def test_a_device_that_is_removed_meanwhile_suits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loopdev, "sysfs", Kernel({}, set()).sysfs)
+    monkeypatch.setattr(loopdev, "attribute", Kernel({}, set()).attribute)
     assert not loop._suits("loop0", discards=True)
 
 

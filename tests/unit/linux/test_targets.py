@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,10 +68,25 @@ def test_what_is_in_the_way_is_refused(tmp_path: Path) -> None:
 def test_empty_things_are_removed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    (tmp_path / "link").symlink_to("elsewhere")
-    for name in ("file", "folder", "link"):
+    for name in ("file", "folder"):
         targets.remove(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_never_made_for_a_mount_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("elsewhere")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(Refused, match="nothing was removed"):
+            targets.remove(tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_with_files_in_it_is_no_place_for_a_mount(tmp_path: Path) -> None:
+    targets.refuse_filled(tmp_path)
+    (tmp_path / "mine").touch()
+    with pytest.raises(Refused, match="'mine' in it"):
+        targets.refuse_filled(tmp_path)
 
 
 def test_data_is_never_removed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import grpc.aio
 from csi_proto import csi_pb2 as csi
 from csi_proto import csi_pb2_grpc as stubs
 from driver.backends.memory import memory
+from driver.backends.memory_records import MemoryRecords
 from driver.core.model import GIB
 from driver.core.ports import Pool
 from driver.rpc.server import About, Server
@@ -28,6 +29,7 @@ from driver.volumes.copies import Copies
 from driver.volumes.health import Health
 from driver.volumes.inline import Inliner
 from driver.volumes.modify import Modifier
+from driver.volumes.mountrecords import MountRecords
 from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter, Publisher
@@ -109,7 +111,8 @@ async def _serve(about: About, uses: Uses, path: Path, story: Story, pool: Pool)
 def _uses(pool: Pool, copies: Copies, max_volumes: int) -> Uses:
     pools = Pools([pool])
     volumes = Provisioner(pools, Contents(), copies, time.time)
-    mounter, health = Mounter(pools), Health(pools)
+    mounts = MountRecords(MemoryRecords())
+    mounter, health = Mounter(pools, mounts), Health(pools, mounts)
     return Uses(
         pools=pools,
         volumes=volumes,

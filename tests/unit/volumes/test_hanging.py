@@ -133,7 +133,7 @@ def test_of_two_volumes_of_one_name_the_newest_counts_and_health_tells(
     world.slow.backend.create(newer, lambda _: None)
     assert world.pools.find_volume(older.id.key) == (world.slow, newer)
     assert world.pools.find_volume(older.id.key, sick) == (sick, older)
-    [fault] = Health(world.pools).of_storage()
+    [fault] = Health(world.pools, world.mounts).of_storage()
     assert fault.kind == "SameNameTwice"
     assert f"{older.id} is the older one" in fault.text
 
@@ -147,7 +147,7 @@ def test_lists_keep_what_they_knew_and_say_that_it_cannot_be_reached(
     assert set(found) == {lost, well}
     assert [fault.kind for fault in found[lost]] == ["PoolAway"]
     assert not found[well]
-    ill = Health(world.pools).of_volumes(Page()).volumes
+    ill = Health(world.pools, world.mounts).of_volumes(Page()).volumes
     assert [volume for volume, _ in ill] == [lost]
     first = world.volumes.list(Page(most=1))
     rest = world.volumes.list(Page(after=first.next))

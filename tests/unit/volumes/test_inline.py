@@ -237,7 +237,7 @@ def test_it_is_not_deleted_while_it_is_shown_elsewhere(world: World) -> None:
     world.inline.publish(wanted(world))
     elsewhere = world.tmp / "elsewhere"
     world.host.bind(world.target, elsewhere, read_only=False)
-    with pytest.raises(Refused, match="in use"):
+    with pytest.raises(Refused, match=f"still shown at {elsewhere}"):
         world.inline.unpublish(gone(world))
     assert len(volumes(world)) == 1
     world.host.unmount(elsewhere)

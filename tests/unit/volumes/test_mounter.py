@@ -490,13 +490,12 @@ def test_all_layers_and_the_target_go(world: World, volume: Volume) -> None:
     assert world.staging.is_dir()
 
 
-def test_what_is_still_published_stays_attached_when_it_is_unstaged(
-    world: World, volume: Volume
-) -> None:
+def test_what_is_still_published_is_not_unstaged(world: World, volume: Volume) -> None:
     world.stage(volume)
     world.publish(volume)
-    world.unstage(volume)
-    assert targets_of(world, volume) == [world.target]
+    with pytest.raises(Refused, match=f"still shown at {world.target}: take it down there first"):
+        world.unstage(volume)
+    assert targets_of(world, volume) == [world.staging, world.target]
     world.unpublish(volume)
     world.unstage(volume)
     assert device_of(world, volume) is None

@@ -392,7 +392,7 @@ def test_a_volume_that_is_shown_anywhere_is_not_deleted(world: World) -> None:
     volume = world.create()
     world.stage(volume)
     world.publish(volume)
-    world.unstage(volume)
+    world.host.unmount(world.staging)
     with pytest.raises(Refused, match=str(world.target)):
         world.volumes.delete(Of(volume.id))
     world.unpublish(volume)

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from driver.backends.memory import MemoryBackend, Options
 from driver.backends.memory_crypt import MemoryCrypt
 from driver.backends.memory_host import MemoryHost
+from driver.backends.memory_records import MemoryRecords
 from driver.core import ids
 from driver.core.errors import NoSpace
 from driver.core.ids import VolumeId
@@ -52,6 +53,7 @@ from driver.volumes.intents import (
     Unstage,
 )
 from driver.volumes.modify import Modifier
+from driver.volumes.mountrecords import MountRecords
 from driver.volumes.pools import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter, Publisher
@@ -224,9 +226,10 @@ class World:
         self.volumes = Provisioner(self.pools, Contents(), self.copies, self.wall)
         self.snapshots = Snapshotter(self.pools, self.copies, self.wall, BOUND)
         self.publisher = Publisher(self.pools, NODE, max_volumes=0)
-        self.mounter = Mounter(self.pools)
+        self.mounts = MountRecords(MemoryRecords())
+        self.mounter = Mounter(self.pools, self.mounts)
         self.modifier = Modifier(self.pools)
-        self.health = Health(self.pools)
+        self.health = Health(self.pools, self.mounts)
         self.changes = Changes(self.pools)
         self.inline = Inliner(self.pools, self.volumes, self.mounter, self.health)
         self.staging = tmp / "staging"

@@ -1,0 +1,108 @@
+"""What this driver has mounted where, as it wrote it down before it mounted it.
+
+Believed when a path is to be taken down and the kernel cannot tell any more what it shows: the
+filesystem below is dead, the device is gone, or its number is another volume's by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.ids import VolumeId
+from driver.core.model import Device, Place
+from driver.core.ports import Records
+
+_TRUE: Final = "true"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountRecord:
+    """One path. `device` and `number` (dev_t) are what the volume had then.
+
+    `node`: a device node is bound there; at the staging path of a raw block volume nothing is.
+    `staging`: of a target, the staging path that it was published from; of a staging path, itself.
+    """
+
+    path: Path
+    volume: str
+    device: Path
+    number: int
+    node: bool
+    read_only: bool
+    staging: Path
+
+    @property
+    def is_staging(self) -> bool:
+        return self.path == self.staging
+
+    def is_shown_by(self, place: Place) -> bool:
+        """Whether `place` is this mount: a number that cannot be told any more is told by name."""
+        if place.number:
+            return place.number == self.number
+        return place.source == str(self.device)
+
+
+class MountRecords:
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def at(self, path: Path) -> MountRecord | None:
+        found = self._records.get(str(path))
+        return _parse(path, found) if found else None
+
+    def of(self, volume_id: VolumeId) -> Iterator[MountRecord]:
+        """All of a volume."""
+        for path, found in self._records.items().items():
+            if found.get("volume") == str(volume_id) and (record := _parse(Path(path), found)):
+                yield record
+
+    def put(self, record: MountRecord) -> None:
+        self._records.put(
+            str(record.path),
+            {
+                "volume": record.volume,
+                "device": str(record.device),
+                "number": str(record.number),
+                "node": str(record.node).lower(),
+                "read_only": str(record.read_only).lower(),
+                "staging": str(record.staging),
+            },
+        )
+
+    def drop(self, path: Path, volume_id: VolumeId) -> None:
+        """No-op if nothing of that volume was recorded there."""
+        if (record := self.at(path)) and record.volume == str(volume_id):
+            self._records.drop(str(path))
+
+
+def record_of(  # noqa: PLR0913 - the facts of one mount
+    path: Path, volume_id: VolumeId, device: Device, *, node: bool, read_only: bool, staging: Path
+) -> MountRecord:
+    return MountRecord(
+        path=path,
+        volume=str(volume_id),
+        device=device.path,
+        number=device.number,
+        node=node,
+        read_only=read_only,
+        staging=staging,
+    )
+
+
+def _parse(path: Path, found: Mapping[str, str]) -> MountRecord | None:
+    """None: no record that this version can read."""
+    try:
+        return MountRecord(
+            path=path,
+            volume=found["volume"],
+            device=Path(found["device"]),
+            number=int(found["number"]),
+            node=found["node"] == _TRUE,
+            read_only=found["read_only"] == _TRUE,
+            staging=Path(found["staging"]),
+        )
+    except (KeyError, ValueError):
+        return None
