@@ -20,7 +20,7 @@ from loguru import logger
 
 from driver import process
 from driver.backends import loopfile, lvm, lvmkind, memory
-from driver.backends.answering import SILENT, Answering
+from driver.backends.answering import SILENT, SILENT_LVM, Answering
 from driver.backends.loopstate import Shared
 from driver.backends.lvmgroup import Groups
 from driver.backends.memory_host import MemoryHost
@@ -162,7 +162,9 @@ def open_pools(config: Config, state: NodeState) -> list[Pool]:
 
 def _asked(spec: PoolSpec, pool: Pool) -> Pool:
     """In threads of its own."""
-    return replace(pool, type=spec.type, where=spec.where, answers=Answering(spec.name))
+    silent = SILENT_LVM if spec.type == "lvm" else SILENT
+    answers = Answering(spec.name, silent=silent)
+    return replace(pool, type=spec.type, where=spec.where, answers=answers)
 
 
 def serve(config: Config) -> None:

@@ -17,6 +17,7 @@ from driver.core.errors import PoolSilent
 
 THREADS: Final = 4  # questions to one pool at a time
 SILENT: Final = 5.0  # seconds without an answer, after which a pool counts as unavailable
+SILENT_LVM: Final = 30.0  # the same: a look waits for commands that change the volume group
 LATELY: Final = 0.2  # seconds for which an answer shows that the pool can be asked directly
 
 T = TypeVar("T")
@@ -25,8 +26,12 @@ T = TypeVar("T")
 class Answering:
     """See core.answers.Answers. Thread-safe; a thread is started when a question needs it."""
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, name: str, clock: Callable[[], float] = time.monotonic, silent: float = SILENT
+    ) -> None:
+        """`silent`: seconds that a pool which is well, and busy, may take for an answer."""
         self._name = name
+        self._silent = silent
         self._clock = clock
         self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = (
             queue.SimpleQueue()
@@ -64,7 +69,7 @@ class Answering:
     def silent_for(self) -> float:
         oldest = min(tuple(self._waiting.values()), default=None)
         silent = 0.0 if oldest is None else self._clock() - oldest
-        return silent if silent > SILENT else 0.0
+        return silent if silent > self._silent else 0.0
 
     def _serve(self) -> None:
         while asked := self._asked.get():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -13,6 +13,9 @@ from driver.core.ports import Pool
 
 NAMES: Final = 1.5  # seconds in which a pool says whether it has a name, or an id
 LISTS: Final = 2.5  # seconds for its part of what many pools answer together
+CAPACITY: Final = 5.0  # seconds for the capacity of one
+
+_STEP: Final = 0.5  # seconds from one look at whether it is silent to the next
 
 T = TypeVar("T")
 
@@ -23,6 +26,16 @@ class Replies(Generic[T]):
 
     given: list[tuple[Pool, T]] = field(default_factory=list)
     errors: list[tuple[Pool, CellarError]] = field(default_factory=list)
+
+
+def ask_patiently(pool: Pool, question: Callable[[Pool], T]) -> T:
+    """The same of the pool that the call is about, which may be busy. PoolSilent: it is silent."""
+    begun = pool.answers.begin(lambda: question(pool))
+    while not pool.answers.silent_for:
+        wait([begun], _STEP)
+        if begun.done():
+            return begun.result()
+    return _read(pool, begun, time.monotonic())
 
 
 def ask(pool: Pool, question: Callable[[Pool], T], within: float) -> T:

@@ -19,7 +19,7 @@ from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolAway
 from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
 from driver.core.model import Allocation, Capacity, Image, Snapshot, Unreadable, Volume
 from driver.core.ports import Backend, Host, Pool
-from driver.volumes.asking import LISTS, NAMES, Replies, ask, ask_all
+from driver.volumes.asking import LISTS, NAMES, Replies, ask_all, ask_patiently
 from driver.volumes.claims import Claims
 from driver.volumes.intents import Create
 from driver.volumes.withdrawals import Withdrawals
@@ -77,7 +77,7 @@ class Pools:
             found = pool.backend.id
             pool.answers.note()
         else:
-            found = ask(pool, lambda one: one.backend.id, NAMES)
+            found = ask_patiently(pool, lambda one: one.backend.id)
         self._ids[pool.name] = found
         return found
 
@@ -127,7 +127,8 @@ class Pools:
         """In `near` if it has one, else the newest in the others.
 
         A pool that does not answer may have one of which nobody was told. What is made elsewhere
-        meanwhile is newer, so that a repeated call finds the same again. PoolSilent: it has one.
+        meanwhile is newer, so that a repeated call finds the same again. PoolSilent: it has one;
+        or, without `near`, it is still being looked for.
         """
         return self._find(key, lambda backend, pool: backend.find(VolumeId(pool, key)), near)
 
@@ -239,8 +240,10 @@ class Pools:
         if len(found) > 1:
             logger.warning("one name, {}: the newest counts", [str(one.id) for _, one in found])
         for pool, error in away if not found else ():
-            known = pool.backend.known() if isinstance(error, PoolSilent) else ()
-            if any(image.id.key == key for image in known):
+            if not isinstance(error, PoolSilent):
+                continue
+            unknown = not (near or pool.name in self._ids or pool.answers.silent_for)
+            if unknown or any(image.id.key == key for image in pool.backend.known()):
                 raise error
         return max(found, key=lambda one: one[1].created, default=None)
 

@@ -13,7 +13,7 @@ from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Ima
 from driver.core.ports import Pool
 from driver.core.results import Expanded, VolumePage
 from driver.volumes import abilities, devices, fitting, health, pages, sealing
-from driver.volumes.asking import LISTS, ask
+from driver.volumes.asking import CAPACITY, ask
 from driver.volumes.contents import Contents
 from driver.volumes.copies import Copies
 from driver.volumes.intents import Create, Expand, Look, Measure, Of, Page, Validate
@@ -137,7 +137,7 @@ class Provisioner:
             return self._pools.roomiest(wanted.allocation)[1]
         pool = self._pools.named(wanted.pool)
         allocation = wanted.allocation or pool.backend.allocation
-        return ask(pool, lambda one: one.backend.capacity(allocation), LISTS)
+        return ask(pool, lambda one: one.backend.capacity(allocation), CAPACITY)
 
     def _source(self, source: ImageId) -> Origin:
         if isinstance(source, SnapshotId):

@@ -34,7 +34,7 @@ class Ground:
 
     def start(self) -> Csi:
         self.driver = Driver(self.where, self.pools).start()
-        return Csi(self.driver)  # type: ignore[arg-type]
+        return Csi(self.driver)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -55,6 +55,7 @@ def _stoppable(name: str, image: Path, undo: ExitStack) -> str:
     undo.callback(said, "losetup", "--detach", below)
     table = f"0 {GIB // 512} linear {below} 0"
     said("dmsetup", "create", "--noudevsync", f"stop-{name}", "--table", table)
+    said("dmsetup", "mknodes")
     undo.callback(said, "dmsetup", "remove", "--retry", f"stop-{name}")
     return f"/dev/mapper/stop-{name}"
 
@@ -64,7 +65,7 @@ def ground(disks: Path, short_path: Path) -> Iterator[Ground]:
     with ExitStack() as undo:
         group, files = (_stoppable(name, disks / name, undo) for name in STOPPED)
         _lvm("vgcreate", "sick", group)
-        undo.callback(_lvm, "vgremove", "--force", "sick")
+        undo.callback(_lvm, "vgremove", "--force", "--devices", group, "sick")
         well = disks / "well"
         with well.open("wb") as file:
             file.truncate(GIB)
@@ -110,13 +111,17 @@ def serves(csi: Csi, name: str, pool: str) -> None:
 
 def unavailable(csi: Csi, pool: str) -> None:
     until(lambda: not csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
-    code = in_time(lambda: outcome(lambda: create(csi, "new", pool)))
+    code = in_time(lambda: outcome(lambda: create(csi, f"new-{pool}", pool)))
     assert code == "UNAVAILABLE"
+
+
+def comes_back(csi: Csi, pool: str) -> None:
+    until(lambda: csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
 
 
 def test_disks_that_stop_are_nobody_elses_trouble(ground: Ground) -> None:
     csi = ground.start()
-    old = {create(csi, "old", pool) for pool in STOPPED}
+    old = {create(csi, f"old-{pool}", pool) for pool in STOPPED}
     with ground.stopped():
         waiting = [
             csi.controller.CreateVolume.future(
@@ -133,7 +138,7 @@ def test_disks_that_stop_are_nobody_elses_trouble(ground: Ground) -> None:
         assert old <= set(in_time(csi.volumes))
     assert {outcome(one.result) for one in waiting} <= {"OK", "UNAVAILABLE", "INTERNAL"}
     for pool in STOPPED:
-        until(lambda pool=pool: csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
+        comes_back(csi, pool)
         serves(csi, "third", pool)
     for volume_id in csi.volumes():
         csi.delete(volume_id)
@@ -147,8 +152,7 @@ def test_disks_that_stop_before_the_start_keep_no_other_pool(ground: Ground) -> 
     with ground.stopped():
         csi = in_time(ground.start)
         serves(csi, "first", "well")
-        code = in_time(lambda: outcome(lambda: create(csi, "new", "group")))
-        assert code == "UNAVAILABLE"
+        assert outcome(lambda: create(csi, "new", "group")) == "UNAVAILABLE"
     until(lambda: old <= set(csi.volumes()), KNOWN)
     for volume_id in csi.volumes():
         csi.delete(volume_id)
