@@ -12,7 +12,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Condition, Thread
@@ -24,6 +24,7 @@ from driver.core.ports import NodeState
 from driver.linux import files
 
 PATIENCE: Final = 1.0  # seconds that a call waits for the disk
+IDLE: Final = 2.0  # seconds that the writer waits for more
 _SUFFIX: Final = ".json"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 
@@ -47,6 +48,7 @@ class FileRecords:
         self._unread = True
         self._unwritten: dict[str, Mapping[str, str] | None] = {}  # None: to be removed
         self._writer: Thread | None = None
+        self._hurry = False  # somebody waits for the writer
         self._problem = ""
 
     @property
@@ -67,7 +69,7 @@ class FileRecords:
                 return
             self._loaded()[key] = dict(record)
             self._submit(key, dict(record))
-            if not self._problem and not self._changed.wait_for(self._is_written, PATIENCE):
+            if not self._problem and not self._wait(lambda: key not in self._unwritten):
                 self._say(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def drop(self, key: str) -> None:
@@ -78,7 +80,7 @@ class FileRecords:
     def settle(self) -> bool:
         """Wait a moment for what is still to be written. False: it is not."""
         with self._changed:
-            return self._changed.wait_for(self._is_written, PATIENCE)
+            return self._wait(lambda: not self._unwritten)
 
     # --- reading
 
@@ -129,25 +131,44 @@ class FileRecords:
             self._writer = Thread(target=self._write_all, name="records", daemon=True)
             self._writer.start()
 
+    def _wait(self, is_written: Callable[[], bool]) -> bool:
+        """False: not within PATIENCE, or it failed."""
+        self._hurry = True
+        self._changed.notify_all()
+        self._changed.wait_for(lambda: is_written() or self._writer is None, PATIENCE)
+        return is_written() or self._writer is None
+
     def _write_all(self) -> None:
-        """Until there is nothing more; what fails stays for the next time."""
+        """Until there is nothing more for a while; what fails stays for the next time. What was
+        dropped can wait: the files of the next second are removed with it.
+        """
+        with self._changed:
+            while self._unwritten:
+                self._changed.wait_for(lambda: self._hurry, IDLE)
+                self._hurry = False
+                for key, record in list(self._unwritten.items()):
+                    if not self._is_kept(key, record):
+                        self._writer = None
+                        self._changed.notify_all()
+                        return
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._unwritten, IDLE)
+            self._writer = None
+
+    def _is_kept(self, key: str, record: Mapping[str, str] | None) -> bool:
+        """Write it while others go on; called with the lock. False: that failed."""
         error: OSError | None = None
-        while True:
-            with self._changed:
-                if error or not self._unwritten:
-                    self._say(error)
-                    self._writer = None
-                    self._changed.notify_all()
-                    return
-                key, record = next(iter(self._unwritten.items()))
-            try:
-                self._write(key, record)
-            except OSError as failed:
-                error = failed
-                continue
-            with self._changed:
-                if self._unwritten.get(key) is record:
-                    del self._unwritten[key]
+        self._changed.release()
+        try:
+            self._write(key, record)
+        except OSError as failed:
+            error = failed
+        finally:
+            self._changed.acquire()
+        self._say(error)
+        if error is None and self._unwritten.get(key) is record:
+            del self._unwritten[key]
+        return error is None
 
     def _write(self, key: str, record: Mapping[str, str] | None) -> None:
         path = self._path(key)
@@ -162,9 +183,6 @@ class FileRecords:
         if not self._boot:
             with suppress(FileNotFoundError):
                 files.sync_directory(self._folder)
-
-    def _is_written(self) -> bool:
-        return self._writer is None
 
     def _say(self, error: OSError | None) -> None:
         """What keeps the records from being kept; None: they were written."""

@@ -34,10 +34,18 @@ def is_mount_of(
     return by_number or host.label(place) == str(volume_id)
 
 
-def take_down(
-    host: Host, mounts: MountRecords, path: Path, device: Device | None, volume_id: VolumeId
+def take_down(  # noqa: PLR0913 - who is asked, and what is known
+    host: Host,
+    mounts: MountRecords,
+    path: Path,
+    device: Device | None,
+    volume_id: VolumeId,
+    *,
+    is_last: bool = False,
 ) -> bool:
     """Unmount what is the volume's at `path`. False: nothing is mounted there.
+
+    `is_last`: it is known to be mounted nowhere else.
 
     A filesystem that is frozen would stay so, and out of reach, when its last mount is gone.
     Raises: Refused, and nothing was touched, if it is not the volume's.
@@ -49,7 +57,7 @@ def take_down(
             if layer:
                 return True  # somebody else's was below it
             raise Refused(f"{path} shows something else than volume {volume_id}; left as it is")
-        if not place.node and _is_last(host, place):
+        if not place.node and (is_last or _is_last(host, place)):
             host.thaw(path)
         host.unmount_top(path)
     raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")

@@ -143,9 +143,10 @@ class Mounter:
         if users.targets:
             where = ", ".join(map(str, users.targets))
             raise Refused(f"volume {volume_id} is still shown at {where}: take it down there first")
-        if mounted.take_down(host, self._mounts, path, device, volume_id):
+        alone = not users.stagings
+        if mounted.take_down(host, self._mounts, path, device, volume_id, is_last=alone):
             reach("unstage.unmounted")
-        if not users.stagings:
+        if alone:
             devices.let_go(self._pools, volume_id, device)
             reach("unstage.detached")
         self._mounts.drop(path, volume_id)
