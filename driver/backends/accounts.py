@@ -36,6 +36,9 @@ class _Known:
     at: float
 
 
+_CLOSE: Final = 2.0  # seconds that the end of a pool waits for its measuring thread
+
+
 class Accounts:
     """The ledger of a pool, and the filesystem's own word on what is shared.
 
@@ -67,8 +70,11 @@ class Accounts:
         self.ledger.join(self._filesystems.named(opened.filesystem_key(self._root_fd)))
 
     def end(self) -> None:
-        """The pool is gone, and may be unmounted. Nothing to do if it was not there."""
-        self._background.stop()
+        """The pool is gone, and may be unmounted: nothing here has anything of it open any more.
+
+        No-op if it was not there.
+        """
+        self._background.close(_CLOSE)
         if self._root_fd >= 0:
             self.ledger.leave()
             os.close(self._root_fd)

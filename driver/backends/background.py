@@ -34,6 +34,7 @@ class Background:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._stop.set()  # no round is under way
+        self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
         """A round, unless one is under way."""
@@ -41,12 +42,21 @@ class Background:
             if not self._stop.is_set():
                 return
             self._stop = stop = threading.Event()
-        threading.Thread(target=self._work, args=(stop,), name=self._name, daemon=True).start()
+            self._thread = threading.Thread(
+                target=self._work, args=(stop,), name=self._name, daemon=True
+            )
+        self._thread.start()
 
     def stop(self) -> None:
         """The round that is under way ends with its step; nobody waits for that."""
         with self._lock:
             self._stop.set()
+
+    def close(self, bound: float) -> None:
+        """Stop, and wait at most `bound` seconds until it has nothing open any more."""
+        self.stop()
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(bound)
 
     def _work(self, stop: threading.Event) -> None:
         try:

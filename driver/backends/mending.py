@@ -86,6 +86,8 @@ def find_faults(root: Path, image: Image) -> Iterator[Fault]:
     try:
         found = os.stat(disk)
         excess, lacking = found.st_size - image.size, _holes(image, found)
+        if excess < 0:
+            return  # what is missing is no hole, and others tell
         if excess > 0 and _is_written(disk, image.size):
             yield Fault(
                 "ImageLongerThanRecord",
