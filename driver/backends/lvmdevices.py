@@ -44,6 +44,7 @@ class Devices:
                 self.activate(name)
                 uuid = f"{dm.LAYER}{volume.id}{dm.READER if read_only else ''}"
                 made = dm.layer(name, uuid, self.below(name), read_only=read_only)
+                _refuse_number(made)
                 return Device(made.path, made.number, read_only)
             if block.size(found.path) < volume.size:  # an expansion was cut short
                 dm.stretch(name, self.below(name), read_only=read_only)
@@ -118,3 +119,17 @@ class Devices:
 
 def _is_reader(layer: dm.Mapped) -> bool:
     return layer.uuid.endswith(dm.READER)
+
+
+def _refuse_number(made: dm.Mapped) -> None:
+    """A pod has the node of a device that somebody removed, and this one has its number by now.
+
+    Raises: Refused, and it is gone again.
+    """
+    if shown := places.of_device(made.number):
+        dm.remove(made.name)
+        where = ", ".join(str(each.target) for each in shown)
+        raise Refused(
+            f"{where} still shows a device that is gone, and whose number {made.path} would have:"
+            " end the pod there, or unmount it"
+        )
