@@ -11,23 +11,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final, TypeAlias
 
-from driver import config
-from driver.app import BACKENDS
-from driver.backends import loopfile, lvmkind, lvmplace, memory
+from driver.app import config
+from driver.app.node import BACKENDS
+from driver.backends.loopfile import backend as loopfile
+from driver.backends.lvm import location, provisioning
+from driver.backends.memory import backend as memory
 from driver.core import lvmoptions
 from driver.core.model import Allocation, FsType
-from driver.rpc import parameters
+from driver.csi import parameters
 
 Schema: TypeAlias = dict[str, Any]
 
 OPTIONS: Final[Mapping[str, type]] = {
     "loopfile": loopfile.Options,
-    "lvm": lvmkind.Options,
+    "lvm": provisioning.Options,
     "memory": memory.Options,
 }
 WHERE: Final = {
     "loopfile": r"^/[^,\s]*$",
-    "lvm": rf"^{lvmplace.NAME}(/{lvmplace.NAME})?$",
+    "lvm": rf"^{location.NAME}(/{location.NAME})?$",
     "memory": r"^[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?$",
 }
 _BYTES: Final = r"[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?"

@@ -8,7 +8,7 @@ import typer
 from google.protobuf import json_format
 
 from driver.cli.client import CallFailed, Client
-from driver.cli.wording import console
+from driver.cli.output import console
 
 Method = Annotated[str, typer.Argument(help="The call's name, as CreateVolume.")]
 Fields = Annotated[str, typer.Argument(help="The request as JSON.")]

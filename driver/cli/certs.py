@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from driver.cli.wording import console
-from driver.cluster import certs
+from driver.cli.output import console
 from driver.core.errors import CellarError
+from driver.tls import authority
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where they are made.")]
-Days = Annotated[int, typer.Option(min=1, max=certs.CA_DAYS, help="Until they expire.")]
+Days = Annotated[int, typer.Option(min=1, max=authority.CA_DAYS, help="Until they expire.")]
 
 
-def command(folder: Folder, *, days: Days = certs.LEAF_DAYS) -> None:
+def command(folder: Folder, *, days: Days = authority.LEAF_DAYS) -> None:
     """Make DIR/router and DIR/node, each ready for --tls-dir; again: renew them, by the same CA."""
     show = console()
     try:
-        key, *made = certs.make(folder, days=days)
+        key, *made = authority.make(folder, days=days)
     except (CellarError, OSError) as error:
         typer.echo(f"cellar certs: {error}", err=True)
         raise typer.Exit(1) from None

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 # Module of driver.cli and what of it is the command: a function, or a typer app with its own.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "demo": ("demo", "command"),
-    "doctor": ("doctor", "command"),
+    "demo": ("demo.command", "command"),
+    "doctor": ("doctor.command", "command"),
     "pools": ("tables", "pools"),
     "certs": ("certs", "command"),
     "volumes": ("tables", "volumes"),

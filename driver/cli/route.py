@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from driver import config
-from driver.cli import daemon
+from driver.app import config
+from driver.cli import flags as daemon
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,9 +19,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _route(settings: config.RouteConfig) -> None:
-    from driver import controller  # noqa: PLC0415 - not for --help
+    from driver.app import router  # noqa: PLC0415 - not for --help
 
-    controller.route(settings)
+    router.route(settings)
 
 
 def _parser() -> argparse.ArgumentParser:

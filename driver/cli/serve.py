@@ -7,15 +7,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from driver import app, config
-from driver.cli import daemon
+from driver.app import config, node
+from driver.cli import flags as daemon
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0 after a clean stop, 2 for settings that cannot be."""
     parser = _parser()
     flags = vars(parser.parse_args(arguments))
-    return daemon.run(parser, lambda: app.serve(config.load(flags, os.environ)))
+    return daemon.run(parser, lambda: node.serve(config.load(flags, os.environ)))
 
 
 def _parser() -> argparse.ArgumentParser:

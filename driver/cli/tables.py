@@ -11,9 +11,13 @@ import typer
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.backends import lvm, lvmkind, poolroot
+from driver.app.config import Config
+from driver.backends.loopfile import pool_directory
+from driver.backends.lvm import backend as lvm
+from driver.backends.lvm import provisioning
 from driver.cli.client import CallFailed, Client
-from driver.cli.settings import (
+from driver.cli.output import Output, as_json, as_table, console, human, short
+from driver.cli.pool_options import (
     ConfigOption,
     PoolOption,
     StateDirOption,
@@ -21,8 +25,6 @@ from driver.cli.settings import (
     pools_of,
     spec_of,
 )
-from driver.cli.wording import Output, as_json, as_table, console, human, short
-from driver.config import Config
 from driver.core.errors import CellarError, Failed
 from driver.linux.records import node_state
 
@@ -94,14 +96,14 @@ def _initialise(settings: Config, name: str) -> tuple[str, str]:
     """Where the pool is, and its id. Invalid, Conflict, Refused, PoolAway."""
     spec = spec_of(settings, name)
     if spec.type == "lvm":
-        options, owner = spec.options_as(lvmkind.Options), settings.driver_name
+        options, owner = spec.options_as(provisioning.Options), settings.driver_name
         records = node_state(settings.state_dir, owner).pools
         found = spec.where, lvm.initialise(spec.name, spec.where, options, owner, records)
         if records.problem:
             raise Failed(f"it is marked, but what is known of it is not kept: {records.problem}")
         return found
     where = directory_of(spec)
-    return str(where), poolroot.initialise(where, settings.driver_name)
+    return str(where), pool_directory.initialise(where, settings.driver_name)
 
 
 def _show(

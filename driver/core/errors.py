@@ -1,7 +1,7 @@
 """What can go wrong: the type says which gRPC status, the text is for people.
 
 The text answers three questions: what was asked, what stood in the way, what to do about it.
-`driver.rpc.guard` holds the one table from these types to status codes.
+`driver.csi.interceptor` holds the one table from these types to status codes.
 """
 
 from __future__ import annotations

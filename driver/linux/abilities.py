@@ -13,7 +13,9 @@ from time import monotonic
 from typing import Final
 
 from driver.core.model import FsType
-from driver.linux import command, filesystem, fsopen
+from driver.linux import command
+from driver.linux.formats import filesystem
+from driver.linux.mounts import fsopen
 
 AGAIN: Final = 60.0  # seconds after which what was lacking is looked for again
 _KNOWN: Final = Path("/proc/filesystems")

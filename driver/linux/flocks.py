@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from driver.linux import mount
+from driver.linux.mounts import mount
 
 _LOCKS: Final = Path("/proc/locks")
 _ENDED: Final = frozenset({"Z", "X"})

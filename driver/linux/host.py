@@ -14,22 +14,12 @@ from typing import Final
 from driver.core import errnos
 from driver.core.errors import Failed, Invalid, Refused, Unusable
 from driver.core.model import Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
-from driver.linux import (
-    block,
-    copies,
-    dm,
-    faults,
-    filesystem,
-    freeze,
-    fsopen,
-    loop,
-    mount,
-    places,
-    room,
-    targets,
-)
+from driver.linux import copy_extents
 from driver.linux.abilities import Abilities, lacks_filesystem
-from driver.linux.holders import holders
+from driver.linux.devices import block, dm, loop
+from driver.linux.formats import filesystem, sparse_space
+from driver.linux.mounts import freeze, fsopen, health, mount, mount_points, targets
+from driver.linux.mounts.holders import holders
 
 _DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
 _BRIEFLY: Final = 0.5  # seconds for which a mount may be busy with somebody who only looks
@@ -63,7 +53,7 @@ class LinuxHost:
             filesystem.fit(device.path, fs)
 
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
-        copies.copy(source, to, extents, seen)
+        copy_extents.copy(source, to, extents, seen)
 
     # places
     def mount(
@@ -107,13 +97,13 @@ class LinuxHost:
             undo.pop_all()
 
     def shown_at(self, target: Path) -> Place | None:
-        return places.shown_at(target)
+        return mount_points.shown_at(target)
 
     def places(self, device: Device) -> tuple[Place, ...]:
-        return places.of_device(device.number)
+        return mount_points.of_device(device.number)
 
     def label(self, place: Place) -> str:
-        return places.label(place.number)
+        return mount_points.label(place.number)
 
     def thaw(self, target: Path) -> None:
         # Else it would be the filesystem that the directory lies on.
@@ -136,13 +126,13 @@ class LinuxHost:
 
     def release(self, label: str) -> None:
         for status in loop.of_image(label):
-            if not places.of_device(status.number):
+            if not mount_points.of_device(status.number):
                 try:
                     loop.detach(status, bound=_DETACH)
                 except OSError as error:
                     raise _not_released(status, error) from error
         layer = dm.labelled(label)
-        if layer and not places.of_device(layer.number) and not dm.remove(layer.name):
+        if layer and not mount_points.of_device(layer.number) and not dm.remove(layer.name):
             who = ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
             raise Refused(f"{layer.path} of {label} is in use, held by: {who}")
 
@@ -162,9 +152,11 @@ class LinuxHost:
             return filesystem.grow(device.path, target, fs)
 
     def broken(self, place: Place, fs: FsType) -> str:
-        if faults.is_shut_down(place.target, fs, place.number, place.options):
-            return faults.shut_down(fs, places.path_of(place.number))
-        return faults.turned_read_only(fs, places.path_of(place.number)) if place.turned else ""
+        if health.is_shut_down(place.target, fs, place.number, place.options):
+            return health.shut_down(fs, mount_points.path_of(place.number))
+        return (
+            health.turned_read_only(fs, mount_points.path_of(place.number)) if place.turned else ""
+        )
 
     def usage(self, target: Path) -> Usage:
         with _told(f"{target} cannot say what it uses"):
@@ -183,8 +175,8 @@ class LinuxHost:
             return block.size(device.path)
 
     def faults(self, device: Device) -> Iterator[Fault]:
-        shown = places.filesystems_of(device.number)
-        return faults.of_filesystem(device.path, device.number, shown)
+        shown = mount_points.filesystems_of(device.number)
+        return health.of_filesystem(device.path, device.number, shown)
 
 
 @contextmanager
@@ -211,7 +203,9 @@ def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
 
 def _not_mounted_for_want_of_room(device: Device, fs: FsType, error: OSError) -> Unusable | None:
     """A log that meets a hole, in a pool that is full."""
-    if error.errno == errno.ENOSPC or (error.errno == errno.EIO and room.is_full(device.path)):
+    if error.errno == errno.ENOSPC or (
+        error.errno == errno.EIO and sparse_space.is_full(device.path)
+    ):
         return Unusable(
             f"{fs} on {device.path} could not be mounted: it must write its log, and its pool is"
             f" full ({error.strerror}); make room there, and try again: it is not damaged"
@@ -262,8 +256,8 @@ def _held_by(target: Path) -> list[str]:
     """Processes, and what is mounted below; []: nobody that can be seen, or no mount any more."""
     if not (layers := mount.at(target)):
         return []
-    number = places.place(layers[-1]).number
-    device = places.path_of(number) if number else target
+    number = mount_points.place(layers[-1]).number
+    device = mount_points.path_of(number) if number else target
     below = [f"the mount at {each}" for each in mount.below(layers[-1].target)]
     return [*below, *holders(device, number)]
 

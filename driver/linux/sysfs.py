@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Refused
-from driver.linux import fsopen
+from driver.linux.mounts import fsopen
 
 ROOT: Final = Path("/sys")
 CURE: Final = "in a container mount the machine's /sys at /sys, for writing, as the chart does"

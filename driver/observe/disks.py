@@ -24,7 +24,7 @@ class Disks:
     def watch(self) -> None:
         """A driver without netlink, as in some containers, finds its pools when it is asked."""
         try:
-            from driver.linux import udev  # noqa: PLC0415 - slow, and not needed to be ready
+            from driver.linux.devices import udev  # noqa: PLC0415 - slow, and not needed to be ready
 
             udev.watch(self.heard)
         except (ImportError, OSError) as error:

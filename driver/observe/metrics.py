@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 
 from driver.core.model import PoolState
 from driver.core.ports import Pool
-from driver.volumes.asking import LISTS
-from driver.volumes.states import States
+from driver.volumes.pools.bounded_queries import LISTS
+from driver.volumes.pools.pool_states import States
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {

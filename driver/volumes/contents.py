@@ -9,7 +9,7 @@ from pathlib import Path
 
 from driver.core.model import Image, Prepare, Volume
 from driver.core.ports import Pool
-from driver.volumes.sealing import crypt_of
+from driver.volumes.node.encryption import crypt_of
 
 
 class Contents:

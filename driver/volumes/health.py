@@ -13,11 +13,12 @@ from driver.core.ids import VolumeId
 from driver.core.model import Fault, Unreadable, Volume, fault_of
 from driver.core.ports import Pool
 from driver.core.results import VolumePage
-from driver.volumes import devices, mounted, pages
-from driver.volumes.asking import LISTS, NAMES, ask, ask_all
-from driver.volumes.intents import Look, Page, Stats
-from driver.volumes.mountrecords import MountRecords
-from driver.volumes.pools import Pools
+from driver.volumes import paging
+from driver.volumes.node import attachment, own_mounts
+from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.pools.bounded_queries import LISTS, NAMES, ask, ask_all
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import Look, Page, Stats
 
 _TOGETHER: Final = 16  # volumes of which a pool is asked at once
 
@@ -39,7 +40,7 @@ class Health:
 
     def of_volumes(self, wanted: Page) -> VolumePage:
         """Those with a fault only."""
-        every = pages.after_token(self._pools.listed_volumes(), wanted.after)
+        every = paging.after_token(self._pools.listed_volumes(), wanted.after)
         ill = (found for found in faults_of_each(every, self._mounts) if found[1])
         page = tuple(islice(ill, wanted.most + 1 if wanted.most else None))
         if not wanted.most or len(page) <= wanted.most:
@@ -79,10 +80,10 @@ class Health:
     def _misplaced(self, volume_id: VolumeId, path: Path) -> tuple[Fault, ...]:
         host = self._pools.host_of(volume_id)
         place = host.shown_at(path)
-        device = devices.attached(self._pools, volume_id)
+        device = attachment.attached(self._pools, volume_id)
         if place is None:
             return ()
-        if mounted.is_mount_of(host, self._mounts.at(path), place, device, volume_id):
+        if own_mounts.is_mount_of(host, self._mounts.at(path), place, device, volume_id):
             return ()
         if host.shown_at(path) != place:  # it is being taken down just now
             return ()
@@ -97,12 +98,12 @@ def faults_of(
     if isinstance(volume, Unreadable):
         return found
     with suppress(PoolAway):
-        device = devices.of(pool, volume)
+        device = attachment.of(pool, volume)
         above = tuple(pool.host.faults(device)) if device else ()
-        if above and devices.of(pool, volume) == device:  # not another volume's by now
+        if above and attachment.of(pool, volume) == device:  # not another volume's by now
             found += above
         if mounts:
-            found += tuple(mounted.find_swapped(pool.host, mounts, volume, device))
+            found += tuple(own_mounts.find_swapped(pool.host, mounts, volume, device))
     return found
 
 

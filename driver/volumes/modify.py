@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 
 from driver.core.errors import Refused
 from driver.core.model import Limits
-from driver.volumes.intents import Modify
-from driver.volumes.pools import Pools
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import Modify
 
 
 class Modifier:

@@ -12,15 +12,17 @@ from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_
 from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Inline, Volume
 from driver.core.ports import Pool
 from driver.core.results import Expanded, VolumePage
-from driver.volumes import abilities, devices, fitting, health, pages, sealing
-from driver.volumes.asking import CAPACITY, ask
+from driver.volumes import compatibility, health, paging
 from driver.volumes.contents import Contents
-from driver.volumes.copies import Copies
-from driver.volumes.intents import Create, Expand, Look, Measure, Of, Page, Validate
+from driver.volumes.copies.background import Copies
+from driver.volumes.copies.copying import Twin, Twins
 from driver.volumes.modify import refuse_limits
-from driver.volumes.naming import naming
-from driver.volumes.pools import Pools
-from driver.volumes.twins import Twin, Twins
+from driver.volumes.node import attachment, encryption
+from driver.volumes.pools import abilities
+from driver.volumes.pools.bounded_queries import CAPACITY, ask
+from driver.volumes.pools.pool_errors import naming
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import Create, Expand, Look, Measure, Of, Page, Validate
 
 Origin = tuple[Pool, Image]
 
@@ -80,20 +82,20 @@ class Provisioner:
         volume = self._pools.withdrawals.made_up(pool, volume)
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
-        if device := devices.of(pool, volume):
+        if device := attachment.of(pool, volume):
             if places := pool.host.places(device):
                 shown = ", ".join(str(place.target) for place in places)
                 raise Refused(f"volume {volume.id} is in use at {shown}")
             if volume.fs is None:
                 raise Refused(f"volume {volume.id} is staged as {device.path}")
         if device or volume.key is not None:
-            devices.lower(pool, volume)
-        sealing.erase(pool, volume)
+            attachment.lower(pool, volume)
+        encryption.erase(pool, volume)
         pool.backend.delete(volume.id)
 
     def expand(self, wanted: Expand) -> Expanded:
         pool, volume = self._pools.volume(wanted.volume_id)
-        if wanted.capability and (reason := fitting.misfit(volume, wanted.capability)):
+        if wanted.capability and (reason := compatibility.misfit(volume, wanted.capability)):
             raise Invalid(reason)
         if wanted.range.limit and wanted.range.limit < volume.size:
             raise OutOfRange(
@@ -113,7 +115,7 @@ class Provisioner:
         return volume, health.faults_of(pool, volume)
 
     def list(self, wanted: Page) -> VolumePage:
-        page, following = pages.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
+        page, following = paging.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
         return VolumePage(tuple(health.faults_of_each(page)), following)
 
     def capacity(self, wanted: Measure) -> Capacity:
@@ -130,7 +132,7 @@ class Provisioner:
     def validate(self, wanted: Validate) -> str:
         """What about the volume is not as described; empty if all is."""
         pool, volume = self._pools.volume(wanted.volume_id)
-        return "; ".join(fitting.undescribed(pool.name, volume, wanted))
+        return "; ".join(compatibility.undescribed(pool.name, volume, wanted))
 
     def _capacity(self, wanted: Measure) -> Capacity:
         if wanted.pool is None:
@@ -171,7 +173,7 @@ class Provisioner:
 
 
 def _same_or_conflict(pool: Pool, volume: Volume, wanted: Create) -> Volume:
-    if reasons := list(fitting.differences(pool.name, volume, wanted)):
+    if reasons := list(compatibility.differences(pool.name, volume, wanted)):
         raise Conflict(f"volume {wanted.name!r} exists, but {'; '.join(reasons)}")
     return volume
 
@@ -201,7 +203,7 @@ def _key(pool: Pool, wanted: Create, source: Image | None) -> str | None:
             )
     if not encrypted:
         return None
-    sealing.refuse_impossible(pool)
+    encryption.refuse_impossible(pool)
     return source.key if source and not source.blank else new_key_id()
 
 

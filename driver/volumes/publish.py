@@ -26,10 +26,12 @@ from driver.core.ids import VolumeId
 from driver.core.model import AccessMode, Bytes, Device, Place, Publication, Volume
 from driver.core.ports import Host, Pool
 from driver.core.results import Numbers
-from driver.volumes import devices, growth, mounted, staging
-from driver.volumes.fitting import misfit, reads_only
+from driver.volumes.compatibility import misfit, reads_only
 from driver.volumes.health import faults_of
-from driver.volumes.intents import (
+from driver.volumes.node import attachment, growth, own_mounts, staging
+from driver.volumes.node.mount_records import MountRecord, MountRecords, record_of
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import (
     NodeExpand,
     NodePublish,
     NodeUnpublish,
@@ -39,8 +41,6 @@ from driver.volumes.intents import (
     Unpublish,
     Unstage,
 )
-from driver.volumes.mountrecords import MountRecord, MountRecords, record_of
-from driver.volumes.pools import Pools
 
 
 class Publisher:
@@ -139,15 +139,15 @@ class Mounter:
         """
         volume_id, path = wanted.volume_id, wanted.staging
         host, device = self._seen(volume_id)
-        users = mounted.find_users(host, self._mounts, device, volume_id, path)
+        users = own_mounts.find_users(host, self._mounts, device, volume_id, path)
         if users.targets:
             where = ", ".join(map(str, users.targets))
             raise Refused(f"volume {volume_id} is still shown at {where}: take it down there first")
         alone = not users.stagings
-        if mounted.take_down(host, self._mounts, path, device, volume_id, is_last=alone):
+        if own_mounts.take_down(host, self._mounts, path, device, volume_id, is_last=alone):
             reach("unstage.unmounted")
         if alone:
-            devices.let_go(self._pools, volume_id, device)
+            attachment.let_go(self._pools, volume_id, device)
             reach("unstage.detached")
         self._mounts.drop(path, volume_id)
 
@@ -183,7 +183,7 @@ class Mounter:
         host, device = self._seen(volume_id)
         record = self._mounts.at(target)
         ours = record is not None and record.volume == str(volume_id)
-        if mounted.take_down(host, self._mounts, target, device, volume_id):
+        if own_mounts.take_down(host, self._mounts, target, device, volume_id):
             reach("unpublish.unmounted")
             ours = True
         if ours or self._may_remove(target):
@@ -192,8 +192,8 @@ class Mounter:
 
     def owns(self, host: Host, path: Path, place: Place, volume_id: VolumeId) -> bool:
         """Whether what is mounted at `path`, which is `place`, is the volume's."""
-        device = devices.attached(self._pools, volume_id)
-        return mounted.is_mount_of(host, self._mounts.at(path), place, device, volume_id)
+        device = attachment.attached(self._pools, volume_id)
+        return own_mounts.is_mount_of(host, self._mounts.at(path), place, device, volume_id)
 
     def recorded_at(self, path: Path) -> str:
         """The id of the volume that was mounted there; empty: none."""
@@ -211,7 +211,7 @@ class Mounter:
                 f" expand it to {wanted.range.required} first"
             )
         device = staging.shown(pool, volume, wanted.path, self._mounts)
-        devices.stretched(pool, volume, device, wanted.secret)
+        attachment.stretched(pool, volume, device, wanted.secret)
         if volume.fs:
             growth.grow(pool, volume, device, staging.writable(pool, device), volume.fs)
         reach("expand.grown")
@@ -236,12 +236,12 @@ class Mounter:
         taken down again. Refused: something else is there.
         """
         target, record = wanted.target, self._mounts.at(wanted.target)
-        at = devices.filesystem_at if volume.fs else devices.node_at
+        at = attachment.filesystem_at if volume.fs else attachment.node_at
         try:
             place = at(pool, target, volume)
         except Refused as error:
             if record and record.volume == str(volume.id) and record.node:
-                raise Refused(mounted.tell_swapped(record, volume.id)) from error
+                raise Refused(own_mounts.tell_swapped(record, volume.id)) from error
             raise
         if place and record and read_only and record.read_only and not place.read_only:
             pool.host.unmount_top(target)
@@ -272,7 +272,7 @@ class Mounter:
 
     def _staged(self, pool: Pool, volume: Volume, wanted: NodePublish) -> Device:
         """The device, proven to be what the staging path shows; staged again if it can be."""
-        device = devices.of(pool, volume)
+        device = attachment.of(pool, volume)
         if device and self._is_staged(pool, volume, device, wanted):
             return device
         if volume.key is not None:
@@ -292,7 +292,7 @@ class Mounter:
         writes = not (wanted.read_only or reads_only(volume, wanted.capability))
         if volume.fs is None:
             return not (device.read_only and writes)
-        if not (place := devices.filesystem_at(pool, wanted.staging, volume, device)):
+        if not (place := attachment.filesystem_at(pool, wanted.staging, volume, device)):
             return False
         if staging.clear_broken(pool, volume, device, place):
             staging.mount(pool, volume, device, _as_stage(wanted), self._mounts)
@@ -302,7 +302,7 @@ class Mounter:
         return True
 
     def _seen(self, volume_id: VolumeId) -> tuple[Host, Device | None]:
-        return self._pools.host_of(volume_id), devices.attached(self._pools, volume_id)
+        return self._pools.host_of(volume_id), attachment.attached(self._pools, volume_id)
 
 
 def _as_stage(wanted: NodePublish) -> Stage:

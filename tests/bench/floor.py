@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from driver.linux import ext4
+from driver.linux.formats import ext4
 
 GIB = 1 << 30
 EMPTY_CALLS = 8

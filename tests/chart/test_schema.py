@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from driver.backends import loopfile, lvmkind, lvmplace, memory
-from driver.backends.lvmgroup import Groups
-from driver.backends.memory_records import MemoryRecords
-from driver.config import OPTION_READERS, parse_pool
+from driver.app.config import OPTION_READERS, parse_pool
+from driver.backends.loopfile import backend as loopfile
+from driver.backends.lvm import location, provisioning
+from driver.backends.lvm.volume_group import Groups
+from driver.backends.memory import backend as memory
+from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import CellarError, Invalid
-from driver.rpc import parameters
+from driver.csi import parameters
 from tools import chart, chart_schema
 
 SCHEMA = chart.SCHEMA.read_text(encoding="utf-8")
@@ -167,14 +169,14 @@ def test_where_a_pool_is_has_the_form_that_the_driver_reads(kind: str, where: st
 
 def _opens(text: str) -> bool:
     """Whether the driver would take it, as far as the text decides."""
-    options = {"loopfile": loopfile.Options, "lvm": lvmkind.Options, "memory": memory.Options}
+    options = {"loopfile": loopfile.Options, "lvm": provisioning.Options, "memory": memory.Options}
     try:
         spec = parse_pool(text)
         read: Any = spec.options_as(options[spec.type])
         if spec.type == "loopfile":
             spec.path()
         elif spec.type == "lvm":
-            lvmplace.kind_of(spec.name, spec.where, read, Groups(MemoryRecords()))
+            location.kind_of(spec.name, spec.where, read, Groups(MemoryRecords()))
         else:
             spec.size()
     except (ValueError, CellarError):

@@ -14,7 +14,7 @@ import grpc
 import yaml
 
 from csi_proto import csi_pb2 as csi
-from driver.cluster import certs
+from driver.tls import authority
 from tests.harness import Driver
 
 KEY = "cellar.csi.internal/node"
@@ -62,7 +62,7 @@ class Cluster:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        certs.make(self.tls)
+        authority.make(self.tls)
         self.say(*self.nodes)
         for node in self.nodes.values():
             self._stack.enter_context(node)

@@ -14,7 +14,7 @@ import grpc.aio
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from driver.cluster import tls
+from driver.tls import identity as tls
 
 BEAT = 2.0
 GIB = 1 << 30

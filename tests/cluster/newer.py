@@ -13,7 +13,7 @@ import grpc
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.cluster import tls
+from driver.tls import identity as tls
 
 LATER = b"\xc2\x3e\x05later"  # field 1000, of bytes: in no version of CSI or of ours
 POOL = "0123456789ab"

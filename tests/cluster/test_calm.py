@@ -12,7 +12,7 @@ import pytest
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from driver.rpc.controller import capabilities
+from driver.services.controller import capabilities
 from tests.cluster.machines import (
     GIB,
     KEY,

@@ -14,7 +14,7 @@ import yaml
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from driver.cluster import certs
+from driver.tls import authority
 from tests.cluster.machines import KEY, Router, until
 from tests.cluster.many import GIB, many
 
@@ -30,7 +30,7 @@ CLASSES: tuple[dict[str, str], ...] = (
 
 @pytest.fixture
 def router(where: Path) -> Iterator[Router]:
-    certs.make(where / "tls")
+    authority.make(where / "tls")
     with many(NODES, where / "tls/node") as ports:
         nodes = [
             {"name": f"n{number}", "address": f"127.0.0.1:{port}"}

@@ -13,7 +13,7 @@ import pytest
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from driver.cluster import certs, tls
+from driver.tls import authority, identity
 from tests.cluster.machines import Cluster, code_of, create, on, until
 from tests.harness import Driver
 
@@ -31,7 +31,7 @@ def channel(cluster: Cluster, credentials: grpc.ChannelCredentials | None) -> gr
     address = f"127.0.0.1:{cluster.ports['a']}"
     if credentials is None:
         return grpc.insecure_channel(address)
-    options = [("grpc.ssl_target_name_override", tls.NODE)]
+    options = [("grpc.ssl_target_name_override", identity.NODE)]
     return grpc.secure_channel(address, credentials, options)
 
 
@@ -43,16 +43,16 @@ def listed(cluster: Cluster, credentials: grpc.ChannelCredentials | None) -> Cod
 
 
 def of(folder: Path) -> grpc.ChannelCredentials:
-    return tls.Files(folder).identity.client()
+    return identity.Files(folder).identity.client()
 
 
 def test_only_a_router_gets_an_answer_from_a_node(cluster: Cluster, tmp_path: Path) -> None:
     others, expired = tmp_path / "others", tmp_path / "expired"
-    certs.make(others)
+    authority.make(others)
     shutil.copytree(cluster.tls, expired)
-    certs.make(expired, now=datetime.now(UTC) - timedelta(days=30), days=29)
+    authority.make(expired, now=datetime.now(UTC) - timedelta(days=30), days=29)
     ca = (cluster.tls / "ca.crt").read_bytes()
-    mixed = tls.Files(others / "router").identity
+    mixed = identity.Files(others / "router").identity
     refused = {
         "no certificate": grpc.ssl_channel_credentials(ca),
         "no encryption": None,
@@ -76,9 +76,9 @@ def test_a_certificate_of_both_uses_without_the_role_is_refused(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The role decides, not only what a certificate may be used for."""
-    _, use = certs.IDENTITIES["router"]
-    monkeypatch.setitem(certs.IDENTITIES, "stranger", ("stranger.cellar.csi.internal", use))
-    certs.make(cluster.tls)
+    _, use = authority.IDENTITIES["router"]
+    monkeypatch.setitem(authority.IDENTITIES, "stranger", ("stranger.cellar.csi.internal", use))
+    authority.make(cluster.tls)
     assert listed(cluster, of(cluster.tls / "stranger")) is Code.PERMISSION_DENIED
 
 
@@ -89,11 +89,11 @@ def test_a_router_believes_nodes_only(cluster: Cluster, tmp_path: Path, kind: st
     node.stop()
     made = tmp_path / "tls"
     if kind == "another CA":
-        certs.make(made)
+        authority.make(made)
     else:
         shutil.copytree(cluster.tls, made)
         past = datetime.now(UTC) - timedelta(days=30)
-        certs.make(made, now=past if kind == "expired" else None, days=29)
+        authority.make(made, now=past if kind == "expired" else None, days=29)
     files = made / ("router" if kind == "router" else "node")
     node.arguments[node.arguments.index("--tls-dir") + 1] = str(files)
     until(lambda: "node a is away" in cluster.router.log.read_text())
@@ -119,7 +119,7 @@ def test_new_certificates_are_taken_without_a_restart(cluster: Cluster) -> None:
     volume = create(cluster.router, "v", accessibility_requirements=on("a"))
     (cluster.tls / "ca.key").unlink()
     (cluster.tls / "ca.crt").unlink()
-    certs.make(cluster.tls)
+    authority.make(cluster.tls)
     until(lambda: "took new certificates" in cluster.router.log.read_text())
     new = of(cluster.tls / "router")
     until(lambda: listed(cluster, new) is Code.OK)

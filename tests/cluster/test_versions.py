@@ -12,7 +12,7 @@ import yaml
 from google.protobuf.message import Message
 
 from csi_proto import csi_pb2 as csi
-from driver.cluster import certs
+from driver.tls import authority
 from tests.cluster.machines import MOUNT, Router, code_of, on, ready, until
 from tests.cluster.newer import LATER, STREAM, VOLUME, Newer, newer
 
@@ -21,7 +21,7 @@ Code = grpc.StatusCode
 
 @pytest.fixture
 def node(where: Path) -> Iterator[tuple[Newer, int]]:
-    certs.make(where / "tls")
+    authority.make(where / "tls")
     with newer("a", where / "tls/node") as one:
         yield one
 

@@ -20,15 +20,17 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import loopfile, memory, poolroot, shelf
-from driver.backends.memory_host import MemoryHost
+from driver.backends.loopfile import backend as loopfile
+from driver.backends.loopfile import layout, pool_directory
+from driver.backends.memory import backend as memory
+from driver.backends.memory.host import MemoryHost
 from driver.core.ids import ImageId
 from driver.core.model import GIB, MIB, Allocation, Bytes, Device, FsType, Image, Volume
 from driver.core.ports import Pool
-from driver.linux.crypt import LinuxCrypt
-from driver.linux.crypt import Options as CryptOptions
-from driver.linux.freeze import Freezer
+from driver.linux.formats.luks import LinuxCrypt
+from driver.linux.formats.luks import Options as CryptOptions
 from driver.linux.host import LinuxHost
+from driver.linux.mounts.freeze import Freezer
 
 CAP_SYS_RESOURCE = 24  # <linux/capability.h>
 OWNER = "cellar.test"
@@ -202,7 +204,7 @@ class LoopfileGround(Ground):
         self.where = where
         self._freezer = freezer
         self._host = LinuxHost()
-        poolroot.initialise(where, OWNER)
+        pool_directory.initialise(where, OWNER)
         self._open()
 
     def restart(self) -> None:
@@ -239,16 +241,16 @@ class LoopfileGround(Ground):
             yield
 
     def lose(self, image_id: ImageId) -> None:
-        (self.where / str(image_id) / shelf.DISK).unlink()
+        (self.where / str(image_id) / layout.DISK).unlink()
 
     def damage(self, image_id: ImageId) -> None:
-        record = self.where / str(image_id) / shelf.RECORD
+        record = self.where / str(image_id) / layout.RECORD
         record.rename(record.with_suffix(".good"))
         record.write_text("{")
         self.restart()
 
     def mend(self, image_id: ImageId) -> None:
-        record = self.where / str(image_id) / shelf.RECORD
+        record = self.where / str(image_id) / layout.RECORD
         record.with_suffix(".good").rename(record)
 
     def take_away(self) -> None:

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from driver.backends import lvm
-from driver.backends.lvmgroup import Groups
-from driver.backends.lvmkind import Options
-from driver.backends.lvmtags import name_of
-from driver.backends.memory_records import MemoryRecords
+from driver.backends.lvm import backend as lvm
+from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.tags import name_of
+from driver.backends.lvm.volume_group import Groups
+from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import ImageId
 from driver.core.model import GIB, Allocation
 from driver.core.ports import Pool
-from driver.linux.crypt import LinuxCrypt
-from driver.linux.freeze import Freezer
+from driver.linux.devices.lvm import CONFIG
+from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.host import LinuxHost
-from driver.linux.lvm import CONFIG
+from driver.linux.mounts.freeze import Freezer
 from tests.contract.grounds import CHEAP, OWNER, LoopfileGround, Machine, run
 
 NAME = "cellar-test"

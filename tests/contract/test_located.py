@@ -12,9 +12,9 @@ from driver.core.errors import Damaged, NotFound
 from driver.core.ids import SnapshotId
 from driver.core.model import MIB, Allocation, Bytes, Extent, Located, Snapshot, Volume
 from driver.core.ports import Locates
-from driver.volumes.changes import MOST, Changes
-from driver.volumes.intents import Changed
-from driver.volumes.pools import Pools
+from driver.volumes.copies.changed_blocks import MOST, Changes
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import Changed
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import SIZE, made, snapped
 

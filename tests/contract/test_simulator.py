@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.memory import MemoryBackend, Options, memory
-from driver.backends.memory_host import MemoryHost
+from driver.backends.memory.backend import MemoryBackend, Options, memory
+from driver.backends.memory.host import MemoryHost
 from driver.core.errors import NotFound, Refused
 from driver.core.model import GIB, MIB, Allocation, Device, Fault, FsType
 from driver.core.ports import Pool

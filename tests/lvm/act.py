@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from driver.backends.lvm import Lvm
+from driver.backends.lvm.backend import Lvm
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import Volume
 from tests.lvm.pools import SIZE, a_snapshot, a_volume, made, snapped, write

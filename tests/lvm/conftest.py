@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux.lvm import CONFIG
+from driver.linux.devices.lvm import CONFIG
 from tests.sanity.conftest import sanity, short_path
 
 __all__ = ["sanity", "short_path"]  # fixtures

@@ -8,14 +8,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from driver.backends import lvm
-from driver.backends.lvmgroup import Groups
-from driver.backends.lvmkind import Options
-from driver.backends.memory_records import MemoryRecords
+from driver.backends.lvm import backend as lvm
+from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.volume_group import Groups
+from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import SnapshotId, VolumeId, new_incarnation, snapshot_key, volume_key
 from driver.core.model import MIB, Bytes, Snapshot, Volume
 from driver.core.ports import Records
-from driver.linux.freeze import Freezer
+from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import named
 
 SIZE = 8 * MIB

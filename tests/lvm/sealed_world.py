@@ -16,9 +16,12 @@ from typing import Any
 
 import pytest
 
-from driver.backends import loopfile, lvm, lvmkind, lvmtags, poolroot
-from driver.backends.lvmgroup import Groups
-from driver.backends.memory_records import MemoryRecords
+from driver.backends.loopfile import backend as loopfile
+from driver.backends.loopfile import pool_directory
+from driver.backends.lvm import backend as lvm
+from driver.backends.lvm import provisioning, tags
+from driver.backends.lvm.volume_group import Groups
+from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
 from driver.core.ids import VolumeId
 from driver.core.model import (
@@ -34,15 +37,20 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.ports import Pool
-from driver.linux import dm
-from driver.linux.crypt import LinuxCrypt, Options
-from driver.linux.freeze import Freezer
+from driver.linux.devices import dm
+from driver.linux.formats.luks import LinuxCrypt, Options
 from driver.linux.host import LinuxHost
-from driver.linux.places import CRYPT
-from driver.volumes import devices
+from driver.linux.mounts.freeze import Freezer
+from driver.linux.mounts.mount_points import CRYPT
 from driver.volumes.contents import Contents
-from driver.volumes.copies import Copies
-from driver.volumes.intents import (
+from driver.volumes.copies.background import Copies
+from driver.volumes.copies.snapshots import Snapshotter
+from driver.volumes.node import attachment
+from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.pools.registry import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import Mounter
+from driver.volumes.requests import (
     Capability,
     Create,
     Expand,
@@ -56,11 +64,6 @@ from driver.volumes.intents import (
     Stats,
     Unstage,
 )
-from driver.volumes.mountrecords import MountRecords
-from driver.volumes.pools import Pools
-from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter
-from driver.volumes.snapshots import Snapshotter
 from tests.lvm.conftest import named
 from tests.lvm.pools import Machine as Shared
 
@@ -129,10 +132,10 @@ class SealedWorld(ABC):
     def close(self) -> None:
         for image in tuple(self.backend.images()):
             if isinstance(image, Volume):
-                device = devices.of(self.pool, image)
+                device = attachment.of(self.pool, image)
                 for place in reversed(self.host.places(device) if device else ()):
                     self.host.unmount(place.target)
-                devices.lower(self.pool, image)
+                attachment.lower(self.pool, image)
             self.backend.delete(image.id)
         self.backend.close()
         self.copiers.shutdown()
@@ -206,7 +209,7 @@ class SealedWorld(ABC):
     # what there is
 
     def device(self, volume: Volume) -> Device:
-        device = devices.of(self.pool, self.now(volume))
+        device = attachment.of(self.pool, self.now(volume))
         assert device
         return device
 
@@ -223,7 +226,7 @@ class SealedWorld(ABC):
 class LoopfileWorld(SealedWorld):
     def __init__(self, where: Path, tmp: Path, freezer: Freezer) -> None:
         self.where = where
-        poolroot.initialise(where, OWNER)
+        pool_directory.initialise(where, OWNER)
         super().__init__(tmp, freezer)
 
     def open(self) -> loopfile.Loopfile:
@@ -243,13 +246,13 @@ class LvmWorld(SealedWorld):
         super().__init__(tmp, freezer)
 
     def open(self) -> lvm.Lvm:
-        options = lvmkind.Options(overcommit=10.0, devices=named())
+        options = provisioning.Options(overcommit=10.0, devices=named())
         return lvm.open_pool(
             "p", self.where, options, Shared(OWNER, self._freezer), Groups(MemoryRecords())
         )
 
     def image(self, image_id: ids.ImageId) -> Path:
-        return dm.node(self.where.partition("/")[0], lvmtags.name_of(image_id))
+        return dm.node(self.where.partition("/")[0], tags.name_of(image_id))
 
     def occupied(self, image_id: ids.ImageId) -> Bytes:
         assert isinstance(self.backend, lvm.Lvm)

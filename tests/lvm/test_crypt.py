@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import lvmtags
+from driver.backends.lvm import tags
 from driver.core.errors import Invalid, Refused
 from driver.core.model import LUKS_HEADER, MIB, Allocation, CapacityRange, FsType, Volume
-from driver.linux.crypt import LinuxCrypt, Options
-from driver.linux.freeze import Freezer
+from driver.linux.formats.luks import LinuxCrypt, Options
+from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import layers, lvm, volumes
 from tests.lvm.sealed_world import (
     MARKS,
@@ -350,7 +350,7 @@ def test_a_killed_first_stage_on_a_logical_volume_is_made_again(thin_world: LvmW
     world = thin_world
     volume = world.create()
     group = world.where.partition("/")[0]
-    lvm("lvchange", "--addtag", lvmtags.FILLING, f"{group}/{lvmtags.name_of(volume.id)}")
+    lvm("lvchange", "--addtag", tags.FILLING, f"{group}/{tags.name_of(volume.id)}")
     left = world.crypt.sealed(world.image(volume.id), SECRET, block_size=4096, zeros=False)
     left.__enter__()
     assert len(mappings()) == 1

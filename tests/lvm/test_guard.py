@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import lvmguard
-from driver.backends.lvm import Lvm
-from driver.backends.lvmkind import Options
+from driver.backends.lvm import thin_usage
+from driver.backends.lvm.backend import Lvm
+from driver.backends.lvm.provisioning import Options
 from driver.core.errors import NoSpace, OutOfRange
 from driver.core.model import MIB, Device, FsType
 from driver.linux.host import LinuxHost
@@ -91,7 +91,7 @@ def test_beyond_its_mark_a_pool_takes_nothing_new_and_its_volumes_are_ill(
         for mark in ("DATA_MARK", "METADATA_MARK"):
             assert pool.capacity(pool.allocation).largest > 0
             assert list(pool.faults(None)) == []
-            monkeypatch.setattr(lvmguard, mark, 0.0001)
+            monkeypatch.setattr(thin_usage, mark, 0.0001)
             assert pool.capacity(pool.allocation).largest == 0
             assert [one.kind for one in pool.faults(None)] == ["ThinPoolNearlyFull"]
             assert [one.kind for one in pool.faults(volume.id)] == ["ThinPoolNearlyFull"]
@@ -117,7 +117,7 @@ def test_a_pool_grows_from_its_group_before_it_is_full(
             pool.tend()
         assert size_of(where) >= 192 * MIB
         write(device.path, BLOCK * 180)
-        monkeypatch.setattr(lvmguard, "EXTEND_METADATA", 0.0)
+        monkeypatch.setattr(thin_usage, "EXTEND_METADATA", 0.0)
         before = size_of(where, "lv_metadata_size")
         pool.tend()
         assert size_of(where, "lv_metadata_size") > before

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from driver.backends.lvm import Lvm
+from driver.backends.lvm.backend import Lvm
 from driver.core import failpoints
 from driver.core.model import Image, Volume
 from tests.harness import ROOT

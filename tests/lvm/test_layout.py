@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.lvm import Lvm
-from driver.backends.lvmkind import Options
-from driver.backends.lvmtags import name_of
+from driver.backends.lvm.backend import Lvm
+from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.tags import name_of
 from driver.core.errors import Invalid, NoSpace, OutOfRange, PoolAway
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Allocation, Bytes, Volume

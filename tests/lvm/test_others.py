@@ -13,19 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import lvm as lvm_backend
-from driver.backends.lvm import Lvm
-from driver.backends.lvmkind import Options
-from driver.backends.lvmtags import name_of
-from driver.backends.lvmthick import Thick
-from driver.backends.lvmthin import Thin
-from driver.backends.memory_records import MemoryRecords
+from driver.backends.lvm import backend as lvm_backend
+from driver.backends.lvm.backend import Lvm
+from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.tags import name_of
+from driver.backends.lvm.thick import Thick
+from driver.backends.lvm.thin import Thin
+from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolAway, PoolReadOnly
 from driver.core.model import MIB
 from driver.core.ports import Records
-from driver.linux import dm, places
+from driver.linux.devices import dm
+from driver.linux.devices.lvm import CONFIG
 from driver.linux.host import LinuxHost
-from driver.linux.lvm import CONFIG
+from driver.linux.mounts import mount_points
 from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, named, said, volumes
 from tests.lvm.pools import OWNER, a_volume, begins_with, made, opened, write
 
@@ -410,7 +411,7 @@ def test_a_disk_that_dies_makes_the_pool_away_and_its_volumes_come_off(tmp_path:
                     call()
             assert pool.state().away and pool.state().capacity.largest == 0
             assert [one.severity for one in pool.faults(volume.id)] == ["inaccessible"]
-            assert places.label(device.number) == str(volume.id)
+            assert mount_points.label(device.number) == str(volume.id)
             LinuxHost().release(str(volume.id))
             assert dm.find(name_of(volume.id)) is None
             switch(f"0 {sectors} linear {below} 0")

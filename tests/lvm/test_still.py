@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from driver.backends import lvmthick
+from driver.backends.lvm import thick
 from driver.core import ids
 from driver.core.errors import NoSpace
 from driver.core.model import MIB, CapacityRange, FsType, Snapshot, Volume
-from driver.linux.freeze import Freezer
 from driver.linux.host import LinuxHost
-from driver.volumes.intents import Member, SnapGroup
+from driver.linux.mounts.freeze import Freezer
+from driver.volumes.requests import Member, SnapGroup
 from tests.lvm.conftest import layers, volumes
 from tests.lvm.sealed_world import LvmWorld
 
@@ -109,14 +109,14 @@ def test_what_is_overwritten_faster_than_it_is_copied_leaves_nothing(
 ) -> None:
     volume = mounted(world)
 
-    def little(self: lvmthick.Thick, vg: Any, _of: Sequence[Any]) -> int:
+    def little(self: thick.Thick, vg: Any, _of: Sequence[Any]) -> int:
         return int(vg.extent_size)
 
     def write() -> None:
         (world.staging(volume) / "big").write_bytes(os.urandom(24 * MIB))
         os.sync()
 
-    monkeypatch.setattr(lvmthick.Thick, "room_for_stills", little)
+    monkeypatch.setattr(thick.Thick, "room_for_stills", little)
     meanwhile(monkeypatch, write)
     with pytest.raises(NoSpace, match="nothing was kept"):
         world.snapshot(volume)

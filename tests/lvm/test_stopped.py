@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from driver.linux.lvm import CONFIG
+from driver.linux.devices.lvm import CONFIG
 from tests.harness import Driver
 from tests.lvm.conftest import GIB, said
 from tests.promises.client import Csi, outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from driver.linux import places
+from driver.linux.mounts import mount_points
 from tests.harness import Driver
 from tests.lvm.conftest import GIB, MakeGroup, lvm, named, said
 from tests.lvm.test_others import forge, on
@@ -35,7 +35,7 @@ def test_neither_takes_the_pool_away_nor_becomes_it(
         theirs = csi.create("theirs", 256 * MIB, parameters=THEIRS, block=True)
         csi.stage(theirs.volume_id, staging, block=True)
         csi.publish(theirs.volume_id, staging, target, block=True)
-        inside = str(places.path_of(os.stat(target).st_rdev))
+        inside = str(mount_points.path_of(os.stat(target).st_rdev))
         forge(inside, "cellar")
 
         driver.restart()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from driver.linux.crypt import lacks_encryption
+from driver.linux.formats.luks import lacks_encryption
 from tests.promises.client import Csi, outcome, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB, run

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from driver.linux.crypt import lacks_encryption
+from driver.linux.formats.luks import lacks_encryption
 from tests.promises.client import of_snapshot, refused
 from tests.promises.conftest import Served
 from tests.promises.disks import MIB, run

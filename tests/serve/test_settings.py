@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from loguru import logger
 
-from driver.cli import daemon, serve
+from driver.cli import flags, serve
 
 POOL = "sim=memory:10GiB"
 
@@ -36,7 +36,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_cannot_be_is_said_in_one_line(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert serve.main(arguments) == daemon.BAD_SETTINGS == 2
+    assert serve.main(arguments) == flags.BAD_SETTINGS == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("cellar serve: ")
     assert says in line

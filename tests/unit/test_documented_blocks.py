@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from driver import config
-from driver.rpc import parameters
+from driver.app import config
+from driver.csi import parameters
 from tests.documents import DOCUMENTS, PLACES, READINGS, ROOT, Block, blocks
 
 

@@ -12,12 +12,13 @@ from time import monotonic, sleep
 
 import pytest
 
-from driver.backends import loopfile, loopstate, shelf
+from driver.backends.loopfile import backend as loopfile
+from driver.backends.loopfile import layout, state
 from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, PoolAway, Refused
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import GIB, MIB, Allocation, Bytes, Snapshot, Volume
 from driver.linux import fiemap, files
-from driver.linux.freeze import Freezer
+from driver.linux.mounts.freeze import Freezer
 from tests.root.conftest import MakePool
 
 pytestmark = pytest.mark.root
@@ -83,7 +84,7 @@ def write_all(image: Path) -> None:
 
 
 def image_of(where: Path, volume: Volume | Snapshot) -> Path:
-    return where / str(volume.id) / shelf.DISK
+    return where / str(volume.id) / layout.DISK
 
 
 def test_a_thick_volume_is_allocated(pool: loopfile.Loopfile, pool_dir: Path) -> None:
@@ -135,7 +136,7 @@ def test_a_damaged_record_is_left_alone_and_its_name_is_taken(
 ) -> None:
     volume = a_volume(pool)
     pool.create(volume, nothing)
-    (pool_dir / str(volume.id) / shelf.RECORD).write_text("{")
+    (pool_dir / str(volume.id) / layout.RECORD).write_text("{")
     pool.close()
     again = open_pool(pool_dir, freezer)
     with pytest.raises(Damaged):
@@ -155,7 +156,7 @@ def test_what_a_crash_left_is_swept_when_the_pool_is_opened(
     pool.close()
     for name in (f".new-{volume.id}", f".del-{volume.id}-1"):
         (pool_dir / name).mkdir()
-        (pool_dir / name / shelf.DISK).write_bytes(b"x")
+        (pool_dir / name / layout.DISK).write_bytes(b"x")
     again = open_pool(pool_dir, freezer)
     assert sorted(one.name for one in pool_dir.iterdir() if one.name.startswith(".new")) == []
     assert sorted(one.name for one in pool_dir.iterdir() if one.name.startswith(".del")) == []
@@ -274,7 +275,7 @@ def test_an_image_is_not_ill_at_any_instant_of_its_deletion(
     def look(point: str) -> None:
         seen[point] = [one.kind for one in pool.faults(volume.id)]
 
-    monkeypatch.setattr(shelf, "reach", look)
+    monkeypatch.setattr(layout, "reach", look)
     monkeypatch.setattr(loopfile, "reach", look)
     pool.delete(volume.id)
     assert set(seen) == {"delete.renamed", "delete.synced", "delete.unlinked"}
@@ -310,7 +311,7 @@ def test_an_image_is_whole_though_its_disk_came_off_and_on_while_it_was_made(
 
 def test_pools_on_two_filesystems_share_no_room(make_pool: MakePool, freezer: Freezer) -> None:
     where = make_pool("ext4", size=256 * MIB)
-    shared = loopstate.Shared()
+    shared = state.Shared()
     options = loopfile.Options(init=True)
     one, two = (
         loopfile.Loopfile("p", path, options, freezer, "cellar.test", shared=shared)

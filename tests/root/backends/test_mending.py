@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import imagefile, loopfile, mending, shelf
+from driver.backends.loopfile import backend as loopfile
+from driver.backends.loopfile import image_file, image_repair, layout
 from driver.core.errors import NoSpace
 from driver.core.model import MIB, Allocation, Volume
 from driver.linux import files
-from driver.linux.freeze import Freezer
+from driver.linux.mounts.freeze import Freezer
 from tests.root.backends.test_loopfile import a_snapshot, a_volume, freezer, open_pool
 
 __all__ = ["freezer"]  # a fixture
@@ -73,10 +74,10 @@ def test_an_expansion_that_was_cut_short_gives_its_bytes_back(
 ) -> None:
     pool = reopened(pool_dir, allocation=allocation)
     volume = made(pool, allocation=allocation)
-    disk = shelf.disk(pool_dir, volume.id)
+    disk = layout.disk(pool_dir, volume.id)
     before = pool.capacity(allocation).largest
     device = pool.attach(volume, read_only=False) if how == "grown" else None
-    imagefile.lengthen(disk, volume, 256 * MIB)  # and then it was killed
+    image_file.lengthen(disk, volume, 256 * MIB)  # and then it was killed
     if how == "found":
         pool = reopened(pool_dir, allocation=allocation)
     elif how == "attached":
@@ -96,8 +97,8 @@ def test_an_expansion_that_was_cut_short_gives_its_bytes_back(
 def test_what_was_written_beyond_the_record_is_never_cut(reopened: Reopen, pool_dir: Path) -> None:
     pool = reopened(pool_dir)
     volume = made(pool)
-    disk = shelf.disk(pool_dir, volume.id)
-    imagefile.lengthen(disk, volume, 32 * MIB)
+    disk = layout.disk(pool_dir, volume.id)
+    image_file.lengthen(disk, volume, 32 * MIB)
     write(disk, b"somebody's", 20 * MIB)
     pool = reopened(pool_dir)
     assert disk.stat().st_size == 32 * MIB
@@ -112,8 +113,8 @@ def test_what_was_written_beyond_the_record_is_never_cut(reopened: Reopen, pool_
 def test_what_a_device_shows_is_not_cut_below_it(reopened: Reopen, pool_dir: Path) -> None:
     pool = reopened(pool_dir)
     volume = made(pool)
-    disk = shelf.disk(pool_dir, volume.id)
-    imagefile.lengthen(disk, volume, 32 * MIB)
+    disk = layout.disk(pool_dir, volume.id)
+    image_file.lengthen(disk, volume, 32 * MIB)
     device = subprocess.run(
         ["losetup", "--find", "--show", str(disk)], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -131,16 +132,16 @@ def test_a_snapshot_of_an_image_that_is_too_long_is_not(reopened: Reopen, pool_d
     volume = made(pool)
     if not pool.shares(volume.id):
         return
-    imagefile.lengthen(shelf.disk(pool_dir, volume.id), volume, 32 * MIB)
+    image_file.lengthen(layout.disk(pool_dir, volume.id), volume, 32 * MIB)
     snapshot = a_snapshot(pool, volume)
     pool.create(snapshot, lambda _: None)
-    assert shelf.disk(pool_dir, snapshot.id).stat().st_size == volume.size
+    assert layout.disk(pool_dir, snapshot.id).stat().st_size == volume.size
 
 
 def holed(pool: loopfile.Loopfile, pool_dir: Path, size: int) -> tuple[Volume, Path]:
     """A thick volume as `cp --sparse=always` brings it back."""
     volume = made(pool, size=size)
-    disk = shelf.disk(pool_dir, volume.id)
+    disk = layout.disk(pool_dir, volume.id)
     files.punch(disk, size - MIB, MIB)
     files.sync(disk)
     return volume, disk
@@ -211,7 +212,7 @@ def test_a_pool_that_was_copied_by_hand_snapshots_and_clones(
     subprocess.run(
         ["cp", "-a", "--sparse=always", "--reflink=never", f"{first}/.", second], check=True
     )
-    disk = shelf.disk(second, volume.id)
+    disk = layout.disk(second, volume.id)
     pool = reopened(second)
     assert sorted(kinds(pool, volume)) == ["ThickImageCopiesOnWrite", "ThickImageHasHoles"]
     snapshot = a_snapshot(pool, volume)
@@ -219,11 +220,11 @@ def test_a_pool_that_was_copied_by_hand_snapshots_and_clones(
     clone = replace(a_volume(pool, "clone", 64 * MIB), source=snapshot.id)
     pool.create(clone, lambda _: None)
     for image in (snapshot.id, clone.id):
-        assert shelf.disk(second, image).read_bytes()[:5] == b"first"
-        assert files.copies_on_write(shelf.disk(second, image))
+        assert layout.disk(second, image).read_bytes()[:5] == b"first"
+        assert files.copies_on_write(layout.disk(second, image))
     assert kinds(pool, clone) == ["ThickImageCopiesOnWrite"]
     new = made(pool, "new")
-    assert kinds(pool, new) == [] and not files.copies_on_write(shelf.disk(second, new.id))
+    assert kinds(pool, new) == [] and not files.copies_on_write(layout.disk(second, new.id))
     assert files.copies_on_write(disk)
 
 
@@ -238,7 +239,7 @@ def test_thick_is_thick_in_a_folder_that_is_compressed(
     subprocess.run([*command, str(where), *more], check=True)
     pool = reopened(where)
     volume = made(pool, size=32 * MIB)
-    disk = shelf.disk(where, volume.id)
+    disk = layout.disk(where, volume.id)
     assert not files.copies_on_write(disk) and kinds(pool, volume) == []
     filler = fill(where)
     for at in range(0, 32 * MIB, MIB):
@@ -267,5 +268,5 @@ def test_no_fault_is_found_of_what_is_gone(pool_dir: Path, freezer: Freezer) -> 
     pool = open_pool(pool_dir, freezer)
     volume = made(pool)
     shutil.rmtree(pool_dir / str(volume.id))
-    assert list(mending.find_faults(pool_dir, volume)) == []
+    assert list(image_repair.find_faults(pool_dir, volume)) == []
     pool.close()

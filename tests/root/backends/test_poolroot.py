@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.memory_records import MemoryRecords
-from driver.backends.poolbirth import MARKER
-from driver.backends.poolroot import PoolRoot, write_marker
+from driver.backends.loopfile.pool_creation import MARKER
+from driver.backends.loopfile.pool_directory import PoolRoot, write_marker
+from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Exhausted, PoolAway, PoolFailed
 from driver.core.ports import Records
 from tests.root.conftest import MIB, MakePool

@@ -12,7 +12,9 @@ import pytest
 
 from driver.core.ids import IMAGE_FILE
 from driver.core.model import MIB, Device, FsType
-from driver.linux import filesystem, loop, mount
+from driver.linux.devices import loop
+from driver.linux.formats import filesystem
+from driver.linux.mounts import mount
 
 SIZE = 320 * MIB  # mkfs.xfs makes nothing smaller than 300 MB
 

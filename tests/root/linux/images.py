@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux import (
-    files,
-    filesystem,
-    mount,
-)
-from driver.linux.freeze import Freezer
-from driver.linux.superblock import UnfamiliarError
+from driver.linux import files
+from driver.linux.formats import filesystem
+from driver.linux.formats.superblock import UnfamiliarError
+from driver.linux.mounts import mount
+from driver.linux.mounts.freeze import Freezer
 from tests.root.linux.conftest import Volume
 
 CHECKS = {

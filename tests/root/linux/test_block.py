@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import block, files, loop
+from driver.linux import files
+from driver.linux.devices import block, loop
 
 MIB = 1 << 20
 

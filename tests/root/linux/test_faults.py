@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux import faults, freeze, mount, places
+from driver.linux.mounts import freeze, health, mount, mount_points
 from tests.root.linux.conftest import Attach, Volume
 
 GOINGDOWN = 0x8004587D  # XFS_IOC_GOINGDOWN, EXT4_IOC_SHUTDOWN
@@ -23,8 +23,8 @@ IS_OUTSPOKEN = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 14)
 
 
 def told(volume: Volume) -> dict[str, str]:
-    shown = places.filesystems_of(volume.status.number)
-    found = faults.of_filesystem(volume.status.path, volume.status.number, shown)
+    shown = mount_points.filesystems_of(volume.status.number)
+    found = health.of_filesystem(volume.status.path, volume.status.number, shown)
     return {fault.kind: fault.severity for fault in found}
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import files, loop
+from driver.linux import files
+from driver.linux.devices import loop
 
 MIB = 1 << 20
 MakePool = Callable[..., Path]

@@ -12,14 +12,10 @@ import pytest
 from driver.core.errors import Invalid, Refused
 from driver.core.filesystems import _MKFS, SMALLEST
 from driver.core.model import MIB, FsType
-from driver.linux import (
-    block,
-    files,
-    filesystem,
-    fsopen,
-    loop,
-    superblock,
-)
+from driver.linux import files
+from driver.linux.devices import block, loop
+from driver.linux.formats import filesystem, superblock
+from driver.linux.mounts import fsopen
 from tests.root.linux.conftest import SIZE, Attach, Volume, blank
 from tests.root.linux.images import (
     OPTIONS,

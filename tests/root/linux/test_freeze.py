@@ -17,9 +17,9 @@ import pytest
 
 from driver.core.errors import Busy
 from driver.core.model import FsType
-from driver.linux import freeze, mount
-from driver.linux.freeze import Freezer
-from driver.linux.thaw import FIFREEZE, FITHAW
+from driver.linux.mounts import freeze, mount
+from driver.linux.mounts.freeze import Freezer
+from driver.linux.mounts.thaw import FIFREEZE, FITHAW
 from tests.root.linux.conftest import Attach, Volume
 
 LONG = 60.0  # seconds; a bound that no test reaches
@@ -127,7 +127,7 @@ def test_one_that_cannot_be_frozen_thaws_all(freezer: Freezer, three: list[Volum
 
 def test_a_killed_parent_thaws_at_once(three: list[Volume]) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from driver.linux.freeze import Freezer;"
+        "import sys, time; from pathlib import Path; from driver.linux.mounts.freeze import Freezer;"
         "held = Freezer().freeze([Path(one) for one in sys.argv[1:]], 60.0);"
         "print(flush=True); time.sleep(60)"
     )

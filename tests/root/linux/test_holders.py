@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import files, loop
-from driver.linux.holders import holders
-from driver.linux.mount import mounts, shown_device
+from driver.linux import files
+from driver.linux.devices import loop
+from driver.linux.mounts.holders import holders
+from driver.linux.mounts.mount import mounts, shown_device
 
 MIB = 1 << 20
 

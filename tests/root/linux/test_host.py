@@ -18,8 +18,9 @@ import pytest
 from driver.core.errors import Failed, Invalid, Refused
 from driver.core.model import MIB, Device, FsType
 from driver.core.ports import Host
-from driver.linux import block, freeze, mount
+from driver.linux.devices import block
 from driver.linux.host import LinuxHost
+from driver.linux.mounts import freeze, mount
 from tests.root.linux.conftest import Attach, Volume, blank
 
 SHUTDOWN = 0x8004587D

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import block, files, loop, loopdev, loopset
+from driver.linux import files
+from driver.linux.devices import block, loop, loop_ioctl, loop_settings
 from tests.promises.waiting import until
 
 MIB = 1 << 20
@@ -225,15 +226,15 @@ def test_no_device_at_all_is_an_error(plain: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_nodes_can_be_made_only_of_what_the_kernel_knows() -> None:
-    with pytest.raises(FileNotFoundError), loopdev.opened("/dev/loop99999", os.O_RDONLY):
+    with pytest.raises(FileNotFoundError), loop_ioctl.opened("/dev/loop99999", os.O_RDONLY):
         pass
 
 
 @pytest.fixture
 def own_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """One that nobody else takes: they begin with the lowest numbers."""
-    with open(loopdev.CONTROL, "rb") as control:
-        number = fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, 9000)
+    with open(loop_ioctl.CONTROL, "rb") as control:
+        number = fcntl.ioctl(control, loop_ioctl.LOOP_CTL_ADD, 9000)
         monkeypatch.setattr(loop, "_candidates", lambda *_, discards: [f"loop{number}"])
         yield Path(f"/dev/loop{number}")
         fcntl.ioctl(control, 0x4C81, number)  # LOOP_CTL_REMOVE
@@ -302,7 +303,7 @@ def test_a_device_that_was_set_read_only_can_be_written_in_its_next_life(plain: 
 def test_discards_that_stay_on_are_an_error(
     plain: Path, own_device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loopdev, "attribute", lambda *_: b"4096")
+    monkeypatch.setattr(loop_ioctl, "attribute", lambda *_: b"4096")
     with pytest.raises(OSError, match="discards cannot be turned off"):
         attach(plain, discards=False)
     assert loop.find(backing(plain)) is None
@@ -396,7 +397,7 @@ def test_keep_takes_back_a_detach(attached: loop.Status) -> None:
     with attached.path.open("rb"):
         with pytest.raises(OSError):
             loop.detach(attached, bound=0)
-        loopset.reset(attached, label=attached.label)
+        loop_settings.reset(attached, label=attached.label)
     assert loop.status(attached.path) == attached
 
 
@@ -466,13 +467,13 @@ def test_a_search_asks_no_device_of_another_volumes_image(
             found.append(attach(folder / "disk.img"))
             undo.callback(loop.detach, found[-1], bound=5)
         asked = list[str]()
-        usual = loopdev.opened
+        usual = loop_ioctl.opened
 
         def noted(path: str, flags: int) -> AbstractContextManager[int]:
             asked.append(path)
             return usual(path, flags)
 
-        monkeypatch.setattr(loopdev, "opened", noted)
+        monkeypatch.setattr(loop_ioctl, "opened", noted)
         mine = folders[0] / "disk.img"
         assert loop.find(backing(mine), folders[0].name) == found[0]
         assert loop.find((0, 0), folders[0].name) is None

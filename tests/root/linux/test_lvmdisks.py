@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import MIB
-from driver.linux import loop, lvmdisks, mount
+from driver.linux.devices import loop, lvm_disks
+from driver.linux.mounts import mount
 
 Bind = Callable[..., loop.Status]
 IMAGE = f"{'0' * 12}-{'a' * 32}/disk.img"  # in a pool of loop files
@@ -41,11 +42,11 @@ def bind(tmp_path: Path, undo: ExitStack) -> Bind:
 
 
 def shown(named: list[str], status: loop.Status) -> bool:
-    return status.path in lvmdisks.Disks(named).labelled()
+    return status.path in lvm_disks.Disks(named).labelled()
 
 
 def reason(named: list[str], path: Path) -> str:
-    return lvmdisks.Disks(named).reason(path.name)
+    return lvm_disks.Disks(named).reason(path.name)
 
 
 def test_a_loop_device_counts_only_if_it_was_named(bind: Bind, tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_an_image_of_a_volume_never_counts(bind: Bind, tmp_path: Path) -> None:
     for named in ([], ["/dev/loop*"], [str(image.path), str(above.path), str(tmp_path / IMAGE)]):
         assert not shown(named, image)
         assert not shown(named, above)
-    said = lvmdisks.Disks([str(image.path), str(above.path)]).refused()
+    said = lvm_disks.Disks([str(image.path), str(above.path)]).refused()
     assert f"{image.path} is a loop device that shows a volume" in said
     assert str(above.path) in said
     (tmp_path / IMAGE).unlink()
@@ -118,17 +119,17 @@ def test_what_a_pod_is_shown_never_counts_nor_what_lies_below_it(
 
 def test_another_file_below_the_same_name_is_told_apart(bind: Bind, tmp_path: Path) -> None:
     status = bind("disk")
-    before = lvmdisks.identify([status.path])
+    before = lvm_disks.identify([status.path])
     if not before:
         pytest.skip("this kernel does not count disks")
-    assert lvmdisks.identify([status.path]) == before
+    assert lvm_disks.identify([status.path]) == before
     loop.detach(status, bound=5)
     for _ in range(200):
         again = bind("other")
         if again.path == status.path:
             break
     assert again.path == status.path
-    assert lvmdisks.identify([status.path]) != before
+    assert lvm_disks.identify([status.path]) != before
 
 
 def test_a_disk_of_this_machine_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -165,9 +166,9 @@ def test_a_disk_of_this_machine_counts(monkeypatch: pytest.MonkeyPatch, tmp_path
     for number in (1, 3):
         link = tmp_path / f"devices/virtual/nvme-subsystem/nvme-subsys{number}/nvme{number}"
         link.symlink_to(tmp_path / f"nvme/nvme{number}")
-    monkeypatch.setattr(lvmdisks, "_BLOCKS", blocks)
-    monkeypatch.setattr(lvmdisks, "_NVME", tmp_path / "nvme")
-    disks = lvmdisks.Disks([])
+    monkeypatch.setattr(lvm_disks, "_BLOCKS", blocks)
+    monkeypatch.setattr(lvm_disks, "_NVME", tmp_path / "nvme")
+    disks = lvm_disks.Disks([])
     found = {name for name in where if not disks.reason(name)}
     assert found == {"sda", "vda", "nvme0n1", "nvme1n1", "md0", "dm-0"}
     assert "network" in disks.reason("sdb") and "logical volume" in disks.reason("dm-2")

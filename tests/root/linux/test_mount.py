@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux import fsopen, mount
+from driver.linux.mounts import fsopen, mount
 from tests.root.linux.conftest import Attach, Volume
 
 

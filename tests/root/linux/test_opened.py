@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import mount, opened
+from driver.linux.mounts import mount, open_directory
 from tests.root.conftest import MIB, MakePool
 
 
@@ -30,9 +30,9 @@ def test_only_the_root_of_a_whole_filesystem_is_a_disk(pool_dir: Path, tmp_path:
     subprocess.run(["mount", "--bind", folder, seen], check=True)
     try:
         with descriptor(pool_dir) as disk, descriptor(folder) as inside, descriptor(seen) as bound:
-            found = [opened.is_local_disk(fd) for fd in (disk, inside, bound)]
-            keys = {opened.filesystem_key(fd) for fd in (disk, inside, bound)}
-            uuids = {opened.filesystem_uuid(fd) for fd in (disk, inside, bound)}
+            found = [open_directory.is_local_disk(fd) for fd in (disk, inside, bound)]
+            keys = {open_directory.filesystem_key(fd) for fd in (disk, inside, bound)}
+            uuids = {open_directory.filesystem_uuid(fd) for fd in (disk, inside, bound)}
         assert found == [True, False, False]
         assert (len(keys), len(uuids), "" in uuids) == (1, 1, False)
     finally:
@@ -45,15 +45,15 @@ def test_what_was_unmounted_is_no_disk_whatever_is_mounted_there_now(
     other = make_pool("ext4", size=64 * MIB)
     with descriptor(pool_dir) as before:
         subprocess.run(["mount", "--bind", other, pool_dir], check=True)
-        assert opened.is_local_disk(before)  # hidden, and still mounted
-        uuid = opened.filesystem_uuid(before)
+        assert open_directory.is_local_disk(before)  # hidden, and still mounted
+        uuid = open_directory.filesystem_uuid(before)
         with descriptor(pool_dir) as now:
-            assert opened.filesystem_uuid(now) != uuid
+            assert open_directory.filesystem_uuid(now) != uuid
         subprocess.run(["umount", pool_dir], check=True)
         device = mount.at(pool_dir)[-1].source
         subprocess.run(["umount", "--lazy", pool_dir], check=True)
-        assert not opened.is_local_disk(before)
-        assert opened.filesystem_uuid(before) == uuid
+        assert not open_directory.is_local_disk(before)
+        assert open_directory.filesystem_uuid(before) == uuid
     subprocess.run(["mount", device, pool_dir], check=True)
 
 
@@ -62,8 +62,8 @@ def test_memory_is_no_disk(tmp_path: Path, fs: str) -> None:
     subprocess.run(["mount", "-t", fs, "none", tmp_path], check=True)
     try:
         with descriptor(tmp_path) as fd:
-            assert opened.is_mount_root(fd)
-            assert not opened.is_local_disk(fd)
+            assert open_directory.is_mount_root(fd)
+            assert not open_directory.is_local_disk(fd)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
@@ -74,7 +74,7 @@ def test_subvolumes_of_one_btrfs_take_the_same_room(make_pool: MakePool) -> None
         subprocess.run(["btrfs", "-q", "subvolume", "create", where / name], check=True)
     with descriptor(where / "a") as one, descriptor(where / "b") as two:
         assert os.fstat(one).st_dev != os.fstat(two).st_dev
-        assert opened.filesystem_key(one) == opened.filesystem_key(two)
+        assert open_directory.filesystem_key(one) == open_directory.filesystem_key(two)
 
 
 @pytest.mark.parametrize("reflink", [0, 1])
@@ -83,4 +83,4 @@ def test_whether_an_xfs_shares_bytes_is_asked_without_a_write(
 ) -> None:
     where = make_pool("xfs", mkfs=("-m", f"reflink={reflink}"))
     with descriptor(where) as fd:
-        assert opened.xfs_reflinks(fd) is bool(reflink)
+        assert open_directory.xfs_reflinks(fd) is bool(reflink)

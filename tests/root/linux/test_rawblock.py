@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import KIB, MIB, Extent
-from driver.linux import block, files, loop, rawblock
+from driver.linux import files
+from driver.linux.devices import block, loop, raw
 
 SIZE = 12 * MIB
 
@@ -31,7 +32,7 @@ def write(device: Path, at: int, data: bytes) -> None:
 
 
 def test_a_new_device_has_nothing_written(device: Path) -> None:
-    assert list(rawblock.written(device, SIZE)) == []
+    assert list(raw.written(device, SIZE)) == []
 
 
 def test_what_is_written_is_found_in_grains_and_in_order(device: Path) -> None:
@@ -39,7 +40,7 @@ def test_what_is_written_is_found_in_grains_and_in_order(device: Path) -> None:
     write(device, 4 * MIB - 1, b"xx")  # across two reads
     write(device, SIZE - 1, b"x")
     grain = 64 * KIB
-    assert list(rawblock.written(device, SIZE)) == [
+    assert list(raw.written(device, SIZE)) == [
         Extent(4 * MIB - grain, 2 * grain),
         Extent(5 * MIB, grain),
         Extent(SIZE - grain, grain),
@@ -56,8 +57,8 @@ def test_a_range_is_cleared_and_no_more(
     if not can_punch:
         monkeypatch.setattr(files, "punch", refuse)
     write(device, 0, b"x" * SIZE)
-    rawblock.zero(device, MIB, 2 * MIB)
-    assert list(rawblock.written(device, SIZE)) == [
+    raw.zero(device, MIB, 2 * MIB)
+    assert list(raw.written(device, SIZE)) == [
         Extent(0, MIB),
         Extent(3 * MIB, SIZE - 3 * MIB),
     ]
@@ -65,8 +66,8 @@ def test_a_range_is_cleared_and_no_more(
 
 def test_what_is_discarded_is_given_back(device: Path) -> None:
     write(device, 0, b"x" * SIZE)
-    assert rawblock.discard(device, 0, SIZE)
-    assert list(rawblock.written(device, SIZE)) == []
+    assert raw.discard(device, 0, SIZE)
+    assert list(raw.written(device, SIZE)) == []
 
 
 def test_what_others_wrote_is_seen_when_the_old_is_forgotten(device: Path, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_what_others_wrote_is_seen_when_the_old_is_forgotten(device: Path, tmp_p
     with (tmp_path / "disk.img").open("r+b") as file:
         file.write(b"new!")
     files.sync(tmp_path / "disk.img")
-    rawblock.forget(device)
+    raw.forget(device)
     assert device.read_bytes()[:4] == b"new!"
 
 

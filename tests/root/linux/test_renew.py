@@ -13,21 +13,11 @@ from types import ModuleType
 import pytest
 
 from driver.core.model import MIB, FsType
-from driver.linux import (
-    btrfs,
-    btrfs_uuid,
-    command,
-    ext4,
-    ext4_uuid,
-    files,
-    filesystem,
-    freeze,
-    loop,
-    mount,
-    xfs,
-    xfs_uuid,
-)
-from driver.linux.superblock import UnfamiliarError
+from driver.linux import command, files
+from driver.linux.devices import loop
+from driver.linux.formats import btrfs, btrfs_uuid, ext4, ext4_uuid, filesystem, xfs, xfs_uuid
+from driver.linux.formats.superblock import UnfamiliarError
+from driver.linux.mounts import freeze, mount
 from tests.root.linux.conftest import SIZE, Attach, blank
 from tests.root.linux.images import (
     OPTIONS,

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux import filesystem, fsopen, loop, replay
+from driver.linux.devices import loop
+from driver.linux.formats import filesystem, replay
+from driver.linux.mounts import fsopen
 from tests.root.linux.conftest import Attach
 from tests.root.linux.images import backing, check, snapshot
 

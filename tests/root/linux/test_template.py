@@ -11,12 +11,13 @@ from time import monotonic
 import pytest
 
 from driver.core.model import GIB, KIB, MIB, Bytes, FsType
-from driver.linux import command, ext4, ext4_uuid, files, filesystem, template
-from driver.linux.template import Templates
+from driver.linux import command, files
+from driver.linux.formats import ext4, ext4_template, ext4_uuid, filesystem
+from driver.linux.formats.ext4_template import Templates
 from tests.root.linux.conftest import SIZE, Attach
 from tests.root.linux.images import check, copied, damage, make, refuses, snapshot, unmount
 
-SIZES = [8 * MIB, 16 * MIB + 12 * KIB, 64 * MIB, 129 * MIB, GIB, 10 * GIB, template.LARGEST]
+SIZES = [8 * MIB, 16 * MIB + 12 * KIB, 64 * MIB, 129 * MIB, GIB, 10 * GIB, ext4_template.LARGEST]
 OWN = re.compile(
     r".*(UUID|Hash Seed|hecksum|created|write time|checked|Lifetime writes).*\n|csum 0x\w+"
 )
@@ -141,13 +142,13 @@ def test_templates_are_few_and_young(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [runs(GIB), runs(10 * GIB), runs(GIB)] == [1, 0, 0]
     assert [runs(11 * GIB), runs(11 * GIB), runs(GIB), runs(10 * GIB)] == [1, 0, 0, 1]  # of 4 MiB
     later = monotonic() + 601.0
-    monkeypatch.setattr("driver.linux.template.monotonic", lambda: later)
+    monkeypatch.setattr("driver.linux.formats.ext4_template.monotonic", lambda: later)
     assert [runs(10 * GIB), runs(10 * GIB)] == [1, 0]
 
 
 def test_beyond_some_size_mkfs_writes_straight_into_the_image(tmp_path: Path) -> None:
     templates, mkfs = Templates(), Mkfs()
-    where = image(tmp_path / "image", template.LARGEST + MIB)
+    where = image(tmp_path / "image", ext4_template.LARGEST + MIB)
     templates.make(where, words(where), mkfs)
     assert mkfs.runs == [where]
     check(FsType.EXT4, where)

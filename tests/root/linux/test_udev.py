@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import files, loop, udev
+from driver.linux import files
+from driver.linux.devices import loop, udev
 
 MIB = 1 << 20
 

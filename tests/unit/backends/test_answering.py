@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from driver.backends.answering import LATELY, SILENT, THREADS, Answering
+from driver.backends.pool_threads import LATELY, SILENT, THREADS, Answering
 from driver.core.errors import NotFound, PoolSilent
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from threading import Event, current_thread, main_thread
 
-from driver.backends.background import Background
+from driver.backends.paced_worker import Background
 
 
 def until(true: Callable[[], bool]) -> None:

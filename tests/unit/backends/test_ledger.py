@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from driver.backends.ledger import PER_IMAGE, Entry, Filesystem, Ledger
+from driver.backends.space_ledger import PER_IMAGE, Entry, Filesystem, Ledger
 from driver.core.errors import NoSpace
 from driver.core.model import GIB, MIB, Allocation, Bytes
 

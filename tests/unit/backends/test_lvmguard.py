@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from driver.backends.lvmgroup import Groups
-from driver.backends.lvmguard import Guard
-from driver.backends.memory_records import MemoryRecords
-from driver.linux.dm import ThinPool, parse_thin_pool
+from driver.backends.lvm.thin_usage import Guard
+from driver.backends.lvm.volume_group import Groups
+from driver.backends.memory.records import MemoryRecords
+from driver.linux.devices.dm import ThinPool, parse_thin_pool
 
 
 def pool(data: int = 10, metadata: int = 10, trouble: str = "") -> ThinPool:

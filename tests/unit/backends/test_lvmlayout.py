@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends import lvmlayout
-from driver.backends.lvmlayout import Layout
+from driver.backends.lvm import layout as lvmlayout
+from driver.backends.lvm.layout import Layout
 from driver.core.errors import Invalid
 from driver.core.model import MIB, Bytes
-from driver.linux.lvm import VolumeGroup, parse_parts
+from driver.linux.devices.lvm import VolumeGroup, parse_parts
 
 STEP = 4 * MIB
 PARTS = """

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.backends import lvmtags
+from driver.backends.lvm import tags as lvmtags
 from driver.core.errors import Damaged
 from driver.core.ids import SnapshotId, VolumeId, member_key, snapshot_key, volume_key
 from driver.core.model import (

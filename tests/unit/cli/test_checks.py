@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.memory_records import MemoryRecords
-from driver.cli import checks
-from driver.cli.checks import Level
+from driver.backends.memory.records import MemoryRecords
+from driver.cli.doctor import checks
+from driver.cli.doctor.checks import Level
 from driver.core.model import FsType
-from driver.linux import command, filesystem, sysfs
+from driver.linux import command, sysfs
+from driver.linux.formats import filesystem
 
 HOST = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

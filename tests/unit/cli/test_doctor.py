@@ -8,11 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from driver.cli import checks, doctor, tables
-from driver.cli.checks import Finding, Level
+from driver.cli import tables
+from driver.cli.doctor import checks, command
+from driver.cli.doctor.checks import Finding, Level
 
 app = typer.Typer()
-app.command("doctor")(doctor.command)
+app.command("doctor")(command.command)
 app.add_typer(tables.pools, name="pools")
 
 
@@ -26,7 +27,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without fault."""
-    monkeypatch.setattr(doctor, "_machine", lambda _: [checks.ok("machine", "is sound")])
+    monkeypatch.setattr(command, "_machine", lambda _: [checks.ok("machine", "is sound")])
 
 
 def run(*words: str, status: int = 0) -> str:
@@ -41,13 +42,13 @@ def test_a_sound_machine_has_status_0(sound: None) -> None:
 
 def test_a_warning_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [checks.warning("disk", "is slow", "buy another")]
-    monkeypatch.setattr(doctor, "_machine", lambda _: found)
+    monkeypatch.setattr(command, "_machine", lambda _: found)
     assert run("doctor") == "warning  disk  is slow → buy another\n"
 
 
 def test_a_problem_has_status_1_and_its_cure_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [checks.problem("kernel", "very " * 40 + "old", "upgrade")]
-    monkeypatch.setattr(doctor, "_machine", lambda _: found)
+    monkeypatch.setattr(command, "_machine", lambda _: found)
     said = run("doctor", status=1)
     assert len(said.splitlines()) == 1
     assert said.endswith("old → upgrade\n")

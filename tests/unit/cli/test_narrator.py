@@ -9,7 +9,7 @@ from rich.console import Console
 
 from csi_proto import csi_pb2 as csi
 from driver.cli.client import CallFailed
-from driver.cli.narrator import LEFT, Narrator, essentials
+from driver.cli.demo.narrator import LEFT, Narrator, essentials
 
 VOLUME = "0123456789ab-" + "c" * 32
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from csi_proto import cellar_pb2 as cellar
-from driver.backends.memory import MemoryBackend, memory
+from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, Allocation, FsType, Volume
 from driver.core.ports import Pool
-from driver.rpc.private import Private
+from driver.services.peer import Private
 
 
 async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:

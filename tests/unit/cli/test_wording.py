@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.cli import wording
+from driver.cli import output
 
 
 @pytest.mark.parametrize(
@@ -24,24 +24,24 @@ from driver.cli import wording
     ],
 )
 def test_a_size_is_said_in_the_largest_unit_that_fits(size: int, text: str) -> None:
-    assert wording.human(size) == text
+    assert output.human(size) == text
 
 
 @given(st.integers(min_value=0, max_value=1 << 62))
 def test_a_size_is_never_said_off_by_more_than_one_twentieth(size: int) -> None:
-    number, unit = wording.human(size).split()
-    said = float(number) * 1024 ** wording.UNITS.index(unit)
+    number, unit = output.human(size).split()
+    said = float(number) * 1024 ** output.UNITS.index(unit)
     assert abs(said - size) <= max(size, 1) / 20
 
 
 def test_a_short_id_keeps_the_pool_and_the_head_of_the_key() -> None:
-    assert wording.short("0123456789ab-" + "f" * 32) == "0123456789ab-ffffffff…"
-    assert wording.short("something") == "something"
+    assert output.short("0123456789ab-" + "f" * 32) == "0123456789ab-ffffffff…"
+    assert output.short("something") == "something"
 
 
 def test_a_table_in_a_pipe_has_one_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:
     rows: Iterator[list[str]] = iter([["x" * 300, "1"], ["y", "20"]])
-    wording.as_table(["name", "number"], rows, right={"number"})
+    output.as_table(["name", "number"], rows, right={"number"})
     head, first, second = capsys.readouterr().out.splitlines()
     assert head.split() == ["NAME", "NUMBER"]
     assert first.split() == ["x" * 300, "1"]
@@ -49,5 +49,5 @@ def test_a_table_in_a_pipe_has_one_line_for_each_row(capsys: pytest.CaptureFixtu
 
 
 def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    wording.as_json([{"name": "päckchen"}])
+    output.as_json([{"name": "päckchen"}])
     assert json.loads(capsys.readouterr().out) == [{"name": "päckchen"}]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.cluster.directory import Member, StaticFile, parse
 from driver.core.errors import Invalid
+from driver.router.nodes.directory import Member, StaticFile, parse
 
 TEXT = "nodes: [{name: a, address: '127.0.0.1:9501'}, {name: b, address: 'h:2', cordoned: true}]"
 A = Member(name="a", address="127.0.0.1:9501")

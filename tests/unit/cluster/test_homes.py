@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from driver.cluster import homes, kubernetes
-from driver.cluster.homes import Homes, Store
+from driver.router.kubernetes import client
+from driver.router.nodes import pool_locations
+from driver.router.nodes.pool_locations import Homes, Store
 from tests.cluster.fake_apiserver import Cluster, api_server
 from tests.cluster.kube import CONFIGMAPS, NAMESPACE
 
@@ -21,16 +22,16 @@ NAME = "cellar-pools"
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
-    monkeypatch.setattr(homes, "TOGETHER", 0.01)
-    monkeypatch.setattr(homes, "AGAIN", 0.01)
-    monkeypatch.setattr(homes, "LOOK", 0.02)
+    monkeypatch.setattr(pool_locations, "TOGETHER", 0.01)
+    monkeypatch.setattr(pool_locations, "AGAIN", 0.01)
+    monkeypatch.setattr(pool_locations, "LOOK", 0.02)
     with api_server(tmp_path) as one:
         yield one
 
 
 @asynccontextmanager
 async def kept(kubeconfig: Path, *routers: Homes) -> AsyncIterator[None]:
-    async with kubernetes.connect(kubeconfig) as api:
+    async with client.connect(kubeconfig) as api:
         stores = [Store(api, NAMESPACE, NAME, one) for one in routers]
         tasks = [asyncio.create_task(one.keep()) for one in stores]
         try:

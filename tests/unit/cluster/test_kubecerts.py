@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from driver.cluster import certs, kubernetes
-from driver.cluster.api import ApiError, Json
-from driver.cluster.certs import Authority
-from driver.cluster.kubecerts import DAYS, Secrets
 from driver.core.errors import Invalid
+from driver.router.kubernetes import client
+from driver.router.kubernetes.api import ApiError, Json
+from driver.router.kubernetes.certificates import DAYS, Secrets
+from driver.tls import authority
+from driver.tls.authority import Authority
 from tests.cluster.fake_apiserver import Cluster, api_server
 from tests.cluster.kube import NAMESPACE, SECRETS
 
@@ -54,7 +55,7 @@ def tell(server: tuple[Cluster, Path]) -> Callable[[Story], None]:
     def run(story: Story) -> None:
         async def live() -> None:
             clock = Clock()
-            async with kubernetes.connect(server[1]) as api:
+            async with client.connect(server[1]) as api:
                 await story(lambda: Secrets(api, NAMESPACE, "cellar", clock), clock)
 
         asyncio.run(live())
@@ -88,8 +89,8 @@ def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
             assert set(secret["data"]) == {"ca.crt", "tls.crt", "tls.key"}
             assert value(cluster, f"cellar-{identity}", "ca.crt") == ca.pem()
             assert value(cluster, f"cellar-{identity}", "tls.key") != ca.key_pem()
-            begin, end = certs.life(value(cluster, f"cellar-{identity}", "tls.crt"))
-            assert end - begin == timedelta(days=DAYS) + certs.EARLY
+            begin, end = authority.life(value(cluster, f"cellar-{identity}", "tls.crt"))
+            assert end - begin == timedelta(days=DAYS) + authority.EARLY
         assert not one.renewed()
 
     tell(story)
@@ -145,7 +146,7 @@ def test_routers_that_begin_at_once_agree(
         assert {one.identity.certificate for one in routers} == {now}
         ca = value(cluster, "cellar-ca", "tls.crt")
         assert {value(cluster, f"cellar-{each}", "ca.crt") for each in ("node", "router")} == {ca}
-        assert not certs.is_due(now, clock.now)
+        assert not authority.is_due(now, clock.now)
 
     tell(story)
 
@@ -230,7 +231,7 @@ def test_after_a_theft_all_get_certificates_of_a_new_ca(
 def test_a_server_that_cannot_be_reached_is_asked_again(
     cluster: Cluster, tell: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driver.cluster.kubecerts.AGAIN", 0.01)
+    monkeypatch.setattr("driver.router.kubernetes.certificates.AGAIN", 0.01)
 
     async def story(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
@@ -254,7 +255,7 @@ def test_a_renewal_that_another_router_made_meanwhile_is_kept(
     clock = Clock()
 
     async def live() -> None:
-        async with kubernetes.connect(kubeconfig) as api:
+        async with client.connect(kubeconfig) as api:
             other = Secrets(api, NAMESPACE, "cellar", clock)
             await other.settle()
             clock.pass_(DAYS * 2 / 3 + 1)

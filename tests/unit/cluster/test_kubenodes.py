@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from driver.cluster import kubernetes
-from driver.cluster.directory import Fate, Member
-from driver.cluster.kubenodes import KubernetesDirectory
 from driver.core.errors import Invalid
+from driver.router.kubernetes import client
+from driver.router.kubernetes.nodes import KubernetesDirectory
+from driver.router.nodes.directory import Fate, Member
 from tests.cluster.fake_apiserver import TOKEN, Cluster, api_server
 from tests.cluster.kube import (
     CSINODES,
@@ -75,7 +75,7 @@ def cluster(server: tuple[Cluster, Path]) -> Cluster:
 
 @asynccontextmanager
 async def watched(kubeconfig: Path) -> AsyncIterator[World]:
-    async with kubernetes.connect(kubeconfig) as api:
+    async with client.connect(kubeconfig) as api:
         world: World
         directory = KubernetesDirectory(
             api, NAMESPACE, SERVICE, DRIVER, AFTER, lambda: world.now, (0.01, 0.05)
@@ -311,11 +311,11 @@ def test_the_taint_of_a_node_that_was_shut_down_is_seen(
 
 def test_without_a_pod_or_a_kubeconfig_there_is_no_way(tmp_path: Path) -> None:
     async def live(kubeconfig: Path | None) -> None:
-        async with kubernetes.connect(kubeconfig):
+        async with client.connect(kubeconfig):
             pass
 
     for none in (None, tmp_path / "missing"):
         with pytest.raises(Invalid, match="no way to Kubernetes"):
             asyncio.run(live(none))
     with pytest.raises(Invalid, match="say a namespace"):
-        kubernetes.own_namespace()
+        client.own_namespace()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from driver.cluster.placement import Candidate, Requirement, of_source, order, requirement
 from driver.core.errors import NoSpace, PoolAway
+from driver.router.placement import Candidate, Requirement, of_source, order, requirement
 
 KEY = "cellar.csi.internal/node"
 ANY = Requirement(None, ())

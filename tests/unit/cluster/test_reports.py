@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from csi_proto import cellar_pb2 as cellar
-from driver.backends.memory import Options, memory
+from driver.backends.memory.backend import Options, memory
 from driver.core.errors import Overloaded
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, AccessMode, Allocation, Publication, Volume
 from driver.core.ports import Pool
-from driver.rpc.private import Private
-from driver.rpc.reports import Reports
+from driver.services.node_reports import Reports
+from driver.services.peer import Private
 
 ABOUT = cellar.Report(node="a", version="1.2.3", max_volumes=8)
 

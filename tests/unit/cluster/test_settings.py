@@ -10,11 +10,12 @@ import pytest
 from loguru import logger
 from typer.testing import CliRunner
 
-from driver import config
-from driver.cli import daemon, main, route
-from driver.cluster import tls
-from driver.cluster.settings import KubernetesNodes, StaticNodes
+from driver.app import config
+from driver.app.cluster_settings import KubernetesNodes, StaticNodes
+from driver.cli import flags as daemon
+from driver.cli import main, route
 from driver.core.errors import Invalid
+from driver.tls import identity
 
 ROUTE = {"endpoint": "unix:///run/c.sock", "nodes": "static:/etc/nodes.yaml", "tls_dir": "/tls"}
 SERVE = {"endpoint": "unix:///run/c.sock", "pools": ["sim=memory:1GiB"]}
@@ -142,7 +143,7 @@ def test_certs_makes_folders_that_are_ready(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["certs", str(tmp_path / "tls")])
     assert result.exit_code == 0
     for name in ("router", "node"):
-        assert tls.Files(tmp_path / "tls" / name).identity.key
+        assert identity.Files(tmp_path / "tls" / name).identity.key
     (tmp_path / "tls/ca.crt").unlink()
     result = CliRunner().invoke(app, ["certs", str(tmp_path / "tls")])
     assert result.exit_code == 1

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux import abilities, command, crypt, dmctl, filesystem, fsopen
+from driver.linux import abilities, command
 from driver.linux.abilities import AGAIN, Abilities
+from driver.linux.devices import dm_ioctl
+from driver.linux.formats import filesystem, luks
+from driver.linux.mounts import fsopen
 
 
 def test_what_is_there_is_asked_for_once_and_what_is_not_again() -> None:
@@ -37,7 +40,7 @@ def test_programs_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(command, "missing", lambda programs: tuple(programs)[:1])
     for fs in FsType:
         assert filesystem.PROGRAMS[fs][0] in abilities.lacks_filesystem(fs)
-    assert "cryptsetup" in crypt.lacks_encryption()
+    assert "cryptsetup" in luks.lacks_encryption()
 
 
 @pytest.mark.parametrize(
@@ -62,11 +65,11 @@ def test_a_filesystem_that_is_not_listed_is_asked_for(
 
 def test_no_device_mapper_and_no_dm_crypt_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "missing", lambda _: ())
-    monkeypatch.setattr(dmctl, "knows", lambda _: True)
-    assert crypt.lacks_encryption() == ""
-    monkeypatch.setattr(dmctl, "knows", lambda _: False)
-    assert "modprobe dm_crypt" in crypt.lacks_encryption()
+    monkeypatch.setattr(dm_ioctl, "knows", lambda _: True)
+    assert luks.lacks_encryption() == ""
+    monkeypatch.setattr(dm_ioctl, "knows", lambda _: False)
+    assert "modprobe dm_crypt" in luks.lacks_encryption()
     monkeypatch.undo()
     monkeypatch.setattr(command, "missing", lambda _: ())
-    monkeypatch.setattr(dmctl, "CONTROL", "/nonexistent/control")
-    assert "modprobe dm_mod" in crypt.lacks_encryption()
+    monkeypatch.setattr(dm_ioctl, "CONTROL", "/nonexistent/control")
+    assert "modprobe dm_mod" in luks.lacks_encryption()

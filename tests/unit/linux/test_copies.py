@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core.model import MIB, Extent
-from driver.linux import copies
+from driver.linux import copy_extents
 
 SIZE = 40_000
 EXTENTS = st.lists(
@@ -29,7 +29,7 @@ def test_just_the_extents_are_copied(extents: Sequence[Extent]) -> None:
         source.write_bytes(was)
         to.write_bytes(new)
         heard: list[int] = []
-        copies.copy(source, to, iter(extents), heard.append)
+        copy_extents.copy(source, to, iter(extents), heard.append)
         for extent in extents:
             end = min(extent.start + extent.length, SIZE)
             new[extent.start : end] = was[extent.start : end]
@@ -45,7 +45,9 @@ def test_it_is_told_by_chunks_and_holes_stay(tmp_path: Path) -> None:
         path.touch()
         os.truncate(path, 64 * MIB)
     heard: list[int] = []
-    copies.copy(source, to, iter([Extent(MIB, 20 * MIB), Extent(60 * MIB, MIB)]), heard.append)
+    copy_extents.copy(
+        source, to, iter([Extent(MIB, 20 * MIB), Extent(60 * MIB, MIB)]), heard.append
+    )
     assert heard == [8 * MIB, 8 * MIB, 4 * MIB, MIB]
     assert to.stat().st_size == 64 * MIB
     assert to.stat().st_blocks * 512 <= 22 * MIB
@@ -60,7 +62,7 @@ def test_an_error_of_the_listener_ends_it(tmp_path: Path) -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        copies.copy(source, to, iter([Extent(0, 10)]), stop)
+        copy_extents.copy(source, to, iter([Extent(0, 10)]), stop)
 
 
 @pytest.mark.parametrize("name", ["/dev/full", "/proc/self/mem"])
@@ -69,21 +71,21 @@ def test_an_error_of_the_target_comes_out_as_it_is(tmp_path: Path, name: str) ->
     source.write_bytes(b"x" * MIB)
     wanted = {"/dev/full": errno.ENOSPC, "/proc/self/mem": errno.EIO}[name]
     with pytest.raises(OSError) as caught:
-        copies.copy(source, Path(name), iter([Extent(0, MIB)]), print)
+        copy_extents.copy(source, Path(name), iter([Extent(0, MIB)]), print)
     assert caught.value.errno == wanted
 
 
 def test_an_error_of_the_source_comes_out_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught:
-        copies.copy(Path("/proc/self/mem"), tmp_path / "to", iter([Extent(0, MIB)]), print)
+        copy_extents.copy(Path("/proc/self/mem"), tmp_path / "to", iter([Extent(0, MIB)]), print)
     assert caught.value.errno == errno.ENOENT
     (tmp_path / "to").touch()
     with pytest.raises(OSError) as caught:
-        copies.copy(Path("/proc/self/mem"), tmp_path / "to", iter([Extent(0, MIB)]), print)
+        copy_extents.copy(Path("/proc/self/mem"), tmp_path / "to", iter([Extent(0, MIB)]), print)
     assert caught.value.errno == errno.EIO
 
 
 def test_a_missing_target_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "source").touch()
     with pytest.raises(FileNotFoundError):
-        copies.copy(tmp_path / "source", tmp_path / "missing", iter(()), print)
+        copy_extents.copy(tmp_path / "source", tmp_path / "missing", iter(()), print)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driver.linux.crc32c import crc32c
+from driver.linux.formats.crc32c import crc32c
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 
 from driver.core.errors import Failed, Invalid, Refused
 from driver.core.model import GIB, KIB, MIB, Device
-from driver.linux import command, crypt
-from driver.linux.crypt import LinuxCrypt, Options
+from driver.linux import command
+from driver.linux.formats import luks
+from driver.linux.formats.luks import LinuxCrypt, Options
 
 UUID = b"11111111-2222-3333-4444-555555555555"
 PRIMARY = (b"LUKS\xba\xbe" + b"\0\x02").ljust(168, b"\0") + UUID.ljust(40, b"\0")
@@ -105,24 +106,24 @@ def test_the_usual_cost_is_argon2id_with_64_mebibytes() -> None:
 
 
 def test_nothing_is_above_a_device_that_is_not_there() -> None:
-    assert crypt.above(0) == ()
+    assert luks.above(0) == ()
 
 
 @pytest.mark.parametrize(
     ("options", "memory", "most"),
     [
-        (Options(), None, crypt.USUAL_AT_ONCE),
+        (Options(), None, luks.USUAL_AT_ONCE),
         (Options(), 512 * MIB, 4),
         (Options(), 64 * MIB, 1),
         (Options(memory=GIB), 512 * MIB, 1),
-        (Options(), 64 * GIB, crypt.MOST_AT_ONCE),
-        (Options(pbkdf="pbkdf2"), 512 * MIB, crypt.MOST_AT_ONCE),
+        (Options(), 64 * GIB, luks.MOST_AT_ONCE),
+        (Options(pbkdf="pbkdf2"), 512 * MIB, luks.MOST_AT_ONCE),
     ],
 )
 def test_as_many_keys_are_derived_at_once_as_there_is_memory_for(
     options: Options, memory: int | None, most: int
 ) -> None:
-    assert crypt.at_once(options, memory) == most
+    assert luks.at_once(options, memory) == most
     if memory and options.pbkdf == "argon2id" and most > 1:
         assert most * options.memory + 128 * MIB <= memory
 
@@ -146,7 +147,7 @@ def test_sixteen_volumes_that_are_opened_together_wait_for_each_other(
         return ""
 
     monkeypatch.setattr(command, "run", run)
-    monkeypatch.setattr(crypt, "at_once", lambda *_: 2)
+    monkeypatch.setattr(luks, "at_once", lambda *_: 2)
     one = LinuxCrypt()
     with ThreadPoolExecutor(16) as threads:
         for _ in range(16):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from driver.core.errors import Invalid, Refused
 from driver.core.filesystems import parse_mkfs_options
 from driver.core.model import FsType
-from driver.linux import btrfs, command, filesystem, versions, xfs
+from driver.linux import command
+from driver.linux.formats import btrfs, filesystem, tool_versions, xfs
 
 FLAGS = st.sampled_from(["-b", "-O", "-E", "-m"])
 PAIRS = st.lists(st.sampled_from(["a=1", "a=2", "b=1", "^c", "c"]), min_size=1).map(",".join)
@@ -88,10 +89,10 @@ def test_what_an_older_kernel_cannot_mount_is_turned_off(
     said: str, newer: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the words that this version knows: another would refuse them."""
-    versions.version.cache_clear()
+    tool_versions.version.cache_clear()
     monkeypatch.setattr(command, "run", lambda *_, **__: said)
     row = xfs if "xfs" in said else btrfs
     found = {word for words in row.flags(Path("image"), 4096).values() for word in words.split(",")}
     known = {"exchange=0", "parent=0", "metadir=0", "^block-group-tree"}
-    versions.version.cache_clear()
+    tool_versions.version.cache_clear()
     assert found & known == newer

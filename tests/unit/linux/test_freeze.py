@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import freeze
-from driver.linux.freeze import Freezer
+from driver.linux.mounts import freeze
+from driver.linux.mounts.freeze import Freezer
 
 PLACE = Path("/proc")
 UNFREEZABLE = {errno.EOPNOTSUPP, errno.EPERM}  # not root: EPERM comes first

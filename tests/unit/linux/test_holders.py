@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from driver.linux import holders
+from driver.linux.mounts import holders
 
 # Where anybody may write; mostly at least one is a filesystem of its own.
 PLACES = (Path("/dev/shm"), Path("/run/lock"), Path("/var/tmp"), Path(tempfile.gettempdir()))

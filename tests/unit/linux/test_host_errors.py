@@ -10,7 +10,7 @@ import pytest
 
 from driver.core.errors import Failed
 from driver.core.model import FsType
-from driver.linux import filesystem
+from driver.linux.formats import filesystem
 from driver.linux.host import LinuxHost
 
 

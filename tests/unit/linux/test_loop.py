@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import loop, loopdev
+from driver.linux.devices import loop, loop_ioctl
 
 HARD = "4294966784"  # discard_max_hw_bytes of a device that was bound at least once
 NEVER, ON, OFF = ("0", "0"), (HARD, HARD), ("0", HARD)  # discard_max_bytes, discard_max_hw_bytes
@@ -23,7 +23,7 @@ class Kernel:
 
     def ioctl(self, _control: int, request: int, _argument: int = 0) -> int:
         free = [number for number in self.limits if number not in self.bound]
-        if request == loopdev.LOOP_CTL_GET_FREE and free:
+        if request == loop_ioctl.LOOP_CTL_GET_FREE and free:
             return min(free)
         self.limits[new := max(self.limits, default=-1) + 1] = NEVER
         return new
@@ -49,9 +49,9 @@ def first(  # noqa: PLR0913 - what may be free, and what is known of it
 ) -> list[str]:
     monkeypatch.setattr(loop, "_let_go", let_go)
     monkeypatch.setattr(fcntl, "ioctl", kernel.ioctl)
-    monkeypatch.setattr(loopdev, "attribute", kernel.attribute)
-    monkeypatch.setattr(loopdev, "number_of", lambda name: int(name[4:]))
-    monkeypatch.setattr(loopdev, "names", kernel.names)
+    monkeypatch.setattr(loop_ioctl, "attribute", kernel.attribute)
+    monkeypatch.setattr(loop_ioctl, "number_of", lambda name: int(name[4:]))
+    monkeypatch.setattr(loop_ioctl, "names", kernel.names)
     monkeypatch.setattr(loop, "_is_free", lambda name: int(name[4:]) not in kernel.bound)
     return list(islice(loop._candidates(0, exposed, discards=discards), count))
 
@@ -118,13 +118,13 @@ def test_a_device_that_is_held_exclusively_does_not_use_up_the_tries(
 
 
 def test_a_device_that_is_removed_meanwhile_suits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loopdev, "attribute", Kernel({}, set()).attribute)
+    monkeypatch.setattr(loop_ioctl, "attribute", Kernel({}, set()).attribute)
     assert not loop._suits("loop0", discards=True)
 
 
 def test_the_structs_are_as_large_as_the_kernels() -> None:
-    assert ctypes.sizeof(loopdev.LoopInfo64) == 232
-    assert ctypes.sizeof(loopdev.LoopConfig) == 304
+    assert ctypes.sizeof(loop_ioctl.LoopInfo64) == 232
+    assert ctypes.sizeof(loop_ioctl.LoopConfig) == 304
 
 
 def test_names_are_in_order_of_their_numbers(
@@ -132,5 +132,5 @@ def test_names_are_in_order_of_their_numbers(
 ) -> None:
     for name in ("loop10", "loop9", "sda", "loop0"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(loopdev, "BLOCK", str(tmp_path))
-    assert loopdev.names() == ["loop0", "loop9", "loop10"]
+    monkeypatch.setattr(loop_ioctl, "BLOCK", str(tmp_path))
+    assert loop_ioctl.names() == ["loop0", "loop9", "loop10"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from driver.linux import dm, lvm, lvmlabel
-from driver.linux.dm import ThinPool
+from driver.linux.devices import dm, lvm, lvm_label
+from driver.linux.devices.dm import ThinPool
 
 REPORT = """
 { "report": [ {
@@ -153,21 +153,21 @@ def a_disk(path: Path, *, areas: tuple[int, ...] = (4096,), mark: bytes = b"firs
 
 def test_the_stamp_changes_with_the_header_of_any_metadata_area(tmp_path: Path) -> None:
     one, other = a_disk(tmp_path / "one"), a_disk(tmp_path / "other", areas=(4096, 65536))
-    before = lvmlabel.stamp([one, other])
-    assert lvmlabel.stamp([one, other]) == before
+    before = lvm_label.stamp([one, other])
+    assert lvm_label.stamp([one, other]) == before
     a_disk(other, areas=(4096, 65536), mark=b"second")
-    assert lvmlabel.stamp([one, other]) != before
+    assert lvm_label.stamp([one, other]) != before
 
 
 def test_a_disk_without_metadata_has_no_part_in_the_stamp(tmp_path: Path) -> None:
-    assert lvmlabel.stamp([a_disk(tmp_path / "one", areas=())]) == b""
+    assert lvm_label.stamp([a_disk(tmp_path / "one", areas=())]) == b""
 
 
 def test_what_has_no_label_is_no_disk(tmp_path: Path) -> None:
     blank = tmp_path / "blank"
     blank.write_bytes(bytes(8192))
-    assert not lvmlabel.is_disk(blank)
-    assert not lvmlabel.is_disk(tmp_path / "none")
-    assert lvmlabel.is_disk(a_disk(tmp_path / "disk"))
+    assert not lvm_label.is_disk(blank)
+    assert not lvm_label.is_disk(tmp_path / "none")
+    assert lvm_label.is_disk(a_disk(tmp_path / "disk"))
     with pytest.raises(OSError):
-        lvmlabel.stamp([blank])
+        lvm_label.stamp([blank])

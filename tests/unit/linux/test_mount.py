@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core import mount_options
-from driver.linux import mount
-from driver.linux.mount import Mount
+from driver.linux.mounts import mount
+from driver.linux.mounts.mount import Mount
 
 RECORDED = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 24 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw,size=12331664k,nr_inodes=3082916,mode=755

@@ -11,9 +11,8 @@ from time import monotonic
 
 import pytest
 
-from driver import process
-from driver.linux import selector
-from driver.linux.selector import EagerSelector
+from driver.app import process, selector
+from driver.app.selector import EagerSelector
 
 BOTH = EVENT_READ | EVENT_WRITE
 Pair = tuple[socket.socket, socket.socket]

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driver.core.model import FsType
-from driver.linux import superblock
-from driver.linux.superblock import PAGE, Superblock
+from driver.linux.formats import superblock
+from driver.linux.formats.superblock import PAGE, Superblock
 
 ID = uuid.UUID("01234567-89ab-cdef-0123-456789abcdef")
 GIB = 1 << 30

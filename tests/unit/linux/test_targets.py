@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.errors import Refused
-from driver.linux import targets
+from driver.linux.mounts import targets
 
 
 def test_a_directory_is_made_for_its_owner_and_group(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from driver.backends.memory import MemoryBackend, memory
+from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.model import GIB, PoolState
 from driver.core.ports import Pool
 from driver.observe.disks import Disks

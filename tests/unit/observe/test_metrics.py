@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driver.backends.memory import MemoryBackend, memory
+from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.model import GIB
 from driver.observe.metrics import Metrics
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from loguru import logger
 
-from driver.backends.memory import memory
+from driver.backends.memory.backend import memory
 from driver.core.model import GIB
 from driver.observe.poolnews import PoolNews
 

@@ -16,24 +16,24 @@ import grpc.aio
 
 from csi_proto import csi_pb2 as csi
 from csi_proto import csi_pb2_grpc as stubs
-from driver.backends.memory import memory
-from driver.backends.memory_records import MemoryRecords
+from driver.backends.memory.backend import memory
+from driver.backends.memory.records import MemoryRecords
 from driver.core.model import GIB
 from driver.core.ports import Pool
-from driver.rpc.server import About, Server
-from driver.rpc.topology import Here
-from driver.rpc.uses import Uses
-from driver.volumes.changes import Changes
+from driver.csi.topology import Here
+from driver.services.server import About, Server
+from driver.services.use_cases import Uses
 from driver.volumes.contents import Contents
-from driver.volumes.copies import Copies
+from driver.volumes.copies.background import Copies
+from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
-from driver.volumes.inline import Inliner
 from driver.volumes.modify import Modifier
-from driver.volumes.mountrecords import MountRecords
-from driver.volumes.pools import Pools
+from driver.volumes.node.ephemeral import Inliner
+from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import Mounter, Publisher
-from driver.volumes.snapshots import Snapshotter
 
 NODE = "node-a"
 LOOKED_AT = 3  # extents at a time: a volume of a few pages takes more than one look

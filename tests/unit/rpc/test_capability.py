@@ -7,8 +7,8 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, FsType
-from driver.rpc import capability
-from driver.volumes.intents import Capability
+from driver.csi import capability
+from driver.volumes.requests import Capability
 
 Mode = csi.VolumeCapability.AccessMode
 

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core.errors import Busy, NotFound, Overloaded, PoolSilent, StillRunning
-from driver.rpc import dispatch
-from driver.rpc.dispatch import Dispatcher, Table
-from driver.volumes.claims import Claims
+from driver.csi import interceptor
+from driver.services import dispatch
+from driver.services.dispatch import Dispatcher, Table
+from driver.volumes.locks import Claims
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def test_the_table_agrees_with_a_plain_model(steps: list[tuple[Claims, bool]]) -
 def test_a_busy_key_is_refused_at_once_and_free_when_the_answer_is_there() -> None:
     async def story(dispatcher: Dispatcher) -> None:
         gate = Gate("done")
-        dispatch.RPC.set("CreateVolume")
+        interceptor.RPC.set("CreateVolume")
         running = start(dispatcher.run(gate, alone("a")))
         await gate.until_begun()
         with pytest.raises(Busy, match=r"CreateVolume has been at work on it for \d+\.\d s"):
@@ -277,8 +278,8 @@ def test_a_patient_call_ends_when_its_patience_does() -> None:
 
 def test_a_worker_has_the_context_of_its_caller() -> None:
     async def story(dispatcher: Dispatcher) -> None:
-        dispatch.RPC.set("DeleteVolume")
-        assert await dispatcher.run(lambda _: dispatch.RPC.get(), alone()) == "DeleteVolume"
+        interceptor.RPC.set("DeleteVolume")
+        assert await dispatcher.run(lambda _: interceptor.RPC.get(), alone()) == "DeleteVolume"
 
     play(story)
 

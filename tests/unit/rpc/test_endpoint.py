@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.errors import Refused
-from driver.rpc import endpoint
+from driver.csi import unix_socket
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def path() -> Iterator[Path]:
 
 def listening(path: Path) -> socket.socket:
     server = socket.socket(socket.AF_UNIX)
-    with endpoint.private_mode():
+    with unix_socket.private_mode():
         server.bind(os.fspath(path))
     server.listen()
     return server
@@ -30,21 +30,21 @@ def listening(path: Path) -> socket.socket:
 
 def test_nothing_is_in_the_way_and_the_folder_is_made(path: Path) -> None:
     deep = path.parent / "plugins" / "cellar" / path.name
-    endpoint.make_way(deep)
+    unix_socket.make_way(deep)
     assert deep.parent.is_dir()
-    assert endpoint.identity(deep) is None
+    assert unix_socket.identity(deep) is None
 
 
 def test_what_a_dead_process_left_is_removed(path: Path) -> None:
     listening(path).close()
     assert path.exists()
-    endpoint.make_way(path)
+    unix_socket.make_way(path)
     assert not path.exists()
 
 
 def test_a_living_process_is_left_alone(path: Path) -> None:
     with listening(path), pytest.raises(Refused, match="another process listens"):
-        endpoint.make_way(path)
+        unix_socket.make_way(path)
     assert path.exists()
 
 
@@ -54,40 +54,40 @@ def test_a_process_too_busy_to_answer_is_left_alone(path: Path) -> None:
         busy.listen(0)
         waiting.connect(os.fspath(path))
         with pytest.raises(Refused, match="another process listens"):
-            endpoint.make_way(path)
+            unix_socket.make_way(path)
     assert path.exists()
 
 
 def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
     path.write_text("precious")
     with pytest.raises(Refused, match="not a socket"):
-        endpoint.make_way(path)
+        unix_socket.make_way(path)
     assert path.read_text() == "precious"
 
 
 def test_a_link_is_not_followed(path: Path) -> None:
     path.symlink_to("/dev/null")
     with pytest.raises(Refused, match="not a socket"):
-        endpoint.make_way(path)
+        unix_socket.make_way(path)
 
 
 def test_others_may_not_open_it(path: Path) -> None:
     before = os.umask(0o022)
     os.umask(before)
     with listening(path):
-        assert path.stat().st_mode & 0o777 == endpoint.MODE
+        assert path.stat().st_mode & 0o777 == unix_socket.MODE
     assert os.umask(before) == before
 
 
 def test_only_our_own_is_removed_at_the_end(path: Path) -> None:
     with listening(path):
-        ours = endpoint.identity(path)
+        ours = unix_socket.identity(path)
     path.rename(path.with_suffix(".old"))  # its inode must not be given to the successor
     with listening(path):
-        endpoint.remove(path, ours)
+        unix_socket.remove(path, ours)
         assert path.exists()
-        endpoint.remove(path, None)
+        unix_socket.remove(path, None)
         assert path.exists()
-        endpoint.remove(path, endpoint.identity(path))
+        unix_socket.remove(path, unix_socket.identity(path))
         assert not path.exists()
-        endpoint.remove(path, ours)
+        unix_socket.remove(path, ours)

@@ -17,8 +17,8 @@ from loguru import logger
 from csi_proto import csi_pb2 as csi
 from driver.core import errors
 from driver.core.errors import CellarError
-from driver.rpc import guard
-from driver.rpc.guard import STATUS, Guard, status_of, text_of
+from driver.csi import interceptor as guard
+from driver.csi.interceptor import STATUS, Guard, status_of, text_of
 
 
 def _leaves(kind: type[CellarError]) -> Iterator[type[CellarError]]:

@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 
 from csi_proto import csi_pb2 as csi
-from driver.backends.memory import MemoryBackend
+from driver.backends.memory.backend import MemoryBackend
 from driver.core.model import GIB, Fault
-from driver.rpc import server
+from driver.services import server
 from tests.unit.rpc.served import KEY, MOUNT, NODE, Client, code_of, play
 
 HERE = csi.Topology(segments={KEY: NODE})

@@ -12,7 +12,7 @@ import pytest
 
 from csi_proto import csi_pb2 as csi
 from driver.core.model import GIB, MIB
-from driver.rpc import metadata
+from driver.services import snapshot_metadata
 from tests.unit.rpc.served import Client, Story, code_of, play
 
 PAGE = 4096
@@ -105,7 +105,9 @@ def test_no_message_has_more_than_was_asked_for(most: int) -> None:
             delta(client, base, target, max_results=most),
         ):
             found = await messages(call)
-            assert max(len(one.block_metadata) for one in found) <= min(most, metadata.MOST)
+            assert max(len(one.block_metadata) for one in found) <= min(
+                most, snapshot_metadata.MOST
+            )
             assert len(pages(ranges(found))) in {len(OLD + NEW), len(NEW)}
 
     play(story)

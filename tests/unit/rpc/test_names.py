@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from driver.rpc import names
-from driver.rpc.names import QUIET, Names
+from driver.services import name_reservations
+from driver.services.name_reservations import QUIET, Names
 
 
 class Clock:
@@ -56,7 +56,7 @@ def test_a_node_that_has_just_begun_does_not_know() -> None:
 
 
 def test_a_name_is_one_routers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "PATIENCE", 0.05)
+    monkeypatch.setattr(name_reservations, "PATIENCE", 0.05)
 
     async def story(names: Names, clock: Clock) -> None:
         await names.take("a")

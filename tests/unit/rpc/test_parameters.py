@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from driver.core.errors import Invalid
 from driver.core.model import MIB, Allocation, FsType, Limits
-from driver.rpc import parameters
-from driver.rpc.parameters import Class
+from driver.csi import parameters
+from driver.csi.parameters import Class
 
 
 def test_nothing_said_is_nothing_asked() -> None:

@@ -15,9 +15,9 @@ from driver.core import ids
 from driver.core.errors import CellarError, Invalid, NotFound, Refused, StaleToken
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import CapacityRange, FsType, Limits
-from driver.rpc import parse, parse_node
-from driver.volumes import intents
-from driver.volumes.claims import Claims
+from driver.csi import parse, parse_node
+from driver.volumes import requests
+from driver.volumes.locks import Claims
 
 V = VolumeId("0123456789ab", "0" * 32)
 W = VolumeId("0123456789ab", "1" * 32)
@@ -50,7 +50,7 @@ def of_snapshot(snapshot_id: object) -> csi.VolumeContentSource:
 
 def test_the_least_that_can_be_asked() -> None:
     found = parse.create(csi.CreateVolumeRequest(name="data", volume_capabilities=[MOUNT]))
-    assert found == intents.Create(
+    assert found == requests.Create(
         name="data",
         key=ids.volume_key("data"),
         range=CapacityRange(),
@@ -136,7 +136,7 @@ def test_an_expansion_must_say_how_far() -> None:
     with pytest.raises(Invalid, match="required_bytes or limit_bytes is required"):
         parse.expand(request)
     request.capacity_range.required_bytes = 5
-    assert parse.expand(request) == intents.Expand(V, CapacityRange(5), None)
+    assert parse.expand(request) == requests.Expand(V, CapacityRange(5), None)
     request.volume_capability.CopyFrom(BLOCK)
     found = parse.expand(request).capability
     assert found
@@ -159,9 +159,9 @@ def test_publish_and_unpublish() -> None:
     found = parse.publish(request)
     assert (found.volume_id, found.node, found.read_only) == (V, "n", True)
     undo = csi.ControllerUnpublishVolumeRequest(volume_id=str(V))
-    assert parse.unpublish(undo) == intents.Unpublish(V, None)
+    assert parse.unpublish(undo) == requests.Unpublish(V, None)
     undo.node_id = "n"
-    assert parse.unpublish(undo) == intents.Unpublish(V, "n")
+    assert parse.unpublish(undo) == requests.Unpublish(V, "n")
 
 
 def test_validation_takes_parameters_for_what_create_would_make_of_them() -> None:
@@ -189,9 +189,9 @@ def test_capacity_is_of_what_create_would_make() -> None:
 
 
 def test_pages_go_on_after_an_id_of_ours() -> None:
-    assert parse.page(csi.ListVolumesRequest()) == intents.Page()
+    assert parse.page(csi.ListVolumesRequest()) == requests.Page()
     request = csi.ListVolumesRequest(max_entries=5, starting_token=str(V))
-    assert parse.page(request) == intents.Page(5, str(V))
+    assert parse.page(request) == requests.Page(5, str(V))
     with pytest.raises(Invalid, match="max_entries"):
         parse.page(csi.ControllerListVolumeHealthRequest(max_entries=-1))
     with pytest.raises(StaleToken, match="starting_token"):
@@ -200,7 +200,7 @@ def test_pages_go_on_after_an_id_of_ours() -> None:
 
 def test_filters_of_snapshots() -> None:
     request = csi.ListSnapshotsRequest(source_volume_id=str(V), snapshot_id=str(S))
-    assert parse.snapshot_page(request) == intents.SnapshotPage(snapshot_id=S, source=V)
+    assert parse.snapshot_page(request) == requests.SnapshotPage(snapshot_id=S, source=V)
     with pytest.raises(NotFound):
         parse.snapshot_page(csi.ListSnapshotsRequest(snapshot_id="none"))
 
@@ -210,8 +210,8 @@ def test_filters_of_snapshots() -> None:
 
 def test_a_snapshot_and_a_volume_of_one_name_have_different_keys() -> None:
     request = csi.CreateSnapshotRequest(name="data", source_volume_id=str(V))
-    assert parse.snapshot(request) == intents.Snap(
-        intents.Member(ids.snapshot_key("data"), "data", V)
+    assert parse.snapshot(request) == requests.Snap(
+        requests.Member(ids.snapshot_key("data"), "data", V)
     )
     assert ids.snapshot_key("data") != ids.volume_key("data")
     request.parameters["x"] = "y"
@@ -220,7 +220,7 @@ def test_a_snapshot_and_a_volume_of_one_name_have_different_keys() -> None:
 
 
 def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() -> None:
-    def group(*volumes: object) -> intents.SnapGroup:
+    def group(*volumes: object) -> requests.SnapGroup:
         return parse.group(
             csi.CreateVolumeGroupSnapshotRequest(
                 name="g", source_volume_ids=[str(one) for one in volumes]
@@ -238,7 +238,7 @@ def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() 
 
 def test_a_group_is_named_by_its_key_alone() -> None:
     request = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=GROUP, snapshot_ids=[str(S)])
-    assert parse.of_group(request) == intents.OfGroup(GROUP, (S,))
+    assert parse.of_group(request) == requests.OfGroup(GROUP, (S,))
     request.snapshot_ids.append("none of ours")
     with pytest.raises(Invalid, match="snapshot_ids"):
         parse.of_group(request)
@@ -261,18 +261,18 @@ def test_stage_and_publish() -> None:
         parse_node.publish(publish)
     publish.staging_target_path = "/s"
     found = parse_node.publish(publish)
-    assert isinstance(found, intents.NodePublish)
+    assert isinstance(found, requests.NodePublish)
     assert (found.staging, found.target, found.read_only) == (Path("/s"), Path("/t"), True)
     assert found.claims.alone == {V.key, "path:/t"}
 
 
 def test_unstage_unpublish_and_expand() -> None:
     unstage = csi.NodeUnstageVolumeRequest(volume_id=str(V), staging_target_path="/s")
-    assert parse_node.unstage(unstage) == intents.Unstage(V, Path("/s"))
+    assert parse_node.unstage(unstage) == requests.Unstage(V, Path("/s"))
     unpublish = csi.NodeUnpublishVolumeRequest(volume_id=str(V), target_path="/t")
-    assert parse_node.unpublish(unpublish) == intents.NodeUnpublish(V, Path("/t"))
+    assert parse_node.unpublish(unpublish) == requests.NodeUnpublish(V, Path("/t"))
     expand = csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/t")
-    assert parse_node.expand(expand) == intents.NodeExpand(V, Path("/t"), CapacityRange(), None)
+    assert parse_node.expand(expand) == requests.NodeExpand(V, Path("/t"), CapacityRange(), None)
 
 
 def test_stats_and_health() -> None:
@@ -280,9 +280,9 @@ def test_stats_and_health() -> None:
     with pytest.raises(NotFound):
         parse_node.stats(stats)
     stats.volume_path, stats.staging_target_path = "/t", "/s"
-    assert parse_node.stats(stats) == intents.Stats(V, Path("/t"), Path("/s"))
+    assert parse_node.stats(stats) == requests.Stats(V, Path("/t"), Path("/s"))
     health = csi.NodeGetVolumeHealthRequest(volume_id=str(V))
-    assert parse_node.health(health) == intents.Stats(V, None, None)
+    assert parse_node.health(health) == requests.Stats(V, None, None)
     health.volume_publish_path = "relative"
     with pytest.raises(Invalid, match="volume_publish_path"):
         parse_node.health(health)

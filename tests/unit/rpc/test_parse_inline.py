@@ -11,9 +11,9 @@ from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.errors import Invalid, NotFound
 from driver.core.model import GIB, MIB, AccessMode, Allocation, CapacityRange, FsType, Limits
-from driver.rpc import parse_node
-from driver.volumes import intents
-from driver.volumes.claims import Claims
+from driver.csi import parse_node
+from driver.volumes import requests
+from driver.volumes.locks import Claims
 from tests.unit.rpc.test_parse import BLOCK, MOUNT, V
 
 HANDLE = "csi-" + "0f" * 32
@@ -38,9 +38,9 @@ def a_publish(attributes: dict[str, str] | None = None, **how: Any) -> csi.NodeP
     return csi.NodePublishVolumeRequest(**{**request, **how})
 
 
-def parsed(attributes: dict[str, str] | None = None, **how: Any) -> intents.InlinePublish:
+def parsed(attributes: dict[str, str] | None = None, **how: Any) -> requests.InlinePublish:
     found = parse_node.publish(a_publish(attributes, **how))
-    assert isinstance(found, intents.InlinePublish)
+    assert isinstance(found, requests.InlinePublish)
     return found
 
 
@@ -51,7 +51,7 @@ def of(fs: str) -> csi.VolumeCapability:
 
 def test_the_least_that_a_pod_can_say() -> None:
     found = parsed()
-    assert found.create == intents.Create(
+    assert found.create == requests.Create(
         name=HANDLE,
         key=KEY,
         range=CapacityRange(GIB),
@@ -143,17 +143,17 @@ def test_without_kubelets_word_a_handle_of_its_is_no_volume(said: str) -> None:
 def test_a_claims_volume_is_published_as_ever_beside_kubelets_keys() -> None:
     context = {**POD, "csi.storage.k8s.io/ephemeral": "false"}
     request = a_publish(volume_id=str(V), staging_target_path="/s", volume_context=context)
-    assert isinstance(parse_node.publish(request), intents.NodePublish)
+    assert isinstance(parse_node.publish(request), requests.NodePublish)
 
 
 def test_unpublish_stats_and_health_know_it_by_its_handle() -> None:
     unpublish = csi.NodeUnpublishVolumeRequest(volume_id=HANDLE, target_path=str(TARGET))
-    assert parse_node.unpublish(unpublish) == intents.InlineUnpublish(HANDLE, KEY, TARGET)
+    assert parse_node.unpublish(unpublish) == requests.InlineUnpublish(HANDLE, KEY, TARGET)
     assert parse_node.unpublish(unpublish).claims == parsed().claims
     stats = csi.NodeGetVolumeStatsRequest(volume_id=HANDLE, volume_path=str(TARGET))
-    assert parse_node.stats(stats) == intents.InlineStats(HANDLE, KEY, TARGET)
+    assert parse_node.stats(stats) == requests.InlineStats(HANDLE, KEY, TARGET)
     health = csi.NodeGetVolumeHealthRequest(volume_id=HANDLE)
-    assert parse_node.health(health) == intents.InlineStats(HANDLE, KEY, None)
+    assert parse_node.health(health) == requests.InlineStats(HANDLE, KEY, None)
 
 
 def test_a_target_that_leads_elsewhere_is_refused() -> None:

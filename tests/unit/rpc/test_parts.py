@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from driver.core.errors import Busy
-from driver.rpc.parts import Lease
-from driver.volumes.gates import Step
+from driver.services.group_participant import Lease
+from driver.volumes.copies.barrier import Step
 
 
 async def at(lease: Lease, step: Step) -> asyncio.Future[None]:

@@ -18,8 +18,8 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.results import Group, Numbers
-from driver.rpc import present
-from driver.rpc.topology import Here
+from driver.csi import present
+from driver.csi.topology import Here
 
 HERE: Final = Here("cellar.csi.internal/node", "a")
 TOPOLOGY: Final = csi.Topology(segments={"cellar.csi.internal/node": "a"})

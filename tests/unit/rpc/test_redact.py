@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from csi_proto import csi_pb2 as csi
-from driver.rpc import redact
+from driver.csi import redact
 
 SECRET = "hunter2"
 REQUESTS = sorted(

@@ -12,8 +12,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import Invalid
-from driver.rpc import required
-from driver.rpc.required import REQUIRED
+from driver.csi import required_fields
+from driver.csi.required_fields import REQUIRED
 
 CAPABILITY = csi.VolumeCapability(
     mount=csi.VolumeCapability.MountVolume(),
@@ -92,7 +92,7 @@ def test_every_field_of_the_table_is_one_of_the_request(rpc: str) -> None:
 
 @pytest.mark.parametrize("rpc", sorted(REQUIRED))
 def test_a_request_with_all_that_is_required_passes(rpc: str) -> None:
-    required.check(rpc, _request(rpc, **COMPLETE.get(rpc, {})))
+    required_fields.check(rpc, _request(rpc, **COMPLETE.get(rpc, {})))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_is_missing_is_named(rpc: str, field: str) -> None:
     request = _request(rpc, **COMPLETE[rpc])
     request.ClearField(field)
     with pytest.raises(Invalid, match=f"^{field} is required$"):
-        required.check(rpc, request)
+        required_fields.check(rpc, request)
 
 
 def test_a_capability_without_access_type_or_mode_is_not_one() -> None:
@@ -118,14 +118,14 @@ def test_a_capability_without_access_type_or_mode_is_not_one() -> None:
     ):
         request = _request("CreateVolume", name="n", volume_capabilities=[CAPABILITY, capability])
         with pytest.raises(Invalid, match=rf"volume_capabilities\[\]\.{field} is required"):
-            required.check("CreateVolume", request)
+            required_fields.check("CreateVolume", request)
 
 
 def test_an_optional_message_is_checked_only_where_it_is() -> None:
     request = _request("NodeExpandVolume", **COMPLETE["NodeExpandVolume"])
     request.MergeFrom(csi.NodeExpandVolumeRequest(volume_capability=csi.VolumeCapability()))
     with pytest.raises(Invalid, match=r"volume_capability\.access_type is required"):
-        required.check("NodeExpandVolume", request)
+        required_fields.check("NodeExpandVolume", request)
 
 
 def test_a_source_that_is_there_must_say_which() -> None:
@@ -143,10 +143,10 @@ def test_a_source_that_is_there_must_say_which() -> None:
     ):
         request = _request("CreateVolume", **fields, volume_content_source=source)
         with pytest.raises(Invalid, match=f"volume_content_source.{missing} is required"):
-            required.check("CreateVolume", request)
+            required_fields.check("CreateVolume", request)
 
 
 def test_an_empty_id_in_a_list_is_missing() -> None:
     request = _request("CreateVolumeGroupSnapshot", name="n", source_volume_ids=["v", ""])
     with pytest.raises(Invalid, match=r"source_volume_ids\[\] is required"):
-        required.check("CreateVolumeGroupSnapshot", request)
+        required_fields.check("CreateVolumeGroupSnapshot", request)

@@ -6,7 +6,7 @@ import pytest
 
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import NoSpace
-from driver.rpc.topology import Here
+from driver.csi.topology import Here
 
 KEY = "cellar.csi.internal/node"
 HERE = Here(KEY, "a")

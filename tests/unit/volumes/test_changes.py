@@ -17,10 +17,10 @@ from driver.core.errors import Busy, Invalid, NotFound, OutOfRange, PoolAway, Re
 from driver.core.ids import SnapshotId
 from driver.core.model import MIB, Bytes, Extent, Located, Snapshot
 from driver.core.results import ChangesPage
-from driver.volumes import changes
-from driver.volumes.changes import Changes, differing, grown
-from driver.volumes.intents import Changed, OfSnapshot
-from driver.volumes.pools import Pools
+from driver.volumes.copies import changed_blocks
+from driver.volumes.copies.changed_blocks import Changes, differing, grown
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import Changed, OfSnapshot
 from tests.unit.volumes.world import SIZE, World
 
 BLOCK = 4  # bytes of the model's blocks
@@ -316,7 +316,7 @@ def test_a_pool_that_does_not_know_where_bytes_lie_sends_its_callers_to_read_all
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, target = two(world)
-    monkeypatch.setattr(changes, "Locates", int)
+    monkeypatch.setattr(changed_blocks, "Locates", int)
     with pytest.raises(Refused, match="read all of it"):
         world.changes.page(Changed(target=target.id))
 

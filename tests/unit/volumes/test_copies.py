@@ -9,7 +9,7 @@ import pytest
 
 from driver.core.errors import Busy, NoSpace, StillRunning
 from driver.core.model import Progress
-from driver.volumes.copies import UNHEARD, Copies
+from driver.volumes.copies.background import UNHEARD, Copies
 from tests.unit.volumes.world import Later
 
 

@@ -10,7 +10,7 @@ from driver.core import ids
 from driver.core.errors import Damaged
 from driver.core.ids import VolumeId
 from driver.core.model import CapacityRange, Unreadable, Volume
-from driver.volumes.intents import (
+from driver.volumes.requests import (
     Expand,
     InlinePublish,
     InlineUnpublish,

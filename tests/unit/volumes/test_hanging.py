@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from driver.backends.answering import Answering
-from driver.backends.memory import MemoryBackend, Options
-from driver.backends.memory_host import MemoryHost
+from driver.backends.memory.backend import MemoryBackend, Options
+from driver.backends.memory.host import MemoryHost
+from driver.backends.pool_threads import Answering
 from driver.core.answers import Direct
 from driver.core.errors import NotFound, PoolAway, PoolSilent
 from driver.core.ids import ImageId, volume_key
@@ -28,13 +28,14 @@ from driver.core.model import (
     PoolState,
 )
 from driver.core.ports import Pool
-from driver.volumes import health, pools, provision, states
-from driver.volumes.claims import Claims
+from driver.volumes import health, provision
 from driver.volumes.health import Health
-from driver.volumes.intents import Create, Page
-from driver.volumes.pools import MANY, Pools
-from driver.volumes.states import States
-from driver.volumes.watching import STUCK, SUSPICIOUS, Watching
+from driver.volumes.locks import Claims
+from driver.volumes.pools import pool_states, registry
+from driver.volumes.pools.pool_states import States
+from driver.volumes.pools.pool_watch import STUCK, SUSPICIOUS, Watching
+from driver.volumes.pools.registry import MANY, Pools
+from driver.volumes.requests import Create, Page
 from tests.unit.volumes.world import World
 
 
@@ -70,7 +71,7 @@ class Hanging(MemoryBackend):
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (health, pools, provision):
+    for module in (health, registry, provision):
         for name in {"NAMES", "LISTS", "CAPACITY"} & set(vars(module)):
             monkeypatch.setattr(module, name, 0.05)
 
@@ -207,9 +208,9 @@ def test_a_state_is_told_again_for_a_while_and_then_the_pool_is_away(
     assert before.state.away == ""
     assert before.state.rooms[Allocation.THICK].largest
     hang(sick)
-    now[0] += states.FRESH - 1
+    now[0] += pool_states.FRESH - 1
     [again, fast, _] = told.look(0.05)
-    assert (again.state, again.age) == (before.state, states.FRESH - 1)
+    assert (again.state, again.age) == (before.state, pool_states.FRESH - 1)
     assert fast.age == 0
     now[0] += 2
     [gone, fast, _] = told.look(0.05)

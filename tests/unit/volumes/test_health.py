@@ -10,7 +10,7 @@ import pytest
 from driver.core.errors import NotFound, Refused
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, CapacityRange, Device, Fault, Limits, Volume
-from driver.volumes.intents import Look, Modify, Page, Stats
+from driver.volumes.requests import Look, Modify, Page, Stats
 from tests.unit.volumes.world import World
 
 BELOW = Fault("BackingFileShort", "too short", "data_loss")

@@ -30,7 +30,7 @@ from driver.core.model import (
     Inline,
     Volume,
 )
-from driver.volumes.intents import (
+from driver.volumes.requests import (
     Capability,
     Create,
     InlinePublish,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.memory_disk import Disk
+from driver.backends.memory.disk import Disk
 from driver.core.errors import (
     Busy,
     Conflict,
@@ -32,14 +32,7 @@ from driver.core.model import (
     Publication,
     Volume,
 )
-from driver.volumes.intents import (
-    Capability,
-    Expand,
-    NodeExpand,
-    NodePublish,
-    Of,
-    Stats,
-)
+from driver.volumes.requests import Capability, Expand, NodeExpand, NodePublish, Of, Stats
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, READER, SIZE, World
 
 SINGLE = Capability(AccessMode.SNSW, block=False)

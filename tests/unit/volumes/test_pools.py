@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from driver.backends.memory import MemoryBackend, Options, memory
-from driver.backends.memory_host import MemoryHost
+from driver.backends.memory.backend import MemoryBackend, Options, memory
+from driver.backends.memory.host import MemoryHost
 from driver.core.errors import NotFound, PoolAway
 from driver.core.ids import PoolId, SnapshotId, VolumeId
 from driver.core.model import GIB
 from driver.core.ports import Pool
-from driver.volumes.pools import Pools
+from driver.volumes.pools.registry import Pools
 from tests.unit.volumes.world import World
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from driver.backends.memory_crypt import MemoryCrypt
+from driver.backends.memory.crypt import MemoryCrypt
 from driver.core import ids
 from driver.core.errors import (
     Conflict,
@@ -35,7 +35,8 @@ from driver.core.model import (
     Limits,
 )
 from driver.volumes.contents import Contents
-from driver.volumes.intents import (
+from driver.volumes.provision import Provisioner
+from driver.volumes.requests import (
     Capability,
     Create,
     Expand,
@@ -46,7 +47,6 @@ from driver.volumes.intents import (
     Publish,
     Validate,
 )
-from driver.volumes.provision import Provisioner
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, SIZE, World
 
 UNKNOWN = VolumeId("0" * 12, "0" * 32)

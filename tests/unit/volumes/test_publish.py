@@ -9,8 +9,8 @@ import pytest
 from driver.core.errors import Conflict, Invalid, NoSpace, NotFound, PoolAway, Refused
 from driver.core.ids import VolumeId
 from driver.core.model import AccessMode, FsType, Publication, Volume
-from driver.volumes.intents import Capability, Look, Of, Publish, Unpublish
 from driver.volumes.publish import Publisher
+from driver.volumes.requests import Capability, Look, Of, Publish, Unpublish
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, World
 
 FOREIGN = VolumeId("0" * 12, "0" * 32)

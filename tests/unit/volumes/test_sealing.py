@@ -21,9 +21,9 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.ports import Pool
-from driver.volumes import devices
-from driver.volumes.intents import Expand, Look, Measure, NodeExpand, Of, Stage, Stats, Validate
-from driver.volumes.pools import Pools
+from driver.volumes.node import attachment
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import Expand, Look, Measure, NodeExpand, Of, Stage, Stats, Validate
 from tests.unit.volumes.world import BLOCK, MOUNT, READER, SIZE, World
 
 SECRET = b"open sesame"
@@ -52,7 +52,7 @@ def now(world: World, volume: Volume) -> Volume:
 
 
 def top(world: World, volume: Volume) -> Device | None:
-    return devices.of(pool_of(world, volume), now(world, volume))
+    return attachment.of(pool_of(world, volume), now(world, volume))
 
 
 def below(world: World, volume: Volume) -> Device | None:

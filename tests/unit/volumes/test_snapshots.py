@@ -23,8 +23,8 @@ from driver.core.errors import (
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import MIB, Allocation, Snapshot, Volume
 from driver.core.results import Group
-from driver.volumes.intents import LookSnapshot, Of, OfGroup, OfSnapshot, SnapshotPage
-from driver.volumes.snapshots import Snapshotter
+from driver.volumes.copies.snapshots import Snapshotter
+from driver.volumes.requests import LookSnapshot, Of, OfGroup, OfSnapshot, SnapshotPage
 from tests.unit.volumes.world import BLOCK, BOUND, SIZE, Store, World
 
 

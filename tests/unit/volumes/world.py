@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from driver.backends.memory import MemoryBackend, Options
-from driver.backends.memory_crypt import MemoryCrypt
-from driver.backends.memory_host import MemoryHost
-from driver.backends.memory_records import MemoryRecords
+from driver.backends.memory.backend import MemoryBackend, Options
+from driver.backends.memory.crypt import MemoryCrypt
+from driver.backends.memory.host import MemoryHost
+from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
 from driver.core.errors import NoSpace
 from driver.core.ids import VolumeId
@@ -36,12 +36,18 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.ports import Pool
-from driver.volumes.changes import Changes
 from driver.volumes.contents import Contents
-from driver.volumes.copies import Copies
+from driver.volumes.copies.background import Copies
+from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
-from driver.volumes.inline import Inliner
-from driver.volumes.intents import (
+from driver.volumes.modify import Modifier
+from driver.volumes.node.ephemeral import Inliner
+from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.pools.registry import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import Mounter, Publisher
+from driver.volumes.requests import (
     Capability,
     Create,
     Member,
@@ -52,12 +58,6 @@ from driver.volumes.intents import (
     Stage,
     Unstage,
 )
-from driver.volumes.modify import Modifier
-from driver.volumes.mountrecords import MountRecords
-from driver.volumes.pools import Pools
-from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter, Publisher
-from driver.volumes.snapshots import Snapshotter
 
 NODE = "n1"
 SIZE = 32 * MIB

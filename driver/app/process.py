@@ -1,0 +1,67 @@
+"""What the two long-lived commands have in common: how they are asked to end, and how they are."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from driver.app.selector import EagerSelector
+from driver.observe.http import Answer
+
+GRACE: Final = 17.0  # seconds for running calls after SIGTERM
+PROBE: Final = 3.0  # seconds for /healthz
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Page = Callable[[], Awaitable[Answer]]
+Ended = TypeVar("Ended")
+
+
+def run(life: Coroutine[Any, Any, Ended]) -> Ended:
+    """On an event loop of its own, to its end."""
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(EagerSelector())) as runner:
+        return runner.run(life)
+
+
+def stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def health_pages(
+    endpoint: Path, problem: Callable[[], str], remarks: Callable[[], Sequence[str]] = tuple
+) -> Mapping[str, Page]:
+    """/healthz: a new process may help; /readyz: it may not, but others should know.
+
+    `problem`: what is in the way beside the driver's own Probe; empty: nothing. `remarks`: lines
+    for people, about what works only in part.
+    """
+
+    async def healthz() -> Answer:
+        if await _probe(endpoint) is None:
+            return _unavailable("the driver does not answer Probe")
+        return Answer(HTTPStatus.OK, b"ok\n")
+
+    async def readyz() -> Answer:
+        if not await _probe(endpoint):
+            return _unavailable(problem() or "the driver's Probe does not say that it is ready")
+        if text := problem():
+            return _unavailable(text)
+        return Answer(HTTPStatus.OK, "".join(f"{one}\n" for one in ("ok", *remarks())).encode())
+
+    return {"/healthz": healthz, "/readyz": readyz}
+
+
+async def _probe(endpoint: Path) -> bool | None:
+    from driver.services.server import probe  # noqa: PLC0415 - gRPC comes after the pools
+
+    return await probe(endpoint, PROBE)
+
+
+def _unavailable(text: str) -> Answer:
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{text}\n".encode())

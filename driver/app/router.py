@@ -1,0 +1,198 @@
+"""The composition root of `cellar route`: a router in place of the pools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from importlib import metadata
+from typing import Any
+
+from loguru import logger
+
+from csi_proto.csi_pb2_grpc import add_IdentityServicer_to_server
+from driver.app import process
+from driver.app.cluster_settings import KubernetesNodes, StaticNodes
+from driver.app.config import RouteConfig
+from driver.core.errors import Invalid
+from driver.csi import parse
+from driver.csi.identity import Identity
+from driver.linux import descriptors
+from driver.observe import log
+from driver.observe.http import Answer, Http
+from driver.observe.metrics import Metrics
+from driver.router import create, delete, forwarding, group_snapshots, lists
+from driver.router.kubernetes.events import Events, Tells, nobody
+from driver.router.nodes.directory import Directory, StaticFile
+from driver.router.nodes.pool_locations import Homes
+from driver.router.nodes.registry import Nodes
+from driver.services import controller, group_controller
+from driver.services.server import Door
+from driver.tls.identity import Files, Identities
+
+
+def route(config: RouteConfig) -> None:
+    """Be the controller of a cluster until SIGTERM. Invalid, Refused: it cannot begin."""
+    log.set_up(config.log_level, config.log_format)
+    descriptors.raise_limit()
+    process.run(_Routing(config).live())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cluster:
+    """Who is there, and who this is; `keeping`: what runs beside, until it is cancelled."""
+
+    directory: Directory
+    identities: Identities
+    gives_up: delete.GivesUp = delete.never
+    tells: Tells = nobody
+    problem: Callable[[], str] = str  # none
+    homes: Homes = field(default_factory=Homes)
+    keeping: Sequence[Awaitable[None]] = ()
+
+
+class _Routing:
+    """From the first socket to the last answer."""
+
+    def __init__(self, config: RouteConfig) -> None:
+        self._config = config
+        self._version = metadata.version("cellar-csi")
+        self._metrics = Metrics(self._version, ())
+        self._problem: Callable[[], str] = str  # none is known yet
+        pages = process.health_pages(config.endpoint, self._in_the_way)
+        self._http = Http({"/metrics": self._show_metrics, **pages})
+
+    async def live(self) -> None:
+        stop, config = process.stop_signals(), self._config
+        async with AsyncExitStack() as stack:
+            cluster = await stack.enter_async_context(self._cluster())
+            nodes = Nodes(cluster.directory, cluster.identities, cluster.homes, cluster.tells)
+            self._problem = cluster.problem
+            self._count(nodes)
+            door = Door(self._metrics.seen)
+            self._register(nodes, door, cluster.gives_up)
+            for keeping in (nodes.watch(), *cluster.keeping):
+                await stack.enter_async_context(_running(keeping, stop))
+            await door.open(config.endpoint)
+            stack.push_async_callback(door.close, process.GRACE)
+            if config.metrics:
+                await self._http.start(*config.metrics)
+                stack.callback(self._http.stop)
+            logger.info("ready", endpoint=config.endpoint, nodes=config.nodes)
+            await stop.wait()
+            logger.info("stopping: calls that run end first")
+
+    @asynccontextmanager
+    async def _cluster(self) -> AsyncIterator[_Cluster]:
+        match self._config.nodes:
+            case StaticNodes(file):
+                yield self._static(StaticFile(file))
+            case KubernetesNodes() as nodes:
+                async with self._kubernetes(nodes) as cluster:
+                    yield cluster
+
+    def _static(self, directory: StaticFile) -> _Cluster:
+        directory.read()  # Invalid now, rather than a router without nodes
+        if not (folder := self._config.tls_dir):
+            raise Invalid("--tls-dir is required with --nodes static:FILE")
+        return _Cluster(directory=directory, identities=Files(folder))
+
+    @asynccontextmanager
+    async def _kubernetes(self, where: KubernetesNodes) -> AsyncIterator[_Cluster]:
+        from driver.router.kubernetes import client  # noqa: PLC0415 - 40 MiB, for those who need it
+        from driver.router.kubernetes.certificates import Secrets  # noqa: PLC0415
+        from driver.router.kubernetes.nodes import KubernetesDirectory  # noqa: PLC0415
+        from driver.router.nodes.lost import Undertaker  # noqa: PLC0415
+        from driver.router.nodes.pool_locations import Store  # noqa: PLC0415
+
+        config, homes = self._config, Homes()
+        namespace = where.namespace or client.own_namespace()
+        async with client.connect(config.kubeconfig) as api:
+            directory = KubernetesDirectory(
+                api, namespace, where.service, config.driver_name, config.node_gone_after
+            )
+            events = Events(api, config.driver_name, directory.uid)
+            undertaker = Undertaker(directory, events, config.node_gone_policy)
+            store = Store(api, namespace, f"{config.objects}-pools", homes)
+            keeping = [store.keep()]
+            identities: Identities
+            problem: Callable[[], str] = str
+            if config.tls_dir:
+                identities = Files(config.tls_dir)
+            else:
+                identities = secrets = Secrets(api, namespace, config.objects)
+                problem = lambda: secrets.problem  # noqa: E731 - it changes
+                keeping.append(secrets.keep())
+            self._metrics.watch_all(
+                "cellar_kubernetes_watch_up",
+                "Whether the API server is heard",
+                "kind",
+                lambda: {kind: one.up for kind, one in directory.watches.items()},
+            )
+            yield _Cluster(
+                directory=directory,
+                identities=identities,
+                gives_up=undertaker.gives_up,
+                tells=events.soon,
+                problem=problem,
+                homes=homes,
+                keeping=keeping,
+            )
+
+    def _register(self, nodes: Nodes, door: Door, gives_up: delete.GivesUp) -> None:
+        """Capabilities are those of this release: sidecars ask once, perhaps before any node."""
+        config = self._config
+        hidden = frozenset[str]() if config.attach else forwarding.ATTACHING
+        identity = Identity(config.driver_name, self._version, lambda: nodes.synced)
+        add_IdentityServicer_to_server(identity, door.grpc)
+        answers = self._answers(nodes, gives_up)
+        door.grpc.add_generic_rpc_handlers((forwarding.Router(nodes, answers, hidden),))
+
+    def _answers(self, nodes: Nodes, gives_up: delete.GivesUp) -> Mapping[str, forwarding.Unary]:
+        attach = self._config.attach
+        attachments = attach and isinstance(self._config.nodes, KubernetesNodes)
+
+        async def controller_capabilities(*_: Any) -> Any:
+            return controller.capabilities(attach=attach)
+
+        async def group_capabilities(*_: Any) -> Any:
+            return group_controller.capabilities()
+
+        reading = create.Reading(create=parse.create, measure=parse.measure)
+        return {
+            "ControllerGetCapabilities": controller_capabilities,
+            "GroupControllerGetCapabilities": group_capabilities,
+            **create.Routes(nodes, reading, self._config.topology_key).all(),
+            **lists.Lists(nodes).all(),
+            **group_snapshots.Groups(nodes, parse.group, gives_up).all(),
+            **delete.Partings(nodes, gives_up, attachments=attachments).all(),
+        }
+
+    def _count(self, nodes: Nodes) -> None:
+        self._metrics.watch_all(
+            "cellar_node_up",
+            "Whether the node is there",
+            "node",
+            lambda: {link.name: link.there for link in nodes.all()},
+        )
+
+    def _in_the_way(self) -> str:
+        return self._problem()
+
+    async def _show_metrics(self) -> Answer:
+        return Answer(HTTPStatus.OK, self._metrics.text(), process.METRICS)
+
+
+@asynccontextmanager
+async def _running(work: Awaitable[None], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Beside what is inside; if it ends by itself, it was by an error, and the process goes."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,400 @@
+"""Loop files: a directory per image, on any filesystem. The pool is the only record.
+
+POOL/.cellar-pool.json   the marker
+POOL/ID/disk.img         the bytes
+POOL/ID/volume.json      the record, durable
+POOL/ID/attached.json    ControllerPublishVolume's record, not synced: etcd has it
+POOL/ID/freezing         a snapshot is being taken: thaw after a crash
+POOL/.new-ID/            being made; swept at start
+POOL/.del-ID-LIFE/       being removed; swept at start
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, overload
+
+from driver.backends.loopfile import filesystem_limits, image_file, layout
+from driver.backends.loopfile.catalogue import Catalogue
+from driver.backends.loopfile.image_repair import Mender
+from driver.backends.loopfile.leftovers import Leftovers
+from driver.backends.loopfile.loop_devices import Loops
+from driver.backends.loopfile.pool_creation import MARKER
+from driver.backends.loopfile.pool_directory import PoolRoot
+from driver.backends.loopfile.pool_health import PoolHealth
+from driver.backends.loopfile.publications import Publications
+from driver.backends.loopfile.space import Accounts
+from driver.backends.loopfile.state import Shared, counted
+from driver.backends.quiesce import Held, held_by, thaw_marked
+from driver.backends.readers import Readers
+from driver.core.errors import Busy, Exhausted, NoSpace, NotFound, OutOfRange, PoolAway, Refused
+from driver.core.failpoints import reach
+from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
+from driver.core.model import (
+    Allocation,
+    Bytes,
+    Capacity,
+    Device,
+    Extent,
+    Fault,
+    FsType,
+    Image,
+    Located,
+    PoolState,
+    Prepare,
+    Snapshot,
+    Unreadable,
+    Volume,
+    fault_of,
+)
+from driver.core.quantity import show_bytes
+from driver.linux import fiemap, files
+from driver.linux.mounts.freeze import Freezer
+
+GRANULARITY: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    allocation: Allocation = Allocation.THICK
+    overcommit: float = 1.0
+    reserve: str = "0"  # bytes, or a percentage of the filesystem: "10GiB", "5%"
+    init: bool = False
+
+
+class Loopfile:
+    """See core.ports.Backend. One lives for each configured pool, whether it is there or not."""
+
+    def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
+        self,
+        name: str,
+        where: Path,
+        options: Options,
+        freezer: Freezer,
+        owner: str,
+        *,
+        shared: Shared,
+    ) -> None:
+        self._name = name
+        self._where = where
+        self._options = options
+        self._freezer = freezer
+        self._catalogue = Catalogue(name)
+        self._accounts = Accounts(options.overcommit, shared.filesystems)
+        self._ledger = self._accounts.ledger
+        self._health = PoolHealth(where)
+        self._leftovers = Leftovers()
+        self._publications = Publications()
+        self._half_adopted = False  # found while it took no writes
+        self._root = PoolRoot(
+            where,
+            owner,
+            init=options.init,
+            adopted=self._adopt,
+            dropped=self._accounts.end,
+            known=shared.known,
+        )
+        self._loops = Loops()
+        self._mender = Mender(self._loops, self._accounts)
+        self._readers = Readers()
+
+    def close(self) -> None:
+        """Give the pool back: another process may have it from here on."""
+        self._loops.close()
+        self._root.close()
+
+    # --- what it is
+
+    @property
+    def id(self) -> PoolId:
+        return self._root.id
+
+    @property
+    def granularity(self) -> Bytes:
+        return GRANULARITY
+
+    @property
+    def allocation(self) -> Allocation:
+        return self._options.allocation
+
+    def block_size(self, fs: FsType | None) -> Bytes:
+        self._root.prove()
+        return 4096 if fs else self._accounts.bounds.raw_block_size
+
+    def state(self) -> PoolState:
+        return PoolState(
+            name=self._name,
+            type="loopfile",
+            where=str(self._where),
+            allocation=self.allocation,
+            reflink=self._accounts.bounds.reflinks,
+            direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
+            damaged=len(self._catalogue.damaged()),
+            **counted(self, self._catalogue.all()),
+        )
+
+    @contextmanager
+    def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
+        """PoolAway: it cannot be used, or not `to_write`. Exhausted: not just now."""
+        with self._root.open() as root, self._health.translated():
+            if to_write:
+                self._health.refuse_unwritable(root)
+            yield root
+
+    def _adopt(self, root: Path) -> None:
+        """The pool is there (again), and ours alone: sweep, learn, read.
+
+        Nothing here decides by a write: a pool that is full, or read-only, comes up as it is.
+        """
+        self._loops.clear()
+        writable = self._health.is_writable(root)
+        self._leftovers.sweep(root, writable=writable)
+        self._accounts.begin(root, filesystem_limits.learn(root, self._options.reserve))
+        self._catalogue.load(root)
+        for image in self._catalogue.all():
+            self._catalogue.put(self._publications.as_told(image))
+            self._mender.adopt(root, image)
+        for one in self._catalogue.damaged():
+            self._accounts.settle_unknown(root, str(one.id))
+        self._loops.adopt(root, self._catalogue.all())
+        folders = {layout.folder(root, image_id): image_id for image_id in self._catalogue.ids()}
+        thaw_marked(folders, lambda folder: self._held(root, folders[folder]))
+        self._half_adopted = not writable
+
+    def tend(self) -> None:
+        """Do what could not be done when it was due. Nothing to do if the pool is away."""
+        with suppress(PoolAway, Exhausted):
+            if self._half_adopted:
+                self._root.adopt_again(self._health.is_writable)
+            with self._opened(to_write=True) as root:
+                self._leftovers.retry(root)
+                self._publications.retry(root)
+                if self._accounts.bounds.uncertain:
+                    self._accounts.bounds = filesystem_limits.learn(root, self._options.reserve)
+
+    def try_writing(self) -> None:
+        with self._opened() as root:
+            files.touch_durably(root / MARKER)
+
+    # --- at rest
+
+    def capacity(self, allocation: Allocation, *, known: bool = False) -> Capacity:
+        with self._opened(to_write=True):
+            return self._accounts.capacity(allocation, GRANULARITY, known=known)
+
+    @overload
+    def find(self, image_id: VolumeId) -> Volume | None: ...
+    @overload
+    def find(self, image_id: SnapshotId) -> Snapshot | None: ...
+    def find(self, image_id: ImageId) -> Image | None:
+        self._root.prove()
+        return self._catalogue.get(image_id) or self._read_again(image_id)
+
+    def images(self) -> Iterator[Image]:
+        self._root.prove()
+        return iter(self._catalogue.all())
+
+    def known(self) -> Sequence[Image | Unreadable]:
+        every = (*self._catalogue.all(), *self._catalogue.damaged())
+        return sorted(every, key=lambda one: str(one.id))
+
+    def damaged(self) -> Sequence[Unreadable]:
+        self._root.prove()
+        return self._catalogue.damaged()
+
+    def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
+        with self._opened() as root:
+            layout.withdraw(root, volume_id, node)
+
+    def shares(self, source: ImageId) -> bool:
+        self._root.prove()
+        return self._accounts.bounds.reflinks and self._catalogue.get(source) is not None
+
+    def create(self, image: Image, prepare: Prepare) -> None:
+        if image.size > (largest := self._accounts.bounds.largest_file):
+            raise NoSpace(f"a file has at most {show_bytes(largest)}")
+        with self._opened(to_write=True) as root:
+            self._leftovers.retry(root)
+            self._leftovers.forget(layout.building_name(image.id))
+            layout.refuse_taken(root, image.id)
+            source = self._shared_source(root, image)
+            pending = self._accounts.pending(root, image, source)
+            with self._ledger.reserve(str(image.id), pending), image_file.no_space():
+                layout.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
+                self._accounts.settle(root, image)
+            self._catalogue.put(image)
+            reach("create.renamed")
+            self._root.sync(root)
+            reach("create.done")
+
+    def record(self, volume: Volume) -> None:
+        with self._opened() as root:
+            known = self._catalogue.volume(volume.id)
+            if known.incarnation != volume.incarnation:
+                raise NotFound(f"volume {volume.id} has begun another life")
+            if known.published != volume.published:
+                self._publications.write(root, volume)
+            if replace(volume, published=known.published) != known:
+                layout.write_record(root, volume)
+            self._catalogue.put(volume)
+
+    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+        with self._opened(to_write=True) as root:
+            known = self._catalogue.volume(volume.id)
+            disk = layout.whole(root, known)
+            in_use = known.id in self._readers or self._loops.find(disk, known.id)
+            if in_use or known.formatted or known.incarnation != volume.incarnation:
+                raise Refused(f"volume {known.id} was formatted, or is in use; it is as it was")
+            self._leftovers.forget(layout.building_name(known.id))
+            with self._accounts.emptied(root, disk, known):
+                done = replace(known, formatted=True)
+                layout.rebuild(root, done, lambda new: self._fill(new, known, None, prepare))
+                self._catalogue.put(done)
+        return done
+
+    def resize(self, volume: Volume, size: Bytes) -> Volume:
+        if size > (largest := self._accounts.bounds.largest_file):
+            raise OutOfRange(f"a file has at most {show_bytes(largest)}")
+        grown = replace(volume, size=size)
+        with self._opened() as root:
+            known = self._catalogue.volume(volume.id)
+            disk = self._mender.whole(root, known)
+            if size <= known.size:
+                return self._regrow(disk, known, size)
+            self._health.refuse_unwritable(root)
+            pending = self._accounts.growing(known, size)
+            try:
+                with self._ledger.reserve(str(volume.id), pending), image_file.no_space():
+                    image_file.lengthen(disk, known, size)
+                    reach("resize.allocated")
+                    layout.write_record(root, grown)
+                    self._catalogue.put(grown)
+                    self._ledger.settle(str(volume.id), replace(pending, pending=False))
+            except NoSpace as error:
+                text = f"volume {volume.id} cannot grow to {show_bytes(size)}: {error}"
+                raise OutOfRange(text) from error
+            reach("resize.recorded")
+            self._loops.grow(disk, volume.id)
+            reach("resize.device")
+        return grown
+
+    def _regrow(self, disk: Path, known: Volume, size: Bytes) -> Volume:
+        """A repeat: the record was written, the device perhaps not told."""
+        if size < known.size:
+            raise OutOfRange(f"volume {known.id} has {known.size} bytes and cannot shrink")
+        self._loops.grow(disk, known.id)
+        return known
+
+    def delete(self, image_id: ImageId) -> None:
+        with self._opened(to_write=True) as root:
+            image = self._catalogue.known(image_id)
+            if image_id in self._readers:
+                raise Busy(f"{image_id} is being read")
+            if self._loops.find(layout.disk(root, image_id), image_id):
+                raise Refused(f"{image_id} is attached as a loop device")
+            with self._catalogue.leaving(image_id):
+                grave = layout.bury(root, image)
+            self._ledger.drop(str(image_id))
+            self._root.sync(root)
+            reach("delete.synced")
+            self._leftovers.clear(grave)
+            reach("delete.unlinked")
+            self._leftovers.retry(root)
+
+    # --- as a device
+
+    def attach(self, image: Volume, *, read_only: bool) -> Device:
+        with self._opened() as root:
+            known = self._catalogue.volume(image.id)
+            disk = self._mender.whole(root, known)
+            return self._loops.attach(disk, known, read_only=read_only)
+
+    def attached(self, image_id: ImageId) -> Device | None:
+        with self._opened() as root:
+            return self._loops.attached(root, image_id, self._catalogue.get(image_id))
+
+    def detach(self, image_id: ImageId) -> None:
+        with self._opened() as root:
+            self._loops.detach(layout.disk(root, image_id), image_id)
+            reach("detach.cleared")
+
+    # --- while written to
+
+    @contextmanager
+    def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
+        with self._root.open() as root:
+            with self._health.translated():
+                self._health.refuse_unwritable(root)
+                members = [held for one in volumes if (held := self._held(root, one))]
+            with held_by(self._freezer, members, bound):
+                yield
+
+    @contextmanager
+    def reading(self, image_id: ImageId) -> Iterator[Path]:
+        with self._root.open() as root:
+            with self._health.translated():
+                disk = layout.whole(root, self._catalogue.known(image_id))
+            with self._readers.counted(image_id):
+                yield disk
+
+    def extents(self, image_id: ImageId) -> Iterator[Extent]:
+        with self.reading(image_id) as disk:
+            yield from (Extent(one.start, one.length) for one in fiemap.written(disk))
+
+    def located(self, image_id: SnapshotId, start: Bytes, most: int) -> Sequence[Located]:
+        with self.reading(image_id) as disk:
+            return fiemap.located(disk, start, most)
+
+    def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
+        try:
+            with self._opened() as root:
+                if image_id is None:
+                    reasons = {str(one.id): one.why for one in self._catalogue.damaged()}
+                    yield from self._accounts.bounds.faults(root, self._where, reasons)
+                    yield from self._leftovers.faults(self._where)
+                else:
+                    yield from self._catalogue.faults(root, image_id)
+                    yield from self._loops.faults(root, self._catalogue.get(image_id))
+                self._health.refuse_unwritable(root)
+        except PoolAway as error:
+            yield fault_of(error)
+
+    # --- inside
+
+    def _read_again(self, image_id: ImageId) -> Image | None:
+        """None: there is none of that id. Damaged: there is, and it still cannot be read."""
+        if not self._catalogue.is_damaged(image_id):
+            return None
+        with self._opened() as root:
+            return self._catalogue.read_again(
+                root, image_id, lambda found: self._accounts.settle_again(root, image_id, found)
+            )
+
+    def _held(self, root: Path, image_id: ImageId) -> Held | None:
+        if status := self._loops.find(layout.disk(root, image_id), image_id):
+            image = self._catalogue.get(image_id)
+            return Held(layout.folder(root, image_id), status, sealed=bool(image and image.key))
+        return None
+
+    def _shared_source(self, root: Path, image: Image) -> Path | None:
+        """The image to share bytes with. None: it starts blank, `prepare` copies if need be."""
+        if image.source is None or image.source.pool != image.id.pool:
+            return None
+        source = self._catalogue.known(image.source)
+        return layout.whole(root, source) if self._accounts.bounds.reflinks else None
+
+    def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
+        image_file.make(disk, image, source, self._accounts.recharge)
+        prepare(disk)
+        reach("create.prepared")
+
+
+def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:
+    """A pool by itself, there or not, that is looked for at once."""
+    pool = Loopfile(name, where, options, freezer, owner, shared=Shared())
+    with suppress(PoolAway, Exhausted):
+        _ = pool.id
+    return pool

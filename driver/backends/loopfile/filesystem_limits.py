@@ -1,0 +1,151 @@
+"""What the filesystem below a pool can do and hold, found out when the pool appears.
+
+What only a write can tell is a hint: a pool that is full or read-only comes up all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core import errnos
+from driver.core.model import MIB, Bytes, Fault
+from driver.core.quantity import parse_share
+from driver.linux import files
+from driver.linux.mounts import open_directory
+
+# What stays free for the filesystem's own metadata: a share of the whole, and at least so much.
+# btrfs allots metadata in chunks, and its f_bavail is an estimate (fs/btrfs/super.c).
+_MARGIN: Final[dict[str, tuple[float, Bytes]]] = {
+    "ext4": (0.001, 2 * MIB),
+    "xfs": (0.005, 8 * MIB),
+    "btrfs": (0.02, 32 * MIB),
+}
+_OTHER_MARGIN: Final = (0.02, 16 * MIB)
+
+# What overwriting one shared byte may cost in metadata besides the byte: worst for 4 KiB writes.
+_COW_COST: Final[dict[str, float]] = {"xfs": 1 / 64, "btrfs": 1 / 8}
+
+_EXT4_LARGEST: Final = ((1 << 32) - 1) * 4096  # 2^32 blocks; ext4(5)
+_LARGEST: Final = (1 << 62) - 4096
+_COMMITS: Final = 5  # that btrfs is given to agree with itself
+_NEARLY_FULL: Final = 0.05
+_FULL: Final = MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    kind: str
+    reflinks: bool
+    direct_io: bool
+    raw_block_size: Bytes
+    largest_file: Bytes
+    reserve: Bytes
+    margin: Bytes
+    cow_cost: float  # extra bytes for each shared byte
+    overwrites: bool = True  # in place, without room for a copy: what thick volumes need
+    uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
+
+    def available(self, where: Path) -> Bytes:
+        """Bytes that may still be written, before what is owed is taken off; may be negative."""
+        free = _settled(where) if self.lags else free_of(where)
+        return free - self.reserve - self.margin
+
+    @property
+    def lags(self) -> bool:
+        """What the filesystem says is free is right only after a commit."""
+        return self.kind == "btrfs"
+
+    def with_cow_cost(self, shared: Bytes) -> Bytes:
+        return shared + int(shared * self.cow_cost)
+
+    def faults(self, root: Path, where: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
+        """Of the pool that is open as `root`; people know it by `where`."""
+        found = os.statvfs(root)
+        if found.f_bavail * found.f_frsize < _FULL:
+            yield Fault("PoolFull", f"{where} is full: delete volumes or snapshots")
+        elif found.f_bavail < found.f_blocks * _NEARLY_FULL:
+            free = found.f_bavail * found.f_frsize
+            yield Fault("PoolNearlyFull", f"{where} has {free // MIB} MiB left")
+        if not self.overwrites:
+            yield Fault(
+                "ThickNotPossible",
+                f"{where} is a btrfs that refuses NOCOW: it has no room for thick volumes, since"
+                " overwriting one could fail; use allocation=sparse, or another filesystem",
+            )
+        for name, why in damaged.items():
+            yield Fault("RecordDamaged", f"{where / name}: {why}")
+
+
+def free_of(where: Path) -> Bytes:
+    """What the filesystem says, at once."""
+    found = os.statvfs(where)
+    return found.f_bavail * found.f_frsize
+
+
+def _settled(where: Path) -> Bytes:
+    """What btrfs says lags behind fallocate and unlink until a commit, or two. See `commit`."""
+    before = -1
+    for _ in range(_COMMITS):
+        files.commit(where)
+        if (free := free_of(where)) == before:
+            break
+        before = free
+    return free
+
+
+NONE: Final = Bounds(
+    kind="",
+    reflinks=False,
+    direct_io=False,
+    raw_block_size=4096,
+    largest_file=_LARGEST,
+    reserve=0,
+    margin=0,
+    cow_cost=0.0,
+)
+
+
+def learn(root: Path, reserve: str) -> Bounds:
+    """OSError: the filesystem fails; not that it is full, or read-only."""
+    kind = files.filesystem_type(root)
+    direct_io = _tried(lambda: files.direct_io_at(root, 4096))
+    small_blocks = _tried(lambda: files.direct_io_at(root, 512))
+    overwrites = _tried(lambda: files.can_overwrite_in_place(root))
+    found = os.statvfs(root)
+    total = found.f_blocks * found.f_frsize
+    share, least = _MARGIN.get(kind, _OTHER_MARGIN)
+    return Bounds(
+        kind=kind,
+        reflinks=_reflinks(root, kind),
+        direct_io=bool(direct_io),
+        raw_block_size=512 if small_blocks else 4096,
+        overwrites=overwrites is not False,
+        uncertain=None in {direct_io, small_blocks, overwrites},
+        largest_file=_EXT4_LARGEST if kind == "ext4" else _LARGEST,
+        reserve=parse_share(reserve, total),
+        margin=max(int(total * share), least),
+        cow_cost=_COW_COST.get(kind, 0.0),
+    )
+
+
+def _reflinks(root: Path, kind: str) -> bool:
+    """What the books count on cannot be a guess: the known filesystems tell without a write."""
+    if kind == "xfs":
+        with files.opened_directory(root) as fd:
+            return open_directory.xfs_reflinks(fd)
+    known = {"btrfs": True, "ext4": False}
+    return known[kind] if kind in known else bool(_tried(lambda: files.reflinks(root)))
+
+
+def _tried(ask: Callable[[], bool]) -> bool | None:
+    """None: nothing can be written there now."""
+    try:
+        return ask()
+    except OSError as error:
+        if error.errno in errnos.UNWRITABLE:
+            return None
+        raise

@@ -1,0 +1,127 @@
+"""An image is made what its record says: no longer, and a thick one without holes.
+
+What takes two steps may have been stopped between them: an expansion allocates, then records. And a
+pool that was copied by hand came back with holes, and on btrfs without NOCOW.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from loguru import logger
+
+from driver.backends.loopfile import layout
+from driver.backends.loopfile.loop_devices import Loops
+from driver.backends.loopfile.space import Accounts
+from driver.core.errors import CellarError
+from driver.core.model import Allocation, Bytes, Fault, Image, Unreadable, Volume
+from driver.linux import fiemap, files
+from driver.linux.devices import block
+
+
+class Mender:
+    """Of the images of one pool."""
+
+    def __init__(self, loops: Loops, accounts: Accounts) -> None:
+        self._loops = loops
+        self._accounts = accounts
+
+    def adopt(self, root: Path, image: Image) -> None:
+        """An image that was found: cut, entered into the books, and reported if it is ill."""
+        try:
+            self._accounts.replenish(root, image)
+            self._cut(root, image)
+        except (CellarError, OSError) as error:
+            logger.error("{} stays as it was found: {}", image.id, error)
+        self._accounts.settle(root, image)
+        for fault in find_faults(root, image):
+            logger.warning("{}", fault.text)
+
+    def whole(self, root: Path, volume: Volume) -> Path:
+        """Its file, as recorded, before it is shown to anybody. Damaged: it lacks bytes.
+
+        What cannot be done keeps no pod from its data.
+        """
+        disk = layout.whole(root, volume)
+        try:
+            self._cut(root, volume)
+            if lacking := _holes(volume, os.stat(disk)):
+                self._fill(root, volume, lacking)
+        except (CellarError, OSError) as error:
+            logger.error("{} stays as it is: {}", volume.id, error)
+        return disk
+
+    def _cut(self, root: Path, image: Image) -> None:
+        """Give back what an expansion took that was never recorded: nobody was told of it.
+
+        Not what was written to, nor what a device shows: that would be somebody's bytes. OSError.
+        """
+        disk = layout.disk(root, image.id)
+        if os.stat(disk).st_size <= image.size or _is_written(disk, image.size):
+            return
+        shown = self._loops.find(disk, image.id)
+        if shown and block.size(shown.path) > image.size:
+            return
+        recorded = layout.read(root, str(image.id))
+        if recorded and not isinstance(recorded, Unreadable) and recorded.size == image.size:
+            os.truncate(disk, image.size)
+            self._accounts.settle(root, image)
+            logger.warning("{}: cut to {} bytes, as recorded", image.id, image.size)
+
+    def _fill(self, root: Path, volume: Volume, lacking: Bytes) -> None:
+        """If the pool has the room, which the books keep for it. OSError."""
+        bounds = self._accounts.bounds
+        if bounds.available(root) + bounds.margin < lacking:
+            logger.warning("{}: no room for the {} bytes that it lacks", volume.id, lacking)
+            return
+        files.allocate(layout.disk(root, volume.id), volume.size)
+        self._accounts.settle(root, volume)
+        logger.warning("{}: {} bytes of it were not allocated, and are now", volume.id, lacking)
+
+
+def find_faults(root: Path, image: Image) -> Iterator[Fault]:
+    """What keeps an image that is whole from being what was promised."""
+    disk = layout.disk(root, image.id)
+    try:
+        found = os.stat(disk)
+        excess, lacking = found.st_size - image.size, _holes(image, found)
+        if excess < 0:
+            return  # what is missing is no hole, and others tell
+        if excess > 0 and _is_written(disk, image.size):
+            yield Fault(
+                "ImageLongerThanRecord",
+                f"{image.id}: its image has {excess} bytes more than recorded, and some are"
+                f" written: expand the volume to {found.st_size} bytes",
+            )
+        if lacking:
+            yield Fault(
+                "ThickImageHasHoles",
+                f"{image.id}: {lacking} bytes of it are not allocated, although it is thick: they"
+                " are when it is next attached, if the pool has the room",
+            )
+        if _is_thick(image) and files.copies_on_write(disk):
+            yield Fault(
+                "ThickImageCopiesOnWrite",
+                f"{image.id}: it has no NOCOW, so overwriting it takes room that the pool may not"
+                " have: copy what is in it to a new volume",
+            )
+    except FileNotFoundError:
+        return  # it is gone, which others tell
+
+
+def _holes(image: Image, found: os.stat_result) -> Bytes:
+    """Bytes of a thick volume that are not allocated; 0: none, or it need not have them yet."""
+    if not isinstance(image, Volume) or image.blank or not _is_thick(image):
+        return 0
+    return max(0, image.size - found.st_blocks * 512)
+
+
+def _is_thick(image: Image) -> bool:
+    return isinstance(image, Volume) and image.allocation is Allocation.THICK
+
+
+def _is_written(disk: Path, start: Bytes) -> bool:
+    """Whether there is anything but zeros from there on. OSError: the filesystem cannot tell."""
+    return any(one.start + one.length > start for one in fiemap.written(disk, start))

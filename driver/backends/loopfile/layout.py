@@ -1,0 +1,237 @@
+"""The layout of a loop-file pool on disk: how an image's folder is made, read and removed.
+
+Paths here are below a root that `PoolRoot.open` gave. One rename is the instant at which an image
+begins to exist, another that at which it stops; a crash leaves only names that `leftovers` removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.backends import record
+from driver.backends.loopfile import leftovers
+from driver.core import errnos
+from driver.core.errors import CellarError, Conflict, Damaged
+from driver.core.failpoints import reach, reach_encrypted
+from driver.core.ids import ImageId
+from driver.core.model import MIB, Bytes, Fault, Image, Publication, Unreadable, Volume
+from driver.linux import files
+
+RECORD: Final = "volume.json"
+ATTACHED: Final = "attached.json"
+FREEZING: Final = "freezing"
+DISK: Final = leftovers.DISK
+_RECORD_MOST: Final = MIB  # bytes of a record; what is larger is none
+# Of this process, not of a record: the pool is looked at again later.
+_PASSING: Final = errnos.EXHAUSTED | {errno.EINTR}
+_ID: Final = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}", re.ASCII)
+
+
+def building_name(name: ImageId | str) -> str:
+    """Of the folder in which an image is made."""
+    return f"{leftovers.NEW}{name}"
+
+
+def folder(root: Path, image_id: ImageId) -> Path:
+    return root / str(image_id)
+
+
+def disk(root: Path, image_id: ImageId) -> Path:
+    return root / str(image_id) / DISK
+
+
+def occupied(root: Path, name: str) -> Bytes:
+    """Bytes allocated to an image that exists or is being made; 0 for none."""
+    for place in (root / name, root / building_name(name)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return (place / DISK).stat().st_blocks * 512
+    return 0
+
+
+def length(root: Path, name: str) -> Bytes:
+    """Of an image's file; 0 for none."""
+    try:
+        return (root / name / DISK).lstat().st_size
+    except OSError:
+        return 0
+
+
+def refuse_taken(root: Path, image_id: ImageId) -> None:
+    if folder(root, image_id).exists():
+        raise Conflict(f"{image_id} is there already, with a record that cannot be trusted")
+
+
+def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
+    """Make it beside, sync it, rename it; the caller syncs the root."""
+    building = root / building_name(image.id)
+    with ExitStack() as undo:
+        leftovers.clear(building)  # left behind by a crash
+        building.mkdir(mode=0o700)
+        undo.callback(leftovers.clear, building)
+        reach("create.building")
+        fill(building / DISK)
+        files.sync(building / DISK)  # btrfs loses a clone's bytes without it
+        reach("create.synced")
+        files.write_durably(building / RECORD, record.to_json(image))
+        files.sync_directory(building)
+        reach("create.recorded")
+        building.rename(folder(root, image.id))  # from here on it exists
+        undo.pop_all()
+
+
+def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
+    """New contents for what was never formatted: beside, synced, and then in its place.
+
+    The record is the instant. Until it says `formatted`, whatever lies in the image was seen by
+    nobody, and is made again.
+    """
+    building, place = root / building_name(image.id), folder(root, image.id)
+    with ExitStack() as undo:
+        leftovers.clear(building)  # left behind by a crash
+        building.mkdir(mode=0o700)
+        undo.callback(leftovers.clear, building)
+        reach_encrypted("refill.building")
+        fill(building / DISK)
+        files.sync(building / DISK)
+        reach_encrypted("refill.synced")
+        (building / DISK).rename(place / DISK)
+        files.sync_directory(place)
+        reach_encrypted("refill.swapped")
+        files.write_durably(place / RECORD, record.to_json(image))
+        files.sync_directory(place)  # from here on it is never formatted again
+        reach_encrypted("refill.recorded")
+
+
+def write_record(root: Path, image: Image) -> None:
+    place = folder(root, image.id)
+    files.write_durably(place / RECORD, record.to_json(image))
+    reach("record.renamed")
+    files.sync_directory(place)
+
+
+def write_publication(root: Path, volume: Volume) -> None:
+    """Not synced: the VolumeAttachment in etcd is the durable record."""
+    place = folder(root, volume.id) / ATTACHED
+    if volume.published:
+        files.write_beside(place, record.publication_to_json(volume.published))
+    else:
+        place.unlink(missing_ok=True)
+
+
+def bury(root: Path, image: Image) -> Path:
+    """From the rename on it does not exist; the caller syncs the root, then clears the grave.
+
+    A folder that somebody else removed is no reason to keep its volume.
+    """
+    grave = root / f"{leftovers.DEL}{image.id}-{image.incarnation}"
+    with suppress(FileNotFoundError):
+        try:
+            folder(root, image.id).rename(grave)
+        except OSError as error:
+            if error.errno not in errnos.FULL:
+                raise
+            # A full btrfs may have no room for a rename, but for giving room back it has.
+            os.truncate(disk(root, image.id), 0)
+            folder(root, image.id).rename(grave)
+    reach("delete.renamed")
+    return grave
+
+
+def whole(root: Path, image: Image) -> Path:
+    """The image's file. Damaged: it is gone, or shorter than recorded. OSError: nobody can tell."""
+    for fault in faults(root, image):
+        raise Damaged(fault.text)
+    return disk(root, image.id)
+
+
+def faults(root: Path, image: Image) -> Iterator[Fault]:
+    try:
+        size = disk(root, image.id).stat().st_size
+    except OSError as error:
+        if error.errno not in errnos.GONE:
+            raise  # the disk fails, or the machine: the image may be as it was
+        yield Fault(
+            "BackingFileGone", f"{image.id}: its image is gone: {error.strerror}", "data_loss"
+        )
+        return
+    if size < image.size:
+        text = f"{image.id}: its image has {size} bytes, {image.size} are recorded"
+        yield Fault("BackingFileShort", text, "data_loss")
+
+
+def load(root: Path) -> tuple[list[Image], dict[str, Unreadable]]:
+    """All images whose record can be trusted, and those whose cannot, by folder name.
+
+    OSError: this process has not the means to read them.
+    """
+    found: list[Image] = []
+    damaged: dict[str, Unreadable] = {}
+    for name in filter(_ID.fullmatch, os.listdir(root)):
+        one = read(root, name)
+        if isinstance(one, Unreadable):
+            logger.error("left alone: {}", one.why)
+            damaged[name] = one
+        elif one:
+            found.append(one)
+    return found, damaged
+
+
+def read(root: Path, name: str) -> Image | Unreadable | None:
+    """What the folder called `name` holds; None: there is none. OSError as `load`."""
+    place, text = root / name, b""
+    try:
+        text = _text(place / RECORD)
+        image = record.from_json(text)
+        if str(image.id) != name:
+            raise Damaged(f"the record speaks of {image.id}")
+    except (CellarError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise
+        if not os.path.lexists(place):
+            return None
+        return record.unreadable(name, text, error, length(root, name))
+    return replace(image, published=_published(place)) if isinstance(image, Volume) else image
+
+
+def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
+    """Forget a publication to `node`, None: to any. Not synced, as it was not."""
+    place = folder(root, volume_id)
+    published = _published(place)
+    if published is None or node in {None, published.node}:
+        with suppress(FileNotFoundError, IsADirectoryError):
+            (place / ATTACHED).unlink()
+
+
+def _published(place: Path) -> Publication | None:
+    """None also for one that cannot be read: etcd has it, and the attacher says it again."""
+    try:
+        return record.publication_from_json(_text(place / ATTACHED))
+    except (Damaged, OSError):
+        return None
+
+
+def _text(path: Path) -> bytes:
+    """Of a small regular file. Damaged: it is none. Never waits, as on a pipe, and follows no link.
+
+    OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise Damaged(f"{path.name} is no regular file")
+        if found.st_size > _RECORD_MOST:
+            raise Damaged(f"{path.name} has {found.st_size} bytes")
+        return os.read(fd, _RECORD_MOST)
+    finally:
+        os.close(fd)

@@ -1,0 +1,120 @@
+"""What a call that was cut short, or whose last step failed, leaves in a pool: found and removed.
+
+Only names of our exact form are ours; `.new-photos` is somebody else's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.backends.loopfile.pool_creation import MARKER
+from driver.core import errnos
+from driver.core.errors import CellarError
+from driver.core.ids import IMAGE_FILE
+from driver.core.model import Fault
+from driver.linux import files
+from driver.linux.formats import filesystem, luks
+
+DISK: Final = IMAGE_FILE
+NEW: Final = ".new-"
+DEL: Final = ".del-"
+_IMAGE: Final = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}", re.ASCII)
+_FOLDERS: Final = re.compile(
+    rf"\.new-{_IMAGE.pattern}|\.del-{_IMAGE.pattern}-[0-9a-f]{{1,32}}", re.ASCII
+)
+_FILES: Final = re.compile(
+    rf"{re.escape(files.PROBE)}[a-z0-9_]{{8}}|{re.escape(MARKER)}\.[0-9a-f]{{12}}(\.tmp)?", re.ASCII
+)
+_INSIDE: Final = ("volume.json.tmp", "attached.json.tmp")
+
+
+class Leftovers:
+    """Folders that could not be removed yet: they are tried again until they are gone."""
+
+    def __init__(self) -> None:
+        self._why: dict[str, str] = {}
+        self._lock = threading.Lock()  # held while one is removed, so that none is made anew below
+
+    def sweep(self, root: Path, *, writable: bool) -> None:
+        """Remove all that is there. Only under the pool's lock, and while no call is at work."""
+        self._why = {name: "" for name in os.listdir(root) if _FOLDERS.fullmatch(name)}
+        if writable:
+            self.retry(root)
+            _sweep_files(root)
+
+    def retry(self, root: Path) -> None:
+        """Remove what stayed. What cannot be removed now either stays, and is told by `faults`."""
+        for name in tuple(self._why):
+            with self._lock, suppress(CellarError, OSError):
+                if name in self._why:
+                    self._remove(root, name)
+                    logger.info("swept {}, left by a call that did not end", name)
+
+    def clear(self, grave: Path) -> None:
+        """Remove the folder of a deleted image. CellarError, OSError: it is tried again later."""
+        try:
+            clear(grave)
+        except OSError as error:
+            self._why[grave.name] = str(error)
+            raise
+
+    def forget(self, name: str) -> None:
+        """It is about to be made anew."""
+        with self._lock:
+            self._why.pop(name, None)
+
+    def faults(self, where: Path) -> Iterator[Fault]:
+        for name, why in tuple(self._why.items()):
+            if why:
+                yield Fault("LeftoverStays", f"{where / name} cannot be removed: {why}")
+
+    def _remove(self, root: Path, name: str) -> None:
+        try:
+            if not any(map(os.path.islink, (root / name, root / name / DISK))):
+                luks.abandon(root / name / DISK)
+                filesystem.abandon(root / name / DISK)
+            clear(root / name)
+        except (CellarError, OSError) as error:
+            if str(error) != self._why[name]:
+                logger.error("{} stays, it cannot be removed: {}", name, error)
+            self._why[name] = str(error)
+            raise
+        del self._why[name]
+
+
+def clear(grave: Path) -> None:
+    """What is under a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses to).
+
+    Truncated first: xfs and btrfs give back the space of an unlinked file some time later only.
+    """
+    with suppress(FileNotFoundError), files.opened_directory(grave, follow=False) as folder:
+        fd = os.open(DISK, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(grave)
+
+
+def _sweep_files(root: Path) -> None:
+    """In the pool's directory, and beside the records of images that exist."""
+    for name in os.listdir(root):
+        found = [root / name] if _FILES.fullmatch(name) else []
+        if _IMAGE.fullmatch(name):
+            found = [root / name / inside for inside in _INSIDE]
+        for path in found:
+            try:
+                path.unlink()
+            except OSError as error:
+                if error.errno not in errnos.GONE:
+                    logger.error("{} stays, it cannot be removed: {}", path.name, error)

@@ -1,0 +1,236 @@
+"""Which loop device shows which image of a pool. The kernel knows; here is only a hint."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeGuard
+
+from loguru import logger
+
+from driver.backends.loopfile import layout
+from driver.core.errors import Refused
+from driver.core.failpoints import reach
+from driver.core.ids import ImageId
+from driver.core.model import Device, Fault, Image, Volume
+from driver.linux.devices import block, loop, loop_guard, loop_settings
+from driver.linux.files import is_open_elsewhere
+from driver.linux.mounts import mount_points
+from driver.linux.mounts.holders import holders
+
+DETACH_BOUND: Final = 2.0  # seconds that the kernel may take to let go of an image
+
+
+class Loops:
+    """A device is an image's iff LOOP_GET_STATUS64's device and inode are those of the file."""
+
+    def __init__(self) -> None:
+        self._hints: dict[ImageId, loop.Status] = {}
+        self.buffered: set[ImageId] = set()  # attached without direct I/O
+
+    def clear(self) -> None:
+        self._hints.clear()
+        self.buffered.clear()
+
+    def find(self, disk: Path, image_id: ImageId) -> loop.Status | None:
+        """None: no loop device is bound to the image, proved by the kernel."""
+        try:
+            status = self._hinted(disk, image_id) or _bound(disk)
+        except FileNotFoundError:
+            return self._orphan(image_id)
+        if status:
+            self._hints[image_id] = status
+        return status
+
+    def attached(self, root: Path, image_id: ImageId, image: Image | None) -> Device | None:
+        """The device of the image, guarded if pods have its node."""
+        if not (status := self.find(layout.disk(root, image_id), image_id)):
+            return None
+        if image and is_exposed(image):
+            self.guard(status, image)
+        return device_of(status)
+
+    def attach(self, disk: Path, volume: Volume, *, read_only: bool) -> Device:
+        status = self.find(disk, volume.id)
+        binds_read_only = read_only and not is_exposed(volume)
+        if status and status.read_only is not binds_read_only:
+            self._detach(status, volume.id)
+            status = None
+        if status:
+            self._restore(status, volume)
+        else:
+            status = self._attach(disk, volume, read_only=binds_read_only)
+        if is_exposed(volume):
+            status = self._block(status, volume.id, read_only=read_only)
+            loop_guard.hold(status.path.name, status.number)
+        reach("attach.configured")
+        return device_of(status)
+
+    def guard(self, status: loop.Status, volume: Volume) -> None:
+        """Undo what a pod that has the node can change, and take care that it cannot unbind it.
+
+        The device may be in use: what cannot be undone now is undone at the next call.
+        """
+        try:
+            loop_guard.hold(status.path.name, status.number)
+            _reset(status, volume)
+            if not volume.discards:
+                loop_settings.forbid_discards(status)
+        except OSError as error:
+            logger.warning("{} of {} is not as it was set: {}", status.path, volume.id, error)
+
+    def adopt(self, root: Path, images: Sequence[Image]) -> None:
+        """Go on guarding what the process before this one attached."""
+        for image in filter(is_exposed, images):
+            try:
+                self.attached(root, image.id, image)
+            except OSError as error:  # it says so again when it is asked for
+                logger.warning("{} cannot be looked for among loop devices: {}", image.id, error)
+
+    def faults(self, root: Path, image: Image | None) -> Iterator[Fault]:
+        """What a pod has changed of its device that cannot be undone while it is in use."""
+        if not image or not is_exposed(image):
+            return
+        volume = image
+        if not (status := self.find(layout.disk(root, volume.id), volume.id)):
+            return
+        altered = []
+        if any(status.window):
+            altered.append("it shows a part of the volume")
+        if status.scans_partitions:
+            altered.append("the kernel looks for partitions on it")
+        if (now := loop_settings.block_size(status)) != volume.block_size:
+            altered.append(f"its blocks have {now} bytes instead of {volume.block_size}")
+        if altered:
+            text = f"somebody changed {status.path} by ioctl: {', '.join(altered)}"
+            yield Fault("DeviceAltered", f"{text}; it is set right when the volume is staged anew")
+
+    def close(self) -> None:
+        """Let another process have them."""
+        for status in self._hints.values():
+            loop_guard.let_go(status.number)
+
+    def detach(self, disk: Path, image_id: ImageId) -> None:
+        if status := self.find(disk, image_id):
+            self._detach(status, image_id)
+
+    def grow(self, disk: Path, image_id: ImageId) -> None:
+        if status := self.find(disk, image_id):
+            loop.grow(status)
+
+    def _attach(self, disk: Path, volume: Volume, *, read_only: bool) -> loop.Status:
+        status = loop.attach(
+            disk,
+            label=str(volume.id),
+            block_size=volume.block_size,
+            read_only=read_only,
+            discards=volume.discards,
+        )
+        self._hints[volume.id] = status
+        if not loop.has_direct_io(status):
+            self.buffered.add(volume.id)
+        return status
+
+    def _restore(self, status: loop.Status, volume: Volume) -> None:
+        """Everything that a binding is set to, applied again to one that was found: a process may
+        have been killed in between, a detach or an expansion lost, and a pod may have changed it.
+        """
+        with _in_use_is_no_error(status, volume):
+            _reset(status, volume)
+        if not volume.discards:
+            loop_settings.forbid_discards(status)
+        with _in_use_is_no_error(status, volume):
+            if loop_settings.block_size(status) != volume.block_size:
+                loop_settings.set_block_size(status, volume.block_size)
+        if not loop.has_direct_io(status) and volume.id not in self.buffered:
+            self._set_direct_io(status, volume.id)
+        if block.size(status.path) < volume.size:
+            loop.grow(status)
+
+    def _set_direct_io(self, status: loop.Status, image_id: ImageId) -> None:
+        if not loop_settings.set_direct_io(status):
+            self.buffered.add(image_id)
+
+    def _block(self, status: loop.Status, image_id: ImageId, *, read_only: bool) -> loop.Status:
+        """By BLKROSET: who has the node of a device that is bound read-only can bind it to another
+        file (LOOP_CHANGE_FD).
+        """
+        if status.blocked is not read_only:
+            _refuse_shown(status, image_id)
+            block.set_read_only(status.path, read_only=read_only)
+        return replace(status, blocked=read_only)
+
+    def _detach(self, status: loop.Status, image_id: ImageId) -> None:
+        _refuse_shown(status, image_id)
+        try:
+            loop.detach(status, bound=DETACH_BOUND)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            who = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
+            raise Refused(f"{status.path} of {image_id} is in use, held by: {who}") from error
+        self._hints.pop(image_id, None)
+        self.buffered.discard(image_id)
+
+    def _hinted(self, disk: Path, image_id: ImageId) -> loop.Status | None:
+        found = os.stat(disk)
+        if hint := self._hints.pop(image_id, None):
+            status = loop.status(hint.path)
+            if status and status.backing == (found.st_dev, found.st_ino):
+                return status
+        return None
+
+    def _orphan(self, image_id: ImageId) -> loop.Status | None:
+        """The image was unlinked by somebody: the device lives on, known by its name and hint."""
+        hint = self._hints.get(image_id)
+        for status in loop.of_image(str(image_id)):
+            if not hint or status.backing == hint.backing:
+                return status
+        return None
+
+
+def is_exposed(image: Image) -> TypeGuard[Volume]:
+    """Whether pods have the node of the loop device itself."""
+    return isinstance(image, Volume) and image.fs is None and image.key is None
+
+
+def device_of(status: loop.Status) -> Device:
+    return Device(status.path, status.number, status.blocked)
+
+
+def _bound(disk: Path) -> loop.Status | None:
+    """Without a hint; most images that are open nowhere need no look at all devices."""
+    fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        number = found.st_dev, found.st_ino
+        return loop.find(number, disk.parent.name) if is_open_elsewhere(fd) else None
+    finally:
+        os.close(fd)
+
+
+def _reset(status: loop.Status, volume: Volume) -> None:
+    if status.autoclear or any(status.window) or status.label != str(volume.id):
+        logger.warning("{} of {} was changed by somebody; set again", status.path, volume.id)
+        loop_settings.reset(status, label=str(volume.id))
+
+
+@contextmanager
+def _in_use_is_no_error(status: loop.Status, volume: Volume) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EBUSY, errno.EAGAIN}:
+            raise
+        logger.warning("{} of {} is in use, and stays as it is", status.path, volume.id)
+
+
+def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:
+    """A bound device node holds nothing: it would show the next volume that gets this number."""
+    if shown := mount_points.of_device(status.number):
+        where = ", ".join(str(one.target) for one in shown)
+        raise Refused(f"{status.path} of {image_id} is still shown at {where}")

@@ -1,0 +1,93 @@
+"""Whether a directory without a marker may become a pool, and which pool was known there before.
+
+Where a pool was known, a directory of another filesystem is what its missing disk has uncovered.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import PoolAway
+from driver.core.ids import PoolId
+from driver.core.ports import Records
+from driver.linux import lock_holders
+from driver.linux.mounts import open_directory
+
+MARKER: Final = ".cellar-pool.json"
+# What a `write_marker` that was killed leaves, and what no pool needs to be empty of.
+_PASSING: Final = re.compile(re.escape(MARKER) + r"\.[0-9a-f]{12}(\.tmp)?|lost\+found", re.ASCII)
+_IMAGE: Final = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}", re.ASCII)
+
+
+# Keys of what is remembered of a place; see core.ports.Records.
+_ID: Final = "pool"
+_FILESYSTEM: Final = "filesystem"  # its UUID; empty if it tells none
+
+
+class Birth:
+    """The rule for the place of one pool.
+
+    Args:
+        known: which pool was found at a place, kept outside of the pools.
+        init: the user wants a pool there.
+
+    """
+
+    def __init__(self, where: Path, known: Records, *, init: bool) -> None:
+        self._where = where
+        self._known = known
+        self._init = init
+        self._running = False  # this process has found a pool here
+
+    def refuse(self, fd: int) -> None:
+        """Raise PoolAway unless the directory open as `fd`, without a marker, may become a pool."""
+        names = [name for name in os.listdir(fd) if not _PASSING.fullmatch(name)]
+        if any(map(_IMAGE.fullmatch, names)):
+            raise PoolAway(
+                f"{self._where} has volumes and no pool marker: put {MARKER} back, or move them"
+                " away if this is to become a new pool"
+            )
+        if not names and open_directory.is_local_disk(fd):
+            return  # an empty disk, whichever it is
+        if not self._init:
+            raise PoolAway(
+                f"{self._where} has no pool marker: is its disk mounted? If this is to become a"
+                " pool, run `cellar pools init` or give the pool init=true"
+            )
+        if names or not open_directory.is_whole_filesystem(fd):
+            self._refuse_missing_disk(fd)
+
+    def found(self, fd: int, pool_id: PoolId) -> None:
+        """Remember the pool in the directory open as `fd`."""
+        self._running = True
+        place = os.fspath(self._where)
+        before = (self._known.get(place) or {}).get(_ID, pool_id)
+        if before != pool_id:
+            logger.warning("pool {} is at {}, where pool {} was", pool_id, place, before)
+        for pid, where in lock_holders.holders_elsewhere(fd, MARKER):
+            logger.warning(
+                "process {} has the pool {} on the filesystem of pool {}: both promise its room;"
+                " give each a filesystem of its own, or one driver both pools",
+                *(pid, where.parent, place),
+            )
+        self._known.put(place, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
+
+    def _refuse_missing_disk(self, fd: int) -> None:
+        if self._running:
+            raise PoolAway(
+                f"{self._where} has lost its pool marker while the driver runs: mount its disk"
+                " again; if the pool is to be made anew, start the driver again"
+            )
+        known = self._known.get(os.fspath(self._where)) or {}
+        filesystem = known.get(_FILESYSTEM)
+        if filesystem and filesystem != open_directory.filesystem_uuid(fd):
+            raise PoolAway(
+                f"{self._where} had pool {known.get(_ID)} on another filesystem: mount that."
+                " init=true makes no new pool in its place; if its disk is gone for good, run"
+                " `cellar pools init`"
+            )

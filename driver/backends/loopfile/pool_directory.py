@@ -1,0 +1,269 @@
+"""The directory of a loop-file pool: opened anew for each operation, believed only by its marker.
+
+A descriptor from before a mount shows the empty directory for ever, so nothing is kept but the
+lock on the marker. The lock makes this process the only one on the pool; it is dropped as soon as
+the pool is found gone, so that the filesystem can go too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.backends.loopfile import pool_lock
+from driver.backends.loopfile.pool_creation import MARKER, Birth
+from driver.backends.memory.records import MemoryRecords
+from driver.core import errnos
+from driver.core.errors import Conflict, PoolAway, Refused
+from driver.core.ids import PoolId, new_pool_id
+from driver.core.ports import Records
+from driver.linux import files
+
+SCHEMA: Final = 1
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """The lock on the marker that this process has, and how many calls work beside it."""
+
+    fd: int
+    id: PoolId
+    identity: tuple[int, int]  # st_dev, st_ino of the marker
+    users: int = 0
+    gone: bool = False  # let go of when the last of them leaves
+    closed: bool = False  # the same, wherever it is
+
+
+class PoolRoot:
+    """`adopted(path)` is called under the lock each time that the pool is found (again), while no
+    call is inside `open`; `dropped()` when it was let go of.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a pool's directory is, and who hears of it
+        self,
+        where: Path,
+        owner: str,
+        *,
+        init: bool,
+        adopted: Callable[[Path], None],
+        dropped: Callable[[], None] = lambda: None,
+        known: Records | None = None,
+    ) -> None:
+        self._where = where
+        self._marker = os.fspath(where / MARKER)
+        self._owner = owner
+        self._birth = Birth(where, known or MemoryRecords(), init=init)
+        self._adopted = adopted
+        self._dropped = dropped
+        self._held: _Held | None = None
+        self._unsynced = False
+        self._lock = threading.RLock()
+
+    @property
+    def id(self) -> PoolId:
+        """PoolAway: it is not there, or not ours. One stat(2) when nothing changed."""
+        if (held := self._held) and not self._unsynced and self._shows(held):
+            return held.id
+        with self.open():
+            assert self._held  # noqa: S101 - open() has proved it
+            return self._held.id
+
+    def prove(self) -> None:
+        """PoolAway: it is not there, or not ours."""
+        _ = self.id
+
+    @contextmanager
+    def open(self) -> Iterator[Path]:
+        """A path to the pool's root that stays on this filesystem whatever is mounted meanwhile.
+
+        Works for child processes too, being /proc/PID/fd/N. PoolAway says why, and the cure;
+        Exhausted: nothing was found out. The pool is not let go of while a call is inside.
+        """
+        with self._lock:
+            fd, path, held = self._open()
+            held.users += 1
+        try:
+            yield path
+        finally:
+            os.close(fd)
+            with self._lock:
+                held.users -= 1
+                if held.closed or (held.gone and not self._shows(held)):
+                    self._lose()
+
+    def sync(self, root: Path) -> None:
+        """Fsync of the root; after a failed one the pool refuses until it was repeated."""
+        try:
+            files.sync_directory(root)
+        except BaseException:
+            self._unsynced = True
+            raise
+
+    def adopt_again(self, ready: Callable[[Path], bool]) -> None:
+        """Have it adopted anew, as if it was just found, if no call is inside and it is `ready`."""
+        with self._lock:
+            fd, path, held = self._open()
+            try:
+                if not held.users and ready(path):
+                    self._adopted(path)
+            finally:
+                os.close(fd)
+
+    def close(self) -> None:
+        """Give it back; if calls are inside, when the last of them leaves."""
+        with self._lock:
+            if self._held:
+                self._held.closed = True
+            self._lose()
+
+    def _open(self) -> tuple[int, Path, _Held]:
+        try:
+            fd = os.open(self._where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in errnos.GONE:
+                self._lose()
+            raise errnos.of_root(error, os.fspath(self._where)) or error from error
+        try:
+            path = _path_of(fd)
+            return fd, path, self._believe(fd, path)
+        except OSError as error:
+            os.close(fd)
+            raise errnos.of_pool(error, os.fspath(self._where)) or error from error
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _shows(self, held: _Held) -> bool:
+        """Whether the path shows the marker. What cannot be told counts as so: `open` finds out."""
+        try:
+            found = os.lstat(self._marker)
+        except OSError as error:
+            return error.errno not in errnos.GONE
+        return (found.st_dev, found.st_ino) == held.identity
+
+    def _believe(self, fd: int, path: Path) -> _Held:
+        """Prove by the marker that this is the pool, and that it is ours alone."""
+        identity = _identity(fd)
+        if (held := self._held) and held.identity == identity:
+            held.gone = False
+            if self._unsynced:
+                self._sync_again(path)
+            return held
+        self._lose()
+        if self._held:
+            raise PoolAway(
+                f"{self._where} shows another filesystem than before, on which calls of pool"
+                f" {self._held.id} are still at work: try again; if they hang, start the driver"
+                " again"
+            )
+        if identity is None:
+            self._birth.refuse(fd)
+            write_marker(path, self._owner)
+        return self._adopt(fd, path)
+
+    def _adopt(self, fd: int, path: Path) -> _Held:
+        held = _lock_marker(fd, self._where, self._owner)
+        try:
+            self._adopted(path)
+            self.sync(path)
+        except BaseException:
+            os.close(held.fd)
+            self._dropped()
+            raise
+        self._held = held
+        self._birth.found(fd, held.id)
+        logger.info("pool {} found at {}", held.id, self._where)
+        return held
+
+    def _sync_again(self, path: Path) -> None:
+        self._unsynced = False  # before, so that another's failure meanwhile is not forgotten
+        try:
+            self.sync(path)
+        except OSError as error:
+            raise PoolAway(f"the pool at {self._where} cannot be synced: {error}") from error
+
+    def _lose(self) -> None:
+        """Let go of the pool, unless calls work in it: no other process must sweep below them."""
+        if not (held := self._held):
+            return
+        if held.users:
+            held.gone = True
+            return
+        self._held = None
+        os.close(held.fd)
+        self._dropped()
+        logger.info("pool {} let go of at {}", held.id, self._where)
+
+
+def write_marker(root: Path, owner: str) -> PoolId:
+    """Make the marker, durably. FileExistsError: there is one already."""
+    pool_id = new_pool_id()
+    text = json.dumps({"schema": SCHEMA, "id": pool_id, "owner": owner}).encode()
+    beside = root / f"{MARKER}.{pool_id}"
+    try:
+        files.write_durably(beside, text)
+        os.link(beside, root / MARKER)  # never over one that is there
+    finally:
+        with suppress(FileNotFoundError):
+            beside.unlink()
+    files.sync_directory(root)
+    return pool_id
+
+
+def initialise(where: Path, owner: str) -> PoolId:
+    """Make `where` a pool. Conflict: it is one; Refused: the marker cannot be written."""
+    try:
+        return write_marker(where, owner)
+    except FileExistsError:
+        raise Conflict(f"{where} is a pool already") from None
+    except OSError as error:
+        raise Refused(f"{where} cannot become a pool: {error.strerror}") from error
+
+
+@cache
+def _path_of(fd: int) -> Path:
+    return Path(f"/proc/{os.getpid()}/fd/{fd}")
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        found = os.stat(MARKER, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _lock_marker(root: int, where: Path, owner: str) -> _Held:
+    fd = os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+    try:
+        pool_id = _checked(os.read(fd, 4096), where, owner)
+        found = os.fstat(fd)
+        locked = pool_lock.lock(root, fd, where)
+    except BaseException:
+        os.close(fd)
+        raise
+    if locked != fd:
+        os.close(fd)
+    return _Held(locked, pool_id, (found.st_dev, found.st_ino))
+
+
+def _checked(text: bytes, where: Path, owner: str) -> PoolId:
+    try:
+        marker = json.loads(text)
+        schema, pool_id, whose = int(marker["schema"]), str(marker["id"]), str(marker["owner"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PoolAway(f"the marker {where / MARKER} is damaged: {error!r}") from error
+    if schema > SCHEMA:
+        raise PoolAway(f"the pool at {where} was made by a newer version: upgrade this one")
+    if whose != owner:
+        raise PoolAway(f"the pool at {where} belongs to {whose!r}, not to {owner!r}")
+    return pool_id

@@ -1,0 +1,82 @@
+"""Whether the filesystem below a pool takes writes: as the kernel says it, and as calls met it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from driver.core import errnos
+from driver.core.errors import PoolAway, PoolFailed, PoolReadOnly
+from driver.linux import files
+from driver.linux.mounts import mount
+
+# Seconds for which mountinfo, or a trial, is believed.
+_BELIEVED: Final = 1.0
+
+
+class PoolHealth:
+    """Of the pool at `where`; `root` is always a path that `PoolRoot.open` gave."""
+
+    def __init__(self, where: Path) -> None:
+        self._where = os.fspath(where)
+        self._met: PoolAway | None = None  # what a call met that may be over by now
+        self._tried = -inf
+        self._turned, self._asked = "", -inf
+
+    def refuse_unwritable(self, root: Path) -> None:
+        """PoolReadOnly: the filesystem takes no writes. PoolFailed: it shut itself down."""
+        if os.statvfs(root).f_flag & os.ST_RDONLY:
+            raise PoolReadOnly(errnos.read_only(self._where, "its filesystem is mounted so"))
+        turned = self._what_it_turned(root)
+        if turned == "shutdown":
+            raise PoolFailed(errnos.failed(self._where, "it shut itself down after an error"))
+        if turned:
+            raise PoolReadOnly(errnos.read_only(self._where, "it turned so after an error"))
+        if self._met:
+            self._try(root)
+
+    def is_writable(self, root: Path) -> bool:
+        try:
+            self.refuse_unwritable(root)
+        except PoolAway:
+            return False
+        return True
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """The pool's OSErrors, in the words of the port; see `core.errnos`."""
+        try:
+            yield
+        except OSError as error:
+            meant = errnos.of_pool(error, self._where)
+            if isinstance(meant, PoolAway):
+                self._met, self._tried = meant, -inf
+            raise meant or error from error
+
+    def _what_it_turned(self, root: Path) -> str:
+        """What ext4 says in mountinfo since Linux 6.14, where statvfs says nothing."""
+        if monotonic() - self._asked > _BELIEVED:
+            found = mount.of_descriptor(int(root.name))
+            words = found.super_options if found else frozenset[str]()
+            self._turned = next((one for one in ("shutdown", "emergency_ro") if one in words), "")
+            self._asked = monotonic()
+        return self._turned
+
+    def _try(self, root: Path) -> None:
+        """A call has failed: whether the disk does, a write tells. A full one does not fail."""
+        if monotonic() - self._tried > _BELIEVED:
+            self._tried = monotonic()
+            try:
+                files.try_writing(root)
+            except OSError as error:
+                meant = errnos.of_pool(error, self._where)
+                self._met = meant if isinstance(meant, PoolAway) else None
+            else:
+                self._met = None
+        if self._met:
+            raise self._met

@@ -1,0 +1,50 @@
+"""What ControllerPublishVolume was told, where the pool cannot take it: kept in memory.
+
+It is not durable anyway, Kubernetes has it. On a full pool the pod that would clean up can start.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from loguru import logger
+
+from driver.backends.loopfile import layout
+from driver.core import errnos
+from driver.core.ids import VolumeId
+from driver.core.model import Image, Volume
+
+
+class Publications:
+    """Of one pool; those that could not be written are tried again until they are."""
+
+    def __init__(self) -> None:
+        self._unwritten: dict[VolumeId, Volume] = {}
+
+    def write(self, root: Path, volume: Volume) -> None:
+        """Record `volume.published`. OSError, but not that nothing can be written there now."""
+        try:
+            layout.write_publication(root, volume)
+        except OSError as error:
+            if error.errno not in errnos.UNWRITABLE:
+                raise
+            self._unwritten[volume.id] = volume
+            logger.warning("{}: its publication is kept in memory: {}", volume.id, error.strerror)
+        else:
+            self._unwritten.pop(volume.id, None)
+
+    def as_told(self, image: Image) -> Image:
+        """An image that was read from the pool, with the publication that it should have."""
+        told = self._unwritten.get(image.id) if isinstance(image, Volume) else None
+        if isinstance(image, Volume) and told and told.incarnation == image.incarnation:
+            return replace(image, published=told.published)
+        return image
+
+    def retry(self, root: Path) -> None:
+        """Write what could not be written. What still cannot is tried again later."""
+        for volume in tuple(self._unwritten.values()):
+            with suppress(OSError):
+                layout.write_publication(root, volume)
+                del self._unwritten[volume.id]

@@ -1,0 +1,69 @@
+"""Beside a pool of loop files: what it tells of itself, and what it has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypedDict
+
+from driver.backends.memory.records import MemoryRecords
+from driver.backends.space_ledger import Filesystems
+from driver.core.errors import Exhausted, PoolAway
+from driver.core.filesystems import SMALLEST
+from driver.core.ids import PoolId
+from driver.core.model import Allocation, Capacity, Image, Volume
+from driver.core.ports import Records
+
+_NOTHING: Final = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the pools of one process have in common."""
+
+    filesystems: Filesystems = field(default_factory=Filesystems)
+    known: Records = field(default_factory=MemoryRecords)
+
+
+class Asked(Protocol):
+    """The part of a backend that `counted` takes."""
+
+    @property
+    def id(self) -> PoolId: ...
+    @property
+    def allocation(self) -> Allocation: ...
+    def capacity(self, allocation: Allocation, *, known: bool) -> Capacity: ...
+
+
+class Counted(TypedDict):
+    """The fields of a PoolState that depend on whether the pool can be used."""
+
+    id: PoolId | None
+    away: str
+    capacity: Capacity
+    rooms: Mapping[Allocation, Capacity]
+    volumes: int
+    snapshots: int
+
+
+def counted(backend: Asked, images: Sequence[Image]) -> Counted:
+    """A pool that takes no writes has its id, and no room. Never raises PoolAway."""
+    pool_id, away = None, ""
+    rooms: dict[Allocation, Capacity] = {}
+    try:
+        pool_id = backend.id
+        rooms = {
+            one: backend.capacity(one, known=True) for one in (Allocation.THICK, Allocation.SPARSE)
+        }
+        rooms[Allocation.THIN] = rooms[Allocation.SPARSE]
+    except (PoolAway, Exhausted) as error:
+        away = str(error)
+    volumes = sum(isinstance(image, Volume) for image in images)
+    return Counted(
+        id=pool_id,
+        away=away,
+        capacity=rooms.get(backend.allocation, _NOTHING),
+        rooms=rooms,
+        volumes=volumes,
+        snapshots=len(images) - volumes,
+    )

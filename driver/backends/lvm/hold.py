@@ -1,0 +1,94 @@
+"""How the writers of logical volumes stand still: their filesystems, on our layer, are frozen.
+
+LVM suspends the volume below for a snapshot by itself, and finds it idle. A tag says that a freeze
+may be left behind if both this process and its child die; a start that finds it thaws.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+
+from driver.core.errors import Busy
+from driver.core.failpoints import reach as passed
+from driver.core.ids import VolumeId
+from driver.core.model import Device
+from driver.linux.devices import block
+from driver.linux.formats import luks
+from driver.linux.mounts import freeze, mount_points
+from driver.linux.mounts.freeze import Freezer
+
+
+@contextmanager
+def held(
+    freezer: Freezer,
+    devices: Mapping[VolumeId, Device],
+    mark: Callable[[Sequence[VolumeId], bool], None],
+    bound: float,
+) -> Iterator[None]:
+    """Busy on exit if the window lasted longer than `bound` seconds."""
+    shown = {one: place for one, device in devices.items() if (place := shown_at(device.number))}
+    for place in shown.values():
+        freeze.sync(place)
+    for device in devices.values():
+        _flush(device)
+    with ExitStack() as undo:
+        if shown:
+            marked = tuple(shown)
+            undo.callback(mark, marked, False)
+            mark(marked, True)
+        passed("hold.marked")
+        with _bounded(bound), _frozen(freezer, list(shown.values()), bound):
+            passed("hold.frozen")
+            yield
+        passed("hold.thawed")
+
+
+def _flush(device: Device) -> None:
+    """Raw block: dirty pages sit above the volume, of an encrypted one those of its container."""
+    for above in _above(device.number):
+        if mount_points.label(above):
+            block.flush(luks.node_of(above))
+    block.flush(device.path)
+
+
+def shown_at(number: int) -> Path | None:
+    """Where this mount namespace shows the filesystem on a device, if anywhere.
+
+    Or on a device of device-mapper above it: an encrypted volume.
+    """
+    for one in (number, *_above(number)):
+        for mounted in mount_points.filesystems_of(one):
+            return mounted.target
+    return None
+
+
+def _above(number: int) -> Iterator[int]:
+    holders = mount_points.path_of(number).name
+    folder = Path("/sys/class/block", holders, "holders")
+    with suppress(OSError):
+        for above in folder.iterdir():
+            major, _, minor = (above / "dev").read_text().strip().partition(":")
+            found = os.makedev(int(major), int(minor))
+            yield found
+            yield from _above(found)
+
+
+@contextmanager
+def _bounded(bound: float) -> Iterator[None]:
+    start = monotonic()
+    yield
+    if (passed := monotonic() - start) > bound:
+        raise Busy(f"writers stood still for {passed:.1f} s, {bound:.1f} s were allowed")
+
+
+@contextmanager
+def _frozen(freezer: Freezer, where: Sequence[Path], bound: float) -> Iterator[None]:
+    if not where:
+        yield
+        return
+    with freezer.frozen(where, bound):
+        yield

@@ -1,0 +1,38 @@
+"""Where a pool of LVM lies: GROUP, or GROUP/POOL for a thin pool, and what that makes of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from driver.backends.lvm import tags
+from driver.backends.lvm.provisioning import Kind, Options
+from driver.backends.lvm.thick import Thick
+from driver.backends.lvm.thin import Thin
+from driver.backends.lvm.volume_group import Groups
+from driver.core.errors import Invalid
+
+NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
+_WHERE: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
+
+
+def kind_of(name: str, where: str, options: Options, groups: Groups) -> Kind:
+    """Of the pool that is called `name` in the configuration. Invalid."""
+    if not _WHERE.fullmatch(where):
+        raise Invalid(
+            f"pool {name}: {where!r} is not GROUP or GROUP/POOL, in names as LVM has them"
+        )
+    called, _, pool = where.partition("/")
+    group = groups.named(called)
+    try:
+        group.configure(options.devices, options.uuid)
+    except Invalid as error:
+        raise Invalid(f"pool {name}: {error}") from None
+    if pool:
+        if (options.stripes, options.mirrors) != (1, 0):
+            raise Invalid(
+                f"pool {name}: stripes and mirrors are for thick volumes; a thin pool lies as"
+                " `lvcreate` made it"
+            )
+        return Thin(group, pool, options, tags.charge)
+    return Thick(group, options)

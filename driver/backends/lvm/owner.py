@@ -1,0 +1,47 @@
+"""Whose a pool in a volume group is: a tag says the driver, a lock says the process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from driver.backends.lvm import tags as lvmtags
+from driver.core.errors import PoolAway
+from driver.core.ids import PoolId
+
+LOCKS: Final = Path("/run/lock")  # LVM's own are there too: shared by host and container
+
+
+class Ownership:
+    """Held from when a pool is found until it is found gone."""
+
+    def __init__(self, driver: str) -> None:
+        self._driver = driver
+        self._fd = -1
+        self.pool: PoolId | None = None
+
+    def check(self, tags: frozenset[str], where: str) -> bool:
+        """Whether it is marked. PoolAway: as somebody else's."""
+        owner = lvmtags.owner_of(tags)
+        if owner not in {None, self._driver}:
+            raise PoolAway(f"the pool {where} belongs to {owner!r}, not to {self._driver!r}")
+        return owner is not None
+
+    def take(self, pool: PoolId, where: str) -> None:
+        """PoolAway: another process has it."""
+        self.drop()
+        LOCKS.mkdir(parents=True, exist_ok=True)
+        fd = os.open(LOCKS / f"cellar-{pool}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise PoolAway(f"another process works on the pool {where}: stop it first") from None
+        self._fd, self.pool = fd, pool
+
+    def drop(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self.pool = -1, None

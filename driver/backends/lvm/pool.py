@@ -1,0 +1,258 @@
+"""A pool in a volume group: found by its tags, proved to be ours alone, swept when it is found."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+
+from loguru import logger
+
+from driver.backends.lvm import hold
+from driver.backends.lvm import tags as lvmtags
+from driver.backends.lvm.devices import Devices
+from driver.backends.lvm.index import Entry, Index
+from driver.backends.lvm.known_groups import Pins
+from driver.backends.lvm.owner import Ownership
+from driver.backends.lvm.provisioning import Kind
+from driver.core import errnos
+from driver.core.errors import CellarError, Conflict, Damaged, NotFound, PoolAway, PoolReadOnly
+from driver.core.ids import ImageId, PoolId, VolumeId
+from driver.core.model import Image
+from driver.linux.devices import dm, lvm
+from driver.linux.formats import filesystem, luks
+from driver.linux.mounts import freeze
+
+
+class LvmPool:
+    """One lives for each configured pool, whether it is there or not. Its lock is the group's."""
+
+    def __init__(self, kind: Kind, owner: str, *, init: bool) -> None:
+        self.group = kind.group
+        self.kind = kind
+        self.devices = Devices(kind.group)
+        self.index = Index()
+        self._owner = owner
+        self._init = init
+        self._ownership = Ownership(owner)
+        self._busy: set[str] = set()  # logical volumes that a call is at work on: not to be swept
+
+    def close(self) -> None:
+        """Give it back: another process may have it from here on."""
+        self._ownership.drop()
+
+    def look(self) -> lvm.VolumeGroup:
+        """The group as it is now, with a pool of ours in it. PoolAway."""
+        with self.group.lock:
+            try:
+                vg = self.group.look()
+                self._refuse_trouble(vg)
+                if self._ownership.pool != self.id_in(vg):
+                    vg = self._adopt(vg)
+            except PoolReadOnly:
+                raise  # it is there
+            except PoolAway:
+                self._ownership.drop()
+                raise
+            except OSError as error:
+                raise errnos.of_machine(error) or error from error
+            if self.group.doubted:
+                self.group.doubted = False
+                self._resume(vg, self._ours(vg))
+            self.index.read(vg, self.id_in(vg), self.kind.holds)
+            return vg
+
+    def id_in(self, vg: lvm.VolumeGroup) -> PoolId:
+        return _id(self.kind, vg)
+
+    def entry(self, image_id: ImageId) -> Entry:
+        """NotFound; Damaged: somebody removed the volume, or its record cannot be trusted."""
+        self.look()
+        if entry := self.index.entries.get(image_id):
+            return entry
+        self.index.refuse_damaged(image_id)
+        if image_id in self.index.vanished:
+            raise Damaged(f"{image_id}: its logical volume is gone")
+        raise NotFound(f"no image {image_id} in pool {self.kind.where}")
+
+    def whole(self, image_id: ImageId) -> Entry:
+        """The same; Damaged also if LVM calls the volume ill."""
+        entry = self.entry(image_id)
+        if entry.volume.health:
+            raise Damaged(f"{entry.volume.name}: LVM says {entry.volume.health}")
+        return entry
+
+    def begin(self, name: str) -> None:
+        """Work on a logical volume that a sweep would take for left behind."""
+        self._busy.add(name)
+
+    def done(self, name: str) -> None:
+        self._busy.discard(name)
+
+    def refuse_taken(self, vg: lvm.VolumeGroup, image: Image, name: str) -> None:
+        """What an earlier attempt left and could not remove is removed now."""
+        if image.id in self.index.vanished or name in self._busy:
+            raise Conflict(f"{image.id} exists already")
+        if one := vg.volumes.get(name):
+            if lvmtags.BUILDING not in one.tags:
+                raise Conflict(f"{image.id} exists already")
+            self.abandon(name)
+
+    def retag(self, name: str, old: Collection[str], new: Collection[str]) -> None:
+        words = [word for tag in sorted(old) for word in ("--deltag", tag)]
+        words += [word for tag in sorted(new) for word in ("--addtag", tag)]
+        self.group.change("lvchange", *words, self.group.of(name))
+
+    def withdraw(self, name: str, node: str | None) -> None:
+        """Of a volume whose record cannot be trusted: what says that it is published to `node`."""
+        if one := self.look().volumes.get(name):
+            tags, known = lvmtags.published_to(one.tags)
+            if tags and (known is None or node in {None, known}):
+                self.retag(name, tags, ())
+
+    def mark_freezing(self, volumes: Sequence[VolumeId], freezing: bool) -> None:
+        names = [self.group.of(lvmtags.name_of(one)) for one in volumes]
+        how = "--addtag" if freezing else "--deltag"
+        self.group.change("lvchange", how, lvmtags.FREEZING, *names)
+
+    def abandon(self, name: str) -> None:
+        """What nobody has seen goes away: a command may have failed after it did its work."""
+        self.kind.forget(name)
+        try:
+            if not self._has_tag(name, lvmtags.BUILDING):
+                return
+            self._let_go(name)
+            self.group.change("lvremove", self.group.of(name))
+        except (CellarError, OSError) as error:
+            logger.error("{} stays, it cannot be removed: {}", name, error)
+
+    def fill(self, one: lvm.LogicalVolume) -> None:
+        """Its first contents are about to be made; those of an earlier attempt go away."""
+        if lvmtags.FILLING in one.tags:
+            self.empty(one.name)
+        self.retag(one.name, (), {lvmtags.FILLING})
+
+    def empty(self, name: str) -> None:
+        """What an attempt to fill it left is no use to anybody: it reads as zeros again."""
+        if not self._has_tag(name, lvmtags.FILLING):
+            return
+        self._let_go(name)
+        self.devices.activate(name)
+        self.kind.clear(name)
+        self.retag(name, {lvmtags.FILLING}, ())
+
+    def _has_tag(self, name: str, tag: str) -> bool:
+        one = self.group.look().volumes.get(name)
+        return one is not None and tag in one.tags
+
+    def _let_go(self, name: str) -> None:
+        """Of what a preparation that was killed left open or mounted."""
+        luks.abandon(self.devices.below(name))
+        filesystem.abandon(self.devices.below(name))
+
+    def _refuse_trouble(self, vg: lvm.VolumeGroup) -> None:
+        if trouble := self.kind.trouble(vg):
+            raise PoolAway(trouble)
+
+    def _adopt(self, vg: lvm.VolumeGroup) -> lvm.VolumeGroup:
+        """The pool is there (again), and ours alone: mark it, wake it, sweep it."""
+        pool = self.id_in(vg)
+        refuse_another(self.kind, vg)
+        if not self._ownership.check(self.kind.tags(vg), self.kind.where):
+            if not self._init and any(map(self.kind.holds, vg.volumes.values())):
+                raise PoolAway(
+                    f"{self.kind.where} has volumes and is not marked as a pool: if it is to"
+                    " become one, run `cellar pools init` or give the pool init=true"
+                )
+            self._ownership.take(pool, self.kind.where)
+            self.kind.mark(lvmtags.owner(self._owner))
+        self._ownership.take(pool, self.kind.where)
+        pin(self.group.pins, self.kind, vg)
+        self.index = Index()
+        ours = self._ours(vg)
+        self._resume(vg, ours)
+        self.kind.wake()
+        for one in ours:
+            self._sweep(one)
+        logger.info("pool {} found in {}", pool, self.kind.where)
+        for fault in self.kind.faults(vg):
+            logger.warning("{}", fault.text)
+        return self.group.look()
+
+    def _ours(self, vg: lvm.VolumeGroup) -> list[lvm.LogicalVolume]:
+        prefix = f"{lvmtags.PREFIX}{self.id_in(vg)}-"
+        every = vg.volumes.values()
+        return [one for one in every if self.kind.holds(one) and one.name.startswith(prefix)]
+
+    def _resume(self, vg: lvm.VolumeGroup, ours: Iterable[lvm.LogicalVolume]) -> None:
+        """What a command or a process that was killed left suspended: its writers hang.
+
+        LVM itself does it for logical volumes, under its lock: another command may be at work.
+        """
+        names = {one.name for one in ours}
+        suspended = dm.suspended()
+        for one in vg.volumes.values():
+            known = dm.uuid_of(vg.uuid, one.uuid)
+            below = any(found.uuid.startswith(known) for found in suspended)
+            if below and (one.name in names or self.group.of(one.name) == self.kind.where):
+                self.group.change("lvchange", "--refresh", self.group.of(one.name))
+                logger.warning("resumed {}, left suspended by a command that was killed", one.name)
+        for found in suspended:
+            if found.uuid.startswith(dm.LAYER) and found.name in names:
+                dm.resume(found.name)
+                logger.warning("resumed {}, left suspended", found.name)
+
+    def _sweep(self, one: lvm.LogicalVolume) -> None:
+        if one.name in self._busy:
+            return
+        if lvmtags.BUILDING in one.tags:
+            self.abandon(one.name)
+            logger.info("swept {}, left by a call that did not end", one.name)
+        if lvmtags.FREEZING in one.tags:
+            self._thaw(one)
+        if lvmtags.FILLING in one.tags:
+            try:
+                self.empty(one.name)
+            except (CellarError, OSError) as error:
+                logger.error("{} cannot be emptied: {}", one.name, error)
+
+    def _thaw(self, one: lvm.LogicalVolume) -> None:
+        found = dm.find(one.name)
+        if found and (place := hold.shown_at(found.number)):
+            logger.warning("thawing {}, left frozen by a snapshot that did not end", place)
+            freeze.thaw(place)
+        self.retag(one.name, {lvmtags.FREEZING}, ())
+
+
+def refuse_another(kind: Kind, vg: lvm.VolumeGroup) -> None:
+    """PoolAway: another thin pool has the name of the one that was known here."""
+    pins = kind.group.pins
+    if kind.group.uuid and pins.group_of(kind.where) != vg.uuid:
+        return  # an administrator said that it is this group now
+    if pins.is_another(kind.where, vg.uuid, kind.uuid(vg)):
+        raise PoolAway(
+            f"{kind.where} is another one than the one that was this pool: if it is to take its"
+            " place, run `cellar pools init` and start the driver again"
+        )
+
+
+def pin(pins: Pins, kind: Kind, vg: lvm.VolumeGroup) -> None:
+    """From now on the place is this group, and this thin pool, whatever else has their names."""
+    pins.write(kind.group.name, vg.uuid, "")
+    pins.write(kind.where, vg.uuid, kind.uuid(vg))
+
+
+def initialise(kind: Kind, owner: str, pins: Pins) -> PoolId:
+    """See lvm.initialise. `pins` are not believed, but written."""
+    vg = kind.group.look()
+    if trouble := kind.trouble(vg):
+        raise PoolAway(trouble)
+    if not Ownership(owner).check(kind.tags(vg), kind.where):
+        kind.mark(lvmtags.owner(owner))
+    elif not pins.is_another(kind.where, vg.uuid, kind.uuid(vg)):
+        raise Conflict(f"{kind.where} is a pool already")
+    pin(pins, kind, vg)
+    return _id(kind, vg)
+
+
+def _id(kind: Kind, vg: lvm.VolumeGroup) -> PoolId:
+    return hashlib.sha256(kind.identity(vg).encode()).hexdigest()[:12]

@@ -1,0 +1,52 @@
+"""What people and metrics are told of a pool of LVM."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from driver.backends.lvm.pool import LvmPool
+from driver.core.errors import Exhausted, PoolAway
+from driver.core.filesystems import SMALLEST
+from driver.core.ids import PoolId
+from driver.core.model import Allocation, Capacity, PoolState, Volume
+
+_NOTHING = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
+
+
+class Told(Protocol):
+    """The part of a backend that it takes."""
+
+    @property
+    def id(self) -> PoolId: ...
+    def capacity(self, allocation: Allocation) -> Capacity: ...
+
+
+def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
+    """Never raises PoolAway."""
+    kind, away, data, metadata = pool.kind, "", None, None
+    pool_id, capacity = None, _NOTHING
+    try:
+        pool_id = backend.id
+        capacity = backend.capacity(kind.allocation)
+        data, metadata = kind.fullness(pool.look())
+    except (PoolAway, Exhausted) as error:
+        away = str(error)
+    images = pool.index.images()
+    volumes = sum(isinstance(image, Volume) for image in images)
+    return PoolState(
+        name=name,
+        type="lvm",
+        where=kind.where,
+        id=pool_id,
+        away=away,
+        allocation=kind.allocation,
+        reflink=kind.shares,
+        direct_io=True,
+        volumes=volumes,
+        snapshots=len(images) - volumes,
+        capacity=capacity,
+        damaged=len(pool.index.damaged),
+        rooms={} if away else {kind.allocation: capacity},
+        data_used=data,
+        metadata_used=metadata,
+    )

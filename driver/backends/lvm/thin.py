@@ -1,0 +1,206 @@
+"""Volumes that get their bytes from a thin pool as they are written; clones and snapshots share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.tags import STILL
+from driver.backends.lvm.thick import NEW
+from driver.backends.lvm.thin_usage import Guard
+from driver.backends.lvm.volume_group import Group
+from driver.backends.space_ledger import ratio_of
+from driver.core.errors import CellarError, NoSpace
+from driver.core.failpoints import reach as passed
+from driver.core.model import Allocation, Bytes, Fault, Image, Snapshot, Volume
+from driver.core.quantity import parse_share, show_bytes
+from driver.linux.devices import block, dm, lvm, raw
+
+
+class Thin:
+    """See `Kind` in lvm.py. `charge` of an image on record: 0 if there is none."""
+
+    allocation: Final = Allocation.THIN
+    shares: Final = True
+
+    def __init__(
+        self,
+        group: Group,
+        pool: str,
+        options: Options,
+        charge: Callable[[lvm.LogicalVolume], Bytes],
+    ) -> None:
+        self.group = group
+        self._pool = pool
+        self._ratio = ratio_of(options.overcommit)
+        self._reserve = options.reserve
+        self._charge = charge
+        self._guard = Guard(group, pool, options.extend)
+        self._pending: dict[str, Bytes] = {}
+
+    @property
+    def where(self) -> str:
+        return self.group.of(self._pool)
+
+    def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
+        return vg.extent_size
+
+    def trouble(self, vg: lvm.VolumeGroup) -> str:
+        if (pool := vg.volumes.get(self._pool)) is None or not pool.is_thin_pool:
+            return f"volume group {vg.name} has no thin pool {self._pool}: see `lvs {vg.name}`"
+        if not pool.zeroes:
+            return (
+                f"thin pool {self.where} does not clear what it gives out, so volumes would show"
+                f" each other's old bytes: run `lvchange --zero y {self.where}`"
+            )
+        return ""
+
+    def identity(self, vg: lvm.VolumeGroup) -> str:
+        return f"{vg.uuid}/{self.uuid(vg)}"
+
+    def uuid(self, vg: lvm.VolumeGroup) -> str:
+        return vg.volumes[self._pool].uuid
+
+    def tags(self, vg: lvm.VolumeGroup) -> frozenset[str]:
+        return vg.volumes[self._pool].tags
+
+    def mark(self, tag: str) -> None:
+        self.group.change("lvchange", "--addtag", tag, self.where)
+
+    def holds(self, one: lvm.LogicalVolume) -> bool:
+        return one.pool == self._pool
+
+    def wake(self) -> None:
+        self._guard.wake()
+
+    def largest(self, vg: lvm.VolumeGroup) -> Bytes:
+        if self._guard.trouble(vg):
+            return 0
+        room, pool = self._room(vg), vg.volumes[self._pool]
+        room -= room % pool.chunk_size
+        return max(0, room - room % vg.extent_size)
+
+    def committed(self, vg: lvm.VolumeGroup) -> Bytes:
+        held = (one for one in vg.volumes.values() if self.holds(one) and STILL not in one.name)
+        return sum(self._due(vg, one) for one in held)
+
+    def make(
+        self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
+    ) -> Bytes:
+        """Blank, or with the bytes of the source; what it may cost if that is not its size."""
+        if trouble := self._guard.trouble(vg):
+            raise NoSpace(trouble)
+        if not (source and isinstance(image, Snapshot)):
+            self._refuse(vg, image.size)
+        if not source:
+            words = ("--virtualsize", f"{image.size}b", "--thinpool", self._pool)
+            self.group.change("lvcreate", *words, *NEW, "--name", name, self.group.name)
+            return 0
+        self.group.change(
+            "lvcreate", "--snapshot", *NEW, "--name", name, self.group.of(source.name)
+        )
+        return self._charged_snapshot(vg, name) if isinstance(image, Snapshot) else 0
+
+    def blank(self, name: str, image: Image, *, shared: bool) -> None:
+        """A clone may be larger than what it was cloned from."""
+        if shared and self.group.look().volumes[name].size < image.size:
+            self.group.change("lvextend", "--size", f"{image.size}b", self.group.of(name))
+
+    def clear(self, name: str) -> None:
+        """What is not a whole chunk, or a pool that ignores discards, is written to."""
+        where = dm.node(self.group.name, name)
+        size = block.size(where)
+        raw.discard(where, 0, size)
+        raw.forget(where)
+        for extent in tuple(raw.written(where, size)):
+            raw.zero(where, extent.start, extent.length)
+
+    def written(self, one: lvm.LogicalVolume) -> Bytes:
+        name = dm.escaped(self.group.name, one.name)
+        return dm.thin_written(name) if dm.find(name) else one.size
+
+    def grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
+        with self.group.lock:
+            vg = self.group.look()
+            if trouble := self._guard.trouble(vg):
+                raise NoSpace(trouble)
+            self._refuse(vg, size, instead_of=self._rounded(vg, volume.size))
+            self.group.change("lvextend", "--size", f"{size}b", self.group.of(one.name))
+        passed("resize.allocated")
+
+    def fullness(self, _vg: lvm.VolumeGroup) -> tuple[float, float]:
+        status = self._guard.status()
+        return status.data_share, status.metadata_share
+
+    def faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
+        if trouble := self._guard.trouble(vg):
+            yield Fault("ThinPoolNearlyFull", trouble)
+        if vg.volumes[self._pool].queues_when_full:
+            yield Fault(
+                "ThinPoolQueues",
+                f"writers hang for a minute when {self.where} is full: run"
+                f" `lvchange --errorwhenfull y {self.where}`",
+            )
+
+    def faults_of_volume(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
+        """It may soon not be able to write."""
+        if trouble := self._guard.recent_trouble(vg):
+            yield Fault("ThinPoolNearlyFull", trouble)
+
+    def tend(self, vg: lvm.VolumeGroup) -> None:
+        self._guard.tend(vg)
+
+    def room_for_stills(self, vg: lvm.VolumeGroup, _of: Sequence[lvm.LogicalVolume]) -> Bytes:
+        """Chunks that are overwritten are had from the pool, as all others."""
+        if trouble := self._guard.trouble(vg):
+            raise NoSpace(trouble)
+        return 0
+
+    def still(self, name: str, of: lvm.LogicalVolume, _room: Bytes) -> None:
+        self.group.change("lvcreate", "--snapshot", *NEW, "--name", name, self.group.of(of.name))
+
+    def is_void(self, _name: str) -> bool:
+        return False
+
+    def charged(self, name: str, charge: Bytes) -> Bytes:
+        """What it will be charged once it is on record."""
+        return self._pending.get(name, charge)
+
+    def forget(self, name: str) -> None:
+        """It is on record, or gone."""
+        self._pending.pop(name, None)
+
+    def _charged_snapshot(self, vg: lvm.VolumeGroup, name: str) -> Bytes:
+        """It is never written to, so it costs what it maps: its source may overwrite all of it."""
+        try:
+            cost = dm.thin_written(dm.escaped(self.group.name, name))
+            self._refuse(vg, cost)
+        except CellarError:
+            with suppress(CellarError):
+                self.group.change("lvremove", self.group.of(name))
+            raise
+        self._pending[name] = cost
+        return cost
+
+    def _room(self, vg: lvm.VolumeGroup) -> Bytes:
+        size = vg.volumes[self._pool].size
+        return int((size - parse_share(self._reserve, size)) * self._ratio) - self.committed(vg)
+
+    def _due(self, vg: lvm.VolumeGroup, one: lvm.LogicalVolume) -> Bytes:
+        if one.name in self._pending:
+            return self._pending[one.name]
+        return self._rounded(vg, self._charge(one) or one.size)
+
+    def _refuse(self, vg: lvm.VolumeGroup, size: Bytes, *, instead_of: Bytes = 0) -> None:
+        room, more = self._room(vg), self._rounded(vg, size) - instead_of
+        if more > room:
+            raise NoSpace(
+                f"thin pool {self.where} has room for {show_bytes(max(0, room))},"
+                f" {show_bytes(more)} are needed"
+            )
+
+    def _rounded(self, vg: lvm.VolumeGroup, size: Bytes) -> Bytes:
+        chunk = vg.volumes[self._pool].chunk_size
+        return -(-size // chunk) * chunk

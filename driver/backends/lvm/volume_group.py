@@ -1,0 +1,168 @@
+"""A volume group as this process sees it: its disks, its last report, and one lock around both.
+
+A report is believed as long as the headers on the disks are what they were before it was asked.
+Only disks that `lvmdisks` lets through are ever looked at.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from loguru import logger
+
+from driver.backends.lvm.known_groups import Pins
+from driver.core import errnos
+from driver.core.errors import CellarError, Invalid, PoolAway, PoolReadOnly, StillRunning
+from driver.core.ports import Records
+from driver.linux import command
+from driver.linux.devices import block, lvm, lvm_disks, lvm_label
+
+
+class Group:
+    """Shared by the pools that lie in it. It is its UUID: a name can be had by anybody."""
+
+    def __init__(self, name: str, pins: Pins) -> None:
+        self.name = name
+        self.lock = threading.RLock()
+        self.doubted = False  # a command was killed, and may have left something suspended
+        self.devices: tuple[str, ...] = ()  # as an administrator named them
+        self.uuid = ""  # the same
+        self.pins = pins
+        self._disks: tuple[Path, ...] = ()
+        self._identity: tuple[str, ...] = ()
+        self._uuid = ""
+        self._stamp = b""
+        self._report: lvm.VolumeGroup | None = None
+
+    def configure(self, devices: tuple[str, ...], uuid: str) -> None:
+        """What one of its pools was told. Invalid: another was told something else."""
+        for what, mine, new in (("devices", self.devices, devices), ("uuid", self.uuid, uuid)):
+            if mine and new and mine != new:
+                raise Invalid(f"the pools of volume group {self.name} differ in `{what}=`")
+        self.devices, self.uuid = self.devices or devices, self.uuid or uuid
+
+    def look(self) -> lvm.VolumeGroup:
+        """As it is now. PoolAway: missing, exported, not whole, another than the one known."""
+        with self.lock:
+            stamp = self._stamp_now()
+            if self._report is None or stamp is None or stamp != self._stamp:
+                self._report = None
+                self._report, self._stamp = self._ask(stamp)
+            if self._report.trouble:
+                raise PoolAway(self._report.trouble)
+            return self._report
+
+    def change(self, verb: str, *words: str) -> None:
+        """One command that changes it. CommandError, CommandTimeout."""
+        with self.lock:
+            try:
+                lvm.change(self._disks, verb, *words)
+            except (command.CommandTimeout, StillRunning):
+                self.doubted = True
+                raise
+            except command.CommandError:
+                refuse_read_only(self.look())
+                raise
+
+    def parts(self) -> Mapping[str, tuple[str, ...]]:
+        """See `lvm.parts`."""
+        with self.lock:
+            return lvm.parts(self._disks, self.name)
+
+    def of(self, volume: str) -> str:
+        """The name by which a command knows a volume of it."""
+        return f"{self.name}/{volume}"
+
+    def _stamp_now(self) -> bytes | None:
+        """None: a disk is not there, or not known."""
+        if not self._disks:
+            return None
+        try:
+            return lvm_label.stamp(self._disks)
+        except OSError as error:
+            if error.errno in errnos.EXHAUSTED:
+                raise  # of this process, not of a disk
+            return None
+
+    def _ask(self, stamp: bytes | None) -> tuple[lvm.VolumeGroup, bytes]:
+        """The stamp is from before the report: a change in between is seen the next time."""
+        if stamp is not None and self._identity == lvm_disks.identify(self._disks) != ():
+            try:
+                return self._reported(stamp)
+            except CellarError:
+                logger.debug("{} is not on the disks where it was", self.name)
+        self._disks, self._uuid = self._find()
+        self._identity = lvm_disks.identify(self._disks)
+        stamp = self._stamp_now()
+        try:
+            return self._reported(stamp or b"")
+        except command.CommandError as error:
+            self._disks = ()
+            raise PoolAway(f"volume group {self.name} cannot be read: {error}") from error
+
+    def _reported(self, stamp: bytes) -> tuple[lvm.VolumeGroup, bytes]:
+        found = lvm.report(self._disks, self.name)
+        if found.uuid != self._uuid:
+            raise PoolAway(f"volume group {self.name} became another one meanwhile")
+        return found, stamp
+
+    def _find(self) -> tuple[tuple[Path, ...], str]:
+        """Its disks and its UUID; of two groups with this name the one that is known."""
+        survey = lvm_disks.Disks(self.devices)
+        candidates = survey.labelled()
+        disks = lvm.disks(candidates) if candidates else ()
+        named = [disk for disk in disks if disk.group == self.name]
+        uuids = {disk.group_uuid for disk in named}
+        known = self.uuid or self.pins.group_of(self.name)
+        if not uuids:
+            raise PoolAway(self._missing(survey.refused()))
+        if known and known not in uuids:
+            raise PoolAway(self._another(known, uuids))
+        if not known and len(uuids) > 1:
+            raise PoolAway(
+                f"there are {len(uuids)} volume groups {self.name}: rename all but one, or say"
+                " which by `uuid=`"
+            )
+        uuid = known or uuids.pop()
+        return tuple(disk.path for disk in named if disk.group_uuid == uuid), uuid
+
+    def _missing(self, refused: str) -> str:
+        where = "on the disks of `devices=`" if self.devices else "on the disks of this machine"
+        return (
+            f"there is no volume group {self.name} {where}: are they there? see `vgs -o+vg_uuid`;"
+            " loop devices and disks over a network count only if `devices=` has their paths"
+        ) + (f"; {refused}" if refused else "")
+
+    def _another(self, known: str, uuids: Collection[str]) -> str:
+        found = f"the volume group {self.name} that is there has the UUID {', '.join(uuids)}"
+        if self.uuid:
+            return f"{found}, not {known} as `uuid=` has it"
+        return (
+            f"{found}; the one that was this pool has {known}: are its disks there? If the other"
+            " one is to take its place, give the pool its `uuid=`, or run `cellar pools init` and"
+            " start the driver again"
+        )
+
+
+def refuse_read_only(vg: lvm.VolumeGroup) -> None:
+    """PoolReadOnly: nothing of the group can be changed. As LVM has it, or one of its disks."""
+    if vg.read_only:
+        raise PoolReadOnly(f"volume group {vg.name} is read-only by its metadata: see `vgs`")
+    if disks := [str(disk) for disk in vg.disks if block.is_read_only(disk)]:
+        raise PoolReadOnly(
+            f"volume group {vg.name} is read-only: so is {', '.join(disks)}; if there was an error"
+            " see the kernel's log, else run `blockdev --setrw`"
+        )
+
+
+class Groups:
+    """One `Group` for each name. `records` are what this node knows of its pools."""
+
+    def __init__(self, records: Records) -> None:
+        self._groups: dict[str, Group] = {}
+        self._pins = Pins(records)
+
+    def named(self, name: str) -> Group:
+        return self._groups.setdefault(name, Group(name, self._pins))

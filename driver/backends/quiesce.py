@@ -1,0 +1,104 @@
+"""How the writers of loop-file volumes stand still: freeze the mounts, in a window that ends.
+
+syncfs comes first, outside the window. A durable mark says that a freeze may be left behind if
+both this process and its child die; a start that finds the mark thaws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from loguru import logger
+
+from driver.backends.loopfile.layout import FREEZING
+from driver.core.errors import Busy
+from driver.core.failpoints import reach
+from driver.linux import files
+from driver.linux.devices import block, loop
+from driver.linux.formats import luks
+from driver.linux.mounts import freeze, mount_points
+from driver.linux.mounts.freeze import Freezer
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One attached volume: its folder in the pool and its loop device."""
+
+    folder: Path
+    status: loop.Status
+    sealed: bool = False  # encrypted: what is mounted lies on a device above
+
+
+@contextmanager
+def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator[None]:
+    """Busy on exit if the window lasted longer than `bound` seconds."""
+    shown = [(one, place) for one in members if (place := shown_at(one))]
+    for one in members:
+        _flush(one)  # raw block: dirty pages sit above the file
+    for _, place in shown:
+        freeze.sync(place)
+    with ExitStack() as unmark:
+        for one, _ in shown:
+            unmark.enter_context(_marked(one.folder))
+        reach("hold.marked")
+        with _frozen(freezer, [place for _, place in shown], bound):
+            reach("hold.frozen")
+            yield
+        reach("hold.thawed")
+
+
+def shown_at(held: Held) -> Path | None:
+    """Where this mount namespace shows the filesystem on the device, if anywhere."""
+    found = (one.target for number in _numbers(held) for one in mount_points.filesystems_of(number))
+    return next(found, None)
+
+
+def _numbers(held: Held) -> tuple[int, ...]:
+    """Of its devices, the uppermost first."""
+    above = luks.above(held.status.number) if held.sealed else ()
+    return (*above, held.status.number)
+
+
+def _flush(held: Held) -> None:
+    for number in _numbers(held):
+        own = number == held.status.number
+        block.flush(held.status.path if own else luks.node_of(number))
+
+
+def thaw_marked(folders: Iterable[Path], held_in: Callable[[Path], Held | None]) -> None:
+    """After a crash: a filesystem that is frozen and marked was frozen by us. OSError."""
+    for folder in folders:
+        if not (folder / FREEZING).exists():
+            continue
+        if (one := held_in(folder)) and (place := shown_at(one)):
+            logger.warning("thawing {}, left frozen by a snapshot that did not end", place)
+            freeze.thaw(place)
+        with suppress(OSError):  # of no harm: it is looked at again at the next start
+            (folder / FREEZING).unlink()
+
+
+@contextmanager
+def _frozen(freezer: Freezer, targets: Sequence[Path], bound: float) -> Iterator[None]:
+    if not targets:  # raw block has no writers that could be stopped; the bound still holds
+        end = monotonic() + bound
+        yield
+        if monotonic() > end:
+            raise Busy(f"it took longer than {bound:g} s; try again")
+        return
+    with freezer.frozen(targets, bound):
+        yield
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[None]:
+    mark = folder / FREEZING
+    mark.touch(mode=0o600)
+    files.sync_directory(folder)
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)

@@ -1,0 +1,182 @@
+"""What the demo stands on: a pool of its own, the driver as a process, and proof that both go.
+
+As root the pool is a small filesystem with reflink in an image file, so that snapshots share their
+bytes on any machine; otherwise it is the simulator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.backends.loopfile.pool_creation import MARKER
+from driver.core.errors import CellarError, Refused
+from driver.core.model import GIB, Bytes, FsType
+from driver.linux.devices import loop
+from driver.linux.formats import filesystem
+from driver.linux.mounts import mount
+
+POOL_SIZE: Final[Bytes] = 8 * GIB  # a sparse file: it occupies what is written
+DETACH_BOUND: Final = 5.0
+START_BOUND: Final = 15.0
+STOP_BOUND: Final = 25.0  # the driver promises 20 s
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    spec: str  # for --pool
+    text: str  # for people
+    pool: Path | None  # None: simulated, there is nothing to see
+
+
+@contextmanager
+def work_directory() -> Iterator[Path]:
+    """Removed only when nothing is mounted in it any more."""
+    work = Path(tempfile.mkdtemp(prefix="cellar-demo-")).resolve()
+    try:
+        yield work
+    finally:
+        if not mount.below(work):
+            shutil.rmtree(work)
+
+
+@contextmanager
+def ground(work: Path, *, simulated: bool) -> Iterator[Ground]:
+    if simulated:
+        yield Ground("demo=memory:8GiB", "a simulated one, in the driver's memory", None)
+        return
+    pool = work / "pool"
+    pool.mkdir()
+    with ExitStack() as undo:
+        below = _reflink_filesystem(work / "pool.img", pool, undo)
+        undo.callback(_sweep, work)  # before the pool's filesystem goes
+        yield Ground(f"demo=loopfile:{pool},init=true", below, pool)
+
+
+def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
+    """A filesystem of the demo's own; where none can be had, the pool is an ordinary directory."""
+    image.touch(mode=0o600)
+    os.truncate(image, POOL_SIZE)
+    for fs in (FsType.XFS, FsType.BTRFS):
+        try:
+            filesystem.make(image, fs, block_size=4096, options=())
+            status = loop.attach(
+                image, label=image.name, block_size=4096, read_only=False, discards=True
+            )
+            undo.callback(loop.detach, status, bound=DETACH_BOUND)
+            mount.mount(status.path, pool, fs, [], read_only=False)
+            undo.callback(mount.unmount, pool)
+        except (CellarError, OSError):
+            undo.close()
+            continue
+        return f"{fs} with reflink, on {status.path} from a file of its own"
+    image.unlink()
+    return "this machine's own filesystem (no xfs or btrfs could be made: snapshots are copies)"
+
+
+class Driver:
+    """`cellar serve` in a process group of its own: Ctrl-C ends the demo, which ends the driver."""
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        self.words = ["cellar", "serve", *arguments]
+        self._log = log
+        self._started = time.perf_counter()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self.pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "driver", "serve", *arguments],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, flags, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setpgroup=0,
+        )
+        self._ended = os.pidfd_open(self.pid)
+        self.status: int | None = None
+
+    def wait_listening(self, path: Path) -> float:
+        """Milliseconds from its start to an open socket. Refused: there is none."""
+        while not _listens(path):
+            if self._wait(0.01):
+                raise Refused(f"the driver ended by itself, with status {self.status}")
+            if time.perf_counter() - self._started > START_BOUND:
+                raise Refused(f"the driver did not listen within {START_BOUND:.0f} s")
+        return 1000 * (time.perf_counter() - self._started)
+
+    def running(self) -> bool:
+        return self.status is None and not self._wait(0)
+
+    def stop(self) -> int:
+        """SIGTERM, and SIGKILL if that is not enough; the exit status, negative for a signal."""
+        if self.running():
+            os.kill(self.pid, signal.SIGTERM)
+            if not self._wait(STOP_BOUND):
+                os.kill(self.pid, signal.SIGKILL)
+                self._wait(STOP_BOUND)
+        return self.status if self.status is not None else -signal.SIGKILL
+
+    def tail(self, lines: int = 20) -> list[str]:
+        return self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+
+    def _wait(self, bound: float) -> bool:
+        if self.status is None and select.select([self._ended], [], [], bound)[0]:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self._ended)
+        return self.status is not None
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(os.fspath(path)) == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    kernel: list[str]  # mounts and loop devices
+    files: list[str]
+
+
+def leftovers(work: Path, here: Ground) -> Leftovers:
+    """What is there of any volume; the pool's own mount is not."""
+    kernel = [*map(str, _mounts(work)), *(str(one.path) for one in _loops(work))]
+    names = os.listdir(here.pool) if here.pool else []
+    return Leftovers(kernel, [name for name in names if name not in {MARKER, "lost+found"}])
+
+
+def _sweep(work: Path) -> None:
+    """Take down what a story left that did not end well."""
+    for place in reversed(_mounts(work)):
+        mount.unmount(place)
+    for status in _loops(work):
+        loop.detach(status, bound=DETACH_BOUND)
+
+
+def _mounts(work: Path) -> list[Path]:
+    return [place for place in mount.below(work) if place != work / "pool"]
+
+
+def _loops(work: Path) -> list[loop.Status]:
+    """Devices called by an id of the pool; also those whose image is gone already."""
+    marker = work / "pool" / MARKER
+    if not marker.exists():
+        return []
+    pool_id = json.loads(marker.read_text(encoding="utf-8"))["id"]
+    return [status for status in loop.bound() if status.label.startswith(f"{pool_id}-")]
+
+
+def is_gone(work: Path) -> bool:
+    return not work.exists() and not mount.below(work)

@@ -1,0 +1,181 @@
+"""Tells a story of CSI calls: each with its request's essentials, the answer, and what it left.
+
+The essentials are read off the messages themselves, so that what is shown is what was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.wrappers_pb2 import BoolValue, Int64Value
+from rich.console import Console
+from rich.text import Text
+
+from csi_proto import csi_pb2 as csi
+from driver.cli.client import CallFailed
+from driver.cli.output import human, short
+
+LEFT: Final = 34  # columns of marks and names; what there is to say about them stands beside
+REPEATED: Final = {"content_source", "accessible_topology"}  # what the caller has just said
+FACTS: Final = 12  # columns of the names in the title
+_ID: Final = re.compile(r"\b[0-9a-f]{12}-[0-9a-f]{32}\b")
+
+
+class Narrator:
+    """`work` is written as `…` wherever it occurs: paths become short enough to read."""
+
+    def __init__(self, console: Console, work: str) -> None:
+        self._console = console
+        self._work = work
+        self._chapters = 0
+        self.good = True  # until something that should hold does not
+
+    def title(self, text: str, facts: Iterable[tuple[str, str]]) -> None:
+        self._console.print(Text(text, style="bold"))
+        self._console.print()
+        for name, value in facts:
+            self._line(_styled(f"   {name}", "bold"), Text(value), FACTS)
+
+    def note(self, text: str) -> None:
+        """Something that nobody should overlook."""
+        self._console.print()
+        self._line(_styled("   !", "bold yellow"), Text(text, style="yellow"), 5)
+
+    def chapter(self, title: str, why: str) -> None:
+        self._chapters += 1
+        self._console.print()
+        self._console.print(Text(f"{self._chapters:2} {title}", style="bold yellow"))
+        self._line(Text(), Text(why, style="italic dim"), 3)
+
+    def request(self, request: Message) -> None:
+        rpc = request.DESCRIPTOR.name.removesuffix("Request")
+        self._row("→", rpc, self._pairs(essentials(request)), style="bold cyan")
+
+    def answer(self, milliseconds: float, response: Message, *, whole_ids: bool = False) -> None:
+        said = list(essentials(response)) or [("", "(an empty answer: done)")]
+        self._timed("OK", milliseconds, self._pairs(said, whole_ids=whole_ids), "green")
+
+    def expected(self, milliseconds: float, error: CallFailed) -> None:
+        """A refusal that belongs to the story."""
+        self._timed(error.code.name, milliseconds, self._text(error.text), "yellow")
+
+    def failure(self, milliseconds: float, error: CallFailed) -> None:
+        self._timed(error.code.name, milliseconds, self._text(error.text), "bold red")
+
+    def deed(self, what: str, detail: str) -> None:
+        """Something that is no CSI call: what a pod does."""
+        self._row("$", self._text(what).plain, self._text(detail), style="bold magenta")
+
+    def seen(self, what: str, detail: str) -> None:
+        """What anybody can see on the machine now."""
+        self._row("·", self._text(what).plain, self._text(detail, style="dim"), style="blue")
+
+    def proved(self, text: str, *, holds: bool) -> None:
+        self.good &= holds
+        mark, style = ("✔", "green") if holds else ("✘", "bold red")
+        said = self._text(text if holds else f"NOT TRUE: {text}").plain
+        self._console.print(Text(f"   {mark} {said}", style=style), soft_wrap=True)
+
+    def broken(self, text: str, log: Iterable[str] = ()) -> None:
+        """The story cannot go on; `log` is what the driver said last."""
+        self.good = False
+        self._console.print()
+        self._console.print(self._text(text, style="bold red"), soft_wrap=True)
+        for line in log:
+            self._console.print(Text(f"   | {line}"), soft_wrap=True)
+
+    def ends(self, text: str) -> None:
+        self._console.print()
+        self._console.print(Text(text, style="bold green" if self.good else "bold red"))
+
+    def _timed(self, status: str, milliseconds: float, text: Text, style: str) -> None:
+        self._row("←", f"{status:<19}{milliseconds:6.1f} ms", text, style=style)
+
+    def _row(self, mark: str, left: str, right: Text, *, style: str) -> None:
+        self._line(_styled(f"   {mark} {left}", style), right, LEFT)
+
+    def _line(self, left: Text, right: Text, column: int) -> None:
+        """`right` is folded in a column of its own, below `left` if that is too long."""
+        if left.cell_len >= column:
+            self._console.print(left, soft_wrap=True)
+            left = Text()
+        for line in right.wrap(self._console, max(20, self._console.width - column)):
+            left.pad_right(column - left.cell_len)
+            left.append_text(line).rstrip()
+            self._console.print(left, soft_wrap=True)
+            left = Text()
+
+    def _pairs(self, pairs: Iterable[tuple[str, str]], *, whole_ids: bool = False) -> Text:
+        said = Text()
+        for name, value in pairs:
+            said.append("  " if said.plain else "")
+            said.append(f"{name}=" if name else "", style="dim")
+            said.append_text(Text(value) if whole_ids else self._text(value))
+        return said
+
+    def _text(self, text: str, style: str = "") -> Text:
+        text = _ID.sub(lambda match: short(match[0]), text.replace(self._work, "…"))
+        return Text(text, style=style)
+
+
+def _styled(text: str, style: str) -> Text:
+    """As a span: the style of a whole Text would colour what is appended to it."""
+    return Text().append(text, style=style)
+
+
+def essentials(message: Message) -> Iterator[tuple[str, str]]:
+    """The fields that are set, by their last name; equal names become one list. No secrets."""
+    together: dict[str, list[str]] = {}
+    for name, value in _leaves(message):
+        together.setdefault(name, []).append(value)
+    return ((name, _joined(values)) for name, values in together.items())
+
+
+def _joined(values: list[str]) -> str:
+    if len(values) > 1 and len(set(values)) == 1:
+        return f"{values[0]} ({len(values)} times)"
+    return ", ".join(values)
+
+
+def _leaves(message: Message) -> Iterator[tuple[str, str]]:
+    for field, value in message.ListFields():
+        if field.GetOptions().Extensions[csi.csi_secret] or field.name in REPEATED:
+            continue
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            about = "" if field.name == "segments" else f"{field.name}."
+            yield from ((f"{about}{key}", str(value[key])) for key in sorted(value))
+            continue
+        for one in value if field.is_repeated else [value]:
+            yield from _leaf(field, one)
+
+
+def _leaf(field: FieldDescriptor, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Timestamp):
+        yield field.name, value.ToDatetime().isoformat(timespec="milliseconds") + "Z"
+    elif isinstance(value, csi.VolumeUsage):
+        unit = csi.VolumeUsage.Unit.Name(value.unit).lower()
+        say = human if value.unit == csi.VolumeUsage.BYTES else str
+        yield unit, f"{say(value.used)} of {say(value.total)} used"
+    elif isinstance(value, Int64Value | BoolValue):
+        yield from _leaf_of(field.name, value.value)
+    elif isinstance(value, Message):
+        inside = list(_leaves(value))
+        yield from inside or [(field.name, "{}")]
+    elif field.enum_type:
+        yield field.name, field.enum_type.values_by_number[value].name
+    else:
+        yield from _leaf_of(field.name, value)
+
+
+def _leaf_of(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, bool):
+        yield name, str(value).lower()
+    elif isinstance(value, int) and name.endswith(("_bytes", "_capacity", "_size")):
+        yield name, human(value)
+    else:
+        yield name, str(value)

@@ -1,0 +1,289 @@
+"""What `cellar doctor` looks at: one function for each subject, one finding for each line."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from csi_proto import csi_pb2 as csi
+from driver.backends.loopfile import filesystem_limits
+from driver.backends.loopfile.pool_creation import MARKER, Birth
+from driver.cli.client import CallFailed, Client
+from driver.cli.output import human
+from driver.core.errors import Failed, PoolAway
+from driver.core.model import FsType
+from driver.core.ports import Records
+from driver.linux import command, files, lock_holders, sysfs
+from driver.linux.formats import filesystem
+from driver.linux.mounts import open_directory
+
+OLDEST_KERNEL: Final = (5, 8)  # LOOP_CONFIGURE
+CAP_SYS_ADMIN: Final = 21  # <linux/capability.h>
+CAP_SYS_RESOURCE: Final = 24  # ext4_resize_begin() asks for it
+NETLINK_KOBJECT_UEVENT: Final = 15  # <linux/netlink.h>
+NEARLY_FULL: Final = 0.05
+PACKAGES: Final = {
+    FsType.EXT4: ("e2fsprogs", ("mkfs.ext4", "-V")),
+    FsType.XFS: ("xfsprogs", ("mkfs.xfs", "-V")),
+    FsType.BTRFS: ("btrfs-progs", ("mkfs.btrfs", "--version")),
+}
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: Level
+    what: str
+    text: str
+    cure: str = ""
+
+
+def ok(what: str, text: str) -> Finding:
+    return Finding(Level.OK, what, text)
+
+
+def warning(what: str, text: str, cure: str) -> Finding:
+    return Finding(Level.WARNING, what, text, cure)
+
+
+def problem(what: str, text: str, cure: str) -> Finding:
+    return Finding(Level.PROBLEM, what, text, cure)
+
+
+# --- the machine
+
+
+def user(uid: int) -> Finding:
+    if uid == 0:
+        return ok("user", "root")
+    cure = "run as root, or use the simulator: --pool x=memory:10GiB"
+    return problem("user", f"uid {uid}: loop devices and mounts are root's", cure)
+
+
+def capabilities(status: str) -> Iterator[Finding]:
+    """`status` is the text of /proc/self/status. Some sandboxes take these from root."""
+    if not (match := re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)):
+        return
+    effective = int(match[1], 16)
+    if not effective >> CAP_SYS_ADMIN & 1:
+        yield problem("capabilities", "no CAP_SYS_ADMIN: no mounts", "run it privileged")
+    elif not effective >> CAP_SYS_RESOURCE & 1:
+        text = "no CAP_SYS_RESOURCE: ext4 volumes do not grow before they are staged anew"
+        yield warning("capabilities", text, "give it that, or use xfs or btrfs volumes")
+    else:
+        yield ok("capabilities", "CAP_SYS_ADMIN, CAP_SYS_RESOURCE")
+
+
+def kernel(release: str) -> Finding:
+    oldest = ".".join(map(str, OLDEST_KERNEL))
+    if not (match := re.match(r"(\d+)\.(\d+)", release)):
+        return warning("kernel", f"{release}: not a version that can be read", f"have {oldest}")
+    if (int(match[1]), int(match[2])) >= OLDEST_KERNEL:
+        return ok("kernel", release)
+    text = f"{release} has no LOOP_CONFIGURE"
+    return problem("kernel", text, f"use Linux {oldest} or newer")
+
+
+def loop_devices(dev: Path = Path("/dev"), sys_block: Path = Path("/sys/block")) -> Finding:
+    control = dev / "loop-control"
+    if not control.exists():
+        cure = "modprobe loop; in a container mount the host's /dev"
+        return problem("loop devices", f"no {control}", cure)
+    if not os.access(control, os.R_OK | os.W_OK):
+        return problem("loop devices", f"{control} may not be opened", "run as root, privileged")
+    names = [one.name for one in sys_block.glob("loop*")]
+    if lacking := [name for name in names if not (dev / name).exists()]:
+        text = f"{control}; {len(lacking)} of {len(names)} nodes are missing in {dev}"
+        return warning("loop devices", text, "they are made when needed; better mount /dev")
+    return ok("loop devices", f"{control}, {len(names)} devices; more are made when needed")
+
+
+def attributes() -> Finding:
+    """What is written below /sys: that a loop device takes no discards."""
+    what = "/sys"
+    if text := sysfs.find_problem():
+        return problem(
+            what, f"{text.partition('; ')[0]}: thick volumes cannot be attached", sysfs.CURE
+        )
+    if sysfs.is_read_only():
+        return ok(what, "read-only here; the driver writes through a sysfs of its own")
+    return ok(what, "can be written")
+
+
+def programs(fs: FsType) -> Finding:
+    package, ask = PACKAGES[fs]
+    if lacking := command.missing(filesystem.PROGRAMS[fs]):
+        found = problem if fs is FsType.EXT4 else warning
+        text = f"{', '.join(lacking)} not found: no {fs} volumes"
+        return found(f"{fs} programs", text, f"apt install {package}")
+    said = ", ".join(filesystem.PROGRAMS[fs])
+    return ok(f"{fs} programs", f"{package} {_version(ask)}: {said}")
+
+
+def _version(words: tuple[str, ...]) -> str:
+    """Some say it on stdout, mke2fs on stderr: that one is had by calling any status unexpected."""
+    try:
+        said = command.run(words, timeout=10) or command.run(words, timeout=10, ok=())
+    except command.CommandError as error:
+        said = error.stderr
+    except Failed:
+        said = ""
+    match = re.search(r"\d+(\.\d+)+", said)
+    return match[0] if match else "(version unknown)"
+
+
+def kernel_filesystem(fs: FsType, known: str, modules: Path) -> Finding:
+    """`known` is the text of /proc/filesystems."""
+    if fs in known.split():
+        return ok(f"{fs} in the kernel", "can be mounted")
+    if any(modules.glob(f"kernel/fs/{fs}/{fs}.ko*")):
+        return ok(f"{fs} in the kernel", "as a module, loaded by the first mount")
+    found = problem if fs is FsType.EXT4 else warning
+    cure = f"use a kernel with {fs}, or no {fs} volumes"
+    return found(f"{fs} in the kernel", "is not there: such volumes cannot be mounted", cure)
+
+
+def descriptors(hard: int) -> Finding:
+    """`hard` is the limit to which the driver raises its own; negative: there is none."""
+    what, enough = "open files", 4096
+    if hard < 0 or hard >= enough:
+        return ok(what, "as many as are needed")
+    text = f"at most {hard}: connections of strangers could use them up"
+    return warning(what, text, f"LimitNOFILE={enough} or more for its service")
+
+
+def encryption(lacking: str) -> Finding:
+    """`lacking`: why there is none, with the cure."""
+    what = "encryption"
+    if not lacking:
+        return ok(what, "cryptsetup and dm-crypt: encrypted volumes")
+    text, _, cure = lacking.rpartition(": ")
+    return warning(what, text, cure)
+
+
+def uevents() -> Finding:
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT) as listener:
+            listener.bind((0, 1))
+    except OSError as error:
+        cure = "changes of devices are then found by looking, later"
+        return warning("kernel events", f"netlink: {error.strerror}", cure)
+    return ok("kernel events", "netlink delivers them")
+
+
+def kubelet(directory: Path, mountinfo: str) -> Finding:
+    if not directory.is_dir():
+        return ok("kubelet", f"no {directory}: not a Kubernetes node")
+    if is_shared(directory, mountinfo):
+        return ok("kubelet", f"mounts below {directory} are shared")
+    text = f"{directory} is on a private mount: kubelet would not see the driver's mounts"
+    cure = "in a pod mountPropagation: Bidirectional; on a host mount --make-rshared /"
+    return problem("kubelet", text, cure)
+
+
+def is_shared(directory: Path, mountinfo: str) -> bool:
+    """Whether the mount that `directory` lies on passes on what is mounted in it."""
+    best, shared = -1, False
+    for line in mountinfo.splitlines():
+        fields, _, _ = line.partition(" - ")
+        target, *optional = fields.split(" ")[4:]
+        depth = len(Path(target).parts)
+        if directory.is_relative_to(target) and depth >= best:
+            best, shared = depth, any(one.startswith("shared:") for one in optional)
+    return shared
+
+
+# --- what is configured
+
+
+def pool(name: str, where: Path, known: Records, *, init: bool) -> Iterator[Finding]:
+    """A pool of loop files. Nothing stays in it that was not there."""
+    what = f"pool {name}"
+    try:
+        yield _marker(what, name, where, Birth(where, known, init=init))
+        if os.statvfs(where).f_flag & os.ST_RDONLY:
+            text = f"{where} is read-only: nothing can be stored or attached"
+            yield problem(what, text, "mount it for writing; after an error check it first")
+        found = filesystem_limits.learn(where, "0")
+    except OSError as error:
+        text = f"{where}: {error.strerror}"
+        yield problem(what, text, "mount its disk there, or correct the path")
+        return
+    yield _sharing(what, found)
+    if found.direct_io:
+        yield ok(what, "direct I/O")
+    else:
+        text = f"no direct I/O on {found.kind}: reads and writes go through the page cache"
+        yield warning(what, text, "use ext4, xfs or btrfs on a disk for speed")
+    yield _room(what, where)
+
+
+def _marker(what: str, name: str, where: Path, birth: Birth) -> Finding:
+    with files.opened_directory(where) as fd:
+        if MARKER in os.listdir(fd):
+            return ok(what, f"{where} has its marker")
+        try:
+            birth.refuse(fd)
+        except PoolAway as error:
+            cure = f"mount its disk, or `cellar pools init {name} --pool {name}=loopfile:{where}`"
+            return problem(what, str(error), cure)
+    return ok(what, f"{where} gets its marker at the first start")
+
+
+def shared_filesystems(places: Mapping[str, Path]) -> Iterator[Finding]:
+    """Pools, by name, that have no filesystem to themselves; those of other processes too."""
+    sharing: dict[str, list[str]] = {}
+    for name, where in places.items():
+        with suppress(OSError), files.opened_directory(where) as fd:
+            sharing.setdefault(open_directory.filesystem_key(fd), []).append(name)
+            others = [path.parent for _, path in lock_holders.holders_elsewhere(fd, MARKER)]
+            if other := [one for one in others if one not in places.values()]:
+                text = f"another process has the pool {other[0]} on its filesystem"
+                cure = "both promise its room: have one driver serve both pools"
+                yield warning(f"pool {name}", text, cure)
+    for names in sharing.values():
+        if len(names) > 1:
+            text = "they lie on one filesystem, and share its room"
+            cure = "give each a filesystem of its own, if each is to have its own room"
+            yield warning(f"pools {', '.join(names)}", text, cure)
+
+
+def _sharing(what: str, found: filesystem_limits.Bounds) -> Finding:
+    if found.reflinks:
+        return ok(what, f"{found.kind} with reflink: snapshots share their bytes")
+    text = f"{found.kind} without reflink: snapshots and clones are copies"
+    return warning(what, text, "use xfs (reflink=1) or btrfs")
+
+
+def _room(what: str, where: Path) -> Finding:
+    found = os.statvfs(where)
+    free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    text = f"{human(free)} of {human(size)} free"
+    if free < size * NEARLY_FULL:
+        return warning(what, text, "delete volumes or snapshots, or use a larger disk")
+    return ok(what, text)
+
+
+def endpoint(address: str) -> Finding:
+    try:
+        with Client(address, timeout=5) as client:
+            info = client.call(client.identity.GetPluginInfo, csi.GetPluginInfoRequest())
+            ready = client.call(client.identity.Probe, csi.ProbeRequest()).ready.value
+    except CallFailed as error:
+        return problem("driver", error.text, f"start it: cellar serve --endpoint {address}")
+    text = f"{info.name} {info.vendor_version} answers at {address}"
+    if ready:
+        return ok("driver", text)
+    return warning("driver", f"{text} and is not ready", "see its log and `cellar pools`")

@@ -1,0 +1,83 @@
+"""VolumeCapability, from the wire to the noun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from csi_proto import csi_pb2 as csi
+from driver.core import mount_options
+from driver.core.errors import Invalid
+from driver.core.model import AccessMode, FsType
+from driver.volumes.requests import Capability
+
+_MODES: Final = {
+    getattr(csi.VolumeCapability.AccessMode, mode.value): mode
+    for mode in AccessMode
+    if mode not in {AccessMode.MNRO, AccessMode.MNSW, AccessMode.MNMW}  # the bytes are on one node
+}
+
+# What people write, and the sidecars translate: accessModes of a PersistentVolumeClaim.
+_CLAIMED: Final = {
+    "MULTI_NODE_READER_ONLY": "ReadOnlyMany",
+    "MULTI_NODE_MULTI_WRITER": "ReadWriteMany",
+}
+
+
+def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Capability:
+    """Invalid names the part that this driver cannot give, and what it can."""
+    mode = _mode(message.access_mode.mode, f"{field}.access_mode.mode")
+    if message.WhichOneof("access_type") == "block":
+        return Capability(mode, block=True)
+    mount = message.mount
+    if mount.volume_mount_group:
+        raise Invalid(f"{field}.mount.volume_mount_group is not supported by this driver")
+    fs = filesystem(mount.fs_type, f"{field}.mount.fs_type")
+    options = mount_options.parse(mount.mount_flags, fs)
+    return Capability(mode, block=False, fs=fs, options=options)
+
+
+def parse_all(messages: Iterable[csi.VolumeCapability]) -> tuple[Capability, ...]:
+    return tuple(parse(message, "volume_capabilities[]") for message in messages)
+
+
+def agreed(capabilities: Sequence[Capability], asked: FsType | None) -> FsType | None:
+    """The one filesystem of a volume, where one is named. Invalid: they do not agree."""
+    if len({capability.block for capability in capabilities}) > 1:
+        raise Invalid("volume_capabilities: a volume is either block or mount, not both")
+    if any(capability.block for capability in capabilities):
+        return None
+    named = {capability.fs for capability in capabilities if capability.fs}
+    if asked:
+        named.add(asked)
+    if len(named) > 1:
+        raise Invalid(f"fs_type: a volume has one filesystem, not {' and '.join(sorted(named))}")
+    return named.pop() if named else None
+
+
+def filesystem(name: str, field: str) -> FsType | None:
+    """None where none is named."""
+    if not name:
+        return None
+    try:
+        return FsType(name)
+    except ValueError:
+        raise Invalid(f"{field}: {name!r} is not one of {', '.join(FsType)}") from None
+
+
+def _mode(number: int, field: str) -> AccessMode:
+    if number not in _MODES:
+        name = _mode_name(number)
+        claimed = f" ({_CLAIMED[name]} in a PersistentVolumeClaim)" if name in _CLAIMED else ""
+        raise Invalid(
+            f"{field}: {name}{claimed} is not supported: a volume lives on one node; use"
+            f" ReadWriteOnce or ReadWriteOncePod in a claim; accepted here are"
+            f" {', '.join(_MODES.values())}"
+        )
+    return _MODES[number]
+
+
+def _mode_name(number: int) -> str:
+    """proto3 lets numbers through that no version of CSI has."""
+    modes = csi.VolumeCapability.AccessMode.Mode
+    return modes.Name(modes.ValueType(number)) if number in modes.values() else str(number)

@@ -1,0 +1,188 @@
+"""What a StorageClass and a VolumeAttributesClass may say: each key has one reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from driver.core.errors import Invalid
+from driver.core.filesystems import parse_mkfs_options
+from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, FsType, Limits
+from driver.core.quantity import parse_bytes
+from driver.csi import capability
+
+KUBERNETES: Final = "csi.storage.k8s.io/"  # the provisioner's own keys: not ours to judge
+FSTYPE: Final = f"{KUBERNETES}fstype"
+EPHEMERAL: Final = f"{KUBERNETES}ephemeral"
+BLOCK_SIZES: Final = {"512": 512, "4096": 4096}
+LIMIT: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Class:
+    """A StorageClass, with a VolumeAttributesClass on top."""
+
+    pool: str | None = None
+    allocation: Allocation | None = None
+    fs: FsType | None = None
+    mkfs_options: str = ""
+    block_size: Bytes | None = None
+    encrypted: bool | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def options_for(self, fs: FsType | None) -> tuple[str, ...]:
+        return parse_mkfs_options(fs, self.mkfs_options)
+
+
+def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
+    """Invalid names the key. What is mutable wins over what is not."""
+    read = _read(parameters, {**CREATION, **LIMITS}, "parameters")
+    changed = parse_limits(mutable)
+    return _class(read, changed)
+
+
+def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
+    """What a pod says of its own volume, and the size that it asks for."""
+    read = _read(attributes, {**_INLINE, **LIMITS}, "volume_context")
+    size = read.pop("size", DEFAULT_SIZE)
+    return _class(read, {}), size
+
+
+def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
+    """The limits that are named, by their field in Limits."""
+    return _read(mutable, LIMITS, "mutable_parameters")
+
+
+def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
+    given = {name: value for name, value in read.items() if name in _CREATED}
+    limits = {name: value for name, value in read.items() if name not in _CREATED}
+    return Class(limits=Limits(**{**limits, **changed}), **given)
+
+
+def none_accepted(parameters: Mapping[str, str]) -> None:
+    """Of snapshots: only Kubernetes' own keys."""
+    _read(parameters, {}, "parameters")
+
+
+def none_accepted_of_group(parameters: Mapping[str, str]) -> None:
+    """As of snapshots; but the suite of Kubernetes 1.36 repeats the deletionPolicy of the class."""
+    none_accepted({key: value for key, value in parameters.items() if key != "deletionPolicy"})
+
+
+Reader = Callable[[str], Any]
+
+
+def _read(
+    given: Mapping[str, str], readers: Mapping[str, tuple[str, Reader]], where: str
+) -> dict[str, Any]:
+    for key in given:
+        _refuse_misspelt(key, readers, where)
+    ours = {key: value for key, value in given.items() if _is_ours(key, readers)}
+    if unknown := sorted(ours.keys() - readers.keys()):
+        accepted = ", ".join(readers) or "none"
+        raise Invalid(f"{where}: unknown {', '.join(map(repr, unknown))}; accepted: {accepted}")
+    found = {}
+    for key, value in ours.items():
+        name, reader = readers[key]
+        try:
+            found[name] = reader(value)
+        except Invalid as error:
+            raise Invalid(f"{where}[{key}]: {error}") from None
+    return found
+
+
+def _refuse_misspelt(key: str, readers: Mapping[str, Any], where: str) -> None:
+    """Kubernetes' own keys pass unread, so one of ours among them that is misspelt would as well.
+
+    Raises Invalid if `key` differs from one that is read only in case, spaces or punctuation.
+    """
+    if key in readers:
+        return
+    for known in readers:
+        if known.startswith(KUBERNETES) and _letters(key) == _letters(known):
+            raise Invalid(f"{where}: unknown {key!r}; perhaps {known!r} is meant")
+
+
+def _letters(key: str) -> str:
+    return "".join(filter(str.isalnum, key)).lower()
+
+
+def _is_ours(key: str, readers: Mapping[str, Any]) -> bool:
+    return key in readers or not key.startswith(KUBERNETES)
+
+
+def _pool(text: str) -> str | None:
+    return text or None
+
+
+def _allocation(text: str) -> Allocation:
+    try:
+        return Allocation(text)
+    except ValueError:
+        raise Invalid(f"{text!r} is not one of {', '.join(Allocation)}") from None
+
+
+def _fs(text: str) -> FsType | None:
+    return capability.filesystem(text, "filesystem")
+
+
+def _block_size(text: str) -> Bytes:
+    if text not in BLOCK_SIZES:
+        raise Invalid(f"{text!r} is not one of {', '.join(BLOCK_SIZES)}")
+    return BLOCK_SIZES[text]
+
+
+def _encrypted(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise Invalid(f"{text!r} is not one of true, false")
+    return text == "true"
+
+
+def _not_encrypted(text: str) -> bool:
+    """Of an inline volume: false is what it is anyway."""
+    if _encrypted(text):
+        raise Invalid("an inline volume cannot be encrypted; a claim's volume can")
+    return False
+
+
+def _size(text: str) -> Bytes:
+    if not 0 < (size := parse_bytes(text)) <= LIMIT:
+        raise Invalid(f"{text!r} is not a size that a volume can have")
+    return size
+
+
+def _per_second(text: str) -> int:
+    """Operations: a plain number; 0 is no limit."""
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > LIMIT:
+        raise Invalid(f"{text!r} is not a whole number of operations per second; 0 is no limit")
+    return int(text)
+
+
+def _bytes_per_second(text: str) -> Bytes:
+    if (amount := parse_bytes(text)) > LIMIT:
+        raise Invalid(f"{text!r} is more than can be")
+    return amount
+
+
+CREATION: Final[dict[str, tuple[str, Reader]]] = {
+    "pool": ("pool", _pool),
+    "allocation": ("allocation", _allocation),
+    FSTYPE: ("fs", _fs),
+    "mkfsOptions": ("mkfs_options", str),
+    "blockSize": ("block_size", _block_size),
+    "encrypted": ("encrypted", _encrypted),
+}
+_CREATED: Final = {name for name, _ in CREATION.values()}
+# What pods may say for themselves. Not what mkfs is told: that is for those who make classes.
+_INLINE: Final[dict[str, tuple[str, Reader]]] = {
+    "size": ("size", _size),
+    **{key: reader for key, reader in CREATION.items() if key != "mkfsOptions"},
+    "encrypted": ("encrypted", _not_encrypted),
+}
+LIMITS: Final[dict[str, tuple[str, Reader]]] = {
+    "readIops": ("read_iops", _per_second),
+    "writeIops": ("write_iops", _per_second),
+    "readBps": ("read_bps", _bytes_per_second),
+    "writeBps": ("write_bps", _bytes_per_second),
+}

@@ -1,0 +1,254 @@
+"""Requests into intents. What is wrong is Invalid and changes nothing; required fields, sizes and
+characters were checked by the guard. Ids are read before the rest: a volume that cannot be ours is
+NotFound, whatever else is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from csi_proto import csi_pb2 as csi
+from driver.core import ids, mount_options
+from driver.core.errors import Invalid, NotFound, StaleToken
+from driver.core.ids import ImageId
+from driver.core.model import CapacityRange, FsType, Limits
+from driver.csi import capability, parameters
+from driver.volumes import requests
+from driver.volumes.locks import Claims
+
+USUAL: Final = FsType.EXT4  # where no filesystem is named
+
+# Controller
+
+
+def create(request: csi.CreateVolumeRequest) -> requests.Create:
+    capabilities = capability.parse_all(request.volume_capabilities)
+    asked = parameters.parse(request.parameters, request.mutable_parameters)
+    named = capability.agreed(capabilities, asked.fs)
+    fs = None if _are_block(capabilities) else named or USUAL
+    for one in capabilities:
+        mount_options.require(one.options, fs)
+    return requests.Create(
+        name=request.name,
+        key=ids.volume_key(request.name),
+        range=capacity(request.capacity_range),
+        fs=fs,
+        fs_asked=named is not None,
+        mkfs_options=asked.options_for(fs),
+        pool=asked.pool,
+        allocation=asked.allocation,
+        block_size=asked.block_size,
+        encrypted=asked.encrypted,
+        limits=asked.limits,
+        source=_source(request.volume_content_source),
+    )
+
+
+def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validate:
+    return requests.Validate(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        capabilities=capability.parse_all(request.volume_capabilities),
+        context=dict(request.volume_context),
+        parameters=_parameters_of(request),
+    )
+
+
+def of_volume(volume_id: str) -> requests.Of:
+    return requests.Of(ids.parse_volume_id(volume_id))
+
+
+def look(volume_id: str) -> requests.Look:
+    return requests.Look(ids.parse_volume_id(volume_id))
+
+
+def publish(
+    request: csi.ControllerPublishVolumeRequest, *, known: bool = False
+) -> requests.Publish:
+    return requests.Publish(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        node=request.node_id,
+        known=known,
+        read_only=request.readonly,
+        capability=capability.parse(request.volume_capability),
+    )
+
+
+def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpublish:
+    return requests.Unpublish(ids.parse_volume_id(request.volume_id), request.node_id or None)
+
+
+def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    wanted = capacity(request.capacity_range)
+    if not (wanted.required or wanted.limit):
+        raise Invalid("capacity_range: required_bytes or limit_bytes is required")
+    return requests.Expand(volume_id, wanted, optional_capability(request))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """ControllerModifyVolume: only the limits that are named; the others stay (CSI)."""
+
+    volume_id: ids.VolumeId
+    limits: Mapping[str, int]
+
+    @property
+    def claims(self) -> Claims:
+        return requests.Of(self.volume_id).claims
+
+    def of(self, limits: Limits) -> Limits:
+        return replace(limits, **self.limits)
+
+
+def modify(request: csi.ControllerModifyVolumeRequest) -> Change:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    return Change(volume_id, parameters.parse_limits(request.mutable_parameters))
+
+
+def page(request: csi.ListVolumesRequest | csi.ControllerListVolumeHealthRequest) -> requests.Page:
+    return requests.Page(_most(request.max_entries), _after(request, ids.parse_volume_id))
+
+
+def measure(request: csi.GetCapacityRequest) -> requests.Measure:
+    asked = parameters.parse(request.parameters, {})
+    capabilities = capability.parse_all(request.volume_capabilities)
+    named = capability.agreed(capabilities, asked.fs)
+    fs = None if _are_block(capabilities) else named or USUAL
+    asked.options_for(fs)
+    return requests.Measure(
+        fs=fs, pool=asked.pool, allocation=asked.allocation, encrypted=bool(asked.encrypted)
+    )
+
+
+# Snapshots
+
+
+def snapshot(request: csi.CreateSnapshotRequest) -> requests.Snap:
+    source = ids.parse_volume_id(request.source_volume_id)
+    parameters.none_accepted(request.parameters)
+    return requests.Snap(requests.Member(ids.snapshot_key(request.name), request.name, source))
+
+
+def of_snapshot(snapshot_id: str) -> requests.OfSnapshot:
+    return requests.OfSnapshot(ids.parse_snapshot_id(snapshot_id))
+
+
+def look_snapshot(snapshot_id: str) -> requests.LookSnapshot:
+    return requests.LookSnapshot(ids.parse_snapshot_id(snapshot_id))
+
+
+def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.SnapshotPage:
+    """NotFound: a filter that names nothing of ours; the list is empty then."""
+    most, after = _most(request.max_entries), _after(request, ids.parse_snapshot_id)
+    snapshot_id, source = request.snapshot_id, request.source_volume_id
+    return requests.SnapshotPage(
+        most,
+        after,
+        snapshot_id=ids.parse_snapshot_id(snapshot_id) if snapshot_id else None,
+        source=ids.parse_volume_id(source) if source else None,
+    )
+
+
+def allocated(request: csi.GetMetadataAllocatedRequest) -> requests.Changed:
+    target = ids.parse_snapshot_id(request.snapshot_id)
+    return requests.Changed(target=target, start=request.starting_offset)
+
+
+def delta(request: csi.GetMetadataDeltaRequest) -> requests.Changed:
+    base = ids.parse_snapshot_id(request.base_snapshot_id)
+    target = ids.parse_snapshot_id(request.target_snapshot_id)
+    return requests.Changed(target=target, base=base, start=request.starting_offset)
+
+
+def most(number: int, usual: int, limit: int) -> int:
+    """Entries of a message."""
+    if number < 0:
+        raise Invalid("max_results must not be negative; 0 is as many as the driver likes")
+    return min(number or usual, limit)
+
+
+def group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.SnapGroup:
+    sources = sorted(ids.parse_volume_id(one) for one in request.source_volume_ids)
+    parameters.none_accepted_of_group(request.parameters)
+    if len(set(sources)) < len(sources):
+        raise Invalid("source_volume_ids: a volume is named twice")
+    key = ids.group_key(request.name)
+    members = (requests.Member(ids.member_key(key, one), request.name, one) for one in sources)
+    return requests.SnapGroup(key, request.name, tuple(members))
+
+
+def of_group(
+    request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
+) -> requests.OfGroup:
+    key = ids.parse_group_id(request.group_snapshot_id)
+    return requests.OfGroup(key, tuple(_member(one) for one in request.snapshot_ids))
+
+
+# Parts
+
+
+def capacity(message: csi.CapacityRange) -> CapacityRange:
+    return CapacityRange(message.required_bytes, message.limit_bytes)
+
+
+def _are_block(capabilities: Sequence[requests.Capability]) -> bool:
+    return any(one.block for one in capabilities)
+
+
+def _source(message: csi.VolumeContentSource) -> ImageId | None:
+    match message.WhichOneof("type"):
+        case "snapshot":
+            return ids.parse_snapshot_id(message.snapshot.snapshot_id)
+        case "volume":
+            return ids.parse_volume_id(message.volume.volume_id)
+    return None
+
+
+def _member(text: str) -> ids.SnapshotId:
+    """An id that is none of ours cannot be of this group: CSI has a code of its own for that."""
+    try:
+        return ids.parse_snapshot_id(text)
+    except NotFound as error:
+        raise Invalid(f"snapshot_ids: {error}") from None
+
+
+def _parameters_of(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Create | None:
+    if not (request.parameters or request.mutable_parameters):
+        return None
+    return create(
+        csi.CreateVolumeRequest(
+            volume_capabilities=request.volume_capabilities,
+            parameters=request.parameters,
+            mutable_parameters=request.mutable_parameters,
+        )
+    )
+
+
+def optional_capability(
+    request: csi.ControllerExpandVolumeRequest | csi.NodeExpandVolumeRequest,
+) -> requests.Capability | None:
+    if not request.HasField("volume_capability"):
+        return None
+    return capability.parse(request.volume_capability)
+
+
+def _most(number: int) -> int:
+    if number < 0:
+        raise Invalid("max_entries must not be negative; 0 is no limit")
+    return number
+
+
+def _after(
+    request: csi.ListVolumesRequest
+    | csi.ControllerListVolumeHealthRequest
+    | csi.ListSnapshotsRequest,
+    read: Callable[[str], ImageId],
+) -> str:
+    """Our tokens are the ids after which to go on."""
+    token = request.starting_token
+    try:
+        return str(read(token)) if token else ""
+    except NotFound:
+        raise StaleToken("starting_token was not given by this driver; begin anew") from None

@@ -1,0 +1,118 @@
+"""The Node service's requests into intents; see parse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from csi_proto import csi_pb2 as csi
+from driver.core import ids, mount_options
+from driver.core.errors import Invalid
+from driver.core.model import AccessMode, CapacityRange
+from driver.csi import capability, field_limits, parameters, parse
+from driver.volumes import requests
+
+PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
+
+
+def stage(request: csi.NodeStageVolumeRequest) -> requests.Stage:
+    return requests.Stage(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        staging=field_limits.path(request.staging_target_path, "staging_target_path"),
+        capability=capability.parse(request.volume_capability),
+        secret=_passphrase(request),
+    )
+
+
+def unstage(request: csi.NodeUnstageVolumeRequest) -> requests.Unstage:
+    volume_id = ids.parse_volume_id(request.volume_id)
+    staging = field_limits.path(request.staging_target_path, "staging_target_path")
+    return requests.Unstage(volume_id, staging)
+
+
+def publish(
+    request: csi.NodePublishVolumeRequest,
+) -> requests.NodePublish | requests.InlinePublish:
+    if request.volume_context.get(parameters.EPHEMERAL) == "true":
+        return _inline(request)
+    return requests.NodePublish(
+        volume_id=ids.parse_volume_id(request.volume_id),
+        target=field_limits.path(request.target_path, "target_path"),
+        staging=field_limits.staging_path(request.staging_target_path),
+        read_only=request.readonly,
+        capability=capability.parse(request.volume_capability),
+    )
+
+
+def unpublish(
+    request: csi.NodeUnpublishVolumeRequest,
+) -> requests.NodeUnpublish | requests.InlineUnpublish:
+    if ids.is_inline_handle(handle := request.volume_id):
+        target = field_limits.path(request.target_path, "target_path")
+        return requests.InlineUnpublish(handle, ids.inline_key(handle), target)
+    volume_id = ids.parse_volume_id(request.volume_id)
+    return requests.NodeUnpublish(volume_id, field_limits.path(request.target_path, "target_path"))
+
+
+def expand(request: csi.NodeExpandVolumeRequest) -> requests.NodeExpand:
+    return requests.NodeExpand(
+        ids.parse_volume_id(request.volume_id),
+        field_limits.path(request.volume_path, "volume_path"),
+        parse.capacity(request.capacity_range),
+        parse.optional_capability(request),
+        _passphrase(request),
+    )
+
+
+def stats(request: csi.NodeGetVolumeStatsRequest) -> requests.Stats | requests.InlineStats:
+    return _seen(request, field_limits.volume_path(request.volume_path))
+
+
+def health(request: csi.NodeGetVolumeHealthRequest) -> requests.Stats | requests.InlineStats:
+    path = field_limits.optional_path(request.volume_publish_path, "volume_publish_path")
+    return _seen(request, path)
+
+
+def _seen(
+    request: csi.NodeGetVolumeStatsRequest | csi.NodeGetVolumeHealthRequest, path: Path | None
+) -> requests.Stats | requests.InlineStats:
+    """What is asked of a volume where a pod sees it."""
+    if ids.is_inline_handle(handle := request.volume_id):
+        return requests.InlineStats(handle, ids.inline_key(handle), path)
+    staging = field_limits.optional_path(request.staging_target_path, "staging_target_path")
+    return requests.Stats(ids.parse_volume_id(handle), path, staging)
+
+
+def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
+    """A volume that stands in a pod: this call says all that there is to say of it."""
+    if not ids.is_inline_handle(handle := request.volume_id):
+        raise Invalid(f"volume_id: {handle!r} is not what kubelet calls an inline volume")
+    target = field_limits.path(request.target_path, "target_path")
+    how = capability.parse(request.volume_capability)
+    if how.block:
+        raise Invalid("volume_capability.block: an inline volume has a filesystem")
+    asked, size = parameters.parse_inline(request.volume_context)
+    named = capability.agreed([how], asked.fs)
+    mount_options.require(how.options, named or parse.USUAL)
+    create = requests.Create(
+        name=handle,
+        key=ids.inline_key(handle),
+        range=CapacityRange(size),
+        fs=named or parse.USUAL,
+        fs_asked=named is not None,
+        pool=asked.pool,
+        allocation=asked.allocation,
+        block_size=asked.block_size,
+        encrypted=asked.encrypted,
+        limits=asked.limits,
+        inline=True,
+    )
+    if request.readonly:
+        how = replace(how, mode=AccessMode.SNRO)
+    return requests.InlinePublish(create, target, how)
+
+
+def _passphrase(request: csi.NodeStageVolumeRequest | csi.NodeExpandVolumeRequest) -> bytes | None:
+    """As it is, byte for byte: what stands in a file for cryptsetup is not trimmed either."""
+    return request.secrets.get(PASSPHRASE, "").encode() or None

@@ -1,0 +1,137 @@
+"""Nouns into responses. VolumeCondition of CSI 1.12 stands beside the health of 1.13."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from csi_proto import csi_pb2 as csi
+from driver.core.ids import ImageId, VolumeId
+from driver.core.model import Bytes, Fault, Snapshot, Unreadable, Volume
+from driver.core.results import Group, Numbers
+from driver.csi.topology import Here
+
+StorageHealth = csi.NodeGetStorageHealthResponse.StorageBackendHealth
+
+_VOLUME_HEALTH: Final = {
+    "degraded": csi.DEGRADED,
+    "inaccessible": csi.INACCESSIBLE,
+    "data_loss": csi.DATA_LOSS,
+}
+
+
+def volume(noun: Volume | Unreadable, here: Here) -> csi.Volume:
+    source = noun.source if isinstance(noun, Volume) else None
+    return csi.Volume(
+        capacity_bytes=noun.size,
+        volume_id=str(noun.id),
+        content_source=_source(source) if source else None,
+        accessible_topology=[here.present()],
+    )
+
+
+def snapshot(noun: Snapshot | Unreadable, here: Here) -> csi.Snapshot:
+    return csi.Snapshot(
+        size_bytes=noun.size,
+        snapshot_id=str(noun.id),
+        source_volume_id=str(noun.source or ""),
+        creation_time=moment(noun.created),
+        ready_to_use=isinstance(noun, Snapshot),  # what is not ready does not exist yet
+        group_snapshot_id=noun.group or "",
+        accessible_topology=[here.present()],
+    )
+
+
+def group(noun: Group, here: Here) -> csi.VolumeGroupSnapshot:
+    """The members in the order of their ids, whichever call is answered."""
+    members = sorted(noun.snapshots, key=lambda one: one.id)
+    return csi.VolumeGroupSnapshot(
+        group_snapshot_id=noun.id,
+        snapshots=[snapshot(member, here) for member in members],
+        creation_time=moment(noun.created),
+        ready_to_use=True,
+    )
+
+
+def validation(
+    request: csi.ValidateVolumeCapabilitiesRequest, why: str
+) -> csi.ValidateVolumeCapabilitiesResponse:
+    """Confirmed as it was asked for, or not, with the reason."""
+    if why:
+        return csi.ValidateVolumeCapabilitiesResponse(message=why)
+    return csi.ValidateVolumeCapabilitiesResponse(
+        confirmed=csi.ValidateVolumeCapabilitiesResponse.Confirmed(
+            volume_context=request.volume_context,
+            volume_capabilities=request.volume_capabilities,
+            parameters=request.parameters,
+            mutable_parameters=request.mutable_parameters,
+        )
+    )
+
+
+def nodes(noun: Volume | Unreadable) -> list[str]:
+    published = noun.published if isinstance(noun, Volume) else None
+    return [published.node] if published else []
+
+
+def health(volume_id: ImageId | str, faults: Iterable[Fault]) -> csi.VolumeHealth:
+    """One entry for each status and reason, as CSI wants it."""
+    entry = csi.VolumeHealth.VolumeHealthEntry
+    entries = {
+        (fault.severity, fault.kind): entry(
+            status=_VOLUME_HEALTH[fault.severity], reason=fault.kind, message=fault.text
+        )
+        for fault in faults
+    }
+    return csi.VolumeHealth(volume_id=str(volume_id), health_statuses=entries.values())
+
+
+def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
+    """Two pools may have the same fault: one entry then, with both texts."""
+    texts: dict[tuple[str, str], list[str]] = {}
+    for fault in faults:
+        texts.setdefault((fault.severity, fault.kind), []).append(fault.text)
+    for (severity, kind), said in texts.items():
+        yield StorageHealth(
+            status=csi.STORAGE_DEGRADED if severity == "degraded" else csi.STORAGE_UNREACHABLE,
+            reason=kind,
+            message="; ".join(said),
+        )
+
+
+def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
+    said = "; ".join(f"{fault.kind}: {fault.text}" for fault in faults)
+    return csi.VolumeCondition(abnormal=bool(faults), message=said or "healthy")
+
+
+def usage(numbers: Numbers) -> list[csi.VolumeUsage]:
+    if not (used := numbers.usage):
+        return [csi.VolumeUsage(total=numbers.size, unit=csi.VolumeUsage.BYTES)]
+    amounts = [_amount(csi.VolumeUsage.BYTES, used.total, used.used, used.available)]
+    if used.inodes:
+        inodes = (used.inodes, used.inodes_used, used.inodes_free)
+        amounts.append(_amount(csi.VolumeUsage.INODES, *inodes))
+    return amounts
+
+
+def moment(seconds: float) -> Timestamp:
+    whole = int(seconds)
+    return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
+
+
+def _amount(
+    unit: csi.VolumeUsage.Unit.ValueType, total: Bytes, used: Bytes, available: Bytes
+) -> csi.VolumeUsage:
+    return csi.VolumeUsage(unit=unit, total=total, used=used, available=available)
+
+
+def _source(image: ImageId) -> csi.VolumeContentSource:
+    if isinstance(image, VolumeId):
+        return csi.VolumeContentSource(
+            volume=csi.VolumeContentSource.VolumeSource(volume_id=str(image))
+        )
+    return csi.VolumeContentSource(
+        snapshot=csi.VolumeContentSource.SnapshotSource(snapshot_id=str(image))
+    )

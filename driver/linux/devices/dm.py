@@ -1,0 +1,205 @@
+"""Device-mapper: a layer of our own over a device, and what a thin pool says of itself.
+
+A layer is a linear mapping with a name and a uuid of ours. It is to a logical volume what a loop
+device is to a file: it exists while the volume is attached, it carries the volume's id, and its
+filesystem can be frozen while LVM suspends the volume below (one that was suspended or frozen
+before makes `lvcreate --snapshot` fail, and leaves the thin pool with a wrong transaction id).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes
+from driver.linux import command
+from driver.linux.devices import block, dm_ioctl
+
+TIMEOUT: Final = 60.0  # seconds
+_SECTOR: Final = 512
+_METADATA_BLOCK: Final = 4096  # of a thin pool, always
+_BLOCKS: Final = Path("/sys/class/block")
+_NODES: Final = dm_ioctl.NODES
+LAYER: Final = "CELLAR-"  # begins the uuid of each layer of ours; the id of its volume follows
+READER: Final = "-ro"  # ends it if the layer cannot be written to, whatever BLKROSET says
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A device of device-mapper."""
+
+    name: str
+    uuid: str
+    path: Path
+    number: int  # dev_t
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThinPool:
+    """`dmsetup status` of a thin pool; sizes are numbers of its blocks."""
+
+    metadata_used: int
+    metadata_total: int
+    data_used: int
+    data_total: int
+    trouble: str  # read-only, out of space, failed, needs a check; "" when it works
+
+    @property
+    def metadata_bytes(self) -> Bytes:
+        return self.metadata_total * _METADATA_BLOCK
+
+    @property
+    def data_share(self) -> float:
+        return self.data_used / self.data_total
+
+    @property
+    def metadata_share(self) -> float:
+        return self.metadata_used / self.metadata_total
+
+
+def find(name: str) -> Mapped | None:
+    """By the kernel's own word: a node of that name may be old, or somebody else's."""
+    with suppress(OSError):
+        found = os.stat(_NODES / name)
+        if stat.S_ISBLK(found.st_mode):
+            one = _read(Path(block.sysfs(found.st_rdev)), _NODES / name)
+            if one and one.name == name:
+                return one
+    for place in _BLOCKS.glob("dm-*"):
+        one = _read(place, Path("/dev", place.name))
+        if one and one.name == name:
+            return one
+    return None
+
+
+def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
+    """A new device that shows all of `below`. OSError."""
+    flags = dm_ioctl.READ_ONLY if read_only else 0
+    with ExitStack() as undo:
+        number = dm_ioctl.create(name, uuid)
+        undo.callback(dm_ioctl.remove, name)
+        dm_ioctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
+        dm_ioctl.resume(name)
+        dm_ioctl.make_node(name, number)
+        undo.pop_all()
+    return Mapped(name, uuid, _NODES / name, number, suspended=False)
+
+
+def stretch(name: str, below: Path, *, read_only: bool) -> None:
+    """After `below` grew. OSError."""
+    flags = dm_ioctl.READ_ONLY if read_only else 0
+    dm_ioctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
+    dm_ioctl.resume(name)
+
+
+def remove(name: str) -> bool:
+    """Whether it is gone: False while anything holds it. OSError."""
+    try:
+        dm_ioctl.remove(name)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        if error.errno != errno.ENXIO:  # gone already
+            raise
+    (_NODES / name).unlink(missing_ok=True)
+    return True
+
+
+def suspended() -> tuple[Mapped, ...]:
+    """Whatever its writers wait for."""
+    found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
+    return tuple(one for one in found if one and one.suspended)
+
+
+def resume(name: str) -> None:
+    """OSError."""
+    dm_ioctl.resume(name)
+
+
+def thin_pool(name: str) -> ThinPool:
+    return parse_thin_pool(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
+
+
+def is_void(name: str) -> bool:
+    """Whether a classic snapshot ran out of room: `0 8192 snapshot Invalid`, or Overflow."""
+    words = command.run(["dmsetup", "status", name], timeout=TIMEOUT).split()
+    return words[3:4] in (["Invalid"], ["Overflow"])
+
+
+def thin_written(name: str) -> Bytes:
+    """Bytes that are mapped in a thin volume."""
+    return parse_thin(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
+
+
+def parse_thin_pool(text: str) -> ThinPool:
+    """`0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `... Fail`. Pure."""
+    words = text.split()
+    if words[3:4] == ["Fail"]:
+        return ThinPool(1, 1, 1, 1, "it has failed")
+    metadata, data = ([int(one) for one in word.split("/")] for word in words[4:6])
+    trouble = {"ro": "it is read-only", "out_of_data_space": "it is full"}.get(words[7], "")
+    if "needs_check" in words:
+        trouble = "its metadata must be repaired: `lvconvert --repair`"
+    return ThinPool(metadata[0], metadata[1], data[0], data[1], trouble)
+
+
+def parse_thin(text: str) -> Bytes:
+    """`0 204800 thin 9984 204799`; `Fail` counts as all of it. Pure."""
+    words = text.split()
+    sectors = words[1] if words[3] == "Fail" else words[3]
+    return int(sectors) * _SECTOR
+
+
+def label(number: int) -> str:
+    """The id of the volume whose layer that device is; "" if it is none."""
+    try:
+        uuid = Path(block.sysfs(number), "dm/uuid").read_text(encoding="utf-8").strip()
+    except OSError:  # another kind of device
+        return ""
+    return uuid.removeprefix(LAYER).removesuffix(READER) if uuid.startswith(LAYER) else ""
+
+
+def labelled(label: str) -> Mapped | None:
+    """The layer of that volume."""
+    found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
+    uuids = {LAYER + label, LAYER + label + READER}
+    return next((one for one in found if one and one.uuid in uuids), None)
+
+
+def uuid_of(group: str, volume: str) -> str:
+    """What the uuids of a logical volume's devices begin with; LVM's own have dashes in them."""
+    return f"LVM-{group.replace('-', '')}{volume.replace('-', '')}"
+
+
+def node(group: str, volume: str) -> Path:
+    """Of a logical volume that is active."""
+    return _NODES / escaped(group, volume)
+
+
+def escaped(group: str, volume: str) -> str:
+    """The name that LVM gives the device of a logical volume."""
+    return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
+
+
+def _start_of(below: Path) -> str:
+    """The parameters of a linear target."""
+    number = os.stat(below).st_rdev
+    return f"{os.major(number)}:{os.minor(number)} 0"
+
+
+def _read(place: Path, node: Path) -> Mapped | None:
+    """None: it went away while it was looked at, or is of another kind."""
+    try:
+        name, uuid, suspended = (
+            (place / "dm" / one).read_text().strip() for one in ("name", "uuid", "suspended")
+        )
+        major, minor = (place / "dev").read_text().strip().split(":")
+    except OSError:
+        return None
+    return Mapped(name, uuid, node, os.makedev(int(major), int(minor)), suspended == "1")

@@ -1,0 +1,35 @@
+"""Loop devices that this process keeps open, so that nobody else's LOOP_CLR_FD takes effect.
+
+The kernel asks no capability for it: a pod with the node of its volume may say it, and if nobody
+else had the device open, its number would be free for the next volume. While a descriptor is held,
+the kernel only notes LO_FLAGS_AUTOCLEAR (drivers/block/loop.c, loop_clr_fd).
+
+The descriptors are the process's, whoever asks: `loop.detach` gives up the one of its device first.
+Not exclusive, for a pod may want to open its device so itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Final
+
+from driver.linux.devices import loop_ioctl
+
+_lock: Final = threading.Lock()
+_held: Final[dict[int, int]] = {}  # descriptors by dev_t
+
+
+def hold(name: str, number: int) -> None:
+    """Keep the device open from now on; no-op if it is. OSError."""
+    with _lock:
+        if number not in _held:
+            with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
+                _held[number] = os.dup(node)
+
+
+def let_go(number: int) -> None:
+    """No-op if it is not held."""
+    with _lock:
+        if (node := _held.pop(number, None)) is not None:
+            os.close(node)

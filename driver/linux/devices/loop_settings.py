@@ -1,0 +1,69 @@
+"""What a bound loop device is set to, set again: who has its node may have changed it, and a
+process that was killed may not have come to it.
+
+LOOP_SET_STATUS64, LOOP_SET_BLOCK_SIZE, LOOP_SET_DIRECT_IO and LOOP_SET_CAPACITY ask for a writable
+descriptor and no capability. Everything raises OSError; EBUSY and EAGAIN mean: not now.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import Final
+
+from driver.core.model import Bytes
+from driver.linux.devices import loop, loop_ioctl
+from driver.linux.devices.loop import Status
+
+_TRIES: Final = 5
+
+
+def reset(status: Status, *, label: str) -> None:
+    """Undo what LOOP_SET_STATUS64 and an early LOOP_CLR_FD can change: the device shows all of its
+    file, and stays when its last user closes it.
+
+    Before Linux 6.9 this resets the discard limits as well: see `forbid_discards`.
+    """
+    with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
+        info = loop_ioctl.info_of(node)
+        if loop.backing_of(info) != status.backing:
+            return
+        info.lo_flags &= ~loop_ioctl.LO_FLAGS_AUTOCLEAR
+        info.lo_offset = info.lo_sizelimit = 0
+        info.lo_file_name = loop_ioctl.fitting(label)
+        for tried in range(1, _TRIES + 1):
+            try:
+                fcntl.ioctl(node, loop_ioctl.LOOP_SET_STATUS64, info)
+            except OSError as error:  # before Linux 5.19, while pages are written
+                if error.errno != errno.EAGAIN or tried == _TRIES:
+                    raise
+            else:
+                return
+
+
+def forbid_discards(status: Status) -> None:
+    """No-op if they are forbidden. Raises: Refused, if /sys cannot be written."""
+    loop_ioctl.forbid_discards(status.path.name)
+
+
+def block_size(status: Status) -> Bytes:
+    """The logical one."""
+    return int(loop_ioctl.attribute(status.path.name, "queue/logical_block_size"))
+
+
+def set_block_size(status: Status, block_size: Bytes) -> None:
+    with loop_ioctl.opened(os.fspath(status.path), os.O_RDWR) as node:
+        fcntl.ioctl(node, loop_ioctl.LOOP_SET_BLOCK_SIZE, block_size)
+
+
+def set_direct_io(status: Status) -> bool:
+    """False: the backing file cannot do it in such blocks."""
+    try:
+        with loop_ioctl.opened(os.fspath(status.path), os.O_RDWR) as node:
+            fcntl.ioctl(node, loop_ioctl.LOOP_SET_DIRECT_IO, 1)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return loop.has_direct_io(status)

@@ -1,0 +1,214 @@
+"""Which block devices LVM may be shown: disks, and what was named; never what a tenant writes to.
+
+Whoever has a raw block volume can write a label, a group of any name and any UUID into it. So lvm
+is not even started on a device that lies on such a volume, or below one. Loop devices and other
+devices without a disk of this machine below them count only if an administrator named them.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from driver.linux.devices import dm, loop, lvm_label
+from driver.linux.mounts import mount, mount_points
+
+_BLOCKS: Final = Path("/sys/class/block")
+_NVME: Final = Path("/sys/class/nvme")
+_PATTERN: Final = re.compile(r"[*?\[]")
+# The image of a loop-file volume, and whatever a CSI driver keeps in kubelet's directory.
+_IMAGE: Final = re.compile(r"/[0-9a-f]{12}-[0-9a-f]{32}[^/]*/disk\.img( \(deleted\))?$|/kubelet/")
+_REAL: Final = re.compile(r"/(dm-|md|bcache)[^/]*$|/nvme-subsystem/")
+_REMOTE: Final = re.compile(r"/(session[0-9]+|rport-[^/]+)/|/devices/rbd/")
+_FABRICS: Final = frozenset({"tcp", "rdma", "fc", "loop"})  # Documentation/ABI: nvme "transport"
+
+
+class Disks:
+    """One look at the block devices of this machine.
+
+    `named` are paths of devices, patterns of such paths, and files to which loop devices are bound;
+    when there are none, all disks of this machine count.
+    """
+
+    def __init__(self, named: Sequence[str]) -> None:
+        self._named = frozenset(_named(named))
+        self._matched = frozenset(_matched(named))
+        self._some = bool(named)
+        self._given = _given()
+
+    def labelled(self) -> tuple[Path, ...]:
+        """Those with a label of LVM that may be used; no other device is opened.
+
+        Of a disk and what makes it whole (multipath, a mirror) the uppermost.
+        """
+        names = {
+            name
+            for name in _listed(_BLOCKS)
+            if not self.reason(name) and lvm_label.is_disk(Path("/dev", name))
+        }
+        return tuple(
+            Path("/dev", name)
+            for name in sorted(names)
+            if not names & set(_listed(_BLOCKS / name / "holders"))
+        )
+
+    def refused(self) -> str:
+        """Which of those that were named by their own path are left out all the same, and why."""
+        found = [f"/dev/{name} {why}" for name in sorted(self._named) if (why := self.reason(name))]
+        return ", ".join(found)
+
+    def reason(self, name: str) -> str:
+        """Why the device that the kernel calls so is left out; "" if it is not."""
+        return self._tenants(name) or self._unnamed(name)
+
+    def _tenants(self, name: str) -> str:
+        """Why a tenant may write to it, or to what it lies on, however deep; "" if none may."""
+        if _is_volume(name):
+            return "is a logical volume"
+        if name in self._given:
+            return "is shown to a pod as a raw block volume"
+        if (file := _file(name)) and _IMAGE.search(file):
+            return "is a loop device that shows a volume"
+        return next(filter(None, map(self._tenants, _below(name))), "")
+
+    def _unnamed(self, name: str) -> str:
+        if name in self._named:
+            return ""
+        if self._some and name not in self._matched:
+            return "is not one of `devices=`"
+        return self._unreal(name)
+
+    def _unreal(self, name: str) -> str:
+        """Why it has to be named by its own path: no disk of this machine is below it."""
+        if name in self._named:
+            return ""
+        if kind := _kind(name):
+            return f"is {kind}, which counts only if `devices=` has its path"
+        return next(filter(None, map(self._unreal, _below(name))), "")
+
+
+def identify(disks: Iterable[Path]) -> tuple[str, ...]:
+    """What changes when another device takes one of these names; empty if that cannot be told.
+
+    The kernel counts what appears under a name: Documentation/ABI/stable/sysfs-block, diskseq,
+    since Linux 5.15.
+    """
+    found = tuple(_read(_BLOCKS / (_whole(disk.name) or disk.name) / "diskseq") for disk in disks)
+    return found if all(found) else ()
+
+
+def _named(named: Iterable[str]) -> Iterator[str]:
+    """Kernel names of what was named by its own path; of a file the loop device over it."""
+    for path in named:
+        try:
+            found = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISBLK(found.st_mode):
+            name = mount_points.path_of(found.st_rdev).name
+            if _file(name) != "/":  # of a file that cannot be told any more
+                yield name
+            continue
+        if bound := loop.find((found.st_dev, found.st_ino)):
+            yield bound.path.name
+
+
+def _matched(named: Iterable[str]) -> Iterator[str]:
+    """The same of what a pattern matches."""
+    for pattern in filter(_PATTERN.search, named):
+        for path in glob.iglob(pattern):
+            if number := mount.rdev(Path(path)):
+                yield mount_points.path_of(number).name
+
+
+def _given() -> frozenset[str]:
+    """Kernel names of the devices that are bound somewhere as nodes, and of what lies below them.
+
+    Below a logical volume of ours are the disks of its group, which are nobody else's.
+    """
+    found: set[str] = set()
+    rest = [mount_points.path_of(number).name for number in mount_points.nodes()]
+    while rest:
+        name = rest.pop()
+        if name not in found:
+            found.add(name)
+            if not _is_volume(name):
+                rest += [*_listed(_BLOCKS / name / "slaves"), *_device_below(name)]
+    return frozenset(found)
+
+
+def _kind(name: str) -> str:
+    """What kind of device it is that no disk of this machine has to be below; "" for a disk."""
+    whole = _whole(name) or name
+    where = os.path.realpath(_BLOCKS / whole)
+    if "/devices/virtual/" in where and not _REAL.search(where):
+        return "a loop device" if _is_loop(whole) else "a virtual device"
+    if _REMOTE.search(where) or _is_fabric(where):
+        return "a disk over a network"
+    return ""
+
+
+def _is_fabric(where: str) -> bool:
+    """An NVMe disk of another machine: asked of its controllers."""
+    controllers = set(re.findall(r"/(nvme[0-9]+)(?=/)", where))
+    if match := re.search(r".*/nvme-subsys[0-9]+", where):
+        controllers |= {one for one in _listed(Path(match[0])) if (_NVME / one).exists()}
+    return any(_read(_NVME / one / "transport") in _FABRICS for one in controllers)
+
+
+def _below(name: str) -> list[str]:
+    """What a device lies on."""
+    whole = _whole(name)
+    slaves = _listed(_BLOCKS / name / "slaves")
+    return [*slaves, *_device_below(name), *([whole] if whole else [])]
+
+
+def _device_below(name: str) -> list[str]:
+    """The device that a loop device lies on: kubelet puts one on every raw block volume.
+
+    By number: the path that the kernel shows is that of whoever bound it, and may be a link.
+    """
+    if not _is_loop(name):
+        return []
+    number = loop.below(Path("/dev", name))
+    return [mount_points.path_of(number).name] if number else []
+
+
+def _is_loop(name: str) -> bool:
+    return (_BLOCKS / name / "loop").is_dir()
+
+
+def _file(name: str) -> str:
+    """The path of the file of a loop device, as the kernel knows it; "" for other devices."""
+    return _read(_BLOCKS / name / "loop/backing_file")
+
+
+def _whole(name: str) -> str:
+    """The device that a partition is a part of; "" for what is no partition."""
+    if not (_BLOCKS / name / "partition").exists():
+        return ""
+    return os.path.basename(os.path.dirname(os.path.realpath(_BLOCKS / name)))
+
+
+def _is_volume(name: str) -> bool:
+    """A logical volume, or our layer over one."""
+    return _read(_BLOCKS / name / "dm/uuid").startswith(("LVM-", dm.LAYER))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    except OSError:
+        return ""
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -1,0 +1,88 @@
+"""btrfs: how it is made, renewed and grown."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Busy
+from driver.core.model import Bytes, FsType
+from driver.linux import command, ioctls
+from driver.linux.devices import block
+from driver.linux.formats import btrfs_uuid, sparse_space, superblock
+from driver.linux.formats.replay import replay
+from driver.linux.formats.tool_versions import version
+from driver.linux.mounts import bounded_calls
+
+BTRFS_IOC_RESIZE: Final = 0x50009403  # _IOW(0x94, 3, struct btrfs_ioctl_vol_args)
+_VOL_ARGS: Final = struct.Struct("=q4088s")
+BTRFS_IOC_DEV_INFO: Final = 0xD000941E  # _IOWR(0x94, 30, struct btrfs_ioctl_dev_info_args)
+_DEV_INFO: Final = struct.Struct("=Q")  # devid, which is 1; then uuid[16], bytes_used, total_bytes
+_DEV_INFO_SIZE: Final = 4096
+_TOTAL_BYTES: Final = slice(32, 40)
+_SECTOR: Final = 4096
+
+_WITH_BLOCK_GROUP_TREE: Final = (6, 19)  # btrfs-progs, as a default
+
+_TIMEOUT: Final = 300.0  # seconds
+
+
+def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
+    """Flags of mkfs.btrfs, whose older versions make sectors of a page.
+
+    Newer ones make a block group tree, which needs kernel 6.1; the rest of their defaults does not.
+    """
+    if version("mkfs.btrfs") >= _WITH_BLOCK_GROUP_TREE:
+        return {"-s": "4096", "-O": "^block-group-tree"}
+    return {"-s": "4096"}
+
+
+def renew(where: Path, block_size: Bytes) -> None:
+    """A new UUID, in the superblocks only; the log stays for the first mount to replay.
+
+    btrfstune drops a log, so for it the log is replayed before. That mount has the old UUID: a
+    kernel before 6.7 refuses it while the source is mounted (only with mkfs option --csum xxhash).
+    """
+    try:
+        btrfs_uuid.renew(where)
+    except superblock.UnfamiliarError:
+        found = superblock.read(where)
+        if found and not found.clean:
+            replay(where, FsType.BTRFS, block_size=block_size)
+        command.run(["btrfstune", "-f", "-m", where], timeout=_TIMEOUT)
+
+
+def grow(fd: int, device: Path) -> bool:
+    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+
+    False: what it did is in a transaction, which lasts or was never there.
+    """
+    if not (rest := _rest(device, _total(fd))):
+        return False
+    sparse_space.require(device, rest)
+    request = _VOL_ARGS.pack(0, b"max")
+    if bounded_calls.ioctl(fd, BTRFS_IOC_RESIZE, request, f"growing btrfs on {device}"):
+        raise Busy(f"btrfs on {device} balances or resizes already; try again")
+    return False
+
+
+def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
+    """Of `device`, what the filesystem on it could still grow by. OSError.
+
+    The kernel writes a superblock through the page cache of the device, at each commit.
+    """
+    found = superblock.read(device)
+    return _rest(device, found.size) if found else 0
+
+
+def _total(fd: int) -> Bytes:
+    """What the filesystem mounted at `fd` has of its one device."""
+    about = bytearray(_DEV_INFO.pack(1).ljust(_DEV_INFO_SIZE, b"\0"))
+    ioctls.ioctl(fd, BTRFS_IOC_DEV_INFO, about)
+    return int.from_bytes(about[_TOTAL_BYTES], sys.byteorder)
+
+
+def _rest(device: Path, total: Bytes) -> Bytes:
+    return max(0, block.size(device) - total) // _SECTOR * _SECTOR

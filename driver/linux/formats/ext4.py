@@ -1,0 +1,163 @@
+"""ext4: how it is made, renewed, repaired and grown."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Refused
+from driver.core.model import Bytes
+from driver.linux import command
+from driver.linux.devices import block
+from driver.linux.formats import ext4_uuid, sparse_space, superblock
+from driver.linux.mounts import bounded_calls
+
+EXT4_IOC_RESIZE_FS: Final = 0x40086610  # _IOW('f', 16, __u64): the new number of blocks
+
+# All by name, so that no mke2fs.conf adds what an older kernel cannot mount (orphan_file needs
+# 5.15). metadata_csum_seed: a new UUID does not change every checksum (kernel 4.4).
+_FEATURES: Final = (
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,"
+    "metadata_csum,metadata_csum_seed,sparse_super,large_file,huge_file,dir_nlink,extra_isize"
+)
+_BLOCK: Final = 4096
+_CAP_SYS_RESOURCE: Final = 24  # <linux/capability.h>
+_REPAIR: Final = 3600.0  # seconds; e2fsck reads the whole metadata
+_QUICK: Final = 300.0  # seconds
+
+
+def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
+    """Flags of mke2fs. A journal that is not zeroed is safe only where nothing was ever written.
+
+    No block is reserved for root (`-m 0`): all of a volume is for those who asked for it.
+    """
+    lazy_journal = int(stat.S_ISREG(where.stat().st_mode))
+    extended = f"nodiscard,lazy_itable_init=1,lazy_journal_init={lazy_journal},root_owner=0:0"
+    return {"-b": "4096", "-m": "0", "-O": _FEATURES, "-E": extended}
+
+
+def renew(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
+    """A new UUID; the journal is replayed first, else the replay would bring the old one back."""
+    found = superblock.read(where)
+    if found and not found.clean:
+        command.run(["e2fsck", "-p", "-E", "journal_only", where], timeout=_QUICK, ok=(0, 1))
+    try:
+        ext4_uuid.renew(where)
+    except superblock.UnfamiliarError:
+        _renew_by_program(where)
+
+
+def _renew_by_program(where: Path) -> None:
+    """By tune2fs, which forgets the checksums of an orphan file where they depend on the UUID.
+
+    So the seed of all checksums is kept beside the UUID first (metadata_csum_seed, kernel 4.4): it
+    is the old UUID's, and no checksum has to change.
+    """
+    if ext4_uuid.wants_seed(where):
+        _tuned(["-O", "metadata_csum_seed"], where)
+    _tuned(["-U", "random"], where)
+
+
+def _tuned(change: list[str], where: Path) -> None:
+    try:
+        command.run(["tune2fs", *change, where], timeout=_QUICK)
+    except command.CommandError:  # some changes want a checked filesystem
+        command.run(["e2fsck", "-f", "-p", where], timeout=_REPAIR, ok=(0, 1))
+        command.run(["tune2fs", *change, where], timeout=_REPAIR)
+
+
+def repair(device: Path) -> None:
+    """What can be repaired without a decision. Refused: the rest needs a person."""
+    if not _is_free(device):
+        return
+    try:
+        command.run(["e2fsck", "-p", device], timeout=_REPAIR, ok=(0, 1, 2))
+    except command.CommandError as error:
+        raise Refused(
+            f"ext4 on {device} is damaged beyond what is safe to repair unattended;"
+            f" run `e2fsck {device}` by hand while it is not mounted: {error}"
+        ) from error
+
+
+def grow(fd: int, device: Path) -> bool:
+    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+
+    False: what it did is in the journal, which lasts. Raises Refused where the kernel may not.
+    """
+    block_size = os.fstatvfs(fd).f_bsize
+    blocks = block.size(device) // block_size
+    if (has := _blocks(device, block_size)) >= blocks:
+        return False
+    sparse_space.require(device, (blocks - has) * block_size)
+    try:
+        request = struct.pack("Q", blocks)
+        bounded_calls.ioctl(fd, EXT4_IOC_RESIZE_FS, request, f"growing ext4 on {device}")
+    except PermissionError:
+        raise Refused(
+            f"the kernel does not grow ext4 on {device}: either it is marked damaged (unmount it,"
+            " and run e2fsck), or this process has no CAP_SYS_RESOURCE"
+        ) from None
+    return False
+
+
+def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
+    """Of `device`, what the filesystem on it could still grow by. OSError.
+
+    Not a rest that is too short for a group of its own: its inodes, its bitmaps and some blocks.
+    """
+    found = superblock.read(device)
+    rest = block.size(device) - found.size if found else 0
+    return rest if rest > superblock.ext4_smallest_group(device) else 0
+
+
+def _blocks(device: Path, block_size: Bytes) -> int:
+    """A mounted ext4 keeps its superblock in the page cache of its device: it is true, and read
+    without the disk.
+    """
+    found = superblock.read(device)
+    return found.size // block_size if found else 0
+
+
+def fit(device: Path, rest: Bytes) -> None:
+    """Where this process may not grow a mounted ext4, grow it before it is mounted.
+
+    `rest`: what the device has beyond it. Takes an e2fsck, so it is not the ordinary way.
+
+    Raises Unusable, CommandError if it does not grow: then it is as it was, since all that
+    resize2fs writes over is kept in memory until it has ended.
+    """
+    if rest < _BLOCK or _may_grow_mounted() or not _is_free(device):
+        return
+    sparse_space.require(device, rest)
+    command.run(["e2fsck", "-f", "-p", device], timeout=_REPAIR, ok=(0, 1))
+    kept = os.memfd_create("undo", os.MFD_CLOEXEC)
+    try:
+        _resize(device, f"/proc/{os.getpid()}/fd/{kept}")
+    finally:
+        os.close(kept)
+
+
+def _resize(device: Path, undo: str) -> None:
+    try:
+        command.run(["resize2fs", "-z", undo, device], timeout=_REPAIR)
+    except command.CommandError:
+        with suppress(command.CommandError):  # it ended before it had written anything
+            command.run(["e2undo", undo, device], timeout=_REPAIR)
+        raise
+
+
+def _may_grow_mounted() -> bool:
+    """EXT4_IOC_RESIZE_FS asks for CAP_SYS_RESOURCE, which some sandboxes take from root too."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return True
+
+
+def _is_free(device: Path) -> bool:
+    """Writable, and mounted in no mount namespace."""
+    return not block.is_held(device) and not block.is_read_only(device)

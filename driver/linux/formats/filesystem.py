@@ -1,0 +1,236 @@
+"""The filesystems that a volume may carry, one row each: made, renewed, checked, grown.
+
+What a device carries is read from its superblock by ourselves; a tool's exit status proves nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from driver.core.errors import Busy, Failed, Invalid, Refused, Unusable
+from driver.core.model import Bytes, FsType
+from driver.linux import command
+from driver.linux.devices import block, loop
+from driver.linux.formats import btrfs, ext4, superblock, xfs
+from driver.linux.formats.ext4_template import Templates
+from driver.linux.formats.replay import replay
+from driver.linux.mounts import mount
+
+Superblock: TypeAlias = superblock.Superblock
+
+_MKFS: Final = 900.0  # seconds
+_DETACH: Final = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    mkfs: tuple[str, ...]  # with the flags that force: the image is ours and nobody has seen it
+    flags: Callable[[Path, Bytes], Mapping[str, str]]
+    renew: Callable[[Path, Bytes], None]
+    grow: Callable[[int, Path], bool]  # a descriptor of the mounted root, the device
+    unused: Callable[[Path, Path], Bytes]  # the device, where it is mounted; opens nothing there
+    fit: Callable[[Path, Bytes], None] | None  # grow before the mount, where only that works
+    repair: Callable[[Path], None] | None  # None: nothing is safe to repair unattended
+    templates: Templates | None  # None: mkfs runs for every image
+    cure: str
+    programs: tuple[str, ...]
+
+
+_ROWS: Final = {
+    FsType.EXT4: _Row(
+        mkfs=("mkfs.ext4", "-q", "-F"),
+        flags=ext4.flags,
+        renew=ext4.renew,
+        grow=ext4.grow,
+        unused=ext4.unused,
+        fit=ext4.fit,
+        repair=ext4.repair,
+        templates=Templates(),
+        cure="e2fsck",
+        programs=("mkfs.ext4", "e2fsck", "resize2fs", "e2undo", "tune2fs"),
+    ),
+    FsType.XFS: _Row(
+        mkfs=("mkfs.xfs", "-q", "-f", "-K"),
+        flags=xfs.flags,
+        renew=xfs.renew,
+        grow=xfs.grow,
+        unused=xfs.unused,
+        fit=None,
+        repair=None,
+        templates=None,
+        cure="xfs_repair",
+        programs=("mkfs.xfs", "xfs_db"),
+    ),
+    FsType.BTRFS: _Row(
+        mkfs=("mkfs.btrfs", "-q", "-f", "-K"),
+        flags=btrfs.flags,
+        renew=btrfs.renew,
+        grow=btrfs.grow,
+        unused=btrfs.unused,
+        fit=None,
+        repair=None,
+        templates=None,
+        cure="btrfs check",
+        programs=("mkfs.btrfs", "btrfstune"),
+    ),
+}
+
+PROGRAMS: Final[dict[FsType, tuple[str, ...]]] = {fs: row.programs for fs, row in _ROWS.items()}
+
+
+def read_superblock(where: Path) -> Superblock | None:
+    """Of a device or an image; None: none of the three. OSError."""
+    return superblock.read(where)
+
+
+def make(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+    """Run mkfs on a device, or on an image of holes that nothing was ever written to.
+
+    Nothing is discarded, and an image is not synced. What `options` made is mounted once, so that
+    no volume is made that nobody can use.
+
+    Raises Invalid if mkfs refuses `options`, or this kernel what they made.
+    """
+    row = _ROWS[fs]
+    words = merged(row.flags(where, block_size), options)
+
+    def mkfs(to: Path) -> None:
+        command.run([*row.mkfs, *words, to], timeout=_MKFS)
+
+    try:
+        if row.templates and not options and stat.S_ISREG(where.stat().st_mode):
+            row.templates.make(where, words, mkfs)
+        else:
+            mkfs(where)
+    except command.CommandError as error:
+        if not options:
+            raise
+        raise Invalid(f"parameters[mkfsOptions]: {' '.join(options)!r}: {error}") from error
+    if options:
+        _require_mountable(where, fs, block_size, options)
+
+
+def _require_mountable(where: Path, fs: FsType, block_size: Bytes, options: Sequence[str]) -> None:
+    """Mount and unmount what mkfs just made; mounted nowhere, so a kill leaves no mount.
+
+    Raises Invalid if it is not the filesystem that was asked for, or does not mount.
+    """
+    found = read_superblock(where)
+    why = "" if found and found.fs is fs else f"it is {_called(found)}"
+    try:
+        if not why:
+            replay(where, fs, block_size=block_size)
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        made = f"{' '.join(options)!r} makes no {fs} that this kernel mounts"
+        raise Invalid(f"parameters[mkfsOptions]: {made}: {why}")
+
+
+def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
+    """Each flag once: the tools take the last of two, or refuse. In a list of pairs theirs win."""
+    values = dict(ours)
+    for flag, value in zip(theirs[::2], theirs[1::2], strict=True):
+        values[flag] = _joined(values.get(flag, ""), value)
+    return [word for pair in values.items() for word in pair]
+
+
+def renew(where: Path, fs: FsType, *, block_size: Bytes) -> None:
+    """Give an image its own UUID and prove it by reading back. Refused, Failed."""
+    if stat.S_ISBLK(where.stat().st_mode):
+        abandon(where)  # an attempt that was killed; an image is made anew with a device
+    before = read_superblock(where)
+    if before is None or before.fs is not fs:
+        raise Refused(f"{where} carries {_called(before)} instead of {fs}")
+    _ROWS[fs].renew(where, block_size)
+    after = read_superblock(where)
+    if after is None or after.fs is not fs or after.uuid == before.uuid:
+        raise Failed(f"{fs} on {where} still shows its old UUID")
+
+
+def check(device: Path, fs: FsType) -> None:
+    """Prove that `device` carries `fs`, whole; only a damaged ext4 is written to. Refused."""
+    found, row = read_superblock(device), _ROWS[fs]
+    if found is None or found.fs is not fs:
+        raise Refused(f"{device} should carry {fs} and shows {_called(found)}; nothing was written")
+    if found.size > (size := block.size(device)):
+        raise Refused(f"{fs} on {device} has {found.size} bytes, the device only {size}")
+    if found.errors and row.repair:
+        row.repair(device)
+    elif found.errors:
+        raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` by hand")
+
+
+def fit(device: Path, fs: FsType) -> None:
+    """Grow what is mounted nowhere, where only that works. CommandError: it is as it was."""
+    found, fit = read_superblock(device), _ROWS[fs].fit
+    if found and fit:
+        fit(device, block.size(device) - found.size)
+
+
+def grow(device: Path, target: Path, fs: FsType) -> bool:
+    """Grow the filesystem mounted at `target` to fill `device`; content if it does.
+
+    True: what the kernel did should be written out. Raises Busy, Unusable, Failed, StillRunning.
+    """
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _ROWS[fs].grow(fd, device)
+    except OSError as error:
+        raise _not_grown(fs, target, error) from error
+    finally:
+        os.close(fd)
+
+
+def _not_grown(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Failed:
+    if error.errno in {errno.EBUSY, errno.EWOULDBLOCK}:
+        return Busy(f"{fs} at {target} is being resized already; try again")
+    if error.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT}:
+        return Unusable(
+            f"{fs} at {target} has its old size: what it needs to be larger could not be written"
+            f" ({error.strerror}); make room in its pool, and try again"
+        )
+    return Failed(f"{fs} at {target} could not be grown: {error}")
+
+
+def unused(device: Path, target: Path, fs: FsType) -> Bytes:
+    """Of the device, what the filesystem mounted at `target` could still grow by. OSError."""
+    return _ROWS[fs].unused(device, target)
+
+
+def abandon(where: Path) -> None:
+    """Undo what a killed `renew` left: unmount and detach all devices of that image. OSError."""
+    try:
+        image = os.stat(where)
+    except FileNotFoundError:
+        return
+    while status := _loop_over(image):
+        for shown in mount.mounts():
+            if mount.shown_device(shown) == status.number:
+                mount.unmount(shown.target)
+        loop.detach(status, bound=_DETACH)
+
+
+def _loop_over(image: os.stat_result) -> loop.Status | None:
+    if stat.S_ISBLK(image.st_mode):
+        return next(loop.over(image.st_rdev), None)
+    return loop.find((image.st_dev, image.st_ino))
+
+
+def _joined(ours: str, theirs: str) -> str:
+    """Two comma lists as one; what both name is left to the second, and what is no list."""
+    if not {",", "="} & set(ours):
+        return theirs
+    named = {each.partition("=")[0] for each in theirs.split(",")}
+    kept = [each for each in ours.split(",") if each and each.partition("=")[0] not in named]
+    return ",".join([*kept, theirs])
+
+
+def _called(found: Superblock | None) -> str:
+    return "no filesystem that we know" if found is None else found.fs

@@ -1,0 +1,325 @@
+"""LUKS2 by cryptsetup: the passphrase goes through a pipe, and stands in no argument and no error.
+
+What is open is asked of the kernel, by name and by the device below; only what needs the key or
+changes the header runs a program.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Semaphore
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import Busy, Failed, Invalid, Refused
+from driver.core.model import KIB, LUKS_HEADER, MIB, Bytes, Device
+from driver.linux import command
+from driver.linux.abilities import Abilities
+from driver.linux.devices import block, dm, dm_ioctl, loop, raw
+from driver.linux.mounts.holders import holders
+from driver.linux.mounts.mount_points import CRYPT, path_of
+
+PROGRAMS: Final = ("cryptsetup",)
+SECTOR: Final = 512
+_SEALED: Final = "cellar-sealed-"  # begins the name of a mapping that `sealed` makes
+OWN: Final = 192 * MIB  # for this process, and other programs that it runs
+PROGRAM: Final = 12 * MIB  # of cryptsetup itself; 71 MiB were measured with 64 of the derivation
+USUAL_AT_ONCE: Final = 4
+MOST_AT_ONCE: Final = 16
+_FORMAT: Final = 300.0  # seconds; a slow machine and a costly key derivation
+_OPEN: Final = 300.0
+_QUICK: Final = 60.0
+_DETACH: Final = 10.0
+
+# cryptsetup(8), RETURN CODES
+_WRONG_PASSPHRASE: Final = 2
+_OUT_OF_MEMORY: Final = 3
+_BUSY: Final = 5
+# Of the LUKS2 header, on disk: its two magics, where the second stands at least, and its UUID
+_MAGIC: Final = b"LUKS\xba\xbe"
+_MAGIC_OF_COPY: Final = b"SKUL\xba\xbe"
+_COPIES_AT: Final = tuple(16 * KIB << shift for shift in range(9))
+_UUID: Final = slice(168, 208)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a guess at a passphrase costs. Opening takes `memory` bytes while it runs.
+
+    cryptsetup's own choice takes up to 1 GiB, and seconds to measure: too much beside others.
+    """
+
+    pbkdf: str = "argon2id"  # or pbkdf2, which takes no memory to speak of
+    memory: Bytes = 64 * MIB
+    iterations: int = 0  # 0: 4 of argon2id (RFC 9106 wants 3), 600,000 of pbkdf2
+
+    def words(self) -> list[str]:
+        if self.pbkdf == "pbkdf2":
+            return ["--pbkdf=pbkdf2", f"--pbkdf-force-iterations={self.iterations or 600_000}"]
+        return [
+            f"--pbkdf={self.pbkdf}",
+            f"--pbkdf-memory={self.memory // KIB}",
+            "--pbkdf-parallel=1",
+            f"--pbkdf-force-iterations={self.iterations or 4}",
+        ]
+
+
+_USUAL: Final = Options()
+
+
+def at_once(options: Options, memory: Bytes | None) -> int:
+    """How many keys may be derived at a time where `memory` bytes are for all; one at least."""
+    if memory is None:
+        return USUAL_AT_ONCE
+    cost = PROGRAM + (options.memory if options.pbkdf == "argon2id" else 0)
+    return max(1, min(MOST_AT_ONCE, (memory - OWN) // cost))
+
+
+def lacks_encryption() -> str:
+    """Why no encrypted volume can be used here, with the cure; "" if one can."""
+    what = "no encrypted volumes on this node"
+    if missing := command.missing(PROGRAMS):
+        return f"{what}: {', '.join(missing)} not found: install it"
+    try:
+        known = dm_ioctl.knows("crypt")
+    except OSError as error:
+        return f"{what}: no device-mapper ({dm_ioctl.CONTROL}: {error.strerror}): modprobe dm_mod"
+    return "" if known else f"{what}: its kernel has no dm-crypt: modprobe dm_crypt"
+
+
+class LinuxCrypt:
+    """The Crypt port. Everything is asked of the kernel each time, but for what it can do at all.
+
+    Keys are derived a few at once, as many as there is memory for: the rest waits in line.
+    """
+
+    def __init__(self, options: Options = _USUAL, memory: Bytes | None = None) -> None:
+        """`memory`: bytes that this process and its children may have; None: nobody has said."""
+        self._options = options
+        self._abilities = Abilities()
+        self._derivations = Semaphore(at_once(options, memory))
+
+    def lacks(self) -> str:
+        return self._abilities.lacks("encryption", lacks_encryption)
+
+    @contextmanager
+    def sealed(
+        self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool
+    ) -> Iterator[Path]:
+        name = f"{_SEALED}{secrets.token_hex(8)}"
+        with ExitStack() as undo:
+            node = _as_node(where, block_size, undo)
+            self._format(node, secret, block_size)
+            self._open(node, name, secret, discards=False)
+            undo.callback(self.close, name)
+            inside = _node(_mapped(name))
+            if zeros:
+                raw.zero(inside, 0, block.size(inside))
+            yield inside
+            block.flush(inside)
+
+    def renew(self, where: Path) -> None:
+        before = _uuid(where)
+        if not before:
+            raise Refused(f"{where} carries no LUKS2 container")
+        _run("luksUUID", "--batch-mode", f"--uuid={uuid.uuid4()}", where, timeout=_QUICK)
+        if _uuid(where) in {before, ""}:
+            raise Failed(f"the LUKS2 container on {where} still shows its old UUID")
+
+    def open(self, below: Device, name: str, secret: bytes, *, discards: bool) -> Device:
+        if found := self.opened(name, below):
+            self._open(below.path, "", secret, discards=discards)
+            return found
+        if dm.find(name):
+            raise Refused(f"the device {name} is not what this driver opened: remove it first")
+        if not _uuid(below.path):
+            raise Refused(f"{below.path} carries no LUKS2 container; nothing was written")
+        self._open(below.path, name, secret, discards=discards)
+        logger.info("opened the encrypted volume {} on {}", name, below.path)
+        return _device(_mapped(name))
+
+    def opened(self, name: str, below: Device | None) -> Device | None:
+        if below and not above(below.number):
+            return None  # of most volumes, at the price of one look
+        found = dm.find(name)
+        if not found or not found.uuid.startswith(CRYPT):
+            return None
+        if below and below.number not in _below(found.number):
+            return None
+        return _device(found)
+
+    def resize(self, name: str, secret: bytes) -> None:
+        """The key is in no keyring of ours, so cryptsetup needs the passphrase again."""
+        with _judged(f"volume {name}"):
+            self._derive("resize", "--key-file=-", name, secret=secret, timeout=_OPEN)
+
+    def close(self, name: str) -> None:
+        if not (found := dm.find(name)):
+            return
+        try:
+            _run("close", name, timeout=_QUICK)
+        except command.CommandError as error:
+            if not dm.find(name):
+                return
+            if error.status != _BUSY:
+                raise
+            who = ", ".join(holders(found.path, found.number)) or "nobody that can be seen here"
+            raise Refused(f"{found.path} is in use, held by: {who}") from error
+
+    def erase(self, below: Device) -> None:
+        if _has_header(below.path):
+            _run("erase", "--batch-mode", below.path, timeout=_QUICK)
+
+    def _open(self, where: Path, name: str, secret: bytes, *, discards: bool) -> None:
+        """An empty name: only try the passphrase."""
+        words = (name,) if name else ("--test-passphrase",)
+        flags = ("--allow-discards",) if discards and name else ()
+        with _judged(str(where)):
+            asked = ("open", "--type=luks2", "--key-file=-", *flags, where, *words)
+            self._derive(*asked, secret=secret, timeout=_OPEN)
+
+    def _derive(self, *words: str | Path, secret: bytes, timeout: float) -> None:
+        """A command that makes a key of the secret. Busy: others took all the time."""
+        if not self._derivations.acquire(timeout=timeout):
+            raise Busy("other volumes are being opened, and memory is short; try again")
+        try:
+            _run(*words, secret=secret, timeout=timeout)
+        finally:
+            self._derivations.release()
+
+    def _format(self, where: Path, secret: bytes, block_size: Bytes) -> None:
+        self._derive(
+            "luksFormat",
+            "--batch-mode",
+            "--type=luks2",
+            "--cipher=aes-xts-plain64",
+            "--key-size=512",
+            f"--sector-size={block_size}",
+            f"--offset={LUKS_HEADER // SECTOR}",
+            *self._options.words(),
+            "--key-file=-",
+            where,
+            secret=secret,
+            timeout=_FORMAT,
+        )
+
+
+def abandon(where: Path) -> None:
+    """Close what a killed `sealed` left open of that image, or device. OSError, CommandError."""
+    with suppress(FileNotFoundError):
+        image = os.stat(where)
+        if stat.S_ISBLK(image.st_mode):
+            numbers = above(image.st_rdev)
+        else:
+            status = loop.find((image.st_dev, image.st_ino))
+            numbers = above(status.number) if status else ()
+        for number in numbers:
+            place = Path(block.sysfs(number), "dm/name")
+            if (name := place.read_text().strip()).startswith(_SEALED):
+                _run("close", name, timeout=_QUICK)
+
+
+def above(number: int) -> tuple[int, ...]:
+    """The devices that lie on a device: an open container, for one."""
+    return _neighbours(number, "holders")
+
+
+def node_of(number: int) -> Path:
+    """Of an open container; any container's /dev has what cryptsetup made there."""
+    place = Path(block.sysfs(number), "dm/name")
+    node = Path("/dev/mapper", place.read_text().strip())
+    return node if node.exists() else path_of(number)
+
+
+def _below(number: int) -> tuple[int, ...]:
+    return _neighbours(number, "slaves")
+
+
+def _neighbours(number: int, kind: str) -> tuple[int, ...]:
+    place = Path(block.sysfs(number), kind)
+    found = []
+    with suppress(FileNotFoundError):
+        for name in os.listdir(place):
+            major, _, minor = (place / name / "dev").read_text().strip().partition(":")
+            found.append(os.makedev(int(major), int(minor)))
+    return tuple(found)
+
+
+def _as_node(where: Path, block_size: Bytes, undo: ExitStack) -> Path:
+    """A device that shows the file; never with its own loop device, whose blocks we could not set.
+
+    No discard reaches it: the mapping above passes none.
+    """
+    if stat.S_ISBLK(where.stat().st_mode):
+        return where
+    status = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
+    undo.callback(loop.detach, status, bound=_DETACH)
+    return status.path
+
+
+@contextmanager
+def _judged(what: str) -> Iterator[None]:
+    try:
+        yield
+    except command.CommandError as error:
+        if error.status == _WRONG_PASSPHRASE:
+            raise Invalid(
+                f"secrets[passphrase] does not open {what}; nothing was changed"
+            ) from None
+        if error.status == _OUT_OF_MEMORY:
+            raise Failed(f"there is too little memory to derive the key of {what}") from error
+        raise
+
+
+def _run(*words: str | Path, timeout: float, secret: bytes = b"") -> None:
+    """A passphrase is read to the end of the pipe, as it is."""
+    command.run(["cryptsetup", *words], timeout=timeout, stdin=secret)
+
+
+def _mapped(name: str) -> dm.Mapped:
+    if not (found := dm.find(name)):
+        raise Failed(f"the device {name} was opened and is not there")
+    return found
+
+
+def _device(found: dm.Mapped) -> Device:
+    """Writable: a reader's node is made read-only where it is shown, as with any device."""
+    below = _below(found.number)
+    return Device(_node(found), found.number, read_only=False, below=below[0] if below else 0)
+
+
+def _node(found: dm.Mapped) -> Path:
+    """A container that was replaced may lack the node of what its predecessor opened."""
+    with suppress(FileExistsError):
+        if not found.path.exists():
+            os.mknod(found.path, stat.S_IFBLK | 0o600, found.number)
+    return found.path
+
+
+def _uuid(where: Path) -> str:
+    """Of the LUKS2 container on it; "" if there is none."""
+    with where.open("rb") as file:
+        head = file.read(_UUID.stop)
+    if not head.startswith(_MAGIC):
+        return ""
+    return head[_UUID].rstrip(b"\0").decode("ascii", "replace")
+
+
+def _has_header(where: Path) -> bool:
+    """Or its copy, which cryptsetup can restore it from."""
+    if _uuid(where):
+        return True
+    with where.open("rb") as file:
+        for offset in _COPIES_AT:
+            file.seek(offset)
+            if file.read(len(_MAGIC_OF_COPY)) == _MAGIC_OF_COPY:
+                return True
+    return False

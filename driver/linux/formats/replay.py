@@ -1,0 +1,44 @@
+"""A filesystem opened and closed without a mount point: its log is replayed, and it is clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import Bytes, FsType
+from driver.linux.devices import loop
+from driver.linux.mounts import fsopen
+
+# What must not happen meanwhile: ext4 would begin to write its inode tables, btrfs to discard; the
+# copy of an xfs has the UUID of its source, which may be mounted.
+_OPTIONS: Final = {
+    FsType.EXT4: ("noinit_itable",),
+    FsType.XFS: ("nouuid",),
+    FsType.BTRFS: ("nodiscard",),
+}
+_DETACH: Final = 10.0  # seconds
+
+
+def replay(where: Path, fs: FsType, *, block_size: Bytes) -> None:
+    """Open the filesystem of an image or a device for writing, and close it. Raises OSError.
+
+    It is mounted nowhere, so a kill leaves at most a loop device; see `filesystem.abandon`. The
+    loop device may discard, but does not: only a mount with that option would.
+    """
+    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
+    try:
+        fsopen.replay(device.path, fs, _OPTIONS[fs])
+    finally:
+        _detach(device)
+
+
+def _detach(device: loop.Status) -> None:
+    """A child that another thread starts holds the filesystem open until its exec: see `loop`.
+
+    What cannot be detached goes by itself in the end: it must not keep a deleted image.
+    """
+    try:
+        loop.detach(device, bound=_DETACH, patience=_DETACH)
+    except OSError:
+        loop.clear_when_closed(device)
+        raise

@@ -1,0 +1,50 @@
+"""What is free below a filesystem on a sparse image: it may need more than it knows of."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Unusable
+from driver.core.model import MIB, Bytes
+from driver.linux.devices import loop_ioctl
+
+_SHARE: Final = 1024  # of what is added to a filesystem, one part at most is written by that
+_LEAST: Final = 4 * MIB
+_NOTHING: Final = MIB  # filesystems keep a little for themselves
+
+
+def below(device: Path) -> Bytes | None:
+    """What is free where the image of the device, or of the one below it, lies.
+
+    None: it is no file on a loop device, or has all its bytes.
+    """
+    name = Path(loop_ioctl.BLOCK, device.resolve().name)
+    for backing in (*name.glob("loop/backing_file"), *name.glob("slaves/*/loop/backing_file")):
+        with suppress(OSError):
+            image = backing.read_text(encoding="utf-8").rstrip("\n")
+            status = os.stat(image)
+            if status.st_blocks * 512 < status.st_size:
+                found = os.statvfs(image)
+                return found.f_bavail * found.f_frsize
+    return None
+
+
+def is_full(device: Path) -> bool:
+    free = below(device)
+    return free is not None and free < _NOTHING
+
+
+def require(device: Path, growth: Bytes) -> None:
+    """Raises Unusable where a filesystem cannot grow by `growth` bytes for want of room.
+
+    It must not be tried: zeroing a block of an image punches it first, and then it is lost.
+    """
+    free = below(device)
+    if free is not None and free < (needed := growth // _SHARE + _LEAST):
+        raise Unusable(
+            f"the filesystem on {device} has its old size: its pool has {free // MIB} MiB free, and"
+            f" {needed // MIB} are needed to grow; make room there, and try again"
+        )

@@ -1,0 +1,103 @@
+"""xfs: how it is made, renewed and grown."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Refused
+from driver.core.model import Bytes, FsType
+from driver.linux import command
+from driver.linux.devices import block
+from driver.linux.formats import sparse_space, superblock, xfs_uuid
+from driver.linux.formats.replay import replay
+from driver.linux.formats.tool_versions import version
+from driver.linux.mounts import bounded_calls
+
+# <linux/xfs_fs.h>
+XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864  # _IOR('X', 100, struct xfs_fsop_geom_v1)
+XFS_IOC_FSGROWFSDATA: Final = 0x4010586E  # _IOW('X', 110, struct xfs_growfs_data)
+_GEOMETRY: Final = struct.Struct("=8IQ72x")  # blocksize is field 0, imaxpct 7, datablocks 8
+_GROW: Final = struct.Struct("=QI4x")
+# xfsprogs; the kernels that mount what they make are 6.10 and 6.13
+_WITH_PARENT: Final = (6, 10)
+_WITH_METADIR: Final = (6, 13)
+
+_SMALLEST_GROUP: Final = 64  # blocks; the kernel makes no smaller allocation group
+
+_TIMEOUT: Final = 300.0  # seconds
+
+
+def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
+    """Flags of mkfs.xfs; features by name, as kernel 5.10 can mount them.
+
+    Those that came later are turned off where mkfs.xfs knows them, default or not.
+    """
+    words = {
+        "-s": f"size={block_size}",
+        "-m": "crc=1,finobt=1,reflink=1,rmapbt=0,bigtime=1,inobtcount=1",
+        "-i": "sparse=1,nrext64=0",
+    }
+    found = version("mkfs.xfs")
+    if found >= _WITH_PARENT:
+        words["-i"] += ",exchange=0"
+        words["-n"] = "parent=0"
+    if found >= _WITH_METADIR:
+        words["-m"] += ",metadir=0"
+    return words
+
+
+def renew(where: Path, block_size: Bytes) -> None:
+    """A new UUID. A log that is not clean would bring the old one back, so it is replayed first."""
+    if not _renew_by_hand(where):
+        replay(where, FsType.XFS, block_size=block_size)
+        if not _renew_by_hand(where):
+            _renew_by_program(where)
+
+
+def _renew_by_hand(where: Path) -> bool:
+    """False: its log is not clean, or it is out of the ordinary."""
+    try:
+        xfs_uuid.renew(where)
+    except superblock.UnfamiliarError:
+        return False
+    return True
+
+
+def _renew_by_program(where: Path) -> None:
+    """By writing the whole log anew. xfs_db refuses a log that is not clean with exit status 0."""
+    before = superblock.read(where)
+    command.run(["xfs_db", "-x", "-p", "xfs_admin", "-c", "uuid generate", where], timeout=_TIMEOUT)
+    if before == superblock.read(where):
+        raise Refused(f"xfs_db gave no new UUID to {where}: its log may be damaged")
+
+
+def grow(fd: int, device: Path) -> bool:
+    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+
+    True: it grew. If it grows again before its log was written out, and the power fails, no kernel
+    up to 6.18 can replay that log ("daddr out of range", EUCLEAN): it names a group that the
+    superblock does not have yet.
+    """
+    geometry = _GEOMETRY.unpack(fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, bytes(_GEOMETRY.size)))
+    block_size, imaxpct, has = geometry[0], geometry[7], geometry[8]
+    blocks = block.size(device) // block_size
+    if blocks - has < _SMALLEST_GROUP:
+        return False
+    sparse_space.require(device, (blocks - has) * block_size)
+    request = _GROW.pack(blocks, imaxpct)
+    bounded_calls.ioctl(fd, XFS_IOC_FSGROWFSDATA, request, f"growing xfs on {device}")
+    return True
+
+
+def unused(device: Path, target: Path) -> Bytes:
+    """Of `device`, what the filesystem mounted at `target` could still grow by. OSError.
+
+    statfs(2) answers from memory, and leaves the log out, whose size never changes.
+    """
+    shown = os.statvfs(target)
+    rest = block.size(device) - shown.f_blocks * shown.f_frsize - superblock.xfs_log(device)
+    return rest if rest >= _SMALLEST_GROUP * shown.f_frsize else 0

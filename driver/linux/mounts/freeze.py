@@ -1,0 +1,220 @@
+"""Filesystems held still by a small child, so that a crash of this process leaves none frozen.
+
+The child is `thaw.py`: it thaws when it is told to, at the bound, and when this process is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Busy, Refused
+from driver.linux.mounts.thaw import FDS, FITHAW, LATE, THAW, THAWED
+
+_CHILD: Final = Path(__file__).with_name("thaw.py")
+_CHILD_FD: Final = 3
+_BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.ESHUTDOWN, errno.EUCLEAN})
+_GRACE: Final = 1.0  # seconds beyond its bound that the child may take to say so
+_BLOCKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class Freezer:
+    """Owns the child; any number of threads may freeze at a time, but no filesystem twice."""
+
+    def __init__(self) -> None:
+        """Start the child at once: before gRPC, and while this process is small."""
+        self._lock = threading.Lock()
+        self._pid, self._door = _start()
+
+    def close(self) -> None:
+        """Let the child thaw what is left, and leave."""
+        with self._lock:
+            _end(self._pid, self._door)
+
+    def freeze(self, places: Sequence[Path], bound: float) -> Frozen:
+        """The filesystems mounted at `places` stand still, for at most `bound` seconds.
+
+        One that somebody else froze already (EBUSY) counts, and is not thawed. Anything else thaws
+        all again: Refused if one of them broke, OSError, or Busy when `bound` passed first.
+        """
+        with ExitStack() as undo, _whole(places):
+            fds = [_open(place, undo) for place in places]
+            asked = [self._ask(fds[at : at + FDS], bound, undo) for at in range(0, len(fds), FDS)]
+            for part in asked:
+                part.wait(bound)
+            return Frozen(asked, undo.pop_all())
+
+    @contextmanager
+    def frozen(self, places: Sequence[Path], bound: float) -> Iterator[None]:
+        """`freeze`, and thaw on the way out. Busy if `bound` had passed, unless the body failed."""
+        held = self.freeze(places, bound)
+        try:
+            yield
+        except BaseException:
+            with suppress(Busy):  # what went wrong inside says more
+                held.thaw()
+            raise
+        held.thaw()
+
+    def _ask(self, fds: list[int], bound: float, undo: ExitStack) -> _Part:
+        talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(talk.close)
+        part = _Part(talk, fds)
+        with theirs, self._lock:
+            undo.callback(part.thaw)
+            self._send(str(bound).encode(), [theirs.fileno(), *fds])
+        return part
+
+    def _send(self, text: bytes, fds: list[int]) -> None:
+        try:
+            socket.send_fds(self._door, [text], fds)
+        except (BrokenPipeError, ConnectionResetError):  # the child was killed: a new one serves
+            _end(self._pid, self._door)
+            self._pid, self._door = _start()
+            socket.send_fds(self._door, [text], fds)
+
+
+class Frozen:
+    """Filesystems that stand still, until `thaw` or the bound."""
+
+    def __init__(self, parts: Sequence[_Part], undo: ExitStack) -> None:
+        self._parts, self._undo = parts, undo
+
+    def thaw(self) -> None:
+        """To be called exactly once. Busy: the bound had passed before, so they were written to."""
+        self._undo.close()
+        if any(part.late for part in self._parts):
+            raise Busy("the filesystems stood still for longer than they may; try again")
+
+
+class _Part:
+    """What one message could carry: some filesystems, and a socket of theirs to the child."""
+
+    def __init__(self, talk: socket.socket, fds: list[int]) -> None:
+        self.late = False
+        self._talk, self._fds = talk, fds
+        self._ours = fds  # frozen by the child: all of them may be until it has answered
+
+    def wait(self, bound: float) -> None:
+        """Until the child has frozen all. OSError, Busy: also if the child was killed."""
+        answer = self._hear(bound + _GRACE)
+        if answer == LATE:
+            raise Busy(f"the filesystems could not be made to stand still in {bound:g} s")
+        codes = [int(code) for code in answer.split()]
+        if len(codes) != len(self._fds):
+            raise Busy("the process that freezes filesystems was killed; try again")
+        self._ours = [fd for fd, code in zip(self._fds, codes, strict=True) if code == 0]
+        for code in codes:
+            if code not in {0, errno.EBUSY}:
+                raise OSError(code, f"FIFREEZE: {os.strerror(code)}")
+
+    def thaw(self) -> None:
+        """Return when they are; `late` if they were before."""
+        with suppress(OSError):
+            self._talk.send(THAW)
+        while (answer := self._hear(_GRACE)) not in {THAWED, LATE, b""}:
+            pass  # what nobody waited for
+        self.late = answer == LATE or (not answer and not self._thaw_alone())
+
+    def _thaw_alone(self) -> bool:
+        """The child died and they stayed frozen. True: until now."""
+        thawed = [_fithaw(fd) for fd in self._ours]  # all, before one of them decides
+        return all(thawed)
+
+    def _hear(self, seconds: float) -> bytes:
+        """The child's next answer; empty when it died, or is stuck."""
+        self._talk.settimeout(seconds)
+        try:
+            return self._talk.recv(64 * 1024)
+        except (TimeoutError, ConnectionResetError):
+            return b""
+
+
+def thaw(target: Path) -> None:
+    """FITHAW; content when it is not frozen, no directory, or too broken to be opened."""
+    try:
+        with ExitStack() as undo:
+            _fithaw(_open(target, undo))
+    except OSError as error:
+        if error.errno not in {errno.ENOTDIR, errno.EIO, errno.ESHUTDOWN, errno.EUCLEAN}:
+            raise
+
+
+def sync(target: Path) -> None:
+    """Write out the filesystem mounted at `target`: before the freeze, this time does not count.
+
+    Raises Refused if it broke, OSError.
+    """
+    with ExitStack() as undo, _whole([target]):
+        if _libc.syncfs(_open(target, undo)) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), os.fspath(target))
+
+
+@contextmanager
+def _whole(places: Sequence[Path]) -> Iterator[None]:
+    """Raises Refused, with the cure, where a filesystem shut itself down or turned read-only."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _BROKEN:
+            raise
+        raise Refused(
+            f"{', '.join(map(str, places))} cannot be written out ({error.strerror}), after an"
+            " error of the disk, or a full pool; end the pods that use it: it is mounted anew then"
+        ) from error
+
+
+def _fithaw(fd: int) -> bool:
+    """False: it was not frozen."""
+    try:
+        fcntl.ioctl(fd, FITHAW, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
+
+
+def _open(place: Path, undo: ExitStack) -> int:
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    undo.callback(os.close, fd)
+    return fd
+
+
+def _start() -> tuple[int, socket.socket]:
+    """The child's pid, and the door to it. Blocked signals stay so over exec: ^C is not for it."""
+    door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", os.fspath(_CHILD), str(_CHILD_FD)],
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD),
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            ],
+            setpgroup=0,
+            setsigmask=_BLOCKED,
+        )
+    return pid, door
+
+
+def _end(pid: int, door: socket.socket) -> None:
+    """The child leaves when the door is shut, and everything is thawed."""
+    door.close()
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -1,0 +1,139 @@
+"""What is wrong with a mounted filesystem, as far as the kernel has it in memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from driver.core.model import MIB, Fault, FsType
+from driver.linux.devices import block
+from driver.linux.formats import filesystem
+from driver.linux.mounts.mount import Mount
+
+_OURS: Final[frozenset[str]] = frozenset(FsType)
+_BROKEN: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.ESHUTDOWN})
+# ext4 says emergency_ro since Linux 6.14; some kernels before (6.1.113 ...) do not tell at all, so
+# that only its count of errors remains.
+_TELLS: Final = (6, 14)  # Linux: an ext4 that was shut down shows it in its options
+_TURNED: Final = frozenset({"ro", "emergency_ro"})
+
+
+def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterator[Fault]:
+    """Of the filesystem on `device` (dev_t `number`), mounted at `places`; none when nowhere."""
+    for mount in places[:1]:
+        yield from _errors(device, number, mount.fs_type)
+        if is_shut_down(mount.target, mount.fs_type, number, mount.super_options):
+            yield Fault(
+                "FilesystemShutDown", shut_down(mount.fs_type, device), severity="inaccessible"
+            )
+        elif any(_turned(each) for each in places):
+            text = turned_read_only(mount.fs_type, device)
+            yield Fault("RemountedReadOnly", text, severity="inaccessible")
+        else:
+            yield from _not_grown(device, mount)
+
+
+def shut_down(fs_type: str, device: Path) -> str:
+    return f"{fs_type} on {device} shut itself down after an error; see the kernel log"
+
+
+def turned_read_only(fs_type: str, device: Path) -> str:
+    return f"{fs_type} on {device} turned read-only after an error; see the kernel log"
+
+
+def _not_grown(device: Path, mount: Mount) -> Iterator[Fault]:
+    """A growth that was impossible, or was not tried yet; it is tried at each stage."""
+    if "rw" not in mount.options or mount.fs_type not in _OURS:
+        return
+    with suppress(OSError):  # taken down just now
+        if rest := filesystem.unused(device, mount.target, FsType(mount.fs_type)):
+            text = (
+                f"{mount.fs_type} on {device} leaves {rest // MIB or 1} MiB of its volume unused:"
+                " it could not grow yet; NodeExpandVolume and NodeStageVolume try it again"
+            )
+            yield Fault("FilesystemNotGrown", text)
+
+
+def _errors(device: Path, number: int, fs_type: str) -> Iterator[Fault]:
+    count = {"ext4": _ext4_errors, "btrfs": _btrfs_errors}.get(fs_type, lambda _: 0)(number)
+    if count:
+        text = f"{fs_type} on {device} has seen {count} errors; check it while it is not mounted"
+        yield Fault("FilesystemErrors", text)
+
+
+def _ext4_errors(number: int) -> int:
+    """Since the last e2fsck: the superblock keeps them."""
+    text = _read(Path("/sys/fs/ext4", _name(number), "errors_count"))
+    return int(text or 0)
+
+
+def _btrfs_errors(number: int) -> int:
+    """Write, read, flush, corruption and generation errors of the device; Linux 5.14."""
+    for found in Path("/sys/fs/btrfs").glob(f"*/devices/{_name(number)}"):
+        stats = _read(found.parents[1] / "devinfo" / "1" / "error_stats")
+        return sum(int(word) for word in stats.split() if word.isdecimal())
+    return 0
+
+
+def is_shut_down(target: Path, fs_type: str, number: int, options: AbstractSet[str]) -> bool:
+    """By a look at its root, which answers from memory. An open file would hold the mount.
+
+    xfs says EIO (xfs_vn_getattr); ext4 says it in its options, of `target` or of the superblock.
+    """
+    if "shutdown" in options:  # ext4 since Linux 6.14
+        return True
+    try:
+        os.stat(target)
+        os.statvfs(target)
+        if fs_type == "ext4" and _may_be_silent(number):
+            _sync(target)
+    except OSError as error:
+        return error.errno in _BROKEN
+    return False
+
+
+def _may_be_silent(number: int) -> bool:
+    """An ext4 of an older kernel that had something to say since it was mounted: that it shut down,
+    perhaps, which no file tells. Linux 5.9 counts its messages.
+    """
+    if _kernel() >= _TELLS:
+        return False
+    return int(_read(Path("/sys/fs/ext4", _name(number), "msg_count")) or 0) > 1
+
+
+def _sync(target: Path) -> None:
+    """fsync(2) of a directory that has not changed: EIO once it is shut down (ext4_sync_file)."""
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@cache
+def _kernel() -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"[0-9]+", os.uname().release)[:2]))
+
+
+def _turned(mount: Mount) -> bool:
+    """Mounted for writing; the filesystem is not."""
+    return "rw" in mount.options and bool(_TURNED & mount.super_options)
+
+
+def _name(number: int) -> str:
+    """The kernel's name of a block device, such as loop5."""
+    return Path(block.sysfs(number)).resolve().name
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:  # not mounted any more, or an older kernel
+        return ""

@@ -1,0 +1,133 @@
+"""Who keeps a block device busy, for the text of an error: processes and devices on top of it.
+
+Best effort: only processes of our own pid namespace are seen, and memory maps are not looked at
+(/proc/<pid>/maps and cmdline wait for a lock that a stuck process may hold for ever).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from driver.linux.devices import block, loop
+from driver.linux.mounts import mount
+
+BOUND: Final = 5.0  # seconds that a search may take; 0.1 for 200 processes on a machine at ease
+MOST: Final = 10  # that are named
+# A file there may be on a server that is gone: to ask for it would hang.
+_REMOTE: Final = ("nfs", "cifs", "smb", "ceph", "fuse", "9p", "virtiofs", "gfs", "ocfs", "autofs")
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a mount namespace shows of the device, and where no file must be asked for."""
+
+    shown: tuple[str, ...]
+    remote: tuple[str, ...]
+
+
+def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
+    """`"name (pid N)"` of those that have the device `number` (0: none), or a file on it, open.
+
+    Also who sees it mounted in another mount namespace, one for each, and devices stacked over it.
+    At most MOST, found within about BOUND seconds; never raises.
+    """
+    found = chain(_devices(number) if number else (), _processes(device_or_path, number))
+    return tuple(islice(dict.fromkeys(found), MOST))
+
+
+def _devices(number: int) -> Iterator[str]:
+    with suppress(OSError):
+        yield from (
+            f"{one} (on top of it)" for one in sorted(os.listdir(f"{block.sysfs(number)}/holders"))
+        )
+    with suppress(OSError):
+        yield from (f"{one.path.name} (on top of it)" for one in loop.over(number))
+
+
+def _processes(path: Path, number: int) -> Iterator[str]:
+    names, views = _names(number), dict[str, _View]()
+    own, end = _namespace(os.getpid()), time.monotonic() + BOUND
+    for pid in reversed(psutil.pids()):  # what came last is the likeliest
+        if time.monotonic() > end:
+            return
+        with suppress(OSError, ValueError, psutil.Error):  # it has ended, or is a kernel thread
+            space = _namespace(pid)
+            is_new = space not in views
+            if is_new:
+                views[space] = _view(pid, names, number, path if space == own else None)
+            if is_new and space != own and views[space].shown:
+                yield f"{_called(pid)}, which has it mounted at {views[space].shown[0]}"
+            elif _uses(pid, views[space], number):
+                yield _called(pid)
+
+
+def _view(pid: int, names: tuple[str, ...], number: int, path: Path | None) -> _View:
+    """Parse only the lines that matter: a node with many pods has thousands of others.
+
+    btrfs has an anonymous device number there, but says the name of the device.
+    """
+    marks = (f" {os.major(number)}:{os.minor(number)} ", *(f" {name} " for name in names))
+    if path:
+        marks = (*marks, f" {path} ")
+    lines = Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "surrogateescape").split("\n")
+    ours = [line for line in lines if any(mark in line for mark in marks)]
+    remote = [line for line in lines if line.partition(" - ")[2].startswith(_REMOTE)]
+    return _View(_targets(ours), tuple(one for one in _targets(remote) if one != "/"))
+
+
+def _targets(lines: list[str]) -> tuple[str, ...]:
+    return tuple(os.fspath(one.target) for one in mount.parse_mountinfo("\n".join(lines)))
+
+
+def _uses(pid: int, view: _View, number: int) -> bool:
+    links = ["cwd", "root", "exe", *(f"fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd"))]
+    return any(_is_on(f"/proc/{pid}/{link}", view, number) for link in links)
+
+
+def _is_on(link: str, view: _View, number: int) -> bool:
+    """By the path that the kernel gives for it; a device node by its number, whatever its path."""
+    try:
+        path = os.readlink(link)
+        if _is_below(path, view.shown):
+            return True
+        if not path.startswith("/") or _is_below(path, view.remote):
+            return False
+        asked = os.stat(link)
+    except FileNotFoundError:
+        return False  # closed since it was listed; or exe of a kernel thread
+    return stat.S_ISBLK(asked.st_mode) and asked.st_rdev == number
+
+
+def _is_below(path: str, targets: tuple[str, ...]) -> bool:
+    return any(f"{path}/".startswith(f"{target.rstrip('/')}/") for target in targets)
+
+
+def _names(number: int) -> tuple[str, ...]:
+    """What the source field of mountinfo calls the device."""
+    with suppress(OSError):
+        names = [f"/dev/{Path(block.sysfs(number)).resolve(strict=True).name}"]
+        with suppress(OSError):
+            names.append(f"/dev/mapper/{Path(block.sysfs(number), 'dm/name').read_text().strip()}")
+        return tuple(names)
+    return ()
+
+
+def _called(pid: int) -> str:
+    """From /proc/<pid>/comm and stat, which never wait for the process."""
+    name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    stuck = psutil.Process(pid).status() == psutil.STATUS_DISK_SLEEP
+    return f"{name} (pid {pid}{', stuck in the kernel' if stuck else ''})"
+
+
+def _namespace(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/mnt")

@@ -1,0 +1,127 @@
+"""Places: what a mount point shows, told from mountinfo and sysfs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from driver.core.ids import IMAGE_FILE
+from driver.core.model import Place
+from driver.linux.devices import block, dm, loop_ioctl
+from driver.linux.mounts import mount
+from driver.linux.mounts.mount import Mount
+
+LOOP_MAJOR: Final = 7  # <linux/major.h>
+CRYPT: Final = "CRYPT-LUKS2-"  # begins the uuid of each mapping that cryptsetup makes of LUKS2
+_MEMORY: Final = frozenset(
+    {"devtmpfs", "tmpfs"}
+)  # where device nodes are; a stat there never waits
+_READ_ONLY: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro since Linux 6.14
+
+
+def shown_at(target: Path) -> Place | None:
+    """By the topmost mount exactly at `target`; None: not a mount point."""
+    layers = mount.at(target)
+    return place(layers[-1]) if layers else None
+
+
+def of_device(number: int) -> tuple[Place, ...]:
+    """Every place in this mount namespace that shows the device, as a filesystem or as a node."""
+    return tuple(
+        place(each)
+        for each in mount.maybe_showing(number)
+        if number in {_node(each), mount.shown_device(each)}
+    )
+
+
+def nodes() -> frozenset[int]:
+    """The numbers of all block devices whose nodes are bound somewhere: they are given to pods.
+
+    Not in /dev itself: so a container is given a device that its own program is to use.
+    """
+    elsewhere = (one for one in mount.maybe_nodes() if Path("/dev") not in one.target.parents)
+    return frozenset(filter(None, map(_node, elsewhere)))
+
+
+def bound_nodes() -> frozenset[int]:
+    """The same wherever it is, and also of devices that are gone or were bound anew since."""
+    return frozenset(filter(None, map(_node, mount.maybe_nodes())))
+
+
+def filesystems_of(number: int) -> tuple[Mount, ...]:
+    """The mounts of the filesystem on that device."""
+    return tuple(each for each in mount.maybe_showing(number) if mount.shown_device(each) == number)
+
+
+def place(shown: Mount) -> Place:
+    node = _node(shown)
+    number = node or mount.shown_device(shown)
+    options = shown.options | shown.super_options
+    return Place(
+        target=shown.target,
+        number=number,
+        node=bool(node),
+        root=shown.root,
+        read_only=bool(options & _READ_ONLY) or bool(node and _is_read_only(node)),
+        options=options,
+        turned="rw" in shown.options and bool(_READ_ONLY & shown.super_options),
+        fs_type=shown.fs_type,
+        source=shown.source,
+    )
+
+
+def label(number: int) -> str:
+    """The id of the image that a device shows, by its backing file, layer or container; or "".
+
+    Not by lo_file_name: who has the node of a loop device may change that (LOOP_SET_STATUS64).
+    """
+    if os.major(number) != LOOP_MAJOR:
+        return dm.label(number) or _name_of_mapping(number)
+    return image_id(loop_ioctl.backing_file(path_of(number).name))
+
+
+def image_id(backing_file: str) -> str:
+    """The image that a file of this path is; "": it is none of a pool."""
+    *_, folder, name = ("", "", *backing_file.removesuffix(" (deleted)").split("/"))
+    return folder if name == IMAGE_FILE else ""
+
+
+def path_of(number: int) -> Path:
+    """The node that the kernel's own naming gives a block device: /dev/loop5, /dev/dm-3.
+
+    One that is gone: a name that no device has.
+    """
+    where = block.sysfs(number)
+    with suppress(FileNotFoundError):
+        where = os.readlink(where)
+    return Path("/dev", where.rpartition("/")[2])
+
+
+def _name_of_mapping(number: int) -> str:
+    place = Path(block.sysfs(number), "dm")
+    try:
+        if not Path(place, "uuid").read_text(encoding="utf-8").startswith(CRYPT):
+            return ""
+        return Path(place, "name").read_text(encoding="utf-8").strip()
+    except OSError:  # another kind of device
+        return ""
+
+
+def _node(shown: Mount) -> int:
+    """dev_t of a device node that is bound somewhere; 0: it is a directory or a file.
+
+    On devtmpfs the kernel chose the name, so sysfs knows it; /dev of a container is a tmpfs.
+    """
+    if shown.root == "/" or shown.fs_type not in _MEMORY:
+        return 0
+    named = mount.number_of(Path("/dev" + shown.root)) if shown.fs_type == "devtmpfs" else 0
+    return named or mount.rdev(shown.target)
+
+
+def _is_read_only(number: int) -> bool:
+    try:
+        return block.is_read_only(path_of(number))
+    except OSError:  # the node is bound here, the device is gone
+        return False

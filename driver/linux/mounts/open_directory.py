@@ -1,0 +1,99 @@
+"""What an open directory is proven to be: asked of its descriptor, never of a path a second time.
+
+A path may show another filesystem at each question. struct statx: <linux/stat.h>.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from typing import Final
+
+from driver.linux.mounts import mount
+
+_AT_EMPTY_PATH: Final = 0x1000
+_STATX_BASIC_STATS: Final = 0x7FF
+_STATX_ATTR_MOUNT_ROOT: Final = 0x2000  # Linux 5.8
+_ATTRIBUTES: Final = struct.Struct("=8xQ")  # stx_attributes
+FS_IOC_GETFSUUID: Final = 0x80111500  # _IOR(0x15, 0, struct fsuuid2) of <linux/fs.h>; Linux 6.9
+BTRFS_IOC_FS_INFO: Final = 0x8400941F  # <linux/btrfs.h>
+XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864  # <xfs/xfs_fs.h>
+_XFS_FLAGS: Final = struct.Struct("=92xI16x")  # of struct xfs_fsop_geom_v1
+_XFS_REFLINK: Final = 1 << 20  # XFS_FSOP_GEOM_FLAGS_REFLINK
+_UNKNOWN: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+# Filesystems on disks of this machine. Of all others, as tmpfs, overlay, nfs, cifs, fuse and 9p,
+# nobody should find by surprise that volumes are kept there.
+_LOCAL: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "f2fs", "zfs"})
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def is_whole_filesystem(fd: int) -> bool:
+    """Whether it is the root of a filesystem that is mounted now, all of it. OSError.
+
+    A bind mount of a folder is not, nor is a subvolume, nor what was unmounted lazily.
+    """
+    found = mount.of_descriptor(fd) if is_mount_root(fd) else None
+    return found is not None and found.root == "/"
+
+
+def is_local_disk(fd: int) -> bool:
+    """Whether it is that, on a disk of this machine. OSError."""
+    found = mount.of_descriptor(fd) if is_whole_filesystem(fd) else None
+    return found is not None and found.fs_type in _LOCAL
+
+
+def is_mount_root(fd: int) -> bool:
+    """Whether it is the root of the mount that it lies on. OSError."""
+    answer = ctypes.create_string_buffer(256)
+    asked = (fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_STATS, answer)
+    if _libc.statx(*asked) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    [attributes] = _ATTRIBUTES.unpack_from(answer)
+    return bool(attributes & _STATX_ATTR_MOUNT_ROOT)
+
+
+def filesystem_uuid(fd: int) -> str:
+    """The filesystem's own identity, the same after a reboot; "" where it tells none."""
+    for request, size, start in (
+        (FS_IOC_GETFSUUID, 17, 1),
+        (BTRFS_IOC_FS_INFO, 1024, 16),
+        (XFS_IOC_FSGEOMETRY_V1, 112, 64),
+    ):
+        found = _asked(fd, request, size)[start : start + 16]
+        if any(found):
+            return found.hex()
+    number = os.fstatvfs(fd).f_fsid  # ext4 makes it of its UUID
+    return f"{number:016x}" if number else ""
+
+
+def filesystem_key(fd: int) -> str:
+    """The same for two directories whose files take the same room, while both are mounted.
+
+    btrfs has a device number of its own for each subvolume, so that its UUID must tell.
+    """
+    if answer := _asked(fd, BTRFS_IOC_FS_INFO, 1024):
+        return answer[16:32].hex()
+    number = os.fstat(fd).st_dev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def xfs_reflinks(fd: int) -> bool:
+    """Whether files of this xfs can share bytes: a fact of its superblock. False: no xfs."""
+    answer = _asked(fd, XFS_IOC_FSGEOMETRY_V1, 112)
+    return bool(answer) and bool(_XFS_FLAGS.unpack(answer)[0] & _XFS_REFLINK)
+
+
+def _asked(fd: int, request: int, size: int) -> bytes:
+    """Empty: this filesystem does not know the question."""
+    try:
+        return bytes(fcntl.ioctl(fd, request, bytes(size)))
+    except OSError as error:
+        if error.errno in _UNKNOWN:
+            return b""
+        raise

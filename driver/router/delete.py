@@ -1,0 +1,96 @@
+"""The calls that let something go: they have to end well at last, also when its node never will."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from csi_proto import csi_pb2 as csi
+from driver.core.errors import NotFound, PoolAway
+from driver.core.ids import ImageId, PoolId, parse_snapshot_id, parse_volume_id
+from driver.router.forwarding import Unary
+from driver.router.nodes import calls
+from driver.router.nodes.calls import Context
+from driver.router.nodes.connection import Link
+from driver.router.nodes.directory import NodeName
+from driver.router.nodes.lost import NodeGone
+from driver.router.nodes.registry import Nodes
+
+PATH: Final = "/csi.v1.Controller/"
+UNPUBLISH: Final = f"{PATH}ControllerUnpublishVolume"
+
+GivesUp: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
+
+
+async def never(_what: str, _node: NodeName) -> bool:
+    """Of a router that nobody tells which nodes are gone."""
+    return False
+
+
+class Partings:
+    """`gives_up` is asked whether a thing may be lost with its node.
+
+    `attachments`: they are kept elsewhere, by VolumeAttachments, and nobody deletes a volume that
+    has one. A node that was away when a volume was detached does not know of it.
+    """
+
+    def __init__(
+        self, nodes: Nodes, gives_up: GivesUp = never, *, attachments: bool = False
+    ) -> None:
+        self._nodes = nodes
+        self._gives_up = gives_up
+        self._attachments = attachments
+
+    def all(self) -> Mapping[str, Unary]:
+        return {
+            "DeleteVolume": self.volume,
+            "DeleteSnapshot": self.snapshot,
+            "ControllerUnpublishVolume": self.unpublish,
+        }
+
+    async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
+        owner = await self._owner(request.volume_id, parse_volume_id, "volume")
+        if owner is None:
+            return b""
+        if self._attachments:
+            everywhere = csi.ControllerUnpublishVolumeRequest(volume_id=request.volume_id)
+            await calls.forward(owner, UNPUBLISH, everywhere, context)
+        return await calls.forward(owner, f"{PATH}DeleteVolume", request, context)
+
+    async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
+        owner = await self._owner(request.snapshot_id, parse_snapshot_id, "snapshot")
+        if owner is None:
+            return b""
+        return await calls.forward(owner, f"{PATH}DeleteSnapshot", request, context)
+
+    async def unpublish(
+        self, request: csi.ControllerUnpublishVolumeRequest, context: Context
+    ) -> bytes:
+        """OK if nothing on the node can use the volume: a delete waits for this."""
+        try:
+            pool = parse_volume_id(request.volume_id).pool
+        except NotFound:
+            return b""
+        try:
+            owner = self._nodes.owner(pool)
+            return await calls.forward(owner, UNPUBLISH, request, context)
+        except PoolAway:
+            if not self._is_given_up(request.node_id, pool):
+                raise
+            return b""
+
+    def _is_given_up(self, node_id: str, pool: PoolId) -> bool:
+        """An empty `node_id` means all nodes; a volume is only ever used on that of its pool."""
+        node = node_id or self._nodes.home(pool)
+        return node is not None and self._nodes.given_up(node)
+
+    async def _owner(self, text: str, parse: Callable[[str], ImageId], kind: str) -> Link | None:
+        """The node that has it; None: it is as good as deleted. PoolAway, Refused."""
+        try:
+            return self._nodes.owner(parse(text).pool)
+        except NotFound:  # an id that we could not have made: what was never there is gone
+            return None
+        except NodeGone as gone:
+            if await self._gives_up(f"{kind} {text}", gone.node):
+                return None
+            raise

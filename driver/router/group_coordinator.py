@@ -1,0 +1,186 @@
+"""The parts of a group snapshot on several nodes: taken at one moment, or not at all.
+
+Each node takes its part in steps and waits at each of them. All stand still before the first image
+is made, all have their bytes before the first writer goes on, and nobody sees an image before all
+have gone on in time. If the router dies, the nodes take back what they have; each thaws by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+from loguru import logger
+
+from csi_proto import cellar_pb2 as cellar
+from driver.core.errors import Busy, CellarError, Failed, NotFound, PoolAway, Refused
+from driver.core.ids import Key
+from driver.router.nodes import calls as asking
+from driver.router.nodes.connection import Link
+
+PATH: Final = "/cellar.v1.Node/"
+PATIENCE: Final = (
+    30.0  # seconds for a step; each node bounds the time for which writers stand still
+)
+TAKEN_BACK: Final = 10.0  # seconds for a node to take back what it has
+
+State: TypeAlias = cellar.PartState
+STEPS: Final = (State.FROZEN, State.TAKEN, State.THAWED)
+
+ENDS: Final = frozenset((State.DONE, State.UNDONE))
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What nodes have of a group: ids of snapshots, and those that it should have."""
+
+    there: frozenset[str]
+    members: frozenset[str]
+
+
+async def find(links: Sequence[Link], key: Key) -> Found:
+    request = cellar.FindPartRequest(group_snapshot_id=key)
+    answers = await _all(
+        asking.ask(link, f"{PATH}FindPart", request, cellar.FindPartResponse) for link in links
+    )
+    return Found(
+        frozenset(one for answer in answers for one in answer.snapshot_ids),
+        frozenset(one for answer in answers for one in answer.members),
+    )
+
+
+async def delete(links: Sequence[Link], key: Key) -> None:
+    request = cellar.DeletePartRequest(group_snapshot_id=key)
+    await _all(
+        asking.ask(link, f"{PATH}DeletePart", request, cellar.DeletePartResponse, within=PATIENCE)
+        for link in links
+    )
+
+
+async def take(mine: Mapping[Link, Sequence[str]], name: str, key: Key, created: float) -> None:
+    """Refused, Busy, NoSpace, PoolAway: nothing is left on the nodes that can be reached."""
+    whole = [one for each in mine.values() for one in each]
+    lease = secrets.token_hex(16)
+    parts = [
+        _Part(
+            link,
+            cellar.TakePartRequest(
+                lease=lease, name=name, source_volume_ids=whole, mine=ids, created=created
+            ),
+        )
+        for link, ids in mine.items()
+    ]
+    try:
+        await _in_step(parts)
+    except BaseException:
+        await asyncio.shield(_take_back(parts, key))
+        raise
+    finally:
+        for part in parts:
+            part.close()
+
+
+async def _in_step(parts: Sequence[_Part]) -> None:
+    frozen = False
+    try:
+        for step in STEPS:
+            await _all(part.reaches(step) for part in parts)
+            frozen = True
+            await _all(part.goes_on(step) for part in parts)
+        await _all(part.reaches(State.DONE) for part in parts)
+    except Busy as error:
+        if not frozen:
+            raise
+        raise Refused(f"not all volumes could be held at once: {error}") from None
+
+
+async def _take_back(parts: Sequence[_Part], key: Key) -> None:
+    """A part that was done already is deleted; what cannot be reached takes itself back."""
+    given = await asyncio.gather(*(part.give_up(key) for part in parts), return_exceptions=True)
+    for part, error in zip(parts, given, strict=True):
+        if isinstance(error, Exception):
+            logger.warning("group snapshot {}: node {}: {}", key, part.link.name, error)
+
+
+class _Part:
+    def __init__(self, link: Link, request: cellar.TakePartRequest) -> None:
+        self.link = link
+        self._lease = request.lease
+        self._at: int = State.UNKNOWN
+        self._stream: Any = link.channel().unary_stream(
+            f"{PATH}TakePart",
+            request_serializer=cellar.TakePartRequest.SerializeToString,
+            response_deserializer=State.FromString,
+        )(request)
+        self._states = asyncio.Queue[State | CellarError]()
+        self._reading = asyncio.create_task(self._read())
+
+    async def reaches(self, step: State.Step.ValueType) -> None:
+        """CellarError: the node could not, and took its part back."""
+        state = await self._next(PATIENCE)
+        if state.step != step:
+            raise Failed(f"node {self.link.name} is at step {state.step}, not {step}")
+
+    async def goes_on(self, step: State.Step.ValueType) -> None:
+        """What became of it, the next state says."""
+        request = cellar.AdvanceRequest(lease=self._lease, step=step)
+        with suppress(NotFound):  # it waited too long
+            await asking.ask(self.link, f"{PATH}Advance", request, cellar.AdvanceResponse)
+
+    async def give_up(self, key: Key) -> None:
+        """Return when nothing is left. PoolAway."""
+        if self._at not in ENDS:
+            await self.goes_on(State.UNDONE)
+        while self._at not in ENDS:
+            with suppress(CellarError):
+                await self._next(TAKEN_BACK)
+        if self._at == State.DONE:
+            await delete([self.link], key)
+
+    def close(self) -> None:
+        self._reading.cancel()
+        self._stream.cancel()
+
+    async def _next(self, seconds: float) -> State:
+        """PoolAway: the line ended, and with it the part. Of a part that was undone: why."""
+        try:
+            state = await asyncio.wait_for(self._states.get(), seconds)
+        except TimeoutError:
+            state = PoolAway(f"node {self.link.name} does not answer")
+        if isinstance(state, CellarError):
+            self._at = State.UNDONE  # nobody listens: the node takes it back by itself
+            raise state
+        self._at = state.step
+        if state.step == State.UNDONE:
+            kind = asking.KINDS.get(grpc.StatusCode[state.code], Failed)
+            raise kind(state.text)
+        return state
+
+    async def _read(self) -> None:
+        """In a task of its own: a reader that is cancelled would end the call."""
+        try:
+            while isinstance(state := await self._stream.read(), State):
+                self._states.put_nowait(state)
+            error: CellarError = PoolAway(f"node {self.link.name} ended the call")
+        except grpc.aio.AioRpcError as failed:
+            error = asking.error_of(failed)
+        self._states.put_nowait(error)
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Of all; the first error ends the others."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    if tasks:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in tasks:
+        task.cancel()
+    failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
+    return [await task for task in (*failed, *tasks)]

@@ -1,0 +1,156 @@
+"""The official client, behind the port: the only user of `kubernetes`. For routers only: it costs
+40 MiB. Its classes for each kind of object would cost as much again, so paths and JSON do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from loguru import logger
+
+from driver.core.errors import Invalid
+from driver.router.kubernetes.api import ApiError, Json
+
+PATIENCE: Final = 10.0  # seconds for a call
+WATCH: Final = 120  # seconds after which the server ends a watch: so old can its silence be
+SLACK: Final = 15.0  # seconds beyond that for a server that is slow, or gone without a word
+CONNECT: Final = 5.0  # seconds
+NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def own_namespace() -> str:
+    """Of this pod. Invalid: it is none."""
+    try:
+        return NAMESPACE.read_text().strip()
+    except OSError as error:
+        raise Invalid(f"--nodes kubernetes: say a namespace, this is no pod: {error}") from None
+
+
+class Client:
+    """Lives on the event loop; made inside it by `connect`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def get(self, path: str, **query: str) -> Json:
+        return await self._call("GET", path, query=query)
+
+    async def create(self, path: str, body: Json) -> Json:
+        return await self._call("POST", path, body)
+
+    async def replace(self, path: str, body: Json) -> Json:
+        return await self._call("PUT", path, body)
+
+    @asynccontextmanager
+    async def watch(
+        self, path: str, version: str, **query: str
+    ) -> AsyncIterator[AsyncIterator[Json]]:
+        query |= {
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH),
+        }
+        bounds = aiohttp.ClientTimeout(total=WATCH + SLACK, sock_connect=CONNECT)
+        with _errors(path):
+            response = await self._send("GET", path, None, query, bounds)
+            try:
+                await _check(path, response)
+                yield _events(response)
+            finally:
+                response.close()
+
+    async def _call(
+        self, method: str, path: str, body: Json | None = None, query: Json | None = None
+    ) -> Json:
+        bounds = aiohttp.ClientTimeout(total=PATIENCE, sock_connect=CONNECT)
+        with _errors(path):
+            response = await self._send(method, path, body, query or {}, bounds)
+            try:
+                await _check(path, response)
+                found: Json = json.loads(await response.read())
+                return found
+            finally:
+                response.release()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        query: Json,
+        bounds: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        words = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list(query.items()),
+            header_params={"Accept": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = await self._client.call_api(*words, _request_timeout=bounds)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+@asynccontextmanager
+async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
+    """By a kubeconfig, else by the service account of this pod. Invalid: there is neither."""
+    settings: Any = Configuration()
+    load_kube_config: Any = config.load_kube_config  # not typed
+    load_incluster_config: Any = config.load_incluster_config
+    try:
+        if kubeconfig:
+            await load_kube_config(str(kubeconfig), client_configuration=settings)
+        else:
+            load_incluster_config(client_configuration=settings)
+    except (config.ConfigException, OSError) as error:
+        raise Invalid(f"no way to Kubernetes: {error}") from None
+    settings.disable_strict_ssl_verification = True  # of RFC 5280, which not all CAs follow
+    client: Any = ApiClient(configuration=settings)
+    client.user_agent = "cellar-route"
+    try:
+        yield Client(client)
+    finally:
+        await client.close()
+        logger.debug("left Kubernetes")
+
+
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
+    """What goes wrong on the way, as ApiError."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, TimeoutError, config.ConfigException) as error:
+        raise ApiError(f"{path}: {str(error) or type(error).__name__}") from None
+    except ValueError as error:
+        raise ApiError(f"{path}: not JSON: {error}") from None
+
+
+async def _check(path: str, response: aiohttp.ClientResponse) -> None:
+    if response.status < 300:
+        return
+    try:
+        text = json.loads(await response.read())["message"]
+    except (ValueError, LookupError, TypeError):
+        text = response.reason
+    raise ApiError(f"{path}: {response.status}: {text}", response.status)
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
+    """One in each line; of any length, which the stream's own lines are not."""
+    rest = b""
+    async for part in response.content.iter_any():
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            if line:
+                yield json.loads(line)

@@ -1,0 +1,71 @@
+"""Events: what people should hear of a node, where they look for it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from loguru import logger
+
+from driver.router.kubernetes.api import Api, ApiError
+from driver.router.nodes.directory import NodeName
+
+EVENTS: Final = "/api/v1/namespaces/default/events"  # of Nodes, which have no namespace
+
+
+class Tells(Protocol):
+    def __call__(self, node: NodeName, reason: str, text: str) -> None: ...
+
+
+def nobody(node: NodeName, reason: str, text: str) -> None:
+    """Where there is nowhere to look; the log has it anyway."""
+
+
+class Events:
+    """Lives on the event loop. `uid`: of a Node object, also of one that is gone."""
+
+    def __init__(
+        self,
+        api: Api,
+        component: str,
+        uid: Callable[[NodeName], str],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._api = api
+        self._component = component
+        self._uid = uid
+        self._clock = clock
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def soon(self, node: NodeName, reason: str, text: str) -> None:
+        """The same, and nobody waits for it."""
+        task = asyncio.create_task(self.tell(node, reason, text))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def tell(self, node: NodeName, reason: str, text: str) -> None:
+        """Once for each thing: a repeat, or another router, finds the Event there."""
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        digest = hashlib.sha256(f"{node}/{reason}/{text}".encode()).hexdigest()[:16]
+        involved = {"apiVersion": "v1", "kind": "Node", "name": node}
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{node}.cellar-{digest}", "namespace": "default"},
+            "involvedObject": involved | {"uid": self._uid(node) or node},
+            "type": "Warning",
+            "reason": reason,
+            "message": text,
+            "source": {"component": self._component},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._api.create(EVENTS, event)
+        except ApiError as error:
+            if not error.conflict:
+                logger.warning("no Event of it: {}", error)

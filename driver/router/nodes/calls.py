@@ -1,0 +1,118 @@
+"""Questions of a router to nodes: one, or many at once, with errors as this program has them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from loguru import logger
+
+from driver.core import errors
+from driver.core.errors import CellarError
+from driver.router.nodes.connection import Link
+
+PATIENCE: Final = 5.0  # seconds for a node's part of an answer that many nodes give
+KINDS: Final[dict[grpc.StatusCode, type[CellarError]]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.Invalid,
+    grpc.StatusCode.NOT_FOUND: errors.NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: errors.Conflict,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.Refused,
+    grpc.StatusCode.ABORTED: errors.Busy,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.NoSpace,
+    grpc.StatusCode.OUT_OF_RANGE: errors.OutOfRange,
+    grpc.StatusCode.UNAVAILABLE: errors.PoolAway,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.PoolAway,  # of a part: the whole would be cancelled
+    grpc.StatusCode.UNIMPLEMENTED: errors.Unsupported,
+    grpc.StatusCode.DATA_LOSS: errors.Damaged,
+    grpc.StatusCode.INTERNAL: errors.Failed,
+}
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+Response = TypeVar("Response", bound=Message)
+
+
+async def forward(
+    link: Link, method: str, request: Message, context: Context, metadata: Metadata = ()
+) -> bytes:
+    """The node's answer as it came, within the time that the caller has left."""
+    left = context.time_remaining()
+    return await _bytes(link, method, request, left, metadata)
+
+
+async def forward_stream(
+    link: Link, method: str, request: Message, context: Context
+) -> AsyncGenerator[bytes, None]:
+    """The node's answers as they come, and no faster than they are taken; closed, it stops."""
+    begin: Any = link.channel().unary_stream(method)
+    call = begin(request.SerializeToString(), timeout=context.time_remaining())
+    try:
+        with _translated(link):
+            async for answer in call:
+                yield bytes(answer)
+    finally:
+        call.cancel()
+
+
+async def ask(
+    link: Link, method: str, request: Message, answer: type[Response], *, within: float = PATIENCE
+) -> Response:
+    return answer.FromString(await _bytes(link, method, request, within))
+
+
+async def ask_all(
+    links: Iterable[Link],
+    method: str,
+    request: Message,
+    answer: type[Response],
+    *,
+    of: str,
+) -> Sequence[tuple[Link, Response]]:
+    """Of the nodes that are there: one that goes away meanwhile is left out, and logged."""
+    asked = list(links)
+    calls = (ask(link, method, request, answer) for link in asked)
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    given: list[tuple[Link, Response]] = []
+    for link, one in zip(asked, found, strict=True):
+        if isinstance(one, errors.PoolAway):
+            logger.warning("{} is left out of {}: {}", link.name, of, one)
+        elif isinstance(one, BaseException):
+            raise one
+        else:
+            given.append((link, one))
+    return given
+
+
+async def _bytes(
+    link: Link, method: str, request: Message, within: float | None, metadata: Metadata = ()
+) -> bytes:
+    call = link.call(method)
+    with _translated(link):
+        answer = await call(request.SerializeToString(), timeout=within, metadata=metadata)
+    return bytes(answer)
+
+
+@contextmanager
+def _translated(link: Link) -> Iterator[None]:
+    """Errors of the node, or of the way to it, become ours."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error) from None
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        raise errors.PoolAway(f"the line to node {link.name} was closed") from None
+
+
+def error_of(error: grpc.aio.AioRpcError) -> CellarError:
+    """What the node's guard made a status of."""
+    text = error.details() or ""
+    if kind := KINDS.get(error.code()):
+        return kind(text)
+    return errors.Failed(f"{error.code().name}: {text}")

@@ -1,0 +1,207 @@
+"""All nodes at once: which of them has a pool, and which are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+import grpc
+from loguru import logger
+
+from driver.core.errors import PoolAway, Refused
+from driver.core.ids import PoolId
+from driver.router.kubernetes.events import Tells, nobody
+from driver.router.nodes.connection import Link
+from driver.router.nodes.directory import Directory, Fate, Member, NodeName
+from driver.router.nodes.lost import NodeGone
+from driver.router.nodes.pool_locations import Homes
+from driver.router.placement import Requirement
+from driver.tls.identity import Identities
+
+LOOK: Final = 1.0  # seconds between two looks at the certificates
+PARTING: Final = 1.0  # seconds for lines to close at the end
+
+
+class Nodes:
+    """Lives on the event loop. `synced` is False until the directory and each node were heard."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        identities: Identities,
+        homes: Homes | None = None,
+        tells: Tells = nobody,
+    ) -> None:
+        self._directory = directory
+        self._identities = identities
+        self._homes = homes or Homes()
+        self._homes.shown = self._shown
+        self._tells = tells
+        self._links: dict[NodeName, Link] = {}
+        self._following: dict[NodeName, asyncio.Task[None]] = {}
+        self._ended: set[asyncio.Task[None]] = set()
+        self._told = self._heard = False
+        self._index: dict[PoolId, tuple[Link, ...]] | None = None
+        self._twice: frozenset[PoolId] = frozenset()
+
+    @property
+    def synced(self) -> bool:
+        self._heard = self._heard or (self._told and all(one.tried for one in self.all()))
+        return self._heard
+
+    def all(self) -> Sequence[Link]:
+        return tuple(self._links.values())
+
+    def there(self) -> Sequence[Link]:
+        return tuple(link for link in self._links.values() if link.there)
+
+    def among(self, wanted: Requirement) -> Sequence[Link]:
+        """Those that are there and will do."""
+        if wanted.requisite is None:
+            return [link for link in self.there() if wanted.allows(link.name)]
+        known = (self._links.get(name) for name in sorted(wanted.requisite))
+        return [link for link in known if link and link.there and wanted.allows(link.name)]
+
+    def named(self, name: NodeName) -> Link | None:
+        return self._links.get(name)
+
+    def owner(self, pool_id: PoolId) -> Link:
+        """Of the pool. PoolAway: it, or its node, is not there. Refused: two nodes have it."""
+        links = self._found().get(pool_id, ())
+        if len(links) > 1:
+            names = " and ".join(link.name for link in links)
+            raise Refused(f"pool {pool_id} is shown by {names}: a copy of a disk? Remove one")
+        if links and links[0].there:
+            return links[0]
+        raise self._away(pool_id, links[0].name if links else self._homes.of(pool_id))
+
+    def given_up(self, name: NodeName) -> bool:
+        """Whether somebody vouches that nothing on this node uses a volume."""
+        return self._directory.fate(name) is not Fate.EXPECTED
+
+    def home(self, pool_id: PoolId) -> NodeName | None:
+        """The node that showed it last."""
+        return self._homes.of(pool_id)
+
+    def twice(self) -> frozenset[PoolId]:
+        """Pools that two nodes show."""
+        self._found()
+        return self._twice
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        await self._identities.ready()
+        renewing = asyncio.create_task(self._renew())
+        try:
+            await self._directory.watch(self._members)
+        finally:
+            renewing.cancel()
+            await self._stop()
+
+    def _members(self, members: Sequence[Member]) -> None:
+        """Told by the directory. A node that moved to another address is a new link."""
+        wanted = {one.name: one for one in members}
+        for name, link in list(self._links.items()):
+            if name not in wanted or wanted[name].address != link.member.address:
+                self._drop(link)
+        for name, member in wanted.items():
+            if name in self._links:
+                self._links[name].member = member
+            else:
+                self._add(member)
+        self._told, self._index = True, None
+        logger.info("{} nodes in the directory", len(members))
+
+    def _add(self, member: Member) -> None:
+        link = Link(member, self._credentials(), self._changed)
+        self._links[member.name] = link
+        following = asyncio.create_task(link.follow())
+        following.add_done_callback(_tell_end)
+        self._following[member.name] = following
+
+    def _drop(self, link: Link) -> None:
+        del self._links[link.name]
+        ending = asyncio.create_task(_end(self._following.pop(link.name), link))
+        self._ended.add(ending)
+        ending.add_done_callback(self._ended.discard)
+
+    def _changed(self) -> None:
+        self._index = None
+        for link in self.there():
+            self._homes.saw(link.name, link.pool_ids)
+
+    def _shown(self) -> frozenset[PoolId]:
+        return frozenset(pool for link in self.there() for pool in link.pool_ids)
+
+    def _away(self, pool_id: PoolId, name: NodeName | None) -> PoolAway:
+        if name is None:
+            return PoolAway(f"pool {pool_id} is on no node that was ever reached")
+        if self._directory.fate(name) is Fate.GONE:
+            return NodeGone(name)
+        link = self._links.get(name)
+        if link and link.there:
+            return PoolAway(f"pool {pool_id} was on node {name}, which does not show it now")
+        return PoolAway(f"node {name} is away: {link.why if link else 'it does not listen'}")
+
+    def _found(self) -> dict[PoolId, tuple[Link, ...]]:
+        if self._index is None:
+            self._index = index(self._links.values())
+            twice = frozenset(pool for pool, links in self._index.items() if len(links) > 1)
+            for pool in twice - self._twice:
+                self._tell_twice(pool, [link.name for link in self._index[pool]])
+            self._twice = twice
+        return self._index
+
+    def _tell_twice(self, pool: PoolId, names: Sequence[NodeName]) -> None:
+        text = f"pool {pool} is shown by {' and '.join(sorted(names))}: refused on both"
+        logger.error(text)
+        for name in names:
+            self._tells(name, "PoolShownTwice", text)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._identities.renewed():
+                for link in self.all():
+                    link.renew(self._credentials())
+
+    def _credentials(self) -> grpc.ChannelCredentials:
+        return self._identities.identity.client()
+
+    async def _stop(self) -> None:
+        for link in self.all():
+            self._drop(link)
+        if self._ended:  # calls ended with the router's own socket: nothing is waited for
+            await asyncio.wait(self._ended, timeout=PARTING)
+        for ending in self._ended:
+            ending.cancel()
+
+
+def index(links: Iterable[Link]) -> dict[PoolId, tuple[Link, ...]]:
+    """A pool belongs to the node that shows it now, else to that which showed it last."""
+    now: dict[PoolId, tuple[Link, ...]] = {}
+    before: dict[PoolId, tuple[Link, ...]] = {}
+    for link in links:
+        where = now if link.there else before
+        for pool in link.pool_ids:
+            where[pool] = (*where.get(pool, ()), link)
+    return {pool: links[:1] for pool, links in before.items()} | now
+
+
+def others(links: Iterable[Link], one: Link) -> Iterator[Link]:
+    return (link for link in links if link is not one)
+
+
+def _tell_end(following: asyncio.Task[None]) -> None:
+    """Of a task that nobody waits for, and that has no end of its own."""
+    if not following.cancelled() and (error := following.exception()):
+        logger.opt(exception=error).error("a node is not followed any more")
+
+
+async def _end(following: asyncio.Task[None], link: Link) -> None:
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+    await link.close()

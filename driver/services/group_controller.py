@@ -1,0 +1,58 @@
+"""The GroupController service: snapshots of several volumes at one moment."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+from csi_proto import csi_pb2 as csi
+from csi_proto.csi_pb2_grpc import GroupControllerServicer
+from driver.core.errors import NotFound
+from driver.csi import parse, present
+from driver.csi.topology import Here
+from driver.services.dispatch import Dispatcher
+from driver.volumes.copies.snapshots import Snapshotter
+
+_RPC: Final = csi.GroupControllerServiceCapability.RPC
+
+
+def capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
+    """Of this release: a router says the same of its nodes."""
+    rpc = _RPC(type=_RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT)
+    return csi.GroupControllerGetCapabilitiesResponse(
+        capabilities=[csi.GroupControllerServiceCapability(rpc=rpc)]
+    )
+
+
+class GroupController(GroupControllerServicer):
+    def __init__(self, dispatcher: Dispatcher, snapshots: Snapshotter, here: Here) -> None:
+        self._run = dispatcher.run
+        self._snapshots = snapshots
+        self._here = here
+
+    async def GroupControllerGetCapabilities(
+        self, request: csi.GroupControllerGetCapabilitiesRequest, context: object
+    ) -> csi.GroupControllerGetCapabilitiesResponse:
+        return capabilities()
+
+    async def CreateVolumeGroupSnapshot(
+        self, request: csi.CreateVolumeGroupSnapshotRequest, context: object
+    ) -> csi.CreateVolumeGroupSnapshotResponse:
+        with self._here.naming():
+            group = await self._run(self._snapshots.create_group, parse.group(request))
+        return csi.CreateVolumeGroupSnapshotResponse(
+            group_snapshot=present.group(group, self._here)
+        )
+
+    async def DeleteVolumeGroupSnapshot(
+        self, request: csi.DeleteVolumeGroupSnapshotRequest, context: object
+    ) -> csi.DeleteVolumeGroupSnapshotResponse:
+        with suppress(NotFound):
+            await self._run(self._snapshots.delete_group, parse.of_group(request))
+        return csi.DeleteVolumeGroupSnapshotResponse()
+
+    async def GetVolumeGroupSnapshot(
+        self, request: csi.GetVolumeGroupSnapshotRequest, context: object
+    ) -> csi.GetVolumeGroupSnapshotResponse:
+        group = await self._run(self._snapshots.get_group, parse.of_group(request))
+        return csi.GetVolumeGroupSnapshotResponse(group_snapshot=present.group(group, self._here))

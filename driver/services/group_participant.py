@@ -1,0 +1,137 @@
+"""A node's part of a group snapshot over several nodes. A worker's thread takes it; at each step it
+waits until the router says that all nodes are there, or until it has waited long enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
+from driver.core.errors import Busy, CellarError, NotFound
+from driver.core.ids import parse_group_id, parse_volume_id
+from driver.csi import interceptor, parse
+from driver.volumes.copies.barrier import Step
+from driver.volumes.copies.copying import BOUND
+from driver.volumes.copies.snapshots import Snapshotter
+from driver.volumes.requests import OfGroup, SnapPart
+
+State = cellar.PartState
+
+
+class Lease:
+    """Between the thread that takes a part and the event loop that hears the router."""
+
+    def __init__(self, bound: float = BOUND) -> None:
+        self.reached = asyncio.Queue[Step]()
+        self._loop = asyncio.get_running_loop()
+        self._bound = bound
+        self._changed = threading.Condition()
+        self._allowed = 0
+        self._over = False
+
+    def gate(self, step: Step) -> None:
+        """In the thread. Busy: the others did not get there in time, or the router gave it up."""
+        self._loop.call_soon_threadsafe(self.reached.put_nowait, step)
+        with self._changed:
+            in_time = self._changed.wait_for(self._may_go(step), self._bound)
+            if self._over or not in_time:
+                raise Busy("the volumes on other nodes were not held in time; nothing was kept")
+
+    def advance(self, step: int) -> None:
+        with self._changed:
+            self._allowed = max(self._allowed, step)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _may_go(self, step: Step) -> Callable[[], bool]:
+        return lambda: self._over or self._allowed >= step
+
+
+class Parts:
+    def __init__(
+        self,
+        run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
+        snapshots: Snapshotter,
+        bound: float = BOUND,
+    ) -> None:
+        self._run = run
+        self._snapshots = snapshots
+        self._bound = bound
+        self._leases: dict[str, Lease] = {}
+
+    async def take(self, request: cellar.TakePartRequest) -> AsyncIterator[State]:
+        """Ends with DONE or UNDONE; whoever stops listening before takes all back."""
+        lease = Lease(self._bound)
+        self._leases[request.lease] = lease
+        try:
+            work = asyncio.ensure_future(self._taken(request, lease))
+            async for step in _until(work, lease.reached):
+                yield State(step=State.Step.ValueType(step))
+            yield work.result()
+        finally:
+            lease.end()
+            del self._leases[request.lease]
+
+    def advance(self, request: cellar.AdvanceRequest) -> None:
+        """NotFound: that try has ended."""
+        if not (lease := self._leases.get(request.lease)):
+            raise NotFound("that group snapshot is not being taken")
+        if request.step == State.UNDONE:
+            lease.end()
+        else:
+            lease.advance(request.step)
+
+    async def find(self, request: cellar.FindPartRequest) -> cellar.FindPartResponse:
+        found = await self._run(self._snapshots.part, _group(request.group_snapshot_id))
+        members = found[0].members if found else ()
+        return cellar.FindPartResponse(
+            snapshot_ids=[str(one.id) for one in found], members=map(str, members)
+        )
+
+    async def delete(self, request: cellar.DeletePartRequest) -> None:
+        group = _group(request.group_snapshot_id)
+        found = await self._run(self._snapshots.part, group)
+        ids = tuple(one.id for one in found)
+        await self._run(self._snapshots.delete_part, OfGroup(group.key, ids))
+
+    async def _taken(self, request: cellar.TakePartRequest, lease: Lease) -> State:
+        try:
+            wanted = _part(request)
+            await self._run(lambda one: self._snapshots.take_part(one, lease.gate), wanted)
+        except (CellarError, OSError) as error:
+            code = interceptor.status_of(error, "TakePart").name
+            return State(step=State.UNDONE, code=code, text=interceptor.text_of("TakePart", error))
+        return State(step=State.DONE)
+
+
+async def _until(work: asyncio.Future[State], steps: asyncio.Queue[Step]) -> AsyncIterator[Step]:
+    while True:
+        getting = asyncio.ensure_future(steps.get())
+        either: set[asyncio.Future[Any]] = {getting, work}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not getting.done():
+                return
+            yield getting.result()
+        finally:
+            getting.cancel()
+
+
+def _part(request: cellar.TakePartRequest) -> SnapPart:
+    asked = csi.CreateVolumeGroupSnapshotRequest(
+        name=request.name, source_volume_ids=request.source_volume_ids
+    )
+    sources = frozenset(parse_volume_id(one) for one in request.mine)
+    return SnapPart(group=parse.group(asked), sources=sources, created=request.created)
+
+
+def _group(text: str) -> OfGroup:
+    return OfGroup(parse_group_id(text))

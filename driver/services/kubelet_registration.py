@@ -1,0 +1,140 @@
+"""Makes the driver known to kubelet, which watches a folder for sockets (pluginregistration v1).
+
+Kubelet asks once and says what came of it. It never asks again by itself after it had to refuse, as
+it does while the API server is down: a new socket makes it ask anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import grpc.aio
+from loguru import logger
+
+from csi_proto import pluginregistration_pb2 as plugin
+from csi_proto.pluginregistration_pb2_grpc import (
+    RegistrationServicer,
+    add_RegistrationServicer_to_server,
+)
+from driver.core.errors import Refused
+from driver.csi import unix_socket
+
+KIND: Final = "CSIPlugin"
+VERSIONS: Final = ("1.0.0",)  # of the plugin's API, not of CSI
+LOOK: Final = 2.0  # seconds between two looks at the socket
+AGAIN: Final = (1.0, 60.0)  # seconds from a refusal to the next try: at first, and at most
+PARTING: Final = 1.0  # seconds for kubelet to hear the answer of its last call
+
+
+class Registration(RegistrationServicer):
+    """What kubelet asks and tells. `problem` is empty while kubelet has the driver."""
+
+    def __init__(self, name: str, path: Path, told: Callable[[bool], None]) -> None:
+        """`told` hears of each answer whether it was yes."""
+        self.problem = "kubelet has not asked for the driver yet"
+        self._info = plugin.PluginInfo(
+            type=KIND, name=name, endpoint=str(path), supported_versions=VERSIONS
+        )
+        self._told = told
+
+    async def GetInfo(self, request: plugin.InfoRequest, context: object) -> plugin.PluginInfo:
+        return self._info
+
+    async def NotifyRegistrationStatus(
+        self, request: plugin.RegistrationStatus, context: object
+    ) -> plugin.RegistrationStatusResponse:
+        if request.plugin_registered:
+            self.problem = ""
+            logger.info("kubelet registered the driver", endpoint=self._info.endpoint)
+        else:
+            self.problem = f"kubelet refused the driver: {request.error}"
+            logger.error("{}; it is asked again", self.problem)
+        self._told(request.plugin_registered)
+        return plugin.RegistrationStatusResponse()
+
+
+class Announcement:
+    """The socket that kubelet finds: there from `start` to `stop`, and made again when it went."""
+
+    def __init__(self, name: str, path: Path, socket: Path, look: float = LOOK) -> None:
+        """`path`: of the driver's own socket, the same for kubelet as for us."""
+        self._socket = socket
+        self._look = look
+        self._changed = asyncio.Event()
+        self._refused = False
+        self._service = Registration(name, path, self._told)
+        self._server: grpc.aio.Server | None = None
+        self._ours: tuple[int, int] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def problem(self) -> str:
+        return self._service.problem
+
+    async def start(self) -> None:
+        """Refused: kubelet's folder is not there, or another process has the socket."""
+        folder = self._socket.parent
+        if not folder.parent.is_dir():
+            raise Refused(f"--kubelet-dir {folder.parent} is not there; is it mounted, and right?")
+        if not folder.is_dir():
+            logger.warning("{} is not there: no kubelet has run with this folder", folder)
+        await self._open()
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Kubelet forgets the driver when the socket goes: after the last call, not before."""
+        if self._keeping:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._close()
+
+    async def _open(self) -> None:
+        unix_socket.make_way(self._socket)
+        server = grpc.aio.server()
+        add_RegistrationServicer_to_server(self._service, server)
+        with unix_socket.private_mode():
+            try:
+                server.add_insecure_port(f"unix:{self._socket}")
+            except RuntimeError as error:
+                raise Refused(f"cannot listen on {self._socket}: {error}") from None
+        await server.start()
+        self._server, self._ours = server, unix_socket.identity(self._socket)
+
+    async def _close(self) -> None:
+        if self._server:
+            await self._server.stop(PARTING)
+            unix_socket.remove(self._socket, self._ours)
+            self._server = None
+
+    def _told(self, accepted: bool) -> None:
+        self._refused = not accepted
+        self._changed.set()
+
+    async def _keep(self) -> None:
+        """Until cancelled."""
+        pause, longest = AGAIN
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._look)
+            self._changed.clear()
+            if self._refused:
+                self._refused = False
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+                await self._renew()
+            elif not self.problem:
+                pause = AGAIN[0]
+            if unix_socket.identity(self._socket) != self._ours:
+                logger.warning("{} is not ours any more: made again", self._socket)
+                await self._renew()
+
+    async def _renew(self) -> None:
+        await self._close()
+        try:
+            await self._open()
+        except (Refused, OSError) as error:
+            logger.error("kubelet cannot be told of the driver: {}", error)

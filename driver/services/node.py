@@ -1,0 +1,132 @@
+"""The Node service: a volume at a path of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from csi_proto import csi_pb2 as csi
+from csi_proto.csi_pb2_grpc import NodeServicer
+from driver.csi import parse_node as parse
+from driver.csi import present
+from driver.csi.topology import Here
+from driver.services.dispatch import Dispatcher
+from driver.services.pool_choice import Placing
+from driver.services.use_cases import Uses
+from driver.volumes.locks import NO_CLAIMS, Claims
+from driver.volumes.requests import InlinePublish, InlineStats, InlineUnpublish
+
+_RPC: Final = csi.NodeServiceCapability.RPC
+CAPABILITIES: Final = (
+    _RPC.STAGE_UNSTAGE_VOLUME,
+    _RPC.GET_VOLUME_STATS,
+    _RPC.EXPAND_VOLUME,
+    _RPC.VOLUME_CONDITION,
+    _RPC.SINGLE_NODE_MULTI_WRITER,
+    _RPC.GET_VOLUME_HEALTH,
+    _RPC.GET_STORAGE_HEALTH,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """The intent of NodeGetStorageHealth, which asks for nothing in particular."""
+
+    claims: ClassVar[Claims] = NO_CLAIMS
+
+
+class Node(NodeServicer):
+    """`max_volumes` 0: no limit is told."""
+
+    def __init__(self, dispatcher: Dispatcher, uses: Uses, here: Here, *, max_volumes: int) -> None:
+        self._run = dispatcher.run
+        self._mounter = uses.mounter
+        self._inline = uses.inline
+        self._placing = Placing(dispatcher, uses)
+        self._health = uses.health
+        self._here = here
+        self._max_volumes = max_volumes
+
+    async def NodeGetCapabilities(
+        self, request: csi.NodeGetCapabilitiesRequest, context: object
+    ) -> csi.NodeGetCapabilitiesResponse:
+        return csi.NodeGetCapabilitiesResponse(
+            capabilities=[csi.NodeServiceCapability(rpc=_RPC(type=kind)) for kind in CAPABILITIES]
+        )
+
+    async def NodeGetInfo(
+        self, request: csi.NodeGetInfoRequest, context: object
+    ) -> csi.NodeGetInfoResponse:
+        return csi.NodeGetInfoResponse(
+            node_id=self._here.node,
+            max_volumes_per_node=self._max_volumes,
+            accessible_topology=self._here.present(),
+        )
+
+    async def NodeStageVolume(
+        self, request: csi.NodeStageVolumeRequest, context: object
+    ) -> csi.NodeStageVolumeResponse:
+        await self._run(self._mounter.stage, parse.stage(request))
+        return csi.NodeStageVolumeResponse()
+
+    async def NodeUnstageVolume(
+        self, request: csi.NodeUnstageVolumeRequest, context: object
+    ) -> csi.NodeUnstageVolumeResponse:
+        await self._run(self._mounter.unstage, parse.unstage(request))
+        return csi.NodeUnstageVolumeResponse()
+
+    async def NodePublishVolume(
+        self, request: csi.NodePublishVolumeRequest, context: object
+    ) -> csi.NodePublishVolumeResponse:
+        intent = parse.publish(request)
+        if isinstance(intent, InlinePublish):
+            await self._run(self._inline.publish, await self._placing.publish(intent))
+        else:
+            await self._run(self._mounter.publish, intent)
+        return csi.NodePublishVolumeResponse()
+
+    async def NodeUnpublishVolume(
+        self, request: csi.NodeUnpublishVolumeRequest, context: object
+    ) -> csi.NodeUnpublishVolumeResponse:
+        intent = parse.unpublish(request)
+        if isinstance(intent, InlineUnpublish):
+            await self._run(self._inline.unpublish, await self._placing.inline(intent))
+        else:
+            await self._run(self._mounter.unpublish, intent)
+        return csi.NodeUnpublishVolumeResponse()
+
+    async def NodeExpandVolume(
+        self, request: csi.NodeExpandVolumeRequest, context: object
+    ) -> csi.NodeExpandVolumeResponse:
+        size = await self._run(self._mounter.expand, parse.expand(request))
+        return csi.NodeExpandVolumeResponse(capacity_bytes=size)
+
+    async def NodeGetVolumeStats(
+        self, request: csi.NodeGetVolumeStatsRequest, context: object
+    ) -> csi.NodeGetVolumeStatsResponse:
+        intent = parse.stats(request)
+        if isinstance(intent, InlineStats):
+            numbers = await self._run(self._inline.stats, await self._placing.inline(intent))
+        else:
+            numbers = await self._run(self._mounter.stats, intent)
+        return csi.NodeGetVolumeStatsResponse(
+            usage=present.usage(numbers), volume_condition=present.condition(numbers.faults)
+        )
+
+    async def NodeGetVolumeHealth(
+        self, request: csi.NodeGetVolumeHealthRequest, context: object
+    ) -> csi.NodeGetVolumeHealthResponse:
+        intent = parse.health(request)
+        if isinstance(intent, InlineStats):
+            faults = await self._run(self._inline.faults, await self._placing.inline(intent))
+        else:
+            faults = await self._run(self._health.at, intent)
+        return csi.NodeGetVolumeHealthResponse(
+            volume_health=present.health(request.volume_id, faults)
+        )
+
+    async def NodeGetStorageHealth(
+        self, request: csi.NodeGetStorageHealthRequest, context: object
+    ) -> csi.NodeGetStorageHealthResponse:
+        faults = await self._run(lambda _: self._health.of_storage(), _Storage())
+        return csi.NodeGetStorageHealthResponse(backend_health=present.storage(faults))

@@ -1,0 +1,27 @@
+"""The use cases that the services stand on, as the composition root hands them over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.snapshots import Snapshotter
+from driver.volumes.health import Health
+from driver.volumes.modify import Modifier
+from driver.volumes.node.ephemeral import Inliner
+from driver.volumes.pools.registry import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import Mounter, Publisher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    pools: Pools
+    volumes: Provisioner
+    publisher: Publisher
+    mounter: Mounter
+    inline: Inliner
+    snapshots: Snapshotter
+    modifier: Modifier
+    health: Health
+    changes: Changes

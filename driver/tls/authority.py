@@ -1,0 +1,200 @@
+"""A private CA and the two identities that it vouches for. The only user of `cryptography`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from driver.core.errors import Invalid, Refused
+from driver.tls.identity import NODE, ROUTER
+
+CA_DAYS: Final = 3650
+LEAF_DAYS: Final = 365
+EARLY: Final = timedelta(minutes=5)  # clocks of two machines differ
+IDENTITIES: Final[dict[str, tuple[str, ObjectIdentifier]]] = {
+    "router": (ROUTER, ExtendedKeyUsageOID.CLIENT_AUTH),
+    "node": (NODE, ExtendedKeyUsageOID.SERVER_AUTH),
+}
+
+Key = ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A CA: whoever has its key makes routers and nodes."""
+
+    key: Key
+    certificate: x509.Certificate
+
+    @classmethod
+    def new(cls, now: datetime) -> Self:
+        key = ec.generate_private_key(ec.SECP256R1())
+        return cls(key, _authority(key, now))
+
+    @classmethod
+    def read(cls, certificate: bytes, key: bytes) -> Self:
+        """Of PEM. Invalid."""
+        try:
+            own = load_pem_private_key(key, None)
+            found = x509.load_pem_x509_certificate(certificate)
+        except (ValueError, TypeError) as error:
+            raise Invalid(str(error)) from None
+        if not isinstance(own, Key) or found.public_key() != own.public_key():
+            raise Invalid("the key is not that of the certificate")
+        return cls(own, found)
+
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def key_pem(self) -> bytes:
+        return _pem_key(self.key)
+
+    def issue(self, identity: str, now: datetime, days: int) -> tuple[bytes, bytes]:
+        """Certificate and key of one of IDENTITIES, as PEM."""
+        role, use = IDENTITIES[identity]
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = _leaf(role, use, key, self, now, days)
+        return leaf.public_bytes(Encoding.PEM), _pem_key(key)
+
+
+def life(certificate: bytes) -> tuple[datetime, datetime]:
+    """From when until when it holds. Invalid."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+    return found.not_valid_before_utc, found.not_valid_after_utc
+
+
+def is_due(certificate: bytes, now: datetime) -> bool:
+    """Two thirds of its life are over. Invalid."""
+    begin, end = life(certificate)
+    return now >= begin + (end - begin) * 2 / 3
+
+
+def make(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) -> Sequence[Path]:
+    """`folder`/ca.key, and below router/ and node/ the files of `--tls-dir`; what was written.
+
+    A CA that is there is kept, so that a repeat renews the two identities. Refused: its
+    certificate or its key is missing. Invalid: it cannot be read.
+    """
+    now = now or datetime.now(UTC)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority = _ca(folder, now)
+    written = [folder / "ca.key"]
+    for name in IDENTITIES:
+        own = folder / name
+        own.mkdir(mode=0o700, exist_ok=True)
+        certificate, key = authority.issue(name, now, days)
+        _write(own / "ca.crt", authority.pem(), mode=0o644)
+        _write(own / "tls.crt", certificate, mode=0o644)
+        _write(own / "tls.key", key, mode=0o600)
+        written.append(own)
+    return written
+
+
+def _ca(folder: Path, now: datetime) -> Authority:
+    where, beside = folder / "ca.key", folder / "ca.crt"
+    if where.exists() != beside.exists():
+        missing = beside if where.exists() else where
+        raise Refused(f"{missing} is missing: put it back, or remove the other to begin anew")
+    if where.exists():
+        return _existing(where, beside)
+    authority = Authority.new(now)
+    _write(beside, authority.pem(), mode=0o644)
+    _write(where, authority.key_pem(), mode=0o600)
+    return authority
+
+
+def _existing(where: Path, beside: Path) -> Authority:
+    try:
+        return Authority.read(beside.read_bytes(), where.read_bytes())
+    except (OSError, Invalid) as error:
+        raise Invalid(f"{where}, {beside}: {error}") from None
+
+
+def _authority(key: Key, now: datetime) -> x509.Certificate:
+    name = _name("Cellar CA")
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        _builder(name, name, key, now, CA_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _leaf(  # noqa: PLR0913, PLR0917 - all of a certificate
+    role: str,
+    use: ObjectIdentifier,
+    key: Key,
+    ca: Authority,
+    now: datetime,
+    days: int,
+) -> x509.Certificate:
+    return (
+        _builder(_name(role), ca.certificate.subject, key, now, days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(role)]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+        .sign(ca.key, hashes.SHA256())
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: Key, now: datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - EARLY)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _pem_key(key: Key) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write(path: Path, content: bytes, *, mode: int) -> None:
+    """Beside, then in its place: a driver that reads it meanwhile sees the old or the new."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, mode)
+        file.write(content)
+        os.fsync(fd)
+    beside.replace(path)

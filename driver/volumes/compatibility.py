@@ -1,0 +1,100 @@
+"""Whether a volume is what a request takes it for. Pure: facts in, sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from driver.core.errors import Invalid
+from driver.core.model import AccessMode, Limits, Volume
+from driver.core.mount_options import require, settle
+from driver.volumes.requests import Capability, Create, Validate
+
+_ELSEWHERE_TOO: Final = frozenset({AccessMode.MNRO, AccessMode.MNSW, AccessMode.MNMW})
+
+
+def misfit(volume: Volume, capability: Capability) -> str:
+    """Why the volume cannot be used that way; "" when it can."""
+    if capability.mode in _ELSEWHERE_TOO:
+        return f"volume_capability: {capability.mode} needs several nodes, the volume is on one"
+    if capability.block is not (volume.fs is None):
+        return f"volume_capability: volume {volume.id} is {_kind(volume)}"
+    if capability.fs not in {None, volume.fs}:
+        return f"volume_capability: volume {volume.id} carries {volume.fs}, not {capability.fs}"
+    return ""
+
+
+def _unknown_option(volume: Volume, capability: Capability) -> str:
+    """Why the volume's filesystem cannot be mounted with the options; "" when it can."""
+    try:
+        require(capability.options, volume.fs)
+    except Invalid as error:
+        return str(error)
+    return ""
+
+
+def reads_only(volume: Volume, capability: Capability) -> bool:
+    """The mode, a mount option, or ControllerPublishVolume's `readonly` forbids to write."""
+    published = volume.published is not None and volume.published.read_only
+    return published or capability.mode.reads_only or "ro" in settle(capability.options).flags
+
+
+def differences(pool_name: str, volume: Volume, wanted: Create) -> Iterator[str]:
+    """In what an existing volume differs from all that was asked for."""
+    if volume.source != wanted.source:
+        yield f"its source is {volume.source}, not {wanted.source}"
+    if not _same_kind(volume, wanted):
+        yield f"it is {_kind(volume)}, not {wanted.fs or 'a raw block volume'}"
+    if volume.size not in wanted.range:
+        yield (
+            f"its {volume.size} bytes are not between required_bytes {wanted.range.required}"
+            f" and limit_bytes {wanted.range.limit}"
+        )
+    if wanted.encrypted is None and wanted.source is None and volume.key is not None:
+        yield "it is encrypted"
+    yield from parameter_differences(pool_name, volume, wanted)
+
+
+def parameter_differences(pool_name: str, volume: Volume, wanted: Create) -> Iterator[str]:
+    """In what it differs from the parameters that were given."""
+    if wanted.pool not in {None, pool_name}:
+        yield f"its pool is {pool_name}, not {wanted.pool}"
+    if wanted.allocation not in {None, volume.allocation}:
+        yield f"its allocation is {volume.allocation}, not {wanted.allocation}"
+    if wanted.encrypted not in {None, volume.key is not None}:
+        yield f"it is {'not ' if wanted.encrypted else ''}encrypted"
+    if wanted.block_size not in {None, volume.block_size}:
+        yield f"its blockSize is {volume.block_size}, not {wanted.block_size}"
+    if wanted.mkfs_options not in {(), volume.mkfs_options}:
+        yield f"its mkfsOptions are {volume.mkfs_options}, not {wanted.mkfs_options}"
+
+
+def undescribed(pool_name: str, volume: Volume, wanted: Validate) -> Iterator[str]:
+    """Why ValidateVolumeCapabilities does not confirm what it was told of the volume."""
+    for capability in wanted.capabilities:
+        if reason := misfit(volume, capability) or _unknown_option(volume, capability):
+            yield reason
+    if unknown := sorted(key for key in wanted.context if not _is_kubernetes(key)):
+        yield f"volume_context: volumes have none, and {', '.join(unknown)} was given"
+    if (given := wanted.parameters) is None:
+        return
+    yield from parameter_differences(pool_name, volume, given)
+    if given.fs_asked and given.fs not in {None, volume.fs}:
+        yield f"it is {_kind(volume)}, not one with {given.fs}"
+    if given.limits not in {Limits(), volume.limits}:
+        yield f"its limits are {volume.limits}, not {given.limits}"
+
+
+def _is_kubernetes(key: str) -> bool:
+    """The provisioner adds keys of its own."""
+    return key.partition("/")[0].endswith(("kubernetes.io", "k8s.io"))
+
+
+def _same_kind(volume: Volume, wanted: Create) -> bool:
+    if wanted.fs and volume.fs and not wanted.fs_asked:
+        return True
+    return volume.fs is wanted.fs
+
+
+def _kind(volume: Volume) -> str:
+    return f"a volume with {volume.fs}" if volume.fs else "a raw block volume"

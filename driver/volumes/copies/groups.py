@@ -1,0 +1,59 @@
+"""Which snapshots make a group: every member records the group and the ids of all its members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from driver.core.errors import Damaged, Invalid, NotFound, PoolAway
+from driver.core.ids import Key, SnapshotId
+from driver.core.model import Snapshot
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import OfGroup
+
+
+class Groups:
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+
+    def members(self, key: Key) -> Sequence[Snapshot]:
+        """Those in the pools that are there, in the order of their ids.
+
+        Damaged: what belongs to the group is there, with a record that cannot be trusted.
+        """
+        for one in self._pools.damaged():
+            if one.group == key:
+                raise Damaged(one.why)
+        return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
+
+    def known(self, wanted: OfGroup) -> Sequence[Snapshot]:
+        """One at least. NotFound; Invalid if `snapshot_ids` are given and are not the members."""
+        found = self.members(wanted.key)
+        if not found:
+            for snapshot_id in wanted.snapshot_ids:
+                self._pools.of(snapshot_id.pool).backend.find(
+                    snapshot_id
+                )  # PoolAway: it may be there
+            raise NotFound(f"no group snapshot {wanted.key}")
+        members = found[0].members
+        if wanted.snapshot_ids and set(wanted.snapshot_ids) != set(members):
+            names = ", ".join(map(str, members))
+            raise Invalid(f"snapshot_ids: the members of group {wanted.key} are {names}")
+        return found
+
+    def missing(self, found: Sequence[Snapshot]) -> Sequence[SnapshotId]:
+        """Members that are gone. PoolAway: one may be there."""
+        return [one for one in found[0].members if not self._pools.of(one.pool).backend.find(one)]
+
+    def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
+        """Damaged: one of them is there, with a record that cannot be trusted."""
+        for one in members:
+            with suppress(PoolAway):
+                self._pools.of(one.pool).backend.find(one)
+
+    def delete(self, found: Sequence[Snapshot]) -> None:
+        """The whole group. PoolAway: nothing was deleted, a member may be there."""
+        gone = self.missing(found)
+        for one in found[0].members:
+            if one not in gone:
+                self._pools.of(one.pool).backend.delete(one)

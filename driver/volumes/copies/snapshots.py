@@ -1,0 +1,164 @@
+"""Snapshots, alone and in groups. A single one is taken as a group of one would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from driver.core.errors import Conflict, Invalid, NotFound
+from driver.core.ids import SnapshotId, new_incarnation
+from driver.core.model import Snapshot, Unreadable, Volume
+from driver.core.results import Group, SnapshotsPage
+from driver.volumes import paging
+from driver.volumes.contents import nothing
+from driver.volumes.copies.background import Copies
+from driver.volumes.copies.barrier import Gate
+from driver.volumes.copies.copying import BOUND, Twin, Twins
+from driver.volumes.copies.groups import Groups
+from driver.volumes.pools.pool_errors import naming
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import (
+    LookSnapshot,
+    Member,
+    OfGroup,
+    OfSnapshot,
+    Snap,
+    SnapGroup,
+    SnapPart,
+    SnapshotPage,
+)
+
+
+class Snapshotter:
+    """`bound`: the seconds for which writers may stand still."""
+
+    def __init__(
+        self, pools: Pools, copies: Copies, clock: Callable[[], float], bound: float = BOUND
+    ) -> None:
+        self._pools = pools
+        self._groups = Groups(pools)
+        self._twins = Twins(copies, bound)
+        self._clock = clock
+
+    # one by one
+
+    def create(self, wanted: Snap) -> Snapshot:
+        member = wanted.member
+        near = self._pools.seen_as(member.source.pool)
+        if not (found := self._pools.find_snapshot(member.key, near)):
+            [snapshot] = self._take(f"taking snapshot {member.name!r}", [member])
+            return snapshot
+        _, snapshot = found
+        if snapshot.source != member.source:
+            raise Conflict(f"snapshot {member.name!r} exists, of volume {snapshot.source}")
+        return snapshot
+
+    def delete(self, wanted: OfSnapshot) -> None:
+        pool, snapshot = self._pools.snapshot(wanted.snapshot_id)
+        if snapshot.group:
+            raise Invalid(
+                f"snapshot {snapshot.id} belongs to group {snapshot.group}, which is deleted whole"
+            )
+        pool.backend.delete(snapshot.id)
+
+    def get(self, wanted: LookSnapshot) -> Snapshot:
+        _, snapshot = self._pools.snapshot(wanted.snapshot_id)
+        return snapshot
+
+    def list(self, wanted: SnapshotPage) -> SnapshotsPage:
+        if wanted.snapshot_id:
+            self._groups.refuse_damaged([wanted.snapshot_id])
+        shown = (one for one in self._pools.listed_snapshots() if _matches(one[1], wanted))
+        page, following = paging.cut(shown, wanted.most, wanted.after)
+        return SnapshotsPage(tuple(snapshot for _, snapshot in page), following)
+
+    # groups
+
+    def create_group(self, wanted: SnapGroup) -> Group:
+        ids = tuple(_id(member) for member in wanted.members)
+        self._groups.refuse_damaged(ids)
+        if found := self._groups.members(wanted.key):
+            if not self._groups.missing(found):
+                if {one.id for one in found} != set(ids):
+                    raise Conflict(f"group snapshot {wanted.name!r} exists, of other volumes")
+                return _group(found)
+            self._groups.delete(found)  # half made or half deleted: nobody was told of a group
+        return _group(self._take(f"taking group snapshot {wanted.name!r}", wanted.members, wanted))
+
+    def delete_group(self, wanted: OfGroup) -> None:
+        """NotFound. Invalid if `snapshot_ids` are not the members."""
+        self._groups.delete(self._groups.known(wanted))
+
+    def get_group(self, wanted: OfGroup) -> Group:
+        """NotFound, also of a group that is not whole. Invalid as above."""
+        found = self._groups.known(wanted)
+        if missing := self._groups.missing(found):
+            raise NotFound(f"group snapshot {wanted.key} is not whole: no {missing[0]}")
+        return _group(found)
+
+    # parts of groups on several nodes: what is whole, only their router can say
+
+    def take_part(self, wanted: SnapPart, gate: Gate) -> tuple[Snapshot, ...]:
+        """Refused, Busy, NoSpace: nothing is left."""
+        twins = self._twins_of(wanted.members, wanted.created, wanted.group)
+        self._twins.make_together(twins, gate)
+        return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
+
+    def part(self, wanted: OfGroup) -> Sequence[Snapshot]:
+        """The members that are here."""
+        return self._groups.members(wanted.key)
+
+    def delete_part(self, wanted: OfGroup) -> None:
+        found = self._groups.members(wanted.key)
+        self._groups.refuse_damaged(found[0].members if found else wanted.snapshot_ids)
+        for one in found:
+            self._pools.of(one.id.pool).backend.delete(one.id)
+
+    def _take(
+        self, text: str, members: Sequence[Member], group: SnapGroup | None = None
+    ) -> tuple[Snapshot, ...]:
+        twins = self._twins_of(members, self._clock(), group)
+        with naming(*(twin.pool for twin in twins)):
+            self._twins.make(text, twins)
+        return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
+
+    def _twins_of(
+        self, members: Sequence[Member], created: float, group: SnapGroup | None
+    ) -> Sequence[Twin]:
+        sources = [(member, *self._pools.volume(member.source)) for member in members]
+        return [
+            Twin.of(pool, _planned(volume, member, created, group), pool, volume, nothing)
+            for member, pool, volume in sources
+        ]
+
+
+def _id(member: Member) -> SnapshotId:
+    return SnapshotId(member.source.pool, member.key)
+
+
+def _planned(volume: Volume, member: Member, created: float, group: SnapGroup | None) -> Snapshot:
+    return Snapshot(
+        id=_id(member),
+        name=member.name,
+        size=volume.size,
+        source=volume.id,
+        created=created,
+        fs=volume.fs,
+        allocation=volume.allocation,
+        block_size=volume.block_size,
+        key=volume.key,
+        blank=volume.blank,
+        group=group.key if group else None,
+        group_name=group.name if group else "",
+        members=tuple(_id(one) for one in group.members) if group else (),
+        incarnation=new_incarnation(),
+    )
+
+
+def _group(snapshots: Sequence[Snapshot]) -> Group:
+    """At least one; they share all that the group says."""
+    first = snapshots[0]
+    return Group(str(first.group), first.group_name, first.created, tuple(snapshots))
+
+
+def _matches(snapshot: Snapshot | Unreadable, wanted: SnapshotPage) -> bool:
+    return wanted.snapshot_id in {None, snapshot.id} and wanted.source in {None, snapshot.source}

@@ -1,0 +1,160 @@
+"""Volumes that stand in a pod: made when they are published, deleted when they are unpublished.
+
+Kubelet makes these two calls and no other, and makes the second one only if the first was answered
+with OK or with a status that leaves its end open. A first call that fails for good leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from loguru import logger
+
+from driver.core.errors import (
+    Busy,
+    CellarError,
+    Conflict,
+    Damaged,
+    NotFound,
+    PoolAway,
+    Refused,
+    Unfinished,
+)
+from driver.core.failpoints import reach
+from driver.core.ids import Key, VolumeId, parse_volume_id
+from driver.core.model import Fault, Inline, Volume, fault_of
+from driver.core.ports import Host
+from driver.core.results import Numbers
+from driver.volumes.health import Health
+from driver.volumes.pools.registry import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import Mounter
+from driver.volumes.requests import (
+    InlinePublish,
+    InlineStats,
+    InlineUnpublish,
+    Of,
+    Stage,
+    Stats,
+    Unstage,
+)
+
+
+class Inliner:
+    def __init__(
+        self, pools: Pools, volumes: Provisioner, mounter: Mounter, health: Health
+    ) -> None:
+        self._pools = pools
+        self._volumes = volumes
+        self._mounter = mounter
+        self._health = health
+
+    def publish(self, wanted: InlinePublish) -> None:
+        """Made, and mounted where the pod sees it; or neither. After a reboot: what it was."""
+        volume = self._volumes.create(wanted.create)
+        try:
+            self._show(volume, wanted)
+        except (Busy, PoolAway):
+            raise  # their end is open: kubelet unpublishes in time
+        except (CellarError, OSError) as error:
+            self._take_back(volume, wanted, error)
+            raise
+
+    def unpublish(self, wanted: InlineUnpublish) -> None:
+        """Taken off, also without its pool, and deleted. Refused: the target shows something else.
+
+        PoolAway: it may lie in a pool that is not there, and must not stay in it for ever.
+        """
+        found, away = self._pools.every_volume(wanted.key)
+        for host in self._pools.hosts():
+            self._take_off(host, wanted, found)
+        for volume_id in found:
+            try:
+                self._volumes.delete(Of(volume_id))
+            except Damaged as error:  # its pod must be able to go; health goes on telling
+                logger.error("inline volume {} is left alone: {}", wanted.handle, error)
+        if away and not found:
+            raise PoolAway(f"inline volume {wanted.handle} may be in a pool that is away: {away}")
+
+    def place(self, key: Key) -> str | None:
+        """The name of the pool that has the volume with this key, if one answers that it has."""
+        with suppress(PoolAway):  # also without its pool it must come off
+            if found := self._pools.find_volume(key):
+                return found[0].name
+        return None
+
+    def stats(self, wanted: InlineStats) -> Numbers:
+        """NotFound if the path shows something else."""
+        return self._mounter.stats(Stats(self._one(wanted), wanted.path))
+
+    def faults(self, wanted: InlineStats) -> tuple[Fault, ...]:
+        """NotFound. A volume whose pool is away is ill, not unknown."""
+        try:
+            return self._health.at(Stats(self._one(wanted), wanted.path))
+        except PoolAway as error:
+            return (fault_of(error),)
+
+    def _show(self, volume: Volume, wanted: InlinePublish) -> None:
+        pool = self._pools.of(volume.id.pool)
+        stage = Stage(volume_id=volume.id, staging=wanted.target, capability=wanted.capability)
+        self._mounter.stage_volume(pool, volume, stage)
+        if volume.inline is Inline.MADE:
+            pool.backend.record(replace(volume, inline=Inline.SHOWN))
+            reach("inline.recorded")
+
+    def _take_back(self, volume: Volume, wanted: InlinePublish, error: Exception) -> None:
+        """What no pod has seen, whichever call made it. Unfinished: something stays."""
+        if volume.inline is not Inline.MADE:
+            if isinstance(error, Conflict):
+                return
+            raise Unfinished(f"volume {volume.id} stays, with what is in it: {error}") from error
+        try:
+            self._take_down(volume.id, wanted.target)
+        except (CellarError, OSError) as second:
+            raise Unfinished(f"{error}; and what was made could not go: {second}") from error
+
+    def _take_down(self, volume_id: VolumeId, target: Path) -> None:
+        host = self._pools.host_of(volume_id)
+        place = host.shown_at(target)
+        if place and self._mounter.owns(host, target, place, volume_id):
+            self._mounter.unstage(Unstage(volume_id, target))
+            host.remove(target)
+        self._volumes.delete(Of(volume_id))
+
+    def _take_off(self, host: Host, wanted: InlineUnpublish, found: Sequence[VolumeId]) -> None:
+        """Refused, and nothing touched, if the target shows anything but this volume."""
+        if place := host.shown_at(wanted.target):
+            recorded = self._mounter.recorded_at(wanted.target)
+            named = [*_named(host.label(place), wanted.key), *_named(recorded, wanted.key)]
+            for volume_id in [*found, *named]:
+                if self._mounter.owns(host, wanted.target, place, volume_id):
+                    self._mounter.unstage(Unstage(volume_id, wanted.target))
+                    break
+            else:
+                raise Refused(
+                    f"{wanted.target} shows something else than inline volume {wanted.handle};"
+                    " left as it is"
+                )
+        host.remove(wanted.target)
+
+    def _one(self, wanted: InlineStats) -> VolumeId:
+        """NotFound, PoolAway."""
+        found, away = self._pools.every_volume(wanted.key)
+        if found:
+            return found[0]
+        raise away or NotFound(f"no inline volume {wanted.handle}")
+
+
+def _named(label: str, key: Key) -> Sequence[VolumeId]:
+    """The volume that the kernel's name for a device means, if it is of this key.
+
+    So it is known where the pool itself is away.
+    """
+    try:
+        volume_id = parse_volume_id(label)
+    except NotFound:
+        return ()
+    return (volume_id,) if volume_id.key == key else ()

@@ -1,0 +1,128 @@
+"""Which mounts are a volume's own, who else still uses it, and how its own are taken down.
+
+A mount that this driver recorded belongs to the volume of the record, whatever its device shows by
+now; any other is told by the kernel: the device's number, or the image below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Failed, Refused
+from driver.core.ids import VolumeId
+from driver.core.model import Device, Fault, Place, Volume
+from driver.core.ports import Host
+from driver.volumes.node.mount_records import MountRecord, MountRecords
+
+_LAYERS: Final = 1000  # that are taken down at most
+
+
+def is_mount_of(
+    host: Host,
+    record: MountRecord | None,
+    place: Place,
+    device: Device | None,
+    volume_id: VolumeId,
+) -> bool:
+    """Whether `place` is the volume's. `record`: of the path at which it was looked for."""
+    if record and record.is_shown_by(place):
+        return record.volume == str(volume_id)
+    by_number = device is not None and place.number == device.number
+    return by_number or host.label(place) == str(volume_id)
+
+
+def take_down(  # noqa: PLR0913 - who is asked, and what is known
+    host: Host,
+    mounts: MountRecords,
+    path: Path,
+    device: Device | None,
+    volume_id: VolumeId,
+    *,
+    is_last: bool = False,
+) -> bool:
+    """Unmount what is the volume's at `path`. False: nothing is mounted there.
+
+    `is_last`: it is known to be mounted nowhere else.
+
+    A filesystem that is frozen would stay so, and out of reach, when its last mount is gone.
+    Raises: Refused, and nothing was touched, if it is not the volume's.
+    """
+    for layer in range(_LAYERS):
+        if (place := host.shown_at(path)) is None:
+            return layer > 0
+        if not is_mount_of(host, mounts.at(path), place, device, volume_id):
+            if layer:
+                return True  # somebody else's was below it
+            raise Refused(f"{path} shows something else than volume {volume_id}; left as it is")
+        if not place.node and (is_last or _is_last(host, place)):
+            host.thaw(path)
+        host.unmount_top(path)
+    raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Who uses a volume beside one staging path: `targets` must go before that; `stagings` are
+    others, with what was published from them, and need the device as well.
+    """
+
+    targets: Sequence[Path]
+    stagings: Sequence[Path]
+
+
+def find_users(
+    host: Host, mounts: MountRecords, device: Device | None, volume_id: VolumeId, staging: Path
+) -> Users:
+    """Beside `staging`. Without `device` (it cannot be told): those that were recorded."""
+    recorded = [record for record in mounts.of(volume_id) if record.path != staging]
+    shown = {record.path: _mount_point(host, record) for record in recorded}
+    elsewhere = [one for one in recorded if _is_in_use(one, shown) and one.staging != staging]
+    targets = [one.path for one in recorded if shown[one.path] and one.staging == staging]
+    known = {point for point in shown.values() if point}
+    known |= {place.target for place in [host.shown_at(staging)] if place}
+    places = host.places(device) if device else ()
+    targets += [place.target for place in places if place.target not in known]
+    return Users(targets, [one.path for one in elsewhere])
+
+
+def find_swapped(
+    host: Host, mounts: MountRecords, volume: Volume, device: Device | None
+) -> Sequence[Fault]:
+    """Where a pod sees a device node that is not bound to the volume any more."""
+    if volume.fs is not None:
+        return ()
+    return tuple(
+        Fault("DeviceSwapped", f"{tell_swapped(record, volume.id)}", "inaccessible")
+        for record in mounts.of(volume.id)
+        if record.node
+        and (device is None or record.number != device.number)
+        and _mount_point(host, record)
+    )
+
+
+def tell_swapped(record: MountRecord, volume_id: VolumeId) -> str:
+    return (
+        f"{record.path} shows {record.device}, which is not bound to volume {volume_id} any more:"
+        " end the pod, so that NodeUnpublishVolume takes it down"
+    )
+
+
+def _mount_point(host: Host, record: MountRecord) -> Path | None:
+    """As the kernel calls it; None: the mount of the record is not there."""
+    place = host.shown_at(record.path)
+    return place.target if place and record.is_shown_by(place) else None
+
+
+def _is_in_use(record: MountRecord, shown: dict[Path, Path | None]) -> bool:
+    """A raw block volume is staged where nothing is mounted, as long as the directory is there."""
+    nothing_mounted = record.is_staging and record.node
+    return record.path.is_dir() if nothing_mounted else shown[record.path] is not None
+
+
+def _is_last(host: Host, place: Place) -> bool:
+    """Also without the pool: what a place shows is told by the kernel."""
+    shown = Device(Path(), place.number, read_only=False)
+    return sum(not one.node for one in host.places(shown)) <= 1

@@ -1,0 +1,63 @@
+"""The states of all pools, told in time: of one that does not answer, the last that is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from driver.core.model import Allocation, Capacity, PoolState
+from driver.core.ports import Pool
+from driver.volumes.pools.bounded_queries import ask_all
+
+FRESH: Final = 5.0  # seconds for which a pool is taken to be as it was
+NOTHING: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    state: PoolState
+    age: float  # seconds since the pool was looked at
+
+
+class States:
+    """Thread-safe: who looks at the same time may look twice."""
+
+    def __init__(self, pools: Sequence[Pool], clock: Callable[[], float] = time.monotonic) -> None:
+        self._pools = pools
+        self._clock = clock
+        self._last: dict[str, tuple[PoolState, float]] = {}
+
+    def look(self, within: float) -> list[Told]:
+        """In the order of the configuration. After `FRESH` seconds of silence a pool is away."""
+        begun = self._clock()
+        replies = ask_all(self._pools, lambda pool: pool.backend.state(), within)
+        for pool, state in replies.given:
+            self._last[pool.name] = state, begun
+        why = {pool.name: str(error) for pool, error in replies.errors}
+        return [self._told(pool, why.get(pool.name, "")) for pool in self._pools]
+
+    def _told(self, pool: Pool, why: str) -> Told:
+        state, at = self._last.get(pool.name, (None, 0.0))
+        age = self._clock() - at
+        if state and (not why or age <= FRESH):
+            return Told(state, age)
+        state = state or _unknown(pool)
+        return Told(replace(state, away=why, capacity=NOTHING, rooms={}), 0.0)
+
+
+def _unknown(pool: Pool) -> PoolState:
+    return PoolState(
+        name=pool.name,
+        type=pool.type,
+        where=pool.where,
+        id=None,
+        away="",
+        allocation=Allocation.THICK,
+        reflink=False,
+        direct_io=False,
+        volumes=0,
+        snapshots=0,
+        capacity=NOTHING,
+    )

@@ -1,0 +1,392 @@
+"""What a caller wants, checked: the frozen arguments of the use cases.
+
+`claims` says what a call must have before a worker is asked for, and of which pool that must be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+from driver.core.ids import ImageId, Key, SnapshotId, VolumeId
+from driver.core.model import AccessMode, Allocation, Bytes, CapacityRange, FsType, Limits
+from driver.volumes import locks as claim
+from driver.volumes.locks import NO_CLAIMS, Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """How a volume is to be used: `fs` None is raw block; FsType, or "" for what it has."""
+
+    mode: AccessMode
+    block: bool
+    fs: FsType | None = None  # None with block False: the volume's own
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    name: str
+    key: Key
+    range: CapacityRange
+    fs: FsType | None  # None: raw block
+    fs_asked: bool = True  # False: `fs` is only what is usual; that of a source comes first
+    mkfs_options: tuple[str, ...] = ()
+    pool: str | None = None  # by name; None: any
+    allocation: Allocation | None = None  # None: the pool's own
+    block_size: Bytes | None = None
+    encrypted: bool | None = None  # None: as its source is
+    limits: Limits = field(default_factory=Limits)
+    source: ImageId | None = None
+    inline: bool = False  # for one pod, and gone with it
+    placed: str | None = None  # the pool that was chosen for it, by name; None: none was yet
+
+    @property
+    def claims(self) -> Claims:
+        sources = {self.source} if self.source else set()
+        return Claims(
+            frozenset({self.key}),
+            frozenset(one.key for one in sources),
+            frozenset(one.pool for one in sources),
+            self.pool or self.placed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which pool a new volume should go to."""
+
+    create: Create
+    claims: ClassVar[Claims] = NO_CLAIMS
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """A call about one volume that changes it: delete, unpublish (controller)."""
+
+    volume_id: VolumeId
+
+    @property
+    def claims(self) -> Claims:
+        return claim.alone(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class OfSnapshot:
+    snapshot_id: SnapshotId
+
+    @property
+    def claims(self) -> Claims:
+        return claim.alone(self.snapshot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A call that only reads one volume."""
+
+    volume_id: VolumeId
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LookSnapshot:
+    snapshot_id: SnapshotId
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.snapshot_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validate:
+    volume_id: VolumeId
+    capabilities: tuple[Capability, ...]
+    context: Mapping[str, str]  # must be what CreateVolume returned
+    parameters: Create | None = None  # parsed from `parameters`, against the volume's record
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: at most `most` entries (0 = all) after the id `after` ("" = first)."""
+
+    most: int = 0
+    after: str = ""
+    claims: ClassVar[Claims] = NO_CLAIMS
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPage:
+    most: int = 0
+    after: str = ""
+    snapshot_id: SnapshotId | None = None
+    source: VolumeId | None = None
+    claims: ClassVar[Claims] = NO_CLAIMS
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """GetCapacity: of one pool by name, or of the roomiest."""
+
+    fs: FsType | None = None
+    pool: str | None = None
+    allocation: Allocation | None = None
+    encrypted: bool = False
+    claims: ClassVar[Claims] = NO_CLAIMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """ControllerPublishVolume."""
+
+    volume_id: VolumeId
+    node: str
+    read_only: bool
+    capability: Capability
+    known: bool = False  # True: a router says that the node exists, though it may not be this one
+
+    @property
+    def claims(self) -> Claims:
+        return claim.alone(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublish:
+    """ControllerUnpublishVolume; node None: from all."""
+
+    volume_id: VolumeId
+    node: str | None
+
+    @property
+    def claims(self) -> Claims:
+        return claim.alone(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    volume_id: VolumeId
+    range: CapacityRange
+    capability: Capability | None = None
+
+    @property
+    def claims(self) -> Claims:
+        return claim.alone(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Modify:
+    volume_id: VolumeId
+    limits: Limits
+
+    @property
+    def claims(self) -> Claims:
+        return claim.alone(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One snapshot to take."""
+
+    key: Key
+    name: str
+    source: VolumeId
+
+
+@dataclass(frozen=True, slots=True)
+class Snap:
+    """CreateSnapshot."""
+
+    member: Member
+
+    @property
+    def claims(self) -> Claims:
+        source = self.member.source
+        return Claims(
+            frozenset({self.member.key}), frozenset({source.key}), frozenset({source.pool})
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SnapGroup:
+    """CreateVolumeGroupSnapshot; the members are in the order of their sources' ids."""
+
+    key: Key
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def claims(self) -> Claims:
+        alone = {self.key, *(member.key for member in self.members)}
+        return claim.of_group(alone, [member.source for member in self.members])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapPart:
+    """What one node takes of a group that is spread over several."""
+
+    group: SnapGroup
+    sources: frozenset[VolumeId]  # of the members on this node
+    created: float  # seconds since the epoch, the same on all nodes
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return tuple(one for one in self.group.members if one.source in self.sources)
+
+    @property
+    def claims(self) -> Claims:
+        alone = {self.group.key, *(member.key for member in self.members)}
+        return claim.of_group(alone, self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class OfGroup:
+    """Delete or get a group snapshot; `snapshot_ids` as the caller knows them."""
+
+    key: Key
+    snapshot_ids: tuple[SnapshotId, ...] = ()
+
+    @property
+    def claims(self) -> Claims:
+        keys = frozenset({self.key, *(one.key for one in self.snapshot_ids)})
+        return Claims(keys, pools=frozenset(one.pool for one in self.snapshot_ids))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A page of what a snapshot has, from `start` on; with a `base`: of where the two differ.
+
+    `lives` are the incarnations that the page before was about; (): this one is the first.
+    """
+
+    target: SnapshotId
+    base: SnapshotId | None = None
+    start: Bytes = 0
+    lives: tuple[str, ...] = ()
+
+    @property
+    def claims(self) -> Claims:
+        both = {self.target, self.base} if self.base else {self.target}
+        keys = frozenset(one.key for one in both)
+        return Claims(shared=keys, pools=frozenset(one.pool for one in both))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    volume_id: VolumeId
+    staging: Path
+    capability: Capability
+    secret: bytes | None = field(default=None, repr=False)
+
+    @property
+    def claims(self) -> Claims:
+        return claim.at(self.volume_id, self.staging)
+
+
+@dataclass(frozen=True, slots=True)
+class Unstage:
+    volume_id: VolumeId
+    staging: Path
+
+    @property
+    def claims(self) -> Claims:
+        return claim.at(self.volume_id, self.staging, takes_down=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePublish:
+    volume_id: VolumeId
+    staging: Path
+    target: Path
+    read_only: bool
+    capability: Capability
+
+    @property
+    def claims(self) -> Claims:
+        return claim.at(self.volume_id, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUnpublish:
+    volume_id: VolumeId
+    target: Path
+
+    @property
+    def claims(self) -> Claims:
+        return claim.at(self.volume_id, self.target, takes_down=True)
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePublish:
+    """NodePublishVolume of a volume that stands in a pod: it is made here."""
+
+    create: Create
+    target: Path
+    capability: Capability
+
+    @property
+    def claims(self) -> Claims:
+        keys = frozenset({self.create.key, f"path:{self.target}"})
+        return replace(self.create.claims, alone=keys)
+
+
+@dataclass(frozen=True, slots=True)
+class InlineUnpublish:
+    """And it goes here. `handle`: what kubelet calls it; `placed`: its pool, by name."""
+
+    handle: str
+    key: Key
+    target: Path
+    placed: str | None = None
+
+    @property
+    def claims(self) -> Claims:
+        keys = frozenset({self.key, f"path:{self.target}"})
+        return Claims(keys, named=self.placed, takes_down=True)
+
+
+@dataclass(frozen=True, slots=True)
+class InlineStats:
+    """NodeGetVolumeStats and NodeGetVolumeHealth of such a volume."""
+
+    handle: str
+    key: Key
+    path: Path | None
+    placed: str | None = None
+
+    @property
+    def claims(self) -> Claims:
+        return Claims(named=self.placed)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeExpand:
+    volume_id: VolumeId
+    path: Path
+    range: CapacityRange
+    capability: Capability | None = None
+    secret: bytes | None = field(default=None, repr=False)
+
+    @property
+    def claims(self) -> Claims:
+        return claim.alone(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """NodeGetVolumeStats and NodeGetVolumeHealth."""
+
+    volume_id: VolumeId
+    path: Path | None
+    staging: Path | None = None
+
+    @property
+    def claims(self) -> Claims:
+        return claim.reading(self.volume_id)
