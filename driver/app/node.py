@@ -30,11 +30,11 @@ from driver.backends.memory.host import MemoryHost
 from driver.backends.memory.records import memory_state
 from driver.backends.pool_threads import SILENT, SILENT_LVM, Answering
 from driver.core.answers import place_of
-from driver.core.errors import Invalid, PoolAway
+from driver.core.errors import Invalid, PoolUnavailable
 from driver.core.kubelet import registration_socket
 from driver.core.model import PoolState
-from driver.core.ports import NodeState, Pool, Tends
-from driver.csi.topology import Here
+from driver.core.ports import NeedsMaintenance, NodeState, Pool
+from driver.csi.topology import NodeTopology
 from driver.linux import cgroup, command, descriptors, sysfs
 from driver.linux.devices import loop_ioctl
 from driver.linux.devices.lvm import PROGRAMS
@@ -48,15 +48,15 @@ from driver.observe.disks import Disks
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.observe.poolnews import PoolNews
-from driver.services.use_cases import Uses
+from driver.services.use_cases import UseCases
 from driver.volumes import maintenance
 from driver.volumes.contents import Contents
-from driver.volumes.copies.background import Copies
+from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.changed_blocks import Changes
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
-from driver.volumes.node.ephemeral import Inliner
+from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import LISTS
@@ -65,10 +65,10 @@ from driver.volumes.pools.pool_watch import EVERY, Watching
 from driver.volumes.pools.registry import Pools
 from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter, Publisher
+from driver.volumes.publish import ControllerPublisher, NodeVolumes
 
 if TYPE_CHECKING:
-    from driver.services.kubelet_registration import Announcement
+    from driver.services.kubelet_registration import KubeletRegistration
     from driver.services.server import Listener, Server
 
 LEAVE: Final = 19.0  # seconds after which the process goes, whatever still runs
@@ -202,9 +202,9 @@ class _Life:
         self._tenders = {
             pool.name: ThreadPoolExecutor(1, f"tender{place_of(pool.name)}")
             for pool in pools
-            if isinstance(pool.backend, Tends)
+            if isinstance(pool.backend, NeedsMaintenance)
         }
-        self._copies = Copies(self._copier_of)
+        self._copies = BackgroundCopies(self._copier_of)
         self._together = Pools(pools, Withdrawals(state.pools))
         self._begun = time.monotonic()
         self._adopted = self._together.adopt()
@@ -213,21 +213,21 @@ class _Life:
         self._metrics.watch(
             "cellar_state_problem",
             "Whether the state directory cannot be read or written",
-            lambda: bool(state.places.problem or state.pools.problem),
+            lambda: bool(state.mount_records.problem or state.pools.problem),
         )
         self._http = Http({"/metrics": self._show_metrics, **pages})
-        self._announcement: Announcement | None = None
+        self._announcement: KubeletRegistration | None = None
 
     async def live(self) -> float:
         """When the end was asked for, in monotonic time."""
-        from driver.services.server import About, Server  # noqa: PLC0415 - gRPC comes after the pools
+        from driver.services.server import DriverInfo, Server  # noqa: PLC0415 - gRPC comes after the pools
 
         stop = process.stop_signals()
         config = self._config
-        about = About(
+        about = DriverInfo(
             name=config.driver_name,
             version=self._version,
-            here=Here(config.topology_key, config.node_id),
+            here=NodeTopology(config.topology_key, config.node_id),
             max_volumes=config.max_volumes,
             attach=config.attach,
         )
@@ -265,10 +265,10 @@ class _Life:
         config = self._config
         if not config.kubelet_dir:
             return
-        from driver.services.kubelet_registration import Announcement  # noqa: PLC0415 - where kubelet is
+        from driver.services.kubelet_registration import KubeletRegistration  # noqa: PLC0415 - where kubelet is
 
         socket = registration_socket(config.kubelet_dir, config.driver_name)
-        self._announcement = one = Announcement(config.driver_name, config.endpoint, socket)
+        self._announcement = one = KubeletRegistration(config.driver_name, config.endpoint, socket)
         self._metrics.watch(
             "cellar_kubelet_registered",
             "Whether kubelet has the driver",
@@ -288,17 +288,17 @@ class _Life:
             return ""
         return self._announcement.problem if self._announcement else "the driver is starting"
 
-    def _uses(self) -> Uses:
+    def _uses(self) -> UseCases:
         config, pools = self._config, self._together
         volumes = Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach)
-        mounts = MountRecords(self._state.places)
-        mounter, health = Mounter(pools, mounts, config.kubelet_dir), Health(pools, mounts)
-        return Uses(
+        mounts = MountRecords(self._state.mount_records)
+        mounter, health = NodeVolumes(pools, mounts, config.kubelet_dir), Health(pools, mounts)
+        return UseCases(
             pools=pools,
             volumes=volumes,
-            publisher=Publisher(pools, config.node_id, config.max_volumes),
+            publisher=ControllerPublisher(pools, config.node_id, config.max_volumes),
             mounter=mounter,
-            inline=Inliner(pools, volumes, mounter, health),
+            inline=EphemeralVolumes(pools, volumes, mounter, health),
             snapshots=Snapshotter(pools, self._copies, time.time),
             modifier=Modifier(pools),
             health=health,
@@ -373,7 +373,7 @@ def _give_back(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
         return  # nobody knows where
     for pool in pools:
         if pool.name not in held:
-            with suppress(PoolAway, TimeoutError):
+            with suppress(PoolUnavailable, TimeoutError):
                 pool.answers.begin(pool.backend.close).result(GIVEN_BACK)
 
 

@@ -24,12 +24,12 @@ from driver.observe import log
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
-from driver.router.kubernetes.events import Events, Tells, nobody
+from driver.router.kubernetes.events import Events, RecordEvent, no_events
 from driver.router.nodes.directory import Directory, StaticFile
-from driver.router.nodes.pool_locations import Homes
+from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.nodes.registry import Nodes
 from driver.services import controller, group_controller
-from driver.services.server import Door
+from driver.services.server import UnixServer
 from driver.tls.identity import Files, Identities
 
 
@@ -47,9 +47,9 @@ class _Cluster:
     directory: Directory
     identities: Identities
     gives_up: delete.GivesUp = delete.never
-    tells: Tells = nobody
+    tells: RecordEvent = no_events
     problem: Callable[[], str] = str  # none
-    homes: Homes = field(default_factory=Homes)
+    homes: PoolLocations = field(default_factory=PoolLocations)
     keeping: Sequence[Awaitable[None]] = ()
 
 
@@ -71,7 +71,7 @@ class _Routing:
             nodes = Nodes(cluster.directory, cluster.identities, cluster.homes, cluster.tells)
             self._problem = cluster.problem
             self._count(nodes)
-            door = Door(self._metrics.seen)
+            door = UnixServer(self._metrics.seen)
             self._register(nodes, door, cluster.gives_up)
             for keeping in (nodes.watch(), *cluster.keeping):
                 await stack.enter_async_context(_running(keeping, stop))
@@ -104,17 +104,17 @@ class _Routing:
         from driver.router.kubernetes import client  # noqa: PLC0415 - 40 MiB, for those who need it
         from driver.router.kubernetes.certificates import Secrets  # noqa: PLC0415
         from driver.router.kubernetes.nodes import KubernetesDirectory  # noqa: PLC0415
-        from driver.router.nodes.lost import Undertaker  # noqa: PLC0415
+        from driver.router.nodes.lost import LostNodePolicy  # noqa: PLC0415
         from driver.router.nodes.pool_locations import Store  # noqa: PLC0415
 
-        config, homes = self._config, Homes()
+        config, homes = self._config, PoolLocations()
         namespace = where.namespace or client.own_namespace()
         async with client.connect(config.kubeconfig) as api:
             directory = KubernetesDirectory(
                 api, namespace, where.service, config.driver_name, config.node_gone_after
             )
             events = Events(api, config.driver_name, directory.uid)
-            undertaker = Undertaker(directory, events, config.node_gone_policy)
+            undertaker = LostNodePolicy(directory, events, config.node_gone_policy)
             store = Store(api, namespace, f"{config.objects}-pools", homes)
             keeping = [store.keep()]
             identities: Identities
@@ -134,14 +134,14 @@ class _Routing:
             yield _Cluster(
                 directory=directory,
                 identities=identities,
-                gives_up=undertaker.gives_up,
+                gives_up=undertaker.abandon,
                 tells=events.soon,
                 problem=problem,
                 homes=homes,
                 keeping=keeping,
             )
 
-    def _register(self, nodes: Nodes, door: Door, gives_up: delete.GivesUp) -> None:
+    def _register(self, nodes: Nodes, door: UnixServer, gives_up: delete.GivesUp) -> None:
         """Capabilities are those of this release: sidecars ask once, perhaps before any node."""
         config = self._config
         hidden = frozenset[str]() if config.attach else forwarding.ATTACHING
@@ -164,10 +164,10 @@ class _Routing:
         return {
             "ControllerGetCapabilities": controller_capabilities,
             "GroupControllerGetCapabilities": group_capabilities,
-            **create.Routes(nodes, reading, self._config.topology_key).all(),
-            **lists.Lists(nodes).all(),
+            **create.CreateRoutes(nodes, reading, self._config.topology_key).all(),
+            **lists.ListRoutes(nodes).all(),
             **group_snapshots.Groups(nodes, parse.group, gives_up).all(),
-            **delete.Partings(nodes, gives_up, attachments=attachments).all(),
+            **delete.DeleteRoutes(nodes, gives_up, attachments=attachments).all(),
         }
 
     def _count(self, nodes: Nodes) -> None:

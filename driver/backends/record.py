@@ -53,7 +53,7 @@ def encode(image: Image) -> dict[str, str]:
         "fs": image.fs or "",
         "allocation": image.allocation.value,
         "blockSize": str(image.block_size),
-        "luksKey": image.key or "",
+        "luksKey": image.luks_key_id or "",
         "created": repr(image.created),
         "incarnation": image.incarnation,
     }
@@ -171,7 +171,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
         "source": _reference(volume.source),
         "mkfsOptions": " ".join(volume.mkfs_options),
         "formatted": "yes" if volume.formatted else "",
-        "renewal": "yes" if volume.renewal else "",
+        "renewal": "yes" if volume.needs_new_uuid else "",
         "inline": volume.inline or "",
         "limits": ",".join(map(str, numbers)) if any(numbers) else "",
     }
@@ -180,7 +180,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
 def _snapshot_fields(snapshot: Snapshot) -> dict[str, str]:
     return {
         "kind": "snapshot",
-        "blank": "yes" if snapshot.blank else "",
+        "blank": "yes" if snapshot.unformatted else "",
         "source": str(snapshot.source),
         "group": snapshot.group or "",
         "groupName": snapshot.group_name,
@@ -200,8 +200,8 @@ def _volume(flat: Mapping[str, str]) -> Volume:
         mkfs_options=tuple(flat.get("mkfsOptions", "").split()),
         formatted="formatted" in flat,
         limits=Limits(*map(int, flat.get("limits", "0,0,0,0").split(","))),
-        key=flat.get("luksKey"),
-        renewal="renewal" in flat,
+        luks_key_id=flat.get("luksKey"),
+        needs_new_uuid="renewal" in flat,
         inline=Inline(flat["inline"]) if "inline" in flat else None,
         created=float(flat["created"]),
         incarnation=flat["incarnation"],
@@ -219,8 +219,8 @@ def _snapshot(flat: Mapping[str, str]) -> Snapshot:
         fs=FsType(flat["fs"]) if "fs" in flat else None,
         allocation=Allocation(flat["allocation"]),
         block_size=int(flat["blockSize"]),
-        key=flat.get("luksKey"),
-        blank="blank" in flat,
+        luks_key_id=flat.get("luksKey"),
+        unformatted="blank" in flat,
         group=flat.get("group"),
         group_name=flat.get("groupName", ""),
         members=tuple(parse_snapshot_id(one) for one in members.split(",") if one),

@@ -19,7 +19,7 @@ def command(folder: Folder, *, days: Days = authority.LEAF_DAYS) -> None:
     """Make DIR/router and DIR/node, each ready for --tls-dir; again: renew them, by the same CA."""
     show = console()
     try:
-        key, *made = authority.make(folder, days=days)
+        key, *made = authority.create(folder, days=days)
     except (CellarError, OSError) as error:
         typer.echo(f"cellar certs: {error}", err=True)
         raise typer.Exit(1) from None

@@ -13,9 +13,9 @@ from driver.core.errors import (
     CellarError,
     Exhausted,
     NoSpace,
-    PoolAway,
     PoolFailed,
     PoolReadOnly,
+    PoolUnavailable,
     Refused,
 )
 
@@ -57,7 +57,7 @@ def of_pool(error: OSError, where: str) -> CellarError | None:
 def of_root(error: OSError, where: str) -> CellarError | None:
     """The same of opening the pool's directory itself, where ENOENT does say that it is away."""
     if error.errno in GONE:
-        return PoolAway(f"the pool's directory {where}: {error.strerror}")
+        return PoolUnavailable(f"the pool's directory {where}: {error.strerror}")
     return of_pool(error, where)
 
 

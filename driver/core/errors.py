@@ -77,19 +77,19 @@ class Exhausted(CellarError):
     """
 
 
-class PoolAway(CellarError):
+class PoolUnavailable(CellarError):
     """The pool is not there: not mounted, not marked, or not on this node. UNAVAILABLE."""
 
 
-class PoolSilent(PoolAway):
+class PoolSilent(PoolUnavailable):
     """It is there, and does not answer: its disk hangs. UNAVAILABLE."""
 
 
-class PoolReadOnly(PoolAway):
+class PoolReadOnly(PoolUnavailable):
     """The pool is there, what is in it is known, and nothing can be written. UNAVAILABLE."""
 
 
-class PoolFailed(PoolAway):
+class PoolFailed(PoolUnavailable):
     """The pool's filesystem shut itself down, or answers with errors of its disk. UNAVAILABLE."""
 
 

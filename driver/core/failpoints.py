@@ -50,7 +50,7 @@ POINTS: Final = (
     "inline.recorded",
 )
 
-# Only encrypted volumes pass these, on a kernel that can encrypt; see `reach_encrypted`.
+# Only encrypted volumes pass these, on a kernel that can encrypt.
 ENCRYPTED: Final = (
     # backends.loopfile
     "refill.building",
@@ -64,6 +64,9 @@ ENCRYPTED: Final = (
     "delete.erased",
 )
 
+# Of volume groups alone.
+LVM: Final = ("resize.freed", "still.taken")
+
 _wanted, _, _nth = os.environ.get("CELLAR_FAILPOINT", "").partition(":")
 _seen = count(1)
 
@@ -72,8 +75,3 @@ def reach(point: str) -> None:
     """End the process here if the environment asked for it."""
     if point == _wanted and next(_seen) == int(_nth or "1"):
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def reach_encrypted(point: str) -> None:
-    """The same, for a point of `ENCRYPTED`."""
-    reach(point)

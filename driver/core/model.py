@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from driver.core.errors import Invalid, OutOfRange, PoolAway, PoolFailed, PoolReadOnly
+from driver.core.errors import Invalid, OutOfRange, PoolFailed, PoolReadOnly, PoolUnavailable
 from driver.core.ids import ImageId, Key, PoolId, SnapshotId, VolumeId
 
 Bytes: TypeAlias = int
@@ -37,17 +37,17 @@ class FsType(StrEnum):
 class AccessMode(StrEnum):
     """CSI's access modes in short; the numbers are the edge's business."""
 
-    SNW = "SINGLE_NODE_WRITER"
-    SNRO = "SINGLE_NODE_READER_ONLY"
-    MNRO = "MULTI_NODE_READER_ONLY"
-    MNSW = "MULTI_NODE_SINGLE_WRITER"
-    MNMW = "MULTI_NODE_MULTI_WRITER"
-    SNSW = "SINGLE_NODE_SINGLE_WRITER"
-    SNMW = "SINGLE_NODE_MULTI_WRITER"
+    SINGLE_NODE_WRITER = "SINGLE_NODE_WRITER"
+    SINGLE_NODE_READER_ONLY = "SINGLE_NODE_READER_ONLY"
+    MULTI_NODE_READER_ONLY = "MULTI_NODE_READER_ONLY"
+    MULTI_NODE_SINGLE_WRITER = "MULTI_NODE_SINGLE_WRITER"
+    MULTI_NODE_MULTI_WRITER = "MULTI_NODE_MULTI_WRITER"
+    SINGLE_NODE_SINGLE_WRITER = "SINGLE_NODE_SINGLE_WRITER"
+    SINGLE_NODE_MULTI_WRITER = "SINGLE_NODE_MULTI_WRITER"
 
     @property
     def reads_only(self) -> bool:
-        return self in {AccessMode.SNRO, AccessMode.MNRO}
+        return self in {AccessMode.SINGLE_NODE_READER_ONLY, AccessMode.MULTI_NODE_READER_ONLY}
 
 
 class Inline(StrEnum):
@@ -89,8 +89,8 @@ class Volume:
     formatted: bool = False
     limits: Limits = field(default_factory=Limits)
     published: Publication | None = None
-    key: str | None = None  # id of the LUKS key; None: not encrypted
-    renewal: bool = False  # its filesystem has its source's UUID until the secret is there
+    luks_key_id: str | None = None  # id of the LUKS key; None: not encrypted
+    needs_new_uuid: bool = False  # its filesystem has its source's UUID until the secret is there
     inline: Inline | None = None  # None: it has a life of its own
     created: float = 0.0  # seconds since the epoch
     incarnation: str
@@ -101,14 +101,14 @@ class Volume:
         return self.allocation is not Allocation.THICK
 
     @property
-    def blank(self) -> bool:
+    def unformatted(self) -> bool:
         """Encrypted, and still to be formatted: that takes the secret of its first stage."""
-        return self.key is not None and not self.formatted
+        return self.luks_key_id is not None and not self.formatted
 
     @property
-    def room(self) -> Bytes:
+    def usable_size(self) -> Bytes:
         """What it shows of its bytes: the header of an encrypted one is not for its users."""
-        return self.size if self.key is None else self.size - LUKS_HEADER
+        return self.size if self.luks_key_id is None else self.size - LUKS_HEADER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +123,8 @@ class Snapshot:
     fs: FsType | None
     allocation: Allocation  # of the source
     block_size: Bytes
-    key: str | None = None
-    blank: bool = False  # of an encrypted volume that was never staged: nothing is in it
+    luks_key_id: str | None = None
+    unformatted: bool = False  # of an encrypted volume that was never staged: nothing is in it
     group: Key | None = None
     group_name: str = ""
     members: tuple[SnapshotId, ...] = ()  # the whole group, this one included
@@ -160,11 +160,11 @@ class Device:
     path: Path
     number: int  # dev_t
     read_only: bool
-    below: int = 0  # dev_t of what an open container lies on; 0: it is none
+    parent: int = 0  # dev_t of what an open container lies on; 0: it is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class MountPoint:
     """What the topmost mount at a path shows, as the kernel says it."""
 
     target: Path
@@ -185,7 +185,7 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class PhysicalExtent:
     """Written bytes of an image, and where on the medium they lie: `at` is an address of theirs.
 
     None: nobody can say; they may be anything.
@@ -212,7 +212,7 @@ class Fault:
     severity: str = "degraded"  # degraded | inaccessible | data_loss
 
 
-def fault_of(error: PoolAway) -> Fault:
+def fault_of(error: PoolUnavailable) -> Fault:
     """What health says of a pool, or of all that is in it, that raised `error`.
 
     Its kind is PoolReadOnly or PoolFailed as the error is, else PoolAway.

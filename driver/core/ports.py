@@ -19,8 +19,8 @@ from driver.core.model import (
     Fault,
     FsType,
     Image,
-    Located,
-    Place,
+    MountPoint,
+    PhysicalExtent,
     PoolState,
     Prepare,
     Progress,
@@ -104,7 +104,7 @@ class Backend(Protocol):
         """Content when there is none. Refused while anything holds the device."""
 
     # while written to
-    def hold(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
+    def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
         """Writes stand still and are on the medium. Busy on exit if `bound` seconds were passed."""
 
     def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
@@ -118,10 +118,10 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Refills(Protocol):
+class FormatsLater(Protocol):
     """A backend whose volumes can be encrypted."""
 
-    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+    def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
         """New contents beside, swapped in with the record, which says `formatted` from then on.
 
         Refused, and nothing touched, if it ever was formatted, or is attached. A crash at any
@@ -130,26 +130,28 @@ class Refills(Protocol):
 
 
 @runtime_checkable
-class Estimates(Protocol):
+class EstimatesUsage(Protocol):
     """A backend whose `extents` may have to read all of an image."""
 
-    def written(self, image_id: ImageId) -> Bytes:
+    def written_bytes(self, image_id: ImageId) -> Bytes:
         """At most so many bytes of it are written; told at once."""
 
 
 @runtime_checkable
-class Stills(Protocol):
+class TakesCopySnapshots(Protocol):
     """A backend that can show one moment of a volume while its writers go on."""
 
-    def still(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
+    def copy_snapshot(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
         """Inside, `reading` and `extents` show them to this thread as they are now. NoSpace."""
 
 
 @runtime_checkable
-class Locates(Protocol):
+class MapsPhysicalExtents(Protocol):
     """A backend that knows where bytes lie, so that images can be compared without being read."""
 
-    def located(self, image_id: SnapshotId, start: Bytes, most: int) -> Sequence[Located]:
+    def physical_extents(
+        self, image_id: SnapshotId, start: Bytes, most: int
+    ) -> Sequence[PhysicalExtent]:
         """What is written and ends behind `start`, in order, without overlaps; it may begin before
         `start`, and end behind the image. Fewer than `most`: there are no more. NotFound.
 
@@ -158,10 +160,10 @@ class Locates(Protocol):
 
 
 @runtime_checkable
-class Tends(Protocol):
+class NeedsMaintenance(Protocol):
     """A backend that wants to be looked after now and then."""
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Its writers should find room. Content if the pool is away. CommandError."""
 
 
@@ -180,10 +182,10 @@ class Host(Protocol):
         """Why no volume with `fs` can be used on this machine; "" if one can. Asked often."""
 
     # contents
-    def make(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+    def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
         """Mkfs. Only ever called inside `Backend.create`, on an image that nobody has seen."""
 
-    def renew(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
+    def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
         """Give a copy its own UUID, and prove it by reading back."""
 
     def check(self, device: Device, fs: FsType) -> None:
@@ -211,16 +213,16 @@ class Host(Protocol):
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
         """Makes the last component of `target`, a directory. Refused: there are files in it."""
 
-    def expose(self, device: Device, target: Path, *, read_only: bool) -> None:
+    def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
         """The device node at `target`, a file. Refused if others have it the other way."""
 
-    def shown_at(self, target: Path) -> Place | None:
+    def mounted_at(self, target: Path) -> MountPoint | None:
         """What the topmost mount exactly at `target` shows; None: not a mount point."""
 
-    def places(self, device: Device) -> tuple[Place, ...]:
+    def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
         """Every place in this mount namespace that shows the device."""
 
-    def label(self, place: Place) -> str:
+    def volume_label(self, place: MountPoint) -> str:
         """The id of the image that is shown there, as far as the kernel can tell; else ""."""
 
     def thaw(self, target: Path) -> None:
@@ -251,7 +253,7 @@ class Host(Protocol):
         Busy, Refused, Unusable, Failed: it has its old size. StillRunning.
         """
 
-    def broken(self, place: Place, fs: FsType) -> str:
+    def broken(self, place: MountPoint, fs: FsType) -> str:
         """Why the filesystem shown there gives or takes nothing any more; "" while it does."""
 
     def usage(self, target: Path) -> Usage: ...
@@ -268,7 +270,7 @@ class Crypt(Protocol):
     def lacks(self) -> str:
         """Why this machine cannot encrypt; "" if it can. Asked often."""
 
-    def sealed(
+    def format_and_open(
         self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool
     ) -> AbstractContextManager[Path]:
         """Format `where`, a file or a node, and give what is inside, for `make`; closed on exit.
@@ -276,7 +278,7 @@ class Crypt(Protocol):
         `zeros`: all of the inside reads so; else what was never written reads as noise.
         """
 
-    def renew(self, where: Path) -> None:
+    def new_uuid(self, where: Path) -> None:
         """Give the container of a copy its own UUID, and prove it. Refused: there is none."""
 
     def open(self, below: Device, name: str, secret: bytes, *, discards: bool) -> Device:
@@ -313,10 +315,10 @@ class Records(Protocol):
     def items(self) -> Mapping[str, Mapping[str, str]]:
         """A copy of all records, by key."""
 
-    def put(self, key: str, record: Mapping[str, str]) -> None:
+    def write(self, key: str, record: Mapping[str, str]) -> None:
         """Write or replace it; it is on the disk when this returns, unless there is a `problem`."""
 
-    def drop(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         """No-op if there is none. Does not wait for the disk."""
 
 
@@ -328,7 +330,7 @@ class NodeState:
     are gone. `pools`: what was found at a configured place, by that place; durable.
     """
 
-    places: Records
+    mount_records: Records
     pools: Records
 
 

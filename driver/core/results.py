@@ -51,7 +51,7 @@ class Expanded:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class VolumeStats:
     """NodeGetVolumeStats: `usage` of a filesystem, or the `size` of a block device."""
 
     usage: Usage | None

@@ -14,7 +14,12 @@ from driver.volumes.requests import Capability
 _MODES: Final = {
     getattr(csi.VolumeCapability.AccessMode, mode.value): mode
     for mode in AccessMode
-    if mode not in {AccessMode.MNRO, AccessMode.MNSW, AccessMode.MNMW}  # the bytes are on one node
+    if mode
+    not in {
+        AccessMode.MULTI_NODE_READER_ONLY,
+        AccessMode.MULTI_NODE_SINGLE_WRITER,
+        AccessMode.MULTI_NODE_MULTI_WRITER,
+    }  # the bytes are on one node
 }
 
 # What people write, and the sidecars translate: accessModes of a PersistentVolumeClaim.

@@ -29,7 +29,7 @@ STATUS: Final[dict[type[CellarError], grpc.StatusCode]] = {
     errors.NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
     errors.Exhausted: grpc.StatusCode.UNAVAILABLE,
-    errors.PoolAway: grpc.StatusCode.UNAVAILABLE,
+    errors.PoolUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Unusable: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
@@ -71,7 +71,7 @@ Seen: TypeAlias = Callable[[str, str, float], None]  # method, code, seconds
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class CsiInterceptor(grpc.aio.ServerInterceptor):
     """`seen` is told of every RPC that ended."""
 
     def __init__(self, seen: Seen) -> None:
@@ -120,31 +120,31 @@ def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Garbage:
+class UndecodableRequest:
     """Bytes that are no request: gRPC itself would call that INTERNAL."""
 
     error: str
 
 
-def _readable(request: Message | Garbage) -> Message:
-    if isinstance(request, Garbage):
+def _readable(request: Message | UndecodableRequest) -> Message:
+    if isinstance(request, UndecodableRequest):
         raise errors.Invalid(f"the request cannot be read: {request.error}")
     return request
 
 
-def _patient(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | Garbage]:
-    def patient(data: bytes) -> Message | Garbage:
+def _patient(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | UndecodableRequest]:
+    def patient(data: bytes) -> Message | UndecodableRequest:
         try:
             return read(data)
         except DecodeError as error:
-            return Garbage(str(error))
+            return UndecodableRequest(str(error))
 
     return patient
 
 
 def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
-    async def call(request: Message | Garbage, context: Context) -> Any:
-        async with _told(rpc, context, seen) as story:
+    async def call(request: Message | UndecodableRequest, context: Context) -> Any:
+        async with _recorded(rpc, context, seen) as story:
             response = await inner(story.begin(request), context)
             story.subject = story.subject or _subject(response)
             return response
@@ -155,8 +155,8 @@ def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
 def _guard_stream(rpc: str, inner: Stream, seen: Seen) -> Stream:
     """It ends when the last message was taken, or when its client has gone."""
 
-    async def call(request: Message | Garbage, context: Context) -> AsyncIterator[Any]:
-        async with _told(rpc, context, seen) as story:
+    async def call(request: Message | UndecodableRequest, context: Context) -> AsyncIterator[Any]:
+        async with _recorded(rpc, context, seen) as story:
             responses: Any = inner(story.begin(request), context)
             async with aclosing(responses):
                 async for response in responses:
@@ -166,7 +166,7 @@ def _guard_stream(rpc: str, inner: Stream, seen: Seen) -> Stream:
 
 
 @dataclass(slots=True)
-class _Story:
+class CallRecord:
     """Of one call, as the log and the metrics will tell it."""
 
     rpc: str
@@ -174,7 +174,7 @@ class _Story:
     text: str = ""
     subject: dict[str, str] = field(default_factory=dict)
 
-    def begin(self, request: Message | Garbage) -> Message:
+    def begin(self, request: Message | UndecodableRequest) -> Message:
         """Invalid: the request is not one that the service has to look at."""
         whole = _readable(request)
         self.subject = _subject(whole)
@@ -185,9 +185,9 @@ class _Story:
 
 
 @asynccontextmanager
-async def _told(rpc: str, context: Context, seen: Seen) -> AsyncIterator[_Story]:
+async def _recorded(rpc: str, context: Context, seen: Seen) -> AsyncIterator[CallRecord]:
     """Ends the call with the status of what was raised inside, and tells of it."""
-    start, story = time.monotonic(), _Story(rpc)
+    start, story = time.monotonic(), CallRecord(rpc)
     RPC.set(rpc)
     try:
         yield story

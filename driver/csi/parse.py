@@ -16,21 +16,21 @@ from driver.core.ids import ImageId
 from driver.core.model import CapacityRange, FsType, Limits
 from driver.csi import capability, parameters
 from driver.volumes import requests
-from driver.volumes.locks import Claims
+from driver.volumes.locks import Locks
 
 USUAL: Final = FsType.EXT4  # where no filesystem is named
 
 # Controller
 
 
-def create(request: csi.CreateVolumeRequest) -> requests.Create:
+def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
     capabilities = capability.parse_all(request.volume_capabilities)
     asked = parameters.parse(request.parameters, request.mutable_parameters)
     named = capability.agreed(capabilities, asked.fs)
     fs = None if _are_block(capabilities) else named or USUAL
     for one in capabilities:
         mount_options.require(one.options, fs)
-    return requests.Create(
+    return requests.CreateVolume(
         name=request.name,
         key=ids.volume_key(request.name),
         range=capacity(request.capacity_range),
@@ -46,8 +46,8 @@ def create(request: csi.CreateVolumeRequest) -> requests.Create:
     )
 
 
-def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validate:
-    return requests.Validate(
+def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.ValidateCapabilities:
+    return requests.ValidateCapabilities(
         volume_id=ids.parse_volume_id(request.volume_id),
         capabilities=capability.parse_all(request.volume_capabilities),
         context=dict(request.volume_context),
@@ -55,12 +55,12 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
     )
 
 
-def of_volume(volume_id: str) -> requests.Of:
-    return requests.Of(ids.parse_volume_id(volume_id))
+def of_volume(volume_id: str) -> requests.DeleteVolume:
+    return requests.DeleteVolume(ids.parse_volume_id(volume_id))
 
 
-def look(volume_id: str) -> requests.Look:
-    return requests.Look(ids.parse_volume_id(volume_id))
+def look(volume_id: str) -> requests.GetVolume:
+    return requests.GetVolume(ids.parse_volume_id(volume_id))
 
 
 def publish(
@@ -95,8 +95,8 @@ class Change:
     limits: Mapping[str, int]
 
     @property
-    def claims(self) -> Claims:
-        return requests.Of(self.volume_id).claims
+    def locks(self) -> Locks:
+        return requests.DeleteVolume(self.volume_id).locks
 
     def of(self, limits: Limits) -> Limits:
         return replace(limits, **self.limits)
@@ -107,17 +107,19 @@ def modify(request: csi.ControllerModifyVolumeRequest) -> Change:
     return Change(volume_id, parameters.parse_limits(request.mutable_parameters))
 
 
-def page(request: csi.ListVolumesRequest | csi.ControllerListVolumeHealthRequest) -> requests.Page:
-    return requests.Page(_most(request.max_entries), _after(request, ids.parse_volume_id))
+def page(
+    request: csi.ListVolumesRequest | csi.ControllerListVolumeHealthRequest,
+) -> requests.ListVolumes:
+    return requests.ListVolumes(_most(request.max_entries), _after(request, ids.parse_volume_id))
 
 
-def measure(request: csi.GetCapacityRequest) -> requests.Measure:
+def measure(request: csi.GetCapacityRequest) -> requests.GetCapacity:
     asked = parameters.parse(request.parameters, {})
     capabilities = capability.parse_all(request.volume_capabilities)
     named = capability.agreed(capabilities, asked.fs)
     fs = None if _are_block(capabilities) else named or USUAL
     asked.options_for(fs)
-    return requests.Measure(
+    return requests.GetCapacity(
         fs=fs, pool=asked.pool, allocation=asked.allocation, encrypted=bool(asked.encrypted)
     )
 
@@ -125,25 +127,27 @@ def measure(request: csi.GetCapacityRequest) -> requests.Measure:
 # Snapshots
 
 
-def snapshot(request: csi.CreateSnapshotRequest) -> requests.Snap:
+def snapshot(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.none_accepted(request.parameters)
-    return requests.Snap(requests.Member(ids.snapshot_key(request.name), request.name, source))
+    return requests.CreateSnapshot(
+        requests.Member(ids.snapshot_key(request.name), request.name, source)
+    )
 
 
-def of_snapshot(snapshot_id: str) -> requests.OfSnapshot:
-    return requests.OfSnapshot(ids.parse_snapshot_id(snapshot_id))
+def of_snapshot(snapshot_id: str) -> requests.DeleteSnapshot:
+    return requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
-def look_snapshot(snapshot_id: str) -> requests.LookSnapshot:
-    return requests.LookSnapshot(ids.parse_snapshot_id(snapshot_id))
+def look_snapshot(snapshot_id: str) -> requests.GetSnapshot:
+    return requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
-def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.SnapshotPage:
+def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
     """NotFound: a filter that names nothing of ours; the list is empty then."""
     most, after = _most(request.max_entries), _after(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
-    return requests.SnapshotPage(
+    return requests.ListSnapshots(
         most,
         after,
         snapshot_id=ids.parse_snapshot_id(snapshot_id) if snapshot_id else None,
@@ -151,15 +155,15 @@ def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.SnapshotPage:
     )
 
 
-def allocated(request: csi.GetMetadataAllocatedRequest) -> requests.Changed:
+def allocated(request: csi.GetMetadataAllocatedRequest) -> requests.GetChangedBlocks:
     target = ids.parse_snapshot_id(request.snapshot_id)
-    return requests.Changed(target=target, start=request.starting_offset)
+    return requests.GetChangedBlocks(target=target, start=request.starting_offset)
 
 
-def delta(request: csi.GetMetadataDeltaRequest) -> requests.Changed:
+def delta(request: csi.GetMetadataDeltaRequest) -> requests.GetChangedBlocks:
     base = ids.parse_snapshot_id(request.base_snapshot_id)
     target = ids.parse_snapshot_id(request.target_snapshot_id)
-    return requests.Changed(target=target, base=base, start=request.starting_offset)
+    return requests.GetChangedBlocks(target=target, base=base, start=request.starting_offset)
 
 
 def most(number: int, usual: int, limit: int) -> int:
@@ -169,21 +173,21 @@ def most(number: int, usual: int, limit: int) -> int:
     return min(number or usual, limit)
 
 
-def group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.SnapGroup:
+def group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.CreateGroupSnapshot:
     sources = sorted(ids.parse_volume_id(one) for one in request.source_volume_ids)
     parameters.none_accepted_of_group(request.parameters)
     if len(set(sources)) < len(sources):
         raise Invalid("source_volume_ids: a volume is named twice")
     key = ids.group_key(request.name)
     members = (requests.Member(ids.member_key(key, one), request.name, one) for one in sources)
-    return requests.SnapGroup(key, request.name, tuple(members))
+    return requests.CreateGroupSnapshot(key, request.name, tuple(members))
 
 
 def of_group(
     request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
-) -> requests.OfGroup:
+) -> requests.GroupSnapshotRef:
     key = ids.parse_group_id(request.group_snapshot_id)
-    return requests.OfGroup(key, tuple(_member(one) for one in request.snapshot_ids))
+    return requests.GroupSnapshotRef(key, tuple(_member(one) for one in request.snapshot_ids))
 
 
 # Parts
@@ -214,7 +218,7 @@ def _member(text: str) -> ids.SnapshotId:
         raise Invalid(f"snapshot_ids: {error}") from None
 
 
-def _parameters_of(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Create | None:
+def _parameters_of(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.CreateVolume | None:
     if not (request.parameters or request.mutable_parameters):
         return None
     return create(

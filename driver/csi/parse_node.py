@@ -65,23 +65,25 @@ def expand(request: csi.NodeExpandVolumeRequest) -> requests.NodeExpand:
     )
 
 
-def stats(request: csi.NodeGetVolumeStatsRequest) -> requests.Stats | requests.InlineStats:
+def stats(request: csi.NodeGetVolumeStatsRequest) -> requests.GetVolumeStats | requests.InlineStats:
     return _seen(request, field_limits.volume_path(request.volume_path))
 
 
-def health(request: csi.NodeGetVolumeHealthRequest) -> requests.Stats | requests.InlineStats:
+def health(
+    request: csi.NodeGetVolumeHealthRequest,
+) -> requests.GetVolumeStats | requests.InlineStats:
     path = field_limits.optional_path(request.volume_publish_path, "volume_publish_path")
     return _seen(request, path)
 
 
 def _seen(
     request: csi.NodeGetVolumeStatsRequest | csi.NodeGetVolumeHealthRequest, path: Path | None
-) -> requests.Stats | requests.InlineStats:
+) -> requests.GetVolumeStats | requests.InlineStats:
     """What is asked of a volume where a pod sees it."""
     if ids.is_inline_handle(handle := request.volume_id):
         return requests.InlineStats(handle, ids.inline_key(handle), path)
     staging = field_limits.optional_path(request.staging_target_path, "staging_target_path")
-    return requests.Stats(ids.parse_volume_id(handle), path, staging)
+    return requests.GetVolumeStats(ids.parse_volume_id(handle), path, staging)
 
 
 def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
@@ -95,7 +97,7 @@ def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
     asked, size = parameters.parse_inline(request.volume_context)
     named = capability.agreed([how], asked.fs)
     mount_options.require(how.options, named or parse.USUAL)
-    create = requests.Create(
+    create = requests.CreateVolume(
         name=handle,
         key=ids.inline_key(handle),
         range=CapacityRange(size),
@@ -109,7 +111,7 @@ def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
         inline=True,
     )
     if request.readonly:
-        how = replace(how, mode=AccessMode.SNRO)
+        how = replace(how, mode=AccessMode.SINGLE_NODE_READER_ONLY)
     return requests.InlinePublish(create, target, how)
 
 

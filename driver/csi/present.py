@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from csi_proto import csi_pb2 as csi
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Bytes, Fault, Snapshot, Unreadable, Volume
-from driver.core.results import Group, Numbers
-from driver.csi.topology import Here
+from driver.core.results import Group, VolumeStats
+from driver.csi.topology import NodeTopology
 
 StorageHealth = csi.NodeGetStorageHealthResponse.StorageBackendHealth
 
@@ -22,7 +22,7 @@ _VOLUME_HEALTH: Final = {
 }
 
 
-def volume(noun: Volume | Unreadable, here: Here) -> csi.Volume:
+def volume(noun: Volume | Unreadable, here: NodeTopology) -> csi.Volume:
     source = noun.source if isinstance(noun, Volume) else None
     return csi.Volume(
         capacity_bytes=noun.size,
@@ -32,7 +32,7 @@ def volume(noun: Volume | Unreadable, here: Here) -> csi.Volume:
     )
 
 
-def snapshot(noun: Snapshot | Unreadable, here: Here) -> csi.Snapshot:
+def snapshot(noun: Snapshot | Unreadable, here: NodeTopology) -> csi.Snapshot:
     return csi.Snapshot(
         size_bytes=noun.size,
         snapshot_id=str(noun.id),
@@ -44,7 +44,7 @@ def snapshot(noun: Snapshot | Unreadable, here: Here) -> csi.Snapshot:
     )
 
 
-def group(noun: Group, here: Here) -> csi.VolumeGroupSnapshot:
+def group(noun: Group, here: NodeTopology) -> csi.VolumeGroupSnapshot:
     """The members in the order of their ids, whichever call is answered."""
     members = sorted(noun.snapshots, key=lambda one: one.id)
     return csi.VolumeGroupSnapshot(
@@ -106,7 +106,7 @@ def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
     return csi.VolumeCondition(abnormal=bool(faults), message=said or "healthy")
 
 
-def usage(numbers: Numbers) -> list[csi.VolumeUsage]:
+def usage(numbers: VolumeStats) -> list[csi.VolumeUsage]:
     if not (used := numbers.usage):
         return [csi.VolumeUsage(total=numbers.size, unit=csi.VolumeUsage.BYTES)]
     amounts = [_amount(csi.VolumeUsage.BYTES, used.total, used.used, used.available)]

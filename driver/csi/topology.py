@@ -11,7 +11,7 @@ from driver.core.errors import NoSpace, OutOfRange
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class NodeTopology:
     """One node, as the one value of one topology key."""
 
     key: str

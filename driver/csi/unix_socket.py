@@ -16,7 +16,7 @@ MODE: Final = 0o660
 _PATIENCE: Final = 1.0  # seconds for a process with a full backlog
 
 
-def make_way(path: Path) -> None:
+def remove_stale_socket(path: Path) -> None:
     """Remove what a process left that is gone. Refused: it lives, or it is no socket at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

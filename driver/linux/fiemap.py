@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import Bytes, Located
+from driver.core.model import Bytes, PhysicalExtent
 from driver.linux import ioctls
 
 FS_IOC_FIEMAP: Final = 0xC020660B
@@ -48,9 +48,12 @@ class Mapped:
     shared: bool
 
 
-def located(path: Path, start: Bytes, most: int) -> list[Located]:
-    """See core.ports.Locates. Of files on one filesystem: addresses of others mean other bytes."""
-    found = (Located(one.start, one.length, one.at) for one in written(path, start))
+def located(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
+    """See core.ports.MapsPhysicalExtents.
+
+    Of files on one filesystem: addresses of others mean other bytes.
+    """
+    found = (PhysicalExtent(one.start, one.length, one.at) for one in written(path, start))
     return list(islice((one for one in found if one.end > start), most))
 
 

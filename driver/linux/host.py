@@ -13,7 +13,7 @@ from typing import Final
 
 from driver.core import errnos
 from driver.core.errors import Failed, Invalid, Refused, Unusable
-from driver.core.model import Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
+from driver.core.model import Bytes, Device, Extent, Fault, FsType, MountPoint, Progress, Usage
 from driver.linux import copy_extents
 from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop
@@ -37,12 +37,12 @@ class LinuxHost:
         return self._abilities.lacks(fs, lambda: lacks_filesystem(fs))
 
     # contents
-    def make(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-        filesystem.make(where, fs, block_size=block_size, options=options)
+    def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+        filesystem.run_mkfs(where, fs, block_size=block_size, options=options)
 
-    def renew(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
+    def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
         with _told(f"{fs} on {where} could not be given a UUID of its own"):
-            filesystem.renew(where, fs, block_size=block_size)
+            filesystem.new_uuid(where, fs, block_size=block_size)
 
     def check(self, device: Device, fs: FsType) -> None:
         with _told(f"{device.path} could not be read"):
@@ -69,7 +69,7 @@ class LinuxHost:
                 full = _not_mounted_for_want_of_room(device, fs, error)
                 raise full or _not_mounted(device, fs, options, error) from error
             undo.callback(mount.unmount, target)
-            if was_held and (place := self.shown_at(target)) and (why := self.broken(place, fs)):
+            if was_held and (place := self.mounted_at(target)) and (why := self.broken(place, fs)):
                 raise Unusable(f"{why}; somebody has it mounted elsewhere, in another namespace")
             undo.pop_all()
 
@@ -83,9 +83,9 @@ class LinuxHost:
             mount.bind(source, target, read_only=read_only)
             undo.pop_all()
 
-    def expose(self, device: Device, target: Path, *, read_only: bool) -> None:
+    def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
         """A mount's read-only flag means nothing to a node; the device's is asked at each write."""
-        others = [each for each in self.places(device) if each.node]
+        others = [each for each in self.mount_points(device) if each.node]
         if any(each.read_only is not read_only for each in others):
             shown = ", ".join(str(each.target) for each in others)
             raise Refused(f"{device.path} is shown at {shown} with another read-only flag")
@@ -96,13 +96,13 @@ class LinuxHost:
             mount.bind(device.path, target, read_only=read_only)
             undo.pop_all()
 
-    def shown_at(self, target: Path) -> Place | None:
-        return mount_points.shown_at(target)
+    def mounted_at(self, target: Path) -> MountPoint | None:
+        return mount_points.mounted_at(target)
 
-    def places(self, device: Device) -> tuple[Place, ...]:
+    def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
         return mount_points.of_device(device.number)
 
-    def label(self, place: Place) -> str:
+    def volume_label(self, place: MountPoint) -> str:
         return mount_points.label(place.number)
 
     def thaw(self, target: Path) -> None:
@@ -151,7 +151,7 @@ class LinuxHost:
         with _told(f"{fs} at {target} could not be grown"):
             return filesystem.grow(device.path, target, fs)
 
-    def broken(self, place: Place, fs: FsType) -> str:
+    def broken(self, place: MountPoint, fs: FsType) -> str:
         if health.is_shut_down(place.target, fs, place.number, place.options):
             return health.shut_down(fs, mount_points.path_of(place.number))
         return (

@@ -63,7 +63,7 @@ class FileRecords:
         with self._changed:
             return dict(self._loaded())
 
-    def put(self, key: str, record: Mapping[str, str]) -> None:
+    def write(self, key: str, record: Mapping[str, str]) -> None:
         with self._changed:
             if self._loaded().get(key) == record and key not in self._unwritten:
                 return
@@ -72,7 +72,7 @@ class FileRecords:
             if not self._problem and not self._wait(lambda: key not in self._unwritten):
                 self._say(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
-    def drop(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         with self._changed:
             if self._loaded().pop(key, None) is not None or self._unread:
                 self._submit(key, None)
@@ -209,6 +209,8 @@ def node_state(state_dir: Path, driver_name: str) -> NodeState:
     """The records of a driver on this node; a machine may have several drivers."""
     folder = state_dir / driver_name
     return NodeState(
-        places=FileRecords(folder / "places", boot=_BOOT_ID.read_text(encoding="ascii").strip()),
+        mount_records=FileRecords(
+            folder / "places", boot=_BOOT_ID.read_text(encoding="ascii").strip()
+        ),
         pools=FileRecords(folder / "pools"),
     )

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from loguru import logger
 
-from driver.core.errors import PoolAway
+from driver.core.errors import PoolUnavailable
 from driver.core.ports import Pool
 
 
@@ -41,5 +41,5 @@ class Disks:
     def _look(self) -> None:
         self._waiting.clear()
         for pool in self._pools:
-            with suppress(PoolAway):
+            with suppress(PoolUnavailable):
                 pool.answers.begin(pool.backend.state)  # nobody waits for it

@@ -8,11 +8,11 @@ from csi_proto import cellar_pb2 as cellar
 from driver.core.filesystems import smallest as smallest_of
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Bytes, FsType
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 
 
 def largest(
-    link: Link,
+    link: NodeConnection,
     pool: str | None,
     allocation: Allocation | None,
     without: frozenset[PoolId],
@@ -29,7 +29,7 @@ def largest(
     return max(rooms, default=(0, 0))
 
 
-def barred(link: Link, pool: str | None, without: frozenset[PoolId]) -> bool:
+def barred(link: NodeConnection, pool: str | None, without: frozenset[PoolId]) -> bool:
     """Whether the volume might get into a pool that it must not.
 
     Without a pool's name the node takes the roomiest, whichever that is.

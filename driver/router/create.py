@@ -10,7 +10,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import CellarError, Conflict, NoSpace, PoolAway, Refused
+from driver.core.errors import CellarError, Conflict, NoSpace, PoolUnavailable, Refused
 from driver.core.ids import PoolId, parse_volume_id, snapshot_key
 from driver.core.routing import KNOWN_NODE
 from driver.router import capacity as rooms
@@ -18,12 +18,12 @@ from driver.router import max_volumes, name_reservations, placement
 from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.lost import NodeGone
 from driver.router.nodes.registry import Nodes, others
 from driver.router.placement import Candidate, Requirement
 from driver.volumes.pools.abilities import ENCRYPTION
-from driver.volumes.requests import Create, Measure
+from driver.volumes.requests import CreateVolume, GetCapacity
 
 CREATE: Final = "/csi.v1.Controller/CreateVolume"
 SNAPSHOT: Final = "/csi.v1.Controller/CreateSnapshot"
@@ -34,11 +34,11 @@ PUBLISH: Final = "/csi.v1.Controller/ControllerPublishVolume"
 class Reading:
     """How requests are understood: as on a node. Invalid, NotFound."""
 
-    create: Callable[[csi.CreateVolumeRequest], Create]
-    measure: Callable[[csi.GetCapacityRequest], Measure]
+    create: Callable[[csi.CreateVolumeRequest], CreateVolume]
+    measure: Callable[[csi.GetCapacityRequest], GetCapacity]
 
 
-class Routes:
+class CreateRoutes:
     def __init__(self, nodes: Nodes, reading: Reading, topology_key: str) -> None:
         self._nodes = nodes
         self._read = reading
@@ -114,7 +114,7 @@ class Routes:
 
     async def _create_somewhere(
         self,
-        wanted: Create,
+        wanted: CreateVolume,
         needed: Requirement,
         request: csi.CreateVolumeRequest,
         context: Context,
@@ -134,15 +134,15 @@ class Routes:
         raise none or NoSpace("no node has room")
 
     def _ranked(
-        self, wanted: Create, needed: Requirement
-    ) -> tuple[Sequence[Link], CellarError | None]:
+        self, wanted: CreateVolume, needed: Requirement
+    ) -> tuple[Sequence[NodeConnection], CellarError | None]:
         """The nodes to try, the best first; or why there is none."""
         try:
             return self._best(wanted, needed), None
-        except (NoSpace, PoolAway) as error:
+        except (NoSpace, PoolUnavailable) as error:
             return (), error
 
-    def _owner_for_good(self, pool: PoolId) -> Link:
+    def _owner_for_good(self, pool: PoolId) -> NodeConnection:
         """PoolAway. Refused, a final answer, if its node is gone: else its caller would try, and
         hold what it wants to make in the cluster, for ever.
         """
@@ -151,24 +151,24 @@ class Routes:
         except NodeGone as gone:
             raise Refused(f"the source is on node {gone.node}, which is gone") from None
 
-    def _best(self, wanted: Create, needed: Requirement) -> Sequence[Link]:
+    def _best(self, wanted: CreateVolume, needed: Requirement) -> Sequence[NodeConnection]:
         there = {link.name: link for link in self._nodes.among(needed)}
         candidates = [self._candidate(link, wanted) for link in there.values()]
         return [there[name] for name in placement.order(needed, candidates)]
 
-    def _candidate(self, link: Link, wanted: Create) -> Candidate:
+    def _candidate(self, link: NodeConnection, wanted: CreateVolume) -> Candidate:
         room, _ = self._room(link, wanted)
         barred = rooms.barred(link, wanted.pool, self._nodes.twice())
         return Candidate(link.name, room, cordoned=link.member.cordoned, barred=barred)
 
-    def _room(self, link: Link, wanted: Create | Measure) -> tuple[int, int]:
+    def _room(self, link: NodeConnection, wanted: CreateVolume | GetCapacity) -> tuple[int, int]:
         needs = {str(wanted.fs)} if wanted.fs else set[str]()
         needs |= {ENCRYPTION} if wanted.encrypted else set()
         twice = self._nodes.twice()
         return rooms.largest(link, wanted.pool, wanted.allocation, twice, frozenset(needs))
 
     async def _create_on(
-        self, link: Link, request: csi.CreateVolumeRequest, context: Context
+        self, link: NodeConnection, request: csi.CreateVolumeRequest, context: Context
     ) -> csi.CreateVolumeResponse:
         answer = await calls.forward(link, CREATE, request, context)
         return csi.CreateVolumeResponse.FromString(answer)

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import NotFound, PoolAway
+from driver.core.errors import NotFound, PoolUnavailable
 from driver.core.ids import ImageId, PoolId, parse_snapshot_id, parse_volume_id
 from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.directory import NodeName
 from driver.router.nodes.lost import NodeGone
 from driver.router.nodes.registry import Nodes
@@ -27,7 +27,7 @@ async def never(_what: str, _node: NodeName) -> bool:
     return False
 
 
-class Partings:
+class DeleteRoutes:
     """`gives_up` is asked whether a thing may be lost with its node.
 
     `attachments`: they are kept elsewhere, by VolumeAttachments, and nobody deletes a volume that
@@ -74,7 +74,7 @@ class Partings:
         try:
             owner = self._nodes.owner(pool)
             return await calls.forward(owner, UNPUBLISH, request, context)
-        except PoolAway:
+        except PoolUnavailable:
             if not self._is_given_up(request.node_id, pool):
                 raise
             return b""
@@ -84,7 +84,9 @@ class Partings:
         node = node_id or self._nodes.home(pool)
         return node is not None and self._nodes.given_up(node)
 
-    async def _owner(self, text: str, parse: Callable[[str], ImageId], kind: str) -> Link | None:
+    async def _owner(
+        self, text: str, parse: Callable[[str], ImageId], kind: str
+    ) -> NodeConnection | None:
         """The node that has it; None: it is as good as deleted. PoolAway, Refused."""
         try:
             return self._nodes.owner(parse(text).pool)

@@ -19,10 +19,10 @@ import grpc.aio
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
-from driver.core.errors import Busy, CellarError, Failed, NotFound, PoolAway, Refused
+from driver.core.errors import Busy, CellarError, Failed, NotFound, PoolUnavailable, Refused
 from driver.core.ids import Key
 from driver.router.nodes import calls as asking
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 
 PATH: Final = "/cellar.v1.Node/"
 PATIENCE: Final = (
@@ -46,7 +46,7 @@ class Found:
     members: frozenset[str]
 
 
-async def find(links: Sequence[Link], key: Key) -> Found:
+async def find(links: Sequence[NodeConnection], key: Key) -> Found:
     request = cellar.FindPartRequest(group_snapshot_id=key)
     answers = await _all(
         asking.ask(link, f"{PATH}FindPart", request, cellar.FindPartResponse) for link in links
@@ -57,7 +57,7 @@ async def find(links: Sequence[Link], key: Key) -> Found:
     )
 
 
-async def delete(links: Sequence[Link], key: Key) -> None:
+async def delete(links: Sequence[NodeConnection], key: Key) -> None:
     request = cellar.DeletePartRequest(group_snapshot_id=key)
     await _all(
         asking.ask(link, f"{PATH}DeletePart", request, cellar.DeletePartResponse, within=PATIENCE)
@@ -65,7 +65,9 @@ async def delete(links: Sequence[Link], key: Key) -> None:
     )
 
 
-async def take(mine: Mapping[Link, Sequence[str]], name: str, key: Key, created: float) -> None:
+async def take(
+    mine: Mapping[NodeConnection, Sequence[str]], name: str, key: Key, created: float
+) -> None:
     """Refused, Busy, NoSpace, PoolAway: nothing is left on the nodes that can be reached."""
     whole = [one for each in mine.values() for one in each]
     lease = secrets.token_hex(16)
@@ -111,7 +113,7 @@ async def _take_back(parts: Sequence[_Part], key: Key) -> None:
 
 
 class _Part:
-    def __init__(self, link: Link, request: cellar.TakePartRequest) -> None:
+    def __init__(self, link: NodeConnection, request: cellar.TakePartRequest) -> None:
         self.link = link
         self._lease = request.lease
         self._at: int = State.UNKNOWN
@@ -154,7 +156,7 @@ class _Part:
         try:
             state = await asyncio.wait_for(self._states.get(), seconds)
         except TimeoutError:
-            state = PoolAway(f"node {self.link.name} does not answer")
+            state = PoolUnavailable(f"node {self.link.name} does not answer")
         if isinstance(state, CellarError):
             self._at = State.UNDONE  # nobody listens: the node takes it back by itself
             raise state
@@ -169,7 +171,7 @@ class _Part:
         try:
             while isinstance(state := await self._stream.read(), State):
                 self._states.put_nowait(state)
-            error: CellarError = PoolAway(f"node {self.link.name} ended the call")
+            error: CellarError = PoolUnavailable(f"node {self.link.name} ended the call")
         except grpc.aio.AioRpcError as failed:
             error = asking.error_of(failed)
         self._states.put_nowait(error)

@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import Conflict, Invalid, NotFound, PoolAway, Refused
+from driver.core.errors import Conflict, Invalid, NotFound, PoolUnavailable, Refused
 from driver.core.ids import (
     Key,
     PoolId,
@@ -27,7 +27,7 @@ from driver.router.delete import GivesUp, never
 from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.lost import NodeGone
 from driver.router.nodes.registry import Nodes
 
@@ -141,9 +141,9 @@ class Groups:
             self._nodes.owner(parse_snapshot_id(one).pool)
         return missing
 
-    def _by_owner(self, sources: Sequence[VolumeId]) -> Mapping[Link, Sequence[VolumeId]]:
+    def _by_owner(self, sources: Sequence[VolumeId]) -> Mapping[NodeConnection, Sequence[VolumeId]]:
         """PoolAway. Refused, a final answer: a node is gone."""
-        mine: dict[Link, list[VolumeId]] = {}
+        mine: dict[NodeConnection, list[VolumeId]] = {}
         for one in sources:
             try:
                 mine.setdefault(self._nodes.owner(one.pool), []).append(one)
@@ -169,7 +169,9 @@ class Groups:
 
     def _all_there(self, key: str) -> None:
         if away := [link.name for link in self._nodes.all() if not link.there]:
-            raise PoolAway(f"group snapshot {key} may be on a node that is away: {', '.join(away)}")
+            raise PoolUnavailable(
+                f"group snapshot {key} may be on a node that is away: {', '.join(away)}"
+            )
 
 
 def _named(snapshot_ids: Sequence[str]) -> frozenset[str]:

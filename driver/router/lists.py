@@ -16,7 +16,7 @@ from driver.router import name_reservations
 from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.registry import Nodes
 
 PATH: Final = "/csi.v1.Controller/"
@@ -24,7 +24,7 @@ PATH: Final = "/csi.v1.Controller/"
 Page = TypeVar("Page", bound=Message)  # entries, and the token of the next
 
 
-class Lists:
+class ListRoutes:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
 
@@ -106,7 +106,7 @@ class Lists:
         whole.entries.extend(one for one in given if id_of(one).partition("-")[0] not in twice)
         return empty
 
-    def _counts(self, rpc: str, link: Link, after: str) -> bool:
+    def _counts(self, rpc: str, link: NodeConnection, after: str) -> bool:
         """Whether a node is there, and may have something after the token."""
         if not link.there:
             logger.warning("node {} is left out of {}: {}", link.name, rpc, link.why)

@@ -13,13 +13,15 @@ from csi_proto import csi_pb2 as csi
 from driver.core.errors import NoSpace
 from driver.router.nodes import calls
 from driver.router.nodes.calls import PATIENCE
-from driver.router.nodes.connection import WATCH, Link
+from driver.router.nodes.connection import WATCH, NodeConnection
 
 NEAR: Final = 8  # volumes below the limit: reports are of a moment ago, so the nodes are asked
 GET: Final = "/csi.v1.Controller/ControllerGetVolume"
 
 
-async def check(there: Iterable[Link], target: Link, owner: Link, volume_id: str) -> None:
+async def check(
+    there: Iterable[NodeConnection], target: NodeConnection, owner: NodeConnection, volume_id: str
+) -> None:
     """NoSpace: the target has its volumes, and this is none of them."""
     links, limit = list(there), target.report.max_volumes
     if not limit or _count(target, (link.report for link in links)) + NEAR < limit:
@@ -33,13 +35,13 @@ async def check(there: Iterable[Link], target: Link, owner: Link, volume_id: str
         raise NoSpace(f"node {target.name} has {limit} volumes, its limit")
 
 
-def _count(target: Link, reports: Iterable[cellar.Report]) -> int:
+def _count(target: NodeConnection, reports: Iterable[cellar.Report]) -> int:
     return sum(
         one.volumes for report in reports for one in report.published if one.node == target.name
     )
 
 
-async def _report(link: Link) -> cellar.Report:
+async def _report(link: NodeConnection) -> cellar.Report:
     """What the node says now; of one that does not answer, what it said last."""
     call = link.channel().unary_stream(
         WATCH,

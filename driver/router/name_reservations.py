@@ -17,7 +17,7 @@ from driver.core.errors import Busy
 from driver.core.ids import Key, SnapshotId, VolumeId
 from driver.router.nodes import calls as asking
 from driver.router.nodes.calls import PATIENCE
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.registry import others
 
 DESCRIBE: Final = "/cellar.v1.Node/Describe"
@@ -25,20 +25,22 @@ RESERVE: Final = "/cellar.v1.Node/Reserve"
 QUIET: Final = 8.0  # seconds: less than those for which a node remembers who had a name
 
 
-async def holders_of_volume(links: Iterable[Link], key: Key) -> Sequence[Link]:
+async def holders_of_volume(links: Iterable[NodeConnection], key: Key) -> Sequence[NodeConnection]:
     """Those of the nodes that have a volume of this name."""
     return await _holders({link: _volumes(link, key) for link in links})
 
 
-async def holders_of_snapshot(links: Iterable[Link], key: Key) -> Sequence[Link]:
+async def holders_of_snapshot(
+    links: Iterable[NodeConnection], key: Key
+) -> Sequence[NodeConnection]:
     """Those of the nodes that have a snapshot of this name."""
     return await _holders({link: _snapshots(link, key) for link in links})
 
 
 @asynccontextmanager
 async def reserved(
-    links: Sequence[Link], key: Key, among: Sequence[Link]
-) -> AsyncIterator[Sequence[Link]]:
+    links: Sequence[NodeConnection], key: Key, among: Sequence[NodeConnection]
+) -> AsyncIterator[Sequence[NodeConnection]]:
     """Those of `among` that have a volume of this name; inside, no other router makes one. Busy.
 
     The name is kept by the node that a hash chooses, the same for all routers, for as long as the
@@ -62,13 +64,13 @@ async def reserved(
         asyncio.get_running_loop().call_soon(call.cancel)  # after the answer is on its way
 
 
-def home(links: Iterable[Link], key: Key) -> Link:
+def home(links: Iterable[NodeConnection], key: Key) -> NodeConnection:
     """Rendezvous hashing: another node that comes or goes moves few names."""
     return max(links, key=lambda link: hashlib.sha256(f"{link.name}/{key}".encode()).digest())
 
 
 def _reserve(
-    keeper: Link, key: Key, volume_ids: Sequence[str]
+    keeper: NodeConnection, key: Key, volume_ids: Sequence[str]
 ) -> grpc.aio.UnaryStreamCall[Any, cellar.Reserved]:
     return keeper.channel().unary_stream(
         RESERVE,
@@ -89,7 +91,7 @@ async def _taken(call: grpc.aio.UnaryStreamCall[Any, cellar.Reserved]) -> cellar
     return answer
 
 
-async def _holders(asked: dict[Link, cellar.DescribeRequest]) -> Sequence[Link]:
+async def _holders(asked: dict[NodeConnection, cellar.DescribeRequest]) -> Sequence[NodeConnection]:
     calls = [
         asking.ask_all([link], DESCRIBE, request, cellar.DescribeResponse, of="a search by name")
         for link, request in asked.items()
@@ -98,14 +100,14 @@ async def _holders(asked: dict[Link, cellar.DescribeRequest]) -> Sequence[Link]:
     return [link for given in answers for link, answer in given if answer.records]
 
 
-def _ids(link: Link, key: Key) -> list[str]:
+def _ids(link: NodeConnection, key: Key) -> list[str]:
     return [str(VolumeId(pool, key)) for pool in sorted(link.pool_ids)]
 
 
-def _volumes(link: Link, key: Key) -> cellar.DescribeRequest:
+def _volumes(link: NodeConnection, key: Key) -> cellar.DescribeRequest:
     return cellar.DescribeRequest(volume_ids=_ids(link, key))
 
 
-def _snapshots(link: Link, key: Key) -> cellar.DescribeRequest:
+def _snapshots(link: NodeConnection, key: Key) -> cellar.DescribeRequest:
     ids = [str(SnapshotId(pool, key)) for pool in sorted(link.pool_ids)]
     return cellar.DescribeRequest(snapshot_ids=ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from driver.core.errors import NoSpace, PoolAway
+from driver.core.errors import NoSpace, PoolUnavailable
 from driver.core.model import Bytes
 from driver.router.nodes.directory import NodeName
 
@@ -71,7 +71,7 @@ def order(wanted: Requirement, candidates: Iterable[Candidate]) -> Sequence[Node
         if not allowed:
             raise NoSpace(f"accessibility_requirements: {_names(wanted)} cannot be reached now")
     elif not known:
-        raise PoolAway("no node can be reached now")
+        raise PoolUnavailable("no node can be reached now")
     free = [one for one in allowed if not one.barred]
     usable = [one for one in free if wanted.chosen is not None or not one.cordoned]
     if not usable:

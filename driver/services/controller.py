@@ -15,11 +15,11 @@ from driver.core.results import SnapshotsPage
 from driver.core.routing import KNOWN_NODE
 from driver.csi import parse, present
 from driver.csi.interceptor import Context
-from driver.csi.topology import Here
+from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
 from driver.services.pool_choice import Placing
-from driver.services.use_cases import Uses
-from driver.volumes.requests import Look, Modify
+from driver.services.use_cases import UseCases
+from driver.volumes.requests import GetVolume, Modify
 
 _RPC: Final = csi.ControllerServiceCapability.RPC
 _ATTACH: Final = (
@@ -57,7 +57,7 @@ def capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
 
 class Controller(ControllerServicer):
     def __init__(
-        self, dispatcher: Dispatcher, uses: Uses, here: Here, *, attach: bool = True
+        self, dispatcher: Dispatcher, uses: UseCases, here: NodeTopology, *, attach: bool = True
     ) -> None:
         self._run = dispatcher.run
         self._uses = uses
@@ -240,7 +240,7 @@ class Controller(ControllerServicer):
 
     def _change(self, change: parse.Change) -> None:
         """With the volume claimed, so that of two changes none is lost."""
-        volume, _ = self._uses.volumes.get(Look(change.volume_id))
+        volume, _ = self._uses.volumes.get(GetVolume(change.volume_id))
         self._uses.modifier.modify(Modify(volume.id, change.of(volume.limits)))
 
     def _attach_or_refuse(self) -> None:

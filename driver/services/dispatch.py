@@ -21,12 +21,12 @@ from loguru import logger
 from driver.core.answers import place_of
 from driver.core.errors import Busy, Overloaded, StillRunning
 from driver.csi.interceptor import RPC
-from driver.volumes.locks import Claims
+from driver.volumes.locks import Locks
 
 
 class Intent(Protocol):
     @property
-    def claims(self) -> Claims: ...
+    def locks(self) -> Locks: ...
 
 
 Wanted = TypeVar("Wanted", bound=Intent)
@@ -34,10 +34,10 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class LockHolder:
     """Claims that one call has, and what others are told who meet them."""
 
-    claims: Claims
+    locks: Locks
     rpc: str
     since: float
     status: Callable[[], str] = field(default=lambda: "")
@@ -47,29 +47,29 @@ class Held:
         return f"{text}: {status}" if (status := self.status()) else text
 
 
-class Table:
+class LockTable:
     """Who has what: a key alone, or shared with others that only share it."""
 
     def __init__(self) -> None:
-        self._alone: dict[str, Held] = {}
-        self._shared: dict[str, list[Held]] = {}
+        self._alone: dict[str, LockHolder] = {}
+        self._shared: dict[str, list[LockHolder]] = {}
 
-    def take(self, claims: Claims) -> Held:
+    def take(self, claims: Locks) -> LockHolder:
         """All or none. Busy says who has one of them."""
-        for key in claims.alone:
+        for key in claims.exclusive:
             self._refuse_alone(key)
-        for key in claims.shared - claims.alone:
+        for key in claims.shared - claims.exclusive:
             self._refuse_shared(key)
-        held = Held(claims, RPC.get(), time.monotonic())
-        self._alone.update(dict.fromkeys(claims.alone, held))
-        for key in claims.shared - claims.alone:
+        held = LockHolder(claims, RPC.get(), time.monotonic())
+        self._alone.update(dict.fromkeys(claims.exclusive, held))
+        for key in claims.shared - claims.exclusive:
             self._shared.setdefault(key, []).append(held)
         return held
 
-    def give_back(self, held: Held) -> None:
-        for key in held.claims.alone:
+    def give_back(self, held: LockHolder) -> None:
+        for key in held.locks.exclusive:
             del self._alone[key]
-        for key in held.claims.shared - held.claims.alone:
+        for key in held.locks.shared - held.locks.exclusive:
             self._shared[key].remove(held)
             if not self._shared[key]:
                 del self._shared[key]
@@ -127,12 +127,12 @@ class Dispatcher:
         workers: int = 16,
         waiting: int = 256,
         patience: float = 0.0,
-        share_of: Callable[[Claims], str] = lambda _: "",
+        share_of: Callable[[Locks], str] = lambda _: "",
     ) -> None:
         self._workers, self._waiting = workers, waiting
         self._patience = patience
         self._share_of = share_of
-        self._table = Table()
+        self._table = LockTable()
         self._shares: dict[tuple[str, bool], Share] = {}
 
     def running(self, pool: str) -> tuple[float, ...]:
@@ -151,7 +151,7 @@ class Dispatcher:
                     raise
 
     async def _run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
-        claims = intent.claims
+        claims = intent.locks
         held = self._table.take(claims)
         try:
             share = self._share(claims)
@@ -175,7 +175,7 @@ class Dispatcher:
         for share in self._shares.values():
             share.threads.shutdown(wait=False, cancel_futures=True)
 
-    def _share(self, claims: Claims) -> Share:
+    def _share(self, claims: Locks) -> Share:
         """What takes something down has workers of its own, for when all others are stuck."""
         key = self._share_of(claims), claims.takes_down
         if not (share := self._shares.get(key)):
@@ -183,7 +183,7 @@ class Dispatcher:
         return share
 
     def _ended(
-        self, share: Share, done: Future[Any], held: Held, answer: asyncio.Future[Any]
+        self, share: Share, done: Future[Any], held: LockHolder, answer: asyncio.Future[Any]
     ) -> None:
         share.room += 1
         error = None if done.cancelled() else done.exception()

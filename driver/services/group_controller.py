@@ -9,7 +9,7 @@ from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import GroupControllerServicer
 from driver.core.errors import NotFound
 from driver.csi import parse, present
-from driver.csi.topology import Here
+from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
 from driver.volumes.copies.snapshots import Snapshotter
 
@@ -25,7 +25,7 @@ def capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
 
 
 class GroupController(GroupControllerServicer):
-    def __init__(self, dispatcher: Dispatcher, snapshots: Snapshotter, here: Here) -> None:
+    def __init__(self, dispatcher: Dispatcher, snapshots: Snapshotter, here: NodeTopology) -> None:
         self._run = dispatcher.run
         self._snapshots = snapshots
         self._here = here

@@ -14,26 +14,26 @@ from csi_proto import csi_pb2 as csi
 from driver.core.errors import Busy, CellarError, NotFound
 from driver.core.ids import parse_group_id, parse_volume_id
 from driver.csi import interceptor, parse
-from driver.volumes.copies.barrier import Step
+from driver.volumes.copies.barrier import BarrierStep
 from driver.volumes.copies.copying import BOUND
 from driver.volumes.copies.snapshots import Snapshotter
-from driver.volumes.requests import OfGroup, SnapPart
+from driver.volumes.requests import GroupSnapshotRef, TakeGroupPart
 
 State = cellar.PartState
 
 
-class Lease:
+class Session:
     """Between the thread that takes a part and the event loop that hears the router."""
 
     def __init__(self, bound: float = BOUND) -> None:
-        self.reached = asyncio.Queue[Step]()
+        self.reached = asyncio.Queue[BarrierStep]()
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._changed = threading.Condition()
         self._allowed = 0
         self._over = False
 
-    def gate(self, step: Step) -> None:
+    def gate(self, step: BarrierStep) -> None:
         """In the thread. Busy: the others did not get there in time, or the router gave it up."""
         self._loop.call_soon_threadsafe(self.reached.put_nowait, step)
         with self._changed:
@@ -51,11 +51,11 @@ class Lease:
             self._over = True
             self._changed.notify_all()
 
-    def _may_go(self, step: Step) -> Callable[[], bool]:
+    def _may_go(self, step: BarrierStep) -> Callable[[], bool]:
         return lambda: self._over or self._allowed >= step
 
 
-class Parts:
+class GroupParticipant:
     def __init__(
         self,
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
@@ -65,11 +65,11 @@ class Parts:
         self._run = run
         self._snapshots = snapshots
         self._bound = bound
-        self._leases: dict[str, Lease] = {}
+        self._leases: dict[str, Session] = {}
 
     async def take(self, request: cellar.TakePartRequest) -> AsyncIterator[State]:
         """Ends with DONE or UNDONE; whoever stops listening before takes all back."""
-        lease = Lease(self._bound)
+        lease = Session(self._bound)
         self._leases[request.lease] = lease
         try:
             work = asyncio.ensure_future(self._taken(request, lease))
@@ -100,9 +100,9 @@ class Parts:
         group = _group(request.group_snapshot_id)
         found = await self._run(self._snapshots.part, group)
         ids = tuple(one.id for one in found)
-        await self._run(self._snapshots.delete_part, OfGroup(group.key, ids))
+        await self._run(self._snapshots.delete_part, GroupSnapshotRef(group.key, ids))
 
-    async def _taken(self, request: cellar.TakePartRequest, lease: Lease) -> State:
+    async def _taken(self, request: cellar.TakePartRequest, lease: Session) -> State:
         try:
             wanted = _part(request)
             await self._run(lambda one: self._snapshots.take_part(one, lease.gate), wanted)
@@ -112,7 +112,9 @@ class Parts:
         return State(step=State.DONE)
 
 
-async def _until(work: asyncio.Future[State], steps: asyncio.Queue[Step]) -> AsyncIterator[Step]:
+async def _until(
+    work: asyncio.Future[State], steps: asyncio.Queue[BarrierStep]
+) -> AsyncIterator[BarrierStep]:
     while True:
         getting = asyncio.ensure_future(steps.get())
         either: set[asyncio.Future[Any]] = {getting, work}
@@ -125,13 +127,13 @@ async def _until(work: asyncio.Future[State], steps: asyncio.Queue[Step]) -> Asy
             getting.cancel()
 
 
-def _part(request: cellar.TakePartRequest) -> SnapPart:
+def _part(request: cellar.TakePartRequest) -> TakeGroupPart:
     asked = csi.CreateVolumeGroupSnapshotRequest(
         name=request.name, source_volume_ids=request.source_volume_ids
     )
     sources = frozenset(parse_volume_id(one) for one in request.mine)
-    return SnapPart(group=parse.group(asked), sources=sources, created=request.created)
+    return TakeGroupPart(group=parse.group(asked), sources=sources, created=request.created)
 
 
-def _group(text: str) -> OfGroup:
-    return OfGroup(parse_group_id(text))
+def _group(text: str) -> GroupSnapshotRef:
+    return GroupSnapshotRef(parse_group_id(text))

@@ -57,7 +57,7 @@ class Registration(RegistrationServicer):
         return plugin.RegistrationStatusResponse()
 
 
-class Announcement:
+class KubeletRegistration:
     """The socket that kubelet finds: there from `start` to `stop`, and made again when it went."""
 
     def __init__(self, name: str, path: Path, socket: Path, look: float = LOOK) -> None:
@@ -93,7 +93,7 @@ class Announcement:
         await self._close()
 
     async def _open(self) -> None:
-        unix_socket.make_way(self._socket)
+        unix_socket.remove_stale_socket(self._socket)
         server = grpc.aio.server()
         add_RegistrationServicer_to_server(self._service, server)
         with unix_socket.private_mode():

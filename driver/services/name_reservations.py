@@ -14,7 +14,7 @@ PATIENCE: Final = 1.0  # seconds for which a name is waited for
 QUIET: Final = 10.0  # seconds for which it is remembered that somebody had a name
 
 
-class Names:
+class NameReservations:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = clock()

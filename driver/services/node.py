@@ -9,11 +9,11 @@ from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import NodeServicer
 from driver.csi import parse_node as parse
 from driver.csi import present
-from driver.csi.topology import Here
+from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
 from driver.services.pool_choice import Placing
-from driver.services.use_cases import Uses
-from driver.volumes.locks import NO_CLAIMS, Claims
+from driver.services.use_cases import UseCases
+from driver.volumes.locks import NO_LOCKS, Locks
 from driver.volumes.requests import InlinePublish, InlineStats, InlineUnpublish
 
 _RPC: Final = csi.NodeServiceCapability.RPC
@@ -32,13 +32,15 @@ CAPABILITIES: Final = (
 class _Storage:
     """The intent of NodeGetStorageHealth, which asks for nothing in particular."""
 
-    claims: ClassVar[Claims] = NO_CLAIMS
+    locks: ClassVar[Locks] = NO_LOCKS
 
 
 class Node(NodeServicer):
     """`max_volumes` 0: no limit is told."""
 
-    def __init__(self, dispatcher: Dispatcher, uses: Uses, here: Here, *, max_volumes: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, uses: UseCases, here: NodeTopology, *, max_volumes: int
+    ) -> None:
         self._run = dispatcher.run
         self._mounter = uses.mounter
         self._inline = uses.inline

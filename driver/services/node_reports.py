@@ -30,7 +30,7 @@ CHANGING: Final = frozenset(
 Look = Callable[[], Awaitable[cellar.Report]]
 
 
-class Reports:
+class NodeReports:
     """Lives on the event loop; `look` is asked once for all routers that listen."""
 
     def __init__(self, look: Look, nothing: cellar.Report) -> None:

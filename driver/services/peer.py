@@ -15,10 +15,10 @@ from driver.core.errors import Damaged, NotFound, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Image, PoolState, Volume
 from driver.core.ports import Pool
-from driver.services.group_participant import Parts
-from driver.services.name_reservations import Names
-from driver.services.node_reports import Reports
-from driver.volumes.locks import NO_CLAIMS, Claims
+from driver.services.group_participant import GroupParticipant
+from driver.services.name_reservations import NameReservations
+from driver.services.node_reports import NodeReports
+from driver.volumes.locks import NO_LOCKS, Locks
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import LISTS, ask_all
 from driver.volumes.pools.pool_states import States
@@ -31,10 +31,10 @@ class Look:
     """The intent: looking at the pools takes a worker (statvfs may hang), and claims nothing."""
 
     image_ids: tuple[ImageId, ...] = ()
-    claims: ClassVar[Claims] = NO_CLAIMS
+    locks: ClassVar[Locks] = NO_LOCKS
 
 
-class Private(NodeServicer):
+class PeerService(NodeServicer):
     """`about` says of the node what does not change."""
 
     def __init__(
@@ -42,15 +42,15 @@ class Private(NodeServicer):
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
         pools: Sequence[Pool],
         about: cellar.Report | None = None,
-        parts: Parts | None = None,
+        parts: GroupParticipant | None = None,
     ) -> None:
         self._run = run
         self._pools = pools
         self._states = States(pools)
         self._about = about = about or cellar.Report()
-        self._names = Names()
+        self._names = NameReservations()
         self._parts = parts
-        self.reports = Reports(self._report, about)
+        self.reports = NodeReports(self._report, about)
 
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object
@@ -109,7 +109,7 @@ class Private(NodeServicer):
         await self._taken_apart().delete(request)
         return cellar.DeletePartResponse()
 
-    def _taken_apart(self) -> Parts:
+    def _taken_apart(self) -> GroupParticipant:
         if self._parts is None:
             raise Unsupported("this driver has no groups")
         return self._parts

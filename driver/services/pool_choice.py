@@ -7,9 +7,9 @@ from typing import ClassVar, TypeVar
 
 from driver.core.ids import Key
 from driver.services.dispatch import Dispatcher
-from driver.services.use_cases import Uses
-from driver.volumes.locks import NO_CLAIMS, Claims
-from driver.volumes.requests import Create, InlinePublish, InlineStats, InlineUnpublish, Place
+from driver.services.use_cases import UseCases
+from driver.volumes.locks import NO_LOCKS, Locks
+from driver.volumes.requests import CreateVolume, InlinePublish, InlineStats, InlineUnpublish, Place
 
 OfInline = TypeVar("OfInline", InlineUnpublish, InlineStats)
 
@@ -17,18 +17,18 @@ OfInline = TypeVar("OfInline", InlineUnpublish, InlineStats)
 @dataclass(frozen=True, slots=True)
 class _Find:
     key: Key
-    claims: ClassVar[Claims] = NO_CLAIMS
+    locks: ClassVar[Locks] = NO_LOCKS
 
 
 class Placing:
     """Only where there are several pools: a single one does everything."""
 
-    def __init__(self, dispatcher: Dispatcher, uses: Uses) -> None:
+    def __init__(self, dispatcher: Dispatcher, uses: UseCases) -> None:
         self._run = dispatcher.run
         self._uses = uses
         self._several = len(uses.pools.all()) > 1
 
-    async def create(self, wanted: Create) -> Create:
+    async def create(self, wanted: CreateVolume) -> CreateVolume:
         """With the pool where the volume is, or should go. Invalid, PoolAway."""
         if not self._several or wanted.pool is not None or wanted.source:
             return wanted

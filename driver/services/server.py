@@ -27,28 +27,28 @@ from csi_proto.csi_pb2_grpc import (
 from driver.core.errors import Refused
 from driver.csi import unix_socket
 from driver.csi.identity import Identity
-from driver.csi.interceptor import Guard
-from driver.csi.topology import Here
+from driver.csi.interceptor import CsiInterceptor
+from driver.csi.topology import NodeTopology
 from driver.services.controller import Controller
 from driver.services.dispatch import Dispatcher
 from driver.services.group_controller import GroupController
-from driver.services.group_participant import Parts
+from driver.services.group_participant import GroupParticipant
 from driver.services.node import Node
-from driver.services.peer import Private
+from driver.services.peer import PeerService
 from driver.services.snapshot_metadata import SnapshotMetadata
-from driver.services.use_cases import Uses
+from driver.services.use_cases import UseCases
 
 HANDSHAKE_MS: Final = 5000  # who has no certificate keeps a descriptor no longer; usual: 120 s
 PATIENCE: Final = 10.0  # seconds that a call waits for a copy; the provisioner's default is 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class DriverInfo:
     """What the driver says of itself."""
 
     name: str
     version: str
-    here: Here
+    here: NodeTopology
     max_volumes: int
     attach: bool
 
@@ -62,7 +62,7 @@ class Listener:
     admission: grpc.aio.ServerInterceptor
 
 
-class Door:
+class UnixServer:
     """A gRPC server behind a Unix socket. `seen` is told of every RPC that ended."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Door:
         self._path: Path | None = None
         self._socket: tuple[int, int] | None = None
         self.grpc = grpc.aio.server(
-            interceptors=[*admission, Guard(seen)],
+            interceptors=[*admission, CsiInterceptor(seen)],
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_send_message_length", -1),
@@ -86,7 +86,7 @@ class Door:
         """Refused: the socket, or the port, cannot be had."""
         if one := self._listener:
             self._bind(one.address, lambda: self.grpc.add_secure_port(one.address, one.credentials))
-        unix_socket.make_way(path)
+        unix_socket.remove_stale_socket(path)
         with unix_socket.private_mode():
             self._bind(str(path), lambda: self.grpc.add_insecure_port(f"unix:{path}"))
         self._path, self._socket = path, unix_socket.identity(path)
@@ -111,8 +111,8 @@ class Server:
 
     def __init__(
         self,
-        about: About,
-        uses: Uses,
+        about: DriverInfo,
+        uses: UseCases,
         seen: Callable[[str, str, float], None],
         listener: Listener | None = None,
         ready: Callable[[], bool] = lambda: True,
@@ -120,7 +120,7 @@ class Server:
         self._dispatcher = Dispatcher(patience=PATIENCE, share_of=uses.pools.share_of)
         self._ready = ready
         self._told = [seen]
-        self._door = Door(self._tell, listener)
+        self._door = UnixServer(self._tell, listener)
         self._register(about, uses)
 
     def running(self, pool: str) -> tuple[float, ...]:
@@ -137,7 +137,7 @@ class Server:
         await self._door.close(grace)
         self._dispatcher.close()
 
-    def _register(self, about: About, uses: Uses) -> None:
+    def _register(self, about: DriverInfo, uses: UseCases) -> None:
         run, here, server = self._dispatcher, about.here, self._door.grpc
         identity = Identity(about.name, about.version, self._ready)
         add_IdentityServicer_to_server(identity, server)
@@ -147,8 +147,8 @@ class Server:
         node = Node(run, uses, here, max_volumes=about.max_volumes)
         add_NodeServicer_to_server(node, server)
         report = cellar.Report(node=here.node, version=about.version, max_volumes=about.max_volumes)
-        parts = Parts(run.run, uses.snapshots)
-        private = Private(run.run, uses.pools.all(), report, parts)
+        parts = GroupParticipant(run.run, uses.snapshots)
+        private = PeerService(run.run, uses.pools.all(), report, parts)
         self._reports = private.reports
         self._told.append(self._reports.seen)
         add_private(private, server)

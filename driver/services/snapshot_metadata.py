@@ -16,7 +16,7 @@ from driver.core.results import ChangesPage
 from driver.csi import parse
 from driver.services.dispatch import Dispatcher
 from driver.volumes.copies.changed_blocks import Changes
-from driver.volumes.requests import Changed
+from driver.volumes.requests import GetChangedBlocks
 
 USUAL: Final = 256  # ranges of a message, if the caller does not say
 MOST: Final = 4096  # whatever the caller says: gRPC's clients take no message above 4 MiB
@@ -43,7 +43,7 @@ class SnapshotMetadata(SnapshotMetadataServicer):
         return self._stream(csi.GetMetadataDeltaResponse, wanted, request.max_results)
 
     async def _stream(
-        self, response: type[Response], wanted: Changed, max_results: int
+        self, response: type[Response], wanted: GetChangedBlocks, max_results: int
     ) -> AsyncIterator[Response]:
         most = parse.most(max_results, USUAL, MOST)
         async for page in self._pages(wanted):
@@ -54,7 +54,7 @@ class SnapshotMetadata(SnapshotMetadataServicer):
                     block_metadata=ranges,
                 )
 
-    async def _pages(self, wanted: Changed) -> AsyncIterator[ChangesPage]:
+    async def _pages(self, wanted: GetChangedBlocks) -> AsyncIterator[ChangesPage]:
         while True:
             page = await self._run(self._changes.page, wanted)
             yield page

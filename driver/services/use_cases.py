@@ -8,19 +8,19 @@ from driver.volumes.copies.changed_blocks import Changes
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
-from driver.volumes.node.ephemeral import Inliner
+from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter, Publisher
+from driver.volumes.publish import ControllerPublisher, NodeVolumes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uses:
+class UseCases:
     pools: Pools
     volumes: Provisioner
-    publisher: Publisher
-    mounter: Mounter
-    inline: Inliner
+    publisher: ControllerPublisher
+    mounter: NodeVolumes
+    inline: EphemeralVolumes
     snapshots: Snapshotter
     modifier: Modifier
     health: Health

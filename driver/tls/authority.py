@@ -87,7 +87,7 @@ def is_due(certificate: bytes, now: datetime) -> bool:
     return now >= begin + (end - begin) * 2 / 3
 
 
-def make(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) -> Sequence[Path]:
+def create(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) -> Sequence[Path]:
     """`folder`/ca.key, and below router/ and node/ the files of `--tls-dir`; what was written.
 
     A CA that is there is kept, so that a repeat renews the two identities. Refused: its

@@ -8,12 +8,18 @@ from typing import Final
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, Limits, Volume
 from driver.core.mount_options import require, settle
-from driver.volumes.requests import Capability, Create, Validate
+from driver.volumes.requests import Capability, CreateVolume, ValidateCapabilities
 
-_ELSEWHERE_TOO: Final = frozenset({AccessMode.MNRO, AccessMode.MNSW, AccessMode.MNMW})
+_ELSEWHERE_TOO: Final = frozenset(
+    {
+        AccessMode.MULTI_NODE_READER_ONLY,
+        AccessMode.MULTI_NODE_SINGLE_WRITER,
+        AccessMode.MULTI_NODE_MULTI_WRITER,
+    }
+)
 
 
-def misfit(volume: Volume, capability: Capability) -> str:
+def incompatibility(volume: Volume, capability: Capability) -> str:
     """Why the volume cannot be used that way; "" when it can."""
     if capability.mode in _ELSEWHERE_TOO:
         return f"volume_capability: {capability.mode} needs several nodes, the volume is on one"
@@ -39,7 +45,7 @@ def reads_only(volume: Volume, capability: Capability) -> bool:
     return published or capability.mode.reads_only or "ro" in settle(capability.options).flags
 
 
-def differences(pool_name: str, volume: Volume, wanted: Create) -> Iterator[str]:
+def differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterator[str]:
     """In what an existing volume differs from all that was asked for."""
     if volume.source != wanted.source:
         yield f"its source is {volume.source}, not {wanted.source}"
@@ -50,18 +56,18 @@ def differences(pool_name: str, volume: Volume, wanted: Create) -> Iterator[str]
             f"its {volume.size} bytes are not between required_bytes {wanted.range.required}"
             f" and limit_bytes {wanted.range.limit}"
         )
-    if wanted.encrypted is None and wanted.source is None and volume.key is not None:
+    if wanted.encrypted is None and wanted.source is None and volume.luks_key_id is not None:
         yield "it is encrypted"
     yield from parameter_differences(pool_name, volume, wanted)
 
 
-def parameter_differences(pool_name: str, volume: Volume, wanted: Create) -> Iterator[str]:
+def parameter_differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterator[str]:
     """In what it differs from the parameters that were given."""
     if wanted.pool not in {None, pool_name}:
         yield f"its pool is {pool_name}, not {wanted.pool}"
     if wanted.allocation not in {None, volume.allocation}:
         yield f"its allocation is {volume.allocation}, not {wanted.allocation}"
-    if wanted.encrypted not in {None, volume.key is not None}:
+    if wanted.encrypted not in {None, volume.luks_key_id is not None}:
         yield f"it is {'not ' if wanted.encrypted else ''}encrypted"
     if wanted.block_size not in {None, volume.block_size}:
         yield f"its blockSize is {volume.block_size}, not {wanted.block_size}"
@@ -69,10 +75,10 @@ def parameter_differences(pool_name: str, volume: Volume, wanted: Create) -> Ite
         yield f"its mkfsOptions are {volume.mkfs_options}, not {wanted.mkfs_options}"
 
 
-def undescribed(pool_name: str, volume: Volume, wanted: Validate) -> Iterator[str]:
+def unconfirmed(pool_name: str, volume: Volume, wanted: ValidateCapabilities) -> Iterator[str]:
     """Why ValidateVolumeCapabilities does not confirm what it was told of the volume."""
     for capability in wanted.capabilities:
-        if reason := misfit(volume, capability) or _unknown_option(volume, capability):
+        if reason := incompatibility(volume, capability) or _unknown_option(volume, capability):
             yield reason
     if unknown := sorted(key for key in wanted.context if not _is_kubernetes(key)):
         yield f"volume_context: volumes have none, and {', '.join(unknown)} was given"
@@ -90,7 +96,7 @@ def _is_kubernetes(key: str) -> bool:
     return key.partition("/")[0].endswith(("kubernetes.io", "k8s.io"))
 
 
-def _same_kind(volume: Volume, wanted: Create) -> bool:
+def _same_kind(volume: Volume, wanted: CreateVolume) -> bool:
     if wanted.fs and volume.fs and not wanted.fs_asked:
         return True
     return volume.fs is wanted.fs

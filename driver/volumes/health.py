@@ -8,7 +8,7 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Final
 
-from driver.core.errors import CellarError, Damaged, PoolAway
+from driver.core.errors import CellarError, Damaged, PoolUnavailable
 from driver.core.ids import VolumeId
 from driver.core.model import Fault, Unreadable, Volume, fault_of
 from driver.core.ports import Pool
@@ -18,7 +18,7 @@ from driver.volumes.node import attachment, own_mounts
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.bounded_queries import LISTS, NAMES, ask, ask_all
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import Look, Page, Stats
+from driver.volumes.requests import GetVolume, GetVolumeStats, ListVolumes
 
 _TOGETHER: Final = 16  # volumes of which a pool is asked at once
 
@@ -28,17 +28,17 @@ class Health:
         self._pools = pools
         self._mounts = mounts
 
-    def of_volume(self, wanted: Look) -> tuple[Fault, ...]:
+    def of_volume(self, wanted: GetVolume) -> tuple[Fault, ...]:
         """NotFound. One whose pool is away, or whose record is damaged, is ill, not unknown."""
         try:
             pool, volume = self._pools.volume(wanted.volume_id)
-        except PoolAway as error:
+        except PoolUnavailable as error:
             return _away(error)
         except Damaged as error:
             return (Fault("RecordDamaged", str(error), "data_loss"),)
         return faults_of(pool, volume, self._mounts)
 
-    def of_volumes(self, wanted: Page) -> VolumePage:
+    def of_volumes(self, wanted: ListVolumes) -> VolumePage:
         """Those with a fault only."""
         every = paging.after_token(self._pools.listed_volumes(), wanted.after)
         ill = (found for found in faults_of_each(every, self._mounts) if found[1])
@@ -47,10 +47,10 @@ class Health:
             return VolumePage(page, "")
         return VolumePage(page[: wanted.most], str(page[wanted.most - 1][0].id))
 
-    def at(self, wanted: Stats) -> tuple[Fault, ...]:
+    def at(self, wanted: GetVolumeStats) -> tuple[Fault, ...]:
         """On the node: also what else the volume's places show. They need not be there."""
         paths = filter(None, (wanted.path, wanted.staging))
-        return self.of_volume(Look(wanted.volume_id)) + tuple(
+        return self.of_volume(GetVolume(wanted.volume_id)) + tuple(
             fault for path in paths for fault in self._misplaced(wanted.volume_id, path)
         )
 
@@ -79,13 +79,13 @@ class Health:
 
     def _misplaced(self, volume_id: VolumeId, path: Path) -> tuple[Fault, ...]:
         host = self._pools.host_of(volume_id)
-        place = host.shown_at(path)
-        device = attachment.attached(self._pools, volume_id)
+        place = host.mounted_at(path)
+        device = attachment.find_device(self._pools, volume_id)
         if place is None:
             return ()
         if own_mounts.is_mount_of(host, self._mounts.at(path), place, device, volume_id):
             return ()
-        if host.shown_at(path) != place:  # it is being taken down just now
+        if host.mounted_at(path) != place:  # it is being taken down just now
             return ()
         return (Fault("ForeignMount", f"{path} shows something else", "inaccessible"),)
 
@@ -97,10 +97,10 @@ def faults_of(
     found = tuple(pool.backend.faults(volume.id))
     if isinstance(volume, Unreadable):
         return found
-    with suppress(PoolAway):
-        device = attachment.of(pool, volume)
+    with suppress(PoolUnavailable):
+        device = attachment.device_of(pool, volume)
         above = tuple(pool.host.faults(device)) if device else ()
-        if above and attachment.of(pool, volume) == device:  # not another volume's by now
+        if above and attachment.device_of(pool, volume) == device:  # not another volume's by now
             found += above
         if mounts:
             found += tuple(own_mounts.find_swapped(pool.host, mounts, volume, device))
@@ -120,7 +120,7 @@ def faults_of_each(
                     found = ask(
                         pool, lambda one: [faults_of(one, each, mounts) for each in part], NAMES
                     )
-                except PoolAway as error:
+                except PoolUnavailable as error:
                     away = _away(error)
                     found = [away] * len(part)
             yield from zip(part, found, strict=True)
@@ -128,5 +128,5 @@ def faults_of_each(
 
 def _away(error: CellarError) -> tuple[Fault, ...]:
     """Of what could not be asked; a pool says itself when it takes no writes."""
-    away = error if isinstance(error, PoolAway) else PoolAway(str(error))
+    away = error if isinstance(error, PoolUnavailable) else PoolUnavailable(str(error))
     return (fault_of(away),)

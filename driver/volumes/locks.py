@@ -12,40 +12,40 @@ from driver.core.ids import ImageId, Key, PoolId, VolumeId
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class Locks:
     """`alone` and `shared` are what is claimed; the rest says whose workers do it, and tells no
     claims apart. `pools`: those that the call is about, by their ids; `named`: one by its name;
     `takes_down`: it takes something away from a pod, which must go on in any case.
     """
 
-    alone: frozenset[str] = frozenset()
+    exclusive: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
     pools: frozenset[PoolId] = field(default=frozenset(), compare=False)
     named: str | None = field(default=None, compare=False)
     takes_down: bool = field(default=False, compare=False)
 
 
-NO_CLAIMS = Claims()
+NO_LOCKS = Locks()
 
 
-def reading(*images: ImageId) -> Claims:
+def reading(*images: ImageId) -> Locks:
     """Nothing is claimed: only a worker of the images' pool is needed."""
-    return Claims(pools=frozenset(one.pool for one in images))
+    return Locks(pools=frozenset(one.pool for one in images))
 
 
-def alone(*images: ImageId) -> Claims:
-    return Claims(frozenset(one.key for one in images), pools=frozenset(one.pool for one in images))
+def alone(*images: ImageId) -> Locks:
+    return Locks(frozenset(one.key for one in images), pools=frozenset(one.pool for one in images))
 
 
-def at(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Claims:
+def at(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Locks:
     """Of a volume that comes to a place, or leaves it."""
     keys = frozenset({volume_id.key, f"path:{path}"})
-    return Claims(keys, pools=frozenset({volume_id.pool}), takes_down=takes_down)
+    return Locks(keys, pools=frozenset({volume_id.pool}), takes_down=takes_down)
 
 
-def of_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Claims:
+def of_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Locks:
     given = tuple(sources)
-    return Claims(
+    return Locks(
         frozenset(keys),
         frozenset(one.key for one in given),
         frozenset(one.pool for one in given),

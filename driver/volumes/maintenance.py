@@ -5,13 +5,13 @@ from __future__ import annotations
 from loguru import logger
 
 from driver.core.errors import CellarError
-from driver.core.ports import Pool, Tends
+from driver.core.ports import NeedsMaintenance, Pool
 
 
 def tend(pool: Pool) -> None:
     """Look after a pool that wants it."""
-    if isinstance(pool.backend, Tends):
+    if isinstance(pool.backend, NeedsMaintenance):
         try:
-            pool.backend.tend()
+            pool.backend.maintain()
         except (CellarError, OSError) as error:
             logger.warning("pool {} could not be looked after: {}", pool.name, error)

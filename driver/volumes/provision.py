@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from driver.core.errors import Conflict, Invalid, OutOfRange, PoolAway, Refused
+from driver.core.errors import Conflict, Invalid, OutOfRange, PoolUnavailable, Refused
 from driver.core.filesystems import smallest as smallest_of
 from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_key_id
 from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Inline, Volume
@@ -14,15 +14,23 @@ from driver.core.ports import Pool
 from driver.core.results import Expanded, VolumePage
 from driver.volumes import compatibility, health, paging
 from driver.volumes.contents import Contents
-from driver.volumes.copies.background import Copies
-from driver.volumes.copies.copying import Twin, Twins
+from driver.volumes.copies.background import BackgroundCopies
+from driver.volumes.copies.copying import Copier, ImageCopy
 from driver.volumes.modify import refuse_limits
 from driver.volumes.node import attachment, encryption
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import CAPACITY, ask
 from driver.volumes.pools.pool_errors import naming
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import Create, Expand, Look, Measure, Of, Page, Validate
+from driver.volumes.requests import (
+    CreateVolume,
+    DeleteVolume,
+    Expand,
+    GetCapacity,
+    GetVolume,
+    ListVolumes,
+    ValidateCapabilities,
+)
 
 Origin = tuple[Pool, Image]
 
@@ -36,7 +44,7 @@ class Provisioner:
         self,
         pools: Pools,
         contents: Contents,
-        copies: Copies,
+        copies: BackgroundCopies,
         clock: Callable[[], float],
         *,
         attach: bool = True,
@@ -44,12 +52,12 @@ class Provisioner:
         self._attach = attach
         self._pools = pools
         self._contents = contents
-        self._twins = Twins(copies)
+        self._twins = Copier(copies)
         self._clock = clock
 
-    def create(self, wanted: Create) -> Volume:
+    def create(self, wanted: CreateVolume) -> Volume:
         near = None
-        with suppress(Invalid, PoolAway):  # what exists already counts first
+        with suppress(Invalid, PoolUnavailable):  # what exists already counts first
             near = self._pools.chosen(wanted)
         if found := self._pools.find_volume(wanted.key, near):
             return _same_or_conflict(*found, wanted)
@@ -58,7 +66,7 @@ class Provisioner:
         with naming(pool):
             return self._create_in(pool, wanted)
 
-    def _create_in(self, pool: Pool, wanted: Create) -> Volume:
+    def _create_in(self, pool: Pool, wanted: CreateVolume) -> Volume:
         if wanted.source is None:
             volume = self._planned(pool, wanted, None)
             pool.backend.create(volume, self._contents.for_(pool, volume, None))
@@ -66,36 +74,38 @@ class Provisioner:
         origin, source = self._source(wanted.source)
         volume = self._planned(pool, wanted, (origin, source))
         finish = self._contents.for_(pool, volume, source)
-        twin = Twin.of(pool, volume, origin, source, finish)
-        self._twins.make(f"making volume {volume.id} from {source.id}", [twin])
+        twin = ImageCopy.of(pool, volume, origin, source, finish)
+        self._twins.copy(f"making volume {volume.id} from {source.id}", [twin])
         return volume
 
-    def place(self, wanted: Create) -> str:
+    def place(self, wanted: CreateVolume) -> str:
         """The name of the pool that has the volume, or should. Invalid, PoolAway."""
         found = self._pools.find_volume(wanted.key)
         pool, _ = found or self._pools.roomiest(wanted.allocation)
         return pool.name
 
-    def delete(self, wanted: Of) -> None:
+    def delete(self, wanted: DeleteVolume) -> None:
         """NotFound. Refused while anything shows it, or may."""
         pool, volume = self._pools.volume(wanted.volume_id)
         volume = self._pools.withdrawals.made_up(pool, volume)
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
-        if device := attachment.of(pool, volume):
-            if places := pool.host.places(device):
+        if device := attachment.device_of(pool, volume):
+            if places := pool.host.mount_points(device):
                 shown = ", ".join(str(place.target) for place in places)
                 raise Refused(f"volume {volume.id} is in use at {shown}")
             if volume.fs is None:
                 raise Refused(f"volume {volume.id} is staged as {device.path}")
-        if device or volume.key is not None:
-            attachment.lower(pool, volume)
+        if device or volume.luks_key_id is not None:
+            attachment.detach(pool, volume)
         encryption.erase(pool, volume)
         pool.backend.delete(volume.id)
 
     def expand(self, wanted: Expand) -> Expanded:
         pool, volume = self._pools.volume(wanted.volume_id)
-        if wanted.capability and (reason := compatibility.misfit(volume, wanted.capability)):
+        if wanted.capability and (
+            reason := compatibility.incompatibility(volume, wanted.capability)
+        ):
             raise Invalid(reason)
         if wanted.range.limit and wanted.range.limit < volume.size:
             raise OutOfRange(
@@ -107,34 +117,34 @@ class Provisioner:
             size = wanted.range.pick(pool.backend.granularity)
         with naming(pool):
             volume = pool.backend.resize(volume, size)  # a repeat too: the device may not know yet
-        on_node = volume.fs is not None or volume.key is not None
+        on_node = volume.fs is not None or volume.luks_key_id is not None
         return Expanded(volume.size, node_expansion_required=on_node)
 
-    def get(self, wanted: Look) -> tuple[Volume, tuple[Fault, ...]]:
+    def get(self, wanted: GetVolume) -> tuple[Volume, tuple[Fault, ...]]:
         pool, volume = self._pools.volume(wanted.volume_id)
         return volume, health.faults_of(pool, volume)
 
-    def list(self, wanted: Page) -> VolumePage:
+    def list(self, wanted: ListVolumes) -> VolumePage:
         page, following = paging.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
         return VolumePage(tuple(health.faults_of_each(page)), following)
 
-    def capacity(self, wanted: Measure) -> Capacity:
+    def capacity(self, wanted: GetCapacity) -> Capacity:
         """Of a pool that is not there, or cannot have such volumes: nothing."""
         pools = self._pools.all() if wanted.pool is None else [self._pools.named(wanted.pool)]
         capacity = Capacity(largest=0, smallest=0, total=0, committed=0)
         if not abilities.none_can(pools, wanted.fs, encrypted=wanted.encrypted):
-            with suppress(PoolAway):
+            with suppress(PoolUnavailable):
                 capacity = self._capacity(wanted)
         smallest = max(capacity.smallest, smallest_of(wanted.fs, encrypted=wanted.encrypted))
         largest = capacity.largest if capacity.largest >= smallest else 0
         return replace(capacity, smallest=smallest, largest=largest)
 
-    def validate(self, wanted: Validate) -> str:
+    def validate(self, wanted: ValidateCapabilities) -> str:
         """What about the volume is not as described; empty if all is."""
         pool, volume = self._pools.volume(wanted.volume_id)
-        return "; ".join(compatibility.undescribed(pool.name, volume, wanted))
+        return "; ".join(compatibility.unconfirmed(pool.name, volume, wanted))
 
-    def _capacity(self, wanted: Measure) -> Capacity:
+    def _capacity(self, wanted: GetCapacity) -> Capacity:
         if wanted.pool is None:
             return self._pools.roomiest(wanted.allocation)[1]
         pool = self._pools.named(wanted.pool)
@@ -146,12 +156,12 @@ class Provisioner:
             return self._pools.snapshot(source)
         return self._pools.volume(source)
 
-    def _planned(self, pool: Pool, wanted: Create, origin: Origin | None) -> Volume:
+    def _planned(self, pool: Pool, wanted: CreateVolume, origin: Origin | None) -> Volume:
         pool_id = self._pools.id_of(pool)  # with a bound: it may be asked for the first time
         source = origin[1] if origin else None
         fs, key = _filesystem(wanted, source), _key(pool, wanted, source)
         abilities.refuse(pool, fs, encrypted=key is not None)
-        fresh = source is None or source.blank
+        fresh = source is None or source.unformatted
         allocation = source.allocation if source else pool.backend.allocation
         return Volume(
             id=VolumeId(pool_id, wanted.key),
@@ -165,20 +175,20 @@ class Provisioner:
             inline=Inline.MADE if wanted.inline else None,
             formatted=not fresh if key else fs is not None,
             limits=wanted.limits,
-            key=key,
-            renewal=key is not None and fs is not None and not fresh,
+            luks_key_id=key,
+            needs_new_uuid=key is not None and fs is not None and not fresh,
             created=self._clock(),
             incarnation=new_incarnation(),
         )
 
 
-def _same_or_conflict(pool: Pool, volume: Volume, wanted: Create) -> Volume:
+def _same_or_conflict(pool: Pool, volume: Volume, wanted: CreateVolume) -> Volume:
     if reasons := list(compatibility.differences(pool.name, volume, wanted)):
         raise Conflict(f"volume {wanted.name!r} exists, but {'; '.join(reasons)}")
     return volume
 
 
-def _filesystem(wanted: Create, source: Image | None) -> FsType | None:
+def _filesystem(wanted: CreateVolume, source: Image | None) -> FsType | None:
     """A source keeps what it carries; its bytes may also be had as a raw block volume."""
     if source is None or wanted.fs in {None, source.fs}:
         return wanted.fs
@@ -190,12 +200,12 @@ def _filesystem(wanted: Create, source: Image | None) -> FsType | None:
     )
 
 
-def _key(pool: Pool, wanted: Create, source: Image | None) -> str | None:
+def _key(pool: Pool, wanted: CreateVolume, source: Image | None) -> str | None:
     """A copy is encrypted as its source is, with the same key; one of nothing is as new."""
     if source is None:
         encrypted = bool(wanted.encrypted)
     else:
-        encrypted = source.key is not None
+        encrypted = source.luks_key_id is not None
         if wanted.encrypted not in {None, encrypted}:
             raise Invalid(
                 f"parameters[encrypted]: {source.id} is {'' if encrypted else 'not '}encrypted,"
@@ -203,11 +213,11 @@ def _key(pool: Pool, wanted: Create, source: Image | None) -> str | None:
             )
     if not encrypted:
         return None
-    encryption.refuse_impossible(pool)
-    return source.key if source and not source.blank else new_key_id()
+    encryption.require_encryption_support(pool)
+    return source.luks_key_id if source and not source.unformatted else new_key_id()
 
 
-def _block_size(pool: Pool, wanted: Create, fs: FsType | None, source: Image | None) -> Bytes:
+def _block_size(pool: Pool, wanted: CreateVolume, fs: FsType | None, source: Image | None) -> Bytes:
     """A filesystem is made for one block size, and cannot be mounted with a larger one."""
     if source is None:
         return wanted.block_size or pool.backend.block_size(fs)

@@ -18,32 +18,32 @@ from driver.core.errors import (
     NoSpace,
     NotFound,
     OutOfRange,
-    PoolAway,
+    PoolUnavailable,
     Refused,
 )
 from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
-from driver.core.model import AccessMode, Bytes, Device, Place, Publication, Volume
+from driver.core.model import AccessMode, Bytes, Device, MountPoint, Publication, Volume
 from driver.core.ports import Host, Pool
-from driver.core.results import Numbers
-from driver.volumes.compatibility import misfit, reads_only
+from driver.core.results import VolumeStats
+from driver.volumes.compatibility import incompatibility, reads_only
 from driver.volumes.health import faults_of
 from driver.volumes.node import attachment, growth, own_mounts, staging
 from driver.volumes.node.mount_records import MountRecord, MountRecords, record_of
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import (
+    GetVolumeStats,
     NodeExpand,
     NodePublish,
     NodeUnpublish,
     Publish,
     Stage,
-    Stats,
     Unpublish,
     Unstage,
 )
 
 
-class Publisher:
+class ControllerPublisher:
     """The controller's part: which node has a volume, and how many a node may have (0: any)."""
 
     def __init__(self, pools: Pools, node: str, max_volumes: int) -> None:
@@ -60,7 +60,7 @@ class Publisher:
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.node != self._node and not wanted.known:
             raise NotFound(f"no node {wanted.node!r}; volume {volume.id} is on {self._node!r}")
-        if reason := misfit(volume, wanted.capability):
+        if reason := incompatibility(volume, wanted.capability):
             raise Invalid(reason)
         volume = self._pools.withdrawals.made_up(pool, volume)
         publication = Publication(wanted.node, wanted.read_only, wanted.capability.mode)
@@ -79,7 +79,7 @@ class Publisher:
         """
         try:
             self._unpublish(wanted)
-        except PoolAway:
+        except PoolUnavailable:
             if not self._pools.may_come(wanted.volume_id.pool):
                 raise
             self._pools.withdrawals.note(wanted.volume_id, wanted.node)
@@ -113,7 +113,7 @@ def _is_left(known: Publication, wanted: Publication, here: str) -> bool:
     return known.node != here == wanted.node
 
 
-class Mounter:
+class NodeVolumes:
     """The node's part."""
 
     def __init__(self, pools: Pools, mounts: MountRecords, kubelet_dir: Path | None = None) -> None:
@@ -125,12 +125,12 @@ class Mounter:
     def stage(self, wanted: Stage) -> None:
         """Attach and, unless it is a raw block volume, mount. Grows what was restored larger."""
         pool, volume = self._pools.volume(wanted.volume_id)
-        if reason := misfit(volume, wanted.capability):
+        if reason := incompatibility(volume, wanted.capability):
             raise Refused(reason)
         self.stage_volume(pool, volume, wanted)
 
     def stage_volume(self, pool: Pool, volume: Volume, wanted: Stage) -> Device:
-        return staging.put(pool, volume, wanted, self._mounts)
+        return staging.stage(pool, volume, wanted, self._mounts)
 
     def unstage(self, wanted: Unstage) -> None:
         """Also without the pool: what is mounted comes off.
@@ -147,14 +147,14 @@ class Mounter:
         if own_mounts.take_down(host, self._mounts, path, device, volume_id, is_last=alone):
             reach("unstage.unmounted")
         if alone:
-            attachment.let_go(self._pools, volume_id, device)
+            attachment.release(self._pools, volume_id, device)
             reach("unstage.detached")
         self._mounts.drop(path, volume_id)
 
     def publish(self, wanted: NodePublish) -> None:
         """Show the volume's own device at the target, or refuse: never the host's directory."""
         pool, volume = self._pools.volume(wanted.volume_id)
-        if reason := misfit(volume, wanted.capability):
+        if reason := incompatibility(volume, wanted.capability):
             raise Refused(reason)
         if wanted.staging == Path():
             raise Refused("staging_target_path is empty: call NodeStageVolume first")
@@ -173,7 +173,7 @@ class Mounter:
             staging.refuse_other_access(place, read_only=read_only)
             self._mounts.put(record)
             return
-        if wanted.capability.mode is AccessMode.SNSW:
+        if wanted.capability.mode is AccessMode.SINGLE_NODE_SINGLE_WRITER:
             _refuse_second_target(pool, device, wanted)
         self._show(pool, volume, device, record)
 
@@ -190,9 +190,9 @@ class Mounter:
             host.remove(target)
         self._mounts.drop(target, volume_id)
 
-    def owns(self, host: Host, path: Path, place: Place, volume_id: VolumeId) -> bool:
+    def owns(self, host: Host, path: Path, place: MountPoint, volume_id: VolumeId) -> bool:
         """Whether what is mounted at `path`, which is `place`, is the volume's."""
-        device = attachment.attached(self._pools, volume_id)
+        device = attachment.find_device(self._pools, volume_id)
         return own_mounts.is_mount_of(host, self._mounts.at(path), place, device, volume_id)
 
     def recorded_at(self, path: Path) -> str:
@@ -203,40 +203,40 @@ class Mounter:
     def expand(self, wanted: NodeExpand) -> Bytes:
         """The filesystem grows to the size that the controller gave the volume."""
         pool, volume = self._pools.volume(wanted.volume_id)
-        if wanted.capability and (reason := misfit(volume, wanted.capability)):
+        if wanted.capability and (reason := incompatibility(volume, wanted.capability)):
             raise Invalid(reason)
         if wanted.range.required > volume.size:
             raise OutOfRange(
                 f"capacity_range: volume {volume.id} has {volume.size} bytes; the controller must"
                 f" expand it to {wanted.range.required} first"
             )
-        device = staging.shown(pool, volume, wanted.path, self._mounts)
-        attachment.stretched(pool, volume, device, wanted.secret)
+        device = staging.device_at(pool, volume, wanted.path, self._mounts)
+        attachment.ensure_size(pool, volume, device, wanted.secret)
         if volume.fs:
-            growth.grow(pool, volume, device, staging.writable(pool, device), volume.fs)
+            growth.grow(pool, volume, device, staging.writable_mount(pool, device), volume.fs)
         reach("expand.grown")
         return volume.size
 
-    def stats(self, wanted: Stats) -> Numbers:
+    def stats(self, wanted: GetVolumeStats) -> VolumeStats:
         """NotFound if the path shows something else: the host's numbers are never given."""
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.path is None:
             raise NotFound(f"volume_path: volume {volume.id} is nowhere")
         faults = faults_of(pool, volume, self._mounts)
         if any(fault.kind == "DeviceSwapped" for fault in faults):
-            return Numbers(None, volume.size, faults)
-        device = staging.shown(pool, volume, wanted.path, self._mounts)
+            return VolumeStats(None, volume.size, faults)
+        device = staging.device_at(pool, volume, wanted.path, self._mounts)
         usage = pool.host.usage(wanted.path) if volume.fs else None
-        return Numbers(usage, pool.host.size(device), faults)
+        return VolumeStats(usage, pool.host.size(device), faults)
 
     def _published(
         self, pool: Pool, volume: Volume, wanted: NodePublish, *, read_only: bool
-    ) -> Place | None:
+    ) -> MountPoint | None:
         """What the target shows already. A bind that was cut short before it was made read-only is
         taken down again. Refused: something else is there.
         """
         target, record = wanted.target, self._mounts.at(wanted.target)
-        at = attachment.filesystem_at if volume.fs else attachment.node_at
+        at = attachment.filesystem_at if volume.fs else attachment.device_node_at
         try:
             place = at(pool, target, volume)
         except Refused as error:
@@ -256,7 +256,7 @@ class Mounter:
             if volume.fs:
                 pool.host.bind(record.staging, record.path, read_only=record.read_only)
             else:
-                pool.host.expose(device, record.path, read_only=record.read_only)
+                pool.host.bind_device(device, record.path, read_only=record.read_only)
             reach("publish.bound")
             undo.pop_all()
 
@@ -272,10 +272,10 @@ class Mounter:
 
     def _staged(self, pool: Pool, volume: Volume, wanted: NodePublish) -> Device:
         """The device, proven to be what the staging path shows; staged again if it can be."""
-        device = attachment.of(pool, volume)
+        device = attachment.device_of(pool, volume)
         if device and self._is_staged(pool, volume, device, wanted):
             return device
-        if volume.key is not None:
+        if volume.luks_key_id is not None:
             raise Refused(
                 f"volume {volume.id} is not staged at {wanted.staging}, and its secret comes with"
                 " NodeStageVolume only: call that first"
@@ -302,7 +302,7 @@ class Mounter:
         return True
 
     def _seen(self, volume_id: VolumeId) -> tuple[Host, Device | None]:
-        return self._pools.host_of(volume_id), attachment.attached(self._pools, volume_id)
+        return self._pools.host_of(volume_id), attachment.find_device(self._pools, volume_id)
 
 
 def _as_stage(wanted: NodePublish) -> Stage:
@@ -310,7 +310,7 @@ def _as_stage(wanted: NodePublish) -> Stage:
 
 
 def _refuse_second_target(pool: Pool, device: Device, wanted: NodePublish) -> None:
-    for place in pool.host.places(device):
+    for place in pool.host.mount_points(device):
         if place.target != wanted.staging:
             raise Refused(
                 f"volume {wanted.volume_id} has a single writer, at {place.target} already"

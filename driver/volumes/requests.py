@@ -13,7 +13,7 @@ from typing import ClassVar
 from driver.core.ids import ImageId, Key, SnapshotId, VolumeId
 from driver.core.model import AccessMode, Allocation, Bytes, CapacityRange, FsType, Limits
 from driver.volumes import locks as claim
-from driver.volumes.locks import NO_CLAIMS, Claims
+from driver.volumes.locks import NO_LOCKS, Locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
+class CreateVolume:
     name: str
     key: Key
     range: CapacityRange
@@ -44,9 +44,9 @@ class Create:
     placed: str | None = None  # the pool that was chosen for it, by name; None: none was yet
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         sources = {self.source} if self.source else set()
-        return Claims(
+        return Locks(
             frozenset({self.key}),
             frozenset(one.key for one in sources),
             frozenset(one.pool for one in sources),
@@ -58,89 +58,89 @@ class Create:
 class Place:
     """Which pool a new volume should go to."""
 
-    create: Create
-    claims: ClassVar[Claims] = NO_CLAIMS
+    create: CreateVolume
+    locks: ClassVar[Locks] = NO_LOCKS
 
 
 @dataclass(frozen=True, slots=True)
-class Of:
+class DeleteVolume:
     """A call about one volume that changes it: delete, unpublish (controller)."""
 
     volume_id: VolumeId
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
-class OfSnapshot:
+class DeleteSnapshot:
     snapshot_id: SnapshotId
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.alone(self.snapshot_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GetVolume:
     """A call that only reads one volume."""
 
     volume_id: VolumeId
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.reading(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
-class LookSnapshot:
+class GetSnapshot:
     snapshot_id: SnapshotId
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.reading(self.snapshot_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Validate:
+class ValidateCapabilities:
     volume_id: VolumeId
     capabilities: tuple[Capability, ...]
     context: Mapping[str, str]  # must be what CreateVolume returned
-    parameters: Create | None = None  # parsed from `parameters`, against the volume's record
+    parameters: CreateVolume | None = None  # parsed from `parameters`, against the volume's record
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.reading(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListVolumes:
     """One page of a list: at most `most` entries (0 = all) after the id `after` ("" = first)."""
 
     most: int = 0
     after: str = ""
-    claims: ClassVar[Claims] = NO_CLAIMS
+    locks: ClassVar[Locks] = NO_LOCKS
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotPage:
+class ListSnapshots:
     most: int = 0
     after: str = ""
     snapshot_id: SnapshotId | None = None
     source: VolumeId | None = None
-    claims: ClassVar[Claims] = NO_CLAIMS
+    locks: ClassVar[Locks] = NO_LOCKS
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class GetCapacity:
     """GetCapacity: of one pool by name, or of the roomiest."""
 
     fs: FsType | None = None
     pool: str | None = None
     allocation: Allocation | None = None
     encrypted: bool = False
-    claims: ClassVar[Claims] = NO_CLAIMS
+    locks: ClassVar[Locks] = NO_LOCKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ class Publish:
     known: bool = False  # True: a router says that the node exists, though it may not be this one
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.alone(self.volume_id)
 
 
@@ -166,7 +166,7 @@ class Unpublish:
     node: str | None
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.alone(self.volume_id)
 
 
@@ -177,7 +177,7 @@ class Expand:
     capability: Capability | None = None
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.alone(self.volume_id)
 
 
@@ -187,7 +187,7 @@ class Modify:
     limits: Limits
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.alone(self.volume_id)
 
 
@@ -201,21 +201,21 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Snap:
+class CreateSnapshot:
     """CreateSnapshot."""
 
     member: Member
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         source = self.member.source
-        return Claims(
+        return Locks(
             frozenset({self.member.key}), frozenset({source.key}), frozenset({source.pool})
         )
 
 
 @dataclass(frozen=True, slots=True)
-class SnapGroup:
+class CreateGroupSnapshot:
     """CreateVolumeGroupSnapshot; the members are in the order of their sources' ids."""
 
     key: Key
@@ -223,16 +223,16 @@ class SnapGroup:
     members: tuple[Member, ...]
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         alone = {self.key, *(member.key for member in self.members)}
         return claim.of_group(alone, [member.source for member in self.members])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapPart:
+class TakeGroupPart:
     """What one node takes of a group that is spread over several."""
 
-    group: SnapGroup
+    group: CreateGroupSnapshot
     sources: frozenset[VolumeId]  # of the members on this node
     created: float  # seconds since the epoch, the same on all nodes
 
@@ -241,26 +241,26 @@ class SnapPart:
         return tuple(one for one in self.group.members if one.source in self.sources)
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         alone = {self.group.key, *(member.key for member in self.members)}
         return claim.of_group(alone, self.sources)
 
 
 @dataclass(frozen=True, slots=True)
-class OfGroup:
+class GroupSnapshotRef:
     """Delete or get a group snapshot; `snapshot_ids` as the caller knows them."""
 
     key: Key
     snapshot_ids: tuple[SnapshotId, ...] = ()
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         keys = frozenset({self.key, *(one.key for one in self.snapshot_ids)})
-        return Claims(keys, pools=frozenset(one.pool for one in self.snapshot_ids))
+        return Locks(keys, pools=frozenset(one.pool for one in self.snapshot_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class GetChangedBlocks:
     """A page of what a snapshot has, from `start` on; with a `base`: of where the two differ.
 
     `lives` are the incarnations that the page before was about; (): this one is the first.
@@ -272,10 +272,10 @@ class Changed:
     lives: tuple[str, ...] = ()
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         both = {self.target, self.base} if self.base else {self.target}
         keys = frozenset(one.key for one in both)
-        return Claims(shared=keys, pools=frozenset(one.pool for one in both))
+        return Locks(shared=keys, pools=frozenset(one.pool for one in both))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +286,7 @@ class Stage:
     secret: bytes | None = field(default=None, repr=False)
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.at(self.volume_id, self.staging)
 
 
@@ -296,7 +296,7 @@ class Unstage:
     staging: Path
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.at(self.volume_id, self.staging, takes_down=True)
 
 
@@ -309,7 +309,7 @@ class NodePublish:
     capability: Capability
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.at(self.volume_id, self.target)
 
 
@@ -319,7 +319,7 @@ class NodeUnpublish:
     target: Path
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.at(self.volume_id, self.target, takes_down=True)
 
 
@@ -327,14 +327,14 @@ class NodeUnpublish:
 class InlinePublish:
     """NodePublishVolume of a volume that stands in a pod: it is made here."""
 
-    create: Create
+    create: CreateVolume
     target: Path
     capability: Capability
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         keys = frozenset({self.create.key, f"path:{self.target}"})
-        return replace(self.create.claims, alone=keys)
+        return replace(self.create.locks, exclusive=keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,9 +347,9 @@ class InlineUnpublish:
     placed: str | None = None
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         keys = frozenset({self.key, f"path:{self.target}"})
-        return Claims(keys, named=self.placed, takes_down=True)
+        return Locks(keys, named=self.placed, takes_down=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,8 +362,8 @@ class InlineStats:
     placed: str | None = None
 
     @property
-    def claims(self) -> Claims:
-        return Claims(named=self.placed)
+    def locks(self) -> Locks:
+        return Locks(named=self.placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,12 +375,12 @@ class NodeExpand:
     secret: bytes | None = field(default=None, repr=False)
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.alone(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class GetVolumeStats:
     """NodeGetVolumeStats and NodeGetVolumeHealth."""
 
     volume_id: VolumeId
@@ -388,5 +388,5 @@ class Stats:
     staging: Path | None = None
 
     @property
-    def claims(self) -> Claims:
+    def locks(self) -> Locks:
         return claim.reading(self.volume_id)

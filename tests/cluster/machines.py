@@ -62,7 +62,7 @@ class Cluster:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        authority.make(self.tls)
+        authority.create(self.tls)
         self.say(*self.nodes)
         for node in self.nodes.values():
             self._stack.enter_context(node)

@@ -30,7 +30,7 @@ CLASSES: tuple[dict[str, str], ...] = (
 
 @pytest.fixture
 def router(where: Path) -> Iterator[Router]:
-    authority.make(where / "tls")
+    authority.create(where / "tls")
     with many(NODES, where / "tls/node") as ports:
         nodes = [
             {"name": f"n{number}", "address": f"127.0.0.1:{port}"}

@@ -48,9 +48,9 @@ def of(folder: Path) -> grpc.ChannelCredentials:
 
 def test_only_a_router_gets_an_answer_from_a_node(cluster: Cluster, tmp_path: Path) -> None:
     others, expired = tmp_path / "others", tmp_path / "expired"
-    authority.make(others)
+    authority.create(others)
     shutil.copytree(cluster.tls, expired)
-    authority.make(expired, now=datetime.now(UTC) - timedelta(days=30), days=29)
+    authority.create(expired, now=datetime.now(UTC) - timedelta(days=30), days=29)
     ca = (cluster.tls / "ca.crt").read_bytes()
     mixed = identity.Files(others / "router").identity
     refused = {
@@ -78,7 +78,7 @@ def test_a_certificate_of_both_uses_without_the_role_is_refused(
     """The role decides, not only what a certificate may be used for."""
     _, use = authority.IDENTITIES["router"]
     monkeypatch.setitem(authority.IDENTITIES, "stranger", ("stranger.cellar.csi.internal", use))
-    authority.make(cluster.tls)
+    authority.create(cluster.tls)
     assert listed(cluster, of(cluster.tls / "stranger")) is Code.PERMISSION_DENIED
 
 
@@ -89,11 +89,11 @@ def test_a_router_believes_nodes_only(cluster: Cluster, tmp_path: Path, kind: st
     node.stop()
     made = tmp_path / "tls"
     if kind == "another CA":
-        authority.make(made)
+        authority.create(made)
     else:
         shutil.copytree(cluster.tls, made)
         past = datetime.now(UTC) - timedelta(days=30)
-        authority.make(made, now=past if kind == "expired" else None, days=29)
+        authority.create(made, now=past if kind == "expired" else None, days=29)
     files = made / ("router" if kind == "router" else "node")
     node.arguments[node.arguments.index("--tls-dir") + 1] = str(files)
     until(lambda: "node a is away" in cluster.router.log.read_text())
@@ -119,7 +119,7 @@ def test_new_certificates_are_taken_without_a_restart(cluster: Cluster) -> None:
     volume = create(cluster.router, "v", accessibility_requirements=on("a"))
     (cluster.tls / "ca.key").unlink()
     (cluster.tls / "ca.crt").unlink()
-    authority.make(cluster.tls)
+    authority.create(cluster.tls)
     until(lambda: "took new certificates" in cluster.router.log.read_text())
     new = of(cluster.tls / "router")
     until(lambda: listed(cluster, new) is Code.OK)

@@ -21,7 +21,7 @@ Code = grpc.StatusCode
 
 @pytest.fixture
 def node(where: Path) -> Iterator[tuple[Newer, int]]:
-    authority.make(where / "tls")
+    authority.create(where / "tls")
     with newer("a", where / "tls/node") as one:
         yield one
 

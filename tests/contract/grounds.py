@@ -117,7 +117,7 @@ class Ground(ABC):
         backend, host = self.pool.backend, self.pool.host
         for image in tuple(backend.images()):
             if device := backend.attached(image.id):
-                for place in reversed(host.places(device)):
+                for place in reversed(host.mount_points(device)):
                     host.unmount(place.target)
                     host.remove(place.target)
                 backend.detach(image.id)

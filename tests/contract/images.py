@@ -52,7 +52,7 @@ def a_snapshot(of: Volume, name: str = "s", **fields: Any) -> Snapshot:
         fs=of.fs,
         allocation=of.allocation,
         block_size=of.block_size,
-        key=of.key,
+        luks_key_id=of.luks_key_id,
         incarnation=new_incarnation(),
     )
     return replace(usual, **fields)
@@ -72,7 +72,7 @@ def formatted(ground: Ground, fs: FsType, name: str = "v", **fields: Any) -> Vol
     fields = {"size": 320 * MIB, "formatted": True, "block_size": block_size, **fields}
     volume = a_volume(pool, name, fs=fs, **fields)
     pool.backend.create(
-        volume, lambda where: pool.host.make(where, fs, block_size=block_size, options=())
+        volume, lambda where: pool.host.mkfs(where, fs, block_size=block_size, options=())
     )
     return volume
 
@@ -99,7 +99,7 @@ def cloned(ground: Ground, source: Image, name: str = "clone", **fields: Any) ->
     def prepare(where: Path) -> None:
         copy(where)
         if volume.fs:
-            ground.pool.host.renew(where, volume.fs, block_size=volume.block_size)
+            ground.pool.host.new_uuid(where, volume.fs, block_size=volume.block_size)
 
     ground.pool.backend.create(volume, prepare)
     return volume

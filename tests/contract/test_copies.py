@@ -148,7 +148,7 @@ def test_bytes_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_s
     device = ground.pool.backend.attach(volume, read_only=False)
     for offset in OFFSETS:
         ground.write(device, offset, OLD)
-    with ground.pool.backend.hold([volume.id], ground.patience):
+    with ground.pool.backend.quiesce([volume.id], ground.patience):
         snapshot = snapped(ground, volume)
     assert holds(ground, snapshot, OLD)
 
@@ -162,7 +162,7 @@ def test_files_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_s
     backend, host = ground.pool.backend, ground.pool.host
     host.mount(backend.attach(volume, read_only=False), targets / "v", fs, [], read_only=False)
     ground.write_file(targets / "v", OLD)
-    with backend.hold([volume.id], ground.patience):
+    with backend.quiesce([volume.id], ground.patience):
         snapshot = snapped(ground, volume)
     ground.write_file(targets / "v", NEW)
     restored = cloned(ground, snapshot)
@@ -180,7 +180,7 @@ def test_several_volumes_stand_still_together(host_ground: Ground, targets: Path
     for volume in volumes[:2]:  # one of them is not even attached
         device = backend.attach(volume, read_only=False)
         host.mount(device, targets / volume.name, FsType.EXT4, [], read_only=False)
-    with backend.hold([volume.id for volume in volumes], ground.patience):
+    with backend.quiesce([volume.id for volume in volumes], ground.patience):
         pass
     for volume in volumes[:2]:
         ground.write_file(targets / volume.name, NEW)
@@ -195,7 +195,7 @@ def test_writers_that_stood_still_for_too_long_make_the_hold_busy(
     volume = formatted(ground, FsType.EXT4, size=32 * MIB)
     device = backend.attach(volume, read_only=False)
     host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
-    with pytest.raises(Busy), backend.hold([volume.id], BOUND):
+    with pytest.raises(Busy), backend.quiesce([volume.id], BOUND):
         ground.pass_time(2 * BOUND)
     ground.write_file(targets / "v", NEW)
 
@@ -204,7 +204,7 @@ def test_writers_that_stood_still_for_too_long_make_the_hold_busy(
 def test_the_bound_is_kept_for_raw_blocks_too(ground: Ground) -> None:
     volume = made(ground)
     ground.pool.backend.attach(volume, read_only=False)
-    with pytest.raises(Busy), ground.pool.backend.hold([volume.id], BOUND):
+    with pytest.raises(Busy), ground.pool.backend.quiesce([volume.id], BOUND):
         ground.pass_time(2 * BOUND)
 
 
@@ -217,7 +217,7 @@ def test_an_error_while_writers_stand_still_comes_out_as_it_is(
     volume = formatted(ground, FsType.EXT4, size=32 * MIB)
     device = backend.attach(volume, read_only=False)
     host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
-    with pytest.raises(ZeroDivisionError), backend.hold([volume.id], BOUND):
+    with pytest.raises(ZeroDivisionError), backend.quiesce([volume.id], BOUND):
         fail_late(ground)
     ground.write_file(targets / "v", NEW)
 
@@ -229,5 +229,5 @@ def test_a_volume_can_be_held_again(host_ground: Ground, targets: Path) -> None:
     device = backend.attach(volume, read_only=False)
     host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
     for number in range(2):
-        with backend.hold([volume.id], ground.patience):
+        with backend.quiesce([volume.id], ground.patience):
             snapped(ground, volume, f"s{number}")

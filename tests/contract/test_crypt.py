@@ -8,7 +8,7 @@ import pytest
 
 from driver.core.errors import Failed, Invalid, Refused
 from driver.core.model import LUKS_HEADER, MIB, Bytes, Device, FsType, Volume
-from driver.core.ports import Crypt, Refills
+from driver.core.ports import Crypt, FormatsLater
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import made
 
@@ -20,7 +20,7 @@ TEXT = b"in the clear" * 256
 @pytest.fixture
 def volume(sealed_ground: Ground) -> Volume:
     """Never formatted."""
-    return made(sealed_ground, key="k", size=SIZE)
+    return made(sealed_ground, luks_key_id="k", size=SIZE)
 
 
 def crypt(ground: Ground) -> Crypt:
@@ -30,14 +30,14 @@ def crypt(ground: Ground) -> Crypt:
 
 def seal(ground: Ground, volume: Volume, *, zeros: bool = False) -> Volume:
     backend, fs = ground.pool.backend, FsType.EXT4
-    assert isinstance(backend, Refills)
+    assert isinstance(backend, FormatsLater)
 
     def prepare(where: Path) -> None:
-        with crypt(ground).sealed(where, SECRET, block_size=4096, zeros=zeros) as inside:
+        with crypt(ground).format_and_open(where, SECRET, block_size=4096, zeros=zeros) as inside:
             if not zeros:
-                ground.pool.host.make(inside, fs, block_size=4096, options=())
+                ground.pool.host.mkfs(inside, fs, block_size=4096, options=())
 
-    return backend.refill(volume, prepare)
+    return backend.replace_contents(volume, prepare)
 
 
 def below(ground: Ground, volume: Volume) -> Device:
@@ -59,7 +59,7 @@ def test_what_was_made_inside_is_there_when_it_is_opened(
     sealed = seal(sealed_ground, volume)
     device = opened(sealed_ground, sealed)
     sealed_ground.pool.host.check(device, FsType.EXT4)
-    assert sealed_ground.pool.host.size(device) == SIZE - LUKS_HEADER == sealed.room
+    assert sealed_ground.pool.host.size(device) == SIZE - LUKS_HEADER == sealed.usable_size
     assert not device.read_only
     closed(sealed_ground, sealed)
 
@@ -120,14 +120,14 @@ def test_what_is_no_container_is_refused(sealed_ground: Ground, volume: Volume) 
     with pytest.raises(Refused):
         opened(sealed_ground, volume)
     with sealed_ground.pool.backend.reading(volume.id) as path, pytest.raises(Refused):
-        crypt(sealed_ground).renew(path)
+        crypt(sealed_ground).new_uuid(path)
     sealed_ground.pool.backend.detach(volume.id)
     assert not any(whole(sealed_ground, volume))
 
 
 def test_a_name_belongs_to_one_device(sealed_ground: Ground, volume: Volume) -> None:
     opened(sealed_ground, seal(sealed_ground, volume))
-    other = seal(sealed_ground, made(sealed_ground, "other", key="k", size=SIZE))
+    other = seal(sealed_ground, made(sealed_ground, "other", luks_key_id="k", size=SIZE))
     lower = below(sealed_ground, other)
     assert crypt(sealed_ground).opened(str(volume.id), lower) is None
     with pytest.raises(Refused):
@@ -149,9 +149,9 @@ def test_it_is_in_use_while_it_is_mounted(
     sealed, host = seal(sealed_ground, volume), sealed_ground.pool.host
     device = opened(sealed_ground, sealed)
     host.mount(device, targets / "t", FsType.EXT4, (), read_only=False)
-    place = host.shown_at(targets / "t")
+    place = host.mounted_at(targets / "t")
     assert place and place.number == device.number
-    assert host.label(place) == str(sealed.id)
+    assert host.volume_label(place) == str(sealed.id)
     with pytest.raises(Refused):
         crypt(sealed_ground).close(str(sealed.id))
     host.unmount(targets / "t")
@@ -167,7 +167,7 @@ def test_it_grows_with_its_passphrase(sealed_ground: Ground, volume: Volume) -> 
         crypt(sealed_ground).resize(str(sealed.id), b"wrong")
     assert size(sealed_ground, device) == SIZE - LUKS_HEADER
     crypt(sealed_ground).resize(str(sealed.id), SECRET)
-    assert size(sealed_ground, device) == grown.room
+    assert size(sealed_ground, device) == grown.usable_size
     closed(sealed_ground, sealed)
 
 

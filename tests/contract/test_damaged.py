@@ -72,7 +72,9 @@ def test_a_damaged_image_can_still_be_detached(ground: Ground) -> None:
 
 def test_the_publication_of_a_damaged_volume_can_be_taken_back(ground: Ground) -> None:
     volume = made(ground)
-    published = replace(volume, published=Publication("n1", read_only=False, mode=AccessMode.SNW))
+    published = replace(
+        volume, published=Publication("n1", read_only=False, mode=AccessMode.SINGLE_NODE_WRITER)
+    )
     ground.pool.backend.record(published)
     with damaged(ground, volume):
         ground.pool.backend.withdraw(volume.id, "n2")
@@ -83,7 +85,9 @@ def test_the_publication_of_a_damaged_volume_can_be_taken_back(ground: Ground) -
 
 def test_a_publication_to_another_node_stays(ground: Ground) -> None:
     volume = made(ground)
-    published = replace(volume, published=Publication("n1", read_only=False, mode=AccessMode.SNW))
+    published = replace(
+        volume, published=Publication("n1", read_only=False, mode=AccessMode.SINGLE_NODE_WRITER)
+    )
     ground.pool.backend.record(published)
     with damaged(ground, volume):
         ground.pool.backend.withdraw(volume.id, "n2")

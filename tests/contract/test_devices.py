@@ -150,7 +150,7 @@ def test_extents_of_an_attached_volume_name_what_was_just_written(ground: Ground
     volume = made(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 4 * MIB, b"x" * 4096)
-    with ground.pool.backend.hold([volume.id], ground.patience):
+    with ground.pool.backend.quiesce([volume.id], ground.patience):
         assert covers(list(ground.pool.backend.extents(volume.id)), 4 * MIB)
 
 

@@ -87,10 +87,10 @@ def test_each_renewal_gives_another_uuid(ground: Ground, fs: FsType) -> None:
     seen: set[str] = set()
 
     def prepare(where: Path) -> None:
-        ground.pool.host.make(where, fs, block_size=4096, options=())
+        ground.pool.host.mkfs(where, fs, block_size=4096, options=())
         for _ in range(3):
             seen.add(ground.uuid(where))
-            ground.pool.host.renew(where, fs, block_size=4096)
+            ground.pool.host.new_uuid(where, fs, block_size=4096)
         seen.add(ground.uuid(where))
 
     volume = a_volume(ground.pool, fs=fs, size=320 * MIB, block_size=4096)
@@ -101,7 +101,7 @@ def test_each_renewal_gives_another_uuid(ground: Ground, fs: FsType) -> None:
 @pytest.mark.parametrize("fs", FsType)
 def test_nothing_is_renewed_that_is_not_there(ground: Ground, fs: FsType) -> None:
     def prepare(where: Path) -> None:
-        ground.pool.host.renew(where, fs, block_size=4096)
+        ground.pool.host.new_uuid(where, fs, block_size=4096)
 
     volume = a_volume(ground.pool, fs=fs, size=320 * MIB, block_size=4096)
     with pytest.raises(CellarError):

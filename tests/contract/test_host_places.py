@@ -43,12 +43,12 @@ def mounted(ground: Ground, device: Device, target: Path) -> Path:
 
 
 def test_a_directory_is_not_a_mount_point(ground: Ground, targets: Path) -> None:
-    assert ground.pool.host.shown_at(targets) is None
-    assert ground.pool.host.shown_at(targets / "missing") is None
+    assert ground.pool.host.mounted_at(targets) is None
+    assert ground.pool.host.mounted_at(targets / "missing") is None
 
 
 def test_a_new_device_is_shown_nowhere(ground: Ground, device: Device) -> None:
-    assert ground.pool.host.places(device) == ()
+    assert ground.pool.host.mount_points(device) == ()
 
 
 @pytest.mark.parametrize("fs", FsType)
@@ -58,14 +58,14 @@ def test_a_mounted_device_is_shown_where_it_was_mounted(
     volume = formatted(ground, fs, "of its kind")
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.pool.host.mount(device, targets / "v", fs, [], read_only=False)
-    place = ground.pool.host.shown_at(targets / "v")
+    place = ground.pool.host.mounted_at(targets / "v")
     assert place
     assert place.target == targets / "v"
     assert place.number == device.number
-    assert ground.pool.host.label(place) == str(volume.id)
+    assert ground.pool.host.volume_label(place) == str(volume.id)
     assert not place.node and not place.read_only
     assert place.root == "/"
-    assert ground.pool.host.places(device) == (place,)
+    assert ground.pool.host.mount_points(device) == (place,)
 
 
 def test_mount_makes_the_last_component_of_its_target(
@@ -78,7 +78,7 @@ def test_mount_takes_a_directory_that_is_there(
     ground: Ground, device: Device, targets: Path
 ) -> None:
     (targets / "old").mkdir()
-    assert ground.pool.host.shown_at(mounted(ground, device, targets / "old"))
+    assert ground.pool.host.mounted_at(mounted(ground, device, targets / "old"))
 
 
 def test_mount_makes_no_parents(ground: Ground, device: Device, targets: Path) -> None:
@@ -91,12 +91,12 @@ def test_a_file_shows_no_filesystem(ground: Ground, device: Device, targets: Pat
     (targets / "file").touch()
     with pytest.raises((CellarError, OSError)):
         mounted(ground, device, targets / "file")
-    assert ground.pool.host.places(device) == ()
+    assert ground.pool.host.mount_points(device) == ()
 
 
 def test_mount_options_are_shown(ground: Ground, device: Device, targets: Path) -> None:
     ground.pool.host.mount(device, targets / "v", FS, ["noatime"], read_only=False)
-    place = ground.pool.host.shown_at(targets / "v")
+    place = ground.pool.host.mounted_at(targets / "v")
     assert place and "noatime" in place.options and "ro" not in place.options
 
 
@@ -105,21 +105,21 @@ def test_an_option_that_the_kernel_does_not_know_is_invalid_and_leaves_nothing(
 ) -> None:
     with pytest.raises(Invalid, match="no_such_option"):
         ground.pool.host.mount(device, targets / "v", FS, ["no_such_option"], read_only=False)
-    assert ground.pool.host.places(device) == ()
+    assert ground.pool.host.mount_points(device) == ()
     assert not (targets / "v").exists()
 
 
 def test_a_blank_device_is_not_mounted(ground: Ground, raw: Device, targets: Path) -> None:
     with pytest.raises(CellarError):
         mounted(ground, raw, targets / "v")
-    assert ground.pool.host.shown_at(targets / "v") is None
+    assert ground.pool.host.mounted_at(targets / "v") is None
 
 
 def test_a_read_only_mount_cannot_be_written_to(
     ground: Ground, device: Device, targets: Path
 ) -> None:
     ground.pool.host.mount(device, targets / "v", FS, [], read_only=True)
-    place = ground.pool.host.shown_at(targets / "v")
+    place = ground.pool.host.mounted_at(targets / "v")
     assert place and place.read_only and "ro" in place.options
     with pytest.raises(OSError):
         ground.write_file(targets / "v", b"x")
@@ -160,11 +160,14 @@ def test_files_outlast_unmount_and_detach(
 def test_a_bind_shows_the_same_device(ground: Ground, device: Device, targets: Path) -> None:
     staging = mounted(ground, device, targets / "staging")
     ground.pool.host.bind(staging, targets / "pod", read_only=False)
-    place = ground.pool.host.shown_at(targets / "pod")
+    place = ground.pool.host.mounted_at(targets / "pod")
     assert place and place.number == device.number and not place.read_only
     ground.write_file(targets / "pod", b"hello")
     assert ground.read_file(staging) == b"hello"
-    assert {one.target for one in ground.pool.host.places(device)} == {staging, targets / "pod"}
+    assert {one.target for one in ground.pool.host.mount_points(device)} == {
+        staging,
+        targets / "pod",
+    }
 
 
 def test_a_read_only_bind_cannot_be_written_to_and_leaves_its_source_writable(
@@ -172,7 +175,7 @@ def test_a_read_only_bind_cannot_be_written_to_and_leaves_its_source_writable(
 ) -> None:
     staging = mounted(ground, device, targets / "staging")
     ground.pool.host.bind(staging, targets / "pod", read_only=True)
-    place = ground.pool.host.shown_at(targets / "pod")
+    place = ground.pool.host.mounted_at(targets / "pod")
     assert place and place.read_only
     with pytest.raises(OSError):
         ground.write_file(targets / "pod", b"x")
@@ -185,7 +188,7 @@ def test_a_bind_of_a_read_only_mount_is_read_only(
 ) -> None:
     ground.pool.host.mount(device, targets / "staging", FS, [], read_only=True)
     ground.pool.host.bind(targets / "staging", targets / "pod", read_only=False)
-    place = ground.pool.host.shown_at(targets / "pod")
+    place = ground.pool.host.mounted_at(targets / "pod")
     assert place and place.read_only
 
 
@@ -201,22 +204,22 @@ def test_a_bind_outlasts_its_source(ground: Ground, device: Device, targets: Pat
     ground.pool.host.bind(staging, targets / "pod", read_only=False)
     ground.pool.host.unmount(staging)
     ground.write_file(targets / "pod", b"hello")
-    assert [one.target for one in ground.pool.host.places(device)] == [targets / "pod"]
+    assert [one.target for one in ground.pool.host.mount_points(device)] == [targets / "pod"]
 
 
 # exposed
 
 
 def test_an_exposed_device_is_a_node_at_a_file(ground: Ground, raw: Device, targets: Path) -> None:
-    ground.pool.host.expose(raw, targets / "block", read_only=False)
-    place = ground.pool.host.shown_at(targets / "block")
+    ground.pool.host.bind_device(raw, targets / "block", read_only=False)
+    place = ground.pool.host.mounted_at(targets / "block")
     assert place and place.node and place.number == raw.number and not place.read_only
     assert not (targets / "block").is_dir()
-    assert ground.pool.host.places(raw) == (place,)
+    assert ground.pool.host.mount_points(raw) == (place,)
 
 
 def test_an_exposed_device_cannot_be_detached(ground: Ground, raw: Device, targets: Path) -> None:
-    ground.pool.host.expose(raw, targets / "block", read_only=False)
+    ground.pool.host.bind_device(raw, targets / "block", read_only=False)
     [volume] = (image for image in ground.pool.backend.images() if image.name == "raw")
     with pytest.raises(Refused):
         ground.pool.backend.detach(volume.id)
@@ -227,37 +230,37 @@ def test_an_exposed_device_cannot_be_detached(ground: Ground, raw: Device, targe
 def test_a_directory_shows_no_node(ground: Ground, raw: Device, targets: Path) -> None:
     (targets / "directory").mkdir()
     with pytest.raises((CellarError, OSError)):
-        ground.pool.host.expose(raw, targets / "directory", read_only=False)
-    assert ground.pool.host.places(raw) == ()
+        ground.pool.host.bind_device(raw, targets / "directory", read_only=False)
+    assert ground.pool.host.mount_points(raw) == ()
 
 
 def test_a_device_can_be_exposed_twice_the_same_way(
     ground: Ground, raw: Device, targets: Path
 ) -> None:
     for name in "ab":
-        ground.pool.host.expose(raw, targets / name, read_only=True)
-    assert {one.read_only for one in ground.pool.host.places(raw)} == {True}
+        ground.pool.host.bind_device(raw, targets / name, read_only=True)
+    assert {one.read_only for one in ground.pool.host.mount_points(raw)} == {True}
 
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_device_is_not_exposed_read_only_and_writable_at_once(
     ground: Ground, raw: Device, targets: Path, *, read_only: bool
 ) -> None:
-    ground.pool.host.expose(raw, targets / "first", read_only=read_only)
+    ground.pool.host.bind_device(raw, targets / "first", read_only=read_only)
     with pytest.raises(Refused):
-        ground.pool.host.expose(raw, targets / "second", read_only=not read_only)
+        ground.pool.host.bind_device(raw, targets / "second", read_only=not read_only)
     assert not (targets / "second").exists()
-    place = ground.pool.host.shown_at(targets / "first")
+    place = ground.pool.host.mounted_at(targets / "first")
     assert place and place.read_only is read_only
 
 
 def test_a_device_exposed_read_only_is_writable_again_for_the_next(
     ground: Ground, raw: Device, targets: Path
 ) -> None:
-    ground.pool.host.expose(raw, targets / "first", read_only=True)
+    ground.pool.host.bind_device(raw, targets / "first", read_only=True)
     ground.pool.host.unmount(targets / "first")
-    ground.pool.host.expose(raw, targets / "second", read_only=False)
-    place = ground.pool.host.shown_at(targets / "second")
+    ground.pool.host.bind_device(raw, targets / "second", read_only=False)
+    place = ground.pool.host.mounted_at(targets / "second")
     assert place and not place.read_only
     ground.write(raw, 0, b"x")
 
@@ -265,7 +268,7 @@ def test_a_device_exposed_read_only_is_writable_again_for_the_next(
 def test_the_next_volume_is_writable_on_a_device_that_was_exposed_read_only(
     ground: Ground, raw: Device, targets: Path
 ) -> None:
-    ground.pool.host.expose(raw, targets / "block", read_only=True)
+    ground.pool.host.bind_device(raw, targets / "block", read_only=True)
     ground.pool.host.unmount(targets / "block")
     [volume] = ground.pool.backend.images()
     ground.pool.backend.detach(volume.id)
@@ -280,10 +283,12 @@ def test_unmount_takes_down_every_layer(ground: Ground, device: Device, targets:
     target = mounted(ground, device, targets / "v")
     for _ in range(3):
         ground.pool.host.bind(target, target, read_only=False)
-    assert len(ground.pool.host.places(device)) >= 4  # on a shared mount each bind doubles them
+    assert (
+        len(ground.pool.host.mount_points(device)) >= 4
+    )  # on a shared mount each bind doubles them
     ground.pool.host.unmount(target)
-    assert ground.pool.host.shown_at(target) is None
-    assert ground.pool.host.places(device) == ()
+    assert ground.pool.host.mounted_at(target) is None
+    assert ground.pool.host.mount_points(device) == ()
 
 
 def test_the_topmost_layer_is_what_is_shown(ground: Ground, device: Device, targets: Path) -> None:
@@ -291,7 +296,7 @@ def test_the_topmost_layer_is_what_is_shown(ground: Ground, device: Device, targ
     other = ground.pool.backend.attach(cloned(ground, source), read_only=False)
     mounted(ground, device, targets / "v")
     mounted(ground, other, targets / "v")
-    place = ground.pool.host.shown_at(targets / "v")
+    place = ground.pool.host.mounted_at(targets / "v")
     assert place and place.number == other.number
 
 
@@ -301,14 +306,14 @@ def test_a_device_is_not_mounted_twice_at_the_same_place(
     mounted(ground, device, targets / "v")
     with pytest.raises(Refused):
         mounted(ground, device, targets / "v")
-    assert len(ground.pool.host.places(device)) == 1
+    assert len(ground.pool.host.mount_points(device)) == 1
 
 
 def test_unmount_leaves_other_places_alone(ground: Ground, device: Device, targets: Path) -> None:
     mounted(ground, device, targets / "v")
     ground.pool.host.bind(targets / "v", targets / "v2", read_only=False)
     ground.pool.host.unmount(targets / "v")
-    assert [one.target for one in ground.pool.host.places(device)] == [targets / "v2"]
+    assert [one.target for one in ground.pool.host.mount_points(device)] == [targets / "v2"]
 
 
 def test_unmount_is_content_where_nothing_is_mounted(ground: Ground, targets: Path) -> None:
@@ -321,7 +326,7 @@ def test_a_busy_place_is_not_unmounted(ground: Ground, device: Device, targets: 
     mounted(ground, device, targets / "v")
     with ground.working_in(targets / "v"), pytest.raises(Refused):
         ground.pool.host.unmount(targets / "v")
-    assert ground.pool.host.shown_at(targets / "v")
+    assert ground.pool.host.mounted_at(targets / "v")
     ground.pool.host.unmount(targets / "v")
 
 
@@ -338,7 +343,7 @@ def test_remove_takes_away_directories_and_files(
     ground: Ground, device: Device, raw: Device, targets: Path
 ) -> None:
     mounted(ground, device, targets / "v")
-    ground.pool.host.expose(raw, targets / "block", read_only=False)
+    ground.pool.host.bind_device(raw, targets / "block", read_only=False)
     for name in ("v", "block"):
         ground.pool.host.unmount(targets / name)
         assert (targets / name).exists()

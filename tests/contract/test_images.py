@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.core.errors import Conflict, NotFound, OutOfRange, PoolAway, PoolReadOnly
+from driver.core.errors import Conflict, NotFound, OutOfRange, PoolReadOnly, PoolUnavailable
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import (
     KIB,
@@ -53,7 +53,7 @@ def test_a_created_volume_is_found_with_all_that_was_said_of_it(ground: Ground) 
         mkfs_options=("-i", "size=1024"),
         formatted=True,
         limits=Limits(1, 2, 3, 4),
-        key="key-1",
+        luks_key_id="key-1",
         created=1234.5,
         source=VolumeId("0" * 12, "1" * 32),  # of another pool
     )
@@ -64,7 +64,7 @@ def test_a_created_volume_is_found_with_all_that_was_said_of_it(ground: Ground) 
 
 
 def test_a_created_snapshot_is_found_with_all_that_was_said_of_it(ground: Ground) -> None:
-    of = made(ground, fs=FsType.EXT4, key="key-1")
+    of = made(ground, fs=FsType.EXT4, luks_key_id="key-1")
     own = SnapshotId(of.id.pool, snapshot_key("s"))
     snapshot = a_snapshot(of, created=9.25, group="2" * 32, group_name="g", members=(own,))
     ground.pool.backend.create(snapshot, nothing)
@@ -189,7 +189,9 @@ def test_a_record_is_replaced_as_a_whole(ground: Ground) -> None:
 
 def test_a_publication_is_recorded_and_taken_back(ground: Ground) -> None:
     volume = made(ground)
-    published = replace(volume, published=Publication("a", read_only=True, mode=AccessMode.SNW))
+    published = replace(
+        volume, published=Publication("a", read_only=True, mode=AccessMode.SINGLE_NODE_WRITER)
+    )
     ground.pool.backend.record(published)
     ground.restart()
     assert ground.pool.backend.find(volume.id) == published
@@ -313,7 +315,7 @@ def test_a_pool_that_is_away_refuses_every_question(ground: Ground) -> None:
             lambda: backend.shares(volume.id),
         )
         for ask in asked:
-            with pytest.raises(PoolAway):
+            with pytest.raises(PoolUnavailable):
                 ask()
     finally:
         ground.bring_back()

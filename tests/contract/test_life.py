@@ -114,7 +114,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(volume=volumes, read_only=st.booleans())
     def publish(self, volume: ImageId, *, read_only: bool) -> None:
-        publication = Publication("node", read_only, AccessMode.SNW)
+        publication = Publication("node", read_only, AccessMode.SINGLE_NODE_WRITER)
         published = replace(self._volume(volume), published=publication)
         self.ground.pool.backend.record(published)
         self.memory.images[volume].image = published
@@ -122,7 +122,7 @@ class Life(RuleBasedStateMachine):
     @rule(target=snapshots, volume=volumes)
     def snapshot(self, volume: ImageId) -> ImageId:
         known = self._volume(volume)
-        with self.ground.pool.backend.hold([known.id], 30.0):
+        with self.ground.pool.backend.quiesce([known.id], 30.0):
             snapshot = snapped(self.ground, known, self.memory.new_name())
         return self._remember(snapshot, self.memory.images[volume].data.copy())
 

@@ -1,4 +1,4 @@
-"""Locates: where bytes lie, and that whoever has base and changes has the target, byte for byte."""
+"""MapsPhysicalExtents: where bytes lie, and that whoever has base and changes has the target, byte for byte."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 
 from driver.core.errors import Damaged, NotFound
 from driver.core.ids import SnapshotId
-from driver.core.model import MIB, Allocation, Bytes, Extent, Located, Snapshot, Volume
-from driver.core.ports import Locates
+from driver.core.model import MIB, Allocation, Bytes, Extent, PhysicalExtent, Snapshot, Volume
+from driver.core.ports import MapsPhysicalExtents
 from driver.volumes.copies.changed_blocks import MOST, Changes
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import Changed
+from driver.volumes.requests import GetChangedBlocks
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import SIZE, made, snapped
 
 PAGE = 4096
 
 
-def backend(ground: Ground) -> Locates:
-    assert isinstance(ground.pool.backend, Locates)
+def backend(ground: Ground) -> MapsPhysicalExtents:
+    assert isinstance(ground.pool.backend, MapsPhysicalExtents)
     return ground.pool.backend
 
 
@@ -31,7 +31,7 @@ def changed(
 ) -> list[Extent]:
     """All pages of the use case."""
     changes = Changes(Pools([ground.pool]), most)
-    wanted = Changed(target=target.id, base=base.id if base else None)
+    wanted = GetChangedBlocks(target=target.id, base=base.id if base else None)
     found: list[Extent] = []
     while True:
         page = changes.page(wanted)
@@ -39,7 +39,7 @@ def changed(
         if page.end == page.size:
             return found
         assert page.end > wanted.start
-        wanted = Changed(target=target.id, base=wanted.base, start=page.end)
+        wanted = GetChangedBlocks(target=target.id, base=wanted.base, start=page.end)
 
 
 def rebuilt(ground: Ground, base: bytes, target: Snapshot, ranges: list[Extent]) -> bytes:
@@ -71,7 +71,7 @@ def test_what_was_written_is_located_and_nothing_else(locating_ground: Ground) -
     volume = made(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"a" * PAGE), (3 * MIB, b"b" * MIB), (SIZE - PAGE, b"c" * PAGE))
     snapshot = snapped(ground, volume)
-    found = backend(ground).located(snapshot.id, 0, MOST)
+    found = backend(ground).physical_extents(snapshot.id, 0, MOST)
     assert all(one.end <= other.start for one, other in pairwise(found))
     assert changed(ground, snapshot, None) == [
         Extent(0, PAGE),
@@ -92,11 +92,11 @@ def test_no_more_is_located_than_was_asked_for(locating_ground: Ground) -> None:
     volume = made(ground, allocation=Allocation.SPARSE)
     write(ground, volume, *((number * MIB, b"x" * PAGE) for number in range(5)))
     snapshot = snapped(ground, volume)
-    every = backend(ground).located(snapshot.id, 0, MOST)
+    every = backend(ground).physical_extents(snapshot.id, 0, MOST)
     assert len(every) == 5
-    assert backend(ground).located(snapshot.id, 0, 2) == every[:2]
-    assert backend(ground).located(snapshot.id, MIB + PAGE, 2) == every[2:4]
-    assert backend(ground).located(snapshot.id, every[-1].end, 2) == []
+    assert backend(ground).physical_extents(snapshot.id, 0, 2) == every[:2]
+    assert backend(ground).physical_extents(snapshot.id, MIB + PAGE, 2) == every[2:4]
+    assert backend(ground).physical_extents(snapshot.id, every[-1].end, 2) == []
 
 
 def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_ground: Ground) -> None:
@@ -105,7 +105,7 @@ def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_groun
     write(ground, volume, (0, b"x" * MIB))
     snapshot = snapped(ground, volume)
 
-    def places(found: list[Located]) -> dict[Bytes, int | None]:
+    def places(found: list[PhysicalExtent]) -> dict[Bytes, int | None]:
         """Of each page behind the first ten."""
         return {
             at: one.at + at - one.start if one.at is not None else None
@@ -114,7 +114,9 @@ def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_groun
             if at >= 10 * PAGE
         }
 
-    looks = (list(backend(ground).located(snapshot.id, start, MOST)) for start in (0, 10 * PAGE))
+    looks = (
+        list(backend(ground).physical_extents(snapshot.id, start, MOST)) for start in (0, 10 * PAGE)
+    )
     whole_, rest = (places(found) for found in looks)
     assert rest == whole_
     assert None not in rest.values()
@@ -188,11 +190,11 @@ def test_base_and_changes_are_the_target(locating_ground: Ground, allocation: Al
 def test_what_is_not_there_is_not_located(locating_ground: Ground) -> None:
     ground = locating_ground
     with pytest.raises(NotFound):
-        backend(ground).located(SnapshotId(ground.pool.backend.id, "0" * 32), 0, MOST)
+        backend(ground).physical_extents(SnapshotId(ground.pool.backend.id, "0" * 32), 0, MOST)
     snapshot = snapped(ground, made(ground))
     ground.lose(snapshot.id)
     with pytest.raises(Damaged):
-        backend(ground).located(snapshot.id, 0, MOST)
+        backend(ground).physical_extents(snapshot.id, 0, MOST)
 
 
 def test_where_bytes_lie_outlives_the_driver(locating_ground: Ground) -> None:

@@ -11,21 +11,21 @@ import pytest
 from driver.core.errors import Failed, NotFound, Refused
 from driver.core.ids import new_incarnation
 from driver.core.model import MIB, Allocation, Prepare, Volume
-from driver.core.ports import Backend, Refills
+from driver.core.ports import Backend, FormatsLater
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import a_snapshot, a_volume, bytes_of, made
 
 
-def refills(ground: Ground) -> Refills:
+def refills(ground: Ground) -> FormatsLater:
     backend = ground.pool.backend
-    if not isinstance(backend, Refills):
+    if not isinstance(backend, FormatsLater):
         pytest.skip("its volumes cannot be encrypted")
     return backend
 
 
 def blank(ground: Ground, **fields: Any) -> Volume:
     refills(ground)
-    return made(ground, key="k", **fields)
+    return made(ground, luks_key_id="k", **fields)
 
 
 def writing(data: bytes) -> Prepare:
@@ -40,7 +40,7 @@ def writing(data: bytes) -> Prepare:
 
 def test_the_new_contents_come_with_the_record(ground: Ground) -> None:
     volume = blank(ground)
-    done = refills(ground).refill(volume, writing(b"new"))
+    done = refills(ground).replace_contents(volume, writing(b"new"))
     assert done == replace(volume, formatted=True)
     assert ground.pool.backend.find(volume.id) == done
     assert whole(ground, done).rstrip(b"\0") == b"new"
@@ -51,10 +51,10 @@ def test_the_new_contents_come_with_the_record(ground: Ground) -> None:
 
 def test_what_was_ever_formatted_is_never_filled_again(ground: Ground) -> None:
     volume = blank(ground)
-    done = refills(ground).refill(volume, writing(b"old"))
+    done = refills(ground).replace_contents(volume, writing(b"old"))
     for claim in (done, volume):  # whatever the caller believes
         with pytest.raises(Refused):
-            refills(ground).refill(claim, writing(b"new"))
+            refills(ground).replace_contents(claim, writing(b"new"))
     assert whole(ground, done).rstrip(b"\0") == b"old"
 
 
@@ -62,7 +62,7 @@ def test_what_is_attached_is_not_filled(ground: Ground) -> None:
     volume = blank(ground)
     ground.pool.backend.attach(volume, read_only=False)
     with pytest.raises(Refused):
-        refills(ground).refill(volume, writing(b"new"))
+        refills(ground).replace_contents(volume, writing(b"new"))
     ground.pool.backend.detach(volume.id)
     assert not any(whole(ground, volume))
 
@@ -70,9 +70,13 @@ def test_what_is_attached_is_not_filled(ground: Ground) -> None:
 def test_another_life_of_the_name_is_not_filled(ground: Ground) -> None:
     volume = blank(ground)
     with pytest.raises(Refused):
-        refills(ground).refill(replace(volume, incarnation=new_incarnation()), writing(b"new"))
+        refills(ground).replace_contents(
+            replace(volume, incarnation=new_incarnation()), writing(b"new")
+        )
     with pytest.raises(NotFound):
-        refills(ground).refill(a_volume(ground.pool, "never", key="k"), writing(b"new"))
+        refills(ground).replace_contents(
+            a_volume(ground.pool, "never", luks_key_id="k"), writing(b"new")
+        )
 
 
 def test_a_preparation_that_fails_leaves_it_as_it_was(
@@ -86,12 +90,12 @@ def test_a_preparation_that_fails_leaves_it_as_it_was(
         raise Failed("mkfs was killed")
 
     with pytest.raises(Failed):
-        refills(ground).refill(volume, failing)
+        refills(ground).replace_contents(volume, failing)
     assert ground.pool.backend.find(volume.id) == volume
     assert not any(whole(ground, volume))
     assert list(ground.pool.backend.images()) == [volume]
     assert abs(room(ground.pool.backend) - before) <= ground.drift
-    assert refills(ground).refill(volume, writing(b"new")).formatted
+    assert refills(ground).replace_contents(volume, writing(b"new")).formatted
 
 
 def test_a_thick_volume_has_its_room_once(ground: Ground) -> None:
@@ -102,7 +106,7 @@ def test_a_thick_volume_has_its_room_once(ground: Ground) -> None:
     size = largest - (64 * MIB if ground.drift else 0)
     volume = blank(ground, allocation=Allocation.THICK, size=size)
     left = room(ground.pool.backend)
-    done = refills(ground).refill(volume, writing(b"new"))
+    done = refills(ground).replace_contents(volume, writing(b"new"))
     assert done.size == size
     assert (
         abs(room(ground.pool.backend) - left) <= 32 * ground.drift
@@ -111,9 +115,9 @@ def test_a_thick_volume_has_its_room_once(ground: Ground) -> None:
 
 def test_copies_that_shared_its_nothing_keep_it(ground: Ground) -> None:
     volume = blank(ground)
-    snapshot = a_snapshot(volume, blank=True)
+    snapshot = a_snapshot(volume, unformatted=True)
     ground.pool.backend.create(snapshot, bytes_of(ground, volume.id))
-    refills(ground).refill(volume, writing(b"new"))
+    refills(ground).replace_contents(volume, writing(b"new"))
     assert not any(whole(ground, snapshot))
     assert ground.pool.backend.find(snapshot.id) == snapshot
 

@@ -89,7 +89,7 @@ def test_pools_of_one_machine_know_of_each_others_places(tmp_path: Path) -> None
         devices.append(ground.pool.backend.attach(volume, read_only=False))
         host.mount(devices[-1], tmp_path / str(number), FsType.EXT4, [], read_only=False)
     for number, device in enumerate(devices):
-        place = grounds[1 - number].pool.host.shown_at(tmp_path / str(number))
+        place = grounds[1 - number].pool.host.mounted_at(tmp_path / str(number))
         assert place and place.number == device.number
 
 

@@ -24,12 +24,12 @@ def create(pool: Lvm) -> None:
 
 
 def snapshot(pool: Lvm) -> None:
-    with pool.hold([kept(pool).id], 60.0):
+    with pool.quiesce([kept(pool).id], 60.0):
         snapped(pool, kept(pool), "new")
 
 
 def copy(pool: Lvm) -> None:
-    with pool.hold([kept(pool).id], 60.0), pool.still([kept(pool).id]):
+    with pool.quiesce([kept(pool).id], 60.0), pool.copy_snapshot([kept(pool).id]):
         pass
 
 
@@ -41,7 +41,7 @@ def restore(pool: Lvm) -> None:
 def refill(pool: Lvm) -> None:
     found = pool.find(VolumeId(pool.id, volume_key("new")))
     volume = found or made(pool, "new", key="k")
-    pool.refill(volume, lambda where: write(where, NEW))
+    pool.replace_contents(volume, lambda where: write(where, NEW))
 
 
 def expand(pool: Lvm) -> None:

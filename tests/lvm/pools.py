@@ -59,7 +59,7 @@ def a_volume(
         allocation=pool.allocation,
         block_size=pool.block_size(None),
         source=source,
-        key=key,
+        luks_key_id=key,
         incarnation=new_incarnation(),
     )
 

@@ -43,25 +43,25 @@ from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
 from driver.linux.mounts.mount_points import CRYPT
 from driver.volumes.contents import Contents
-from driver.volumes.copies.background import Copies
+from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.node import attachment
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter
+from driver.volumes.publish import NodeVolumes
 from driver.volumes.requests import (
     Capability,
-    Create,
+    CreateSnapshot,
+    CreateVolume,
+    DeleteVolume,
     Expand,
+    GetVolumeStats,
     Member,
     NodeExpand,
     NodePublish,
     NodeUnpublish,
-    Of,
-    Snap,
     Stage,
-    Stats,
     Unstage,
 )
 from tests.lvm.conftest import named
@@ -70,8 +70,8 @@ from tests.lvm.pools import Machine as Shared
 OWNER = "cellar.test"
 PASSPHRASE = "open-sesame-of-the-tests"
 SECRET = PASSPHRASE.encode()
-MOUNT = Capability(AccessMode.SNW, block=False)
-BLOCK = Capability(AccessMode.SNW, block=True)
+MOUNT = Capability(AccessMode.SINGLE_NODE_WRITER, block=False)
+BLOCK = Capability(AccessMode.SINGLE_NODE_WRITER, block=True)
 CHEAP = Options(pbkdf="pbkdf2", iterations=1000)
 SIZE = 400 * MIB
 
@@ -120,10 +120,10 @@ class SealedWorld(ABC):
         self.host, self.crypt = LinuxHost(), LinuxCrypt(CHEAP)
         self.pool = Pool("p", self.backend, self.host, self.crypt)
         self.pools = Pools([self.pool])
-        copies = Copies(lambda _: self.copiers, patience=60.0)
+        copies = BackgroundCopies(lambda _: self.copiers, patience=60.0)
         self.volumes = Provisioner(self.pools, Contents(), copies, time.time)
         self.snapshots = Snapshotter(self.pools, copies, time.time)
-        self.mounter = Mounter(self.pools, MountRecords(MemoryRecords()))
+        self.mounter = NodeVolumes(self.pools, MountRecords(MemoryRecords()))
 
     def restart(self) -> None:
         self.backend.close()
@@ -132,10 +132,10 @@ class SealedWorld(ABC):
     def close(self) -> None:
         for image in tuple(self.backend.images()):
             if isinstance(image, Volume):
-                device = attachment.of(self.pool, image)
-                for place in reversed(self.host.places(device) if device else ()):
+                device = attachment.device_of(self.pool, image)
+                for place in reversed(self.host.mount_points(device) if device else ()):
                     self.host.unmount(place.target)
-                attachment.lower(self.pool, image)
+                attachment.detach(self.pool, image)
             self.backend.delete(image.id)
         self.backend.close()
         self.copiers.shutdown()
@@ -145,7 +145,7 @@ class SealedWorld(ABC):
     def create(self, name: str = "v", fs: FsType | None = FsType.EXT4, **how: Any) -> Volume:
         how.setdefault("range", CapacityRange(SIZE))
         how.setdefault("encrypted", None if "source" in how else True)
-        wanted = Create(name=name, key=ids.volume_key(name), fs=fs, **how)
+        wanted = CreateVolume(name=name, key=ids.volume_key(name), fs=fs, **how)
         return self.volumes.create(wanted)
 
     def now(self, volume: Volume) -> Volume:
@@ -191,7 +191,9 @@ class SealedWorld(ABC):
         return None if is_thin else Allocation.THICK
 
     def snapshot(self, volume: Volume, name: str = "s") -> Snapshot:
-        return self.snapshots.create(Snap(Member(ids.snapshot_key(name), name, volume.id)))
+        return self.snapshots.create(
+            CreateSnapshot(Member(ids.snapshot_key(name), name, volume.id))
+        )
 
     def grow(self, volume: Volume, size: Bytes, secret: bytes | None = SECRET) -> None:
         self.volumes.expand(Expand(volume.id, CapacityRange(size)))
@@ -200,16 +202,16 @@ class SealedWorld(ABC):
 
     def total(self, volume: Volume) -> Bytes:
         at = self.staging(volume) if volume.fs else self.target(volume)
-        numbers = self.mounter.stats(Stats(volume.id, at))
+        numbers = self.mounter.stats(GetVolumeStats(volume.id, at))
         return numbers.usage.total if numbers.usage else numbers.size
 
     def delete(self, volume_id: VolumeId) -> None:
-        self.volumes.delete(Of(volume_id))
+        self.volumes.delete(DeleteVolume(volume_id))
 
     # what there is
 
     def device(self, volume: Volume) -> Device:
-        device = attachment.of(self.pool, self.now(volume))
+        device = attachment.device_of(self.pool, self.now(volume))
         assert device
         return device
 
@@ -256,7 +258,7 @@ class LvmWorld(SealedWorld):
 
     def occupied(self, image_id: ids.ImageId) -> Bytes:
         assert isinstance(self.backend, lvm.Lvm)
-        return self.backend.written(image_id)
+        return self.backend.written_bytes(image_id)
 
 
 def run(*words: str, ok: bool = True) -> str:

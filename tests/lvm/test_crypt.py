@@ -108,7 +108,7 @@ def staged(world: SealedWorld, name: str = "v", fs: FsType | None = FsType.EXT4)
 
 def test_a_life(world: SealedWorld, fs: FsType) -> None:
     volume = world.create(fs=fs)
-    assert volume.key and not volume.formatted
+    assert volume.luks_key_id and not volume.formatted
     assert not any(world.head(volume.id))
     at = world.stage(volume)
     assert world.now(volume).formatted
@@ -241,15 +241,15 @@ def test_source_snapshot_and_clones_side_by_side(world: SealedWorld, fs: FsType)
     if not world.backend.shares(volume.id):  # a copy of 400 MiB takes longer than writers may wait
         world.unstage(volume)
     snapshot = world.snapshot(volume)
-    assert snapshot.key == volume.key
+    assert snapshot.luks_key_id == volume.luks_key_id
     restored = world.create("restored", fs, source=snapshot.id)
     cloned = world.create("cloned", fs, source=volume.id)
     for copy in (restored, cloned):
-        assert copy.key == volume.key and copy.renewal and copy.formatted
+        assert copy.luks_key_id == volume.luks_key_id and copy.needs_new_uuid and copy.formatted
         with pytest.raises(Invalid):
             world.stage(copy, b"wrong")
         assert (world.stage(copy) / "late").read_text() == "unsynced"
-        assert not world.now(copy).renewal
+        assert not world.now(copy).needs_new_uuid
     world.stage(volume)
     assert len(mappings()) == 3
     every = (volume, restored, cloned)
@@ -266,7 +266,11 @@ def test_a_copy_of_nothing_is_as_new(world: SealedWorld) -> None:
     volume = world.create()
     snapshot = world.snapshot(volume)
     restored = world.create("restored", source=snapshot.id)
-    assert restored.key and restored.key != volume.key and not restored.formatted
+    assert (
+        restored.luks_key_id
+        and restored.luks_key_id != volume.luks_key_id
+        and not restored.formatted
+    )
     world.stage(restored, b"another passphrase")
     world.stage(volume)
 
@@ -332,7 +336,7 @@ def test_a_killed_first_stage_is_made_again(
     half = building / "disk.img"
     with half.open("wb") as file:
         file.truncate(64 * MIB)
-    left = world.crypt.sealed(half, SECRET, block_size=4096, zeros=False)
+    left = world.crypt.format_and_open(half, SECRET, block_size=4096, zeros=False)
     left.__enter__()
     assert len(mappings()) == 1
     with world.image(volume.id).open("r+b") as file:  # its room was given up already
@@ -351,7 +355,7 @@ def test_a_killed_first_stage_on_a_logical_volume_is_made_again(thin_world: LvmW
     volume = world.create()
     group = world.where.partition("/")[0]
     lvm("lvchange", "--addtag", tags.FILLING, f"{group}/{tags.name_of(volume.id)}")
-    left = world.crypt.sealed(world.image(volume.id), SECRET, block_size=4096, zeros=False)
+    left = world.crypt.format_and_open(world.image(volume.id), SECRET, block_size=4096, zeros=False)
     left.__enter__()
     assert len(mappings()) == 1
     world.restart()
@@ -439,7 +443,7 @@ def test_argon2id_takes_the_memory_that_was_asked_for(tmp: Path) -> None:
     with image.open("wb") as file:
         file.truncate(32 * MIB)
     wanted = LinuxCrypt(Options(memory=8 * MIB))
-    with wanted.sealed(image, SECRET, block_size=512, zeros=True) as inside:
+    with wanted.format_and_open(image, SECRET, block_size=512, zeros=True) as inside:
         assert not any(read(inside, 16 * MIB))
     said = run("cryptsetup", "luksDump", str(image))
     assert "argon2id" in said and "8192" in said

@@ -34,7 +34,7 @@ def formatted(pool: Lvm, name: str, size: int) -> Device:
     host = LinuxHost()
 
     def prepare(where: Path) -> None:
-        host.make(where, FsType.EXT4, block_size=4096, options=())
+        host.mkfs(where, FsType.EXT4, block_size=4096, options=())
 
     pool.create(volume, prepare)
     return pool.attach(volume, read_only=False)
@@ -110,16 +110,16 @@ def test_a_pool_grows_from_its_group_before_it_is_full(
     with opened(where, Options(overcommit=4.0, extend="50%")) as pool:
         volume = made(pool, "v", size=256 * MIB)
         device = pool.attach(volume, read_only=False)
-        pool.tend()
+        pool.maintain()
         assert size_of(where) == 128 * MIB
         for at in (0, 110, 170):  # each time beyond what it would have been before
             write(device.path, BLOCK * (at + 5))
-            pool.tend()
+            pool.maintain()
         assert size_of(where) >= 192 * MIB
         write(device.path, BLOCK * 180)
         monkeypatch.setattr(thin_usage, "EXTEND_METADATA", 0.0)
         before = size_of(where, "lv_metadata_size")
-        pool.tend()
+        pool.maintain()
         assert size_of(where, "lv_metadata_size") > before
         pool.detach(volume.id)
         pool.delete(volume.id)
@@ -129,7 +129,7 @@ def test_a_pool_that_may_not_grow_does_not(make_group: MakeGroup) -> None:
     where = make_group("cellar", size=GIB, thin=128 * MIB)
     with opened(where, Options(overcommit=4.0)) as pool:
         volume = made(pool, "v", BLOCK * 110, 256 * MIB)
-        pool.tend()
+        pool.maintain()
         assert size_of(where) == 128 * MIB
         pool.delete(volume.id)
 

@@ -12,7 +12,7 @@ import pytest
 from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.provisioning import Options
 from driver.backends.lvm.tags import name_of
-from driver.core.errors import Invalid, NoSpace, OutOfRange, PoolAway
+from driver.core.errors import Invalid, NoSpace, OutOfRange, PoolUnavailable
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Allocation, Bytes, Volume
 from tests.lvm.conftest import GIB, MakeGroup, lvm, volumes
@@ -166,7 +166,10 @@ def test_the_reserve_is_of_the_whole_group(where: str) -> None:
 
 def test_a_group_with_too_few_disks_is_no_pool(make_group: MakeGroup) -> None:
     where = make_group("cellar", size=GIB)
-    with opened(where, KINDS["mirrored"]) as pool, pytest.raises(PoolAway, match="2 are needed"):
+    with (
+        opened(where, KINDS["mirrored"]) as pool,
+        pytest.raises(PoolUnavailable, match="2 are needed"),
+    ):
         list(pool.images())
 
 

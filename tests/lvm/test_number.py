@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.errors import Refused
-from driver.linux import mount
+from driver.linux.mounts import mount
 from tests.lvm.conftest import layers, said
 from tests.lvm.pools import made, opened
 

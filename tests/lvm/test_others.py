@@ -20,7 +20,7 @@ from driver.backends.lvm.tags import name_of
 from driver.backends.lvm.thick import Thick
 from driver.backends.lvm.thin import Thin
 from driver.backends.memory.records import MemoryRecords
-from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolAway, PoolReadOnly
+from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolReadOnly, PoolUnavailable
 from driver.core.model import MIB
 from driver.core.ports import Records
 from driver.linux.devices import dm
@@ -81,7 +81,7 @@ def test_a_group_of_the_same_name_inside_a_volume_changes_nothing(make_group: Ma
 
 def refused(where: str, options: Options | None = None, known: Records | None = None) -> str:
     with opened(where, options, known) as pool:
-        with pytest.raises(PoolAway) as caught:
+        with pytest.raises(PoolUnavailable) as caught:
             list(pool.images())
         return str(caught.value)
 
@@ -251,7 +251,7 @@ def test_a_group_that_lacks_a_disk_is_no_pool(make_group: MakeGroup, tmp_path: P
     with opened(where, Options(devices=named(tmp_path / "second"))) as pool:
         made(pool, "v")
         said("losetup", "--detach", second)
-        with pytest.raises(PoolAway, match="not whole"):
+        with pytest.raises(PoolUnavailable, match="not whole"):
             list(pool.images())
         again = said("losetup", "--find", "--show", str(tmp_path / "second"))
         assert [image.name for image in pool.images()] == ["v"]
@@ -276,7 +276,7 @@ def test_a_name_that_stands_for_another_device_is_not_believed(
         said("losetup", "--detach", second)
         said("losetup", second, str(image))
         on(second, "vgchange", "--addtag", "theirs", "other")
-        with pytest.raises(PoolAway, match="no volume group other"):
+        with pytest.raises(PoolUnavailable, match="no volume group other"):
             list(pool.images())
     assert where and on(second, "pvremove", "--force", "--force", second) is not None
     said("losetup", "--detach", second)
@@ -407,7 +407,7 @@ def test_a_disk_that_dies_makes_the_pool_away_and_its_volumes_come_off(tmp_path:
                 lambda: pool.delete(spare.id),
                 lambda: pool.resize(spare, 64 * MIB),
             ):
-                with pytest.raises(PoolAway):
+                with pytest.raises(PoolUnavailable):
                     call()
             assert pool.state().away and pool.state().capacity.largest == 0
             assert [one.severity for one in pool.faults(volume.id)] == ["inaccessible"]

@@ -17,7 +17,7 @@ from driver.core.errors import NoSpace
 from driver.core.model import MIB, CapacityRange, FsType, Snapshot, Volume
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
-from driver.volumes.requests import Member, SnapGroup
+from driver.volumes.requests import CreateGroupSnapshot, Member
 from tests.lvm.conftest import layers, volumes
 from tests.lvm.sealed_world import LvmWorld
 
@@ -98,7 +98,7 @@ def test_a_group_has_one_moment(world: LvmWorld, monkeypatch: pytest.MonkeyPatch
         Member(ids.snapshot_key(f"s{one.name}"), f"s{one.name}", one.id)
         for one in sorted(pair, key=lambda one: str(one.id))
     )
-    group = world.snapshots.create_group(SnapGroup(ids.group_key("g"), "g", members))
+    group = world.snapshots.create_group(CreateGroupSnapshot(ids.group_key("g"), "g", members))
     assert [content(world, one) for one in group.snapshots] == ["then", "then"]
     for one in group.snapshots:
         world.backend.delete(one.id)

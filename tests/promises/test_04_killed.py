@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from driver.core.failpoints import POINTS
+from driver.core.failpoints import ENCRYPTED, LVM, POINTS
 from tests.promises import worlds
 from tests.promises.client import of_snapshot, of_volume, outcome, patiently
 from tests.promises.disks import run
@@ -409,7 +409,7 @@ def test_the_list_of_fail_points_is_what_the_sources_reach() -> None:
     reached = {
         point for one in sources for point in re.findall(r'\breach\("([^"]+)"\)', one.read_text())
     }
-    assert reached == set(POINTS)
+    assert reached == {*POINTS, *ENCRYPTED, *LVM}
 
 
 class _Ledger:

@@ -12,9 +12,9 @@ from driver.core.errors import (
     CellarError,
     Exhausted,
     NoSpace,
-    PoolAway,
     PoolFailed,
     PoolReadOnly,
+    PoolUnavailable,
     Refused,
 )
 
@@ -53,7 +53,7 @@ def test_of_a_pool(code: int) -> None:
 @pytest.mark.parametrize("code", POOL)
 def test_only_what_is_not_there_is_gone(code: int) -> None:
     meant = errnos.of_root(error(code), "/srv/fast")
-    assert (type(meant) is PoolAway) == (code in {errno.ENOENT, errno.ENOTDIR})
+    assert (type(meant) is PoolUnavailable) == (code in {errno.ENOENT, errno.ENOTDIR})
 
 
 def test_elsewhere_on_the_machine_an_io_error_says_nothing_of_a_pool() -> None:

@@ -121,7 +121,7 @@ def test_only_thick_volumes_keep_what_is_discarded(allocation: Allocation) -> No
 
 def test_two_access_modes_only_read() -> None:
     readers = {mode for mode in AccessMode if mode.reads_only}
-    assert readers == {AccessMode.SNRO, AccessMode.MNRO}
+    assert readers == {AccessMode.SINGLE_NODE_READER_ONLY, AccessMode.MULTI_NODE_READER_ONLY}
 
 
 def test_nouns_are_compared_by_content() -> None:

@@ -23,14 +23,22 @@ from driver.backends.loopfile.image_repair import Mender
 from driver.backends.loopfile.leftovers import Leftovers
 from driver.backends.loopfile.loop_devices import Loops
 from driver.backends.loopfile.pool_creation import MARKER
-from driver.backends.loopfile.pool_directory import PoolRoot
+from driver.backends.loopfile.pool_directory import PoolDirectory
 from driver.backends.loopfile.pool_health import PoolHealth
 from driver.backends.loopfile.publications import Publications
 from driver.backends.loopfile.space import Accounts
 from driver.backends.loopfile.state import Shared, counted
 from driver.backends.quiesce import Held, held_by, thaw_marked
 from driver.backends.readers import Readers
-from driver.core.errors import Busy, Exhausted, NoSpace, NotFound, OutOfRange, PoolAway, Refused
+from driver.core.errors import (
+    Busy,
+    Exhausted,
+    NoSpace,
+    NotFound,
+    OutOfRange,
+    PoolUnavailable,
+    Refused,
+)
 from driver.core.failpoints import reach
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
@@ -42,7 +50,7 @@ from driver.core.model import (
     Fault,
     FsType,
     Image,
-    Located,
+    PhysicalExtent,
     PoolState,
     Prepare,
     Snapshot,
@@ -89,11 +97,11 @@ class Loopfile:
         self._leftovers = Leftovers()
         self._publications = Publications()
         self._half_adopted = False  # found while it took no writes
-        self._root = PoolRoot(
+        self._root = PoolDirectory(
             where,
             owner,
             init=options.init,
-            adopted=self._adopt,
+            adopted=self._open_pool,
             dropped=self._accounts.end,
             known=shared.known,
         )
@@ -121,7 +129,7 @@ class Loopfile:
         return self._options.allocation
 
     def block_size(self, fs: FsType | None) -> Bytes:
-        self._root.prove()
+        self._root.ensure_available()
         return 4096 if fs else self._accounts.bounds.raw_block_size
 
     def state(self) -> PoolState:
@@ -144,7 +152,7 @@ class Loopfile:
                 self._health.refuse_unwritable(root)
             yield root
 
-    def _adopt(self, root: Path) -> None:
+    def _open_pool(self, root: Path) -> None:
         """The pool is there (again), and ours alone: sweep, learn, read.
 
         Nothing here decides by a write: a pool that is full, or read-only, comes up as it is.
@@ -152,7 +160,7 @@ class Loopfile:
         self._loops.clear()
         writable = self._health.is_writable(root)
         self._leftovers.sweep(root, writable=writable)
-        self._accounts.begin(root, filesystem_limits.learn(root, self._options.reserve))
+        self._accounts.begin(root, filesystem_limits.probe(root, self._options.reserve))
         self._catalogue.load(root)
         for image in self._catalogue.all():
             self._catalogue.put(self._publications.as_told(image))
@@ -164,16 +172,16 @@ class Loopfile:
         thaw_marked(folders, lambda folder: self._held(root, folders[folder]))
         self._half_adopted = not writable
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Do what could not be done when it was due. Nothing to do if the pool is away."""
-        with suppress(PoolAway, Exhausted):
+        with suppress(PoolUnavailable, Exhausted):
             if self._half_adopted:
                 self._root.adopt_again(self._health.is_writable)
             with self._opened(to_write=True) as root:
                 self._leftovers.retry(root)
                 self._publications.retry(root)
                 if self._accounts.bounds.uncertain:
-                    self._accounts.bounds = filesystem_limits.learn(root, self._options.reserve)
+                    self._accounts.bounds = filesystem_limits.probe(root, self._options.reserve)
 
     def try_writing(self) -> None:
         with self._opened() as root:
@@ -190,11 +198,11 @@ class Loopfile:
     @overload
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
     def find(self, image_id: ImageId) -> Image | None:
-        self._root.prove()
+        self._root.ensure_available()
         return self._catalogue.get(image_id) or self._read_again(image_id)
 
     def images(self) -> Iterator[Image]:
-        self._root.prove()
+        self._root.ensure_available()
         return iter(self._catalogue.all())
 
     def known(self) -> Sequence[Image | Unreadable]:
@@ -202,7 +210,7 @@ class Loopfile:
         return sorted(every, key=lambda one: str(one.id))
 
     def damaged(self) -> Sequence[Unreadable]:
-        self._root.prove()
+        self._root.ensure_available()
         return self._catalogue.damaged()
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
@@ -210,7 +218,7 @@ class Loopfile:
             layout.withdraw(root, volume_id, node)
 
     def shares(self, source: ImageId) -> bool:
-        self._root.prove()
+        self._root.ensure_available()
         return self._accounts.bounds.reflinks and self._catalogue.get(source) is not None
 
     def create(self, image: Image, prepare: Prepare) -> None:
@@ -224,7 +232,7 @@ class Loopfile:
             pending = self._accounts.pending(root, image, source)
             with self._ledger.reserve(str(image.id), pending), image_file.no_space():
                 layout.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
-                self._accounts.settle(root, image)
+                self._accounts.record_final(root, image)
             self._catalogue.put(image)
             reach("create.renamed")
             self._root.sync(root)
@@ -241,15 +249,15 @@ class Loopfile:
                 layout.write_record(root, volume)
             self._catalogue.put(volume)
 
-    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+    def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
         with self._opened(to_write=True) as root:
             known = self._catalogue.volume(volume.id)
-            disk = layout.whole(root, known)
+            disk = layout.verified_image(root, known)
             in_use = known.id in self._readers or self._loops.find(disk, known.id)
             if in_use or known.formatted or known.incarnation != volume.incarnation:
                 raise Refused(f"volume {known.id} was formatted, or is in use; it is as it was")
             self._leftovers.forget(layout.building_name(known.id))
-            with self._accounts.emptied(root, disk, known):
+            with self._accounts.punched(root, disk, known):
                 done = replace(known, formatted=True)
                 layout.rebuild(root, done, lambda new: self._fill(new, known, None, prepare))
                 self._catalogue.put(done)
@@ -296,7 +304,7 @@ class Loopfile:
             if self._loops.find(layout.disk(root, image_id), image_id):
                 raise Refused(f"{image_id} is attached as a loop device")
             with self._catalogue.leaving(image_id):
-                grave = layout.bury(root, image)
+                grave = layout.mark_deleted(root, image)
             self._ledger.drop(str(image_id))
             self._root.sync(root)
             reach("delete.synced")
@@ -324,7 +332,7 @@ class Loopfile:
     # --- while written to
 
     @contextmanager
-    def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
+    def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
         with self._root.open() as root:
             with self._health.translated():
                 self._health.refuse_unwritable(root)
@@ -336,7 +344,7 @@ class Loopfile:
     def reading(self, image_id: ImageId) -> Iterator[Path]:
         with self._root.open() as root:
             with self._health.translated():
-                disk = layout.whole(root, self._catalogue.known(image_id))
+                disk = layout.verified_image(root, self._catalogue.known(image_id))
             with self._readers.counted(image_id):
                 yield disk
 
@@ -344,7 +352,9 @@ class Loopfile:
         with self.reading(image_id) as disk:
             yield from (Extent(one.start, one.length) for one in fiemap.written(disk))
 
-    def located(self, image_id: SnapshotId, start: Bytes, most: int) -> Sequence[Located]:
+    def physical_extents(
+        self, image_id: SnapshotId, start: Bytes, most: int
+    ) -> Sequence[PhysicalExtent]:
         with self.reading(image_id) as disk:
             return fiemap.located(disk, start, most)
 
@@ -359,7 +369,7 @@ class Loopfile:
                     yield from self._catalogue.faults(root, image_id)
                     yield from self._loops.faults(root, self._catalogue.get(image_id))
                 self._health.refuse_unwritable(root)
-        except PoolAway as error:
+        except PoolUnavailable as error:
             yield fault_of(error)
 
     # --- inside
@@ -376,7 +386,9 @@ class Loopfile:
     def _held(self, root: Path, image_id: ImageId) -> Held | None:
         if status := self._loops.find(layout.disk(root, image_id), image_id):
             image = self._catalogue.get(image_id)
-            return Held(layout.folder(root, image_id), status, sealed=bool(image and image.key))
+            return Held(
+                layout.folder(root, image_id), status, sealed=bool(image and image.luks_key_id)
+            )
         return None
 
     def _shared_source(self, root: Path, image: Image) -> Path | None:
@@ -384,10 +396,10 @@ class Loopfile:
         if image.source is None or image.source.pool != image.id.pool:
             return None
         source = self._catalogue.known(image.source)
-        return layout.whole(root, source) if self._accounts.bounds.reflinks else None
+        return layout.verified_image(root, source) if self._accounts.bounds.reflinks else None
 
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
-        image_file.make(disk, image, source, self._accounts.recharge)
+        image_file.make(disk, image, source, self._accounts.update_charge)
         prepare(disk)
         reach("create.prepared")
 
@@ -395,6 +407,6 @@ class Loopfile:
 def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:
     """A pool by itself, there or not, that is looked for at once."""
     pool = Loopfile(name, where, options, freezer, owner, shared=Shared())
-    with suppress(PoolAway, Exhausted):
+    with suppress(PoolUnavailable, Exhausted):
         _ = pool.id
     return pool

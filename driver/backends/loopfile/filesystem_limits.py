@@ -37,7 +37,7 @@ _FULL: Final = MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class FilesystemLimits:
     kind: str
     reflinks: bool
     direct_io: bool
@@ -97,7 +97,7 @@ def _settled(where: Path) -> Bytes:
     return free
 
 
-NONE: Final = Bounds(
+NONE: Final = FilesystemLimits(
     kind="",
     reflinks=False,
     direct_io=False,
@@ -109,7 +109,7 @@ NONE: Final = Bounds(
 )
 
 
-def learn(root: Path, reserve: str) -> Bounds:
+def probe(root: Path, reserve: str) -> FilesystemLimits:
     """OSError: the filesystem fails; not that it is full, or read-only."""
     kind = files.filesystem_type(root)
     direct_io = _tried(lambda: files.direct_io_at(root, 4096))
@@ -118,7 +118,7 @@ def learn(root: Path, reserve: str) -> Bounds:
     found = os.statvfs(root)
     total = found.f_blocks * found.f_frsize
     share, least = _MARGIN.get(kind, _OTHER_MARGIN)
-    return Bounds(
+    return FilesystemLimits(
         kind=kind,
         reflinks=_reflinks(root, kind),
         direct_io=bool(direct_io),

@@ -31,11 +31,11 @@ class Mender:
     def adopt(self, root: Path, image: Image) -> None:
         """An image that was found: cut, entered into the books, and reported if it is ill."""
         try:
-            self._accounts.replenish(root, image)
+            self._accounts.reallocated(root, image)
             self._cut(root, image)
         except (CellarError, OSError) as error:
             logger.error("{} stays as it was found: {}", image.id, error)
-        self._accounts.settle(root, image)
+        self._accounts.record_final(root, image)
         for fault in find_faults(root, image):
             logger.warning("{}", fault.text)
 
@@ -44,7 +44,7 @@ class Mender:
 
         What cannot be done keeps no pod from its data.
         """
-        disk = layout.whole(root, volume)
+        disk = layout.verified_image(root, volume)
         try:
             self._cut(root, volume)
             if lacking := _holes(volume, os.stat(disk)):
@@ -67,7 +67,7 @@ class Mender:
         recorded = layout.read(root, str(image.id))
         if recorded and not isinstance(recorded, Unreadable) and recorded.size == image.size:
             os.truncate(disk, image.size)
-            self._accounts.settle(root, image)
+            self._accounts.record_final(root, image)
             logger.warning("{}: cut to {} bytes, as recorded", image.id, image.size)
 
     def _fill(self, root: Path, volume: Volume, lacking: Bytes) -> None:
@@ -77,7 +77,7 @@ class Mender:
             logger.warning("{}: no room for the {} bytes that it lacks", volume.id, lacking)
             return
         files.allocate(layout.disk(root, volume.id), volume.size)
-        self._accounts.settle(root, volume)
+        self._accounts.record_final(root, volume)
         logger.warning("{}: {} bytes of it were not allocated, and are now", volume.id, lacking)
 
 
@@ -113,7 +113,7 @@ def find_faults(root: Path, image: Image) -> Iterator[Fault]:
 
 def _holes(image: Image, found: os.stat_result) -> Bytes:
     """Bytes of a thick volume that are not allocated; 0: none, or it need not have them yet."""
-    if not isinstance(image, Volume) or image.blank or not _is_thick(image):
+    if not isinstance(image, Volume) or image.unformatted or not _is_thick(image):
         return 0
     return max(0, image.size - found.st_blocks * 512)
 

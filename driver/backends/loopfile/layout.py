@@ -22,7 +22,7 @@ from driver.backends import record
 from driver.backends.loopfile import leftovers
 from driver.core import errnos
 from driver.core.errors import CellarError, Conflict, Damaged
-from driver.core.failpoints import reach, reach_encrypted
+from driver.core.failpoints import reach
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Bytes, Fault, Image, Publication, Unreadable, Volume
 from driver.linux import files
@@ -50,7 +50,7 @@ def disk(root: Path, image_id: ImageId) -> Path:
     return root / str(image_id) / DISK
 
 
-def occupied(root: Path, name: str) -> Bytes:
+def allocated_bytes(root: Path, name: str) -> Bytes:
     """Bytes allocated to an image that exists or is being made; 0 for none."""
     for place in (root / name, root / building_name(name)):
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -100,16 +100,16 @@ def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
         leftovers.clear(building)  # left behind by a crash
         building.mkdir(mode=0o700)
         undo.callback(leftovers.clear, building)
-        reach_encrypted("refill.building")
+        reach("refill.building")
         fill(building / DISK)
         files.sync(building / DISK)
-        reach_encrypted("refill.synced")
+        reach("refill.synced")
         (building / DISK).rename(place / DISK)
         files.sync_directory(place)
-        reach_encrypted("refill.swapped")
+        reach("refill.swapped")
         files.write_durably(place / RECORD, record.to_json(image))
         files.sync_directory(place)  # from here on it is never formatted again
-        reach_encrypted("refill.recorded")
+        reach("refill.recorded")
 
 
 def write_record(root: Path, image: Image) -> None:
@@ -128,7 +128,7 @@ def write_publication(root: Path, volume: Volume) -> None:
         place.unlink(missing_ok=True)
 
 
-def bury(root: Path, image: Image) -> Path:
+def mark_deleted(root: Path, image: Image) -> Path:
     """From the rename on it does not exist; the caller syncs the root, then clears the grave.
 
     A folder that somebody else removed is no reason to keep its volume.
@@ -147,7 +147,7 @@ def bury(root: Path, image: Image) -> Path:
     return grave
 
 
-def whole(root: Path, image: Image) -> Path:
+def verified_image(root: Path, image: Image) -> Path:
     """The image's file. Damaged: it is gone, or shorter than recorded. OSError: nobody can tell."""
     for fault in faults(root, image):
         raise Damaged(fault.text)

@@ -195,7 +195,7 @@ class Loops:
 
 def is_exposed(image: Image) -> TypeGuard[Volume]:
     """Whether pods have the node of the loop device itself."""
-    return isinstance(image, Volume) and image.fs is None and image.key is None
+    return isinstance(image, Volume) and image.fs is None and image.luks_key_id is None
 
 
 def device_of(status: loop.Status) -> Device:

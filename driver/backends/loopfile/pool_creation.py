@@ -12,7 +12,7 @@ from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import PoolAway
+from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 from driver.core.ports import Records
 from driver.linux import lock_holders
@@ -48,14 +48,14 @@ class Birth:
         """Raise PoolAway unless the directory open as `fd`, without a marker, may become a pool."""
         names = [name for name in os.listdir(fd) if not _PASSING.fullmatch(name)]
         if any(map(_IMAGE.fullmatch, names)):
-            raise PoolAway(
+            raise PoolUnavailable(
                 f"{self._where} has volumes and no pool marker: put {MARKER} back, or move them"
                 " away if this is to become a new pool"
             )
         if not names and open_directory.is_local_disk(fd):
             return  # an empty disk, whichever it is
         if not self._init:
-            raise PoolAway(
+            raise PoolUnavailable(
                 f"{self._where} has no pool marker: is its disk mounted? If this is to become a"
                 " pool, run `cellar pools init` or give the pool init=true"
             )
@@ -75,18 +75,18 @@ class Birth:
                 " give each a filesystem of its own, or one driver both pools",
                 *(pid, where.parent, place),
             )
-        self._known.put(place, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
+        self._known.write(place, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
 
     def _refuse_missing_disk(self, fd: int) -> None:
         if self._running:
-            raise PoolAway(
+            raise PoolUnavailable(
                 f"{self._where} has lost its pool marker while the driver runs: mount its disk"
                 " again; if the pool is to be made anew, start the driver again"
             )
         known = self._known.get(os.fspath(self._where)) or {}
         filesystem = known.get(_FILESYSTEM)
         if filesystem and filesystem != open_directory.filesystem_uuid(fd):
-            raise PoolAway(
+            raise PoolUnavailable(
                 f"{self._where} had pool {known.get(_ID)} on another filesystem: mount that."
                 " init=true makes no new pool in its place; if its disk is gone for good, run"
                 " `cellar pools init`"

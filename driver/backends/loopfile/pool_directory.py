@@ -23,7 +23,7 @@ from driver.backends.loopfile import pool_lock
 from driver.backends.loopfile.pool_creation import MARKER, Birth
 from driver.backends.memory.records import MemoryRecords
 from driver.core import errnos
-from driver.core.errors import Conflict, PoolAway, Refused
+from driver.core.errors import Conflict, PoolUnavailable, Refused
 from driver.core.ids import PoolId, new_pool_id
 from driver.core.ports import Records
 from driver.linux import files
@@ -43,7 +43,7 @@ class _Held:
     closed: bool = False  # the same, wherever it is
 
 
-class PoolRoot:
+class PoolDirectory:
     """`adopted(path)` is called under the lock each time that the pool is found (again), while no
     call is inside `open`; `dropped()` when it was let go of.
     """
@@ -77,7 +77,7 @@ class PoolRoot:
             assert self._held  # noqa: S101 - open() has proved it
             return self._held.id
 
-    def prove(self) -> None:
+    def ensure_available(self) -> None:
         """PoolAway: it is not there, or not ours."""
         _ = self.id
 
@@ -134,7 +134,7 @@ class PoolRoot:
             raise errnos.of_root(error, os.fspath(self._where)) or error from error
         try:
             path = _path_of(fd)
-            return fd, path, self._believe(fd, path)
+            return fd, path, self._verify_marker(fd, path)
         except OSError as error:
             os.close(fd)
             raise errnos.of_pool(error, os.fspath(self._where)) or error from error
@@ -150,7 +150,7 @@ class PoolRoot:
             return error.errno not in errnos.GONE
         return (found.st_dev, found.st_ino) == held.identity
 
-    def _believe(self, fd: int, path: Path) -> _Held:
+    def _verify_marker(self, fd: int, path: Path) -> _Held:
         """Prove by the marker that this is the pool, and that it is ours alone."""
         identity = _identity(fd)
         if (held := self._held) and held.identity == identity:
@@ -160,7 +160,7 @@ class PoolRoot:
             return held
         self._lose()
         if self._held:
-            raise PoolAway(
+            raise PoolUnavailable(
                 f"{self._where} shows another filesystem than before, on which calls of pool"
                 f" {self._held.id} are still at work: try again; if they hang, start the driver"
                 " again"
@@ -189,7 +189,7 @@ class PoolRoot:
         try:
             self.sync(path)
         except OSError as error:
-            raise PoolAway(f"the pool at {self._where} cannot be synced: {error}") from error
+            raise PoolUnavailable(f"the pool at {self._where} cannot be synced: {error}") from error
 
     def _lose(self) -> None:
         """Let go of the pool, unless calls work in it: no other process must sweep below them."""
@@ -261,9 +261,9 @@ def _checked(text: bytes, where: Path, owner: str) -> PoolId:
         marker = json.loads(text)
         schema, pool_id, whose = int(marker["schema"]), str(marker["id"]), str(marker["owner"])
     except (ValueError, KeyError, TypeError) as error:
-        raise PoolAway(f"the marker {where / MARKER} is damaged: {error!r}") from error
+        raise PoolUnavailable(f"the marker {where / MARKER} is damaged: {error!r}") from error
     if schema > SCHEMA:
-        raise PoolAway(f"the pool at {where} was made by a newer version: upgrade this one")
+        raise PoolUnavailable(f"the pool at {where} was made by a newer version: upgrade this one")
     if whose != owner:
-        raise PoolAway(f"the pool at {where} belongs to {whose!r}, not to {owner!r}")
+        raise PoolUnavailable(f"the pool at {where} belongs to {whose!r}, not to {owner!r}")
     return pool_id

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from driver.core import errnos
-from driver.core.errors import PoolAway, PoolFailed, PoolReadOnly
+from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
 from driver.linux import files
 from driver.linux.mounts import mount
 
@@ -24,7 +24,7 @@ class PoolHealth:
 
     def __init__(self, where: Path) -> None:
         self._where = os.fspath(where)
-        self._met: PoolAway | None = None  # what a call met that may be over by now
+        self._met: PoolUnavailable | None = None  # what a call met that may be over by now
         self._tried = -inf
         self._turned, self._asked = "", -inf
 
@@ -43,7 +43,7 @@ class PoolHealth:
     def is_writable(self, root: Path) -> bool:
         try:
             self.refuse_unwritable(root)
-        except PoolAway:
+        except PoolUnavailable:
             return False
         return True
 
@@ -54,7 +54,7 @@ class PoolHealth:
             yield
         except OSError as error:
             meant = errnos.of_pool(error, self._where)
-            if isinstance(meant, PoolAway):
+            if isinstance(meant, PoolUnavailable):
                 self._met, self._tried = meant, -inf
             raise meant or error from error
 
@@ -75,7 +75,7 @@ class PoolHealth:
                 files.try_writing(root)
             except OSError as error:
                 meant = errnos.of_pool(error, self._where)
-                self._met = meant if isinstance(meant, PoolAway) else None
+                self._met = meant if isinstance(meant, PoolUnavailable) else None
             else:
                 self._met = None
         if self._met:

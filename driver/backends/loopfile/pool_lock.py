@@ -15,7 +15,7 @@ from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import PoolAway
+from driver.core.errors import PoolUnavailable
 from driver.linux import flocks
 
 # Seconds for what the one that was killed may still do in this pool: it was not stuck here, for the
@@ -63,5 +63,5 @@ def _try(fd: int) -> bool:
     return True
 
 
-def _in_use(where: Path) -> PoolAway:
-    return PoolAway(f"another process works on the pool at {where}: stop it first")
+def _in_use(where: Path) -> PoolUnavailable:
+    return PoolUnavailable(f"another process works on the pool at {where}: stop it first")

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Final
 
 from driver.backends.loopfile import layout
-from driver.backends.loopfile.filesystem_limits import NONE, Bounds, free_of
+from driver.backends.loopfile.filesystem_limits import NONE, FilesystemLimits, free_of
 from driver.backends.paced_worker import Background
 from driver.backends.space_ledger import Entry, Filesystems, Ledger, Room, ratio_of
 from driver.core.ids import ImageId
@@ -55,14 +55,14 @@ class Accounts:
         self._measured: dict[str, float] = {}  # when, of those that share bytes
         self._known: _Known | None = None
         self._background = Background("measurer", self._keep_up)
-        self.bounds: Bounds = NONE
+        self.bounds: FilesystemLimits = NONE
         self.ledger = Ledger(
             overcommit=overcommit,
-            occupied=lambda key: layout.occupied(self._root, key),
+            occupied=lambda key: layout.allocated_bytes(self._root, key),
             available=lambda: self.bounds.available(self._root),
         )
 
-    def begin(self, root: Path, bounds: Bounds) -> None:
+    def begin(self, root: Path, bounds: FilesystemLimits) -> None:
         """The pool appeared at `root`: nothing of an earlier life counts."""
         self.end()
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -113,21 +113,23 @@ class Accounts:
         if source:
             cost = self._written(source, image)
             return Entry(cost, image.allocation, cost, pending=True)
-        return Entry(layout.occupied(root, str(image.source)), Allocation.THICK, pending=True)
+        return Entry(
+            layout.allocated_bytes(root, str(image.source)), Allocation.THICK, pending=True
+        )
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
         shared = self.ledger.shared(str(volume.id))
         return Entry(size, volume.allocation, shared, pending=True)
 
-    def recharge(self, disk: Path, image: Image) -> None:
+    def update_charge(self, disk: Path, image: Image) -> None:
         """The source may have been written to since it was asked: charge what is shared now."""
         if isinstance(image, Snapshot):
             cost = self.bounds.with_cow_cost(disk.stat().st_blocks * 512)
             self.ledger.recharge(str(image.id), Entry(cost, image.allocation, cost, pending=True))
 
-    def settle(self, root: Path, image: Image) -> None:
+    def record_final(self, root: Path, image: Image) -> None:
         """An image that exists. All of it counts as shared until it was measured."""
-        occupied = layout.occupied(root, str(image.id))
+        occupied = layout.allocated_bytes(root, str(image.id))
         shares = self.bounds.reflinks and image.source is not None
         shared = self.bounds.with_cow_cost(occupied) if shares else 0
         if isinstance(image, Volume):
@@ -140,7 +142,7 @@ class Accounts:
 
     def settle_unknown(self, root: Path, name: str) -> None:
         """An image whose record cannot be read: all of it may still be written, and overwritten."""
-        occupied = layout.occupied(root, name)
+        occupied = layout.allocated_bytes(root, name)
         shared = self.bounds.with_cow_cost(occupied) if self.bounds.reflinks else 0
         promise = max(occupied, layout.length(root, name))
         whole = -(-promise * self._over // self._under)
@@ -149,12 +151,12 @@ class Accounts:
     def settle_again(self, root: Path, image_id: ImageId, image: Image | None) -> None:
         """Its record can be read now; None: somebody took it away."""
         if image:
-            self.settle(root, image)
+            self.record_final(root, image)
         else:
             self.ledger.drop(str(image_id))
 
     @contextmanager
-    def emptied(self, root: Path, disk: Path, volume: Volume) -> Iterator[None]:
+    def punched(self, root: Path, disk: Path, volume: Volume) -> Iterator[None]:
         """It gives up its place for one that is made beside: a thick image has its room once."""
         key = str(volume.id)
         entry = Entry(volume.size, volume.allocation, pending=True)
@@ -168,11 +170,11 @@ class Accounts:
                     files.allocate(disk, volume.size)
             raise
         finally:
-            self.settle(root, volume)
+            self.record_final(root, volume)
 
-    def replenish(self, root: Path, image: Image) -> None:
+    def reallocated(self, root: Path, image: Image) -> None:
         """A crash inside `emptied` left a thick image without its room; the books count on it."""
-        if isinstance(image, Volume) and image.blank and image.allocation is Allocation.THICK:
+        if isinstance(image, Volume) and image.unformatted and image.allocation is Allocation.THICK:
             with suppress(OSError):
                 files.allocate(layout.disk(root, image.id), image.size)
 

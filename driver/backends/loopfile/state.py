@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypedDict
 
 from driver.backends.memory.records import MemoryRecords
 from driver.backends.space_ledger import Filesystems
-from driver.core.errors import Exhausted, PoolAway
+from driver.core.errors import Exhausted, PoolUnavailable
 from driver.core.filesystems import SMALLEST
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Capacity, Image, Volume
@@ -56,7 +56,7 @@ def counted(backend: Asked, images: Sequence[Image]) -> Counted:
             one: backend.capacity(one, known=True) for one in (Allocation.THICK, Allocation.SPARSE)
         }
         rooms[Allocation.THIN] = rooms[Allocation.SPARSE]
-    except (PoolAway, Exhausted) as error:
+    except (PoolUnavailable, Exhausted) as error:
         away = str(error)
     volumes = sum(isinstance(image, Volume) for image in images)
     return Counted(

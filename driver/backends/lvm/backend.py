@@ -33,11 +33,19 @@ from driver.backends.lvm import (
 from driver.backends.lvm.known_groups import Pins
 from driver.backends.lvm.location import kind_of
 from driver.backends.lvm.pool import LvmPool
-from driver.backends.lvm.provisioning import Kind, Machine, Options
+from driver.backends.lvm.provisioning import HostResources, Options, Provisioning
 from driver.backends.lvm.volume_group import Groups, refuse_read_only
 from driver.backends.memory.records import MemoryRecords
-from driver.core.errors import Busy, Invalid, NoSpace, NotFound, OutOfRange, PoolAway, Refused
-from driver.core.failpoints import reach as passed
+from driver.core.errors import (
+    Busy,
+    Invalid,
+    NoSpace,
+    NotFound,
+    OutOfRange,
+    PoolUnavailable,
+    Refused,
+)
+from driver.core.failpoints import reach
 from driver.core.filesystems import SMALLEST
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
@@ -66,7 +74,9 @@ _LARGEST: Final = 1 << 60  # beyond it LVM itself refuses, with words of its own
 class Lvm:
     """See core.ports.Backend. One lives for each configured pool, whether it is there or not."""
 
-    def __init__(self, name: str, kind: Kind, options: Options, machine: Machine) -> None:
+    def __init__(
+        self, name: str, kind: Provisioning, options: Options, machine: HostResources
+    ) -> None:
         self._name = name
         self._group = kind.group
         self._kind = kind
@@ -158,17 +168,17 @@ class Lvm:
                 undo.callback(self._pool.done, name)
                 charge = self._make(vg, name, image, source)
                 undo.callback(self._pool.abandon, name)
-            passed("create.building")
+            reach("create.building")
             with no_space.told(self._pool):
                 self._kind.blank(name, image, shared=source is not None)
-                passed("create.allocated")
+                reach("create.allocated")
                 where = self._devices.below(name)
                 before = block.writes(where)
                 prepare(where)
-                passed("create.prepared")
+                reach("create.prepared")
                 block.flush(where)
             untouched = source is None and block.writes(where) == before
-            passed("create.synced")
+            reach("create.synced")
             with self._group.lock:
                 tags = lvmtags.encode(image, charge)
                 self._pool.retag(name, {lvmtags.BUILDING}, tags)  # from here on it exists
@@ -177,14 +187,14 @@ class Lvm:
                 self._pool.done(name)
         if untouched:
             self._untouched.add(image.id)
-        passed("create.renamed")
+        reach("create.renamed")
 
     def record(self, volume: Volume) -> None:
         with self._group.lock:
             self._rewrite(volume)
-        passed("record.renamed")
+        reach("record.renamed")
 
-    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+    def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
         """In place: until its record says `formatted`, what lies in it was seen by nobody."""
         name = lvmtags.name_of(volume.id)
         with ExitStack() as undo:
@@ -196,18 +206,18 @@ class Lvm:
                 self._pool.fill(self._pool.entry(volume.id).volume)
                 undo.callback(self._pool.empty, name)
             self._devices.activate(name)
-            passed("refill.building")
+            reach("refill.building")
             where = self._devices.below(name)
             with no_space.told(self._pool):
                 prepare(where)
                 block.flush(where)
-            passed("refill.synced")
+            reach("refill.synced")
             with self._group.lock:
                 done = replace(known, formatted=True)
                 self._rewrite(done, {lvmtags.FILLING})  # from here on it is never formatted again
                 undo.pop_all()
                 self._pool.done(name)
-        passed("refill.recorded")
+        reach("refill.recorded")
         return done
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
@@ -217,9 +227,9 @@ class Lvm:
         assert isinstance(entry.image, Volume)  # noqa: S101 - its id is a volume's
         if size > entry.image.size:
             self._grow(entry.volume, entry.image, size)
-        passed("resize.recorded")
+        reach("resize.recorded")
         self._devices.stretch(volume.id)
-        passed("resize.device")
+        reach("resize.device")
         return replace(volume, size=size)
 
     def delete(self, image_id: ImageId) -> None:
@@ -236,7 +246,7 @@ class Lvm:
                 self._group.change("lvremove", self._group.of(entry.volume.name))
             index.drop(image_id)
             self._untouched.discard(image_id)
-        passed("delete.synced")
+        reach("delete.synced")
 
     # --- as a device
 
@@ -245,7 +255,7 @@ class Lvm:
         assert isinstance(entry.image, Volume)  # noqa: S101 - its id is a volume's
         self._untouched.discard(image.id)
         device = self._devices.attach(entry.image, read_only=read_only)
-        passed("attach.configured")
+        reach("attach.configured")
         return device
 
     def attached(self, image_id: ImageId) -> Device | None:
@@ -255,18 +265,18 @@ class Lvm:
     def detach(self, image_id: ImageId) -> None:
         self._pool.look()
         self._devices.detach(image_id)
-        passed("detach.cleared")
+        reach("detach.cleared")
 
     # --- while written to
 
     @contextmanager
-    def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
+    def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
         self._pool.look()
         devices = {one: device for one in volumes if (device := self._devices.find(one))}
         with lvmhold.held(self._freezer, devices, self._pool.mark_freezing, bound):
             yield
 
-    def still(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
+    def copy_snapshot(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
         return copy_snapshot.taken(self._pool, volumes)
 
     def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
@@ -278,7 +288,7 @@ class Lvm:
         with self._devices.reading(image_id) as path:
             yield path
 
-    def written(self, image_id: ImageId) -> Bytes:
+    def written_bytes(self, image_id: ImageId) -> Bytes:
         entry = self._pool.whole(image_id)
         return 0 if image_id in self._untouched else self._kind.written(entry.volume)
 
@@ -306,12 +316,12 @@ class Lvm:
                     yield Fault("VolumeUnhealthy", text)
                 yield from self._kind.faults_of_volume(vg)
             refuse_read_only(vg)
-        except PoolAway as error:
+        except PoolUnavailable as error:
             yield fault_of(error)
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """See to it that there is room to write."""
-        with suppress(PoolAway), self._group.lock:
+        with suppress(PoolUnavailable), self._group.lock:
             self._kind.tend(self._pool.look())
 
     # --- inside
@@ -373,7 +383,7 @@ class Lvm:
     def _refuse_blocks(self, vg: lvm.VolumeGroup, image: Image) -> None:
         """A logical volume has the blocks of its disks: a layer cannot make others of them."""
         own = _block_size(vg)
-        fixed = isinstance(image, Volume) and not (image.fs or image.source or image.key)
+        fixed = isinstance(image, Volume) and not (image.fs or image.source or image.luks_key_id)
         if image.block_size < own or (fixed and image.block_size != own):
             raise Invalid(
                 f"the disks of volume group {vg.name} have blocks of {own} bytes, so a volume"
@@ -381,15 +391,17 @@ class Lvm:
             )
 
 
-def pool(name: str, where: str, options: Options, machine: Machine, groups: Groups) -> Lvm:
+def pool(name: str, where: str, options: Options, machine: HostResources, groups: Groups) -> Lvm:
     """`where` is GROUP, or GROUP/POOL for a thin pool. Not looked for yet. Invalid."""
     return Lvm(name, kind_of(name, where, options, groups), options, machine)
 
 
-def open_pool(name: str, where: str, options: Options, machine: Machine, groups: Groups) -> Lvm:
+def open_pool(
+    name: str, where: str, options: Options, machine: HostResources, groups: Groups
+) -> Lvm:
     """See `pool`; looked for at once, there or not."""
     backend = pool(name, where, options, machine, groups)
-    with suppress(PoolAway):
+    with suppress(PoolUnavailable):
         _ = backend.id
     return backend
 

@@ -15,7 +15,7 @@ from loguru import logger
 from driver.backends.lvm import tags
 from driver.backends.lvm.pool import LvmPool
 from driver.core.errors import NoSpace
-from driver.core.failpoints import reach as passed
+from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
 from driver.linux.devices import dm, lvm
 
@@ -28,7 +28,7 @@ def taken(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
             of = {one: pool.whole(one).volume for one in volumes}
             room = pool.kind.room_for_stills(pool.look(), [*of.values()])
             names = {one: _take(pool, volume, room, undo) for one, volume in of.items()}
-        passed("still.taken")
+        reach("still.taken")
         undo.enter_context(pool.devices.instead(names))
         try:
             yield

@@ -127,7 +127,7 @@ def _refuse_number(made: dm.Mapped) -> None:
 
     Raises: Refused, and it is gone again.
     """
-    if shown := places.of_device(made.number):
+    if shown := mount_points.of_device(made.number):
         dm.remove(made.name)
         where = ", ".join(str(each.target) for each in shown)
         raise Refused(

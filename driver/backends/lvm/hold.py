@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from driver.core.errors import Busy
-from driver.core.failpoints import reach as passed
+from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
 from driver.core.model import Device
 from driver.linux.devices import block
@@ -40,11 +40,11 @@ def held(
             marked = tuple(shown)
             undo.callback(mark, marked, False)
             mark(marked, True)
-        passed("hold.marked")
+        reach("hold.marked")
         with _bounded(bound), _frozen(freezer, list(shown.values()), bound):
-            passed("hold.frozen")
+            reach("hold.frozen")
             yield
-        passed("hold.thawed")
+        reach("hold.thawed")
 
 
 def _flush(device: Device) -> None:

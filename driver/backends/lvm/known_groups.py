@@ -28,7 +28,7 @@ class Pins:
 
     def write(self, where: str, group: str, pool: str) -> None:
         if self._known(where) != (group, pool):
-            self._records.put(f"lvm:{where}", {_GROUP: group, _POOL: pool})
+            self._records.write(f"lvm:{where}", {_GROUP: group, _POOL: pool})
 
     def _known(self, where: str) -> tuple[str, str]:
         record = self._records.get(f"lvm:{where}") or {}

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from driver.backends.lvm import tags
-from driver.backends.lvm.provisioning import Kind, Options
+from driver.backends.lvm.provisioning import Options, Provisioning
 from driver.backends.lvm.thick import Thick
 from driver.backends.lvm.thin import Thin
 from driver.backends.lvm.volume_group import Groups
@@ -16,7 +16,7 @@ NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
 _WHERE: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 
 
-def kind_of(name: str, where: str, options: Options, groups: Groups) -> Kind:
+def kind_of(name: str, where: str, options: Options, groups: Groups) -> Provisioning:
     """Of the pool that is called `name` in the configuration. Invalid."""
     if not _WHERE.fullmatch(where):
         raise Invalid(

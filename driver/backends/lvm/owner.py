@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from driver.backends.lvm import tags as lvmtags
-from driver.core.errors import PoolAway
+from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 
 LOCKS: Final = Path("/run/lock")  # LVM's own are there too: shared by host and container
 
 
-class Ownership:
+class PoolLock:
     """Held from when a pool is found until it is found gone."""
 
     def __init__(self, driver: str) -> None:
@@ -26,7 +26,7 @@ class Ownership:
         """Whether it is marked. PoolAway: as somebody else's."""
         owner = lvmtags.owner_of(tags)
         if owner not in {None, self._driver}:
-            raise PoolAway(f"the pool {where} belongs to {owner!r}, not to {self._driver!r}")
+            raise PoolUnavailable(f"the pool {where} belongs to {owner!r}, not to {self._driver!r}")
         return owner is not None
 
     def take(self, pool: PoolId, where: str) -> None:
@@ -38,7 +38,9 @@ class Ownership:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
-            raise PoolAway(f"another process works on the pool {where}: stop it first") from None
+            raise PoolUnavailable(
+                f"another process works on the pool {where}: stop it first"
+            ) from None
         self._fd, self.pool = fd, pool
 
     def drop(self) -> None:

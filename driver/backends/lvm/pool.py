@@ -12,10 +12,17 @@ from driver.backends.lvm import tags as lvmtags
 from driver.backends.lvm.devices import Devices
 from driver.backends.lvm.index import Entry, Index
 from driver.backends.lvm.known_groups import Pins
-from driver.backends.lvm.owner import Ownership
-from driver.backends.lvm.provisioning import Kind
+from driver.backends.lvm.owner import PoolLock
+from driver.backends.lvm.provisioning import Provisioning
 from driver.core import errnos
-from driver.core.errors import CellarError, Conflict, Damaged, NotFound, PoolAway, PoolReadOnly
+from driver.core.errors import (
+    CellarError,
+    Conflict,
+    Damaged,
+    NotFound,
+    PoolReadOnly,
+    PoolUnavailable,
+)
 from driver.core.ids import ImageId, PoolId, VolumeId
 from driver.core.model import Image
 from driver.linux.devices import dm, lvm
@@ -26,14 +33,14 @@ from driver.linux.mounts import freeze
 class LvmPool:
     """One lives for each configured pool, whether it is there or not. Its lock is the group's."""
 
-    def __init__(self, kind: Kind, owner: str, *, init: bool) -> None:
+    def __init__(self, kind: Provisioning, owner: str, *, init: bool) -> None:
         self.group = kind.group
         self.kind = kind
         self.devices = Devices(kind.group)
         self.index = Index()
         self._owner = owner
         self._init = init
-        self._ownership = Ownership(owner)
+        self._ownership = PoolLock(owner)
         self._busy: set[str] = set()  # logical volumes that a call is at work on: not to be swept
 
     def close(self) -> None:
@@ -50,7 +57,7 @@ class LvmPool:
                     vg = self._adopt(vg)
             except PoolReadOnly:
                 raise  # it is there
-            except PoolAway:
+            except PoolUnavailable:
                 self._ownership.drop()
                 raise
             except OSError as error:
@@ -151,7 +158,7 @@ class LvmPool:
 
     def _refuse_trouble(self, vg: lvm.VolumeGroup) -> None:
         if trouble := self.kind.trouble(vg):
-            raise PoolAway(trouble)
+            raise PoolUnavailable(trouble)
 
     def _adopt(self, vg: lvm.VolumeGroup) -> lvm.VolumeGroup:
         """The pool is there (again), and ours alone: mark it, wake it, sweep it."""
@@ -159,7 +166,7 @@ class LvmPool:
         refuse_another(self.kind, vg)
         if not self._ownership.check(self.kind.tags(vg), self.kind.where):
             if not self._init and any(map(self.kind.holds, vg.volumes.values())):
-                raise PoolAway(
+                raise PoolUnavailable(
                     f"{self.kind.where} has volumes and is not marked as a pool: if it is to"
                     " become one, run `cellar pools init` or give the pool init=true"
                 )
@@ -223,30 +230,30 @@ class LvmPool:
         self.retag(one.name, {lvmtags.FREEZING}, ())
 
 
-def refuse_another(kind: Kind, vg: lvm.VolumeGroup) -> None:
+def refuse_another(kind: Provisioning, vg: lvm.VolumeGroup) -> None:
     """PoolAway: another thin pool has the name of the one that was known here."""
     pins = kind.group.pins
     if kind.group.uuid and pins.group_of(kind.where) != vg.uuid:
         return  # an administrator said that it is this group now
     if pins.is_another(kind.where, vg.uuid, kind.uuid(vg)):
-        raise PoolAway(
+        raise PoolUnavailable(
             f"{kind.where} is another one than the one that was this pool: if it is to take its"
             " place, run `cellar pools init` and start the driver again"
         )
 
 
-def pin(pins: Pins, kind: Kind, vg: lvm.VolumeGroup) -> None:
+def pin(pins: Pins, kind: Provisioning, vg: lvm.VolumeGroup) -> None:
     """From now on the place is this group, and this thin pool, whatever else has their names."""
     pins.write(kind.group.name, vg.uuid, "")
     pins.write(kind.where, vg.uuid, kind.uuid(vg))
 
 
-def initialise(kind: Kind, owner: str, pins: Pins) -> PoolId:
+def initialise(kind: Provisioning, owner: str, pins: Pins) -> PoolId:
     """See lvm.initialise. `pins` are not believed, but written."""
     vg = kind.group.look()
     if trouble := kind.trouble(vg):
-        raise PoolAway(trouble)
-    if not Ownership(owner).check(kind.tags(vg), kind.where):
+        raise PoolUnavailable(trouble)
+    if not PoolLock(owner).check(kind.tags(vg), kind.where):
         kind.mark(lvmtags.owner(owner))
     elif not pins.is_another(kind.where, vg.uuid, kind.uuid(vg)):
         raise Conflict(f"{kind.where} is a pool already")
@@ -254,5 +261,5 @@ def initialise(kind: Kind, owner: str, pins: Pins) -> PoolId:
     return _id(kind, vg)
 
 
-def _id(kind: Kind, vg: lvm.VolumeGroup) -> PoolId:
+def _id(kind: Provisioning, vg: lvm.VolumeGroup) -> PoolId:
     return hashlib.sha256(kind.identity(vg).encode()).hexdigest()[:12]

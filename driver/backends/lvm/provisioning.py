@@ -24,7 +24,7 @@ class Options:
     init: bool = False
 
 
-class Machine(Protocol):
+class HostResources(Protocol):
     """What the pools of a machine share."""
 
     @property
@@ -33,7 +33,7 @@ class Machine(Protocol):
     def freezer(self) -> Freezer: ...
 
 
-class Kind(Protocol):
+class Provisioning(Protocol):
     """What is different between thick and thin. Sizes are multiples of the extent size."""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from driver.backends.lvm.pool import LvmPool
-from driver.core.errors import Exhausted, PoolAway
+from driver.core.errors import Exhausted, PoolUnavailable
 from driver.core.filesystems import SMALLEST
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Capacity, PoolState, Volume
@@ -29,7 +29,7 @@ def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
         pool_id = backend.id
         capacity = backend.capacity(kind.allocation)
         data, metadata = kind.fullness(pool.look())
-    except (PoolAway, Exhausted) as error:
+    except (PoolUnavailable, Exhausted) as error:
         away = str(error)
     images = pool.index.images()
     volumes = sum(isinstance(image, Volume) for image in images)

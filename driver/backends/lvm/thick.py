@@ -14,7 +14,7 @@ from driver.backends.lvm.tags import BUILDING, STILL, part_of
 from driver.backends.lvm.thin_usage import full_metadata
 from driver.backends.lvm.volume_group import Group
 from driver.core.errors import NoSpace
-from driver.core.failpoints import reach as passed
+from driver.core.failpoints import reach
 from driver.core.model import Allocation, Bytes, Fault, Image, Volume
 from driver.core.quantity import parse_share, show_bytes
 from driver.linux.devices import block, dm, lvm, raw
@@ -110,11 +110,11 @@ class Thick:
                 self._create(part, more, layout, places)
                 undo.callback(self.group.change, "lvremove", self.group.of(part))
             raw.zero(dm.node(self.group.name, part), 0, more)
-            passed("resize.allocated")
+            reach("resize.allocated")
             with self.group.lock:
                 ranges = self._ranges(part, layout)
                 undo.close()
-                passed("resize.freed")
+                reach("resize.freed")
                 words = ("--size", f"{size}b", self.group.of(one.name), *ranges)
                 self.group.change("lvextend", *words)
 

@@ -9,11 +9,11 @@ from typing import Final
 from driver.backends.lvm.provisioning import Options
 from driver.backends.lvm.tags import STILL
 from driver.backends.lvm.thick import NEW
-from driver.backends.lvm.thin_usage import Guard
+from driver.backends.lvm.thin_usage import ThinPoolUsage
 from driver.backends.lvm.volume_group import Group
 from driver.backends.space_ledger import ratio_of
 from driver.core.errors import CellarError, NoSpace
-from driver.core.failpoints import reach as passed
+from driver.core.failpoints import reach
 from driver.core.model import Allocation, Bytes, Fault, Image, Snapshot, Volume
 from driver.core.quantity import parse_share, show_bytes
 from driver.linux.devices import block, dm, lvm, raw
@@ -37,7 +37,7 @@ class Thin:
         self._ratio = ratio_of(options.overcommit)
         self._reserve = options.reserve
         self._charge = charge
-        self._guard = Guard(group, pool, options.extend)
+        self._guard = ThinPoolUsage(group, pool, options.extend)
         self._pending: dict[str, Bytes] = {}
 
     @property
@@ -128,7 +128,7 @@ class Thin:
                 raise NoSpace(trouble)
             self._refuse(vg, size, instead_of=self._rounded(vg, volume.size))
             self.group.change("lvextend", "--size", f"{size}b", self.group.of(one.name))
-        passed("resize.allocated")
+        reach("resize.allocated")
 
     def fullness(self, _vg: lvm.VolumeGroup) -> tuple[float, float]:
         status = self._guard.status()

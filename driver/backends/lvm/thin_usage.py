@@ -12,7 +12,7 @@ from typing import Final
 from loguru import logger
 
 from driver.backends.lvm.volume_group import Group
-from driver.core.errors import CellarError, PoolAway
+from driver.core.errors import CellarError, PoolUnavailable
 from driver.core.model import KIB, Bytes
 from driver.core.quantity import parse_share
 from driver.linux.devices import dm, lvm
@@ -36,7 +36,7 @@ def full_metadata(vg: lvm.VolumeGroup) -> str:
     )
 
 
-class Guard:
+class ThinPoolUsage:
     """Of one thin pool. `extend`: by how much it grows at a time, bytes or a percentage of it."""
 
     def __init__(self, group: Group, pool: str, extend: str) -> None:
@@ -75,7 +75,7 @@ class Guard:
             self.wake()
             return dm.thin_pool(self._device() or self._where)
         except CellarError as error:
-            raise PoolAway(f"thin pool {self._where} is not active: {error}") from error
+            raise PoolUnavailable(f"thin pool {self._where} is not active: {error}") from error
 
     def wake(self) -> None:
         """An active pool can be asked how full it is."""

@@ -14,7 +14,7 @@ from loguru import logger
 
 from driver.backends.lvm.known_groups import Pins
 from driver.core import errnos
-from driver.core.errors import CellarError, Invalid, PoolAway, PoolReadOnly, StillRunning
+from driver.core.errors import CellarError, Invalid, PoolReadOnly, PoolUnavailable, StillRunning
 from driver.core.ports import Records
 from driver.linux import command
 from driver.linux.devices import block, lvm, lvm_disks, lvm_label
@@ -51,7 +51,7 @@ class Group:
                 self._report = None
                 self._report, self._stamp = self._ask(stamp)
             if self._report.trouble:
-                raise PoolAway(self._report.trouble)
+                raise PoolUnavailable(self._report.trouble)
             return self._report
 
     def change(self, verb: str, *words: str) -> None:
@@ -100,12 +100,12 @@ class Group:
             return self._reported(stamp or b"")
         except command.CommandError as error:
             self._disks = ()
-            raise PoolAway(f"volume group {self.name} cannot be read: {error}") from error
+            raise PoolUnavailable(f"volume group {self.name} cannot be read: {error}") from error
 
     def _reported(self, stamp: bytes) -> tuple[lvm.VolumeGroup, bytes]:
         found = lvm.report(self._disks, self.name)
         if found.uuid != self._uuid:
-            raise PoolAway(f"volume group {self.name} became another one meanwhile")
+            raise PoolUnavailable(f"volume group {self.name} became another one meanwhile")
         return found, stamp
 
     def _find(self) -> tuple[tuple[Path, ...], str]:
@@ -117,11 +117,11 @@ class Group:
         uuids = {disk.group_uuid for disk in named}
         known = self.uuid or self.pins.group_of(self.name)
         if not uuids:
-            raise PoolAway(self._missing(survey.refused()))
+            raise PoolUnavailable(self._missing(survey.refused()))
         if known and known not in uuids:
-            raise PoolAway(self._another(known, uuids))
+            raise PoolUnavailable(self._another(known, uuids))
         if not known and len(uuids) > 1:
-            raise PoolAway(
+            raise PoolUnavailable(
                 f"there are {len(uuids)} volume groups {self.name}: rename all but one, or say"
                 " which by `uuid=`"
             )

@@ -37,7 +37,7 @@ from driver.core.model import (
     Fault,
     FsType,
     Image,
-    Located,
+    PhysicalExtent,
     PoolState,
     Prepare,
     Snapshot,
@@ -218,7 +218,7 @@ class MemoryBackend(Ills):
                 raise NotFound(f"volume {volume.id} is another one by now")
             stored.image = volume
 
-    def refill(self, volume: Volume, prepare: Prepare) -> Volume:
+    def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
         with self._lock:
             stored = self._unformatted(volume)
             disk = Disk(stored.disk.size)
@@ -294,7 +294,7 @@ class MemoryBackend(Ills):
     # while written to
 
     @contextmanager
-    def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
+    def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
         """Nothing is buffered here, so nothing is to be flushed; the bound is kept all the same."""
         with self._lock:
             for volume_id in volumes:
@@ -320,7 +320,9 @@ class MemoryBackend(Ills):
         with self._lock:
             return iter(tuple(self._whole(image_id).disk.extents()))
 
-    def located(self, image_id: SnapshotId, start: Bytes, most: int) -> Sequence[Located]:
+    def physical_extents(
+        self, image_id: SnapshotId, start: Bytes, most: int
+    ) -> Sequence[PhysicalExtent]:
         with self._lock:
             return self._whole(image_id).disk.located(start, most)
 

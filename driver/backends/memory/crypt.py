@@ -92,7 +92,7 @@ class MemoryCrypt:
         return self.lacking
 
     @contextmanager
-    def sealed(
+    def format_and_open(
         self,
         where: Path,
         secret: bytes,
@@ -116,7 +116,7 @@ class MemoryCrypt:
             for extent in outer.extents():
                 os.pwrite(file.fileno(), outer.read(extent.start, extent.length), extent.start)
 
-    def renew(self, where: Path) -> None:
+    def new_uuid(self, where: Path) -> None:
         with where.open("r+b") as file:
             if not (header := _decode(file.read(PAGE))):
                 raise Refused(f"{where} carries no container")

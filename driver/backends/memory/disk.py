@@ -13,7 +13,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import Bytes, Extent, Located
+from driver.core.model import Bytes, Extent, PhysicalExtent
 
 PAGE: Final = 4096
 
@@ -65,11 +65,11 @@ class Disk:
         if end >= 0:
             yield self._extent(start, end)
 
-    def located(self, start: Bytes, most: int) -> list[Located]:
+    def located(self, start: Bytes, most: int) -> list[PhysicalExtent]:
         """What was written behind `start`; the address is that of the page in this process."""
         pages = self._pages
         numbers = nsmallest(most, (number for number in pages if (number + 1) * PAGE > start))
-        return [Located(number * PAGE, PAGE, id(pages[number])) for number in numbers]
+        return [PhysicalExtent(number * PAGE, PAGE, id(pages[number])) for number in numbers]
 
     def discard(self, offset: Bytes, length: Bytes) -> None:
         """Whole pages only, as a filesystem below a loop device has it."""

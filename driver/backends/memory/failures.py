@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from driver.core.errors import Damaged, PoolAway, PoolReadOnly
+from driver.core.errors import Damaged, PoolReadOnly, PoolUnavailable
 from driver.core.ids import ImageId
 from driver.core.model import Fault, Image, Snapshot, Unreadable, fault_of
 
@@ -69,7 +69,7 @@ class Ills:
     def _refuse_away(self, name: str) -> None:
         """PoolAway."""
         if self._away:
-            raise PoolAway(f"pool {name}: {self._away}")
+            raise PoolUnavailable(f"pool {name}: {self._away}")
 
     def _refuse_to_write(self, name: str) -> None:
         """PoolAway, PoolReadOnly."""

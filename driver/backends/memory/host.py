@@ -24,7 +24,7 @@ from typing import Final
 from driver.backends.memory.disk import PAGE, Disk
 from driver.core import mount_options
 from driver.core.errors import NotFound, Refused
-from driver.core.model import MIB, Bytes, Device, Extent, Fault, FsType, Place, Progress, Usage
+from driver.core.model import MIB, Bytes, Device, Extent, Fault, FsType, MountPoint, Progress, Usage
 
 _MAJOR: Final = 4000  # no kernel gives out this one
 _BROKEN: Final = frozenset({"FilesystemShutDown", "RemountedReadOnly"})
@@ -58,7 +58,7 @@ class MemoryHost:
         self._lock = threading.RLock()
         self._minors = count(1)
         self._plugged: dict[int, _Plugged] = {}
-        self._layers: dict[Path, list[Place]] = {}  # the topmost is the last
+        self._layers: dict[Path, list[MountPoint]] = {}  # the topmost is the last
         self._openers: Counter[Path] = Counter()
         self.lacking: dict[FsType, str] = {}  # for tests: what this machine cannot do, and why
 
@@ -75,7 +75,7 @@ class MemoryHost:
             number = os.makedev(_MAJOR, next(self._minors))
             kind = "memory-crypt" if below else "memory"
             path = Path(f"/dev/{kind}/{label}")
-            device = Device(path, number, read_only, below=below.number if below else 0)
+            device = Device(path, number, read_only, parent=below.number if below else 0)
             self._plugged[number] = _Plugged(device, label, disk)
             return device
 
@@ -85,11 +85,11 @@ class MemoryHost:
     def unplug(self, device: Device) -> None:
         """Refused while it is shown somewhere."""
         with self._lock:
-            if shown := self.places(device):
+            if shown := self.mount_points(device):
                 where = ", ".join(str(place.target) for place in shown)
                 raise Refused(f"{device.path} is in use: shown at {where}")
             for one in self._plugged.values():
-                if one.device.below == device.number:
+                if one.device.parent == device.number:
                     raise Refused(f"{device.path} is in use: {one.device.path} is on top of it")
             self._plugged.pop(device.number, None)
 
@@ -101,7 +101,7 @@ class MemoryHost:
 
     def write(self, where: Path, offset: Bytes, data: bytes) -> None:
         with self._lock:
-            top = self.shown_at(where)
+            top = self.mounted_at(where)
             plugged = self._behind(where)
             if plugged.device.read_only or (top and top.read_only):
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(where))
@@ -134,11 +134,11 @@ class MemoryHost:
 
     # contents
 
-    def make(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+    def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
         size = where.stat().st_size
         _write_file(where, Header(fs, str(uuid.uuid4()), size, block_size, tuple(options)))
 
-    def renew(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
+    def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
         found = self.probe(where)
         if not found or found.fs is not fs:
             raise Refused(f"{where} carries {_shown(found)} instead of {fs}")
@@ -175,7 +175,7 @@ class MemoryHost:
         with self._lock:
             self.check(device, fs)
             self._refuse_twins(device)
-            if (top := self.shown_at(target)) and top.number == device.number:
+            if (top := self.mounted_at(target)) and top.number == device.number:
                 raise Refused(f"{device.path} is mounted at {target} already")
             target.mkdir(exist_ok=True)
             settled = mount_options.settle(options)
@@ -185,7 +185,7 @@ class MemoryHost:
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
         with self._lock:
-            if not (below := self.shown_at(source)):
+            if not (below := self.mounted_at(source)):
                 raise Refused(f"{source} is not a mount point, so it shows no volume")
             target.mkdir(exist_ok=True)
             if target not in self._layers and (one := next(target.iterdir(), None)):
@@ -195,11 +195,11 @@ class MemoryHost:
             place = replace(below, target=target, read_only=read_only, options=options)
             self._layers.setdefault(target, []).append(place)
 
-    def expose(self, device: Device, target: Path, *, read_only: bool) -> None:
+    def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
         with self._lock:
             plugged = self._of(device)
             read_only = read_only or device.read_only
-            others = [place for place in self.places(device) if place.node]
+            others = [place for place in self.mount_points(device) if place.node]
             if any(place.read_only is not read_only for place in others):
                 raise Refused(
                     f"{device.path} is {'writable' if read_only else 'read-only'} at"
@@ -210,17 +210,17 @@ class MemoryHost:
             )
             self._show(plugged.device, target, f"/{plugged.label}", read_only=read_only, node=True)
 
-    def shown_at(self, target: Path) -> Place | None:
+    def mounted_at(self, target: Path) -> MountPoint | None:
         with self._lock:
             layers = self._layers.get(target)
             return layers[-1] if layers else None
 
-    def places(self, device: Device) -> tuple[Place, ...]:
+    def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
         with self._lock:
             every = (place for layers in self._layers.values() for place in layers)
             return tuple(place for place in every if place.number == device.number)
 
-    def label(self, place: Place) -> str:
+    def volume_label(self, place: MountPoint) -> str:
         with self._lock:
             plugged = self._plugged.get(place.number)
         return plugged.label if plugged else ""
@@ -261,7 +261,7 @@ class MemoryHost:
     def grow(self, device: Device, target: Path, fs: FsType) -> bool:
         with self._lock:
             self.check(device, fs)
-            if not any(place.target == target for place in self.places(device)):
+            if not any(place.target == target for place in self.mount_points(device)):
                 raise Refused(f"{target} does not show {device.path}: mount it first")
             disk = self._of(device).disk
             header = _decode(disk.read(0, PAGE))
@@ -289,12 +289,12 @@ class MemoryHost:
 
     def faults(self, device: Device) -> Iterator[Fault]:
         yield from self._of(device).faults
-        writable = any(not (one.node or one.read_only) for one in self.places(device))
+        writable = any(not (one.node or one.read_only) for one in self.mount_points(device))
         header = self.probe(device.path)
         if writable and header and header.size < self.size(device):
             yield Fault("FilesystemNotGrown", f"{header.fs} on {device.path} could not grow yet")
 
-    def broken(self, place: Place, fs: FsType) -> str:
+    def broken(self, place: MountPoint, fs: FsType) -> str:
         with self._lock:
             found = self._plugged.get(place.number)
         told = [one.text for one in (found.faults if found else ()) if one.kind in _BROKEN]
@@ -302,7 +302,7 @@ class MemoryHost:
 
     def _heal(self, plugged: _Plugged) -> None:
         """A filesystem that broke is well when it is mounted anew."""
-        if not self.places(plugged.device):
+        if not self.mount_points(plugged.device):
             plugged.faults = tuple(one for one in plugged.faults if one.kind not in _BROKEN)
 
     def _of(self, device: Device) -> _Plugged:
@@ -313,7 +313,7 @@ class MemoryHost:
 
     def _behind(self, where: Path) -> _Plugged:
         with self._lock:
-            place = self.shown_at(where)
+            place = self.mounted_at(where)
             for number, plugged in self._plugged.items():
                 if where == plugged.device.path or (place and place.number == number):
                     return plugged
@@ -339,7 +339,7 @@ class MemoryHost:
         node: bool = False,
         options: Sequence[str] = (),
     ) -> None:
-        place = Place(
+        place = MountPoint(
             target=target,
             number=device.number,
             node=node,

@@ -21,12 +21,12 @@ class MemoryRecords:
     def items(self) -> Mapping[str, Mapping[str, str]]:
         return self._known.copy()
 
-    def put(self, key: str, record: Mapping[str, str]) -> None:
+    def write(self, key: str, record: Mapping[str, str]) -> None:
         self._known[key] = dict(record)
 
-    def drop(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         self._known.pop(key, None)
 
 
 def memory_state() -> NodeState:
-    return NodeState(places=MemoryRecords(), pools=MemoryRecords())
+    return NodeState(mount_records=MemoryRecords(), pools=MemoryRecords())

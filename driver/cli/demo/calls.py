@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from csi_proto import csi_pb2 as csi
 from driver.cli.client import CallFailed, Client, Method
 from driver.cli.demo.narrator import Narrator
-from driver.cli.demo.observations import Sight, Sights
+from driver.cli.demo.observations import Observations, Sight
 from driver.core.model import Bytes, FsType
 
 PATIENCE: Final = 120.0  # seconds that a copy may take where bytes cannot be shared
@@ -38,7 +38,7 @@ class Used:
 
 
 class Calls:
-    def __init__(self, client: Client, tell: Narrator, sights: Sights, fs: FsType) -> None:
+    def __init__(self, client: Client, tell: Narrator, sights: Observations, fs: FsType) -> None:
         self.client = client
         self._tell = tell
         self._sights = sights

@@ -14,8 +14,8 @@ from driver.cli.demo import environment
 from driver.cli.demo.calls import Broken, Calls
 from driver.cli.demo.environment import Driver, Ground
 from driver.cli.demo.narrator import Narrator
-from driver.cli.demo.observations import Sights
-from driver.cli.demo.scenario import Story
+from driver.cli.demo.observations import Observations
+from driver.cli.demo.scenario import Scenario
 from driver.cli.output import console
 from driver.core.errors import CellarError
 from driver.core.model import FsType
@@ -39,7 +39,7 @@ def command(
     with environment.work_directory() as work:
         tell = Narrator(console(), str(work))
         try:
-            with environment.ground(work, simulated=simulate or os.geteuid() != 0) as ground:
+            with environment.environment(work, simulated=simulate or os.geteuid() != 0) as ground:
                 _play(work, ground, tell, fs or _best(ground))
         except (CellarError, OSError) as error:
             tell.broken(f"the ground of the demo could not be made or removed: {error}")
@@ -68,8 +68,8 @@ def _play(work: Path, ground: Ground, tell: Narrator, fs: FsType) -> None:
         ready = driver.wait_listening(socket)
         _introduce(tell, work, ground, driver, ready)
         with Client(f"unix://{socket}") as client:
-            sights = Sights(ground.pool)
-            Story(Calls(client, tell, sights, fs), tell, sights, work).play()
+            sights = Observations(ground.pool)
+            Scenario(Calls(client, tell, sights, fs), tell, sights, work).play()
     except (Broken, CellarError) as error:
         tell.broken(f"the demo ends here: {error}", driver.tail())
     finally:

@@ -53,7 +53,7 @@ def work_directory() -> Iterator[Path]:
 
 
 @contextmanager
-def ground(work: Path, *, simulated: bool) -> Iterator[Ground]:
+def environment(work: Path, *, simulated: bool) -> Iterator[Ground]:
     if simulated:
         yield Ground("demo=memory:8GiB", "a simulated one, in the driver's memory", None)
         return
@@ -71,7 +71,7 @@ def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
     os.truncate(image, POOL_SIZE)
     for fs in (FsType.XFS, FsType.BTRFS):
         try:
-            filesystem.make(image, fs, block_size=4096, options=())
+            filesystem.run_mkfs(image, fs, block_size=4096, options=())
             status = loop.attach(
                 image, label=image.name, block_size=4096, read_only=False, discards=True
             )

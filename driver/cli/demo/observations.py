@@ -16,7 +16,7 @@ from driver.linux.mounts import mount
 Sight: TypeAlias = tuple[str, str]
 
 
-class Sights:
+class Observations:
     """`pool` None: a simulated pool, of which there is nothing to see but directories."""
 
     def __init__(self, pool: Path | None) -> None:

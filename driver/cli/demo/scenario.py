@@ -14,7 +14,7 @@ import grpc
 from csi_proto import csi_pb2 as csi
 from driver.cli.demo.calls import Calls, Used
 from driver.cli.demo.narrator import Narrator
-from driver.cli.demo.observations import Sights
+from driver.cli.demo.observations import Observations
 from driver.cli.output import human
 from driver.core.model import GIB, MIB, Bytes
 
@@ -23,8 +23,8 @@ GROWN: Final[Bytes] = 2 * GIB
 WRITTEN: Final[Bytes] = 32 * MIB
 
 
-class Story:
-    def __init__(self, calls: Calls, tell: Narrator, sights: Sights, work: Path) -> None:
+class Scenario:
+    def __init__(self, calls: Calls, tell: Narrator, sights: Observations, work: Path) -> None:
         self._do = calls
         self._tell = tell
         self._sights = sights

@@ -17,7 +17,7 @@ from driver.backends.loopfile import filesystem_limits
 from driver.backends.loopfile.pool_creation import MARKER, Birth
 from driver.cli.client import CallFailed, Client
 from driver.cli.output import human
-from driver.core.errors import Failed, PoolAway
+from driver.core.errors import Failed, PoolUnavailable
 from driver.core.model import FsType
 from driver.core.ports import Records
 from driver.linux import command, files, lock_holders, sysfs
@@ -216,7 +216,7 @@ def pool(name: str, where: Path, known: Records, *, init: bool) -> Iterator[Find
         if os.statvfs(where).f_flag & os.ST_RDONLY:
             text = f"{where} is read-only: nothing can be stored or attached"
             yield problem(what, text, "mount it for writing; after an error check it first")
-        found = filesystem_limits.learn(where, "0")
+        found = filesystem_limits.probe(where, "0")
     except OSError as error:
         text = f"{where}: {error.strerror}"
         yield problem(what, text, "mount its disk there, or correct the path")
@@ -236,7 +236,7 @@ def _marker(what: str, name: str, where: Path, birth: Birth) -> Finding:
             return ok(what, f"{where} has its marker")
         try:
             birth.refuse(fd)
-        except PoolAway as error:
+        except PoolUnavailable as error:
             cure = f"mount its disk, or `cellar pools init {name} --pool {name}=loopfile:{where}`"
             return problem(what, str(error), cure)
     return ok(what, f"{where} gets its marker at the first start")
@@ -260,7 +260,7 @@ def shared_filesystems(places: Mapping[str, Path]) -> Iterator[Finding]:
             yield warning(f"pools {', '.join(names)}", text, cure)
 
 
-def _sharing(what: str, found: filesystem_limits.Bounds) -> Finding:
+def _sharing(what: str, found: filesystem_limits.FilesystemLimits) -> Finding:
     if found.reflinks:
         return ok(what, f"{found.kind} with reflink: snapshots share their bytes")
     text = f"{found.kind} without reflink: snapshots and clones are copies"

@@ -11,7 +11,7 @@ from driver.backends.lvm.provisioning import Options
 from driver.backends.lvm.volume_group import Group, Groups
 from driver.cli.doctor.checks import Finding, ok, problem, warning
 from driver.cli.output import human
-from driver.core.errors import CellarError, PoolAway
+from driver.core.errors import CellarError, PoolUnavailable
 from driver.core.model import MIB
 from driver.core.ports import Records
 from driver.linux import command
@@ -109,10 +109,10 @@ def _thin_pool(what: str, where: str, held: lvm.LogicalVolume, group: Group) -> 
         yield problem(what, text, f"lvchange --errorwhenfull y {where}")
     if held.discards == "ignore":
         yield warning(what, "room is not given back", f"lvchange --discards passdown {where}")
-    guard = thin_usage.Guard(group, held.name, "0")
+    guard = thin_usage.ThinPoolUsage(group, held.name, "0")
     try:
         status = guard.status()
-    except PoolAway as error:
+    except PoolUnavailable as error:
         yield warning(what, str(error), f"lvchange --activate y {where}")
         return
     text = f"{status.data_share:.0%} of data and {status.metadata_share:.0%} of metadata are used"

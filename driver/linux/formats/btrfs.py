@@ -39,14 +39,14 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
     return {"-s": "4096"}
 
 
-def renew(where: Path, block_size: Bytes) -> None:
+def new_uuid(where: Path, block_size: Bytes) -> None:
     """A new UUID, in the superblocks only; the log stays for the first mount to replay.
 
     btrfstune drops a log, so for it the log is replayed before. That mount has the old UUID: a
     kernel before 6.7 refuses it while the source is mounted (only with mkfs option --csum xxhash).
     """
     try:
-        btrfs_uuid.renew(where)
+        btrfs_uuid.new_uuid(where)
     except superblock.UnfamiliarError:
         found = superblock.read(where)
         if found and not found.clean:

@@ -41,7 +41,7 @@ _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
 }
 
 
-def renew(where: Path) -> None:
+def new_uuid(where: Path) -> None:
     """Durable on return. UnfamiliarError, OSError."""
     rewrite(where, lambda fd: _renewed(fd, uuid.uuid4().bytes))
 

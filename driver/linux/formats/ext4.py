@@ -40,13 +40,13 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - b
     return {"-b": "4096", "-m": "0", "-O": _FEATURES, "-E": extended}
 
 
-def renew(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
+def new_uuid(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
     """A new UUID; the journal is replayed first, else the replay would bring the old one back."""
     found = superblock.read(where)
     if found and not found.clean:
         command.run(["e2fsck", "-p", "-E", "journal_only", where], timeout=_QUICK, ok=(0, 1))
     try:
-        ext4_uuid.renew(where)
+        ext4_uuid.new_uuid(where)
     except superblock.UnfamiliarError:
         _renew_by_program(where)
 

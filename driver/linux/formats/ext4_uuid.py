@@ -40,7 +40,7 @@ _METADATA_CSUM: Final = 0x400
 Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
 
 
-def renew(where: Path) -> None:
+def new_uuid(where: Path) -> None:
     """Durable on return. UnfamiliarError, OSError."""
 
     def renewed(fd: int) -> Iterator[Block]:

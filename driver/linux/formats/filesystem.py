@@ -32,7 +32,7 @@ _DETACH: Final = 10.0  # seconds
 class _Row:
     mkfs: tuple[str, ...]  # with the flags that force: the image is ours and nobody has seen it
     flags: Callable[[Path, Bytes], Mapping[str, str]]
-    renew: Callable[[Path, Bytes], None]
+    new_uuid: Callable[[Path, Bytes], None]
     grow: Callable[[int, Path], bool]  # a descriptor of the mounted root, the device
     unused: Callable[[Path, Path], Bytes]  # the device, where it is mounted; opens nothing there
     fit: Callable[[Path, Bytes], None] | None  # grow before the mount, where only that works
@@ -46,7 +46,7 @@ _ROWS: Final = {
     FsType.EXT4: _Row(
         mkfs=("mkfs.ext4", "-q", "-F"),
         flags=ext4.flags,
-        renew=ext4.renew,
+        new_uuid=ext4.new_uuid,
         grow=ext4.grow,
         unused=ext4.unused,
         fit=ext4.fit,
@@ -58,7 +58,7 @@ _ROWS: Final = {
     FsType.XFS: _Row(
         mkfs=("mkfs.xfs", "-q", "-f", "-K"),
         flags=xfs.flags,
-        renew=xfs.renew,
+        new_uuid=xfs.new_uuid,
         grow=xfs.grow,
         unused=xfs.unused,
         fit=None,
@@ -70,7 +70,7 @@ _ROWS: Final = {
     FsType.BTRFS: _Row(
         mkfs=("mkfs.btrfs", "-q", "-f", "-K"),
         flags=btrfs.flags,
-        renew=btrfs.renew,
+        new_uuid=btrfs.new_uuid,
         grow=btrfs.grow,
         unused=btrfs.unused,
         fit=None,
@@ -89,7 +89,7 @@ def read_superblock(where: Path) -> Superblock | None:
     return superblock.read(where)
 
 
-def make(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+def run_mkfs(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
     """Run mkfs on a device, or on an image of holes that nothing was ever written to.
 
     Nothing is discarded, and an image is not synced. What `options` made is mounted once, so that
@@ -141,14 +141,14 @@ def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
     return [word for pair in values.items() for word in pair]
 
 
-def renew(where: Path, fs: FsType, *, block_size: Bytes) -> None:
+def new_uuid(where: Path, fs: FsType, *, block_size: Bytes) -> None:
     """Give an image its own UUID and prove it by reading back. Refused, Failed."""
     if stat.S_ISBLK(where.stat().st_mode):
         abandon(where)  # an attempt that was killed; an image is made anew with a device
     before = read_superblock(where)
     if before is None or before.fs is not fs:
         raise Refused(f"{where} carries {_called(before)} instead of {fs}")
-    _ROWS[fs].renew(where, block_size)
+    _ROWS[fs].new_uuid(where, block_size)
     after = read_superblock(where)
     if after is None or after.fs is not fs or after.uuid == before.uuid:
         raise Failed(f"{fs} on {where} still shows its old UUID")

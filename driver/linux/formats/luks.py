@@ -111,7 +111,7 @@ class LinuxCrypt:
         return self._abilities.lacks("encryption", lacks_encryption)
 
     @contextmanager
-    def sealed(
+    def format_and_open(
         self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool
     ) -> Iterator[Path]:
         name = f"{_SEALED}{secrets.token_hex(8)}"
@@ -126,7 +126,7 @@ class LinuxCrypt:
             yield inside
             block.flush(inside)
 
-    def renew(self, where: Path) -> None:
+    def new_uuid(self, where: Path) -> None:
         before = _uuid(where)
         if not before:
             raise Refused(f"{where} carries no LUKS2 container")
@@ -293,7 +293,7 @@ def _mapped(name: str) -> dm.Mapped:
 def _device(found: dm.Mapped) -> Device:
     """Writable: a reader's node is made read-only where it is shown, as with any device."""
     below = _below(found.number)
-    return Device(_node(found), found.number, read_only=False, below=below[0] if below else 0)
+    return Device(_node(found), found.number, read_only=False, parent=below[0] if below else 0)
 
 
 def _node(found: dm.Mapped) -> Path:

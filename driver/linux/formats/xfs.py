@@ -50,7 +50,7 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
     return words
 
 
-def renew(where: Path, block_size: Bytes) -> None:
+def new_uuid(where: Path, block_size: Bytes) -> None:
     """A new UUID. A log that is not clean would bring the old one back, so it is replayed first."""
     if not _renew_by_hand(where):
         replay(where, FsType.XFS, block_size=block_size)
@@ -61,7 +61,7 @@ def renew(where: Path, block_size: Bytes) -> None:
 def _renew_by_hand(where: Path) -> bool:
     """False: its log is not clean, or it is out of the ordinary."""
     try:
-        xfs_uuid.renew(where)
+        xfs_uuid.new_uuid(where)
     except superblock.UnfamiliarError:
         return False
     return True

@@ -38,7 +38,7 @@ _LONGEST: Final = 64  # basic blocks that are searched for the last record
 _UNMOUNT: Final = 0x20  # XLOG_UNMOUNT_TRANS
 
 
-def renew(where: Path) -> None:
+def new_uuid(where: Path) -> None:
     """Durable on return. UnfamiliarError, OSError."""
     rewrite(where, lambda fd: _patches(fd, uuid.uuid4().bytes))
 

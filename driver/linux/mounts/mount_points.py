@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.ids import IMAGE_FILE
-from driver.core.model import Place
+from driver.core.model import MountPoint
 from driver.linux.devices import block, dm, loop_ioctl
 from driver.linux.mounts import mount
 from driver.linux.mounts.mount import Mount
@@ -21,13 +21,13 @@ _MEMORY: Final = frozenset(
 _READ_ONLY: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro since Linux 6.14
 
 
-def shown_at(target: Path) -> Place | None:
+def mounted_at(target: Path) -> MountPoint | None:
     """By the topmost mount exactly at `target`; None: not a mount point."""
     layers = mount.at(target)
     return place(layers[-1]) if layers else None
 
 
-def of_device(number: int) -> tuple[Place, ...]:
+def of_device(number: int) -> tuple[MountPoint, ...]:
     """Every place in this mount namespace that shows the device, as a filesystem or as a node."""
     return tuple(
         place(each)
@@ -55,11 +55,11 @@ def filesystems_of(number: int) -> tuple[Mount, ...]:
     return tuple(each for each in mount.maybe_showing(number) if mount.shown_device(each) == number)
 
 
-def place(shown: Mount) -> Place:
+def place(shown: Mount) -> MountPoint:
     node = _node(shown)
     number = node or mount.shown_device(shown)
     options = shown.options | shown.super_options
-    return Place(
+    return MountPoint(
         target=shown.target,
         number=number,
         node=bool(node),

@@ -16,11 +16,11 @@ from driver.router.nodes.directory import NodeName
 EVENTS: Final = "/api/v1/namespaces/default/events"  # of Nodes, which have no namespace
 
 
-class Tells(Protocol):
+class RecordEvent(Protocol):
     def __call__(self, node: NodeName, reason: str, text: str) -> None: ...
 
 
-def nobody(node: NodeName, reason: str, text: str) -> None:
+def no_events(node: NodeName, reason: str, text: str) -> None:
     """Where there is nowhere to look; the log has it anyway."""
 
 

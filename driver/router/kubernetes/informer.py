@@ -20,14 +20,14 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class WatchPolicy:
     """Seconds after an error, at first and at most; and what time it is."""
 
     pauses: tuple[float, float] = PAUSES
     clock: Callable[[], float] = time.monotonic
 
 
-class Mirror(Generic[Item]):
+class Informer(Generic[Item]):
     """`items` by name, from `synced` on. Lives on the event loop; `told` hears of each change."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what, how, whom
@@ -36,7 +36,7 @@ class Mirror(Generic[Item]):
         path: str,
         read: Callable[[Json], Item],
         told: Callable[[], None],
-        habits: Habits,
+        habits: WatchPolicy,
         query: dict[str, str] | None = None,
     ) -> None:
         self.items: dict[str, Item] = {}

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from driver.router.kubernetes import objects
 from driver.router.kubernetes.api import Api, ApiError
-from driver.router.kubernetes.informer import PAUSES, Habits, Mirror
-from driver.router.nodes.directory import Fate, Member, NodeName, Tell
+from driver.router.kubernetes.informer import PAUSES, Informer, WatchPolicy
+from driver.router.nodes.directory import Member, NodeName, NodeState, Tell
 
 NODES: Final = "/api/v1/nodes"
 CSINODES: Final = "/apis/storage.k8s.io/v1/csinodes"
@@ -26,7 +26,7 @@ STALE: Final = 180.0  # seconds without a word after which nothing is known of w
 Clock = Callable[[], float]
 
 
-class Absences:
+class NodeAbsences:
     """Since when there has been no Node object of a name, as far as this router has seen."""
 
     def __init__(self, clock: Clock) -> None:
@@ -74,15 +74,15 @@ class KubernetesDirectory:
         self._gone_after = gone_after
         self._clock = clock
         self._changed = asyncio.Event()
-        self._absences = Absences(clock)
+        self._absences = NodeAbsences(clock)
         path, query = SLICES.format(namespace), {"labelSelector": f"{SERVICE}={service}"}
-        told, more = self._changed.set, Habits(pauses, clock)
-        self._slices = Mirror(api, path, objects.endpoints, told, more, query)
-        self._csinodes = Mirror(api, CSINODES, objects.drivers, told, more)
-        self._nodes = Mirror(api, NODES, objects.node, self._saw_nodes, more)
+        told, more = self._changed.set, WatchPolicy(pauses, clock)
+        self._slices = Informer(api, path, objects.endpoints, told, more, query)
+        self._csinodes = Informer(api, CSINODES, objects.drivers, told, more)
+        self._nodes = Informer(api, NODES, objects.node, self._saw_nodes, more)
 
     @property
-    def watches(self) -> dict[str, Mirror[Any]]:
+    def watches(self) -> dict[str, Informer[Any]]:
         """By what they watch, for metrics."""
         return {"endpointslices": self._slices, "csinodes": self._csinodes, "nodes": self._nodes}
 
@@ -93,14 +93,14 @@ class KubernetesDirectory:
                 group.create_task(one.follow())
             group.create_task(self._tell(tell))
 
-    def fate(self, name: NodeName) -> Fate:
+    def state_of(self, name: NodeName) -> NodeState:
         """Never gone while the Nodes are not known: one may have come back."""
         if node := self._nodes.items.get(name):
-            return Fate.OUT_OF_SERVICE if node.out_of_service else Fate.EXPECTED
+            return NodeState.OUT_OF_SERVICE if node.out_of_service else NodeState.EXPECTED
         if not self._nodes.up or self._clock() - self._nodes.heard > STALE:
-            return Fate.EXPECTED
+            return NodeState.EXPECTED
         gone = self._absences.seconds(name) >= self._gone_after
-        return Fate.GONE if gone else Fate.EXPECTED
+        return NodeState.GONE if gone else NodeState.EXPECTED
 
     def uid(self, name: NodeName) -> str:
         return self._absences.uid(name)

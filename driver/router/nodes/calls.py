@@ -14,7 +14,7 @@ from loguru import logger
 
 from driver.core import errors
 from driver.core.errors import CellarError
-from driver.router.nodes.connection import Link
+from driver.router.nodes.connection import NodeConnection
 
 PATIENCE: Final = 5.0  # seconds for a node's part of an answer that many nodes give
 KINDS: Final[dict[grpc.StatusCode, type[CellarError]]] = {
@@ -25,8 +25,9 @@ KINDS: Final[dict[grpc.StatusCode, type[CellarError]]] = {
     grpc.StatusCode.ABORTED: errors.Busy,
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.NoSpace,
     grpc.StatusCode.OUT_OF_RANGE: errors.OutOfRange,
-    grpc.StatusCode.UNAVAILABLE: errors.PoolAway,
-    grpc.StatusCode.DEADLINE_EXCEEDED: errors.PoolAway,  # of a part: the whole would be cancelled
+    grpc.StatusCode.UNAVAILABLE: errors.PoolUnavailable,
+    # of a part: the whole would be cancelled
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.PoolUnavailable,
     grpc.StatusCode.UNIMPLEMENTED: errors.Unsupported,
     grpc.StatusCode.DATA_LOSS: errors.Damaged,
     grpc.StatusCode.INTERNAL: errors.Failed,
@@ -38,7 +39,7 @@ Response = TypeVar("Response", bound=Message)
 
 
 async def forward(
-    link: Link, method: str, request: Message, context: Context, metadata: Metadata = ()
+    link: NodeConnection, method: str, request: Message, context: Context, metadata: Metadata = ()
 ) -> bytes:
     """The node's answer as it came, within the time that the caller has left."""
     left = context.time_remaining()
@@ -46,7 +47,7 @@ async def forward(
 
 
 async def forward_stream(
-    link: Link, method: str, request: Message, context: Context
+    link: NodeConnection, method: str, request: Message, context: Context
 ) -> AsyncGenerator[bytes, None]:
     """The node's answers as they come, and no faster than they are taken; closed, it stops."""
     begin: Any = link.channel().unary_stream(method)
@@ -60,26 +61,31 @@ async def forward_stream(
 
 
 async def ask(
-    link: Link, method: str, request: Message, answer: type[Response], *, within: float = PATIENCE
+    link: NodeConnection,
+    method: str,
+    request: Message,
+    answer: type[Response],
+    *,
+    within: float = PATIENCE,
 ) -> Response:
     return answer.FromString(await _bytes(link, method, request, within))
 
 
 async def ask_all(
-    links: Iterable[Link],
+    links: Iterable[NodeConnection],
     method: str,
     request: Message,
     answer: type[Response],
     *,
     of: str,
-) -> Sequence[tuple[Link, Response]]:
+) -> Sequence[tuple[NodeConnection, Response]]:
     """Of the nodes that are there: one that goes away meanwhile is left out, and logged."""
     asked = list(links)
     calls = (ask(link, method, request, answer) for link in asked)
     found = await asyncio.gather(*calls, return_exceptions=True)
-    given: list[tuple[Link, Response]] = []
+    given: list[tuple[NodeConnection, Response]] = []
     for link, one in zip(asked, found, strict=True):
-        if isinstance(one, errors.PoolAway):
+        if isinstance(one, errors.PoolUnavailable):
             logger.warning("{} is left out of {}: {}", link.name, of, one)
         elif isinstance(one, BaseException):
             raise one
@@ -89,7 +95,11 @@ async def ask_all(
 
 
 async def _bytes(
-    link: Link, method: str, request: Message, within: float | None, metadata: Metadata = ()
+    link: NodeConnection,
+    method: str,
+    request: Message,
+    within: float | None,
+    metadata: Metadata = (),
 ) -> bytes:
     call = link.call(method)
     with _translated(link):
@@ -98,7 +108,7 @@ async def _bytes(
 
 
 @contextmanager
-def _translated(link: Link) -> Iterator[None]:
+def _translated(link: NodeConnection) -> Iterator[None]:
     """Errors of the node, or of the way to it, become ours."""
     try:
         yield
@@ -107,7 +117,7 @@ def _translated(link: Link) -> Iterator[None]:
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) and task.cancelling():
             raise
-        raise errors.PoolAway(f"the line to node {link.name} was closed") from None
+        raise errors.PoolUnavailable(f"the line to node {link.name} was closed") from None
 
 
 def error_of(error: grpc.aio.AioRpcError) -> CellarError:

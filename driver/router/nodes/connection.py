@@ -15,7 +15,7 @@ import grpc.aio
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
-from driver.core.errors import PoolAway
+from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 from driver.router.nodes.directory import Member, NodeName
 from driver.tls import identity
@@ -39,7 +39,7 @@ OPTIONS: Final = (
 Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Any]"
 
 
-class Link:
+class NodeConnection:
     """`told` hears that the node came or went, and that it has other pools than before."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Link:
     def channel(self) -> grpc.aio.Channel:
         """PoolAway: the node is not there."""
         if not self.there:
-            raise PoolAway(f"node {self.name} is away: {self.why}")
+            raise PoolUnavailable(f"node {self.name} is away: {self.why}")
         return self._channel
 
     def call(self, method: str) -> Call:

@@ -32,7 +32,7 @@ class Member:
 Tell: TypeAlias = Callable[[Sequence[Member]], None]
 
 
-class Fate(Enum):
+class NodeState(Enum):
     """What somebody says of a node who does not ask it."""
 
     EXPECTED = "expected"  # it is there, or it may come back
@@ -44,7 +44,7 @@ class Directory(Protocol):
     async def watch(self, tell: Tell) -> None:
         """Until cancelled: tell all members, once at first and each time that they change."""
 
-    def fate(self, name: NodeName) -> Fate: ...
+    def state_of(self, name: NodeName) -> NodeState: ...
 
 
 class StaticFile:
@@ -74,9 +74,9 @@ class StaticFile:
                     told = members
             await asyncio.sleep(self._poll)
 
-    def fate(self, name: NodeName) -> Fate:
+    def state_of(self, name: NodeName) -> NodeState:
         """Who edits the file does not say why."""
-        return Fate.EXPECTED
+        return NodeState.EXPECTED
 
     def _read_or_keep(self, told: tuple[Member, ...] | None) -> tuple[Member, ...] | None:
         try:

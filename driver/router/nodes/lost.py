@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from loguru import logger
 
-from driver.core.errors import PoolAway
+from driver.core.errors import PoolUnavailable
 from driver.router.kubernetes.events import Events
 from driver.router.nodes.directory import NodeName
 
@@ -18,7 +18,7 @@ CURE: Final = (
 )
 
 
-class NodeGone(PoolAway):
+class NodeGone(PoolUnavailable):
     """The node of a pool is not only away: nobody expects it back."""
 
     def __init__(self, node: NodeName) -> None:
@@ -32,7 +32,7 @@ class Knowledge(Protocol):
     async def is_absent(self, name: NodeName) -> bool: ...
 
 
-class Undertaker:
+class LostNodePolicy:
     """Gives up what was on a node that is gone, if that is the policy."""
 
     def __init__(self, known: Knowledge, events: Events, policy: Policy) -> None:
@@ -40,7 +40,7 @@ class Undertaker:
         self._events = events
         self._policy = policy
 
-    async def gives_up(self, what: str, node: NodeName) -> bool:
+    async def abandon(self, what: str, node: NodeName) -> bool:
         """True: its caller may be told that it is deleted. `what`: a volume and its id, say."""
         if self._policy != "forget" or not await self._known.is_absent(node):
             return False

@@ -30,7 +30,7 @@ UNSEEN: Final = ".unseen"
 LOOK: Final = 60.0  # seconds after which it is looked whether somebody deleted or changed it
 
 
-class Homes:
+class PoolLocations:
     """`shown` gives the pools that nodes show just now; `clock` is monotonic."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Homes:
     def of(self, pool: PoolId) -> NodeName | None:
         return self._seen.get(pool) or self._told.get(pool)
 
-    def saw(self, node: NodeName, pools: Iterable[PoolId]) -> None:
+    def observe(self, node: NodeName, pools: Iterable[PoolId]) -> None:
         for pool in pools:
             if self._seen.get(pool) != node:
                 self._seen[pool] = node
@@ -59,7 +59,7 @@ class Homes:
         """All of it, to be written where nothing is."""
         return self._told | self._seen
 
-    def told(self, found: Mapping[str, str]) -> dict[str, str] | None:
+    def merge(self, found: Mapping[str, str]) -> dict[str, str] | None:
         """What should be written in its place; None: it says all."""
         nodes, unseen = _parsed(found)
         nodes |= self._seen
@@ -121,7 +121,7 @@ def _forgotten(
 class Store:
     """The ConfigMap. Several routers write it: what each has seen itself is put on top."""
 
-    def __init__(self, api: Api, namespace: str, name: str, homes: Homes) -> None:
+    def __init__(self, api: Api, namespace: str, name: str, homes: PoolLocations) -> None:
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -151,7 +151,7 @@ class Store:
                 raise
             await self._create(where)
             return
-        wanted = self._homes.told(dict(found.get("data") or {}))
+        wanted = self._homes.merge(dict(found.get("data") or {}))
         if wanted is not None:
             await self._api.replace(f"{where}/{self._name}", {**found, "data": wanted})
 

@@ -10,13 +10,13 @@ from typing import Final
 import grpc
 from loguru import logger
 
-from driver.core.errors import PoolAway, Refused
+from driver.core.errors import PoolUnavailable, Refused
 from driver.core.ids import PoolId
-from driver.router.kubernetes.events import Tells, nobody
-from driver.router.nodes.connection import Link
-from driver.router.nodes.directory import Directory, Fate, Member, NodeName
+from driver.router.kubernetes.events import RecordEvent, no_events
+from driver.router.nodes.connection import NodeConnection
+from driver.router.nodes.directory import Directory, Member, NodeName, NodeState
 from driver.router.nodes.lost import NodeGone
-from driver.router.nodes.pool_locations import Homes
+from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.placement import Requirement
 from driver.tls.identity import Identities
 
@@ -31,19 +31,19 @@ class Nodes:
         self,
         directory: Directory,
         identities: Identities,
-        homes: Homes | None = None,
-        tells: Tells = nobody,
+        homes: PoolLocations | None = None,
+        tells: RecordEvent = no_events,
     ) -> None:
         self._directory = directory
         self._identities = identities
-        self._homes = homes or Homes()
+        self._homes = homes or PoolLocations()
         self._homes.shown = self._shown
         self._tells = tells
-        self._links: dict[NodeName, Link] = {}
+        self._links: dict[NodeName, NodeConnection] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
         self._ended: set[asyncio.Task[None]] = set()
         self._told = self._heard = False
-        self._index: dict[PoolId, tuple[Link, ...]] | None = None
+        self._index: dict[PoolId, tuple[NodeConnection, ...]] | None = None
         self._twice: frozenset[PoolId] = frozenset()
 
     @property
@@ -51,23 +51,23 @@ class Nodes:
         self._heard = self._heard or (self._told and all(one.tried for one in self.all()))
         return self._heard
 
-    def all(self) -> Sequence[Link]:
+    def all(self) -> Sequence[NodeConnection]:
         return tuple(self._links.values())
 
-    def there(self) -> Sequence[Link]:
+    def there(self) -> Sequence[NodeConnection]:
         return tuple(link for link in self._links.values() if link.there)
 
-    def among(self, wanted: Requirement) -> Sequence[Link]:
+    def among(self, wanted: Requirement) -> Sequence[NodeConnection]:
         """Those that are there and will do."""
         if wanted.requisite is None:
             return [link for link in self.there() if wanted.allows(link.name)]
         known = (self._links.get(name) for name in sorted(wanted.requisite))
         return [link for link in known if link and link.there and wanted.allows(link.name)]
 
-    def named(self, name: NodeName) -> Link | None:
+    def named(self, name: NodeName) -> NodeConnection | None:
         return self._links.get(name)
 
-    def owner(self, pool_id: PoolId) -> Link:
+    def owner(self, pool_id: PoolId) -> NodeConnection:
         """Of the pool. PoolAway: it, or its node, is not there. Refused: two nodes have it."""
         links = self._found().get(pool_id, ())
         if len(links) > 1:
@@ -79,7 +79,7 @@ class Nodes:
 
     def given_up(self, name: NodeName) -> bool:
         """Whether somebody vouches that nothing on this node uses a volume."""
-        return self._directory.fate(name) is not Fate.EXPECTED
+        return self._directory.state_of(name) is not NodeState.EXPECTED
 
     def home(self, pool_id: PoolId) -> NodeName | None:
         """The node that showed it last."""
@@ -115,13 +115,13 @@ class Nodes:
         logger.info("{} nodes in the directory", len(members))
 
     def _add(self, member: Member) -> None:
-        link = Link(member, self._credentials(), self._changed)
+        link = NodeConnection(member, self._credentials(), self._changed)
         self._links[member.name] = link
         following = asyncio.create_task(link.follow())
         following.add_done_callback(_tell_end)
         self._following[member.name] = following
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: NodeConnection) -> None:
         del self._links[link.name]
         ending = asyncio.create_task(_end(self._following.pop(link.name), link))
         self._ended.add(ending)
@@ -130,22 +130,22 @@ class Nodes:
     def _changed(self) -> None:
         self._index = None
         for link in self.there():
-            self._homes.saw(link.name, link.pool_ids)
+            self._homes.observe(link.name, link.pool_ids)
 
     def _shown(self) -> frozenset[PoolId]:
         return frozenset(pool for link in self.there() for pool in link.pool_ids)
 
-    def _away(self, pool_id: PoolId, name: NodeName | None) -> PoolAway:
+    def _away(self, pool_id: PoolId, name: NodeName | None) -> PoolUnavailable:
         if name is None:
-            return PoolAway(f"pool {pool_id} is on no node that was ever reached")
-        if self._directory.fate(name) is Fate.GONE:
+            return PoolUnavailable(f"pool {pool_id} is on no node that was ever reached")
+        if self._directory.state_of(name) is NodeState.GONE:
             return NodeGone(name)
         link = self._links.get(name)
         if link and link.there:
-            return PoolAway(f"pool {pool_id} was on node {name}, which does not show it now")
-        return PoolAway(f"node {name} is away: {link.why if link else 'it does not listen'}")
+            return PoolUnavailable(f"pool {pool_id} was on node {name}, which does not show it now")
+        return PoolUnavailable(f"node {name} is away: {link.why if link else 'it does not listen'}")
 
-    def _found(self) -> dict[PoolId, tuple[Link, ...]]:
+    def _found(self) -> dict[PoolId, tuple[NodeConnection, ...]]:
         if self._index is None:
             self._index = index(self._links.values())
             twice = frozenset(pool for pool, links in self._index.items() if len(links) > 1)
@@ -179,10 +179,10 @@ class Nodes:
             ending.cancel()
 
 
-def index(links: Iterable[Link]) -> dict[PoolId, tuple[Link, ...]]:
+def index(links: Iterable[NodeConnection]) -> dict[PoolId, tuple[NodeConnection, ...]]:
     """A pool belongs to the node that shows it now, else to that which showed it last."""
-    now: dict[PoolId, tuple[Link, ...]] = {}
-    before: dict[PoolId, tuple[Link, ...]] = {}
+    now: dict[PoolId, tuple[NodeConnection, ...]] = {}
+    before: dict[PoolId, tuple[NodeConnection, ...]] = {}
     for link in links:
         where = now if link.there else before
         for pool in link.pool_ids:
@@ -190,7 +190,7 @@ def index(links: Iterable[Link]) -> dict[PoolId, tuple[Link, ...]]:
     return {pool: links[:1] for pool, links in before.items()} | now
 
 
-def others(links: Iterable[Link], one: Link) -> Iterator[Link]:
+def others(links: Iterable[NodeConnection], one: NodeConnection) -> Iterator[NodeConnection]:
     return (link for link in links if link is not one)
 
 
@@ -200,7 +200,7 @@ def _tell_end(following: asyncio.Task[None]) -> None:
         logger.opt(exception=error).error("a node is not followed any more")
 
 
-async def _end(following: asyncio.Task[None], link: Link) -> None:
+async def _end(following: asyncio.Task[None], link: NodeConnection) -> None:
     following.cancel()
     with suppress(asyncio.CancelledError):
         await following

@@ -17,7 +17,7 @@ T = TypeVar("T")
 UNHEARD: Final = 300.0  # seconds for which a failure waits for somebody to hear it
 
 
-class Copies:
+class BackgroundCopies:
     """`executor_of` gives each pool its own, so that one that hangs stops no other's copies; never
     that whose workers call `run`: they would wait for each other. `clock` is monotonic.
     """
@@ -46,7 +46,7 @@ class Copies:
         self._forget_old()
         if failed := self._unheard.pop((text, lives), None):
             raise failed[1]
-        tally = _Tally(text, total, self._stopping)
+        tally = _Progress(text, total, self._stopping)
         context = contextvars.copy_context()
         future = self._executor_of(pool).submit(context.run, work, tally.seen)
         wait([future], timeout=self._patience)
@@ -70,7 +70,7 @@ class Copies:
                 self._unheard.pop(what, None)
 
 
-class _Tally:
+class _Progress:
     def __init__(self, text: str, total: Bytes, stopping: threading.Event) -> None:
         self._text = text
         self._total = total

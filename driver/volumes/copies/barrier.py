@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 
-class Step(IntEnum):
+class BarrierStep(IntEnum):
     """The numbers are those of the private proto."""
 
     FROZEN = 1  # the writers stand still
@@ -16,8 +16,8 @@ class Step(IntEnum):
 
 
 # Called when a step is reached; returns when all others have reached it too. Busy: take all back.
-Gate: TypeAlias = Callable[[Step], None]
+Barrier: TypeAlias = Callable[[BarrierStep], None]
 
 
-def alone(_step: Step) -> None:
+def no_barrier(_step: BarrierStep) -> None:
     """Nobody else takes part."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from driver.core.errors import Busy, Invalid, NotFound, OutOfRange, Refused
-from driver.core.model import Bytes, Extent, Located, Snapshot
-from driver.core.ports import Locates, Pool
+from driver.core.model import Bytes, Extent, PhysicalExtent, Snapshot
+from driver.core.ports import MapsPhysicalExtents, Pool
 from driver.core.results import ChangesPage
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import Changed
+from driver.volumes.requests import GetChangedBlocks
 
 MOST: Final = 1000  # extents of a snapshot that one page looks at, so that no worker is held long
 TRIES: Final = 3
@@ -26,7 +26,7 @@ class Changes:
         self._pools = pools
         self._most = most
 
-    def page(self, wanted: Changed) -> ChangesPage:
+    def page(self, wanted: GetChangedBlocks) -> ChangesPage:
         """NotFound, Invalid, OutOfRange. Refused: there is no telling; all of it has to be read."""
         pool, target = self._pools.snapshot(wanted.target)
         base = self._base(wanted, target)
@@ -39,7 +39,7 @@ class Changes:
         found = look.allocated(target) if base is None else look.differing(base, target)
         return ChangesPage(tuple(found.ranges), found.end, target.size, lives)
 
-    def _base(self, wanted: Changed, target: Snapshot) -> Snapshot | None:
+    def _base(self, wanted: GetChangedBlocks, target: Snapshot) -> Snapshot | None:
         if wanted.base is None:
             return None
         if wanted.base.pool != target.id.pool:
@@ -52,11 +52,11 @@ class Changes:
         return base
 
 
-def _backend(pool: Pool, snapshot: Snapshot) -> Locates:
+def _backend(pool: Pool, snapshot: Snapshot) -> MapsPhysicalExtents:
     """CSI, GetMetadataDelta Errors: FAILED_PRECONDITION sends the caller to a full backup."""
-    if not isinstance(pool.backend, Locates):
+    if not isinstance(pool.backend, MapsPhysicalExtents):
         raise Refused(f"pool {pool.name} does not know where its snapshots differ: read all of it")
-    if snapshot.key is not None:
+    if snapshot.luks_key_id is not None:
         raise Refused(f"snapshot {snapshot.id} is encrypted: where it has data is not told")
     return pool.backend
 
@@ -71,7 +71,7 @@ class _Found:
 class _Look:
     """At the extents that come next."""
 
-    backend: Locates
+    backend: MapsPhysicalExtents
     start: Bytes
     most: int
 
@@ -92,25 +92,25 @@ class _Look:
                 return _Found(differing(theirs, mine, self.start, end), end)
         raise Busy("the filesystem of the pool is moving these snapshots; try again")
 
-    def _located(self, snapshot: Snapshot) -> Sequence[Located]:
-        return self.backend.located(snapshot.id, self.start, self.most)
+    def _located(self, snapshot: Snapshot) -> Sequence[PhysicalExtent]:
+        return self.backend.physical_extents(snapshot.id, self.start, self.most)
 
-    def _known(self, size: Bytes, *looked: Sequence[Located]) -> Bytes:
+    def _known(self, size: Bytes, *looked: Sequence[PhysicalExtent]) -> Bytes:
         """Where the first list that was cut off ends."""
         return min([size, *(one[-1].end for one in looked if len(one) == self.most)])
 
 
-def grown(base: Iterable[Located], size: Bytes, target: Bytes) -> Iterator[Located]:
+def grown(base: Iterable[PhysicalExtent], size: Bytes, target: Bytes) -> Iterator[PhysicalExtent]:
     """An image of `size` bytes as one of `target` bytes: what it never had is like nothing."""
     for one in base:
         if one.start < size:
-            yield Located(one.start, min(one.end, size) - one.start, one.at)
+            yield PhysicalExtent(one.start, min(one.end, size) - one.start, one.at)
     if size < target:
-        yield Located(size, target - size, None)
+        yield PhysicalExtent(size, target - size, None)
 
 
 def differing(
-    base: Iterable[Located], target: Iterable[Located], start: Bytes, end: Bytes
+    base: Iterable[PhysicalExtent], target: Iterable[PhysicalExtent], start: Bytes, end: Bytes
 ) -> Iterator[Extent]:
     """Where between `start` and `end` the two may differ, in order, neighbours joined.
 
@@ -148,7 +148,7 @@ class _Compared:
 
 
 def _compared(
-    base: Iterable[Located], target: Iterable[Located], start: Bytes, end: Bytes
+    base: Iterable[PhysicalExtent], target: Iterable[PhysicalExtent], start: Bytes, end: Bytes
 ) -> Iterator[_Compared]:
     theirs, mine = _pieces(base, start, end), _pieces(target, start, end)
     one = other = _Piece(start)
@@ -160,7 +160,7 @@ def _compared(
         start = stop
 
 
-def _pieces(located: Iterable[Located], start: Bytes, end: Bytes) -> Iterator[_Piece]:
+def _pieces(located: Iterable[PhysicalExtent], start: Bytes, end: Bytes) -> Iterator[_Piece]:
     """All from `start` to `end`, without gaps."""
     for one in located:
         if one.end <= start or one.start >= end:

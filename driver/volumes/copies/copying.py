@@ -17,9 +17,9 @@ from driver.core.errors import Busy, Refused
 from driver.core.failpoints import reach
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import GIB, MIB, Bytes, Image, Prepare, Progress, Volume
-from driver.core.ports import Estimates, Pool, Stills
-from driver.volumes.copies.background import Copies
-from driver.volumes.copies.barrier import Gate, Step, alone
+from driver.core.ports import EstimatesUsage, Pool, TakesCopySnapshots
+from driver.volumes.copies.background import BackgroundCopies
+from driver.volumes.copies.barrier import Barrier, BarrierStep, no_barrier
 
 BOUND: Final = 5.0  # seconds for which writers may stand still
 _OPTIMISTIC: Final = 2 * GIB  # bytes per second; no writer is stopped for what is hopeless
@@ -27,7 +27,7 @@ _REMEMBERED: Final = 600.0  # seconds for which a copy that was too slow is not 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Twin:
+class ImageCopy:
     """An image that is to be made, and the one whose bytes it gets."""
 
     pool: Pool
@@ -39,7 +39,9 @@ class Twin:
     live: bool  # True: the source can be written to at any time
 
     @classmethod
-    def of(cls, pool: Pool, image: Image, origin: Pool, source: Image, finish: Prepare) -> Twin:
+    def of(
+        cls, pool: Pool, image: Image, origin: Pool, source: Image, finish: Prepare
+    ) -> ImageCopy:
         return cls(
             pool=pool,
             image=image,
@@ -52,8 +54,8 @@ class Twin:
 
     def written(self) -> Bytes:
         backend = self.origin.backend
-        if isinstance(backend, Estimates):
-            return backend.written(self.source.id)
+        if isinstance(backend, EstimatesUsage):
+            return backend.written_bytes(self.source.id)
         return sum(extent.length for extent in backend.extents(self.source.id))
 
     def copy(self, where: Path, seen: Progress) -> None:
@@ -62,23 +64,23 @@ class Twin:
             self.pool.host.copy(path, where, backend.extents(self.source.id), seen)
 
 
-class Twins:
+class Copier:
     """Time passes by the clock of `copies`, which nobody sets back while writers stand still."""
 
-    def __init__(self, copies: Copies, bound: float = BOUND) -> None:
+    def __init__(self, copies: BackgroundCopies, bound: float = BOUND) -> None:
         self._copies = copies
         self._clock = copies.clock
         self._bound = bound
         self._too_slow: dict[ImageId, float] = {}
 
-    def make(self, text: str, twins: Sequence[Twin]) -> None:
+    def copy(self, text: str, twins: Sequence[ImageCopy]) -> None:
         """All or none. Refused, Busy, NoSpace; StillRunning while it is done in the background."""
         pool = twins[0].pool.name
         live = [twin for twin in twins if twin.live]
         idle = [twin for twin in twins if not twin.live]
         lives = " ".join(twin.source.incarnation for twin in twins)
         if live and all(
-            isinstance(twin.origin.backend, Stills) and not twin.shares for twin in live
+            isinstance(twin.origin.backend, TakesCopySnapshots) and not twin.shares for twin in live
         ):
             total = sum(twin.written() for twin in twins)
             self._copies.run(
@@ -91,7 +93,7 @@ class Twins:
         else:
             self._make(idle, live, _unwatched)
 
-    def make_together(self, twins: Sequence[Twin], gate: Gate) -> None:
+    def copy_in_step(self, twins: Sequence[ImageCopy], gate: Barrier) -> None:
         """All or none, here and wherever else a part is made. Refused, Busy, NoSpace."""
         if copied := [str(twin.source.id) for twin in twins if not twin.shares]:
             raise Refused(
@@ -102,7 +104,11 @@ class Twins:
         self._make([twin for twin in twins if not twin.live], live, _unwatched, gate)
 
     def _make(
-        self, idle: Sequence[Twin], live: Sequence[Twin], seen: Progress, gate: Gate = alone
+        self,
+        idle: Sequence[ImageCopy],
+        live: Sequence[ImageCopy],
+        seen: Progress,
+        gate: Barrier = no_barrier,
     ) -> None:
         """The last one is seen by nobody before the writers go on and the bound was kept.
 
@@ -114,7 +120,7 @@ class Twins:
                 if live and twin is live[0]:
                     seen = self._stop_writers(live, still)
                 if twin is (live or twins)[0]:
-                    gate(Step.FROZEN)
+                    gate(BarrierStep.FROZEN)
                 release = _all_done(still, gate) if twin is twins[-1] else _not_yet
                 twin.pool.backend.create(twin.image, _prepare(twin, seen, release))
                 undo.callback(twin.pool.backend.delete, twin.image.id)
@@ -122,23 +128,23 @@ class Twins:
             undo.pop_all()
 
     def _make_from_stills(
-        self, twins: Sequence[Twin], live: Sequence[Twin], seen: Progress
+        self, twins: Sequence[ImageCopy], live: Sequence[ImageCopy], seen: Progress
     ) -> None:
         """The writers stand still for the moment that is copied, not for the copy."""
         with ExitStack() as stills:
             with ExitStack() as held:
                 for pool, sources in _by_pool(live).items():
-                    held.enter_context(pool.backend.hold(sources, self._bound))
+                    held.enter_context(pool.backend.quiesce(sources, self._bound))
                 for pool, sources in _by_pool(live).items():
-                    if isinstance(pool.backend, Stills):
-                        stills.enter_context(pool.backend.still(sources))
+                    if isinstance(pool.backend, TakesCopySnapshots):
+                        stills.enter_context(pool.backend.copy_snapshot(sources))
             self._make(twins, [], seen)
 
-    def _stop_writers(self, live: Sequence[Twin], still: ExitStack) -> Progress:
+    def _stop_writers(self, live: Sequence[ImageCopy], still: ExitStack) -> Progress:
         """The writers of all sources stand still until `still` is closed; ends what is too slow."""
         start = self._clock()
         for pool, sources in _by_pool(live).items():
-            still.enter_context(pool.backend.hold(sources, self._bound))
+            still.enter_context(pool.backend.quiesce(sources, self._bound))
 
         def seen(_length: Bytes) -> None:
             if self._clock() - start > self._bound:
@@ -150,12 +156,12 @@ class Twins:
 
         return seen
 
-    def _remember_slow(self, twins: Sequence[Twin]) -> None:
+    def _remember_slow(self, twins: Sequence[ImageCopy]) -> None:
         now = self._clock()
         fresh = {one: at for one, at in self._too_slow.items() if now - at < _REMEMBERED}
         self._too_slow = fresh | {twin.source.id: now for twin in twins}
 
-    def _refuse_hopeless(self, twins: Sequence[Twin]) -> None:
+    def _refuse_hopeless(self, twins: Sequence[ImageCopy]) -> None:
         written = sum(twin.written() for twin in twins)
         now = self._clock()
         tried = any(now - self._too_slow.get(one.source.id, -inf) < _REMEMBERED for one in twins)
@@ -168,7 +174,7 @@ class Twins:
             )
 
 
-def _prepare(twin: Twin, seen: Progress, release: Callable[[], None]) -> Prepare:
+def _prepare(twin: ImageCopy, seen: Progress, release: Callable[[], None]) -> Prepare:
     def prepare(where: Path) -> None:
         if not twin.shares:
             twin.copy(where, seen)
@@ -178,16 +184,16 @@ def _prepare(twin: Twin, seen: Progress, release: Callable[[], None]) -> Prepare
     return prepare
 
 
-def _by_pool(twins: Sequence[Twin]) -> dict[Pool, list[VolumeId]]:
+def _by_pool(twins: Sequence[ImageCopy]) -> dict[Pool, list[VolumeId]]:
     sources = [(one.origin, one.source.id) for one in twins if isinstance(one.source, Volume)]
     return {pool: [one for there, one in sources if there is pool] for pool, _ in sources}
 
 
-def _all_done(still: ExitStack, gate: Gate) -> Callable[[], None]:
+def _all_done(still: ExitStack, gate: Barrier) -> Callable[[], None]:
     def release() -> None:
-        gate(Step.TAKEN)
+        gate(BarrierStep.TAKEN)
         still.close()
-        gate(Step.THAWED)
+        gate(BarrierStep.THAWED)
 
     return release
 

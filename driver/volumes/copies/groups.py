@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from driver.core.errors import Damaged, Invalid, NotFound, PoolAway
+from driver.core.errors import Damaged, Invalid, NotFound, PoolUnavailable
 from driver.core.ids import Key, SnapshotId
 from driver.core.model import Snapshot
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import OfGroup
+from driver.volumes.requests import GroupSnapshotRef
 
 
 class Groups:
@@ -26,7 +26,7 @@ class Groups:
                 raise Damaged(one.why)
         return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
 
-    def known(self, wanted: OfGroup) -> Sequence[Snapshot]:
+    def known(self, wanted: GroupSnapshotRef) -> Sequence[Snapshot]:
         """One at least. NotFound; Invalid if `snapshot_ids` are given and are not the members."""
         found = self.members(wanted.key)
         if not found:
@@ -48,7 +48,7 @@ class Groups:
     def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
         """Damaged: one of them is there, with a record that cannot be trusted."""
         for one in members:
-            with suppress(PoolAway):
+            with suppress(PoolUnavailable):
                 self._pools.of(one.pool).backend.find(one)
 
     def delete(self, found: Sequence[Snapshot]) -> None:

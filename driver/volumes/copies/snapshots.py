@@ -10,21 +10,21 @@ from driver.core.model import Snapshot, Unreadable, Volume
 from driver.core.results import Group, SnapshotsPage
 from driver.volumes import paging
 from driver.volumes.contents import nothing
-from driver.volumes.copies.background import Copies
-from driver.volumes.copies.barrier import Gate
-from driver.volumes.copies.copying import BOUND, Twin, Twins
+from driver.volumes.copies.background import BackgroundCopies
+from driver.volumes.copies.barrier import Barrier
+from driver.volumes.copies.copying import BOUND, Copier, ImageCopy
 from driver.volumes.copies.groups import Groups
 from driver.volumes.pools.pool_errors import naming
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import (
-    LookSnapshot,
+    CreateGroupSnapshot,
+    CreateSnapshot,
+    DeleteSnapshot,
+    GetSnapshot,
+    GroupSnapshotRef,
+    ListSnapshots,
     Member,
-    OfGroup,
-    OfSnapshot,
-    Snap,
-    SnapGroup,
-    SnapPart,
-    SnapshotPage,
+    TakeGroupPart,
 )
 
 
@@ -32,16 +32,20 @@ class Snapshotter:
     """`bound`: the seconds for which writers may stand still."""
 
     def __init__(
-        self, pools: Pools, copies: Copies, clock: Callable[[], float], bound: float = BOUND
+        self,
+        pools: Pools,
+        copies: BackgroundCopies,
+        clock: Callable[[], float],
+        bound: float = BOUND,
     ) -> None:
         self._pools = pools
         self._groups = Groups(pools)
-        self._twins = Twins(copies, bound)
+        self._twins = Copier(copies, bound)
         self._clock = clock
 
     # one by one
 
-    def create(self, wanted: Snap) -> Snapshot:
+    def create(self, wanted: CreateSnapshot) -> Snapshot:
         member = wanted.member
         near = self._pools.seen_as(member.source.pool)
         if not (found := self._pools.find_snapshot(member.key, near)):
@@ -52,7 +56,7 @@ class Snapshotter:
             raise Conflict(f"snapshot {member.name!r} exists, of volume {snapshot.source}")
         return snapshot
 
-    def delete(self, wanted: OfSnapshot) -> None:
+    def delete(self, wanted: DeleteSnapshot) -> None:
         pool, snapshot = self._pools.snapshot(wanted.snapshot_id)
         if snapshot.group:
             raise Invalid(
@@ -60,11 +64,11 @@ class Snapshotter:
             )
         pool.backend.delete(snapshot.id)
 
-    def get(self, wanted: LookSnapshot) -> Snapshot:
+    def get(self, wanted: GetSnapshot) -> Snapshot:
         _, snapshot = self._pools.snapshot(wanted.snapshot_id)
         return snapshot
 
-    def list(self, wanted: SnapshotPage) -> SnapshotsPage:
+    def list(self, wanted: ListSnapshots) -> SnapshotsPage:
         if wanted.snapshot_id:
             self._groups.refuse_damaged([wanted.snapshot_id])
         shown = (one for one in self._pools.listed_snapshots() if _matches(one[1], wanted))
@@ -73,7 +77,7 @@ class Snapshotter:
 
     # groups
 
-    def create_group(self, wanted: SnapGroup) -> Group:
+    def create_group(self, wanted: CreateGroupSnapshot) -> Group:
         ids = tuple(_id(member) for member in wanted.members)
         self._groups.refuse_damaged(ids)
         if found := self._groups.members(wanted.key):
@@ -84,11 +88,11 @@ class Snapshotter:
             self._groups.delete(found)  # half made or half deleted: nobody was told of a group
         return _group(self._take(f"taking group snapshot {wanted.name!r}", wanted.members, wanted))
 
-    def delete_group(self, wanted: OfGroup) -> None:
+    def delete_group(self, wanted: GroupSnapshotRef) -> None:
         """NotFound. Invalid if `snapshot_ids` are not the members."""
         self._groups.delete(self._groups.known(wanted))
 
-    def get_group(self, wanted: OfGroup) -> Group:
+    def get_group(self, wanted: GroupSnapshotRef) -> Group:
         """NotFound, also of a group that is not whole. Invalid as above."""
         found = self._groups.known(wanted)
         if missing := self._groups.missing(found):
@@ -97,36 +101,36 @@ class Snapshotter:
 
     # parts of groups on several nodes: what is whole, only their router can say
 
-    def take_part(self, wanted: SnapPart, gate: Gate) -> tuple[Snapshot, ...]:
+    def take_part(self, wanted: TakeGroupPart, gate: Barrier) -> tuple[Snapshot, ...]:
         """Refused, Busy, NoSpace: nothing is left."""
         twins = self._twins_of(wanted.members, wanted.created, wanted.group)
-        self._twins.make_together(twins, gate)
+        self._twins.copy_in_step(twins, gate)
         return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
 
-    def part(self, wanted: OfGroup) -> Sequence[Snapshot]:
+    def part(self, wanted: GroupSnapshotRef) -> Sequence[Snapshot]:
         """The members that are here."""
         return self._groups.members(wanted.key)
 
-    def delete_part(self, wanted: OfGroup) -> None:
+    def delete_part(self, wanted: GroupSnapshotRef) -> None:
         found = self._groups.members(wanted.key)
         self._groups.refuse_damaged(found[0].members if found else wanted.snapshot_ids)
         for one in found:
             self._pools.of(one.id.pool).backend.delete(one.id)
 
     def _take(
-        self, text: str, members: Sequence[Member], group: SnapGroup | None = None
+        self, text: str, members: Sequence[Member], group: CreateGroupSnapshot | None = None
     ) -> tuple[Snapshot, ...]:
         twins = self._twins_of(members, self._clock(), group)
         with naming(*(twin.pool for twin in twins)):
-            self._twins.make(text, twins)
+            self._twins.copy(text, twins)
         return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
 
     def _twins_of(
-        self, members: Sequence[Member], created: float, group: SnapGroup | None
-    ) -> Sequence[Twin]:
+        self, members: Sequence[Member], created: float, group: CreateGroupSnapshot | None
+    ) -> Sequence[ImageCopy]:
         sources = [(member, *self._pools.volume(member.source)) for member in members]
         return [
-            Twin.of(pool, _planned(volume, member, created, group), pool, volume, nothing)
+            ImageCopy.of(pool, _planned(volume, member, created, group), pool, volume, nothing)
             for member, pool, volume in sources
         ]
 
@@ -135,7 +139,9 @@ def _id(member: Member) -> SnapshotId:
     return SnapshotId(member.source.pool, member.key)
 
 
-def _planned(volume: Volume, member: Member, created: float, group: SnapGroup | None) -> Snapshot:
+def _planned(
+    volume: Volume, member: Member, created: float, group: CreateGroupSnapshot | None
+) -> Snapshot:
     return Snapshot(
         id=_id(member),
         name=member.name,
@@ -145,8 +151,8 @@ def _planned(volume: Volume, member: Member, created: float, group: SnapGroup | 
         fs=volume.fs,
         allocation=volume.allocation,
         block_size=volume.block_size,
-        key=volume.key,
-        blank=volume.blank,
+        luks_key_id=volume.luks_key_id,
+        unformatted=volume.unformatted,
         group=group.key if group else None,
         group_name=group.name if group else "",
         members=tuple(_id(one) for one in group.members) if group else (),
@@ -160,5 +166,5 @@ def _group(snapshots: Sequence[Snapshot]) -> Group:
     return Group(str(first.group), first.group_name, first.created, tuple(snapshots))
 
 
-def _matches(snapshot: Snapshot | Unreadable, wanted: SnapshotPage) -> bool:
+def _matches(snapshot: Snapshot | Unreadable, wanted: ListSnapshots) -> bool:
     return wanted.snapshot_id in {None, snapshot.id} and wanted.source in {None, snapshot.source}

@@ -11,59 +11,59 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Damaged, Invalid, Refused
-from driver.core.failpoints import reach_encrypted
+from driver.core.failpoints import reach
 from driver.core.model import Device, Volume
-from driver.core.ports import Crypt, Pool, Refills
+from driver.core.ports import Crypt, FormatsLater, Pool
 
 SECRET: Final = "secrets[passphrase]"  # noqa: S105 - the name of the field
 
 
-def crypt_of(pool: Pool) -> Crypt:
+def require_crypt(pool: Pool) -> Crypt:
     if pool.crypt is None:
         raise Refused(f"pool {pool.name} cannot open encrypted volumes")
     return pool.crypt
 
 
-def refuse_impossible(pool: Pool) -> None:
+def require_encryption_support(pool: Pool) -> None:
     """Invalid, whatever machine it is on."""
-    if pool.crypt is None or not isinstance(pool.backend, Refills):
+    if pool.crypt is None or not isinstance(pool.backend, FormatsLater):
         raise Invalid(f"parameters[encrypted]: pool {pool.name} cannot encrypt volumes")
 
 
-def required(volume: Volume, secret: bytes | None) -> bytes:
+def require_secret(volume: Volume, secret: bytes | None) -> bytes:
     if not secret:
         raise Invalid(f"{SECRET} is required: volume {volume.id} is encrypted")
     return secret
 
 
-def made(pool: Pool, volume: Volume, secret: bytes) -> Volume:
+def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
     """With its container, and what it is to carry in there. Content if it has them."""
     if volume.formatted:
         return volume
-    backend, crypt, fs = pool.backend, crypt_of(pool), volume.fs
-    if not isinstance(backend, Refills):
+    backend, crypt, fs = pool.backend, require_crypt(pool), volume.fs
+    if not isinstance(backend, FormatsLater):
         raise Refused(f"pool {pool.name} cannot encrypt volumes")
 
     def prepare(where: Path) -> None:
         size = volume.block_size
         # Zeros of a sparse volume would have to be written too, and take all of its room.
         zeros = fs is None and not volume.discards
-        with crypt.sealed(where, secret, block_size=size, zeros=zeros) as inside:
+        with crypt.format_and_open(where, secret, block_size=size, zeros=zeros) as inside:
             if fs:
-                pool.host.make(inside, fs, block_size=size, options=volume.mkfs_options)
+                pool.host.mkfs(inside, fs, block_size=size, options=volume.mkfs_options)
 
     pool.backend.detach(volume.id)  # no pod has seen it: left behind, if it is attached at all
-    done = backend.refill(volume, prepare)
-    reach_encrypted("stage.sealed")
+    done = backend.replace_contents(volume, prepare)
+    reach("stage.sealed")
     return done
 
 
-def renewed(pool: Pool, volume: Volume, device: Device) -> None:
+def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
     """A copy gets its own UUID before its first mount. Cut short, it is done again."""
-    if volume.renewal and volume.fs:
-        pool.host.renew(device.path, volume.fs, block_size=volume.block_size)
-        reach_encrypted("stage.renewed")
-        pool.backend.record(replace(volume, renewal=False))
+    if volume.needs_new_uuid and volume.fs:
+        pool.host.new_uuid(device.path, volume.fs, block_size=volume.block_size)
+        reach("stage.renewed")
+        pool.backend.record(replace(volume, needs_new_uuid=False))
 
 
 def erase(pool: Pool, volume: Volume) -> None:
@@ -71,12 +71,12 @@ def erase(pool: Pool, volume: Volume) -> None:
 
     A snapshot or clone has a header of its own, and opens as before.
     """
-    if volume.key is None or not volume.formatted:
+    if volume.luks_key_id is None or not volume.formatted:
         return
     with suppress(Damaged):  # the image is gone already
         device = pool.backend.attach(volume, read_only=False)
         try:
-            crypt_of(pool).erase(device)
+            require_crypt(pool).erase(device)
         finally:
             pool.backend.detach(volume.id)
-        reach_encrypted("delete.erased")
+        reach("delete.erased")

@@ -19,7 +19,7 @@ from driver.core.errors import (
     Conflict,
     Damaged,
     NotFound,
-    PoolAway,
+    PoolUnavailable,
     Refused,
     Unfinished,
 )
@@ -27,25 +27,25 @@ from driver.core.failpoints import reach
 from driver.core.ids import Key, VolumeId, parse_volume_id
 from driver.core.model import Fault, Inline, Volume, fault_of
 from driver.core.ports import Host
-from driver.core.results import Numbers
+from driver.core.results import VolumeStats
 from driver.volumes.health import Health
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter
+from driver.volumes.publish import NodeVolumes
 from driver.volumes.requests import (
+    DeleteVolume,
+    GetVolumeStats,
     InlinePublish,
     InlineStats,
     InlineUnpublish,
-    Of,
     Stage,
-    Stats,
     Unstage,
 )
 
 
-class Inliner:
+class EphemeralVolumes:
     def __init__(
-        self, pools: Pools, volumes: Provisioner, mounter: Mounter, health: Health
+        self, pools: Pools, volumes: Provisioner, mounter: NodeVolumes, health: Health
     ) -> None:
         self._pools = pools
         self._volumes = volumes
@@ -57,7 +57,7 @@ class Inliner:
         volume = self._volumes.create(wanted.create)
         try:
             self._show(volume, wanted)
-        except (Busy, PoolAway):
+        except (Busy, PoolUnavailable):
             raise  # their end is open: kubelet unpublishes in time
         except (CellarError, OSError) as error:
             self._take_back(volume, wanted, error)
@@ -73,28 +73,30 @@ class Inliner:
             self._take_off(host, wanted, found)
         for volume_id in found:
             try:
-                self._volumes.delete(Of(volume_id))
+                self._volumes.delete(DeleteVolume(volume_id))
             except Damaged as error:  # its pod must be able to go; health goes on telling
                 logger.error("inline volume {} is left alone: {}", wanted.handle, error)
         if away and not found:
-            raise PoolAway(f"inline volume {wanted.handle} may be in a pool that is away: {away}")
+            raise PoolUnavailable(
+                f"inline volume {wanted.handle} may be in a pool that is away: {away}"
+            )
 
     def place(self, key: Key) -> str | None:
         """The name of the pool that has the volume with this key, if one answers that it has."""
-        with suppress(PoolAway):  # also without its pool it must come off
+        with suppress(PoolUnavailable):  # also without its pool it must come off
             if found := self._pools.find_volume(key):
                 return found[0].name
         return None
 
-    def stats(self, wanted: InlineStats) -> Numbers:
+    def stats(self, wanted: InlineStats) -> VolumeStats:
         """NotFound if the path shows something else."""
-        return self._mounter.stats(Stats(self._one(wanted), wanted.path))
+        return self._mounter.stats(GetVolumeStats(self._one(wanted), wanted.path))
 
     def faults(self, wanted: InlineStats) -> tuple[Fault, ...]:
         """NotFound. A volume whose pool is away is ill, not unknown."""
         try:
-            return self._health.at(Stats(self._one(wanted), wanted.path))
-        except PoolAway as error:
+            return self._health.at(GetVolumeStats(self._one(wanted), wanted.path))
+        except PoolUnavailable as error:
             return (fault_of(error),)
 
     def _show(self, volume: Volume, wanted: InlinePublish) -> None:
@@ -118,17 +120,17 @@ class Inliner:
 
     def _take_down(self, volume_id: VolumeId, target: Path) -> None:
         host = self._pools.host_of(volume_id)
-        place = host.shown_at(target)
+        place = host.mounted_at(target)
         if place and self._mounter.owns(host, target, place, volume_id):
             self._mounter.unstage(Unstage(volume_id, target))
             host.remove(target)
-        self._volumes.delete(Of(volume_id))
+        self._volumes.delete(DeleteVolume(volume_id))
 
     def _take_off(self, host: Host, wanted: InlineUnpublish, found: Sequence[VolumeId]) -> None:
         """Refused, and nothing touched, if the target shows anything but this volume."""
-        if place := host.shown_at(wanted.target):
+        if place := host.mounted_at(wanted.target):
             recorded = self._mounter.recorded_at(wanted.target)
-            named = [*_named(host.label(place), wanted.key), *_named(recorded, wanted.key)]
+            named = [*_named(host.volume_label(place), wanted.key), *_named(recorded, wanted.key)]
             for volume_id in [*found, *named]:
                 if self._mounter.owns(host, wanted.target, place, volume_id):
                     self._mounter.unstage(Unstage(volume_id, wanted.target))

@@ -48,7 +48,7 @@ def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, f
         grow(pool, volume, device, target, fs)
     except (CellarError, OSError) as error:
         _log(volume, error)
-        place = pool.host.shown_at(target)
+        place = pool.host.mounted_at(target)
         if place and (why := pool.host.broken(place, fs)):
             raise Unusable(f"volume {volume.id}: {why}, when it was to grow: {error}") from error
 
@@ -56,7 +56,7 @@ def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, f
 def _write_out(pool: Pool, volume: Volume) -> None:
     """Freeze and thaw it once, which empties its log: as for a snapshot, with the same care."""
     try:
-        with pool.backend.hold([volume.id], BOUND):
+        with pool.backend.quiesce([volume.id], BOUND):
             pass
     except (CellarError, OSError) as error:  # it is larger all the same, and will be written out
         logger.warning("{} grew and was not written out at once: {}", volume.id, error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.ids import VolumeId
-from driver.core.model import Device, Place
+from driver.core.model import Device, MountPoint
 from driver.core.ports import Records
 
 _TRUE: Final = "true"
@@ -38,7 +38,7 @@ class MountRecord:
     def is_staging(self) -> bool:
         return self.path == self.staging
 
-    def is_shown_by(self, place: Place) -> bool:
+    def is_shown_by(self, place: MountPoint) -> bool:
         """Whether `place` is this mount: a number that cannot be told any more is told by name."""
         if place.number:
             return place.number == self.number
@@ -60,7 +60,7 @@ class MountRecords:
                 yield record
 
     def put(self, record: MountRecord) -> None:
-        self._records.put(
+        self._records.write(
             str(record.path),
             {
                 "volume": record.volume,
@@ -75,7 +75,7 @@ class MountRecords:
     def drop(self, path: Path, volume_id: VolumeId) -> None:
         """No-op if nothing of that volume was recorded there."""
         if (record := self.at(path)) and record.volume == str(volume_id):
-            self._records.drop(str(path))
+            self._records.remove(str(path))
 
 
 def record_of(  # noqa: PLR0913 - the facts of one mount

@@ -13,7 +13,7 @@ from typing import Final
 
 from driver.core.errors import Failed, Refused
 from driver.core.ids import VolumeId
-from driver.core.model import Device, Fault, Place, Volume
+from driver.core.model import Device, Fault, MountPoint, Volume
 from driver.core.ports import Host
 from driver.volumes.node.mount_records import MountRecord, MountRecords
 
@@ -23,7 +23,7 @@ _LAYERS: Final = 1000  # that are taken down at most
 def is_mount_of(
     host: Host,
     record: MountRecord | None,
-    place: Place,
+    place: MountPoint,
     device: Device | None,
     volume_id: VolumeId,
 ) -> bool:
@@ -31,7 +31,7 @@ def is_mount_of(
     if record and record.is_shown_by(place):
         return record.volume == str(volume_id)
     by_number = device is not None and place.number == device.number
-    return by_number or host.label(place) == str(volume_id)
+    return by_number or host.volume_label(place) == str(volume_id)
 
 
 def take_down(  # noqa: PLR0913 - who is asked, and what is known
@@ -51,7 +51,7 @@ def take_down(  # noqa: PLR0913 - who is asked, and what is known
     Raises: Refused, and nothing was touched, if it is not the volume's.
     """
     for layer in range(_LAYERS):
-        if (place := host.shown_at(path)) is None:
+        if (place := host.mounted_at(path)) is None:
             return layer > 0
         if not is_mount_of(host, mounts.at(path), place, device, volume_id):
             if layer:
@@ -82,8 +82,8 @@ def find_users(
     elsewhere = [one for one in recorded if _is_in_use(one, shown) and one.staging != staging]
     targets = [one.path for one in recorded if shown[one.path] and one.staging == staging]
     known = {point for point in shown.values() if point}
-    known |= {place.target for place in [host.shown_at(staging)] if place}
-    places = host.places(device) if device else ()
+    known |= {place.target for place in [host.mounted_at(staging)] if place}
+    places = host.mount_points(device) if device else ()
     targets += [place.target for place in places if place.target not in known]
     return Users(targets, [one.path for one in elsewhere])
 
@@ -112,7 +112,7 @@ def tell_swapped(record: MountRecord, volume_id: VolumeId) -> str:
 
 def _mount_point(host: Host, record: MountRecord) -> Path | None:
     """As the kernel calls it; None: the mount of the record is not there."""
-    place = host.shown_at(record.path)
+    place = host.mounted_at(record.path)
     return place.target if place and record.is_shown_by(place) else None
 
 
@@ -122,7 +122,7 @@ def _is_in_use(record: MountRecord, shown: dict[Path, Path | None]) -> bool:
     return record.path.is_dir() if nothing_mounted else shown[record.path] is not None
 
 
-def _is_last(host: Host, place: Place) -> bool:
+def _is_last(host: Host, place: MountPoint) -> bool:
     """Also without the pool: what a place shows is told by the kernel."""
     shown = Device(Path(), place.number, read_only=False)
-    return sum(not one.node for one in host.places(shown)) <= 1
+    return sum(not one.node for one in host.mount_points(shown)) <= 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from driver.core import mount_options
 from driver.core.errors import Conflict, NotFound, Refused, Unusable
 from driver.core.failpoints import reach
-from driver.core.model import Device, FsType, Place, Volume
+from driver.core.model import Device, FsType, MountPoint, Volume
 from driver.core.ports import Pool
 from driver.volumes.compatibility import reads_only
 from driver.volumes.node import attachment, encryption, growth
@@ -19,14 +19,16 @@ from driver.volumes.node.mount_records import MountRecords, record_of
 from driver.volumes.requests import Capability, Stage
 
 
-def put(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> Device:
+def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> Device:
     """Attached and, unless it is a raw block volume, mounted; what this call did, or nothing."""
     with ExitStack() as undo:
-        if volume.key is not None:
-            volume = encryption.made(pool, volume, encryption.required(volume, wanted.secret))
+        if volume.luks_key_id is not None:
+            volume = encryption.ensure_formatted(
+                pool, volume, encryption.require_secret(volume, wanted.secret)
+            )
         if volume.fs is None:
             read_only, secret = reads_only(volume, wanted.capability), wanted.secret
-            device, _ = attachment.raised(
+            device, _ = attachment.ensure_attached(
                 pool, volume, read_only=read_only, undo=undo, secret=secret
             )
             reach("stage.attached")
@@ -37,12 +39,12 @@ def put(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> Devi
     return device
 
 
-def shown(pool: Pool, volume: Volume, path: Path, mounts: MountRecords) -> Device:
+def device_at(pool: Pool, volume: Volume, path: Path, mounts: MountRecords) -> Device:
     """The device that the path shows; or of a raw block volume, that is staged there.
 
     Raises: NotFound, if nothing is there, or something else.
     """
-    device, place = attachment.of(pool, volume), pool.host.shown_at(path)
+    device, place = attachment.device_of(pool, volume), pool.host.mounted_at(path)
     if device and place and place.number == device.number:
         return device
     record = mounts.at(path)
@@ -51,15 +53,15 @@ def shown(pool: Pool, volume: Volume, path: Path, mounts: MountRecords) -> Devic
     raise NotFound(f"volume {volume.id} is not at {path}")
 
 
-def refuse_other_access(place: Place, *, read_only: bool) -> None:
+def refuse_other_access(place: MountPoint, *, read_only: bool) -> None:
     if place.read_only is not read_only:
         is_so = "read-only" if place.read_only else "writable"
         raise Conflict(f"{place.target} shows the volume already, and is {is_so}")
 
 
-def writable(pool: Pool, device: Device) -> Path:
+def writable_mount(pool: Pool, device: Device) -> Path:
     """A place through which the filesystem can be grown."""
-    for place in pool.host.places(device):
+    for place in pool.host.mount_points(device):
         if not place.node and not place.read_only and place.root == "/":
             return place.target
     raise Refused(f"{device.path} is mounted read-only: its filesystem cannot grow")
@@ -75,7 +77,7 @@ def _put_filesystem(
     read_only = reads_only(volume, capability)
     place = attachment.filesystem_at(pool, staging, volume)
     # Writable even for a reader: a journal must be replayed before it can be read.
-    device, is_new = attachment.raised(
+    device, is_new = attachment.ensure_attached(
         pool, volume, read_only=False, undo=undo, secret=wanted.secret
     )
     reach("stage.attached")
@@ -96,14 +98,14 @@ def _put_filesystem(
     return device
 
 
-def clear_broken(pool: Pool, volume: Volume, device: Device, place: Place) -> bool:
+def clear_broken(pool: Pool, volume: Volume, device: Device, place: MountPoint) -> bool:
     """Take a filesystem off that broke, to be mounted anew. False: it is well.
 
     Raises Unusable while it is shown elsewhere too: to its pods it stays what it is.
     """
     if volume.fs is None or not (why := pool.host.broken(place, volume.fs)):
         return False
-    others = [one.target for one in pool.host.places(device) if one.target != place.target]
+    others = [one.target for one in pool.host.mount_points(device) if one.target != place.target]
     if others or volume.inline:
         where = ", ".join(map(str, others or [place.target]))
         raise Unusable(
@@ -130,8 +132,8 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
     """
     fs, host = volume.fs, pool.host
     assert fs  # noqa: S101 - a raw block volume is mounted nowhere
-    if is_new or all(one.node for one in host.places(device)):
-        encryption.renewed(pool, volume, device)
+    if is_new or all(one.node for one in host.mount_points(device)):
+        encryption.ensure_new_uuid(pool, volume, device)
         host.check(device, fs)
         growth.fit(pool, volume, device, fs)
     reach("stage.checked")
@@ -153,7 +155,9 @@ def _record(
     reach("stage.recorded")
 
 
-def _refuse_other_options(place: Place, volume: Volume, fs: FsType, capability: Capability) -> None:
+def _refuse_other_options(
+    place: MountPoint, volume: Volume, fs: FsType, capability: Capability
+) -> None:
     """Compared by what they amount to, with what the kernel shows. Raises Conflict."""
     differences = mount_options.differences(
         fs, capability.options, place.options, discards=volume.discards

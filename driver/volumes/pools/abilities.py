@@ -12,7 +12,7 @@ from loguru import logger
 
 from driver.core.errors import NoSpace
 from driver.core.model import FsType
-from driver.core.ports import Pool, Refills
+from driver.core.ports import FormatsLater, Pool
 
 ENCRYPTION: Final = "encryption"
 
@@ -31,7 +31,7 @@ def lacks(pool: Pool, fs: FsType | None, *, encrypted: bool) -> str:
 
 
 def lacks_encryption(pool: Pool) -> str:
-    if pool.crypt is None or not isinstance(pool.backend, Refills):
+    if pool.crypt is None or not isinstance(pool.backend, FormatsLater):
         return f"pool {pool.name} cannot encrypt volumes"
     return pool.crypt.lacks()
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from driver.core.errors import CellarError, PoolAway, PoolSilent
+from driver.core.errors import CellarError, PoolSilent, PoolUnavailable
 from driver.core.ports import Pool
 
 NAMES: Final = 1.5  # seconds in which a pool says whether it has a name, or an id
@@ -51,7 +51,7 @@ def ask_all(pools: Iterable[Pool], question: Callable[[Pool], T], within: float)
         try:
             replies.given.append((pool, _read(pool, begun, end)))
         except OSError as error:
-            away = PoolAway(f"pool {pool.name} cannot be asked: {error.strerror or error}")
+            away = PoolUnavailable(f"pool {pool.name} cannot be asked: {error.strerror or error}")
             replies.errors.append((pool, away))
         except CellarError as error:
             replies.errors.append((pool, error))
@@ -62,15 +62,15 @@ def in_parts(items: Sequence[T], most: int) -> Iterable[Sequence[T]]:
     return (items[at : at + most] for at in range(0, len(items), most))
 
 
-def _begun(pool: Pool, question: Callable[[Pool], T]) -> Future[T] | PoolAway:
+def _begun(pool: Pool, question: Callable[[Pool], T]) -> Future[T] | PoolUnavailable:
     try:
         return pool.answers.begin(lambda: question(pool))
-    except PoolAway as error:
+    except PoolUnavailable as error:
         return error
 
 
-def _read(pool: Pool, begun: Future[T] | PoolAway, end: float) -> T:
-    if isinstance(begun, PoolAway):
+def _read(pool: Pool, begun: Future[T] | PoolUnavailable, end: float) -> T:
+    if isinstance(begun, PoolUnavailable):
         raise begun
     try:
         return begun.result(max(0.0, end - time.monotonic()))

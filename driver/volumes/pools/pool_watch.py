@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final
 
-from driver.core.errors import PoolAway
+from driver.core.errors import PoolUnavailable
 from driver.core.ports import Pool, TriesWriting
 
 EVERY: Final = 2.0  # seconds from one look to the next
@@ -36,7 +36,7 @@ class Watching:
         """Waits for nothing."""
         for pool in self._pools:
             if self._longest(pool) > SUSPICIOUS and self._may_try(pool):
-                with suppress(PoolAway):
+                with suppress(PoolUnavailable):
                     backend = pool.backend
                     assert isinstance(backend, TriesWriting)  # noqa: S101 - see _may_try
                     self._tried[pool.name] = pool.answers.begin(backend.try_writing)

@@ -15,14 +15,14 @@ from typing import Any, Final, TypeVar
 
 from loguru import logger
 
-from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolAway, PoolSilent
+from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolSilent, PoolUnavailable
 from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
 from driver.core.model import Allocation, Capacity, Image, Snapshot, Unreadable, Volume
 from driver.core.ports import Backend, Host, Pool
-from driver.volumes.locks import Claims
+from driver.volumes.locks import Locks
 from driver.volumes.pools.bounded_queries import LISTS, NAMES, Replies, ask_all, ask_patiently
 from driver.volumes.pools.withdrawals import Withdrawals
-from driver.volumes.requests import Create
+from driver.volumes.requests import CreateVolume
 
 MANY: Final = "several pools"  # no name of a pool: it has a space
 
@@ -53,15 +53,15 @@ class Pools:
         """Look for each pool, and do not wait: one that is there is swept and read now."""
         return [self._adopt(pool) for pool in self._pools]
 
-    def share_of(self, claims: Claims) -> str:
+    def share_of(self, claims: Locks) -> str:
         """The name of the pool whose workers do it; "": none in particular. PoolSilent."""
         seen = {pool for one in claims.pools if (pool := self.seen_as(one))}
         if claims.named is not None:
             seen |= {pool for pool in self._pools if pool.name == claims.named}
-        if len(self._pools) == 1 and claims.alone:
+        if len(self._pools) == 1 and claims.exclusive:
             seen = set(self._pools)
         if len(seen) != 1:
-            return MANY if seen or claims.alone else ""
+            return MANY if seen or claims.exclusive else ""
         [pool] = seen
         if (silent := pool.answers.silent_for) and not claims.takes_down:
             raise PoolSilent(f"pool {pool.name} has not answered for {silent:.0f} s")
@@ -88,7 +88,7 @@ class Pools:
             try:
                 if self.id_of(seen) == pool_id:
                     return seen
-            except PoolAway as error:
+            except PoolUnavailable as error:
                 missing.append(error)
         others = [pool for pool in self._pools if pool is not seen]
         replies = ask_all(others, lambda pool: pool.backend.id, NAMES)
@@ -99,7 +99,9 @@ class Pools:
         missing += [error for _, error in replies.errors]
         silent = any(isinstance(error, PoolSilent) for error in missing)
         why = "".join(f"; {error}" for error in missing)
-        raise (PoolSilent if silent else PoolAway)(f"pool {pool_id} is not on this node{why}")
+        raise (PoolSilent if silent else PoolUnavailable)(
+            f"pool {pool_id} is not on this node{why}"
+        )
 
     def may_come(self, pool_id: PoolId) -> bool:
         """Whether it was seen here, or a pool that was not seen yet may be it. None is asked."""
@@ -115,7 +117,7 @@ class Pools:
         """
         if seen := self.seen_as(volume_id.pool):
             return seen
-        with suppress(PoolAway):
+        with suppress(PoolUnavailable):
             return self.of(volume_id.pool)
         return next((one for one in self._pools if one.name not in self._ids), self._pools[0])
 
@@ -136,7 +138,7 @@ class Pools:
         """See `find_volume`."""
         return self._find(key, lambda backend, pool: backend.find(SnapshotId(pool, key)), near)
 
-    def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolAway | None]:
+    def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolUnavailable | None]:
         """In all pools, for one that comes back may bring a second; and why one was not asked.
 
         Also one whose record cannot be trusted.
@@ -190,7 +192,7 @@ class Pools:
         """In the pools that are there."""
         return (one for _, one in self._listed() if isinstance(one, Unreadable))
 
-    def chosen(self, wanted: Create) -> Pool | None:
+    def chosen(self, wanted: CreateVolume) -> Pool | None:
         """Where a new volume must go; None: wherever there is room. Invalid, PoolAway."""
         if (name := wanted.pool or wanted.placed) is not None:
             return self.named(name, "volume_context" if wanted.inline else "parameters")
@@ -210,7 +212,7 @@ class Pools:
         if replies.given:
             return max(replies.given, key=lambda one: one[1].largest)
         errors = [error for _, error in replies.errors]
-        raise next((one for one in errors if isinstance(one, PoolAway)), errors[0])
+        raise next((one for one in errors if isinstance(one, PoolUnavailable)), errors[0])
 
     def _adopt(self, pool: Pool) -> Future[PoolId]:
         def seen() -> PoolId:
@@ -233,7 +235,7 @@ class Pools:
         self, key: Key, find: Find[SomeImage], near: Pool | None
     ) -> tuple[Pool, SomeImage] | None:
         if near:
-            with suppress(PoolAway):
+            with suppress(PoolUnavailable):
                 if image := find(near.backend, self.id_of(near)):
                     return near, image
         found, away = self._find_in([pool for pool in self._pools if pool is not near], find)
@@ -249,7 +251,7 @@ class Pools:
 
     def _find_in(
         self, pools: Sequence[Pool], find: Find[SomeImage]
-    ) -> tuple[list[tuple[Pool, SomeImage]], list[tuple[Pool, PoolAway]]]:
+    ) -> tuple[list[tuple[Pool, SomeImage]], list[tuple[Pool, PoolUnavailable]]]:
         """What those have that answer, and the others."""
         replies = ask_all(pools, lambda pool: find(pool.backend, pool.backend.id), NAMES)
         return [(pool, image) for pool, image in replies.given if image], _away(replies)
@@ -260,11 +262,11 @@ def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
     return list(merge(images, damaged, key=lambda one: str(one.id)))
 
 
-def _away(replies: Replies[Any]) -> list[tuple[Pool, PoolAway]]:
+def _away(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
     """The pools that could not be asked. Any other error of one is everybody's."""
-    away: list[tuple[Pool, PoolAway]] = []
+    away: list[tuple[Pool, PoolUnavailable]] = []
     for pool, error in replies.errors:
-        if not isinstance(error, PoolAway):
+        if not isinstance(error, PoolUnavailable):
             raise error
         away.append((pool, error))
     return away

@@ -25,7 +25,7 @@ class Withdrawals:
 
     def note(self, volume_id: VolumeId, node: str | None) -> None:
         """It is published to `node` (None: to any) no more, whatever its pool will say."""
-        self._records.put(f"{_PREFIX}{volume_id}", {"node": node or ""})
+        self._records.write(f"{_PREFIX}{volume_id}", {"node": node or ""})
 
     def made_up(self, pool: Pool, volume: Volume) -> Volume:
         """The volume as it should be on record, recorded so. PoolAway. With the volume claimed."""
@@ -35,7 +35,7 @@ class Withdrawals:
         if volume.published and noted.get("node") in {"", volume.published.node}:
             volume = replace(volume, published=None)
             pool.backend.record(volume)
-        self._records.drop(key)
+        self._records.remove(key)
         return volume
 
 
@@ -48,8 +48,8 @@ class _Passing:
     def get(self, key: str) -> Mapping[str, str] | None:
         return self._known.get(key)
 
-    def put(self, key: str, record: Mapping[str, str]) -> None:
+    def write(self, key: str, record: Mapping[str, str]) -> None:
         self._known[key] = record
 
-    def drop(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         self._known.pop(key, None)

@@ -14,7 +14,7 @@ import pytest
 
 from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile import layout, state
-from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, PoolAway, Refused
+from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, PoolUnavailable, Refused
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import GIB, MIB, Allocation, Bytes, Snapshot, Volume
 from driver.linux import fiemap, files
@@ -297,7 +297,7 @@ def test_an_image_is_whole_though_its_disk_came_off_and_on_while_it_was_made(
     def came_off(image: Path) -> None:
         write_all(image)
         subprocess.run(["umount", "--lazy", pool_dir], check=True)
-        with pytest.raises(PoolAway):
+        with pytest.raises(PoolUnavailable):
             _ = pool.id
         subprocess.run(["mount", device, pool_dir], check=True)
         assert pool.find(other.id) == other

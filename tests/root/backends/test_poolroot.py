@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from driver.backends.loopfile.pool_creation import MARKER
-from driver.backends.loopfile.pool_directory import PoolRoot, write_marker
+from driver.backends.loopfile.pool_directory import PoolDirectory, write_marker
 from driver.backends.memory.records import MemoryRecords
-from driver.core.errors import Exhausted, PoolAway, PoolFailed
+from driver.core.errors import Exhausted, PoolFailed, PoolUnavailable
 from driver.core.ports import Records
 from tests.root.conftest import MIB, MakePool
 
@@ -26,8 +26,8 @@ def nothing(_: Path) -> None:
     pass
 
 
-def a_root(where: Path, *, init: bool = False, known: Records | None = None) -> PoolRoot:
-    return PoolRoot(where, OWNER, init=init, adopted=nothing, known=known)
+def a_root(where: Path, *, init: bool = False, known: Records | None = None) -> PoolDirectory:
+    return PoolDirectory(where, OWNER, init=init, adopted=nothing, known=known)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def mount_another(make_pool: MakePool, where: Path) -> None:
 
 def test_an_empty_directory_is_not_a_pool(tmp_path: Path) -> None:
     root = a_root(tmp_path)
-    with pytest.raises(PoolAway, match="pools init"), root.open():
+    with pytest.raises(PoolUnavailable, match="pools init"), root.open():
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -67,7 +67,7 @@ def test_an_empty_disk_becomes_a_pool_by_itself(disk: Path) -> None:
 
 def test_a_disk_with_something_on_it_does_not(disk: Path) -> None:
     (disk / "photos").mkdir()
-    with pytest.raises(PoolAway), a_root(disk).open():
+    with pytest.raises(PoolUnavailable), a_root(disk).open():
         pass
     assert {one.name for one in disk.iterdir()} == {"lost+found", "photos"}
 
@@ -78,7 +78,7 @@ def test_a_bind_mount_of_a_folder_does_not_pass_for_a_disk(disk: Path, tmp_path:
     seen.mkdir()
     subprocess.run(["mount", "--bind", disk / "folder", seen], check=True)
     try:
-        with pytest.raises(PoolAway), a_root(seen).open():
+        with pytest.raises(PoolUnavailable), a_root(seen).open():
             pass
         assert list(seen.iterdir()) == []
     finally:
@@ -111,7 +111,7 @@ def test_a_marker_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_second_opener_is_refused_until_the_first_leaves(tmp_path: Path) -> None:
     first, second = a_root(tmp_path, init=True), a_root(tmp_path)
     pool_id = first.id
-    with pytest.raises(PoolAway, match="another process"):
+    with pytest.raises(PoolUnavailable, match="another process"):
         _ = second.id
     first.close()
     assert second.id == pool_id
@@ -120,7 +120,7 @@ def test_a_second_opener_is_refused_until_the_first_leaves(tmp_path: Path) -> No
 
 def test_the_pool_of_another_owner_is_refused(tmp_path: Path) -> None:
     write_marker(tmp_path, "somebody.else")
-    with pytest.raises(PoolAway, match=r"somebody\.else"):
+    with pytest.raises(PoolUnavailable, match=r"somebody\.else"):
         _ = a_root(tmp_path).id
 
 
@@ -129,7 +129,7 @@ def test_the_pool_of_another_owner_is_refused(tmp_path: Path) -> None:
 )
 def test_a_damaged_or_newer_marker_is_refused_and_kept(tmp_path: Path, text: str) -> None:
     (tmp_path / MARKER).write_text(text)
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         _ = a_root(tmp_path, init=True).id
     assert (tmp_path / MARKER).read_text() == text
 
@@ -138,7 +138,7 @@ def test_a_pool_that_was_unmounted_is_gone_and_holds_nothing(disk: Path) -> None
     root = a_root(disk)
     _ = root.id
     subprocess.run(["umount", "-l", disk], check=True)
-    with pytest.raises(PoolAway), root.open():
+    with pytest.raises(PoolUnavailable), root.open():
         pass
     assert list(disk.iterdir()) == []
     held = [
@@ -188,7 +188,7 @@ def test_after_a_failed_sync_the_pool_refuses_until_it_was_repeated(
         broken.setattr("driver.linux.files.sync_directory", fails)
         with root.open() as path, pytest.raises(OSError, match="Input"):
             root.sync(path)
-        with pytest.raises(PoolAway, match="synced"), root.open():
+        with pytest.raises(PoolUnavailable, match="synced"), root.open():
             pass
     assert len(calls) == 2
     with root.open():
@@ -207,11 +207,11 @@ def test_no_pool_is_born_by_itself_where_nobody_expects_one(tmp_path: Path, fs: 
     how = ["-o", below] if fs == "overlay" else []
     subprocess.run(["mount", "-t", fs, *how, "none", where], check=True)
     try:
-        with pytest.raises(PoolAway, match="init=true"):
+        with pytest.raises(PoolUnavailable, match="init=true"):
             _ = a_root(where).id
         assert list(where.iterdir()) == []
         known = MemoryRecords()
-        known.put(os.fspath(where), {"pool": "0" * 12, "filesystem": "of before the reboot"})
+        known.write(os.fspath(where), {"pool": "0" * 12, "filesystem": "of before the reboot"})
         wanted = a_root(where, init=True, known=known)
         assert wanted.id
         wanted.close()
@@ -233,7 +233,7 @@ def test_a_marker_is_born_only_in_what_was_opened(
 
     with monkeypatch.context() as slow:
         slow.setattr(os, "listdir", mounted_meanwhile)
-        with pytest.raises(PoolAway):
+        with pytest.raises(PoolUnavailable):
             _ = root.id
     subprocess.run(["umount", disk], check=True)
     assert really(disk) == []
@@ -247,7 +247,7 @@ def test_init_makes_no_new_pool_while_the_disk_of_the_known_one_is_missing(
     pool_id = first.id
     first.close()
     subprocess.run(["umount", disk], check=True)
-    with pytest.raises(PoolAway, match=pool_id):
+    with pytest.raises(PoolUnavailable, match=pool_id):
         _ = a_root(disk, init=True, known=known).id
     assert list(disk.iterdir()) == []
 
@@ -257,7 +257,7 @@ def test_init_makes_a_pool_anew_where_the_administrator_emptied_it(tmp_path: Pat
     first = a_root(tmp_path, init=True, known=known)
     pool_id = first.id
     (tmp_path / MARKER).unlink()
-    with pytest.raises(PoolAway, match="while the driver runs"):
+    with pytest.raises(PoolUnavailable, match="while the driver runs"):
         _ = first.id
     assert list(tmp_path.iterdir()) == []
     first.close()
@@ -281,7 +281,7 @@ def test_init_makes_a_pool_of_a_new_empty_disk_in_the_place_of_a_known_one(
 
 def test_no_marker_is_born_over_volumes(tmp_path: Path) -> None:
     (tmp_path / f"{'0' * 12}-{'0' * 32}").mkdir()
-    with pytest.raises(PoolAway, match="has volumes"):
+    with pytest.raises(PoolUnavailable, match="has volumes"):
         _ = a_root(tmp_path, init=True).id
 
 
@@ -298,7 +298,7 @@ def test_an_open_that_fails_drops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception]
 ) -> None:
     events: list[str] = []
-    root = PoolRoot(
+    root = PoolDirectory(
         tmp_path,
         OWNER,
         init=True,
@@ -321,7 +321,7 @@ def test_an_open_that_fails_drops_nothing(
 def test_a_pool_is_not_let_go_of_while_a_call_is_at_work_in_it(disk: Path) -> None:
     """Another process would sweep what it makes."""
     events: list[str] = []
-    root = PoolRoot(
+    root = PoolDirectory(
         disk,
         OWNER,
         init=False,
@@ -335,14 +335,14 @@ def test_a_pool_is_not_let_go_of_while_a_call_is_at_work_in_it(disk: Path) -> No
     }
     with root.open():
         subprocess.run(["umount", "-l", disk], check=True)
-        with pytest.raises(PoolAway):
+        with pytest.raises(PoolUnavailable):
             _ = root.id
         subprocess.run(["mount", device, disk], check=True)
-        with pytest.raises(PoolAway, match="another process"):
+        with pytest.raises(PoolUnavailable, match="another process"):
             _ = a_root(disk).id
         assert root.id
         subprocess.run(["umount", "-l", disk], check=True)
-        with pytest.raises(PoolAway):
+        with pytest.raises(PoolUnavailable):
             _ = root.id
         assert events == ["adopted"]
     assert events == ["adopted", "dropped"]
@@ -359,7 +359,7 @@ def test_another_filesystem_is_not_adopted_while_a_call_is_at_work_in_the_first(
     first = root.id
     with root.open():
         mount_another(make_pool, disk)
-        with pytest.raises(PoolAway, match="still at work"):
+        with pytest.raises(PoolUnavailable, match="still at work"):
             _ = root.id
     assert root.id != first
     root.close()

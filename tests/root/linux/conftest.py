@@ -46,7 +46,7 @@ def attach(tmp_path: Path) -> Iterator[Attach]:
             number = next(numbers)
             if image is None:
                 image = blank(tmp_path / f"volume-{number}" / IMAGE_FILE)
-                filesystem.make(image, fs, block_size=4096, options=())
+                filesystem.run_mkfs(image, fs, block_size=4096, options=())
             status = loop.attach(
                 image, label=f"volume-{number}", block_size=4096, read_only=read_only, discards=True
             )

@@ -46,7 +46,7 @@ def check(fs: FsType, where: Path) -> None:
 
 
 def make(fs: FsType, where: Path, *options: str, block_size: int = 4096) -> Path:
-    filesystem.make(where, fs, block_size=block_size, options=options)
+    filesystem.run_mkfs(where, fs, block_size=block_size, options=options)
     return where
 
 

@@ -58,23 +58,23 @@ def test_a_filesystem_is_mounted_with_its_last_component(
     volume = attach(fs, mounted=False)
     host.check(volume.device, fs)
     host.mount(volume.device, volume.target, fs, ["noatime"], read_only=False)
-    place = host.shown_at(volume.target)
+    place = host.mounted_at(volume.target)
     assert place
     assert (place.number, place.node) == (volume.status.number, False)
-    assert host.label(place) == "volume-0"
+    assert host.volume_label(place) == "volume-0"
     assert (place.root, place.read_only, place.target) == ("/", False, volume.target)
     assert {"rw", "noatime"} <= place.options
-    assert host.places(volume.device) == (place,)
+    assert host.mount_points(volume.device) == (place,)
     host.unmount(volume.target)
     host.remove(volume.target)
-    assert host.shown_at(volume.target) is None
-    assert host.places(volume.device) == ()
+    assert host.mounted_at(volume.target) is None
+    assert host.mount_points(volume.device) == ()
 
 
 def test_a_read_only_mount_says_so(host: Host, fs: FsType, attach: Attach) -> None:
     volume = attach(fs, mounted=False)
     host.mount(volume.device, volume.target, fs, [], read_only=True)
-    place = host.shown_at(volume.target)
+    place = host.mounted_at(volume.target)
     assert place
     assert place.read_only
 
@@ -118,7 +118,7 @@ def test_an_empty_log_on_a_read_only_device_is_no_hindrance(
 ) -> None:
     volume = attach(fs, mounted=False, read_only=True)
     host.mount(volume.device, volume.target, fs, [], read_only=True)
-    assert host.shown_at(volume.target)
+    assert host.mounted_at(volume.target)
 
 
 def test_a_read_only_device_is_not_mounted_for_writing(
@@ -149,7 +149,7 @@ def test_only_a_mount_point_is_bound(host: Host, volume: Volume, places: list[Pa
 def test_binds_are_places_of_the_device(host: Host, volume: Volume, places: list[Path]) -> None:
     host.bind(volume.target, places[0], read_only=False)
     host.bind(volume.target, places[1], read_only=True)
-    shown = {place.target: place.read_only for place in host.places(volume.device)}
+    shown = {place.target: place.read_only for place in host.mount_points(volume.device)}
     assert shown == {volume.target: False, places[0]: False, places[1]: True}
     assert places[0].stat().st_ino == volume.target.stat().st_ino
     with pytest.raises(OSError) as caught:
@@ -163,7 +163,7 @@ def test_a_part_of_a_filesystem_is_told_apart(
     (volume.target / "folder").mkdir()
     places[0].mkdir()
     mount.bind(volume.target / "folder", places[0], read_only=False)
-    place = host.shown_at(places[0])
+    place = host.mounted_at(places[0])
     assert place
     assert (place.number, place.root) == (volume.status.number, "/folder")
 
@@ -172,14 +172,14 @@ def test_a_part_of_a_filesystem_is_told_apart(
 
 
 def test_a_device_node_is_shown(host: Host, raw: Volume, places: list[Path]) -> None:
-    host.expose(raw.device, places[0], read_only=False)
-    place = host.shown_at(places[0])
+    host.bind_device(raw.device, places[0], read_only=False)
+    place = host.mounted_at(places[0])
     assert place
     assert (place.node, place.number) == (True, raw.status.number)
-    assert host.label(place) == "volume-0"
+    assert host.volume_label(place) == "volume-0"
     assert not place.read_only
     assert places[0].stat().st_rdev == raw.status.number
-    assert host.places(raw.device) == (place,)
+    assert host.mount_points(raw.device) == (place,)
     fd = os.open(places[0], os.O_RDWR)
     os.pwrite(fd, b"x", 0)
     os.close(fd)
@@ -189,8 +189,8 @@ def test_a_device_node_is_shown(host: Host, raw: Volume, places: list[Path]) -> 
 
 
 def test_a_read_only_node_cannot_be_written(host: Host, raw: Volume, places: list[Path]) -> None:
-    host.expose(raw.device, places[0], read_only=True)
-    place = host.shown_at(places[0])
+    host.bind_device(raw.device, places[0], read_only=True)
+    place = host.mounted_at(places[0])
     assert place
     assert place.read_only
     assert block.is_read_only(raw.status.path)
@@ -203,14 +203,14 @@ def test_a_read_only_node_cannot_be_written(host: Host, raw: Volume, places: lis
 
 
 def test_all_nodes_of_a_device_have_one_mode(host: Host, raw: Volume, places: list[Path]) -> None:
-    host.expose(raw.device, places[0], read_only=True)
-    host.expose(raw.device, places[1], read_only=True)
+    host.bind_device(raw.device, places[0], read_only=True)
+    host.bind_device(raw.device, places[1], read_only=True)
     with pytest.raises(Refused, match=r"place-0.*place-1"):
-        host.expose(raw.device, places[2], read_only=False)
+        host.bind_device(raw.device, places[2], read_only=False)
     assert not places[2].exists()
     host.unmount(places[0])
     host.unmount(places[1])
-    host.expose(raw.device, places[2], read_only=False)
+    host.bind_device(raw.device, places[2], read_only=False)
     assert not block.is_read_only(raw.status.path)
 
 
@@ -220,8 +220,8 @@ def test_what_is_attached_read_only_is_never_made_writable(
     image = blank(tmp_path / "volume-0" / "disk.img", 16 * MIB)
     raw = attach(FsType.EXT4, image=image, mounted=False, read_only=True)
     with pytest.raises(Refused, match="attached read-only"):
-        host.expose(raw.device, places[0], read_only=False)
-    host.expose(raw.device, places[0], read_only=True)
+        host.bind_device(raw.device, places[0], read_only=False)
+    host.bind_device(raw.device, places[0], read_only=True)
     assert block.is_read_only(raw.status.path)
 
 
@@ -239,7 +239,7 @@ def test_a_node_on_a_container_dev_is_known(
             place.touch()
         mount.bind(dev / "loop-something", places[0], read_only=False)
         mount.bind(dev / "loop0", places[1], read_only=False)
-        found = [host.shown_at(place) for place in places[:2]]
+        found = [host.mounted_at(place) for place in places[:2]]
         assert found[0]
         assert (found[0].node, found[0].number) == (True, raw.status.number)
         assert found[1]
@@ -326,7 +326,7 @@ def test_a_filesystem_that_shut_itself_down_is_taken_down(
     fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", 2))
     os.close(fd)
     for place in (places[0], volume.target):
-        assert host.shown_at(place)
+        assert host.mounted_at(place)
         host.thaw(place)
         host.unmount(place)
         host.remove(place)
@@ -383,7 +383,7 @@ def test_a_device_that_is_gone_is_told(host: Host) -> None:
         host.size(gone)
     with pytest.raises(Failed, match="/dev/not-there"):
         host.check(gone, FsType.EXT4)
-    assert host.places(gone) == ()
+    assert host.mount_points(gone) == ()
     assert list(host.faults(gone)) == []
 
 

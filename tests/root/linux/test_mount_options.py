@@ -36,7 +36,7 @@ def test_each_option_is_found_again_on_the_mount_and_missed_where_it_is_not(
                 host.mount(volume.device, volume.target, fs, [option], read_only=False)
             except Invalid:  # an older or a newer kernel, or another mkfs
                 continue
-            place = host.shown_at(volume.target)
+            place = host.mounted_at(volume.target)
             host.unmount(volume.target)
             assert place
             shown = place.options
@@ -50,7 +50,7 @@ def test_each_option_is_found_again_on_the_mount_and_missed_where_it_is_not(
 def test_each_word_of_mount_8_is_taken(word: str, attach: Attach) -> None:
     host, volume = LinuxHost(), attach(FsType.XFS, mounted=False)
     host.mount(volume.device, volume.target, FsType.XFS, [word], read_only=False)
-    place = host.shown_at(volume.target)
+    place = host.mounted_at(volume.target)
     assert place
     assert not mount_options.differences(FsType.XFS, [word], place.options, discards=True)
 
@@ -59,6 +59,6 @@ def test_a_context_is_left_out_as_mount_8_does(fs: FsType, attach: Attach) -> No
     host, volume = LinuxHost(), attach(fs, mounted=False)
     options = mount_options.parse(['context="system_u:object_r:container_file_t:s0:c1,c2"'], fs)
     host.mount(volume.device, volume.target, fs, options, read_only=False)
-    place = host.shown_at(volume.target)
+    place = host.mounted_at(volume.target)
     assert place
     assert not mount_options.differences(fs, options, place.options, discards=True)

@@ -40,7 +40,7 @@ def test_a_copy_of_a_volume_in_use_mounts_beside_it(
     (source.target / "before").write_text("both")
     image = snapshot(source, tmp_path / "copy.img")
     (source.target / "after").write_text("source")
-    filesystem.renew(image, fs, block_size=4096)
+    filesystem.new_uuid(image, fs, block_size=4096)
     copy = attach(fs, image=image)
     (copy.target / "after").write_text("copy")
     assert (copy.target / "before").read_text() == "both"
@@ -59,7 +59,7 @@ def test_a_crashed_volume_is_renewed(fs: FsType, attach: Attach, tmp_path: Path)
     files.sync(path)
     files.sync(source.image)
     image = copied(source.image, tmp_path / "copy.img")
-    filesystem.renew(image, fs, block_size=4096)
+    filesystem.new_uuid(image, fs, block_size=4096)
     check(fs, image)
     copy = attach(fs, image=image)
     assert (copy.target / "synced").read_text() == "durable too"
@@ -72,7 +72,7 @@ def test_renewing_twice_gives_two_uuids(fs: FsType, tmp_path: Path) -> None:
         found = filesystem.read_superblock(image)
         assert found
         seen.add(found.uuid)
-        filesystem.renew(image, fs, block_size=4096)
+        filesystem.new_uuid(image, fs, block_size=4096)
     assert len(seen) == 3
     check(fs, image)
 
@@ -80,7 +80,7 @@ def test_renewing_twice_gives_two_uuids(fs: FsType, tmp_path: Path) -> None:
 def test_a_renewed_volume_survives_a_crash(fs: FsType, attach: Attach, tmp_path: Path) -> None:
     """The log that is written from then on is replayed under the new UUID."""
     image = make(fs, blank(tmp_path / "image"))
-    filesystem.renew(image, fs, block_size=4096)
+    filesystem.new_uuid(image, fs, block_size=4096)
     volume = attach(fs, image=image)
     path = volume.target / "synced"
     path.write_text("durable")
@@ -99,7 +99,7 @@ def test_options_do_not_hinder_renewing(fs: FsType, attach: Attach, tmp_path: Pa
     source = attach(fs, image=image)
     (source.target / "file").write_text("x")
     copy = snapshot(source, tmp_path / "copy.img")
-    filesystem.renew(copy, fs, block_size=4096)
+    filesystem.new_uuid(copy, fs, block_size=4096)
     check(fs, copy)
     assert (attach(fs, image=copy).target / "file").read_text() == "x"
 
@@ -122,9 +122,9 @@ def test_the_program_renews_what_this_driver_would_not_dare_to(
     image = snapshot(source, tmp_path / "copy.img")
     for _ in range(2):  # and by hand what the program has made
         with monkeypatch.context() as patched:
-            patched.setattr(by_hand, "renew", refuse)
-            filesystem.renew(image, fs, block_size=4096)
-        filesystem.renew(image, fs, block_size=4096)
+            patched.setattr(by_hand, "new_uuid", refuse)
+            filesystem.new_uuid(image, fs, block_size=4096)
+        filesystem.new_uuid(image, fs, block_size=4096)
     check(fs, image)
     assert (attach(fs, image=image).target / "file").read_text() == "x"
 
@@ -132,7 +132,7 @@ def test_the_program_renews_what_this_driver_would_not_dare_to(
 def test_the_checksums_of_btrfs_are_those_of_the_tools(tmp_path: Path) -> None:
     for kind in ("crc32c", "sha256", "blake2"):
         image = make(FsType.BTRFS, blank(tmp_path / kind), "--csum", kind)
-        btrfs_uuid.renew(image)
+        btrfs_uuid.new_uuid(image)
         words = ["btrfs", "inspect-internal", "dump-super", "--all", os.fspath(image)]
         said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
         assert said.count("[match]") == 6, said  # checksum, magic, metadata UUID; two mirrors
@@ -141,7 +141,7 @@ def test_the_checksums_of_btrfs_are_those_of_the_tools(tmp_path: Path) -> None:
 
 def test_a_checksum_that_cannot_be_made_is_left_to_the_tool(tmp_path: Path) -> None:
     image = make(FsType.BTRFS, blank(tmp_path / "image"), "--csum", "xxhash")
-    refuses(btrfs_uuid.renew, image)
+    refuses(btrfs_uuid.new_uuid, image)
 
 
 @pytest.mark.parametrize("at", [64, 64 * 1024 + 200, 64 * MIB + 200])
@@ -149,16 +149,16 @@ def test_a_damaged_btrfs_is_not_written_to(tmp_path: Path, at: int) -> None:
     image = make(FsType.BTRFS, blank(tmp_path / "image"))
     damage(image, at)
     if at > 64 * 1024:
-        refuses(btrfs_uuid.renew, image)
+        refuses(btrfs_uuid.new_uuid, image)
     else:  # the first 64 KiB are nobody's
-        btrfs_uuid.renew(image)
+        btrfs_uuid.new_uuid(image)
 
 
 def test_an_xfs_with_a_log_to_replay_is_not_written_to(attach: Attach, tmp_path: Path) -> None:
     source = attach(FsType.XFS)
     (source.target / "file").write_text("x")
     image = snapshot(source, tmp_path / "copy.img")
-    refuses(xfs_uuid.renew, image, "log")
+    refuses(xfs_uuid.new_uuid, image, "log")
 
 
 def test_a_damaged_xfs_is_not_written_to(attach: Attach, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_damaged_xfs_is_not_written_to(attach: Attach, tmp_path: Path) -> None
     for at in (40, 250, groups[1] + 40, groups[3] + 250):
         image = copied(source.image, tmp_path / "copy.img")
         damage(image, at)
-        refuses(xfs_uuid.renew, image)
+        refuses(xfs_uuid.new_uuid, image)
 
 
 def test_a_grown_xfs_has_its_uuid_in_all_groups(attach: Attach, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_grown_xfs_has_its_uuid_in_all_groups(attach: Attach, tmp_path: Path) 
     loop.grow(volume.status)
     filesystem.grow(volume.status.path, volume.target, FsType.XFS)
     unmount(volume)
-    filesystem.renew(copied(volume.image, tmp_path / "copy.img"), FsType.XFS, block_size=4096)
+    filesystem.new_uuid(copied(volume.image, tmp_path / "copy.img"), FsType.XFS, block_size=4096)
     check(FsType.XFS, tmp_path / "copy.img")
     found = filesystem.read_superblock(tmp_path / "copy.img")
     words = ["xfs_db", "-r", os.fspath(tmp_path / "copy.img")]
@@ -213,7 +213,7 @@ def test_an_ext4_that_was_made_elsewhere_is_renewed(
     source = attach(FsType.EXT4, image=image)
     (source.target / "file").write_text("x")
     copy = snapshot(source, tmp_path / "copy.img")
-    filesystem.renew(copy, FsType.EXT4, block_size=4096)
+    filesystem.new_uuid(copy, FsType.EXT4, block_size=4096)
     check(FsType.EXT4, copy)
     assert (attach(FsType.EXT4, image=copy).target / "file").read_text() == "x"
 
@@ -224,11 +224,11 @@ def test_only_known_features_are_renewed_by_hand(
 ) -> None:
     image = made_elsewhere(tmp_path / "image", features)
     if by_hand:
-        ext4_uuid.renew(image)
+        ext4_uuid.new_uuid(image)
         check(FsType.EXT4, image)
     else:
-        refuses(ext4_uuid.renew, image)
-    filesystem.renew(image, FsType.EXT4, block_size=4096)
+        refuses(ext4_uuid.new_uuid, image)
+    filesystem.new_uuid(image, FsType.EXT4, block_size=4096)
     check(FsType.EXT4, image)
 
 
@@ -240,7 +240,7 @@ def test_an_ext4_with_orphans_is_renewed(attach: Attach, tmp_path: Path) -> None
         file.write("x" * MIB)
         (source.target / "file").unlink()
         copy = snapshot(source, tmp_path / "copy.img")
-    filesystem.renew(copy, FsType.EXT4, block_size=4096)
+    filesystem.new_uuid(copy, FsType.EXT4, block_size=4096)
     volume = attach(FsType.EXT4, image=copy)
     unmount(volume)
     check(FsType.EXT4, copy)
@@ -250,9 +250,9 @@ def test_files_that_depend_on_the_uuid_keep_it(tmp_path: Path) -> None:
     """stable_inodes: encrypted files may; tune2fs refuses, and so do we."""
     image = made_elsewhere(tmp_path / "image", "metadata_csum,metadata_csum_seed,stable_inodes")
     before = filesystem.read_superblock(image)
-    refuses(ext4_uuid.renew, image)
+    refuses(ext4_uuid.new_uuid, image)
     with pytest.raises(command.CommandError):
-        filesystem.renew(image, FsType.EXT4, block_size=4096)
+        filesystem.new_uuid(image, FsType.EXT4, block_size=4096)
     assert filesystem.read_superblock(image) == before
 
 
@@ -267,7 +267,7 @@ def made_elsewhere(image: Path, features: str) -> Path:
 
 def test_renewing_leaves_nothing_attached(fs: FsType, tmp_path: Path) -> None:
     image = make(fs, blank(tmp_path / "image"))
-    filesystem.renew(image, fs, block_size=4096)
+    filesystem.new_uuid(image, fs, block_size=4096)
     assert loop.find(backing(image)) is None
 
 

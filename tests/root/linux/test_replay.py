@@ -53,7 +53,7 @@ def test_a_copy_of_a_volume_in_use_is_made_beside_a_child_that_holds_it(
     source = attach(FsType.XFS)
     (source.target / "file").write_text("x")
     image = snapshot(source, tmp_path / "copy.img")
-    filesystem.renew(image, FsType.XFS, block_size=4096)
+    filesystem.new_uuid(image, FsType.XFS, block_size=4096)
     assert loop.find(backing(image)) is None
     check(FsType.XFS, image)
 
@@ -65,7 +65,7 @@ def test_what_options_made_is_tried_beside_a_child_that_holds_it(
     with image.open("wb") as file:
         file.truncate(320 << 20)
     options = {FsType.EXT4: ("-m", "1"), FsType.XFS: ("-d", "agcount=2")}
-    filesystem.make(image, fs, block_size=4096, options=options.get(fs, ("-n", "16k")))
+    filesystem.run_mkfs(image, fs, block_size=4096, options=options.get(fs, ("-n", "16k")))
     assert loop.find(backing(image)) is None
 
 

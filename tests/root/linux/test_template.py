@@ -163,8 +163,8 @@ def test_what_is_not_known_is_made_and_renewed_by_the_programs(
     templates.make(where, words(where), mkfs)
     assert mkfs.runs[-1] == where
     at_first = uuid_in(where)
-    refuses(ext4_uuid.renew, where)
-    filesystem.renew(where, FsType.EXT4, block_size=4096)
+    refuses(ext4_uuid.new_uuid, where)
+    filesystem.new_uuid(where, FsType.EXT4, block_size=4096)
     assert uuid_in(where) != at_first
     check(FsType.EXT4, where)
 
@@ -173,7 +173,7 @@ def test_what_is_not_known_is_made_and_renewed_by_the_programs(
 def test_a_damaged_superblock_is_not_written_to(tmp_path: Path, at: Bytes) -> None:
     where = make(FsType.EXT4, image(tmp_path / "image", 512 * MIB))
     damage(where, at)
-    refuses(ext4_uuid.renew, where)
+    refuses(ext4_uuid.new_uuid, where)
 
 
 def test_a_journal_to_replay_is_not_written_to(attach: Attach, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_journal_to_replay_is_not_written_to(attach: Attach, tmp_path: Path) -
     files.sync(source.target / "file")
     files.sync(source.image)
     crashed = copied(source.image, tmp_path / "copy.img")
-    refuses(ext4_uuid.renew, crashed)
+    refuses(ext4_uuid.new_uuid, crashed)
 
 
 def test_a_grown_one_has_its_new_uuid_in_all_groups(attach: Attach, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_grown_one_has_its_new_uuid_in_all_groups(attach: Attach, tmp_path: Pa
     os.truncate(grown, 4 * SIZE)
     subprocess.run(["e2fsck", "-fp", grown], check=False)
     subprocess.run(["resize2fs", grown], check=True)
-    ext4_uuid.renew(grown)
+    ext4_uuid.new_uuid(grown)
     check(FsType.EXT4, grown)
     backups = re.findall(r"Backup superblock at (\d+)", described(grown))
     assert len(backups) == 5  # of 10 groups

@@ -14,7 +14,7 @@ from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, Allocation, FsType, Volume
 from driver.core.ports import Pool
-from driver.services.peer import Private
+from driver.services.peer import PeerService
 
 
 async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
@@ -27,8 +27,8 @@ def pools() -> list[Pool]:
 
 
 @pytest.fixture
-def private(pools: list[Pool]) -> Private:
-    return Private(at_once, pools)
+def private(pools: list[Pool]) -> PeerService:
+    return PeerService(at_once, pools)
 
 
 def a_volume(pool: Pool) -> Volume:
@@ -46,11 +46,11 @@ def a_volume(pool: Pool) -> Volume:
     return volume
 
 
-def listed(private: Private) -> list[cellar.Pool]:
+def listed(private: PeerService) -> list[cellar.Pool]:
     return list(asyncio.run(private.ListPools(cellar.ListPoolsRequest(), None)).pools)
 
 
-def described(private: Private, *volume_ids: str) -> list[cellar.Record]:
+def described(private: PeerService, *volume_ids: str) -> list[cellar.Record]:
     request = cellar.DescribeRequest(volume_ids=volume_ids)
     return list(asyncio.run(private.Describe(request, None)).records)
 
@@ -61,7 +61,7 @@ def away(pool: Pool) -> None:
 
 
 def test_pools_are_listed_in_their_order_with_what_they_hold(
-    private: Private, pools: list[Pool]
+    private: PeerService, pools: list[Pool]
 ) -> None:
     a_volume(pools[0])
     fast, slow = listed(private)
@@ -74,20 +74,22 @@ def test_pools_are_listed_in_their_order_with_what_they_hold(
     assert (slow.name, slow.volumes, slow.away) == ("slow", 0, "")
 
 
-def test_a_pool_that_is_away_is_listed_with_the_reason(private: Private, pools: list[Pool]) -> None:
+def test_a_pool_that_is_away_is_listed_with_the_reason(
+    private: PeerService, pools: list[Pool]
+) -> None:
     away(pools[1])
     _, slow = listed(private)
     assert (slow.id, slow.away) == ("", "its disk was pulled")
 
 
-def test_a_volume_is_described_by_its_record(private: Private, pools: list[Pool]) -> None:
+def test_a_volume_is_described_by_its_record(private: PeerService, pools: list[Pool]) -> None:
     volume = a_volume(pools[1])
     [record] = described(private, str(volume.id))
     assert (record.id, record.name, record.filesystem) == (str(volume.id), "pvc-1", "ext4")
     assert (record.allocation, record.block_size, record.created) == ("thick", 4096, 12.5)
 
 
-def test_what_is_unknown_or_away_is_left_out(private: Private, pools: list[Pool]) -> None:
+def test_what_is_unknown_or_away_is_left_out(private: PeerService, pools: list[Pool]) -> None:
     here, gone = a_volume(pools[0]), a_volume(pools[1])
     away(pools[1])
     ids = [str(Path("../etc")), f"{'0' * 12}-{'0' * 32}", str(gone.id), str(here.id)]

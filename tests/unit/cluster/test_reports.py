@@ -12,8 +12,8 @@ from driver.core.errors import Overloaded
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, AccessMode, Allocation, Publication, Volume
 from driver.core.ports import Pool
-from driver.services.node_reports import Reports
-from driver.services.peer import Private
+from driver.services.node_reports import NodeReports
+from driver.services.peer import PeerService
 
 ABOUT = cellar.Report(node="a", version="1.2.3", max_volumes=8)
 
@@ -22,8 +22,8 @@ async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
     return work(intent)
 
 
-def private(*pools: Pool) -> Private:
-    return Private(at_once, pools, ABOUT)
+def private(*pools: Pool) -> PeerService:
+    return PeerService(at_once, pools, ABOUT)
 
 
 async def first(stream: AsyncIterator[Any]) -> Any:
@@ -39,7 +39,7 @@ def test_a_report_says_who_it_is_and_what_room_there_is() -> None:
         fs=None,
         allocation=Allocation.THICK,
         block_size=512,
-        published=Publication("b", read_only=False, mode=AccessMode.SNW),
+        published=Publication("b", read_only=False, mode=AccessMode.SINGLE_NODE_WRITER),
         incarnation="0" * 16,
     )
     pool.backend.create(volume, lambda _: None)
@@ -69,7 +69,7 @@ def test_a_change_is_told_before_the_next_beat() -> None:
         return cellar.Report(node=str(looks))
 
     async def story() -> list[str]:
-        reports = Reports(look, ABOUT)
+        reports = NodeReports(look, ABOUT)
         listening = reports.listen()
         told = [(await first(listening)).node]
         for rpc in ("GetCapacity", "CreateVolume"):
@@ -95,7 +95,7 @@ def test_a_look_that_hangs_lets_the_last_one_be_told_with_its_age() -> None:
             await looks.pop()()
             raise AssertionError("never")
 
-        reports = Reports(look, ABOUT)
+        reports = NodeReports(look, ABOUT)
         report: cellar.Report = await first(reports.listen())
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
@@ -111,7 +111,7 @@ def test_a_look_that_fails_is_no_end() -> None:
         raise Overloaded("all workers are busy")
 
     async def story() -> str:
-        return str((await first(Reports(look, ABOUT).listen())).node)
+        return str((await first(NodeReports(look, ABOUT).listen())).node)
 
     assert asyncio.run(story()) == "a"
 
@@ -121,7 +121,7 @@ def test_listening_ends_when_the_node_goes() -> None:
         return ABOUT
 
     async def story() -> list[cellar.Report]:
-        reports = Reports(look, ABOUT)
+        reports = NodeReports(look, ABOUT)
         listening = reports.listen()
         await first(listening)
         reports.close()

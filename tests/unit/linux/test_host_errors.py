@@ -18,7 +18,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def renew(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(filesystem, "renew", renew)
+    monkeypatch.setattr(filesystem, "new_uuid", renew)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -27,7 +27,7 @@ def test_a_full_disk_stays_an_error_of_the_disk(
 ) -> None:
     fail_with(monkeypatch, number)
     with pytest.raises(OSError, match="could not be given a UUID") as caught:
-        LinuxHost().renew(tmp_path, FsType.XFS, block_size=4096)
+        LinuxHost().new_uuid(tmp_path, FsType.XFS, block_size=4096)
     assert caught.value.errno == number
 
 
@@ -36,4 +36,4 @@ def test_any_other_failure_says_what_was_asked(
 ) -> None:
     fail_with(monkeypatch, errno.EIO)
     with pytest.raises(Failed, match="could not be given a UUID"):
-        LinuxHost().renew(tmp_path, FsType.XFS, block_size=4096)
+        LinuxHost().new_uuid(tmp_path, FsType.XFS, block_size=4096)

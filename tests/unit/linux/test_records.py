@@ -31,14 +31,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
 
 
 def test_what_was_put_is_there_until_it_is_dropped(store: Records) -> None:
-    store.drop(KEY)
+    store.remove(KEY)
     assert store.get(KEY) is None
-    store.put(KEY, RECORD)
-    store.put("other", {})
+    store.write(KEY, RECORD)
+    store.write("other", {})
     assert store.get(KEY) == RECORD
     assert store.items() == {KEY: RECORD, "other": {}}
-    store.put(KEY, {"volume": "w"})
-    store.drop("other")
+    store.write(KEY, {"volume": "w"})
+    store.remove("other")
     assert store.items() == {KEY: {"volume": "w"}}
     assert store.problem == ""
 
@@ -46,9 +46,9 @@ def test_what_was_put_is_there_until_it_is_dropped(store: Records) -> None:
 @pytest.mark.parametrize("boot", ["", "b"])
 def test_the_next_process_finds_what_was_put(boot: str, tmp_path: Path) -> None:
     first = FileRecords(tmp_path / "a" / "b", boot=boot)
-    first.put(KEY, RECORD)
-    first.put("gone", RECORD)
-    first.drop("gone")
+    first.write(KEY, RECORD)
+    first.write("gone", RECORD)
+    first.remove("gone")
     assert first.settle()
     assert again(tmp_path / "a" / "b", boot).items() == {KEY: RECORD}
 
@@ -57,13 +57,13 @@ def test_keys_may_be_paths_of_any_length_and_any_bytes(tmp_path: Path) -> None:
     keys = ["/" + "k" * 4000, "/../../etc", "/\udcff", "", "/a\nb", "/A", "/a"]
     store = FileRecords(tmp_path / "state")
     for key in keys:
-        store.put(key, {"key": key.replace("\udcff", "")})
+        store.write(key, {"key": key.replace("\udcff", "")})
     assert sorted(again(tmp_path / "state").items()) == sorted(keys)
     assert os.listdir(tmp_path) == ["state"]
 
 
 def test_records_of_an_earlier_boot_are_gone(tmp_path: Path) -> None:
-    FileRecords(tmp_path, boot="one").put(KEY, RECORD)
+    FileRecords(tmp_path, boot="one").write(KEY, RECORD)
     store = again(tmp_path, "two")
     assert store.get(KEY) is None
     assert store.settle()
@@ -71,7 +71,7 @@ def test_records_of_an_earlier_boot_are_gone(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_while_it_writes_leaves_the_old_record(tmp_path: Path) -> None:
-    FileRecords(tmp_path).put(KEY, RECORD)
+    FileRecords(tmp_path).write(KEY, RECORD)
     [name] = os.listdir(tmp_path)
     (tmp_path / f"{name}.tmp").write_text('{"key": "')
     assert again(tmp_path).items() == {KEY: RECORD}
@@ -79,7 +79,7 @@ def test_a_process_that_dies_while_it_writes_leaves_the_old_record(tmp_path: Pat
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "/x", "boot": "", "record": {}}', "null"])
 def test_what_is_no_record_of_ours_is_passed_over(text: str, tmp_path: Path) -> None:
-    FileRecords(tmp_path).put(KEY, RECORD)
+    FileRecords(tmp_path).write(KEY, RECORD)
     (tmp_path / "0.json").write_text(text)
     store = again(tmp_path)
     assert store.items() == {KEY: RECORD}
@@ -89,10 +89,10 @@ def test_what_is_no_record_of_ours_is_passed_over(text: str, tmp_path: Path) -> 
 def test_where_nothing_can_be_written_this_process_still_knows(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file is in the way")
     store = FileRecords(tmp_path / "state" / "places")
-    store.put(KEY, RECORD)
+    store.write(KEY, RECORD)
     assert store.get(KEY) == RECORD
     assert "state/places: Not a directory" in store.problem
-    store.drop(KEY)
+    store.remove(KEY)
     assert store.get(KEY) is None
 
 
@@ -100,15 +100,15 @@ def test_a_full_disk_gets_everything_when_it_has_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = FileRecords(tmp_path)
-    store.put("old", RECORD)
+    store.write("old", RECORD)
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_durably", _full)
-        store.put(KEY, RECORD)
-        store.put("dropped", RECORD)
-        store.drop("dropped")
-        store.drop("old")
+        store.write(KEY, RECORD)
+        store.write("dropped", RECORD)
+        store.remove("dropped")
+        store.remove("old")
         assert "No space left" in store.problem
-    store.put("new", RECORD)
+    store.write("new", RECORD)
     assert store.settle()
     assert store.problem == ""
     assert set(again(tmp_path).items()) == {KEY, "new"}
@@ -122,11 +122,11 @@ def test_a_disk_that_stands_still_is_waited_for_once(
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_durably", lambda *_: moves.wait())
         store = FileRecords(tmp_path)
-        store.put(KEY, RECORD)
+        store.write(KEY, RECORD)
         assert store.problem
         monkeypatch.setattr(records, "PATIENCE", 60.0)
-        store.put("other", RECORD)  # would be waited for if the first were forgotten
-        store.drop(KEY)
+        store.write("other", RECORD)  # would be waited for if the first were forgotten
+        store.remove(KEY)
         assert store.items() == {"other": RECORD}
         moves.set()
         assert store.settle()
@@ -137,15 +137,15 @@ def test_a_folder_that_cannot_be_read_is_read_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = FileRecords(tmp_path)
-    first.put(KEY, RECORD)
-    first.put("gone", RECORD)
+    first.write(KEY, RECORD)
+    first.write("gone", RECORD)
     store = again(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "listdir", _broken)
         assert store.get(KEY) is None
         assert "Input/output error" in store.problem
-        store.put("new", RECORD)
-        store.drop("gone")
+        store.write("new", RECORD)
+        store.remove("gone")
         assert store.settle()
         assert store.problem  # what is there is still unknown
     assert set(store.items()) == {KEY, "new"}
@@ -153,13 +153,13 @@ def test_a_folder_that_cannot_be_read_is_read_later(
 
 def test_the_state_of_a_driver_has_places_and_pools_of_its_own(tmp_path: Path) -> None:
     state = records.node_state(tmp_path, "one.example")
-    state.places.put(KEY, RECORD)
-    state.pools.put(KEY, {"pool": "p"})
+    state.mount_records.write(KEY, RECORD)
+    state.pools.write(KEY, {"pool": "p"})
     assert sorted(os.listdir(tmp_path / "one.example")) == ["places", "pools"]
     [place] = (tmp_path / "one.example" / "places").iterdir()
     assert json.loads(place.read_text())["boot"]
-    assert records.node_state(tmp_path, "two.example").places.items() == {}
-    assert records.node_state(tmp_path, "one.example").places.items() == {KEY: RECORD}
+    assert records.node_state(tmp_path, "two.example").mount_records.items() == {}
+    assert records.node_state(tmp_path, "one.example").mount_records.items() == {KEY: RECORD}
 
 
 def _full(path: Path, data: bytes) -> None:

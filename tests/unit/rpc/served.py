@@ -20,20 +20,20 @@ from driver.backends.memory.backend import memory
 from driver.backends.memory.records import MemoryRecords
 from driver.core.model import GIB
 from driver.core.ports import Pool
-from driver.csi.topology import Here
-from driver.services.server import About, Server
-from driver.services.use_cases import Uses
+from driver.csi.topology import NodeTopology
+from driver.services.server import DriverInfo, Server
+from driver.services.use_cases import UseCases
 from driver.volumes.contents import Contents
-from driver.volumes.copies.background import Copies
+from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.changed_blocks import Changes
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
-from driver.volumes.node.ephemeral import Inliner
+from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter, Publisher
+from driver.volumes.publish import ControllerPublisher, NodeVolumes
 
 NODE = "node-a"
 LOOKED_AT = 3  # extents at a time: a volume of a few pages takes more than one look
@@ -85,20 +85,20 @@ def play(story: Story, *, attach: bool = True, max_volumes: int = 0) -> None:
     """Serve, let `story` call, stop."""
     pool = memory("sim", 100 * GIB)
     with ThreadPoolExecutor(1) as copiers, tempfile.TemporaryDirectory(prefix="c-") as folder:
-        about = About(
+        about = DriverInfo(
             name="cellar.csi.internal",
             version="1.2.3",
-            here=Here(KEY, NODE),
+            here=NodeTopology(KEY, NODE),
             max_volumes=max_volumes,
             attach=attach,
         )
-        uses = _uses(pool, Copies(lambda _: copiers), max_volumes)
+        uses = _uses(pool, BackgroundCopies(lambda _: copiers), max_volumes)
         path = Path(folder) / "s"
         asyncio.run(_serve(about, uses, path, story, pool))
         assert not path.exists()
 
 
-async def _serve(about: About, uses: Uses, path: Path, story: Story, pool: Pool) -> None:
+async def _serve(about: DriverInfo, uses: UseCases, path: Path, story: Story, pool: Pool) -> None:
     server = Server(about, uses, lambda *_: None)
     await server.start(path)
     try:
@@ -108,17 +108,17 @@ async def _serve(about: About, uses: Uses, path: Path, story: Story, pool: Pool)
         await server.stop(10)
 
 
-def _uses(pool: Pool, copies: Copies, max_volumes: int) -> Uses:
+def _uses(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
     pools = Pools([pool])
     volumes = Provisioner(pools, Contents(), copies, time.time)
     mounts = MountRecords(MemoryRecords())
-    mounter, health = Mounter(pools, mounts), Health(pools, mounts)
-    return Uses(
+    mounter, health = NodeVolumes(pools, mounts), Health(pools, mounts)
+    return UseCases(
         pools=pools,
         volumes=volumes,
-        publisher=Publisher(pools, NODE, max_volumes),
+        publisher=ControllerPublisher(pools, NODE, max_volumes),
         mounter=mounter,
-        inline=Inliner(pools, volumes, mounter, health),
+        inline=EphemeralVolumes(pools, volumes, mounter, health),
         snapshots=Snapshotter(pools, copies, time.time),
         modifier=Modifier(pools),
         health=health,

@@ -11,17 +11,17 @@ from driver.core.errors import Damaged
 from driver.core.ids import VolumeId
 from driver.core.model import CapacityRange, Unreadable, Volume
 from driver.volumes.requests import (
+    DeleteSnapshot,
+    DeleteVolume,
     Expand,
+    GetSnapshot,
+    GetVolume,
+    GroupSnapshotRef,
     InlinePublish,
     InlineUnpublish,
-    Look,
-    LookSnapshot,
-    Of,
-    OfGroup,
-    OfSnapshot,
-    Page,
+    ListSnapshots,
+    ListVolumes,
     Publish,
-    SnapshotPage,
     Unpublish,
 )
 from tests.unit.volumes.world import MOUNT, NODE, SIZE, World
@@ -40,8 +40,8 @@ def test_every_call_on_a_damaged_volume_is_data_loss_and_delete_too(world: World
     publish = Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
     for call in (
         world.create,
-        lambda: world.volumes.get(Look(volume.id)),
-        lambda: world.volumes.delete(Of(volume.id)),
+        lambda: world.volumes.get(GetVolume(volume.id)),
+        lambda: world.volumes.delete(DeleteVolume(volume.id)),
         lambda: world.volumes.expand(expand),
         lambda: world.publisher.publish(publish),
         lambda: world.stage(volume),
@@ -64,13 +64,13 @@ def test_it_is_listed_among_the_others_in_the_order_of_ids(world: World) -> None
     volumes = [world.create(f"v{number}", pool="fast") for number in range(5)]
     for one in volumes[1:4]:
         damage(world, one)
-    every = world.volumes.list(Page()).volumes
+    every = world.volumes.list(ListVolumes()).volumes
     assert [str(one.id) for one, _ in every] == sorted(str(one.id) for one in volumes)
     ill = {one.id for one, faults in every if faults}
     assert ill == {one.id for one in volumes[1:4]}
-    assert {one.id for one, _ in world.health.of_volumes(Page()).volumes} == ill
-    first = world.volumes.list(Page(2))
-    assert [*first.volumes, *world.volumes.list(Page(0, first.next)).volumes] == list(every)
+    assert {one.id for one, _ in world.health.of_volumes(ListVolumes()).volumes} == ill
+    first = world.volumes.list(ListVolumes(2))
+    assert [*first.volumes, *world.volumes.list(ListVolumes(0, first.next)).volumes] == list(every)
 
 
 def test_it_can_be_taken_down_and_detached(world: World) -> None:
@@ -85,7 +85,7 @@ def test_it_can_be_taken_down_and_detached(world: World) -> None:
     world.publisher.unpublish(Unpublish(volume.id, NODE))
     assert world.pools.of(volume.id.pool).backend.attached(volume.id) is None
     world.backend(world.pools.of(volume.id.pool)).mend(volume.id)
-    found, _ = world.volumes.get(Look(volume.id))
+    found, _ = world.volumes.get(GetVolume(volume.id))
     assert found.published is None
 
 
@@ -93,14 +93,14 @@ def test_a_damaged_snapshot_is_listed_and_not_ready(world: World) -> None:
     volume = world.create(pool="fast")
     snapshot = world.snapshot("s", volume.id)
     world.backend(world.fast).damage(snapshot.id)
-    [listed] = world.snapshots.list(SnapshotPage()).snapshots
+    [listed] = world.snapshots.list(ListSnapshots()).snapshots
     assert isinstance(listed, Unreadable)
     assert (listed.id, listed.source) == (snapshot.id, volume.id)
-    assert world.volumes.list(Page()).volumes == ((volume, ()),)
+    assert world.volumes.list(ListVolumes()).volumes == ((volume, ()),)
     for call in (
-        lambda: world.snapshots.list(SnapshotPage(snapshot_id=snapshot.id)),
-        lambda: world.snapshots.get(LookSnapshot(snapshot.id)),
-        lambda: world.snapshots.delete(OfSnapshot(snapshot.id)),
+        lambda: world.snapshots.list(ListSnapshots(snapshot_id=snapshot.id)),
+        lambda: world.snapshots.get(GetSnapshot(snapshot.id)),
+        lambda: world.snapshots.delete(DeleteSnapshot(snapshot.id)),
         lambda: world.snapshot("s", volume.id),
         lambda: world.create("r", source=snapshot.id),
     ):
@@ -116,15 +116,15 @@ def test_a_group_with_a_damaged_member_is_neither_deleted_nor_made_anew(world: W
     every = tuple(snapshot.id for snapshot in group.snapshots)
     for call in (
         lambda: world.snapshots.create_group(wanted),
-        lambda: world.snapshots.delete_group(OfGroup(wanted.key, every)),
-        lambda: world.snapshots.delete_group(OfGroup(wanted.key)),
-        lambda: world.snapshots.get_group(OfGroup(wanted.key, every)),
-        lambda: world.snapshots.delete_part(OfGroup(wanted.key, every)),
+        lambda: world.snapshots.delete_group(GroupSnapshotRef(wanted.key, every)),
+        lambda: world.snapshots.delete_group(GroupSnapshotRef(wanted.key)),
+        lambda: world.snapshots.get_group(GroupSnapshotRef(wanted.key, every)),
+        lambda: world.snapshots.delete_part(GroupSnapshotRef(wanted.key, every)),
     ):
         with pytest.raises(Damaged):
             call()
     world.backend(world.fast).mend(group.snapshots[0].id)
-    whole = world.snapshots.get_group(OfGroup(wanted.key, every))
+    whole = world.snapshots.get_group(GroupSnapshotRef(wanted.key, every))
     assert set(whole.snapshots) == set(group.snapshots)
 
 
@@ -135,7 +135,7 @@ def test_an_inline_volume_comes_off_and_stays(world: World) -> None:
     volume_id = VolumeId(world.fast.backend.id, key)
     world.backend(world.fast).damage(volume_id)
     world.inline.unpublish(InlineUnpublish(HANDLE, key, world.target))
-    assert world.host.shown_at(world.target) is None
-    [(listed, faults)] = world.volumes.list(Page()).volumes
+    assert world.host.mounted_at(world.target) is None
+    [(listed, faults)] = world.volumes.list(ListVolumes()).volumes
     assert listed.id == volume_id
     assert [fault.kind for fault in faults] == ["RecordDamaged"]

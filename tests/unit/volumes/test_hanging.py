@@ -14,7 +14,7 @@ from driver.backends.memory.backend import MemoryBackend, Options
 from driver.backends.memory.host import MemoryHost
 from driver.backends.pool_threads import Answering
 from driver.core.answers import Direct
-from driver.core.errors import NotFound, PoolAway, PoolSilent
+from driver.core.errors import NotFound, PoolSilent, PoolUnavailable
 from driver.core.ids import ImageId, volume_key
 from driver.core.model import (
     GIB,
@@ -30,12 +30,12 @@ from driver.core.model import (
 from driver.core.ports import Pool
 from driver.volumes import health, provision
 from driver.volumes.health import Health
-from driver.volumes.locks import Claims
+from driver.volumes.locks import Locks
 from driver.volumes.pools import pool_states, registry
 from driver.volumes.pools.pool_states import States
 from driver.volumes.pools.pool_watch import STUCK, SUSPICIOUS, Watching
 from driver.volumes.pools.registry import MANY, Pools
-from driver.volumes.requests import Create, Page
+from driver.volumes.requests import CreateVolume, ListVolumes
 from tests.unit.volumes.world import World
 
 
@@ -93,8 +93,8 @@ def hang(pool: Pool) -> None:
     pool.backend.answers.clear()
 
 
-def wanted(name: str, pool: str | None = None) -> Create:
-    return Create(
+def wanted(name: str, pool: str | None = None) -> CreateVolume:
+    return CreateVolume(
         name=name,
         key=volume_key(name),
         range=CapacityRange(16 * MIB),
@@ -144,14 +144,14 @@ def test_lists_keep_what_they_knew_and_say_that_it_cannot_be_reached(
 ) -> None:
     lost, well = world.volumes.create(wanted("a")), world.create(pool="fast")
     hang(sick)
-    found = dict(world.volumes.list(Page()).volumes)
+    found = dict(world.volumes.list(ListVolumes()).volumes)
     assert set(found) == {lost, well}
     assert [fault.kind for fault in found[lost]] == ["PoolAway"]
     assert not found[well]
-    ill = Health(world.pools, world.mounts).of_volumes(Page()).volumes
+    ill = Health(world.pools, world.mounts).of_volumes(ListVolumes()).volumes
     assert [volume for volume, _ in ill] == [lost]
-    first = world.volumes.list(Page(most=1))
-    rest = world.volumes.list(Page(after=first.next))
+    first = world.volumes.list(ListVolumes(most=1))
+    rest = world.volumes.list(ListVolumes(after=first.next))
     assert {volume for volume, _ in (*first.volumes, *rest.volumes)} == {lost, well}
 
 
@@ -160,7 +160,7 @@ def test_an_id_of_a_hanging_pool_is_unavailable_and_never_unknown(world: World, 
     sick.answers.note = lambda: None  # type: ignore[method-assign]
     sick.answers._answered = -float("inf")  # type: ignore[attr-defined]
     hang(sick)
-    with pytest.raises(PoolAway, match=r"pool sick (does|has) not answer"):
+    with pytest.raises(PoolUnavailable, match=r"pool sick (does|has) not answer"):
         world.pools.volume(lost.id)
     with pytest.raises(NotFound):
         world.pools.volume(replace(lost.id, pool=world.fast.backend.id))
@@ -170,14 +170,14 @@ def test_an_id_of_a_hanging_pool_is_unavailable_and_never_unknown(world: World, 
 def test_the_share_of_a_call_is_the_pool_that_it_names(world: World, sick: Pool) -> None:
     ids = {pool.name: world.pools.id_of(pool) for pool in world.pools.all()}
     share = world.pools.share_of
-    assert share(Claims(pools=frozenset({ids["fast"]}))) == "fast"
-    assert share(Claims(named="slow")) == "slow"
-    assert share(Claims(frozenset("k"), pools=frozenset({ids["fast"], ids["slow"]}))) == MANY
-    assert share(Claims(frozenset("k"))) == MANY
-    assert share(Claims()) == ""
-    assert share(Claims(pools=frozenset({"0" * 12}))) == ""
+    assert share(Locks(pools=frozenset({ids["fast"]}))) == "fast"
+    assert share(Locks(named="slow")) == "slow"
+    assert share(Locks(frozenset("k"), pools=frozenset({ids["fast"], ids["slow"]}))) == MANY
+    assert share(Locks(frozenset("k"))) == MANY
+    assert share(Locks()) == ""
+    assert share(Locks(pools=frozenset({"0" * 12}))) == ""
     alone = Pools([world.fast])
-    assert alone.share_of(Claims(frozenset("k"))) == "fast"
+    assert alone.share_of(Locks(frozenset("k"))) == "fast"
 
 
 class Silent(Direct):
@@ -193,7 +193,7 @@ class Silent(Direct):
 def test_a_silent_pool_takes_no_calls_but_those_that_take_down(world: World) -> None:
     pool = replace(world.fast, answers=Silent())
     both = Pools([pool, world.slow])
-    claims = Claims(frozenset("k"), named="fast")
+    claims = Locks(frozenset("k"), named="fast")
     with pytest.raises(PoolSilent, match="pool fast has not answered for 7 s"):
         both.share_of(claims)
     assert both.share_of(replace(claims, takes_down=True)) == "fast"

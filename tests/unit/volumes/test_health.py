@@ -10,7 +10,7 @@ import pytest
 from driver.core.errors import NotFound, Refused
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, CapacityRange, Device, Fault, Limits, Volume
-from driver.volumes.requests import Look, Modify, Page, Stats
+from driver.volumes.requests import GetVolume, GetVolumeStats, ListVolumes, Modify
 from tests.unit.volumes.world import World
 
 BELOW = Fault("BackingFileShort", "too short", "data_loss")
@@ -19,23 +19,23 @@ ABOVE = Fault("FilesystemReadOnly", "remounted")
 
 def test_faults_of_pool_and_machine_come_together(world: World) -> None:
     volume = world.create()
-    assert world.health.of_volume(Look(volume.id)) == ()
+    assert world.health.of_volume(GetVolume(volume.id)) == ()
     world.stage(volume)
     device = world.fast.backend.attached(volume.id)
     assert device
     world.host.afflict(device, ABOVE)
     world.backend(world.fast).afflict(volume.id, BELOW)
-    assert world.health.of_volume(Look(volume.id)) == (BELOW, ABOVE)
-    assert world.health.at(Stats(volume.id, None)) == (BELOW, ABOVE)
-    assert world.volumes.list(Page()).volumes == ((volume, (BELOW, ABOVE)),)
+    assert world.health.of_volume(GetVolume(volume.id)) == (BELOW, ABOVE)
+    assert world.health.at(GetVolumeStats(volume.id, None)) == (BELOW, ABOVE)
+    assert world.volumes.list(ListVolumes()).volumes == ((volume, (BELOW, ABOVE)),)
 
 
 def test_a_volume_that_is_not_there_is_not_found(world: World) -> None:
     gone = VolumeId(world.fast.backend.id, "0" * 32)
     with pytest.raises(NotFound):
-        world.health.of_volume(Look(gone))
+        world.health.of_volume(GetVolume(gone))
     with pytest.raises(NotFound):
-        world.health.at(Stats(gone, world.target))
+        world.health.at(GetVolumeStats(gone, world.target))
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -45,7 +45,7 @@ def test_a_volume_whose_pool_is_away_is_inaccessible(world: World, *, known: boo
         world.backend(world.fast).take_away("pulled")
     else:
         volume = replace(volume, id=replace(volume.id, pool="0" * 12))
-    [fault] = world.health.of_volume(Look(volume.id))
+    [fault] = world.health.of_volume(GetVolume(volume.id))
     assert (fault.kind, fault.severity) == ("PoolAway", "inaccessible")
 
 
@@ -60,7 +60,9 @@ def test_a_pool_that_goes_away_meanwhile_is_told_by_itself(
         return replace(volume, id=image_id)
 
     monkeypatch.setattr(backend, "find", find_and_lose)
-    assert world.health.of_volume(Look(volume.id)) == (Fault("PoolAway", "pulled", "inaccessible"),)
+    assert world.health.of_volume(GetVolume(volume.id)) == (
+        Fault("PoolAway", "pulled", "inaccessible"),
+    )
 
 
 def test_only_the_ill_are_listed_in_pages(world: World) -> None:
@@ -68,8 +70,8 @@ def test_only_the_ill_are_listed_in_pages(world: World) -> None:
     ill = volumes[:3]
     for volume in ill:
         world.backend(world.pools.of(volume.id.pool)).afflict(volume.id, BELOW)
-    first = world.health.of_volumes(Page(2))
-    rest = world.health.of_volumes(Page(2, first.next))
+    first = world.health.of_volumes(ListVolumes(2))
+    rest = world.health.of_volumes(ListVolumes(2, first.next))
     assert (len(first.volumes), len(rest.volumes), rest.next) == (2, 1, "")
     assert {one for one, _ in (*first.volumes, *rest.volumes)} == set(ill)
     assert {faults for _, faults in first.volumes} == {(BELOW,)}
@@ -78,7 +80,7 @@ def test_only_the_ill_are_listed_in_pages(world: World) -> None:
 def test_a_place_that_shows_something_else_is_a_fault_of_the_volume(world: World) -> None:
     volume = world.create()
     world.host.show_foreign(world.target)
-    wanted = Stats(volume.id, world.target, world.staging)
+    wanted = GetVolumeStats(volume.id, world.target, world.staging)
     for _ in range(2):
         [fault] = world.health.at(wanted)
         assert fault.kind == "ForeignMount"
@@ -91,11 +93,11 @@ def test_a_place_that_is_taken_down_just_now_is_no_foreign_mount(
 ) -> None:
     volume = world.create()
     world.stage(volume)
-    place = world.host.shown_at(world.staging)
+    place = world.host.mounted_at(world.staging)
     world.unstage(volume)
     answers = [place, None]
-    monkeypatch.setattr(world.host, "shown_at", lambda _: answers.pop(0))
-    assert world.health.at(Stats(volume.id, world.staging)) == ()
+    monkeypatch.setattr(world.host, "mounted_at", lambda _: answers.pop(0))
+    assert world.health.at(GetVolumeStats(volume.id, world.staging)) == ()
 
 
 def test_what_is_wrong_with_the_next_user_of_a_device_is_not_told_of_the_last(
@@ -109,7 +111,7 @@ def test_what_is_wrong_with_the_next_user_of_a_device_is_not_told_of_the_last(
         return [ABOVE]
 
     monkeypatch.setattr(world.host, "faults", unstage_and_tell)
-    assert world.health.of_volume(Look(volume.id)) == ()
+    assert world.health.of_volume(GetVolume(volume.id)) == ()
 
 
 def test_storage_is_all_pools(world: World) -> None:
@@ -127,7 +129,7 @@ def test_a_thousand_volumes_are_listed_in_no_time(world: World) -> None:
     took = []
     for _ in range(3):
         start = time.process_time()
-        assert len(world.volumes.list(Page()).volumes) == 1000
+        assert len(world.volumes.list(ListVolumes()).volumes) == 1000
         took.append(time.process_time() - start)
     assert min(took) < 0.15
 
@@ -140,8 +142,8 @@ def test_a_limit_that_nothing_enforces_is_refused(world: World, limit: str) -> N
         world.modifier.modify(Modify(volume.id, limits))
     with pytest.raises(Refused, match="cannot be enforced"):
         world.create("other", limits=limits)
-    assert [one.id for one, _ in world.volumes.list(Page()).volumes] == [volume.id]
-    assert world.volumes.get(Look(volume.id))[0] == volume
+    assert [one.id for one, _ in world.volumes.list(ListVolumes()).volumes] == [volume.id]
+    assert world.volumes.get(GetVolume(volume.id))[0] == volume
 
 
 def test_a_limit_that_an_older_version_recorded_can_be_taken_off(world: World) -> None:
@@ -149,7 +151,7 @@ def test_a_limit_that_an_older_version_recorded_can_be_taken_off(world: World) -
     world.fast.backend.record(replace(volume, limits=Limits(read_iops=100)))
     for _ in range(2):
         world.modifier.modify(Modify(volume.id, Limits()))
-        assert world.volumes.get(Look(volume.id))[0] == volume
+        assert world.volumes.get(GetVolume(volume.id))[0] == volume
 
 
 def test_a_volume_that_is_not_there_is_not_modified(world: World) -> None:

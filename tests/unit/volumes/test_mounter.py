@@ -16,7 +16,7 @@ from driver.core.errors import (
     Invalid,
     NotFound,
     OutOfRange,
-    PoolAway,
+    PoolUnavailable,
     Refused,
     Unusable,
 )
@@ -28,25 +28,32 @@ from driver.core.model import (
     Device,
     Fault,
     FsType,
-    Place,
+    MountPoint,
     Publication,
     Volume,
 )
-from driver.volumes.requests import Capability, Expand, NodeExpand, NodePublish, Of, Stats
+from driver.volumes.requests import (
+    Capability,
+    DeleteVolume,
+    Expand,
+    GetVolumeStats,
+    NodeExpand,
+    NodePublish,
+)
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, READER, SIZE, World
 
-SINGLE = Capability(AccessMode.SNSW, block=False)
-MULTI = Capability(AccessMode.SNMW, block=False)
-BLOCK_READER = Capability(AccessMode.SNRO, block=True)
+SINGLE = Capability(AccessMode.SINGLE_NODE_SINGLE_WRITER, block=False)
+MULTI = Capability(AccessMode.SINGLE_NODE_MULTI_WRITER, block=False)
+BLOCK_READER = Capability(AccessMode.SINGLE_NODE_READER_ONLY, block=True)
 
 
 def device_of(world: World, volume: Volume) -> Device | None:
     return world.pools.of(volume.id.pool).backend.attached(volume.id)
 
 
-def places_of(world: World, volume: Volume) -> tuple[Place, ...]:
+def places_of(world: World, volume: Volume) -> tuple[MountPoint, ...]:
     device = device_of(world, volume)
-    return world.host.places(device) if device else ()
+    return world.host.mount_points(device) if device else ()
 
 
 def targets_of(world: World, volume: Volume) -> list[Path]:
@@ -75,7 +82,7 @@ def test_twenty_stages_are_one_mount(world: World, volume: Volume) -> None:
 def test_a_volume_is_checked_before_it_is_mounted_and_not_while_it_is(
     world: World, volume: Volume
 ) -> None:
-    other = replace(MOUNT, mode=AccessMode.SNMW)
+    other = replace(MOUNT, mode=AccessMode.SINGLE_NODE_MULTI_WRITER)
     world.stage(volume)
     before = len(world.host.checked)
     world.staging = world.tmp / "elsewhere"
@@ -131,7 +138,7 @@ def test_a_device_that_a_reader_uses_stays_read_only(world: World, raw: Volume) 
 
 
 def test_a_volume_that_is_published_read_only_is_mounted_so(world: World, volume: Volume) -> None:
-    publication = Publication(NODE, read_only=True, mode=AccessMode.SNW)
+    publication = Publication(NODE, read_only=True, mode=AccessMode.SINGLE_NODE_WRITER)
     world.fast.backend.record(replace(volume, published=publication))
     world.stage(volume)
     world.publish(volume)
@@ -148,7 +155,7 @@ def test_the_mount_option_ro_is_taken_for_what_it_says(world: World, volume: Vol
 
 @pytest.mark.parametrize(
     "capability",
-    [BLOCK, replace(MOUNT, fs=FsType.XFS), replace(MOUNT, mode=AccessMode.MNMW)],
+    [BLOCK, replace(MOUNT, fs=FsType.XFS), replace(MOUNT, mode=AccessMode.MULTI_NODE_MULTI_WRITER)],
 )
 def test_what_the_volume_is_not_it_is_not_staged_as(
     world: World, volume: Volume, capability: Capability
@@ -192,7 +199,7 @@ def test_the_last_word_says_whether_it_is_read_only(
     world: World, volume: Volume, options: tuple[str, ...], *, reads: bool
 ) -> None:
     world.stage(volume, replace(MOUNT, options=options))
-    place = world.host.shown_at(world.staging)
+    place = world.host.mounted_at(world.staging)
     assert place and place.read_only is reads
 
 
@@ -203,7 +210,7 @@ def test_a_staging_path_that_shows_something_else_is_left_alone(
     with pytest.raises(Refused, match="something else"):
         world.stage(volume)
     assert device_of(world, volume) is None
-    assert world.host.shown_at(world.staging)
+    assert world.host.mounted_at(world.staging)
 
 
 def test_a_part_of_the_volume_is_not_the_volume(world: World, volume: Volume) -> None:
@@ -219,7 +226,7 @@ def test_a_stage_that_fails_takes_back_what_it_did(world: World, volume: Volume)
     with pytest.raises(Failed):
         world.stage(volume)
     assert device_of(world, volume) is None
-    assert world.host.shown_at(world.staging) is None
+    assert world.host.mounted_at(world.staging) is None
 
 
 @pytest.mark.parametrize("error", [Unusable("the pool is full"), Failed("no"), OSError(5, "EIO")])
@@ -235,14 +242,14 @@ def test_a_growth_that_is_impossible_keeps_nobody_from_the_data(
         staging = world.stage(clone)
     target = world.publish(clone)
     assert world.host.usage(staging).total == SIZE
-    numbers = world.mounter.stats(Stats(clone.id, target))
+    numbers = world.mounter.stats(GetVolumeStats(clone.id, target))
     assert [fault.kind for fault in numbers.faults] == ["FilesystemNotGrown"]
     with pytest.raises(type(error)):
         world.mounter.expand(NodeExpand(clone.id, target, CapacityRange(2 * SIZE)))
     world.host.errors.clear()
     world.mounter.expand(NodeExpand(clone.id, target, CapacityRange(2 * SIZE)))
     assert world.host.usage(staging).total == 2 * SIZE
-    assert world.mounter.stats(Stats(clone.id, target)).faults == ()
+    assert world.mounter.stats(GetVolumeStats(clone.id, target)).faults == ()
 
 
 def test_a_filesystem_that_breaks_when_it_is_to_grow_is_not_given_to_a_pod(world: World) -> None:
@@ -289,7 +296,7 @@ def test_a_broken_filesystem_is_not_given_to_another_pod(
     world.unpublish(volume)
     world.publish(volume, target=other)
     assert set(targets_of(world, volume)) == {world.staging, other}
-    assert world.mounter.stats(Stats(volume.id, other)).faults == ()
+    assert world.mounter.stats(GetVolumeStats(volume.id, other)).faults == ()
 
 
 def test_a_broken_filesystem_that_nobody_uses_is_staged_anew(world: World, volume: Volume) -> None:
@@ -300,7 +307,7 @@ def test_a_broken_filesystem_that_nobody_uses_is_staged_anew(world: World, volum
     checked = len(world.host.checked)
     world.stage(volume)
     assert len(world.host.checked) > checked
-    assert world.mounter.stats(Stats(volume.id, world.staging)).faults == ()
+    assert world.mounter.stats(GetVolumeStats(volume.id, world.staging)).faults == ()
 
 
 def test_nothing_is_ever_formatted_at_stage(world: World, volume: Volume) -> None:
@@ -321,7 +328,7 @@ def test_a_stage_that_was_interrupted_before_it_grew_is_ended_by_the_next(world:
 
 
 def test_a_volume_that_is_not_there_cannot_be_staged(world: World, volume: Volume) -> None:
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
     with pytest.raises(NotFound):
         world.stage(volume)
     with pytest.raises(NotFound):
@@ -349,7 +356,7 @@ def test_published_the_other_way_is_a_conflict(
     world.publish(one, capability, read_only=True)
     with pytest.raises(Conflict, match="read-only"):
         world.publish(one, capability)
-    shown = world.host.shown_at(world.target)
+    shown = world.host.mounted_at(world.target)
     assert shown
     assert shown.read_only
 
@@ -371,7 +378,7 @@ def test_what_is_attached_only_is_staged_again(world: World, volume: Volume, raw
 
 
 def test_an_encrypted_volume_is_not_staged_without_its_secret(world: World, volume: Volume) -> None:
-    world.fast.backend.record(replace(volume, key="luks"))
+    world.fast.backend.record(replace(volume, luks_key_id="luks"))
     with pytest.raises(Refused, match="NodeStageVolume"):
         world.publish(volume)
     assert device_of(world, volume) is None
@@ -398,7 +405,7 @@ def test_another_thing_at_the_staging_path_is_never_shown(world: World, volume: 
     world.host.show_foreign(world.staging)
     with pytest.raises(Refused):
         world.publish(volume)
-    assert world.host.shown_at(world.target) is None
+    assert world.host.mounted_at(world.target) is None
     assert device_of(world, volume) is None
 
 
@@ -408,7 +415,7 @@ def test_another_thing_at_the_target_is_left_alone(world: World, volume: Volume)
     with pytest.raises(Refused):
         world.publish(volume)
     assert targets_of(world, volume) == [world.staging]
-    assert world.host.shown_at(world.target)
+    assert world.host.mounted_at(world.target)
 
 
 def test_a_filesystem_that_became_read_only_is_not_given_to_a_writer(
@@ -532,8 +539,8 @@ def test_what_is_somebody_elses_is_refused_and_stays(
         world.host.show_foreign(path, another.number)
     with pytest.raises(Refused, match="something else"):
         call(world, volume)
-    assert world.host.shown_at(world.staging)
-    assert world.host.shown_at(world.target)
+    assert world.host.mounted_at(world.staging)
+    assert world.host.mounted_at(world.target)
 
 
 def test_what_is_busy_stays_and_can_be_taken_down_later(world: World, volume: Volume) -> None:
@@ -550,12 +557,12 @@ def test_a_pool_that_is_away_keeps_nothing_mounted(world: World, volume: Volume)
     world.backend(world.fast).take_away()
     world.unpublish(volume)
     world.unstage(volume)
-    assert world.host.shown_at(world.staging) is None
+    assert world.host.mounted_at(world.staging) is None
     assert not world.target.exists()
     assert world.host.thawed == [world.staging]  # the last place
     world.backend(world.fast).bring_back()
     assert device_of(world, volume)  # the next unstage or delete takes it
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
 
 
 def test_a_mount_of_a_volume_without_a_record_is_known_by_its_label(
@@ -564,7 +571,7 @@ def test_a_mount_of_a_volume_without_a_record_is_known_by_its_label(
     world.stage(volume)
     world.backend(world.fast)._stored.clear()
     world.unstage(volume)
-    assert world.host.shown_at(world.staging) is None
+    assert world.host.mounted_at(world.staging) is None
 
 
 def test_a_volume_that_never_was_is_taken_down_with_success(world: World) -> None:
@@ -615,7 +622,7 @@ def test_where_the_volume_is_not_it_is_not_found(world: World, volume: Volume) -
             with pytest.raises(NotFound):
                 world.mounter.expand(NodeExpand(volume.id, path, CapacityRange()))
             with pytest.raises(NotFound):
-                world.mounter.stats(Stats(volume.id, path))
+                world.mounter.stats(GetVolumeStats(volume.id, path))
 
 
 def test_what_is_mounted_read_only_everywhere_does_not_pretend_to_grow(
@@ -637,7 +644,7 @@ def test_stats_are_those_of_the_filesystem_with_its_faults(world: World, volume:
     device = device_of(world, volume)
     assert device
     world.host.afflict(device, fault)
-    numbers = world.mounter.stats(Stats(volume.id, world.target, world.staging))
+    numbers = world.mounter.stats(GetVolumeStats(volume.id, world.target, world.staging))
     assert numbers.usage == world.host.usage(world.target)
     assert (numbers.size, numbers.faults) == (SIZE, (fault,))
 
@@ -645,17 +652,17 @@ def test_stats_are_those_of_the_filesystem_with_its_faults(world: World, volume:
 def test_stats_of_raw_blocks_are_their_size(world: World, raw: Volume) -> None:
     world.stage(raw, BLOCK)
     world.publish(raw, BLOCK)
-    numbers = world.mounter.stats(Stats(raw.id, world.target))
+    numbers = world.mounter.stats(GetVolumeStats(raw.id, world.target))
     assert (numbers.usage, numbers.size, numbers.faults) == (None, SIZE, ())
 
 
 def test_stats_of_nowhere_are_not_found(world: World, volume: Volume) -> None:
     with pytest.raises(NotFound):
-        world.mounter.stats(Stats(volume.id, None))
+        world.mounter.stats(GetVolumeStats(volume.id, None))
 
 
 def test_stats_of_a_pool_that_is_away_are_unavailable(world: World, volume: Volume) -> None:
     world.stage(volume)
     world.backend(world.fast).take_away()
-    with pytest.raises(PoolAway):
-        world.mounter.stats(Stats(volume.id, world.staging))
+    with pytest.raises(PoolUnavailable):
+        world.mounter.stats(GetVolumeStats(volume.id, world.staging))

@@ -18,7 +18,7 @@ from driver.core.errors import (
     NoSpace,
     NotFound,
     OutOfRange,
-    PoolAway,
+    PoolUnavailable,
     Refused,
     StaleToken,
 )
@@ -38,14 +38,14 @@ from driver.volumes.contents import Contents
 from driver.volumes.provision import Provisioner
 from driver.volumes.requests import (
     Capability,
-    Create,
+    CreateVolume,
+    DeleteVolume,
     Expand,
-    Look,
-    Measure,
-    Of,
-    Page,
+    GetCapacity,
+    GetVolume,
+    ListVolumes,
     Publish,
-    Validate,
+    ValidateCapabilities,
 )
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, SIZE, World
 
@@ -163,19 +163,19 @@ def test_a_pool_that_is_away_is_passed_over(world: World) -> None:
 def test_without_any_pool_nothing_is_created(world: World) -> None:
     for pool in (world.fast, world.slow):
         world.backend(pool).take_away()
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         world.create()
 
 
 def test_a_pool_that_was_named_and_is_away_is_waited_for(world: World) -> None:
     world.backend(world.slow).take_away()
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         world.create(pool="slow")
 
 
 def test_a_pool_that_may_come_back_matters_more_than_one_that_cannot(world: World) -> None:
     world.backend(world.slow).take_away()
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         world.create(allocation=Allocation.THIN)
 
 
@@ -321,7 +321,7 @@ def test_a_source_that_is_not_there_is_not_found(
 def test_a_source_in_a_pool_that_is_away_is_waited_for(world: World, pool: str | None) -> None:
     source = world.create()
     world.backend(world.fast).take_away()
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         world.create("c", source=source.id, pool=pool)
 
 
@@ -353,10 +353,10 @@ def test_a_size_is_in_its_range_and_enough_for_filesystem_and_source(
 
 def test_a_deleted_volume_is_gone_and_a_second_time_not_found(world: World) -> None:
     volume = world.create()
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
     assert world.pools.find_volume(volume.id.key) is None
     with pytest.raises(NotFound):
-        world.volumes.delete(Of(volume.id))
+        world.volumes.delete(DeleteVolume(volume.id))
 
 
 def test_a_source_can_be_deleted_before_its_snapshots_and_clones(world: World) -> None:
@@ -364,7 +364,7 @@ def test_a_source_can_be_deleted_before_its_snapshots_and_clones(world: World) -
     world.write(source, b"now!")
     snapshot = world.snapshot("s", source.id)
     clone = world.create("c", source=source.id)
-    world.volumes.delete(Of(source.id))
+    world.volumes.delete(DeleteVolume(source.id))
     assert world.read(clone) == b"now!"
     assert world.read(world.create("r", source=snapshot.id)) == b"now!"
 
@@ -375,7 +375,7 @@ def test_a_published_volume_is_not_deleted(world: World) -> None:
         Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
     )
     with pytest.raises(Refused, match=NODE):
-        world.volumes.delete(Of(volume.id))
+        world.volumes.delete(DeleteVolume(volume.id))
 
 
 def test_where_nothing_is_attached_any_more_an_old_publication_keeps_nothing(world: World) -> None:
@@ -384,7 +384,7 @@ def test_where_nothing_is_attached_any_more_an_old_publication_keeps_nothing(wor
         Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
     )
     volumes = Provisioner(world.pools, Contents(), world.copies, world.clock, attach=False)
-    volumes.delete(Of(volume.id))
+    volumes.delete(DeleteVolume(volume.id))
     assert not list(world.pools.volumes())
 
 
@@ -394,25 +394,25 @@ def test_a_volume_that_is_shown_anywhere_is_not_deleted(world: World) -> None:
     world.publish(volume)
     world.host.unmount(world.staging)
     with pytest.raises(Refused, match=str(world.target)):
-        world.volumes.delete(Of(volume.id))
+        world.volumes.delete(DeleteVolume(volume.id))
     world.unpublish(volume)
-    world.volumes.delete(Of(volume.id))  # the idle device goes with it
+    world.volumes.delete(DeleteVolume(volume.id))  # the idle device goes with it
 
 
 def test_a_staged_raw_block_volume_is_not_deleted(world: World) -> None:
     volume = world.create(fs=None)
     world.stage(volume, BLOCK)
     with pytest.raises(Refused, match="staged"):
-        world.volumes.delete(Of(volume.id))
+        world.volumes.delete(DeleteVolume(volume.id))
     world.unstage(volume)
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
 
 
 def test_a_volume_of_a_pool_that_is_away_is_not_reported_as_deleted(world: World) -> None:
     volume = world.create()
     world.backend(world.fast).take_away()
-    with pytest.raises(PoolAway):
-        world.volumes.delete(Of(volume.id))
+    with pytest.raises(PoolUnavailable):
+        world.volumes.delete(DeleteVolume(volume.id))
 
 
 # expand
@@ -423,7 +423,7 @@ def test_a_volume_grows_to_the_next_step(world: World) -> None:
     expanded = world.volumes.expand(Expand(volume.id, CapacityRange(SIZE + 1), MOUNT))
     assert expanded.size == SIZE + 4096
     assert expanded.node_expansion_required
-    assert world.volumes.get(Look(volume.id))[0].size == SIZE + 4096
+    assert world.volumes.get(GetVolume(volume.id))[0].size == SIZE + 4096
 
 
 def test_a_raw_block_volume_needs_no_expansion_on_the_node(world: World) -> None:
@@ -449,14 +449,14 @@ def test_an_expansion_for_which_there_is_no_room_is_out_of_range(world: World) -
     volume = world.create()
     with pytest.raises(OutOfRange):
         world.volumes.expand(Expand(volume.id, CapacityRange(8 * GIB)))
-    assert world.volumes.get(Look(volume.id))[0] == volume
+    assert world.volumes.get(GetVolume(volume.id))[0] == volume
 
 
 def test_an_expansion_with_a_capability_that_does_not_fit_is_invalid(world: World) -> None:
     volume = world.create()
     with pytest.raises(Invalid):
         world.volumes.expand(Expand(volume.id, CapacityRange(2 * SIZE), BLOCK))
-    assert world.volumes.get(Look(volume.id))[0] == volume
+    assert world.volumes.get(GetVolume(volume.id))[0] == volume
 
 
 # look
@@ -466,9 +466,9 @@ def test_a_volume_is_told_with_its_faults(world: World) -> None:
     volume = world.create()
     fault = Fault("BackingFileShort", "too short")
     world.backend(world.fast).afflict(volume.id, fault)
-    assert world.volumes.get(Look(volume.id)) == (volume, (fault,))
+    assert world.volumes.get(GetVolume(volume.id)) == (volume, (fault,))
     with pytest.raises(NotFound):
-        world.volumes.get(Look(replace(volume.id, key="0" * 32)))
+        world.volumes.get(GetVolume(replace(volume.id, key="0" * 32)))
 
 
 def test_lists_come_in_pages_in_the_order_of_ids(world: World) -> None:
@@ -476,66 +476,66 @@ def test_lists_come_in_pages_in_the_order_of_ids(world: World) -> None:
     world.snapshot("s", next(iter(made)).id)
     seen, after = [], ""
     while True:
-        page = world.volumes.list(Page(3, after))
+        page = world.volumes.list(ListVolumes(3, after))
         assert len(page.volumes) <= 3
         seen += [volume for volume, _ in page.volumes]
         if not (after := page.next):
             break
     assert set(seen) == made
     assert [str(one.id) for one in seen] == sorted(str(one.id) for one in seen)
-    assert [one for one, _ in world.volumes.list(Page()).volumes] == seen
+    assert [one for one, _ in world.volumes.list(ListVolumes()).volumes] == seen
 
 
 def test_a_page_that_ends_with_the_list_has_no_next(world: World) -> None:
     for number in range(4):
         world.create(f"v{number}")
-    first = world.volumes.list(Page(2))
+    first = world.volumes.list(ListVolumes(2))
     assert first.next == str(first.volumes[-1][0].id)
-    assert world.volumes.list(Page(2, first.next)).next == ""
+    assert world.volumes.list(ListVolumes(2, first.next)).next == ""
 
 
 def test_a_page_goes_on_although_its_last_volume_was_deleted(world: World) -> None:
     for number in range(3):
         world.create(f"v{number}")
-    every = world.volumes.list(Page()).volumes
-    first = world.volumes.list(Page(1))
+    every = world.volumes.list(ListVolumes()).volumes
+    first = world.volumes.list(ListVolumes(1))
     gone = first.volumes[0][0].id
     assert isinstance(gone, VolumeId)
-    world.volumes.delete(Of(gone))
-    assert world.volumes.list(Page(0, first.next)).volumes == every[1:]
+    world.volumes.delete(DeleteVolume(gone))
+    assert world.volumes.list(ListVolumes(0, first.next)).volumes == every[1:]
 
 
 @pytest.mark.parametrize("token", ["1", "x" * 45, "../../etc/passwd"])
 def test_a_token_that_was_never_given_is_stale(world: World, token: str) -> None:
     with pytest.raises(StaleToken):
-        world.volumes.list(Page(0, token))
+        world.volumes.list(ListVolumes(0, token))
 
 
 def test_a_pool_that_is_away_is_left_out_of_lists(world: World) -> None:
     world.create("a", pool="fast")
     here = world.create("b", pool="slow")
     world.backend(world.fast).take_away()
-    assert [one for one, _ in world.volumes.list(Page()).volumes] == [here]
+    assert [one for one, _ in world.volumes.list(ListVolumes()).volumes] == [here]
 
 
 # capacity
 
 
 def test_capacity_is_what_create_accepts(world: World) -> None:
-    capacity = world.volumes.capacity(Measure())
+    capacity = world.volumes.capacity(GetCapacity())
     assert capacity.largest == 2 * GIB
     world.create(fs=None, range=CapacityRange(capacity.largest))
-    assert world.volumes.capacity(Measure(pool="fast")).largest == 0
-    assert world.volumes.capacity(Measure()).largest == GIB
+    assert world.volumes.capacity(GetCapacity(pool="fast")).largest == 0
+    assert world.volumes.capacity(GetCapacity()).largest == GIB
 
 
 def test_a_machine_that_cannot_encrypt_has_no_room_for_encrypted_volumes(world: World) -> None:
     for pool in (world.fast, world.slow):
         assert isinstance(pool.crypt, MemoryCrypt)
         pool.crypt.lacking = "no encrypted volumes on this node: cryptsetup not found"
-    assert world.volumes.capacity(Measure(encrypted=True)).largest == 0
-    assert world.volumes.capacity(Measure(encrypted=True, pool="slow")).largest == 0
-    assert world.volumes.capacity(Measure()).largest > 0
+    assert world.volumes.capacity(GetCapacity(encrypted=True)).largest == 0
+    assert world.volumes.capacity(GetCapacity(encrypted=True, pool="slow")).largest == 0
+    assert world.volumes.capacity(GetCapacity()).largest > 0
     with pytest.raises(NoSpace, match="cryptsetup"):
         world.create(encrypted=True)
     world.create()
@@ -543,8 +543,8 @@ def test_a_machine_that_cannot_encrypt_has_no_room_for_encrypted_volumes(world: 
 
 def test_a_machine_that_lacks_a_filesystem_has_no_room_for_it(world: World) -> None:
     world.host.lacking[FsType.BTRFS] = "no btrfs volumes on this node"
-    assert world.volumes.capacity(Measure(fs=FsType.BTRFS)).largest == 0
-    assert world.volumes.capacity(Measure(fs=FsType.XFS)).largest > 0
+    assert world.volumes.capacity(GetCapacity(fs=FsType.BTRFS)).largest == 0
+    assert world.volumes.capacity(GetCapacity(fs=FsType.XFS)).largest > 0
     with pytest.raises(NoSpace, match="btrfs"):
         world.create(fs=FsType.BTRFS)
     source = world.create(fs=FsType.XFS)
@@ -555,42 +555,45 @@ def test_a_machine_that_lacks_a_filesystem_has_no_room_for_it(world: World) -> N
 
 
 def test_capacity_is_measured_for_pool_allocation_and_filesystem(world: World) -> None:
-    wanted = Measure(FsType.XFS, "slow", Allocation.THICK)
+    wanted = GetCapacity(FsType.XFS, "slow", Allocation.THICK)
     assert world.volumes.capacity(wanted).largest == GIB // 2
     assert world.volumes.capacity(wanted).smallest == SMALLEST[FsType.XFS]
 
 
 def test_room_that_no_filesystem_fits_in_is_none(world: World) -> None:
-    room = world.volumes.capacity(Measure(pool="fast")).largest
+    room = world.volumes.capacity(GetCapacity(pool="fast")).largest
     world.create(fs=None, range=CapacityRange(room - 8 * MIB))
-    assert world.volumes.capacity(Measure(pool="fast")).largest == 8 * MIB
-    assert world.volumes.capacity(Measure(FsType.EXT4, "fast")).largest == 0
+    assert world.volumes.capacity(GetCapacity(pool="fast")).largest == 8 * MIB
+    assert world.volumes.capacity(GetCapacity(FsType.EXT4, "fast")).largest == 0
 
 
 def test_a_pool_that_is_away_has_no_capacity(world: World) -> None:
     world.backend(world.fast).take_away()
-    assert world.volumes.capacity(Measure(pool="fast")).largest == 0
-    assert world.volumes.capacity(Measure()).largest == GIB
+    assert world.volumes.capacity(GetCapacity(pool="fast")).largest == 0
+    assert world.volumes.capacity(GetCapacity()).largest == GIB
     world.backend(world.slow).take_away()
-    assert world.volumes.capacity(Measure()).largest == 0
+    assert world.volumes.capacity(GetCapacity()).largest == 0
 
 
 def test_capacity_of_an_unknown_pool_is_invalid(world: World) -> None:
     with pytest.raises(Invalid):
-        world.volumes.capacity(Measure(pool="tape"))
+        world.volumes.capacity(GetCapacity(pool="tape"))
 
 
 # validate
 
-FITS = Create(name="", key="", range=CapacityRange(), fs=FsType.EXT4)
+FITS = CreateVolume(name="", key="", range=CapacityRange(), fs=FsType.EXT4)
 
 
 def test_what_a_volume_is_is_confirmed(world: World) -> None:
     volume = replace(world.create(), limits=Limits(read_iops=5))
     world.fast.backend.record(volume)
-    wanted = Validate(
+    wanted = ValidateCapabilities(
         volume_id=volume.id,
-        capabilities=(MOUNT, replace(MOUNT, fs=FsType.EXT4, mode=AccessMode.SNMW)),
+        capabilities=(
+            MOUNT,
+            replace(MOUNT, fs=FsType.EXT4, mode=AccessMode.SINGLE_NODE_MULTI_WRITER),
+        ),
         context={"storage.kubernetes.io/csiProvisionerIdentity": "x", "csi.storage.k8s.io/a": "b"},
         parameters=replace(FITS, pool="fast", limits=Limits(read_iops=5)),
     )
@@ -604,7 +607,10 @@ def test_what_a_volume_is_is_confirmed(world: World) -> None:
     [
         ({"capabilities": (MOUNT, BLOCK)}, "volume with ext4"),
         ({"capabilities": (replace(MOUNT, fs=FsType.XFS),)}, "not xfs"),
-        ({"capabilities": (Capability(AccessMode.MNMW, block=False),)}, "several nodes"),
+        (
+            {"capabilities": (Capability(AccessMode.MULTI_NODE_MULTI_WRITER, block=False),)},
+            "several nodes",
+        ),
         ({"context": {"pool": "fast"}}, "volume_context"),
         ({"parameters": replace(FITS, pool="slow")}, "pool"),
         ({"parameters": replace(FITS, fs=FsType.XFS)}, "xfs"),
@@ -613,13 +619,15 @@ def test_what_a_volume_is_is_confirmed(world: World) -> None:
 )
 def test_what_a_volume_is_not_is_said(world: World, other: dict[str, Any], said: str) -> None:
     volume = world.create()
-    wanted = Validate(volume_id=volume.id, capabilities=(MOUNT,), context={}, parameters=FITS)
+    wanted = ValidateCapabilities(
+        volume_id=volume.id, capabilities=(MOUNT,), context={}, parameters=FITS
+    )
     assert said in world.volumes.validate(replace(wanted, **other))
 
 
 def test_a_volume_that_is_not_there_cannot_be_validated(world: World) -> None:
     key = ids.volume_key("v")
-    wanted = Validate(
+    wanted = ValidateCapabilities(
         volume_id=VolumeId(world.fast.backend.id, key), capabilities=(MOUNT,), context={}
     )
     with pytest.raises(NotFound):

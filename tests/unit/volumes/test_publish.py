@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from driver.core.errors import Conflict, Invalid, NoSpace, NotFound, PoolAway, Refused
+from driver.core.errors import Conflict, Invalid, NoSpace, NotFound, PoolUnavailable, Refused
 from driver.core.ids import VolumeId
 from driver.core.model import AccessMode, FsType, Publication, Volume
-from driver.volumes.publish import Publisher
-from driver.volumes.requests import Capability, Look, Of, Publish, Unpublish
+from driver.volumes.publish import ControllerPublisher
+from driver.volumes.requests import Capability, DeleteVolume, GetVolume, Publish, Unpublish
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, World
 
 FOREIGN = VolumeId("0" * 12, "0" * 32)
@@ -22,18 +22,21 @@ def wanted(volume: Volume, **how: object) -> Publish:
 
 
 def published(world: World, volume: Volume) -> Publication | None:
-    return world.volumes.get(Look(volume.id))[0].published
+    return world.volumes.get(GetVolume(volume.id))[0].published
 
 
 def test_a_publication_is_recorded_once(world: World) -> None:
     volume = world.create()
     for _ in range(2):
         world.publisher.publish(wanted(volume))
-        assert published(world, volume) == Publication(NODE, read_only=False, mode=AccessMode.SNW)
+        assert published(world, volume) == Publication(
+            NODE, read_only=False, mode=AccessMode.SINGLE_NODE_WRITER
+        )
 
 
 @pytest.mark.parametrize(
-    "other", [{"read_only": True}, {"capability": replace(MOUNT, mode=AccessMode.SNMW)}]
+    "other",
+    [{"read_only": True}, {"capability": replace(MOUNT, mode=AccessMode.SINGLE_NODE_MULTI_WRITER)}],
 )
 def test_another_publication_to_the_same_node_is_a_conflict(
     world: World, other: dict[str, object]
@@ -46,9 +49,11 @@ def test_another_publication_to_the_same_node_is_a_conflict(
 
 def test_a_publication_to_the_node_that_had_the_disk_before_is_replaced(world: World) -> None:
     volume = world.create()
-    Publisher(world.pools, "n0", 0).publish(wanted(volume, node="n0", read_only=True))
+    ControllerPublisher(world.pools, "n0", 0).publish(wanted(volume, node="n0", read_only=True))
     world.publisher.publish(wanted(volume))
-    assert published(world, volume) == Publication(NODE, read_only=False, mode=AccessMode.SNW)
+    assert published(world, volume) == Publication(
+        NODE, read_only=False, mode=AccessMode.SINGLE_NODE_WRITER
+    )
     world.publisher.unpublish(Unpublish(volume.id, "n0"))  # late, from the old node
     assert published(world, volume)
 
@@ -69,7 +74,7 @@ def test_unknown_nodes_and_volumes_are_not_found(world: World) -> None:
     volume = world.create()
     with pytest.raises(NotFound, match="n2"):
         world.publisher.publish(wanted(volume, node="n2"))
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
     with pytest.raises(NotFound):
         world.publisher.publish(wanted(volume))
 
@@ -92,7 +97,7 @@ def test_a_capability_that_the_volume_does_not_have_is_invalid(
 
 
 def test_the_limit_of_a_node_counts_all_pools(world: World) -> None:
-    publisher = Publisher(world.pools, NODE, max_volumes=2)
+    publisher = ControllerPublisher(world.pools, NODE, max_volumes=2)
     first, second, third = (world.create(f"v{n}", pool=("fast", "slow")[n % 2]) for n in range(3))
     publisher.publish(wanted(first))
     publisher.publish(wanted(second))
@@ -111,7 +116,7 @@ def test_unpublishing_is_content_with_what_is_done(world: World, node: str | Non
     for _ in range(2):
         world.publisher.unpublish(Unpublish(volume.id, node))
         assert published(world, volume) is None
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
     world.publisher.unpublish(Unpublish(volume.id, node))
 
 
@@ -123,7 +128,7 @@ def test_unpublishing_from_a_node_that_does_not_have_it_changes_nothing(world: W
 
 
 def test_a_volume_that_cannot_be_asked_is_not_reported_as_unpublished(world: World) -> None:
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         world.publisher.unpublish(Unpublish(FOREIGN, NODE))
 
 
@@ -134,7 +139,7 @@ def test_what_was_unpublished_while_its_pool_was_away_stays_so(world: World) -> 
     backend = world.backend(world.pools.of(volume.id.pool))
     backend.take_away()
     world.publisher.unpublish(Unpublish(volume.id, NODE))
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         world.publisher.publish(wanted(volume))
     backend.bring_back()
     world.publisher.publish(wanted(volume, read_only=True))
@@ -142,7 +147,7 @@ def test_what_was_unpublished_while_its_pool_was_away_stays_so(world: World) -> 
     assert found
     assert found.read_only
     world.publisher.unpublish(Unpublish(volume.id, NODE))
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
 
 
 def test_what_was_unpublished_while_its_pool_was_away_can_be_deleted(world: World) -> None:
@@ -152,10 +157,10 @@ def test_what_was_unpublished_while_its_pool_was_away_can_be_deleted(world: Worl
     backend.take_away()
     world.publisher.unpublish(Unpublish(volume.id, None))
     backend.bring_back()
-    world.volumes.delete(Of(volume.id))
+    world.volumes.delete(DeleteVolume(volume.id))
 
 
 def test_nothing_is_kept_of_a_pool_that_was_never_here(world: World) -> None:
     world.create()
-    with pytest.raises(PoolAway):
+    with pytest.raises(PoolUnavailable):
         world.publisher.unpublish(Unpublish(FOREIGN, NODE))

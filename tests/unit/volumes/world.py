@@ -29,7 +29,7 @@ from driver.core.model import (
     Fault,
     FsType,
     Image,
-    Place,
+    MountPoint,
     Prepare,
     Progress,
     Snapshot,
@@ -37,24 +37,24 @@ from driver.core.model import (
 )
 from driver.core.ports import Pool
 from driver.volumes.contents import Contents
-from driver.volumes.copies.background import Copies
+from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.changed_blocks import Changes
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
-from driver.volumes.node.ephemeral import Inliner
+from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import Mounter, Publisher
+from driver.volumes.publish import ControllerPublisher, NodeVolumes
 from driver.volumes.requests import (
     Capability,
-    Create,
+    CreateGroupSnapshot,
+    CreateSnapshot,
+    CreateVolume,
     Member,
     NodePublish,
     NodeUnpublish,
-    Snap,
-    SnapGroup,
     Stage,
     Unstage,
 )
@@ -62,9 +62,9 @@ from driver.volumes.requests import (
 NODE = "n1"
 SIZE = 32 * MIB
 BOUND = 5.0
-MOUNT = Capability(AccessMode.SNW, block=False)
-READER = Capability(AccessMode.SNRO, block=False)
-BLOCK = Capability(AccessMode.SNW, block=True)
+MOUNT = Capability(AccessMode.SINGLE_NODE_WRITER, block=False)
+READER = Capability(AccessMode.SINGLE_NODE_READER_ONLY, block=False)
+BLOCK = Capability(AccessMode.SINGLE_NODE_WRITER, block=True)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -134,7 +134,7 @@ class Machine(MemoryHost):
     def show_foreign(self, target: Path, number: int = 0) -> None:
         """A tmpfs or the like, by somebody else; or a device by its number."""
         self._layers.setdefault(target, []).append(
-            Place(
+            MountPoint(
                 target=target,
                 number=number,
                 node=False,
@@ -158,9 +158,9 @@ class Store(MemoryBackend):
         self._world = world
 
     @contextmanager
-    def hold(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
+    def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
         self._world.events.append(f"hold {self._label} {len(volumes)}")
-        with super().hold(volumes, bound):
+        with super().quiesce(volumes, bound):
             yield
         self._world.events.append(f"thaw {self._label}")
 
@@ -222,16 +222,16 @@ class World:
         self.slow = self._pool("slow", GIB // 2, reflink=False)
         self.pools = Pools([self.fast, self.slow])
         self.executor = Later()
-        self.copies = Copies(lambda _: self.executor, patience=0.0, clock=self.clock)
+        self.copies = BackgroundCopies(lambda _: self.executor, patience=0.0, clock=self.clock)
         self.volumes = Provisioner(self.pools, Contents(), self.copies, self.wall)
         self.snapshots = Snapshotter(self.pools, self.copies, self.wall, BOUND)
-        self.publisher = Publisher(self.pools, NODE, max_volumes=0)
+        self.publisher = ControllerPublisher(self.pools, NODE, max_volumes=0)
         self.mounts = MountRecords(MemoryRecords())
-        self.mounter = Mounter(self.pools, self.mounts)
+        self.mounter = NodeVolumes(self.pools, self.mounts)
         self.modifier = Modifier(self.pools)
         self.health = Health(self.pools, self.mounts)
         self.changes = Changes(self.pools)
-        self.inline = Inliner(self.pools, self.volumes, self.mounter, self.health)
+        self.inline = EphemeralVolumes(self.pools, self.volumes, self.mounter, self.health)
         self.staging = tmp / "staging"
         self.target = tmp / "target"
 
@@ -252,10 +252,10 @@ class World:
     # short ways to say what is wanted
 
     @staticmethod
-    def wanted(name: str = "v", **how: Any) -> Create:
+    def wanted(name: str = "v", **how: Any) -> CreateVolume:
         how.setdefault("range", CapacityRange(SIZE))
         how.setdefault("fs", FsType.EXT4)
-        return Create(name=name, key=ids.volume_key(name), **how)
+        return CreateVolume(name=name, key=ids.volume_key(name), **how)
 
     def create(self, name: str = "v", **how: Any) -> Volume:
         return self.volumes.create(self.wanted(name, **how))
@@ -302,13 +302,13 @@ class World:
 
     def snapshot(self, name: str, source: VolumeId) -> Snapshot:
         member = Member(ids.snapshot_key(name), name, source)
-        return self.snapshots.create(Snap(member))
+        return self.snapshots.create(CreateSnapshot(member))
 
     @staticmethod
-    def group(name: str, *sources: VolumeId) -> SnapGroup:
+    def group(name: str, *sources: VolumeId) -> CreateGroupSnapshot:
         key = ids.group_key(name)
         members = (Member(ids.member_key(key, one), name, one) for one in sorted(sources))
-        return SnapGroup(key, name, tuple(members))
+        return CreateGroupSnapshot(key, name, tuple(members))
 
     # what bytes there are
 

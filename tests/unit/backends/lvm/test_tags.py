@@ -1,0 +1,121 @@
+"""An image as LVM tags: nothing is lost, LVM takes every character, and it is short."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver.backends.lvm import tags as lvmtags
+from driver.core.errors import Damaged
+from driver.core.ids import SnapshotId, VolumeId, member_key, snapshot_key, volume_key
+from driver.core.model import (
+    MIB,
+    AccessMode,
+    Allocation,
+    FsType,
+    Image,
+    Inline,
+    Limits,
+    Publication,
+    Snapshot,
+    Volume,
+)
+
+POOL = "0123456789ab"
+TAG = re.compile(r"[A-Za-z0-9_+.\-/=!:#&]{1,1024}")  # lvm(8), VALID NAMES
+NAME = "pvc-0c5f5b1e-3f0e-4d5e-9b3a-0123456789ab"
+VOLUME = Volume(
+    id=VolumeId(POOL, volume_key(NAME)),
+    name=NAME,
+    size=8 * MIB,
+    fs=FsType.XFS,
+    allocation=Allocation.THICK,
+    block_size=4096,
+    formatted=True,
+    created=1795267168.831757,
+    incarnation="0123456789abcdef",
+)
+SNAPSHOT = Snapshot(
+    id=SnapshotId(POOL, snapshot_key("s")),
+    name="snapshot-0c5f5b1e-3f0e-4d5e-9b3a-0123456789ab",
+    size=8 * MIB,
+    source=VOLUME.id,
+    created=1795267168.831757,
+    fs=FsType.XFS,
+    allocation=Allocation.THIN,
+    block_size=4096,
+    incarnation="0123456789abcdef",
+)
+
+
+def back(image: Image, cost: int = 0) -> tuple[Image, int]:
+    tags = lvmtags.encode(image, cost)
+    assert all(TAG.fullmatch(tag) for tag in tags)
+    assert lvmtags.ours([*tags, "admins.own", lvmtags.BUILDING]) == set(tags)
+    return lvmtags.decode(lvmtags.name_of(image.id), image.size, [*tags, "admins.own"])
+
+
+def members(count: int) -> tuple[SnapshotId, ...]:
+    return tuple(
+        SnapshotId(POOL, member_key("g", VolumeId(POOL, volume_key(str(number)))))
+        for number in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        VOLUME,
+        replace(VOLUME, fs=None, formatted=False, source=SNAPSHOT.id),
+        replace(VOLUME, source=VolumeId("f" * 12, volume_key("elsewhere")), luks_key_id="k:1 ,%ä"),
+        replace(VOLUME, limits=Limits(1, 2, 3, 4), mkfs_options=("-i", "size=1024")),
+        replace(
+            VOLUME,
+            published=Publication("node-1.example", True, AccessMode.SINGLE_NODE_SINGLE_WRITER),
+        ),
+        replace(VOLUME, name=f"csi-{'0f' * 32}", inline=Inline.SHOWN),
+        SNAPSHOT,
+        replace(SNAPSHOT, group="2" * 32, group_name="g&=#:", members=members(3)),
+        replace(SNAPSHOT, group="2" * 32, members=members(100)),
+    ],
+)
+def test_nothing_of_an_image_is_lost(image: Image) -> None:
+    assert back(image) == (image, 0)
+
+
+@given(st.text(min_size=1, max_size=128).filter(lambda name: len(name.encode()) <= 128))
+def test_every_name_comes_back(name: str) -> None:
+    assert back(replace(VOLUME, name=name))[0].name == name
+
+
+def test_what_a_snapshot_was_charged_comes_back() -> None:
+    assert back(SNAPSHOT, 3 * MIB) == (SNAPSHOT, 3 * MIB)
+
+
+def test_usual_images_have_no_more_than_two_hundred_bytes_of_tags() -> None:
+    published = Publication("worker-17.example.com", False, AccessMode.SINGLE_NODE_WRITER)
+    for image in (
+        replace(VOLUME, source=SNAPSHOT.id),
+        SNAPSHOT,
+        replace(VOLUME, published=published),
+    ):
+        assert sum(len(tag) for tag in lvmtags.encode(image, 1 << 40)) <= 200
+
+
+def test_an_owner_is_found_among_other_tags() -> None:
+    tag = lvmtags.owner("cellar.csi.internal")
+    assert TAG.fullmatch(tag)
+    assert lvmtags.owner_of(["x", tag]) == "cellar.csi.internal"
+    assert lvmtags.owner_of(["x"]) is None
+
+
+@pytest.mark.parametrize(
+    "tags", [[], ["cellar.0="], ["cellar.0=s1&kv"], ["cellar.0=zz"], ["cellar.0=s99&kvolume&nx"]]
+)
+def test_tags_that_lack_something_are_damaged(tags: list[str]) -> None:
+    with pytest.raises(Damaged):
+        lvmtags.decode(lvmtags.name_of(VOLUME.id), VOLUME.size, tags)

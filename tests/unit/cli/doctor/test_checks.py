@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from driver.backends.memory.records import MemoryRecords
+from driver.cli.doctor import checks
+from driver.cli.doctor.checks import Level
+from driver.core.model import FsType
+from driver.linux import command, sysfs
+from driver.linux.formats import filesystem
+
+HOST = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:5 / /dev rw shared:2 - devtmpfs udev rw
+40 22 0:40 / /var/lib/kubelet rw - tmpfs tmpfs rw
+50 40 0:41 / /var/lib/kubelet/plugins rw shared:7 master:3 - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("directory", "shared"),
+    [
+        ("/srv", True),
+        ("/var/lib", True),
+        ("/var/lib/kubelet", False),
+        ("/var/lib/kubelet/pods", False),
+        ("/var/lib/kubelet/plugins/x", True),
+        ("/var/lib/kubelets", True),
+    ],
+)
+def test_propagation_is_that_of_the_innermost_mount(directory: str, shared: bool) -> None:
+    assert checks.is_shared(Path(directory), HOST) is shared
+
+
+def test_a_later_mount_on_the_same_place_counts() -> None:
+    text = HOST + "60 40 0:50 / /var/lib/kubelet rw shared:9 - tmpfs tmpfs rw\n"
+    assert checks.is_shared(Path("/var/lib/kubelet"), text)
+
+
+def test_a_machine_without_kubelet_is_in_order(tmp_path: Path) -> None:
+    assert checks.kubelet(tmp_path / "kubelet", HOST).level is Level.OK
+
+
+def test_private_mounts_below_kubelet_are_a_problem_with_a_cure(tmp_path: Path) -> None:
+    found = checks.kubelet(tmp_path, "22 1 254:0 / / rw - ext4 /dev/vda rw\n")
+    assert found.level is Level.PROBLEM
+    assert "Bidirectional" in found.cure
+
+
+@pytest.mark.parametrize(
+    ("release", "level"),
+    [
+        ("6.18.44-fc", Level.OK),
+        ("5.8.0", Level.OK),
+        ("5.10.0-28-amd64", Level.OK),
+        ("5.7.19", Level.PROBLEM),
+        ("4.19", Level.PROBLEM),
+        ("odd", Level.WARNING),
+    ],
+)
+def test_the_kernel_must_have_loop_configure(release: str, level: Level) -> None:
+    assert checks.kernel(release).level is level
+
+
+def test_only_root_will_do() -> None:
+    assert checks.user(0).level is Level.OK
+    assert checks.user(1000).level is Level.PROBLEM
+    assert "memory" in checks.user(1000).cure
+
+
+@pytest.mark.parametrize(
+    ("effective", "level"),
+    [
+        ("000001ffffffffff", Level.OK),
+        ("000001fffeffffff", Level.WARNING),
+        ("0000000000000000", Level.PROBLEM),
+        ("00000000a80425fb", Level.PROBLEM),
+    ],
+)
+def test_capabilities_may_be_taken_from_root(effective: str, level: Level) -> None:
+    [found] = checks.capabilities(f"Name:\tx\nCapEff:\t{effective}\nCapBnd:\t0\n")
+    assert found.level is level
+
+
+def test_no_loop_control_is_a_problem(tmp_path: Path) -> None:
+    found = checks.loop_devices(dev=tmp_path)
+    assert found.level is Level.PROBLEM
+    assert "modprobe loop" in found.cure
+
+
+def test_nodes_that_a_container_lacks_are_a_warning(tmp_path: Path) -> None:
+    dev, block = tmp_path / "dev", tmp_path / "block"
+    for one in (dev, block / "loop0", block / "loop1", block / "vda"):
+        one.mkdir(parents=True)
+    (dev / "loop-control").touch()
+    (dev / "loop0").touch()
+    found = checks.loop_devices(dev, block)
+    assert found.level is Level.WARNING
+    assert "1 of 2" in found.text
+    (dev / "loop1").touch()
+    assert checks.loop_devices(dev, block).level is Level.OK
+
+
+@pytest.mark.parametrize(("fs", "level"), [("ext4", Level.PROBLEM), ("xfs", Level.WARNING)])
+def test_missing_programs_name_their_package(
+    fs: str, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "missing", tuple)
+    found = checks.programs(FsType(fs))
+    assert found.level is level
+    assert found.cure == f"apt install {checks.PACKAGES[FsType(fs)][0]}"
+
+
+@pytest.mark.parametrize("fs", list(FsType))
+def test_programs_that_are_there_tell_their_version(fs: FsType) -> None:
+    if command.missing(filesystem.PROGRAMS[fs]):
+        pytest.skip(f"this machine has no programs for {fs}")
+    found = checks.programs(fs)
+    assert found.level is Level.OK
+    assert "unknown" not in found.text
+
+
+def test_a_filesystem_may_be_in_the_kernel_or_a_module(tmp_path: Path) -> None:
+    known = "nodev\tproc\n\text4\n"
+    assert checks.kernel_filesystem(FsType.EXT4, known, tmp_path).level is Level.OK
+    assert checks.kernel_filesystem(FsType.XFS, known, tmp_path).level is Level.WARNING
+    assert checks.kernel_filesystem(FsType.EXT4, "", tmp_path).level is Level.PROBLEM
+    module = tmp_path / "kernel/fs/xfs/xfs.ko.zst"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    assert checks.kernel_filesystem(FsType.XFS, known, tmp_path).level is Level.OK
+
+
+def test_a_pool_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    [found] = checks.pool("fast", tmp_path / "none", MemoryRecords(), init=False)
+    assert found.level is Level.PROBLEM
+    assert "mount its disk" in found.cure
+
+
+def test_a_directory_without_a_marker_is_a_problem_with_the_command_that_makes_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "something").touch()
+    found, *_ = checks.pool("fast", tmp_path, MemoryRecords(), init=False)
+    assert found.level is Level.PROBLEM
+    assert f"cellar pools init fast --pool fast=loopfile:{tmp_path}" in found.cure
+
+
+def test_looking_at_a_pool_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".cellar-pool.json").write_text("{}")
+    before = tmp_path.stat().st_mode, os.listdir(tmp_path)
+    findings = list(checks.pool("fast", tmp_path, MemoryRecords(), init=False))
+    assert all(one.level is not Level.PROBLEM for one in findings)
+    assert len(findings) == 4
+    assert (tmp_path.stat().st_mode, os.listdir(tmp_path)) == before
+
+
+def test_a_directory_whose_disk_is_missing_is_a_problem_also_with_init(tmp_path: Path) -> None:
+    known = MemoryRecords()
+    known.write(str(tmp_path), {"pool": "0123456789ab", "filesystem": "another"})
+    found, *_ = checks.pool("fast", tmp_path, known, init=True)
+    assert found.level is Level.PROBLEM
+    assert "0123456789ab on another filesystem" in found.text
+
+
+def test_pools_on_one_filesystem_are_told(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    places = {"a": tmp_path / "a", "b": tmp_path / "b", "none": tmp_path / "none"}
+    [found] = checks.shared_filesystems(places)
+    assert (found.what, found.level) == ("pools a, b", Level.WARNING)
+    assert "share its room" in found.text
+
+
+def test_a_socket_where_nobody_listens_is_a_problem(tmp_path: Path) -> None:
+    found = checks.endpoint(f"unix://{tmp_path}/csi.sock")
+    assert found.level is Level.PROBLEM
+    assert "cellar serve --endpoint" in found.cure
+
+
+@pytest.mark.parametrize(
+    ("read_only", "trouble", "level"),
+    [
+        (False, "", Level.OK),
+        (True, "", Level.OK),
+        (True, "/sys cannot be written; mount it", Level.PROBLEM),
+    ],
+)
+def test_a_sys_that_cannot_be_written_is_a_problem_with_a_cure(
+    monkeypatch: pytest.MonkeyPatch, *, read_only: bool, trouble: str, level: Level
+) -> None:
+    monkeypatch.setattr(sysfs, "is_read_only", lambda: read_only)
+    monkeypatch.setattr(sysfs, "find_problem", lambda: trouble)
+    found = checks.attributes()
+    assert found.level is level
+    assert ("/sys" in found.cure) is bool(trouble)
+
+
+def test_few_open_files_are_a_warning() -> None:
+    assert checks.descriptors(1024).level is Level.WARNING
+    assert {checks.descriptors(hard).level for hard in (-1, 4096, 1 << 20)} == {Level.OK}
+
+
+def test_what_is_lacking_for_encryption_stands_with_its_cure() -> None:
+    assert checks.encryption("").level is Level.OK
+    found = checks.encryption("no encrypted volumes on this node: cryptsetup not found: install it")
+    assert (found.level, found.cure) == (Level.WARNING, "install it")
+    assert "cryptsetup" in found.text

@@ -1,0 +1,367 @@
+"""The guard: errors to status codes, what is logged, what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from loguru import logger
+
+from csi_proto import csi_pb2 as csi
+from driver.core import errors
+from driver.core.errors import CellarError
+from driver.csi import interceptor as guard
+from driver.csi.interceptor import STATUS, CsiInterceptor, status_of, text_of
+
+
+def _leaves(kind: type[CellarError]) -> Iterator[type[CellarError]]:
+    below = kind.__subclasses__()
+    if not below:
+        yield kind
+    for one in below:
+        yield from _leaves(one)
+
+
+@dataclass
+class Context:
+    """The outermost edge: what gRPC gives a handler."""
+
+    code: grpc.StatusCode | None = None
+    text: str = ""
+
+    async def abort(self, code: grpc.StatusCode, text: str) -> None:
+        self.code, self.text = code, text
+        raise grpc.aio.AbortError
+
+
+@dataclass
+class Outcome:
+    context: Context
+    response: Any
+    log: list[str] = field(default_factory=list)
+    seen: list[tuple[str, str, float]] = field(default_factory=list)
+
+
+def call(
+    inner: Callable[[Any], Any], request: Any, rpc: str = "DeleteVolume", level: str = "INFO"
+) -> Outcome:
+    """One guarded RPC, with a handler that does `inner(request)`."""
+    outcome = Outcome(Context(), None)
+
+    async def handler(request: Any, context: Any) -> Any:
+        return inner(request)
+
+    async def continuation(details: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(handler)
+
+    async def story() -> None:
+        details = Details(f"/csi.v1.Controller/{rpc}")
+        interceptor = CsiInterceptor(lambda *facts: outcome.seen.append(facts))
+        guarded = await interceptor.intercept_service(continuation, details)
+        assert await interceptor.intercept_service(continuation, details) is guarded
+        with suppress(grpc.aio.AbortError):
+            outcome.response = await guarded.unary_unary(request, outcome.context)
+
+    sink = logger.add(outcome.log.append, level=level, format=_plain)
+    try:
+        asyncio.run(story())
+    finally:
+        logger.remove(sink)
+    return outcome
+
+
+@dataclass
+class Details(grpc.HandlerCallDetails):
+    method: str
+    invocation_metadata: Any = ()
+
+
+def _plain(record: Any) -> str:
+    return "{level} {message} {extra}\n{exception}"
+
+
+def raising(error: Exception) -> Callable[[Any], Any]:
+    def inner(request: Any) -> Any:
+        raise error
+
+    return inner
+
+
+REQUEST = csi.DeleteVolumeRequest(volume_id="v-1", secrets={"passphrase": "hunter2"})
+
+
+@pytest.mark.parametrize("kind", list(_leaves(CellarError)))
+def test_every_error_has_a_status(kind: type[CellarError]) -> None:
+    assert any(one in STATUS for one in kind.__mro__)
+
+
+@pytest.mark.parametrize("kind", list(STATUS))
+def test_the_caller_gets_the_status_and_the_text(kind: type[CellarError]) -> None:
+    outcome = call(raising(kind("what stood in the way")), REQUEST)
+    assert outcome.context.code is STATUS[kind]
+    assert outcome.context.text == "what stood in the way"
+    assert outcome.seen[0][:2] == ("DeleteVolume", STATUS[kind].name)
+
+
+def test_still_running_is_busy() -> None:
+    done: Any = None
+    assert status_of(errors.StillRunning("copying", done=done), "Probe") is grpc.StatusCode.ABORTED
+
+
+def test_overload_is_never_what_the_provisioner_reads_as_full() -> None:
+    assert STATUS[errors.Overloaded] is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_machine_is_a_full_node_only_for_who_stores_something(code: int) -> None:
+    error = OSError(code, "no room")
+    for rpc in ("CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "TakePart"):
+        assert status_of(error, rpc) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for rpc in ("ControllerPublishVolume", "DeleteVolume", "NodeStageVolume", "GetCapacity"):
+        assert status_of(error, rpc) is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_machine_that_has_too_little_just_now_is_unavailable(code: int) -> None:
+    for rpc in ("CreateVolume", "NodePublishVolume", "NodeUnpublishVolume", "GetCapacity"):
+        assert status_of(OSError(code, "too many"), rpc) is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/sys/block/loop0/queue/discard_max_bytes", True),
+        ("/dev/loop-control", True),
+        ("/srv/fast/secret", False),
+        (None, False),
+    ],
+)
+def test_a_place_of_the_kernel_is_named_and_no_other(path: str | None, *, named: bool) -> None:
+    error = OSError(errno.EROFS, "Read-only file system", path)
+    text = text_of("NodeStageVolume", error)
+    assert "Read-only file system" in text
+    assert (str(path) in text) is named
+
+
+def test_what_fails_elsewhere_than_in_a_pool_is_internal() -> None:
+    for code in (errno.EIO, errno.EROFS, errno.ENOENT):
+        assert status_of(OSError(code, "no"), "NodeStageVolume") is grpc.StatusCode.INTERNAL
+
+
+def test_what_nobody_foresaw_is_internal_and_its_text_stays_here() -> None:
+    outcome = call(raising(KeyError("hunter2")), REQUEST)
+    assert outcome.context.code is grpc.StatusCode.INTERNAL
+    assert "hunter2" not in outcome.context.text
+    assert "KeyError" in "".join(outcome.log)
+
+
+def test_the_kernels_words_reach_the_caller_without_the_path() -> None:
+    outcome = call(raising(OSError(errno.EIO, "Input/output error", "/srv/secret")), REQUEST)
+    assert "Input/output error" in outcome.context.text
+    assert "/srv/secret" not in outcome.context.text
+
+
+def test_one_line_is_logged_with_code_duration_and_id() -> None:
+    outcome = call(lambda _: csi.DeleteVolumeResponse(), REQUEST)
+    [line] = outcome.log
+    assert line.startswith("INFO DeleteVolume OK ")
+    assert " ms " in line
+    assert "'volume_id': 'v-1'" in line
+    [(method, code, seconds)] = outcome.seen
+    assert (method, code) == ("DeleteVolume", "OK")
+    assert 0 <= seconds < 10
+
+
+def test_an_error_is_in_the_same_line() -> None:
+    outcome = call(raising(errors.Refused("in use at /x")), REQUEST)
+    [line] = outcome.log
+    assert "FAILED_PRECONDITION" in line
+    assert "in use at /x" in line
+
+
+def test_what_is_polled_is_logged_only_when_it_fails() -> None:
+    request = csi.GetCapacityRequest()
+    assert call(lambda _: csi.GetCapacityResponse(), request, "GetCapacity").log == []
+    assert call(lambda _: csi.GetCapacityResponse(), request, "GetCapacity", "DEBUG").log
+    [line] = call(raising(errors.PoolUnavailable("gone")), request, "GetCapacity").log
+    assert line.startswith("INFO GetCapacity UNAVAILABLE ")
+
+
+def test_a_new_volume_is_named_by_its_answer() -> None:
+    capability = csi.VolumeCapability(
+        block=csi.VolumeCapability.BlockVolume(),
+        access_mode=csi.VolumeCapability.AccessMode(
+            mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+        ),
+    )
+    request = csi.CreateVolumeRequest(name="n", volume_capabilities=[capability])
+    answer = csi.CreateVolumeResponse(volume=csi.Volume(volume_id="v-2"))
+    outcome = call(lambda _: answer, request, "CreateVolume")
+    assert "'volume_id': 'v-2'" in outcome.log[0]
+
+
+def test_requests_are_logged_for_debugging_without_their_secrets() -> None:
+    outcome = call(lambda _: csi.DeleteVolumeResponse(), REQUEST, level="DEBUG")
+    said = "".join(outcome.log)
+    assert 'volume_id: "v-1"' in said
+    assert "hunter2" not in said
+
+
+def test_a_request_that_lacks_something_does_not_reach_the_service() -> None:
+    def inner(request: Any) -> Any:
+        raise AssertionError("reached")
+
+    outcome = call(inner, csi.DeleteVolumeRequest())
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert outcome.context.text == "volume_id is required"
+    outcome = call(inner, csi.DeleteVolumeRequest(volume_id="x" * 129))
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_cancelled_call_is_counted_as_one() -> None:
+    seen: list[tuple[str, str, float]] = []
+
+    async def handler(request: Any, context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        guarded = guard._guard("DeleteVolume", handler, lambda *facts: seen.append(facts))
+        context: Any = Context()
+        task = asyncio.ensure_future(_awaited(guarded(REQUEST, context)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())
+    assert seen[0][1] == "CANCELLED"
+
+
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
+
+
+def stream(
+    inner: Callable[[Any], AsyncIterator[Any]], request: Any, most: int = 1000
+) -> tuple[Outcome, list[Any]]:
+    """One guarded stream, of which a client takes up to `most` messages and then goes."""
+    outcome, taken = Outcome(Context(), None), list[Any]()
+
+    async def handler(request: Any, context: Any) -> AsyncIterator[Any]:
+        async for one in inner(request):
+            yield one
+
+    async def continuation(details: Any) -> Any:
+        return grpc.unary_stream_rpc_method_handler(handler)
+
+    async def story() -> None:
+        details = Details("/csi.v1.SnapshotMetadata/GetMetadataDelta")
+        interceptor = CsiInterceptor(lambda *facts: outcome.seen.append(facts))
+        guarded = await interceptor.intercept_service(continuation, details)
+        assert await interceptor.intercept_service(continuation, details) is guarded
+        with suppress(grpc.aio.AbortError):
+            async with aclosing(guarded.unary_stream(request, outcome.context)) as answers:
+                async for one in answers:
+                    taken.append(one)
+                    if len(taken) == most:
+                        return
+
+    sink = logger.add(outcome.log.append, level="INFO", format=_plain)
+    try:
+        asyncio.run(story())
+    finally:
+        logger.remove(sink)
+    return outcome, taken
+
+
+DELTA = csi.GetMetadataDeltaRequest(base_snapshot_id="s-1", target_snapshot_id="s-2")
+
+
+async def two_messages(request: Any) -> AsyncIterator[int]:
+    for number in (1, 2):
+        yield number
+
+
+def test_a_stream_is_one_line_and_one_number() -> None:
+    outcome, taken = stream(two_messages, DELTA)
+    assert taken == [1, 2]
+    [line] = outcome.log
+    assert line.startswith("INFO GetMetadataDelta OK ")
+    assert "'target_snapshot_id': 's-2'" in line
+    assert [one[:2] for one in outcome.seen] == [("GetMetadataDelta", "OK")]
+
+
+def test_a_stream_that_fails_on_its_way_ends_with_the_status() -> None:
+    async def fails(request: Any) -> AsyncIterator[int]:
+        yield 1
+        raise errors.NotFound("deleted meanwhile")
+
+    outcome, taken = stream(fails, DELTA)
+    assert taken == [1]
+    assert outcome.context.code is grpc.StatusCode.NOT_FOUND
+    assert outcome.context.text == "deleted meanwhile"
+    assert outcome.seen[0][1] == "NOT_FOUND"
+
+
+def test_a_stream_whose_client_has_gone_is_cancelled_and_let_go() -> None:
+    ended: list[str] = []
+
+    async def tells(request: Any) -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            ended.append("let go")
+
+    outcome, taken = stream(tells, DELTA, most=1)
+    assert taken == [1]
+    assert ended == ["let go"]
+    assert outcome.seen[0][1] == "CANCELLED"
+    assert outcome.context.code is None
+
+
+def test_a_stream_that_lacks_something_does_not_begin() -> None:
+    outcome, taken = stream(two_messages, csi.GetMetadataDeltaRequest(base_snapshot_id="s-1"))
+    assert taken == []
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert outcome.context.text == "target_snapshot_id is required"
+    outcome, _ = stream(two_messages, guard.UndecodableRequest("no message"))
+    assert outcome.context.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_streams_between_router_and_node_are_left_as_they_are() -> None:
+    handler: Any = grpc.unary_stream_rpc_method_handler(two_messages)
+
+    async def continuation(details: Any) -> Any:
+        return handler
+
+    async def story() -> None:
+        guarded = CsiInterceptor(lambda *_: None)
+        details = Details("/cellar.v1.Node/Watch")
+        assert await guarded.intercept_service(continuation, details) is handler
+
+    asyncio.run(story())
+
+
+def test_what_is_not_ours_is_left_to_grpc() -> None:
+    async def continuation(details: Any) -> Any:
+        return None
+
+    async def story() -> None:
+        guarded = CsiInterceptor(lambda *_: None)
+        details = Details("/csi.v1.SnapshotMetadata/GetMetadataDelta")
+        assert await guarded.intercept_service(continuation, details) is None
+
+    asyncio.run(story())
+
+
+def test_a_text_that_no_header_could_carry_is_cut() -> None:
+    outcome = call(raising(errors.Failed("x" * 100_000)), REQUEST)
+    assert len(outcome.context.text) == guard.TEXT

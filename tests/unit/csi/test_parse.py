@@ -1,0 +1,362 @@
+"""Requests into intents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csi_proto import csi_pb2 as csi
+from driver.core import ids
+from driver.core.errors import CellarError, Invalid, NotFound, Refused, StaleToken
+from driver.core.ids import SnapshotId, VolumeId
+from driver.core.model import CapacityRange, FsType, Limits
+from driver.csi import parse, parse_node
+from driver.volumes import requests
+from driver.volumes.locks import Locks
+
+V = VolumeId("0123456789ab", "0" * 32)
+W = VolumeId("0123456789ab", "1" * 32)
+S = SnapshotId("0123456789ab", "2" * 32)
+GROUP = "3" * 32
+
+MOUNT = csi.VolumeCapability(
+    mount=csi.VolumeCapability.MountVolume(),
+    access_mode=csi.VolumeCapability.AccessMode(
+        mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+    ),
+)
+BLOCK = csi.VolumeCapability(
+    block=csi.VolumeCapability.BlockVolume(), access_mode=MOUNT.access_mode
+)
+
+
+def of_volume(volume_id: object) -> csi.VolumeContentSource:
+    source = csi.VolumeContentSource.VolumeSource(volume_id=str(volume_id))
+    return csi.VolumeContentSource(volume=source)
+
+
+def of_snapshot(snapshot_id: object) -> csi.VolumeContentSource:
+    source = csi.VolumeContentSource.SnapshotSource(snapshot_id=str(snapshot_id))
+    return csi.VolumeContentSource(snapshot=source)
+
+
+# create
+
+
+def test_the_least_that_can_be_asked() -> None:
+    found = parse.create(csi.CreateVolumeRequest(name="data", volume_capabilities=[MOUNT]))
+    assert found == requests.CreateVolume(
+        name="data",
+        key=ids.volume_key("data"),
+        range=CapacityRange(),
+        fs=FsType.EXT4,
+        fs_asked=False,
+    )
+
+
+def test_a_block_volume_has_no_filesystem() -> None:
+    found = parse.create(csi.CreateVolumeRequest(name="data", volume_capabilities=[BLOCK]))
+    assert found.fs is None
+
+
+def test_a_filesystem_that_was_named_was_asked_for() -> None:
+    request = csi.CreateVolumeRequest(name="data", volume_capabilities=[MOUNT])
+    request.parameters["csi.storage.k8s.io/fstype"] = "ext4"
+    assert parse.create(request).fs_asked
+
+
+@pytest.mark.parametrize(("source", "image"), [(of_volume(V), V), (of_snapshot(S), S)])
+def test_a_source_is_one_of_ours(source: csi.VolumeContentSource, image: ids.ImageId) -> None:
+    request = csi.CreateVolumeRequest(
+        name="data", volume_capabilities=[MOUNT], volume_content_source=source
+    )
+    assert parse.create(request).source == image
+
+
+@pytest.mark.parametrize("source", [of_volume("../../etc"), of_snapshot("-o")])
+def test_a_source_that_cannot_be_ours_is_not_found(source: csi.VolumeContentSource) -> None:
+    request = csi.CreateVolumeRequest(
+        name="data", volume_capabilities=[MOUNT], volume_content_source=source
+    )
+    with pytest.raises(NotFound):
+        parse.create(request)
+
+
+def test_a_range_is_checked() -> None:
+    for required, limit in ((-1, 0), (0, -1), (2, 1)):
+        request = csi.CreateVolumeRequest(
+            name="data",
+            volume_capabilities=[MOUNT],
+            capacity_range=csi.CapacityRange(required_bytes=required, limit_bytes=limit),
+        )
+        with pytest.raises(Invalid, match="capacity_range"):
+            parse.create(request)
+
+
+@given(
+    st.text(max_size=40),
+    st.integers(-(1 << 63), (1 << 63) - 1),
+    st.integers(-(1 << 63), (1 << 63) - 1),
+    st.sampled_from([MOUNT, BLOCK]),
+    st.dictionaries(
+        st.sampled_from(["pool", "allocation", "mkfsOptions", "blockSize", "readBps"]),
+        st.sampled_from(["", "thick", "sparse", "512", "-m 1", "10MiB", "--help", "/etc"]),
+    ),
+)
+def test_a_create_is_an_intent_or_invalid_and_always_the_same(
+    name: str, required: int, limit: int, capability: csi.VolumeCapability, given: dict[str, str]
+) -> None:
+    request = csi.CreateVolumeRequest(
+        name=name,
+        volume_capabilities=[capability],
+        capacity_range=csi.CapacityRange(required_bytes=required, limit_bytes=limit),
+        parameters=given,
+    )
+    try:
+        found = parse.create(request)
+    except Invalid:
+        return
+    assert found == parse.create(csi.CreateVolumeRequest.FromString(request.SerializeToString()))
+    assert found.locks == Locks(frozenset({ids.volume_key(name)}))
+    assert (found.range.required, found.range.limit) == (required, limit)
+
+
+# other calls about volumes
+
+
+def test_an_expansion_must_say_how_far() -> None:
+    request = csi.ControllerExpandVolumeRequest(
+        volume_id=str(V), capacity_range=csi.CapacityRange()
+    )
+    with pytest.raises(Invalid, match="required_bytes or limit_bytes is required"):
+        parse.expand(request)
+    request.capacity_range.required_bytes = 5
+    assert parse.expand(request) == requests.Expand(V, CapacityRange(5), None)
+    request.volume_capability.CopyFrom(BLOCK)
+    found = parse.expand(request).capability
+    assert found
+    assert found.block
+
+
+def test_only_the_limits_that_are_named_change() -> None:
+    request = csi.ControllerModifyVolumeRequest(
+        volume_id=str(V), mutable_parameters={"readIops": "7", "writeBps": "0"}
+    )
+    change = parse.modify(request)
+    assert change.of(Limits(1, 2, 3, 4)) == Limits(7, 2, 3, 0)
+    assert change.locks == Locks(frozenset({V.key}))
+
+
+def test_publish_and_unpublish() -> None:
+    request = csi.ControllerPublishVolumeRequest(
+        volume_id=str(V), node_id="n", volume_capability=MOUNT, readonly=True
+    )
+    found = parse.publish(request)
+    assert (found.volume_id, found.node, found.read_only) == (V, "n", True)
+    undo = csi.ControllerUnpublishVolumeRequest(volume_id=str(V))
+    assert parse.unpublish(undo) == requests.Unpublish(V, None)
+    undo.node_id = "n"
+    assert parse.unpublish(undo) == requests.Unpublish(V, "n")
+
+
+def test_validation_takes_parameters_for_what_create_would_make_of_them() -> None:
+    request = csi.ValidateVolumeCapabilitiesRequest(
+        volume_id=str(V), volume_capabilities=[MOUNT], volume_context={"a": "b"}
+    )
+    assert parse.validate(request).parameters is None
+    request.parameters["blockSize"] = "4096"
+    found = parse.validate(request)
+    assert found.parameters
+    assert found.parameters.block_size == 4096
+    assert found.context == {"a": "b"}
+
+
+def test_capacity_is_of_what_create_would_make() -> None:
+    request = csi.GetCapacityRequest()
+    assert parse.measure(request).fs is FsType.EXT4
+    request.volume_capabilities.append(BLOCK)
+    assert parse.measure(request).fs is None
+    request = csi.GetCapacityRequest(parameters={"pool": "p", "allocation": "thick"})
+    assert (parse.measure(request).pool, parse.measure(request).allocation) == ("p", "thick")
+
+
+# lists
+
+
+def test_pages_go_on_after_an_id_of_ours() -> None:
+    assert parse.page(csi.ListVolumesRequest()) == requests.ListVolumes()
+    request = csi.ListVolumesRequest(max_entries=5, starting_token=str(V))
+    assert parse.page(request) == requests.ListVolumes(5, str(V))
+    with pytest.raises(Invalid, match="max_entries"):
+        parse.page(csi.ControllerListVolumeHealthRequest(max_entries=-1))
+    with pytest.raises(StaleToken, match="starting_token"):
+        parse.page(csi.ListVolumesRequest(starting_token="invalid-token"))
+
+
+def test_filters_of_snapshots() -> None:
+    request = csi.ListSnapshotsRequest(source_volume_id=str(V), snapshot_id=str(S))
+    assert parse.snapshot_page(request) == requests.ListSnapshots(snapshot_id=S, source=V)
+    with pytest.raises(NotFound):
+        parse.snapshot_page(csi.ListSnapshotsRequest(snapshot_id="none"))
+
+
+# snapshots and groups
+
+
+def test_a_snapshot_and_a_volume_of_one_name_have_different_keys() -> None:
+    request = csi.CreateSnapshotRequest(name="data", source_volume_id=str(V))
+    assert parse.snapshot(request) == requests.CreateSnapshot(
+        requests.Member(ids.snapshot_key("data"), "data", V)
+    )
+    assert ids.snapshot_key("data") != ids.volume_key("data")
+    request.parameters["x"] = "y"
+    with pytest.raises(Invalid, match="unknown 'x'"):
+        parse.snapshot(request)
+
+
+def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() -> None:
+    def group(*volumes: object) -> requests.CreateGroupSnapshot:
+        return parse.group(
+            csi.CreateVolumeGroupSnapshotRequest(
+                name="g", source_volume_ids=[str(one) for one in volumes]
+            )
+        )
+
+    assert group(W, V) == group(V, W)
+    assert [member.source for member in group(W, V).members] == [V, W]
+    assert len({member.key for member in group(W, V).members}) == 2
+    with pytest.raises(Invalid, match="named twice"):
+        group(V, V)
+    with pytest.raises(NotFound):
+        group(V, "../x")
+
+
+def test_a_group_is_named_by_its_key_alone() -> None:
+    request = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=GROUP, snapshot_ids=[str(S)])
+    assert parse.of_group(request) == requests.GroupSnapshotRef(GROUP, (S,))
+    request.snapshot_ids.append("none of ours")
+    with pytest.raises(Invalid, match="snapshot_ids"):
+        parse.of_group(request)
+    with pytest.raises(NotFound):
+        parse.of_group(csi.GetVolumeGroupSnapshotRequest(group_snapshot_id="fake-vol-id"))
+
+
+# the node
+
+
+def test_stage_and_publish() -> None:
+    stage = csi.NodeStageVolumeRequest(
+        volume_id=str(V), staging_target_path="/s/", volume_capability=MOUNT
+    )
+    assert parse_node.stage(stage).staging == Path("/s")
+    publish = csi.NodePublishVolumeRequest(
+        volume_id=str(V), target_path="/t", volume_capability=MOUNT, readonly=True
+    )
+    with pytest.raises(Refused, match="staging_target_path"):
+        parse_node.publish(publish)
+    publish.staging_target_path = "/s"
+    found = parse_node.publish(publish)
+    assert isinstance(found, requests.NodePublish)
+    assert (found.staging, found.target, found.read_only) == (Path("/s"), Path("/t"), True)
+    assert found.locks.exclusive == {V.key, "path:/t"}
+
+
+def test_unstage_unpublish_and_expand() -> None:
+    unstage = csi.NodeUnstageVolumeRequest(volume_id=str(V), staging_target_path="/s")
+    assert parse_node.unstage(unstage) == requests.Unstage(V, Path("/s"))
+    unpublish = csi.NodeUnpublishVolumeRequest(volume_id=str(V), target_path="/t")
+    assert parse_node.unpublish(unpublish) == requests.NodeUnpublish(V, Path("/t"))
+    expand = csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/t")
+    assert parse_node.expand(expand) == requests.NodeExpand(V, Path("/t"), CapacityRange(), None)
+
+
+def test_stats_and_health() -> None:
+    stats = csi.NodeGetVolumeStatsRequest(volume_id=str(V), volume_path="some/path")
+    with pytest.raises(NotFound):
+        parse_node.stats(stats)
+    stats.volume_path, stats.staging_target_path = "/t", "/s"
+    assert parse_node.stats(stats) == requests.GetVolumeStats(V, Path("/t"), Path("/s"))
+    health = csi.NodeGetVolumeHealthRequest(volume_id=str(V))
+    assert parse_node.health(health) == requests.GetVolumeStats(V, None, None)
+    health.volume_publish_path = "relative"
+    with pytest.raises(Invalid, match="volume_publish_path"):
+        parse_node.health(health)
+
+
+# ids
+
+BY_ID: list[Callable[[str], Any]] = [
+    parse.of_volume,
+    parse.look,
+    parse.of_snapshot,
+    parse.look_snapshot,
+    lambda text: parse.expand(csi.ControllerExpandVolumeRequest(volume_id=text)),
+    lambda text: parse.modify(csi.ControllerModifyVolumeRequest(volume_id=text)),
+    lambda text: parse.publish(csi.ControllerPublishVolumeRequest(volume_id=text)),
+    lambda text: parse.snapshot(csi.CreateSnapshotRequest(source_volume_id=text)),
+    lambda text: parse_node.stage(csi.NodeStageVolumeRequest(volume_id=text)),
+    lambda text: parse_node.publish(csi.NodePublishVolumeRequest(volume_id=text)),
+    lambda text: parse_node.expand(csi.NodeExpandVolumeRequest(volume_id=text)),
+    lambda text: parse_node.stats(csi.NodeGetVolumeStatsRequest(volume_id=text)),
+]
+
+
+@pytest.mark.parametrize("call", BY_ID)
+@pytest.mark.parametrize(
+    "text", ["fake-vol-id", "../../etc", "-o", str(V).upper(), f"{V}\n", f"{V}/."]
+)
+def test_an_id_that_we_could_not_have_made_is_not_found_whatever_else_is_wrong(
+    call: Callable[[str], Any], text: str
+) -> None:
+    with pytest.raises(NotFound):
+        call(text)
+
+
+@given(st.text(max_size=60))
+def test_no_text_but_an_id_names_anything(text: str) -> None:
+    try:
+        found = parse.of_volume(text)
+    except CellarError:
+        return
+    assert str(found.volume_id) == text
+
+
+@pytest.mark.parametrize(("text", "encrypted"), [("true", True), ("false", False), (None, None)])
+def test_encryption_is_asked_for_refused_or_left_to_the_source(
+    text: str | None, encrypted: object
+) -> None:
+    given = {"encrypted": text} if text else {}
+    request = csi.CreateVolumeRequest(name="v", volume_capabilities=[MOUNT], parameters=given)
+    assert parse.create(request).encrypted is encrypted
+    capacity = csi.GetCapacityRequest(volume_capabilities=[MOUNT], parameters=given)
+    assert parse.measure(capacity).encrypted is bool(encrypted)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "secret"),
+    [
+        ({}, None),
+        ({"passphrase": ""}, None),
+        ({"password": "x"}, None),
+        ({"passphrase": " x\n", "other": "y"}, b" x\n"),
+        ({"passphrase": "ä"}, "ä".encode()),
+    ],
+)
+def test_the_passphrase_is_taken_as_it_is_and_not_shown(
+    secrets: dict[str, str], secret: bytes | None
+) -> None:
+    stage = parse_node.stage(
+        csi.NodeStageVolumeRequest(
+            volume_id=str(V), staging_target_path="/s", volume_capability=MOUNT, secrets=secrets
+        )
+    )
+    expand = parse_node.expand(
+        csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/s", secrets=secrets)
+    )
+    assert stage.secret == expand.secret == secret
+    assert "secret" not in repr(stage) + repr(expand)

@@ -1,0 +1,127 @@
+"""Nouns into responses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from csi_proto import csi_pb2 as csi
+from driver.core.ids import SnapshotId, VolumeId
+from driver.core.model import (
+    AccessMode,
+    Allocation,
+    Fault,
+    FsType,
+    Publication,
+    Snapshot,
+    Usage,
+    Volume,
+)
+from driver.core.results import Group, VolumeStats
+from driver.csi import present
+from driver.csi.topology import NodeTopology
+
+HERE: Final = NodeTopology("cellar.csi.internal/node", "a")
+TOPOLOGY: Final = csi.Topology(segments={"cellar.csi.internal/node": "a"})
+VOLUME: Final = Volume(
+    id=VolumeId("0123456789ab", "0" * 32),
+    name="data",
+    size=4096,
+    fs=FsType.EXT4,
+    allocation=Allocation.THICK,
+    block_size=4096,
+    incarnation="x",
+)
+SNAPSHOT: Final = Snapshot(
+    id=SnapshotId("0123456789ab", "1" * 32),
+    name="s",
+    size=4096,
+    source=VOLUME.id,
+    created=12.5,
+    fs=FsType.EXT4,
+    allocation=Allocation.THICK,
+    block_size=4096,
+    incarnation="y",
+)
+OLD, LOST = Fault("Old", "it is old"), Fault("Lost", "it is lost", "data_loss")
+
+
+def test_a_volume_says_where_it_is_and_what_it_was_made_of() -> None:
+    assert present.volume(VOLUME, HERE) == csi.Volume(
+        capacity_bytes=4096, volume_id=str(VOLUME.id), accessible_topology=[TOPOLOGY]
+    )
+    for source, field in ((VOLUME.id, "volume"), (SNAPSHOT.id, "snapshot")):
+        copy = present.volume(replace(VOLUME, source=source), HERE)
+        assert copy.content_source.WhichOneof("type") == field
+        assert str(source) in str(copy.content_source)
+
+
+def test_a_snapshot_is_ready_when_it_is_there() -> None:
+    found = present.snapshot(SNAPSHOT, HERE)
+    assert found.ready_to_use
+    assert (found.creation_time.seconds, found.creation_time.nanos) == (12, 500_000_000)
+    assert found.source_volume_id == str(VOLUME.id)
+    assert list(found.accessible_topology) == [TOPOLOGY]
+    assert not found.group_snapshot_id
+
+
+def test_a_group_holds_its_members() -> None:
+    member = replace(SNAPSHOT, group="g" * 32)
+    found = present.group(Group("g" * 32, "name", 12.5, (member,)), HERE)
+    assert found.group_snapshot_id == found.snapshots[0].group_snapshot_id == "g" * 32
+    assert found.ready_to_use
+    assert found.creation_time == found.snapshots[0].creation_time
+
+
+def test_nodes_are_those_that_it_is_published_to() -> None:
+    assert present.nodes(VOLUME) == []
+    published = Publication("a", read_only=False, mode=AccessMode.SINGLE_NODE_WRITER)
+    assert present.nodes(replace(VOLUME, published=published)) == ["a"]
+
+
+def test_faults_are_told_in_both_languages() -> None:
+    found = present.health(VOLUME.id, (OLD, LOST, OLD))
+    assert [(one.status, one.reason) for one in found.health_statuses] == [
+        (csi.DEGRADED, "Old"),
+        (csi.DATA_LOSS, "Lost"),
+    ]
+    assert present.condition((OLD, LOST)) == csi.VolumeCondition(
+        abnormal=True, message="Old: it is old; Lost: it is lost"
+    )
+    assert present.condition(()) == csi.VolumeCondition(message="healthy")
+    assert not present.health(VOLUME.id, ()).health_statuses
+
+
+def test_one_entry_for_each_kind_of_fault_of_storage() -> None:
+    away = Fault("PoolAway", "pool b is away", "inaccessible")
+    found = list(present.storage((OLD, replace(OLD, text="so is that"), away)))
+    assert [(one.status, one.reason, one.message) for one in found] == [
+        (csi.STORAGE_DEGRADED, "Old", "it is old; so is that"),
+        (csi.STORAGE_UNREACHABLE, "PoolAway", "pool b is away"),
+    ]
+
+
+def test_usage_of_a_filesystem_and_of_a_block_device() -> None:
+    used = Usage(total=10, used=4, available=5, inodes=100, inodes_used=1, inodes_free=99)
+    size, inodes = present.usage(VolumeStats(used, 16, ()))
+    assert (size.unit, size.total, size.used, size.available) == (csi.VolumeUsage.BYTES, 10, 4, 5)
+    assert (inodes.unit, inodes.total, inodes.available) == (csi.VolumeUsage.INODES, 100, 99)
+    [uncounted] = present.usage(VolumeStats(replace(used, inodes=0), 16, ()))
+    assert uncounted == size
+    [block] = present.usage(VolumeStats(None, 16, ()))
+    assert (block.unit, block.total, block.used) == (csi.VolumeUsage.BYTES, 16, 0)
+
+
+def test_a_confirmation_repeats_what_was_asked() -> None:
+    request = csi.ValidateVolumeCapabilitiesRequest(
+        volume_capabilities=[csi.VolumeCapability()],
+        volume_context={"a": "b"},
+        parameters={"c": "d"},
+        mutable_parameters={"e": "f"},
+    )
+    confirmed = present.validation(request, "").confirmed
+    assert confirmed.volume_capabilities == request.volume_capabilities
+    assert dict(confirmed.parameters) == {"c": "d"}
+    refused = present.validation(request, "it is not")
+    assert not refused.HasField("confirmed")
+    assert refused.message == "it is not"

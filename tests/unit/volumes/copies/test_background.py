@@ -1,0 +1,121 @@
+"""Copies in the background: whoever asks again hears how far it is, and how it ended."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from driver.core.errors import Busy, NoSpace, StillRunning
+from driver.core.model import Progress
+from driver.volumes.copies.background import UNHEARD, BackgroundCopies
+from tests.unit.volumes.world import Later
+
+
+@pytest.fixture
+def later() -> Later:
+    executor = Later()
+    executor.lazy = True
+    return executor
+
+
+@pytest.fixture
+def copies(later: Later) -> BackgroundCopies:
+    return BackgroundCopies(lambda _: later, patience=0.0)
+
+
+def begin(
+    copies: BackgroundCopies, work: object = lambda _: None, total: int = 100
+) -> StillRunning:
+    with pytest.raises(StillRunning) as raised:
+        copies.run("sim", "copying", total, work)  # type: ignore[arg-type]
+    return raised.value
+
+
+def test_work_that_ends_in_time_gives_its_result_or_its_error() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        copies = BackgroundCopies(lambda _: threads, patience=60.0)
+        assert copies.run("sim", "copying", 1, lambda _: 42) == 42
+
+        def times_out(_: Progress) -> None:
+            raise TimeoutError  # an OSError, ETIMEDOUT; not that of a future
+
+        with pytest.raises(TimeoutError):
+            copies.run("sim", "copying", 1, times_out)
+
+
+def test_work_that_takes_longer_goes_on_and_tells_how_far_it_is() -> None:
+    half, go = Event(), Event()
+
+    def work(seen: Progress) -> None:
+        seen(50)
+        half.set()
+        go.wait(60)
+        seen(50)
+
+    with ThreadPoolExecutor(1) as threads:
+        running = begin(BackgroundCopies(lambda _: threads, patience=0.0), work)
+        half.wait(60)
+        assert running.status() == "copying: 50 %"
+        assert not running.done.done()
+        go.set()
+        running.done.result(60)
+        assert running.status() == "copying: 99 %"  # the caller's success says the rest
+
+
+def test_a_copy_of_nothing_has_a_status_too(copies: BackgroundCopies) -> None:
+    assert begin(copies, total=0).status() == "copying: 0 %"
+
+
+def test_a_failure_that_nobody_heard_is_told_once(copies: BackgroundCopies, later: Later) -> None:
+    def fails(_: Progress) -> None:
+        raise NoSpace("full")
+
+    begin(copies, fails)
+    later.work()
+    with pytest.raises(NoSpace):
+        copies.run("sim", "copying", 1, fails)
+    begin(copies, fails)
+
+
+def test_a_success_leaves_nothing_to_tell(copies: BackgroundCopies, later: Later) -> None:
+    begin(copies)
+    later.work()
+    begin(copies)
+
+
+def test_a_copy_that_never_began_leaves_nothing_to_tell(copies: BackgroundCopies) -> None:
+    running = begin(copies)
+    done: Future[object] = running.done
+    assert done.cancel()
+    begin(copies)
+
+
+def test_a_driver_that_stops_does_not_wait_for_copies(
+    copies: BackgroundCopies, later: Later
+) -> None:
+    running = begin(copies, lambda seen: seen(10))
+    copies.stop()
+    later.work()
+    assert isinstance(running.done.exception(), Busy)
+
+
+def test_a_failure_of_long_ago_or_of_another_source_is_told_to_nobody(later: Later) -> None:
+    now = [0.0]
+    copies = BackgroundCopies(lambda _: later, patience=0.0, clock=lambda: now[0])
+
+    def fails(_: Progress) -> None:
+        raise NoSpace("full")
+
+    def fail(lives: str) -> None:
+        with pytest.raises(StillRunning):
+            copies.run("sim", "copying", 1, fails, lives)
+        later.work()
+
+    fail("first life")
+    fail("second life")  # is not told what happened to the first
+    now[0] += UNHEARD + 1
+    with pytest.raises(StillRunning):
+        copies.run("sim", "copying", 1, lambda _: None, "second life")
+    assert copies._unheard == {}

@@ -1,0 +1,166 @@
+"""What was mounted is believed when nobody can tell any more what a path shows, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from driver.backends.memory.records import MemoryRecords
+from driver.core.errors import Refused
+from driver.core.model import Device, MountPoint, Volume
+from driver.volumes.node.mount_records import MountRecord, MountRecords
+from driver.volumes.publish import NodeVolumes
+from driver.volumes.requests import NodeUnpublish
+from tests.unit.volumes.world import BLOCK, MOUNT, World
+
+RECORD = MountRecord(
+    path=Path("/pods/x"),
+    volume="v",
+    device=Path("/dev/loop3"),
+    number=1795,
+    node=False,
+    read_only=False,
+    staging=Path("/staging"),
+)
+
+
+def place(number: int, source: str = "") -> MountPoint:
+    return MountPoint(
+        target=Path("/pods/x"),
+        number=number,
+        node=False,
+        root="/",
+        read_only=False,
+        options=frozenset(),
+        source=source,
+    )
+
+
+@pytest.fixture
+def volume(world: World) -> Volume:
+    volume = world.create()
+    world.stage(volume)
+    world.publish(volume)
+    return volume
+
+
+def forget_device(world: World, volume: Volume) -> Device:
+    """As where the pool's filesystem is dead: nobody says what is attached, nor whose it is."""
+    backend = world.backend(world.pools.of(volume.id.pool))
+    device = backend.attached(volume.id)
+    assert device
+    world.host._plugged[device.number].label = ""
+    backend._stored[volume.id].device = None
+    return device
+
+
+def test_records_are_read_as_they_were_written() -> None:
+    records = MountRecords(MemoryRecords())
+    staging = replace(RECORD, path=RECORD.staging, node=True, read_only=True)
+    records.put(RECORD)
+    records.put(staging)
+    assert records.at(RECORD.path) == RECORD
+    assert records.at(RECORD.staging) == staging
+    assert staging.is_staging
+    assert not RECORD.is_staging
+
+
+def test_a_record_that_this_version_cannot_read_is_none() -> None:
+    kept = MemoryRecords()
+    kept.write("/pods/x", {"volume": "v", "number": "many"})
+    assert MountRecords(kept).at(Path("/pods/x")) is None
+
+
+def test_a_mount_is_that_of_a_record_by_number_or_else_by_name() -> None:
+    assert RECORD.is_shown_by(place(1795))
+    assert not RECORD.is_shown_by(place(1796, "/dev/loop3"))
+    assert RECORD.is_shown_by(place(0, "/dev/loop3"))
+    assert not RECORD.is_shown_by(place(0, "tmpfs"))
+
+
+def test_what_nobody_knows_any_more_comes_off_by_its_record(world: World, volume: Volume) -> None:
+    forget_device(world, volume)
+    world.unpublish(volume)
+    assert not world.target.exists()
+    world.unstage(volume)
+    assert world.host.mounted_at(world.staging) is None
+    assert list(world.mounts.of(volume.id)) == []
+
+
+def test_without_a_record_it_stays(world: World, volume: Volume) -> None:
+    forget_device(world, volume)
+    world.mounts.drop(world.target, volume.id)
+    with pytest.raises(Refused, match="left as it is"):
+        world.unpublish(volume)
+    assert world.host.mounted_at(world.target)
+
+
+def test_a_record_of_one_volume_is_no_reason_for_another(world: World, volume: Volume) -> None:
+    other = world.create("other")
+    with pytest.raises(Refused, match="left as it is"):
+        world.unpublish(other)
+    forget_device(world, volume)
+    with pytest.raises(Refused, match="left as it is"):
+        world.unpublish(other)
+    world.unpublish(volume)
+
+
+def test_what_stands_where_ours_was_is_not_taken_down(world: World, volume: Volume) -> None:
+    other = world.create("other")
+    elsewhere = world.tmp / "elsewhere"
+    world.stage(other, at=elsewhere)
+    world.host.unmount(world.target)
+    world.host.bind(elsewhere, world.target, read_only=False)
+    with pytest.raises(Refused, match="left as it is"):
+        world.unpublish(volume)
+    assert world.host.mounted_at(world.target)
+
+
+def test_a_bind_that_was_cut_short_before_it_was_read_only_is_made_again(
+    world: World, volume: Volume
+) -> None:
+    world.unpublish(volume)
+    world.publish(volume, read_only=True)
+    world.host.unmount(world.target)
+    world.host.bind(world.staging, world.target, read_only=False)
+    world.publish(volume, read_only=True)
+    shown = world.host.mounted_at(world.target)
+    assert shown
+    assert shown.read_only
+
+
+def test_outside_of_kubelets_folder_nothing_is_removed_that_is_not_ours(world: World) -> None:
+    volume, kubelet = world.create(), world.tmp / "kubelet"
+    mounter = NodeVolumes(world.pools, world.mounts, kubelet)
+    kubelet.mkdir()
+    inside, outside = kubelet / "left", world.tmp / "left"
+    inside.mkdir()
+    outside.mkdir()
+    mounter.unpublish(NodeUnpublish(volume.id, inside))
+    assert not inside.exists()
+    with pytest.raises(Refused, match="outside of"):
+        mounter.unpublish(NodeUnpublish(volume.id, outside))
+    assert outside.exists()
+    mounter.unpublish(NodeUnpublish(volume.id, world.tmp / "nothing"))
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_two_staging_paths_are_independent(world: World, block: bool) -> None:
+    volume = world.create(fs=None) if block else world.create()
+    second = world.tmp / "second"
+    second.mkdir()
+    world.staging.mkdir()
+    capability = BLOCK if block else MOUNT
+    world.stage(volume, capability)
+    world.stage(volume, capability, at=second)
+    world.publish(volume, capability)
+    world.unstage(volume, at=second)
+    backend = world.backend(world.pools.of(volume.id.pool))
+    assert backend.attached(volume.id)
+    with pytest.raises(Refused, match=str(world.target)):
+        world.unstage(volume)
+    world.unpublish(volume)
+    world.unstage(volume)
+    assert backend.attached(volume.id) is None

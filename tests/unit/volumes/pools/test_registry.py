@@ -1,0 +1,83 @@
+"""Pools: found by id or name; one that is away is passed over, or waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from driver.backends.memory.backend import MemoryBackend, Options, memory
+from driver.backends.memory.host import MemoryHost
+from driver.core.errors import NotFound, PoolUnavailable
+from driver.core.ids import PoolId, SnapshotId, VolumeId
+from driver.core.model import GIB
+from driver.core.ports import Pool
+from driver.volumes.pools.registry import Pools
+from tests.unit.volumes.world import World
+
+
+class Anonymous(MemoryBackend):
+    """As a directory without its marker: away, it does not even know its id."""
+
+    @property
+    def id(self) -> PoolId:
+        if self._away:
+            raise PoolUnavailable(self._away)
+        return super().id
+
+
+def anonymous(name: str) -> tuple[Pool, Anonymous]:
+    host = MemoryHost()
+    backend = Anonymous(name, GIB, Options(), host)
+    return Pool(name, backend, host), backend
+
+
+def test_a_pool_is_known_by_its_id_and_by_its_name(world: World) -> None:
+    assert world.pools.of(world.slow.backend.id) is world.slow
+    assert world.pools.named("slow") is world.slow
+    assert world.pools.all() == (world.fast, world.slow)
+
+
+def test_an_unknown_id_is_of_a_pool_that_is_away_and_says_which_are(world: World) -> None:
+    pool, backend = anonymous("disk")
+    pools = Pools([world.fast, pool])
+    key = "0" * 32
+    assert pools.of(backend.id) is pool
+    volume_id = VolumeId(backend.id, key)
+    backend.take_away("no marker in /srv/disk")
+    with pytest.raises(PoolUnavailable, match="no marker in /srv/disk"):
+        pools.volume(volume_id)
+    assert pools.find_volume(key) is None
+    assert list(pools.images()) == []
+
+
+def test_the_host_of_a_volume_is_that_of_its_pool_or_of_one_that_is_away(world: World) -> None:
+    pool, backend = anonymous("disk")
+    pools = Pools([world.fast, pool])
+    volume_id = VolumeId(backend.id, "0" * 32)
+    assert pools.host_of(volume_id) is pool.host
+    backend.take_away()
+    assert pools.host_of(volume_id) is pool.host
+    backend.bring_back()
+    assert pools.host_of(VolumeId("0" * 12, "0" * 32)) is world.host
+
+
+def test_what_is_not_in_its_pool_is_not_found(world: World) -> None:
+    for find in (world.pools.find_volume, world.pools.find_snapshot):
+        assert find("0" * 32) is None
+    with pytest.raises(NotFound):
+        world.pools.volume(VolumeId(world.fast.backend.id, "0" * 32))
+    with pytest.raises(NotFound):
+        world.pools.snapshot(SnapshotId(world.fast.backend.id, "0" * 32))
+
+
+def test_images_are_looked_for_in_every_pool_that_is_there(world: World) -> None:
+    volume = world.create(pool="slow")
+    snapshot = world.snapshot("s", volume.id)
+    world.backend(world.fast).take_away()
+    assert world.pools.find_volume(volume.id.key) == (world.slow, volume)
+    assert world.pools.find_snapshot(snapshot.id.key) == (world.slow, snapshot)
+
+
+def test_the_roomiest_pool_comes_first(world: World) -> None:
+    larger = memory("larger", 4 * GIB)
+    pools = Pools([world.fast, larger, world.slow])
+    assert pools.roomiest(None)[0] is larger

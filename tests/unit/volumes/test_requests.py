@@ -1,0 +1,98 @@
+"""Claims: what changes something has it alone, what reads it shares it, what only looks needs none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from driver.core.ids import SnapshotId, VolumeId
+from driver.core.model import CapacityRange, Limits
+from driver.volumes import requests
+from driver.volumes.locks import Locks
+from driver.volumes.requests import Member
+from tests.unit.volumes.world import BLOCK, MOUNT
+
+VOLUME = VolumeId("a" * 12, "1" * 32)
+OTHER = VolumeId("b" * 12, "2" * 32)
+SNAPSHOT = SnapshotId("a" * 12, "3" * 32)
+GROUP = "4" * 32
+STAGING, TARGET = Path("/staging"), Path("/target")
+ONLY = Locks(frozenset({VOLUME.key}))
+
+
+def test_a_volume_that_is_changed_is_had_alone() -> None:
+    size = CapacityRange()
+    for intent in (
+        requests.DeleteVolume(VOLUME),
+        requests.Publish(volume_id=VOLUME, node="n", read_only=False, capability=MOUNT),
+        requests.Unpublish(VOLUME, None),
+        requests.Expand(VOLUME, size),
+        requests.Modify(VOLUME, Limits()),
+        requests.NodeExpand(VOLUME, TARGET, size),
+    ):
+        assert intent.locks == ONLY
+
+
+def test_a_path_is_had_alone_with_its_volume() -> None:
+    for path, intent in (
+        (STAGING, requests.Stage(volume_id=VOLUME, staging=STAGING, capability=BLOCK)),
+        (STAGING, requests.Unstage(VOLUME, STAGING)),
+        (
+            TARGET,
+            requests.NodePublish(
+                volume_id=VOLUME,
+                staging=STAGING,
+                target=TARGET,
+                read_only=False,
+                capability=MOUNT,
+            ),
+        ),
+        (TARGET, requests.NodeUnpublish(VOLUME, TARGET)),
+    ):
+        assert intent.locks == Locks(frozenset({VOLUME.key, f"path:{path}"}))
+
+
+def test_a_source_is_shared() -> None:
+    wanted = requests.CreateVolume(name="v", key=OTHER.key, range=CapacityRange(), fs=None)
+    assert wanted.locks == Locks(frozenset({OTHER.key}))
+    clone = requests.CreateVolume(
+        name="v", key=OTHER.key, range=CapacityRange(), fs=None, source=VOLUME
+    )
+    assert clone.locks == Locks(frozenset({OTHER.key}), frozenset({VOLUME.key}))
+    member = Member(SNAPSHOT.key, "s", VOLUME)
+    assert requests.CreateSnapshot(member).locks == Locks(
+        frozenset({SNAPSHOT.key}), frozenset({VOLUME.key})
+    )
+
+
+def test_snapshots_that_are_compared_are_shared() -> None:
+    other = SnapshotId(SNAPSHOT.pool, "7" * 32)
+    one, both = (
+        requests.GetChangedBlocks(target=SNAPSHOT),
+        requests.GetChangedBlocks(target=SNAPSHOT, base=other),
+    )
+    assert one.locks == Locks(shared=frozenset({SNAPSHOT.key}))
+    assert both.locks == Locks(shared=frozenset({SNAPSHOT.key, other.key}))
+
+
+def test_a_group_has_its_members_alone_and_shares_their_sources() -> None:
+    members = (Member("5" * 32, "g", VOLUME), Member("6" * 32, "g", OTHER))
+    assert requests.CreateGroupSnapshot(GROUP, "g", members).locks == Locks(
+        frozenset({GROUP, "5" * 32, "6" * 32}), frozenset({VOLUME.key, OTHER.key})
+    )
+    assert requests.GroupSnapshotRef(GROUP, (SNAPSHOT,)).locks == Locks(
+        frozenset({GROUP, SNAPSHOT.key})
+    )
+    assert requests.DeleteSnapshot(SNAPSHOT).locks == Locks(frozenset({SNAPSHOT.key}))
+
+
+def test_who_only_looks_claims_nothing() -> None:
+    for intent in (
+        requests.GetVolume(VOLUME),
+        requests.GetSnapshot(SNAPSHOT),
+        requests.ListVolumes(),
+        requests.ListSnapshots(),
+        requests.GetCapacity(),
+        requests.GetVolumeStats(VOLUME, TARGET),
+        requests.ValidateCapabilities(volume_id=VOLUME, capabilities=(), context={}),
+    ):
+        assert intent.locks == Locks()
