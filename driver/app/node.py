@@ -258,6 +258,8 @@ class _Life:
             if self._announcement:
                 await self._announcement.stop()
             self._stop_copies()
+            for records in (self._state.mount_records, self._state.pools):
+                await asyncio.to_thread(records.settle)
         return ended
 
     async def _announce(self) -> None:

@@ -93,7 +93,7 @@ def init_pool(
 
 
 def _initialise(settings: Config, name: str) -> tuple[str, str]:
-    """Where the pool is, and its id. Invalid, Conflict, Refused, PoolAway."""
+    """Where the pool is, and its id. Invalid, Conflict, Refused, PoolUnavailable."""
     spec = spec_of(settings, name)
     if spec.type == "lvm":
         options, owner = spec.options_as(provisioning.Options), settings.driver_name

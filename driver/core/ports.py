@@ -34,7 +34,7 @@ from driver.core.model import (
 class Backend(Protocol):
     """The images of one pool. Blunt, not idempotent: what a repeat means is the use cases' job.
 
-    Any method may raise PoolAway, and OSError when the machine fails.
+    Any method may raise PoolUnavailable, and OSError when the machine fails.
     """
 
     @property
@@ -49,7 +49,7 @@ class Backend(Protocol):
         """The logical block size that a new volume should have."""
 
     def state(self) -> PoolState:
-        """For people; never raises PoolAway."""
+        """For people; never raises PoolUnavailable."""
 
     def close(self) -> None:
         """Give the pool back: another process may have it from here on."""
@@ -114,7 +114,10 @@ class Backend(Protocol):
         """What is written, in order, without holes and unwritten space. NotFound."""
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
-        """What is wrong with an image, or (None) with the pool. Never raises PoolAway: it tells."""
+        """What is wrong with an image, or (None) with the pool.
+
+        Never raises PoolUnavailable: it tells.
+        """
 
 
 @runtime_checkable
@@ -172,7 +175,10 @@ class TriesWriting(Protocol):
     """A backend that can be tried: its disk may still be read when nothing can be written."""
 
     def try_writing(self) -> None:
-        """Return once something very small was written durably, or could not be. PoolAway."""
+        """Return once something very small was written durably, or could not be.
+
+        PoolUnavailable.
+        """
 
 
 class Host(Protocol):
@@ -320,6 +326,9 @@ class Records(Protocol):
 
     def remove(self, key: str) -> None:
         """No-op if there is none. Does not wait for the disk."""
+
+    def settle(self) -> bool:
+        """Wait a moment until the disk has all that was said. False: it has not."""
 
 
 @dataclass(frozen=True, slots=True)

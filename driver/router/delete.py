@@ -87,7 +87,7 @@ class DeleteRoutes:
     async def _owner(
         self, text: str, parse: Callable[[str], ImageId], kind: str
     ) -> NodeConnection | None:
-        """The node that has it; None: it is as good as deleted. PoolAway, Refused."""
+        """The node that has it; None: it is as good as deleted. PoolUnavailable, Refused."""
         try:
             return self._nodes.owner(parse(text).pool)
         except NotFound:  # an id that we could not have made: what was never there is gone

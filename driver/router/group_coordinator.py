@@ -68,7 +68,7 @@ async def delete(links: Sequence[NodeConnection], key: Key) -> None:
 async def take(
     mine: Mapping[NodeConnection, Sequence[str]], name: str, key: Key, created: float
 ) -> None:
-    """Refused, Busy, NoSpace, PoolAway: nothing is left on the nodes that can be reached."""
+    """Refused, Busy, NoSpace, PoolUnavailable: nothing is left on the nodes that can be reached."""
     whole = [one for each in mine.values() for one in each]
     lease = secrets.token_hex(16)
     parts = [
@@ -138,7 +138,7 @@ class _Part:
             await asking.ask(self.link, f"{PATH}Advance", request, cellar.AdvanceResponse)
 
     async def give_up(self, key: Key) -> None:
-        """Return when nothing is left. PoolAway."""
+        """Return when nothing is left. PoolUnavailable."""
         if self._at not in ENDS:
             await self.goes_on(State.UNDONE)
         while self._at not in ENDS:

@@ -85,7 +85,10 @@ class Groups:
     async def get(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: Context
     ) -> csi.GetVolumeGroupSnapshotResponse:
-        """NotFound, also of one that is not whole; PoolAway: it may be on a node that is away."""
+        """NotFound, also of one that is not whole.
+
+        PoolUnavailable: it may be on a node that is away.
+        """
         key, named = parse_group_id(request.group_snapshot_id), _named(request.snapshot_ids)
         found = await group_coordinator.find(self._nodes.there(), key)
         self._compare(key, found, named)
@@ -123,7 +126,10 @@ class Groups:
                 raise
 
     def _compare(self, key: Key, found: group_coordinator.Found, named: frozenset[str]) -> None:
-        """NotFound. PoolAway: it may be on a node that is away. Invalid: others are named."""
+        """NotFound. PoolUnavailable.
+
+        It may be on a node that is away. Invalid: others are named.
+        """
         if not found.there:
             for one in sorted(named):
                 self._nodes.owner(parse_snapshot_id(one).pool)
@@ -135,7 +141,7 @@ class Groups:
             raise Invalid(f"snapshot_ids: the members of group {key} are {members}")
 
     def _missing(self, found: group_coordinator.Found) -> Sequence[str]:
-        """Members that are gone. PoolAway: one may be there."""
+        """Members that are gone. PoolUnavailable: one may be there."""
         missing = sorted(found.members - found.there)
         for one in missing:
             self._nodes.owner(parse_snapshot_id(one).pool)

@@ -54,7 +54,7 @@ class ListRoutes:
     async def snapshots(
         self, request: csi.ListSnapshotsRequest, context: Context
     ) -> csi.ListSnapshotsResponse:
-        """By an id: of the one node that has its pool. PoolAway: it is not there."""
+        """By an id: of the one node that has its pool. PoolUnavailable: it is not there."""
         if not (request.snapshot_id or request.source_volume_id):
             return await self._merged(
                 "ListSnapshots",

@@ -64,7 +64,10 @@ def of_source(wanted: Requirement, holder: NodeName) -> NodeName:
 
 
 def order(wanted: Requirement, candidates: Iterable[Candidate]) -> Sequence[NodeName]:
-    """Which nodes to try, the best first; one at least. NoSpace; PoolAway: no node is there."""
+    """Which nodes to try, the best first.
+
+    One at least. NoSpace; PoolUnavailable: no node is there.
+    """
     known = list(candidates)
     allowed = [one for one in known if wanted.allows(one.name)]
     if wanted.chosen is not None or wanted.requisite is not None:

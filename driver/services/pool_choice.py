@@ -29,7 +29,7 @@ class Placing:
         self._several = len(uses.pools.all()) > 1
 
     async def create(self, wanted: CreateVolume) -> CreateVolume:
-        """With the pool where the volume is, or should go. Invalid, PoolAway."""
+        """With the pool where the volume is, or should go. Invalid, PoolUnavailable."""
         if not self._several or wanted.pool is not None or wanted.source:
             return wanted
         name = await self._run(lambda one: self._uses.volumes.place(one.create), Place(wanted))

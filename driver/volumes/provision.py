@@ -79,7 +79,7 @@ class Provisioner:
         return volume
 
     def place(self, wanted: CreateVolume) -> str:
-        """The name of the pool that has the volume, or should. Invalid, PoolAway."""
+        """The name of the pool that has the volume, or should. Invalid, PoolUnavailable."""
         found = self._pools.find_volume(wanted.key)
         pool, _ = found or self._pools.roomiest(wanted.allocation)
         return pool.name

@@ -74,8 +74,8 @@ class ControllerPublisher:
     def unpublish(self, wanted: Unpublish) -> None:
         """From a node that does not have it, or a volume that is gone: nothing to do.
 
-        Also while its pool cannot be used: nobody says it a second time. PoolAway: there never was
-        such a pool here.
+        Also while its pool cannot be used: nobody says it a second time. PoolUnavailable: there
+        never was such a pool here.
         """
         try:
             self._unpublish(wanted)

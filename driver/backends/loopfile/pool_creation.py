@@ -45,7 +45,10 @@ class Birth:
         self._running = False  # this process has found a pool here
 
     def refuse(self, fd: int) -> None:
-        """Raise PoolAway unless the directory open as `fd`, without a marker, may become a pool."""
+        """Raise PoolUnavailable unless the directory open as `fd` may become a pool.
+
+        It has no marker yet.
+        """
         names = [name for name in os.listdir(fd) if not _PASSING.fullmatch(name)]
         if any(map(_IMAGE.fullmatch, names)):
             raise PoolUnavailable(

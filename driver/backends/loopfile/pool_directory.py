@@ -85,7 +85,7 @@ class PoolDirectory:
     def open(self) -> Iterator[Path]:
         """A path to the pool's root that stays on this filesystem whatever is mounted meanwhile.
 
-        Works for child processes too, being /proc/PID/fd/N. PoolAway says why, and the cure;
+        Works for child processes too, being /proc/PID/fd/N. PoolUnavailable says why, and the cure;
         Exhausted: nothing was found out. The pool is not let go of while a call is inside.
         """
         with self._lock:

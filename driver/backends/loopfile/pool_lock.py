@@ -24,7 +24,10 @@ _AFTERMATH: Final = 2.0
 
 
 def lock(root: int, marker: int, where: Path) -> int:
-    """Have the pool: the descriptor that has the lock, `marker` or a new one. PoolAway, OSError."""
+    """Have the pool: the descriptor that has the lock, `marker` or a new one.
+
+    PoolUnavailable, OSError.
+    """
     if not (_try(marker) or _outlast(marker, where)):
         return _lock_directory(root, where)
     os.close(_lock_directory(root, where))
@@ -32,7 +35,7 @@ def lock(root: int, marker: int, where: Path) -> int:
 
 
 def _outlast(marker: int, where: Path) -> bool:
-    """False: who has the marker was killed, and is stuck elsewhere. PoolAway: he runs."""
+    """False: who has the marker was killed, and is stuck elsewhere. PoolUnavailable: he runs."""
     if not flocks.held_by_the_dying(marker):
         raise _in_use(where)
     os.utime(marker)

@@ -47,7 +47,7 @@ class Counted(TypedDict):
 
 
 def counted(backend: Asked, images: Sequence[Image]) -> Counted:
-    """A pool that takes no writes has its id, and no room. Never raises PoolAway."""
+    """A pool that takes no writes has its id, and no room. Never raises PoolUnavailable."""
     pool_id, away = None, ""
     rooms: dict[Allocation, Capacity] = {}
     try:

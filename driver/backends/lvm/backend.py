@@ -409,7 +409,7 @@ def open_pool(
 def initialise(name: str, where: str, options: Options, owner: str, records: Records) -> PoolId:
     """Mark it as that driver's, and as what is known to be there from now on.
 
-    Conflict: it is so already; PoolAway: it is another driver's, or not there.
+    Conflict: it is so already; PoolUnavailable: it is another driver's, or not there.
     """
     kind = kind_of(name, where, options, Groups(MemoryRecords()))
     return lvmpool.initialise(kind, owner, Pins(records))

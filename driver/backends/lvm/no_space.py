@@ -18,7 +18,7 @@ def told(pool: LvmPool, more: Bytes = 0) -> Iterator[None]:
     """NoSpace: a write or a command failed because there was no room, for `more` bytes or at all.
 
     A thin pool may have run full meanwhile, and an administrator been quicker than we.
-    PoolAway: it failed because a disk of the group is gone.
+    PoolUnavailable: it failed because a disk of the group is gone.
     """
     try:
         yield

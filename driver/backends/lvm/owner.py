@@ -23,7 +23,7 @@ class PoolLock:
         self.pool: PoolId | None = None
 
     def check(self, tags: frozenset[str], where: str) -> bool:
-        """Whether it is marked. PoolAway: as somebody else's."""
+        """Whether it is marked. PoolUnavailable: as somebody else's."""
         owner = lvmtags.owner_of(tags)
         if owner not in {None, self._driver}:
             raise PoolUnavailable(f"the pool {where} belongs to {owner!r}, not to {self._driver!r}")

@@ -48,7 +48,7 @@ class LvmPool:
         self._ownership.drop()
 
     def look(self) -> lvm.VolumeGroup:
-        """The group as it is now, with a pool of ours in it. PoolAway."""
+        """The group as it is now, with a pool of ours in it. PoolUnavailable."""
         with self.group.lock:
             try:
                 vg = self.group.look()

@@ -22,7 +22,7 @@ class Told(Protocol):
 
 
 def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
-    """Never raises PoolAway."""
+    """Never raises PoolUnavailable."""
     kind, away, data, metadata = pool.kind, "", None, None
     pool_id, capacity = None, _NOTHING
     try:

@@ -44,7 +44,10 @@ class Group:
         self.devices, self.uuid = self.devices or devices, self.uuid or uuid
 
     def look(self) -> lvm.VolumeGroup:
-        """As it is now. PoolAway: missing, exported, not whole, another than the one known."""
+        """As it is now. PoolUnavailable.
+
+        Missing, exported, not whole, another than the one known.
+        """
         with self.lock:
             stamp = self._stamp_now()
             if self._report is None or stamp is None or stamp != self._stamp:

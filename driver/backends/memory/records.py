@@ -27,6 +27,9 @@ class MemoryRecords:
     def remove(self, key: str) -> None:
         self._known.pop(key, None)
 
+    def settle(self) -> bool:
+        return True
+
 
 def memory_state() -> NodeState:
     return NodeState(mount_records=MemoryRecords(), pools=MemoryRecords())

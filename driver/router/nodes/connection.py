@@ -83,7 +83,7 @@ class NodeConnection:
         return self._channel
 
     def call(self, method: str) -> Call:
-        """From bytes to bytes. PoolAway."""
+        """From bytes to bytes. PoolUnavailable."""
         channel = self.channel()
         if method not in self._calls:
             self._calls[method] = channel.unary_unary(method)

@@ -68,7 +68,10 @@ class Nodes:
         return self._links.get(name)
 
     def owner(self, pool_id: PoolId) -> NodeConnection:
-        """Of the pool. PoolAway: it, or its node, is not there. Refused: two nodes have it."""
+        """Of the pool. PoolUnavailable.
+
+        It, or its node, is not there. Refused: two nodes have it.
+        """
         links = self._found().get(pool_id, ())
         if len(links) > 1:
             names = " and ".join(link.name for link in links)

@@ -33,7 +33,7 @@ class Groups:
             for snapshot_id in wanted.snapshot_ids:
                 self._pools.of(snapshot_id.pool).backend.find(
                     snapshot_id
-                )  # PoolAway: it may be there
+                )  # PoolUnavailable: it may be there
             raise NotFound(f"no group snapshot {wanted.key}")
         members = found[0].members
         if wanted.snapshot_ids and set(wanted.snapshot_ids) != set(members):
@@ -42,7 +42,7 @@ class Groups:
         return found
 
     def missing(self, found: Sequence[Snapshot]) -> Sequence[SnapshotId]:
-        """Members that are gone. PoolAway: one may be there."""
+        """Members that are gone. PoolUnavailable: one may be there."""
         return [one for one in found[0].members if not self._pools.of(one.pool).backend.find(one)]
 
     def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
@@ -52,7 +52,7 @@ class Groups:
                 self._pools.of(one.pool).backend.find(one)
 
     def delete(self, found: Sequence[Snapshot]) -> None:
-        """The whole group. PoolAway: nothing was deleted, a member may be there."""
+        """The whole group. PoolUnavailable: nothing was deleted, a member may be there."""
         gone = self.missing(found)
         for one in found[0].members:
             if one not in gone:

@@ -66,7 +66,7 @@ class EphemeralVolumes:
     def unpublish(self, wanted: InlineUnpublish) -> None:
         """Taken off, also without its pool, and deleted. Refused: the target shows something else.
 
-        PoolAway: it may lie in a pool that is not there, and must not stay in it for ever.
+        PoolUnavailable: it may lie in a pool that is not there, and must not stay in it for ever.
         """
         found, away = self._pools.every_volume(wanted.key)
         for host in self._pools.hosts():
@@ -143,7 +143,7 @@ class EphemeralVolumes:
         host.remove(wanted.target)
 
     def _one(self, wanted: InlineStats) -> VolumeId:
-        """NotFound, PoolAway."""
+        """NotFound, PoolUnavailable."""
         found, away = self._pools.every_volume(wanted.key)
         if found:
             return found[0]

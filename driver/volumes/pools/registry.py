@@ -193,7 +193,7 @@ class Pools:
         return (one for _, one in self._listed() if isinstance(one, Unreadable))
 
     def chosen(self, wanted: CreateVolume) -> Pool | None:
-        """Where a new volume must go; None: wherever there is room. Invalid, PoolAway."""
+        """Where a new volume must go; None: wherever there is room. Invalid, PoolUnavailable."""
         if (name := wanted.pool or wanted.placed) is not None:
             return self.named(name, "volume_context" if wanted.inline else "parameters")
         if wanted.source:
@@ -203,7 +203,7 @@ class Pools:
         return None
 
     def roomiest(self, allocation: Allocation | None) -> tuple[Pool, Capacity]:
-        """Of the pools that have the allocation (None: their own). Invalid, PoolAway."""
+        """Of the pools that have the allocation (None: their own). Invalid, PoolUnavailable."""
         replies = ask_all(
             self._pools,
             lambda pool: pool.backend.capacity(allocation or pool.backend.allocation),

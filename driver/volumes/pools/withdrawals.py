@@ -28,7 +28,10 @@ class Withdrawals:
         self._records.write(f"{_PREFIX}{volume_id}", {"node": node or ""})
 
     def made_up(self, pool: Pool, volume: Volume) -> Volume:
-        """The volume as it should be on record, recorded so. PoolAway. With the volume claimed."""
+        """The volume as it should be on record, recorded so.
+
+        PoolUnavailable. With the volume claimed.
+        """
         key = f"{_PREFIX}{volume.id}"
         if (noted := self._records.get(key)) is None:
             return volume

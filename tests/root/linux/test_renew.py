@@ -289,8 +289,8 @@ def test_a_killed_renew_leaves_no_mount(tmp_path: Path, attach: Attach, after: f
     (source.target / "file").write_text("x")
     image = snapshot(source, tmp_path / "copy.img")
     program = (
-        "from pathlib import Path; from driver.linux import filesystem as f; print(flush=True);"
-        f"f.renew(Path({str(image)!r}), f.FsType.XFS, block_size=4096)"
+        "from pathlib import Path; from driver.linux.formats import filesystem as f; print(flush=True);"
+        f"f.new_uuid(Path({str(image)!r}), f.FsType.XFS, block_size=4096)"
     )
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert child.stdout

@@ -15,11 +15,12 @@ READ_ONLY = (
 LOOK = """
 import os, errno, fcntl
 from pathlib import Path
-from driver.linux import loopdev, sysfs
+from driver.linux import sysfs
+from driver.linux.devices import loop_ioctl
 assert sysfs.is_read_only() and not sysfs.find_problem()
 before = os.readlink("/proc/self/ns/net")
-control = os.open(loopdev.CONTROL, os.O_RDWR)
-number = fcntl.ioctl(control, loopdev.LOOP_CTL_ADD, -1)  # never used, so with all its limits
+control = os.open(loop_ioctl.CONTROL, os.O_RDWR)
+number = fcntl.ioctl(control, loop_ioctl.LOOP_CTL_ADD, -1)  # never used, so with all its limits
 limit = Path(f"/sys/block/loop{number}/queue/discard_max_bytes")
 try:
     limit.write_bytes(b"0")
@@ -35,7 +36,8 @@ fcntl.ioctl(control, 0x4C81, number)
 REFUSED = """
 from pathlib import Path
 from driver.core.errors import Refused
-from driver.linux import fsopen, sysfs
+from driver.linux import sysfs
+from driver.linux.mounts import fsopen
 def fails(_):
     raise PermissionError(1, "Operation not permitted")
 fsopen.mount_detached = fails
