@@ -215,7 +215,7 @@ class Fault:
 def fault_of(error: PoolUnavailable) -> Fault:
     """What health says of a pool, or of all that is in it, that raised `error`.
 
-    Its kind is PoolReadOnly or PoolFailed as the error is, else PoolUnavailable.
+    Its kind is PoolReadOnly or PoolFailed as the error is, else PoolAway, which users know.
     """
     if isinstance(error, PoolReadOnly):
         return Fault("PoolReadOnly", str(error), "degraded")
