@@ -22,7 +22,7 @@ SMALLEST: Final[dict[FsType | None, Bytes]] = {
 
 
 def smallest(fs: FsType | None, *, encrypted: bool) -> Bytes:
-    """Of a whole volume."""
+    """Return the smallest volume in bytes, LUKS header included if `encrypted`."""
     return SMALLEST[fs] + (LUKS_HEADER if encrypted else 0)
 
 

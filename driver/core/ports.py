@@ -38,24 +38,32 @@ class Backend(Protocol):
     """
 
     @property
-    def id(self) -> PoolId: ...
+    def id(self) -> PoolId:
+        """Return the id that the pool's marker has."""
+
     @property
-    def granularity(self) -> Bytes: ...
+    def granularity(self) -> Bytes:
+        """Return the number of bytes of which every volume's size is a multiple."""
+
     @property
     def allocation(self) -> Allocation:
-        """What a volume gets that does not ask for one."""
+        """Return the allocation of a volume whose class names none."""
 
     def block_size(self, fs: FsType | None) -> Bytes:
-        """The logical block size that a new volume should have."""
+        """Return the logical block size, in bytes, for a new volume with `fs` (None: raw block)."""
 
     def state(self) -> PoolState:
-        """For people; never raises PoolUnavailable."""
+        """Return what `cellar pools` shows of the pool. Never raises PoolUnavailable."""
 
     def close(self) -> None:
-        """Give the pool back: another process may have it from here on."""
+        """Release the pool's lock, so that another process may serve it. No other method may be
+        called afterwards.
+        """
 
     # at rest
-    def capacity(self, allocation: Allocation) -> Capacity: ...
+    def capacity(self, allocation: Allocation) -> Capacity:
+        """Return what can be promised to volumes of `allocation` now (promise 6)."""
+
     # None: there is none. Damaged: there is one, and its record cannot be trusted. Every other
     # method that is told of such an image raises it too, but for `attached` and `detach`.
     @overload
@@ -63,60 +71,93 @@ class Backend(Protocol):
     @overload
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
     def images(self) -> Iterator[Image]:
-        """All that exist, in the order of their ids, but for those that are `damaged`."""
+        """Yield all volumes and snapshots in the order of their ids, without those that `damaged`
+        returns.
+        """
 
     def damaged(self) -> Sequence[Unreadable]:
-        """Images whose record cannot be trusted, in the order of their ids. Their room is taken."""
+        """Return the images whose record cannot be trusted, in the order of their ids. Their space
+        stays charged.
+        """
 
     def known(self) -> Sequence[Image | Unreadable]:
-        """Both as they were last read: the pool itself is not asked, and need not answer."""
+        """Return all images, damaged ones too, as they were last read. Does not read the pool, so
+        it never waits for a disk.
+        """
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
-        """Forget that it is published to `node` (None: to any), though its record is damaged."""
+        """Remove the publication of a volume with a damaged record.
+
+        `node`: only if it is published to this node; None: in any case.
+        """
 
     def shares(self, source: ImageId) -> bool:
-        """`create` from it shares its bytes (reflink, thin); else it is blank, `prepare` copies."""
+        """Return whether an image created from `source` shares its bytes (reflink, thin). If not,
+        `prepare` has to copy them.
+        """
 
     def create(self, image: Image, prepare: Prepare) -> None:
-        """All or nothing, durable; `prepare` has it before anyone sees it. NoSpace, NotFound.
+        """Create an image durably, all or nothing.
 
-        What is there already under that id: Conflict, and nothing is touched.
+        `prepare` is called with the path of the new image before anybody else can see it; if it
+        raises, nothing is left.
+
+        Raises: NoSpace; NotFound: the source does not exist; Conflict: an image has this id, and
+        was not changed.
         """
 
     def record(self, volume: Volume) -> None:
-        """Replace the record of the same incarnation. Durable, but for `published`. NotFound."""
+        """Replace the record of a volume of the same incarnation. Durable, except for `published`.
+
+        Raises: NotFound: the volume does not exist, or was deleted and created again.
+        """
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
-        """Grow; the attached device too, whether or not the record says `size` already.
+        """Grow the image to `size` bytes, and its device if it is attached. Returns the volume as
+        recorded.
 
-        OutOfRange: nothing was written.
+        Also brings the image up to a size that the record already has. Raises: OutOfRange: there is
+        no room, and nothing was changed.
         """
 
     def delete(self, image_id: ImageId) -> None:
-        """Durable. Refused while attached; NotFound."""
+        """Delete an image durably. Raises: Refused: it is attached; NotFound."""
 
     # as a device
     def attach(self, image: Volume, *, read_only: bool) -> Device:
-        """The same device if it has one; its block size and discard policy are those recorded."""
+        """Attach an image to a block device, with the block size and discard policy of its record.
+        Returns the present device if it has one.
+        """
 
-    def attached(self, image_id: ImageId) -> Device | None: ...
+    def attached(self, image_id: ImageId) -> Device | None:
+        """Return the device to which the image is attached, or None."""
+
     def detach(self, image_id: ImageId) -> None:
-        """Content when there is none. Refused while anything holds the device."""
+        """Detach the image from its device; no-op if it is not attached. Raises: Refused: something
+        has the device open.
+        """
 
     # while written to
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
-        """Writes stand still and are on the medium. Busy on exit if `bound` seconds were passed."""
+        """Freeze the filesystems on `volumes` and flush them; they are thawed on exit.
+
+        `bound`: seconds after which they are thawed in any case. Raises: Busy, on exit, if they
+        were thawed early, so that nothing read meanwhile is of one moment.
+        """
 
     def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
-        """A path to read its bytes from while inside; it cannot be deleted meanwhile. NotFound."""
+        """Provide a path from which the bytes of the image can be read; it cannot be deleted
+        meanwhile. Raises: NotFound.
+        """
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
-        """What is written, in order, without holes and unwritten space. NotFound."""
+        """Yield the written extents of the image in order, without holes and unwritten space.
+        Raises: NotFound.
+        """
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
-        """What is wrong with an image, or (None) with the pool.
-
-        Never raises PoolUnavailable: it tells.
+        """Yield what is wrong with an image, or with the pool itself (None). Never raises
+        PoolUnavailable: that is a fault.
         """
 
 
@@ -125,10 +166,11 @@ class FormatsLater(Protocol):
     """A backend whose volumes can be encrypted."""
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
-        """New contents beside, swapped in with the record, which says `formatted` from then on.
+        """Write new contents beside the old ones and swap them in, with a record that says
+        `formatted`.
 
-        Refused, and nothing touched, if it ever was formatted, or is attached. A crash at any
-        instant leaves it as it was, or done.
+        A crash leaves either the old state or the new one. Raises: Refused: the volume was
+        formatted before, or is attached; nothing was changed.
         """
 
 
@@ -137,7 +179,7 @@ class EstimatesUsage(Protocol):
     """A backend whose `extents` may have to read all of an image."""
 
     def written_bytes(self, image_id: ImageId) -> Bytes:
-        """At most so many bytes of it are written; told at once."""
+        """Return an upper bound of the bytes written to the image, without reading it."""
 
 
 @runtime_checkable
@@ -145,7 +187,9 @@ class TakesCopySnapshots(Protocol):
     """A backend that can show one moment of a volume while its writers go on."""
 
     def copy_snapshot(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
-        """Inside, `reading` and `extents` show them to this thread as they are now. NoSpace."""
+        """Freeze a view of `volumes` for the calling thread: inside, `reading` and `extents` show
+        this moment. Raises: NoSpace.
+        """
 
 
 @runtime_checkable
@@ -155,10 +199,12 @@ class MapsPhysicalExtents(Protocol):
     def physical_extents(
         self, image_id: SnapshotId, start: Bytes, most: int
     ) -> Sequence[PhysicalExtent]:
-        """What is written and ends behind `start`, in order, without overlaps; it may begin before
-        `start`, and end behind the image. Fewer than `most`: there are no more. NotFound.
+        """Return at most `most` written extents that end after byte `start`, in order and without
+        overlaps.
 
-        What two snapshots have at one place at one time are the same bytes.
+        The first may begin before `start`, and the last may end after the image. Fewer than `most`:
+        there are no more. Extents of two snapshots at the same address at the same time hold the
+        same bytes. Raises: NotFound.
         """
 
 
@@ -167,7 +213,9 @@ class NeedsMaintenance(Protocol):
     """A backend that wants to be looked after now and then."""
 
     def maintain(self) -> None:
-        """Its writers should find room. Content if the pool is away. CommandError."""
+        """Extend a thin pool that fills up, and the like; called periodically. No-op if the pool is
+        unavailable. Raises: CommandError.
+        """
 
 
 @runtime_checkable
@@ -175,9 +223,8 @@ class TriesWriting(Protocol):
     """A backend that can be tried: its disk may still be read when nothing can be written."""
 
     def try_writing(self) -> None:
-        """Return once something very small was written durably, or could not be.
-
-        PoolUnavailable.
+        """Write something small durably; returns also if that fails for another reason than the
+        disk. Raises: PoolUnavailable.
         """
 
 
@@ -185,86 +232,122 @@ class Host(Protocol):
     """What this machine's kernel does with a device, whatever lies below it."""
 
     def lacks(self, fs: FsType) -> str:
-        """Why no volume with `fs` can be used on this machine; "" if one can. Asked often."""
+        """Return why no volume with `fs` can be used on this machine, or "". Cheap: it is asked for
+        each call.
+        """
 
     # contents
     def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-        """Mkfs. Only ever called inside `Backend.create`, on an image that nobody has seen."""
+        """Format `where` with `fs`; `options` are words for mkfs. Only called inside
+        `Backend.create`, on an image that nobody has seen (promise 1).
+
+        Raises: Invalid: mkfs refuses `options`, or what they make cannot be mounted.
+        """
 
     def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
-        """Give a copy its own UUID, and prove it by reading back."""
+        """Give the filesystem of a copy a new UUID and verify it by reading it back. Raises:
+        Refused: there is no `fs`; Failed.
+        """
 
     def check(self, device: Device, fs: FsType) -> None:
-        """Prove that it carries `fs`; repair what is safe. Refused, nothing written, otherwise."""
+        """Verify that `device` carries `fs`, and repair what can be repaired safely.
+
+        Raises: Refused: it carries something else, or is damaged; nothing was written.
+        """
 
     def fit(self, device: Device, fs: FsType) -> None:
-        """Grow it while it is mounted nowhere, on a machine that cannot do so later.
+        """Grow an unmounted filesystem to its device, on machines whose kernel cannot grow it while
+        mounted; no-op elsewhere.
 
-        Content elsewhere. Refused, Unusable, Failed: it has its old size, and is whole.
+        Raises: Refused, Unusable, Failed: it has its old size and is intact.
         """
 
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
-        """Only what `extents` names; holes stay holes."""
+        """Copy the bytes of `extents` from `source` to the same places in `to`; holes stay holes.
+        `seen` is called with the bytes copied so far.
+        """
 
     # places
     def mount(
         self, device: Device, target: Path, fs: FsType, options: Sequence[str], *, read_only: bool
     ) -> None:
-        """Makes the last component of `target`. Invalid: an option that the kernel refuses.
+        """Mount `device` at `target`, whose last component is created.
 
-        Unusable: it gives nothing, because it broke before, and is mounted elsewhere; or it must
-        be written to, and there is no space for that.
+        Raises: Invalid: the kernel refuses an option; Unusable: the filesystem broke earlier and is
+        still mounted elsewhere, or its log cannot be written for want of space.
         """
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
-        """Makes the last component of `target`, a directory. Refused: there are files in it."""
+        """Bind-mount the directory `source` at `target`, which is created. Raises: Refused: there
+        are files in `target`.
+        """
 
     def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
-        """The device node at `target`, a file. Refused if others have it the other way."""
+        """Bind-mount the device node at `target`, a file that is created.
+
+        Raises: Refused: another target shows the device with the other `read_only`.
+        """
 
     def mounted_at(self, target: Path) -> MountPoint | None:
-        """What the topmost mount exactly at `target` shows; None: not a mount point."""
+        """Return what the topmost mount at `target` itself shows, or None: no mount point."""
 
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
-        """Every place in this mount namespace that shows the device."""
+        """Return every mount of this mount namespace that shows `device`."""
 
     def volume_label(self, place: MountPoint) -> str:
-        """The id of the image that is shown there, as far as the kernel can tell; else ""."""
+        """Return the id of the image that is shown at `place`, or "" if the kernel cannot tell."""
 
     def thaw(self, target: Path) -> None:
-        """A frozen filesystem can be unmounted and stays frozen. Content if it is not."""
+        """Thaw the filesystem at `target`; no-op if it is not frozen. A frozen filesystem can be
+        unmounted and stays frozen.
+        """
 
     def unmount(self, target: Path) -> None:
-        """Every layer. Content if there is none. Refused, naming the holders, while busy."""
+        """Unmount every layer at `target`; no-op if there is none. Raises: Refused: it is busy; the
+        text names the holders.
+        """
 
     def unmount_top(self, target: Path) -> None:
-        """The topmost layer. Content if there is none. Refused, naming the holders, while busy."""
+        """Unmount the topmost layer at `target`; no-op if there is none. Raises: Refused: it is
+        busy; the text names the holders.
+        """
 
     def release(self, label: str) -> None:
-        """Let go of the device of the image of that id, whose pool is away or cannot tell.
-
-        Content if something shows it.
+        """Detach the device of the image with the id `label`, whose pool is unavailable or cannot
+        tell. No-op while a mount shows it.
         """
 
     def remove(self, target: Path) -> None:
-        """Remove an empty directory or file, as it was made for a mount. Content if it is not
-        there. Refused: it is something else, or a mount point.
+        """Remove an empty directory or file that was made as a mount point; no-op if it does not
+        exist.
+
+        Raises: Refused: it is a mount point, or something else.
         """
 
     # in use
     def grow(self, device: Device, target: Path, fs: FsType) -> bool:
-        """Online, to the size of the device; content if it fills it already.
+        """Grow the mounted filesystem at `target` to its device; no-op if it fills it.
 
-        True: `Backend.hold` should write it out, or a power cut may leave what does not mount.
-        Busy, Refused, Unusable, Failed: it has its old size. StillRunning.
+        Returns True if it grew in a way that a power cut could undo badly: `Backend.quiesce` should
+        write it out. Raises: Busy, Refused, Unusable, Failed: it has its old size; StillRunning:
+        the kernel is still at work.
         """
 
     def broken(self, place: MountPoint, fs: FsType) -> str:
-        """Why the filesystem shown there gives or takes nothing any more; "" while it does."""
+        """Return why the filesystem at `place` does not work any more (shut down, turned read-
+        only), or "".
+        """
 
-    def usage(self, target: Path) -> Usage: ...
-    def size(self, device: Device) -> Bytes: ...
-    def faults(self, device: Device) -> Iterator[Fault]: ...
+    def usage(self, target: Path) -> Usage:
+        """Return the bytes and inodes of the filesystem mounted at `target`, as statvfs(3) gives
+        them.
+        """
+
+    def size(self, device: Device) -> Bytes:
+        """Return the size of `device` in bytes."""
+
+    def faults(self, device: Device) -> Iterator[Fault]:
+        """Yield what is wrong with `device` and with the filesystem on it."""
 
 
 class Crypt(Protocol):
@@ -274,36 +357,44 @@ class Crypt(Protocol):
     """
 
     def lacks(self) -> str:
-        """Why this machine cannot encrypt; "" if it can. Asked often."""
+        """Return why this machine cannot encrypt, or "". Cheap: it is asked for each call."""
 
     def format_and_open(
         self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool
     ) -> AbstractContextManager[Path]:
-        """Format `where`, a file or a node, and give what is inside, for `make`; closed on exit.
+        """Format `where`, a file or a device node, as LUKS2, and provide the path of the opened
+        container; it is closed on exit.
 
-        `zeros`: all of the inside reads so; else what was never written reads as noise.
+        `zeros`: whether all of it must read as zeros; else what was never written reads as noise.
         """
 
     def new_uuid(self, where: Path) -> None:
-        """Give the container of a copy its own UUID, and prove it. Refused: there is none."""
+        """Give the container of a copy a new UUID and verify it. Raises: Refused: there is no
+        container.
+        """
 
     def open(self, below: Device, name: str, secret: bytes, *, discards: bool) -> Device:
-        """The same device if it is open. Invalid: wrong passphrase.
+        """Open the container on `below`; returns the present device if it is open.
 
-        Refused: no container, or something else has that name.
+        Raises: Invalid: wrong passphrase; Refused: there is no container, or another one has this
+        name.
         """
 
     def opened(self, name: str, below: Device | None) -> Device | None:
-        """None: not open, or, if `below` is known, not on it."""
+        """Return the device of the open container, or None if it is not open, or is open on another
+        device than `below`.
+        """
 
     def resize(self, name: str, secret: bytes) -> None:
-        """To the end of the device below. Invalid: wrong passphrase."""
+        """Grow the open container to the end of its device. Raises: Invalid: wrong passphrase."""
 
     def close(self, name: str) -> None:
-        """Content if it is not open. Refused while in use."""
+        """Close the container; no-op if it is not open. Raises: Refused: it is in use."""
 
     def erase(self, below: Device) -> None:
-        """No passphrase opens it any more. Content if there is no container."""
+        """Destroy all key slots, so that no passphrase opens the container any more; no-op if there
+        is none.
+        """
 
 
 class Records(Protocol):
@@ -317,7 +408,9 @@ class Records(Protocol):
     def problem(self) -> str:
         """Why records could not be read or written; empty: they were."""
 
-    def get(self, key: str) -> Mapping[str, str] | None: ...
+    def get(self, key: str) -> Mapping[str, str] | None:
+        """Return the record of `key`, or None."""
+
     def items(self) -> Mapping[str, Mapping[str, str]]:
         """A copy of all records, by key."""
 
@@ -328,7 +421,7 @@ class Records(Protocol):
         """No-op if there is none. Does not wait for the disk."""
 
     def settle(self) -> bool:
-        """Wait a moment until the disk has all that was said. False: it has not."""
+        """Wait a moment until everything is on the disk. Returns False if it is not."""
 
 
 @dataclass(frozen=True, slots=True)

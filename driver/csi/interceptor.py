@@ -202,7 +202,9 @@ async def _recorded(rpc: str, context: Context, seen: Seen) -> AsyncIterator[Cal
 
 
 def text_of(rpc: str, error: Exception) -> str:
-    """What the caller may read. Nothing unforeseen leaves this machine but the kernel's words."""
+    """Return the status message: our own errors as they are, of an unexpected OSError only its
+    strerror, else a fixed text. Details are logged.
+    """
     if isinstance(error, CellarError):
         return str(error)[:TEXT]
     logger.opt(exception=error).error("{} failed unexpectedly", rpc)

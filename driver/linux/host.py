@@ -181,9 +181,9 @@ class LinuxHost:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """An OSError that nobody expected, as an error that says what was asked.
+    """Turn any OSError raised inside into Failed('{what}: {strerror}').
 
-    A full disk stays an OSError: what that means is the business of whoever owns the disk.
+    ENOSPC and EDQUOT stay an OSError: what a full disk means is decided by whoever owns the disk.
     """
     try:
         yield

@@ -33,7 +33,7 @@ Tell: TypeAlias = Callable[[Sequence[Member]], None]
 
 
 class NodeState(Enum):
-    """What somebody says of a node who does not ask it."""
+    """State of a node according to the directory, whether or not its port answers."""
 
     EXPECTED = "expected"  # it is there, or it may come back
     OUT_OF_SERVICE = "out of service"  # somebody vouches that nothing runs on it

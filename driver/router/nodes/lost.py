@@ -27,7 +27,7 @@ class NodeGone(PoolUnavailable):
 
 
 class Knowledge(Protocol):
-    """Of a directory that can ask anew."""
+    """The part of a directory that can confirm with the API server that a Node object is absent."""
 
     async def is_absent(self, name: NodeName) -> bool: ...
 

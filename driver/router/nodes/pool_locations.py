@@ -60,7 +60,9 @@ class PoolLocations:
         return self._told | self._seen
 
     def merge(self, found: Mapping[str, str]) -> dict[str, str] | None:
-        """What should be written in its place; None: it says all."""
+        """Merge the ConfigMap's data with what this router has observed. Returns the data to write,
+        or None if it is up to date.
+        """
         nodes, unseen = _parsed(found)
         nodes |= self._seen
         unseen = self._still_unseen(nodes, unseen)

@@ -199,7 +199,7 @@ def _all_done(still: ExitStack, gate: Barrier) -> Callable[[], None]:
 
 
 def _not_yet() -> None:
-    """The writers go on when the last image has its bytes."""
+    """No-op: only the last image of a group thaws the sources."""
 
 
 def _unwatched(_length: Bytes) -> None:
