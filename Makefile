@@ -14,10 +14,18 @@ QUICK := not root and not lvm and not e2e and not sanity and not cluster and not
 .PHONY: help setup check test demo bench newcomer sanity test-root test-lvm test-cluster proto format lock outdated image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@awk -F':.*## ' '/^#: /{print "\n" substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  %-16s%s\n", $$1, $$2}' Makefile
+
+#: First steps
 
 setup: ## make the virtual environment and install the pre-commit hook
 	@$(PYTHON) -m tools.setup setup
+
+demo: ## take a real volume through its whole life, call by call
+	@$(PYTHON) -m tools.setup demo
+	$(BIN)/cellar demo
+
+#: Tests of one machine
 
 check: ## format, lint, types, imports, spelling, and all tests that need no root
 	@$(PYTHON) -m tools.setup check
@@ -34,74 +42,27 @@ test: ## check, then the tests with root, loop devices, csi-sanity and LVM
 	N=$(N) $(BIN)/python -m tools.test root sanity -- $(ARGS)
 	$(BIN)/python -m tools.lvm brief $(ARGS)
 
-demo: ## take a real volume through its whole life, call by call
-	@$(PYTHON) -m tools.setup demo
-	$(BIN)/cellar demo
-
-newcomer: ## the two commands of the README on a bare Debian 12 and 13; ARGS="--demo trixie"
-	@$(PYTHON) -m tools.newcomer $(ARGS)
-
-bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another driver too
-	@$(PYTHON) -m tools.setup bench
-	$(BIN)/python -m tests.bench
-
-torture: ## a seeded fault test: calls, kills, power cuts; ARGS="--seconds 3600 --seed 1 --fs xfs"
+test-root: ## the tests that need root, without csi-sanity
 	@$(PYTHON) -m tools.setup test
-	unshare --mount --propagation private $(BIN)/python -m tests.torture $(ARGS)
+	N=$(N) $(BIN)/python -m tools.test root -- $(ARGS)
 
 sanity: ## csi-sanity alone
 	@$(PYTHON) -m tools.setup test
 	N=$(N) $(BIN)/python -m tools.test sanity -- $(ARGS)
 
-test-root: ## the tests that need root, without csi-sanity
-	@$(PYTHON) -m tools.setup test
-	N=$(N) $(BIN)/python -m tools.test root -- $(ARGS)
-
-test-cluster: ## several nodes and routers as processes, on this machine
-	@$(PYTHON) -m tools.setup test
-	$(BIN)/python -m tools.test cluster -- $(ARGS)
-
 test-lvm: ## the tests with LVM, in a virtual machine that needs no root; NATIVE=1: on this kernel
 	@$(PYTHON) -m tools.setup test
 	NATIVE=$(NATIVE) $(BIN)/python -m tools.lvm all $(ARGS)
 
-proto: ## generate the modules in csi_proto from the .proto files
-	@$(PYTHON) -m tools.setup check
-	$(BIN)/python -m tools.proto
-
-format: ## let ruff format and repair what it can
-	@$(PYTHON) -m tools.setup check
-	$(BIN)/ruff check --fix
-	$(BIN)/ruff format
-
-lock: ## write the lock files anew; ARGS=--upgrade for newer versions
-	$(PYTHON) -m tools.lock $(ARGS)
-
-outdated: ## list what is behind: Python, Go modules, Kubernetes, Debian; changes nothing
-	@$(PYTHON) -m tools.setup check
-	$(BIN)/python -m tools.outdated
-
-image: ## build the container image without Docker or a registry, and try it
-	@$(PYTHON) -m tools.setup image
-	$(BIN)/python -m tools.image
-
-record: ## run all tests and the benchmark and write docs/record.md; ARGS="check bench": some of them
+torture: ## a seeded fault test: calls, kills, power cuts; ARGS="--seconds 3600 --seed 1 --fs xfs"
 	@$(PYTHON) -m tools.setup test
-	$(BIN)/python -m tools.record $(ARGS)
+	unshare --mount --propagation private $(BIN)/python -m tests.torture $(ARGS)
 
-check-workflows: ## actionlint and zizmor on .github
-	@$(PYTHON) -m tools.setup workflows
-	.cache/bin/actionlint
-	.cache/release/bin/zizmor --offline --persona=pedantic .github
+#: Tests of a cluster
 
-release-dry: ## build and check all artefacts of a release in dist/; ARGS=--without-image needs no root
-	@$(PYTHON) -m tools.setup release
-	$(BIN)/python -m tools.release build $(ARGS)
-
-chart: ## write deploy/ and the chart's README from charts/cellar, and test the chart; no cluster
-	@$(PYTHON) -m tools.setup chart
-	$(BIN)/python -m tools.chart write
-	@$(MAKE) --no-print-directory test-chart
+test-cluster: ## several nodes and routers as processes, on this machine
+	@$(PYTHON) -m tools.setup test
+	$(BIN)/python -m tools.test cluster -- $(ARGS)
 
 test-chart: ## what helm makes of the chart, and whether deploy/ is that
 	@$(PYTHON) -m tools.setup chart
@@ -131,6 +92,57 @@ e2e-up: ## the same cluster with the chart, left running; KEEP=1 make e2e uses i
 e2e-down: ## take that cluster away
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e down
+
+#: Measure and record
+
+bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another driver too
+	@$(PYTHON) -m tools.setup bench
+	$(BIN)/python -m tests.bench
+
+record: ## run all tests and the benchmark and write docs/record.md; ARGS="check bench": some of them
+	@$(PYTHON) -m tools.setup test
+	$(BIN)/python -m tools.record $(ARGS)
+
+outdated: ## list what is behind: Python, Go modules, Kubernetes, Debian; changes nothing
+	@$(PYTHON) -m tools.setup check
+	$(BIN)/python -m tools.outdated
+
+#: Before a release
+
+newcomer: ## the two commands of the README on a bare Debian 12 and 13; ARGS="--demo trixie"
+	@$(PYTHON) -m tools.newcomer $(ARGS)
+
+check-workflows: ## actionlint and zizmor on .github
+	@$(PYTHON) -m tools.setup workflows
+	.cache/bin/actionlint
+	.cache/release/bin/zizmor --offline --persona=pedantic .github
+
+release-dry: ## build and check all artefacts of a release in dist/; ARGS=--without-image needs no root
+	@$(PYTHON) -m tools.setup release
+	$(BIN)/python -m tools.release build $(ARGS)
+
+image: ## build the container image without Docker or a registry, and try it
+	@$(PYTHON) -m tools.setup image
+	$(BIN)/python -m tools.image
+
+#: Write anew
+
+proto: ## generate the modules in csi_proto from the .proto files
+	@$(PYTHON) -m tools.setup check
+	$(BIN)/python -m tools.proto
+
+format: ## let ruff format and repair what it can
+	@$(PYTHON) -m tools.setup check
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## write the lock files anew; ARGS=--upgrade for newer versions
+	$(PYTHON) -m tools.lock $(ARGS)
+
+chart: ## write deploy/ and the chart's README from charts/cellar, and test the chart; no cluster
+	@$(PYTHON) -m tools.setup chart
+	$(BIN)/python -m tools.chart write
+	@$(MAKE) --no-print-directory test-chart
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
