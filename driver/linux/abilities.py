@@ -25,7 +25,10 @@ _UNSAID: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
 
 
 class Abilities:
-    """Asked often, so it remembers. Thread-safe: two that ask at once find the same."""
+    """Remember what this machine has, and for AGAIN seconds what it lacks: it is asked often.
+
+    Thread-safe: two threads that ask at the same time get the same answer.
+    """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -33,7 +36,11 @@ class Abilities:
         self._has: set[Hashable] = set()
 
     def lacks(self, what: Hashable, ask: Callable[[], str]) -> str:
-        """What `ask` says: why it is not there, with the cure; "" if it is."""
+        """Return why the ability `what` is missing, with the cure; "" if this machine has it.
+
+        `ask` finds that out and returns the same; it is only called if the answer is not
+        remembered. What it raises is passed on, and nothing is remembered then.
+        """
         if what in self._has:
             return ""
         at, why = self._lacking.get(what, (0.0, ""))
@@ -47,7 +54,7 @@ class Abilities:
 
 
 def lacks_filesystem(fs: FsType) -> str:
-    """Why no volume with `fs` can be used here, with the cure; "" if one can."""
+    """Return why no volume with `fs` can be used here, with the cure; "" if one can."""
     if missing := command.missing(filesystem.PROGRAMS[fs]):
         return f"no {fs} volumes on this node: {', '.join(missing)} not found"
     if not _is_in_kernel(fs):
@@ -56,7 +63,11 @@ def lacks_filesystem(fs: FsType) -> str:
 
 
 def _is_in_kernel(fs: FsType) -> bool:
-    """Loaded, or a module of this kernel; else it is asked, which may load it."""
+    """Return whether the kernel has the filesystem: loaded, or as a module of this release.
+
+    Else fsopen(2) is called, which may load it. Where that is not permitted, or not known, the
+    answer is True.
+    """
     if fs in _KNOWN.read_text(encoding="ascii").split():
         return True
     release = _MODULES / os.uname().release

@@ -14,10 +14,13 @@ _NO_LIMIT: Final = 1 << 60  # version 1 writes a number near 2^63 for none
 
 
 def memory_limit(own: Path = _OWN, root: Path = _ROOT) -> Bytes | None:
-    """The least limit of its groups, of either version; None: there is none, or none can be read.
+    """Return the smallest memory limit of this process' control groups (version 1 or 2) in bytes.
 
-    In a container the group's own folder is often mounted as the root of all, so each folder on the
-    way up is looked into, and those that are not there are passed over.
+    `own` and `root` are /proc/self/cgroup and /sys/fs/cgroup, except in tests. None: there is
+    no limit, or none can be read.
+
+    In a container the group's own directory is often mounted as the root of all, so the limit
+    is read in each directory on the way up, and those that do not exist are skipped.
     """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
@@ -28,6 +31,7 @@ def memory_limit(own: Path = _OWN, root: Path = _ROOT) -> Bytes | None:
 
 
 def _files(lines: list[str], root: Path) -> Iterator[Path]:
+    """Yield the files that may hold a memory limit, for the lines of /proc/self/cgroup."""
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:  # version 2, at the root or beside version 1
@@ -38,6 +42,7 @@ def _files(lines: list[str], root: Path) -> Iterator[Path]:
 
 
 def _upwards(base: Path, path: str, name: str) -> Iterator[Path]:
+    """Yield `name` in the directory of the group `path` below `base`, and in each parent of it."""
     inside = PurePosixPath(path.lstrip("/"))
     for folder in (inside, *inside.parents):
         if ".." not in folder.parts:  # above a namespace's own root
@@ -45,6 +50,7 @@ def _upwards(base: Path, path: str, name: str) -> Iterator[Path]:
 
 
 def _limit(file: Path) -> Bytes | None:
+    """Return the limit in bytes that `file` holds; None: it holds none, or cannot be read."""
     try:
         limit = int(file.read_text(encoding="ascii"))
     except (OSError, ValueError):  # not there, or "max"

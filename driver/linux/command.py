@@ -40,7 +40,7 @@ class CommandError(Failed):
 
 
 class CommandTimeout(Failed):
-    """A program did not end in time and was killed."""
+    """A program did not end within its timeout and was killed."""
 
 
 def run(
@@ -51,10 +51,14 @@ def run(
     ok: Sequence[int] = (0,),
     more: Mapping[str, str] = NOTHING,
 ) -> str:
-    """Its stdout. CommandError, CommandTimeout (after `timeout` seconds), StillRunning.
+    """Run a program to its end and return its stdout.
 
-    `more` is added to its environment; `stdin` may have 1 MiB.
-    StillRunning: it was killed and is stuck in the kernel; `done` ends when it is gone.
+    `timeout` is in seconds. `stdin`: at most 1 MiB. `ok`: exit statuses that are no error.
+    `more` is added to its environment.
+
+    Raises: CommandError, if it ends with another status; CommandTimeout, if it did not end in
+    time and was killed; StillRunning, if it was killed and is stuck in the kernel (`done` ends
+    when it is gone); Failed, if it is not installed.
     """
     words = [os.fspath(word) for word in argv]
     with _memory() as out, _memory() as err:
@@ -68,18 +72,25 @@ def run(
 
 
 def missing(programs: Iterable[str]) -> tuple[str, ...]:
-    """Those that are not found on the fixed PATH."""
+    """Return those of `programs` that are not found on the fixed PATH."""
     return tuple(program for program in programs if not shutil.which(program, path=PATH))
 
 
 def _short(text: str) -> str:
-    """The reason stands first where usage follows it, last where it ends a long report."""
+    """Keep only the first and the last SHOWN characters of a longer text.
+
+    The reason is at the beginning where a program prints its usage after it, at the end where
+    it prints a long report before it.
+    """
     return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} ... {text[-SHOWN:]}"
 
 
 @contextmanager
 def _memory() -> Iterator[int]:
-    """Where a program writes to. No pipe: one has to be emptied, and a grandchild may hold it."""
+    """Provide a memfd that a program can write its output to.
+
+    Not a pipe: that has to be emptied meanwhile, and a grandchild may keep it open.
+    """
     fd = os.memfd_create("output", os.MFD_CLOEXEC)
     try:
         yield fd
@@ -94,7 +105,11 @@ def _text(fd: int) -> str:
 def _start(
     words: list[str], environment: Mapping[str, str], stdin: bytes, out: int, err: int
 ) -> subprocess.Popen[bytes]:
-    """In a process group of its own. No preexec_fn, so that Python uses vfork: gRPC has threads."""
+    """Start a program in a process group of its own.
+
+    No preexec_fn, so that Python uses vfork: gRPC has threads. Raises: Failed, if it is not
+    installed.
+    """
     given = _filled(stdin) if stdin else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return subprocess.Popen(
@@ -107,7 +122,7 @@ def _start(
 
 
 def _filled(data: bytes) -> int:
-    """The end to read of a pipe that holds all of it, so that nobody has to feed it."""
+    """Return the read end of a pipe that holds all of `data`: no thread has to feed it."""
     given, door = os.pipe2(os.O_CLOEXEC)
     try:
         if len(data) > _PIPE:
@@ -122,7 +137,10 @@ def _filled(data: bytes) -> int:
 
 
 def _ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for it. `Popen.wait` with a timeout sleeps for a millisecond and more between looks."""
+    """Return whether the child ended within `seconds`.
+
+    Not `Popen.wait` with a timeout, which sleeps for a millisecond and more between two looks.
+    """
     watch = os.pidfd_open(child.pid)
     try:
         poll = select.poll()
@@ -133,7 +151,10 @@ def _ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _end(child: subprocess.Popen[bytes], program: str) -> None:
-    """Kill the group."""
+    """Kill the child's process group.
+
+    Raises: StillRunning, if it has not ended after GRACE seconds.
+    """
     os.killpg(child.pid, signal.SIGKILL)
     try:
         child.wait(GRACE)
@@ -142,7 +163,7 @@ def _end(child: subprocess.Popen[bytes], program: str) -> None:
 
 
 def _reaped(child: subprocess.Popen[bytes]) -> Future[int]:
-    """Ends with the child's status when the kernel lets it go."""
+    """Return a future that ends with the child's exit status, once the kernel lets it end."""
     done: Future[int] = Future()
     threading.Thread(
         target=lambda: done.set_result(child.wait()), name=f"reaper-{child.pid}", daemon=True

@@ -14,9 +14,11 @@ _CHUNK: Final = 8 * MIB
 
 
 def copy(source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
-    """Write what `extents` names into `to`, which keeps its holes; `seen` hears of every chunk.
+    """Copy the bytes of `extents` from `source` to the same offsets of `to`.
 
-    Bytes, never copy_file_range: that may share blocks, and a thick image has its own.
+    Holes of `to` elsewhere stay. `seen` is called with the number of bytes after each chunk.
+    The bytes are read and written, never passed to copy_file_range: that may share blocks, and
+    a thick image has blocks of its own. Raises: OSError.
     """
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -32,10 +34,11 @@ def copy(source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> N
 
 
 def _copy(reading: int, writing: int, extent: Extent, room: memoryview, seen: Progress) -> None:
-    """Up to the end of the source: an extent ends on a block, a file may end before.
+    """Copy one extent, at most to the end of the source.
 
-    Each slice is released by `with`: one that the traceback of an error still holds keeps the
-    buffer from being closed, and BufferError would take the place of that error.
+    An extent ends on a block, a file may end before. Each slice is released by `with`: one that
+    the traceback of an error still holds keeps the buffer from being closed, and BufferError
+    would take the place of that error.
     """
     at, end = extent.start, extent.start + extent.length
     while at < end:
@@ -50,7 +53,10 @@ def _copy(reading: int, writing: int, extent: Extent, room: memoryview, seen: Pr
 
 
 def _write(writing: int, place: memoryview, count: int, at: int) -> None:
-    """The first `count` bytes of `place`. OSError, ENOSPC among others."""
+    """Write the first `count` bytes of `place` at the offset `at`.
+
+    Raises: OSError, ENOSPC among others.
+    """
     done = 0
     while done < count:
         with place[done:count] as rest:

@@ -10,9 +10,10 @@ MOST: Final = 1 << 16
 
 
 def raise_limit() -> int:
-    """The soft limit as high as the hard one allows, never lower than it was; what it is now.
+    """Raise the soft limit of open files to the hard one, at most to MOST; never lower it.
 
-    Many service managers give 1024, which connections of strangers could use up.
+    Returns the limit that is in effect now. Many service managers set 1024, which connections
+    of strangers could use up. Raises: OSError.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))

@@ -36,9 +36,11 @@ _WHOLE: Final = (1 << 64) - 1  # FIEMAP_MAX_OFFSET
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """`unwritten` reads as zeros.
+    """One extent of a file: `start` and `length` in bytes of the file.
 
-    `at`: the address in the filesystem; None where it does not tell these bytes from others.
+    `at`: its byte address in the filesystem; None if the address does not tell these bytes from
+    others. `unwritten`: allocated, but reads as zeros. `shared`: other files have these blocks
+    too.
     """
 
     start: Bytes
@@ -49,23 +51,25 @@ class Mapped:
 
 
 def located(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
-    """See core.ports.MapsPhysicalExtents.
+    """Return the first `most` extents that end after byte `start`, with their physical addresses.
 
-    Of files on one filesystem: addresses of others mean other bytes.
+    See core.ports.MapsPhysicalExtents. Compare only those of files on one filesystem: equal
+    addresses of different filesystems are different bytes. Raises: OSError.
     """
     found = (PhysicalExtent(one.start, one.length, one.at) for one in written(path, start))
     return list(islice((one for one in found if one.end > start), most))
 
 
 def written(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
-    """What `mapped` tells, but for what reads as zeros."""
+    """Yield what `mapped` yields, without the extents that read as zeros. Raises: OSError."""
     return (one for one in mapped(path, start) if not one.unwritten)
 
 
 def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
-    """Everything that is allocated, in order, as the filesystem tells it; what is dirty is written.
+    """Yield all allocated extents in order, from the one that contains byte `start` on.
 
-    Extents may begin before `start`, and reach beyond the end of the file.
+    Dirty pages are written out first (FIEMAP_FLAG_SYNC). Extents may begin before `start`, and
+    reach beyond the end of the file. Raises: OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -87,9 +91,10 @@ def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
 
 
 def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
-    """Bytes in the next CHUNK extents that other files have too, and where to go on; None: the end.
+    """Return how many bytes of the next CHUNK extents are shared, and where the next ones begin.
 
-    Nothing is written out for it: what is dirty is still shared as far as it goes. OSError.
+    That offset is None at the end. Dirty pages are not written out first: until then their
+    extents count as shared. Raises: OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -104,7 +109,10 @@ def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
 
 
 def _chunk(fd: int, start: Bytes, flags: int = FIEMAP_FLAG_SYNC) -> list[tuple[int, int, int, int]]:
-    """(fe_logical, fe_physical, fe_length, fe_flags) of up to CHUNK extents from `start` on."""
+    """Ask for at most CHUNK extents from byte `start` on. Raises: OSError.
+
+    Returns (fe_logical, fe_physical, fe_length, fe_flags) of each.
+    """
     request = bytearray(_HEADER.size + CHUNK * _EXTENT.size)
     _HEADER.pack_into(request, 0, start, _WHOLE - start, flags, 0, CHUNK, 0)
     ioctls.ioctl(fd, FS_IOC_FIEMAP, request)

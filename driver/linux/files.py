@@ -58,22 +58,31 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def sync(path: Path) -> None:
+    """Write the data and metadata of a file to the medium (fsync). Raises: OSError."""
     with _opened(path, os.O_RDONLY) as fd:
         os.fsync(fd)
 
 
 def sync_directory(path: Path) -> None:
+    """Write the entries of a directory to the medium (fsync). Raises: OSError."""
     with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
         os.fsync(fd)
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Whole or not at all; the caller syncs the directory."""
+    """Replace the contents of `path` atomically and sync them; the caller syncs the directory.
+
+    Raises: OSError, and `path` is unchanged then.
+    """
     _write(path, data, durably=True)
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """Whole or not at all while the machine runs; after a power cut it may be either, or empty."""
+    """Replace the contents of `path` atomically, without a sync.
+
+    After a power cut it may have the old or the new contents, or be empty. Raises: OSError, and
+    `path` is unchanged then.
+    """
     _write(path, data, durably=False)
 
 
@@ -91,7 +100,11 @@ def _write(path: Path, data: bytes, *, durably: bool) -> None:
 
 
 def commit(path: Path) -> None:
-    """Wait for the end of btrfs' running transaction; some milliseconds. Not a sync of all data."""
+    """Wait until btrfs has committed its running transaction, some milliseconds; not a sync of all
+    data.
+
+    `path`: any file on it. Raises: OSError.
+    """
     with _opened(path, os.O_RDONLY) as fd, _nudged(fd):
         transaction = fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
         fcntl.ioctl(fd, BTRFS_IOC_WAIT_SYNC, transaction)
@@ -99,10 +112,11 @@ def commit(path: Path) -> None:
 
 @contextmanager
 def _nudged(fd: int) -> Iterator[None]:
-    """START_SYNC may wake btrfs' thread just before it goes to sleep, for 30 s: wake it again.
+    """Repeat START_SYNC every _NUDGE seconds while inside.
 
-    fs/btrfs/disk-io.c, transaction_kthread: it looks at the flag first and sets its state after.
-    Measured once in 30,000 commits on two busy cores, kernel 6.18.
+    START_SYNC may wake btrfs' thread just before it goes to sleep for 30 s: see
+    transaction_kthread in fs/btrfs/disk-io.c, which looks at the flag first and sets its state
+    after. Measured once in 30,000 commits on two busy cores, kernel 6.18.
     """
     done = Event()
 
@@ -124,7 +138,12 @@ def _nudged(fd: int) -> Iterator[None]:
 
 
 def create(path: Path, size: Bytes, *, nocow: bool, extent_hint: Bytes) -> None:
-    """A new file of holes. `nocow` (btrfs) and `extent_hint` (xfs) are had where they exist."""
+    """Create a sparse file of `size` bytes.
+
+    `nocow`: without copy-on-write, on btrfs. `extent_hint`: bytes to allocate at a time, on
+    xfs; 0: no hint. Both are ignored by other filesystems. Raises: OSError, FileExistsError
+    among others, and no new file is left.
+    """
     with _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd, ExitStack() as undo:
         undo.callback(os.unlink, path)
         if nocow:
@@ -136,9 +155,10 @@ def create(path: Path, size: Bytes, *, nocow: bool, extent_hint: Bytes) -> None:
 
 
 def allocate(path: Path, size: Bytes) -> None:
-    """Every byte up to `size` has its place; holes are filled. ENOSPC, EFBIG.
+    """Allocate every byte of a file up to `size`, holes too; never shrink it.
 
-    Never shrinks. When it fails the file has its former length: ext4 and xfs grow it as they go.
+    Raises: OSError, ENOSPC and EFBIG among others. The file has its former length then: ext4
+    and xfs extend it while they allocate.
     """
     with _opened(path, os.O_RDWR) as fd:
         former = os.fstat(fd).st_size
@@ -149,7 +169,10 @@ def allocate(path: Path, size: Bytes) -> None:
 
 
 def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
-    """Make `size` bytes a hole; the length stays. A device that can reads as zeros there."""
+    """Make `size` bytes from `start` on a hole; the length of the file stays.
+
+    A device reads as zeros there, if it can do that. Raises: OSError.
+    """
     with _opened(path, os.O_RDWR) as fd:
         if _libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, start, size) < 0:
             code = ctypes.get_errno()
@@ -157,16 +180,18 @@ def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
 
 
 def extend(path: Path, size: Bytes) -> None:
-    """Grow by a hole; never shrinks."""
+    """Extend a file by a hole to `size` bytes; no-op if it has as many. Raises: OSError."""
     with _opened(path, os.O_RDWR) as fd:
         if os.fstat(fd).st_size < size:
             os.ftruncate(fd, size)
 
 
 def copies_on_write(path: Path) -> bool:
-    """Whether overwriting takes new room although nothing is shared: btrfs without NOCOW. OSError.
+    """Return whether overwriting takes new space although nothing is shared: on btrfs without
+    NOCOW.
 
-    Whether a file may share bytes with another is the same question there: FICLONE wants both so.
+    Whether a file may share bytes with another is the same question there: FICLONE needs both
+    files with NOCOW, or both without. Raises: OSError.
     """
     if filesystem_type(path) != "btrfs":
         return False
@@ -175,7 +200,9 @@ def copies_on_write(path: Path) -> bool:
 
 
 def can_overwrite_in_place(directory: Path) -> bool:
-    """Whether a new file there gets NOCOW where it needs it; found out by trying."""
+    """Return whether a new file in `directory` can be overwritten in place; on btrfs by trying to
+    set NOCOW. Raises: OSError.
+    """
     if filesystem_type(directory) != "btrfs":
         return True
     with _probe(directory) as fd:
@@ -189,10 +216,11 @@ def _flags(fd: int) -> int:
 
 
 def _set_nocow(fd: int) -> None:
-    """Only an empty file can be told so. ext4 and xfs do not know it, and never copy on write.
+    """Set NOCOW on an empty file; no-op where it does not exist: ext4 and xfs never copy on write.
 
-    btrfs refuses it beside a flag of compression, on or off, that came from the folder: that one
-    goes first. A zoned btrfs refuses it (EPERM) altogether.
+    btrfs refuses it together with a flag of compression, on or off, that was inherited from the
+    directory, so that flag is cleared first. A zoned btrfs refuses NOCOW (EPERM) altogether,
+    which is ignored.
     """
     with _where_known(errno.EPERM):
         flags = _flags(fd)
@@ -203,9 +231,10 @@ def _set_nocow(fd: int) -> None:
 
 
 def _set_extent_hint(fd: int, hint: Bytes) -> None:
-    """It stands in struct fsxattr: xflags, extsize, nextents, projid, cowextsize, pad.
+    """Set the extent size hint in bytes; no-op where it does not exist.
 
-    xfs refuses (EINVAL) a hint of more than half an allocation group: then there is none.
+    It is a field of struct fsxattr: xflags, extsize, nextents, projid, cowextsize, pad. xfs
+    refuses (EINVAL) a hint of more than half an allocation group: then there is none.
     """
     with _where_known():
         xflags, _, rest = struct.unpack("=II20s", fcntl.ioctl(fd, FS_IOC_FSGETXATTR, bytes(28)))
@@ -217,13 +246,16 @@ def _set_extent_hint(fd: int, hint: Bytes) -> None:
 
 
 def reflink(source: Path, to: Path) -> None:
-    """All of `source` into the existing `to`. On btrfs both have NOCOW, or neither (EINVAL)."""
+    """Clone all of `source` into the existing file `to`, sharing its blocks (FICLONE).
+
+    Raises: OSError; EINVAL on btrfs, if only one of them has NOCOW.
+    """
     with _opened(source, os.O_RDONLY) as from_, _opened(to, os.O_WRONLY) as fd:
         fcntl.ioctl(fd, FICLONE, from_)
 
 
 def reflinks(directory: Path) -> bool:
-    """Whether files there can share bytes; found out by trying."""
+    """Return whether files in `directory` can share blocks, by trying it. Raises: OSError."""
     with _probe(directory) as source, _probe(directory) as to:
         os.write(source, bytes(_BLOCK))
         try:
@@ -236,7 +268,9 @@ def reflinks(directory: Path) -> bool:
 
 
 def direct_io_at(directory: Path, size: Bytes) -> bool:
-    """Whether direct I/O in blocks of `size` bytes is possible there; found out by trying."""
+    """Return whether files in `directory` can do direct I/O in blocks of `size` bytes, by trying
+    it. Raises: OSError.
+    """
     if filesystem_type(directory) == "btrfs" and size % os.statvfs(directory).f_bsize:
         return False  # btrfs takes less than a sector, and buffers it without a word
     with _probe(directory) as fd, mmap.mmap(-1, 2 * max(size, _BLOCK)) as memory:
@@ -252,7 +286,7 @@ def direct_io_at(directory: Path, size: Bytes) -> bool:
 
 
 def try_writing(directory: Path) -> None:
-    """Write a block to the medium, into a file without a name. OSError: that cannot be done."""
+    """Write a block to the medium, into a file without a name. Raises: OSError, if that fails."""
     with _probe(directory) as fd:
         os.write(fd, bytes(_BLOCK))
         os.fsync(fd)
@@ -262,11 +296,13 @@ def try_writing(directory: Path) -> None:
 
 
 def is_open_elsewhere(fd: int) -> bool:
-    """Whether anybody else, a loop device too, has the file of `fd` open; some microseconds.
+    """Return whether anybody else, a loop device too, has the file of `fd` open; takes some
+    microseconds.
 
     A write lease is given only to the one who has a file open (check_conflicting_open in
-    fs/locks.c), and given back at once. Whoever opens the file in between waits that long, and we
-    are told by a signal: SIGURG, which does nothing, in place of SIGIO, which would end us.
+    fs/locks.c), and is given back at once. Whoever opens the file in between waits that long,
+    and we are told by a signal: SIGURG, which does nothing, in place of SIGIO, which would end
+    us. Raises: OSError.
     """
     fcntl.fcntl(fd, F_SETSIG, signal.SIGURG)
     try:
@@ -278,7 +314,10 @@ def is_open_elsewhere(fd: int) -> bool:
 
 
 def filesystem_type(path: Path) -> str:
-    """The kernel's name, or f_type in hex."""
+    """Return the kernel's name of the filesystem that `path` lies on; else its f_type in hex.
+
+    Only names in _MAGIC are known. Raises: OSError.
+    """
     answer = ctypes.create_string_buffer(256)  # struct statfs begins with a long f_type
     if _libc.statfs(os.fsencode(path), answer) < 0:
         code = ctypes.get_errno()
@@ -289,7 +328,10 @@ def filesystem_type(path: Path) -> str:
 
 @contextmanager
 def opened_directory(path: Path, *, follow: bool = True) -> Iterator[int]:
-    """Not `follow`: a symbolic link in its place is refused with ENOTDIR."""
+    """Provide a descriptor of a directory while inside.
+
+    Raises: OSError; ENOTDIR, if it is none, or if it is a symbolic link and not `follow`.
+    """
     flags = os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW)
     with _opened(path, flags) as fd:
         yield fd
@@ -306,7 +348,9 @@ def _opened(path: Path | str, flags: int) -> Iterator[int]:
 
 @contextmanager
 def _probe(directory: Path) -> Iterator[int]:
-    """A descriptor of a file without a name, so that a kill leaves nothing. See open(2)."""
+    """Provide a descriptor of a new file without a name, so that a kill leaves nothing. See
+    open(2), O_TMPFILE.
+    """
     try:
         fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -322,7 +366,9 @@ def _probe(directory: Path) -> Iterator[int]:
 
 @contextmanager
 def _where_known(*more: int) -> Iterator[None]:
-    """Content where a filesystem has no such thing; `more`: errno that mean so here."""
+    """Ignore errors of a filesystem that lacks what is asked for; `more`: further errnos that mean
+    this.
+    """
     try:
         yield
     except OSError as error:
@@ -331,9 +377,9 @@ def _where_known(*more: int) -> Iterator[None]:
 
 
 def touch_durably(path: Path) -> None:
-    """Set the time of a file to now, and wait until the disk has it: what stands still shows then.
+    """Set the modification time of a file to now, and wait until the disk has it.
 
-    OSError: not that it hangs.
+    A disk that hangs is noticed by that. Raises: OSError, if it fails; none if the disk hangs.
     """
     os.utime(path)
     sync(path)

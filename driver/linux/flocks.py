@@ -13,17 +13,18 @@ _ENDED: Final = frozenset({"Z", "X"})
 
 
 def held_by_the_dying(fd: int) -> bool:
-    """Whether all who have a lock on the open file were killed.
+    """Return whether the open file is locked, and all who hold a lock on it were killed.
 
-    A process that was killed has its descriptors, and so its locks, until its last thread has come
-    back from the kernel. It does nothing more in its program. One that cannot be seen from this PID
-    namespace counts as alive.
+    A killed process keeps its descriptors, and so its locks, until its last thread has returned
+    from the kernel, but runs no more of its program. One that cannot be seen from this PID
+    namespace counts as alive. Raises: OSError.
     """
     pids = _holders(fd)
     return bool(pids) and all(_has_ended(pid) for pid in pids)
 
 
 def _holders(fd: int) -> list[int]:
+    """Return the process ids of those that hold a flock(2) on the open file."""
     found, on = os.fstat(fd), mount.of_descriptor(fd)
     if on is None:
         return []
@@ -33,13 +34,15 @@ def _holders(fd: int) -> list[int]:
 
 
 def _locks() -> list[list[str]]:
-    """Without those that only wait ("1: -> FLOCK ...")."""
+    """Return the words of each line of /proc/locks, except those of waiters ("1: -> FLOCK ...")."""
     every = (line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines())
     return [words for words in every if "->" not in words]
 
 
 def _has_ended(pid: int) -> bool:
-    """The first thread of a process that was killed is a zombie as long as others are left."""
+    """Return whether a process was killed: its first thread is a zombie as long as others are
+    left.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

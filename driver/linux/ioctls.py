@@ -10,10 +10,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def ioctl(fd: int, request: int, buffer: bytearray) -> int:
-    """Ask the kernel, which reads and writes `buffer`. Raises OSError.
+    """Ask the kernel, which reads and writes `buffer`, and return its answer.
 
-    fcntl.ioctl keeps Python's lock during the call if it is given more than 1024 bytes, and with it
-    every thread: a disk that hangs would stop all that this process does.
+    fcntl.ioctl keeps the interpreter's lock during the call if it is given more than 1024
+    bytes, and with it every thread: a disk that hangs would stop all that this process does.
+    Raises: OSError.
     """
     room = (ctypes.c_char * len(buffer)).from_buffer(buffer)
     answer: int = _libc.ioctl(fd, ctypes.c_ulong(request), room)

@@ -13,9 +13,11 @@ _LOCKS: Final = Path("/proc/locks")
 
 
 def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
-    """Other processes that have locked a file called `name` on the filesystem of `fd`, and where.
+    """Yield processes with a lock on the filesystem of `fd`, and each file `name` they have open.
 
-    Not those of other containers: a process id is not shown there, or is another's.
+    A process is one other than this, with any flock(2) there; yielded are its id and the file's
+    path. Processes of other containers are missing: their ids are not shown here, or are those
+    of others. Raises: OSError.
     """
     found = mount.of_descriptor(fd)
     if found is None:
@@ -30,6 +32,7 @@ def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
 
 
 def _open_files(pid: int) -> Iterator[Path]:
+    """Yield what the process has open; nothing more if it has ended, or may not be examined."""
     try:
         for one in Path("/proc", str(pid), "fd").iterdir():
             yield one.readlink()

@@ -53,17 +53,27 @@ class FileRecords:
 
     @property
     def problem(self) -> str:
+        """Why records cannot be read or written, or could not in time; "" if they can."""
         return self._problem
 
     def get(self, key: str) -> Mapping[str, str] | None:
+        """Return the record of `key`, from memory; None: there is none, or the disk could not be
+        read yet.
+        """
         with self._changed:
             return self._loaded().get(key)
 
     def items(self) -> Mapping[str, Mapping[str, str]]:
+        """Return a copy of all records by key, from memory."""
         with self._changed:
             return dict(self._loaded())
 
     def write(self, key: str, record: Mapping[str, str]) -> None:
+        """Set the record of `key`, and wait at most PATIENCE seconds until it is written.
+
+        No-op if it is there already. Never fails: a disk that does not take it is reported by
+        `problem`, and the record is kept in memory and written later.
+        """
         with self._changed:
             if self._loaded().get(key) == record and key not in self._unwritten:
                 return
@@ -73,19 +83,25 @@ class FileRecords:
                 self._say(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def remove(self, key: str) -> None:
+        """Remove the record of `key`; no-op if there is none. The file is removed by a thread,
+        later.
+        """
         with self._changed:
             if self._loaded().pop(key, None) is not None or self._unread:
                 self._submit(key, None)
 
     def settle(self) -> bool:
-        """Wait a moment for what is still to be written. False: it is not."""
+        """Wait at most PATIENCE seconds for the writer. False: something is still unwritten.
+
+        True also if it has failed and stopped.
+        """
         with self._changed:
             return self._wait(lambda: not self._unwritten)
 
     # --- reading
 
     def _loaded(self) -> dict[str, Mapping[str, str]]:
-        """All is read at the first use, or as soon as the disk answers."""
+        """Return all records; they are read at the first use, or as soon as the disk answers."""
         if self._unread:
             try:
                 found = self._read()
@@ -107,6 +123,9 @@ class FileRecords:
         return found
 
     def _read_one(self, path: Path, found: dict[str, Mapping[str, str]]) -> None:
+        """Add the record in a file to `found`; have it removed if it is of another boot. A damaged
+        one is logged and skipped.
+        """
         try:
             data = path.read_bytes()
         except FileNotFoundError:  # removed since it was listed
@@ -125,6 +144,9 @@ class FileRecords:
     # --- writing
 
     def _submit(self, key: str, record: Mapping[str, str] | None) -> None:
+        """Give the writer a change of `key` (None: remove it), and start its thread if none runs.
+        Called with the lock.
+        """
         self._unwritten.pop(key, None)  # the order is that of the last word about each key
         self._unwritten[key] = record
         if self._writer is None:
@@ -132,15 +154,19 @@ class FileRecords:
             self._writer.start()
 
     def _wait(self, is_written: Callable[[], bool]) -> bool:
-        """False: not within PATIENCE, or it failed."""
+        """Hurry the writer; return False if it is not written within PATIENCE seconds while the
+        writer runs.
+        """
         self._hurry = True
         self._changed.notify_all()
         self._changed.wait_for(lambda: is_written() or self._writer is None, PATIENCE)
         return is_written() or self._writer is None
 
     def _write_all(self) -> None:
-        """Until there is nothing more for a while; what fails stays for the next time. What was
-        dropped can wait: the files of the next second are removed with it.
+        """Write changes until there are none for IDLE seconds; the body of the writer's thread.
+
+        At the first failure the thread ends, and what is unwritten stays for the next change.
+        Removals may wait: those of the next IDLE seconds are done with it.
         """
         with self._changed:
             while self._unwritten:
@@ -156,7 +182,9 @@ class FileRecords:
             self._writer = None
 
     def _is_kept(self, key: str, record: Mapping[str, str] | None) -> bool:
-        """Write it while others go on; called with the lock. False: that failed."""
+        """Write or remove a record, with the lock released meanwhile; called with the lock. Return
+        False if that failed.
+        """
         error: OSError | None = None
         self._changed.release()
         try:
@@ -185,7 +213,9 @@ class FileRecords:
                 files.sync_directory(self._folder)
 
     def _say(self, error: OSError | None) -> None:
-        """What keeps the records from being kept; None: they were written."""
+        """Record, and log once, the error that keeps records from being written; None: they were
+        written.
+        """
         if error is None:
             self._problem = self._problem if self._unread else ""
             return
@@ -206,7 +236,9 @@ def _parse(data: bytes) -> tuple[str, str, Mapping[str, str]]:
 
 
 def node_state(state_dir: Path, driver_name: str) -> NodeState:
-    """The records of a driver on this node; a machine may have several drivers."""
+    """Return the records of the driver `driver_name` on this node; a machine may have several
+    drivers. Raises: OSError.
+    """
     folder = state_dir / driver_name
     return NodeState(
         mount_records=FileRecords(

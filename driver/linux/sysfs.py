@@ -83,6 +83,9 @@ def _make_root() -> int:
 
 
 def _mount_in_new_namespace() -> int:
+    """Return the root of a new sysfs, made in a network namespace that this thread enters. Raises:
+    OSError.
+    """
     if _libc.unshare(_CLONE_NEWNET) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return fsopen.mount_detached("sysfs")
