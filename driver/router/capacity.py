@@ -18,9 +18,12 @@ def largest(
     without: frozenset[PoolId],
     needs: frozenset[str] = frozenset(),
 ) -> tuple[Bytes, Bytes]:
-    """The largest volume that the node accepts, and the smallest that its pool makes; else 0, 0.
+    """Return the largest volume (bytes) that the node accepts, and the smallest that its pool
+    makes, both from its last report; (0, 0) if it accepts none.
 
-    `needs`: what the volume must be able to have, in the words of a report's `lacks`.
+    `pool`: a pool's name, or None for any. `allocation`: None for each pool's default.
+    `without`: pools that may not get the volume. `needs`: features that the volume must be able
+    to have, in the words of a report's `lacks`.
     """
     if barred(link, pool, without):
         return 0, 0
@@ -30,9 +33,10 @@ def largest(
 
 
 def barred(link: NodeConnection, pool: str | None, without: frozenset[PoolId]) -> bool:
-    """Whether the volume might get into a pool that it must not.
+    """Return whether the volume might be placed in one of the pools `without`.
 
-    Without a pool's name the node takes the roomiest, whichever that is.
+    If `pool` (a name) is None, the node itself chooses the pool with the most free space,
+    whichever that is.
     """
     return any(one.id in without and pool in {None, one.name} for one in link.report.pools)
 
@@ -40,7 +44,11 @@ def barred(link: NodeConnection, pool: str | None, without: frozenset[PoolId]) -
 def accepted(
     rooms: Iterable[tuple[Bytes, Bytes]], fs: FsType | None, *, encrypted: bool = False
 ) -> tuple[Bytes, Bytes]:
-    """The same of several nodes, for volumes that carry a filesystem of this kind."""
+    """Return the largest and the smallest volume (bytes) for a filesystem `fs`, of several nodes.
+
+    `rooms`: the results of `largest` for these nodes. The largest is 0 if it is smaller than
+    the smallest volume that can hold the filesystem (and the LUKS header if `encrypted`).
+    """
     most, least = max(rooms, default=(0, 0))
     smallest = max(least, smallest_of(fs, encrypted=encrypted))
     return (most if most >= smallest else 0), smallest

@@ -32,19 +32,25 @@ PUBLISH: Final = "/csi.v1.Controller/ControllerPublishVolume"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How requests are understood: as on a node. Invalid, NotFound."""
+    """How to parse requests, as on a node. Both raise Invalid, `create` also NotFound."""
 
     create: Callable[[csi.CreateVolumeRequest], CreateVolume]
     measure: Callable[[csi.GetCapacityRequest], GetCapacity]
 
 
 class CreateRoutes:
+    """Serve the RPCs that must choose a node, or ask several: create, publish, capacity, pools.
+
+    `topology_key`: the key of the topology segment that names a node.
+    """
+
     def __init__(self, nodes: Nodes, reading: Reading, topology_key: str) -> None:
         self._nodes = nodes
         self._read = reading
         self._key = topology_key
 
     def all(self) -> Mapping[str, Unary]:
+        """Return the RPC functions by method name."""
         return {
             "CreateVolume": self.create,
             "CreateSnapshot": self.snapshot,
@@ -56,6 +62,14 @@ class CreateRoutes:
     async def create(
         self, request: csi.CreateVolumeRequest, context: Context
     ) -> csi.CreateVolumeResponse:
+        """Create a volume: on the node of its source, on that of the first preferred topology,
+        else on one that meets the requirement and has the most free space.
+
+        Raises: NoSpace if no node has the space, or the source's node is not accessible;
+        PoolUnavailable if no node is reachable; Busy if the name is being created elsewhere;
+        Refused if the source's node is gone; Invalid, NotFound by parsing; other errors as the
+        node reports them.
+        """
         wanted = self._read.create(request)
         asked = request.accessibility_requirements
         needed = self._requirement(asked.requisite, asked.preferred)
@@ -68,7 +82,11 @@ class CreateRoutes:
         return await self._create_somewhere(wanted, needed, request, context)
 
     async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
-        """On the node of the source; a name that is taken on another node is taken."""
+        """Create a snapshot on the node of its source.
+
+        Raises: Conflict if another node has a snapshot of this name; PoolUnavailable if the
+        node is unavailable; Refused if it is gone; other errors as the node reports them.
+        """
         link = self._owner_for_good(parse_volume_id(request.source_volume_id).pool)
         elsewhere = others(self._nodes.there(), link)
         for other in await name_reservations.holders_of_snapshot(
@@ -78,6 +96,12 @@ class CreateRoutes:
         return await calls.forward(link, SNAPSHOT, request, context)
 
     async def publish(self, request: csi.ControllerPublishVolumeRequest, context: Context) -> bytes:
+        """Publish a volume through its node, after checking the limit of volumes of the target
+        node.
+
+        Raises: NoSpace if the target has max_volumes volumes; PoolUnavailable if the volume's
+        node is unavailable; other errors as the node reports them.
+        """
         link = self._nodes.owner(parse_volume_id(request.volume_id).pool)
         target = self._nodes.named(request.node_id)
         if target is None:  # the node says so, if there is such a volume
@@ -89,7 +113,11 @@ class CreateRoutes:
     async def capacity(
         self, request: csi.GetCapacityRequest, context: Context
     ) -> csi.GetCapacityResponse:
-        """From the last reports: nobody is asked, so that nobody is waited for."""
+        """Return the largest and smallest volume that an accessible node accepts.
+
+        The last reports are used: no node is called, so that none is waited for. Raises:
+        Invalid.
+        """
         wanted = self._read.measure(request)
         needed = self._requirement([request.accessible_topology], [])
         found = (self._room(link, wanted) for link in self._nodes.among(needed))
@@ -103,7 +131,7 @@ class CreateRoutes:
     async def pools(
         self, request: cellar.ListPoolsRequest, context: Context
     ) -> cellar.ListPoolsResponse:
-        """Of all nodes that are there."""
+        """Return the pools of all reachable nodes, each with its node's name."""
         answer = cellar.ListPoolsResponse()
         for link in sorted(self._nodes.there(), key=lambda one: one.name):
             for pool in link.report.pools:
@@ -119,9 +147,10 @@ class CreateRoutes:
         request: csi.CreateVolumeRequest,
         context: Context,
     ) -> csi.CreateVolumeResponse:
-        """Where the name is already, else where there is most room.
+        """Create the volume on the node that has its name already, else where most space is free.
 
-        The node that has most is not asked whether it has the name: it looks when it creates.
+        The node with the most free space is not asked whether it has the name: it checks when
+        it creates.
         """
         best, none = self._ranked(wanted, needed)
         asked = [link for link in self._nodes.among(needed) if link not in best[:1]]
@@ -136,15 +165,18 @@ class CreateRoutes:
     def _ranked(
         self, wanted: CreateVolume, needed: Requirement
     ) -> tuple[Sequence[NodeConnection], CellarError | None]:
-        """The nodes to try, the best first; or why there is none."""
+        """Return the nodes to try, the best first; or no node and the error that says why."""
         try:
             return self._best(wanted, needed), None
         except (NoSpace, PoolUnavailable) as error:
             return (), error
 
     def _owner_for_good(self, pool: PoolId) -> NodeConnection:
-        """PoolAway. Refused, a final answer, if its node is gone: else its caller would try, and
-        hold what it wants to make in the cluster, for ever.
+        """Return the node that has the pool.
+
+        Raises: PoolUnavailable if it is unavailable; Refused, which is a final answer, if the
+        node is gone: otherwise the caller would retry, and keep the object that it wants to
+        make in the cluster, for ever.
         """
         try:
             return self._nodes.owner(pool)

@@ -23,15 +23,18 @@ GivesUp: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
 
 
 async def never(_what: str, _node: NodeName) -> bool:
-    """Of a router that nobody tells which nodes are gone."""
+    """Return False: the policy of a router that does not learn which nodes are gone."""
     return False
 
 
 class DeleteRoutes:
-    """`gives_up` is asked whether a thing may be lost with its node.
+    """Serve the RPCs that delete and unpublish, which must succeed in the end even if the node
+    never returns.
 
-    `attachments`: they are kept elsewhere, by VolumeAttachments, and nobody deletes a volume that
-    has one. A node that was away when a volume was detached does not know of it.
+    `gives_up` is asked whether a volume or snapshot may be lost with its node. `attachments`:
+    publications are recorded in VolumeAttachments, and Kubernetes deletes no volume that has
+    one. A node that was unavailable when a volume was detached does not know of that: it is
+    told before it deletes the volume.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class DeleteRoutes:
         self._attachments = attachments
 
     def all(self) -> Mapping[str, Unary]:
+        """Return the RPC functions by method name."""
         return {
             "DeleteVolume": self.volume,
             "DeleteSnapshot": self.snapshot,
@@ -49,6 +53,12 @@ class DeleteRoutes:
         }
 
     async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
+        """Delete a volume on its node; no-op if the id is not of this driver or the volume is
+        given up.
+
+        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its
+        pool; other errors as the node reports them.
+        """
         owner = await self._owner(request.volume_id, parse_volume_id, "volume")
         if owner is None:
             return b""
@@ -58,6 +68,11 @@ class DeleteRoutes:
         return await calls.forward(owner, f"{PATH}DeleteVolume", request, context)
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
+        """Delete a snapshot on its node; no-op if the id is not of this driver or it is given up.
+
+        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its
+        pool; other errors as the node reports them.
+        """
         owner = await self._owner(request.snapshot_id, parse_snapshot_id, "snapshot")
         if owner is None:
             return b""
@@ -66,7 +81,11 @@ class DeleteRoutes:
     async def unpublish(
         self, request: csi.ControllerUnpublishVolumeRequest, context: Context
     ) -> bytes:
-        """OK if nothing on the node can use the volume: a delete waits for this."""
+        """Unpublish a volume on its node. Succeeds if nothing on the node can use it: a delete
+        waits for this.
+
+        Raises: PoolUnavailable if its node is unavailable, and neither out of service nor gone.
+        """
         try:
             pool = parse_volume_id(request.volume_id).pool
         except NotFound:
@@ -80,14 +99,21 @@ class DeleteRoutes:
             return b""
 
     def _is_given_up(self, node_id: str, pool: PoolId) -> bool:
-        """An empty `node_id` means all nodes; a volume is only ever used on that of its pool."""
+        """Return whether nothing on the node can use a volume of `pool` any more.
+
+        An empty `node_id` means all nodes; a volume is only ever used on that of its pool.
+        """
         node = node_id or self._nodes.home(pool)
         return node is not None and self._nodes.given_up(node)
 
     async def _owner(
         self, text: str, parse: Callable[[str], ImageId], kind: str
     ) -> NodeConnection | None:
-        """The node that has it; None: it is as good as deleted. PoolUnavailable, Refused."""
+        """Return the node that has the volume or snapshot; None if it counts as deleted.
+
+        Raises: PoolUnavailable if the node is unavailable; Refused if two nodes report its
+        pool.
+        """
         try:
             return self._nodes.owner(parse(text).pool)
         except NotFound:  # an id that we could not have made: what was never there is gone

@@ -40,7 +40,11 @@ ATTACHING: Final = frozenset({"ControllerPublishVolume", "ControllerUnpublishVol
 
 
 class Router(grpc.GenericRpcHandler):
-    """`routes`: functions by the name of their method; without the methods in `hidden`."""
+    """Serve the RPCs of a router: by `routes`, else by forwarding to the node that has the id's
+    pool.
+
+    `routes`: functions by the name of their method. Methods in `hidden` are not served.
+    """
 
     def __init__(
         self, nodes: Nodes, routes: Mapping[str, Unary], hidden: frozenset[str] = frozenset()
@@ -55,6 +59,7 @@ class Router(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Return the handler of the method, or None if it is not served."""
         return self._handlers.get(handler_call_details.method)
 
     def _handler(self, method: MethodDescriptor, routes: Mapping[str, Unary]) -> Handler | None:

@@ -40,13 +40,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What nodes have of a group: ids of snapshots, and those that it should have."""
+    """The ids of the snapshots of a group that nodes have, and of those that it should have."""
 
     there: frozenset[str]
     members: frozenset[str]
 
 
 async def find(links: Sequence[NodeConnection], key: Key) -> Found:
+    """Return what these nodes have of the group. Raises: the first error of a node."""
     request = cellar.FindPartRequest(group_snapshot_id=key)
     answers = await _all(
         asking.ask(link, f"{PATH}FindPart", request, cellar.FindPartResponse) for link in links
@@ -58,6 +59,7 @@ async def find(links: Sequence[NodeConnection], key: Key) -> Found:
 
 
 async def delete(links: Sequence[NodeConnection], key: Key) -> None:
+    """Delete all parts of the group on these nodes. Raises: the first error of a node."""
     request = cellar.DeletePartRequest(group_snapshot_id=key)
     await _all(
         asking.ask(link, f"{PATH}DeletePart", request, cellar.DeletePartResponse, within=PATIENCE)
@@ -68,7 +70,15 @@ async def delete(links: Sequence[NodeConnection], key: Key) -> None:
 async def take(
     mine: Mapping[NodeConnection, Sequence[str]], name: str, key: Key, created: float
 ) -> None:
-    """Refused, Busy, NoSpace, PoolUnavailable: nothing is left on the nodes that can be reached."""
+    """Take a group snapshot on several nodes at one moment.
+
+    `mine`: the ids of the source volumes on each node. `name`: of the group as requested;
+    `key`: its id. `created`: seconds since the epoch.
+
+    Raises: Refused if not all volumes could be quiesced in time; Busy if one is in use by
+    another call; NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can
+    be reached.
+    """
     whole = [one for each in mine.values() for one in each]
     lease = secrets.token_hex(16)
     parts = [
@@ -105,7 +115,9 @@ async def _in_step(parts: Sequence[_Part]) -> None:
 
 
 async def _take_back(parts: Sequence[_Part], key: Key) -> None:
-    """A part that was done already is deleted; what cannot be reached takes itself back."""
+    """Undo all parts: one that is complete is deleted; a node that cannot be reached undoes its
+    own.
+    """
     given = await asyncio.gather(*(part.give_up(key) for part in parts), return_exceptions=True)
     for part, error in zip(parts, given, strict=True):
         if isinstance(error, Exception):
@@ -126,19 +138,23 @@ class _Part:
         self._reading = asyncio.create_task(self._read())
 
     async def reaches(self, step: State.Step.ValueType) -> None:
-        """CellarError: the node could not, and took its part back."""
+        """Wait until the node reports `step`.
+
+        Raises: Failed if it reports another step; otherwise the error for which the node undid
+        its part.
+        """
         state = await self._next(PATIENCE)
         if state.step != step:
             raise Failed(f"node {self.link.name} is at step {state.step}, not {step}")
 
     async def goes_on(self, step: State.Step.ValueType) -> None:
-        """What became of it, the next state says."""
+        """Let the node go on after `step`. Its next state says what became of it."""
         request = cellar.AdvanceRequest(lease=self._lease, step=step)
         with suppress(NotFound):  # it waited too long
             await asking.ask(self.link, f"{PATH}Advance", request, cellar.AdvanceResponse)
 
     async def give_up(self, key: Key) -> None:
-        """Return when nothing is left. PoolUnavailable."""
+        """Undo the part and return when nothing is left. Raises: PoolUnavailable."""
         if self._at not in ENDS:
             await self.goes_on(State.UNDONE)
         while self._at not in ENDS:
@@ -152,7 +168,11 @@ class _Part:
         self._stream.cancel()
 
     async def _next(self, seconds: float) -> State:
-        """PoolAway: the line ended, and with it the part. Of a part that was undone: why."""
+        """Return the next state that the node reports within `seconds`.
+
+        Raises: PoolUnavailable if the call ended, and with it the part; the node's error if it
+        undid its part.
+        """
         try:
             state = await asyncio.wait_for(self._states.get(), seconds)
         except TimeoutError:
@@ -167,7 +187,9 @@ class _Part:
         return state
 
     async def _read(self) -> None:
-        """In a task of its own: a reader that is cancelled would end the call."""
+        """Put the node's states into the queue, in a task of its own: a cancelled reader ends the
+        call.
+        """
         try:
             while isinstance(state := await self._stream.read(), State):
                 self._states.put_nowait(state)
@@ -178,7 +200,7 @@ class _Part:
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Of all; the first error ends the others."""
+    """Return the results of all calls. The first error cancels the others and is raised."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     if tasks:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

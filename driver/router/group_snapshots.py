@@ -41,7 +41,11 @@ Check = Callable[[csi.CreateVolumeGroupSnapshotRequest], object]
 
 
 class Groups:
-    """`check`: as a node does it; Invalid. `gives_up`: whether what a lost node had may be lost."""
+    """Serve the group snapshot RPCs, for groups with volumes on one or several nodes.
+
+    `check` validates a create request as a node does, and raises Invalid. `gives_up` is asked
+    whether members on a node that is gone may be lost.
+    """
 
     def __init__(self, nodes: Nodes, check: Check, gives_up: GivesUp = never) -> None:
         self._nodes = nodes
@@ -49,6 +53,7 @@ class Groups:
         self._gives_up = gives_up
 
     def all(self) -> Mapping[str, Unary]:
+        """Return the RPC functions by method name."""
         return {
             "CreateVolumeGroupSnapshot": self.create,
             "DeleteVolumeGroupSnapshot": self.delete,
@@ -58,7 +63,12 @@ class Groups:
     async def create(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: Context
     ) -> csi.CreateVolumeGroupSnapshotResponse:
-        """PoolAway: a member's node is away. Refused: they cannot be taken at once, or never."""
+        """Take a snapshot of all source volumes at one moment, or return the group that exists.
+
+        Raises: PoolUnavailable if the node of a source volume is unavailable; Refused if the
+        volumes cannot be quiesced at once, or if one is on a node that is gone; Conflict if the
+        name is taken by a group of other volumes; Invalid by `check`.
+        """
         key = group_key(request.name)
         sources = sorted(parse_volume_id(one) for one in request.source_volume_ids)
         mine = self._by_owner(sources)
@@ -85,9 +95,11 @@ class Groups:
     async def get(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: Context
     ) -> csi.GetVolumeGroupSnapshotResponse:
-        """NotFound, also of one that is not whole.
+        """Return the group with all its members, as their nodes describe them.
 
-        PoolUnavailable: it may be on a node that is away.
+        Raises: NotFound if there is no such group, or if a member of it is missing;
+        PoolUnavailable if it may be on a node that is unavailable; Invalid if `snapshot_ids`
+        are not its members.
         """
         key, named = parse_group_id(request.group_snapshot_id), _named(request.snapshot_ids)
         found = await group_coordinator.find(self._nodes.there(), key)
@@ -101,7 +113,11 @@ class Groups:
     async def delete(
         self, request: csi.DeleteVolumeGroupSnapshotRequest, context: Context
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
-        """PoolAway: nothing was deleted, a member may be there."""
+        """Delete all members of the group; no-op if there is no such group.
+
+        Raises: PoolUnavailable if the node of a member is unavailable, in which case nothing
+        was deleted; Invalid if `snapshot_ids` are not the members.
+        """
         try:
             key = parse_group_id(request.group_snapshot_id)
         except NotFound:
@@ -118,7 +134,9 @@ class Groups:
         return csi.DeleteVolumeGroupSnapshotResponse()
 
     async def _there_or_lost(self, key: Key, pool: PoolId) -> None:
-        """PoolAway, unless what its node had is given up."""
+        """Raise PoolUnavailable if the node of `pool` is unavailable, unless what it had is given
+        up.
+        """
         try:
             self._nodes.owner(pool)
         except NodeGone as gone:
@@ -126,9 +144,10 @@ class Groups:
                 raise
 
     def _compare(self, key: Key, found: group_coordinator.Found, named: frozenset[str]) -> None:
-        """NotFound. PoolUnavailable.
+        """Check that the group was found and that `named` (if any) are its members.
 
-        It may be on a node that is away. Invalid: others are named.
+        Raises: NotFound if there is no such group; PoolUnavailable if it may be on a node that
+        is unavailable; Invalid if other members are named.
         """
         if not found.there:
             for one in sorted(named):
@@ -141,14 +160,21 @@ class Groups:
             raise Invalid(f"snapshot_ids: the members of group {key} are {members}")
 
     def _missing(self, found: group_coordinator.Found) -> Sequence[str]:
-        """Members that are gone. PoolUnavailable: one may be there."""
+        """Return the ids of members that no longer exist.
+
+        Raises: PoolUnavailable if one may exist on a node that is unavailable.
+        """
         missing = sorted(found.members - found.there)
         for one in missing:
             self._nodes.owner(parse_snapshot_id(one).pool)
         return missing
 
     def _by_owner(self, sources: Sequence[VolumeId]) -> Mapping[NodeConnection, Sequence[VolumeId]]:
-        """PoolAway. Refused, a final answer: a node is gone."""
+        """Return the source volumes of each node.
+
+        Raises: PoolUnavailable if a node is unavailable; Refused, which is a final answer, if
+        it is gone.
+        """
         mine: dict[NodeConnection, list[VolumeId]] = {}
         for one in sources:
             try:
@@ -158,7 +184,7 @@ class Groups:
         return mine
 
     async def _whole(self, key: Key, members: Sequence[str]) -> csi.VolumeGroupSnapshot:
-        """Of the members, each described by its node, in the order of their ids."""
+        """Return the group with these members in the given order, each as its node describes it."""
         found = await asyncio.gather(*map(self._member, members))
         return csi.VolumeGroupSnapshot(
             group_snapshot_id=key,
@@ -181,7 +207,10 @@ class Groups:
 
 
 def _named(snapshot_ids: Sequence[str]) -> frozenset[str]:
-    """Invalid: they are no ids of ours, so that they cannot be of the group."""
+    """Return the snapshot ids in their normal form.
+
+    Raises: Invalid if one is not an id of ours, so that it cannot be a member of the group.
+    """
     try:
         return frozenset(str(parse_snapshot_id(one)) for one in snapshot_ids)
     except NotFound as error:

@@ -25,10 +25,13 @@ Page = TypeVar("Page", bound=Message)  # entries, and the token of the next
 
 
 class ListRoutes:
+    """Serve the RPCs that list things of all nodes, by merging the pages of the nodes."""
+
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
 
     def all(self) -> Mapping[str, Unary]:
+        """Return the RPC functions by method name."""
         return {
             "ListVolumes": self.volumes,
             "ListSnapshots": self.snapshots,
@@ -39,6 +42,9 @@ class ListRoutes:
     async def volumes(
         self, request: csi.ListVolumesRequest, context: Context
     ) -> csi.ListVolumesResponse:
+        """List the volumes of all reachable nodes. Raises: Invalid, StaleToken for a foreign
+        token.
+        """
         return await self._merged(
             "ListVolumes", request, csi.ListVolumesResponse(), lambda one: one.volume.volume_id
         )
@@ -46,6 +52,7 @@ class ListRoutes:
     async def health(
         self, request: csi.ControllerListVolumeHealthRequest, context: Context
     ) -> csi.ControllerListVolumeHealthResponse:
+        """List the health of volumes of all reachable nodes. Raises: Invalid, StaleToken."""
         empty = csi.ControllerListVolumeHealthResponse()
         return await self._merged(
             "ControllerListVolumeHealth", request, empty, lambda one: one.volume_id
@@ -54,7 +61,10 @@ class ListRoutes:
     async def snapshots(
         self, request: csi.ListSnapshotsRequest, context: Context
     ) -> csi.ListSnapshotsResponse:
-        """By an id: of the one node that has its pool. PoolUnavailable: it is not there."""
+        """List snapshots: of all reachable nodes, or with a filter of the node that has that pool.
+
+        Raises: PoolUnavailable if that node is unavailable; Invalid, StaleToken.
+        """
         if not (request.snapshot_id or request.source_volume_id):
             return await self._merged(
                 "ListSnapshots",
@@ -75,6 +85,7 @@ class ListRoutes:
     async def describe(
         self, request: cellar.DescribeRequest, context: Context
     ) -> cellar.DescribeResponse:
+        """Return the records of the asked volumes and snapshots that reachable nodes have."""
         answers = await calls.ask_all(
             self._nodes.there(),
             name_reservations.DESCRIBE,
@@ -89,9 +100,10 @@ class ListRoutes:
     async def _merged(
         self, rpc: str, request: Message, empty: Page, id_of: Callable[[Any], str]
     ) -> Page:
-        """Each node gives its first entries after the token; of all of them, the first are given.
+        """Return one page, merged from the first entries after the token of each node, sorted by
+        id.
 
-        A pool that two nodes show is left out, as a node is that is away.
+        A pool that two nodes report is left out, as is a node that is unavailable.
         """
         most, after = _checked(request)
         links = [link for link in self._nodes.all() if self._counts(rpc, link, after)]
@@ -107,7 +119,7 @@ class ListRoutes:
         return empty
 
     def _counts(self, rpc: str, link: NodeConnection, after: str) -> bool:
-        """Whether a node is there, and may have something after the token."""
+        """Return whether a node is reachable, and may have entries after the token."""
         if not link.there:
             logger.warning("node {} is left out of {}: {}", link.name, rpc, link.why)
             return False

@@ -22,7 +22,14 @@ GET: Final = "/csi.v1.Controller/ControllerGetVolume"
 async def check(
     there: Iterable[NodeConnection], target: NodeConnection, owner: NodeConnection, volume_id: str
 ) -> None:
-    """NoSpace: the target has its volumes, and this is none of them."""
+    """Check that the volume may be published to `target` without exceeding its max_volumes.
+
+    Reports of the nodes in `there` are counted, and fetched anew near the limit. `owner`: the
+    node that has the volume, which is asked whether it is published to `target` already.
+
+    Raises: NoSpace if `target` has max_volumes volumes and `volume_id` is not published there
+    yet.
+    """
     links, limit = list(there), target.report.max_volumes
     if not limit or _count(target, (link.report for link in links)) + NEAR < limit:
         return
@@ -42,7 +49,7 @@ def _count(target: NodeConnection, reports: Iterable[cellar.Report]) -> int:
 
 
 async def _report(link: NodeConnection) -> cellar.Report:
-    """What the node says now; of one that does not answer, what it said last."""
+    """Return the node's current report, or its last one if it does not answer."""
     call = link.channel().unary_stream(
         WATCH,
         request_serializer=cellar.WatchRequest.SerializeToString,

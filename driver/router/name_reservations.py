@@ -26,14 +26,14 @@ QUIET: Final = 8.0  # seconds: less than those for which a node remembers who ha
 
 
 async def holders_of_volume(links: Iterable[NodeConnection], key: Key) -> Sequence[NodeConnection]:
-    """Those of the nodes that have a volume of this name."""
+    """Return those of the nodes that have a volume of this name."""
     return await _holders({link: _volumes(link, key) for link in links})
 
 
 async def holders_of_snapshot(
     links: Iterable[NodeConnection], key: Key
 ) -> Sequence[NodeConnection]:
-    """Those of the nodes that have a snapshot of this name."""
+    """Return those of the nodes that have a snapshot of this name."""
     return await _holders({link: _snapshots(link, key) for link in links})
 
 
@@ -41,11 +41,15 @@ async def holders_of_snapshot(
 async def reserved(
     links: Sequence[NodeConnection], key: Key, among: Sequence[NodeConnection]
 ) -> AsyncIterator[Sequence[NodeConnection]]:
-    """Those of `among` that have a volume of this name; inside, no other router makes one. Busy.
+    """Reserve the name of a volume, and yield those of `among` that have a volume of this name.
 
-    The name is kept by the node that a hash chooses, the same for all routers, for as long as the
-    stream lives: the death of a router ends it. The others are asked at the same time, and all of
-    them again only if another router may have been at it meanwhile.
+    Inside, no other router creates one. The name is kept by the node in `links` that a hash
+    chooses, the same for all routers, for as long as the stream lives: the death of a router
+    ends it. The others are asked at the same time, and all of them again only if another router
+    may have created one meanwhile.
+
+    Raises: Busy if another router has reserved the name, or it could not be reserved in time;
+    PoolUnavailable if the node that keeps it is unavailable.
     """
     if not links:
         yield ()
@@ -65,7 +69,9 @@ async def reserved(
 
 
 def home(links: Iterable[NodeConnection], key: Key) -> NodeConnection:
-    """Rendezvous hashing: another node that comes or goes moves few names."""
+    """Return the node that keeps the name, by rendezvous hashing: if a node is added or removed,
+    few names move.
+    """
     return max(links, key=lambda link: hashlib.sha256(f"{link.name}/{key}".encode()).digest())
 
 

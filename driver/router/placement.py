@@ -12,7 +12,7 @@ from driver.router.nodes.directory import NodeName
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node that is there."""
+    """A reachable node on which a volume might be created."""
 
     name: NodeName
     room: Bytes  # the largest volume of the kind asked for that it accepts
@@ -22,18 +22,26 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """Nodes that will do, or None: any; and those that were preferred, the best first."""
+    """Where a volume may be created.
+
+    `requisite`: the nodes that meet the requirement; None: any. `preferred`: the nodes that
+    were preferred, the best first.
+    """
 
     requisite: frozenset[NodeName] | None
     preferred: tuple[NodeName, ...]
 
     @property
     def chosen(self) -> NodeName | None:
-        """The node for which the scheduler has decided."""
+        """The node that the scheduler has chosen, if any."""
         return self.preferred[0] if self.preferred else None
 
     def allows(self, name: NodeName) -> bool:
-        """A volume elsewhere would be bound where its pod cannot run."""
+        """Return whether a volume may be created on the node: on the chosen one only, if there is
+        one.
+
+        A volume elsewhere would be bound where its pod cannot run.
+        """
         if self.chosen is not None:
             return name == self.chosen
         return self.requisite is None or name in self.requisite
@@ -42,7 +50,10 @@ class Requirement:
 def requirement(
     key: str, requisite: Sequence[Mapping[str, str]], preferred: Sequence[Mapping[str, str]]
 ) -> Requirement:
-    """Of the segments of topologies. One without segments is met by every node."""
+    """Return the requirement that the segments of these topologies express.
+
+    `key`: the topology key that names a node. A topology without segments is met by every node.
+    """
     names = [_node(key, segments) for segments in requisite]
     wishes = [name for segments in preferred if (name := _node(key, segments)) is not None]
     anywhere = not requisite or any(not segments for segments in requisite)
@@ -53,10 +64,13 @@ def requirement(
 
 
 def of_source(wanted: Requirement, holder: NodeName) -> NodeName:
-    """A restore or clone goes where its source is. NoSpace: it must not.
+    """Return `holder`, the node of the source, where a restore or clone is created.
 
-    Also to another node than the chosen one: the scheduler then finds the volume there, and sends
-    the pod after it. Told that there is no room, it may choose the same node again for ever.
+    It may be another node than the chosen one: the scheduler then finds the volume there, and
+    places the pod on that node. If it were told NoSpace, it might choose the same node again
+    for ever.
+
+    Raises: NoSpace if the requirement names nodes, and not this one.
     """
     if wanted.requisite is not None and holder not in {*wanted.requisite, *wanted.preferred}:
         raise NoSpace(f"volume_content_source is on node {holder}, which may not be used here")
@@ -64,9 +78,10 @@ def of_source(wanted: Requirement, holder: NodeName) -> NodeName:
 
 
 def order(wanted: Requirement, candidates: Iterable[Candidate]) -> Sequence[NodeName]:
-    """Which nodes to try, the best first.
+    """Return the nodes to try, that with the most free space first; at least one.
 
-    One at least. NoSpace; PoolUnavailable: no node is there.
+    Raises: NoSpace if no reachable node meets the requirement, or all are cordoned or barred;
+    PoolUnavailable if there is no requirement and no node is reachable.
     """
     known = list(candidates)
     allowed = [one for one in known if wanted.allows(one.name)]
@@ -83,7 +98,7 @@ def order(wanted: Requirement, candidates: Iterable[Candidate]) -> Sequence[Node
 
 
 def _node(key: str, segments: Mapping[str, str]) -> NodeName | None:
-    """The node that a topology names; keys do not mind their case (CSI, Topology)."""
+    """Return the node that a topology names. Keys are not case-sensitive (CSI, Topology)."""
     found = {name.lower(): value for name, value in segments.items()}
     return found.get(key.lower()) if len(found) == 1 else None
 

@@ -11,7 +11,7 @@ Json: TypeAlias = Mapping[str, Any]
 
 
 class ApiError(Exception):
-    """The server could not be reached, or said no; `status` 0: it was not reached."""
+    """The API server could not be reached (`status` 0), or answered with an HTTP error `status`."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -19,30 +19,43 @@ class ApiError(Exception):
 
     @property
     def absent(self) -> bool:
+        """Whether there is no such object."""
         return self.status == HTTPStatus.NOT_FOUND
 
     @property
     def conflict(self) -> bool:
-        """It is there already, or somebody else was faster (resourceVersion)."""
+        """Whether the object exists already, or was changed by somebody else (resourceVersion)."""
         return self.status == HTTPStatus.CONFLICT
 
     @property
     def expired(self) -> bool:
-        """The resourceVersion is too old to watch from: list anew."""
+        """Whether the resourceVersion is too old to watch from: list again."""
         return self.status == HTTPStatus.GONE
 
 
 class Api(Protocol):
-    """Every call may raise ApiError, and ends in a time of its own."""
+    """The port to the Kubernetes API server.
 
-    async def get(self, path: str, **query: str) -> Json: ...
+    Every call may raise ApiError, and has a timeout of its own.
+    """
+
+    async def get(self, path: str, **query: str) -> Json:
+        """Return the object or list at `path`."""
+
     async def create(self, path: str, body: Json) -> Json:
-        """Below the path of a collection."""
+        """Create an object in the collection at `path`, and return it."""
 
     async def replace(self, path: str, body: Json) -> Json:
-        """With the resourceVersion that was read, so that a change meanwhile is a conflict."""
+        """Replace the object at `path`, and return the new one.
+
+        `body` has the resourceVersion that was read, so that a change meanwhile is a conflict.
+        """
 
     def watch(
         self, path: str, version: str, **query: str
     ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
-        """Events after `version`, until the server ends the stream; inside, it is heard."""
+        """Watch the collection at `path`; yield the events after `version`, until the server ends
+        the stream.
+
+        Once inside the context the server has answered.
+        """

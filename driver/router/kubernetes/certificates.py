@@ -26,9 +26,10 @@ KIND: Final = "kubernetes.io/tls"
 
 
 class Secrets:
-    """PREFIX-ca, with the key that makes all others; PREFIX-router and PREFIX-node.
+    """The Secrets PREFIX-ca, with the key that signs all others, PREFIX-router and PREFIX-node.
 
-    The CA's is read only when a certificate has to be made, and mounted nowhere.
+    The CA's is read only when a certificate has to be made, and is mounted nowhere. `problem`:
+    what the last attempt failed with, or empty.
     """
 
     identity: tls.Identity
@@ -49,14 +50,16 @@ class Secrets:
         self.problem = "the certificates were not read yet"
 
     async def ready(self) -> None:
+        """Wait until the router's identity was read."""
         await self._ready.wait()
 
     def renewed(self) -> bool:
+        """Return whether the identity has changed since the last call."""
         new, self._new = self._new, False
         return new
 
     async def keep(self) -> None:
-        """Until cancelled."""
+        """Make, renew and read the certificates every LOOK seconds, until cancelled."""
         while True:
             pause = LOOK
             try:
@@ -68,7 +71,11 @@ class Secrets:
             await asyncio.sleep(pause)
 
     async def settle(self) -> None:
-        """All are there and in time, and the router's is ours. ApiError, also a conflict."""
+        """Make the certificates that are missing, renew ours that are due, and load the router's.
+
+        Raises: ApiError, also for a conflict with another router; Invalid if a Secret is
+        unusable or the router's certificate has expired.
+        """
         found = {identity: await self._find(identity) for identity in authority.IDENTITIES}
         if any(self._is_wanted(one) for one in found.values()):
             ca = await self._authority()
@@ -77,7 +84,10 @@ class Secrets:
         self._take(await self._get("router"))
 
     async def _settle(self, identity: str, secret: Json | None, ca: Authority) -> None:
-        """Also what another CA has signed, which may have been lost: all have to trust one."""
+        """Make or renew one certificate: also one of ours that another CA has signed.
+
+        That CA may have been lost, and all have to trust the same one.
+        """
         if secret is None:
             await self._create(identity, self._issued(identity, ca))
         elif _is_ours(secret) and (self._is_due(secret) or _value(secret, "ca.crt") != ca.pem()):
@@ -129,7 +139,7 @@ class Secrets:
         logger.info("took the certificate of Secret {}", self._name("router"), until=str(end))
 
     async def _create(self, name: str, values: dict[str, bytes]) -> None:
-        """Content when another router was first."""
+        """Create a Secret; no-op if another router was first."""
         metadata = {"name": self._name(name), "labels": LABELS}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": KIND}
         try:
@@ -170,7 +180,7 @@ def _encoded(values: dict[str, bytes]) -> dict[str, str]:
 
 
 def _value(secret: Json, name: str) -> bytes:
-    """Invalid: it has none."""
+    """Return a value of a Secret. Raises: Invalid if it is missing or not base64."""
     try:
         return b64decode((secret.get("data") or {})[name])
     except (KeyError, ValueError):

@@ -27,7 +27,7 @@ NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace
 
 
 def own_namespace() -> str:
-    """Of this pod. Invalid: it is none."""
+    """Return the namespace of this pod. Raises: Invalid if this process runs in no pod."""
     try:
         return NAMESPACE.read_text().strip()
     except OSError as error:
@@ -35,24 +35,33 @@ def own_namespace() -> str:
 
 
 class Client:
-    """Lives on the event loop; made inside it by `connect`."""
+    """The API client that implements `Api`. Lives on the event loop; made there by `connect`."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
     async def get(self, path: str, **query: str) -> Json:
+        """Return the object or list at `path`. Raises: ApiError."""
         return await self._call("GET", path, query=query)
 
     async def create(self, path: str, body: Json) -> Json:
+        """Create an object in the collection at `path`, and return it. Raises: ApiError."""
         return await self._call("POST", path, body)
 
     async def replace(self, path: str, body: Json) -> Json:
+        """Replace the object at `path`, and return the new one. Raises: ApiError, also for a
+        conflict.
+        """
         return await self._call("PUT", path, body)
 
     @asynccontextmanager
     async def watch(
         self, path: str, version: str, **query: str
     ) -> AsyncIterator[AsyncIterator[Json]]:
+        """Watch the collection at `path` after the resourceVersion `version`; yield its events.
+
+        The server ends the watch after WATCH seconds. Raises: ApiError.
+        """
         query |= {
             "watch": "true",
             "resourceVersion": version,
@@ -104,7 +113,10 @@ class Client:
 
 @asynccontextmanager
 async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
-    """By a kubeconfig, else by the service account of this pod. Invalid: there is neither."""
+    """Connect by a kubeconfig, or if None by the service account of this pod.
+
+    Raises: Invalid if the one that is needed cannot be loaded.
+    """
     settings: Any = Configuration()
     load_kube_config: Any = config.load_kube_config  # not typed
     load_incluster_config: Any = config.load_incluster_config
@@ -127,7 +139,7 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
 
 @contextmanager
 def _errors(path: str) -> Iterator[None]:
-    """What goes wrong on the way, as ApiError."""
+    """Turn errors of the connection, and text that is not JSON, into ApiError."""
     try:
         yield
     except (aiohttp.ClientError, OSError, TimeoutError, config.ConfigException) as error:
@@ -147,7 +159,7 @@ async def _check(path: str, response: aiohttp.ClientResponse) -> None:
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
-    """One in each line; of any length, which the stream's own lines are not."""
+    """Yield the events, one in each line. A line may be longer than the stream's own line limit."""
     rest = b""
     async for part in response.content.iter_any():
         *whole, rest = (rest + part).split(b"\n")

@@ -17,15 +17,22 @@ EVENTS: Final = "/api/v1/namespaces/default/events"  # of Nodes, which have no n
 
 
 class RecordEvent(Protocol):
-    def __call__(self, node: NodeName, reason: str, text: str) -> None: ...
+    """A function that records an Event of a node."""
+
+    def __call__(self, node: NodeName, reason: str, text: str) -> None:
+        """Record an Event of `node`. `reason`: one CamelCase word; `text`: for people."""
 
 
 def no_events(node: NodeName, reason: str, text: str) -> None:
-    """Where there is nowhere to look; the log has it anyway."""
+    """Record nothing, where there is no API server; the log has it anyway."""
 
 
 class Events:
-    """Lives on the event loop. `uid`: of a Node object, also of one that is gone."""
+    """Record Events of Node objects. Lives on the event loop.
+
+    `component`: the source of the Events. `uid` returns the uid of a Node object, also of one
+    that is gone.
+    """
 
     def __init__(
         self,
@@ -41,13 +48,17 @@ class Events:
         self._telling: set[asyncio.Task[None]] = set()
 
     def soon(self, node: NodeName, reason: str, text: str) -> None:
-        """The same, and nobody waits for it."""
+        """Do what `tell` does, without waiting for it."""
         task = asyncio.create_task(self.tell(node, reason, text))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
     async def tell(self, node: NodeName, reason: str, text: str) -> None:
-        """Once for each thing: a repeat, or another router, finds the Event there."""
+        """Record an Event, once for each node, reason and text: a repeat, or another router, finds
+        it there.
+
+        An error of the API server is logged only.
+        """
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         digest = hashlib.sha256(f"{node}/{reason}/{text}".encode()).hexdigest()[:16]
         involved = {"apiVersion": "v1", "kind": "Node", "name": node}

@@ -21,14 +21,19 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class WatchPolicy:
-    """Seconds after an error, at first and at most; and what time it is."""
+    """The pauses after an error (seconds; the first and the longest), and a monotonic clock."""
 
     pauses: tuple[float, float] = PAUSES
     clock: Callable[[], float] = time.monotonic
 
 
 class Informer(Generic[Item]):
-    """`items` by name, from `synced` on. Lives on the event loop; `told` hears of each change."""
+    """A copy of all objects of one kind, listed once and then watched.
+
+    `items` has them by name, and is complete once `synced`. Lives on the event loop. `path` and
+    `query`: of the list; `read` makes an item of an object; `told()` is called after each
+    change.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what, how, whom
         self,
@@ -53,7 +58,7 @@ class Informer(Generic[Item]):
         self._version = ""  # empty: to be listed
 
     async def follow(self) -> None:
-        """Until cancelled."""
+        """List and watch, again after errors, until cancelled."""
         pause, longest = self._pauses
         while True:
             before = self.heard
@@ -69,7 +74,10 @@ class Informer(Generic[Item]):
             pause = min(2 * pause, longest)
 
     async def _once(self) -> bool:
-        """List if need be, and watch until the server ends that. False: it gave nothing at all."""
+        """List if necessary, and watch until the server ends that.
+
+        Returns False if the watch ended at once and without events.
+        """
         if not self._version:
             await self._list()
         start, news = time.monotonic(), False
@@ -90,7 +98,7 @@ class Informer(Generic[Item]):
         self._told()
 
     def _apply(self, event: Json) -> None:
-        """One event of a watch. ApiError: the server says that it cannot go on."""
+        """Apply one event of a watch. Raises: ApiError if the server says that it cannot go on."""
         kind, one = event["type"], event["object"]
         if kind == "ERROR":
             self._version = ""  # whatever it is: a list is right again

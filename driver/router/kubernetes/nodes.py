@@ -27,7 +27,10 @@ Clock = Callable[[], float]
 
 
 class NodeAbsences:
-    """Since when there has been no Node object of a name, as far as this router has seen."""
+    """Since when there has been no Node object of a name, as far as this router has seen.
+
+    `clock`: monotonic, seconds.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -36,6 +39,7 @@ class NodeAbsences:
         self._uids: dict[NodeName, str] = {}
 
     def saw(self, nodes: dict[NodeName, objects.Node]) -> None:
+        """Note which Node objects exist now."""
         now = self._clock()
         self._began = now if self._began is None else self._began
         for name in self._uids.keys() - nodes.keys():
@@ -45,7 +49,9 @@ class NodeAbsences:
             self._uids[name] = node.uid
 
     def seconds(self, name: NodeName) -> float:
-        """0 also before anything is known."""
+        """Return for how many seconds there has been no Node of this name; 0 before `saw` was
+        called.
+        """
         if self._began is None:
             return 0.0
         if name in self._uids and name not in self._since:
@@ -53,11 +59,15 @@ class NodeAbsences:
         return self._clock() - self._since.get(name, self._began)
 
     def uid(self, name: NodeName) -> str:
-        """Of the last Node of this name; empty: it was gone before this router began."""
+        """Return the uid of the last Node of this name; empty if it was gone before this router
+        started.
+        """
         return self._uids.get(name, "")
 
 
 class KubernetesDirectory:
+    """The directory of a Kubernetes cluster, from EndpointSlices, CSINodes and Nodes."""
+
     def __init__(  # noqa: PLR0913, PLR0917 - whom to ask, and for what
         self,
         api: Api,
@@ -68,7 +78,11 @@ class KubernetesDirectory:
         clock: Clock = time.monotonic,
         pauses: tuple[float, float] = PAUSES,
     ) -> None:
-        """`gone_after`: seconds without a Node object."""
+        """Watch `service` in `namespace`, and the CSINodes that have `driver`.
+
+        `gone_after`: seconds without a Node object after which a node counts as gone. `pauses`:
+        seconds after an error, see WatchPolicy.
+        """
         self._api = api
         self._driver = driver
         self._gone_after = gone_after
@@ -83,18 +97,20 @@ class KubernetesDirectory:
 
     @property
     def watches(self) -> dict[str, Informer[Any]]:
-        """By what they watch, for metrics."""
+        """The informers by what they watch, for metrics."""
         return {"endpointslices": self._slices, "csinodes": self._csinodes, "nodes": self._nodes}
 
     async def watch(self, tell: Tell) -> None:
-        """Until cancelled."""
+        """Pass the members to `tell`, at first and after each change, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for one in self.watches.values():
                 group.create_task(one.follow())
             group.create_task(self._tell(tell))
 
     def state_of(self, name: NodeName) -> NodeState:
-        """Never gone while the Nodes are not known: one may have come back."""
+        """Return the state of the node. It is never GONE while the Nodes are not known: it may be
+        back.
+        """
         if node := self._nodes.items.get(name):
             return NodeState.OUT_OF_SERVICE if node.out_of_service else NodeState.EXPECTED
         if not self._nodes.up or self._clock() - self._nodes.heard > STALE:
@@ -103,10 +119,15 @@ class KubernetesDirectory:
         return NodeState.GONE if gone else NodeState.EXPECTED
 
     def uid(self, name: NodeName) -> str:
+        """Return the uid of the last Node of this name; empty if none was seen."""
         return self._absences.uid(name)
 
     async def is_absent(self, name: NodeName) -> bool:
-        """Asked of the server itself, now: before something is given up for ever."""
+        """Ask the API server itself, now, whether there is no such Node: before something is given
+        up for ever.
+
+        Returns False also if the server does not answer.
+        """
         try:
             await self._api.get(f"{NODES}/{name}")
         except ApiError as error:

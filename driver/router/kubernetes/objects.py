@@ -14,6 +14,8 @@ PORT: Final = "cellar"
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """The part of a Node object that matters here."""
+
     uid: str
     cordoned: bool
     out_of_service: bool
@@ -21,11 +23,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """The part of an endpoint that matters here."""
+
     node: NodeName
     address: str | None  # HOST:PORT; None: not ready
 
 
 def node(one: Json) -> Node:
+    """Return what matters of a Node object."""
     spec = one.get("spec") or {}
     taints = {taint.get("key") for taint in spec.get("taints") or ()}
     uid = str(one["metadata"].get("uid", ""))
@@ -33,12 +38,17 @@ def node(one: Json) -> Node:
 
 
 def drivers(one: Json) -> frozenset[str]:
-    """Of a CSINode: the names of the drivers that kubelet has."""
+    """Return the names of the drivers that a CSINode lists: those that are registered with
+    kubelet.
+    """
     return frozenset(each["name"] for each in (one.get("spec") or {}).get("drivers") or ())
 
 
 def endpoints(one: Json) -> tuple[Endpoint, ...]:
-    """Of an EndpointSlice. One that says nothing of it is ready (API, EndpointConditions)."""
+    """Return the endpoints of an EndpointSlice.
+
+    One without a `ready` condition counts as ready (API, EndpointConditions).
+    """
     port = _port(one)
     return tuple(
         Endpoint(each["nodeName"], _address(each, port))
@@ -48,7 +58,7 @@ def endpoints(one: Json) -> tuple[Endpoint, ...]:
 
 
 def _port(one: Json) -> int | None:
-    """The one of our name, else the first."""
+    """Return the port of our name, else the first, or None if there is none."""
     ports = [each for each in one.get("ports") or () if each.get("port")]
     ours = [each for each in ports if each.get("name") == PORT]
     return int((ours or ports)[0]["port"]) if ports else None

@@ -41,7 +41,11 @@ Response = TypeVar("Response", bound=Message)
 async def forward(
     link: NodeConnection, method: str, request: Message, context: Context, metadata: Metadata = ()
 ) -> bytes:
-    """The node's answer as it came, within the time that the caller has left."""
+    """Call the node and return its response as bytes, within the time that the caller has left.
+
+    `method`: full path. Raises: PoolUnavailable if the node is unreachable, or the time is
+    over; any other CellarError as the node reports it.
+    """
     left = context.time_remaining()
     return await _bytes(link, method, request, left, metadata)
 
@@ -49,7 +53,11 @@ async def forward(
 async def forward_stream(
     link: NodeConnection, method: str, request: Message, context: Context
 ) -> AsyncGenerator[bytes, None]:
-    """The node's answers as they come, and no faster than they are taken; closed, it stops."""
+    """Call the node and yield its responses as they arrive, no faster than they are consumed.
+
+    The call is cancelled when the generator is closed. Raises: PoolUnavailable, and other
+    errors as `forward`.
+    """
     begin: Any = link.channel().unary_stream(method)
     call = begin(request.SerializeToString(), timeout=context.time_remaining())
     try:
@@ -68,6 +76,11 @@ async def ask(
     *,
     within: float = PATIENCE,
 ) -> Response:
+    """Call the node and return its response, of the type `answer`, within `within` seconds.
+
+    Raises: PoolUnavailable if the node is unreachable or does not answer in time; any other
+    CellarError as the node reports it.
+    """
     return answer.FromString(await _bytes(link, method, request, within))
 
 
@@ -79,7 +92,11 @@ async def ask_all(
     *,
     of: str,
 ) -> Sequence[tuple[NodeConnection, Response]]:
-    """Of the nodes that are there: one that goes away meanwhile is left out, and logged."""
+    """Call all nodes at once and return the responses of those that are reachable.
+
+    A node that is unavailable is left out, and logged with `of`, which says what it is left out
+    of. Raises: the first other error that a node reports.
+    """
     asked = list(links)
     calls = (ask(link, method, request, answer) for link in asked)
     found = await asyncio.gather(*calls, return_exceptions=True)
@@ -109,7 +126,7 @@ async def _bytes(
 
 @contextmanager
 def _translated(link: NodeConnection) -> Iterator[None]:
-    """Errors of the node, or of the way to it, become ours."""
+    """Turn gRPC errors of the node, or of the connection, into errors of this program."""
     try:
         yield
     except grpc.aio.AioRpcError as error:
@@ -121,7 +138,7 @@ def _translated(link: NodeConnection) -> Iterator[None]:
 
 
 def error_of(error: grpc.aio.AioRpcError) -> CellarError:
-    """What the node's guard made a status of."""
+    """Return the error that stands for the gRPC status of a node; Failed for an unknown code."""
     text = error.details() or ""
     if kind := KINDS.get(error.code()):
         return kind(text)

@@ -40,7 +40,11 @@ Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Any]"
 
 
 class NodeConnection:
-    """`told` hears that the node came or went, and that it has other pools than before."""
+    """The connection to one node: its channel, its last report, and whether it is reachable.
+
+    `told()` is called when the node becomes reachable or unreachable, and when its set of pools
+    changes. `clock`: monotonic, seconds.
+    """
 
     def __init__(
         self,
@@ -65,11 +69,15 @@ class NodeConnection:
 
     @property
     def there(self) -> bool:
+        """Whether the node is reachable: connected, its last report at most FRESH seconds old."""
         return self._open and self._clock() - self._at <= FRESH
 
     @property
     def pools(self) -> tuple[cellar.Pool, ...]:
-        """With their free space; without those at which the node looked too long ago."""
+        """The reported pools, with their free space; empty if the node is unreachable.
+
+        Pools that the node itself examined more than FRESH seconds ago are left out.
+        """
         if not self.there:
             return ()
         told = self._clock() - self._at  # and, of an older version, all pools at the same time
@@ -77,27 +85,32 @@ class NodeConnection:
         return tuple(one for one in self.report.pools if max(age, one.age) + told <= FRESH)
 
     def channel(self) -> grpc.aio.Channel:
-        """PoolAway: the node is not there."""
+        """Return the channel to the node. Raises: PoolUnavailable if the node is unreachable."""
         if not self.there:
             raise PoolUnavailable(f"node {self.name} is away: {self.why}")
         return self._channel
 
     def call(self, method: str) -> Call:
-        """From bytes to bytes. PoolUnavailable."""
+        """Return a callable for the unary `method` (its full path), from bytes to bytes.
+
+        Raises: PoolUnavailable if the node is unreachable.
+        """
         channel = self.channel()
         if method not in self._calls:
             self._calls[method] = channel.unary_unary(method)
         return self._calls[method]
 
     def renew(self, credentials: grpc.ChannelCredentials) -> None:
-        """New calls take a new connection; those that run keep the old one for a while."""
+        """Connect again with new credentials. Calls that run keep the old channel for FINISH
+        seconds.
+        """
         closing = asyncio.ensure_future(self._channel.close(FINISH))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         self._channel = self._connect(credentials)
 
     async def follow(self) -> None:
-        """Until cancelled."""
+        """Receive the node's reports, and reconnect after errors, until cancelled."""
         while True:
             try:
                 await self._listen()
@@ -106,12 +119,13 @@ class NodeConnection:
             await asyncio.sleep(RETRY)
 
     async def close(self) -> None:
+        """Mark the node as unreachable and close its channels. Running calls get FINISH seconds."""
         self._open, self.why = False, "it is no longer one of the nodes"
         await self._channel.close(FINISH)
         await asyncio.gather(*self._closing)
 
     async def _listen(self) -> None:
-        """To the node's reports, until they end."""
+        """Receive the node's reports until the stream ends."""
         if self.member.address is None:
             return self._lost("nobody says where it listens")
         call = self._channel.unary_stream(

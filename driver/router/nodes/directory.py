@@ -22,7 +22,10 @@ FORM: Final = "nodes: [{name: a, address: 127.0.0.1:9501}]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A node of the cluster. Without an address it exists, and cannot be reached now."""
+    """A node of the cluster. Without an address it exists, and cannot be reached now.
+
+    `address`: HOST:PORT.
+    """
 
     name: NodeName
     address: str | None
@@ -41,19 +44,30 @@ class NodeState(Enum):
 
 
 class Directory(Protocol):
-    async def watch(self, tell: Tell) -> None:
-        """Until cancelled: tell all members, once at first and each time that they change."""
+    """The port to a list of the nodes of the cluster."""
 
-    def state_of(self, name: NodeName) -> NodeState: ...
+    async def watch(self, tell: Tell) -> None:
+        """Pass all members to `tell`, at first and after each change, until cancelled."""
+
+    def state_of(self, name: NodeName) -> NodeState:
+        """Return the state of the node according to this directory."""
 
 
 class StaticFile:
+    """A directory from a YAML file, which is read again when it has changed.
+
+    `poll`: seconds between two looks at the file.
+    """
+
     def __init__(self, path: Path, poll: float = POLL) -> None:
         self._path = path
         self._poll = poll
 
     def read(self) -> tuple[Member, ...]:
-        """Invalid: it is not there, or says something else than nodes."""
+        """Return the members in the file.
+
+        Raises: Invalid if it cannot be read, or does not contain a list of nodes.
+        """
         try:
             return parse(self._path.read_text())
         except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +76,9 @@ class StaticFile:
             raise Invalid(f"{self._path}: {error}") from None
 
     async def watch(self, tell: Tell) -> None:
-        """A file that went wrong changes nothing: the members stay as they were."""
+        """Pass the members to `tell` until cancelled. If the file becomes invalid, the last ones
+        stay.
+        """
         told: tuple[Member, ...] | None = None
         stamp: object = None
         while True:
@@ -75,7 +91,7 @@ class StaticFile:
             await asyncio.sleep(self._poll)
 
     def state_of(self, name: NodeName) -> NodeState:
-        """Who edits the file does not say why."""
+        """Return EXPECTED: a file does not say why a node is not in it."""
         return NodeState.EXPECTED
 
     def _read_or_keep(self, told: tuple[Member, ...] | None) -> tuple[Member, ...] | None:
@@ -87,7 +103,10 @@ class StaticFile:
 
 
 def parse(text: str) -> tuple[Member, ...]:
-    """Invalid names what is wrong and shows the form."""
+    """Return the members in this YAML text.
+
+    Raises: Invalid, with what is wrong and an example of the format.
+    """
     import yaml  # noqa: PLC0415 - a node that imports this module needs no YAML
 
     try:

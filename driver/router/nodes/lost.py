@@ -19,7 +19,7 @@ CURE: Final = (
 
 
 class NodeGone(PoolUnavailable):
-    """The node of a pool is not only away: nobody expects it back."""
+    """The node of a pool is not only unavailable: it is gone, and not expected back."""
 
     def __init__(self, node: NodeName) -> None:
         super().__init__(f"node {node} is gone, with its volumes: {CURE}")
@@ -29,11 +29,15 @@ class NodeGone(PoolUnavailable):
 class Knowledge(Protocol):
     """The part of a directory that can confirm with the API server that a Node object is absent."""
 
-    async def is_absent(self, name: NodeName) -> bool: ...
+    async def is_absent(self, name: NodeName) -> bool:
+        """Return whether the API server says, now, that there is no Node of this name."""
 
 
 class LostNodePolicy:
-    """Gives up what was on a node that is gone, if that is the policy."""
+    """Decide by `policy` whether what was on a node that is gone may be lost.
+
+    "retain": never. "forget": if the API server confirms that the Node object is absent.
+    """
 
     def __init__(self, known: Knowledge, events: Events, policy: Policy) -> None:
         self._known = known
@@ -41,7 +45,11 @@ class LostNodePolicy:
         self._policy = policy
 
     async def abandon(self, what: str, node: NodeName) -> bool:
-        """True: its caller may be told that it is deleted. `what`: a volume and its id, say."""
+        """Return whether the caller may report `what` as deleted, though its node is gone.
+
+        If so, it is logged and recorded as an Event of the node. `what`: for people, such as
+        "volume" and its id.
+        """
         if self._policy != "forget" or not await self._known.is_absent(node):
             return False
         logger.warning("gave up {} with node {}: an orphan, if the disk comes back", what, node)

@@ -31,7 +31,11 @@ LOOK: Final = 60.0  # seconds after which it is looked whether somebody deleted 
 
 
 class PoolLocations:
-    """`shown` gives the pools that nodes show just now; `clock` is monotonic."""
+    """The node that had each pool last, as seen by this router and as recorded in the ConfigMap.
+
+    `shown` returns the ids of the pools that nodes report at present. `clock`: monotonic,
+    seconds. `news` is set when there is something to record.
+    """
 
     def __init__(
         self,
@@ -47,21 +51,25 @@ class PoolLocations:
         self.news = asyncio.Event()
 
     def of(self, pool: PoolId) -> NodeName | None:
+        """Return the node that had the pool last, or None if the pool is not known."""
         return self._seen.get(pool) or self._told.get(pool)
 
     def observe(self, node: NodeName, pools: Iterable[PoolId]) -> None:
+        """Remember that `node` has these pools, and set `news` if that was not known."""
         for pool in pools:
             if self._seen.get(pool) != node:
                 self._seen[pool] = node
                 self.news.set()
 
     def known(self) -> dict[PoolId, NodeName]:
-        """All of it, to be written where nothing is."""
+        """Return all known locations, to create the ConfigMap with."""
         return self._told | self._seen
 
     def merge(self, found: Mapping[str, str]) -> dict[str, str] | None:
-        """Merge the ConfigMap's data with what this router has observed. Returns the data to write,
-        or None if it is up to date.
+        """Merge the ConfigMap's data with what this router has observed.
+
+        Pools that were not seen for KEPT are forgotten, and others if the data would be too
+        large. Returns the data to write, or None if it is up to date.
         """
         nodes, unseen = _parsed(found)
         nodes |= self._seen
@@ -77,7 +85,11 @@ class PoolLocations:
     def _still_unseen(
         self, nodes: Mapping[PoolId, NodeName], unseen: Mapping[PoolId, date]
     ) -> dict[PoolId, date]:
-        """Also those that this router has missed for long enough to be sure."""
+        """Return since which day each missing pool was not seen.
+
+        A pool that is not recorded as unseen yet is added once this router has missed it for
+        MISSED seconds.
+        """
         now, shown, today = self._clock(), self.shown(), self._today()
         missed = {pool: self._missed.get(pool, now) for pool in nodes if pool not in shown}
         self._missed = missed
@@ -104,7 +116,10 @@ def _forgotten(
     shown: frozenset[PoolId],
     last: date,
 ) -> list[PoolId]:
-    """Not seen since `last`; and as many of the others, the longest unseen first, as do not fit."""
+    """Return the pools to forget: those not seen since `last`, and as many others as do not fit.
+
+    Of the others, those that were unseen for longest go first.
+    """
     old = [pool for pool, day in unseen.items() if day < last]
     costs = {pool: len(pool) + len(nodes[pool]) for pool in nodes.keys() - set(old)}
     for pool in unseen.keys() & costs.keys():
@@ -121,7 +136,10 @@ def _forgotten(
 
 
 class Store:
-    """The ConfigMap. Several routers write it: what each has seen itself is put on top."""
+    """Keep the pool locations in a ConfigMap.
+
+    Several routers write it: each merges what it has seen itself into the data that it read.
+    """
 
     def __init__(self, api: Api, namespace: str, name: str, homes: PoolLocations) -> None:
         self._api = api
@@ -130,7 +148,10 @@ class Store:
         self._homes = homes
 
     async def keep(self) -> None:
-        """Until cancelled. A router that cannot write it works, and says so."""
+        """Read and write the ConfigMap, after each change and every LOOK seconds, until cancelled.
+
+        Errors of the API server are logged, and do not stop the router.
+        """
         while True:
             self._homes.news.clear()
             try:

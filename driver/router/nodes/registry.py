@@ -25,7 +25,11 @@ PARTING: Final = 1.0  # seconds for lines to close at the end
 
 
 class Nodes:
-    """Lives on the event loop. `synced` is False until the directory and each node were heard."""
+    """The connections to all nodes of the directory, and the index of their pools.
+
+    Lives on the event loop. `homes`: the last known locations of pools. `tells` records an
+    Event of a node.
+    """
 
     def __init__(
         self,
@@ -48,29 +52,34 @@ class Nodes:
 
     @property
     def synced(self) -> bool:
+        """Whether the directory was read and a connection to each node was tried, once at least."""
         self._heard = self._heard or (self._told and all(one.tried for one in self.all()))
         return self._heard
 
     def all(self) -> Sequence[NodeConnection]:
+        """Return the connections to all nodes of the directory, reachable or not."""
         return tuple(self._links.values())
 
     def there(self) -> Sequence[NodeConnection]:
+        """Return the connections to the nodes that are reachable."""
         return tuple(link for link in self._links.values() if link.there)
 
     def among(self, wanted: Requirement) -> Sequence[NodeConnection]:
-        """Those that are there and will do."""
+        """Return the reachable nodes that meet the requirement."""
         if wanted.requisite is None:
             return [link for link in self.there() if wanted.allows(link.name)]
         known = (self._links.get(name) for name in sorted(wanted.requisite))
         return [link for link in known if link and link.there and wanted.allows(link.name)]
 
     def named(self, name: NodeName) -> NodeConnection | None:
+        """Return the connection to the node of this name, or None if the directory has none."""
         return self._links.get(name)
 
     def owner(self, pool_id: PoolId) -> NodeConnection:
-        """Of the pool. PoolUnavailable.
+        """Return the connection to the node that has the pool.
 
-        It, or its node, is not there. Refused: two nodes have it.
+        Raises: PoolUnavailable if the pool or its node is unavailable (NodeGone: the node is
+        gone for good); Refused if two nodes report the pool.
         """
         links = self._found().get(pool_id, ())
         if len(links) > 1:
@@ -81,20 +90,24 @@ class Nodes:
         raise self._away(pool_id, links[0].name if links else self._homes.of(pool_id))
 
     def given_up(self, name: NodeName) -> bool:
-        """Whether somebody vouches that nothing on this node uses a volume."""
+        """Return whether nothing on this node can use a volume any more.
+
+        That is so if it is marked as out of service, which an administrator vouches for, or
+        gone.
+        """
         return self._directory.state_of(name) is not NodeState.EXPECTED
 
     def home(self, pool_id: PoolId) -> NodeName | None:
-        """The node that showed it last."""
+        """Return the node that reported the pool last, or None if it is not known."""
         return self._homes.of(pool_id)
 
     def twice(self) -> frozenset[PoolId]:
-        """Pools that two nodes show."""
+        """Return the pools that two nodes report."""
         self._found()
         return self._twice
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Follow the directory, all its nodes and the certificates, until cancelled."""
         await self._identities.ready()
         renewing = asyncio.create_task(self._renew())
         try:
@@ -104,7 +117,10 @@ class Nodes:
             await self._stop()
 
     def _members(self, members: Sequence[Member]) -> None:
-        """Told by the directory. A node that moved to another address is a new link."""
+        """Follow the members that the directory has now.
+
+        A node that moved to another address gets a new connection.
+        """
         wanted = {one.name: one for one in members}
         for name, link in list(self._links.items()):
             if name not in wanted or wanted[name].address != link.member.address:
@@ -183,7 +199,7 @@ class Nodes:
 
 
 def index(links: Iterable[NodeConnection]) -> dict[PoolId, tuple[NodeConnection, ...]]:
-    """A pool belongs to the node that shows it now, else to that which showed it last."""
+    """Return the nodes of each pool: all that report it now, else one that reported it last."""
     now: dict[PoolId, tuple[NodeConnection, ...]] = {}
     before: dict[PoolId, tuple[NodeConnection, ...]] = {}
     for link in links:
@@ -194,11 +210,12 @@ def index(links: Iterable[NodeConnection]) -> dict[PoolId, tuple[NodeConnection,
 
 
 def others(links: Iterable[NodeConnection], one: NodeConnection) -> Iterator[NodeConnection]:
+    """Return all connections but `one`."""
     return (link for link in links if link is not one)
 
 
 def _tell_end(following: asyncio.Task[None]) -> None:
-    """Of a task that nobody waits for, and that has no end of its own."""
+    """Log the error that ended a task which nobody awaits, and which should only be cancelled."""
     if not following.cancelled() and (error := following.exception()):
         logger.opt(exception=error).error("a node is not followed any more")
 
