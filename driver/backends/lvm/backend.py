@@ -72,7 +72,10 @@ _LARGEST: Final = 1 << 60  # beyond it LVM itself refuses, with words of its own
 
 
 class Lvm:
-    """See core.ports.Backend. One lives for each configured pool, whether it is there or not."""
+    """The Backend port (see core.ports) on logical volumes.
+
+    There is one for each configured pool, whether or not the pool is available.
+    """
 
     def __init__(
         self, name: str, kind: Provisioning, options: Options, machine: HostResources
@@ -86,7 +89,7 @@ class Lvm:
         self._untouched: set[ImageId] = set()  # all zeros: nobody has had the device
 
     def close(self) -> None:
-        """Give the pool back: another process may have it from here on."""
+        """Release the pool's lock, so that another process can take it."""
         self._pool.close()
 
     # --- what it is
@@ -195,7 +198,9 @@ class Lvm:
         reach("record.renamed")
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
-        """In place: until its record says `formatted`, what lies in it was seen by nobody."""
+        """Fill the volume in place: nobody has seen its contents until its record says
+        `formatted`.
+        """
         name = lvmtags.name_of(volume.id)
         with ExitStack() as undo:
             with self._group.lock:
@@ -320,21 +325,32 @@ class Lvm:
             yield fault_of(error)
 
     def maintain(self) -> None:
-        """See to it that there is room to write."""
+        """Extend a thin pool that fills up, if so configured. No-op if it is unavailable.
+
+        Raises: CommandError.
+        """
         with suppress(PoolUnavailable), self._group.lock:
             self._kind.tend(self._pool.look())
 
     # --- inside
 
     def _source(self, image: Image) -> lvm.LogicalVolume | None:
-        """The volume to share bytes with. None: it starts blank, `prepare` copies if need be."""
+        """Return the volume to share bytes with, or None: the image starts blank, and `prepare`
+        copies if need be.
+
+        Raises: NotFound or Damaged if the source is in this pool and cannot be used.
+        """
         if image.source is None or image.source.pool != image.id.pool:
             return None
         entry = self._pool.whole(image.source)
         return entry.volume if self._kind.shares else None
 
     def _rewrite(self, volume: Volume, without: AbstractSet[str] = frozenset()) -> None:
-        """Its record, and the tags `without` away, in one step."""
+        """Replace the record of a volume and remove the tags `without`, in one command.
+
+        Raises: NotFound if there is no such volume, or only one of another incarnation;
+        Damaged.
+        """
         entry = self._pool.entry(volume.id)
         if entry.image.incarnation != volume.incarnation:
             raise NotFound(f"volume {volume.id} has begun another life")
@@ -344,7 +360,11 @@ class Lvm:
             self._pool.retag(entry.volume.name, (old - new) | without, new - old)
 
     def _blank(self, volume: Volume) -> Volume:
-        """As it is on record, never formatted and not in use. Refused, NotFound."""
+        """Return the volume as recorded, if it was never formatted and is unused.
+
+        Raises: Refused if it was formatted, is in use, or has another incarnation; NotFound,
+        Damaged.
+        """
         known = self._pool.whole(volume.id).image
         assert isinstance(known, Volume)  # noqa: S101 - its id is a volume's
         in_use = self._devices.is_read(known.id) or self._devices.find(known.id)
@@ -381,7 +401,11 @@ class Lvm:
             raise Invalid(f"{image.size} bytes are no multiple of the extents of {vg.name}")
 
     def _refuse_blocks(self, vg: lvm.VolumeGroup, image: Image) -> None:
-        """A logical volume has the blocks of its disks: a layer cannot make others of them."""
+        """Raise Invalid unless the disks of the group allow the block size of `image`.
+
+        A logical volume has the blocks of its disks; our device-mapper layer cannot change
+        their size.
+        """
         own = _block_size(vg)
         fixed = isinstance(image, Volume) and not (image.fs or image.source or image.luks_key_id)
         if image.block_size < own or (fixed and image.block_size != own):
@@ -392,14 +416,21 @@ class Lvm:
 
 
 def pool(name: str, where: str, options: Options, machine: HostResources, groups: Groups) -> Lvm:
-    """`where` is GROUP, or GROUP/POOL for a thin pool. Not looked for yet. Invalid."""
+    """Return the backend of pool `name`; the volume group is not read yet.
+
+    `where`: GROUP, or GROUP/POOL for a thin pool. Raises: Invalid if `where` or the options are
+    wrong.
+    """
     return Lvm(name, kind_of(name, where, options, groups), options, machine)
 
 
 def open_pool(
     name: str, where: str, options: Options, machine: HostResources, groups: Groups
 ) -> Lvm:
-    """See `pool`; looked for at once, there or not."""
+    """Return the backend of a pool as `pool` does, and look for the pool at once.
+
+    It is returned also if the pool is unavailable. Raises: Invalid as `pool`.
+    """
     backend = pool(name, where, options, machine, groups)
     with suppress(PoolUnavailable):
         _ = backend.id
@@ -407,9 +438,10 @@ def open_pool(
 
 
 def initialise(name: str, where: str, options: Options, owner: str, records: Records) -> PoolId:
-    """Mark it as that driver's, and as what is known to be there from now on.
+    """Mark what is at `where` as a pool of the driver `owner`, and record its UUIDs in `records`.
 
-    Conflict: it is so already; PoolUnavailable: it is another driver's, or not there.
+    Raises: Conflict if both are so already; PoolUnavailable if it belongs to another driver or
+    is not there; Invalid as `pool`.
     """
     kind = kind_of(name, where, options, Groups(MemoryRecords()))
     return lvmpool.initialise(kind, owner, Pins(records))

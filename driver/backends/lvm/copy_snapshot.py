@@ -22,7 +22,13 @@ from driver.linux.devices import dm, lvm
 
 @contextmanager
 def taken(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
-    """Inside, this thread reads these volumes as they are now. NoSpace."""
+    """Take a snapshot of each volume; inside, `reading` gives the snapshots to this thread.
+
+    They are removed on exit.
+
+    Raises: NoSpace if there is no free space for them, or if more was overwritten meanwhile
+    than a thick snapshot can hold; NotFound, Damaged.
+    """
     with ExitStack() as undo:
         with pool.group.lock:
             of = {one: pool.whole(one).volume for one in volumes}
@@ -42,6 +48,9 @@ def taken(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
 
 
 def _take(pool: LvmPool, volume: lvm.LogicalVolume, room: int, undo: ExitStack) -> str:
+    """Take a snapshot, to be removed by `undo`, and return its name. `room`: bytes for what is
+    overwritten.
+    """
     name = f"{volume.name}{tags.STILL}{token_hex(4)}"
     pool.begin(name)
     undo.callback(pool.done, name)

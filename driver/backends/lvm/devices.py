@@ -22,6 +22,8 @@ from driver.linux.mounts.holders import holders
 
 
 class Devices:
+    """The devices of the images in one volume group. Thread-safe."""
+
     def __init__(self, group: Group) -> None:
         self._group = group
         self._reading: Counter[ImageId] = Counter()
@@ -29,12 +31,24 @@ class Devices:
         self._lock = threading.RLock()  # from an activation to what needs it, and back
 
     def find(self, image_id: ImageId) -> Device | None:
-        """Proved by the kernel; LVM need not be asked."""
+        """Return the device of an image, or None if it is not attached.
+
+        Only the kernel is asked, not LVM.
+        """
         if (one := self._layer(image_id)) is None:
             return None
         return Device(one.path, one.number, _is_reader(one))
 
     def attach(self, volume: Volume, *, read_only: bool) -> Device:
+        """Return the device of the volume; activate the volume and make the layer if there is
+        none.
+
+        A device with the other `read_only` is detached first; one smaller than the volume is
+        extended.
+
+        Raises: Refused if the old device cannot be detached, or a mount point still shows
+        another device of the new one's number; Failed, CommandError.
+        """
         name = tags.name_of(volume.id)
         with self._lock:
             found = self.find(volume.id)
@@ -52,12 +66,17 @@ class Devices:
             return found
 
     def stretch(self, image_id: ImageId) -> None:
-        """After its volume grew; content if it is not attached."""
+        """Extend the device of an image to the size of its volume. No-op if it is not attached."""
         with self._lock:
             if one := self._layer(image_id):
                 dm.stretch(one.name, self.below(one.name), read_only=_is_reader(one))
 
     def detach(self, image_id: ImageId) -> None:
+        """Remove the device of an image. No-op if it is not attached; the volume below stays
+        active.
+
+        Raises: Refused, naming the places or holders, if it is mounted, bound or in use.
+        """
         with self._lock:
             if (one := self._layer(image_id)) is None:
                 return
@@ -71,7 +90,9 @@ class Devices:
 
     @contextmanager
     def instead(self, names: Mapping[VolumeId, str]) -> Iterator[None]:
-        """Inside, this thread reads these logical volumes in place of the images' own."""
+        """Inside, `reading` gives this thread the logical volumes `names` in place of the images'
+        own.
+        """
         here = threading.get_ident()
         mine: dict[tuple[int, ImageId], str] = {(here, one): name for one, name in names.items()}
         self._instead.update(mine)
@@ -83,7 +104,12 @@ class Devices:
 
     @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:
-        """The volume itself: what went through the layer shows once it was flushed."""
+        """Give the path of the logical volume below the layer, active; inside, `is_read` says so.
+
+        What was written through the layer is seen there once it was flushed.
+
+        Raises: Failed or CommandError if the volume cannot be activated.
+        """
         own = tags.name_of(image_id)
         name = self._instead.get((threading.get_ident(), image_id), own)
         with self._lock:
@@ -97,13 +123,19 @@ class Devices:
                 self._reading[image_id] -= 1
 
     def is_read(self, image_id: ImageId) -> bool:
+        """Return whether any thread is inside `reading` for the image."""
         return self._reading[image_id] > 0
 
     def below(self, name: str) -> Path:
+        """Return the device node of the logical volume `name`, which exists while it is active."""
         return dm.node(self._group.name, name)
 
     def activate(self, name: str) -> None:
-        """Content if it is: from its creation on, or from its first use after a reboot."""
+        """Activate the logical volume `name`. No-op if it is active: from its creation on, or from
+        its first use after a reboot.
+
+        Raises: Failed if its node does not appear; CommandError.
+        """
         if dm.find(dm.escaped(self._group.name, name)):
             return
         words = ("--activate", "y", "--ignoreactivationskip", self._group.of(name))
@@ -123,9 +155,10 @@ def _is_reader(layer: dm.Mapped) -> bool:
 
 
 def _refuse_number(made: dm.Mapped) -> None:
-    """A pod has the node of a device that somebody removed, and this one has its number by now.
+    """Remove the new device and raise Refused if a mount point shows its device number.
 
-    Raises: Refused, and it is gone again.
+    A pod then has the node of a device that somebody removed, whose number the kernel gave to
+    this one.
     """
     if shown := mount_points.of_device(made.number):
         dm.remove(made.name)

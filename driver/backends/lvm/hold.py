@@ -29,7 +29,13 @@ def held(
     mark: Callable[[Sequence[VolumeId], bool], None],
     bound: float,
 ) -> Iterator[None]:
-    """Busy on exit if the window lasted longer than `bound` seconds."""
+    """Flush the devices and freeze the filesystems on them while inside.
+
+    `devices`: those of the attached volumes, by volume. `mark(volumes, freezing)` sets and
+    removes the durable mark that a freeze may be left behind.
+
+    Raises: Busy on exit if the freeze lasted longer than `bound` seconds.
+    """
     shown = {one: place for one, device in devices.items() if (place := shown_at(device.number))}
     for place in shown.values():
         freeze.sync(place)
@@ -48,7 +54,11 @@ def held(
 
 
 def _flush(device: Device) -> None:
-    """Raw block: dirty pages sit above the volume, of an encrypted one those of its container."""
+    """Write the dirty pages of the device and of the devices above it to the volume.
+
+    Those of a raw block volume are above the logical volume, of an encrypted one above its
+    container.
+    """
     for above in _above(device.number):
         if mount_points.label(above):
             block.flush(luks.node_of(above))
@@ -56,9 +66,10 @@ def _flush(device: Device) -> None:
 
 
 def shown_at(number: int) -> Path | None:
-    """Where this mount namespace shows the filesystem on a device, if anywhere.
+    """Return where this mount namespace has the filesystem of a device mounted, or None.
 
-    Or on a device of device-mapper above it: an encrypted volume.
+    `number`: the device's. A filesystem on a device-mapper device above it counts too, as on an
+    encrypted volume.
     """
     for one in (number, *_above(number)):
         for mounted in mount_points.filesystems_of(one):
@@ -67,6 +78,7 @@ def shown_at(number: int) -> Path | None:
 
 
 def _above(number: int) -> Iterator[int]:
+    """Give the numbers of all devices on top of this one, by `holders` in /sys/class/block."""
     holders = mount_points.path_of(number).name
     folder = Path("/sys/class/block", holders, "holders")
     with suppress(OSError):

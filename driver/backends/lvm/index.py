@@ -16,6 +16,8 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """An image, its volume, and its recorded charge in bytes (0: none; see `tags.charge`)."""
+
     image: Image
     charge: Bytes
     volume: lvm.LogicalVolume
@@ -23,7 +25,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Index:
-    """`vanished`: what somebody else removed; its users should hear of it until it is deleted."""
+    """The images of a pool as of the last report.
+
+    `vanished`: images whose volume somebody else removed; they are listed until they are
+    deleted.
+    """
 
     entries: dict[ImageId, Entry] = field(default_factory=dict)
     vanished: dict[ImageId, Image] = field(default_factory=dict)
@@ -33,7 +39,10 @@ class Index:
     def read(
         self, vg: lvm.VolumeGroup, pool: PoolId, holds: Callable[[lvm.LogicalVolume], bool]
     ) -> None:
-        """Content when the report is the one that was read last."""
+        """Read the images from a report. No-op if it is the one that was read last.
+
+        `holds` says whether a logical volume belongs to the pool.
+        """
         if self._report is vg:
             return
         found: dict[ImageId, Entry] = {}
@@ -59,22 +68,26 @@ class Index:
         self.entries, self.damaged, self._report = found, damaged, vg
 
     def drop(self, image_id: ImageId) -> None:
-        """It is deleted, by us."""
+        """Remove an image that was deleted."""
         self.entries.pop(image_id, None)
         self.vanished.pop(image_id, None)
 
     def image(self, image_id: ImageId) -> Image | None:
-        """Damaged: it has a record that cannot be trusted."""
+        """Return the image, a vanished one included, or None.
+
+        Raises: Damaged if its record cannot be trusted.
+        """
         if entry := self.entries.get(image_id):
             return entry.image
         self.refuse_damaged(image_id)
         return self.vanished.get(image_id)
 
     def refuse_damaged(self, image_id: ImageId) -> None:
-        """Damaged."""
+        """Raise Damaged if the record of the image cannot be trusted."""
         if one := self.damaged.get(tags.name_of(image_id)):
             raise Damaged(one.why)
 
     def images(self) -> list[Image]:
+        """Return all images but the damaged, the vanished included, in the order of their ids."""
         images = [*(entry.image for entry in self.entries.values()), *self.vanished.values()]
         return sorted(images, key=lambda image: str(image.id))

@@ -13,20 +13,24 @@ _POOL = "thinPool"
 
 
 class Pins:
-    """The records of this node about its places, which are GROUP or GROUP/POOL."""
+    """The UUIDs recorded on this node for each place, which is GROUP or GROUP/POOL."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
     def group_of(self, where: str) -> str:
-        """The UUID of the group that was there; "" if nothing is known."""
+        """Return the UUID of the volume group recorded for `where`; "" if there is none."""
         return self._known(where)[0]
 
     def is_another(self, where: str, group: str, pool: str) -> bool:
-        """Whether something else was there. `pool`: the UUID of a thin pool, or ""."""
+        """Return whether other UUIDs are recorded for `where`; False if none are.
+
+        `group`: the UUID of a volume group. `pool`: that of a thin pool, or "".
+        """
         return self._known(where) not in {("", ""), (group, pool)}
 
     def write(self, where: str, group: str, pool: str) -> None:
+        """Record the UUIDs of the volume group and of the thin pool ("" if none) at `where`."""
         if self._known(where) != (group, pool):
             self._records.write(f"lvm:{where}", {_GROUP: group, _POOL: pool})
 

@@ -17,6 +17,11 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
+    """How many disks a thick volume is spread over.
+
+    Raises: Invalid if it has both stripes and mirrors.
+    """
+
     stripes: int = 1  # disks that share the bytes of a volume
     mirrors: int = 0  # copies of them on further disks: lvmraid(7), raid1
 
@@ -26,25 +31,29 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Disks of one volume; 1: as many as it takes."""
+        """How many disks a volume needs at once; 1: LVM takes as many as needed."""
         return max(self.stripes, self.mirrors + 1)
 
     def trouble(self, vg: lvm.VolumeGroup) -> str:
+        """Return why the group cannot hold volumes of this layout; "" if it can."""
         if self.width <= len(vg.disks):
             return ""
         return f"volume group {vg.name} has {len(vg.disks)} disks, {self.width} are needed"
 
     def step(self, vg: lvm.VolumeGroup) -> Bytes:
+        """Return the granularity of volume sizes: an extent on each stripe."""
         return vg.extent_size * self.stripes
 
     def places(self, vg: lvm.VolumeGroup) -> tuple[Path, ...]:
-        """The disks for a new volume; none: LVM chooses."""
+        """Return the disks for a new volume, by most free space; empty: LVM chooses."""
         if self.width == 1:
             return ()
         return tuple(sorted(vg.free_on, key=lambda disk: (-vg.free_on[disk], disk))[: self.width])
 
     def largest(self, vg: lvm.VolumeGroup, places: Sequence[Path] = ()) -> Bytes:
-        """A volume of it on those disks; on the best ones for a new volume."""
+        """Return the size of the largest volume that fits on the disks `places`, or on those that
+        `Layout.places` would choose.
+        """
         if self.width == 1:
             return vg.free
         chosen = places or self.places(vg)
@@ -54,37 +63,49 @@ class Layout:
         return max(0, least - vg.extent_size) if self.mirrors else least * self.stripes
 
     def cost(self, size: Bytes, vg: lvm.VolumeGroup) -> Bytes:
-        """What a volume takes of its group; each mirror has an extent for what raid1 notes."""
+        """Return the bytes that a volume of `size` takes from its group.
+
+        Each mirror has one more extent, for the metadata of raid1 (lvmraid(7)).
+        """
         return (size + vg.extent_size) * self.width if self.mirrors else size
 
     def fits(self, room: Bytes, vg: lvm.VolumeGroup) -> Bytes:
-        """The largest volume that costs no more than `room`."""
+        """Return the size of the largest volume whose `cost` is at most `room`; it may be
+        negative.
+        """
         return room // self.width - vg.extent_size if self.mirrors else room
 
     def words(self) -> tuple[str, ...]:
+        """Return the options of lvcreate(8) for this layout."""
         if self.mirrors:
             return ("--type", "raid1", "--mirrors", str(self.mirrors))
         return ("--type", "striped", "--stripes", str(self.stripes)) if self.stripes > 1 else ()
 
 
 def of(one: lvm.LogicalVolume) -> Layout:
-    """The layout that a volume was made with, whatever the pool's is now."""
+    """Return the layout that a volume was made with, whatever the pool's is now."""
     if "raid1" in one.layout:
         return Layout(mirrors=one.areas - 1)
     return Layout(stripes=one.areas) if "striped" in one.layout else Layout()
 
 
 def legs(name: str, parts: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
-    """Where the mirrors of a volume lie, as `/dev/sda:0-31`; none: it is not mirrored."""
+    """Return where each mirror of a volume lies, as `/dev/sda:0-31`; empty if it is not mirrored.
+
+    `parts`: see `lvm.parts`.
+    """
     found = [part for part in parts if part.startswith(f"{name}_rimage_")]
     return [tuple(parts[part]) for part in sorted(found)]
 
 
 def disk_of(place: str) -> Path:
+    """Return the disk of a range of extents such as `/dev/sda:0-31`."""
     return Path(place.rpartition(":")[0])
 
 
 def are_apart(legs: Sequence[Sequence[str]]) -> bool:
-    """Whether no disk carries parts of two mirrors, so that one that dies takes one copy only."""
+    """Return whether no disk carries parts of two mirrors, so that a lost disk costs one copy
+    only.
+    """
     disks = [{disk_of(place) for place in leg} for leg in legs]
     return sum(map(len, disks)) == len(set().union(*disks))

@@ -17,7 +17,13 @@ _WHERE: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 
 
 def kind_of(name: str, where: str, options: Options, groups: Groups) -> Provisioning:
-    """Of the pool that is called `name` in the configuration. Invalid."""
+    """Return the thick or thin provisioning that `where` means, and configure its group.
+
+    `name`: the pool's in the configuration, for messages.
+
+    Raises: Invalid if `where` is not GROUP or GROUP/POOL, another pool of the group has other
+    `devices=` or `uuid=`, or the options do not go together.
+    """
     if not _WHERE.fullmatch(where):
         raise Invalid(
             f"pool {name}: {where!r} is not GROUP or GROUP/POOL, in names as LVM has them"

@@ -15,10 +15,13 @@ from driver.linux import command
 
 @contextmanager
 def told(pool: LvmPool, more: Bytes = 0) -> Iterator[None]:
-    """NoSpace: a write or a command failed because there was no room, for `more` bytes or at all.
+    """Raise NoSpace instead of a failed write or command if the group or thin pool has no free
+    space.
 
-    A thin pool may have run full meanwhile, and an administrator been quicker than we.
-    PoolUnavailable: it failed because a disk of the group is gone.
+    `more`: bytes that were wanted. A thin pool may have filled up meanwhile, or an
+    administrator have taken the space.
+
+    Raises: NoSpace; PoolUnavailable if a disk of the group is gone.
     """
     try:
         yield
@@ -31,6 +34,7 @@ def told(pool: LvmPool, more: Bytes = 0) -> Iterator[None]:
 
 
 def _lacking(pool: LvmPool, more: Bytes) -> str:
+    """Return why there is no space for `more` bytes; "" if there is. Raises: PoolUnavailable."""
     vg = pool.look()
     for fault in pool.kind.faults(vg):
         if fault.kind == "ThinPoolNearlyFull":

@@ -15,7 +15,10 @@ LOCKS: Final = Path("/run/lock")  # LVM's own are there too: shared by host and 
 
 
 class PoolLock:
-    """Held from when a pool is found until it is found gone."""
+    """The flock(2) on a pool, held from when the pool is found until it is found gone.
+
+    `driver`: the name of this driver, as the owner tag of its pools has it.
+    """
 
     def __init__(self, driver: str) -> None:
         self._driver = driver
@@ -23,14 +26,21 @@ class PoolLock:
         self.pool: PoolId | None = None
 
     def check(self, tags: frozenset[str], where: str) -> bool:
-        """Whether it is marked. PoolUnavailable: as somebody else's."""
+        """Return whether `tags` mark the pool at `where` as this driver's; False if they name no
+        owner.
+
+        Raises: PoolUnavailable if they mark it as another driver's.
+        """
         owner = lvmtags.owner_of(tags)
         if owner not in {None, self._driver}:
             raise PoolUnavailable(f"the pool {where} belongs to {owner!r}, not to {self._driver!r}")
         return owner is not None
 
     def take(self, pool: PoolId, where: str) -> None:
-        """PoolAway: another process has it."""
+        """Take the lock on `pool`, in place of any that is held.
+
+        Raises: PoolUnavailable if another process has it.
+        """
         self.drop()
         LOCKS.mkdir(parents=True, exist_ok=True)
         fd = os.open(LOCKS / f"cellar-{pool}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,6 +54,7 @@ class PoolLock:
         self._fd, self.pool = fd, pool
 
     def drop(self) -> None:
+        """Release the lock. No-op if none is held."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self.pool = -1, None

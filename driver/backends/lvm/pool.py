@@ -31,7 +31,7 @@ from driver.linux.mounts import freeze
 
 
 class LvmPool:
-    """One lives for each configured pool, whether it is there or not. Its lock is the group's."""
+    """A configured pool, whether or not it is available. Its lock is the volume group's."""
 
     def __init__(self, kind: Provisioning, owner: str, *, init: bool) -> None:
         self.group = kind.group
@@ -44,11 +44,17 @@ class LvmPool:
         self._busy: set[str] = set()  # logical volumes that a call is at work on: not to be swept
 
     def close(self) -> None:
-        """Give it back: another process may have it from here on."""
+        """Release the pool's lock, so that another process can take it."""
         self._ownership.drop()
 
     def look(self) -> lvm.VolumeGroup:
-        """The group as it is now, with a pool of ours in it. PoolUnavailable."""
+        """Return the current report of the group, and see to it that the index is of that report.
+
+        A pool that appeared is adopted first: marked, locked, resumed and swept.
+
+        Raises: PoolUnavailable if the group or the pool in it is missing, in trouble, or not
+        ours.
+        """
         with self.group.lock:
             try:
                 vg = self.group.look()
@@ -69,10 +75,15 @@ class LvmPool:
             return vg
 
     def id_in(self, vg: lvm.VolumeGroup) -> PoolId:
+        """Return the id that the pool has in this group, a hash of LVM's UUIDs."""
         return _id(self.kind, vg)
 
     def entry(self, image_id: ImageId) -> Entry:
-        """NotFound; Damaged: somebody removed the volume, or its record cannot be trusted."""
+        """Return what the index has of an image.
+
+        Raises: NotFound; Damaged if somebody removed its volume, or its record cannot be
+        trusted; PoolUnavailable.
+        """
         self.look()
         if entry := self.index.entries.get(image_id):
             return entry
@@ -82,21 +93,25 @@ class LvmPool:
         raise NotFound(f"no image {image_id} in pool {self.kind.where}")
 
     def whole(self, image_id: ImageId) -> Entry:
-        """The same; Damaged also if LVM calls the volume ill."""
+        """Return what `entry` does. Raises: Damaged also if LVM reports the volume as unhealthy."""
         entry = self.entry(image_id)
         if entry.volume.health:
             raise Damaged(f"{entry.volume.name}: LVM says {entry.volume.health}")
         return entry
 
     def begin(self, name: str) -> None:
-        """Work on a logical volume that a sweep would take for left behind."""
+        """Keep a sweep from removing the logical volume `name`, which a call works on."""
         self._busy.add(name)
 
     def done(self, name: str) -> None:
+        """End what `begin` began."""
         self._busy.discard(name)
 
     def refuse_taken(self, vg: lvm.VolumeGroup, image: Image, name: str) -> None:
-        """What an earlier attempt left and could not remove is removed now."""
+        """Raise Conflict if `image` exists, as the volume `name`, or is being made.
+
+        What an earlier attempt left and could not remove is removed now.
+        """
         if image.id in self.index.vanished or name in self._busy:
             raise Conflict(f"{image.id} exists already")
         if one := vg.volumes.get(name):
@@ -105,24 +120,39 @@ class LvmPool:
             self.abandon(name)
 
     def retag(self, name: str, old: Collection[str], new: Collection[str]) -> None:
+        """Remove the tags `old` from the volume `name` and add `new`, in one command.
+
+        Raises: CommandError.
+        """
         words = [word for tag in sorted(old) for word in ("--deltag", tag)]
         words += [word for tag in sorted(new) for word in ("--addtag", tag)]
         self.group.change("lvchange", *words, self.group.of(name))
 
     def withdraw(self, name: str, node: str | None) -> None:
-        """Of a volume whose record cannot be trusted: what says that it is published to `node`."""
+        """Remove the tags that say that the volume `name` is published to `node` (None: to any).
+
+        For a volume whose record cannot be trusted. Tags that cannot be read are removed too.
+        """
         if one := self.look().volumes.get(name):
             tags, known = lvmtags.published_to(one.tags)
             if tags and (known is None or node in {None, known}):
                 self.retag(name, tags, ())
 
     def mark_freezing(self, volumes: Sequence[VolumeId], freezing: bool) -> None:
+        """Add (or remove) the tag that says that the filesystems of the volumes may be left
+        frozen.
+        """
         names = [self.group.of(lvmtags.name_of(one)) for one in volumes]
         how = "--addtag" if freezing else "--deltag"
         self.group.change("lvchange", how, lvmtags.FREEZING, *names)
 
     def abandon(self, name: str) -> None:
-        """What nobody has seen goes away: a command may have failed after it did its work."""
+        """Remove a volume that is tagged as being built, and so was seen by nobody. No-op if it is
+        not.
+
+        A command may have failed after it did its work, so the group is looked at anew. What
+        cannot be removed is logged, and stays for the next sweep.
+        """
         self.kind.forget(name)
         try:
             if not self._has_tag(name, lvmtags.BUILDING):
@@ -133,13 +163,18 @@ class LvmPool:
             logger.error("{} stays, it cannot be removed: {}", name, error)
 
     def fill(self, one: lvm.LogicalVolume) -> None:
-        """Its first contents are about to be made; those of an earlier attempt go away."""
+        """Tag a volume whose first contents are about to be written; clear those of an earlier
+        attempt.
+        """
         if lvmtags.FILLING in one.tags:
             self.empty(one.name)
         self.retag(one.name, (), {lvmtags.FILLING})
 
     def empty(self, name: str) -> None:
-        """What an attempt to fill it left is no use to anybody: it reads as zeros again."""
+        """Zero a volume whose first contents were not finished, and remove its tag.
+
+        No-op if it does not have the tag.
+        """
         if not self._has_tag(name, lvmtags.FILLING):
             return
         self._let_go(name)
@@ -152,7 +187,7 @@ class LvmPool:
         return one is not None and tag in one.tags
 
     def _let_go(self, name: str) -> None:
-        """Of what a preparation that was killed left open or mounted."""
+        """Close and unmount what a preparation that was killed left open on the volume."""
         luks.abandon(self.devices.below(name))
         filesystem.abandon(self.devices.below(name))
 
@@ -161,7 +196,12 @@ class LvmPool:
             raise PoolUnavailable(trouble)
 
     def _adopt(self, vg: lvm.VolumeGroup) -> lvm.VolumeGroup:
-        """The pool is there (again), and ours alone: mark it, wake it, sweep it."""
+        """Take over a pool that appeared: pin and mark it, lock it, resume, activate and sweep its
+        volumes.
+
+        Return a new report. Raises: PoolUnavailable if it is another pool, belongs to another
+        driver or process, or has volumes and no mark (unless `init`).
+        """
         pool = self.id_in(vg)
         refuse_another(self.kind, vg)
         if not self._ownership.check(self.kind.tags(vg), self.kind.where):
@@ -191,9 +231,10 @@ class LvmPool:
         return [one for one in every if self.kind.holds(one) and one.name.startswith(prefix)]
 
     def _resume(self, vg: lvm.VolumeGroup, ours: Iterable[lvm.LogicalVolume]) -> None:
-        """What a command or a process that was killed left suspended: its writers hang.
+        """Resume devices that a killed command or process left suspended: their writers hang.
 
-        LVM itself does it for logical volumes, under its lock: another command may be at work.
+        Logical volumes are resumed by LVM itself, under its lock: another command may be at
+        work.
         """
         names = {one.name for one in ours}
         suspended = dm.suspended()
@@ -209,6 +250,7 @@ class LvmPool:
                 logger.warning("resumed {}, left suspended", found.name)
 
     def _sweep(self, one: lvm.LogicalVolume) -> None:
+        """Undo what a call that did not end left on a volume."""
         if one.name in self._busy:
             return
         if lvmtags.BUILDING in one.tags:
@@ -231,7 +273,10 @@ class LvmPool:
 
 
 def refuse_another(kind: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """PoolAway: another thin pool has the name of the one that was known here."""
+    """Raise PoolUnavailable if the thin pool or group is not the one recorded for its name.
+
+    Not if an administrator gave the UUID of this group, and another was recorded.
+    """
     pins = kind.group.pins
     if kind.group.uuid and pins.group_of(kind.where) != vg.uuid:
         return  # an administrator said that it is this group now
@@ -243,13 +288,18 @@ def refuse_another(kind: Provisioning, vg: lvm.VolumeGroup) -> None:
 
 
 def pin(pins: Pins, kind: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """From now on the place is this group, and this thin pool, whatever else has their names."""
+    """Record the UUIDs of this group and thin pool, so that no other with their names is taken for
+    them.
+    """
     pins.write(kind.group.name, vg.uuid, "")
     pins.write(kind.where, vg.uuid, kind.uuid(vg))
 
 
 def initialise(kind: Provisioning, owner: str, pins: Pins) -> PoolId:
-    """See lvm.initialise. `pins` are not believed, but written."""
+    """Mark the pool and record its UUIDs, whatever was recorded before; see `backend.initialise`.
+
+    Raises: Conflict, PoolUnavailable.
+    """
     vg = kind.group.look()
     if trouble := kind.trouble(vg):
         raise PoolUnavailable(trouble)

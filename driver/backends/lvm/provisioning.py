@@ -14,6 +14,8 @@ from driver.linux.mounts.freeze import Freezer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
+    """The options of a pool, as configured."""
+
     overcommit: float = 1.0  # of a thin pool
     reserve: str = "0"  # bytes, or a percentage of the group or thin pool; never given out
     extend: str = "0"  # by how much a thin pool grows when it fills up, if its group has the room
@@ -25,7 +27,11 @@ class Options:
 
 
 class HostResources(Protocol):
-    """What the pools of a machine share."""
+    """What the pools of a machine share.
+
+    `owner`: the driver's name, as pools are marked with it. `freezer`: what freezes
+    filesystems.
+    """
 
     @property
     def owner(self) -> str: ...
@@ -34,62 +40,115 @@ class HostResources(Protocol):
 
 
 class Provisioning(Protocol):
-    """What is different between thick and thin. Sizes are multiples of the extent size."""
+    """What differs between thick and thin. Sizes are in bytes, multiples of the extent size.
+
+    Methods that change the group raise CommandError.
+    """
 
     @property
     def group(self) -> Group: ...
     @property
     def allocation(self) -> Allocation: ...
     @property
-    def shares(self) -> bool: ...
+    def shares(self) -> bool:
+        """Whether clones and snapshots share the bytes of their source, and need no copy."""
+
     @property
-    def where(self) -> str: ...
-    def granularity(self, vg: lvm.VolumeGroup, /) -> Bytes: ...
+    def where(self) -> str:
+        """GROUP, or GROUP/POOL for a thin pool."""
+
+    def granularity(self, vg: lvm.VolumeGroup, /) -> Bytes:
+        """Return the unit of volume sizes."""
+
     def trouble(self, vg: lvm.VolumeGroup, /) -> str:
-        """Why there is no pool in the group; "" if there is."""
+        """Return why the group has no usable pool; "" if it has one."""
 
-    def identity(self, vg: lvm.VolumeGroup, /) -> str: ...
+    def identity(self, vg: lvm.VolumeGroup, /) -> str:
+        """Return LVM's UUIDs of what is the pool, of which its id is a hash."""
+
     def uuid(self, vg: lvm.VolumeGroup, /) -> str:
-        """Of the thin pool; empty where the group is the pool."""
+        """Return the UUID of the thin pool; "" for a thick one, where the group is the pool."""
 
-    def tags(self, vg: lvm.VolumeGroup, /) -> frozenset[str]: ...
-    def mark(self, tag: str, /) -> None: ...
-    def holds(self, one: lvm.LogicalVolume, /) -> bool: ...
-    def wake(self) -> None: ...
-    def largest(self, vg: lvm.VolumeGroup, /) -> Bytes: ...
-    def committed(self, vg: lvm.VolumeGroup, /) -> Bytes: ...
+    def tags(self, vg: lvm.VolumeGroup, /) -> frozenset[str]:
+        """Return the tags of the group, or of the thin pool."""
+
+    def mark(self, tag: str, /) -> None:
+        """Add `tag` to the group, or to the thin pool."""
+
+    def holds(self, one: lvm.LogicalVolume, /) -> bool:
+        """Return whether a logical volume lies in this pool."""
+
+    def wake(self) -> None:
+        """Activate what the volumes need besides themselves."""
+
+    def largest(self, vg: lvm.VolumeGroup, /) -> Bytes:
+        """Return the size of the largest volume that could be made now."""
+
+    def committed(self, vg: lvm.VolumeGroup, /) -> Bytes:
+        """Return the bytes that are promised to existing volumes."""
+
     def make(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None, /
     ) -> Bytes:
-        """An active volume, tagged as being built; its charge. NoSpace."""
+        """Make an active volume `name`, tagged as being built, and return its charge in bytes.
+
+        The charge is what a snapshot may cost a thin pool; 0: its size. `source`: what to share
+        bytes with, or None.
+
+        Raises: NoSpace.
+        """
 
     def blank(self, name: str, image: Image, /, *, shared: bool) -> None:
-        """Whatever is not the source's reads as zeros; outside the group's lock."""
+        """Make all of a new volume that is not its source's read as zeros, and give it its full
+        size.
+
+        Called outside the group's lock. `shared`: it was made from a source.
+        """
 
     def clear(self, name: str, /) -> None:
-        """All of an active volume reads as zeros again."""
+        """Make all of an active volume read as zeros again."""
 
     def written(self, one: lvm.LogicalVolume, /) -> Bytes:
-        """At most so many bytes."""
+        """Return an upper bound of the bytes written to a volume."""
 
-    def grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes, /) -> None: ...
+    def grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes, /) -> None:
+        """Extend a volume to `size`; the new part reads as zeros. `volume`: its record.
+
+        Raises: NoSpace.
+        """
+
     def room_for_stills(self, vg: lvm.VolumeGroup, of: Sequence[lvm.LogicalVolume], /) -> Bytes:
-        """For what is overwritten in each of them while they are copied. NoSpace."""
+        """Return the bytes for what is overwritten in each volume of `of` while it is copied.
+
+        Raises: NoSpace.
+        """
 
     def still(self, name: str, of: lvm.LogicalVolume, room: Bytes, /) -> None:
-        """An active snapshot, tagged as being built; what it shows is never written to."""
+        """Make an active snapshot `name` of a volume to copy from, tagged as being built.
+
+        `room`: bytes for what is overwritten in the volume meanwhile. Nobody writes to the
+        snapshot.
+        """
 
     def is_void(self, name: str, /) -> bool:
-        """Whether it lost what it should show."""
+        """Return whether the snapshot is invalid: more was overwritten than it had space for."""
 
-    def charged(self, name: str, charge: Bytes, /) -> Bytes: ...
-    def forget(self, name: str, /) -> None: ...
+    def charged(self, name: str, charge: Bytes, /) -> Bytes:
+        """Return the charge of a volume that is being made; else `charge`, its recorded one."""
+
+    def forget(self, name: str, /) -> None:
+        """Forget the charge of a volume that was being made: it is recorded now, or the volume is
+        gone.
+        """
+
     def fullness(self, vg: lvm.VolumeGroup, /) -> tuple[float, float]:
-        """The shares of its data and of its metadata that are used."""
+        """Return the used shares (0 to 1) of data and of metadata."""
 
-    def faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]: ...
+    def faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
+        """Give the faults of the pool itself."""
+
     def faults_of_volume(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
-        """What ails the pool and will harm its volumes."""
+        """Give the faults of the pool that will affect each of its volumes."""
 
     def tend(self, vg: lvm.VolumeGroup, /) -> None:
-        """Now and then: see to it that there is room to write."""
+        """Extend the pool if it fills up and may grow; called periodically."""

@@ -14,7 +14,7 @@ _NOTHING = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
 
 
 class Told(Protocol):
-    """The part of a backend that it takes."""
+    """The part of a backend that `of` needs."""
 
     @property
     def id(self) -> PoolId: ...
@@ -22,7 +22,11 @@ class Told(Protocol):
 
 
 def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
-    """Never raises PoolUnavailable."""
+    """Return the state of the pool that is called `name` in the configuration.
+
+    If it is unavailable, `away` says why and there is no capacity. Never raises
+    PoolUnavailable.
+    """
     kind, away, data, metadata = pool.kind, "", None, None
     pool_id, capacity = None, _NOTHING
     try:

@@ -67,20 +67,22 @@ _ESCAPED: Final = re.compile(rb"#([0-9A-F]{2})")
 
 
 def name_of(image_id: ImageId) -> str:
-    """Of its logical volume, and of the device that shows it."""
+    """Return the name of an image's logical volume, and of the device-mapper layer over it."""
     return f"{PREFIX}{image_id}"
 
 
 def part_of(name: str) -> str:
-    """What a volume grows by, while that is cleared."""
+    """Return the name of the volume that is zeroed before the volume `name` is extended by it."""
     return f"{name}.more"
 
 
 def owner(driver: str) -> str:
+    """Return the tag that marks a pool as the driver's."""
     return _OWNER + _escape(driver)
 
 
 def owner_of(tags: Iterable[str]) -> str | None:
+    """Return the driver that `tags` of a pool name as its owner, or None."""
     for tag in tags:
         if tag.startswith(_OWNER):
             return _unescape(tag.removeprefix(_OWNER))
@@ -88,7 +90,7 @@ def owner_of(tags: Iterable[str]) -> str | None:
 
 
 def encode(image: Image, cost: Bytes = 0) -> tuple[str, ...]:
-    """All tags of an image that exists."""
+    """Return all tags of an image that exists. `cost`: its charge in bytes; 0: it has none."""
     flat = record.encode(image)
     fields = [
         _LETTERS[name] + _escape(_shortened(value, image.id.pool))
@@ -104,12 +106,15 @@ def encode(image: Image, cost: Bytes = 0) -> tuple[str, ...]:
 
 
 def ours(tags: Iterable[str]) -> frozenset[str]:
-    """The tags that `encode` makes, of those that a volume has."""
+    """Return those of the tags of a volume that `encode` makes."""
     return frozenset(tag for tag in tags if _RECORD.match(tag) or tag.startswith(_PUBLISHED))
 
 
 def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
-    """An image, and what it is charged if that was recorded. Damaged."""
+    """Return the image of the volume `name`, and its recorded charge in bytes; 0: none.
+
+    Raises: Damaged if the tags cannot be read.
+    """
     tags = tuple(tags)
     fields = _fields(tags)
     image_id = name.removeprefix(PREFIX)
@@ -125,7 +130,7 @@ def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
 
 
 def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unreadable:
-    """What is known of an image whose tags `decode` refused."""
+    """Return what can be read of an image whose tags `decode` refused with `error`."""
     flat: dict[str, str] = {}
     for key, value in _fields(tags).items():
         with suppress(KeyError, ValueError):
@@ -135,7 +140,10 @@ def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unre
 
 
 def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
-    """The tags that say to which node it is published, and that node; None: it cannot be read."""
+    """Return the tags that say to which node a volume is published, and that node.
+
+    The node is None if there are no such tags, or they cannot be read.
+    """
     tags = frozenset(tag for tag in tags if tag.startswith(_PUBLISHED))
     try:
         one = _publication(tags)
@@ -145,7 +153,7 @@ def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
 
 
 def charge(volume: LogicalVolume) -> Bytes:
-    """What is on record; 0: nothing is."""
+    """Return the recorded charge of a volume in bytes; 0: none is recorded, or can be read."""
     if BUILDING not in volume.tags and volume.name.startswith(PREFIX):
         with suppress(Damaged):
             return decode(volume.name, volume.size, volume.tags)[1]
@@ -153,7 +161,7 @@ def charge(volume: LogicalVolume) -> Bytes:
 
 
 def _fields(tags: Iterable[str]) -> dict[str, str]:
-    """The record's, by their letters."""
+    """Return the fields of the record by their letters, still escaped."""
     found = sorted((int(match[1]), match[2]) for tag in tags if (match := _RECORD.fullmatch(tag)))
     return {one[:1]: one[1:] for one in "".join(piece for _, piece in found).split("&")}
 
@@ -167,11 +175,12 @@ def _publication(tags: Iterable[str]) -> Publication | None:
 
 
 def _shortened(value: str, pool: PoolId) -> str:
-    """Without the pool part of the ids in it, which is mostly this pool's."""
+    """Return `value` without the pool part of the ids in it that are of `pool`, which most are."""
     return re.sub(rf"\b{pool}-([0-9a-f]{{32}})\b", r"=\1", value)
 
 
 def _lengthened(flat: dict[str, str], image_id: str) -> dict[str, str]:
+    """Return `flat` with the pool of `image_id` put back into what `_shortened` made shorter."""
     pool = image_id[:12]
     return flat | {
         name: re.sub(r"=([0-9a-f]{32})\b", rf"{pool}-\1", flat[name])

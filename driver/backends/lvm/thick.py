@@ -24,7 +24,7 @@ _WIPED: Final = ("--wipesignatures", "y", "--zero", "y")
 
 
 class Thick:
-    """See `Kind` in lvm.py."""
+    """Fully allocated volumes; see `provisioning.Provisioning`."""
 
     allocation: Final = Allocation.THICK
     shares: Final = False
@@ -60,20 +60,22 @@ class Thick:
         return not one.pool and not one.is_thin_pool
 
     def wake(self) -> None:
-        """Nothing but the volumes themselves needs to be active."""
+        """No-op: nothing but the volumes themselves needs to be active."""
 
     def largest(self, vg: lvm.VolumeGroup) -> Bytes:
         return self._largest(vg, self._layout)
 
     def _largest(self, vg: lvm.VolumeGroup, layout: Layout, places: Sequence[Path] = ()) -> Bytes:
-        """A volume laid out so on those disks, or on those that have the most room."""
+        """Return the size of the largest volume of this layout on `places` (default: the emptiest
+        disks).
+        """
         if full_metadata(vg):
             return 0
         room = min(layout.largest(vg, places), layout.fits(self._spare(vg), vg))
         return max(0, room - room % layout.step(vg))
 
     def _spare(self, vg: lvm.VolumeGroup) -> Bytes:
-        """What may be given out, on all disks together; may be negative."""
+        """Return the free bytes of all disks less the reserve; may be negative."""
         return vg.free - parse_share(self._reserve, vg.size)
 
     def committed(self, vg: lvm.VolumeGroup) -> Bytes:
@@ -83,13 +85,13 @@ class Thick:
     def make(
         self, vg: lvm.VolumeGroup, name: str, image: Image, _source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """A blank one; a source's bytes are copied."""
+        """Make a volume; the bytes of a source are copied into it later. Raises: NoSpace."""
         self._refuse(vg, image.size, self._layout)
         self._create(name, image.size, self._layout, self._layout.places(vg))
         return 0
 
     def blank(self, name: str, image: Image, *, shared: bool) -> None:  # noqa: ARG002
-        """Other volumes lay where it lies now."""
+        """Zero the volume: others lay on these extents before."""
         raw.zero(dm.node(self.group.name, name), 0, image.size)
 
     def clear(self, name: str) -> None:
@@ -97,11 +99,14 @@ class Thick:
         raw.zero(where, 0, block.size(where))
 
     def written(self, one: lvm.LogicalVolume) -> Bytes:
-        """Nobody keeps a record of it: all of it has to be read."""
+        """Return the whole size: LVM keeps no record of what was written."""
         return one.size
 
     def grow(self, one: lvm.LogicalVolume, _volume: Volume, size: Bytes) -> None:
-        """The new part is cleared as a volume of its own before anyone sees it."""
+        """Extend a volume by extents that were zeroed as a volume of their own.
+
+        The new part is not seen before it is zeroed. Raises: NoSpace.
+        """
         part, more = part_of(one.name), size - one.size
         with ExitStack() as undo:
             with self.group.lock:
@@ -119,7 +124,9 @@ class Thick:
                 self.group.change("lvextend", *words)
 
     def _beside(self, one: lvm.LogicalVolume) -> tuple[lvm.VolumeGroup, Layout, tuple[Path, ...]]:
-        """The group, and how and where more of a volume goes: each mirror stays on its disk."""
+        """Return the group, and the layout and disks of more of a volume: each mirror stays on its
+        disk.
+        """
         vg, layout = self.group.look(), lvmlayout.of(one)
         if not layout.mirrors:
             return vg, layout, layout.places(vg)
@@ -127,7 +134,7 @@ class Thick:
         return vg, layout, tuple(lvmlayout.disk_of(leg[-1]) for leg in legs)
 
     def _ranges(self, part: str, layout: Layout) -> Sequence[str]:
-        """The extents of a volume on the disks, without those of raid1's own notes."""
+        """Return the extents of a volume on the disks, without those of raid1's metadata."""
         if layout.mirrors:
             return [place for leg in lvmlayout.legs(part, self.group.parts()) for place in leg]
         return self.group.look().volumes[part].ranges
@@ -140,14 +147,18 @@ class Thick:
             yield Fault("MetadataFull", text)
 
     def faults_of_volume(self, _vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        """A full group harms nobody who has his bytes."""
+        """Nothing: a full group does not affect volumes, which are fully allocated."""
         yield from ()
 
     def tend(self, _vg: lvm.VolumeGroup) -> None:
-        """Volumes have all their bytes."""
+        """No-op: volumes are fully allocated."""
 
     def room_for_stills(self, vg: lvm.VolumeGroup, of: Sequence[lvm.LogicalVolume]) -> Bytes:
-        """Beside the copies themselves, which are as large as what they are copied from."""
+        """Return the bytes for each snapshot that are free beside the copies themselves.
+
+        The copies are as large as the volumes. Raises: NoSpace if less than an extent is left
+        for each.
+        """
         spare = self._spare(vg) - sum(self._layout.cost(one.size, vg) for one in of)
         room = min(spare // len(of), max(one.size for one in of))
         if room < vg.extent_size:
@@ -168,9 +179,13 @@ class Thick:
         return charge
 
     def forget(self, _name: str) -> None:
-        """There are no books: what is allocated says it all."""
+        """No-op: what is allocated is what a volume costs."""
 
     def _create(self, name: str, size: Bytes, layout: Layout, places: Sequence[Path]) -> None:
+        """Make a volume with its signatures wiped.
+
+        Raises: NoSpace if LVM put two mirrors on one disk; the volume is removed again.
+        """
         words = ("--size", f"{size}b", "--name", name, self.group.name, *map(str, places))
         self.group.change("lvcreate", *_WIPED, *NEW, *layout.words(), *words)
         if layout.mirrors and not lvmlayout.are_apart(lvmlayout.legs(name, self.group.parts())):
@@ -180,6 +195,9 @@ class Thick:
     def _refuse(
         self, vg: lvm.VolumeGroup, size: Bytes, layout: Layout, places: Sequence[Path] = ()
     ) -> None:
+        """Raise NoSpace unless there is space for `size` bytes of this layout, on `places` if
+        given.
+        """
         if text := full_metadata(vg):
             raise NoSpace(text)
         if size > (room := self._largest(vg, layout, places)):

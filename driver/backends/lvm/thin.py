@@ -20,7 +20,10 @@ from driver.linux.devices import block, dm, lvm, raw
 
 
 class Thin:
-    """See `Kind` in lvm.py. `charge` of an image on record: 0 if there is none."""
+    """Volumes of the thin pool `pool`; see `provisioning.Provisioning`.
+
+    `charge` returns the recorded charge of a volume in bytes; 0 if there is none.
+    """
 
     allocation: Final = Allocation.THIN
     shares: Final = True
@@ -89,7 +92,11 @@ class Thin:
     def make(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """Blank, or with the bytes of the source; what it may cost if that is not its size."""
+        """Make a blank volume, or one with the bytes of `source`; return its charge if it is not
+        its size.
+
+        Raises: NoSpace if the pool has no space for it, or is too full.
+        """
         if trouble := self._guard.trouble(vg):
             raise NoSpace(trouble)
         if not (source and isinstance(image, Snapshot)):
@@ -104,12 +111,14 @@ class Thin:
         return self._charged_snapshot(vg, name) if isinstance(image, Snapshot) else 0
 
     def blank(self, name: str, image: Image, *, shared: bool) -> None:
-        """A clone may be larger than what it was cloned from."""
+        """Extend a clone to its size, if it is larger than what it was cloned from."""
         if shared and self.group.look().volumes[name].size < image.size:
             self.group.change("lvextend", "--size", f"{image.size}b", self.group.of(name))
 
     def clear(self, name: str) -> None:
-        """What is not a whole chunk, or a pool that ignores discards, is written to."""
+        """Discard the volume, and zero what still has data: parts of chunks, and all if the pool
+        ignores discards.
+        """
         where = dm.node(self.group.name, name)
         size = block.size(where)
         raw.discard(where, 0, size)
@@ -145,7 +154,7 @@ class Thin:
             )
 
     def faults_of_volume(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        """It may soon not be able to write."""
+        """Give a fault if the pool is so full that its volumes may soon not be able to write."""
         if trouble := self._guard.recent_trouble(vg):
             yield Fault("ThinPoolNearlyFull", trouble)
 
@@ -153,7 +162,10 @@ class Thin:
         self._guard.tend(vg)
 
     def room_for_stills(self, vg: lvm.VolumeGroup, _of: Sequence[lvm.LogicalVolume]) -> Bytes:
-        """Chunks that are overwritten are had from the pool, as all others."""
+        """Return 0: chunks that are overwritten come from the pool, as all others.
+
+        Raises: NoSpace if the pool is too full.
+        """
         if trouble := self._guard.trouble(vg):
             raise NoSpace(trouble)
         return 0
@@ -165,15 +177,21 @@ class Thin:
         return False
 
     def charged(self, name: str, charge: Bytes) -> Bytes:
-        """What it will be charged once it is on record."""
+        """Return what a snapshot that is being made will be charged; else `charge`."""
         return self._pending.get(name, charge)
 
     def forget(self, name: str) -> None:
-        """It is on record, or gone."""
+        """Forget the charge of a snapshot that was being made: it is recorded now, or gone."""
         self._pending.pop(name, None)
 
     def _charged_snapshot(self, vg: lvm.VolumeGroup, name: str) -> Bytes:
-        """It is never written to, so it costs what it maps: its source may overwrite all of it."""
+        """Return the charge of a new snapshot: the bytes that it maps, all of which its source may
+        overwrite.
+
+        The snapshot itself is never written to. It is removed if the pool has not so much.
+
+        Raises: NoSpace.
+        """
         try:
             cost = dm.thin_written(dm.escaped(self.group.name, name))
             self._refuse(vg, cost)
@@ -185,15 +203,18 @@ class Thin:
         return cost
 
     def _room(self, vg: lvm.VolumeGroup) -> Bytes:
+        """Return the bytes that may still be promised; may be negative."""
         size = vg.volumes[self._pool].size
         return int((size - parse_share(self._reserve, size)) * self._ratio) - self.committed(vg)
 
     def _due(self, vg: lvm.VolumeGroup, one: lvm.LogicalVolume) -> Bytes:
+        """Return what a volume may cost, in bytes of whole chunks."""
         if one.name in self._pending:
             return self._pending[one.name]
         return self._rounded(vg, self._charge(one) or one.size)
 
     def _refuse(self, vg: lvm.VolumeGroup, size: Bytes, *, instead_of: Bytes = 0) -> None:
+        """Raise NoSpace unless `size` bytes may be promised, in place of `instead_of` ones."""
         room, more = self._room(vg), self._rounded(vg, size) - instead_of
         if more > room:
             raise NoSpace(
@@ -202,5 +223,6 @@ class Thin:
             )
 
     def _rounded(self, vg: lvm.VolumeGroup, size: Bytes) -> Bytes:
+        """Return `size` rounded up to whole chunks of the pool."""
         chunk = vg.volumes[self._pool].chunk_size
         return -(-size // chunk) * chunk

@@ -27,7 +27,7 @@ _FRESH: Final = 1.0  # seconds for which a look at the pool does for its volumes
 
 
 def full_metadata(vg: lvm.VolumeGroup) -> str:
-    """Why the group can take no more volumes; "" if it can."""
+    """Return why the group's metadata area can take no more volumes; "" if it can."""
     if vg.mda_free >= METADATA_MARGIN:
         return ""
     return (
@@ -37,7 +37,11 @@ def full_metadata(vg: lvm.VolumeGroup) -> str:
 
 
 class ThinPoolUsage:
-    """Of one thin pool. `extend`: by how much it grows at a time, bytes or a percentage of it."""
+    """How full a thin pool is, and its growth.
+
+    `extend`: by how much it grows at a time, in bytes or as a percentage of its size; "0":
+    never.
+    """
 
     def __init__(self, group: Group, pool: str, extend: str) -> None:
         self._group = group
@@ -47,17 +51,20 @@ class ThinPoolUsage:
         self._last: tuple[float, str] = (0.0, "")
 
     def trouble(self, vg: lvm.VolumeGroup) -> str:
-        """Why nothing new should be promised; "" if it may."""
+        """Return why nothing new should be promised; "" if it may. Raises: PoolUnavailable."""
         found = full_metadata(vg) or self.trouble_of(self.status())
         self._last = (monotonic(), found)
         return found
 
     def recent_trouble(self, vg: lvm.VolumeGroup) -> str:
-        """The same, as it was a moment ago: for a list of volumes."""
+        """Return what `trouble` returned less than a second ago, or ask again: for a list of
+        volumes.
+        """
         at, found = self._last
         return found if monotonic() - at < _FRESH else self.trouble(vg)
 
     def trouble_of(self, status: dm.ThinPool) -> str:
+        """Return why nothing new should be promised in a pool of that status; "" if it may."""
         if status.trouble:
             return f"thin pool {self._where}: {status.trouble}"
         if status.data_share >= DATA_MARK:
@@ -70,7 +77,10 @@ class ThinPoolUsage:
         return ""
 
     def status(self) -> dm.ThinPool:
-        """It is woken if somebody put it to sleep."""
+        """Return the kernel's status of the pool, which is activated if it was not.
+
+        Raises: PoolUnavailable if that fails.
+        """
         try:
             self.wake()
             return dm.thin_pool(self._device() or self._where)
@@ -78,18 +88,21 @@ class ThinPoolUsage:
             raise PoolUnavailable(f"thin pool {self._where} is not active: {error}") from error
 
     def wake(self) -> None:
-        """An active pool can be asked how full it is."""
+        """Activate the pool, so that its status can be read. No-op if it is active."""
         if not self._device():
             self._group.change("lvchange", "--activate", "y", self._where)
 
     def _device(self) -> str:
-        """The name of the pool's own device; "" while it is not active."""
+        """Return the name of the pool's own device; "" while it is not active."""
         base = dm.escaped(self._group.name, self._pool)
         names = (f"{base}-tpool", base)  # the second while it has no volumes
         return next(filter(dm.find, names), "")
 
     def tend(self, vg: lvm.VolumeGroup) -> None:
-        """Let the pool grow from what is free in its group, if it was told to."""
+        """Extend the pool from the free space of its group once it fills up, if it may grow.
+
+        Raises: PoolUnavailable, CommandError.
+        """
         if not parse_share(self._extend, vg.size):
             return
         status = self.status()
@@ -100,6 +113,10 @@ class ThinPoolUsage:
             self._grow(vg, "--size", data)
 
     def _grow(self, vg: lvm.VolumeGroup, what: str, size: Bytes) -> None:
+        """Extend by the configured share of `size` bytes, as far as the group has free space.
+
+        `what`: the option of lvextend(8), for data or metadata.
+        """
         more = -(-parse_share(self._extend, size) // vg.extent_size) * vg.extent_size
         if (
             what == "--poolmetadatasize"

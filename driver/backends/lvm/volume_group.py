@@ -21,7 +21,9 @@ from driver.linux.devices import block, lvm, lvm_disks, lvm_label
 
 
 class Group:
-    """Shared by the pools that lie in it. It is its UUID: a name can be had by anybody."""
+    """A volume group, shared by the pools in it. It is known by its UUID: any group can have its
+    name.
+    """
 
     def __init__(self, name: str, pins: Pins) -> None:
         self.name = name
@@ -37,16 +39,20 @@ class Group:
         self._report: lvm.VolumeGroup | None = None
 
     def configure(self, devices: tuple[str, ...], uuid: str) -> None:
-        """What one of its pools was told. Invalid: another was told something else."""
+        """Set the `devices=` and `uuid=` that one of its pools has in the configuration.
+
+        Raises: Invalid if another pool of the group has others.
+        """
         for what, mine, new in (("devices", self.devices, devices), ("uuid", self.uuid, uuid)):
             if mine and new and mine != new:
                 raise Invalid(f"the pools of volume group {self.name} differ in `{what}=`")
         self.devices, self.uuid = self.devices or devices, self.uuid or uuid
 
     def look(self) -> lvm.VolumeGroup:
-        """As it is now. PoolUnavailable.
+        """Return the current report; LVM is asked only if the headers on the disks have changed.
 
-        Missing, exported, not whole, another than the one known.
+        Raises: PoolUnavailable if the group is missing, exported, incomplete, or not the known
+        one.
         """
         with self.lock:
             stamp = self._stamp_now()
@@ -58,7 +64,11 @@ class Group:
             return self._report
 
     def change(self, verb: str, *words: str) -> None:
-        """One command that changes it. CommandError, CommandTimeout."""
+        """Run one command of LVM that changes the group, under its lock.
+
+        Raises: PoolReadOnly if it failed because the group is read-only; CommandError,
+        CommandTimeout, StillRunning; PoolUnavailable.
+        """
         with self.lock:
             try:
                 lvm.change(self._disks, verb, *words)
@@ -70,16 +80,16 @@ class Group:
                 raise
 
     def parts(self) -> Mapping[str, tuple[str, ...]]:
-        """See `lvm.parts`."""
+        """Return the parts of all its volumes; see `lvm.parts`."""
         with self.lock:
             return lvm.parts(self._disks, self.name)
 
     def of(self, volume: str) -> str:
-        """The name by which a command knows a volume of it."""
+        """Return the name of one of its volumes in LVM's commands, GROUP/VOLUME."""
         return f"{self.name}/{volume}"
 
     def _stamp_now(self) -> bytes | None:
-        """None: a disk is not there, or not known."""
+        """Return a fingerprint of the headers on the disks; None: not all are there, or known."""
         if not self._disks:
             return None
         try:
@@ -90,7 +100,10 @@ class Group:
             return None
 
     def _ask(self, stamp: bytes | None) -> tuple[lvm.VolumeGroup, bytes]:
-        """The stamp is from before the report: a change in between is seen the next time."""
+        """Return a new report, and the stamp from before it.
+
+        So a change in between is seen the next time.
+        """
         if stamp is not None and self._identity == lvm_disks.identify(self._disks) != ():
             try:
                 return self._reported(stamp)
@@ -112,7 +125,12 @@ class Group:
         return found, stamp
 
     def _find(self) -> tuple[tuple[Path, ...], str]:
-        """Its disks and its UUID; of two groups with this name the one that is known."""
+        """Return the group's disks and its UUID; of two groups with this name those of the known
+        one.
+
+        Raises: PoolUnavailable if there is none, only another than the known one, or several
+        and none is known.
+        """
         survey = lvm_disks.Disks(self.devices)
         candidates = survey.labelled()
         disks = lvm.disks(candidates) if candidates else ()
@@ -150,7 +168,7 @@ class Group:
 
 
 def refuse_read_only(vg: lvm.VolumeGroup) -> None:
-    """PoolReadOnly: nothing of the group can be changed. As LVM has it, or one of its disks."""
+    """Raise PoolReadOnly if the group is read-only by its metadata, or one of its disks is."""
     if vg.read_only:
         raise PoolReadOnly(f"volume group {vg.name} is read-only by its metadata: see `vgs`")
     if disks := [str(disk) for disk in vg.disks if block.is_read_only(disk)]:
@@ -161,11 +179,12 @@ def refuse_read_only(vg: lvm.VolumeGroup) -> None:
 
 
 class Groups:
-    """One `Group` for each name. `records` are what this node knows of its pools."""
+    """One `Group` for each name. `records`: what this node knows of its pools."""
 
     def __init__(self, records: Records) -> None:
         self._groups: dict[str, Group] = {}
         self._pins = Pins(records)
 
     def named(self, name: str) -> Group:
+        """Return the group of that name, always the same object."""
         return self._groups.setdefault(name, Group(name, self._pins))
