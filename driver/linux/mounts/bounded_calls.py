@@ -15,10 +15,10 @@ BOUND: Final = 10.0  # seconds
 
 
 def ioctl(fd: int, request: int, argument: bytes, what: str) -> int:
-    """Ask the kernel for what may block in a way that no signal ends; `what` it is, for people.
+    """Ask the kernel for what may block in a way that no signal ends; return its answer.
 
-    Raises OSError, and StillRunning after `BOUND` seconds: then the kernel goes on by itself, and
-    `done` ends when it is through.
+    `what` names the operation in the error text. Raises: OSError; StillRunning after BOUND
+    seconds: then the kernel goes on by itself, and `done` ends when it is through.
     """
     done: Future[int] = Future()
     own = os.dup(fd)
@@ -33,6 +33,7 @@ def ioctl(fd: int, request: int, argument: bytes, what: str) -> int:
 
 
 def _make(done: Future[int], fd: int, request: int, argument: bytes) -> None:
+    """Make the ioctl in a thread, end `done` with its result or OSError, and close `fd`."""
     try:
         answer = ioctls.ioctl(fd, request, bytearray(argument))
     except OSError as error:

@@ -31,7 +31,10 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Freezer:
-    """Owns the child; any number of threads may freeze at a time, but no filesystem twice."""
+    """Freeze and thaw filesystems by a child process, which this object owns.
+
+    Any number of threads may freeze at a time, but no filesystem twice.
+    """
 
     def __init__(self) -> None:
         """Start the child at once: before gRPC, and while this process is small."""
@@ -39,15 +42,18 @@ class Freezer:
         self._pid, self._door = _start()
 
     def close(self) -> None:
-        """Let the child thaw what is left, and leave."""
+        """Wait until the child has thawed what is still frozen, and has ended."""
         with self._lock:
             _end(self._pid, self._door)
 
     def freeze(self, places: Sequence[Path], bound: float) -> Frozen:
-        """The filesystems mounted at `places` stand still, for at most `bound` seconds.
+        """Freeze the filesystems mounted at `places`, for at most `bound` seconds.
 
-        One that somebody else froze already (EBUSY) counts, and is not thawed. Anything else thaws
-        all again: Refused if one of them broke, OSError, or Busy when `bound` passed first.
+        One that somebody else froze already (EBUSY) counts as frozen, and is not thawed. After
+        any other failure all are thawed again.
+
+        Raises: Refused, if a filesystem shut itself down or turned read-only; Busy, if `bound`
+        passed first, or the child was killed; OSError.
         """
         with ExitStack() as undo, _whole(places):
             fds = [_open(place, undo) for place in places]
@@ -58,7 +64,11 @@ class Freezer:
 
     @contextmanager
     def frozen(self, places: Sequence[Path], bound: float) -> Iterator[None]:
-        """`freeze`, and thaw on the way out. Busy if `bound` had passed, unless the body failed."""
+        """Freeze as `freeze` does, and thaw on exit.
+
+        Raises: what `freeze` raises; Busy on exit if `bound` had passed, unless the body
+        failed.
+        """
         held = self.freeze(places, bound)
         try:
             yield
@@ -69,6 +79,7 @@ class Freezer:
         held.thaw()
 
     def _ask(self, fds: list[int], bound: float, undo: ExitStack) -> _Part:
+        """Have the child freeze `fds`, and thaw them when `undo` is closed. Do not wait."""
         talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(talk.close)
         part = _Part(talk, fds)
@@ -78,6 +89,7 @@ class Freezer:
         return part
 
     def _send(self, text: bytes, fds: list[int]) -> None:
+        """Send a message to the child; to a new one, if it was killed."""
         try:
             socket.send_fds(self._door, [text], fds)
         except (BrokenPipeError, ConnectionResetError):  # the child was killed: a new one serves
@@ -87,20 +99,23 @@ class Freezer:
 
 
 class Frozen:
-    """Filesystems that stand still, until `thaw` or the bound."""
+    """Filesystems that are frozen, until `thaw` is called or the bound has passed."""
 
     def __init__(self, parts: Sequence[_Part], undo: ExitStack) -> None:
         self._parts, self._undo = parts, undo
 
     def thaw(self) -> None:
-        """To be called exactly once. Busy: the bound had passed before, so they were written to."""
+        """Thaw all and return when they are; to be called exactly once.
+
+        Raises: Busy, if the bound had passed before, so that they may have been written to.
+        """
         self._undo.close()
         if any(part.late for part in self._parts):
             raise Busy("the filesystems stood still for longer than they may; try again")
 
 
 class _Part:
-    """What one message could carry: some filesystems, and a socket of theirs to the child."""
+    """Filesystems that one message to the child could carry, and the socket for its answers."""
 
     def __init__(self, talk: socket.socket, fds: list[int]) -> None:
         self.late = False
@@ -108,7 +123,11 @@ class _Part:
         self._ours = fds  # frozen by the child: all of them may be until it has answered
 
     def wait(self, bound: float) -> None:
-        """Until the child has frozen all. OSError, Busy: also if the child was killed."""
+        """Wait until the child has frozen all of them.
+
+        Raises: OSError, if one could not be frozen; Busy, if `bound` seconds passed before, or
+        the child was killed.
+        """
         answer = self._hear(bound + _GRACE)
         if answer == LATE:
             raise Busy(f"the filesystems could not be made to stand still in {bound:g} s")
@@ -121,7 +140,7 @@ class _Part:
                 raise OSError(code, f"FIFREEZE: {os.strerror(code)}")
 
     def thaw(self) -> None:
-        """Return when they are; `late` if they were before."""
+        """Thaw them and return when they are; set `late` if they were thawed before."""
         with suppress(OSError):
             self._talk.send(THAW)
         while (answer := self._hear(_GRACE)) not in {THAWED, LATE, b""}:
@@ -129,12 +148,12 @@ class _Part:
         self.late = answer == LATE or (not answer and not self._thaw_alone())
 
     def _thaw_alone(self) -> bool:
-        """The child died and they stayed frozen. True: until now."""
+        """Thaw what is still frozen after the child died. True: all of them still were."""
         thawed = [_fithaw(fd) for fd in self._ours]  # all, before one of them decides
         return all(thawed)
 
     def _hear(self, seconds: float) -> bytes:
-        """The child's next answer; empty when it died, or is stuck."""
+        """Return the child's next answer; empty if it died, or does not answer within `seconds`."""
         self._talk.settimeout(seconds)
         try:
             return self._talk.recv(64 * 1024)
@@ -143,7 +162,10 @@ class _Part:
 
 
 def thaw(target: Path) -> None:
-    """FITHAW; content when it is not frozen, no directory, or too broken to be opened."""
+    """Thaw the filesystem mounted at `target` (FITHAW).
+
+    No-op if it is not frozen, is no directory, or is too broken to be opened. Raises: OSError.
+    """
     try:
         with ExitStack() as undo:
             _fithaw(_open(target, undo))
@@ -153,9 +175,10 @@ def thaw(target: Path) -> None:
 
 
 def sync(target: Path) -> None:
-    """Write out the filesystem mounted at `target`: before the freeze, this time does not count.
+    """Write out the filesystem mounted at `target` (syncfs).
 
-    Raises Refused if it broke, OSError.
+    Done before a freeze, so that this time is not part of it. Raises: Refused, if the
+    filesystem shut itself down or turned read-only; OSError.
     """
     with ExitStack() as undo, _whole([target]):
         if _libc.syncfs(_open(target, undo)) < 0:
@@ -178,7 +201,7 @@ def _whole(places: Sequence[Path]) -> Iterator[None]:
 
 
 def _fithaw(fd: int) -> bool:
-    """False: it was not frozen."""
+    """Thaw the filesystem of `fd`. False: it was not frozen. Raises: OSError."""
     try:
         fcntl.ioctl(fd, FITHAW, 0)
     except OSError as error:
@@ -189,13 +212,17 @@ def _fithaw(fd: int) -> bool:
 
 
 def _open(place: Path, undo: ExitStack) -> int:
+    """Open a directory, to be closed by `undo`. Raises: OSError."""
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     undo.callback(os.close, fd)
     return fd
 
 
 def _start() -> tuple[int, socket.socket]:
-    """The child's pid, and the door to it. Blocked signals stay so over exec: ^C is not for it."""
+    """Start the child; return its pid, and our end of the socket for requests.
+
+    Blocked signals stay blocked over exec, so that ^C does not end it. Raises: OSError.
+    """
     door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         pid = os.posix_spawn(
@@ -214,7 +241,7 @@ def _start() -> tuple[int, socket.socket]:
 
 
 def _end(pid: int, door: socket.socket) -> None:
-    """The child leaves when the door is shut, and everything is thawed."""
+    """Close the socket for requests; wait until the child has thawed everything and ended."""
     door.close()
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)

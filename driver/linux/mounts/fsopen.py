@@ -38,7 +38,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def replay(device: Path, fs_type: str, options: Sequence[str]) -> None:
-    """Open the filesystem on `device` and close it: its log is replayed, and clean. OSError."""
+    """Open the filesystem on `device` for writing and close it, which replays its log.
+
+    `options`: mount options of the filesystem, each "name" or "name=value". Raises: OSError,
+    with the kernel's message.
+    """
     with _context(fs_type) as context:
         _set(context, f"source={device}")
         for option in options:
@@ -47,15 +51,18 @@ def replay(device: Path, fs_type: str, options: Sequence[str]) -> None:
 
 
 def require(fs_type: str) -> None:
-    """OSError: ENODEV if the kernel has no such filesystem and cannot load it."""
+    """Check that the kernel has the filesystem `fs_type`, loading its module if need be.
+
+    Raises: OSError, ENODEV if it has none and cannot load it.
+    """
     with _context(fs_type):
         pass
 
 
 def mount_detached(fs_type: str) -> int:
-    """Mount a filesystem that needs no device at no place; a descriptor of its root. OSError.
+    """Mount a filesystem that needs no device, at no mount point; return a descriptor of its root.
 
-    See fsmount(2). It goes when the descriptor is closed.
+    See fsmount(2). The mount ends when the descriptor is closed. Raises: OSError.
     """
     with _context(fs_type) as context:
         _configure(context, _FSCONFIG_CMD_CREATE, None, None)
@@ -77,10 +84,10 @@ class _MountAttr(ctypes.Structure):
 
 
 def bind_read_only(source: Path, target: Path) -> bool:
-    """Bind `source` at `target`, read-only before anybody can see it. OSError.
+    """Bind-mount `source` at `target`, read-only before anybody can see it.
 
-    See open_tree(2), mount_setattr(2), move_mount(2). False, and nothing was done: this kernel, or
-    a filter of system calls, does not know them.
+    See open_tree(2), mount_setattr(2), move_mount(2). False, and nothing was done: this kernel
+    does not know them, or a filter of system calls refuses them. Raises: OSError.
     """
     try:
         tree = _call(_NR_OPEN_TREE, _AT_FDCWD, source, _OPEN_TREE_CLONE | os.O_CLOEXEC)
@@ -99,9 +106,10 @@ def bind_read_only(source: Path, target: Path) -> bool:
 
 
 def refused_option(fs_type: str, options: Sequence[str]) -> str | None:
-    """The first of `options` that the filesystem does not know, for a good error text.
+    """Return the first of `options` that the filesystem does not know, for the text of an error.
 
-    None: each alone is known. Filesystems of older kernels (btrfs before 6.8) look only at mount.
+    None: each alone is known. Filesystems of older kernels (btrfs before 6.8) examine them only
+    at the mount. Raises: OSError.
     """
     with _context(fs_type) as context:
         for option in options:
@@ -114,6 +122,7 @@ def refused_option(fs_type: str, options: Sequence[str]) -> str | None:
 
 
 def _call(number: int, *words: Any) -> int:
+    """Make a system call and return its result; str and Path become bytes. Raises: OSError."""
     found: int = _libc.syscall(
         number, *(os.fsencode(word) if isinstance(word, str | Path) else word for word in words)
     )
@@ -124,6 +133,7 @@ def _call(number: int, *words: Any) -> int:
 
 @contextmanager
 def _context(fs_type: str) -> Iterator[int]:
+    """Provide a descriptor of a new filesystem context, see fsopen(2). Raises: OSError."""
     context = _libc.syscall(_NR_FSOPEN, fs_type.encode(), _FSOPEN_CLOEXEC)
     if context < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), fs_type)
@@ -135,12 +145,14 @@ def _context(fs_type: str) -> Iterator[int]:
 
 
 def _set(context: int, option: str) -> None:
+    """Set a mount option, "name" or "name=value". Raises: OSError."""
     key, equals, value = option.partition("=")
     command = _FSCONFIG_SET_STRING if equals else _FSCONFIG_SET_FLAG
     _configure(context, command, key, value if equals else None)
 
 
 def _configure(context: int, command: int, key: str | None, value: str | None) -> None:
+    """Call fsconfig(2). Raises: OSError, with the filesystem's own message if it has one."""
     words = [None if word is None else os.fsencode(word) for word in (key, value)]
     if _libc.syscall(_NR_FSCONFIG, context, command, *words, 0) < 0:
         code = ctypes.get_errno()
@@ -148,7 +160,7 @@ def _configure(context: int, command: int, key: str | None, value: str | None) -
 
 
 def _messages(context: int) -> Iterator[str]:
-    """What the filesystem has to say, one line per read."""
+    """Yield the messages of the filesystem, which a context returns one for each read."""
     while True:
         try:
             yield os.read(context, _MESSAGE).decode(errors="replace").strip()

@@ -26,7 +26,10 @@ _TURNED: Final = frozenset({"ro", "emergency_ro"})
 
 
 def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterator[Fault]:
-    """Of the filesystem on `device` (dev_t `number`), mounted at `places`; none when nowhere."""
+    """Yield what is wrong with the filesystem on `device` (dev_t `number`), mounted at `places`.
+
+    Nothing if `places` is empty.
+    """
     for mount in places[:1]:
         yield from _errors(device, number, mount.fs_type)
         if is_shut_down(mount.target, mount.fs_type, number, mount.super_options):
@@ -41,15 +44,20 @@ def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterato
 
 
 def shut_down(fs_type: str, device: Path) -> str:
+    """Return the text of the error that a filesystem shut itself down."""
     return f"{fs_type} on {device} shut itself down after an error; see the kernel log"
 
 
 def turned_read_only(fs_type: str, device: Path) -> str:
+    """Return the text of the error that a filesystem turned read-only."""
     return f"{fs_type} on {device} turned read-only after an error; see the kernel log"
 
 
 def _not_grown(device: Path, mount: Mount) -> Iterator[Fault]:
-    """A growth that was impossible, or was not tried yet; it is tried at each stage."""
+    """Yield a fault if the filesystem does not fill its device.
+
+    It could not be grown, or that was not tried yet; it is tried at each stage.
+    """
     if "rw" not in mount.options or mount.fs_type not in _OURS:
         return
     with suppress(OSError):  # taken down just now
@@ -62,6 +70,7 @@ def _not_grown(device: Path, mount: Mount) -> Iterator[Fault]:
 
 
 def _errors(device: Path, number: int, fs_type: str) -> Iterator[Fault]:
+    """Yield a fault if the kernel has counted errors of the filesystem."""
     count = {"ext4": _ext4_errors, "btrfs": _btrfs_errors}.get(fs_type, lambda _: 0)(number)
     if count:
         text = f"{fs_type} on {device} has seen {count} errors; check it while it is not mounted"
@@ -69,13 +78,16 @@ def _errors(device: Path, number: int, fs_type: str) -> Iterator[Fault]:
 
 
 def _ext4_errors(number: int) -> int:
-    """Since the last e2fsck: the superblock keeps them."""
+    """Return the number of errors since the last e2fsck, which the superblock keeps."""
     text = _read(Path("/sys/fs/ext4", _name(number), "errors_count"))
     return int(text or 0)
 
 
 def _btrfs_errors(number: int) -> int:
-    """Write, read, flush, corruption and generation errors of the device; Linux 5.14."""
+    """Return how many errors the device had (Linux 5.14; else 0).
+
+    The sum of write, read, flush, corruption and generation errors.
+    """
     for found in Path("/sys/fs/btrfs").glob(f"*/devices/{_name(number)}"):
         stats = _read(found.parents[1] / "devinfo" / "1" / "error_stats")
         return sum(int(word) for word in stats.split() if word.isdecimal())
@@ -83,9 +95,13 @@ def _btrfs_errors(number: int) -> int:
 
 
 def is_shut_down(target: Path, fs_type: str, number: int, options: AbstractSet[str]) -> bool:
-    """By a look at its root, which answers from memory. An open file would hold the mount.
+    """Return whether the filesystem at `target` shut itself down, by stat(2) of its root.
 
-    xfs says EIO (xfs_vn_getattr); ext4 says it in its options, of `target` or of the superblock.
+    That is answered from memory; nothing is opened, for an open file would keep the mount busy.
+    Only an ext4 of a kernel before 6.14 that has reported something is opened, and synced.
+
+    `number`: dev_t of its device. `options`: of the mount or of the superblock. xfs answers EIO
+    (xfs_vn_getattr); ext4 has "shutdown" in its options since Linux 6.14.
     """
     if "shutdown" in options:  # ext4 since Linux 6.14
         return True
@@ -100,8 +116,10 @@ def is_shut_down(target: Path, fs_type: str, number: int, options: AbstractSet[s
 
 
 def _may_be_silent(number: int) -> bool:
-    """An ext4 of an older kernel that had something to say since it was mounted: that it shut down,
-    perhaps, which no file tells. Linux 5.9 counts its messages.
+    """Return whether it is an ext4 of a kernel before 6.14 that has reported something.
+
+    It may have shut down since it was mounted, which no file in /proc or /sys tells. Linux 5.9
+    counts its messages.
     """
     if _kernel() >= _TELLS:
         return False
@@ -109,7 +127,7 @@ def _may_be_silent(number: int) -> bool:
 
 
 def _sync(target: Path) -> None:
-    """fsync(2) of a directory that has not changed: EIO once it is shut down (ext4_sync_file)."""
+    """Sync a directory that has not changed: EIO once ext4 is shut down (ext4_sync_file)."""
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -123,7 +141,7 @@ def _kernel() -> tuple[int, ...]:
 
 
 def _turned(mount: Mount) -> bool:
-    """Mounted for writing; the filesystem is not."""
+    """Return whether the mount is writable and its filesystem is not."""
     return "rw" in mount.options and bool(_TURNED & mount.super_options)
 
 

@@ -29,23 +29,25 @@ _REMOTE: Final = ("nfs", "cifs", "smb", "ceph", "fuse", "9p", "virtiofs", "gfs",
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What a mount namespace shows of the device, and where no file must be asked for."""
+    """Where a mount namespace shows the device, and where no file may be examined."""
 
     shown: tuple[str, ...]
     remote: tuple[str, ...]
 
 
 def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
-    """`"name (pid N)"` of those that have the device `number` (0: none), or a file on it, open.
+    """Return texts that name who uses the device `number` (dev_t; 0: none) or its mount point.
 
-    Also who sees it mounted in another mount namespace, one for each, and devices stacked over it.
-    At most MOST, found within about BOUND seconds; never raises.
+    `"name (pid N)"` of processes that have it or a file on it open; one process of each other
+    mount namespace where it is mounted; devices on top of it. At most MOST, found within about
+    BOUND seconds; never raises.
     """
     found = chain(_devices(number) if number else (), _processes(device_or_path, number))
     return tuple(islice(dict.fromkeys(found), MOST))
 
 
 def _devices(number: int) -> Iterator[str]:
+    """Yield the devices on top of it."""
     with suppress(OSError):
         yield from (
             f"{one} (on top of it)" for one in sorted(os.listdir(f"{block.sysfs(number)}/holders"))
@@ -55,6 +57,7 @@ def _devices(number: int) -> Iterator[str]:
 
 
 def _processes(path: Path, number: int) -> Iterator[str]:
+    """Yield the processes that use it, the newest first; stop after BOUND seconds."""
     names, views = _names(number), dict[str, _View]()
     own, end = _namespace(os.getpid()), time.monotonic() + BOUND
     for pid in reversed(psutil.pids()):  # what came last is the likeliest
@@ -72,9 +75,10 @@ def _processes(path: Path, number: int) -> Iterator[str]:
 
 
 def _view(pid: int, names: tuple[str, ...], number: int, path: Path | None) -> _View:
-    """Parse only the lines that matter: a node with many pods has thousands of others.
+    """Read where the process' mount namespace shows the device, or what is mounted at `path`.
 
-    btrfs has an anonymous device number there, but says the name of the device.
+    Only the lines that matter are parsed: a node with many pods has thousands of others. btrfs
+    has an anonymous device number there, but names its device.
     """
     marks = (f" {os.major(number)}:{os.minor(number)} ", *(f" {name} " for name in names))
     if path:
@@ -90,12 +94,17 @@ def _targets(lines: list[str]) -> tuple[str, ...]:
 
 
 def _uses(pid: int, view: _View, number: int) -> bool:
+    """Return whether the process has the device or a file on it open, or runs or works there."""
     links = ["cwd", "root", "exe", *(f"fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd"))]
     return any(_is_on(f"/proc/{pid}/{link}", view, number) for link in links)
 
 
 def _is_on(link: str, view: _View, number: int) -> bool:
-    """By the path that the kernel gives for it; a device node by its number, whatever its path."""
+    """Return whether a link in /proc leads to a file on the device, or to the device.
+
+    A file is recognized by the path that the kernel shows for it; a device node by its number,
+    whatever its path.
+    """
     try:
         path = os.readlink(link)
         if _is_below(path, view.shown):
@@ -113,7 +122,7 @@ def _is_below(path: str, targets: tuple[str, ...]) -> bool:
 
 
 def _names(number: int) -> tuple[str, ...]:
-    """What the source field of mountinfo calls the device."""
+    """Return what the source field of mountinfo may call the device."""
     with suppress(OSError):
         names = [f"/dev/{Path(block.sysfs(number)).resolve(strict=True).name}"]
         with suppress(OSError):
@@ -123,7 +132,7 @@ def _names(number: int) -> tuple[str, ...]:
 
 
 def _called(pid: int) -> str:
-    """From /proc/<pid>/comm and stat, which never wait for the process."""
+    """Return "name (pid N)", from /proc/<pid>/comm and stat, which never wait for the process."""
     name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     stuck = psutil.Process(pid).status() == psutil.STATUS_DISK_SLEEP
     return f"{name} (pid {pid}{', stuck in the kernel' if stuck else ''})"

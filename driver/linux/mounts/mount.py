@@ -86,20 +86,21 @@ class Mount:
 
 
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
-    """All mounts in the kernel's order. Pure, so that tests feed it strings."""
+    """Return all mounts in the kernel's order. Pure, so that tests feed it strings."""
     return tuple(_parse_line(line) for line in _lines(text))
 
 
 def mounts() -> tuple[Mount, ...]:
-    """Every mount of this thread's mount namespace."""
+    """Return every mount of this thread's mount namespace. Raises: OSError."""
     return parse_mountinfo(read_mountinfo())
 
 
 def at(target: Path) -> tuple[Mount, ...]:
-    """The layers exactly at `target`, lowest first; what another mount hides is not among them.
+    """Return the mounts exactly at `target`, lowest first, without those that another mount hides.
 
-    Symbolic links in the parents are followed (kubelet's directory may be one), the last component
-    is never touched. OSError.
+    Symbolic links in the parents are followed (kubelet's directory may be one), the last
+    component is never touched. Raises: OSError; EAGAIN, if the mounts there change all the
+    time.
     """
     for _ in range(_TRIES):
         if (topmost := _topmost(target)) is None:
@@ -110,21 +111,28 @@ def at(target: Path) -> tuple[Mount, ...]:
 
 
 def of_descriptor(fd: int) -> Mount | None:
-    """The mount that an open descriptor lies on; None: it was taken down meanwhile. OSError.
+    """Return the mount that an open descriptor lies on; None: it was unmounted meanwhile.
 
-    Asks nothing of any path, so that what is mounted there meanwhile cannot answer in its place.
+    Asks nothing of any path, so that what is mounted there meanwhile cannot answer in its
+    place. Raises: OSError.
     """
     line = _of_id(read_mountinfo(), str(_mount_id_in_proc(fd)))
     return _parse_line(line) if line else None
 
 
 def is_mount_point(target: Path) -> bool:
-    """As `at`, for a few microseconds whatever the number of mounts. OSError."""
+    """Return whether anything is mounted exactly at `target`, resolved as `at` does.
+
+    Takes a few microseconds whatever the number of mounts. Raises: OSError.
+    """
     return _topmost(target) is not None
 
 
 def layers(text: str, topmost: int) -> tuple[Mount, ...]:
-    """The mount of that id and those that it covers at its own target, lowest first. Pure."""
+    """Return the mount with the id `topmost` and those that it covers at its target, lowest first.
+
+    `text`: of mountinfo. Empty: it has no mount with that id. Pure.
+    """
     found = deque[str]()
     number, target = str(topmost), ""
     while line := _of_id(text, number):
@@ -139,7 +147,10 @@ def layers(text: str, topmost: int) -> tuple[Mount, ...]:
 
 
 def maybe_showing(number: int) -> Iterator[Mount]:
-    """What can show the block device `number`: its own mounts, btrfs's, nodes bound from /dev."""
+    """Yield the mounts that may show the block device `number`, for the caller to examine.
+
+    Those with its number, those of btrfs, and what may be a bound device node. Raises: OSError.
+    """
     own = f" {os.major(number)}:{os.minor(number)} "
     for line in _lines(read_mountinfo()):
         if own in line or " - btrfs " in line or _may_be_node(line):
@@ -147,17 +158,24 @@ def maybe_showing(number: int) -> Iterator[Mount]:
 
 
 def maybe_nodes() -> Iterator[Mount]:
-    """What can be a device node that is bound somewhere."""
+    """Yield the mounts that may be a bound device node. Raises: OSError."""
     return map(_parse_line, filter(_may_be_node, _lines(read_mountinfo())))
 
 
 def below(target: Path) -> tuple[Path, ...]:
-    """Targets of what is mounted underneath `target`: each keeps it busy."""
+    """Return where something is mounted below `target`: each such mount keeps it busy.
+
+    Raises: OSError.
+    """
     return tuple(each.target for each in mounts() if target in each.target.parents)
 
 
 def read_mountinfo() -> str:
-    """A page per read(2); since Linux 5.8 a mount that stays is not skipped between two reads."""
+    """Return the text of this thread's mountinfo. Raises: OSError.
+
+    The kernel gives a page for each read(2); since Linux 5.8 a mount that stays is not skipped
+    between two reads.
+    """
     fd, pages = os.open("/proc/thread-self/mountinfo", os.O_RDONLY | os.O_CLOEXEC), list[bytes]()
     try:
         while page := os.read(fd, _PAGE):
@@ -170,13 +188,16 @@ def read_mountinfo() -> str:
 def mount(
     source: Path, target: Path, fs_type: str, options: Sequence[str], *, read_only: bool
 ) -> None:
-    """Mount a filesystem; OSError as the kernel says it. `read_only` beats a "rw" in `options`."""
+    """Mount a filesystem. `read_only` overrides "rw" in `options`.
+
+    Raises: OSError, as mount(2) says it.
+    """
     flags, data = split_options(options)
     _mount(source, target, fs_type, flags | (MS_RDONLY if read_only else 0), ",".join(data))
 
 
 def split_options(options: Iterable[str]) -> tuple[int, tuple[str, ...]]:
-    """MS_* flags of the words that are flags, and the rest as the filesystem's own options.
+    """Return the MS_* flags of the options that are flags, and the filesystem's own options.
 
     SELinux contexts are left out, as mount(8) does, where this kernel has no SELinux.
     """
@@ -188,9 +209,10 @@ def split_options(options: Iterable[str]) -> tuple[int, tuple[str, ...]]:
 
 
 def bind(source: Path, target: Path, *, read_only: bool) -> None:
-    """Bind-mount, read-only from its first instant where the kernel can (Linux 5.12).
+    """Bind-mount `source` at `target`; read-only from the start if the kernel can (Linux 5.12).
 
-    mount(2) ignores MS_RDONLY on the first call, hence the second on older kernels.
+    mount(2) ignores MS_RDONLY on the first call, hence the second on older kernels; if that
+    fails, the mount is undone. Raises: OSError.
     """
     if read_only and fsopen.bind_read_only(source, target):
         return
@@ -204,7 +226,10 @@ def bind(source: Path, target: Path, *, read_only: bool) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Take down one layer, never lazily; content if `target` is no mount point. OSError EBUSY."""
+    """Unmount the topmost mount at `target`, never lazily; no-op if it is no mount point.
+
+    Raises: OSError, EBUSY if it is in use.
+    """
     if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) < 0:
         code = ctypes.get_errno()
         if code not in {errno.EINVAL, errno.ENOENT}:  # not a mount point: there is nothing to do
@@ -212,10 +237,10 @@ def unmount(target: Path) -> None:
 
 
 def shown_device(mount: Mount) -> int:
-    """dev_t of the block device behind a mounted filesystem; 0: none.
+    """Return dev_t of the block device behind a mounted filesystem; 0: none.
 
-    btrfs has an anonymous st_dev; the name in its source field is the one that BTRFS_IOC_DEV_INFO
-    gives too, and needs no open file on a filesystem that may be broken.
+    btrfs has an anonymous st_dev; the name in its source field is the one that
+    BTRFS_IOC_DEV_INFO gives too, and needs no open file on a filesystem that may be broken.
     """
     if os.major(mount.device):
         return mount.device
@@ -223,7 +248,7 @@ def shown_device(mount: Mount) -> int:
 
 
 def number_of(node: Path) -> int:
-    """dev_t of the block device called `node`: by sysfs, else by the node itself; 0: none."""
+    """Return dev_t of the block device called `node`: from sysfs, else of the node; 0: none."""
     if node.is_relative_to("/dev"):
         name = "!".join(node.parts[2:])  # how sysfs spells /dev/cciss/c0d0
         try:
@@ -235,7 +260,7 @@ def number_of(node: Path) -> int:
 
 
 def rdev(node: Path) -> int:
-    """dev_t of a block device node; 0 when it is something else or not there."""
+    """Return dev_t of a block device node; 0: it is something else, or cannot be examined."""
     try:
         status = os.stat(node)
     except OSError:
@@ -252,7 +277,7 @@ def _mount(source: Path, target: Path, fs_type: str, flags: int, data: str = "")
 
 @cache
 def _has_selinux() -> bool:
-    """As the kernel says: in a container selinuxfs is not seen, and SELinux is there."""
+    """Return whether the kernel has SELinux, also in a container, which does not see selinuxfs."""
     return "\tselinuxfs\n" in Path("/proc/filesystems").read_text(encoding="ascii")
 
 
@@ -262,17 +287,23 @@ def _kept(target: Path) -> int:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Not splitlines(): the kernel escapes newlines in paths, but not a form feed or U+2028."""
+    """Yield the lines that are not empty.
+
+    Not splitlines(): the kernel escapes newlines in paths, but not a form feed or U+2028.
+    """
     return filter(None, text.split("\n"))
 
 
 def _may_be_node(line: str) -> bool:
-    """A part of a tmpfs or devtmpfs; every pod has several that are shown whole."""
+    """Return whether the mount shows a part of a tmpfs or devtmpfs.
+
+    A node is such a part; every pod has several tmpfs that are shown whole.
+    """
     return "tmpfs " in line and line.split(" ", 4)[3] != "/"
 
 
 def _topmost(target: Path) -> int | None:
-    """The id of the uppermost mount at `target`; None: what is there belongs to its parent's mount.
+    """Return the id of the uppermost mount at `target`; None: nothing is mounted there.
 
     All is answered by the kernel's lookup: a broken filesystem is not asked anything.
     """
@@ -286,7 +317,7 @@ def _topmost(target: Path) -> int | None:
 
 @contextmanager
 def _looked_up(path: Path | str, parent: int | None = None) -> Iterator[int]:
-    """The last component is not followed below a `parent`."""
+    """Provide an O_PATH descriptor; below a `parent` a symbolic link is not followed."""
     nofollow = 0 if parent is None else os.O_NOFOLLOW
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow, dir_fd=parent)
     try:
@@ -296,11 +327,11 @@ def _looked_up(path: Path | str, parent: int | None = None) -> Iterator[int]:
 
 
 def _mount_id(parent: int, name: str = "") -> int:
-    """Of what is called `name` there, or of the parent itself. OSError.
+    """Return the id of the mount that `name` in `parent` lies on; no name: `parent` itself.
 
-    See name_to_handle_at(2), which fails for want of room and has told the id by then. Not statx:
-    that asks the filesystem. This asks the kernel's lookup, and without a name nobody: then it may
-    keep the interpreter's lock.
+    See name_to_handle_at(2), which fails because the buffer is too small, and has set the id by
+    then. Not statx: that asks the filesystem. This asks the kernel's lookup, and without a name
+    nobody: then it may keep the interpreter's lock. Raises: OSError.
     """
     handle, found = (ctypes.c_uint * 2)(), ctypes.c_int(-1)
     ask, flags = (_libc, 0) if name else (_here, _AT_EMPTY_PATH)
@@ -314,7 +345,10 @@ def _mount_id(parent: int, name: str = "") -> int:
 
 
 def _mount_id_in_proc(fd: int) -> int:
-    """For filesystems without handles. See proc_pid_fdinfo(5)."""
+    """Return the mount id from fdinfo, also for filesystems without file handles.
+
+    See proc_pid_fdinfo(5). Raises: OSError.
+    """
     about = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return int(os.read(about, 1024).partition(b"mnt_id:")[2].split(None, 1)[0])
@@ -323,7 +357,7 @@ def _mount_id_in_proc(fd: int) -> int:
 
 
 def _of_id(text: str, number: str) -> str:
-    """The line of that mount; empty: there is none."""
+    """Return the line of mountinfo with that mount id; empty: there is none."""
     _, found, rest = f"\n{text}".partition(f"\n{number} ")
     line, *_ = rest.split("\n", 1)
     return f"{number} {line}" if found else ""

@@ -22,13 +22,19 @@ _READ_ONLY: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro 
 
 
 def mounted_at(target: Path) -> MountPoint | None:
-    """By the topmost mount exactly at `target`; None: not a mount point."""
+    """Return what the topmost mount exactly at `target` shows; None: it is no mount point.
+
+    Raises: OSError.
+    """
     layers = mount.at(target)
     return place(layers[-1]) if layers else None
 
 
 def of_device(number: int) -> tuple[MountPoint, ...]:
-    """Every place in this mount namespace that shows the device, as a filesystem or as a node."""
+    """Return all mount points of the device `number` (dev_t) in this mount namespace.
+
+    Those of its filesystem, and those to which its node is bound. Raises: OSError.
+    """
     return tuple(
         place(each)
         for each in mount.maybe_showing(number)
@@ -37,25 +43,30 @@ def of_device(number: int) -> tuple[MountPoint, ...]:
 
 
 def nodes() -> frozenset[int]:
-    """The numbers of all block devices whose nodes are bound somewhere: they are given to pods.
+    """Return dev_t of all block devices whose nodes are bound somewhere: they are given to pods.
 
-    Not in /dev itself: so a container is given a device that its own program is to use.
+    Not in /dev itself: so a container is given a device that its own program is to use. Raises:
+    OSError.
     """
     elsewhere = (one for one in mount.maybe_nodes() if Path("/dev") not in one.target.parents)
     return frozenset(filter(None, map(_node, elsewhere)))
 
 
 def bound_nodes() -> frozenset[int]:
-    """The same wherever it is, and also of devices that are gone or were bound anew since."""
+    """Return dev_t of all block devices whose nodes are bound somewhere, in /dev too.
+
+    Also of devices that are gone, or were bound to something else since. Raises: OSError.
+    """
     return frozenset(filter(None, map(_node, mount.maybe_nodes())))
 
 
 def filesystems_of(number: int) -> tuple[Mount, ...]:
-    """The mounts of the filesystem on that device."""
+    """Return the mounts of the filesystem on the device `number` (dev_t). Raises: OSError."""
     return tuple(each for each in mount.maybe_showing(number) if mount.shown_device(each) == number)
 
 
 def place(shown: Mount) -> MountPoint:
+    """Describe a mount: which device it shows, as a filesystem or a node, and how."""
     node = _node(shown)
     number = node or mount.shown_device(shown)
     options = shown.options | shown.super_options
@@ -73,9 +84,10 @@ def place(shown: Mount) -> MountPoint:
 
 
 def label(number: int) -> str:
-    """The id of the image that a device shows, by its backing file, layer or container; or "".
+    """Return the id of the image that the device `number` (dev_t) shows; "" if it shows none.
 
-    Not by lo_file_name: who has the node of a loop device may change that (LOOP_SET_STATUS64).
+    Known by the path of its backing file, by our layer, or by its LUKS2 container. Not by
+    lo_file_name: who has the node of a loop device may change that (LOOP_SET_STATUS64).
     """
     if os.major(number) != LOOP_MAJOR:
         return dm.label(number) or _name_of_mapping(number)
@@ -83,15 +95,15 @@ def label(number: int) -> str:
 
 
 def image_id(backing_file: str) -> str:
-    """The image that a file of this path is; "": it is none of a pool."""
+    """Return the id of the image whose file has this path; "" if it is no image of a pool."""
     *_, folder, name = ("", "", *backing_file.removesuffix(" (deleted)").split("/"))
     return folder if name == IMAGE_FILE else ""
 
 
 def path_of(number: int) -> Path:
-    """The node that the kernel's own naming gives a block device: /dev/loop5, /dev/dm-3.
+    """Return the node of a block device by the kernel's own name: /dev/loop5, /dev/dm-3.
 
-    One that is gone: a name that no device has.
+    If the device is gone: a path that no device has.
     """
     where = block.sysfs(number)
     with suppress(FileNotFoundError):
@@ -100,6 +112,7 @@ def path_of(number: int) -> Path:
 
 
 def _name_of_mapping(number: int) -> str:
+    """Return the name of an open LUKS2 container; "" if it is another device."""
     place = Path(block.sysfs(number), "dm")
     try:
         if not Path(place, "uuid").read_text(encoding="utf-8").startswith(CRYPT):
@@ -110,7 +123,7 @@ def _name_of_mapping(number: int) -> str:
 
 
 def _node(shown: Mount) -> int:
-    """dev_t of a device node that is bound somewhere; 0: it is a directory or a file.
+    """Return dev_t of a device node that is bound somewhere; 0: it is a directory or a file.
 
     On devtmpfs the kernel chose the name, so sysfs knows it; /dev of a container is a tmpfs.
     """
@@ -121,6 +134,7 @@ def _node(shown: Mount) -> int:
 
 
 def _is_read_only(number: int) -> bool:
+    """Return whether the device is read-only; False if it is gone, and only its node is left."""
     try:
         return block.is_read_only(path_of(number))
     except OSError:  # the node is bound here, the device is gone

@@ -33,22 +33,26 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def is_whole_filesystem(fd: int) -> bool:
-    """Whether it is the root of a filesystem that is mounted now, all of it. OSError.
+    """Return whether it is the root of a mounted filesystem, all of it.
 
-    A bind mount of a folder is not, nor is a subvolume, nor what was unmounted lazily.
+    A bind mount of a directory is not, nor is a subvolume, nor what was unmounted lazily.
+    Raises: OSError.
     """
     found = mount.of_descriptor(fd) if is_mount_root(fd) else None
     return found is not None and found.root == "/"
 
 
 def is_local_disk(fd: int) -> bool:
-    """Whether it is that, on a disk of this machine. OSError."""
+    """Return whether it is the root of a mounted filesystem on a disk of this machine.
+
+    Known by its type, see _LOCAL. Raises: OSError.
+    """
     found = mount.of_descriptor(fd) if is_whole_filesystem(fd) else None
     return found is not None and found.fs_type in _LOCAL
 
 
 def is_mount_root(fd: int) -> bool:
-    """Whether it is the root of the mount that it lies on. OSError."""
+    """Return whether it is the root of the mount that it lies on. Raises: OSError."""
     answer = ctypes.create_string_buffer(256)
     asked = (fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_STATS, answer)
     if _libc.statx(*asked) < 0:
@@ -59,7 +63,10 @@ def is_mount_root(fd: int) -> bool:
 
 
 def filesystem_uuid(fd: int) -> str:
-    """The filesystem's own identity, the same after a reboot; "" where it tells none."""
+    """Return in hex what identifies the filesystem after a reboot too; "" if it has none.
+
+    Its UUID, else f_fsid, which ext4 makes of its UUID. Raises: OSError.
+    """
     for request, size, start in (
         (FS_IOC_GETFSUUID, 17, 1),
         (BTRFS_IOC_FS_INFO, 1024, 16),
@@ -73,9 +80,10 @@ def filesystem_uuid(fd: int) -> str:
 
 
 def filesystem_key(fd: int) -> str:
-    """The same for two directories whose files take the same room, while both are mounted.
+    """Return a key that is equal for directories that share the free space of one filesystem.
 
-    btrfs has a device number of its own for each subvolume, so that its UUID must tell.
+    Only valid while both are mounted. btrfs has a device number for each subvolume, so its UUID
+    is used. Raises: OSError.
     """
     if answer := _asked(fd, BTRFS_IOC_FS_INFO, 1024):
         return answer[16:32].hex()
@@ -84,13 +92,19 @@ def filesystem_key(fd: int) -> str:
 
 
 def xfs_reflinks(fd: int) -> bool:
-    """Whether files of this xfs can share bytes: a fact of its superblock. False: no xfs."""
+    """Return whether files of this xfs can share blocks, as its superblock says; False: no xfs.
+
+    Raises: OSError.
+    """
     answer = _asked(fd, XFS_IOC_FSGEOMETRY_V1, 112)
     return bool(answer) and bool(_XFS_FLAGS.unpack(answer)[0] & _XFS_REFLINK)
 
 
 def _asked(fd: int, request: int, size: int) -> bytes:
-    """Empty: this filesystem does not know the question."""
+    """Make an ioctl whose answer has `size` bytes; empty if the filesystem does not know it.
+
+    Raises: OSError.
+    """
     try:
         return bytes(fcntl.ioctl(fd, request, bytes(size)))
     except OSError as error:

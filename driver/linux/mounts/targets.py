@@ -12,7 +12,10 @@ from driver.core.errors import Refused
 
 
 def make_directory(target: Path, undo: ExitStack) -> None:
-    """Content with one that is there. Refused: it is something else, or has no parent. OSError."""
+    """Make a directory, to be removed by `undo`; no-op if it is there.
+
+    Raises: Refused, if it is something else, or has no parent; OSError.
+    """
     if _made(lambda: os.mkdir(target, 0o750), target):
         undo.callback(_quietly, os.rmdir, target)
     elif not stat.S_ISDIR(os.lstat(target).st_mode):
@@ -20,7 +23,10 @@ def make_directory(target: Path, undo: ExitStack) -> None:
 
 
 def make_file(target: Path, undo: ExitStack) -> None:
-    """An empty one, to bind a device node onto; content with one that is there. Refused."""
+    """Make an empty file to bind a device node to, removed by `undo`; no-op if it is there.
+
+    Raises: Refused, if it is something else, or has no parent; OSError.
+    """
     if _made(lambda: os.mknod(target, stat.S_IFREG | 0o600), target):
         undo.callback(_quietly, os.unlink, target)
     elif not stat.S_ISREG(os.lstat(target).st_mode):
@@ -28,14 +34,20 @@ def make_file(target: Path, undo: ExitStack) -> None:
 
 
 def refuse_filled(target: Path) -> None:
-    """Refused: the directory has something in it, and could not be removed afterwards. OSError."""
+    """Check that a directory is empty, for else it could not be removed afterwards.
+
+    Raises: Refused, if it is not; OSError.
+    """
     with os.scandir(target) as found:
         if one := next(found, None):
             raise Refused(f"{target} is in the way: there is {one.name!r} in it")
 
 
 def remove(target: Path) -> None:
-    """An empty directory or an empty file, which is what is made here. Refused, OSError."""
+    """Remove an empty directory or an empty file, as `make_directory` and `make_file` make them.
+
+    Raises: Refused, if it is something else, or a file with contents; OSError.
+    """
     status = os.lstat(target)
     if stat.S_ISDIR(status.st_mode):
         os.rmdir(target)
@@ -48,7 +60,10 @@ def remove(target: Path) -> None:
 
 
 def _made(make: Callable[[], None], target: Path) -> bool:
-    """False: something is there already."""
+    """Call `make`; return False if something is there already.
+
+    Raises: Refused, if the parent is missing; OSError.
+    """
     try:
         make()
     except FileExistsError:

@@ -38,7 +38,7 @@ _FOREVER: Final = 1 << 20  # seconds
 
 
 class Hold:
-    """One freeze: a thread for each filesystem, because each FIFREEZE waits some 30 ms for RCU."""
+    """One freeze, with a thread for each filesystem: each FIFREEZE waits some 30 ms for RCU."""
 
     def __init__(self, places: list[int]) -> None:
         self._lock = _thread.allocate_lock()
@@ -51,20 +51,22 @@ class Hold:
             _start(self._freeze, place)
 
     def wait(self, seconds: float) -> bool:
-        """True: every FIFREEZE has ended, well or not."""
+        """Wait at most `seconds`; return whether every FIFREEZE has ended, successful or not."""
         ended = self._done.acquire(timeout=max(0.0, seconds))
         if ended:
             self._done.release()
         return ended
 
     def codes(self) -> bytes:
+        """Return the errno of each FIFREEZE, in the order of the filesystems: b"0 0 16"."""
         return " ".join(map(str, self._codes.values())).encode()
 
     def good(self) -> bool:
+        """Return whether all are frozen, by us or (EBUSY) by somebody else."""
         return all(code in {0, errno.EBUSY} for code in self._codes.values())
 
     def thaw(self) -> None:
-        """What is frozen now; what still freezes thaws itself when it gets there."""
+        """Thaw what is frozen now; a FIFREEZE that still runs is followed by a thaw of its own."""
         with self._lock:
             self._over = True
             frozen = [place for place, code in self._codes.items() if code == 0]
@@ -85,7 +87,10 @@ class Hold:
 
 
 def serve(talk: _socket.socket, places: list[int], bound: float) -> None:
-    """The life of one freeze; ends with everything thawed and closed."""
+    """Freeze `places` (descriptors); thaw them at the parent's word or after `bound` seconds.
+
+    Answers on `talk`. Returns when everything is thawed and closed.
+    """
     end = time.monotonic() + bound
     hold = Hold(places)
     in_time = hold.wait(bound)
@@ -105,7 +110,10 @@ def serve(talk: _socket.socket, places: list[int], bound: float) -> None:
 
 
 def main(fd: int) -> None:
-    """Serve until the parent is gone, then wait until every freeze has ended."""
+    """Serve requests until the parent is gone, then wait until every freeze has ended.
+
+    `fd`: our end of the socket for requests.
+    """
     _settle(fd)
     door = _socket.socket(fileno=fd)
     lives: list[_thread.LockType] = []
@@ -128,7 +136,7 @@ def _live(alive: _thread.LockType, talk: _socket.socket, places: list[int], boun
 
 
 def _receive(door: _socket.socket) -> tuple[_socket.socket, list[int], float] | None:
-    """One request; None at end of file."""
+    """Return one request: the socket for answers, the directories, the bound; None at the end."""
     text, control, _, _ = door.recvmsg(64, _socket.CMSG_SPACE((FDS + 1) * _INT))
     if not text:
         return None
@@ -148,7 +156,7 @@ def _say(talk: _socket.socket, text: bytes) -> None:
 
 
 def _hears(talk: _socket.socket, seconds: float) -> bool:
-    """True: the parent spoke, or went away, before `seconds` had passed."""
+    """Return whether the parent spoke, or ended, before `seconds` had passed."""
     try:
         talk.settimeout(max(seconds, 0.001))
         talk.recv(16)
@@ -160,7 +168,7 @@ def _hears(talk: _socket.socket, seconds: float) -> bool:
 
 
 def _start(work: Callable[..., None], *arguments: Any) -> None:
-    """In a thread of its own; here, one after the other, where no more threads may be had."""
+    """Call `work` in a thread of its own; in this one, if no more threads may be started."""
     try:
         _thread.start_new_thread(work, arguments)
     except RuntimeError:
@@ -168,7 +176,7 @@ def _start(work: Callable[..., None], *arguments: Any) -> None:
 
 
 def _ioctl(place: int, operation: int) -> int:
-    """Its errno; 0 when it went well."""
+    """Return the errno of the ioctl; 0 if it succeeded."""
     try:
         fcntl.ioctl(place, operation, 0)
     except OSError as error:
@@ -177,7 +185,10 @@ def _ioctl(place: int, operation: int) -> int:
 
 
 def _settle(fd: int) -> None:
-    """Hold nothing that was inherited. (The parent blocked the signals that could end us early.)"""
+    """Keep nothing that was inherited, and become small, named, and the last to be killed.
+
+    The parent blocked the signals that could end us early.
+    """
     posix.chdir("/")
     posix.closerange(3, fd)
     posix.closerange(fd + 1, 1 << 20)
