@@ -46,7 +46,10 @@ NOTHING: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 
 def capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
-    """Of this release: a router says the same of its nodes."""
+    """Return the capabilities of this release, which a router reports for its nodes as well.
+
+    `attach`: whether ControllerPublishVolume and ControllerUnpublishVolume are served.
+    """
     kinds = (*CAPABILITIES, *(_ATTACH if attach else ()))
     return csi.ControllerGetCapabilitiesResponse(
         capabilities=[
@@ -56,6 +59,12 @@ def capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
 
 
 class Controller(ControllerServicer):
+    """The CSI Controller service: each RPC parses its request, runs a use case, and presents the
+    result.
+
+    `here`: the node on which all volumes are. `attach`: as in `capabilities`.
+    """
+
     def __init__(
         self, dispatcher: Dispatcher, uses: UseCases, here: NodeTopology, *, attach: bool = True
     ) -> None:
@@ -239,7 +248,7 @@ class Controller(ControllerServicer):
         return csi.GetSnapshotResponse(snapshot=present.snapshot(snapshot, self._here))
 
     def _change(self, change: parse.Change) -> None:
-        """With the volume claimed, so that of two changes none is lost."""
+        """Change the limits of a volume, while it is locked: of two changes none is lost."""
         volume, _ = self._uses.volumes.get(GetVolume(change.volume_id))
         self._uses.modifier.modify(Modify(volume.id, change.of(volume.limits)))
 

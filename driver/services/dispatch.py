@@ -25,6 +25,8 @@ from driver.volumes.locks import Locks
 
 
 class Intent(Protocol):
+    """A request to the use cases, which names the locks that it needs."""
+
     @property
     def locks(self) -> Locks: ...
 
@@ -35,7 +37,10 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True, eq=False)
 class LockHolder:
-    """Claims that one call has, and what others are told who meet them."""
+    """The locks that one call holds, and what calls that meet them are told.
+
+    `since`: monotonic, seconds. `status` returns the progress of work in the background, or "".
+    """
 
     locks: Locks
     rpc: str
@@ -48,14 +53,17 @@ class LockHolder:
 
 
 class LockTable:
-    """Who has what: a key alone, or shared with others that only share it."""
+    """The locks that are held: each by key, exclusive or shared with others that share it."""
 
     def __init__(self) -> None:
         self._alone: dict[str, LockHolder] = {}
         self._shared: dict[str, list[LockHolder]] = {}
 
     def take(self, claims: Locks) -> LockHolder:
-        """All or none. Busy says who has one of them."""
+        """Take all of these locks, or none.
+
+        Raises: Busy, which says who holds one of them.
+        """
         for key in claims.exclusive:
             self._refuse_alone(key)
         for key in claims.shared - claims.exclusive:
@@ -67,6 +75,7 @@ class LockTable:
         return held
 
     def give_back(self, held: LockHolder) -> None:
+        """Release the locks that `take` returned."""
         for key in held.locks.exclusive:
             del self._alone[key]
         for key in held.locks.shared - held.locks.exclusive:
@@ -85,7 +94,10 @@ class LockTable:
 
 
 class Share:
-    """The workers of one pool: so many at once, so many calls in line, the rest is Overloaded."""
+    """The workers of one pool, and its queue.
+
+    `workers`: how many calls run at once. `waiting`: how many more may wait.
+    """
 
     def __init__(self, name: str, workers: int, waiting: int) -> None:
         self.name = name
@@ -94,7 +106,10 @@ class Share:
         self._since: dict[object, float] = {}  # of each piece of work that runs
 
     def submit(self, work: Callable[[Wanted], Result], intent: Wanted) -> Future[Result]:
-        """Overloaded."""
+        """Run `work(intent)` in a worker, as soon as one is free, and return its future.
+
+        Raises: Overloaded if all workers are busy and the queue is full.
+        """
         if not self.room:
             who = f"of pool {self.name} " if self.name else ""
             raise Overloaded(f"all workers {who}are busy and the queue is full; try again")
@@ -103,7 +118,7 @@ class Share:
         return self.threads.submit(context.run, self._work, work, intent)
 
     def running(self) -> tuple[float, ...]:
-        """Since when each worker has been at its work, in monotonic time."""
+        """Return for each busy worker when its work began (monotonic, seconds)."""
         return tuple(self._since.values())
 
     def _work(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
@@ -116,10 +131,11 @@ class Share:
 
 
 class Dispatcher:
-    """Runs the use cases, each in the share of its pool, which `share_of` knows.
+    """Run the use cases, each by the workers of its pool.
 
-    A call whose work goes on in the background waits for it up to `patience` seconds, by no worker,
-    and then asks again.
+    `workers`, `waiting`: of each pool, see Share. `share_of` returns the name of the pool that
+    a call with these locks is for. A call whose work goes on in the background waits for it up
+    to `patience` seconds, without a worker, and then tries again.
     """
 
     def __init__(
@@ -136,12 +152,18 @@ class Dispatcher:
         self._shares: dict[tuple[str, bool], Share] = {}
 
     def running(self, pool: str) -> tuple[float, ...]:
-        """Since when each of the pool's workers has been at its work, in monotonic time."""
+        """Return for each busy worker of the pool when its work began (monotonic, seconds)."""
         shares = [one for (name, _), one in tuple(self._shares.items()) if name == pool]
         return tuple(since for share in shares for since in share.running())
 
     async def run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
-        """Busy and Overloaded come at once; a cancelled caller leaves the work to end by itself."""
+        """Run `work(intent)` in a worker, with the locks of `intent`, and return its result.
+
+        If the caller is cancelled, work that has begun goes on to its end.
+
+        Raises: Busy and Overloaded, both at once; StillRunning if background work takes longer
+        than `patience`; what `work` raises.
+        """
         end = time.monotonic() + self._patience
         while True:
             try:
@@ -171,12 +193,15 @@ class Dispatcher:
             raise
 
     def close(self) -> None:
-        """Take no more work; what waits in line is dropped, what runs ends by itself."""
+        """Accept no more work. What waits in the queue is dropped; what runs ends by itself."""
         for share in self._shares.values():
             share.threads.shutdown(wait=False, cancel_futures=True)
 
     def _share(self, claims: Locks) -> Share:
-        """What takes something down has workers of its own, for when all others are stuck."""
+        """Return the workers for a call with these locks, by its pool.
+
+        Calls that tear something down have workers of their own, for when all others hang.
+        """
         key = self._share_of(claims), claims.takes_down
         if not (share := self._shares.get(key)):
             share = self._shares[key] = Share(key[0], self._workers, self._waiting)
@@ -197,13 +222,13 @@ class Dispatcher:
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
-    """In the loop's thread; nowhere if the loop has ended, when nobody asks any more."""
+    """Call it in the loop's thread; no-op if the loop has ended, when nobody waits any more."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)
 
 
 async def _is_over(done: Future[Any], seconds: float) -> bool:
-    """Whether it ends in that time. Its claims are given back by then."""
+    """Return whether the work ends within `seconds`. Its locks are released by then."""
     if seconds <= 0:
         return False
     over = asyncio.Event()
@@ -218,7 +243,7 @@ async def _is_over(done: Future[Any], seconds: float) -> bool:
 
 
 def _tell(done: Future[Any], answer: asyncio.Future[Any]) -> None:
-    """The caller; or the log, if the caller went away: nobody else would hear of it."""
+    """Hand the result to the awaiting RPC, or log it if that RPC was cancelled."""
     if done.cancelled():
         answer.cancel()
         return

@@ -17,7 +17,7 @@ _RPC: Final = csi.GroupControllerServiceCapability.RPC
 
 
 def capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
-    """Of this release: a router says the same of its nodes."""
+    """Return the capabilities of this release, which a router reports for its nodes as well."""
     rpc = _RPC(type=_RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT)
     return csi.GroupControllerGetCapabilitiesResponse(
         capabilities=[csi.GroupControllerServiceCapability(rpc=rpc)]
@@ -25,6 +25,8 @@ def capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
 
 
 class GroupController(GroupControllerServicer):
+    """The CSI GroupController service."""
+
     def __init__(self, dispatcher: Dispatcher, snapshots: Snapshotter, here: NodeTopology) -> None:
         self._run = dispatcher.run
         self._snapshots = snapshots

@@ -23,7 +23,10 @@ State = cellar.PartState
 
 
 class Session:
-    """Between the thread that takes a part and the event loop that hears the router."""
+    """One attempt, between the thread that takes a part and the event loop that hears the router.
+
+    `bound`: seconds to wait at each step. `reached`: the steps that the thread has reached.
+    """
 
     def __init__(self, bound: float = BOUND) -> None:
         self.reached = asyncio.Queue[BarrierStep]()
@@ -34,7 +37,10 @@ class Session:
         self._over = False
 
     def gate(self, step: BarrierStep) -> None:
-        """In the thread. Busy: the others did not get there in time, or the router gave it up."""
+        """Wait in the thread until the router allows `step`.
+
+        Raises: Busy if the others did not reach it in time, or the router gave up.
+        """
         self._loop.call_soon_threadsafe(self.reached.put_nowait, step)
         with self._changed:
             in_time = self._changed.wait_for(self._may_go(step), self._bound)
@@ -42,11 +48,13 @@ class Session:
                 raise Busy("the volumes on other nodes were not held in time; nothing was kept")
 
     def advance(self, step: int) -> None:
+        """Allow the thread to go on after `step`."""
         with self._changed:
             self._allowed = max(self._allowed, step)
             self._changed.notify_all()
 
     def end(self) -> None:
+        """Make the thread give up at its current or next step."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
@@ -56,6 +64,11 @@ class Session:
 
 
 class GroupParticipant:
+    """The parts of group snapshots over several nodes that are on this node.
+
+    `run`: Dispatcher.run. `bound`: seconds for which a part waits at each step.
+    """
+
     def __init__(
         self,
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
@@ -68,7 +81,10 @@ class GroupParticipant:
         self._leases: dict[str, Session] = {}
 
     async def take(self, request: cellar.TakePartRequest) -> AsyncIterator[State]:
-        """Ends with DONE or UNDONE; whoever stops listening before takes all back."""
+        """Take a part and yield its states: each step that is reached, at last DONE or UNDONE.
+
+        If the caller stops listening before, everything is undone.
+        """
         lease = Session(self._bound)
         self._leases[request.lease] = lease
         try:
@@ -81,7 +97,7 @@ class GroupParticipant:
             del self._leases[request.lease]
 
     def advance(self, request: cellar.AdvanceRequest) -> None:
-        """NotFound: that try has ended."""
+        """Let a part go on, or undo it. Raises: NotFound if that attempt has ended."""
         if not (lease := self._leases.get(request.lease)):
             raise NotFound("that group snapshot is not being taken")
         if request.step == State.UNDONE:
@@ -90,6 +106,7 @@ class GroupParticipant:
             lease.advance(request.step)
 
     async def find(self, request: cellar.FindPartRequest) -> cellar.FindPartResponse:
+        """Return the ids of the members that are here, and of those that the group should have."""
         found = await self._run(self._snapshots.part, _group(request.group_snapshot_id))
         members = found[0].members if found else ()
         return cellar.FindPartResponse(
@@ -97,6 +114,7 @@ class GroupParticipant:
         )
 
     async def delete(self, request: cellar.DeletePartRequest) -> None:
+        """Delete the members of the group that are here."""
         group = _group(request.group_snapshot_id)
         found = await self._run(self._snapshots.part, group)
         ids = tuple(one.id for one in found)

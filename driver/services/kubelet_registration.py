@@ -31,10 +31,13 @@ PARTING: Final = 1.0  # seconds for kubelet to hear the answer of its last call
 
 
 class Registration(RegistrationServicer):
-    """What kubelet asks and tells. `problem` is empty while kubelet has the driver."""
+    """The service that kubelet calls. `problem` is empty while the driver is registered."""
 
     def __init__(self, name: str, path: Path, told: Callable[[bool], None]) -> None:
-        """`told` hears of each answer whether it was yes."""
+        """Take the driver's `name` and the `path` of its socket.
+
+        `told(accepted)` is called with each answer of kubelet.
+        """
         self.problem = "kubelet has not asked for the driver yet"
         self._info = plugin.PluginInfo(
             type=KIND, name=name, endpoint=str(path), supported_versions=VERSIONS
@@ -42,11 +45,13 @@ class Registration(RegistrationServicer):
         self._told = told
 
     async def GetInfo(self, request: plugin.InfoRequest, context: object) -> plugin.PluginInfo:
+        """Return the driver's name and socket."""
         return self._info
 
     async def NotifyRegistrationStatus(
         self, request: plugin.RegistrationStatus, context: object
     ) -> plugin.RegistrationStatusResponse:
+        """Take kubelet's answer: whether it has registered the driver."""
         if request.plugin_registered:
             self.problem = ""
             logger.info("kubelet registered the driver", endpoint=self._info.endpoint)
@@ -58,10 +63,12 @@ class Registration(RegistrationServicer):
 
 
 class KubeletRegistration:
-    """The socket that kubelet finds: there from `start` to `stop`, and made again when it went."""
+    """The socket that kubelet finds, from `start` to `stop`. It is made again if it disappears."""
 
     def __init__(self, name: str, path: Path, socket: Path, look: float = LOOK) -> None:
-        """`path`: of the driver's own socket, the same for kubelet as for us."""
+        """`name`: of the driver. `path`: of the driver's own socket, the same for kubelet as here.
+        `socket`: of the socket to make. `look`: seconds between two looks at it.
+        """
         self._socket = socket
         self._look = look
         self._changed = asyncio.Event()
@@ -73,10 +80,14 @@ class KubeletRegistration:
 
     @property
     def problem(self) -> str:
+        """Why kubelet has not registered the driver; empty if it has."""
         return self._service.problem
 
     async def start(self) -> None:
-        """Refused: kubelet's folder is not there, or another process has the socket."""
+        """Make the socket, and keep it there.
+
+        Raises: Refused if kubelet's folder does not exist, or another process has the socket.
+        """
         folder = self._socket.parent
         if not folder.parent.is_dir():
             raise Refused(f"--kubelet-dir {folder.parent} is not there; is it mounted, and right?")
@@ -86,7 +97,9 @@ class KubeletRegistration:
         self._keeping = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        """Kubelet forgets the driver when the socket goes: after the last call, not before."""
+        """Remove the socket, after the driver's last call: kubelet forgets the driver when it
+        disappears.
+        """
         if self._keeping:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -115,7 +128,7 @@ class KubeletRegistration:
         self._changed.set()
 
     async def _keep(self) -> None:
-        """Until cancelled."""
+        """Make the socket again after a refusal, and if it disappears, until cancelled."""
         pause, longest = AGAIN
         while True:
             with suppress(TimeoutError):

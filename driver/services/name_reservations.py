@@ -15,6 +15,8 @@ QUIET: Final = 10.0  # seconds for which it is remembered that somebody had a na
 
 
 class NameReservations:
+    """The names that routers have reserved on this node. `clock`: monotonic, seconds."""
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = clock()
@@ -23,7 +25,10 @@ class NameReservations:
         self._given_back: dict[str, float] = {}  # the oldest first
 
     async def take(self, name: str) -> bool:
-        """True: nobody had it in the last QUIET seconds, for certain. TimeoutError."""
+        """Reserve the name. Returns True if certainly nobody had it in the last QUIET seconds.
+
+        Raises: TimeoutError if another router has it for PATIENCE seconds more.
+        """
         lock = self._locks.setdefault(name, asyncio.Lock())
         async with asyncio.timeout(PATIENCE):
             await lock.acquire()
@@ -32,6 +37,7 @@ class NameReservations:
         return name not in self._given_back and self._clock() - self._began >= QUIET
 
     def give_back(self, name: str) -> None:
+        """Release the name, and remember for QUIET seconds that it was reserved."""
         self._given_back.pop(name, None)
         self._given_back[name] = self._clock()
         self._taken.pop(name).release()

@@ -36,7 +36,10 @@ class _Storage:
 
 
 class Node(NodeServicer):
-    """`max_volumes` 0: no limit is told."""
+    """The CSI Node service: each RPC parses its request, runs a use case, and presents the result.
+
+    `max_volumes`: the limit that is reported; 0: none.
+    """
 
     def __init__(
         self, dispatcher: Dispatcher, uses: UseCases, here: NodeTopology, *, max_volumes: int

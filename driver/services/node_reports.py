@@ -31,7 +31,10 @@ Look = Callable[[], Awaitable[cellar.Report]]
 
 
 class NodeReports:
-    """Lives on the event loop; `look` is asked once for all routers that listen."""
+    """The reports of this node for all routers. Lives on the event loop.
+
+    `look` makes a report, once for all routers that listen. `nothing`: the report until then.
+    """
 
     def __init__(self, look: Look, nothing: cellar.Report) -> None:
         self._look = look
@@ -41,17 +44,23 @@ class NodeReports:
         self._closed = False
 
     def seen(self, rpc: str, _code: str, _seconds: float) -> None:
-        """An RPC ended: also a failed one may have freed or taken something."""
+        """Report soon if the RPC that ended changes pools: also a failed one may have freed or
+        used space.
+        """
         if rpc in CHANGING:
             self._wake()
 
     def close(self) -> None:
-        """Nobody waits for a node that goes: this ends what has no other end."""
+        """End all streams of `listen`, which have no other end, so that the node can stop."""
         self._closed = True
         self._wake()
 
     async def listen(self) -> AsyncIterator[cellar.Report]:
-        """Until `close`."""
+        """Yield reports, after each change and every BEAT seconds, until `close` is called.
+
+        If collecting the state of pools blocks on a disk, the previous report is sent again
+        with its `age` in seconds.
+        """
         changed = asyncio.Event()
         self._listeners.add(changed)
         try:

@@ -28,14 +28,20 @@ REPORT: Final = 0.9  # seconds for a look at the pools: less than a report waits
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The intent: looking at the pools takes a worker (statvfs may hang), and claims nothing."""
+    """The request to read the state of the pools: it takes a worker (statvfs may hang), but no
+    lock.
+    """
 
     image_ids: tuple[ImageId, ...] = ()
     locks: ClassVar[Locks] = NO_LOCKS
 
 
 class PeerService(NodeServicer):
-    """`about` says of the node what does not change."""
+    """The private service that routers and Cellar's own commands call.
+
+    `run`: Dispatcher.run. `about`: the part of a report that does not change. `parts`: None if
+    there are no group snapshots over several nodes.
+    """
 
     def __init__(
         self,
@@ -55,25 +61,31 @@ class PeerService(NodeServicer):
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object
     ) -> cellar.ListPoolsResponse:
+        """Return the state of all pools."""
         told = await self._run(lambda _: self._states.look(LISTS), Look())
         return cellar.ListPoolsResponse(pools=[present(one.state) for one in told])
 
     async def Describe(
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
+        """Return the records of those of the named volumes and snapshots that exist here."""
         images, _ = await self._run(self._found, Look(tuple(_ids(request))))
         return cellar.DescribeResponse(records=[_record(image) for image in images])
 
     async def Watch(
         self, request: cellar.WatchRequest, context: object
     ) -> AsyncIterator[cellar.Report]:
+        """Yield reports of this node, after each change and every few seconds."""
         async for report in self.reports.listen():
             yield report
 
     async def Reserve(
         self, request: cellar.ReserveRequest, context: object
     ) -> AsyncIterator[cellar.Reserved]:
-        """Until the router ends the stream, or its death does."""
+        """Reserve a name for a router, until it ends the stream or dies.
+
+        If the name could not be had in time, the only answer has `taken` unset and a text.
+        """
         try:
             quiet = await self._names.take(request.key)
         except TimeoutError:
@@ -89,23 +101,29 @@ class PeerService(NodeServicer):
     async def TakePart(
         self, request: cellar.TakePartRequest, context: object
     ) -> AsyncIterator[cellar.PartState]:
+        """Take this node's part of a group snapshot, and yield its states; see
+        GroupParticipant.take.
+        """
         async for state in self._taken_apart().take(request):
             yield state
 
     async def Advance(
         self, request: cellar.AdvanceRequest, context: object
     ) -> cellar.AdvanceResponse:
+        """Let a part go on, or undo it. Raises: NotFound if it has ended."""
         self._taken_apart().advance(request)
         return cellar.AdvanceResponse()
 
     async def FindPart(
         self, request: cellar.FindPartRequest, context: object
     ) -> cellar.FindPartResponse:
+        """Return the members of a group snapshot that are here, and those that it should have."""
         return await self._taken_apart().find(request)
 
     async def DeletePart(
         self, request: cellar.DeletePartRequest, context: object
     ) -> cellar.DeletePartResponse:
+        """Delete the members of a group snapshot that are here."""
         await self._taken_apart().delete(request)
         return cellar.DeletePartResponse()
 
@@ -145,13 +163,14 @@ class PeerService(NodeServicer):
         return count
 
     def _found(self, wanted: Look) -> tuple[list[Image], int]:
-        """Images, and how many more there are whose record cannot be trusted."""
+        """Return the images that exist, and how many more have a record that cannot be trusted."""
         replies = ask_all(self._pools, lambda pool: _found_in(pool, wanted.image_ids), LISTS)
         found = [image for _, (images, _) in replies.given for image in images]
         return found, sum(damaged for _, (_, damaged) in replies.given)
 
 
 def present(state: PoolState) -> cellar.Pool:
+    """Return the state of a pool as a message, without its free space by allocation (`rooms`)."""
     return cellar.Pool(
         name=state.name,
         type=state.type,

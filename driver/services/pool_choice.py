@@ -21,7 +21,10 @@ class _Find:
 
 
 class Placing:
-    """Only where there are several pools: a single one does everything."""
+    """Find the pool for requests whose ids name none, so that they run on that pool's workers.
+
+    No-op if there is one pool only.
+    """
 
     def __init__(self, dispatcher: Dispatcher, uses: UseCases) -> None:
         self._run = dispatcher.run
@@ -29,17 +32,26 @@ class Placing:
         self._several = len(uses.pools.all()) > 1
 
     async def create(self, wanted: CreateVolume) -> CreateVolume:
-        """With the pool where the volume is, or should go. Invalid, PoolUnavailable."""
+        """Return the request with the pool where the volume is, or should be created.
+
+        Raises: Invalid, PoolUnavailable.
+        """
         if not self._several or wanted.pool is not None or wanted.source:
             return wanted
         name = await self._run(lambda one: self._uses.volumes.place(one.create), Place(wanted))
         return replace(wanted, placed=name)
 
     async def publish(self, wanted: InlinePublish) -> InlinePublish:
+        """Return the request with the pool where the inline volume is, or should be created.
+
+        Raises: Invalid, PoolUnavailable.
+        """
         return replace(wanted, create=await self.create(wanted.create))
 
     async def inline(self, wanted: OfInline) -> OfInline:
-        """With the pool where the volume is, if one answers that it has it."""
+        """Return the request with the pool where the inline volume is, if a pool answers that it
+        has it.
+        """
         if not self._several:
             return wanted
         name = await self._run(lambda one: self._uses.inline.place(one.key), _Find(wanted.key))

@@ -44,7 +44,7 @@ PATIENCE: Final = 10.0  # seconds that a call waits for a copy; the provisioner'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverInfo:
-    """What the driver says of itself."""
+    """What the driver reports of itself."""
 
     name: str
     version: str
@@ -55,7 +55,7 @@ class DriverInfo:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """The port for routers; `admission` stands before the guard."""
+    """The TCP port for routers. `admission` checks each call before CsiInterceptor does."""
 
     address: str
     credentials: grpc.ServerCredentials
@@ -63,7 +63,10 @@ class Listener:
 
 
 class UnixServer:
-    """A gRPC server behind a Unix socket. `seen` is told of every RPC that ended."""
+    """A gRPC server on a Unix socket, and on the port of `listener` if there is one.
+
+    `seen(rpc, code, seconds)` is called for every RPC that ended.
+    """
 
     def __init__(
         self, seen: Callable[[str, str, float], None], listener: Listener | None = None
@@ -83,7 +86,10 @@ class UnixServer:
         )
 
     async def open(self, path: Path) -> None:
-        """Refused: the socket, or the port, cannot be had."""
+        """Listen on the socket `path`, and serve.
+
+        Raises: Refused if the socket or the port cannot be bound.
+        """
         if one := self._listener:
             self._bind(one.address, lambda: self.grpc.add_secure_port(one.address, one.credentials))
         unix_socket.remove_stale_socket(path)
@@ -93,7 +99,7 @@ class UnixServer:
         await self.grpc.start()
 
     async def close(self, grace: float) -> None:
-        """Take no more calls, let those that run end; past `grace` their callers are let go."""
+        """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
         await self.grpc.stop(grace)
         if self._path:
             unix_socket.remove(self._path, self._socket)
@@ -107,7 +113,10 @@ class UnixServer:
 
 
 class Server:
-    """Must be made on the event loop that serves it. `seen` is told of every RPC that ended."""
+    """The driver's server, with all services. It must be made on the event loop that serves it.
+
+    `seen(rpc, code, seconds)` is called for every RPC that ended. `ready` answers Probe.
+    """
 
     def __init__(
         self,
@@ -124,15 +133,21 @@ class Server:
         self._register(about, uses)
 
     def running(self, pool: str) -> tuple[float, ...]:
-        """Since when each of the pool's workers has been at its work. From any thread."""
+        """Return for each busy worker of the pool when its work began (monotonic, seconds).
+
+        It may be called from any thread.
+        """
         return self._dispatcher.running(pool)
 
     async def start(self, path: Path) -> None:
-        """Refused: the socket, or the port, cannot be had."""
+        """Listen on the socket `path`, and serve.
+
+        Raises: Refused if the socket or the port cannot be bound.
+        """
         await self._door.open(path)
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, let those that run end; past `grace` their callers are let go."""
+        """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
         self._reports.close()
         await self._door.close(grace)
         self._dispatcher.close()
@@ -159,7 +174,10 @@ class Server:
 
 
 async def probe(path: Path, seconds: float) -> bool | None:
-    """Whether the driver is ready, asked through its own socket. None: no answer in `seconds`."""
+    """Ask the driver on this socket whether it is ready.
+
+    Returns None if it does not answer in `seconds`.
+    """
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
         try:
             answer = await IdentityStub(channel).Probe(csi.ProbeRequest(), timeout=seconds)

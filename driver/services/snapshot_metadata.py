@@ -26,6 +26,8 @@ Response = TypeVar("Response", csi.GetMetadataAllocatedResponse, csi.GetMetadata
 
 
 class SnapshotMetadata(SnapshotMetadataServicer):
+    """The CSI SnapshotMetadata service."""
+
     def __init__(self, dispatcher: Dispatcher, changes: Changes) -> None:
         self._run = dispatcher.run
         self._changes = changes
@@ -33,12 +35,14 @@ class SnapshotMetadata(SnapshotMetadataServicer):
     def GetMetadataAllocated(
         self, request: csi.GetMetadataAllocatedRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataAllocatedResponse]:
+        """Yield the allocated ranges of a snapshot. Raises: NotFound, Invalid."""
         wanted = parse.allocated(request)
         return self._stream(csi.GetMetadataAllocatedResponse, wanted, request.max_results)
 
     def GetMetadataDelta(
         self, request: csi.GetMetadataDeltaRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataDeltaResponse]:
+        """Yield the ranges that differ between two snapshots. Raises: NotFound, Invalid."""
         wanted = parse.delta(request)
         return self._stream(csi.GetMetadataDeltaResponse, wanted, request.max_results)
 
@@ -64,7 +68,11 @@ class SnapshotMetadata(SnapshotMetadataServicer):
 
 
 def _messages(page: ChangesPage, most: int) -> Iterator[list[csi.BlockMetadata]]:
-    """At the end of the volume also an empty one, so that each stream has told its size."""
+    """Yield the ranges of a page, at most `most` in each message.
+
+    At the end of the volume an empty message is yielded if there are no ranges, so that each
+    stream has reported the volume's size.
+    """
     for first in range(0, len(page.ranges), most):
         yield [
             csi.BlockMetadata(byte_offset=one.start, size_bytes=one.length)

@@ -16,6 +16,8 @@ from driver.volumes.publish import ControllerPublisher, NodeVolumes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
+    """The use cases that the services call."""
+
     pools: Pools
     volumes: Provisioner
     publisher: ControllerPublisher
