@@ -44,7 +44,11 @@ from driver.volumes.requests import (
 
 
 class ControllerPublisher:
-    """The controller's part: which node has a volume, and how many a node may have (0: any)."""
+    """ControllerPublishVolume and ControllerUnpublishVolume.
+
+    `node`: the name of this node; `max_volumes`: how many volumes may be published to it (0:
+    any).
+    """
 
     def __init__(self, pools: Pools, node: str, max_volumes: int) -> None:
         self._pools = pools
@@ -52,10 +56,16 @@ class ControllerPublisher:
         self._max_volumes = max_volumes
 
     def publish(self, wanted: Publish) -> None:
-        """To one node at a time; but the node that has the pool need not wait for another.
+        """Record to which node the volume is published; no-op if it is published so already.
 
-        Nobody else can use the volume. A record that names another node is of the time before the
-        disk moved here, or before this node had its name: it is replaced.
+        A volume is published to one node at a time. Only the node that has the pool can use it,
+        so a record that names another node is from before the disk moved here, or before this
+        node had its name: publishing to this node replaces it.
+
+        Raises: NotFound: no such volume, or `node` is neither this one nor known to the router;
+        Invalid: the volume cannot be used as `capability` says; Refused: it is published to
+        another node; Conflict: it is published to the same node in another way; NoSpace: the
+        node has `max_volumes` volumes; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.node != self._node and not wanted.known:
@@ -72,10 +82,12 @@ class ControllerPublisher:
             raise Conflict(f"volume {volume.id} is published otherwise: {volume.published}")
 
     def unpublish(self, wanted: Unpublish) -> None:
-        """From a node that does not have it, or a volume that is gone: nothing to do.
+        """Remove the publication; no-op if the volume does not exist or is not published to the
+        node.
 
-        Also while its pool cannot be used: nobody says it a second time. PoolUnavailable: there
-        never was such a pool here.
+        If the pool is unavailable, the unpublication is noted and applied later, since
+        Kubernetes does not repeat the call. Raises: PoolUnavailable: all pools were read, and
+        none of them ever had this id.
         """
         try:
             self._unpublish(wanted)
@@ -97,7 +109,10 @@ class ControllerPublisher:
                 pool.backend.record(replace(volume, published=None))
 
     def _record(self, pool: Pool, volume: Volume, publication: Publication) -> None:
-        """Write first and count then: of two that come at once, one at least sees both."""
+        """Record the publication, then count the published volumes, so that of two concurrent
+        calls at least one counts both. Raises: NoSpace: more than `max_volumes`; the record is
+        restored.
+        """
         pool.backend.record(replace(volume, published=publication))
         if not self._max_volumes:
             return
@@ -109,33 +124,45 @@ class ControllerPublisher:
 
 
 def _is_left(known: Publication, wanted: Publication, here: str) -> bool:
-    """Whether what is known is of a node that does not have the disk, and `here` has it."""
+    """Return whether `known` names another node while `wanted` names this one (`here`), which has
+    the disk.
+    """
     return known.node != here == wanted.node
 
 
 class NodeVolumes:
-    """The node's part."""
+    """The volume RPCs of the CSI Node service: stage, publish, expand and statistics."""
 
     def __init__(self, pools: Pools, mounts: MountRecords, kubelet_dir: Path | None = None) -> None:
-        """`kubelet_dir`: nothing outside of it is removed that this driver has not made."""
+        """`kubelet_dir`: a target outside of it is removed only if this driver has made or
+        recorded it; None: no such limit.
+        """
         self._pools = pools
         self._mounts = mounts
         self._kubelet_dir = kubelet_dir
 
     def stage(self, wanted: Stage) -> None:
-        """Attach and, unless it is a raw block volume, mount. Grows what was restored larger."""
+        """Attach the volume and, unless it is a raw block volume, mount it at the staging path. A
+        filesystem smaller than its volume is grown, as after a restore to a larger volume.
+
+        Raises: NotFound; PoolUnavailable; Refused: the volume cannot be used as `capability`
+        says; what `staging.stage` raises.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         if reason := incompatibility(volume, wanted.capability):
             raise Refused(reason)
         self.stage_volume(pool, volume, wanted)
 
     def stage_volume(self, pool: Pool, volume: Volume, wanted: Stage) -> Device:
+        """Stage a volume that was looked up already, and return its device; see `staging.stage`."""
         return staging.stage(pool, volume, wanted, self._mounts)
 
     def unstage(self, wanted: Unstage) -> None:
-        """Also without the pool: what is mounted comes off.
+        """Unmount the volume from the staging path and, if no other staging path uses it, detach
+        it. Works without the pool; no-op if it is not staged.
 
-        Raises: Refused, and nothing was touched, if it is something else, or is shown elsewhere.
+        Raises: Refused, and nothing was changed: something else is mounted there, or targets
+        still show the volume.
         """
         volume_id, path = wanted.volume_id, wanted.staging
         host, device = self._seen(volume_id)
@@ -152,7 +179,15 @@ class NodeVolumes:
         self._mounts.drop(path, volume_id)
 
     def publish(self, wanted: NodePublish) -> None:
-        """Show the volume's own device at the target, or refuse: never the host's directory."""
+        """Bind-mount the volume's filesystem, or bind its device node, at the target; no-op if it
+        is there already. The host's own directory is never shown.
+
+        A volume that is not staged any more is staged again, unless it is encrypted. Raises:
+        Refused: the volume cannot be used as `capability` says, it is not staged and cannot be,
+        the target shows something else, or a SINGLE_NODE_SINGLE_WRITER volume has another
+        target; Conflict: the target has the volume with the other of read-only and writable;
+        NotFound; PoolUnavailable; Damaged.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         if reason := incompatibility(volume, wanted.capability):
             raise Refused(reason)
@@ -178,7 +213,12 @@ class NodeVolumes:
         self._show(pool, volume, device, record)
 
     def unpublish(self, wanted: NodeUnpublish) -> None:
-        """Also without the pool. The target is removed too."""
+        """Unmount the volume from the target and remove the target. Works without the pool; no-op
+        if it is not there.
+
+        Raises: Refused, and nothing was changed: the target shows something else, or is outside
+        of kubelet's directory and not this driver's.
+        """
         volume_id, target = wanted.volume_id, wanted.target
         host, device = self._seen(volume_id)
         record = self._mounts.at(target)
@@ -191,17 +231,25 @@ class NodeVolumes:
         self._mounts.drop(target, volume_id)
 
     def owns(self, host: Host, path: Path, place: MountPoint, volume_id: VolumeId) -> bool:
-        """Whether what is mounted at `path`, which is `place`, is the volume's."""
+        """Return whether `place`, the mount at `path`, is the volume's."""
         device = attachment.find_device(self._pools, volume_id)
         return own_mounts.is_mount_of(host, self._mounts.at(path), place, device, volume_id)
 
     def recorded_at(self, path: Path) -> str:
-        """The id of the volume that was mounted there; empty: none."""
+        """Return the id of the volume that was recorded as mounted at the path; "": none."""
         record = self._mounts.at(path)
         return record.volume if record else ""
 
     def expand(self, wanted: NodeExpand) -> Bytes:
-        """The filesystem grows to the size that the controller gave the volume."""
+        """Grow the filesystem to the size that the controller gave the volume, and return that
+        size in bytes. The device, and an encrypted volume's container, are grown first if they
+        are smaller.
+
+        Raises: NotFound: no such volume, or it is not at the path; Invalid: the volume cannot
+        be used as `capability` says, or the secret is missing or wrong; OutOfRange: the
+        controller has not expanded it yet; Refused: it is mounted read-only; StillRunning: the
+        kernel is not done; PoolUnavailable; Damaged.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.capability and (reason := incompatibility(volume, wanted.capability)):
             raise Invalid(reason)
@@ -218,7 +266,13 @@ class NodeVolumes:
         return volume.size
 
     def stats(self, wanted: GetVolumeStats) -> VolumeStats:
-        """NotFound if the path shows something else: the host's numbers are never given."""
+        """Return the usage of the volume's filesystem, or the size of its device, with the
+        volume's faults. If a pod has a device node that is not bound to the volume any more,
+        there is no usage, and that is a fault.
+
+        Raises: NotFound: no such volume, or the path shows something else (so the host's own
+        numbers are never returned); PoolUnavailable; Damaged.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.path is None:
             raise NotFound(f"volume_path: volume {volume.id} is nowhere")
@@ -232,8 +286,10 @@ class NodeVolumes:
     def _published(
         self, pool: Pool, volume: Volume, wanted: NodePublish, *, read_only: bool
     ) -> MountPoint | None:
-        """What the target shows already. A bind that was cut short before it was made read-only is
-        taken down again. Refused: something else is there.
+        """Return the mount of the volume at the target, or None. A bind mount that was interrupted
+        before it was made read-only is unmounted.
+
+        Raises: Refused: something else is mounted there.
         """
         target, record = wanted.target, self._mounts.at(wanted.target)
         at = attachment.filesystem_at if volume.fs else attachment.device_node_at
@@ -249,6 +305,7 @@ class NodeVolumes:
         return place
 
     def _show(self, pool: Pool, volume: Volume, device: Device, record: MountRecord) -> None:
+        """Record the mount, then make it; the record is dropped if that fails."""
         with ExitStack() as undo:
             undo.callback(self._mounts.drop, record.path, volume.id)
             self._mounts.put(record)
@@ -261,8 +318,8 @@ class NodeVolumes:
             undo.pop_all()
 
     def _may_remove(self, target: Path) -> bool:
-        """Whether a target at which nothing was mounted may be removed. Refused: it is there, and
-        lies where kubelet has none.
+        """Return whether a target at which nothing was mounted may be removed; False if it does
+        not exist outside of kubelet's directory. Raises: Refused: it exists there.
         """
         if not self._kubelet_dir or target.is_relative_to(self._kubelet_dir):
             return True
@@ -271,7 +328,12 @@ class NodeVolumes:
         return False
 
     def _staged(self, pool: Pool, volume: Volume, wanted: NodePublish) -> Device:
-        """The device, proven to be what the staging path shows; staged again if it can be."""
+        """Return the device, after a check that the staging path shows it; stage it again if it
+        does not.
+
+        Raises: Refused: it cannot be staged again; an encrypted one never, because its secret
+        comes with NodeStageVolume only.
+        """
         device = attachment.device_of(pool, volume)
         if device and self._is_staged(pool, volume, device, wanted):
             return device
@@ -288,7 +350,12 @@ class NodeVolumes:
             ) from error
 
     def _is_staged(self, pool: Pool, volume: Volume, device: Device, wanted: NodePublish) -> bool:
-        """Refused: something else is mounted there, or it cannot be written to as is wanted."""
+        """Return whether the volume is staged as wanted; False: nothing is mounted there, or the
+        device is read-only and has to be writable.
+
+        Raises: Refused: something else is mounted there, or the mount is read-only and has to
+        be writable.
+        """
         writes = not (wanted.read_only or reads_only(volume, wanted.capability))
         if volume.fs is None:
             return not (device.read_only and writes)
@@ -302,14 +369,17 @@ class NodeVolumes:
         return True
 
     def _seen(self, volume_id: VolumeId) -> tuple[Host, Device | None]:
+        """Return the volume's machine and its device, if it has one."""
         return self._pools.host_of(volume_id), attachment.find_device(self._pools, volume_id)
 
 
 def _as_stage(wanted: NodePublish) -> Stage:
+    """Return the NodeStageVolume request, without a secret, that matches a publish request."""
     return Stage(volume_id=wanted.volume_id, staging=wanted.staging, capability=wanted.capability)
 
 
 def _refuse_second_target(pool: Pool, device: Device, wanted: NodePublish) -> None:
+    """Raise Refused if the volume is mounted anywhere but at its staging path."""
     for place in pool.host.mount_points(device):
         if place.target != wanted.staging:
             raise Refused(

@@ -18,7 +18,10 @@ from driver.volumes.pools.registry import Pools
 
 
 def device_of(pool: Pool, volume: Volume) -> Device | None:
-    """What shows the volume's contents; None: nothing does."""
+    """Return the device on which the volume's contents can be read: of an encrypted one, its open
+    container; None: not attached, or not open. Raises: Refused: the pool cannot open encrypted
+    volumes.
+    """
     below = pool.backend.attached(volume.id)
     if below is None or volume.luks_key_id is None:
         return below
@@ -26,9 +29,10 @@ def device_of(pool: Pool, volume: Volume) -> Device | None:
 
 
 def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
-    """The uppermost there is: an open container, or the pool's device, whatever the record says.
+    """Return the volume's open container, or else its pool's device, without reading its record;
+    None: neither.
 
-    If the pool is away, or cannot say: an open container, by name; None for others.
+    If the pool is unavailable or cannot tell, only an open container is found, by its name.
     """
     try:
         pool = pools.of(volume_id.pool)
@@ -39,16 +43,19 @@ def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
 
 
 def _container(pool: Pool, volume_id: VolumeId, below: Device | None) -> Device | None:
+    """Return the volume's open container on `below` (None: on any device), or None."""
     return pool.crypt.opened(str(volume_id), below) if pool.crypt else None
 
 
 def ensure_attached(
     pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack, secret: bytes | None = None
 ) -> tuple[Device, bool]:
-    """The volume's device, attached now if it was not, and whether it was attached now. What this
-    call did, `undo` takes back.
+    """Attach the volume if it is not attached. Returns its device, and whether this call made it.
 
-    An encrypted one is opened, whole and writable; `secret` is tried even if it is open.
+    An encrypted volume is attached writable and opened; `secret` is checked even if it is open
+    already. `undo`: gets what takes back the steps of this call. Raises: Refused: it is in use
+    read-only and has to be writable; Invalid: the secret is missing or wrong; what
+    `Backend.attach` raises.
     """
     if volume.luks_key_id is None:
         return _raised(pool, volume, read_only=read_only, undo=undo)
@@ -65,7 +72,12 @@ def ensure_attached(
 
 
 def _raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> tuple[Device, bool]:
-    """One that is found is attached again all the same: its policies may not be applied yet."""
+    """Attach the image. One that is attached is attached again, because its block size and discard
+    policy may not be applied yet; a read-only device that a reader left behind is replaced by a
+    writable one.
+
+    Raises: Refused: it is in use read-only and has to be writable.
+    """
     device = pool.backend.attached(volume.id)
     if device and device.read_only and not read_only:
         if places := pool.host.mount_points(device):
@@ -80,7 +92,9 @@ def _raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> 
 
 
 def detach(pool: Pool, volume: Volume) -> None:
-    """Close and detach it. Content if it is neither; Refused while anything holds it."""
+    """Close the volume's container if it is encrypted, and detach its device; no-op if it is not
+    attached. Raises: Refused: something holds it.
+    """
     if volume.luks_key_id is not None:
         encryption.require_crypt(pool).close(str(volume.id))
         reach("unstage.closed")
@@ -88,7 +102,9 @@ def detach(pool: Pool, volume: Volume) -> None:
 
 
 def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
-    """What `attached` gave. Without its pool: the device whose image has its name."""
+    """Close and detach what `find_device` returned. If the pool is unavailable, the device is
+    found by the image's name. Raises: Refused: something holds it.
+    """
     if device and device.parent:
         encryption.require_crypt(pools.nearest(volume_id)).close(str(volume_id))
         reach("unstage.closed")
@@ -99,7 +115,12 @@ def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
 
 
 def ensure_size(pool: Pool, volume: Volume, device: Device, secret: bytes | None) -> None:
-    """Every device as large as the record says: an expansion may have been cut short."""
+    """Grow the volume's device, and its open container, to the size of its record; no-op if they
+    have it. An expansion may have been interrupted.
+
+    `device`: the container of an encrypted volume, else the pool's device. Raises: Invalid: the
+    container has to grow, and the secret is missing or wrong.
+    """
     below = device if volume.luks_key_id is None else pool.backend.attached(volume.id)
     if below and pool.host.size(below) < volume.size:
         pool.backend.resize(volume, volume.size)
@@ -111,15 +132,19 @@ def ensure_size(pool: Pool, volume: Volume, device: Device, secret: bytes | None
 def filesystem_at(
     pool: Pool, target: Path, volume: Volume, device: Device | None = None
 ) -> MountPoint | None:
-    """The volume's whole filesystem; None: nothing is there. Refused: something else is.
+    """Return the mount of the volume's whole filesystem at `target`; None: nothing is mounted
+    there.
 
-    `device`: the volume's, if it is known already.
+    `device`: the volume's, if it is known already. Raises: Refused: something else is mounted
+    there.
     """
     return _at(pool, target, volume, device, node=False)
 
 
 def device_node_at(pool: Pool, target: Path, volume: Volume) -> MountPoint | None:
-    """The volume's device itself; None: nothing is there. Refused: something else is."""
+    """Return the bind mount of the volume's device node at `target`; None: nothing is mounted
+    there. Raises: Refused: something else is mounted there.
+    """
     return _at(pool, target, volume, None, node=True)
 
 

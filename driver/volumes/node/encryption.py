@@ -19,25 +19,31 @@ SECRET: Final = "secrets[passphrase]"  # noqa: S105 - the name of the field
 
 
 def require_crypt(pool: Pool) -> Crypt:
+    """Return what opens the pool's encrypted volumes. Raises: Refused: there is nothing."""
     if pool.crypt is None:
         raise Refused(f"pool {pool.name} cannot open encrypted volumes")
     return pool.crypt
 
 
 def require_encryption_support(pool: Pool) -> None:
-    """Invalid, whatever machine it is on."""
+    """Raise Invalid if no volume of the pool can be encrypted, whatever node it is on."""
     if pool.crypt is None or not isinstance(pool.backend, FormatsLater):
         raise Invalid(f"parameters[encrypted]: pool {pool.name} cannot encrypt volumes")
 
 
 def require_secret(volume: Volume, secret: bytes | None) -> bytes:
+    """Return the secret. Raises: Invalid: it is missing or empty."""
     if not secret:
         raise Invalid(f"{SECRET} is required: volume {volume.id} is encrypted")
     return secret
 
 
 def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
-    """With its container, and what it is to carry in there. Content if it has them."""
+    """Format the volume as LUKS with its filesystem inside, and return it as recorded then; no-op
+    if it is formatted.
+
+    Raises: Refused: the pool cannot encrypt; what `FormatsLater.replace_contents` raises.
+    """
     if volume.formatted:
         return volume
     backend, crypt, fs = pool.backend, require_crypt(pool), volume.fs
@@ -59,7 +65,11 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
 
 
 def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
-    """A copy gets its own UUID before its first mount. Cut short, it is done again."""
+    """Give a copy's filesystem its own UUID before the first mount; no-op if it has one. If it is
+    interrupted, it is done again.
+
+    `device`: the open container.
+    """
     if volume.needs_new_uuid and volume.fs:
         pool.host.new_uuid(device.path, volume.fs, block_size=volume.block_size)
         reach("stage.renewed")
@@ -67,9 +77,10 @@ def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
 
 
 def erase(pool: Pool, volume: Volume) -> None:
-    """Before its bytes are given up: its key slots, which are of no use to anybody else.
+    """Destroy the key slots of an encrypted volume that is to be deleted; no-op if it is not
+    encrypted or never was formatted.
 
-    A snapshot or clone has a header of its own, and opens as before.
+    A snapshot or clone has a LUKS header of its own, and opens as before.
     """
     if volume.luks_key_id is None or not volume.formatted:
         return

@@ -44,6 +44,10 @@ from driver.volumes.requests import (
 
 
 class EphemeralVolumes:
+    """CSI ephemeral (inline) volumes: NodePublishVolume creates them, NodeUnpublishVolume deletes
+    them.
+    """
+
     def __init__(
         self, pools: Pools, volumes: Provisioner, mounter: NodeVolumes, health: Health
     ) -> None:
@@ -53,7 +57,13 @@ class EphemeralVolumes:
         self._health = health
 
     def publish(self, wanted: InlinePublish) -> None:
-        """Made, and mounted where the pod sees it; or neither. After a reboot: what it was."""
+        """Create the volume and mount it at the target, or do neither. After a reboot the present
+        volume is mounted again.
+
+        Raises: Busy, PoolUnavailable: kubelet will unpublish, so nothing is taken back;
+        Unfinished: it failed, and the volume stays until NodeUnpublishVolume; what
+        `Provisioner.create` and `NodeVolumes.stage_volume` raise: nothing is left.
+        """
         volume = self._volumes.create(wanted.create)
         try:
             self._show(volume, wanted)
@@ -64,9 +74,11 @@ class EphemeralVolumes:
             raise
 
     def unpublish(self, wanted: InlineUnpublish) -> None:
-        """Taken off, also without its pool, and deleted. Refused: the target shows something else.
+        """Unmount the volume, which works without its pool, and delete it; no-op if there is none.
+        A volume with a damaged record is kept, and logged.
 
-        PoolUnavailable: it may lie in a pool that is not there, and must not stay in it for ever.
+        Raises: Refused, and nothing was changed: the target shows something else;
+        PoolUnavailable: it may be in a pool that is unavailable, in which it must not stay.
         """
         found, away = self._pools.every_volume(wanted.key)
         for host in self._pools.hosts():
@@ -82,24 +94,29 @@ class EphemeralVolumes:
             )
 
     def place(self, key: Key) -> str | None:
-        """The name of the pool that has the volume with this key, if one answers that it has."""
+        """Return the name of the pool that has the volume with this key; None: no pool that
+        answers has it.
+        """
         with suppress(PoolUnavailable):  # also without its pool it must come off
             if found := self._pools.find_volume(key):
                 return found[0].name
         return None
 
     def stats(self, wanted: InlineStats) -> VolumeStats:
-        """NotFound if the path shows something else."""
+        """Return the usage of the volume, as `NodeVolumes.stats` does. Raises: NotFound: no such
+        volume, or the path shows something else; PoolUnavailable.
+        """
         return self._mounter.stats(GetVolumeStats(self._one(wanted), wanted.path))
 
     def faults(self, wanted: InlineStats) -> tuple[Fault, ...]:
-        """NotFound. A volume whose pool is away is ill, not unknown."""
+        """Return the faults of the volume; an unavailable pool is one of them. Raises: NotFound."""
         try:
             return self._health.at(GetVolumeStats(self._one(wanted), wanted.path))
         except PoolUnavailable as error:
             return (fault_of(error),)
 
     def _show(self, volume: Volume, wanted: InlinePublish) -> None:
+        """Mount the volume at the target, then record that a pod has seen it."""
         pool = self._pools.of(volume.id.pool)
         stage = Stage(volume_id=volume.id, staging=wanted.target, capability=wanted.capability)
         self._mounter.stage_volume(pool, volume, stage)
@@ -108,7 +125,11 @@ class EphemeralVolumes:
             reach("inline.recorded")
 
     def _take_back(self, volume: Volume, wanted: InlinePublish, error: Exception) -> None:
-        """What no pod has seen, whichever call made it. Unfinished: something stays."""
+        """Unmount and delete the volume after a failed publish, unless a pod has seen it.
+
+        Raises: Unfinished: the volume stays, because a pod has seen it or it could not be
+        deleted. For a Conflict a volume that a pod has seen just stays.
+        """
         if volume.inline is not Inline.MADE:
             if isinstance(error, Conflict):
                 return
@@ -119,6 +140,7 @@ class EphemeralVolumes:
             raise Unfinished(f"{error}; and what was made could not go: {second}") from error
 
     def _take_down(self, volume_id: VolumeId, target: Path) -> None:
+        """Unmount the volume from the target, if it is mounted there, and delete it."""
         host = self._pools.host_of(volume_id)
         place = host.mounted_at(target)
         if place and self._mounter.owns(host, target, place, volume_id):
@@ -127,7 +149,9 @@ class EphemeralVolumes:
         self._volumes.delete(DeleteVolume(volume_id))
 
     def _take_off(self, host: Host, wanted: InlineUnpublish, found: Sequence[VolumeId]) -> None:
-        """Refused, and nothing touched, if the target shows anything but this volume."""
+        """Unmount the volume from the target and remove the target. Raises: Refused, and nothing
+        was changed: the target shows anything else.
+        """
         if place := host.mounted_at(wanted.target):
             recorded = self._mounter.recorded_at(wanted.target)
             named = [*_named(host.volume_label(place), wanted.key), *_named(recorded, wanted.key)]
@@ -143,7 +167,9 @@ class EphemeralVolumes:
         host.remove(wanted.target)
 
     def _one(self, wanted: InlineStats) -> VolumeId:
-        """NotFound, PoolUnavailable."""
+        """Return the id of the volume. Raises: NotFound; PoolUnavailable: it may be in a pool that
+        is unavailable.
+        """
         found, away = self._pools.every_volume(wanted.key)
         if found:
             return found[0]
@@ -151,9 +177,10 @@ class EphemeralVolumes:
 
 
 def _named(label: str, key: Key) -> Sequence[VolumeId]:
-    """The volume that the kernel's name for a device means, if it is of this key.
+    """Return the volume id in the kernel's name of a device, or in a record, if it has this key;
+    else nothing.
 
-    So it is known where the pool itself is away.
+    So the volume is known while the pool is unavailable.
     """
     try:
         volume_id = parse_volume_id(label)

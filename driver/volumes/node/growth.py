@@ -16,9 +16,11 @@ BOUND: Final = 5.0  # seconds for which writers may stand still
 
 
 def fit(pool: Pool, volume: Volume, device: Device, fs: FsType) -> None:
-    """Grow it before it is mounted, where only that works; what is impossible is logged.
+    """Grow the filesystem on `device` before it is mounted, where only that works; a failure is
+    logged.
 
-    Raises Refused if it is not whole afterwards: growing it must not have damaged it.
+    Raises: StillRunning: the tool is not done; Refused: the filesystem is damaged after a
+    failed growth.
     """
     try:
         pool.host.fit(device, fs)
@@ -30,7 +32,11 @@ def fit(pool: Pool, volume: Volume, device: Device, fs: FsType) -> None:
 
 
 def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -> None:
-    """Grow it to the size of its device. Raises as `Host.grow`; StillRunning: it goes on alone."""
+    """Grow the mounted filesystem to the size of its device and write it out.
+
+    `target`: a path at which it is mounted writable. Raises: StillRunning: the kernel goes on
+    growing it; what `Host.grow` raises.
+    """
     try:
         grew = pool.host.grow(device, target, fs)
     except StillRunning as error:
@@ -40,9 +46,10 @@ def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -
 
 
 def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -> None:
-    """As `grow`, for a volume that is to be used whatever becomes of it: its data is there.
+    """Grow the filesystem as `grow` does, but only log a failure, so that the volume can be used
+    with the data it has. Its health shows that it has not grown.
 
-    Its condition tells that it has not grown. Raises Unusable if it broke over it.
+    Raises: Unusable: the filesystem broke over it.
     """
     try:
         grow(pool, volume, device, target, fs)
@@ -54,7 +61,9 @@ def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, f
 
 
 def _write_out(pool: Pool, volume: Volume) -> None:
-    """Freeze and thaw it once, which empties its log: as for a snapshot, with the same care."""
+    """Freeze and thaw the filesystem once, which empties its log, as for a snapshot. A failure is
+    logged.
+    """
     try:
         with pool.backend.quiesce([volume.id], BOUND):
             pass
@@ -63,7 +72,9 @@ def _write_out(pool: Pool, volume: Volume) -> None:
 
 
 def _written_out(pool: Pool, volume: Volume, done: Future[int]) -> Future[int]:
-    """Ends when the kernel has ended, and what it did was written out."""
+    """Return a future that ends when the kernel has grown the filesystem (`done`) and, if that is
+    xfs, it was written out.
+    """
     after: Future[int] = Future()
 
     def ended(end: Future[int]) -> None:

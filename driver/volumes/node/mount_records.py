@@ -20,10 +20,12 @@ _TRUE: Final = "true"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRecord:
-    """One path. `device` and `number` (dev_t) are what the volume had then.
+    """What was mounted at one path. `device` and `number` (dev_t) are those that the volume had
+    then.
 
-    `node`: a device node is bound there; at the staging path of a raw block volume nothing is.
-    `staging`: of a target, the staging path that it was published from; of a staging path, itself.
+    `node`: True if a device node is bound there; at the staging path of a raw block volume
+    nothing is mounted. `staging`: of a target, the staging path from which it was published; of
+    a staging path, that path itself.
     """
 
     path: Path
@@ -39,27 +41,33 @@ class MountRecord:
         return self.path == self.staging
 
     def is_shown_by(self, place: MountPoint) -> bool:
-        """Whether `place` is this mount: a number that cannot be told any more is told by name."""
+        """Return whether `place` is this mount, by device number, or by the device's path if the
+        kernel does not tell a number any more.
+        """
         if place.number:
             return place.number == self.number
         return place.source == str(self.device)
 
 
 class MountRecords:
+    """The mounts that this driver has made, stored in `records`."""
+
     def __init__(self, records: Records) -> None:
         self._records = records
 
     def at(self, path: Path) -> MountRecord | None:
+        """Return the record of a path; None: nothing is recorded that this version can read."""
         found = self._records.get(str(path))
         return _parse(path, found) if found else None
 
     def of(self, volume_id: VolumeId) -> Iterator[MountRecord]:
-        """All of a volume."""
+        """Yield all records of a volume."""
         for path, found in self._records.items().items():
             if found.get("volume") == str(volume_id) and (record := _parse(Path(path), found)):
                 yield record
 
     def put(self, record: MountRecord) -> None:
+        """Write the record of a path, in place of an earlier one."""
         self._records.write(
             str(record.path),
             {
@@ -73,7 +81,7 @@ class MountRecords:
         )
 
     def drop(self, path: Path, volume_id: VolumeId) -> None:
-        """No-op if nothing of that volume was recorded there."""
+        """Remove the record of a path; no-op if it has none, or that of another volume."""
         if (record := self.at(path)) and record.volume == str(volume_id):
             self._records.remove(str(path))
 
@@ -81,6 +89,7 @@ class MountRecords:
 def record_of(  # noqa: PLR0913 - the facts of one mount
     path: Path, volume_id: VolumeId, device: Device, *, node: bool, read_only: bool, staging: Path
 ) -> MountRecord:
+    """Return the record of a mount that is to be made; see MountRecord."""
     return MountRecord(
         path=path,
         volume=str(volume_id),
@@ -93,7 +102,7 @@ def record_of(  # noqa: PLR0913 - the facts of one mount
 
 
 def _parse(path: Path, found: Mapping[str, str]) -> MountRecord | None:
-    """None: no record that this version can read."""
+    """Return the record; None: this version cannot read it."""
     try:
         return MountRecord(
             path=path,

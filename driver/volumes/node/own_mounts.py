@@ -27,7 +27,10 @@ def is_mount_of(
     device: Device | None,
     volume_id: VolumeId,
 ) -> bool:
-    """Whether `place` is the volume's. `record`: of the path at which it was looked for."""
+    """Return whether the mount `place` is the volume's.
+
+    `record`: that of the path at which `place` was found. `device`: the volume's, if known.
+    """
     if record and record.is_shown_by(place):
         return record.volume == str(volume_id)
     by_number = device is not None and place.number == device.number
@@ -43,12 +46,15 @@ def take_down(  # noqa: PLR0913 - who is asked, and what is known
     *,
     is_last: bool = False,
 ) -> bool:
-    """Unmount what is the volume's at `path`. False: nothing is mounted there.
+    """Unmount all layers at `path` that are the volume's. Returns False if nothing was mounted
+    there.
 
-    `is_last`: it is known to be mounted nowhere else.
+    A frozen filesystem is thawed before its last mount is removed: it would stay frozen, out of
+    reach. `is_last`: the volume is known to be mounted nowhere else. `device`: the volume's, if
+    known.
 
-    A filesystem that is frozen would stay so, and out of reach, when its last mount is gone.
-    Raises: Refused, and nothing was touched, if it is not the volume's.
+    Raises: Refused, and nothing was changed: the topmost mount is not the volume's; Failed:
+    still mounted after 1000 unmounts.
     """
     for layer in range(_LAYERS):
         if (place := host.mounted_at(path)) is None:
@@ -65,8 +71,10 @@ def take_down(  # noqa: PLR0913 - who is asked, and what is known
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Who uses a volume beside one staging path: `targets` must go before that; `stagings` are
-    others, with what was published from them, and need the device as well.
+    """What uses a volume beside one staging path.
+
+    `targets`: must be unmounted before that path. `stagings`: other staging paths, or what was
+    published from them, which need the device too.
     """
 
     targets: Sequence[Path]
@@ -76,7 +84,9 @@ class Users:
 def find_users(
     host: Host, mounts: MountRecords, device: Device | None, volume_id: VolumeId, staging: Path
 ) -> Users:
-    """Beside `staging`. Without `device` (it cannot be told): those that were recorded."""
+    """Return what uses the volume beside the staging path `staging`. Without `device` (it cannot
+    be told), only recorded mounts are found.
+    """
     recorded = [record for record in mounts.of(volume_id) if record.path != staging]
     shown = {record.path: _mount_point(host, record) for record in recorded}
     elsewhere = [one for one in recorded if _is_in_use(one, shown) and one.staging != staging]
@@ -91,7 +101,11 @@ def find_users(
 def find_swapped(
     host: Host, mounts: MountRecords, volume: Volume, device: Device | None
 ) -> Sequence[Fault]:
-    """Where a pod sees a device node that is not bound to the volume any more."""
+    """Return a fault for each path at which a pod has a device node that is not bound to the
+    volume any more.
+
+    `device`: the volume's; None: it has none.
+    """
     if volume.fs is not None:
         return ()
     return tuple(
@@ -104,6 +118,7 @@ def find_swapped(
 
 
 def tell_swapped(record: MountRecord, volume_id: VolumeId) -> str:
+    """Return the text for a path whose device node is not bound to the volume any more."""
     return (
         f"{record.path} shows {record.device}, which is not bound to volume {volume_id} any more:"
         " end the pod, so that NodeUnpublishVolume takes it down"
@@ -111,18 +126,22 @@ def tell_swapped(record: MountRecord, volume_id: VolumeId) -> str:
 
 
 def _mount_point(host: Host, record: MountRecord) -> Path | None:
-    """As the kernel calls it; None: the mount of the record is not there."""
+    """Return the path of the recorded mount as the kernel calls it; None: it is not mounted."""
     place = host.mounted_at(record.path)
     return place.target if place and record.is_shown_by(place) else None
 
 
 def _is_in_use(record: MountRecord, shown: dict[Path, Path | None]) -> bool:
-    """A raw block volume is staged where nothing is mounted, as long as the directory is there."""
+    """Return whether the record's path is in use. Nothing is mounted where a raw block volume is
+    staged, so there it is whether the directory exists.
+    """
     nothing_mounted = record.is_staging and record.node
     return record.path.is_dir() if nothing_mounted else shown[record.path] is not None
 
 
 def _is_last(host: Host, place: MountPoint) -> bool:
-    """Also without the pool: what a place shows is told by the kernel."""
+    """Return whether the filesystem is mounted once at most. The kernel tells, so it works without
+    the pool.
+    """
     shown = Device(Path(), place.number, read_only=False)
     return sum(not one.node for one in host.mount_points(shown)) <= 1

@@ -20,7 +20,15 @@ from driver.volumes.requests import Capability, Stage
 
 
 def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> Device:
-    """Attached and, unless it is a raw block volume, mounted; what this call did, or nothing."""
+    """Attach the volume and, unless it is a raw block volume, mount it at the staging path; if
+    that fails, take back what this call did. Returns the device.
+
+    An encrypted volume is formatted first if it never was. Raises: Conflict: it is mounted
+    there with other options, or with the other of read-only and writable; Refused: something
+    else is mounted there, or the device is in use read-only; Unusable: its filesystem broke and
+    is in use elsewhere; Invalid: a mount option is not accepted, or the secret is missing or
+    wrong; Damaged: the filesystem cannot be repaired.
+    """
     with ExitStack() as undo:
         if volume.luks_key_id is not None:
             volume = encryption.ensure_formatted(
@@ -40,9 +48,8 @@ def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> De
 
 
 def device_at(pool: Pool, volume: Volume, path: Path, mounts: MountRecords) -> Device:
-    """The device that the path shows; or of a raw block volume, that is staged there.
-
-    Raises: NotFound, if nothing is there, or something else.
+    """Return the volume's device if `path` shows it, or if the raw block volume is staged there.
+    Raises: NotFound: nothing is there, or something else.
     """
     device, place = attachment.device_of(pool, volume), pool.host.mounted_at(path)
     if device and place and place.number == device.number:
@@ -54,13 +61,16 @@ def device_at(pool: Pool, volume: Volume, path: Path, mounts: MountRecords) -> D
 
 
 def refuse_other_access(place: MountPoint, *, read_only: bool) -> None:
+    """Raise Conflict if the mount is not read-only, or writable, as is wanted."""
     if place.read_only is not read_only:
         is_so = "read-only" if place.read_only else "writable"
         raise Conflict(f"{place.target} shows the volume already, and is {is_so}")
 
 
 def writable_mount(pool: Pool, device: Device) -> Path:
-    """A place through which the filesystem can be grown."""
+    """Return a path at which the whole filesystem is mounted writable, so that it can be grown.
+    Raises: Refused: there is none.
+    """
     for place in pool.host.mount_points(device):
         if not place.node and not place.read_only and place.root == "/":
             return place.target
@@ -70,6 +80,9 @@ def writable_mount(pool: Pool, device: Device) -> Path:
 def _put_filesystem(
     pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords, undo: ExitStack
 ) -> Device:
+    """Attach the volume and mount its filesystem at the staging path, or check that it is mounted
+    there as wanted; grow it if it is writable. Returns the device.
+    """
     fs = volume.fs
     assert fs  # noqa: S101 - else it is put as a raw block volume
     staging, capability = wanted.staging, wanted.capability
@@ -99,9 +112,9 @@ def _put_filesystem(
 
 
 def clear_broken(pool: Pool, volume: Volume, device: Device, place: MountPoint) -> bool:
-    """Take a filesystem off that broke, to be mounted anew. False: it is well.
+    """Unmount a filesystem that broke, so that it can be mounted anew. Returns False if it works.
 
-    Raises Unusable while it is shown elsewhere too: to its pods it stays what it is.
+    Raises: Unusable: it is mounted elsewhere too, or an inline volume; its pods must end first.
     """
     if volume.fs is None or not (why := pool.host.broken(place, volume.fs)):
         return False
@@ -125,10 +138,11 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
     *,
     is_new: bool = False,
 ) -> None:
-    """Checked, and grown where that cannot be done later; unless it is mounted elsewhere.
+    """Mount the volume's filesystem at the staging path. Before, unless it is mounted elsewhere,
+    it is checked, and grown where that cannot be done later.
 
-    Of an encrypted volume `device` is the open container, so that no secret is needed. `is_new`: it
-    was attached by this call, and so is mounted nowhere.
+    `device`: of an encrypted volume the open container, so that no secret is needed. `is_new`:
+    the device was attached by this call, so the volume is mounted nowhere.
     """
     fs, host = volume.fs, pool.host
     assert fs  # noqa: S101 - a raw block volume is mounted nowhere
@@ -147,6 +161,7 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
 def _record(
     volume: Volume, device: Device, wanted: Stage, mounts: MountRecords, undo: ExitStack
 ) -> None:
+    """Record the mount at the staging path; `undo` drops a record that was not there before."""
     path, node = wanted.staging, volume.fs is None
     read_only = reads_only(volume, wanted.capability)
     if not mounts.at(path):
@@ -158,7 +173,9 @@ def _record(
 def _refuse_other_options(
     place: MountPoint, volume: Volume, fs: FsType, capability: Capability
 ) -> None:
-    """Compared by what they amount to, with what the kernel shows. Raises Conflict."""
+    """Raise Conflict if the mount's options, as the kernel shows them, have another effect than
+    the wanted ones.
+    """
     differences = mount_options.differences(
         fs, capability.options, place.options, discards=volume.discards
     )

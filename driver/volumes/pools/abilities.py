@@ -18,32 +18,40 @@ ENCRYPTION: Final = "encryption"
 
 
 def lacking(pool: Pool) -> Iterator[str]:
-    """Names of what is lacking, for routers: filesystems, and ENCRYPTION."""
+    """Yield what the pool's volumes cannot have on this node, for routers: filesystem types, and
+    ENCRYPTION.
+    """
     yield from (fs for fs in FsType if pool.host.lacks(fs))
     if lacks_encryption(pool):
         yield ENCRYPTION
 
 
 def lacks(pool: Pool, fs: FsType | None, *, encrypted: bool) -> str:
-    """Why it has no room for such a volume, whatever its size; "" if it may."""
+    """Return why the pool can have no such volume of any size on this node; "" if it can.
+
+    `fs`: None: raw block.
+    """
     why = pool.host.lacks(fs) if fs else ""
     return why or (lacks_encryption(pool) if encrypted else "")
 
 
 def lacks_encryption(pool: Pool) -> str:
+    """Return why the pool can have no encrypted volumes on this node; "" if it can."""
     if pool.crypt is None or not isinstance(pool.backend, FormatsLater):
         return f"pool {pool.name} cannot encrypt volumes"
     return pool.crypt.lacks()
 
 
 def refuse(pool: Pool, fs: FsType | None, *, encrypted: bool) -> None:
-    """NoSpace: another node may do."""
+    """Raise NoSpace if the pool can have no such volume on this node, so that the scheduler tries
+    another.
+    """
     if why := lacks(pool, fs, encrypted=encrypted):
         raise NoSpace(why)
 
 
 def tell(pools: Sequence[Pool]) -> None:
-    """What is lacking, in the log: once for all pools of a machine."""
+    """Log what is lacking, once for all pools of a machine."""
     for host in {id(pool.host): pool.host for pool in pools}.values():
         for why in filter(None, map(host.lacks, FsType)):
             logger.warning("{}", why)
@@ -53,4 +61,5 @@ def tell(pools: Sequence[Pool]) -> None:
 
 
 def none_can(pools: Sequence[Pool], fs: FsType | None, *, encrypted: bool) -> bool:
+    """Return whether none of the pools can have such a volume on this node."""
     return all(lacks(pool, fs, encrypted=encrypted) for pool in pools)

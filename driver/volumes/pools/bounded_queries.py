@@ -22,14 +22,19 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Replies(Generic[T]):
-    """What each pool answered, in the order of the configuration, and why others did not."""
+    """The answers of the pools that answered, and the errors of the others, each in the order of
+    the configuration.
+    """
 
     given: list[tuple[Pool, T]] = field(default_factory=list)
     errors: list[tuple[Pool, CellarError]] = field(default_factory=list)
 
 
 def ask_patiently(pool: Pool, question: Callable[[Pool], T]) -> T:
-    """The same of the pool that the call is about, which may be busy. PoolSilent: it is silent."""
+    """Return the answer of the pool that a call is about: wait as long as it is only busy.
+
+    Raises: PoolSilent: it has not answered any question for too long; what `question` raises.
+    """
     begun = pool.answers.begin(lambda: question(pool))
     while not pool.answers.silent_for:
         wait([begun], _STEP)
@@ -39,12 +44,18 @@ def ask_patiently(pool: Pool, question: Callable[[Pool], T]) -> T:
 
 
 def ask(pool: Pool, question: Callable[[Pool], T], within: float) -> T:
-    """The answer of one pool, asked in a thread of its own. PoolSilent: not in `within` seconds."""
+    """Return the answer of one pool, asked in a thread of its own.
+
+    `within`: seconds. Raises: PoolSilent: no answer within that time; what `question` raises.
+    """
     return _read(pool, pool.answers.begin(lambda: question(pool)), time.monotonic() + within)
 
 
 def ask_all(pools: Iterable[Pool], question: Callable[[Pool], T], within: float) -> Replies[T]:
-    """All at once, and together no longer than `within` seconds."""
+    """Ask all pools at once and return their answers and errors after at most `within` seconds.
+
+    An OSError of a pool is returned as PoolUnavailable; CellarErrors are returned as they are.
+    """
     end = time.monotonic() + within
     replies: Replies[T] = Replies()
     for pool, begun in [(pool, _begun(pool, question)) for pool in pools]:
@@ -59,10 +70,12 @@ def ask_all(pools: Iterable[Pool], question: Callable[[Pool], T], within: float)
 
 
 def in_parts(items: Sequence[T], most: int) -> Iterable[Sequence[T]]:
+    """Yield `items` in slices of at most `most`."""
     return (items[at : at + most] for at in range(0, len(items), most))
 
 
 def _begun(pool: Pool, question: Callable[[Pool], T]) -> Future[T] | PoolUnavailable:
+    """Return the future of the answer, or the error if the pool cannot be asked."""
     try:
         return pool.answers.begin(lambda: question(pool))
     except PoolUnavailable as error:
@@ -70,6 +83,9 @@ def _begun(pool: Pool, question: Callable[[Pool], T]) -> Future[T] | PoolUnavail
 
 
 def _read(pool: Pool, begun: Future[T] | PoolUnavailable, end: float) -> T:
+    """Return the answer by `end` (time.monotonic). Raises: PoolUnavailable; PoolSilent: none by
+    then.
+    """
     if isinstance(begun, PoolUnavailable):
         raise begun
     try:

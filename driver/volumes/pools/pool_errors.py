@@ -11,7 +11,9 @@ from driver.core.ports import Pool
 
 @contextmanager
 def naming(*pools: Pool) -> Iterator[None]:
-    """Put the pool's name in front of what is said when it is full, if it can be one only."""
+    """Prefix the text of a NoSpace or OutOfRange raised inside with the pool's name; no-op if
+    `pools` are several.
+    """
     try:
         yield
     except (NoSpace, OutOfRange) as error:

@@ -17,12 +17,16 @@ NOTHING: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 @dataclass(frozen=True, slots=True)
 class Told:
+    """The state of a pool, and how old it is."""
+
     state: PoolState
     age: float  # seconds since the pool was looked at
 
 
 class States:
-    """Thread-safe: who looks at the same time may look twice."""
+    """Reads the states of pools, and remembers each pool's last one. Thread-safe; concurrent calls
+    may each read the pools.
+    """
 
     def __init__(self, pools: Sequence[Pool], clock: Callable[[], float] = time.monotonic) -> None:
         self._pools = pools
@@ -30,7 +34,12 @@ class States:
         self._last: dict[str, tuple[PoolState, float]] = {}
 
     def look(self, within: float) -> list[Told]:
-        """In the order of the configuration. After `FRESH` seconds of silence a pool is away."""
+        """Return the states of all pools in the order of the configuration, after at most `within`
+        seconds.
+
+        Of a pool that does not answer, return its last state with its age; once that is older
+        than FRESH seconds, with `away` set and without capacity.
+        """
         begun = self._clock()
         replies = ask_all(self._pools, lambda pool: pool.backend.state(), within)
         for pool, state in replies.given:

@@ -22,7 +22,11 @@ Running = Callable[[str], Sequence[float]]  # of a pool by name: since when each
 
 
 class Watching:
-    """`running` may be asked from any thread."""
+    """Tries whether a pool still takes writes when its workers are busy for long.
+
+    `running`: returns, for a pool's name, when each of its busy workers began, by `clock`
+    (monotonic seconds); may be called from any thread.
+    """
 
     def __init__(
         self, pools: Sequence[Pool], running: Running, clock: Callable[[], float] = time.monotonic
@@ -33,7 +37,9 @@ class Watching:
         self._tried: dict[str, Future[None]] = {}
 
     def look(self) -> None:
-        """Waits for nothing."""
+        """Begin a trial write in each pool with a call older than SUSPICIOUS seconds. Does not
+        wait for it.
+        """
         for pool in self._pools:
             if self._longest(pool) > SUSPICIOUS and self._may_try(pool):
                 with suppress(PoolUnavailable):
@@ -42,12 +48,16 @@ class Watching:
                     self._tried[pool.name] = pool.answers.begin(backend.try_writing)
 
     def stuck(self) -> Mapping[str, float]:
-        """Workers of each pool that do not come back."""
+        """Return, by the pool's name, how many workers have been at one call for more than STUCK
+        seconds.
+        """
         end = self._clock() - STUCK
         return {one.name: sum(at < end for at in self._running(one.name)) for one in self._pools}
 
     def longest(self) -> Mapping[str, float]:
-        """Seconds that the oldest call to each pool has taken so far."""
+        """Return, by the pool's name, the age in seconds of its oldest call that has not ended; 0:
+        none.
+        """
         return {one.name: max(self._longest(one), one.answers.silent_for) for one in self._pools}
 
     def _longest(self, pool: Pool) -> float:
@@ -55,7 +65,7 @@ class Watching:
         return 0.0 if oldest is None else self._clock() - oldest
 
     def _may_try(self, pool: Pool) -> bool:
-        """Not again before an earlier try has ended."""
+        """Return whether the backend can be tried and an earlier trial is not still running."""
         if not isinstance(pool.backend, TriesWriting):
             return False
         tried = self._tried.get(pool.name)

@@ -31,7 +31,10 @@ Find = Callable[[Backend, PoolId], SomeImage | None]
 
 
 class Pools:
-    """At least one, in the order of the configuration."""
+    """The configured pools (at least one), in the order of the configuration.
+
+    `withdrawals`: unpublications that a pool could not record; None: kept in memory only.
+    """
 
     def __init__(self, pools: Sequence[Pool], withdrawals: Withdrawals | None = None) -> None:
         self._pools = tuple(pools)
@@ -39,10 +42,15 @@ class Pools:
         self.withdrawals = withdrawals or Withdrawals()
 
     def all(self) -> Sequence[Pool]:
+        """Return all configured pools; none is asked."""
         return self._pools
 
     def named(self, name: str, field: str = "parameters") -> Pool:
-        """Invalid: there is none. `field` of the request named it."""
+        """Return the pool with this name; it is not asked.
+
+        `field`: the request field that named it, for the error text. Raises: Invalid: no such
+        pool.
+        """
         for pool in self._pools:
             if pool.name == name:
                 return pool
@@ -50,11 +58,19 @@ class Pools:
         raise Invalid(f"{field}[pool]: there is no pool {name!r}; the pools are {known}")
 
     def adopt(self) -> Sequence[Future[PoolId]]:
-        """Look for each pool, and do not wait: one that is there is swept and read now."""
+        """Begin to read each pool's id and return the futures without waiting. A pool that is
+        available is cleaned up and read now.
+        """
         return [self._adopt(pool) for pool in self._pools]
 
     def share_of(self, claims: Locks) -> str:
-        """The name of the pool whose workers do it; "": none in particular. PoolSilent."""
+        """Return the name of the pool whose workers serve a call with these locks; MANY if it
+        concerns several or unknown pools, "" if it concerns none in particular. No pool is
+        asked.
+
+        Raises: PoolSilent: the one pool does not answer, and the call does not take a volume
+        down.
+        """
         seen = {pool for one in claims.pools if (pool := self.seen_as(one))}
         if claims.named is not None:
             seen |= {pool for pool in self._pools if pool.name == claims.named}
@@ -68,11 +84,15 @@ class Pools:
         return pool.name
 
     def seen_as(self, pool_id: PoolId) -> Pool | None:
-        """The pool that had this id when it was last seen. It is not asked."""
+        """Return the pool that had this id when it was last read, or None. It is not asked."""
         return next((one for one in self._pools if self._ids.get(one.name) == pool_id), None)
 
     def id_of(self, pool: Pool) -> PoolId:
-        """PoolAway. Asked directly where it is as good as sure that it answers."""
+        """Return the pool's id. It is read in this thread if the pool has answered a moment ago,
+        else in a thread of its own.
+
+        Raises: PoolUnavailable; PoolSilent: the pool does not answer.
+        """
         if pool.answers.lately and not pool.answers.silent_for:
             found = pool.backend.id
             pool.answers.note()
@@ -82,7 +102,11 @@ class Pools:
         return found
 
     def of(self, pool_id: PoolId) -> Pool:
-        """PoolAway: an id of our form that no pool has now belongs to one that is not there."""
+        """Return the pool that has this id now.
+
+        Raises: PoolUnavailable: no pool has it, and a pool with this id may come back;
+        PoolSilent: the same, while a pool that may be it does not answer.
+        """
         missing: list[CellarError] = []
         if seen := self.seen_as(pool_id):
             try:
@@ -104,16 +128,22 @@ class Pools:
         )
 
     def may_come(self, pool_id: PoolId) -> bool:
-        """Whether it was seen here, or a pool that was not seen yet may be it. None is asked."""
+        """Return whether a pool with this id was seen here, or a configured pool was never read
+        and may have it. None is asked.
+        """
         return bool(self.seen_as(pool_id)) or any(one.name not in self._ids for one in self._pools)
 
     def host_of(self, volume_id: VolumeId) -> Host:
+        """Return the machine of the volume's pool, also while the pool is unavailable; see
+        `nearest`.
+        """
         return self.nearest(volume_id).host
 
     def nearest(self, volume_id: VolumeId) -> Pool:
-        """Its pool, also while that is away; if it was never seen, another one that never was.
+        """Return the volume's pool, even if it is unavailable. If it was never seen, return a pool
+        that was never read, or else the first one.
 
-        What is mounted must come off.
+        So what is mounted can be unmounted without the pool.
         """
         if seen := self.seen_as(volume_id.pool):
             return seen
@@ -122,26 +152,30 @@ class Pools:
         return next((one for one in self._pools if one.name not in self._ids), self._pools[0])
 
     def hosts(self) -> Sequence[Host]:
-        """Each once: usually one."""
+        """Return the machines of all pools, each once (usually there is one)."""
         return tuple({id(pool.host): pool.host for pool in self._pools}.values())
 
     def find_volume(self, key: Key, near: Pool | None = None) -> tuple[Pool, Volume] | None:
-        """In `near` if it has one, else the newest in the others.
+        """Return the volume with this key and its pool: from `near` if it has one, else the newest
+        of the others; None if there is none.
 
-        A pool that does not answer may have one of which nobody was told. What is made elsewhere
-        meanwhile is newer, so that a repeated call finds the same again. PoolSilent: it has one;
-        or, without `near`, it is still being looked for.
+        A pool that does not answer may have one of which nobody was told. What is made
+        elsewhere meanwhile is newer, so that a repeated call finds the same again.
+
+        Raises: PoolSilent: a pool that does not answer has one, or, without `near`, was never
+        read and may have one; Damaged.
         """
         return self._find(key, lambda backend, pool: backend.find(VolumeId(pool, key)), near)
 
     def find_snapshot(self, key: Key, near: Pool | None = None) -> tuple[Pool, Snapshot] | None:
-        """See `find_volume`."""
+        """Return the snapshot with this key and its pool, or None; see `find_volume`."""
         return self._find(key, lambda backend, pool: backend.find(SnapshotId(pool, key)), near)
 
     def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolUnavailable | None]:
-        """In all pools, for one that comes back may bring a second; and why one was not asked.
+        """Return the ids of the volumes with this key in all pools, also those with a damaged
+        record, and the error of the first pool that is unavailable (or None).
 
-        Also one whose record cannot be trusted.
+        There may be several: a pool that comes back may bring a second.
         """
         replies = ask_all(self._pools, lambda pool: _has(pool, key), NAMES)
         away = _away(replies)
@@ -149,31 +183,37 @@ class Pools:
         return found, next((error for _, error in away), None)
 
     def volume(self, volume_id: VolumeId) -> tuple[Pool, Volume]:
+        """Return the volume and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
         pool = self.of(volume_id.pool)
         if volume := pool.backend.find(volume_id):
             return pool, volume
         raise NotFound(f"no volume {volume_id} in pool {pool.name}")
 
     def snapshot(self, snapshot_id: SnapshotId) -> tuple[Pool, Snapshot]:
+        """Return the snapshot and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
         pool = self.of(snapshot_id.pool)
         if snapshot := pool.backend.find(snapshot_id):
             return pool, snapshot
         raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
 
     def images(self) -> Iterator[tuple[Pool, Image]]:
-        """All in the pools that are there, in the order of their ids; as last read of one that
-        does not answer.
+        """Yield all readable images in the order of their ids, with their pools. Pools that are
+        unavailable are skipped; of one that does not answer, what was last read is yielded.
         """
         return ((pool, one) for pool, one in self._listed() if not isinstance(one, Unreadable))
 
     def volumes(self) -> Iterator[tuple[Pool, Volume]]:
+        """Yield the volumes among `images`."""
         return ((pool, image) for pool, image in self.images() if isinstance(image, Volume))
 
     def snapshots(self) -> Iterator[tuple[Pool, Snapshot]]:
+        """Yield the snapshots among `images`."""
         return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
 
     def listed_volumes(self) -> Iterator[tuple[Pool, Volume | Unreadable]]:
-        """Also those whose record cannot be trusted, and may be any image's."""
+        """Yield volumes as `volumes` does, and also images with a damaged record that are not
+        known to be snapshots.
+        """
         return (
             (pool, one)
             for pool, one in self._listed()
@@ -181,7 +221,9 @@ class Pools:
         )
 
     def listed_snapshots(self) -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
-        """Also those whose record cannot be trusted, but says of what they are a snapshot."""
+        """Yield snapshots as `snapshots` does, and also those with a damaged record that still
+        names their source.
+        """
         return (
             (pool, one)
             for pool, one in self._listed()
@@ -189,11 +231,16 @@ class Pools:
         )
 
     def damaged(self) -> Iterator[Unreadable]:
-        """In the pools that are there."""
+        """Yield the images with a damaged record, from the same pools as `images`."""
         return (one for _, one in self._listed() if isinstance(one, Unreadable))
 
     def chosen(self, wanted: CreateVolume) -> Pool | None:
-        """Where a new volume must go; None: wherever there is room. Invalid, PoolUnavailable."""
+        """Return the pool in which the new volume must be made: the named or placed one, that of
+        its source, or the only one; None: any.
+
+        Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is
+        unavailable.
+        """
         if (name := wanted.pool or wanted.placed) is not None:
             return self.named(name, "volume_context" if wanted.inline else "parameters")
         if wanted.source:
@@ -203,7 +250,11 @@ class Pools:
         return None
 
     def roomiest(self, allocation: Allocation | None) -> tuple[Pool, Capacity]:
-        """Of the pools that have the allocation (None: their own). Invalid, PoolUnavailable."""
+        """Return the pool in which the largest volume fits, and its capacity.
+
+        `allocation`: only pools that have it; None: each with its default. Raises: Invalid: no
+        pool has the allocation; PoolUnavailable: none can be asked.
+        """
         replies = ask_all(
             self._pools,
             lambda pool: pool.backend.capacity(allocation or pool.backend.allocation),
@@ -222,7 +273,7 @@ class Pools:
         return pool.answers.begin(seen)
 
     def _listed(self) -> Iterator[tuple[Pool, Image | Unreadable]]:
-        """In the order of their ids."""
+        """Yield all images, damaged ones too, in the order of their ids."""
         replies = ask_all(self._pools, _everything, LISTS)
         found = replies.given
         for pool, error in _away(replies):
@@ -252,18 +303,21 @@ class Pools:
     def _find_in(
         self, pools: Sequence[Pool], find: Find[SomeImage]
     ) -> tuple[list[tuple[Pool, SomeImage]], list[tuple[Pool, PoolUnavailable]]]:
-        """What those have that answer, and the others."""
+        """Return what the pools that answer have, and the errors of those that are unavailable."""
         replies = ask_all(pools, lambda pool: find(pool.backend, pool.backend.id), NAMES)
         return [(pool, image) for pool, image in replies.given if image], _away(replies)
 
 
 def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
+    """Return the pool's images, damaged ones too, in the order of their ids."""
     images, damaged = pool.backend.images(), pool.backend.damaged()
     return list(merge(images, damaged, key=lambda one: str(one.id)))
 
 
 def _away(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
-    """The pools that could not be asked. Any other error of one is everybody's."""
+    """Return the pools that are unavailable, with their errors. Raises any other error that a pool
+    answered with.
+    """
     away: list[tuple[Pool, PoolUnavailable]] = []
     for pool, error in replies.errors:
         if not isinstance(error, PoolUnavailable):
@@ -273,6 +327,9 @@ def _away(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
 
 
 def _has(pool: Pool, key: Key) -> VolumeId | None:
+    """Return the id of the pool's volume with this key, even if its record is damaged; None: it
+    has none.
+    """
     volume_id = VolumeId(pool.backend.id, key)
     try:
         return volume_id if pool.backend.find(volume_id) else None

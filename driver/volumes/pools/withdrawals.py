@@ -18,19 +18,24 @@ _PREFIX: Final = "unpublished "  # of the keys, beside those of places
 
 
 class Withdrawals:
-    """Kept outside of the pools, in `records`; None: for as long as this process runs."""
+    """Unpublications that the volume's pool could not record, stored outside of the pools in
+    `records`; None: in memory, until this process ends.
+    """
 
     def __init__(self, records: Records | None = None) -> None:
         self._records = records or _Passing()
 
     def note(self, volume_id: VolumeId, node: str | None) -> None:
-        """It is published to `node` (None: to any) no more, whatever its pool will say."""
+        """Record that the volume is no longer published to `node` (None: to any), whatever its
+        pool's record says.
+        """
         self._records.write(f"{_PREFIX}{volume_id}", {"node": node or ""})
 
     def made_up(self, pool: Pool, volume: Volume) -> Volume:
-        """The volume as it should be on record, recorded so.
+        """Apply a noted unpublication to the pool's record, and return the volume as it is
+        recorded now; no-op if none was noted.
 
-        PoolUnavailable. With the volume claimed.
+        The caller must hold the volume's lock. Raises: PoolUnavailable.
         """
         key = f"{_PREFIX}{volume.id}"
         if (noted := self._records.get(key)) is None:
@@ -43,7 +48,7 @@ class Withdrawals:
 
 
 class _Passing:
-    """See core.ports.Records: the part that is needed here."""
+    """The part of core.ports.Records that is needed here, in memory."""
 
     def __init__(self) -> None:
         self._known: dict[str, Mapping[str, str]] = {}
