@@ -30,7 +30,11 @@ _CLAIMED: Final = {
 
 
 def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Capability:
-    """Invalid names the part that this driver cannot give, and what it can."""
+    """Return the capability.
+
+    `field`: its name, for errors. Raises: Invalid, which names the part that is not supported,
+    and what is.
+    """
     mode = _mode(message.access_mode.mode, f"{field}.access_mode.mode")
     if message.WhichOneof("access_type") == "block":
         return Capability(mode, block=True)
@@ -43,11 +47,15 @@ def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Ca
 
 
 def parse_all(messages: Iterable[csi.VolumeCapability]) -> tuple[Capability, ...]:
+    """Return the capabilities. Raises: Invalid as `parse`."""
     return tuple(parse(message, "volume_capabilities[]") for message in messages)
 
 
 def agreed(capabilities: Sequence[Capability], asked: FsType | None) -> FsType | None:
-    """The one filesystem of a volume, where one is named. Invalid: they do not agree."""
+    """Return the filesystem that the capabilities or the StorageClass (`asked`) name.
+
+    Returns None for block volumes, and if none is named. Raises: Invalid if they do not agree.
+    """
     if len({capability.block for capability in capabilities}) > 1:
         raise Invalid("volume_capabilities: a volume is either block or mount, not both")
     if any(capability.block for capability in capabilities):
@@ -61,7 +69,10 @@ def agreed(capabilities: Sequence[Capability], asked: FsType | None) -> FsType |
 
 
 def filesystem(name: str, field: str) -> FsType | None:
-    """None where none is named."""
+    """Return the filesystem of this name, or None if `name` is empty.
+
+    `field`: its name, for errors. Raises: Invalid if it is not supported.
+    """
     if not name:
         return None
     try:
@@ -83,6 +94,8 @@ def _mode(number: int, field: str) -> AccessMode:
 
 
 def _mode_name(number: int) -> str:
-    """proto3 lets numbers through that no version of CSI has."""
+    """Return the name of an access mode, or its number: proto3 accepts numbers that CSI does not
+    have.
+    """
     modes = csi.VolumeCapability.AccessMode.Mode
     return modes.Name(modes.ValueType(number)) if number in modes.values() else str(number)

@@ -30,7 +30,11 @@ _BANNED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def check(message: Message, where: str = "") -> None:
-    """Invalid names the first field, of this message or one inside, that breaks a general limit."""
+    """Check the general limits of CSI for all fields of the message, and of those inside.
+
+    `where`: a prefix for the names of fields. Raises: Invalid, which names the first field that
+    breaks a limit.
+    """
     limits = _limits(message.DESCRIPTOR)
     for field, value in message.ListFields():
         kind, limit = limits[field.name]
@@ -49,7 +53,11 @@ def check(message: Message, where: str = "") -> None:
 
 
 def path(text: str, field: str) -> Path:
-    """An absolute path in its shortest form. Invalid: relative, with `..`, too long."""
+    """Return an absolute path in its shortest form.
+
+    Raises: Invalid if it is relative, contains `..`, has a component that is too long, or is
+    the root directory.
+    """
     if not text.startswith("/"):
         raise Invalid(f"{field}: {text!r} is not an absolute path")
     parts = text.split("/")
@@ -63,18 +71,25 @@ def path(text: str, field: str) -> Path:
 
 
 def optional_path(text: str, field: str) -> Path | None:
+    """Return an absolute path in its shortest form; None if `text` is empty. Raises: Invalid."""
     return path(text, field) if text else None
 
 
 def staging_path(text: str) -> Path:
-    """Of NodePublishVolume: the specification has a code of its own for its absence."""
+    """Return the staging path of NodePublishVolume.
+
+    Raises: Refused if it is empty: CSI has a code of its own for that; Invalid.
+    """
     if not text:
         raise Refused("staging_target_path is required: the volume must be staged first")
     return path(text, "staging_target_path")
 
 
 def volume_path(text: str) -> Path:
-    """Of NodeGetVolumeStats. A path at which no volume can be is one where none is."""
+    """Return the volume path of NodeGetVolumeStats.
+
+    Raises: NotFound if no volume can be at such a path, as where there is none.
+    """
     try:
         return path(text, "volume_path")
     except Invalid as error:
@@ -104,7 +119,7 @@ def _check_string(name: str, value: str, limit: int) -> None:
 
 
 def _check_strings(name: str, values: Iterable[str], limit: int) -> None:
-    """Ids are limited one by one; mount flags, which CSI limits together, are so too."""
+    """Check each string, and the total length of mount flags, which CSI limits together."""
     values = list(values)
     for value in values:
         _check_string(name, value, limit)

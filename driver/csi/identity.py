@@ -30,6 +30,8 @@ CAPABILITIES: Final = (
 
 
 class Identity(IdentityServicer):
+    """The CSI Identity service. `ready` answers Probe."""
+
     def __init__(self, name: str, version: str, ready: Callable[[], bool] = lambda: True) -> None:
         self._name = name
         self._version = version

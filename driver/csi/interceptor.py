@@ -72,7 +72,10 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
 
 
 class CsiInterceptor(grpc.aio.ServerInterceptor):
-    """`seen` is told of every RPC that ended."""
+    """Check requests, turn errors into gRPC statuses, and log each call.
+
+    `seen(rpc, code, seconds)` is called for every RPC that ended.
+    """
 
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
@@ -90,8 +93,10 @@ class CsiInterceptor(grpc.aio.ServerInterceptor):
         return self._guarded[method]
 
     def _of(self, rpc: str, handler: Any) -> Any:
-        """None: left to gRPC, which knows no such method; or a stream between router and node,
-        which is open for as long as both live.
+        """Return the handler to use instead of `handler`, or None to leave it as it is.
+
+        That is so if there is no such method, which gRPC answers itself, and for streams
+        between router and node, which are open for as long as both live.
         """
         if handler is None or not (handler.unary_unary or rpc in required_fields.REQUIRED):
             return None
@@ -107,7 +112,10 @@ class CsiInterceptor(grpc.aio.ServerInterceptor):
 
 
 def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
-    """What the caller of `rpc` is told an error means."""
+    """Return the gRPC status that `error` has for the caller of `rpc`; INTERNAL if it is unknown.
+
+    A full disk is UNAVAILABLE where `rpc` stores nothing new, see STORING.
+    """
     meant: Exception | None = error
     if isinstance(error, OSError):
         meant = errnos.of_machine(error)
@@ -121,7 +129,7 @@ def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
 
 @dataclass(frozen=True, slots=True)
 class UndecodableRequest:
-    """Bytes that are no request: gRPC itself would call that INTERNAL."""
+    """Bytes that cannot be decoded as a request: gRPC itself would answer INTERNAL."""
 
     error: str
 
@@ -153,7 +161,7 @@ def _guard(rpc: str, inner: Unary, seen: Seen) -> Unary:
 
 
 def _guard_stream(rpc: str, inner: Stream, seen: Seen) -> Stream:
-    """It ends when the last message was taken, or when its client has gone."""
+    """Wrap a streaming RPC. It ends when the last message was taken, or its client has gone."""
 
     async def call(request: Message | UndecodableRequest, context: Context) -> AsyncIterator[Any]:
         async with _recorded(rpc, context, seen) as story:
@@ -167,7 +175,7 @@ def _guard_stream(rpc: str, inner: Stream, seen: Seen) -> Stream:
 
 @dataclass(slots=True)
 class CallRecord:
-    """Of one call, as the log and the metrics will tell it."""
+    """What the log and the metrics report of one call."""
 
     rpc: str
     code: grpc.StatusCode = grpc.StatusCode.CANCELLED  # unless it comes to an end
@@ -175,7 +183,11 @@ class CallRecord:
     subject: dict[str, str] = field(default_factory=dict)
 
     def begin(self, request: Message | UndecodableRequest) -> Message:
-        """Invalid: the request is not one that the service has to look at."""
+        """Log and check the request, and return it.
+
+        Raises: Invalid if it cannot be decoded, breaks a limit of CSI, or lacks a required
+        field.
+        """
         whole = _readable(request)
         self.subject = _subject(whole)
         logger.opt(lazy=True).debug("{} {}", lambda: self.rpc, lambda: redact.presentable(whole))
@@ -186,7 +198,9 @@ class CallRecord:
 
 @asynccontextmanager
 async def _recorded(rpc: str, context: Context, seen: Seen) -> AsyncIterator[CallRecord]:
-    """Ends the call with the status of what was raised inside, and tells of it."""
+    """Abort the call with the status of an error that is raised inside; then log it and call
+    `seen`.
+    """
     start, story = time.monotonic(), CallRecord(rpc)
     RPC.set(rpc)
     try:
@@ -202,8 +216,11 @@ async def _recorded(rpc: str, context: Context, seen: Seen) -> AsyncIterator[Cal
 
 
 def text_of(rpc: str, error: Exception) -> str:
-    """Return the status message: our own errors as they are, of an unexpected OSError only its
-    strerror, else a fixed text. Details are logged.
+    """Return the status message: errors of this program as they are (at most TEXT characters); of
+    an unexpected OSError only strerror, and the path if it is one of the kernel's; else a fixed
+    text.
+
+    Nothing else of an unexpected error leaves this machine: details are logged.
     """
     if isinstance(error, CellarError):
         return str(error)[:TEXT]
@@ -214,7 +231,10 @@ def text_of(rpc: str, error: Exception) -> str:
 
 
 def _place(error: OSError) -> str:
-    """The kernel's own places may be named: what a container lacks is seen by them."""
+    """Return the path of the error if it is below /dev, /proc or /sys, else "".
+
+    What a container lacks is seen by these paths.
+    """
     path = str(error.filename or "")
     return f"{path}: " if path.startswith(("/dev/", "/proc/", "/sys/")) else ""
 
@@ -240,7 +260,9 @@ _NESTED: Final = ("volume", "snapshot", "group_snapshot")
 
 
 def _subject(message: Message) -> dict[str, str]:
-    """The id that a call is about: of the request, or of what a create answered."""
+    """Return the name and value of the id that a call is about: of the request, or of what a
+    create returned; empty if there is none.
+    """
     names = message.DESCRIPTOR.fields_by_name
     for name in _IDS:
         if name in names and (value := getattr(message, name)):

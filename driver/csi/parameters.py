@@ -21,7 +21,7 @@ LIMIT: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Class:
-    """A StorageClass, with a VolumeAttributesClass on top."""
+    """The parameters of a StorageClass, overridden by those of a VolumeAttributesClass."""
 
     pool: str | None = None
     allocation: Allocation | None = None
@@ -32,25 +32,36 @@ class Class:
     limits: Limits = field(default_factory=Limits)
 
     def options_for(self, fs: FsType | None) -> tuple[str, ...]:
+        """Return the options for mkfs of `fs`, as arguments. Raises: Invalid."""
         return parse_mkfs_options(fs, self.mkfs_options)
 
 
 def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
-    """Invalid names the key. What is mutable wins over what is not."""
+    """Return the parameters. Those in `mutable` override the limits in `parameters`.
+
+    Raises: Invalid, which names the key.
+    """
     read = _read(parameters, {**CREATION, **LIMITS}, "parameters")
     changed = parse_limits(mutable)
     return _class(read, changed)
 
 
 def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
-    """What a pod says of its own volume, and the size that it asks for."""
+    """Return the parameters of an inline volume, and its size (bytes), from the attributes in the
+    pod.
+
+    Raises: Invalid, which names the key.
+    """
     read = _read(attributes, {**_INLINE, **LIMITS}, "volume_context")
     size = read.pop("size", DEFAULT_SIZE)
     return _class(read, {}), size
 
 
 def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
-    """The limits that are named, by their field in Limits."""
+    """Return the limits that are named, by their field in Limits.
+
+    Raises: Invalid, which names the key.
+    """
     return _read(mutable, LIMITS, "mutable_parameters")
 
 
@@ -61,12 +72,18 @@ def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
 
 
 def none_accepted(parameters: Mapping[str, str]) -> None:
-    """Of snapshots: only Kubernetes' own keys."""
+    """Check that a snapshot has no parameters but Kubernetes' own.
+
+    Raises: Invalid, which names the key.
+    """
     _read(parameters, {}, "parameters")
 
 
 def none_accepted_of_group(parameters: Mapping[str, str]) -> None:
-    """As of snapshots; but the suite of Kubernetes 1.36 repeats the deletionPolicy of the class."""
+    """Check that a group snapshot has no parameters but Kubernetes' own and `deletionPolicy`.
+
+    The test suite of Kubernetes 1.36 repeats the class's deletionPolicy there. Raises: Invalid.
+    """
     none_accepted({key: value for key, value in parameters.items() if key != "deletionPolicy"})
 
 
@@ -93,9 +110,10 @@ def _read(
 
 
 def _refuse_misspelt(key: str, readers: Mapping[str, Any], where: str) -> None:
-    """Kubernetes' own keys pass unread, so one of ours among them that is misspelt would as well.
+    """Refuse a key that is a misspelling of one of Kubernetes' keys that are read here.
 
-    Raises Invalid if `key` differs from one that is read only in case, spaces or punctuation.
+    Kubernetes' own keys are otherwise accepted unread, so that it would be ignored. Raises:
+    Invalid if `key` differs from one that is read only in case, spaces or punctuation.
     """
     if key in readers:
         return
@@ -140,7 +158,10 @@ def _encrypted(text: str) -> bool:
 
 
 def _not_encrypted(text: str) -> bool:
-    """Of an inline volume: false is what it is anyway."""
+    """Return False for "false", which is the only value that an inline volume may have.
+
+    Raises: Invalid.
+    """
     if _encrypted(text):
         raise Invalid("an inline volume cannot be encrypted; a claim's volume can")
     return False
@@ -153,7 +174,7 @@ def _size(text: str) -> Bytes:
 
 
 def _per_second(text: str) -> int:
-    """Operations: a plain number; 0 is no limit."""
+    """Return a number of operations per second: a plain number; 0 is no limit. Raises: Invalid."""
     if not (text.isascii() and text.isdigit()) or int(text[:20]) > LIMIT:
         raise Invalid(f"{text!r} is not a whole number of operations per second; 0 is no limit")
     return int(text)

@@ -24,6 +24,10 @@ USUAL: Final = FsType.EXT4  # where no filesystem is named
 
 
 def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
+    """Return the request to create a volume, with ext4 where no filesystem is named.
+
+    Raises: Invalid; NotFound if the source's id cannot be of this driver.
+    """
     capabilities = capability.parse_all(request.volume_capabilities)
     asked = parameters.parse(request.parameters, request.mutable_parameters)
     named = capability.agreed(capabilities, asked.fs)
@@ -47,6 +51,7 @@ def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
 
 
 def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.ValidateCapabilities:
+    """Return the request to validate capabilities. Raises: NotFound by the volume's id; Invalid."""
     return requests.ValidateCapabilities(
         volume_id=ids.parse_volume_id(request.volume_id),
         capabilities=capability.parse_all(request.volume_capabilities),
@@ -56,16 +61,23 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
 
 
 def of_volume(volume_id: str) -> requests.DeleteVolume:
+    """Return the request to delete the volume of this id. Raises: NotFound."""
     return requests.DeleteVolume(ids.parse_volume_id(volume_id))
 
 
 def look(volume_id: str) -> requests.GetVolume:
+    """Return the request to read the volume of this id. Raises: NotFound."""
     return requests.GetVolume(ids.parse_volume_id(volume_id))
 
 
 def publish(
     request: csi.ControllerPublishVolumeRequest, *, known: bool = False
 ) -> requests.Publish:
+    """Return the request to publish a volume to a node.
+
+    `known`: whether a router vouches that the node exists. Raises: NotFound by the volume's id;
+    Invalid.
+    """
     return requests.Publish(
         volume_id=ids.parse_volume_id(request.volume_id),
         node=request.node_id,
@@ -76,10 +88,18 @@ def publish(
 
 
 def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpublish:
+    """Return the request to unpublish a volume: from one node, or from all if none is named.
+
+    Raises: NotFound by the volume's id.
+    """
     return requests.Unpublish(ids.parse_volume_id(request.volume_id), request.node_id or None)
 
 
 def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
+    """Return the request to expand a volume.
+
+    Raises: NotFound by the volume's id; Invalid, also if neither size is given.
+    """
     volume_id = ids.parse_volume_id(request.volume_id)
     wanted = capacity(request.capacity_range)
     if not (wanted.required or wanted.limit):
@@ -89,20 +109,23 @@ def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """ControllerModifyVolume: only the limits that are named; the others stay (CSI)."""
+    """ControllerModifyVolume: the limits that are named. The others stay as they are (CSI)."""
 
     volume_id: ids.VolumeId
     limits: Mapping[str, int]
 
     @property
     def locks(self) -> Locks:
+        """The volume exclusively, as for a delete."""
         return requests.DeleteVolume(self.volume_id).locks
 
     def of(self, limits: Limits) -> Limits:
+        """Return `limits` with those replaced that are named."""
         return replace(limits, **self.limits)
 
 
 def modify(request: csi.ControllerModifyVolumeRequest) -> Change:
+    """Return the change of a volume's limits. Raises: NotFound by the volume's id; Invalid."""
     volume_id = ids.parse_volume_id(request.volume_id)
     return Change(volume_id, parameters.parse_limits(request.mutable_parameters))
 
@@ -110,10 +133,18 @@ def modify(request: csi.ControllerModifyVolumeRequest) -> Change:
 def page(
     request: csi.ListVolumesRequest | csi.ControllerListVolumeHealthRequest,
 ) -> requests.ListVolumes:
+    """Return the request for a page of volumes, or of their health.
+
+    Raises: Invalid; StaleToken if the token is not one of ours.
+    """
     return requests.ListVolumes(_most(request.max_entries), _after(request, ids.parse_volume_id))
 
 
 def measure(request: csi.GetCapacityRequest) -> requests.GetCapacity:
+    """Return the request for the capacity, with ext4 where no filesystem is named.
+
+    Raises: Invalid.
+    """
     asked = parameters.parse(request.parameters, {})
     capabilities = capability.parse_all(request.volume_capabilities)
     named = capability.agreed(capabilities, asked.fs)
@@ -128,6 +159,7 @@ def measure(request: csi.GetCapacityRequest) -> requests.GetCapacity:
 
 
 def snapshot(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
+    """Return the request to create a snapshot. Raises: NotFound by the source's id; Invalid."""
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.none_accepted(request.parameters)
     return requests.CreateSnapshot(
@@ -136,15 +168,21 @@ def snapshot(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
 
 
 def of_snapshot(snapshot_id: str) -> requests.DeleteSnapshot:
+    """Return the request to delete the snapshot of this id. Raises: NotFound."""
     return requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
 def look_snapshot(snapshot_id: str) -> requests.GetSnapshot:
+    """Return the request to read the snapshot of this id. Raises: NotFound."""
     return requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
 def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
-    """NotFound: a filter that names nothing of ours; the list is empty then."""
+    """Return the request for a page of snapshots.
+
+    Raises: NotFound if a filter is an id that cannot be of this driver: the list is empty then;
+    Invalid; StaleToken if the token is not one of ours.
+    """
     most, after = _most(request.max_entries), _after(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
     return requests.ListSnapshots(
@@ -156,24 +194,36 @@ def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
 
 
 def allocated(request: csi.GetMetadataAllocatedRequest) -> requests.GetChangedBlocks:
+    """Return the request for the allocated ranges of a snapshot. Raises: NotFound by its id."""
     target = ids.parse_snapshot_id(request.snapshot_id)
     return requests.GetChangedBlocks(target=target, start=request.starting_offset)
 
 
 def delta(request: csi.GetMetadataDeltaRequest) -> requests.GetChangedBlocks:
+    """Return the request for the ranges that differ between two snapshots.
+
+    Raises: NotFound by their ids.
+    """
     base = ids.parse_snapshot_id(request.base_snapshot_id)
     target = ids.parse_snapshot_id(request.target_snapshot_id)
     return requests.GetChangedBlocks(target=target, base=base, start=request.starting_offset)
 
 
 def most(number: int, usual: int, limit: int) -> int:
-    """Entries of a message."""
+    """Return the number of entries in a message: `number`, or `usual` if 0; at most `limit`.
+
+    Raises: Invalid if `number` is negative.
+    """
     if number < 0:
         raise Invalid("max_results must not be negative; 0 is as many as the driver likes")
     return min(number or usual, limit)
 
 
 def group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.CreateGroupSnapshot:
+    """Return the request to create a group snapshot.
+
+    Raises: NotFound by a source's id; Invalid, also if a source is named twice.
+    """
     sources = sorted(ids.parse_volume_id(one) for one in request.source_volume_ids)
     parameters.none_accepted_of_group(request.parameters)
     if len(set(sources)) < len(sources):
@@ -186,6 +236,10 @@ def group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.CreateGroup
 def of_group(
     request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
 ) -> requests.GroupSnapshotRef:
+    """Return the reference to a group snapshot, with the members that are named.
+
+    Raises: NotFound by the group's id; Invalid if a member's id is not one of ours.
+    """
     key = ids.parse_group_id(request.group_snapshot_id)
     return requests.GroupSnapshotRef(key, tuple(_member(one) for one in request.snapshot_ids))
 
@@ -194,6 +248,7 @@ def of_group(
 
 
 def capacity(message: csi.CapacityRange) -> CapacityRange:
+    """Return the range of sizes (bytes; 0: not given)."""
     return CapacityRange(message.required_bytes, message.limit_bytes)
 
 
@@ -211,7 +266,11 @@ def _source(message: csi.VolumeContentSource) -> ImageId | None:
 
 
 def _member(text: str) -> ids.SnapshotId:
-    """An id that is none of ours cannot be of this group: CSI has a code of its own for that."""
+    """Return the id of a member.
+
+    Raises: Invalid if it is not an id of ours, and so not of this group: CSI has a code of its
+    own for that.
+    """
     try:
         return ids.parse_snapshot_id(text)
     except NotFound as error:
@@ -233,6 +292,7 @@ def _parameters_of(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.C
 def optional_capability(
     request: csi.ControllerExpandVolumeRequest | csi.NodeExpandVolumeRequest,
 ) -> requests.Capability | None:
+    """Return the capability, or None if the request has none. Raises: Invalid."""
     if not request.HasField("volume_capability"):
         return None
     return capability.parse(request.volume_capability)
@@ -250,7 +310,10 @@ def _after(
     | csi.ListSnapshotsRequest,
     read: Callable[[str], ImageId],
 ) -> str:
-    """Our tokens are the ids after which to go on."""
+    """Return the id after which a page begins, which is what our tokens are; "" for the first.
+
+    Raises: StaleToken if the token is not an id of ours.
+    """
     token = request.starting_token
     try:
         return str(read(token)) if token else ""

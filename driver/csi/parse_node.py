@@ -17,6 +17,7 @@ PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
 
 
 def stage(request: csi.NodeStageVolumeRequest) -> requests.Stage:
+    """Return the request to stage a volume. Raises: NotFound by the volume's id; Invalid."""
     return requests.Stage(
         volume_id=ids.parse_volume_id(request.volume_id),
         staging=field_limits.path(request.staging_target_path, "staging_target_path"),
@@ -26,6 +27,7 @@ def stage(request: csi.NodeStageVolumeRequest) -> requests.Stage:
 
 
 def unstage(request: csi.NodeUnstageVolumeRequest) -> requests.Unstage:
+    """Return the request to unstage a volume. Raises: NotFound by the volume's id; Invalid."""
     volume_id = ids.parse_volume_id(request.volume_id)
     staging = field_limits.path(request.staging_target_path, "staging_target_path")
     return requests.Unstage(volume_id, staging)
@@ -34,6 +36,10 @@ def unstage(request: csi.NodeUnstageVolumeRequest) -> requests.Unstage:
 def publish(
     request: csi.NodePublishVolumeRequest,
 ) -> requests.NodePublish | requests.InlinePublish:
+    """Return the request to publish a volume, or an inline volume if the context says so.
+
+    Raises: NotFound by the volume's id; Refused without a staging path; Invalid.
+    """
     if request.volume_context.get(parameters.EPHEMERAL) == "true":
         return _inline(request)
     return requests.NodePublish(
@@ -48,6 +54,10 @@ def publish(
 def unpublish(
     request: csi.NodeUnpublishVolumeRequest,
 ) -> requests.NodeUnpublish | requests.InlineUnpublish:
+    """Return the request to unpublish a volume, or an inline volume if the id is of one.
+
+    Raises: NotFound by the volume's id; Invalid.
+    """
     if ids.is_inline_handle(handle := request.volume_id):
         target = field_limits.path(request.target_path, "target_path")
         return requests.InlineUnpublish(handle, ids.inline_key(handle), target)
@@ -56,6 +66,10 @@ def unpublish(
 
 
 def expand(request: csi.NodeExpandVolumeRequest) -> requests.NodeExpand:
+    """Return the request to expand a volume on this node.
+
+    Raises: NotFound by the volume's id; Invalid.
+    """
     return requests.NodeExpand(
         ids.parse_volume_id(request.volume_id),
         field_limits.path(request.volume_path, "volume_path"),
@@ -66,12 +80,20 @@ def expand(request: csi.NodeExpandVolumeRequest) -> requests.NodeExpand:
 
 
 def stats(request: csi.NodeGetVolumeStatsRequest) -> requests.GetVolumeStats | requests.InlineStats:
+    """Return the request for the usage of a volume, or of an inline volume if the id is of one.
+
+    Raises: NotFound by the volume's id, or if no volume can be at this path; Invalid.
+    """
     return _seen(request, field_limits.volume_path(request.volume_path))
 
 
 def health(
     request: csi.NodeGetVolumeHealthRequest,
 ) -> requests.GetVolumeStats | requests.InlineStats:
+    """Return the request for the health of a volume, or of an inline volume if the id is of one.
+
+    Raises: NotFound by the volume's id; Invalid.
+    """
     path = field_limits.optional_path(request.volume_publish_path, "volume_publish_path")
     return _seen(request, path)
 
@@ -79,7 +101,7 @@ def health(
 def _seen(
     request: csi.NodeGetVolumeStatsRequest | csi.NodeGetVolumeHealthRequest, path: Path | None
 ) -> requests.GetVolumeStats | requests.InlineStats:
-    """What is asked of a volume where a pod sees it."""
+    """Return the request about a volume at the path where a pod has it."""
     if ids.is_inline_handle(handle := request.volume_id):
         return requests.InlineStats(handle, ids.inline_key(handle), path)
     staging = field_limits.optional_path(request.staging_target_path, "staging_target_path")
@@ -87,7 +109,10 @@ def _seen(
 
 
 def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
-    """A volume that stands in a pod: this call says all that there is to say of it."""
+    """Return the request for an inline volume, which this call describes completely.
+
+    Raises: Invalid.
+    """
     if not ids.is_inline_handle(handle := request.volume_id):
         raise Invalid(f"volume_id: {handle!r} is not what kubelet calls an inline volume")
     target = field_limits.path(request.target_path, "target_path")
@@ -116,5 +141,5 @@ def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
 
 
 def _passphrase(request: csi.NodeStageVolumeRequest | csi.NodeExpandVolumeRequest) -> bytes | None:
-    """As it is, byte for byte: what stands in a file for cryptsetup is not trimmed either."""
+    """Return the passphrase byte for byte, or None: cryptsetup does not trim a key file either."""
     return request.secrets.get(PASSPHRASE, "").encode() or None

@@ -23,6 +23,7 @@ _VOLUME_HEALTH: Final = {
 
 
 def volume(noun: Volume | Unreadable, here: NodeTopology) -> csi.Volume:
+    """Return the volume as a CSI message, accessible on this node."""
     source = noun.source if isinstance(noun, Volume) else None
     return csi.Volume(
         capacity_bytes=noun.size,
@@ -33,6 +34,7 @@ def volume(noun: Volume | Unreadable, here: NodeTopology) -> csi.Volume:
 
 
 def snapshot(noun: Snapshot | Unreadable, here: NodeTopology) -> csi.Snapshot:
+    """Return the snapshot as a CSI message; one whose record is damaged is not ready to use."""
     return csi.Snapshot(
         size_bytes=noun.size,
         snapshot_id=str(noun.id),
@@ -45,7 +47,7 @@ def snapshot(noun: Snapshot | Unreadable, here: NodeTopology) -> csi.Snapshot:
 
 
 def group(noun: Group, here: NodeTopology) -> csi.VolumeGroupSnapshot:
-    """The members in the order of their ids, whichever call is answered."""
+    """Return the group snapshot as a CSI message. Members are sorted by id in every response."""
     members = sorted(noun.snapshots, key=lambda one: one.id)
     return csi.VolumeGroupSnapshot(
         group_snapshot_id=noun.id,
@@ -58,7 +60,7 @@ def group(noun: Group, here: NodeTopology) -> csi.VolumeGroupSnapshot:
 def validation(
     request: csi.ValidateVolumeCapabilitiesRequest, why: str
 ) -> csi.ValidateVolumeCapabilitiesResponse:
-    """Confirmed as it was asked for, or not, with the reason."""
+    """Return the response that confirms the request as it was made, or if not, says `why`."""
     if why:
         return csi.ValidateVolumeCapabilitiesResponse(message=why)
     return csi.ValidateVolumeCapabilitiesResponse(
@@ -72,12 +74,13 @@ def validation(
 
 
 def nodes(noun: Volume | Unreadable) -> list[str]:
+    """Return the node to which the volume is published, if any, as a list."""
     published = noun.published if isinstance(noun, Volume) else None
     return [published.node] if published else []
 
 
 def health(volume_id: ImageId | str, faults: Iterable[Fault]) -> csi.VolumeHealth:
-    """One entry for each status and reason, as CSI wants it."""
+    """Return the health of a volume, with one entry for each status and reason, as CSI requires."""
     entry = csi.VolumeHealth.VolumeHealthEntry
     entries = {
         (fault.severity, fault.kind): entry(
@@ -89,7 +92,10 @@ def health(volume_id: ImageId | str, faults: Iterable[Fault]) -> csi.VolumeHealt
 
 
 def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
-    """Two pools may have the same fault: one entry then, with both texts."""
+    """Return one entry for each status and reason.
+
+    If two pools have the same fault, one entry has both texts.
+    """
     texts: dict[tuple[str, str], list[str]] = {}
     for fault in faults:
         texts.setdefault((fault.severity, fault.kind), []).append(fault.text)
@@ -102,11 +108,13 @@ def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
 
 
 def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
+    """Return the VolumeCondition: abnormal if there are faults, with their texts."""
     said = "; ".join(f"{fault.kind}: {fault.text}" for fault in faults)
     return csi.VolumeCondition(abnormal=bool(faults), message=said or "healthy")
 
 
 def usage(numbers: VolumeStats) -> list[csi.VolumeUsage]:
+    """Return the usage of the filesystem, in bytes and inodes; of a block volume only its size."""
     if not (used := numbers.usage):
         return [csi.VolumeUsage(total=numbers.size, unit=csi.VolumeUsage.BYTES)]
     amounts = [_amount(csi.VolumeUsage.BYTES, used.total, used.used, used.available)]
@@ -117,6 +125,7 @@ def usage(numbers: VolumeStats) -> list[csi.VolumeUsage]:
 
 
 def moment(seconds: float) -> Timestamp:
+    """Return seconds since the epoch as a Timestamp."""
     whole = int(seconds)
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
 

@@ -11,7 +11,7 @@ _SENSITIVE = frozenset({"mount_flags"})
 
 
 def presentable(request: Message) -> str:
-    """One line with every field that may be a secret left out, at any depth."""
+    """Return the request on one line, without the fields that may be secret, at any depth."""
     copy = type(request)()
     copy.CopyFrom(request)
     _strip(copy)

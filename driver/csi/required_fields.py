@@ -90,14 +90,17 @@ _STEPS: Final = {
 
 
 def check(rpc: str, request: Message) -> None:
-    """Invalid names the first REQUIRED field that is missing."""
+    """Check that the request has all fields that CSI calls REQUIRED of `rpc`.
+
+    Raises: Invalid, which names the first field that is missing.
+    """
     for field, steps in _STEPS.get(rpc, ()):
         if _missing(request, steps):
             raise Invalid(f"{field.replace('?', '')} is required")
 
 
 def _missing(value: Any, steps: tuple[str, ...]) -> bool:
-    """Whether nothing stands where `steps` lead from the message `value`."""
+    """Return whether the field to which `steps` lead from the message `value` is missing."""
     if not steps:
         return not value
     name, rest = steps[0].rstrip("?[]"), steps[1:]

@@ -12,33 +12,43 @@ from driver.core.errors import NoSpace, OutOfRange
 
 @dataclass(frozen=True, slots=True)
 class NodeTopology:
-    """One node, as the one value of one topology key."""
+    """The topology of one node: the topology key, and the node's name as its value."""
 
     key: str
     node: str
 
     def present(self) -> csi.Topology:
+        """Return the topology as a CSI message."""
         return csi.Topology(segments={self.key: self.node})
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """Put the node's name in front of what is said when a pool is full."""
+        """Put the node's name in front of the text of NoSpace and OutOfRange that are raised
+        inside.
+        """
         try:
             yield
         except (NoSpace, OutOfRange) as error:
             raise type(error)(f"node {self.node}, {error}") from error
 
     def within(self, topology: csi.Topology) -> bool:
-        """Every segment that is asked for is ours; keys do not mind their case (CSI, Topology)."""
+        """Return whether this node has every segment of `topology`.
+
+        Keys are not case-sensitive (CSI, Topology).
+        """
         ours = {self.key.lower(): self.node}
         return all(ours.get(key.lower()) == value for key, value in topology.segments.items())
 
     def is_known_to(self, requirement: csi.TopologyRequirement) -> bool:
-        """The caller named this node and no other, so that it need not be told."""
+        """Return whether the caller named this node and no other, so that it knows the topology."""
         return list(requirement.requisite) == [self.present()]
 
     def check(self, requirement: csi.TopologyRequirement) -> None:
-        """NoSpace: another node may do. `preferred` alone is a wish, not a condition."""
+        """Check that this node meets the requirement. `preferred` alone is a wish, not a
+        condition.
+
+        Raises: NoSpace if none of the requisite topologies is met: another node may do.
+        """
         if requirement.requisite and not any(map(self.within, requirement.requisite)):
             raise NoSpace(
                 f"accessibility_requirements: this is {self.key}={self.node},"

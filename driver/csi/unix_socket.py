@@ -17,7 +17,10 @@ _PATIENCE: Final = 1.0  # seconds for a process with a full backlog
 
 
 def remove_stale_socket(path: Path) -> None:
-    """Remove what a process left that is gone. Refused: it lives, or it is no socket at all."""
+    """Remove a socket that a process left when it ended, and make the folder if it is missing.
+
+    Raises: Refused if a process listens on it, or `path` is not a socket.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         kind = path.lstat().st_mode
@@ -34,7 +37,7 @@ def remove_stale_socket(path: Path) -> None:
 
 @contextmanager
 def private_mode() -> Iterator[None]:
-    """What is bound inside is for owner and group only, from its first moment."""
+    """Set the umask so that a socket bound inside is for owner and group only from the start."""
     before = os.umask(0o777 & ~MODE)
     try:
         yield
@@ -43,7 +46,7 @@ def private_mode() -> Iterator[None]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which socket is there: device and inode; None: none."""
+    """Return the device and inode of the socket at `path`, or None if nothing is there."""
     with suppress(FileNotFoundError):
         status = path.lstat()
         return status.st_dev, status.st_ino
@@ -51,7 +54,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def remove(path: Path, ours: tuple[int, int] | None) -> None:
-    """If it is still ours: a successor may have taken the place."""
+    """Remove the socket if its `identity` is still `ours`: a successor may have replaced it."""
     if ours is not None and identity(path) == ours:
         path.unlink(missing_ok=True)
 

@@ -36,19 +36,23 @@ Key = ec.EllipticCurvePrivateKey
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA: whoever has its key makes routers and nodes."""
+    """A CA. Whoever has its key can make certificates of routers and nodes."""
 
     key: Key
     certificate: x509.Certificate
 
     @classmethod
     def new(cls, now: datetime) -> Self:
+        """Make a CA that is valid for CA_DAYS days."""
         key = ec.generate_private_key(ec.SECP256R1())
         return cls(key, _authority(key, now))
 
     @classmethod
     def read(cls, certificate: bytes, key: bytes) -> Self:
-        """Of PEM. Invalid."""
+        """Return the CA of this certificate and key, both as PEM.
+
+        Raises: Invalid if they cannot be read, or do not belong together.
+        """
         try:
             own = load_pem_private_key(key, None)
             found = x509.load_pem_x509_certificate(certificate)
@@ -65,7 +69,7 @@ class Authority:
         return _pem_key(self.key)
 
     def issue(self, identity: str, now: datetime, days: int) -> tuple[bytes, bytes]:
-        """Certificate and key of one of IDENTITIES, as PEM."""
+        """Return a new certificate and its key, as PEM, for one of IDENTITIES."""
         role, use = IDENTITIES[identity]
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = _leaf(role, use, key, self, now, days)
@@ -73,7 +77,7 @@ class Authority:
 
 
 def life(certificate: bytes) -> tuple[datetime, datetime]:
-    """From when until when it holds. Invalid."""
+    """Return from when until when a certificate (PEM) is valid. Raises: Invalid."""
     try:
         found = x509.load_pem_x509_certificate(certificate)
     except ValueError as error:
@@ -82,16 +86,18 @@ def life(certificate: bytes) -> tuple[datetime, datetime]:
 
 
 def is_due(certificate: bytes, now: datetime) -> bool:
-    """Two thirds of its life are over. Invalid."""
+    """Return whether two thirds of a certificate's (PEM) life are over. Raises: Invalid."""
     begin, end = life(certificate)
     return now >= begin + (end - begin) * 2 / 3
 
 
 def create(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) -> Sequence[Path]:
-    """`folder`/ca.key, and below router/ and node/ the files of `--tls-dir`; what was written.
+    """Make `folder`/ca.key, and in router/ and node/ below it the files of `--tls-dir`.
 
-    A CA that is there is kept, so that a repeat renews the two identities. Refused: its
-    certificate or its key is missing. Invalid: it cannot be read.
+    A CA that exists is kept, so that a repeat renews the two identities. `days`: for which
+    these are valid. Returns the paths that were made or kept.
+
+    Raises: Refused if the CA's certificate or key is missing; Invalid if they cannot be read.
     """
     now = now or datetime.now(UTC)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -189,7 +195,10 @@ def _pem_key(key: Key) -> bytes:
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:
-    """Beside, then in its place: a driver that reads it meanwhile sees the old or the new."""
+    """Write a file beside `path` and rename it.
+
+    A driver that reads `path` meanwhile sees the old or the new content.
+    """
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -31,41 +31,49 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What stands in `ca.crt`, `tls.crt` and `tls.key`."""
+    """The content of `ca.crt`, `tls.crt` and `tls.key`."""
 
     ca: bytes
     certificate: bytes
     key: bytes
 
     def client(self) -> grpc.ChannelCredentials:
+        """Return the credentials of a client."""
         return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
 
     def server(self) -> Any:
+        """Return the certificate configuration of a server."""
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.ca)
 
 
 class Identities(Protocol):
-    """Where a router's identity comes from. `identity` is there once `ready` has returned."""
+    """The source of a router's identity. `identity` is set once `ready` has returned."""
 
     identity: Identity
 
-    async def ready(self) -> None: ...
+    async def ready(self) -> None:
+        """Wait until there is an identity."""
+
     def renewed(self) -> bool:
-        """Whether there is a new identity since the last look."""
+        """Return whether there is a new identity since the last call."""
 
 
 class Files:
-    """The folder of `--tls-dir`."""
+    """The identity in the folder of `--tls-dir`."""
 
     def __init__(self, folder: Path) -> None:
+        """Read the files. Raises: Invalid if one is missing, or is no certificate or key."""
         self._folder = folder
         self.identity = self._read()
 
     async def ready(self) -> None:
-        """They were read before."""
+        """Return at once: the files were read when this object was made."""
 
     def renewed(self) -> bool:
-        """Whether there is a new identity. What is wrong, or half replaced, changes nothing."""
+        """Read the files again, and return whether there is a new identity.
+
+        Files that are invalid, or half replaced, change nothing.
+        """
         try:
             found = self._read()
         except Invalid as error:
@@ -92,7 +100,10 @@ class Files:
 
 
 def server_credentials(folder: Path) -> grpc.ServerCredentials:
-    """Of a node. The files are looked at for each connection."""
+    """Return the credentials of a node's port. The files are read again for each connection.
+
+    Raises: Invalid if they cannot be used now.
+    """
     files = Files(folder)
     return grpc.dynamic_ssl_server_credentials(
         files.identity.server(),
@@ -102,7 +113,10 @@ def server_credentials(folder: Path) -> grpc.ServerCredentials:
 
 
 class Admission(grpc.aio.ServerInterceptor):
-    """Of a node: over the port only routers come in, and only to what they need."""
+    """Let only routers call over a node's port, and only the services that they need.
+
+    Calls over a Unix socket are let through.
+    """
 
     def __init__(self) -> None:
         self._admitting: dict[str, Any] = {}
@@ -148,5 +162,7 @@ async def _admit(method: str, context: Context) -> None:
 
 
 def may_call(method: str, names: Sequence[str]) -> bool:
-    """Whether somebody of these names may, over the port."""
+    """Return whether a caller with these DNS names may call `method` (its full path) over the
+    port.
+    """
     return list(names) == [ROUTER] and method.split("/")[1] in OPEN
