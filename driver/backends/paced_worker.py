@@ -20,9 +20,12 @@ RESTS: Final = 49  # times what a step cost: two per cent of a processor, then
 
 
 class Background:
-    """`steps` gives one round of work, anew for each; it looks by itself whether there is any.
+    """Runs rounds of work in a thread that uses a small share of a processor.
 
-    One thread at most, which ends with its round.
+    `steps` returns the steps of one round, anew for each round; it finds out itself whether
+    there is anything to do. `rests`: how many times as long as a step took the thread sleeps
+    after it. There is one thread at most, and it ends with its round. CellarError and OSError
+    end a round early and are logged.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """A round, unless one is under way."""
+        """Start a round, unless one is under way."""
         with self._lock:
             if not self._stop.is_set():
                 return
@@ -48,12 +51,14 @@ class Background:
         self._thread.start()
 
     def stop(self) -> None:
-        """The round that is under way ends with its step; nobody waits for that."""
+        """End the round that is under way after its current step; do not wait for that."""
         with self._lock:
             self._stop.set()
 
     def close(self, bound: float) -> None:
-        """Stop, and wait at most `bound` seconds until it has nothing open any more."""
+        """Stop, and wait at most `bound` seconds until the thread has ended and so has nothing
+        open.
+        """
         self.stop()
         if self._thread and self._thread is not threading.current_thread():
             self._thread.join(bound)

@@ -24,12 +24,18 @@ T = TypeVar("T")
 
 
 class Answering:
-    """See core.answers.Answers. Thread-safe; a thread is started when a question needs it."""
+    """The Answers port (see core.answers) with threads. Thread-safe.
+
+    A thread is started when a question needs one, up to THREADS.
+    """
 
     def __init__(
         self, name: str, clock: Callable[[], float] = time.monotonic, silent: float = SILENT
     ) -> None:
-        """`silent`: seconds that a pool which is well, and busy, may take for an answer."""
+        """Prepare to ask the pool `name`. `clock`: monotonic seconds.
+
+        `silent`: seconds that a pool which is well, and busy, may take for an answer.
+        """
         self._name = name
         self._silent = silent
         self._clock = clock
@@ -42,6 +48,10 @@ class Answering:
         self._answered = -float("inf")
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
+        """Have `question` called in a thread, and return the future of its result or exception.
+
+        Raises: PoolSilent if another question has waited for longer than `silent` seconds.
+        """
         if silent := self.silent_for:
             raise PoolSilent(f"pool {self._name} has not answered for {silent:.0f} s")
         answer: Future[T] = Future()
@@ -54,7 +64,7 @@ class Answering:
         return answer
 
     def close(self) -> None:
-        """No more questions: the threads end, each when it has its answer."""
+        """Take no more questions: the threads end, each when it has its answer."""
         for _ in range(THREADS):
             self._asked.put(None)
 

@@ -26,7 +26,7 @@ from driver.linux.mounts.freeze import Freezer
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One attached volume: its folder in the pool and its loop device."""
+    """An attached volume: its folder in the pool and its loop device."""
 
     folder: Path
     status: loop.Status
@@ -35,7 +35,10 @@ class Held:
 
 @contextmanager
 def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator[None]:
-    """Busy on exit if the window lasted longer than `bound` seconds."""
+    """Flush the volumes and freeze the filesystems on them while inside.
+
+    Raises: Busy on exit if the freeze lasted longer than `bound` seconds; OSError.
+    """
     shown = [(one, place) for one in members if (place := shown_at(one))]
     for one in members:
         _flush(one)  # raw block: dirty pages sit above the file
@@ -52,25 +55,29 @@ def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator
 
 
 def shown_at(held: Held) -> Path | None:
-    """Where this mount namespace shows the filesystem on the device, if anywhere."""
+    """Return where this mount namespace has the volume's filesystem mounted, or None."""
     found = (one.target for number in _numbers(held) for one in mount_points.filesystems_of(number))
     return next(found, None)
 
 
 def _numbers(held: Held) -> tuple[int, ...]:
-    """Of its devices, the uppermost first."""
+    """Return the numbers of the volume's devices, the topmost first."""
     above = luks.above(held.status.number) if held.sealed else ()
     return (*above, held.status.number)
 
 
 def _flush(held: Held) -> None:
+    """Write the dirty pages of the volume's devices to its file."""
     for number in _numbers(held):
         own = number == held.status.number
         block.flush(held.status.path if own else luks.node_of(number))
 
 
 def thaw_marked(folders: Iterable[Path], held_in: Callable[[Path], Held | None]) -> None:
-    """After a crash: a filesystem that is frozen and marked was frozen by us. OSError."""
+    """Thaw what a crash left frozen: a filesystem whose volume has our mark in its folder.
+
+    `held_in` returns the attached volume of a folder, or None. Raises: OSError.
+    """
     for folder in folders:
         if not (folder / FREEZING).exists():
             continue
@@ -95,6 +102,7 @@ def _frozen(freezer: Freezer, targets: Sequence[Path], bound: float) -> Iterator
 
 @contextmanager
 def _marked(folder: Path) -> Iterator[None]:
+    """Have the durable mark that a freeze may be left behind in the folder, while inside."""
     mark = folder / FREEZING
     mark.touch(mode=0o600)
     files.sync_directory(folder)

@@ -11,7 +11,7 @@ from driver.core.ids import ImageId
 
 
 class Readers:
-    """Thread-safe."""
+    """The images that are being read. Thread-safe."""
 
     def __init__(self) -> None:
         self._count: Counter[ImageId] = Counter()
@@ -22,7 +22,7 @@ class Readers:
 
     @contextmanager
     def counted(self, image_id: ImageId) -> Iterator[None]:
-        """One reader more, while inside."""
+        """Count one more reader of the image while inside."""
         with self._lock:
             self._count[image_id] += 1
         try:

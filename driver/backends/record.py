@@ -44,7 +44,10 @@ class Newer(Damaged):
 
 
 def encode(image: Image) -> dict[str, str]:
-    """All of an image but `published`, which has a record of its own; empty values are left out."""
+    """Return the record of an image without `published`, which has a record of its own.
+
+    Empty values are left out.
+    """
     common = {
         "schema": str(SCHEMA),
         "id": str(image.id),
@@ -62,7 +65,11 @@ def encode(image: Image) -> dict[str, str]:
 
 
 def decode(flat: Mapping[str, str]) -> Image:
-    """Damaged: a record that lacks something, or is of a newer schema than this program knows."""
+    """Return the image of a record; older schemas are migrated.
+
+    Raises: Damaged if the record lacks something, holds what none of ours does, or is of a
+    newer schema than this program knows (Newer).
+    """
     try:
         flat = _migrated(dict(flat))
         image = _snapshot(flat) if flat["kind"] == "snapshot" else _volume(flat)
@@ -75,11 +82,12 @@ def decode(flat: Mapping[str, str]) -> Image:
 
 
 def to_json(image: Image) -> bytes:
+    """Return the record of an image as the contents of `volume.json`."""
     return json.dumps(encode(image), indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def from_json(text: bytes) -> Image:
-    """Damaged: not the JSON that `to_json` writes."""
+    """Return the image of a record that `to_json` made. Raises: Damaged if it is not such JSON."""
     try:
         flat = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -90,7 +98,10 @@ def from_json(text: bytes) -> Image:
 
 
 def unreadable(name: str, text: bytes, error: Exception, size: Bytes) -> Unreadable:
-    """What is known of an image called `name` that has such a record, and why no more."""
+    """Return what can be read of the image `name`, whose record `text` was refused with `error`.
+
+    `size`: of its file or volume, in bytes.
+    """
     flat: object = None
     with suppress(ValueError, RecursionError):
         flat = json.loads(text)
@@ -98,7 +109,7 @@ def unreadable(name: str, text: bytes, error: Exception, size: Bytes) -> Unreada
 
 
 def glimpse(name: str, flat: Mapping[str, object], error: Exception, size: Bytes) -> Unreadable:
-    """The same of a flat map."""
+    """Do the same as `unreadable` for a flat map."""
     why = f"{name}: {error}" if isinstance(error, Newer) else f"{name}: {error}; {CURE}"
     if flat.get("kind") != "snapshot":
         return Unreadable(id=parse_volume_id(name), why=why, size=size)
@@ -119,6 +130,7 @@ def glimpse(name: str, flat: Mapping[str, object], error: Exception, size: Bytes
 
 
 def publication_to_json(publication: Publication) -> bytes:
+    """Return the contents of `attached.json`."""
     flat = {
         "node": publication.node,
         "readOnly": publication.read_only,
@@ -128,7 +140,11 @@ def publication_to_json(publication: Publication) -> bytes:
 
 
 def publication_from_json(text: bytes) -> Publication | None:
-    """None for what a power cut left: etcd has the attachment, and the attacher says it again."""
+    """Return what `publication_to_json` wrote, or None if it cannot be read.
+
+    The file is not synced, so a power cut may leave anything: etcd has the attachment, and the
+    external-attacher calls ControllerPublishVolume again.
+    """
     try:
         flat = json.loads(text)
         return Publication(str(flat["node"]), bool(flat["readOnly"]), AccessMode(flat["mode"]))
@@ -137,6 +153,9 @@ def publication_from_json(text: bytes) -> Publication | None:
 
 
 def _migrated(flat: dict[str, str]) -> dict[str, str]:
+    """Return the record in the current schema. Raises: Newer; KeyError, ValueError if it is
+    malformed.
+    """
     while (schema := int(flat["schema"])) < SCHEMA:
         flat = MIGRATIONS[schema](flat)
     if schema > SCHEMA:
@@ -151,7 +170,7 @@ def _migrated(flat: dict[str, str]) -> dict[str, str]:
 
 
 def _check(image: Image) -> None:
-    """ValueError: what no record of ours says, and what others would stumble over."""
+    """Raise ValueError for values that no record of ours has, and that other code relies on."""
     image.name.encode()
     if not 0 < image.size < 1 << 63:
         raise ValueError(f"size {image.size}")

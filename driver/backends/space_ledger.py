@@ -36,7 +36,7 @@ Occupied = Callable[[str], Bytes]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image in the books: what it may occupy at most, and how much of it is shared now."""
+    """An image in the ledger: the most it may occupy, and how much is shared now, in bytes."""
 
     promise: Bytes
     allocation: Allocation
@@ -46,18 +46,23 @@ class Entry:
 
     @property
     def has_its_place(self) -> bool:
-        """Only what it shares with others can still cost anything."""
+        """Whether all of it is allocated, so that only what it shares can still cost anything."""
         return self.allocation is Allocation.THICK and not (self.pending or self.has_holes)
 
 
 def ratio_of(overcommit: float) -> Fraction:
-    """Exact, unlike a float: what is rounded down one way must not be rounded up beyond it."""
+    """Return the overcommit ratio as an exact fraction.
+
+    With a float, rounding down in one direction and up in the other could exceed the limit.
+    """
     return Fraction(overcommit).limit_denominator(1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a pool has left. `largest`: the largest image that `reserve` would take."""
+    """The free space of a pool, in bytes. `largest`: the largest image that `reserve` would
+    accept.
+    """
 
     largest: Bytes
     free: Bytes  # what is not owed to anybody; may be negative
@@ -65,7 +70,7 @@ class Room:
 
 
 class Filesystem:
-    """What the ledgers of all pools on one filesystem have in common: its room."""
+    """A filesystem and the ledgers of all pools on it, which share its free space and one lock."""
 
     def __init__(self) -> None:
         self.lock = threading.Condition()
@@ -73,14 +78,14 @@ class Filesystem:
 
 
 class Filesystems:
-    """Those that pools of this process lie on."""
+    """The filesystems that the pools of this process lie on. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: dict[str, Filesystem] = {}
         self._lock = threading.Lock()
 
     def named(self, key: str) -> Filesystem:
-        """The one of this key: the same object for as long as the process lives."""
+        """Return the filesystem of this key: the same object for as long as the process lives."""
         with self._lock:
             return self._known.setdefault(key, Filesystem())
 
@@ -90,16 +95,16 @@ _Place = tuple["Ledger", str]
 
 @dataclass(frozen=True, slots=True)
 class _Survey:
-    """What was free at one moment, and what the images known before it owed."""
+    """The free bytes at one moment, and the images known then with the bytes that each owed."""
 
     free: Bytes
     entries: Mapping[_Place, Entry]
     due: Mapping[_Place, Bytes]
 
     def due_now(self, place: _Place, entry: Entry) -> Bytes:
-        """What an image owes by now; of what it may have taken meanwhile, all.
+        """Return what an image owes now, counting in full what it may have taken since the survey.
 
-        The filesystem counted what was taken before, so that is neither free nor owed.
+        What was taken before was counted by the filesystem, so that is neither free nor owed.
         """
         ledger, _ = place
         if (before := self.entries.get(place)) is None:
@@ -111,7 +116,12 @@ class _Survey:
 
 
 class Ledger:
-    """Thread-safe. `occupied(key)` gives st_blocks of an image in bytes, `available()` statvfs."""
+    """The ledger of one pool. Thread-safe.
+
+    `overcommit`: the ratio for images that are not thick. `occupied(key)` returns the allocated
+    bytes of an image (st_blocks), `available()` the free bytes of the filesystem less reserve
+    and margin.
+    """
 
     def __init__(
         self, *, overcommit: float, occupied: Occupied, available: Callable[[], Bytes]
@@ -125,14 +135,14 @@ class Ledger:
         self.join(self._filesystem)
 
     def join(self, filesystem: Filesystem) -> None:
-        """Begin with empty books on `filesystem`. Only while no call works in the pool."""
+        """Start with no entries on `filesystem`. Only while no call works in the pool."""
         self.leave()
         self._filesystem = filesystem
         with filesystem.lock:
             filesystem.ledgers = (*filesystem.ledgers, self)
 
     def leave(self) -> None:
-        """The pool is not there any more: its images owe nothing to those of others."""
+        """Drop all entries and leave the filesystem: the pool is gone, and owes others nothing."""
         with self._lock:
             others = [one for one in self._filesystem.ledgers if one is not self]
             self._filesystem.ledgers = tuple(others)
@@ -149,27 +159,29 @@ class Ledger:
         return self._filesystem.lock
 
     def settle(self, key: str, entry: Entry) -> None:
-        """An image that exists; replaces what stood there."""
+        """Enter an image that exists, in place of any earlier entry."""
         with self._lock:
             self.entries[key] = entry
             self.changes += 1
             self._lock.notify_all()
 
     def drop(self, key: str) -> None:
+        """Remove the entry of an image. No-op if there is none."""
         with self._lock:
             self.entries.pop(key, None)
             self.changes += 1
             self._lock.notify_all()
 
     def entry(self, key: str) -> Entry | None:
-        """As it stands in the books now; None: nothing of that key does."""
+        """Return the current entry of an image, or None."""
         with self._lock:
             return self.entries.get(key)
 
     def measured(self, key: str, shared: Bytes, of: Entry | None = None) -> None:
-        """How much of a settled image is shared with others, as the filesystem says now.
+        """Lower the shared bytes of a settled image to what the filesystem reports now.
 
-        `of`: what stood there when it was begun to ask. Of what was entered since it says nothing.
+        `of`: its entry when the measurement began; if that was replaced since, nothing is
+        changed.
         """
         with self._lock:
             entry = self.entries.get(key)
@@ -178,20 +190,26 @@ class Ledger:
                 self.changes += 1
 
     def shared(self, key: str) -> Bytes:
+        """Return the shared bytes of an image. Raises: KeyError if it has no entry."""
         with self._lock:
             return self.entries[key].shared
 
     def sharing(self) -> tuple[str, ...]:
-        """Keys of the images that share bytes as far as the books know."""
+        """Return the keys of the images that share bytes, as far as the ledger knows."""
         with self._lock:
             return tuple(key for key, entry in self.entries.items() if entry.shared)
 
     def largest(self, allocation: Allocation) -> Bytes:
-        """Size of the largest image that `reserve` would take now; 0 when there is no room."""
+        """Return the size of the largest image that `reserve` would accept now; 0: there is no
+        space.
+        """
         return self.measure(allocation).largest
 
     def measure(self, allocation: Allocation) -> Room:
-        """What `reserve` would take now, what is left, and what was promised."""
+        """Return what `reserve` would accept now, what is free, and what is promised.
+
+        It may take PATIENCE seconds while images are being made.
+        """
         survey = self._survey_at_rest()
         with self._lock:
             free = self._room(survey)
@@ -202,20 +220,22 @@ class Ledger:
         return Room(room, free, committed)
 
     def committed(self) -> Bytes:
+        """Return the bytes that are promised to the images of this pool."""
         with self._lock:
             return sum(self.weighed(entry) for entry in self.entries.values())
 
     def owed(self) -> Bytes:
-        """What all images of this pool may still come to occupy."""
+        """Return the bytes that the images of this pool may still come to occupy."""
         with self._lock:
             entries = dict(self.entries)
         return sum(self.due(key, entry) for key, entry in entries.items())
 
     @contextmanager
     def reserve(self, key: str, entry: Entry) -> Iterator[None]:
-        """Enter a pending image or a larger promise; taken back if the body raises. NoSpace.
+        """Enter a pending image or a larger promise; the earlier state is restored if the body
+        raises.
 
-        On success the body has settled the final entry.
+        On success the body has settled the final entry. Raises: NoSpace.
         """
         with self._lock:
             before = self.entries.get(key)
@@ -232,7 +252,10 @@ class Ledger:
             raise
 
     def recharge(self, key: str, entry: Entry) -> None:
-        """What a pending image turned out to cost. NoSpace; `reserve` takes the image back."""
+        """Replace the entry of a pending image by what it turned out to cost.
+
+        Raises: NoSpace, on which the enclosing `reserve` removes the image again.
+        """
         with self._lock:
             before = self.entries[key]
             cheaper = self.weighed(entry) <= self.weighed(before)
@@ -242,13 +265,17 @@ class Ledger:
             self._enter(key, entry)
 
     def weighed(self, entry: Entry) -> Bytes:
-        """What the promise of an image costs the filesystem at most."""
+        """Return the bytes that an image may cost the filesystem at most, given its overcommit."""
         if entry.allocation is Allocation.THICK:
             return entry.promise
         return -(-entry.promise * self._under // self._over)
 
     def _enter(self, key: str, entry: Entry) -> None:
-        """NoSpace. While others are being made the filesystem may count them twice: wait a bit."""
+        """Enter a pending image, or raise NoSpace.
+
+        While others are being made the filesystem may count them twice: wait up to PATIENCE
+        seconds.
+        """
         if not self._lacking(key, entry, self._survey(closely=False)):  # asks for no image
             return
         end = monotonic() + PATIENCE
@@ -264,7 +291,7 @@ class Ledger:
                     self._lock.wait(left)
 
     def _lacking(self, key: str, entry: Entry, survey: _Survey) -> str:
-        """Enter it if there is room for it; else say why there is none."""
+        """Enter the image and return "" if there is space for it; else return why there is none."""
         with self._lock:
             before = self.entries.get(key)
             more = self.weighed(entry)
@@ -278,7 +305,11 @@ class Ledger:
             return ""
 
     def _survey_at_rest(self) -> _Survey:
-        """A half-made image must not count twice: repeated while one of them was growing."""
+        """Return a survey during which no pending image grew, so that none of its bytes count
+        twice.
+
+        It is repeated until then, for PATIENCE seconds at most.
+        """
         end = monotonic() + PATIENCE
         while True:
             before = self._pending_bytes()
@@ -287,10 +318,11 @@ class Ledger:
                 return survey
 
     def _survey(self, *, closely: bool) -> _Survey:
-        """Without the lock: a commit of the filesystem may take seconds.
+        """Return what is owed and what is free; without the lock, since btrfs may take seconds to
+        commit.
 
-        First what is owed, then what is free: what is written in between counts as both. Not
-        `closely`: as if of no image anything were written yet, so that none has to be asked.
+        What is owed is read first: what is written in between counts as both. If not `closely`,
+        each image counts as if nothing of it were written, so that no file has to be asked.
         """
         with self._lock:
             entries = dict(self._every_entry())
@@ -301,38 +333,45 @@ class Ledger:
         return _Survey(self._available(), entries, due)
 
     def _room(self, survey: _Survey) -> Bytes:
-        """With the lock: what is free now and owed to nobody."""
+        """Return the bytes that are free now and not owed to any image. With the lock held."""
         return survey.free - sum(survey.due_now(*one) for one in self._every_entry())
 
     def _changed(self, survey: _Survey) -> bool:
-        """With the lock: whether an image came, went or was settled since."""
+        """Return whether an image was entered, removed or settled since the survey. With the lock
+        held.
+        """
         now = dict(self._every_entry())
         return len(now) != len(survey.entries) or any(
             survey.entries.get(place) is not entry for place, entry in now.items()
         )
 
     def _others_pending(self, key: str) -> bool:
-        """With the lock."""
+        """Return whether any image but this one is pending. With the lock held."""
         every = self._every_entry()
         return any(entry.pending for place, entry in every if place != (self, key))
 
     def _pending_bytes(self) -> tuple[Bytes, ...]:
+        """Return the allocated bytes of each pending image, in the order of the entries."""
         with self._lock:
             pending = [place for place, entry in self._every_entry() if entry.pending]
         return tuple(ledger.occupied(key) for ledger, key in pending)
 
     def _every_entry(self) -> Iterator[tuple[_Place, Entry]]:
-        """With the lock: of all pools on the filesystem."""
+        """Give the entries of all pools on the filesystem. With the lock held."""
         for ledger in self._filesystem.ledgers:
             for key, entry in ledger.entries.items():
                 yield (ledger, key), entry
 
     def due_at_most(self, entry: Entry) -> Bytes:
-        """What it may still come to occupy, if nothing of it is written yet."""
+        """Return the bytes that an image may still come to occupy, as if nothing of it were
+        written yet.
+        """
         return entry.shared if entry.has_its_place else self.weighed(entry)
 
     def due(self, key: str, entry: Entry) -> Bytes:
-        """What it may still come to occupy, as the filesystem says now."""
+        """Return the bytes that an image may still come to occupy, by what the filesystem reports
+        now.
+        """
         if entry.has_its_place:
             return entry.shared
         own = max(0, self.occupied(key) - entry.shared)

@@ -67,6 +67,8 @@ GRANULARITY: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
+    """The options of a pool, as configured."""
+
     allocation: Allocation = Allocation.THICK
     overcommit: float = 1.0
     reserve: str = "0"  # bytes, or a percentage of the filesystem: "10GiB", "5%"
@@ -74,7 +76,12 @@ class Options:
 
 
 class Loopfile:
-    """See core.ports.Backend. One lives for each configured pool, whether it is there or not."""
+    """The Backend port (see core.ports) on files of a directory.
+
+    There is one for each configured pool, whether or not the pool is available. `where`: the
+    pool's directory. `owner`: the driver's name, as pools are marked with it. `shared`: what
+    all pools of the process have in common.
+    """
 
     def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
         self,
@@ -110,7 +117,7 @@ class Loopfile:
         self._readers = Readers()
 
     def close(self) -> None:
-        """Give the pool back: another process may have it from here on."""
+        """Release the pool's lock, so that another process can take it."""
         self._loops.close()
         self._root.close()
 
@@ -146,16 +153,22 @@ class Loopfile:
 
     @contextmanager
     def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
-        """PoolAway: it cannot be used, or not `to_write`. Exhausted: not just now."""
+        """Give a path to the pool's directory that stays valid while inside; see
+        `PoolDirectory.open`.
+
+        OSErrors inside become errors of the port. Raises: PoolUnavailable if the pool cannot be
+        used, or (`to_write`) not be written to; Exhausted if that cannot be told now.
+        """
         with self._root.open() as root, self._health.translated():
             if to_write:
                 self._health.refuse_unwritable(root)
             yield root
 
     def _open_pool(self, root: Path) -> None:
-        """The pool is there (again), and ours alone: sweep, learn, read.
+        """Read a pool that appeared, under its lock: remove leftovers, probe, load and check the
+        images.
 
-        Nothing here decides by a write: a pool that is full, or read-only, comes up as it is.
+        Nothing here depends on a write: a pool that is full or read-only is opened as it is.
         """
         self._loops.clear()
         writable = self._health.is_writable(root)
@@ -173,7 +186,7 @@ class Loopfile:
         self._half_adopted = not writable
 
     def maintain(self) -> None:
-        """Do what could not be done when it was due. Nothing to do if the pool is away."""
+        """Retry what could not be written or removed before. No-op if the pool is unavailable."""
         with suppress(PoolUnavailable, Exhausted):
             if self._half_adopted:
                 self._root.adopt_again(self._health.is_writable)
@@ -290,7 +303,11 @@ class Loopfile:
         return grown
 
     def _regrow(self, disk: Path, known: Volume, size: Bytes) -> Volume:
-        """A repeat: the record was written, the device perhaps not told."""
+        """Extend the device of a volume that is recorded with `size` already, as a repeated call
+        may ask.
+
+        Raises: OutOfRange if `size` is smaller than recorded.
+        """
         if size < known.size:
             raise OutOfRange(f"volume {known.id} has {known.size} bytes and cannot shrink")
         self._loops.grow(disk, known.id)
@@ -375,7 +392,11 @@ class Loopfile:
     # --- inside
 
     def _read_again(self, image_id: ImageId) -> Image | None:
-        """None: there is none of that id. Damaged: there is, and it still cannot be read."""
+        """Return an image whose record was damaged, if it can be read by now; None: there is no
+        such image.
+
+        Raises: Damaged if it still cannot be read.
+        """
         if not self._catalogue.is_damaged(image_id):
             return None
         with self._opened() as root:
@@ -392,7 +413,11 @@ class Loopfile:
         return None
 
     def _shared_source(self, root: Path, image: Image) -> Path | None:
-        """The image to share bytes with. None: it starts blank, `prepare` copies if need be."""
+        """Return the file to share bytes with, or None: the image starts blank, and `prepare`
+        copies if need be.
+
+        Raises: NotFound or Damaged if the source is in this pool and cannot be used.
+        """
         if image.source is None or image.source.pool != image.id.pool:
             return None
         source = self._catalogue.known(image.source)
@@ -405,7 +430,11 @@ class Loopfile:
 
 
 def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:
-    """A pool by itself, there or not, that is looked for at once."""
+    """Return the backend of one pool that shares nothing with others, and look for the pool at
+    once.
+
+    It is returned also if the pool is unavailable.
+    """
     pool = Loopfile(name, where, options, freezer, owner, shared=Shared())
     with suppress(PoolUnavailable, Exhausted):
         _ = pool.id

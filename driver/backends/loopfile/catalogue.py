@@ -17,7 +17,7 @@ from driver.core.model import Fault, Image, Unreadable, Volume
 
 
 class Catalogue:
-    """Changed by calls that have claimed the image; read by all, at any time."""
+    """The images of a pool; changed by calls that hold an image's lock, read by all at any time."""
 
     def __init__(self, pool: str) -> None:
         self._pool = pool
@@ -26,18 +26,24 @@ class Catalogue:
         self._leaving: set[ImageId] = set()  # being deleted
 
     def load(self, root: Path) -> None:
-        """OSError: this process has not the means to. Who reads just now keeps what was there."""
+        """Replace all images by what the records below `root` say.
+
+        Readers see the old images until all are read. Raises: OSError if the process lacks the
+        means to read them, such as descriptors.
+        """
         found, self._damaged = layout.load(root)
         self._images = {image.id: image for image in found}
 
     def put(self, image: Image) -> None:
+        """Add an image, or replace it."""
         self._images[image.id] = image
 
     def get(self, image_id: ImageId) -> Image | None:
+        """Return the image, or None if there is none, or only a damaged one."""
         return self._images.get(image_id)
 
     def known(self, image_id: ImageId) -> Image:
-        """NotFound; Damaged: it is there, and cannot be read."""
+        """Return an image. Raises: NotFound; Damaged if its record cannot be read."""
         if one := self._damaged.get(str(image_id)):
             raise Damaged(one.why)
         if not (image := self._images.get(image_id)):
@@ -45,22 +51,22 @@ class Catalogue:
         return image
 
     def volume(self, volume_id: VolumeId) -> Volume:
-        """NotFound."""
+        """Return a volume. Raises: NotFound; Damaged if its record cannot be read."""
         image = self.known(volume_id)
         if not isinstance(image, Volume):
             raise NotFound(f"no volume {volume_id} in pool {self._pool}")
         return image
 
     def all(self) -> Sequence[Image]:
-        """In the order of their ids."""
+        """Return all images but the damaged, in the order of their ids."""
         return sorted(self._images.values(), key=lambda image: str(image.id))
 
     def damaged(self) -> Sequence[Unreadable]:
-        """In the order of their ids."""
+        """Return the images whose record cannot be read, in the order of their ids."""
         return [one for _, one in sorted(self._damaged.items())]
 
     def ids(self) -> Sequence[ImageId]:
-        """Of all that have a folder, whatever their record says."""
+        """Return the ids of all images that have a folder, damaged ones included."""
         return [*list(self._images), *(one.id for one in self.damaged())]
 
     def is_damaged(self, image_id: ImageId) -> bool:
@@ -69,9 +75,12 @@ class Catalogue:
     def read_again(
         self, root: Path, image_id: ImageId, changed: Callable[[Image | None], None]
     ) -> Image | None:
-        """Damaged: its record is as bad as it was. Somebody may have put it right, or all away.
+        """Return a damaged image whose record was repaired meanwhile; None: its folder was
+        removed.
 
-        `changed` hears of it before the image is seen.
+        `changed` is called with the result before the image is visible.
+
+        Raises: Damaged if its record still cannot be read.
         """
         found = layout.read(root, str(image_id))
         if isinstance(found, Unreadable):
@@ -85,7 +94,9 @@ class Catalogue:
 
     @contextmanager
     def leaving(self, image_id: ImageId) -> Iterator[None]:
-        """Around the removal of its folder: inside it is no fault that its file goes."""
+        """Remove the image on exit, unless the body raises; inside, its missing file is not a
+        fault.
+        """
         self._leaving.add(image_id)
         try:
             yield
@@ -94,7 +105,7 @@ class Catalogue:
             self._leaving.discard(image_id)
 
     def faults(self, root: Path, image_id: ImageId) -> Iterator[Fault]:
-        """None of what somebody deletes while it is looked at."""
+        """Give the faults of an image; none if it is deleted while it is examined."""
         if one := self._damaged.get(str(image_id)):
             yield Fault("RecordDamaged", one.why, "data_loss")
         if image := self._images.get(image_id):

@@ -38,6 +38,8 @@ _FULL: Final = MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesystemLimits:
+    """What a filesystem can do and hold. Sizes are in bytes."""
+
     kind: str
     reflinks: bool
     direct_io: bool
@@ -50,20 +52,27 @@ class FilesystemLimits:
     uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
     def available(self, where: Path) -> Bytes:
-        """Bytes that may still be written, before what is owed is taken off; may be negative."""
+        """Return the free bytes less reserve and margin, before what is owed; may be negative.
+
+        Waits for a commit of a filesystem that `lags`.
+        """
         free = _settled(where) if self.lags else free_of(where)
         return free - self.reserve - self.margin
 
     @property
     def lags(self) -> bool:
-        """What the filesystem says is free is right only after a commit."""
+        """Whether the filesystem's free space is right only after a commit, as that of btrfs."""
         return self.kind == "btrfs"
 
     def with_cow_cost(self, shared: Bytes) -> Bytes:
+        """Return `shared` bytes plus the metadata that overwriting them may cost."""
         return shared + int(shared * self.cow_cost)
 
     def faults(self, root: Path, where: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
-        """Of the pool that is open as `root`; people know it by `where`."""
+        """Give the faults of the pool that is open as `root`.
+
+        `where`: its configured path, for messages. `damaged`: why, by name of the image.
+        """
         found = os.statvfs(root)
         if found.f_bavail * found.f_frsize < _FULL:
             yield Fault("PoolFull", f"{where} is full: delete volumes or snapshots")
@@ -81,13 +90,16 @@ class FilesystemLimits:
 
 
 def free_of(where: Path) -> Bytes:
-    """What the filesystem says, at once."""
+    """Return the free bytes that the filesystem reports, without waiting for a commit."""
     found = os.statvfs(where)
     return found.f_bavail * found.f_frsize
 
 
 def _settled(where: Path) -> Bytes:
-    """What btrfs says lags behind fallocate and unlink until a commit, or two. See `commit`."""
+    """Return the free bytes of a btrfs once they agree with themselves after a commit.
+
+    They lag behind fallocate and unlink until a commit, or two. See `files.commit`.
+    """
     before = -1
     for _ in range(_COMMITS):
         files.commit(where)
@@ -110,7 +122,11 @@ NONE: Final = FilesystemLimits(
 
 
 def probe(root: Path, reserve: str) -> FilesystemLimits:
-    """OSError: the filesystem fails; not that it is full, or read-only."""
+    """Return what the filesystem of `root` can do, partly by trying; if it is full or read-only,
+    careful answers.
+
+    `reserve`: bytes or a percentage of the filesystem. Raises: OSError if the filesystem fails.
+    """
     kind = files.filesystem_type(root)
     direct_io = _tried(lambda: files.direct_io_at(root, 4096))
     small_blocks = _tried(lambda: files.direct_io_at(root, 512))
@@ -133,7 +149,10 @@ def probe(root: Path, reserve: str) -> FilesystemLimits:
 
 
 def _reflinks(root: Path, kind: str) -> bool:
-    """What the books count on cannot be a guess: the known filesystems tell without a write."""
+    """Return whether files can share bytes; the known filesystems tell without a write.
+
+    The ledger depends on it, so it must not be a guess.
+    """
     if kind == "xfs":
         with files.opened_directory(root) as fd:
             return open_directory.xfs_reflinks(fd)
@@ -142,7 +161,7 @@ def _reflinks(root: Path, kind: str) -> bool:
 
 
 def _tried(ask: Callable[[], bool]) -> bool | None:
-    """None: nothing can be written there now."""
+    """Return what `ask` does; None: nothing can be written there now."""
     try:
         return ask()
     except OSError as error:

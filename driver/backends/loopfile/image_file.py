@@ -21,10 +21,12 @@ EXTENT_HINT: Final = MIB  # keeps the extents of an image few, so that a reflink
 def make(
     disk: Path, image: Image, source: Path | None, shared: Callable[[Path, Image], None]
 ) -> None:
-    """A new file, with the bytes of `source` if there is one; `shared` is told when it has them.
+    """Make the file of an image, with the bytes of `source` by reflink if there is one.
 
-    On btrfs it copies on write if the source does, as in a pool that was copied by hand. NoSpace:
-    it is thick, starts blank and would do so.
+    `shared` is called once it has them. On btrfs the file copies on write if the source does,
+    as in a pool that was copied by hand.
+
+    Raises: NoSpace if a thick image without a source would copy on write; OSError.
     """
     nocow = not (source and files.copies_on_write(source))
     files.create(disk, image.size, nocow=nocow, extent_hint=EXTENT_HINT)
@@ -41,7 +43,11 @@ def make(
 
 
 def lengthen(disk: Path, known: Volume, size: Bytes) -> None:
-    """A failed fallocate may have kept part of the tail: give it back."""
+    """Extend the file to `size`, durably; allocate all of it if the volume is thick.
+
+    A failed fallocate may have kept part of the new bytes, so the file is cut again. Raises:
+    OSError.
+    """
     try:
         if _is_thick(known):
             files.allocate(disk, size)
@@ -54,7 +60,9 @@ def lengthen(disk: Path, known: Volume, size: Bytes) -> None:
 
 @contextmanager
 def no_space() -> Iterator[None]:
-    """The filesystem's own word that it is full, for those who store something new."""
+    """Raise NoSpace instead of an OSError that says that the filesystem is full, or the file too
+    large.
+    """
     try:
         yield
     except OSError as error:

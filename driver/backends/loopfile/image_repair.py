@@ -22,14 +22,17 @@ from driver.linux.devices import block
 
 
 class Mender:
-    """Of the images of one pool."""
+    """Repairs the images of one pool."""
 
     def __init__(self, loops: Loops, accounts: Accounts) -> None:
         self._loops = loops
         self._accounts = accounts
 
     def adopt(self, root: Path, image: Image) -> None:
-        """An image that was found: cut, entered into the books, and reported if it is ill."""
+        """Repair an image that was found, enter it into the ledger, and log its faults.
+
+        What cannot be repaired is logged.
+        """
         try:
             self._accounts.reallocated(root, image)
             self._cut(root, image)
@@ -40,9 +43,10 @@ class Mender:
             logger.warning("{}", fault.text)
 
     def whole(self, root: Path, volume: Volume) -> Path:
-        """Its file, as recorded, before it is shown to anybody. Damaged: it lacks bytes.
+        """Return the file of a volume before it is attached, repaired to what is recorded.
 
-        What cannot be done keeps no pod from its data.
+        What cannot be repaired is logged, and keeps no pod from its data. Raises: Damaged if
+        the file is gone, or shorter than recorded.
         """
         disk = layout.verified_image(root, volume)
         try:
@@ -54,9 +58,10 @@ class Mender:
         return disk
 
     def _cut(self, root: Path, image: Image) -> None:
-        """Give back what an expansion took that was never recorded: nobody was told of it.
+        """Cut what an expansion allocated beyond the recorded size, of which nobody was told.
 
-        Not what was written to, nor what a device shows: that would be somebody's bytes. OSError.
+        Not if it was written to, or a device has it: that would be somebody's bytes. Raises:
+        OSError.
         """
         disk = layout.disk(root, image.id)
         if os.stat(disk).st_size <= image.size or _is_written(disk, image.size):
@@ -71,7 +76,11 @@ class Mender:
             logger.warning("{}: cut to {} bytes, as recorded", image.id, image.size)
 
     def _fill(self, root: Path, volume: Volume, lacking: Bytes) -> None:
-        """If the pool has the room, which the books keep for it. OSError."""
+        """Allocate the bytes that a thick volume lacks, if the pool has them; the ledger keeps
+        them free.
+
+        Raises: OSError.
+        """
         bounds = self._accounts.bounds
         if bounds.available(root) + bounds.margin < lacking:
             logger.warning("{}: no room for the {} bytes that it lacks", volume.id, lacking)
@@ -82,7 +91,7 @@ class Mender:
 
 
 def find_faults(root: Path, image: Image) -> Iterator[Fault]:
-    """What keeps an image that is whole from being what was promised."""
+    """Give the faults of an image that has all its bytes: unrecorded ones, holes, copy-on-write."""
     disk = layout.disk(root, image.id)
     try:
         found = os.stat(disk)
@@ -112,7 +121,7 @@ def find_faults(root: Path, image: Image) -> Iterator[Fault]:
 
 
 def _holes(image: Image, found: os.stat_result) -> Bytes:
-    """Bytes of a thick volume that are not allocated; 0: none, or it need not have them yet."""
+    """Return the bytes of a thick volume that are not allocated; 0 if it need not have them yet."""
     if not isinstance(image, Volume) or image.unformatted or not _is_thick(image):
         return 0
     return max(0, image.size - found.st_blocks * 512)
@@ -123,5 +132,7 @@ def _is_thick(image: Image) -> bool:
 
 
 def _is_written(disk: Path, start: Bytes) -> bool:
-    """Whether there is anything but zeros from there on. OSError: the filesystem cannot tell."""
+    """Return whether anything is written from `start` on. Raises: OSError if the filesystem cannot
+    tell.
+    """
     return any(one.start + one.length > start for one in fiemap.written(disk, start))
