@@ -16,9 +16,9 @@ _CHUNK: Final = 8 * MIB
 def copy(source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
     """Copy the bytes of `extents` from `source` to the same offsets of `to`.
 
-    Holes of `to` elsewhere stay. `seen` is called with the number of bytes after each chunk.
-    The bytes are read and written, never passed to copy_file_range: that may share blocks, and
-    a thick image has blocks of its own. Raises: OSError.
+    Holes of `to` elsewhere stay. `seen` is called after each chunk with the number of its
+    bytes. The bytes are read and written, never passed to copy_file_range: that may share
+    blocks, and a thick image has blocks of its own. Raises: OSError.
     """
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -19,24 +19,32 @@ BLKGETSIZE64: Final = 0x80081272
 
 
 def size(device: Path) -> Bytes:
+    """Return the size of a block device in bytes. Raises: OSError."""
     with _opened(device) as fd:
         answer = fcntl.ioctl(fd, BLKGETSIZE64, bytes(8))
     return int.from_bytes(answer, "little")
 
 
 def set_read_only(device: Path, *, read_only: bool) -> None:
-    """For all who open it from now on; a writer that has it open already may go on."""
+    """Make a device read-only, or writable, for all who open it from now on (BLKROSET).
+
+    A writer that has it open already may go on. Raises: OSError.
+    """
     with _opened(device) as fd:
         fcntl.ioctl(fd, BLKROSET, struct.pack("i", read_only))
 
 
 def is_read_only(device: Path) -> bool:
+    """Return whether the read-only flag of a device is set (BLKROGET). Raises: OSError."""
     with _opened(device) as fd:
         return any(fcntl.ioctl(fd, BLKROGET, bytes(4)))
 
 
 def is_held(device: Path) -> bool:
-    """Mounted in some mount namespace, or used below another device: one user is exclusive."""
+    """Return whether a device is mounted in some mount namespace, or used by a device above it.
+
+    Known because such a user has it open exclusively (O_EXCL). Raises: OSError.
+    """
     try:
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:
@@ -47,18 +55,27 @@ def is_held(device: Path) -> bool:
 
 
 def writes(device: Path) -> int:
-    """Sectors that were ever written through it: Documentation/block/stat.rst, the 7th field."""
+    """Return how many sectors (512 bytes) were ever written through a device.
+
+    Documentation/block/stat.rst, the 7th field. Raises: OSError.
+    """
     number = os.stat(device).st_rdev
     return int(Path(sysfs(number), "stat").read_text("ascii").split()[6])
 
 
 def sysfs(number: int) -> str:
-    """Where the kernel tells of the block device with that dev_t, while there is one."""
+    """Return the directory in /sys of the block device with the dev_t `number`.
+
+    It exists as long as the device does.
+    """
     return f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
 
 
 def flush(device: Path) -> None:
-    """What was written through the device is in its image afterwards, and durable there."""
+    """Write out what was written through a device: it is durable in its image afterwards.
+
+    Raises: OSError.
+    """
     with _opened(device) as fd:
         os.fsync(fd)
 

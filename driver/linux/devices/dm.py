@@ -42,7 +42,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class ThinPool:
-    """`dmsetup status` of a thin pool; sizes are numbers of its blocks."""
+    """State of a thin pool by `dmsetup status`; sizes are numbers of its blocks."""
 
     metadata_used: int
     metadata_total: int
@@ -64,7 +64,10 @@ class ThinPool:
 
 
 def find(name: str) -> Mapped | None:
-    """By the kernel's own word: a node of that name may be old, or somebody else's."""
+    """Return the device with this name, or None.
+
+    Verified with the kernel: a node of that name may be old, or somebody else's.
+    """
     with suppress(OSError):
         found = os.stat(_NODES / name)
         if stat.S_ISBLK(found.st_mode):
@@ -79,7 +82,10 @@ def find(name: str) -> Mapped | None:
 
 
 def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
-    """A new device that shows all of `below`. OSError."""
+    """Create a device called `name` that shows all of `below`.
+
+    Raises: OSError, EBUSY if the name or the uuid is taken; nothing is left then.
+    """
     flags = dm_ioctl.READ_ONLY if read_only else 0
     with ExitStack() as undo:
         number = dm_ioctl.create(name, uuid)
@@ -92,14 +98,17 @@ def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
 
 
 def stretch(name: str, below: Path, *, read_only: bool) -> None:
-    """After `below` grew. OSError."""
+    """Grow the layer `name` to the size of `below`. Raises: OSError."""
     flags = dm_ioctl.READ_ONLY if read_only else 0
     dm_ioctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
     dm_ioctl.resume(name)
 
 
 def remove(name: str) -> bool:
-    """Whether it is gone: False while anything holds it. OSError."""
+    """Remove a device and its node; return False if it is in use. No-op if there is none.
+
+    Raises: OSError.
+    """
     try:
         dm_ioctl.remove(name)
     except OSError as error:
@@ -112,33 +121,40 @@ def remove(name: str) -> bool:
 
 
 def suspended() -> tuple[Mapped, ...]:
-    """Whatever its writers wait for."""
+    """Return all suspended devices of device-mapper, whose writers wait."""
     found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
     return tuple(one for one in found if one and one.suspended)
 
 
 def resume(name: str) -> None:
-    """OSError."""
+    """Resume a suspended device; put its loaded table in place, if it has one. Raises: OSError."""
     dm_ioctl.resume(name)
 
 
 def thin_pool(name: str) -> ThinPool:
+    """Return the state of the thin pool device `name`. Raises: CommandError."""
     return parse_thin_pool(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
 
 
 def is_void(name: str) -> bool:
-    """Whether a classic snapshot ran out of room: `0 8192 snapshot Invalid`, or Overflow."""
+    """Return whether a classic snapshot overflowed: `0 8192 snapshot Invalid`, or Overflow.
+
+    Raises: CommandError.
+    """
     words = command.run(["dmsetup", "status", name], timeout=TIMEOUT).split()
     return words[3:4] in (["Invalid"], ["Overflow"])
 
 
 def thin_written(name: str) -> Bytes:
-    """Bytes that are mapped in a thin volume."""
+    """Return how many bytes are mapped in the thin volume device `name`.
+
+    Raises: CommandError.
+    """
     return parse_thin(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
 
 
 def parse_thin_pool(text: str) -> ThinPool:
-    """`0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `... Fail`. Pure."""
+    """Parse `0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `... Fail`. Pure."""
     words = text.split()
     if words[3:4] == ["Fail"]:
         return ThinPool(1, 1, 1, 1, "it has failed")
@@ -150,14 +166,14 @@ def parse_thin_pool(text: str) -> ThinPool:
 
 
 def parse_thin(text: str) -> Bytes:
-    """`0 204800 thin 9984 204799`; `Fail` counts as all of it. Pure."""
+    """Parse `0 204800 thin 9984 204799` to mapped bytes; `Fail` counts as all of it. Pure."""
     words = text.split()
     sectors = words[1] if words[3] == "Fail" else words[3]
     return int(sectors) * _SECTOR
 
 
 def label(number: int) -> str:
-    """The id of the volume whose layer that device is; "" if it is none."""
+    """Return the id of the volume whose layer the device `number` (dev_t) is; "" if it is none."""
     try:
         uuid = Path(block.sysfs(number), "dm/uuid").read_text(encoding="utf-8").strip()
     except OSError:  # another kind of device
@@ -166,35 +182,38 @@ def label(number: int) -> str:
 
 
 def labelled(label: str) -> Mapped | None:
-    """The layer of that volume."""
+    """Return the layer of the volume with the id `label`; None: it has none."""
     found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
     uuids = {LAYER + label, LAYER + label + READER}
     return next((one for one in found if one and one.uuid in uuids), None)
 
 
 def uuid_of(group: str, volume: str) -> str:
-    """What the uuids of a logical volume's devices begin with; LVM's own have dashes in them."""
+    """Return what the dm uuids of a logical volume's devices begin with.
+
+    `group` and `volume` are LVM's UUIDs, which have dashes in them.
+    """
     return f"LVM-{group.replace('-', '')}{volume.replace('-', '')}"
 
 
 def node(group: str, volume: str) -> Path:
-    """Of a logical volume that is active."""
+    """Return the node of an active logical volume."""
     return _NODES / escaped(group, volume)
 
 
 def escaped(group: str, volume: str) -> str:
-    """The name that LVM gives the device of a logical volume."""
+    """Return the name that LVM gives the device of a logical volume: dashes are doubled."""
     return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
 
 
 def _start_of(below: Path) -> str:
-    """The parameters of a linear target."""
+    """Return the parameters of a linear target from the start of `below` on."""
     number = os.stat(below).st_rdev
     return f"{os.major(number)}:{os.minor(number)} 0"
 
 
 def _read(place: Path, node: Path) -> Mapped | None:
-    """None: it went away while it was looked at, or is of another kind."""
+    """Return the device of a directory in /sys; None: it is gone, or of another kind."""
     try:
         name, uuid, suspended = (
             (place / "dm" / one).read_text().strip() for one in ("name", "uuid", "suspended")

@@ -32,12 +32,19 @@ _SECTOR: Final = 512
 
 
 def create(name: str, uuid: str) -> int:
-    """A device without a table; its dev_t. OSError: EBUSY if one of them is taken."""
+    """Create a device without a table and return its dev_t.
+
+    Raises: OSError, EBUSY if its name or uuid is taken.
+    """
     return _call(_CREATE, name, uuid=uuid)
 
 
 def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0) -> None:
-    """The table that `resume` will put in place: one target from 0 to `length`. OSError."""
+    """Load a table that `resume` will put in place: one target from 0 to `length` bytes.
+
+    `kind` and `parameters`: of the target, as in `dmsetup`. `flags`: READ_ONLY or 0. Raises:
+    OSError.
+    """
     text = parameters.encode() + b"\0"
     size = -(-(_TARGET.size + len(text)) // 8) * 8
     target = _TARGET.pack(0, length // _SECTOR, 0, size, kind.encode()) + text
@@ -45,19 +52,20 @@ def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0
 
 
 def resume(name: str) -> None:
-    """Put a loaded table in place, or just go on. OSError."""
+    """Put a loaded table in place, or just resume the device. Raises: OSError."""
     _call(_RESUME, name)
 
 
 def remove(name: str) -> None:
-    """OSError: EBUSY while anything holds it, ENXIO if there is none."""
+    """Remove a device. Raises: OSError, EBUSY while it is in use, ENXIO if there is none."""
     _call(_REMOVE, name)
 
 
 def knows(kind: str) -> bool:
-    """Whether the kernel has that kind of target, or could load it. OSError: no device-mapper.
+    """Return whether the kernel has the target `kind`, or could load it.
 
-    See get_target_version() in drivers/md/dm-ioctl.c; Linux 5.4.
+    See get_target_version() in drivers/md/dm-ioctl.c; Linux 5.4. Raises: OSError, if there is
+    no device-mapper.
     """
     try:
         _call(_GET_TARGET_VERSION, kind)
@@ -69,7 +77,10 @@ def knows(kind: str) -> bool:
 
 
 def make_node(name: str, number: int) -> None:
-    """In place of one that shows another device; where udev is, it makes its link over it."""
+    """Make the node of the device `number` (dev_t), in place of one that shows another device.
+
+    Where udev runs, it replaces the node by its link. Raises: OSError.
+    """
     node = NODES / name
     try:
         os.mknod(node, stat.S_IFBLK | 0o600, number)
@@ -80,6 +91,10 @@ def make_node(name: str, number: int) -> None:
 
 
 def _call(number: int, name: str, *, uuid: str = "", data: bytes = b"", flags: int = 0) -> int:
+    """Make the ioctl `number` on the device `name`; return the dev_t that it reports.
+
+    Raises: OSError.
+    """
     size, count = _HEAD.size + len(data), 1 if data else 0
     head = (size, _HEAD.size, count, 0, flags, 0, 0, 0, name.encode(), uuid.encode())
     argument = bytearray(_HEAD.pack(*_VERSION, *head) + data)

@@ -35,8 +35,8 @@ _let_go: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 class Status:
     """A bound loop device. `number` is its dev_t, `backing` st_dev and st_ino of its file.
 
-    `read_only`: by its binding. `blocked`: by BLKROSET, or that. `window`: offset and limit, in
-    bytes, of what is shown of the file; both 0 for the whole.
+    `read_only`: by its binding. `blocked`: by BLKROSET, or by its binding. `window`: offset and
+    limit, in bytes, of the part of the file that is shown; both 0 for the whole.
     """
 
     path: Path
@@ -69,10 +69,14 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
     discards: bool,
     direct_io: bool = True,
 ) -> Status:
-    """Bind `image` to a free loop device, which then has logical blocks of `block_size`.
+    """Bind `image` to a free loop device with logical blocks of `block_size` bytes.
 
-    Never asks whether `image` is bound already: `find` does. The kernel falls back to buffered I/O
-    by itself where it cannot do direct I/O in such blocks: see `has_direct_io`.
+    `label`: for people, at most 63 bytes. `discards`: whether the device takes discards.
+
+    Does not check whether `image` is bound already: `find` does. The kernel falls back to
+    buffered I/O by itself where it cannot do direct I/O in such blocks: see `has_direct_io`.
+    Raises: Refused, if discards cannot be forbidden because /sys is read-only; OSError, EBUSY
+    if no device is free.
     """
     flags = loop_ioctl.LO_FLAGS_READ_ONLY if read_only else 0
     flags |= loop_ioctl.LO_FLAGS_DIRECT_IO if direct_io else 0
@@ -90,22 +94,25 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
 
 
 def find(backing: tuple[int, int], folder: str = "") -> Status | None:
-    """The device bound to the file with that st_dev and st_ino. Asks each: about 10 us.
+    """Return the device bound to the file with that (st_dev, st_ino); None: it has none.
 
-    `folder`: the name of the directory that the file lies in, which no image of another volume has.
-    Devices of such others are not asked: LOOP_GET_STATUS64 asks their filesystems, which may hang.
+    Asks each device: about 10 us. `folder`: the name of the directory that the file lies in,
+    which no image of another volume has. Devices of such others are not asked:
+    LOOP_GET_STATUS64 asks their filesystems, which may hang.
     """
     return next(_scan(lambda info: backing_of(info) == backing, folder), None)
 
 
 def bound() -> Iterator[Status]:
-    """All bound loop devices that can be asked, also those whose backing is a device itself."""
+    """Yield all bound loop devices that can be asked, also those bound to a block device."""
     return _scan(lambda _: True)
 
 
 def of_image(image_id: str) -> Iterator[Status]:
-    """Those whose backing file is that image's by its path. One that cannot be asked, since its
-    pool's filesystem is dead (EIO), is among them, with a `backing` of zeros.
+    """Yield the devices whose backing file is, by its path, that of the image `image_id`.
+
+    One that cannot be asked, since its pool's filesystem is dead (EIO), is among them, with a
+    `backing` of zeros.
     """
     for name in loop_ioctl.names():
         is_its = mount_points.image_id(loop_ioctl.backing_file(name)) == image_id
@@ -114,12 +121,12 @@ def of_image(image_id: str) -> Iterator[Status]:
 
 
 def over(number: int) -> Iterator[Status]:
-    """Those whose backing is the block device `number` itself; kubelet stacks such ones."""
+    """Yield the devices bound to the block device `number` (dev_t); kubelet makes such ones."""
     return _scan(lambda info: bool(info.lo_rdevice == number), "none is an image")
 
 
 def below(path: Path) -> int:
-    """dev_t of the block device that it is bound to; 0: to a file, or not at all."""
+    """Return dev_t of the block device that it is bound to; 0: to a file, or not bound."""
     try:
         with loop_ioctl.opened(os.fspath(path), os.O_RDONLY) as node:
             return int(loop_ioctl.info_of(node).lo_rdevice)
@@ -130,7 +137,10 @@ def below(path: Path) -> int:
 
 
 def status(path: Path) -> Status | None:
-    """None: not bound. One whose pool's filesystem is dead (EIO) has a `backing` of zeros."""
+    """Return the status of a loop device; None: it is not bound.
+
+    If its pool's filesystem is dead (EIO), `backing` is zeros.
+    """
     try:
         return _told(path.name) or _unknown(path.name)
     except OSError as error:
@@ -140,14 +150,15 @@ def status(path: Path) -> Status | None:
 
 
 def detach(status: Status, *, bound: float, patience: float = PATIENCE) -> None:
-    """Unbind, and wait until it is so, at most `bound` seconds. EBUSY: somebody holds it.
+    """Unbind a loop device, and wait at most `bound` seconds until it is unbound.
 
-    LOOP_CLR_FD answers 0 while others have the device open, and tears down when the last of them
-    closes it; we may be the last, so our own descriptor goes first. Content when it is not bound,
-    or bound to another file by now.
+    No-op if it is not bound, or is bound to another file by now. LOOP_CLR_FD answers 0 while
+    others have the device open, and tears down when the last of them closes it; we may be the
+    last, so our own descriptor goes first.
 
     EBUSY is tried again for `patience` seconds: a child of this process holds copies of all
-    descriptors between its vfork and its exec, and with them what they keep open.
+    descriptors between its vfork and its exec, and with them what they keep open. Raises:
+    OSError, EBUSY if it is in use.
     """
     loop_guard.let_go(status.number)
     with loop_ioctl.content_when_gone(), ExitStack() as undo:
@@ -165,7 +176,7 @@ def detach(status: Status, *, bound: float, patience: float = PATIENCE) -> None:
 
 
 def clear_when_closed(status: Status) -> None:
-    """For a device that could not be detached: it goes by itself when its last user closes it."""
+    """Have the kernel unbind a device that could not be detached, when its last user closes it."""
     with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
         info = loop_ioctl.info_of(node)
         if backing_of(info) == status.backing:
@@ -174,17 +185,21 @@ def clear_when_closed(status: Status) -> None:
 
 
 def grow(status: Status) -> None:
-    """Take over the size that the backing file has now."""
+    """Give the device the size that its backing file has now."""
     with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
         fcntl.ioctl(node, loop_ioctl.LOOP_SET_CAPACITY)
 
 
 def has_direct_io(status: Status) -> bool:
+    """Return whether the device does direct I/O on its backing file."""
     return loop_ioctl.attribute(status.path.name, "loop/dio") == b"1"
 
 
 def _open_alone(path: Path, patience: float, undo: ExitStack) -> int:
-    """While nobody else has it exclusively, as a mount has. EBUSY after `patience` seconds."""
+    """Open a device exclusively, trying for `patience` seconds.
+
+    Raises: OSError, EBUSY if somebody else has it exclusively, as a mount has.
+    """
     for _ in _until(patience):
         try:
             return undo.enter_context(loop_ioctl.opened(os.fspath(path), os.O_RDONLY | os.O_EXCL))
@@ -195,7 +210,7 @@ def _open_alone(path: Path, patience: float, undo: ExitStack) -> int:
 
 
 def _until(seconds: float) -> Iterator[None]:
-    """Once at once, and again in growing steps until `seconds` have passed."""
+    """Yield at once, and again in growing intervals until `seconds` have passed."""
     deadline, pause = time.monotonic() + seconds, 0.001
     yield
     while (left := deadline - time.monotonic()) > 0:
@@ -205,15 +220,17 @@ def _until(seconds: float) -> Iterator[None]:
 
 
 def _candidates(control: int, exposed: frozenset[int], *, discards: bool) -> Iterator[str]:
-    """Free devices, best first; each may be taken by somebody else before it is bound.
+    """Yield free devices, best first; each may be taken by somebody else before it is bound.
 
     Never one whose node is bound somewhere (`exposed`): it was detached there, by whomever, and
-    what is bound now would be shown there. A device that is removed and made anew has its number.
+    what is bound now would be shown there. A device that is removed and made anew has its
+    number.
 
-    Since Linux 6.9 a device keeps `discard_max_bytes=0` for life: sysfs refuses to raise it again,
-    a new binding does not reset it. Setting it waits for RCU (15 ms), removing such a device takes
-    44 ms. So devices with and without discards live side by side, and each is used for its kind.
-    The kernel names the same free device again and again while somebody looks at it exclusively.
+    Since Linux 6.9 a device keeps `discard_max_bytes=0` for life: sysfs refuses to raise it
+    again, a new binding does not reset it. Setting it waits for RCU (15 ms), removing such a
+    device takes 44 ms. So devices with and without discards live side by side, and each is used
+    for its kind. The kernel names the same free device again and again while somebody looks at
+    it exclusively.
     """
     last, added = "", False
     for _ in range(ATTEMPTS):
@@ -249,7 +266,10 @@ def _is_free(name: str) -> bool:
 
 
 def _suits(name: str, *, discards: bool) -> bool:
-    """A device that was never bound shows 0 for both limits, and suits both kinds."""
+    """Return whether a device takes discards, or not, as asked for.
+
+    One that was never bound shows 0 for both limits, and suits both kinds.
+    """
     try:
         off = loop_ioctl.attribute(name, "queue/discard_max_bytes") == b"0"
         return (
@@ -260,7 +280,7 @@ def _suits(name: str, *, discards: bool) -> bool:
 
 
 def _bind(name: str, config: loop_ioctl.LoopConfig, *, discards: bool) -> Status | None:
-    """None: another process was quicker."""
+    """Bind a device; None: another process was quicker, or the device is gone."""
     with loop_ioctl.content_when_gone(), loop_ioctl.opened(f"/dev/{name}", os.O_RDWR) as node:
         if _configure(node, config):
             return _finish(name, node, discards=discards)
@@ -268,7 +288,7 @@ def _bind(name: str, config: loop_ioctl.LoopConfig, *, discards: bool) -> Status
 
 
 def _finish(name: str, node: int, *, discards: bool) -> Status:
-    """What LOOP_CONFIGURE cannot set; unbound again when it fails."""
+    """Set what LOOP_CONFIGURE cannot set; unbind the device again if that fails."""
     with ExitStack() as undo:
         undo.callback(fcntl.ioctl, node, loop_ioctl.LOOP_CLR_FD)
         reach("attach.bound")
@@ -281,7 +301,7 @@ def _finish(name: str, node: int, *, discards: bool) -> Status:
 
 
 def _configure(node: int, config: loop_ioctl.LoopConfig) -> bool:
-    """False: it is bound already, or opened exclusively by somebody."""
+    """Bind a device; return False if it is bound already, or somebody has it exclusively."""
     try:
         fcntl.ioctl(node, loop_ioctl.LOOP_CONFIGURE, config)
     except OSError as error:
@@ -292,7 +312,7 @@ def _configure(node: int, config: loop_ioctl.LoopConfig) -> bool:
 
 
 def _lift_read_only(node: int) -> None:
-    """BLKROSET outlives the binding: the next one would refuse writes."""
+    """Undo BLKROSET, which outlives the binding: the next one would refuse writes."""
     fcntl.ioctl(node, BLKROSET, b"\0\0\0\0")
 
 
@@ -305,20 +325,25 @@ def _is_bound(node: int) -> bool:
 
 
 def _scan(wanted: Callable[[loop_ioctl.LoopInfo64], bool], folder: str = "") -> Iterator[Status]:
+    """Yield the bound devices that `wanted` accepts; see `find` for `folder`."""
     names = (name for name in loop_ioctl.names() if not folder or _may_lie_in(name, folder))
     return filter(None, (_ask(name, wanted) for name in names))
 
 
 def _may_lie_in(name: str, folder: str) -> bool:
-    """By the name that sysfs has of the backing file: no filesystem is asked for it."""
+    """Return whether its backing file may lie in `folder`, or is none of an image.
+
+    By the path that sysfs has of the backing file: no filesystem is asked for it.
+    """
     return mount_points.image_id(loop_ioctl.backing_file(name)) in {"", folder}
 
 
 def _ask(name: str, wanted: Callable[[loop_ioctl.LoopInfo64], bool]) -> Status | None:
-    """None: not bound, or not wanted, or it cannot be told.
+    """Return the status of a device; None: not bound, not `wanted`, or it cannot be told.
 
-    A pool whose xfs was shut down answers EIO for its images (stat of the file does too), so such
-    a device can be no file that anybody could have found: it must not spoil the scan of the others.
+    A pool whose xfs was shut down answers EIO for its images (stat of the file does too), so
+    such a device can be no file that anybody could have found: it must not spoil the scan of
+    the others.
     """
     try:
         with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
@@ -331,7 +356,7 @@ def _ask(name: str, wanted: Callable[[loop_ioctl.LoopInfo64], bool]) -> Status |
 
 
 def _told(name: str) -> Status | None:
-    """None: EIO. OSError, if it is not bound."""
+    """Return the status of a device; None: EIO. Raises: OSError, if it is not bound."""
     try:
         with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
             return _status(name, node, loop_ioctl.info_of(node))
@@ -342,6 +367,7 @@ def _told(name: str) -> Status | None:
 
 
 def _unknown(name: str) -> Status:
+    """Return what is known of a device whose backing file cannot be asked (EIO)."""
     return Status(Path("/dev", name), loop_ioctl.number_of(name), (0, 0), "")
 
 
@@ -358,11 +384,12 @@ def _status(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Status:
 
 
 def backing_of(info: loop_ioctl.LoopInfo64) -> tuple[int, int]:
+    """Return st_dev and st_ino of the file that the device is bound to."""
     return info.lo_device, info.lo_inode
 
 
 def _shows(node: int, status: Status) -> bool:
-    """Whether it is still bound to that file. When that cannot be asked any more (EIO), it is."""
+    """Return whether it is still bound to that file; True if that cannot be asked (EIO)."""
     try:
         return backing_of(loop_ioctl.info_of(node)) == status.backing
     except OSError as error:

@@ -21,7 +21,10 @@ _held: Final[dict[int, int]] = {}  # descriptors by dev_t
 
 
 def hold(name: str, number: int) -> None:
-    """Keep the device open from now on; no-op if it is. OSError."""
+    """Keep the device `name` (dev_t `number`) open from now on; no-op if it is.
+
+    Raises: OSError.
+    """
     with _lock:
         if number not in _held:
             with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
@@ -29,7 +32,7 @@ def hold(name: str, number: int) -> None:
 
 
 def let_go(number: int) -> None:
-    """No-op if it is not held."""
+    """Close the device `number` (dev_t); no-op if it is not held."""
     with _lock:
         if (node := _held.pop(number, None)) is not None:
             os.close(node)

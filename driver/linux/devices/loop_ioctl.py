@@ -69,9 +69,9 @@ class LoopConfig(ctypes.Structure):
 
 
 def find_problem() -> str:
-    """Say why no loop device can be bound here, and the cure; empty: they can.
+    """Return why no loop device can be bound here, and the cure; empty: they can.
 
-    Opening it loads the module, where the node is there.
+    Opening /dev/loop-control loads the module, where the node exists.
     """
     try:
         os.close(os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC))
@@ -81,21 +81,25 @@ def find_problem() -> str:
 
 
 def names() -> list[str]:
-    """All loop devices that the kernel knows, bound or not, by number."""
+    """Return all loop devices that the kernel has, bound or not, by number. Raises: OSError."""
     names = [name for name in os.listdir(BLOCK) if name.startswith("loop")]
     return sorted(names, key=lambda name: int(name[4:]))
 
 
 def number_of(name: str) -> int:
-    """dev_t of the device called `name`, as in loop5. OSError, if the kernel has none."""
+    """Return dev_t of the device called `name`, as in loop5.
+
+    Raises: OSError, if the kernel has none.
+    """
     major, minor = attribute(name, "dev").split(b":")
     return os.makedev(int(major), int(minor))
 
 
 def backing_file(name: str) -> str:
-    """The path of what `name` is bound to, as the kernel saw it when it was opened; empty: nothing.
+    """Return the path of what `name` is bound to, as it was when it was opened; empty: nothing.
 
-    A file that was unlinked has " (deleted)" behind it. The path is known without its filesystem.
+    A file that was unlinked has " (deleted)" behind it. The path is known without its
+    filesystem. Raises: OSError.
     """
     try:
         return os.fsdecode(attribute(name, "loop/backing_file"))
@@ -106,6 +110,10 @@ def backing_file(name: str) -> str:
 
 
 def info_of(node: int) -> LoopInfo64:
+    """Return struct loop_info64 of an open loop device.
+
+    Raises: OSError, ENXIO if it is not bound, EIO if the filesystem of its file is dead.
+    """
     info = LoopInfo64()
     fcntl.ioctl(node, LOOP_GET_STATUS64, info)
     return info
@@ -113,7 +121,7 @@ def info_of(node: int) -> LoopInfo64:
 
 @contextmanager
 def content_when_gone() -> Iterator[None]:
-    """Content when a loop device is not there, not bound, or just being torn down."""
+    """Ignore the error that a loop device is not there, not bound, or just being torn down."""
     try:
         yield
     except OSError as error:
@@ -123,7 +131,11 @@ def content_when_gone() -> Iterator[None]:
 
 @contextmanager
 def opened(path: str, flags: int) -> Iterator[int]:
-    """A descriptor; a node that the kernel knows and /dev (a container's tmpfs) lacks is made."""
+    """Provide a descriptor of `path` while inside.
+
+    The node of a loop device that the kernel has and /dev (a container's tmpfs) lacks is made.
+    Raises: OSError.
+    """
     try:
         fd = os.open(path, flags | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -144,6 +156,7 @@ def _make_node(path: str) -> None:
 
 
 def attribute(name: str, path: str) -> bytes:
+    """Return the attribute `path` below /sys/block of the device `name`. Raises: OSError."""
     fd = os.open(f"{BLOCK}/{name}/{path}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, 4096).strip()
@@ -152,10 +165,10 @@ def attribute(name: str, path: str) -> bytes:
 
 
 def forbid_discards(name: str) -> None:
-    """No discard, and no zeroing that punches holes (lo_fallocate asks for the same limit).
+    """Forbid discards, and zeroing that punches holes (lo_fallocate asks for the same limit).
 
-    No ioctl does it, and neither a mount option: fstrim and BLKDISCARD ask for the limit alone.
-    Raises: Refused, if /sys cannot be written; OSError.
+    No-op if they are forbidden. No ioctl does it, and neither does a mount option: fstrim and
+    BLKDISCARD ask for the limit alone. Raises: Refused, if /sys cannot be written; OSError.
     """
     if attribute(name, "queue/discard_max_bytes") == b"0":
         return
@@ -165,6 +178,10 @@ def forbid_discards(name: str) -> None:
 
 
 def fitting(label: str) -> bytes:
+    """Return a label as bytes for lo_file_name.
+
+    Raises: OSError, ENAMETOOLONG if it has more than 63 bytes.
+    """
     raw = label.encode()
     if len(raw) >= LO_NAME_SIZE:
         raise OSError(errno.ENAMETOOLONG, "a loop device holds 63 bytes", label)

@@ -20,10 +20,11 @@ _TRIES: Final = 5
 
 
 def reset(status: Status, *, label: str) -> None:
-    """Undo what LOOP_SET_STATUS64 and an early LOOP_CLR_FD can change: the device shows all of its
-    file, and stays when its last user closes it.
+    """Undo what LOOP_SET_STATUS64 and an early LOOP_CLR_FD can change.
 
-    Before Linux 6.9 this resets the discard limits as well: see `forbid_discards`.
+    Afterwards the device shows all of its file, has this label, and stays when its last user
+    closes it. No-op if it is bound to another file by now. Before Linux 6.9 this resets the
+    discard limits as well: see `forbid_discards`.
     """
     with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
         info = loop_ioctl.info_of(node)
@@ -43,22 +44,23 @@ def reset(status: Status, *, label: str) -> None:
 
 
 def forbid_discards(status: Status) -> None:
-    """No-op if they are forbidden. Raises: Refused, if /sys cannot be written."""
+    """Forbid discards; no-op if they are forbidden. Raises: Refused, if /sys cannot be written."""
     loop_ioctl.forbid_discards(status.path.name)
 
 
 def block_size(status: Status) -> Bytes:
-    """The logical one."""
+    """Return the size of the device's logical blocks in bytes."""
     return int(loop_ioctl.attribute(status.path.name, "queue/logical_block_size"))
 
 
 def set_block_size(status: Status, block_size: Bytes) -> None:
+    """Set the size of the device's logical blocks, in bytes."""
     with loop_ioctl.opened(os.fspath(status.path), os.O_RDWR) as node:
         fcntl.ioctl(node, loop_ioctl.LOOP_SET_BLOCK_SIZE, block_size)
 
 
 def set_direct_io(status: Status) -> bool:
-    """False: the backing file cannot do it in such blocks."""
+    """Turn direct I/O on; return False if the backing file cannot do it in such blocks."""
     try:
         with loop_ioctl.opened(os.fspath(status.path), os.O_RDWR) as node:
             fcntl.ioctl(node, loop_ioctl.LOOP_SET_DIRECT_IO, 1)

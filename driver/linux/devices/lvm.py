@@ -38,6 +38,8 @@ _SEG: Final = "lv_uuid,stripes,chunk_size,zero,discards,seg_pe_ranges"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogicalVolume:
+    """A logical volume, as `lvm fullreport` shows it."""
+
     name: str
     uuid: str
     size: Bytes
@@ -59,6 +61,8 @@ class LogicalVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeGroup:
+    """A volume group with its logical volumes, as `lvm fullreport` shows it."""
+
     name: str
     uuid: str
     extent_size: Bytes
@@ -74,6 +78,7 @@ class VolumeGroup:
 
     @property
     def free(self) -> Bytes:
+        """Free bytes on all disks where new volumes may be put."""
         return sum(self.free_on.values())
 
 
@@ -88,12 +93,18 @@ class Disk:
 
 
 def change(disks: Sequence[Path], verb: str, *words: str) -> None:
-    """Run one command that changes the group on these disks."""
+    """Run one command that changes the group on these disks: `verb` as in lvcreate.
+
+    Raises: CommandError, CommandTimeout.
+    """
     command.run([*_lvm(verb, disks), "--yes", *words], timeout=TIMEOUT)
 
 
 def report(disks: Sequence[Path], group: str) -> VolumeGroup:
-    """All about one group. CommandError if it is not on these disks."""
+    """Return the group called `group`, with its disks and logical volumes.
+
+    Raises: CommandError, if it is not on these disks; CommandTimeout.
+    """
     columns = zip(("vg", "pv", "lv", "seg"), (_VG, _PV, _LV, _SEG), strict=True)
     wanted = chain.from_iterable(("--configreport", kind, "-o", what) for kind, what in columns)
     words = [
@@ -109,7 +120,7 @@ def report(disks: Sequence[Path], group: str) -> VolumeGroup:
 
 
 def parse_report(text: str) -> VolumeGroup:
-    """What `lvm fullreport` of one group says. Pure."""
+    """Parse the output of `lvm fullreport` for one group. Pure."""
     [section] = json.loads(text)["report"]
     [row] = section["vg"]
     extent_size = int(row["vg_extent_size"])
@@ -139,25 +150,31 @@ def parse_report(text: str) -> VolumeGroup:
 
 
 def parts(disks: Sequence[Path], group: str) -> Mapping[str, tuple[str, ...]]:
-    """Where each volume of the group lies, the hidden parts of mirrored ones among them."""
+    """Return the physical extents of each volume of the group, such as "/dev/sda:0-31", by name.
+
+    Hidden parts of mirrored volumes are among them. Raises: CommandError, CommandTimeout.
+    """
     words = [*_lvm("lvs", disks), *_JSON, "--all", "-o", "lv_name,seg_pe_ranges", group]
     return parse_parts(command.run(words, timeout=TIMEOUT))
 
 
 def parse_parts(text: str) -> Mapping[str, tuple[str, ...]]:
-    """What `lvm lvs` says, a row for each segment. Pure."""
+    """Parse the output of `lvm lvs`, which has a row for each segment. Pure."""
     [section] = json.loads(text)["report"]
     return {name.strip("[]"): places for name, places in _ranges(section["lv"], "lv_name").items()}
 
 
 def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
-    """The physical volumes among these devices, and whose they are."""
+    """Return the physical volumes among these devices, with their groups.
+
+    Raises: CommandError, CommandTimeout.
+    """
     words = ["-o", "pv_name,vg_name,vg_uuid,vg_exported"]
     return parse_disks(command.run([*_lvm("pvs", candidates), *_JSON, *words], timeout=TIMEOUT))
 
 
 def parse_disks(text: str) -> tuple[Disk, ...]:
-    """What `lvm pvs` says. Pure."""
+    """Parse the output of `lvm pvs`. Pure."""
     [section] = json.loads(text)["report"]
     return tuple(
         Disk(Path(one["pv_name"]), one["vg_name"], one["vg_uuid"], bool(one["vg_exported"]))
@@ -166,6 +183,7 @@ def parse_disks(text: str) -> tuple[Disk, ...]:
 
 
 def _lvm(verb: str, disks: Sequence[Path]) -> list[str]:
+    """Return the beginning of a command that sees these disks only."""
     return ["lvm", verb, "--config", CONFIG, "--devices", ",".join(map(str, disks))]
 
 
@@ -190,7 +208,7 @@ def _volume(
 
 
 def _ranges(segments: Iterable[Mapping[str, str]], key: str) -> Mapping[str, tuple[str, ...]]:
-    """A row for each segment, put together by volume."""
+    """Join the ranges of extents of all segments that have the same `key`."""
     found: dict[str, tuple[str, ...]] = {}
     for one in segments:
         found[one[key]] = found.get(one[key], ()) + tuple(one["seg_pe_ranges"].split())
@@ -202,6 +220,7 @@ def _free_extents(row: Mapping[str, Any]) -> int:
 
 
 def _trouble(row: Mapping[str, str], disks: Iterable[Mapping[str, str]]) -> str:
+    """Return why nothing should be done with the group; "" if it is usable."""
     name = row["vg_name"]
     if row["vg_exported"]:
         return f"volume group {name} is exported: run `vgimport {name}` if it is to be used here"

@@ -29,10 +29,10 @@ _FABRICS: Final = frozenset({"tcp", "rdma", "fc", "loop"})  # Documentation/ABI:
 
 
 class Disks:
-    """One look at the block devices of this machine.
+    """Which block devices of this machine LVM may use; made anew for each look at them.
 
-    `named` are paths of devices, patterns of such paths, and files to which loop devices are bound;
-    when there are none, all disks of this machine count.
+    `named` are paths of devices, patterns of such paths, and files to which loop devices are
+    bound; if it is empty, all disks of this machine count.
     """
 
     def __init__(self, named: Sequence[str]) -> None:
@@ -42,9 +42,10 @@ class Disks:
         self._given = _given()
 
     def labelled(self) -> tuple[Path, ...]:
-        """Those with a label of LVM that may be used; no other device is opened.
+        """Return those with a label of LVM that may be used; no other device is opened.
 
-        Of a disk and what makes it whole (multipath, a mirror) the uppermost.
+        Of a disk and a device made of it (multipath, a mirror) only the uppermost. Raises:
+        OSError, if this process has not the means to look.
         """
         names = {
             name
@@ -58,16 +59,19 @@ class Disks:
         )
 
     def refused(self) -> str:
-        """Which of those that were named by their own path are left out all the same, and why."""
+        """Return which devices named by their own path are left out all the same, and why.
+
+        Empty if none is.
+        """
         found = [f"/dev/{name} {why}" for name in sorted(self._named) if (why := self.reason(name))]
         return ", ".join(found)
 
     def reason(self, name: str) -> str:
-        """Why the device that the kernel calls so is left out; "" if it is not."""
+        """Return why the device with this kernel name is left out; "" if it is not."""
         return self._tenants(name) or self._unnamed(name)
 
     def _tenants(self, name: str) -> str:
-        """Why a tenant may write to it, or to what it lies on, however deep; "" if none may."""
+        """Return why a tenant may write to it, or to any device below it; "" if none may."""
         if _is_volume(name):
             return "is a logical volume"
         if name in self._given:
@@ -77,6 +81,7 @@ class Disks:
         return next(filter(None, map(self._tenants, _below(name))), "")
 
     def _unnamed(self, name: str) -> str:
+        """Return why it is not among the devices that were named; "" if it is."""
         if name in self._named:
             return ""
         if self._some and name not in self._matched:
@@ -84,7 +89,10 @@ class Disks:
         return self._unreal(name)
 
     def _unreal(self, name: str) -> str:
-        """Why it has to be named by its own path: no disk of this machine is below it."""
+        """Return why it has to be named by its own path: no disk of this machine is below it.
+
+        "" if it has not, or was.
+        """
         if name in self._named:
             return ""
         if kind := _kind(name):
@@ -93,17 +101,17 @@ class Disks:
 
 
 def identify(disks: Iterable[Path]) -> tuple[str, ...]:
-    """What changes when another device takes one of these names; empty if that cannot be told.
+    """Return what changes when another device takes one of these names.
 
-    The kernel counts what appears under a name: Documentation/ABI/stable/sysfs-block, diskseq,
-    since Linux 5.15.
+    Empty if that cannot be told. The kernel counts what appears under a name:
+    Documentation/ABI/stable/sysfs-block, diskseq, since Linux 5.15.
     """
     found = tuple(_read(_BLOCKS / (_whole(disk.name) or disk.name) / "diskseq") for disk in disks)
     return found if all(found) else ()
 
 
 def _named(named: Iterable[str]) -> Iterator[str]:
-    """Kernel names of what was named by its own path; of a file the loop device over it."""
+    """Yield the kernel name of each device named by its own path; of a file, its loop device."""
     for path in named:
         try:
             found = os.stat(path)
@@ -119,7 +127,7 @@ def _named(named: Iterable[str]) -> Iterator[str]:
 
 
 def _matched(named: Iterable[str]) -> Iterator[str]:
-    """The same of what a pattern matches."""
+    """Yield the kernel name of each device that a pattern matches."""
     for pattern in filter(_PATTERN.search, named):
         for path in glob.iglob(pattern):
             if number := mount.rdev(Path(path)):
@@ -127,9 +135,10 @@ def _matched(named: Iterable[str]) -> Iterator[str]:
 
 
 def _given() -> frozenset[str]:
-    """Kernel names of the devices that are bound somewhere as nodes, and of what lies below them.
+    """Return kernel names of the devices that pods have as nodes, and of the devices below them.
 
-    Below a logical volume of ours are the disks of its group, which are nobody else's.
+    Below a logical volume of ours are the disks of its group, which are nobody else's: they are
+    not among them.
     """
     found: set[str] = set()
     rest = [mount_points.path_of(number).name for number in mount_points.nodes()]
@@ -143,7 +152,7 @@ def _given() -> frozenset[str]:
 
 
 def _kind(name: str) -> str:
-    """What kind of device it is that no disk of this machine has to be below; "" for a disk."""
+    """Return what a device is that needs no disk of this machine below it; "" for a disk."""
     whole = _whole(name) or name
     where = os.path.realpath(_BLOCKS / whole)
     if "/devices/virtual/" in where and not _REAL.search(where):
@@ -154,7 +163,7 @@ def _kind(name: str) -> str:
 
 
 def _is_fabric(where: str) -> bool:
-    """An NVMe disk of another machine: asked of its controllers."""
+    """Return whether it is an NVMe disk of another machine, by its controllers' transport."""
     controllers = set(re.findall(r"/(nvme[0-9]+)(?=/)", where))
     if match := re.search(r".*/nvme-subsys[0-9]+", where):
         controllers |= {one for one in _listed(Path(match[0])) if (_NVME / one).exists()}
@@ -162,16 +171,17 @@ def _is_fabric(where: str) -> bool:
 
 
 def _below(name: str) -> list[str]:
-    """What a device lies on."""
+    """Return the kernel names of the devices directly below a device."""
     whole = _whole(name)
     slaves = _listed(_BLOCKS / name / "slaves")
     return [*slaves, *_device_below(name), *([whole] if whole else [])]
 
 
 def _device_below(name: str) -> list[str]:
-    """The device that a loop device lies on: kubelet puts one on every raw block volume.
+    """Return the block device that a loop device is bound to, if it is.
 
-    By number: the path that the kernel shows is that of whoever bound it, and may be a link.
+    kubelet binds a loop device to every raw block volume. Asked by number: the path that the
+    kernel shows is that of whoever bound it, and may be a link.
     """
     if not _is_loop(name):
         return []
@@ -184,19 +194,19 @@ def _is_loop(name: str) -> bool:
 
 
 def _file(name: str) -> str:
-    """The path of the file of a loop device, as the kernel knows it; "" for other devices."""
+    """Return the path of a loop device's file, as the kernel knows it; "" for other devices."""
     return _read(_BLOCKS / name / "loop/backing_file")
 
 
 def _whole(name: str) -> str:
-    """The device that a partition is a part of; "" for what is no partition."""
+    """Return the device that a partition is a part of; "" if it is no partition."""
     if not (_BLOCKS / name / "partition").exists():
         return ""
     return os.path.basename(os.path.dirname(os.path.realpath(_BLOCKS / name)))
 
 
 def _is_volume(name: str) -> bool:
-    """A logical volume, or our layer over one."""
+    """Return whether it is a logical volume, or our layer over one."""
     return _read(_BLOCKS / name / "dm/uuid").startswith(("LVM-", dm.LAYER))
 
 

@@ -24,9 +24,10 @@ _AREA: Final = struct.Struct("<QQ")  # offset, size; a list ends with zeros
 
 
 def is_disk(device: Path) -> bool:
-    """Whether it carries a label. False also for what cannot be read: no medium, no rights.
+    """Return whether a device carries a label of LVM.
 
-    OSError: this process has not the means to look.
+    False also if it cannot be read: no medium, no rights. Raises: OSError, if this process has
+    not the means to look (see errnos.EXHAUSTED).
     """
     try:
         return _label(_read(device, 0)) is not None
@@ -37,12 +38,18 @@ def is_disk(device: Path) -> bool:
 
 
 def stamp(disks: Iterable[Path]) -> bytes:
-    """Changes with every change of a group on these disks. OSError: one of them is gone."""
+    """Return bytes that change with every change of a group on these disks.
+
+    Raises: OSError, if one of them is gone, or has lost its label.
+    """
     return b"".join(_read(disk, at)[:_SECTOR] for disk in disks for at in _areas(_read(disk, 0)))
 
 
 def _areas(head: bytes) -> Iterator[int]:
-    """Where the metadata areas begin; a disk may have none, one or two."""
+    """Yield where the metadata areas begin; a disk may have none, one or two.
+
+    Raises: OSError, if there is no label.
+    """
     if (at := _label(head)) is None:
         raise OSError("the disk has lost its label")
     at += _PV_HEADER
@@ -55,7 +62,7 @@ def _areas(head: bytes) -> Iterator[int]:
 
 
 def _label(head: bytes) -> int | None:
-    """Offset of the PV header."""
+    """Return the offset of the PV header; None: there is no label."""
     for start in range(0, 4 * _SECTOR, _SECTOR):
         mark, offset, kind = _LABEL.unpack_from(head, start)
         if mark == b"LABELONE" and kind == b"LVM2 001":
@@ -64,7 +71,10 @@ def _label(head: bytes) -> int | None:
 
 
 def _read(device: Path, at: int) -> bytes:
-    """Directly: LVM writes past the page cache, and what lies there may be old."""
+    """Read _HEAD bytes with direct I/O. Raises: OSError.
+
+    LVM writes past the page cache, and what the cache has may be old.
+    """
     fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
     try:
         with mmap.mmap(-1, _HEAD) as page:

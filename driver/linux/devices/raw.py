@@ -25,7 +25,10 @@ _ZEROS: Final = bytes(_CHUNK)
 
 
 def zero(device: Path, start: Bytes, length: Bytes) -> None:
-    """Make a range read as zeros, durably; the disk itself does it where it can."""
+    """Make `length` bytes from `start` on read as zeros, durably.
+
+    The device does it without writing where it can. Raises: OSError.
+    """
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
         for at in range(start, start + length, _PIECE):
@@ -38,7 +41,10 @@ def zero(device: Path, start: Bytes, length: Bytes) -> None:
 
 
 def _unmapped(device: Path, start: Bytes, length: Bytes) -> bool:
-    """Without a byte written: fallocate(2) of a device promises zeros, or refuses."""
+    """Zero a range without writing; return False if the device cannot do that.
+
+    fallocate(2) of a device promises zeros, or refuses. Raises: OSError.
+    """
     try:
         files.punch(device, length, start)
     except OSError as error:
@@ -49,9 +55,9 @@ def _unmapped(device: Path, start: Bytes, length: Bytes) -> bool:
 
 
 def discard(device: Path, start: Bytes, length: Bytes) -> bool:
-    """Give the blocks of a range back; what it reads as then is the device's business.
+    """Discard `length` bytes from `start` on; return False if the device does not support it.
 
-    False: it does not take that.
+    What the range reads as afterwards depends on the device. Raises: OSError.
     """
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -66,7 +72,7 @@ def discard(device: Path, start: Bytes, length: Bytes) -> bool:
 
 
 def block_size(device: Path) -> Bytes:
-    """The logical one."""
+    """Return the size of the device's logical blocks in bytes. Raises: OSError."""
     fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return int.from_bytes(fcntl.ioctl(fd, BLKSSZGET, bytes(4)), "little")
@@ -75,7 +81,10 @@ def block_size(device: Path) -> Bytes:
 
 
 def forget(device: Path) -> None:
-    """Drop what is cached of it: another device that shows the same bytes may have been written."""
+    """Drop the page cache of a device (BLKFLSBUF). Raises: OSError.
+
+    Another device that shows the same bytes may have been written to.
+    """
     fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, BLKFLSBUF, 0)
@@ -84,7 +93,10 @@ def forget(device: Path) -> None:
 
 
 def written(device: Path, size: Bytes) -> Iterator[Extent]:
-    """Where there is something else than zeros, found out by reading all of it, past the cache."""
+    """Yield the extents of the first `size` bytes that are not zeros, in order.
+
+    All of it is read, with direct I/O, and compared in units of 64 KiB. Raises: OSError.
+    """
     start = end = 0
     for grain in _grains(device, size):
         if grain.start != end:
@@ -97,6 +109,7 @@ def written(device: Path, size: Bytes) -> Iterator[Extent]:
 
 
 def _grains(device: Path, size: Bytes) -> Iterator[Extent]:
+    """Yield each unit of _GRAIN bytes that is not zeros."""
     fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
     try:
         with mmap.mmap(-1, _CHUNK) as page:

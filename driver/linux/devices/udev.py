@@ -19,10 +19,12 @@ BUFFER: Final = 1 << 20  # bytes that wait for us; a burst of 1,000 attaches is 
 
 
 def watch(heard: Callable[[str, str], None]) -> Callable[[], None]:
-    """Call `heard(action, device name)`, in a thread, until the function that comes back is called.
+    """Call `heard(action, device name)` in a thread for each block event; return how to stop it.
 
-    `heard` must not raise, and must be quick. When the kernel had to drop events
-    `heard("change", "")` says so: anything may have changed. ImportError without libudev.
+    The function that is returned ends the thread. `heard` must not raise, and must be quick. If
+    the kernel had to drop events, `heard("change", "")` is called: anything may have changed.
+
+    Raises: ImportError, without libudev; OSError.
     """
     monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
     monitor.filter_by(subsystem="block")
@@ -54,7 +56,7 @@ def _listen(monitor: Any, ended: socket.socket, heard: Callable[[str, str], None
 
 
 def _next(monitor: Any) -> tuple[str, str] | None:
-    """None: it was of another subsystem."""
+    """Return the next event as action and device name; None: it was of another subsystem."""
     try:
         device = monitor.poll(0)
     except OSError:  # ENOBUFS: more came than the buffer holds
