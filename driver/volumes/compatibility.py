@@ -20,7 +20,7 @@ _ELSEWHERE_TOO: Final = frozenset(
 
 
 def incompatibility(volume: Volume, capability: Capability) -> str:
-    """Why the volume cannot be used that way; "" when it can."""
+    """Return why the volume cannot be used as `capability` says; "" if it can."""
     if capability.mode in _ELSEWHERE_TOO:
         return f"volume_capability: {capability.mode} needs several nodes, the volume is on one"
     if capability.block is not (volume.fs is None):
@@ -31,7 +31,9 @@ def incompatibility(volume: Volume, capability: Capability) -> str:
 
 
 def _unknown_option(volume: Volume, capability: Capability) -> str:
-    """Why the volume's filesystem cannot be mounted with the options; "" when it can."""
+    """Return why the volume's filesystem cannot be mounted with the capability's options; "" if it
+    can.
+    """
     try:
         require(capability.options, volume.fs)
     except Invalid as error:
@@ -40,13 +42,15 @@ def _unknown_option(volume: Volume, capability: Capability) -> str:
 
 
 def reads_only(volume: Volume, capability: Capability) -> bool:
-    """The mode, a mount option, or ControllerPublishVolume's `readonly` forbids to write."""
+    """Return whether the access mode, a mount option, or ControllerPublishVolume's `readonly`
+    forbids writing.
+    """
     published = volume.published is not None and volume.published.read_only
     return published or capability.mode.reads_only or "ro" in settle(capability.options).flags
 
 
 def differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterator[str]:
-    """In what an existing volume differs from all that was asked for."""
+    """Yield, as text, in what an existing volume differs from a CreateVolume request."""
     if volume.source != wanted.source:
         yield f"its source is {volume.source}, not {wanted.source}"
     if not _same_kind(volume, wanted):
@@ -62,7 +66,9 @@ def differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterato
 
 
 def parameter_differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterator[str]:
-    """In what it differs from the parameters that were given."""
+    """Yield, as text, in what the volume differs from those StorageClass parameters that were
+    given.
+    """
     if wanted.pool not in {None, pool_name}:
         yield f"its pool is {pool_name}, not {wanted.pool}"
     if wanted.allocation not in {None, volume.allocation}:
@@ -76,7 +82,9 @@ def parameter_differences(pool_name: str, volume: Volume, wanted: CreateVolume) 
 
 
 def unconfirmed(pool_name: str, volume: Volume, wanted: ValidateCapabilities) -> Iterator[str]:
-    """Why ValidateVolumeCapabilities does not confirm what it was told of the volume."""
+    """Yield, as text, why ValidateVolumeCapabilities does not confirm what it was told of the
+    volume.
+    """
     for capability in wanted.capabilities:
         if reason := incompatibility(volume, capability) or _unknown_option(volume, capability):
             yield reason
@@ -92,11 +100,14 @@ def unconfirmed(pool_name: str, volume: Volume, wanted: ValidateCapabilities) ->
 
 
 def _is_kubernetes(key: str) -> bool:
-    """The provisioner adds keys of its own."""
+    """Return whether the key of a volume context is one that Kubernetes' provisioner adds."""
     return key.partition("/")[0].endswith(("kubernetes.io", "k8s.io"))
 
 
 def _same_kind(volume: Volume, wanted: CreateVolume) -> bool:
+    """Return whether the volume is what was asked for: raw block, the filesystem asked for by
+    name, or any filesystem if none was.
+    """
     if wanted.fs and volume.fs and not wanted.fs_asked:
         return True
     return volume.fs is wanted.fs

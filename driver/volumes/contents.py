@@ -13,8 +13,15 @@ from driver.volumes.node.encryption import require_crypt
 
 
 class Contents:
+    """Chooses how the contents of a new image are prepared."""
+
     def for_(self, pool: Pool, volume: Volume, source: Image | None) -> Prepare:
-        """To be done with the image when it is blank or, if there is a source, has its bytes."""
+        """Return what `Backend.create` has to run on the new image: mkfs if it is blank (`source`
+        is None), else a new filesystem UUID once it has the source's bytes.
+
+        A raw block volume is left as it is. An encrypted one gets a new LUKS UUID if it is
+        formatted; what is inside needs the secret, and waits for the first stage.
+        """
         fs, size = volume.fs, volume.block_size
         if volume.luks_key_id is not None:
             return _new_container(pool) if volume.formatted else nothing
@@ -27,9 +34,11 @@ class Contents:
 
 
 def _new_container(pool: Pool) -> Prepare:
-    """What is inside waits for the secret of the first stage."""
+    """Return what gives the copied LUKS container a new UUID. The filesystem inside gets its own
+    at the first stage, which has the secret.
+    """
     return lambda where: require_crypt(pool).new_uuid(where)
 
 
 def nothing(_where: Path) -> None:
-    """Raw blocks and snapshots stay as they are."""
+    """No-op: the contents of raw block volumes and snapshots stay as they are."""

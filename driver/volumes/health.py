@@ -24,12 +24,16 @@ _TOGETHER: Final = 16  # volumes of which a pool is asked at once
 
 
 class Health:
+    """Finds the faults of volumes and pools: what the pool knows, and what the machine shows."""
+
     def __init__(self, pools: Pools, mounts: MountRecords) -> None:
         self._pools = pools
         self._mounts = mounts
 
     def of_volume(self, wanted: GetVolume) -> tuple[Fault, ...]:
-        """NotFound. One whose pool is away, or whose record is damaged, is ill, not unknown."""
+        """Return the faults of one volume. If its pool is unavailable, or its record is damaged,
+        that is the fault. Raises: NotFound.
+        """
         try:
             pool, volume = self._pools.volume(wanted.volume_id)
         except PoolUnavailable as error:
@@ -39,7 +43,7 @@ class Health:
         return faults_of(pool, volume, self._mounts)
 
     def of_volumes(self, wanted: ListVolumes) -> VolumePage:
-        """Those with a fault only."""
+        """Return one page of the volumes that have a fault. Raises: StaleToken."""
         every = paging.after_token(self._pools.listed_volumes(), wanted.after)
         ill = (found for found in faults_of_each(every, self._mounts) if found[1])
         page = tuple(islice(ill, wanted.most + 1 if wanted.most else None))
@@ -48,14 +52,18 @@ class Health:
         return VolumePage(page[: wanted.most], str(page[wanted.most - 1][0].id))
 
     def at(self, wanted: GetVolumeStats) -> tuple[Fault, ...]:
-        """On the node: also what else the volume's places show. They need not be there."""
+        """Return the faults of one volume on its node: also if its volume path or staging path
+        shows something else. The paths need not exist. Raises: NotFound.
+        """
         paths = filter(None, (wanted.path, wanted.staging))
         return self.of_volume(GetVolume(wanted.volume_id)) + tuple(
             fault for path in paths for fault in self._misplaced(wanted.volume_id, path)
         )
 
     def of_storage(self) -> tuple[Fault, ...]:
-        """Of each pool; one that does not answer in time has the fault that it does not."""
+        """Return the faults of all pools, and of volumes that have the same name in several. A
+        pool that does not answer in time has that as its fault.
+        """
         replies = ask_all(self._pools.all(), lambda pool: tuple(pool.backend.faults(None)), LISTS)
         found = dict(replies.given) | {pool: _away(error) for pool, error in replies.errors}
         return (
@@ -64,7 +72,9 @@ class Health:
         )
 
     def _named_twice(self) -> Iterator[Fault]:
-        """What was made anew while the pool that has it did not answer. No pool is asked."""
+        """Yield a fault for volumes with the same name: one was made while the pool that has the
+        other did not answer. No pool is asked.
+        """
         names: dict[str, list[Volume]] = {}
         for pool in self._pools.all():
             for image in pool.backend.known():
@@ -78,6 +88,7 @@ class Health:
                 yield Fault("SameNameTwice", text)
 
     def _misplaced(self, volume_id: VolumeId, path: Path) -> tuple[Fault, ...]:
+        """Return a fault if something else than the volume is mounted at `path`."""
         host = self._pools.host_of(volume_id)
         place = host.mounted_at(path)
         device = attachment.find_device(self._pools, volume_id)
@@ -93,7 +104,10 @@ class Health:
 def faults_of(
     pool: Pool, volume: Volume | Unreadable, mounts: MountRecords | None = None
 ) -> tuple[Fault, ...]:
-    """`mounts`: also those that show another device by now."""
+    """Return the faults of one volume of the pool.
+
+    `mounts`: if given, also the recorded mounts that show another device by now.
+    """
     found = tuple(pool.backend.faults(volume.id))
     if isinstance(volume, Unreadable):
         return found
@@ -110,7 +124,11 @@ def faults_of(
 def faults_of_each(
     volumes: Iterable[tuple[Pool, Volume | Unreadable]], mounts: MountRecords | None = None
 ) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
-    """In the same order. A pool is asked for a few at a time, until it does not answer."""
+    """Yield each volume with its faults, in the same order.
+
+    A pool is asked for up to 16 volumes at once. From the first time that it does not answer in
+    time, its volumes have that as their fault, and it is not asked again.
+    """
     for pool, group in groupby(volumes, key=lambda one: one[0]):
         away: tuple[Fault, ...] = ()
         while part := [volume for _, volume in islice(group, _TOGETHER)]:
@@ -127,6 +145,8 @@ def faults_of_each(
 
 
 def _away(error: CellarError) -> tuple[Fault, ...]:
-    """Of what could not be asked; a pool says itself when it takes no writes."""
+    """Return the fault of what could not be asked: that of an unavailable pool, or of one that
+    takes no writes if the error says so.
+    """
     away = error if isinstance(error, PoolUnavailable) else PoolUnavailable(str(error))
     return (fault_of(away),)

@@ -13,9 +13,11 @@ from driver.core.ids import ImageId, Key, PoolId, VolumeId
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """`alone` and `shared` are what is claimed; the rest says whose workers do it, and tells no
-    claims apart. `pools`: those that the call is about, by their ids; `named`: one by its name;
-    `takes_down`: it takes something away from a pod, which must go on in any case.
+    """The locks that a call holds while it runs: `exclusive` and `shared` are keys.
+
+    The other fields say which workers run the call, and do not count in comparisons. `pools`:
+    the ids of the pools that it concerns; `named`: the name of one; `takes_down`: it unmounts
+    something from a pod, and runs even if the pool does not answer.
     """
 
     exclusive: frozenset[str] = frozenset()
@@ -29,21 +31,28 @@ NO_LOCKS = Locks()
 
 
 def reading(*images: ImageId) -> Locks:
-    """Nothing is claimed: only a worker of the images' pool is needed."""
+    """Return no locks, only the pools whose workers read the images."""
     return Locks(pools=frozenset(one.pool for one in images))
 
 
 def alone(*images: ImageId) -> Locks:
+    """Return exclusive locks on the images."""
     return Locks(frozenset(one.key for one in images), pools=frozenset(one.pool for one in images))
 
 
 def at(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Locks:
-    """Of a volume that comes to a place, or leaves it."""
+    """Return exclusive locks on a volume and on the path at which it is mounted or unmounted.
+
+    `takes_down`: it is unmounted there.
+    """
     keys = frozenset({volume_id.key, f"path:{path}"})
     return Locks(keys, pools=frozenset({volume_id.pool}), takes_down=takes_down)
 
 
 def of_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Locks:
+    """Return exclusive locks on `keys` (the group's and its members') and shared locks on the
+    source volumes.
+    """
     given = tuple(sources)
     return Locks(
         frozenset(keys),

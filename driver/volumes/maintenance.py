@@ -9,7 +9,7 @@ from driver.core.ports import NeedsMaintenance, Pool
 
 
 def tend(pool: Pool) -> None:
-    """Look after a pool that wants it."""
+    """Run the backend's maintenance, if it needs any; errors are logged, not raised."""
     if isinstance(pool.backend, NeedsMaintenance):
         try:
             pool.backend.maintain()

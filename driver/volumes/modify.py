@@ -17,7 +17,10 @@ class Modifier:
         self._pools = pools
 
     def modify(self, wanted: Modify) -> None:
-        """Record that there are no limits (any more). Raises: NotFound, Refused."""
+        """Record the limits of the volume, which can only be none (any more).
+
+        Raises: NotFound; Refused: a limit is set; PoolUnavailable; Damaged.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         refuse_limits(wanted.limits)
         if volume.limits != wanted.limits:
@@ -25,7 +28,7 @@ class Modifier:
 
 
 def refuse_limits(limits: Limits) -> None:
-    """Raises: Refused, if any is set: a limit that has no effect must not look like one."""
+    """Raise Refused if any limit is set: one that has no effect must not look as if it had."""
     if any(getattr(limits, one.name) for one in fields(limits)):
         raise Refused(
             "readIops, writeIops, readBps and writeBps cannot be enforced by this version, so they"

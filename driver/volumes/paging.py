@@ -16,9 +16,10 @@ SomeImage = TypeVar("SomeImage", bound=Image | Unreadable)
 def cut(
     images: Iterable[tuple[Pool, SomeImage]], most: int, after: str
 ) -> tuple[list[tuple[Pool, SomeImage]], str]:
-    """At most `most` (0: all) with ids above `after`, and the token of what follows. StaleToken.
+    """Return at most `most` images (0: all) with ids above `after` ("": from the first), and the
+    token of the next page ("" at the end).
 
-    `images` come in the order of their ids.
+    `images` must come in the order of their ids. Raises: StaleToken: `after` is no id.
     """
     page: list[tuple[Pool, SomeImage]] = []
     for pool, image in after_token(images, after):
@@ -31,7 +32,7 @@ def cut(
 def after_token(
     images: Iterable[tuple[Pool, SomeImage]], after: str
 ) -> Iterator[tuple[Pool, SomeImage]]:
-    """Those with ids above `after`. StaleToken."""
+    """Yield the images with ids above `after` ("": all). Raises: StaleToken: `after` is no id."""
     if after:
         _check(after)
     return (one for one in images if str(one[1].id) > after)

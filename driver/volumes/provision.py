@@ -36,8 +36,10 @@ Origin = tuple[Pool, Image]
 
 
 class Provisioner:
-    """`attach`: volumes are published and unpublished. Else what was recorded when they were still
-    is nobody's any more.
+    """Creates, deletes, expands and describes volumes.
+
+    `attach`: whether ControllerPublish/Unpublish are served. If not, a `published` record of an
+    earlier configuration is ignored on delete. `clock`: seconds since the epoch.
     """
 
     def __init__(
@@ -56,6 +58,13 @@ class Provisioner:
         self._clock = clock
 
     def create(self, wanted: CreateVolume) -> Volume:
+        """Create the volume and return it; return the present one if it matches the request.
+
+        Raises: Conflict: the name exists with other properties; Invalid: no such pool, or the
+        source does not fit the request; NotFound: the source does not exist; Refused: IO limits
+        are set, or a source that is in use cannot be copied; NoSpace; OutOfRange: no such size;
+        StillRunning: bytes are copied in the background; PoolUnavailable; Damaged.
+        """
         near = None
         with suppress(Invalid, PoolUnavailable):  # what exists already counts first
             near = self._pools.chosen(wanted)
@@ -79,13 +88,19 @@ class Provisioner:
         return volume
 
     def place(self, wanted: CreateVolume) -> str:
-        """The name of the pool that has the volume, or should. Invalid, PoolUnavailable."""
+        """Return the name of the pool that has the volume, or else of the one with most free
+        space. Raises: Invalid; PoolUnavailable.
+        """
         found = self._pools.find_volume(wanted.key)
         pool, _ = found or self._pools.roomiest(wanted.allocation)
         return pool.name
 
     def delete(self, wanted: DeleteVolume) -> None:
-        """NotFound. Refused while anything shows it, or may."""
+        """Delete the volume; the key slots of an encrypted one are destroyed first.
+
+        Raises: NotFound; Refused: it is published, mounted, or staged as a raw block volume;
+        PoolUnavailable; Damaged.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         volume = self._pools.withdrawals.made_up(pool, volume)
         if volume.published and self._attach:
@@ -102,6 +117,13 @@ class Provisioner:
         pool.backend.delete(volume.id)
 
     def expand(self, wanted: Expand) -> Expanded:
+        """Grow the image, and its device if it is attached. The filesystem is grown by
+        NodeExpandVolume.
+
+        Raises: NotFound; Invalid: the volume cannot be used as `capability` says; OutOfRange:
+        the volume is larger than limit_bytes, or there is no free space for it;
+        PoolUnavailable; Damaged.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         if wanted.capability and (
             reason := compatibility.incompatibility(volume, wanted.capability)
@@ -121,15 +143,22 @@ class Provisioner:
         return Expanded(volume.size, node_expansion_required=on_node)
 
     def get(self, wanted: GetVolume) -> tuple[Volume, tuple[Fault, ...]]:
+        """Return the volume and its faults. Raises: NotFound; PoolUnavailable; Damaged."""
         pool, volume = self._pools.volume(wanted.volume_id)
         return volume, health.faults_of(pool, volume)
 
     def list(self, wanted: ListVolumes) -> VolumePage:
+        """Return one page of all volumes with their faults. Raises: StaleToken."""
         page, following = paging.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
         return VolumePage(tuple(health.faults_of_each(page)), following)
 
     def capacity(self, wanted: GetCapacity) -> Capacity:
-        """Of a pool that is not there, or cannot have such volumes: nothing."""
+        """Return the capacity for such volumes of the named pool, or of the one with most free
+        space.
+
+        `largest` is 0 if the pool is unavailable or cannot have such volumes. Raises: Invalid:
+        no such pool, or no pool has the allocation.
+        """
         pools = self._pools.all() if wanted.pool is None else [self._pools.named(wanted.pool)]
         capacity = Capacity(largest=0, smallest=0, total=0, committed=0)
         if not abilities.none_can(pools, wanted.fs, encrypted=wanted.encrypted):
@@ -140,7 +169,10 @@ class Provisioner:
         return replace(capacity, smallest=smallest, largest=largest)
 
     def validate(self, wanted: ValidateCapabilities) -> str:
-        """What about the volume is not as described; empty if all is."""
+        """Return, as text, in what the volume is not as described; "" if it is all of that.
+
+        Raises: NotFound; PoolUnavailable; Damaged.
+        """
         pool, volume = self._pools.volume(wanted.volume_id)
         return "; ".join(compatibility.unconfirmed(pool.name, volume, wanted))
 
@@ -183,13 +215,16 @@ class Provisioner:
 
 
 def _same_or_conflict(pool: Pool, volume: Volume, wanted: CreateVolume) -> Volume:
+    """Return the existing volume. Raises: Conflict: it differs from the request."""
     if reasons := list(compatibility.differences(pool.name, volume, wanted)):
         raise Conflict(f"volume {wanted.name!r} exists, but {'; '.join(reasons)}")
     return volume
 
 
 def _filesystem(wanted: CreateVolume, source: Image | None) -> FsType | None:
-    """A source keeps what it carries; its bytes may also be had as a raw block volume."""
+    """Return the filesystem of the new volume; None: raw block. A copy has its source's, or is a
+    raw block volume. Raises: Invalid: another one was asked for.
+    """
     if source is None or wanted.fs in {None, source.fs}:
         return wanted.fs
     if source.fs and not wanted.fs_asked:
@@ -201,7 +236,11 @@ def _filesystem(wanted: CreateVolume, source: Image | None) -> FsType | None:
 
 
 def _key(pool: Pool, wanted: CreateVolume, source: Image | None) -> str | None:
-    """A copy is encrypted as its source is, with the same key; one of nothing is as new."""
+    """Return the id of the new volume's LUKS key; None: not encrypted. A copy is encrypted as its
+    source is, with the same key; a copy of a source that was never formatted gets a new one.
+
+    Raises: Invalid: the request differs from the source, or the pool cannot encrypt.
+    """
     if source is None:
         encrypted = bool(wanted.encrypted)
     else:
@@ -218,7 +257,10 @@ def _key(pool: Pool, wanted: CreateVolume, source: Image | None) -> str | None:
 
 
 def _block_size(pool: Pool, wanted: CreateVolume, fs: FsType | None, source: Image | None) -> Bytes:
-    """A filesystem is made for one block size, and cannot be mounted with a larger one."""
+    """Return the logical block size in bytes. A copy has its source's, because a filesystem is
+    made for one block size and cannot be mounted with a larger one. Raises: Invalid: another
+    one was asked for.
+    """
     if source is None:
         return wanted.block_size or pool.backend.block_size(fs)
     if wanted.block_size not in {None, source.block_size}:
@@ -230,6 +272,9 @@ def _block_size(pool: Pool, wanted: CreateVolume, fs: FsType | None, source: Ima
 
 
 def _size(pool: Pool, wanted: CapacityRange, smallest: Bytes, origin: Origin | None) -> Bytes:
+    """Return the size of the new volume in bytes: at least `smallest`, and its source's size.
+    Raises: OutOfRange.
+    """
     step = pool.backend.granularity
     if origin is None:
         return wanted.pick(step, smallest)

@@ -18,7 +18,9 @@ from driver.volumes.locks import NO_LOCKS, Locks
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """How a volume is to be used: `fs` None is raw block; FsType, or "" for what it has."""
+    """How a volume is to be used. `fs` without `block`: a filesystem type, or None: the volume's
+    own.
+    """
 
     mode: AccessMode
     block: bool
@@ -28,6 +30,8 @@ class Capability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVolume:
+    """All that CreateVolume and the StorageClass say of the new volume."""
+
     name: str
     key: Key
     range: CapacityRange
@@ -56,7 +60,7 @@ class CreateVolume:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which pool a new volume should go to."""
+    """Asks into which pool a new volume should go."""
 
     create: CreateVolume
     locks: ClassVar[Locks] = NO_LOCKS
@@ -104,6 +108,8 @@ class GetSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateCapabilities:
+    """ValidateVolumeCapabilities."""
+
     volume_id: VolumeId
     capabilities: tuple[Capability, ...]
     context: Mapping[str, str]  # must be what CreateVolume returned
@@ -116,7 +122,9 @@ class ValidateCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class ListVolumes:
-    """One page of a list: at most `most` entries (0 = all) after the id `after` ("" = first)."""
+    """One page of a list: at most `most` entries (0: all) with ids above `after` ("": from the
+    first).
+    """
 
     most: int = 0
     after: str = ""
@@ -125,6 +133,8 @@ class ListVolumes:
 
 @dataclass(frozen=True, slots=True)
 class ListSnapshots:
+    """One page as of ListVolumes; only one snapshot, or those of one source, if these are given."""
+
     most: int = 0
     after: str = ""
     snapshot_id: SnapshotId | None = None
@@ -134,7 +144,7 @@ class ListSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class GetCapacity:
-    """GetCapacity: of one pool by name, or of the roomiest."""
+    """GetCapacity: of the pool with this name, or of the one with most free space."""
 
     fs: FsType | None = None
     pool: str | None = None
@@ -160,7 +170,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Unpublish:
-    """ControllerUnpublishVolume; node None: from all."""
+    """ControllerUnpublishVolume; `node` None: from any node."""
 
     volume_id: VolumeId
     node: str | None
@@ -172,6 +182,8 @@ class Unpublish:
 
 @dataclass(frozen=True, slots=True)
 class Expand:
+    """ControllerExpandVolume."""
+
     volume_id: VolumeId
     range: CapacityRange
     capability: Capability | None = None
@@ -183,6 +195,8 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Modify:
+    """ControllerModifyVolume."""
+
     volume_id: VolumeId
     limits: Limits
 
@@ -193,7 +207,7 @@ class Modify:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One snapshot to take."""
+    """One snapshot to take, alone or in a group."""
 
     key: Key
     name: str
@@ -230,7 +244,7 @@ class CreateGroupSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeGroupPart:
-    """What one node takes of a group that is spread over several."""
+    """The part of a group snapshot that one node takes, if the group is spread over several."""
 
     group: CreateGroupSnapshot
     sources: frozenset[VolumeId]  # of the members on this node
@@ -248,7 +262,7 @@ class TakeGroupPart:
 
 @dataclass(frozen=True, slots=True)
 class GroupSnapshotRef:
-    """Delete or get a group snapshot; `snapshot_ids` as the caller knows them."""
+    """Deletes or reads a group snapshot; `snapshot_ids`: its members as the caller knows them."""
 
     key: Key
     snapshot_ids: tuple[SnapshotId, ...] = ()
@@ -261,9 +275,11 @@ class GroupSnapshotRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetChangedBlocks:
-    """A page of what a snapshot has, from `start` on; with a `base`: of where the two differ.
+    """One page of the extents of a snapshot from byte `start` on, or, with a `base`, of those in
+    which the two differ.
 
-    `lives` are the incarnations that the page before was about; (): this one is the first.
+    `lives`: incarnations of target and base on the page before, to detect that one was re-
+    created; (): this page is the first.
     """
 
     target: SnapshotId
@@ -280,6 +296,8 @@ class GetChangedBlocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
+    """NodeStageVolume."""
+
     volume_id: VolumeId
     staging: Path
     capability: Capability
@@ -292,6 +310,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Unstage:
+    """NodeUnstageVolume."""
+
     volume_id: VolumeId
     staging: Path
 
@@ -302,6 +322,8 @@ class Unstage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePublish:
+    """NodePublishVolume of a persistent volume."""
+
     volume_id: VolumeId
     staging: Path
     target: Path
@@ -315,6 +337,8 @@ class NodePublish:
 
 @dataclass(frozen=True, slots=True)
 class NodeUnpublish:
+    """NodeUnpublishVolume of a persistent volume."""
+
     volume_id: VolumeId
     target: Path
 
@@ -325,7 +349,7 @@ class NodeUnpublish:
 
 @dataclass(frozen=True, slots=True)
 class InlinePublish:
-    """NodePublishVolume of a volume that stands in a pod: it is made here."""
+    """NodePublishVolume of a CSI ephemeral (inline) volume, which creates it."""
 
     create: CreateVolume
     target: Path
@@ -339,7 +363,10 @@ class InlinePublish:
 
 @dataclass(frozen=True, slots=True)
 class InlineUnpublish:
-    """And it goes here. `handle`: what kubelet calls it; `placed`: its pool, by name."""
+    """NodeUnpublishVolume of a CSI ephemeral (inline) volume, which deletes it.
+
+    `handle`: the volume id that kubelet made; `placed`: the name of its pool.
+    """
 
     handle: str
     key: Key
@@ -354,7 +381,7 @@ class InlineUnpublish:
 
 @dataclass(frozen=True, slots=True)
 class InlineStats:
-    """NodeGetVolumeStats and NodeGetVolumeHealth of such a volume."""
+    """NodeGetVolumeStats and NodeGetVolumeHealth of a CSI ephemeral (inline) volume."""
 
     handle: str
     key: Key
@@ -368,6 +395,8 @@ class InlineStats:
 
 @dataclass(frozen=True, slots=True)
 class NodeExpand:
+    """NodeExpandVolume."""
+
     volume_id: VolumeId
     path: Path
     range: CapacityRange
