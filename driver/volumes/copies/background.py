@@ -18,8 +18,12 @@ UNHEARD: Final = 300.0  # seconds for which a failure waits for somebody to hear
 
 
 class BackgroundCopies:
-    """`executor_of` gives each pool its own, so that one that hangs stops no other's copies; never
-    that whose workers call `run`: they would wait for each other. `clock` is monotonic.
+    """Runs copies that may take longer than their calls, and remembers their failures for the next
+    call.
+
+    `executor_of`: returns, for a pool's name, an executor of its own, so that a pool that hangs
+    stops no other's copies. It must not be one whose workers call `run`: they would wait for
+    each other. `patience`: seconds that a call waits for its copy; `clock`: monotonic seconds.
     """
 
     def __init__(
@@ -37,11 +41,15 @@ class BackgroundCopies:
     def run(
         self, pool: str, text: str, total: Bytes, work: Callable[[Progress], T], lives: str = ""
     ) -> T:
-        """What `work` returns. StillRunning if that takes longer than the caller's patience.
+        """Run `work` in the pool's executor and return what it returns.
 
-        `pool` is the name of the pool that it is about, `text` names the copy. If it fails when
-        nobody waits any more, the next call hears why: one about the same `lives` of its sources,
-        and not of long ago.
+        `pool`: the pool's name; `text`: names the copy, for people and among failures; `total`:
+        bytes to copy, for the progress; `lives`: the incarnations of its sources. If a copy
+        fails when no call waits for it, the next call with the same `text` and `lives` raises
+        its error, within UNHEARD seconds.
+
+        Raises: StillRunning: it takes longer than the caller's patience, and goes on; what
+        `work` raises.
         """
         self._forget_old()
         if failed := self._unheard.pop((text, lives), None):
@@ -56,7 +64,9 @@ class BackgroundCopies:
         raise StillRunning(f"{text} takes longer: try again", done=future, status=tally.status)
 
     def stop(self) -> None:
-        """Copies that run end at their next step, as if they had never begun."""
+        """Make all running copies fail with Busy at their next step, so that nothing of them is
+        left.
+        """
         self._stopping.set()
 
     def _remember(self, what: tuple[str, str], done: Future[T]) -> None:
@@ -71,6 +81,8 @@ class BackgroundCopies:
 
 
 class _Progress:
+    """How much of a copy is done. `total`: bytes; `stopping`: ends the copy when it is set."""
+
     def __init__(self, text: str, total: Bytes, stopping: threading.Event) -> None:
         self._text = text
         self._total = total
@@ -78,10 +90,13 @@ class _Progress:
         self._stopping = stopping
 
     def seen(self, length: Bytes) -> None:
+        """Count `length` bytes more as copied. Raises: Busy: the driver is being stopped."""
         if self._stopping.is_set():
             raise Busy("the driver is being stopped; the copy begins anew when it is back")
         self._done += length
 
     def status(self) -> str:
-        """100 % is said by the next call's success: the last bytes are still to be synced."""
+        """Return the progress for people. It never says 100 %, because the last bytes are still to
+        be synced: the next call's success says that.
+        """
         return f"{self._text}: {min(99, 100 * self._done // max(1, self._total))} %"

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 
 class BarrierStep(IntEnum):
-    """The numbers are those of the private proto."""
+    """The steps of a group snapshot on several nodes, with the numbers of the private proto."""
 
     FROZEN = 1  # the writers stand still
     TAKEN = 2  # every image has its bytes
@@ -20,4 +20,4 @@ Barrier: TypeAlias = Callable[[BarrierStep], None]
 
 
 def no_barrier(_step: BarrierStep) -> None:
-    """Nobody else takes part."""
+    """No-op: no other node takes part."""

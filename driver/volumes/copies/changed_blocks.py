@@ -22,12 +22,25 @@ TRIES: Final = 3
 
 
 class Changes:
+    """Finds the allocated extents of a snapshot, or those in which two snapshots differ.
+
+    `most`: extents of a snapshot that are examined for one page.
+    """
+
     def __init__(self, pools: Pools, most: int = MOST) -> None:
         self._pools = pools
         self._most = most
 
     def page(self, wanted: GetChangedBlocks) -> ChangesPage:
-        """NotFound, Invalid, OutOfRange. Refused: there is no telling; all of it has to be read."""
+        """Return one page of the target's allocated extents, or, with a base, of those that may
+        differ.
+
+        Raises: NotFound: no such snapshot, or one was re-created since the page before;
+        Invalid: the base is of another volume, or younger than the target; OutOfRange: `start`
+        is not in the target; Refused: the pool cannot tell, or the snapshot is encrypted, so
+        all of it has to be read; Busy: the filesystem of the pool is moving the snapshots;
+        PoolUnavailable; Damaged.
+        """
         pool, target = self._pools.snapshot(wanted.target)
         base = self._base(wanted, target)
         lives = tuple(one.incarnation for one in (target, base) if one)
@@ -40,6 +53,9 @@ class Changes:
         return ChangesPage(tuple(found.ranges), found.end, target.size, lives)
 
     def _base(self, wanted: GetChangedBlocks, target: Snapshot) -> Snapshot | None:
+        """Return the base snapshot, if one was given. Raises: NotFound; Invalid: it is of another
+        volume, or younger than the target.
+        """
         if wanted.base is None:
             return None
         if wanted.base.pool != target.id.pool:
@@ -53,7 +69,9 @@ class Changes:
 
 
 def _backend(pool: Pool, snapshot: Snapshot) -> MapsPhysicalExtents:
-    """CSI, GetMetadataDelta Errors: FAILED_PRECONDITION sends the caller to a full backup."""
+    """Return the backend if it can map the snapshot's extents. Raises: Refused, whose
+    FAILED_PRECONDITION sends the caller to a full backup (CSI, GetMetadataDelta Errors).
+    """
     if not isinstance(pool.backend, MapsPhysicalExtents):
         raise Refused(f"pool {pool.name} does not know where its snapshots differ: read all of it")
     if snapshot.luks_key_id is not None:
@@ -63,26 +81,32 @@ def _backend(pool: Pool, snapshot: Snapshot) -> MapsPhysicalExtents:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """Extents up to the byte `end`, behind which nothing was examined."""
+
     ranges: Iterable[Extent]
     end: Bytes  # what lies behind was not looked at
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """At the extents that come next."""
+    """Examines at most `most` extents of a snapshot from byte `start` on."""
 
     backend: MapsPhysicalExtents
     start: Bytes
     most: int
 
     def allocated(self, target: Snapshot) -> _Found:
+        """Return the extents of the target that are written."""
         mine = self._located(target)
         end = self._known(target.size, mine)
         return _Found(differing((), mine, self.start, end), end)
 
     def differing(self, base: Snapshot, target: Snapshot) -> _Found:
-        """The base is looked at before and after: bytes that are moved by their filesystem, as by a
-        balance of btrfs, could else come to lie where those of the other one were just now.
+        """Return the extents in which target and base may differ.
+
+        The base is mapped before and after the target: a filesystem that moves bytes, as a
+        balance of btrfs does, could else place those of one where those of the other were just
+        now. Raises: Busy: the base was moved in each of 3 tries.
         """
         for _ in range(TRIES):
             before, mine = self._located(base), self._located(target)
@@ -96,12 +120,16 @@ class _Look:
         return self.backend.physical_extents(snapshot.id, self.start, self.most)
 
     def _known(self, size: Bytes, *looked: Sequence[PhysicalExtent]) -> Bytes:
-        """Where the first list that was cut off ends."""
+        """Return the byte up to which all the lists are complete: where the first one that was cut
+        off ends, or `size`.
+        """
         return min([size, *(one[-1].end for one in looked if len(one) == self.most)])
 
 
 def grown(base: Iterable[PhysicalExtent], size: Bytes, target: Bytes) -> Iterator[PhysicalExtent]:
-    """An image of `size` bytes as one of `target` bytes: what it never had is like nothing."""
+    """Yield the extents of a base of `size` bytes as if it had `target` bytes: cut at its own end,
+    and followed by an extent that equals nothing.
+    """
     for one in base:
         if one.start < size:
             yield PhysicalExtent(one.start, min(one.end, size) - one.start, one.at)
@@ -112,9 +140,11 @@ def grown(base: Iterable[PhysicalExtent], size: Bytes, target: Bytes) -> Iterato
 def differing(
     base: Iterable[PhysicalExtent], target: Iterable[PhysicalExtent], start: Bytes, end: Bytes
 ) -> Iterator[Extent]:
-    """Where between `start` and `end` the two may differ, in order, neighbours joined.
+    """Yield the extents between the bytes `start` and `end` in which the two may differ, in order,
+    with neighbours joined.
 
-    What neither has reads as zeros in both. What only one of them has differs.
+    What neither has reads as zeros in both, so it is the same. What only one of them has
+    differs.
     """
     begun = start
     for one in _compared(base, target, start, end):
@@ -128,13 +158,20 @@ def differing(
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A part of an image that is one thing: bytes at one distance from where they lie, or zeros."""
+    """A part of an image, up to byte `end`, that is zeros or lies in one piece on the medium.
+
+    `distance`: from an offset in the image to its address on the medium, in bytes; None:
+    unknown.
+    """
 
     end: Bytes
     zeros: bool = False
     distance: int | None = None
 
     def equals(self, other: _Piece) -> bool:
+        """Return whether both are zeros, or the same bytes on the medium. An unknown place equals
+        nothing.
+        """
         if self.zeros or other.zeros:
             return self.zeros and other.zeros
         return self.distance is not None and self.distance == other.distance
@@ -150,6 +187,9 @@ class _Compared:
 def _compared(
     base: Iterable[PhysicalExtent], target: Iterable[PhysicalExtent], start: Bytes, end: Bytes
 ) -> Iterator[_Compared]:
+    """Yield the range from byte `start` to `end` in parts that are the same in both, or may
+    differ.
+    """
     theirs, mine = _pieces(base, start, end), _pieces(target, start, end)
     one = other = _Piece(start)
     while start < end:
@@ -161,7 +201,9 @@ def _compared(
 
 
 def _pieces(located: Iterable[PhysicalExtent], start: Bytes, end: Bytes) -> Iterator[_Piece]:
-    """All from `start` to `end`, without gaps."""
+    """Yield the range from byte `start` to `end` as pieces without gaps; what is not located is
+    zeros.
+    """
     for one in located:
         if one.end <= start or one.start >= end:
             continue

@@ -28,7 +28,7 @@ _REMEMBERED: Final = 600.0  # seconds for which a copy that was too slow is not 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCopy:
-    """An image that is to be made, and the one whose bytes it gets."""
+    """An image that is to be made in `pool`, and the `source` in `origin` whose bytes it gets."""
 
     pool: Pool
     image: Image
@@ -42,6 +42,9 @@ class ImageCopy:
     def of(
         cls, pool: Pool, image: Image, origin: Pool, source: Image, finish: Prepare
     ) -> ImageCopy:
+        """Return the copy, after asking the pools whether bytes are shared and whether the source
+        is in use.
+        """
         return cls(
             pool=pool,
             image=image,
@@ -53,19 +56,29 @@ class ImageCopy:
         )
 
     def written(self) -> Bytes:
+        """Return how many bytes of the source are written: at most, if the backend only estimates
+        it.
+        """
         backend = self.origin.backend
         if isinstance(backend, EstimatesUsage):
             return backend.written_bytes(self.source.id)
         return sum(extent.length for extent in backend.extents(self.source.id))
 
     def copy(self, where: Path, seen: Progress) -> None:
+        """Copy the written bytes of the source into `where`; holes stay holes. `seen` is called
+        with the number of bytes copied, step by step.
+        """
         backend = self.origin.backend
         with backend.reading(self.source.id) as path:
             self.pool.host.copy(path, where, backend.extents(self.source.id), seen)
 
 
 class Copier:
-    """Time passes by the clock of `copies`, which nobody sets back while writers stand still."""
+    """Makes images that have the bytes of others, all of one moment.
+
+    `bound`: seconds for which writers may stand still. The time is that of the clock of
+    `copies`, which must be monotonic, so that it is not set back while writers stand still.
+    """
 
     def __init__(self, copies: BackgroundCopies, bound: float = BOUND) -> None:
         self._copies = copies
@@ -74,7 +87,12 @@ class Copier:
         self._too_slow: dict[ImageId, float] = {}
 
     def copy(self, text: str, twins: Sequence[ImageCopy]) -> None:
-        """All or none. Refused, Busy, NoSpace; StillRunning while it is done in the background."""
+        """Make all the images, or none.
+
+        `text` names the copy for people. Raises: Refused: a source is in use, and copying it
+        would take longer than writers may stand still; Busy: it did, and nothing was kept;
+        NoSpace; StillRunning: it goes on in the background; PoolUnavailable.
+        """
         pool = twins[0].pool.name
         live = [twin for twin in twins if twin.live]
         idle = [twin for twin in twins if not twin.live]
@@ -94,7 +112,13 @@ class Copier:
             self._make(idle, live, _unwatched)
 
     def copy_in_step(self, twins: Sequence[ImageCopy], gate: Barrier) -> None:
-        """All or none, here and wherever else a part is made. Refused, Busy, NoSpace."""
+        """Make all the images, or none, together with other nodes that make their part of the
+        group.
+
+        `gate` is called at each step and waits for the other nodes. Raises: Refused: a pool
+        cannot share bytes with its source; Busy: writers stood still too long, or another node
+        failed; NoSpace.
+        """
         if copied := [str(twin.source.id) for twin in twins if not twin.shares]:
             raise Refused(
                 f"{', '.join(copied)}: the pool cannot share bytes, so that this cannot be part of"
@@ -110,9 +134,11 @@ class Copier:
         seen: Progress,
         gate: Barrier = no_barrier,
     ) -> None:
-        """The last one is seen by nobody before the writers go on and the bound was kept.
+        """Create the images of `idle` and then those of `live`, whose writers stand still
+        meanwhile.
 
-        So a crash leaves no image, or a group that is not whole, which is no group.
+        The last image is published only after the sources were thawed within the time limit. A
+        crash leaves at most an incomplete group, which readers treat as absent.
         """
         twins = (*idle, *live)
         with ExitStack() as undo, ExitStack() as still:
@@ -130,7 +156,9 @@ class Copier:
     def _make_from_stills(
         self, twins: Sequence[ImageCopy], live: Sequence[ImageCopy], seen: Progress
     ) -> None:
-        """The writers stand still for the moment that is copied, not for the copy."""
+        """Make the images from copy snapshots of the live sources, so that their writers stand
+        still only until these are taken.
+        """
         with ExitStack() as stills:
             with ExitStack() as held:
                 for pool, sources in _by_pool(live).items():
@@ -141,7 +169,10 @@ class Copier:
             self._make(twins, [], seen)
 
     def _stop_writers(self, live: Sequence[ImageCopy], still: ExitStack) -> Progress:
-        """The writers of all sources stand still until `still` is closed; ends what is too slow."""
+        """Freeze the writers of all sources until `still` is closed. Returns the progress function
+        for the copy, which raises Busy, and remembers the sources as too slow, when the bound
+        has passed.
+        """
         start = self._clock()
         for pool, sources in _by_pool(live).items():
             still.enter_context(pool.backend.quiesce(sources, self._bound))
@@ -157,11 +188,15 @@ class Copier:
         return seen
 
     def _remember_slow(self, twins: Sequence[ImageCopy]) -> None:
+        """Remember the sources of a copy that took too long, for 600 seconds."""
         now = self._clock()
         fresh = {one: at for one, at in self._too_slow.items() if now - at < _REMEMBERED}
         self._too_slow = fresh | {twin.source.id: now for twin in twins}
 
     def _refuse_hopeless(self, twins: Sequence[ImageCopy]) -> None:
+        """Raise Refused if the live sources cannot be copied within the bound at 2 GiB/s, or a
+        copy of one was too slow less than 600 seconds ago.
+        """
         written = sum(twin.written() for twin in twins)
         now = self._clock()
         tried = any(now - self._too_slow.get(one.source.id, -inf) < _REMEMBERED for one in twins)
@@ -175,6 +210,10 @@ class Copier:
 
 
 def _prepare(twin: ImageCopy, seen: Progress, release: Callable[[], None]) -> Prepare:
+    """Return what `Backend.create` has to run on the new image: copy the bytes unless they are
+    shared, call `release`, then give the image what it needs of its own.
+    """
+
     def prepare(where: Path) -> None:
         if not twin.shares:
             twin.copy(where, seen)
@@ -185,11 +224,16 @@ def _prepare(twin: ImageCopy, seen: Progress, release: Callable[[], None]) -> Pr
 
 
 def _by_pool(twins: Sequence[ImageCopy]) -> dict[Pool, list[VolumeId]]:
+    """Return the ids of the source volumes by their pool."""
     sources = [(one.origin, one.source.id) for one in twins if isinstance(one.source, Volume)]
     return {pool: [one for there, one in sources if there is pool] for pool, _ in sources}
 
 
 def _all_done(still: ExitStack, gate: Barrier) -> Callable[[], None]:
+    """Return what thaws the sources (closes `still`) when all nodes have their bytes, and waits
+    until all have thawed.
+    """
+
     def release() -> None:
         gate(BarrierStep.TAKEN)
         still.close()
@@ -203,4 +247,4 @@ def _not_yet() -> None:
 
 
 def _unwatched(_length: Bytes) -> None:
-    """Nobody asks how far a copy is that takes no time."""
+    """No-op: the progress of a copy that takes no time is not reported."""

@@ -13,13 +13,14 @@ from driver.volumes.requests import GroupSnapshotRef
 
 
 class Groups:
+    """Finds and deletes group snapshots by the records of their members."""
+
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def members(self, key: Key) -> Sequence[Snapshot]:
-        """Those in the pools that are there, in the order of their ids.
-
-        Damaged: what belongs to the group is there, with a record that cannot be trusted.
+        """Return the members that exist in the available pools, in the order of their ids. Raises:
+        Damaged: an image of the group has a damaged record.
         """
         for one in self._pools.damaged():
             if one.group == key:
@@ -27,7 +28,11 @@ class Groups:
         return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
 
     def known(self, wanted: GroupSnapshotRef) -> Sequence[Snapshot]:
-        """One at least. NotFound; Invalid if `snapshot_ids` are given and are not the members."""
+        """Return the existing members, at least one.
+
+        Raises: NotFound: there is none; Invalid: `snapshot_ids` are given and are not the
+        members; PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
+        """
         found = self.members(wanted.key)
         if not found:
             for snapshot_id in wanted.snapshot_ids:
@@ -42,17 +47,26 @@ class Groups:
         return found
 
     def missing(self, found: Sequence[Snapshot]) -> Sequence[SnapshotId]:
-        """Members that are gone. PoolUnavailable: one may be there."""
+        """Return the ids of members that do not exist any more. `found`: at least one member.
+
+        Raises: PoolUnavailable: one may be in a pool that is unavailable; Damaged.
+        """
         return [one for one in found[0].members if not self._pools.of(one.pool).backend.find(one)]
 
     def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
-        """Damaged: one of them is there, with a record that cannot be trusted."""
+        """Raise Damaged if a member exists with a damaged record. Pools that are unavailable are
+        skipped.
+        """
         for one in members:
             with suppress(PoolUnavailable):
                 self._pools.of(one.pool).backend.find(one)
 
     def delete(self, found: Sequence[Snapshot]) -> None:
-        """The whole group. PoolUnavailable: nothing was deleted, a member may be there."""
+        """Delete the whole group. `found`: at least one member.
+
+        Raises: PoolUnavailable, and nothing was deleted: a member may be in a pool that is
+        unavailable; Damaged.
+        """
         gone = self.missing(found)
         for one in found[0].members:
             if one not in gone:

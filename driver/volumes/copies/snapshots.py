@@ -29,7 +29,10 @@ from driver.volumes.requests import (
 
 
 class Snapshotter:
-    """`bound`: the seconds for which writers may stand still."""
+    """Creates, deletes and lists snapshots and group snapshots.
+
+    `clock`: seconds since the epoch; `bound`: seconds for which writers may stand still.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,11 @@ class Snapshotter:
     # one by one
 
     def create(self, wanted: CreateSnapshot) -> Snapshot:
+        """Take a snapshot and return it; return the present one if it is of the same source.
+
+        Raises: Conflict: the name exists, of another source; NotFound: no such source; what
+        `Copier.copy` raises.
+        """
         member = wanted.member
         near = self._pools.seen_as(member.source.pool)
         if not (found := self._pools.find_snapshot(member.key, near)):
@@ -57,6 +65,9 @@ class Snapshotter:
         return snapshot
 
     def delete(self, wanted: DeleteSnapshot) -> None:
+        """Delete a snapshot. Raises: NotFound; Invalid: it belongs to a group; PoolUnavailable;
+        Damaged.
+        """
         pool, snapshot = self._pools.snapshot(wanted.snapshot_id)
         if snapshot.group:
             raise Invalid(
@@ -65,10 +76,12 @@ class Snapshotter:
         pool.backend.delete(snapshot.id)
 
     def get(self, wanted: GetSnapshot) -> Snapshot:
+        """Return a snapshot. Raises: NotFound; PoolUnavailable; Damaged."""
         _, snapshot = self._pools.snapshot(wanted.snapshot_id)
         return snapshot
 
     def list(self, wanted: ListSnapshots) -> SnapshotsPage:
+        """Return one page of snapshots. Raises: StaleToken; Damaged: the one that was asked for."""
         if wanted.snapshot_id:
             self._groups.refuse_damaged([wanted.snapshot_id])
         shown = (one for one in self._pools.listed_snapshots() if _matches(one[1], wanted))
@@ -78,6 +91,13 @@ class Snapshotter:
     # groups
 
     def create_group(self, wanted: CreateGroupSnapshot) -> Group:
+        """Take a snapshot of each source at one moment, and return the group; return the present
+        one if it has the same sources. What an interrupted call left of the group is deleted
+        first.
+
+        Raises: Conflict: the name exists, of other sources; NotFound: a source does not exist;
+        PoolUnavailable; Damaged; what `Copier.copy` raises.
+        """
         ids = tuple(_id(member) for member in wanted.members)
         self._groups.refuse_damaged(ids)
         if found := self._groups.members(wanted.key):
@@ -89,11 +109,15 @@ class Snapshotter:
         return _group(self._take(f"taking group snapshot {wanted.name!r}", wanted.members, wanted))
 
     def delete_group(self, wanted: GroupSnapshotRef) -> None:
-        """NotFound. Invalid if `snapshot_ids` are not the members."""
+        """Delete all members. Raises: NotFound; Invalid: `snapshot_ids` are not the members;
+        PoolUnavailable; Damaged.
+        """
         self._groups.delete(self._groups.known(wanted))
 
     def get_group(self, wanted: GroupSnapshotRef) -> Group:
-        """NotFound, also of a group that is not whole. Invalid as above."""
+        """Return the group. Raises: NotFound, also if a member is missing; Invalid: `snapshot_ids`
+        are not the members; PoolUnavailable; Damaged.
+        """
         found = self._groups.known(wanted)
         if missing := self._groups.missing(found):
             raise NotFound(f"group snapshot {wanted.key} is not whole: no {missing[0]}")
@@ -102,16 +126,23 @@ class Snapshotter:
     # parts of groups on several nodes: what is whole, only their router can say
 
     def take_part(self, wanted: TakeGroupPart, gate: Barrier) -> tuple[Snapshot, ...]:
-        """Refused, Busy, NoSpace: nothing is left."""
+        """Take this node's part of a group that is spread over several nodes, in step with them by
+        `gate`. Only the router can say whether the group is complete.
+
+        Raises: Refused, Busy, NoSpace: nothing is left; NotFound: a source does not exist.
+        """
         twins = self._twins_of(wanted.members, wanted.created, wanted.group)
         self._twins.copy_in_step(twins, gate)
         return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
 
     def part(self, wanted: GroupSnapshotRef) -> Sequence[Snapshot]:
-        """The members that are here."""
+        """Return the group's members on this node. Raises: Damaged."""
         return self._groups.members(wanted.key)
 
     def delete_part(self, wanted: GroupSnapshotRef) -> None:
+        """Delete the group's members on this node; no-op if there are none. Raises:
+        PoolUnavailable; Damaged.
+        """
         found = self._groups.members(wanted.key)
         self._groups.refuse_damaged(found[0].members if found else wanted.snapshot_ids)
         for one in found:
@@ -120,6 +151,7 @@ class Snapshotter:
     def _take(
         self, text: str, members: Sequence[Member], group: CreateGroupSnapshot | None = None
     ) -> tuple[Snapshot, ...]:
+        """Take the snapshots, all or none. `text` names the copy for people."""
         twins = self._twins_of(members, self._clock(), group)
         with naming(*(twin.pool for twin in twins)):
             self._twins.copy(text, twins)
@@ -128,6 +160,7 @@ class Snapshotter:
     def _twins_of(
         self, members: Sequence[Member], created: float, group: CreateGroupSnapshot | None
     ) -> Sequence[ImageCopy]:
+        """Return the copies that make the snapshots. `created`: seconds since the epoch."""
         sources = [(member, *self._pools.volume(member.source)) for member in members]
         return [
             ImageCopy.of(pool, _planned(volume, member, created, group), pool, volume, nothing)
@@ -161,10 +194,11 @@ def _planned(
 
 
 def _group(snapshots: Sequence[Snapshot]) -> Group:
-    """At least one; they share all that the group says."""
+    """Return the group of the snapshots, at least one; its properties are those that they share."""
     first = snapshots[0]
     return Group(str(first.group), first.group_name, first.created, tuple(snapshots))
 
 
 def _matches(snapshot: Snapshot | Unreadable, wanted: ListSnapshots) -> bool:
+    """Return whether the snapshot is one that the list was asked for."""
     return wanted.snapshot_id in {None, snapshot.id} and wanted.source in {None, snapshot.source}
