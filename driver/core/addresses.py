@@ -12,6 +12,9 @@ SOCKET_LENGTH: Final = 107  # sun_path of <linux/un.h> has 108 bytes with its NU
 
 
 def parse_endpoint(value: object) -> Path:
+    """Return the path of a Unix socket, given as `unix:///PATH`, `unix:/PATH` or `/PATH`. Raises:
+    ValueError: it is none, or too long.
+    """
     text = str(value)
     path = re.sub("^/+", "/", text.removeprefix("unix:"))
     if not path.startswith("/") or path.endswith("/"):
@@ -20,6 +23,9 @@ def parse_endpoint(value: object) -> Path:
 
 
 def check_socket(path: Path) -> Path:
+    """Return the path. Raises: ValueError: it is longer than the 107 bytes that a socket's path
+    may have (<linux/un.h>).
+    """
     if len(os.fsencode(path)) > SOCKET_LENGTH:
         raise ValueError(
             f"the path {path} has more than {SOCKET_LENGTH} bytes, which no socket may have"
@@ -28,12 +34,16 @@ def check_socket(path: Path) -> Path:
 
 
 def check_folder(path: Path | None) -> Path | None:
+    """Return the path, or None if none is given. Raises: ValueError: it is not absolute."""
     if path and not path.is_absolute():
         raise ValueError(f"'{path}' is not an absolute path")
     return path
 
 
 def parse_address(value: object) -> tuple[str, int] | None:
+    """Return host and port of HOST:PORT; None if `value` is empty. `:PORT` means all IPv4
+    addresses. Raises: ValueError.
+    """
     if value in {None, ""}:
         return None
     host, colon, port = str(value).rpartition(":")

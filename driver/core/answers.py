@@ -10,35 +10,42 @@ T = TypeVar("T")
 
 
 def place_of(pool: str) -> str:
-    """A part of the name of every thread that works in the pool, and in no other."""
+    """Return a part of the names of all threads that work in the pool, and of no others."""
     return f"[{pool}]"
 
 
 class Answers(Protocol):
-    """Puts questions to one pool."""
+    """Puts questions to one pool, in threads of its own, so that the caller need not wait for its
+    disk.
+    """
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Ask, and do not wait. PoolSilent: the pool has not answered for too long."""
+        """Ask the pool and return a future of the answer, without waiting. Raises: PoolSilent: the
+        pool has not answered for too long.
+        """
 
     def note(self) -> None:
-        """Somebody who asked the pool directly was answered."""
+        """Note that the pool has answered now, to somebody who asked it directly."""
 
     @property
     def lately(self) -> bool:
-        """Whether it has answered a moment ago, so that it may be asked directly."""
+        """Return whether the pool has answered a moment ago, so that it may be asked directly."""
 
     @property
     def silent_for(self) -> float:
-        """Seconds that a question has been waiting for its answer, once they are too many; or 0."""
+        """Return for how many seconds a question has been waiting for its answer, if that is too
+        long; else 0.
+        """
 
 
 class Direct:
-    """Answers of a pool that cannot hang: a simulated one, or one that is asked by a test."""
+    """Asks a pool in the caller's thread: one that cannot hang, simulated or in a test."""
 
     lately = True
     silent_for = 0.0
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
+        """Ask the pool now and return its answer, or the exception, as a future."""
         answer: Future[T] = Future()
         try:
             answer.set_result(question())

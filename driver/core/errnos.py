@@ -38,9 +38,11 @@ UNWRITABLE: Final = FULL | READ_ONLY
 
 
 def of_pool(error: OSError, where: str) -> CellarError | None:
-    """What `error` means for a call on the pool at `where`; None: nothing that is known.
+    """Return the error that `error` means for a call on the pool at `where`; None: it has no known
+    meaning.
 
-    ENOENT is none of it: what is missing inside of a pool does not make the pool away.
+    ENOENT is not among them: something that is missing inside of a pool does not make the pool
+    unavailable.
     """
     said = error.strerror or str(error)
     if error.errno in FULL:
@@ -55,14 +57,18 @@ def of_pool(error: OSError, where: str) -> CellarError | None:
 
 
 def of_root(error: OSError, where: str) -> CellarError | None:
-    """The same of opening the pool's directory itself, where ENOENT does say that it is away."""
+    """Return what `of_pool` does, for opening the pool's directory itself, where ENOENT and
+    ENOTDIR mean that the pool is unavailable.
+    """
     if error.errno in GONE:
         return PoolUnavailable(f"the pool's directory {where}: {error.strerror}")
     return of_pool(error, where)
 
 
 def of_machine(error: OSError) -> CellarError | None:
-    """What `error` means wherever on the machine it came from; None: a failure nobody foresaw."""
+    """Return the error that `error` means, wherever on the machine it came from; None: it is
+    unexpected.
+    """
     if error.errno in EXHAUSTED:
         return Exhausted(f"the driver has too little of something: {error.strerror}; try again")
     if error.errno in FULL:
@@ -71,7 +77,7 @@ def of_machine(error: OSError) -> CellarError | None:
 
 
 def read_only(where: str, said: str) -> str:
-    """The text for a pool whose filesystem takes no writes; `said`: who says so."""
+    """Return the text for a pool whose filesystem is read-only; `said`: how that was found out."""
     return (
         f"the pool at {where} is read-only: {said}; if its disk had an error (see the kernel's"
         f" log), check the filesystem and mount it again"
@@ -79,7 +85,9 @@ def read_only(where: str, said: str) -> str:
 
 
 def failed(where: str, said: str) -> str:
-    """The text for a pool whose filesystem does not work any more; `said`: who says so."""
+    """Return the text for a pool whose filesystem does not work any more; `said`: how that was
+    found out.
+    """
     return (
         f"the filesystem of the pool at {where} failed: {said}; see the kernel's log, replace the"
         f" disk or check the filesystem, and mount it again"

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class CellarError(Exception):
-    """Base of everything that this program raises on purpose."""
+    """Base of all errors that this program raises on purpose."""
 
 
 class Invalid(CellarError):
@@ -36,14 +36,14 @@ class Busy(CellarError):
 
 
 class StaleToken(CellarError):
-    """A list's starting token that this program did not give. ABORTED (CSI spec, ListVolumes)."""
+    """A list's starting token that this driver did not give. ABORTED (CSI spec, ListVolumes)."""
 
 
 class StillRunning(Busy):
-    """The call ends here, its work goes on: a copy, or a child that is stuck in the kernel.
+    """The call ends here and its work goes on: a copy, or a child that is stuck in the kernel.
 
-    The dispatcher keeps the claims of the call until `done`; `status` says how far it is, for the
-    calls that meet those claims meanwhile.
+    `done`: the future of that work; the dispatcher keeps the call's locks until it is done.
+    `status`: returns the progress as text, for calls that need these locks meanwhile.
     """
 
     def __init__(
@@ -55,38 +55,38 @@ class StillRunning(Busy):
 
 
 class Unfinished(CellarError):
-    """It failed, and what is left goes by the opposite call only. ABORTED.
+    """It failed, and only the opposite call removes what is left. ABORTED.
 
-    Kubelet takes that status for work that goes on, and makes the opposite call in time; after one
-    like INTERNAL it would not (isFinalError in its pkg/volume/csi/csi_client.go).
+    Kubelet takes that status for work that goes on, and makes the opposite call in time; after
+    one like INTERNAL it would not (isFinalError in its pkg/volume/csi/csi_client.go).
     """
 
 
 class NoSpace(CellarError):
-    """The pool, or the node, is full; another node may do. RESOURCE_EXHAUSTED."""
+    """The pool or the node is full; another node may do. RESOURCE_EXHAUSTED."""
 
 
 class OutOfRange(CellarError):
-    """A size that cannot be had here. OUT_OF_RANGE."""
+    """A size that is not possible here. OUT_OF_RANGE."""
 
 
 class Exhausted(CellarError):
-    """The call needs something that there is none of now: memory, descriptors, a byte. UNAVAILABLE.
+    """Something that the call needs has run out: memory, descriptors, or disk space. UNAVAILABLE.
 
-    Nothing was found out about the pool, and nothing is dropped for it.
+    It says nothing about the state of the pool, and nothing is given up because of it.
     """
 
 
 class PoolUnavailable(CellarError):
-    """The pool is not there: not mounted, not marked, or not on this node. UNAVAILABLE."""
+    """The pool is unavailable: not mounted, not marked, or not on this node. UNAVAILABLE."""
 
 
 class PoolSilent(PoolUnavailable):
-    """It is there, and does not answer: its disk hangs. UNAVAILABLE."""
+    """The pool is there and does not answer, because its disk hangs. UNAVAILABLE."""
 
 
 class PoolReadOnly(PoolUnavailable):
-    """The pool is there, what is in it is known, and nothing can be written. UNAVAILABLE."""
+    """The pool is there and can be read, and nothing can be written to it. UNAVAILABLE."""
 
 
 class PoolFailed(PoolUnavailable):
@@ -94,9 +94,10 @@ class PoolFailed(PoolUnavailable):
 
 
 class Unusable(CellarError):
-    """It is there and cannot be used as things are; the text names the cure. UNAVAILABLE.
+    """It exists and cannot be used in its present state; the text says how to mend that.
+    UNAVAILABLE.
 
-    Worth a retry: kubelet takes that status for one whose end is open.
+    A retry may help: kubelet takes that status for work whose result is open.
     """
 
 
@@ -105,12 +106,12 @@ class Overloaded(CellarError):
 
 
 class Unsupported(CellarError):
-    """Part of the protocol that this program does not have. UNIMPLEMENTED."""
+    """A part of the protocol that this driver does not implement. UNIMPLEMENTED."""
 
 
 class Damaged(CellarError):
-    """A record or an image that is there and cannot be trusted. DATA_LOSS."""
+    """A record or an image that exists and cannot be trusted. DATA_LOSS."""
 
 
 class Failed(CellarError):
-    """A program or the kernel failed in a way that nobody asked for. INTERNAL."""
+    """A program or the kernel failed in an unexpected way. INTERNAL."""

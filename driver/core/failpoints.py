@@ -72,6 +72,6 @@ _seen = count(1)
 
 
 def reach(point: str) -> None:
-    """End the process here if the environment asked for it."""
+    """End the process by SIGKILL if CELLAR_FAILPOINT names this point; else a no-op."""
     if point == _wanted and next(_seen) == int(_nth or "1"):
         os.kill(os.getpid(), signal.SIGKILL)

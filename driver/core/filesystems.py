@@ -109,9 +109,10 @@ _WHY_NOT: Final = {
 
 
 def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
-    """Split one StorageClass value into words for mkfs.
+    """Split the StorageClass parameter mkfsOptions into words for mkfs.
 
-    Raises Invalid, which names the first option or item that is not accepted, and why.
+    `fs` None: raw block. Raises: Invalid, which names the first option or item that is not
+    accepted, and why.
     """
     try:
         words = shlex.split(text)
@@ -127,7 +128,7 @@ def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
 
 
 def _require_mkfs(fs: FsType, flag: str, value: str) -> None:
-    """Raises Invalid if mkfs of `fs` may not be given that flag with that value."""
+    """Raise Invalid if mkfs of `fs` may not be given this flag with this value."""
     if (form := _MKFS[fs].get(flag)) is None:
         accepted = f"accepted are {', '.join(sorted(_MKFS[fs]))}, each with one value"
         raise Invalid(_not_accepted(fs, flag, flag, accepted))
@@ -144,6 +145,7 @@ def _require_mkfs(fs: FsType, flag: str, value: str) -> None:
 
 
 def _fits(item: str, form: Mapping[str, str | None]) -> bool:
+    """Return whether an item of a list has the form that its name requires."""
     name, equals, value = item.partition("=")
     if (pattern := form.get(name)) is not None:
         return bool(re.fullmatch(pattern, value, re.ASCII))
@@ -151,5 +153,6 @@ def _fits(item: str, form: Mapping[str, str | None]) -> bool:
 
 
 def _not_accepted(fs: FsType, what: str, key: str, accepted: str) -> str:
+    """Return the text for `what`, with the reason that `_WHY_NOT` has for `key`."""
     reason = f" ({_WHY_NOT[key]})" if key in _WHY_NOT else ""
     return f"parameters[mkfsOptions]: {what} is not accepted for {fs}{reason}; {accepted}"

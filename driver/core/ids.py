@@ -27,6 +27,8 @@ _INLINE: Final = re.compile(r"csi-[0-9a-f]{64}", re.ASCII)  # kubelet, makeVolum
 
 @dataclass(frozen=True, slots=True, order=True)
 class VolumeId:
+    """The id of a volume: of its pool, and of its name."""
+
     pool: PoolId
     key: Key
 
@@ -36,6 +38,8 @@ class VolumeId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SnapshotId:
+    """The id of a snapshot: of its source's pool, and of its name."""
+
     pool: PoolId
     key: Key
 
@@ -47,67 +51,84 @@ ImageId: TypeAlias = VolumeId | SnapshotId
 
 
 def volume_key(name: str) -> Key:
+    """Return the key of a volume by its CSI name."""
     return _hash(b"volume", name)
 
 
 def inline_key(handle: str) -> Key:
-    """Of the volume that stands in a pod: `handle` is kubelet's name for it."""
+    """Return the key of a CSI ephemeral (inline) volume; `handle`: the volume id that kubelet
+    made.
+    """
     return _hash(b"inline", handle)
 
 
 def snapshot_key(name: str) -> Key:
+    """Return the key of a single snapshot by its CSI name."""
     return _hash(b"snapshot", name)
 
 
 def group_key(name: str) -> Key:
+    """Return the key of a group snapshot by its CSI name."""
     return _hash(b"group", name)
 
 
 def member_key(group: Key, source: VolumeId) -> Key:
-    """Key of the snapshot that `group` takes of `source`."""
+    """Return the key of the snapshot that `group` takes of `source`."""
     return _hash(b"member", f"{group}/{source}")
 
 
 def new_pool_id() -> PoolId:
+    """Return a random pool id of 12 hex digits."""
     return secrets.token_hex(6)
 
 
 def new_incarnation() -> str:
-    """Tells two lives of one name apart; 16 hex digits."""
+    """Return 16 random hex digits, which tell an image from a later one with the same name."""
     return secrets.token_hex(8)
 
 
 def new_key_id() -> str:
-    """Names the key of an encrypted volume and of all its copies; says nothing about it."""
+    """Return a random name for the key of an encrypted volume and of all its copies; it says
+    nothing about the key.
+    """
     return secrets.token_hex(8)
 
 
 def is_inline_handle(text: str) -> bool:
-    """Whether kubelet made it, for an inline volume; no id of ours looks so."""
+    """Return whether kubelet made this volume id, for an inline volume; no id of this driver has
+    the form.
+    """
     return bool(_INLINE.fullmatch(text))
 
 
 def parse_volume_id(text: str) -> VolumeId:
-    """NotFound: an id that we could not have made names no volume of ours."""
+    """Return the volume id in `text`. Raises: NotFound: it has not the form of this driver's ids,
+    so there is no such volume.
+    """
     if not (match := _ID.fullmatch(text)):
         raise NotFound(f"no volume {text!r}")
     return VolumeId(*match.groups())
 
 
 def parse_snapshot_id(text: str) -> SnapshotId:
-    """NotFound: an id that we could not have made names no snapshot of ours."""
+    """Return the snapshot id in `text`. Raises: NotFound: it has not the form of this driver's
+    ids, so there is no such snapshot.
+    """
     if not (match := _ID.fullmatch(text)):
         raise NotFound(f"no snapshot {text!r}")
     return SnapshotId(*match.groups())
 
 
 def parse_group_id(text: str) -> Key:
-    """NotFound: an id that we could not have made names no group of ours."""
+    """Return the group's key in `text`. Raises: NotFound: it has not the form of this driver's
+    ids, so there is no such group.
+    """
     if not _KEY.fullmatch(text):
         raise NotFound(f"no group snapshot {text!r}")
     return text
 
 
 def _hash(domain: bytes, name: str) -> Key:
+    """Return the first 32 hex digits of the SHA-256 of the domain, a NUL, and the name."""
     raw = name.encode(errors="surrogatepass")
     return hashlib.sha256(domain + b"\0" + raw).hexdigest()[:32]

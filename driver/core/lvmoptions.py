@@ -12,7 +12,9 @@ _GROUPS: Final = (0, 6, 10, 14, 18, 22, 26, 32)  # where LVM sets dashes into a 
 
 
 def read_devices(text: str) -> tuple[str, ...]:
-    """Paths with colons between them; a colon inside of a path is never before a slash."""
+    """Return the paths of devices in `text`, which has colons between them. A colon inside of a
+    path is never before a slash. Raises: ValueError: a path is not absolute, or has `..`.
+    """
     paths = tuple(re.split(r":(?=/)", text))
     if not all(map(_PATH.fullmatch, paths)) or any(".." in path.split("/") for path in paths):
         raise ValueError("absolute paths of devices are expected, with `:` between them")
@@ -20,7 +22,9 @@ def read_devices(text: str) -> tuple[str, ...]:
 
 
 def read_uuid(text: str) -> str:
-    """As LVM writes it, whether the dashes are there or not: `vgs -o vg_uuid`."""
+    """Return the UUID of a volume group with dashes, as `vgs -o vg_uuid` shows it; `text` may be
+    without. Raises: ValueError.
+    """
     if not re.fullmatch(UUID, text, re.ASCII):
         raise ValueError("the UUID of a volume group is expected, as `vgs -o vg_uuid` shows it")
     plain = text.replace("-", "")

@@ -21,7 +21,7 @@ LUKS_HEADER: Final = 16 * MIB  # of an encrypted volume's bytes: keys, and nothi
 
 
 class Allocation(StrEnum):
-    """How the bytes of a volume are had: all at once, as they are written, or by a thin pool."""
+    """How a volume gets its space: all at creation, as it is written, or from a thin pool."""
 
     THICK = "thick"
     SPARSE = "sparse"
@@ -29,13 +29,15 @@ class Allocation(StrEnum):
 
 
 class FsType(StrEnum):
+    """The filesystems that a volume can have."""
+
     EXT4 = "ext4"
     XFS = "xfs"
     BTRFS = "btrfs"
 
 
 class AccessMode(StrEnum):
-    """CSI's access modes in short; the numbers are the edge's business."""
+    """CSI's access modes by name; `driver.csi` maps them to the numbers of the protocol."""
 
     SINGLE_NODE_WRITER = "SINGLE_NODE_WRITER"
     SINGLE_NODE_READER_ONLY = "SINGLE_NODE_READER_ONLY"
@@ -51,7 +53,9 @@ class AccessMode(StrEnum):
 
 
 class Inline(StrEnum):
-    """How far a volume has come that stands in a pod, and lives as long as it."""
+    """The state of a CSI ephemeral (inline) volume: only created, or mounted for its pod at least
+    once.
+    """
 
     MADE = "made"  # no pod has seen it
     SHOWN = "shown"
@@ -59,7 +63,7 @@ class Inline(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """IO limits of one volume, per second; 0 = none."""
+    """IO limits of one volume: operations and bytes per second; 0: no limit."""
 
     read_iops: int = 0
     write_iops: int = 0
@@ -69,7 +73,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """ControllerPublishVolume's promise: to which node, and how."""
+    """To which node ControllerPublishVolume published a volume, and for which access."""
 
     node: str
     read_only: bool
@@ -78,6 +82,8 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
+    """The record of a volume, persistent or inline."""
+
     id: VolumeId
     name: str
     size: Bytes
@@ -97,23 +103,29 @@ class Volume:
 
     @property
     def discards(self) -> bool:
-        """The one place that decides it: thick stays thick (promise 10)."""
+        """Return whether the volume's device takes discards: not if it is thick, which must keep
+        its space (promise 10). Nothing else decides this.
+        """
         return self.allocation is not Allocation.THICK
 
     @property
     def unformatted(self) -> bool:
-        """Encrypted, and still to be formatted: that takes the secret of its first stage."""
+        """Return whether the volume is encrypted and still to be formatted, which needs the secret
+        of its first stage.
+        """
         return self.luks_key_id is not None and not self.formatted
 
     @property
     def usable_size(self) -> Bytes:
-        """What it shows of its bytes: the header of an encrypted one is not for its users."""
+        """Return the bytes that its users see: without the LUKS header of an encrypted volume."""
         return self.size if self.luks_key_id is None else self.size - LUKS_HEADER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A volume's bytes at one moment, with all that a restore needs to know of the volume."""
+    """The record of a snapshot: a volume's bytes at one moment, with all that a restore needs to
+    know of the volume.
+    """
 
     id: SnapshotId
     name: str
@@ -136,9 +148,10 @@ Image: TypeAlias = Volume | Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """An image that is there, with a record that cannot be trusted, and what is known of it.
+    """An image that exists with a record that cannot be trusted, and what is known of it.
 
-    `id` is a snapshot's only if the record says that much: one of a newer version mostly does.
+    `id` is a SnapshotId only if the record still says so, as one of a newer version mostly
+    does.
     """
 
     id: ImageId
@@ -155,7 +168,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A block device that shows an image."""
+    """A block device to which an image is attached."""
 
     path: Path
     number: int  # dev_t
@@ -165,7 +178,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPoint:
-    """What the topmost mount at a path shows, as the kernel says it."""
+    """What the topmost mount at a path shows, as the kernel tells it."""
 
     target: Path
     number: int  # dev_t of the device shown; 0: no device that we could name (tmpfs, proc)
@@ -180,15 +193,17 @@ class MountPoint:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
+    """A range of an image, in bytes."""
+
     start: Bytes
     length: Bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PhysicalExtent:
-    """Written bytes of an image, and where on the medium they lie: `at` is an address of theirs.
+    """Written bytes of an image and their address on the medium, in bytes.
 
-    None: nobody can say; they may be anything.
+    `at` None: the address is unknown, so they may be equal to anything.
     """
 
     start: Bytes
@@ -204,7 +219,7 @@ class PhysicalExtent:
 class Fault:
     """Something that is wrong with a volume or a pool.
 
-    `kind` is CamelCase and stable (programs match it), `text` is for people.
+    `kind`: CamelCase and stable, for programs; `text`: for people.
     """
 
     kind: str
@@ -213,9 +228,10 @@ class Fault:
 
 
 def fault_of(error: PoolUnavailable) -> Fault:
-    """What health says of a pool, or of all that is in it, that raised `error`.
+    """Return the fault that health reports of a pool that raised `error`, or of an image in it.
 
-    Its kind is PoolReadOnly or PoolFailed as the error is, else PoolAway, which users know.
+    Its kind is PoolReadOnly or PoolFailed as the error is, else PoolAway, a name that users
+    know.
     """
     if isinstance(error, PoolReadOnly):
         return Fault("PoolReadOnly", str(error), "degraded")
@@ -225,6 +241,8 @@ def fault_of(error: PoolUnavailable) -> Fault:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
+    """Bytes and inodes of a mounted filesystem."""
+
     total: Bytes
     used: Bytes
     available: Bytes
@@ -235,7 +253,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """`largest` is the size of the largest volume that `create` accepts now (promise 6)."""
+    """What a pool can promise to new volumes, in bytes.
+
+    `largest` is the size of the largest volume that `create` accepts now (promise 6).
+    """
 
     largest: Bytes
     smallest: Bytes
@@ -266,7 +287,10 @@ class PoolState:
 
 @dataclass(frozen=True, slots=True)
 class CapacityRange:
-    """What the caller accepts: at least `required`, at most `limit` (0 = no limit)."""
+    """The sizes that a request accepts: at least `required` bytes, at most `limit` (0: no limit).
+
+    Raises: Invalid: one is negative, or `required` exceeds `limit`.
+    """
 
     required: Bytes = 0
     limit: Bytes = 0
@@ -283,7 +307,12 @@ class CapacityRange:
         return size >= self.required and (not self.limit or size <= self.limit)
 
     def pick(self, granularity: Bytes, smallest: Bytes = 0) -> Bytes:
-        """Smallest multiple of `granularity` inside the range, not below `smallest`. OutOfRange."""
+        """Return the smallest multiple of `granularity` in the range that is at least `smallest`,
+        in bytes. If `required` is 0, the size is 1 GiB, or as much as the limit allows if that
+        is less.
+
+        Raises: OutOfRange: there is none.
+        """
         wanted = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
         size = -(-max(wanted, smallest) // granularity) * granularity
         if self.limit and size > self.limit and not self.required:

@@ -99,22 +99,23 @@ _WHY_NOT: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What several options amount to: flags of mount(2) by their words, and the rest in order."""
+    """The effect of several options: flags of mount(2) by their words, and all others in order."""
 
     flags: frozenset[str]
     data: tuple[str, ...]
 
     @property
     def shown(self) -> frozenset[str]:
-        """The flags as mountinfo shows them."""
+        """Return the flags as mountinfo shows them."""
         usual = {"relatime"} if not self.flags & set(_ATIME) else set()
         return (self.flags | usual) & _SHOWN
 
 
 def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
-    """Split mount flags at their commas, into single options.
+    """Split mount flags at their commas and return the single options.
 
-    Raises Invalid, which names the first that is not accepted: for `fs`, or, with None, for all.
+    `fs`: the volume's; None: options of any filesystem are accepted. Raises: Invalid, which
+    names the first option that is not accepted; or all are longer than 4000 characters.
     """
     options = tuple(part for flag in flags for part in _PARTS.findall(flag))
     if sum(len(option) + 1 for option in options) > LONGEST:
@@ -124,7 +125,9 @@ def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
 
 
 def require(options: Iterable[str], fs: FsType | None) -> None:
-    """Raises Invalid, which names the first option that is not accepted for a volume with `fs`."""
+    """Raise Invalid, which names it, for the first option that is not accepted for `fs` (None: for
+    any filesystem).
+    """
     settings = _EVERY if fs is None else SETTINGS[fs]
     for option in options:
         if is_label(option) or (_MOUNT.fullmatch(option) and _is_word(option)):
@@ -135,7 +138,9 @@ def require(options: Iterable[str], fs: FsType | None) -> None:
 
 
 def settle(options: Iterable[str]) -> Settled:
-    """What options that were accepted amount to; of two that contradict, the last one counts."""
+    """Return the effect of accepted options; of two that contradict each other, the last one
+    counts.
+    """
     flags, data = set[str](), list[str]()
     for option in options:
         if option in _WORDS:
@@ -147,16 +152,20 @@ def settle(options: Iterable[str]) -> Settled:
 
 
 def is_label(option: str) -> bool:
-    """An SELinux context, which mount(8) leaves out on a kernel without SELinux."""
+    """Return whether the option is an SELinux context, which mount(8) leaves out on a kernel
+    without SELinux.
+    """
     return bool(_LABEL.fullmatch(option))
 
 
 def differences(
     fs: FsType, options: Iterable[str], shown: frozenset[str], *, discards: bool
 ) -> tuple[str, ...]:
-    """In what a mount that shows the options `shown` is not what `options` amount to.
+    """Return, as texts, in what a mount with the options `shown` (from mountinfo) differs from the
+    effect of `options`.
 
-    `discards`: whether the device takes them; where it does not, kernels drop the option or not.
+    `discards`: whether the device takes discards; if not, some kernels drop the option
+    `discard` and others do not, so it is not compared.
     """
     settled = settle(options)
     flags = sorted((settled.shown ^ (shown & _SHOWN)) - {"relatime"})
@@ -175,7 +184,9 @@ def differences(
 
 
 def _label_differences(data: Iterable[str], shown: frozenset[str]) -> list[str]:
-    """Only where the kernel has labels: elsewhere they were left out."""
+    """Return in what the SELinux contexts differ; nothing if the kernel has no labels, because
+    mount(8) left them out there.
+    """
     has = {option.replace('"', "") for option in shown if is_label(option)}
     asked = {option.replace('"', "") for option in data if is_label(option)}
     if has == asked or not (has or "seclabel" in shown):
@@ -184,20 +195,25 @@ def _label_differences(data: Iterable[str], shown: frozenset[str]) -> list[str]:
 
 
 def _last(setting: Setting, options: Iterable[str]) -> str | None:
+    """Return the outcome of the last option that belongs to the setting; None: there is none."""
     found = [outcome for option in options if (outcome := setting.outcome(option)) is not None]
     return found[-1] if found else None
 
 
 def _of(option: str, settings: Iterable[Setting]) -> Setting | None:
+    """Return the setting to which the option belongs; None: it is not accepted."""
     return next((each for each in settings if each.outcome(option) is not None), None)
 
 
 def _is_word(option: str) -> bool:
+    """Return whether mount(8) itself reads the option, or ignores it as a remark."""
     return option in _WORDS or bool(_REMARK.fullmatch(option))
 
 
 def _refused(option: str, fs: FsType | None) -> str:
-    """Not its value, unless that is a word of ours: it may be somebody's secret."""
+    """Return why the option is refused. Its value is left out, unless the whole option is a known
+    one: it may be somebody's secret.
+    """
     name = option.partition("=")[0]
     reason = _WHY_NOT.get(option) or _WHY_NOT.get(name)
     what = option if option in _WHY_NOT else name

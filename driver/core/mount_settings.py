@@ -19,10 +19,11 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Words of which the last one counts, each with its outcome.
+    """A mount option of a filesystem: `words` are its forms, each with its outcome; of several the
+    last one counts.
 
-    `absent`: the outcome of a mount that shows none of them. `chosen`: the kernel may show any
-    outcome without being asked. `told`: it shows the outcome at all.
+    `absent`: the outcome if mountinfo shows none of them. `chosen`: the kernel may choose any
+    outcome by itself. `told`: mountinfo shows the outcome at all.
     """
 
     name: str
@@ -34,7 +35,9 @@ class Setting:
     told: bool = True
 
     def outcome(self, option: str) -> str | None:
-        """None: the option is none of this setting, or has another form."""
+        """Return the outcome of the option; None: it does not belong to this setting, or has
+        another form.
+        """
         if option in self.words:
             return self.words[option]
         name, equals, value = option.partition("=")
@@ -48,21 +51,27 @@ class Setting:
 
 
 def _switch(on: str, off: str = "", *, default: bool = False, **more: bool) -> Setting:
+    """Return a setting with the words `on` and `off`; `default`: it is on if mountinfo shows
+    neither.
+    """
     words = {on: "on", **({off: "off"} if off else {})}
     return Setting(on, words, absent="on" if default else "off", **more)
 
 
 def _choice(name: str, values: str, *, absent: str, **more: bool) -> Setting:
+    """Return a setting of the form `name=value`, with these values."""
     return Setting(name, {f"{name}={v}": v for v in values.split()}, absent=absent, **more)
 
 
 def _untold(names: str) -> Iterator[Setting]:
-    """Switches that mountinfo does not show, or shows in another form: never compared."""
+    """Return switches that mountinfo does not show, or shows in another form; they are never
+    compared.
+    """
     return (_switch(name, told=False) for name in names.split())
 
 
 def _levels() -> dict[str, str]:
-    """Compression of btrfs: what is asked for, and what that is with its level."""
+    """Return the compression options of btrfs, each with the algorithm and level that it means."""
     found = {"compress": "zlib:3", "compress-force": "force-zlib:3"}
     for option, prefix in (("compress", ""), ("compress-force", "force-")):
         found |= {f"{option}={word}": "off" for word in ("no", "none")}

@@ -15,7 +15,9 @@ _POWER: Final = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 def parse_bytes(text: str) -> Bytes:
-    """Invalid says which forms are accepted."""
+    """Return the size in bytes. All units are powers of 1024: 10GiB, 10Gi and 10G are the same.
+    Raises: Invalid, which names the accepted forms.
+    """
     if not (match := _FORM.fullmatch(text.strip())):
         raise Invalid(f"{text!r} is not a size: write bytes, or a number with KiB, MiB, GiB, TiB")
     unit = (match[2] or "").lower()
@@ -24,14 +26,16 @@ def parse_bytes(text: str) -> Bytes:
 
 
 def parse_share(text: str, total: Bytes) -> Bytes:
-    """A size, or a percentage of `total`."""
+    """Return the size in bytes, or the percentage (`5%`) of `total`. Raises: Invalid."""
     if match := _SHARE.fullmatch(text.strip()):
         return int(total * float(match[1]) / 100)
     return parse_bytes(text)
 
 
 def show_bytes(size: Bytes) -> str:
-    """`1.5 GiB` for people. Never rounded up: what is too little must not look like enough."""
+    """Return the size for people, as `1.5 GiB`. It is rounded down, so that too little does not
+    look like enough.
+    """
     value, power = size * 100, 0
     while value >= 1024 * 100 and power < len(_UNITS) - 1:
         value, power = value // 1024, power + 1

@@ -9,7 +9,7 @@ from driver.core.model import Bytes, Extent, Fault, Snapshot, Unreadable, Usage,
 
 @dataclass(frozen=True, slots=True)
 class VolumePage:
-    """`next` is the token of the next page; "" at the end."""
+    """One page of volumes with their faults; `next`: the token of the next page, "" on the last."""
 
     volumes: tuple[tuple[Volume | Unreadable, tuple[Fault, ...]], ...]
     next: str
@@ -17,13 +17,17 @@ class VolumePage:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotsPage:
+    """One page of snapshots; `next`: the token of the next page, "" on the last."""
+
     snapshots: tuple[Snapshot | Unreadable, ...]
     next: str
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group snapshot: the members share `created` and the group's key and name."""
+    """A group snapshot. All members have its key, its name, and its `created` (seconds since the
+    epoch).
+    """
 
     id: str
     name: str
@@ -33,9 +37,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ChangesPage:
-    """Of what a snapshot has, or where two differ. What follows begins at `end`; `size`: nothing.
+    """One page of allocated or changed extents.
 
-    `lives`: the incarnations that this is about.
+    `end`: byte offset of the next page, equal to `size` (of the target, in bytes) on the last.
+    `lives`: incarnations of target and base, to detect that one was re-created between pages.
     """
 
     ranges: tuple[Extent, ...]
@@ -46,13 +51,19 @@ class ChangesPage:
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
+    """ControllerExpandVolume's answer: the volume's size in bytes, and whether NodeExpandVolume
+    must follow.
+    """
+
     size: Bytes
     node_expansion_required: bool
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeStats:
-    """NodeGetVolumeStats: `usage` of a filesystem, or the `size` of a block device."""
+    """NodeGetVolumeStats' answer: `usage` of a filesystem; None: a block device, which has only a
+    `size` (bytes).
+    """
 
     usage: Usage | None
     size: Bytes
