@@ -424,6 +424,7 @@ class Loopfile:
         return layout.verified_image(root, source) if self._accounts.bounds.reflinks else None
 
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
+        """Make the file of an image and let `prepare` fill it. Raises: NoSpace, OSError."""
         image_file.make(disk, image, source, self._accounts.update_charge)
         prepare(disk)
         reach("create.prepared")

@@ -70,6 +70,7 @@ class Catalogue:
         return [*list(self._images), *(one.id for one in self.damaged())]
 
     def is_damaged(self, image_id: ImageId) -> bool:
+        """Return whether the record of the image cannot be read, as far as is known."""
         return str(image_id) in self._damaged
 
     def read_again(

@@ -38,20 +38,22 @@ _ID: Final = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}", re.ASCII)
 
 
 def building_name(name: ImageId | str) -> str:
-    """Of the folder in which an image is made."""
+    """Return the name of the folder in which an image is made."""
     return f"{leftovers.NEW}{name}"
 
 
 def folder(root: Path, image_id: ImageId) -> Path:
+    """Return the folder of an image."""
     return root / str(image_id)
 
 
 def disk(root: Path, image_id: ImageId) -> Path:
+    """Return the file with the bytes of an image."""
     return root / str(image_id) / DISK
 
 
 def allocated_bytes(root: Path, name: str) -> Bytes:
-    """Bytes allocated to an image that exists or is being made; 0 for none."""
+    """Return the bytes allocated to an image that exists or is being made; 0 if there is none."""
     for place in (root / name, root / building_name(name)):
         with suppress(FileNotFoundError, NotADirectoryError):
             return (place / DISK).stat().st_blocks * 512
@@ -59,7 +61,7 @@ def allocated_bytes(root: Path, name: str) -> Bytes:
 
 
 def length(root: Path, name: str) -> Bytes:
-    """Of an image's file; 0 for none."""
+    """Return the length of an image's file in bytes; 0 if it cannot be told."""
     try:
         return (root / name / DISK).lstat().st_size
     except OSError:
@@ -67,12 +69,17 @@ def length(root: Path, name: str) -> Bytes:
 
 
 def refuse_taken(root: Path, image_id: ImageId) -> None:
+    """Raise Conflict if the image has a folder already."""
     if folder(root, image_id).exists():
         raise Conflict(f"{image_id} is there already, with a record that cannot be trusted")
 
 
 def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
-    """Make it beside, sync it, rename it; the caller syncs the root."""
+    """Make an image in a folder of its own, sync it, and rename it; the caller syncs `root`.
+
+    `fill` makes the file at the path that it is given. If anything fails, the folder is
+    removed. Raises: what `fill` raises; OSError.
+    """
     building = root / building_name(image.id)
     with ExitStack() as undo:
         leftovers.clear(building)  # left behind by a crash
@@ -90,10 +97,10 @@ def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
 
 
 def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
-    """New contents for what was never formatted: beside, synced, and then in its place.
+    """Replace the contents of an image that was never formatted, durably, and write its record.
 
-    The record is the instant. Until it says `formatted`, whatever lies in the image was seen by
-    nobody, and is made again.
+    The new record is the instant. Until it says `formatted`, nobody has seen the contents, and
+    they are made again. Raises: what `fill` raises; OSError.
     """
     building, place = root / building_name(image.id), folder(root, image.id)
     with ExitStack() as undo:
@@ -113,6 +120,7 @@ def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
 
 
 def write_record(root: Path, image: Image) -> None:
+    """Replace the record of an image, durably. Raises: OSError."""
     place = folder(root, image.id)
     files.write_durably(place / RECORD, record.to_json(image))
     reach("record.renamed")
@@ -129,9 +137,10 @@ def write_publication(root: Path, volume: Volume) -> None:
 
 
 def mark_deleted(root: Path, image: Image) -> Path:
-    """From the rename on it does not exist; the caller syncs the root, then clears the grave.
+    """Rename the folder of an image, with which it ceases to exist, and return its new path.
 
-    A folder that somebody else removed is no reason to keep its volume.
+    The caller syncs `root`, then removes the folder. It is no error if the folder is gone.
+    Raises: OSError.
     """
     grave = root / f"{leftovers.DEL}{image.id}-{image.incarnation}"
     with suppress(FileNotFoundError):
@@ -148,13 +157,20 @@ def mark_deleted(root: Path, image: Image) -> Path:
 
 
 def verified_image(root: Path, image: Image) -> Path:
-    """The image's file. Damaged: it is gone, or shorter than recorded. OSError: nobody can tell."""
+    """Return the file of an image.
+
+    Raises: Damaged if it is gone, or shorter than recorded; OSError if that cannot be told.
+    """
     for fault in faults(root, image):
         raise Damaged(fault.text)
     return disk(root, image.id)
 
 
 def faults(root: Path, image: Image) -> Iterator[Fault]:
+    """Give a fault if the file of an image is gone, or shorter than recorded.
+
+    Raises: OSError if that cannot be told.
+    """
     try:
         size = disk(root, image.id).stat().st_size
     except OSError as error:
@@ -170,9 +186,9 @@ def faults(root: Path, image: Image) -> Iterator[Fault]:
 
 
 def load(root: Path) -> tuple[list[Image], dict[str, Unreadable]]:
-    """All images whose record can be trusted, and those whose cannot, by folder name.
+    """Return all images, and those whose record cannot be trusted, by folder name.
 
-    OSError: this process has not the means to read them.
+    Raises: OSError if the process lacks the means to read them, such as descriptors.
     """
     found: list[Image] = []
     damaged: dict[str, Unreadable] = {}
@@ -187,7 +203,10 @@ def load(root: Path) -> tuple[list[Image], dict[str, Unreadable]]:
 
 
 def read(root: Path, name: str) -> Image | Unreadable | None:
-    """What the folder called `name` holds; None: there is none. OSError as `load`."""
+    """Return the image in the folder `name`, or None if there is no such folder.
+
+    Raises: OSError as `load`.
+    """
     place, text = root / name, b""
     try:
         text = _text(place / RECORD)
@@ -204,7 +223,11 @@ def read(root: Path, name: str) -> Image | Unreadable | None:
 
 
 def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
-    """Forget a publication to `node`, None: to any. Not synced, as it was not."""
+    """Remove the record that a volume is published to `node` (None: to any), or that cannot be
+    read.
+
+    Not synced, as it was not when it was written.
+    """
     place = folder(root, volume_id)
     published = _published(place)
     if published is None or node in {None, published.node}:
@@ -213,7 +236,10 @@ def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
 
 
 def _published(place: Path) -> Publication | None:
-    """None also for one that cannot be read: etcd has it, and the attacher says it again."""
+    """Return to which node a volume is published; None also if the record cannot be read.
+
+    etcd has the attachment, and the external-attacher calls ControllerPublishVolume again.
+    """
     try:
         return record.publication_from_json(_text(place / ATTACHED))
     except (Damaged, OSError):
@@ -221,9 +247,9 @@ def _published(place: Path) -> Publication | None:
 
 
 def _text(path: Path) -> bytes:
-    """Of a small regular file. Damaged: it is none. Never waits, as on a pipe, and follows no link.
+    """Return the contents of a small regular file. Never waits, as on a pipe, and follows no link.
 
-    OSError.
+    Raises: Damaged if it is not regular, or too large; OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:

@@ -38,21 +38,25 @@ _INSIDE: Final = ("volume.json.tmp", "attached.json.tmp")
 
 
 class Leftovers:
-    """Folders that could not be removed yet: they are tried again until they are gone."""
+    """Folders that could not be removed yet; they are retried until they are gone."""
 
     def __init__(self) -> None:
         self._why: dict[str, str] = {}
         self._lock = threading.Lock()  # held while one is removed, so that none is made anew below
 
     def sweep(self, root: Path, *, writable: bool) -> None:
-        """Remove all that is there. Only under the pool's lock, and while no call is at work."""
+        """Find all leftovers and, if the pool is `writable`, remove them.
+
+        Only with the pool's lock held, and while no call is at work. Raises: OSError if `root`
+        cannot be listed.
+        """
         self._why = {name: "" for name in os.listdir(root) if _FOLDERS.fullmatch(name)}
         if writable:
             self.retry(root)
             _sweep_files(root)
 
     def retry(self, root: Path) -> None:
-        """Remove what stayed. What cannot be removed now either stays, and is told by `faults`."""
+        """Try again to remove what is left; what cannot be removed is reported by `faults`."""
         for name in tuple(self._why):
             with self._lock, suppress(CellarError, OSError):
                 if name in self._why:
@@ -60,7 +64,10 @@ class Leftovers:
                     logger.info("swept {}, left by a call that did not end", name)
 
     def clear(self, grave: Path) -> None:
-        """Remove the folder of a deleted image. CellarError, OSError: it is tried again later."""
+        """Remove the folder of a deleted image.
+
+        Raises: OSError if that fails; it is retried later.
+        """
         try:
             clear(grave)
         except OSError as error:
@@ -68,11 +75,14 @@ class Leftovers:
             raise
 
     def forget(self, name: str) -> None:
-        """It is about to be made anew."""
+        """Do not remove the folder `name` any more: an image is about to be made in it."""
         with self._lock:
             self._why.pop(name, None)
 
     def faults(self, where: Path) -> Iterator[Fault]:
+        """Give a fault for each folder that cannot be removed. `where`: the pool's configured
+        path.
+        """
         for name, why in tuple(self._why.items()):
             if why:
                 yield Fault("LeftoverStays", f"{where / name} cannot be removed: {why}")
@@ -92,9 +102,11 @@ class Leftovers:
 
 
 def clear(grave: Path) -> None:
-    """What is under a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses to).
+    """Remove a folder with a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses
+    to).
 
-    Truncated first: xfs and btrfs give back the space of an unlinked file some time later only.
+    The image is truncated first: xfs and btrfs free the space of an unlinked file some time
+    later only. No-op if the folder is gone. Raises: OSError.
     """
     with suppress(FileNotFoundError), files.opened_directory(grave, follow=False) as folder:
         fd = os.open(DISK, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
@@ -107,7 +119,10 @@ def clear(grave: Path) -> None:
 
 
 def _sweep_files(root: Path) -> None:
-    """In the pool's directory, and beside the records of images that exist."""
+    """Remove temporary files in the pool's directory and beside the records of images.
+
+    What cannot be removed is logged.
+    """
     for name in os.listdir(root):
         found = [root / name] if _FILES.fullmatch(name) else []
         if _IMAGE.fullmatch(name):

@@ -26,18 +26,27 @@ DETACH_BOUND: Final = 2.0  # seconds that the kernel may take to let go of an im
 
 
 class Loops:
-    """A device is an image's iff LOOP_GET_STATUS64's device and inode are those of the file."""
+    """The loop devices of a pool's images.
+
+    A device is an image's if and only if device and inode in its LOOP_GET_STATUS64 are those of
+    the file.
+    """
 
     def __init__(self) -> None:
         self._hints: dict[ImageId, loop.Status] = {}
         self.buffered: set[ImageId] = set()  # attached without direct I/O
 
     def clear(self) -> None:
+        """Forget all devices; the kernel is asked anew."""
         self._hints.clear()
         self.buffered.clear()
 
     def find(self, disk: Path, image_id: ImageId) -> loop.Status | None:
-        """None: no loop device is bound to the image, proved by the kernel."""
+        """Return the loop device bound to the image, as the kernel tells; None: there is none.
+
+        `disk`: the image's file. If it was removed, the device is known by its label. Raises:
+        OSError.
+        """
         try:
             status = self._hinted(disk, image_id) or _bound(disk)
         except FileNotFoundError:
@@ -47,7 +56,7 @@ class Loops:
         return status
 
     def attached(self, root: Path, image_id: ImageId, image: Image | None) -> Device | None:
-        """The device of the image, guarded if pods have its node."""
+        """Return the device of the image or None; guard it if pods have it. Raises: OSError."""
         if not (status := self.find(layout.disk(root, image_id), image_id)):
             return None
         if image and is_exposed(image):
@@ -55,6 +64,14 @@ class Loops:
         return device_of(status)
 
     def attach(self, disk: Path, volume: Volume, *, read_only: bool) -> Device:
+        """Return the device of the volume; bind one if there is none, else apply its settings
+        again.
+
+        One that is bound with the other `read_only` is detached first; a raw block volume is
+        always bound writable, and made read-only by `_block`.
+
+        Raises: Refused if the device is in use or shown where that changes; OSError.
+        """
         status = self.find(disk, volume.id)
         binds_read_only = read_only and not is_exposed(volume)
         if status and status.read_only is not binds_read_only:
@@ -71,9 +88,10 @@ class Loops:
         return device_of(status)
 
     def guard(self, status: loop.Status, volume: Volume) -> None:
-        """Undo what a pod that has the node can change, and take care that it cannot unbind it.
+        """Undo what a pod that has the node can change, and keep it from unbinding the device.
 
-        The device may be in use: what cannot be undone now is undone at the next call.
+        The device may be in use: what cannot be undone now is undone at the next call. OSErrors
+        are logged.
         """
         try:
             loop_guard.hold(status.path.name, status.number)
@@ -84,7 +102,7 @@ class Loops:
             logger.warning("{} of {} is not as it was set: {}", status.path, volume.id, error)
 
     def adopt(self, root: Path, images: Sequence[Image]) -> None:
-        """Go on guarding what the process before this one attached."""
+        """Guard the devices that an earlier process attached and whose nodes pods have."""
         for image in filter(is_exposed, images):
             try:
                 self.attached(root, image.id, image)
@@ -92,7 +110,9 @@ class Loops:
                 logger.warning("{} cannot be looked for among loop devices: {}", image.id, error)
 
     def faults(self, root: Path, image: Image | None) -> Iterator[Fault]:
-        """What a pod has changed of its device that cannot be undone while it is in use."""
+        """Give a fault if a pod changed its device in a way that cannot be undone while it is in
+        use.
+        """
         if not image or not is_exposed(image):
             return
         volume = image
@@ -110,15 +130,21 @@ class Loops:
             yield Fault("DeviceAltered", f"{text}; it is set right when the volume is staged anew")
 
     def close(self) -> None:
-        """Let another process have them."""
+        """Stop guarding the devices, so that another process can."""
         for status in self._hints.values():
             loop_guard.let_go(status.number)
 
     def detach(self, disk: Path, image_id: ImageId) -> None:
+        """Detach the device of the image. No-op if it is not attached.
+
+        Raises: Refused, naming the places or holders, if it is bound somewhere or in use;
+        OSError.
+        """
         if status := self.find(disk, image_id):
             self._detach(status, image_id)
 
     def grow(self, disk: Path, image_id: ImageId) -> None:
+        """Extend the device of the image to its file's size. No-op if it is not attached."""
         if status := self.find(disk, image_id):
             loop.grow(status)
 
@@ -136,8 +162,10 @@ class Loops:
         return status
 
     def _restore(self, status: loop.Status, volume: Volume) -> None:
-        """Everything that a binding is set to, applied again to one that was found: a process may
-        have been killed in between, a detach or an expansion lost, and a pod may have changed it.
+        """Apply the settings of a volume to a device that is bound already.
+
+        A process may have been killed in between, a detach or an expansion lost, or a pod may
+        have changed it.
         """
         with _in_use_is_no_error(status, volume):
             _reset(status, volume)
@@ -156,8 +184,10 @@ class Loops:
             self.buffered.add(image_id)
 
     def _block(self, status: loop.Status, image_id: ImageId, *, read_only: bool) -> loop.Status:
-        """By BLKROSET: who has the node of a device that is bound read-only can bind it to another
-        file (LOOP_CHANGE_FD).
+        """Make the device read-only or writable by BLKROSET.
+
+        It is not bound read-only: who has the node of such a device can bind it to another file
+        (LOOP_CHANGE_FD). Raises: Refused if that changes while it is shown somewhere.
         """
         if status.blocked is not read_only:
             _refuse_shown(status, image_id)
@@ -185,7 +215,9 @@ class Loops:
         return None
 
     def _orphan(self, image_id: ImageId) -> loop.Status | None:
-        """The image was unlinked by somebody: the device lives on, known by its name and hint."""
+        """Return the device of an image whose file somebody removed, by its label and the last
+        binding.
+        """
         hint = self._hints.get(image_id)
         for status in loop.of_image(str(image_id)):
             if not hint or status.backing == hint.backing:
@@ -194,7 +226,9 @@ class Loops:
 
 
 def is_exposed(image: Image) -> TypeGuard[Volume]:
-    """Whether pods have the node of the loop device itself."""
+    """Return whether pods get the node of the loop device itself: a raw block volume, not
+    encrypted.
+    """
     return isinstance(image, Volume) and image.fs is None and image.luks_key_id is None
 
 
@@ -203,7 +237,9 @@ def device_of(status: loop.Status) -> Device:
 
 
 def _bound(disk: Path) -> loop.Status | None:
-    """Without a hint; most images that are open nowhere need no look at all devices."""
+    """Return the device bound to the file, or None; all devices are searched only if the file is
+    open elsewhere.
+    """
     fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
@@ -230,7 +266,11 @@ def _in_use_is_no_error(status: loop.Status, volume: Volume) -> Iterator[None]:
 
 
 def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:
-    """A bound device node holds nothing: it would show the next volume that gets this number."""
+    """Raise Refused if the device is shown at a mount point.
+
+    A bound device node does not hold the device: it would show the next volume that gets its
+    number.
+    """
     if shown := mount_points.of_device(status.number):
         where = ", ".join(str(one.target) for one in shown)
         raise Refused(f"{status.path} of {image_id} is still shown at {where}")

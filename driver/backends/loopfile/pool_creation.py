@@ -30,12 +30,10 @@ _FILESYSTEM: Final = "filesystem"  # its UUID; empty if it tells none
 
 
 class Birth:
-    """The rule for the place of one pool.
+    """Decides whether the directory at one place may become a pool.
 
-    Args:
-        known: which pool was found at a place, kept outside of the pools.
-        init: the user wants a pool there.
-
+    `known`: which pool was found at a place, kept outside of the pools. `init`: the user wants
+    a pool there.
     """
 
     def __init__(self, where: Path, known: Records, *, init: bool) -> None:
@@ -45,9 +43,8 @@ class Birth:
         self._running = False  # this process has found a pool here
 
     def refuse(self, fd: int) -> None:
-        """Raise PoolUnavailable unless the directory open as `fd` may become a pool.
-
-        It has no marker yet.
+        """Raise PoolUnavailable unless the directory open as `fd`, which has no marker, may become
+        a pool.
         """
         names = [name for name in os.listdir(fd) if not _PASSING.fullmatch(name)]
         if any(map(_IMAGE.fullmatch, names)):
@@ -66,7 +63,9 @@ class Birth:
             self._refuse_missing_disk(fd)
 
     def found(self, fd: int, pool_id: PoolId) -> None:
-        """Remember the pool in the directory open as `fd`."""
+        """Record the pool in the directory open as `fd`, and warn of another pool on its
+        filesystem.
+        """
         self._running = True
         place = os.fspath(self._where)
         before = (self._known.get(place) or {}).get(_ID, pool_id)
@@ -81,6 +80,9 @@ class Birth:
         self._known.write(place, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
 
     def _refuse_missing_disk(self, fd: int) -> None:
+        """Raise PoolUnavailable if a pool was known here on another filesystem, or found by this
+        process.
+        """
         if self._running:
             raise PoolUnavailable(
                 f"{self._where} has lost its pool marker while the driver runs: mount its disk"

@@ -44,8 +44,11 @@ class _Held:
 
 
 class PoolDirectory:
-    """`adopted(path)` is called under the lock each time that the pool is found (again), while no
-    call is inside `open`; `dropped()` when it was let go of.
+    """The directory of one pool.
+
+    `adopted(path)` is called under the lock each time that the pool is found (again), while no
+    call is inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in
+    the marker. `init`, `known`: see `Birth`.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool's directory is, and who hears of it
@@ -70,7 +73,10 @@ class PoolDirectory:
 
     @property
     def id(self) -> PoolId:
-        """PoolAway: it is not there, or not ours. One stat(2) when nothing changed."""
+        """The id in the marker; one stat(2) if nothing changed.
+
+        Raises: PoolUnavailable if the pool is not there, or not ours; Exhausted.
+        """
         if (held := self._held) and not self._unsynced and self._shows(held):
             return held.id
         with self.open():
@@ -78,15 +84,19 @@ class PoolDirectory:
             return self._held.id
 
     def ensure_available(self) -> None:
-        """PoolAway: it is not there, or not ours."""
+        """Raise PoolUnavailable if the pool is not there, or not ours."""
         _ = self.id
 
     @contextmanager
     def open(self) -> Iterator[Path]:
-        """A path to the pool's root that stays on this filesystem whatever is mounted meanwhile.
+        """Give a path to the pool's root that stays on this filesystem whatever is mounted
+        meanwhile.
 
-        Works for child processes too, being /proc/PID/fd/N. PoolUnavailable says why, and the cure;
-        Exhausted: nothing was found out. The pool is not let go of while a call is inside.
+        It works for child processes too, being /proc/PID/fd/N. The pool is not released while a
+        call is inside.
+
+        Raises: PoolUnavailable with the reason and the cure; Exhausted if nothing could be
+        found out.
         """
         with self._lock:
             fd, path, held = self._open()
@@ -101,7 +111,11 @@ class PoolDirectory:
                     self._lose()
 
     def sync(self, root: Path) -> None:
-        """Fsync of the root; after a failed one the pool refuses until it was repeated."""
+        """Fsync `root`. Once that failed, the pool is unavailable until it is repeated with
+        success.
+
+        Raises: OSError.
+        """
         try:
             files.sync_directory(root)
         except BaseException:
@@ -109,7 +123,11 @@ class PoolDirectory:
             raise
 
     def adopt_again(self, ready: Callable[[Path], bool]) -> None:
-        """Have it adopted anew, as if it was just found, if no call is inside and it is `ready`."""
+        """Call `adopted` again, as if the pool was just found, if no call is inside and it is
+        `ready`.
+
+        Raises: PoolUnavailable, Exhausted.
+        """
         with self._lock:
             fd, path, held = self._open()
             try:
@@ -119,7 +137,7 @@ class PoolDirectory:
                 os.close(fd)
 
     def close(self) -> None:
-        """Give it back; if calls are inside, when the last of them leaves."""
+        """Release the pool; if calls are inside, when the last of them leaves."""
         with self._lock:
             if self._held:
                 self._held.closed = True
@@ -143,7 +161,9 @@ class PoolDirectory:
             raise
 
     def _shows(self, held: _Held) -> bool:
-        """Whether the path shows the marker. What cannot be told counts as so: `open` finds out."""
+        """Return whether the path shows the marker; True if that cannot be told, which `open`
+        finds out.
+        """
         try:
             found = os.lstat(self._marker)
         except OSError as error:
@@ -151,7 +171,11 @@ class PoolDirectory:
         return (found.st_dev, found.st_ino) == held.identity
 
     def _verify_marker(self, fd: int, path: Path) -> _Held:
-        """Prove by the marker that this is the pool, and that it is ours alone."""
+        """Prove by the marker that this is the pool, and ours alone; make it one if it may become
+        one.
+
+        Raises: PoolUnavailable.
+        """
         identity = _identity(fd)
         if (held := self._held) and held.identity == identity:
             held.gone = False
@@ -192,7 +216,9 @@ class PoolDirectory:
             raise PoolUnavailable(f"the pool at {self._where} cannot be synced: {error}") from error
 
     def _lose(self) -> None:
-        """Let go of the pool, unless calls work in it: no other process must sweep below them."""
+        """Release the pool, or have it released once no call is inside: nobody else may sweep
+        before.
+        """
         if not (held := self._held):
             return
         if held.users:
@@ -205,7 +231,10 @@ class PoolDirectory:
 
 
 def write_marker(root: Path, owner: str) -> PoolId:
-    """Make the marker, durably. FileExistsError: there is one already."""
+    """Write a marker with a new pool id, durably, and return the id.
+
+    Raises: FileExistsError if there is a marker; OSError.
+    """
     pool_id = new_pool_id()
     text = json.dumps({"schema": SCHEMA, "id": pool_id, "owner": owner}).encode()
     beside = root / f"{MARKER}.{pool_id}"
@@ -220,7 +249,10 @@ def write_marker(root: Path, owner: str) -> PoolId:
 
 
 def initialise(where: Path, owner: str) -> PoolId:
-    """Make `where` a pool. Conflict: it is one; Refused: the marker cannot be written."""
+    """Make `where` a pool of the driver `owner`.
+
+    Raises: Conflict if it is a pool; Refused if the marker cannot be written.
+    """
     try:
         return write_marker(where, owner)
     except FileExistsError:

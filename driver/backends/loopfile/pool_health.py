@@ -20,7 +20,7 @@ _BELIEVED: Final = 1.0
 
 
 class PoolHealth:
-    """Of the pool at `where`; `root` is always a path that `PoolRoot.open` gave."""
+    """The health of the pool at `where`; `root` is always a path that `PoolDirectory.open` gave."""
 
     def __init__(self, where: Path) -> None:
         self._where = os.fspath(where)
@@ -29,7 +29,10 @@ class PoolHealth:
         self._turned, self._asked = "", -inf
 
     def refuse_unwritable(self, root: Path) -> None:
-        """PoolReadOnly: the filesystem takes no writes. PoolFailed: it shut itself down."""
+        """Raise PoolReadOnly if the filesystem takes no writes, PoolFailed if it shut itself down.
+
+        After a call has failed, a trial write decides.
+        """
         if os.statvfs(root).f_flag & os.ST_RDONLY:
             raise PoolReadOnly(errnos.read_only(self._where, "its filesystem is mounted so"))
         turned = self._what_it_turned(root)
@@ -41,6 +44,7 @@ class PoolHealth:
             self._try(root)
 
     def is_writable(self, root: Path) -> bool:
+        """Return whether `refuse_unwritable` raises nothing."""
         try:
             self.refuse_unwritable(root)
         except PoolUnavailable:
@@ -49,7 +53,7 @@ class PoolHealth:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """The pool's OSErrors, in the words of the port; see `core.errnos`."""
+        """Raise the errors of the port in place of the pool's OSErrors; see `core.errnos`."""
         try:
             yield
         except OSError as error:
@@ -59,7 +63,10 @@ class PoolHealth:
             raise meant or error from error
 
     def _what_it_turned(self, root: Path) -> str:
-        """What ext4 says in mountinfo since Linux 6.14, where statvfs says nothing."""
+        """Return "shutdown" or "emergency_ro" if ext4 is so, else "".
+
+        It says so in mountinfo since Linux 6.14, where statvfs says nothing.
+        """
         if monotonic() - self._asked > _BELIEVED:
             found = mount.of_descriptor(int(root.name))
             words = found.super_options if found else frozenset[str]()
@@ -68,7 +75,10 @@ class PoolHealth:
         return self._turned
 
     def _try(self, root: Path) -> None:
-        """A call has failed: whether the disk does, a write tells. A full one does not fail."""
+        """Try a write after a call failed, and raise what it means if the disk fails.
+
+        A full disk does not count as failed.
+        """
         if monotonic() - self._tried > _BELIEVED:
             self._tried = monotonic()
             try:

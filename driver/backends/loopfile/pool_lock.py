@@ -24,9 +24,11 @@ _AFTERMATH: Final = 2.0
 
 
 def lock(root: int, marker: int, where: Path) -> int:
-    """Have the pool: the descriptor that has the lock, `marker` or a new one.
+    """Lock the pool and return the descriptor that has the lock, `marker` or a new one.
 
-    PoolUnavailable, OSError.
+    `root`, `marker`: open descriptors of the directory and its marker.
+
+    Raises: PoolUnavailable if another process has the pool; OSError.
     """
     if not (_try(marker) or _outlast(marker, where)):
         return _lock_directory(root, where)
@@ -35,7 +37,11 @@ def lock(root: int, marker: int, where: Path) -> int:
 
 
 def _outlast(marker: int, where: Path) -> bool:
-    """False: who has the marker was killed, and is stuck elsewhere. PoolUnavailable: he runs."""
+    """Return whether the marker was locked after all; False: its holder was killed, and is stuck
+    elsewhere.
+
+    Raises: PoolUnavailable if the holder runs.
+    """
     if not flocks.held_by_the_dying(marker):
         raise _in_use(where)
     os.utime(marker)

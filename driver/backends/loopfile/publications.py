@@ -18,13 +18,17 @@ from driver.core.model import Image, Volume
 
 
 class Publications:
-    """Of one pool; those that could not be written are tried again until they are."""
+    """The publications of one pool; those that could not be written are retried until they are."""
 
     def __init__(self) -> None:
         self._unwritten: dict[VolumeId, Volume] = {}
 
     def write(self, root: Path, volume: Volume) -> None:
-        """Record `volume.published`. OSError, but not that nothing can be written there now."""
+        """Record `volume.published`; it is kept in memory while nothing can be written to the
+        pool.
+
+        Raises: OSError for any other failure.
+        """
         try:
             layout.write_publication(root, volume)
         except OSError as error:
@@ -36,14 +40,16 @@ class Publications:
             self._unwritten.pop(volume.id, None)
 
     def as_told(self, image: Image) -> Image:
-        """An image that was read from the pool, with the publication that it should have."""
+        """Return an image that was read from the pool, with its unwritten publication if it has
+        one.
+        """
         told = self._unwritten.get(image.id) if isinstance(image, Volume) else None
         if isinstance(image, Volume) and told and told.incarnation == image.incarnation:
             return replace(image, published=told.published)
         return image
 
     def retry(self, root: Path) -> None:
-        """Write what could not be written. What still cannot is tried again later."""
+        """Write what could not be written before; what still cannot is retried later."""
         for volume in tuple(self._unwritten.values()):
             with suppress(OSError):
                 layout.write_publication(root, volume)

@@ -26,9 +26,10 @@ NOTICED: Final = 16 * MIB  # by which others have to change what is free before 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was found out last, for reports: a filesystem that lags is not made to commit for one.
+    """What was found out last, for reports, for which a filesystem that lags should not commit.
 
-    `changes`: of the ledger, before it was asked; `free`: what the filesystem said, as it is.
+    `changes`: those of the ledger before it was asked. `free`: bytes, as the filesystem said.
+    `at`: monotonic seconds.
     """
 
     rooms: Mapping[Allocation, Room]
@@ -41,10 +42,11 @@ _CLOSE: Final = 2.0  # seconds that the end of a pool waits for its measuring th
 
 
 class Accounts:
-    """The ledger of a pool, and the filesystem's own word on what is shared.
+    """The ledger of a pool, and what its filesystem reports as shared.
 
-    All is asked of the directory that was proven to be the pool's, whatever its path shows by now.
-    What is shared is measured beside the calls: until then all of it counts, which is only careful.
+    All is asked of the directory that was proven to be the pool's, whatever its path shows by
+    now. Shared bytes are measured in the background: until then all of an image counts as
+    shared, which is only careful.
     """
 
     def __init__(self, overcommit: float, filesystems: Filesystems) -> None:
@@ -63,7 +65,7 @@ class Accounts:
         )
 
     def begin(self, root: Path, bounds: FilesystemLimits) -> None:
-        """The pool appeared at `root`: nothing of an earlier life counts."""
+        """Start with an empty ledger for the pool that appeared at `root`. Raises: OSError."""
         self.end()
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
@@ -71,9 +73,9 @@ class Accounts:
         self.ledger.join(self._filesystems.named(open_directory.filesystem_key(self._root_fd)))
 
     def end(self) -> None:
-        """The pool is gone, and may be unmounted: nothing here has anything of it open any more.
+        """Empty the ledger and close what is open, so that the pool can be unmounted.
 
-        No-op if it was not there.
+        No-op if there was no pool.
         """
         self._background.close(_CLOSE)
         if self._root_fd >= 0:
@@ -84,9 +86,10 @@ class Accounts:
         self._measured = {}
 
     def capacity(self, allocation: Allocation, granularity: Bytes, *, known: bool) -> Capacity:
-        """In units of `allocation`: a sparse pool has its overcommit ratio times its bytes.
+        """Return the capacity for `allocation`; that of sparse images is multiplied by the
+        overcommit ratio.
 
-        `known`: what was found out last will do, if finding it out costs more than a look.
+        `known`: the last result will do, if the filesystem has to commit for a new one.
         """
         if self._is_behind():
             self._background.begin()
@@ -106,7 +109,10 @@ class Accounts:
         )
 
     def pending(self, root: Path, image: Image, source: Path | None) -> Entry:
-        """What an image may cost, before it is made; `source` shares its bytes with it."""
+        """Return the entry of an image that is about to be made: what it may cost.
+
+        `source`: the file that it will share bytes with, or None.
+        """
         if isinstance(image, Volume):
             shared = self._written(source, image) if source else 0
             return Entry(image.size, image.allocation, shared, pending=True)
@@ -118,17 +124,24 @@ class Accounts:
         )
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
+        """Return the entry of a volume that is about to grow to `size`."""
         shared = self.ledger.shared(str(volume.id))
         return Entry(size, volume.allocation, shared, pending=True)
 
     def update_charge(self, disk: Path, image: Image) -> None:
-        """The source may have been written to since it was asked: charge what is shared now."""
+        """Charge a new snapshot for what it shares now: its source may have been written to
+        meanwhile.
+
+        Raises: NoSpace.
+        """
         if isinstance(image, Snapshot):
             cost = self.bounds.with_cow_cost(disk.stat().st_blocks * 512)
             self.ledger.recharge(str(image.id), Entry(cost, image.allocation, cost, pending=True))
 
     def record_final(self, root: Path, image: Image) -> None:
-        """An image that exists. All of it counts as shared until it was measured."""
+        """Enter an image that exists. All of a clone or snapshot counts as shared until it was
+        measured.
+        """
         occupied = layout.allocated_bytes(root, str(image.id))
         shares = self.bounds.reflinks and image.source is not None
         shared = self.bounds.with_cow_cost(occupied) if shares else 0
@@ -141,7 +154,9 @@ class Accounts:
         self.ledger.settle(str(image.id), entry)
 
     def settle_unknown(self, root: Path, name: str) -> None:
-        """An image whose record cannot be read: all of it may still be written, and overwritten."""
+        """Enter an image whose record cannot be read: all of it may yet be written and
+        overwritten.
+        """
         occupied = layout.allocated_bytes(root, name)
         shared = self.bounds.with_cow_cost(occupied) if self.bounds.reflinks else 0
         promise = max(occupied, layout.length(root, name))
@@ -149,7 +164,7 @@ class Accounts:
         self.ledger.settle(name, Entry(whole, Allocation.SPARSE, shared))
 
     def settle_again(self, root: Path, image_id: ImageId, image: Image | None) -> None:
-        """Its record can be read now; None: somebody took it away."""
+        """Enter an image whose record can be read again; None: drop it, somebody removed it."""
         if image:
             self.record_final(root, image)
         else:
@@ -157,7 +172,11 @@ class Accounts:
 
     @contextmanager
     def punched(self, root: Path, disk: Path, volume: Volume) -> Iterator[None]:
-        """It gives up its place for one that is made beside: a thick image has its room once."""
+        """Punch the file while its replacement is written inside, so that a thick volume never
+        needs its size twice.
+
+        If the body raises, a thick file is allocated again, as far as that is possible.
+        """
         key = str(volume.id)
         entry = Entry(volume.size, volume.allocation, pending=True)
         self.ledger.settle(key, entry)
@@ -173,13 +192,17 @@ class Accounts:
             self.record_final(root, volume)
 
     def reallocated(self, root: Path, image: Image) -> None:
-        """A crash inside `emptied` left a thick image without its room; the books count on it."""
+        """Allocate a thick image that was never formatted: a crash inside `punched` leaves it a
+        hole.
+
+        The ledger counts on it. A failure is ignored.
+        """
         if isinstance(image, Volume) and image.unformatted and image.allocation is Allocation.THICK:
             with suppress(OSError):
                 files.allocate(layout.disk(root, image.id), image.size)
 
     def _written(self, source: Path, image: Image) -> Bytes:
-        """What copy-on-write may cost after a reflink of `source`."""
+        """Return the bytes that copy-on-write may cost after a reflink of `source`."""
         if image.allocation is Allocation.THICK and self.bounds.kind == "xfs":
             # xfs does not share unwritten extents, and a new thick image is little else
             written = sum(one.length for one in fiemap.written(source))
@@ -191,13 +214,13 @@ class Accounts:
         return bool(self._due()) or self._is_stale()
 
     def _due(self) -> Sequence[str]:
-        """Images to be measured: those that share bytes as far as is known, every few seconds."""
+        """Return the images to measure: those that share bytes, each every MEASURED_FOR seconds."""
         now, sharing = monotonic(), self.ledger.sharing()
         self._measured = {one: at for one in sharing if (at := self._measured.get(one)) is not None}
         return [one for one in sharing if now - self._measured.get(one, -inf) >= MEASURED_FOR]
 
     def _is_stale(self) -> bool:
-        """Whether what is known for reports is not what a call would find."""
+        """Return whether the last result for reports differs from what a new one would be."""
         if not self.bounds.lags or not (known := self._known):
             return False
         if known.changes != self.ledger.changes:
@@ -206,7 +229,7 @@ class Accounts:
         return moved > NOTICED and monotonic() - known.at > MEASURED_FOR
 
     def _keep_up(self) -> Iterator[None]:
-        """In steps, in a thread of its own."""
+        """Measure what is due, in the steps of a background round."""
         for name in self._due():
             yield from self._measure(name)
         if self._is_stale():
@@ -214,7 +237,7 @@ class Accounts:
             yield
 
     def _measure(self, name: str) -> Iterator[None]:
-        """How much an image shares can only be asked of the filesystem, extent by extent."""
+        """Enter how much an image shares, which the filesystem tells extent by extent only."""
         self._measured[name] = monotonic()
         entry, total = self.ledger.entry(name), 0
         with suppress(FileNotFoundError):
@@ -226,7 +249,7 @@ class Accounts:
             self.ledger.measured(name, self.bounds.with_cow_cost(total), entry)
 
     def _look(self) -> _Known:
-        """At what is left, with all that it takes to know."""
+        """Measure the free space for reports, which may make the filesystem commit."""
         changes, free = self.ledger.changes, free_of(self._root)
         kinds = (Allocation.THICK, Allocation.SPARSE)
         rooms = {one: self.ledger.measure(one) for one in kinds}

@@ -19,7 +19,7 @@ _NOTHING: Final = Capacity(largest=0, smallest=SMALLEST[None], total=0, committe
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the pools of one process have in common."""
+    """What the pools of one process share: filesystems, and which pool was known at which place."""
 
     filesystems: Filesystems = field(default_factory=Filesystems)
     known: Records = field(default_factory=MemoryRecords)
@@ -47,7 +47,11 @@ class Counted(TypedDict):
 
 
 def counted(backend: Asked, images: Sequence[Image]) -> Counted:
-    """A pool that takes no writes has its id, and no room. Never raises PoolUnavailable."""
+    """Return the part of a pool's state that depends on whether it can be used.
+
+    If it cannot, `away` says why; a read-only pool has its id, and no capacity. Never raises
+    PoolUnavailable.
+    """
     pool_id, away = None, ""
     rooms: dict[Allocation, Capacity] = {}
     try:

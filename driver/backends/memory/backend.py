@@ -53,7 +53,11 @@ _ALLOCATIONS: Final = (Allocation.THICK, Allocation.SPARSE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`reflink` False makes every clone and snapshot a copy, as on ext4."""
+    """The options of a simulated pool.
+
+    `reflink`: clones and snapshots share bytes; False: each is a copy, as on ext4. `clock`:
+    monotonic seconds.
+    """
 
     allocation: Allocation = Allocation.THICK
     overcommit: float = 1.0
@@ -68,7 +72,7 @@ _USUAL: Final = Options()
 def memory(
     name: str, size: Bytes, options: Options = _USUAL, *, host: MemoryHost | None = None
 ) -> Pool:
-    """A simulated pool of `size` bytes; pools on one simulated machine share its `host`."""
+    """Return a simulated pool of `size` bytes; pools on one simulated machine share its `host`."""
     host = host or MemoryHost()
     return Pool(name, MemoryBackend(name, size, options, host), host, MemoryCrypt(host))
 
@@ -83,7 +87,9 @@ class _Stored:
 
 
 class MemoryBackend(Ills):
-    """The Backend port. One lock for all, held for microseconds; `prepare` runs outside it."""
+    """The Backend port in memory. One lock for all, held for microseconds; `prepare` runs outside
+    it.
+    """
 
     def __init__(self, name: str, size: Bytes, options: Options, host: MemoryHost) -> None:
         super().__init__()
@@ -100,7 +106,7 @@ class MemoryBackend(Ills):
         self._promised = 0
 
     def close(self) -> None:
-        """Nobody else could have it."""
+        """No-op: no other process could have the pool."""
 
     @property
     def id(self) -> PoolId:
@@ -142,6 +148,9 @@ class MemoryBackend(Ills):
     # for tests
 
     def damage(self, image_id: ImageId, why: str = "its record cannot be read") -> None:
+        """Make the record of an image untrusted from now on. Raises: KeyError if there is no such
+        image.
+        """
         self._damage(self._stored[image_id].image, why)
 
     # at rest
@@ -231,6 +240,11 @@ class MemoryBackend(Ills):
         return done
 
     def _unformatted(self, volume: Volume) -> _Stored:
+        """Return a volume that was never formatted and is not in use.
+
+        Raises: Refused if it was formatted, is in use, or has another incarnation; NotFound,
+        Damaged, PoolUnavailable.
+        """
         self._refuse_to_write(self._name)
         stored = self._whole(volume.id)
         image = stored.image
@@ -295,7 +309,11 @@ class MemoryBackend(Ills):
 
     @contextmanager
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
-        """Nothing is buffered here, so nothing is to be flushed; the bound is kept all the same."""
+        """Check that the volumes exist; nothing is buffered here, so there is nothing to flush.
+
+        Raises: Busy on exit if it lasted longer than `bound` seconds, as with a real pool;
+        NotFound, Damaged, PoolUnavailable.
+        """
         with self._lock:
             for volume_id in volumes:
                 self._get(volume_id)
@@ -331,7 +349,10 @@ class MemoryBackend(Ills):
             yield from self._ill_faults(image_id)
 
     def _begin(self, image: Image, undo: ExitStack) -> _Stored:
-        """Take name and room for an image that nobody sees yet."""
+        """Reserve id and space for an image that is not visible yet; `undo` gives them back.
+
+        Raises: Conflict if it exists or is being made; NoSpace; as `_blank`.
+        """
         with self._lock:
             self._refuse_to_write(self._name)
             if image.id in self._stored or image.id in self._building:
@@ -348,7 +369,11 @@ class MemoryBackend(Ills):
         return stored
 
     def _blank(self, image: Image) -> _Stored:
-        """With the bytes of its source if they are shared; what comes from elsewhere is copied."""
+        """Return a new image, with the bytes of its source if they are shared, else blank.
+
+        What comes from elsewhere is copied. Raises: NotFound or Damaged if the source cannot be
+        used; Invalid for a thin image.
+        """
         if image.source is None or image.source.pool != self._id:
             return _Stored(image, Disk(image.size), self._promise(image.allocation, image.size))
         source = self._whole(image.source).disk
@@ -382,10 +407,13 @@ class MemoryBackend(Ills):
         return self._usable - self._promised
 
     def _promise(self, allocation: Allocation, size: Bytes) -> Bytes:
-        """What an image may cost: all of a thick one, its share of what is overcommitted."""
+        """Return what an image may cost: all of a thick one, of another `size` by the overcommit
+        ratio.
+        """
         return -int(-size // self._ratio(allocation))
 
     def _ratio(self, allocation: Allocation) -> Fraction:
+        """Return the overcommit ratio of `allocation`. Raises: Invalid if it is thin."""
         if allocation is Allocation.THIN:
             raise Invalid("a memory pool has no thin volumes: allocation must be thick or sparse")
         if allocation is Allocation.THICK:

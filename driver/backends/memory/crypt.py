@@ -100,7 +100,12 @@ class MemoryCrypt:
         block_size: Bytes,  # noqa: ARG002
         zeros: bool,  # noqa: ARG002
     ) -> Iterator[Path]:
-        """Sectors are of one size here, and nothing is noise."""
+        """Format the file `where`; on exit, what was written to the given path is stored in it
+        encrypted.
+
+        `block_size` and `zeros` are ignored: sectors are of one size, and what was never
+        written is zeros.
+        """
         key = secrets.token_hex(16)
         header = _Header(str(uuid.uuid4()), key, _digest(key, secret))
         with where.open("r+b") as file:
@@ -171,13 +176,17 @@ class MemoryCrypt:
     # for tests
 
     def uuid(self, where: Path) -> str:
-        """Of the container in a file; "": there is none."""
+        """Return the UUID of the container in a file; "" if there is none."""
         with where.open("rb") as file:
             header = _decode(file.read(PAGE))
         return header.uuid if header else ""
 
 
 def _key(disk: Disk, below: Device, secret: bytes) -> str:
+    """Return the key in the header of `disk`.
+
+    Raises: Refused if there is no container; Invalid if `secret` is not its passphrase.
+    """
     if not (header := _decode(disk.read(0, PAGE))):
         raise Refused(f"{below.path} carries no container; nothing was written")
     if header.digest != _digest(header.key, secret):

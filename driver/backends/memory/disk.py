@@ -19,7 +19,9 @@ PAGE: Final = 4096
 
 
 class Disk:
-    """Not thread-safe by itself: each step on the map is one operation of a dict."""
+    """A sparse disk in memory. Not thread-safe by itself: each step on the map is one operation of
+    a dict.
+    """
 
     def __init__(self, size: Bytes) -> None:
         self.size = size
@@ -30,14 +32,14 @@ class Disk:
         return len(self._pages) * PAGE
 
     def copy(self, size: Bytes) -> Disk:
-        """The bytes of this moment on a disk of another size."""
+        """Return a disk of `size` bytes with the bytes that this one has now."""
         twin = Disk(size)
         end = -(-size // PAGE)
         twin._pages = {n: page for n, page in self._pages.copy().items() if n < end}
         return twin
 
     def read(self, offset: Bytes, length: Bytes) -> bytes:
-        """Fewer bytes at the end, as pread(2) has it."""
+        """Return the bytes from `offset` on; fewer than `length` at the end, as pread(2) does."""
         length = max(0, min(length, self.size - offset))
         first, last = offset // PAGE, -(-(offset + length) // PAGE)
         blank = bytes(PAGE)
@@ -45,6 +47,7 @@ class Disk:
         return pages[offset - first * PAGE :][:length]
 
     def write(self, offset: Bytes, data: bytes) -> None:
+        """Write at `offset`. Raises: OSError (ENOSPC) if that goes beyond the end."""
         if offset + len(data) > self.size:
             raise OSError(errno.ENOSPC, f"the device ends at {self.size} bytes")
         first, last = offset // PAGE, -(-(offset + len(data)) // PAGE)
@@ -54,7 +57,7 @@ class Disk:
         self._put(first, new)
 
     def extents(self) -> Iterator[Extent]:
-        """What was written, in order; neighbours are one extent."""
+        """Give what was written, in order; adjacent pages are one extent."""
         start = end = -1
         for number in sorted(self._pages):
             if number != end:
@@ -66,19 +69,25 @@ class Disk:
             yield self._extent(start, end)
 
     def located(self, start: Bytes, most: int) -> list[PhysicalExtent]:
-        """What was written behind `start`; the address is that of the page in this process."""
+        """Return at most `most` pages that were written and end behind `start`, in order.
+
+        The physical address is that of the page in this process.
+        """
         pages = self._pages
         numbers = nsmallest(most, (number for number in pages if (number + 1) * PAGE > start))
         return [PhysicalExtent(number * PAGE, PAGE, id(pages[number])) for number in numbers]
 
     def discard(self, offset: Bytes, length: Bytes) -> None:
-        """Whole pages only, as a filesystem below a loop device has it."""
+        """Make whole pages in the range holes, as a filesystem below a loop device does."""
         for number in range(-(-offset // PAGE), (offset + length) // PAGE):
             self._pages.pop(number, None)
 
     @contextmanager
     def as_file(self, *, keep: bool) -> Iterator[Path]:
-        """A sparse file with these bytes, in memory, gone afterwards; `keep` takes over changes."""
+        """Give the path of a sparse file in memory with these bytes, which is gone afterwards.
+
+        `keep`: the disk takes over what was changed in the file, unless the body raises.
+        """
         fd = os.memfd_create("cellar", os.MFD_CLOEXEC)
         try:
             os.ftruncate(fd, self.size)
@@ -91,7 +100,7 @@ class Disk:
             os.close(fd)
 
     def _take_over(self, fd: int) -> None:
-        """Pages that are as they were stay those that others share."""
+        """Read the pages back; those that are unchanged remain the objects that copies share."""
         old, self._pages = self._pages, {}
         for start, end in _data(fd):
             for number in range(start // PAGE, -(-end // PAGE)):
@@ -112,7 +121,7 @@ class Disk:
 
 
 def _data(fd: int) -> Iterator[tuple[int, int]]:
-    """What is not a hole."""
+    """Give start and end of each range of the file that is not a hole."""
     end = 0
     while True:
         try:

@@ -10,7 +10,7 @@ from driver.core.model import Fault, Image, Snapshot, Unreadable, fault_of
 
 
 class Ills:
-    """One of the parents of a pool, and under its lock."""
+    """Simulated failures: a base class of the pool, used under its lock."""
 
     def __init__(self) -> None:
         self._away = ""
@@ -20,27 +20,35 @@ class Ills:
         self._faults: dict[ImageId | None, tuple[Fault, ...]] = {}
 
     def take_away(self, why: str = "the simulated disk was pulled") -> None:
+        """Make the pool unavailable."""
         self._away = why
 
     def bring_back(self) -> None:
+        """Make the pool available again."""
         self._away = ""
 
     def turn_read_only(self, why: str = "the simulated disk takes no writes") -> None:
+        """Make the pool refuse all writes."""
         self._read_only = why
 
     def turn_writable(self) -> None:
+        """Let the pool take writes again."""
         self._read_only = ""
 
     def afflict(self, image_id: ImageId | None, *faults: Fault) -> None:
-        """What `faults` reports from now on; nothing: it is well again."""
+        """Set what `faults` reports of an image (None: of the pool) from now on; no faults:
+        nothing.
+        """
         self._faults[image_id] = faults
 
     def lose(self, image_id: ImageId) -> None:
-        """Its bytes are gone, its record stays: somebody removed the backing file."""
+        """Remove the bytes of an image but not its record, as if somebody had removed the backing
+        file.
+        """
         self._lost.add(image_id)
 
     def _damage(self, image: Image, why: str) -> None:
-        """Its record cannot be trusted from now on."""
+        """Make the record of an image untrusted from now on."""
         of = image if isinstance(image, Snapshot) else None
         self._damaged[image.id] = Unreadable(
             id=image.id,
@@ -52,11 +60,11 @@ class Ills:
         )
 
     def mend(self, image_id: ImageId) -> None:
-        """Somebody put its record right."""
+        """Make the record of a damaged image readable again."""
         self._damaged.pop(image_id, None)
 
     def _forget_ills(self, image_id: ImageId) -> None:
-        """It is deleted."""
+        """Drop the failures of an image that is deleted."""
         self._faults.pop(image_id, None)
         self._lost.discard(image_id)
 
@@ -67,23 +75,23 @@ class Ills:
         return image_id in self._damaged
 
     def _refuse_away(self, name: str) -> None:
-        """PoolAway."""
+        """Raise PoolUnavailable if the pool `name` was taken away."""
         if self._away:
             raise PoolUnavailable(f"pool {name}: {self._away}")
 
     def _refuse_to_write(self, name: str) -> None:
-        """PoolAway, PoolReadOnly."""
+        """Raise PoolUnavailable or PoolReadOnly if the pool `name` cannot be written to."""
         self._refuse_away(name)
         if self._read_only:
             raise PoolReadOnly(f"pool {name}: {self._read_only}")
 
     def _refuse_damaged(self, image_id: ImageId) -> None:
-        """Damaged."""
+        """Raise Damaged if the record of the image cannot be trusted."""
         if one := self._damaged.get(image_id):
             raise Damaged(one.why)
 
     def _refuse_lost(self, image_id: ImageId) -> None:
-        """Damaged."""
+        """Raise Damaged if the bytes of the image are gone."""
         if image_id in self._lost:
             raise Damaged(f"{image_id}: its image is gone")
 

@@ -34,7 +34,7 @@ _INODE_RATIO: Final = 16384  # one inode for so many bytes, as mkfs.ext4 has it
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a probe finds."""
+    """The filesystem that a probe finds on a disk."""
 
     fs: FsType
     uuid: str
@@ -52,7 +52,7 @@ class _Plugged:
 
 
 class MemoryHost:
-    """The Host port. One may serve several pools, as a real machine does."""
+    """The Host port in memory. One may serve several pools, as a real machine does."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -70,7 +70,11 @@ class MemoryHost:
     def plug(
         self, label: str, disk: Disk, *, read_only: bool, below: Device | None = None
     ) -> Device:
-        """`below`: the device that this one lies on, and keeps in use."""
+        """Make a device that shows `disk`, as the loop driver does, and return it.
+
+        `label`: the id of its image. `below`: the device that this one lies on, and keeps in
+        use.
+        """
         with self._lock:
             number = os.makedev(_MAJOR, next(self._minors))
             kind = "memory-crypt" if below else "memory"
@@ -80,10 +84,14 @@ class MemoryHost:
             return device
 
     def disk(self, device: Device) -> Disk:
+        """Return the disk that the device shows. Raises: NotFound."""
         return self._of(device).disk
 
     def unplug(self, device: Device) -> None:
-        """Refused while it is shown somewhere."""
+        """Remove a device. No-op if there is none.
+
+        Raises: Refused while it is mounted or bound somewhere, or another device lies on it.
+        """
         with self._lock:
             if shown := self.mount_points(device):
                 where = ", ".join(str(place.target) for place in shown)
@@ -96,10 +104,14 @@ class MemoryHost:
     # for tests and demonstrations: what a process that opens a path could do
 
     def read(self, where: Path, offset: Bytes, length: Bytes) -> bytes:
-        """`where`: a device, or a place that shows one."""
+        """Return bytes of `where`, a device or a mount point of one. Raises: NotFound."""
         return self._behind(where).disk.read(offset, length)
 
     def write(self, where: Path, offset: Bytes, data: bytes) -> None:
+        """Write to `where`, a device or a mount point of one.
+
+        Raises: OSError (EROFS if it is read-only, ENOSPC beyond its end); NotFound.
+        """
         with self._lock:
             top = self.mounted_at(where)
             plugged = self._behind(where)
@@ -108,11 +120,12 @@ class MemoryHost:
             plugged.disk.write(offset, data)
 
     def discard(self, where: Path, offset: Bytes, length: Bytes) -> None:
+        """Discard whole pages of `where`, a device or a mount point of one. Raises: NotFound."""
         with self._lock:
             self._behind(where).disk.discard(offset, length)
 
     def probe(self, where: Path) -> Header | None:
-        """`where`: as for `read`, or a file; None: no filesystem."""
+        """Return the filesystem of `where`, a device, mount point or file; None: there is none."""
         with self._lock:
             known = any(where == one.device.path for one in self._plugged.values())
             if known or where in self._layers:
@@ -121,7 +134,7 @@ class MemoryHost:
 
     @contextmanager
     def opened(self, target: Path) -> Iterator[None]:
-        """Somebody works in `target`: it is busy meanwhile."""
+        """Keep `target` busy while inside, as a process that works in it does."""
         self._openers[target] += 1
         try:
             yield
@@ -129,7 +142,10 @@ class MemoryHost:
             self._openers[target] -= 1
 
     def afflict(self, device: Device, *faults: Fault) -> None:
-        """What `faults` reports from now on; nothing: it is well again."""
+        """Set what `faults` reports of a device from now on; none: it is well again.
+
+        Raises: NotFound.
+        """
         self._of(device).faults = faults
 
     # contents
@@ -156,7 +172,7 @@ class MemoryHost:
             raise Refused(f"{fs} on {device.path} has {found.size} bytes, more than the device")
 
     def fit(self, device: Device, fs: FsType) -> None:
-        """Nothing: what is mounted grows here."""
+        """No-op: a mounted filesystem can always grow here."""
 
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
         with source.open("rb") as old, to.open("r+b") as new:
@@ -226,7 +242,7 @@ class MemoryHost:
         return plugged.label if plugged else ""
 
     def thaw(self, target: Path) -> None:
-        """Nothing is ever frozen here."""
+        """No-op: nothing is ever frozen here."""
 
     def unmount(self, target: Path) -> None:
         with self._lock:
@@ -285,7 +301,7 @@ class MemoryHost:
         return self._of(device).disk.size
 
     def release(self, label: str) -> None:
-        """Nothing: a pool that is away keeps its devices, and gives them when it is back."""
+        """No-op: an unavailable pool keeps its devices, and has them when it is available again."""
 
     def faults(self, device: Device) -> Iterator[Fault]:
         yield from self._of(device).faults
@@ -301,7 +317,9 @@ class MemoryHost:
         return f"{fs}: {told[0]}" if told else ""
 
     def _heal(self, plugged: _Plugged) -> None:
-        """A filesystem that broke is well when it is mounted anew."""
+        """Remove the faults of a broken filesystem that is not mounted any more: a new mount
+        repairs it.
+        """
         if not self.mount_points(plugged.device):
             plugged.faults = tuple(one for one in plugged.faults if one.kind not in _BROKEN)
 
@@ -312,6 +330,7 @@ class MemoryHost:
             return plugged
 
     def _behind(self, where: Path) -> _Plugged:
+        """Return the device at `where`, its own path or a mount point of it. Raises: NotFound."""
         with self._lock:
             place = self.mounted_at(where)
             for number, plugged in self._plugged.items():
@@ -320,7 +339,9 @@ class MemoryHost:
         raise NotFound(f"{where} is no device, and shows none")
 
     def _refuse_twins(self, device: Device) -> None:
-        """The kernel mounts no second xfs or btrfs of the same UUID."""
+        """Raise Refused if a mounted xfs or btrfs has the UUID of this one: the kernel mounts no
+        second.
+        """
         mine = self.probe(device.path)
         shown = {place.number for layers in self._layers.values() for place in layers}
         for number in (shown - {device.number}) & self._plugged.keys():
@@ -351,6 +372,7 @@ class MemoryHost:
 
 
 def _remove(target: Path) -> None:
+    """Remove an empty directory or file. Raises: Refused if it is something else; OSError."""
     status = target.lstat()
     if stat.S_ISDIR(status.st_mode):
         target.rmdir()

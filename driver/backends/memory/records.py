@@ -8,7 +8,7 @@ from driver.core.ports import NodeState
 
 
 class MemoryRecords:
-    """See core.ports.Records. Single operations of a dict are atomic, so there is no lock."""
+    """The Records port in memory. Single operations of a dict are atomic, so there is no lock."""
 
     problem = ""
 
@@ -32,4 +32,5 @@ class MemoryRecords:
 
 
 def memory_state() -> NodeState:
+    """Return the state of a simulated node, which ends with the process."""
     return NodeState(mount_records=MemoryRecords(), pools=MemoryRecords())
