@@ -16,6 +16,8 @@ _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # RF
 
 @dataclass(frozen=True, slots=True)
 class StaticNodes:
+    """The nodes in a YAML file."""
+
     file: Path
 
     def __str__(self) -> str:
@@ -24,7 +26,7 @@ class StaticNodes:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesNodes:
-    """The endpoints of a Service. Without a namespace: that of the router's own pod."""
+    """The endpoints of a Service. Without a namespace: in that of the router's own pod."""
 
     service: str
     namespace: str | None
@@ -37,7 +39,7 @@ NodesSetting: TypeAlias = StaticNodes | KubernetesNodes
 
 
 def parse_nodes(value: object) -> NodesSetting:
-    """ValueError."""
+    """Return what a value of `--nodes` describes. Raises: ValueError."""
     kind, _, where = str(value).partition(":")
     if kind == "static" and where:
         return StaticNodes(Path(where))
@@ -50,14 +52,14 @@ def parse_nodes(value: object) -> NodesSetting:
 
 
 def parse_prefix(value: object) -> str:
-    """Of the names of objects. ValueError."""
+    """Return the prefix of the names of objects in Kubernetes. Raises: ValueError."""
     if not _NAME.fullmatch(str(value)):
         raise ValueError(f"{value!r} is not the beginning of an object's name")
     return str(value)
 
 
 def parse_span(value: object) -> float:
-    """Seconds, of `90s`, `15m`, `2h`, `1d` or a number of seconds. ValueError."""
+    """Return the seconds of `90s`, `15m`, `2h`, `1d`, or of a plain number. Raises: ValueError."""
     if not (match := _SPAN.fullmatch(str(value))):
         raise ValueError(f"{value!r} is not a span of time, as 90s, 15m, 2h or 1d")
     number, unit = match.groups()

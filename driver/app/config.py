@@ -54,7 +54,7 @@ Model = TypeVar("Model", bound="_Common")
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec:
-    """One `--pool`; what its options mean is the backend's business."""
+    """One `--pool`. `where` and `options` are interpreted by the backend of its type."""
 
     name: str
     type: str
@@ -62,18 +62,23 @@ class PoolSpec:
     options: Mapping[str, str]
 
     def path(self) -> Path:
+        """Return `where` as an absolute path. Raises: Invalid if it is not one."""
         if not self.where.startswith("/") or ".." in self.where.split("/"):
             raise Invalid(f"pool {self.name}: {self.where!r} is not an absolute path")
         return Path(self.where)
 
     def size(self) -> int:
+        """Return `where` as a number of bytes. Raises: Invalid if it is not one."""
         try:
             return parse_bytes(self.where)
         except Invalid as error:
             raise Invalid(f"pool {self.name}: {error}") from None
 
     def options_as(self, kind: Callable[..., Options]) -> Options:
-        """Fill in the dataclass of a backend. Invalid names the option and those it has."""
+        """Return the options as the dataclass `kind` of a backend.
+
+        Raises: Invalid, which names the option, and those that the type has.
+        """
         known = [one.name for one in fields(kind) if one.name in OPTION_READERS]  # type: ignore[arg-type]
         if unknown := sorted(self.options.keys() - set(known)):
             raise Invalid(
@@ -92,7 +97,7 @@ class PoolSpec:
 
 
 def default_state_dir() -> Path:
-    """Where root keeps what a program knows (FHS, /var/lib), and where a user does (XDG)."""
+    """Return the default state directory: below /var/lib for root (FHS), else the user's (XDG)."""
     if os.geteuid() == 0:
         return Path("/var/lib/cellar")
     folder = Path(os.environ.get("XDG_STATE_HOME", ""))
@@ -101,6 +106,8 @@ def default_state_dir() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
+    """The settings of `cellar serve`."""
+
     endpoint: Path
     node_id: str
     pools: tuple[PoolSpec, ...]
@@ -120,6 +127,8 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteConfig:
+    """The settings of `cellar route`."""
+
     endpoint: Path
     nodes: NodesSetting
     tls_dir: Path | None  # None: Secrets of the cluster
@@ -136,13 +145,17 @@ class RouteConfig:
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
-    """A flag wins over the environment, that over the file. Invalid."""
+    """Return the settings of `serve`.
+
+    A flag overrides the environment, and that the file. Raises: Invalid, which names the
+    setting.
+    """
     settings = _load(_Settings, flags, environment)
     return Config(**{one.name: getattr(settings, one.name) for one in fields(Config)})
 
 
 def load_route(flags: Mapping[str, Any], environment: Mapping[str, str]) -> RouteConfig:
-    """The same for the controller of a cluster. Invalid."""
+    """Return the settings of `route`, in the same way as `load`. Raises: Invalid."""
     settings = _load(_RouteSettings, flags, environment)
     return RouteConfig(**{one.name: getattr(settings, one.name) for one in fields(RouteConfig)})
 
@@ -160,7 +173,7 @@ def _load(kind: type[Model], flags: Mapping[str, Any], environment: Mapping[str,
 
 
 def parse_pool(text: str) -> PoolSpec:
-    """The grammar of `--pool`."""
+    """Return the pool that a value of `--pool` describes. Raises: ValueError."""
     if not (match := _POOL.fullmatch(text)):
         raise ValueError(f"{text!r} is not {SPEC}")
     name, _, kind, where, options = match.groups()
@@ -176,7 +189,7 @@ def parse_pool(text: str) -> PoolSpec:
 
 
 def _pool(value: object) -> PoolSpec:
-    """A string in the grammar, or a mapping with the same parts."""
+    """Return the pool that a string as of `--pool`, or a mapping with the same parts, describes."""
     if isinstance(value, str):
         return parse_pool(value)
     if not isinstance(value, dict) or not {"name", "type", "where"} <= value.keys():
@@ -211,7 +224,10 @@ def _places(pools: tuple[PoolSpec, ...]) -> list[str]:
 
 
 def _luks(value: object) -> CryptOptions:
-    """`pbkdf=argon2id,memory=64MiB,iterations=4`, or a mapping with the same parts."""
+    """Return the options of `pbkdf=argon2id,memory=64MiB,iterations=4`, or of such a mapping.
+
+    Raises: ValueError.
+    """
     if isinstance(value, CryptOptions):
         return value
     pairs = value if isinstance(value, dict) else dict(_pair(one) for one in str(value).split(","))
@@ -331,7 +347,9 @@ class _Settings(_Common):
 
 
 def _from_environment(kind: type[_Common], environment: Mapping[str, str]) -> dict[str, Any]:
-    """CELLAR_NODE_ID and so on; CELLAR_POOLS holds several, with spaces between them."""
+    """Return the settings in CELLAR_NODE_ID and so on. CELLAR_POOLS has several, separated by
+    spaces.
+    """
     names = {f"{PREFIX}{name.upper()}": name for name in (*kind.model_fields, "config")}
     return {names[key]: value for key, value in environment.items() if key in names and value}
 
@@ -349,7 +367,9 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _is_usual(setting: str) -> bool:
-    """What serve and route both have, and few need: named last."""
+    """Return whether both serve and route have the setting: few need these, so they are named
+    last.
+    """
     return setting in _Common.model_fields and setting != "endpoint"
 
 
@@ -370,7 +390,10 @@ def _sentence(kind: type[_Common], error: Any) -> str:
 
 
 def read_allocation(text: str) -> Allocation:
-    """Thin volumes are in thin pools alone, which have nothing else and so no such option."""
+    """Return the allocation. Raises: ValueError.
+
+    Thin volumes exist in thin pools only, which have nothing else and so no such option.
+    """
     accepted = [Allocation.THICK, Allocation.SPARSE]
     if text not in accepted:
         raise ValueError(f"one of {', '.join(accepted)} is expected")
@@ -378,21 +401,25 @@ def read_allocation(text: str) -> Allocation:
 
 
 def read_overcommit(text: str) -> float:
+    """Return a factor above 0, as 1.5. Raises: ValueError."""
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or float(text) <= 0:
         raise ValueError("a number above 0 is expected, as in 1.5")
     return float(text)
 
 
 def read_reserve(text: str) -> str:
+    """Return the text, which is a size or a share of the pool. Raises: Invalid."""
     parse_share(text, GIB)
     return text
 
 
 def read_stripes(text: str) -> int:
+    """Return a number from 1 to 99. Raises: ValueError."""
     return _count(text, 1)
 
 
 def read_mirrors(text: str) -> int:
+    """Return a number from 0 to 99. Raises: ValueError."""
     return _count(text, 0)
 
 
@@ -403,6 +430,7 @@ def _count(text: str, least: int) -> int:
 
 
 def read_truth(text: str) -> bool:
+    """Return whether the text is "true". Raises: ValueError if it is not "false" either."""
     if text not in {"true", "false"}:
         raise ValueError("true or false is expected")
     return text == "true"

@@ -79,7 +79,10 @@ TENDED: Final = 10.0  # seconds from one look after the pools to the next
 
 
 class Machine:
-    """What the pools of this machine share; each part is made when the first pool needs it."""
+    """What the pools of this machine share. Each part is made when the first pool needs it.
+
+    `owner`: the driver's name.
+    """
 
     def __init__(self, owner: str, luks: CryptOptions, state: NodeState) -> None:
         self.owner = owner
@@ -112,7 +115,7 @@ class Machine:
 
 
 def open_state(config: Config) -> NodeState:
-    """What outlives the process; simulated pools do not."""
+    """Open the records that outlive the process; if all pools are simulated, only memory."""
     if all(spec.type == "memory" for spec in config.pools):
         return memory_state()
     return node_state(config.state_dir, config.driver_name)
@@ -156,7 +159,10 @@ BACKENDS: Final[dict[str, Callable[[PoolSpec, Machine], Pool]]] = {
 
 
 def open_pools(config: Config, state: NodeState) -> list[Pool]:
-    """Not looked for yet. Before gRPC is there: a child of the process starts here. Invalid."""
+    """Return the configured pools, without having looked for them yet.
+
+    Call it before gRPC is imported: a child of the process starts here. Raises: Invalid.
+    """
     for spec in config.pools:
         if spec.type not in BACKENDS:
             known = ", ".join(BACKENDS)
@@ -166,14 +172,14 @@ def open_pools(config: Config, state: NodeState) -> list[Pool]:
 
 
 def _asked(spec: PoolSpec, pool: Pool) -> Pool:
-    """In threads of its own."""
+    """Return the pool with its type and place, and with threads of its own that ask it."""
     silent = SILENT_LVM if spec.type == "lvm" else SILENT
     answers = Answering(spec.name, silent=silent)
     return replace(pool, type=spec.type, where=spec.where, answers=answers)
 
 
 def serve(config: Config) -> None:
-    """Until SIGTERM. Invalid, Refused: it cannot begin."""
+    """Serve the pools of this node until SIGTERM. Raises: Invalid, Refused if it cannot start."""
     log.set_up(config.log_level, config.log_format)
     descriptors.raise_limit()
     state = open_state(config)
@@ -187,7 +193,7 @@ def serve(config: Config) -> None:
 
 
 class _Life:
-    """From the first socket to the last answer."""
+    """The life of a driver, from its start to its end."""
 
     def __init__(self, config: Config, pools: Sequence[Pool], state: NodeState) -> None:
         self._config = config
@@ -219,7 +225,7 @@ class _Life:
         self._announcement: KubeletRegistration | None = None
 
     async def live(self) -> float:
-        """When the end was asked for, in monotonic time."""
+        """Serve until SIGTERM, and return when that came (monotonic, seconds)."""
         from driver.services.server import DriverInfo, Server  # noqa: PLC0415 - gRPC comes after the pools
 
         stop = process.stop_signals()
@@ -263,7 +269,7 @@ class _Life:
         return ended
 
     async def _announce(self) -> None:
-        """Last of all: kubelet calls at once."""
+        """Register with kubelet, as the last step of the start: kubelet calls at once."""
         config = self._config
         if not config.kubelet_dir:
             return
@@ -279,7 +285,9 @@ class _Life:
         await one.start()
 
     def _is_ready(self) -> bool:
-        """Every pool was found, or not, or has had the time in which any disk answers."""
+        """Return whether each pool was found or not, or has had the time in which any disk
+        answers.
+        """
         late = time.monotonic() - self._begun > SILENT
         return late or all(one.done() for one in self._adopted)
 
@@ -329,14 +337,16 @@ class _Life:
             watching.look()
 
     async def _tend(self, pool: Pool) -> None:
-        """Each beside the others: one that hangs is no reason to leave another."""
+        """Maintain the pool every TENDED seconds, on its own thread: if it hangs, others are not
+        delayed.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TENDED)
             await loop.run_in_executor(self._tenders[pool.name], maintenance.tend, pool)
 
     async def _hear(self) -> None:
-        """What becomes of the pools, for the log and /readyz."""
+        """Follow the state of the pools, for the log and /readyz."""
         loop, states = asyncio.get_running_loop(), States(self._pools)
         while True:
             await loop.run_in_executor(self._looker, self._news.hear, _away(states))
@@ -352,22 +362,23 @@ class _Life:
         self._looker.shutdown(wait=False, cancel_futures=True)
 
     async def _show_metrics(self) -> Answer:
-        """In a thread of its own: looking at a pool may hang, and nothing else should."""
+        """Return the metrics, made on a thread: asking a pool may hang, and nothing else should."""
         loop = asyncio.get_running_loop()
         text = await loop.run_in_executor(self._looker, self._metrics.text)
         return Answer(HTTPStatus.OK, text, process.METRICS)
 
 
 def _away(states: States) -> Iterator[PoolState]:
-    """Looks when it is read."""
+    """Yield the states of the pools. They are asked when the first one is read."""
     yield from (told.state for told in states.look(LISTS))
 
 
 def _give_back(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
-    """The pools that no thread is stuck in: another process may have them at once.
+    """Close the pools in which no thread is stuck: another process may have them at once.
 
-    This one has its descriptors, and so its locks, for as long as one of its threads is in the
-    kernel; none of them does anything more in this program.
+    This process keeps its descriptors, and so its locks, for as long as one of its threads is
+    in the kernel; none of them does anything more in this program. No-op if a thread is stuck
+    in no pool's work: then it is not known which pool it uses.
     """
     held = {one.name for one in pools for name in stuck if place_of(one.name) in name}
     places = tuple(place_of(one.name) for one in pools)
@@ -380,7 +391,10 @@ def _give_back(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
 
 
 def _not_joined(end: float) -> Sequence[str]:
-    """Wait until `end` for all threads that Python would wait for; the names of the others."""
+    """Wait until `end` (monotonic, seconds) for all threads that Python would join at exit.
+
+    Returns the names of those that still run.
+    """
     mine = threading.current_thread()
     others = [one for one in threading.enumerate() if one is not mine and not one.daemon]
     for thread in others:

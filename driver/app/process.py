@@ -21,12 +21,13 @@ Ended = TypeVar("Ended")
 
 
 def run(life: Coroutine[Any, Any, Ended]) -> Ended:
-    """On an event loop of its own, to its end."""
+    """Run the coroutine on an event loop of its own, and return its result."""
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(EagerSelector())) as runner:
         return runner.run(life)
 
 
 def stop_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -36,10 +37,11 @@ def stop_signals() -> asyncio.Event:
 def health_pages(
     endpoint: Path, problem: Callable[[], str], remarks: Callable[[], Sequence[str]] = tuple
 ) -> Mapping[str, Page]:
-    """/healthz: a new process may help; /readyz: it may not, but others should know.
+    """Return the pages /healthz (it fails if a new process may help) and /readyz (it fails if
+    others should know).
 
-    `problem`: what is in the way beside the driver's own Probe; empty: nothing. `remarks`: lines
-    for people, about what works only in part.
+    `problem`: returns what is wrong beside the driver's own Probe, or "". `remarks`: returns
+    lines for people, about what works only in part.
     """
 
     async def healthz() -> Answer:

@@ -34,7 +34,10 @@ from driver.tls.identity import Files, Identities
 
 
 def route(config: RouteConfig) -> None:
-    """Be the controller of a cluster until SIGTERM. Invalid, Refused: it cannot begin."""
+    """Serve as the controller of a cluster until SIGTERM.
+
+    Raises: Invalid, Refused if it cannot start.
+    """
     log.set_up(config.log_level, config.log_format)
     descriptors.raise_limit()
     process.run(_Routing(config).live())
@@ -42,7 +45,10 @@ def route(config: RouteConfig) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cluster:
-    """Who is there, and who this is; `keeping`: what runs beside, until it is cancelled."""
+    """The nodes of a cluster, and the router's identity.
+
+    `keeping`: tasks that run until they are cancelled.
+    """
 
     directory: Directory
     identities: Identities
@@ -54,7 +60,7 @@ class _Cluster:
 
 
 class _Routing:
-    """From the first socket to the last answer."""
+    """The life of a router, from its start to its end."""
 
     def __init__(self, config: RouteConfig) -> None:
         self._config = config
@@ -142,7 +148,9 @@ class _Routing:
             )
 
     def _register(self, nodes: Nodes, door: UnixServer, gives_up: delete.GivesUp) -> None:
-        """Capabilities are those of this release: sidecars ask once, perhaps before any node."""
+        """Register the services. Capabilities are those of this release, not of the nodes:
+        sidecars ask once, perhaps before any node is reachable.
+        """
         config = self._config
         hidden = frozenset[str]() if config.attach else forwarding.ATTACHING
         identity = Identity(config.driver_name, self._version, lambda: nodes.synced)
@@ -187,7 +195,7 @@ class _Routing:
 
 @asynccontextmanager
 async def _running(work: Awaitable[None], stop: asyncio.Event) -> AsyncIterator[None]:
-    """Beside what is inside; if it ends by itself, it was by an error, and the process goes."""
+    """Run `work` beside what is inside. If it ends by itself, which is an error, set `stop`."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda _: stop.set())
     try:

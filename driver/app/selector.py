@@ -23,12 +23,14 @@ _kept: Final = ctypes.PyDLL(None)  # calls keep the interpreter's lock
 
 
 class EagerSelector(EpollSelector):
+    """An epoll selector that first asks without waiting, and waits only if there is no event."""
+
     def __init__(self) -> None:
         super().__init__()
         self._events = (ctypes.c_char * (MOST * _EVENT.size))()
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """As its parent's; an error is left to that to find."""
+        """Return the events as the parent does. Errors are left to the parent to find."""
         found = self._there()
         waits = timeout is None or timeout > 0
         return super().select(timeout) if waits and not found else found
@@ -44,6 +46,6 @@ class EagerSelector(EpollSelector):
 
 
 def _meant(events: int) -> int:
-    """An error or a hangup wakes who reads and who writes."""
+    """Return the selector's events. An error or a hangup wakes both readers and writers."""
     reads = EVENT_READ if events & ~select.EPOLLOUT else 0
     return reads | (EVENT_WRITE if events & ~select.EPOLLIN else 0)

@@ -20,7 +20,7 @@ Method = grpc.UnaryUnaryMultiCallable
 
 
 class CallFailed(Exception):
-    """The driver answered with an error, or nobody answered."""
+    """The driver answered with an error, or did not answer."""
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         super().__init__(f"{code.name}: {text}")
@@ -29,7 +29,10 @@ class CallFailed(Exception):
 
 
 class Client:
-    """All services behind one socket. `call` is the only way in: no call lacks a timeout."""
+    """A client of all services behind one socket. `timeout`: seconds for each call.
+
+    Use `call` for every RPC, so that none lacks a timeout.
+    """
 
     def __init__(self, endpoint: str, *, timeout: float = 30) -> None:
         self._endpoint = endpoint if ":" in endpoint else f"unix://{endpoint}"
@@ -55,14 +58,17 @@ class Client:
         self._channel.close()
 
     def call(self, method: Method[Request, Response], request: Request) -> Response:
-        """CallFailed."""
+        """Return the response. Raises: CallFailed."""
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             raise self._explained(error) from None
 
     def method(self, name: str) -> tuple[Method[Message, Message], Message]:
-        """Any call by its name, and an empty request. LookupError: no such call."""
+        """Return the unary method of this name, and an empty request for it.
+
+        Raises: LookupError if there is none.
+        """
         services = [
             *csi.DESCRIPTOR.services_by_name.values(),
             *cellar.DESCRIPTOR.services_by_name.values(),
@@ -81,17 +87,21 @@ class Client:
         return ask, request()
 
     def pools(self) -> list[cellar.Pool]:
+        """Return all pools of the driver. Raises: CallFailed."""
         return list(self.call(self.private.ListPools, cellar.ListPoolsRequest()).pools)
 
     def describe(
         self, volume_ids: Iterable[str] = (), snapshot_ids: Iterable[str] = ()
     ) -> dict[str, cellar.Record]:
-        """By id. Of those that exist and whose pool is there."""
+        """Return, by id, the records of those images that exist in available pools.
+
+        Raises: CallFailed.
+        """
         wanted = cellar.DescribeRequest(volume_ids=volume_ids, snapshot_ids=snapshot_ids)
         return {one.id: one for one in self.call(self.private.Describe, wanted).records}
 
     def volumes(self, *, most: int = 500) -> Iterator[list[csi.ListVolumesResponse.Entry]]:
-        """All of them, page by page."""
+        """Yield all volumes, page by page, of at most `most` entries. Raises: CallFailed."""
         token, first = "", True
         while token or first:
             page = csi.ListVolumesRequest(max_entries=most, starting_token=token)
@@ -100,7 +110,7 @@ class Client:
             token, first = answer.next_token, False
 
     def snapshots(self, *, most: int = 500) -> Iterator[list[csi.Snapshot]]:
-        """All of them, page by page."""
+        """Yield all snapshots, page by page, of at most `most` entries. Raises: CallFailed."""
         token, first = "", True
         while token or first:
             page = csi.ListSnapshotsRequest(max_entries=most, starting_token=token)

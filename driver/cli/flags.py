@@ -29,7 +29,10 @@ FLAGS: Final[dict[str, dict[str, Any]]] = {
 
 
 def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:
-    """Exit status 0 after a clean stop, 2 for settings that cannot be."""
+    """Run `work` and return the exit status: 0, 2 for invalid settings, 1 for other errors.
+
+    Errors of this program are printed.
+    """
     try:
         work()
     except CellarError as error:
@@ -40,6 +43,6 @@ def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:
 
 
 def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, Mapping[str, Any]]) -> None:
-    """Each without a default: what is not given comes from the environment or the file."""
+    """Add flags without defaults: what is not given comes from the environment or the file."""
     for name, facts in flags.items():
         parser.add_argument(f"--{name}", **{"default": None, **facts})

@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in `arguments` (by default of this process); return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["--version"]:
         sys.stdout.write(f"cellar {metadata.version('cellar-csi')}\n")
@@ -67,8 +68,8 @@ def _load(name: str) -> Any:
 
 
 def _keep_subcommands() -> None:
-    """Without a callback typer takes a lone command for the whole program."""
+    """Do nothing: without a callback typer takes a lone command for the whole program."""
 
 
 def _unreached() -> None:
-    """Stands in the list of commands; `main` has sent it on."""
+    """Do nothing: it is there for the list of commands, which `main` runs without typer."""

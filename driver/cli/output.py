@@ -18,12 +18,14 @@ PLAIN_WIDTH: Final = 100  # of sentences that go to a file or a pipe
 
 
 class Output(StrEnum):
+    """The format of a command's output."""
+
     TABLE = "table"
     JSON = "json"
 
 
 def human(size: int) -> str:
-    """1536 -> '1.5 KiB'; a whole number is said without its '.0'."""
+    """Return a size in bytes for people: 1536 as '1.5 KiB'; a whole number without '.0'."""
     value, unit = float(size), 0
     while value >= 1023.95 and unit < len(UNITS) - 1:
         value, unit = value / 1024, unit + 1
@@ -31,13 +33,16 @@ def human(size: int) -> str:
 
 
 def short(image_id: str) -> str:
-    """The pool and enough of the key to tell ids apart by eye."""
+    """Return the pool and enough of the key of an id to tell ids apart by eye."""
     pool, dash, key = image_id.partition("-")
     return f"{pool}{dash}{key[:8]}…" if dash else image_id
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Colours and folding on a terminal, plain text elsewhere; never an encoding error."""
+    """Return a console with colours and folding on a terminal, and plain text elsewhere.
+
+    Characters that cannot be encoded are replaced.
+    """
     stream: Any = sys.stderr if stderr else sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")
@@ -51,13 +56,14 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 def as_json(value: object) -> None:
+    """Print the value as JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201 - for programs, unstyled
 
 
 def as_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str]
 ) -> None:
-    """Print rows, one line each however long; the columns in `right` are numbers."""
+    """Print the rows, one line each, however long. The columns in `right` are numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in right else "left"

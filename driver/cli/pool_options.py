@@ -28,20 +28,23 @@ StateDirOption = Annotated[
 
 
 def pools_of(pool: list[str] | None, config: Path | None, state_dir: Path | None = None) -> Config:
-    """Flags, environment and file as `serve` reads them. Invalid."""
+    """Return the settings from flags, environment and file, as `serve` reads them.
+
+    Raises: Invalid.
+    """
     flags = {"pools": pool or None, "config": config, "state_dir": state_dir, "endpoint": NOWHERE}
     return load(flags, os.environ)
 
 
 def directory_of(spec: PoolSpec) -> Path:
-    """Of a pool of loop files. Invalid: another has no directory."""
+    """Return the directory of a pool of loop files. Raises: Invalid for any other type."""
     if spec.type != "loopfile":
         raise Invalid(f"pool {spec.name} is of type {spec.type}, which needs no marker")
     return spec.path()
 
 
 def spec_of(settings: Config, name: str) -> PoolSpec:
-    """Invalid: no such pool."""
+    """Return the configured pool of this name. Raises: Invalid if there is none."""
     for spec in settings.pools:
         if spec.name == name:
             return spec

@@ -12,7 +12,10 @@ from driver.cli import flags as daemon
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status 0 after a clean stop, 2 for settings that cannot be."""
+    """Run `cellar route` until SIGTERM.
+
+    Returns the exit status: 0 after a clean stop, 2 for invalid settings, 1 for other errors.
+    """
     parser = _parser()
     flags = vars(parser.parse_args(arguments))
     return daemon.run(parser, lambda: _route(config.load_route(flags, os.environ)))

@@ -39,6 +39,8 @@ Format = Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON
 
 @dataclass(frozen=True, slots=True)
 class Column:
+    """A column of a table. `cell` returns its text in a row; `number`: align right."""
+
     title: str
     cell: Callable[[Row], str]
     number: bool = False
@@ -93,7 +95,10 @@ def init_pool(
 
 
 def _initialise(settings: Config, name: str) -> tuple[str, str]:
-    """Where the pool is, and its id. Invalid, Conflict, Refused, PoolUnavailable."""
+    """Mark the place of the pool as this driver's, and return the place and the pool's id.
+
+    Raises: Invalid, Conflict, Refused, PoolUnavailable; Failed if it could not be recorded.
+    """
     spec = spec_of(settings, name)
     if spec.type == "lvm":
         options, owner = spec.options_as(provisioning.Options), settings.driver_name
@@ -229,12 +234,12 @@ def _shortened(reference: str) -> str:
 
 
 def _named(row: Row) -> str:
-    """What kubelet calls an inline volume is long, and says nothing."""
+    """Return the volume's name; of an inline volume shortened, as kubelet's name for it is long."""
     return short(row["name"]) if row["inline"] else row["name"] or "?"
 
 
 def _there(cell: Callable[[Row], str]) -> Callable[[Row], str]:
-    """Of a pool that is away nothing is known."""
+    """Return a cell that is "-" for a pool that is unavailable, of which nothing is known."""
     return lambda row: "-" if row["away"] else cell(row)
 
 

@@ -14,7 +14,10 @@ from driver.core.ports import Pool
 
 
 class Disks:
-    """Looks at the pools in `executor`; events that come while one look waits are one event."""
+    """Look for the pools when a disk appears.
+
+    This is done in `executor`, once for all events that arrive before it begins.
+    """
 
     def __init__(self, pools: Sequence[Pool], executor: Executor) -> None:
         self._pools = pools
@@ -22,7 +25,10 @@ class Disks:
         self._waiting = threading.Event()
 
     def watch(self) -> None:
-        """A driver without netlink, as in some containers, finds its pools when it is asked."""
+        """Listen for udev events. Without netlink, as in some containers, log that instead.
+
+        Pools are then found when they are used.
+        """
         try:
             from driver.linux.devices import udev  # noqa: PLC0415 - slow, and not needed to be ready
 
@@ -31,7 +37,10 @@ class Disks:
             logger.warning("disks that appear are not heard: {}", error)
 
     def heard(self, action: str, name: str) -> None:
-        """Our own loop devices come and go all the time, and carry no pool."""
+        """Look for the pools after an event of a device that may carry one.
+
+        Our own loop devices, which come and go all the time, carry none.
+        """
         if action not in {"add", "change"} or name.startswith("loop") or self._waiting.is_set():
             return
         self._waiting.set()

@@ -21,6 +21,8 @@ MOST: Final = 64  # connections at once; one more ends the one that has said not
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """A response. `kind`: its content type."""
+
     status: HTTPStatus
     body: bytes
     kind: str = "text/plain; charset=utf-8"
@@ -30,6 +32,8 @@ Page: TypeAlias = Callable[[], Awaitable[Answer]]
 
 
 class Http:
+    """An HTTP server of a few pages, by path, for GET only."""
+
     def __init__(self, pages: Mapping[str, Page]) -> None:
         self._pages = pages
         self._server: asyncio.Server | None = None
@@ -37,7 +41,7 @@ class Http:
         self._silent: dict[asyncio.StreamWriter, None] = {}  # in the order in which they came
 
     async def start(self, host: str, port: int) -> None:
-        """Refused: the address cannot be had."""
+        """Listen on the address, and serve. Raises: Refused if the address cannot be bound."""
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=LINE)
         except OSError as error:
@@ -46,6 +50,7 @@ class Http:
             logger.info("serving {} on {}", " ".join(self._pages), one.getsockname()[:2])
 
     def stop(self) -> None:
+        """Accept no more connections."""
         if self._server:
             self._server.close()
 
@@ -70,7 +75,10 @@ class Http:
                 await writer.wait_closed()
 
     def _make_room(self) -> None:
-        """Who was silent for longest goes first; one that is being answered, never."""
+        """Close a connection if there are too many: the one that has sent no request for longest.
+
+        One that is being answered is never closed.
+        """
         if len(self._open) > MOST and self._silent:
             oldest = next(iter(self._silent))
             del self._silent[oldest]
@@ -87,7 +95,7 @@ class Http:
 
 
 async def _request(reader: asyncio.StreamReader) -> str:
-    """The request line; the headers are read and forgotten. ValueError: a line too long."""
+    """Return the request line; headers are read and ignored. Raises: ValueError for a long line."""
     line = (await reader.readline()).decode("latin-1").strip()
     while (await reader.readline()).strip():
         pass

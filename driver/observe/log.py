@@ -24,7 +24,10 @@ _LINE: Final = "json_line"
 
 
 def set_up(level: str, kind: str) -> None:
-    """`kind`: text or json. Without `diagnose`: a traceback must not show a secret."""
+    """Log to stderr from `level` on, in the format `kind`: "text" or "json".
+
+    `diagnose` of loguru is off: a traceback must not show a secret.
+    """
     logger.remove()
     logger.add(
         sys.stderr,
@@ -37,13 +40,16 @@ def set_up(level: str, kind: str) -> None:
 
 
 def _line(record: Record) -> str:
-    """The format of one record: its message, then the other facts as key=value."""
+    """Return the format of one record: its message, then the other facts as key=value."""
     facts = [key for key in record["extra"] if key not in _SAID]
     return _TIME + "".join(f" {key}={{extra[{key}]}}" for key in facts) + "\n{exception}"
 
 
 def _json(record: Record) -> str:
-    """The same for programs. The object goes by way of `extra`: loguru would read its braces."""
+    """Return the format of one record as JSON.
+
+    The object is passed in `extra`: loguru would interpret its braces.
+    """
     record["extra"][_LINE] = json.dumps(_flat(record), default=str)
     return f"{{extra[{_LINE}]}}\n"
 

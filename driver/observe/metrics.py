@@ -32,6 +32,8 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
 
 
 class Metrics:
+    """The metrics for Prometheus: RPCs as they end, pools when the metrics are read."""
+
     def __init__(self, version: str, pools: Sequence[Pool]) -> None:
         self._registry = CollectorRegistry()
         self._rpcs = Histogram(
@@ -45,20 +47,25 @@ class Metrics:
         self._registry.register(_Pools(version, States(pools)))
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """One more number, read when somebody looks."""
+        """Add a gauge; `value` is called when the metrics are read."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
     def watch_all(
         self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
     ) -> None:
-        """The same of several things, which come and go."""
+        """Add a gauge with a label, for things that come and go.
+
+        `values` returns the numbers by the label's value, and is called when the metrics are
+        read.
+        """
         self._registry.register(_Family(name, text, label, values))
 
     def seen(self, method: str, code: str, seconds: float) -> None:
+        """Count an RPC that ended, with its gRPC code and duration."""
         self._rpcs.labels(method, code).observe(seconds)
 
     def text(self) -> bytes:
-        """Looks at the pools: not for the event loop."""
+        """Return the metrics. It asks the pools, so do not call it on the event loop."""
         return generate_latest(self._registry)
 
 
@@ -81,7 +88,7 @@ class _Pools(Collector):
         self._states = states
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing is looked at when it is registered."""
+        """Return nothing, so that no pool is asked when this collector is registered."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:

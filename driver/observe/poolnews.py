@@ -11,13 +11,15 @@ from driver.core.model import PoolState
 
 
 class PoolNews:
-    """Told of the pools' states again and again; from one thread at a time."""
+    """Log when pools become unavailable or available. Used from one thread at a time."""
 
     def __init__(self) -> None:
         self._away: dict[str, str] = {}
 
     def hear(self, states: Iterable[PoolState]) -> None:
-        """Log what is new since the last time; at first, what is away."""
+        """Log what has changed since the last call; at the first call, which pools are
+        unavailable.
+        """
         for state in states:
             before = self._away.get(state.name, "")
             self._away[state.name] = state.away
@@ -29,11 +31,11 @@ class PoolNews:
                 logger.bind(pool=state.name).info("pool {} can be used again", state.name)
 
     def lines(self) -> Sequence[str]:
-        """A sentence for each pool that is away."""
+        """Return a sentence for each pool that is unavailable."""
         known = dict(self._away)
         return [f"pool {name} cannot be used: {why}" for name, why in known.items() if why]
 
 
 def _gist(why: str) -> str:
-    """Without its numbers: seconds that grow are no news."""
+    """Return the reason without its numbers: seconds that grow are no change."""
     return re.sub(r"[0-9]+", "", why)

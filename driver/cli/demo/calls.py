@@ -25,12 +25,12 @@ Response = TypeVar("Response", bound=Message)
 
 
 class Broken(Exception):
-    """The story cannot go on."""
+    """The demo cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """A volume, and where kubelet wants it."""
+    """A volume, and the paths at which kubelet wants it."""
 
     id: str
     staging: Path
@@ -38,6 +38,11 @@ class Used:
 
 
 class Calls:
+    """The calls of the sidecars and kubelet, each printed with its result.
+
+    Every method raises Broken if a call fails.
+    """
+
     def __init__(self, client: Client, tell: Narrator, sights: Observations, fs: FsType) -> None:
         self.client = client
         self._tell = tell
@@ -52,6 +57,7 @@ class Calls:
         )
 
     def greet(self) -> None:
+        """Ask the driver for its name, its node and its capacity."""
         self.ask(self.client.identity.GetPluginInfo, csi.GetPluginInfoRequest())
         self._node = self.ask(self.client.node.NodeGetInfo, csi.NodeGetInfoRequest()).node_id
         wanted = csi.GetCapacityRequest(parameters=self._parameters)
@@ -67,6 +73,7 @@ class Calls:
         *,
         whole_id: bool = False,
     ) -> str:
+        """Create a volume and return its id. `whole_id`: print the id in full."""
         wanted = csi.CreateVolumeRequest(
             name=name,
             capacity_range=csi.CapacityRange(required_bytes=size),
@@ -82,6 +89,7 @@ class Calls:
         self.ask(self.client.controller.DeleteVolume, wanted)
 
     def snapshot(self, volume: Used, name: str) -> str:
+        """Create a snapshot and return its id."""
         wanted = csi.CreateSnapshotRequest(source_volume_id=volume.id, name=name)
         return self.ask(self.client.controller.CreateSnapshot, wanted).snapshot.snapshot_id
 
@@ -157,7 +165,12 @@ class Calls:
     def ask(
         self, method: Method[Request, Response], request: Request, *, whole_ids: bool = False
     ) -> Response:
-        """As a sidecar does: what is ABORTED is asked again. Broken: any other error."""
+        """Call the driver and return its response.
+
+        As a sidecar does, repeat the call while it is ABORTED, for PATIENCE seconds at most.
+
+        Raises: Broken for any other error, or after that time.
+        """
         self._tell.request(request)
         end = time.monotonic() + PATIENCE
         told = False
@@ -180,7 +193,7 @@ class Calls:
     def ask_in_vain(
         self, method: Method[Request, Response], request: Request, code: grpc.StatusCode
     ) -> None:
-        """Broken: the call was not refused in that way."""
+        """Make a call that the driver should refuse with `code`. Raises: Broken if it succeeds."""
         self._tell.request(request)
         start = time.perf_counter()
         try:
@@ -193,6 +206,7 @@ class Calls:
             raise Broken(f"this should have been refused with {code.name}")
 
     def see(self, sights: Iterable[Sight]) -> None:
+        """Print what can be seen."""
         for what, detail in sights:
             self._tell.seen(what, detail)
 

@@ -36,6 +36,8 @@ STOP_BOUND: Final = 25.0  # the driver promises 20 s
 
 @dataclass(frozen=True, slots=True)
 class Ground:
+    """The pool of the demo."""
+
     spec: str  # for --pool
     text: str  # for people
     pool: Path | None  # None: simulated, there is nothing to see
@@ -43,7 +45,7 @@ class Ground:
 
 @contextmanager
 def work_directory() -> Iterator[Path]:
-    """Removed only when nothing is mounted in it any more."""
+    """Make a temporary directory, and remove it at the end unless something is mounted in it."""
     work = Path(tempfile.mkdtemp(prefix="cellar-demo-")).resolve()
     try:
         yield work
@@ -54,6 +56,10 @@ def work_directory() -> Iterator[Path]:
 
 @contextmanager
 def environment(work: Path, *, simulated: bool) -> Iterator[Ground]:
+    """Make a pool in `work`, and remove it and what is left of its volumes at the end.
+
+    Raises: CellarError, OSError.
+    """
     if simulated:
         yield Ground("demo=memory:8GiB", "a simulated one, in the driver's memory", None)
         return
@@ -66,7 +72,10 @@ def environment(work: Path, *, simulated: bool) -> Iterator[Ground]:
 
 
 def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
-    """A filesystem of the demo's own; where none can be had, the pool is an ordinary directory."""
+    """Mount a filesystem of the demo's own on `pool`, and return a description.
+
+    If none can be made, the pool is an ordinary directory. `undo`: takes what reverts it.
+    """
     image.touch(mode=0o600)
     os.truncate(image, POOL_SIZE)
     for fs in (FsType.XFS, FsType.BTRFS):
@@ -87,7 +96,10 @@ def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
 
 
 class Driver:
-    """`cellar serve` in a process group of its own: Ctrl-C ends the demo, which ends the driver."""
+    """`cellar serve` in a process group of its own: Ctrl-C ends the demo, which ends the driver.
+
+    `log`: the file for its output.
+    """
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
         self.words = ["cellar", "serve", *arguments]
@@ -109,7 +121,10 @@ class Driver:
         self.status: int | None = None
 
     def wait_listening(self, path: Path) -> float:
-        """Milliseconds from its start to an open socket. Refused: there is none."""
+        """Wait until the driver listens on the socket; return the milliseconds since its start.
+
+        Raises: Refused if it ends, or does not listen within START_BOUND seconds.
+        """
         while not _listens(path):
             if self._wait(0.01):
                 raise Refused(f"the driver ended by itself, with status {self.status}")
@@ -118,10 +133,14 @@ class Driver:
         return 1000 * (time.perf_counter() - self._started)
 
     def running(self) -> bool:
+        """Return whether the process has not ended yet."""
         return self.status is None and not self._wait(0)
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL if that is not enough; the exit status, negative for a signal."""
+        """Send SIGTERM, and SIGKILL if it does not end within STOP_BOUND seconds.
+
+        Returns the exit status; negative for a signal.
+        """
         if self.running():
             os.kill(self.pid, signal.SIGTERM)
             if not self._wait(STOP_BOUND):
@@ -130,6 +149,7 @@ class Driver:
         return self.status if self.status is not None else -signal.SIGKILL
 
     def tail(self, lines: int = 20) -> list[str]:
+        """Return the last lines of the log."""
         return self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
 
     def _wait(self, bound: float) -> bool:
@@ -146,19 +166,21 @@ def _listens(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
+    """What the driver has left behind."""
+
     kernel: list[str]  # mounts and loop devices
     files: list[str]
 
 
 def leftovers(work: Path, here: Ground) -> Leftovers:
-    """What is there of any volume; the pool's own mount is not."""
+    """Return what is left of any volume; the pool's own mount is not counted."""
     kernel = [*map(str, _mounts(work)), *(str(one.path) for one in _loops(work))]
     names = os.listdir(here.pool) if here.pool else []
     return Leftovers(kernel, [name for name in names if name not in {MARKER, "lost+found"}])
 
 
 def _sweep(work: Path) -> None:
-    """Take down what a story left that did not end well."""
+    """Remove the mounts and loop devices that a demo which failed has left."""
     for place in reversed(_mounts(work)):
         mount.unmount(place)
     for status in _loops(work):
@@ -170,7 +192,9 @@ def _mounts(work: Path) -> list[Path]:
 
 
 def _loops(work: Path) -> list[loop.Status]:
-    """Devices called by an id of the pool; also those whose image is gone already."""
+    """Return the loop devices labelled with an id of the pool, also if their image is gone
+    already.
+    """
     marker = work / "pool" / MARKER
     if not marker.exists():
         return []
@@ -179,4 +203,5 @@ def _loops(work: Path) -> list[loop.Status]:
 
 
 def is_gone(work: Path) -> bool:
+    """Return whether the directory is removed and nothing is mounted in it."""
     return not work.exists() and not mount.below(work)

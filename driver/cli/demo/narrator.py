@@ -27,7 +27,10 @@ _ID: Final = re.compile(r"\b[0-9a-f]{12}-[0-9a-f]{32}\b")
 
 
 class Narrator:
-    """`work` is written as `…` wherever it occurs: paths become short enough to read."""
+    """Print the demo. `work` is written as `…` wherever it occurs, so that paths are readable.
+
+    `good` is True until something that should hold does not.
+    """
 
     def __init__(self, console: Console, work: str) -> None:
         self._console = console
@@ -36,53 +39,59 @@ class Narrator:
         self.good = True  # until something that should hold does not
 
     def title(self, text: str, facts: Iterable[tuple[str, str]]) -> None:
+        """Print the title, and below it facts as name and value."""
         self._console.print(Text(text, style="bold"))
         self._console.print()
         for name, value in facts:
             self._line(_styled(f"   {name}", "bold"), Text(value), FACTS)
 
     def note(self, text: str) -> None:
-        """Something that nobody should overlook."""
+        """Print a warning that should not be overlooked."""
         self._console.print()
         self._line(_styled("   !", "bold yellow"), Text(text, style="yellow"), 5)
 
     def chapter(self, title: str, why: str) -> None:
+        """Begin a chapter, with its number, title and explanation."""
         self._chapters += 1
         self._console.print()
         self._console.print(Text(f"{self._chapters:2} {title}", style="bold yellow"))
         self._line(Text(), Text(why, style="italic dim"), 3)
 
     def request(self, request: Message) -> None:
+        """Print a request."""
         rpc = request.DESCRIPTOR.name.removesuffix("Request")
         self._row("→", rpc, self._pairs(essentials(request)), style="bold cyan")
 
     def answer(self, milliseconds: float, response: Message, *, whole_ids: bool = False) -> None:
+        """Print a response. `whole_ids`: do not shorten ids."""
         said = list(essentials(response)) or [("", "(an empty answer: done)")]
         self._timed("OK", milliseconds, self._pairs(said, whole_ids=whole_ids), "green")
 
     def expected(self, milliseconds: float, error: CallFailed) -> None:
-        """A refusal that belongs to the story."""
+        """Print an error that belongs to the demo."""
         self._timed(error.code.name, milliseconds, self._text(error.text), "yellow")
 
     def failure(self, milliseconds: float, error: CallFailed) -> None:
+        """Print an error that should not have occurred."""
         self._timed(error.code.name, milliseconds, self._text(error.text), "bold red")
 
     def deed(self, what: str, detail: str) -> None:
-        """Something that is no CSI call: what a pod does."""
+        """Print what a pod does, which is not a CSI call."""
         self._row("$", self._text(what).plain, self._text(detail), style="bold magenta")
 
     def seen(self, what: str, detail: str) -> None:
-        """What anybody can see on the machine now."""
+        """Print what can be seen on the machine now."""
         self._row("·", self._text(what).plain, self._text(detail, style="dim"), style="blue")
 
     def proved(self, text: str, *, holds: bool) -> None:
+        """Print whether a statement holds, and set `good` to False if it does not."""
         self.good &= holds
         mark, style = ("✔", "green") if holds else ("✘", "bold red")
         said = self._text(text if holds else f"NOT TRUE: {text}").plain
         self._console.print(Text(f"   {mark} {said}", style=style), soft_wrap=True)
 
     def broken(self, text: str, log: Iterable[str] = ()) -> None:
-        """The story cannot go on; `log` is what the driver said last."""
+        """Print that the demo cannot go on, and the last lines of the driver's `log`."""
         self.good = False
         self._console.print()
         self._console.print(self._text(text, style="bold red"), soft_wrap=True)
@@ -90,6 +99,7 @@ class Narrator:
             self._console.print(Text(f"   | {line}"), soft_wrap=True)
 
     def ends(self, text: str) -> None:
+        """Print the last sentence."""
         self._console.print()
         self._console.print(Text(text, style="bold green" if self.good else "bold red"))
 
@@ -100,7 +110,7 @@ class Narrator:
         self._line(_styled(f"   {mark} {left}", style), right, LEFT)
 
     def _line(self, left: Text, right: Text, column: int) -> None:
-        """`right` is folded in a column of its own, below `left` if that is too long."""
+        """Print `right`, folded, from `column` on; below `left` if that is too long."""
         if left.cell_len >= column:
             self._console.print(left, soft_wrap=True)
             left = Text()
@@ -124,12 +134,15 @@ class Narrator:
 
 
 def _styled(text: str, style: str) -> Text:
-    """As a span: the style of a whole Text would colour what is appended to it."""
+    """Return a text with the style as a span: that of a whole Text would apply to appended text."""
     return Text().append(text, style=style)
 
 
 def essentials(message: Message) -> Iterator[tuple[str, str]]:
-    """The fields that are set, by their last name; equal names become one list. No secrets."""
+    """Return the fields of the message that are set, by their last name, without secrets.
+
+    The values of fields with the same name are joined to a list.
+    """
     together: dict[str, list[str]] = {}
     for name, value in _leaves(message):
         together.setdefault(name, []).append(value)

@@ -17,17 +17,21 @@ Sight: TypeAlias = tuple[str, str]
 
 
 class Observations:
-    """`pool` None: a simulated pool, of which there is nothing to see but directories."""
+    """What can be seen of volumes on the machine.
+
+    `pool`: its directory; None: it is simulated, and nothing but directories can be seen.
+    """
 
     def __init__(self, pool: Path | None) -> None:
         self._pool = pool
 
     @property
     def real(self) -> bool:
+        """Whether the pool is not simulated."""
         return self._pool is not None
 
     def image(self, image_id: str) -> Iterator[Sight]:
-        """The image file; what else lies in its folder is named."""
+        """Yield the image file: its size, and the space that it occupies."""
         if self._pool:
             folder = self._pool / image_id
             found = (folder / IMAGE).stat()
@@ -35,18 +39,20 @@ class Observations:
             yield f"pool/{image_id}", f"{IMAGE}: {size}, occupies {occupied}"
 
     def record(self, image_id: str, name: str) -> Iterator[Sight]:
-        """One of the JSON files beside the image."""
+        """Yield the fields of one of the JSON files beside the image."""
         if self._pool:
             fields = json.loads((self._pool / image_id / name).read_text(encoding="utf-8"))
             said = "  ".join(f"{key}={value}" for key, value in fields.items() if key != "id")
             yield name, said
 
     def device(self, image_id: str) -> Iterator[Sight]:
+        """Yield the loop device of the image, if it has one."""
         if status := self._status(image_id):
             way = "direct I/O" if loop.has_direct_io(status) else "through the page cache"
             yield str(status.path), f"{human(block.size(status.path))}, {way}, shows {IMAGE}"
 
     def mounted(self, target: Path) -> Iterator[Sight]:
+        """Yield what is mounted at `target`."""
         for one in mount.at(target):
             how = ",".join(sorted(one.options))
             yield str(target), f"{one.fs_type} on {one.source} ({how})"
@@ -54,14 +60,14 @@ class Observations:
             yield str(target), f"{'a directory' if target.is_dir() else 'nothing'} (simulated)"
 
     def room(self, target: Path) -> Iterator[Sight]:
-        """What df says there."""
+        """Yield the total and the available space at `target`, as df shows it."""
         if self._pool:
             found = os.statvfs(target)
             total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
             yield f"df {target}", f"{human(total)}, of which {human(free)} available"
 
     def used(self) -> int:
-        """Bytes in use on the pool's filesystem."""
+        """Return the bytes in use on the pool's filesystem; 0 if it is simulated."""
         if not self._pool:
             return 0
         found = os.statvfs(self._pool)

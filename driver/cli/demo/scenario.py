@@ -24,6 +24,10 @@ WRITTEN: Final[Bytes] = 32 * MIB
 
 
 class Scenario:
+    """The calls of the demo, from a volume's creation to its deletion, one method for each
+    chapter.
+    """
+
     def __init__(self, calls: Calls, tell: Narrator, sights: Observations, work: Path) -> None:
         self._do = calls
         self._tell = tell
@@ -31,6 +35,7 @@ class Scenario:
         self._work = work
 
     def play(self) -> None:
+        """Run all chapters. Raises: Broken if a call fails."""
         self._greet()
         first = self._create()
         self._bring_up(first)
@@ -163,7 +168,10 @@ class Scenario:
         return volume
 
     def _write(self, volume: Used, what: str) -> str:
-        """Its digest; on the medium when this returns, as a careful program leaves it."""
+        """Write a file to the volume and return its SHA-256 ("" if the pool is simulated).
+
+        The data is on the medium when this returns, as a careful program leaves it.
+        """
         if not self._sights.real:
             return ""
         self._tell.chapter("Write", f"The pod writes {what}.")

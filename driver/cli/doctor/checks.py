@@ -37,6 +37,8 @@ PACKAGES: Final = {
 
 
 class Level(StrEnum):
+    """How serious a finding is."""
+
     OK = "ok"
     WARNING = "warning"
     PROBLEM = "problem"
@@ -44,6 +46,8 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """One line of `cellar doctor`: about `what`, with a `cure` unless all is well."""
+
     level: Level
     what: str
     text: str
@@ -66,6 +70,7 @@ def problem(what: str, text: str, cure: str) -> Finding:
 
 
 def user(uid: int) -> Finding:
+    """Check that the user is root."""
     if uid == 0:
         return ok("user", "root")
     cure = "run as root, or use the simulator: --pool x=memory:10GiB"
@@ -73,7 +78,10 @@ def user(uid: int) -> Finding:
 
 
 def capabilities(status: str) -> Iterator[Finding]:
-    """`status` is the text of /proc/self/status. Some sandboxes take these from root."""
+    """Check the capabilities, which some sandboxes take from root.
+
+    `status`: the text of /proc/self/status.
+    """
     if not (match := re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)):
         return
     effective = int(match[1], 16)
@@ -87,6 +95,7 @@ def capabilities(status: str) -> Iterator[Finding]:
 
 
 def kernel(release: str) -> Finding:
+    """Check that the kernel (`release` as of uname) has LOOP_CONFIGURE."""
     oldest = ".".join(map(str, OLDEST_KERNEL))
     if not (match := re.match(r"(\d+)\.(\d+)", release)):
         return warning("kernel", f"{release}: not a version that can be read", f"have {oldest}")
@@ -97,6 +106,7 @@ def kernel(release: str) -> Finding:
 
 
 def loop_devices(dev: Path = Path("/dev"), sys_block: Path = Path("/sys/block")) -> Finding:
+    """Check that loop devices can be made and used."""
     control = dev / "loop-control"
     if not control.exists():
         cure = "modprobe loop; in a container mount the host's /dev"
@@ -111,7 +121,7 @@ def loop_devices(dev: Path = Path("/dev"), sys_block: Path = Path("/sys/block"))
 
 
 def attributes() -> Finding:
-    """What is written below /sys: that a loop device takes no discards."""
+    """Check that the driver can write below /sys, where it makes a loop device take no discards."""
     what = "/sys"
     if text := sysfs.find_problem():
         return problem(
@@ -123,6 +133,7 @@ def attributes() -> Finding:
 
 
 def programs(fs: FsType) -> Finding:
+    """Check that the programs for this filesystem are installed."""
     package, ask = PACKAGES[fs]
     if lacking := command.missing(filesystem.PROGRAMS[fs]):
         found = problem if fs is FsType.EXT4 else warning
@@ -133,7 +144,11 @@ def programs(fs: FsType) -> Finding:
 
 
 def _version(words: tuple[str, ...]) -> str:
-    """Some say it on stdout, mke2fs on stderr: that one is had by calling any status unexpected."""
+    """Return the version that a program reports.
+
+    Some print it on stdout, mke2fs on stderr: that is read by declaring every status
+    unexpected.
+    """
     try:
         said = command.run(words, timeout=10) or command.run(words, timeout=10, ok=())
     except command.CommandError as error:
@@ -145,7 +160,10 @@ def _version(words: tuple[str, ...]) -> str:
 
 
 def kernel_filesystem(fs: FsType, known: str, modules: Path) -> Finding:
-    """`known` is the text of /proc/filesystems."""
+    """Check that the kernel can mount this filesystem.
+
+    `known`: the text of /proc/filesystems. `modules`: the folder of the kernel's modules.
+    """
     if fs in known.split():
         return ok(f"{fs} in the kernel", "can be mounted")
     if any(modules.glob(f"kernel/fs/{fs}/{fs}.ko*")):
@@ -156,7 +174,10 @@ def kernel_filesystem(fs: FsType, known: str, modules: Path) -> Finding:
 
 
 def descriptors(hard: int) -> Finding:
-    """`hard` is the limit to which the driver raises its own; negative: there is none."""
+    """Check that enough files can be open.
+
+    `hard`: the limit to which the driver raises its own; negative: there is none.
+    """
     what, enough = "open files", 4096
     if hard < 0 or hard >= enough:
         return ok(what, "as many as are needed")
@@ -165,7 +186,10 @@ def descriptors(hard: int) -> Finding:
 
 
 def encryption(lacking: str) -> Finding:
-    """`lacking`: why there is none, with the cure."""
+    """Report whether volumes can be encrypted.
+
+    `lacking`: why they cannot, then a colon and the cure; empty if they can.
+    """
     what = "encryption"
     if not lacking:
         return ok(what, "cryptsetup and dm-crypt: encrypted volumes")
@@ -174,6 +198,7 @@ def encryption(lacking: str) -> Finding:
 
 
 def uevents() -> Finding:
+    """Check that the kernel's events of devices can be received."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT) as listener:
             listener.bind((0, 1))
@@ -184,6 +209,7 @@ def uevents() -> Finding:
 
 
 def kubelet(directory: Path, mountinfo: str) -> Finding:
+    """Check that mounts below kubelet's `directory` are propagated to it."""
     if not directory.is_dir():
         return ok("kubelet", f"no {directory}: not a Kubernetes node")
     if is_shared(directory, mountinfo):
@@ -194,7 +220,10 @@ def kubelet(directory: Path, mountinfo: str) -> Finding:
 
 
 def is_shared(directory: Path, mountinfo: str) -> bool:
-    """Whether the mount that `directory` lies on passes on what is mounted in it."""
+    """Return whether the mount that `directory` is on is shared, so that it propagates mounts.
+
+    `mountinfo`: the text of /proc/self/mountinfo.
+    """
     best, shared = -1, False
     for line in mountinfo.splitlines():
         fields, _, _ = line.partition(" - ")
@@ -209,7 +238,7 @@ def is_shared(directory: Path, mountinfo: str) -> bool:
 
 
 def pool(name: str, where: Path, known: Records, *, init: bool) -> Iterator[Finding]:
-    """A pool of loop files. Nothing stays in it that was not there."""
+    """Yield the findings about a pool of loop files. Nothing is left in it that was not there."""
     what = f"pool {name}"
     try:
         yield _marker(what, name, where, Birth(where, known, init=init))
@@ -243,7 +272,7 @@ def _marker(what: str, name: str, where: Path, birth: Birth) -> Finding:
 
 
 def shared_filesystems(places: Mapping[str, Path]) -> Iterator[Finding]:
-    """Pools, by name, that have no filesystem to themselves; those of other processes too."""
+    """Yield the pools (by name) that share a filesystem, also with a pool of another process."""
     sharing: dict[str, list[str]] = {}
     for name, where in places.items():
         with suppress(OSError), files.opened_directory(where) as fd:
@@ -277,6 +306,7 @@ def _room(what: str, where: Path) -> Finding:
 
 
 def endpoint(address: str) -> Finding:
+    """Check that a driver answers at this address, and is ready."""
     try:
         with Client(address, timeout=5) as client:
             info = client.call(client.identity.GetPluginInfo, csi.GetPluginInfoRequest())

@@ -23,7 +23,7 @@ PACKAGES: Final = {"lvm": "lvm2", "dmsetup": "dmsetup", "thin_check": "thin-prov
 
 
 def machine(control: Path = CONTROL) -> Iterator[Finding]:
-    """For any pool of type lvm."""
+    """Yield what any pool of type lvm needs of the machine."""
     if lacking := command.missing(PACKAGES):
         packages = " ".join(PACKAGES[one] for one in lacking)
         text = f"{', '.join(lacking)} not found"
@@ -40,7 +40,7 @@ def machine(control: Path = CONTROL) -> Iterator[Finding]:
 def pool(
     name: str, where: str, driver_name: str, options: Options, records: Records
 ) -> Iterator[Finding]:
-    """A volume group, or a thin pool in one."""
+    """Yield the findings about a pool in a volume group, or in a thin pool of one (`where`)."""
     what = f"pool {name}"
     if command.missing(lvm.PROGRAMS):  # which was said
         return
@@ -68,7 +68,10 @@ def pool(
 
 
 def _pool_cure(group: str, thin: str) -> str:
-    """Two commands: `lvcreate --errorwhenfull` is refused for thin pools (2.03.16)."""
+    """Return the commands that make a thin pool.
+
+    There are two: `lvcreate --errorwhenfull` is refused for thin pools (2.03.16).
+    """
     return (
         f"lvcreate --type thin-pool --size SIZE --name {thin} {group}"
         f" && lvchange --errorwhenfull y {group}/{thin}"
