@@ -35,6 +35,7 @@ _Form: TypeAlias = str | Mapping[str, str | None]
 
 
 def _each(names: str, value: str | None = None) -> dict[str, str | None]:
+    """Map each of the names to the same form."""
     return dict.fromkeys(names.split(), value)
 
 

@@ -21,6 +21,7 @@ LONGEST: Final = 4000  # characters of all options; mount(2) takes one page and 
 
 
 def _each(words: str, value: T) -> dict[str, T]:
+    """Map each of the words to the same value."""
     return dict.fromkeys(words.split(), value)
 
 

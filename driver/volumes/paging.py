@@ -39,6 +39,7 @@ def after_token(
 
 
 def _check(token: str) -> None:
+    """Raise StaleToken if the token has not the form of an id."""
     try:
         parse_volume_id(token)  # ids of snapshots have the same form
     except NotFound:

@@ -76,6 +76,7 @@ class Provisioner:
             return self._create_in(pool, wanted)
 
     def _create_in(self, pool: Pool, wanted: CreateVolume) -> Volume:
+        """Create the volume in the pool, with its source's bytes if it has a source."""
         if wanted.source is None:
             volume = self._planned(pool, wanted, None)
             pool.backend.create(volume, self._contents.for_(pool, volume, None))
@@ -177,6 +178,9 @@ class Provisioner:
         return "; ".join(compatibility.unconfirmed(pool.name, volume, wanted))
 
     def _capacity(self, wanted: GetCapacity) -> Capacity:
+        """Return the capacity of the named pool, or of the one with most free space. Raises:
+        Invalid; PoolUnavailable.
+        """
         if wanted.pool is None:
             return self._pools.roomiest(wanted.allocation)[1]
         pool = self._pools.named(wanted.pool)
@@ -184,11 +188,17 @@ class Provisioner:
         return ask(pool, lambda one: one.backend.capacity(allocation), CAPACITY)
 
     def _source(self, source: ImageId) -> Origin:
+        """Return the source image and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
         if isinstance(source, SnapshotId):
             return self._pools.snapshot(source)
         return self._pools.volume(source)
 
     def _planned(self, pool: Pool, wanted: CreateVolume, origin: Origin | None) -> Volume:
+        """Return the record of the new volume.
+
+        Raises: Invalid: the source does not fit the request; NoSpace: the pool can have no such
+        volume on this node; OutOfRange: no such size; PoolUnavailable.
+        """
         pool_id = self._pools.id_of(pool)  # with a bound: it may be asked for the first time
         source = origin[1] if origin else None
         fs, key = _filesystem(wanted, source), _key(pool, wanted, source)

@@ -97,6 +97,9 @@ class ControllerPublisher:
             self._pools.withdrawals.note(wanted.volume_id, wanted.node)
 
     def _unpublish(self, wanted: Unpublish) -> None:
+        """Remove the publication from the pool's record, even if that is damaged. Raises:
+        PoolUnavailable.
+        """
         with suppress(NotFound):
             try:
                 pool, volume = self._pools.volume(wanted.volume_id)

@@ -252,6 +252,7 @@ class TakeGroupPart:
 
     @property
     def members(self) -> tuple[Member, ...]:
+        """The members whose sources are on this node."""
         return tuple(one for one in self.group.members if one.source in self.sources)
 
     @property

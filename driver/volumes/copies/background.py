@@ -70,10 +70,12 @@ class BackgroundCopies:
         self._stopping.set()
 
     def _remember(self, what: tuple[str, str], done: Future[T]) -> None:
+        """Keep the error of a copy that failed, for the next call."""
         if not done.cancelled() and (error := done.exception()):
             self._unheard[what] = self.clock(), error
 
     def _forget_old(self) -> None:
+        """Drop the errors that are older than UNHEARD seconds."""
         now = self.clock()
         for what, (at, _) in tuple(self._unheard.items()):
             if now - at > UNHEARD:

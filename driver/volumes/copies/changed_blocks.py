@@ -117,6 +117,7 @@ class _Look:
         raise Busy("the filesystem of the pool is moving these snapshots; try again")
 
     def _located(self, snapshot: Snapshot) -> Sequence[PhysicalExtent]:
+        """Return at most `most` extents of the snapshot that end behind byte `start`."""
         return self.backend.physical_extents(snapshot.id, self.start, self.most)
 
     def _known(self, size: Bytes, *looked: Sequence[PhysicalExtent]) -> Bytes:
@@ -179,6 +180,8 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
+    """A range in which both images are the same, or may differ."""
+
     start: Bytes
     end: Bytes
     same: bool

@@ -169,12 +169,14 @@ class Snapshotter:
 
 
 def _id(member: Member) -> SnapshotId:
+    """Return the id of the snapshot that is to be taken; it is in its source's pool."""
     return SnapshotId(member.source.pool, member.key)
 
 
 def _planned(
     volume: Volume, member: Member, created: float, group: CreateGroupSnapshot | None
 ) -> Snapshot:
+    """Return the record of the snapshot that is to be taken. `created`: seconds since the epoch."""
     return Snapshot(
         id=_id(member),
         name=member.name,

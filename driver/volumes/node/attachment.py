@@ -151,6 +151,9 @@ def device_node_at(pool: Pool, target: Path, volume: Volume) -> MountPoint | Non
 def _at(
     pool: Pool, target: Path, volume: Volume, device: Device | None, *, node: bool
 ) -> MountPoint | None:
+    """Return the volume's mount at `target`; None: nothing is mounted there. `node`: a device node
+    is expected, else the whole filesystem. Raises: Refused: something else is mounted there.
+    """
     if (place := pool.host.mounted_at(target)) is None:
         return None
     device = device or device_of(pool, volume)

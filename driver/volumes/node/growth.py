@@ -87,5 +87,6 @@ def _written_out(pool: Pool, volume: Volume, done: Future[int]) -> Future[int]:
 
 
 def _log(volume: Volume, error: Exception) -> None:
+    """Log that the filesystem could not be grown; as information only if it was busy."""
     level = "INFO" if isinstance(error, Busy) else "WARNING"
     logger.log(level, "{} keeps the size of its filesystem for now: {}", volume.id, error)

@@ -25,9 +25,10 @@ def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> De
 
     An encrypted volume is formatted first if it never was. Raises: Conflict: it is mounted
     there with other options, or with the other of read-only and writable; Refused: something
-    else is mounted there, or the device is in use read-only; Unusable: its filesystem broke and
-    is in use elsewhere; Invalid: a mount option is not accepted, or the secret is missing or
-    wrong; Damaged: the filesystem cannot be repaired.
+    else is mounted there, the device is in use read-only, or its filesystem is damaged or not
+    the recorded one; Unusable: its filesystem broke and is in use elsewhere; Invalid: a mount
+    option is not accepted, or the secret is missing or wrong; Damaged: the image cannot be
+    trusted.
     """
     with ExitStack() as undo:
         if volume.luks_key_id is not None:
@@ -142,7 +143,8 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
     it is checked, and grown where that cannot be done later.
 
     `device`: of an encrypted volume the open container, so that no secret is needed. `is_new`:
-    the device was attached by this call, so the volume is mounted nowhere.
+    the device was attached by this call, so the volume is mounted nowhere. Raises: Refused: the
+    filesystem is damaged or not the recorded one.
     """
     fs, host = volume.fs, pool.host
     assert fs  # noqa: S101 - a raw block volume is mounted nowhere

@@ -48,6 +48,7 @@ class States:
         return [self._told(pool, why.get(pool.name, "")) for pool in self._pools]
 
     def _told(self, pool: Pool, why: str) -> Told:
+        """Return the last state of the pool; `why`: it does not answer, "" if it did."""
         state, at = self._last.get(pool.name, (None, 0.0))
         age = self._clock() - at
         if state and (not why or age <= FRESH):
@@ -57,6 +58,7 @@ class States:
 
 
 def _unknown(pool: Pool) -> PoolState:
+    """Return the state of a pool of which only the configuration is known."""
     return PoolState(
         name=pool.name,
         type=pool.type,

@@ -61,6 +61,7 @@ class Watching:
         return {one.name: max(self._longest(one), one.answers.silent_for) for one in self._pools}
 
     def _longest(self, pool: Pool) -> float:
+        """Return for how many seconds the oldest call to the pool has been at work; 0: none is."""
         oldest = min(self._running(pool.name), default=None)
         return 0.0 if oldest is None else self._clock() - oldest
 

@@ -266,6 +266,8 @@ class Pools:
         raise next((one for one in errors if isinstance(one, PoolUnavailable)), errors[0])
 
     def _adopt(self, pool: Pool) -> Future[PoolId]:
+        """Begin to read the pool's id, and return the future."""
+
         def seen() -> PoolId:
             found = self._ids[pool.name] = pool.backend.id
             return found
@@ -285,6 +287,9 @@ class Pools:
     def _find(
         self, key: Key, find: Find[SomeImage], near: Pool | None
     ) -> tuple[Pool, SomeImage] | None:
+        """Return what `find` returns of `near`, or else the newest of what it returns of the other
+        pools; see `find_volume`. `key`: that of the image.
+        """
         if near:
             with suppress(PoolUnavailable):
                 if image := find(near.backend, self.id_of(near)):
