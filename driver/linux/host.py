@@ -28,7 +28,10 @@ _LAYERS: Final = 1000  # that one unmount takes down at most
 
 
 class LinuxHost:
-    """Everything is asked of the kernel each time, but for what it can do at all."""
+    """Implement core.ports.Host; see there for each method.
+
+    Everything is asked of the kernel each time, except what it can do at all.
+    """
 
     def __init__(self) -> None:
         self._abilities = Abilities()
@@ -84,7 +87,11 @@ class LinuxHost:
             undo.pop_all()
 
     def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
-        """A mount's read-only flag means nothing to a node; the device's is asked at each write."""
+        """Bind-mount the device node; see core.ports.Host.
+
+        The read-only flag of a mount does not apply to a device node below it, so the device's
+        own flag is set, which the kernel checks at each write.
+        """
         others = [each for each in self.mount_points(device) if each.node]
         if any(each.read_only is not read_only for each in others):
             shown = ", ".join(str(each.target) for each in others)
@@ -181,9 +188,10 @@ class LinuxHost:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Turn any OSError raised inside into Failed('{what}: {strerror}').
+    """Turn an OSError raised inside into Failed with the text "{what}: {strerror}".
 
-    ENOSPC and EDQUOT stay an OSError: what a full disk means is decided by whoever owns the disk.
+    A full disk (errnos.FULL) stays an OSError with that text: what it means is decided by
+    whoever owns the disk.
     """
     try:
         yield
@@ -195,6 +203,7 @@ def _told(what: str) -> Iterator[None]:
 
 
 def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
+    """Return the error for a loop device that could not be detached; it names the holders."""
     if error.errno != errno.EBUSY:
         return Failed(f"{status.path} cannot be detached: {error.strerror}")
     who = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
@@ -202,7 +211,10 @@ def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
 
 
 def _not_mounted_for_want_of_room(device: Device, fs: FsType, error: OSError) -> Unusable | None:
-    """A log that meets a hole, in a pool that is full."""
+    """Return the error if the mount failed because the log could not be written in a full pool.
+
+    None: it failed for another reason.
+    """
     if error.errno == errno.ENOSPC or (
         error.errno == errno.EIO and sparse_space.is_full(device.path)
     ):
@@ -216,7 +228,7 @@ def _not_mounted_for_want_of_room(device: Device, fs: FsType, error: OSError) ->
 def _not_mounted(
     device: Device, fs: FsType, options: Sequence[str], error: OSError
 ) -> Invalid | Refused | Failed:
-    """What the errno of mount(2) means; the kernel's log has more."""
+    """Return the error for the errno of mount(2); the kernel's log has more."""
     what = f"{fs} on {device.path} could not be mounted"
     _, data = mount.split_options(options)
     match error.errno:
@@ -235,10 +247,11 @@ def _not_mounted(
 
 
 def _unmount_patiently(target: Path) -> None:
-    """One layer. Refused: it stays busy, or somebody is found who holds it.
+    """Unmount one layer; try again for _BRIEFLY seconds while it is busy and no holder is found.
 
-    Whoever looks at a mount holds it for the time of one system call, statfs of a monitor as well:
-    that is nobody to be named.
+    Whoever looks at a mount holds it for the time of one system call, also the statfs of a
+    monitor: such a holder is not named. Raises: Refused, if it stays busy, or a holder is
+    found; Failed.
     """
     end = time.monotonic() + _BRIEFLY
     for tried in count():
@@ -253,7 +266,10 @@ def _unmount_patiently(target: Path) -> None:
 
 
 def _held_by(target: Path) -> list[str]:
-    """Processes, and what is mounted below; []: nobody that can be seen, or no mount any more."""
+    """Return who uses the mount at `target`: processes, devices, and mounts below it.
+
+    Empty: nobody who can be seen, or it is no mount point any more.
+    """
     if not (layers := mount.at(target)):
         return []
     number = mount_points.place(layers[-1]).number
@@ -263,7 +279,7 @@ def _held_by(target: Path) -> list[str]:
 
 
 def _not_unmounted(target: Path, error: OSError) -> Refused | Failed:
-    """Name who holds it: processes, and what is mounted below."""
+    """Return the error for a failed unmount; it names the holders."""
     if error.errno != errno.EBUSY or not mount.at(target):
         return Failed(f"{target} could not be unmounted: {error.strerror}")
     held = ", ".join(_held_by(target)) or "a process that cannot be seen from here"
@@ -271,7 +287,11 @@ def _not_unmounted(target: Path, error: OSError) -> Refused | Failed:
 
 
 def _set_read_only(device: Device, *, read_only: bool) -> None:
-    """Refused: it was attached read-only, so writes would fail later."""
+    """Set the read-only flag of the device.
+
+    Raises: Refused, if it is to be writable but was attached read-only, so writes would fail
+    later.
+    """
     status = loop.status(device.path)
     if not (status.read_only if status else device.read_only):
         block.set_read_only(device.path, read_only=read_only)

@@ -30,9 +30,10 @@ _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Flags of mkfs.btrfs, whose older versions make sectors of a page.
+    """Return flags and values for mkfs.btrfs.
 
-    Newer ones make a block group tree, which needs kernel 6.1; the rest of their defaults does not.
+    Its older versions make sectors of a page. Newer ones make a block group tree, which needs
+    kernel 6.1; the rest of their defaults does not. Raises: CommandError.
     """
     if version("mkfs.btrfs") >= _WITH_BLOCK_GROUP_TREE:
         return {"-s": "4096", "-O": "^block-group-tree"}
@@ -40,10 +41,13 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
 
 
 def new_uuid(where: Path, block_size: Bytes) -> None:
-    """A new UUID, in the superblocks only; the log stays for the first mount to replay.
+    """Give a btrfs a new UUID, in the superblocks only: its log is left to the first mount.
 
-    btrfstune drops a log, so for it the log is replayed before. That mount has the old UUID: a
-    kernel before 6.7 refuses it while the source is mounted (only with mkfs option --csum xxhash).
+    An unfamiliar one (UnfamiliarError) is left to btrfstune, which drops a log, so that is
+    replayed before. That mount has the old UUID: a kernel before 6.7 refuses it while the
+    source is mounted (only with mkfs option --csum xxhash).
+
+    `block_size`: of the loop device for that mount, in bytes. Raises: OSError, CommandError.
     """
     try:
         btrfs_uuid.new_uuid(where)
@@ -55,9 +59,11 @@ def new_uuid(where: Path, block_size: Bytes) -> None:
 
 
 def grow(fd: int, device: Path) -> bool:
-    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+    """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    False: what it did is in a transaction, which lasts or was never there.
+    Returns False, nothing has to be written out: the change is in a transaction, which either
+    lasts or was never there. Raises: Busy, if it is balanced or resized already; Unusable, for
+    want of free space below; StillRunning; OSError.
     """
     if not (rest := _rest(device, _total(fd))):
         return False
@@ -69,20 +75,25 @@ def grow(fd: int, device: Path) -> bool:
 
 
 def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
-    """Of `device`, what the filesystem on it could still grow by. OSError.
+    """Return how many bytes of `device` the filesystem on it could still grow by.
 
-    The kernel writes a superblock through the page cache of the device, at each commit.
+    The kernel writes a superblock through the page cache of the device, at each commit. Raises:
+    OSError.
     """
     found = superblock.read(device)
     return _rest(device, found.size) if found else 0
 
 
 def _total(fd: int) -> Bytes:
-    """What the filesystem mounted at `fd` has of its one device."""
+    """Return the bytes that the filesystem mounted at `fd` has of its one device.
+
+    Raises: OSError.
+    """
     about = bytearray(_DEV_INFO.pack(1).ljust(_DEV_INFO_SIZE, b"\0"))
     ioctls.ioctl(fd, BTRFS_IOC_DEV_INFO, about)
     return int.from_bytes(about[_TOTAL_BYTES], sys.byteorder)
 
 
 def _rest(device: Path, total: Bytes) -> Bytes:
+    """Return the bytes of the device beyond `total`, in whole sectors."""
     return max(0, block.size(device) - total) // _SECTOR * _SECTOR

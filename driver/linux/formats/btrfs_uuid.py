@@ -42,12 +42,18 @@ _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
 
 
 def new_uuid(where: Path) -> None:
-    """Durable on return. UnfamiliarError, OSError."""
+    """Write a new UUID into all superblocks; durable on return.
+
+    Raises: UnfamiliarError, and nothing was written; OSError.
+    """
     rewrite(where, lambda fd: _renewed(fd, uuid.uuid4().bytes))
 
 
 def _renewed(fd: int, new: bytes) -> Iterator[Block]:
-    """Every superblock, checked, and as it is to be."""
+    """Yield every superblock with the new UUID, after checking the old one.
+
+    Raises: UnfamiliarError, OSError.
+    """
     first = os.pread(fd, _LENGTH, _MIRRORS[0])
     for at in _MIRRORS:
         old = os.pread(fd, _LENGTH, at)
@@ -61,6 +67,7 @@ def _renewed(fd: int, new: bytes) -> Iterator[Block]:
 
 
 def _with_uuid(old: bytes, new: bytes) -> bytes:
+    """Return a superblock with the new UUID; its first one becomes the metadata UUID."""
     block, incompat = bytearray(old), _int(old[_INCOMPAT])
     if not incompat & _HAS_META_UUID:
         block[_META_UUID] = old[_UUID]
@@ -70,7 +77,10 @@ def _with_uuid(old: bytes, new: bytes) -> bytes:
 
 
 def _sealed(block: bytes) -> bytes:
-    """With the checksum that it should have."""
+    """Return a superblock with the checksum that it should have.
+
+    Raises: UnfamiliarError, if it is of a kind that is not known here.
+    """
     if not (summed := _SUMS.get(_int(block[_SUM_TYPE]))):
         raise UnfamiliarError("a checksum of another kind")
     return summed(block[_SUM:]).ljust(_SUM, b"\0") + block[_SUM:]

@@ -31,9 +31,11 @@ _QUICK: Final = 300.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
-    """Flags of mke2fs. A journal that is not zeroed is safe only where nothing was ever written.
+    """Return flags and values for mke2fs, for an image or a device `where`.
 
-    No block is reserved for root (`-m 0`): all of a volume is for those who asked for it.
+    A journal that is not zeroed is safe only where nothing was ever written: in an image, not
+    on a device. No block is reserved for root (`-m 0`): all of a volume is for those who asked
+    for it.
     """
     lazy_journal = int(stat.S_ISREG(where.stat().st_mode))
     extended = f"nodiscard,lazy_itable_init=1,lazy_journal_init={lazy_journal},root_owner=0:0"
@@ -41,7 +43,11 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - b
 
 
 def new_uuid(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
-    """A new UUID; the journal is replayed first, else the replay would bring the old one back."""
+    """Give an ext4 a new UUID.
+
+    The journal is replayed first, else the replay would bring the old one back. An unfamiliar
+    filesystem (UnfamiliarError) is left to tune2fs. Raises: OSError, CommandError.
+    """
     found = superblock.read(where)
     if found and not found.clean:
         command.run(["e2fsck", "-p", "-E", "journal_only", where], timeout=_QUICK, ok=(0, 1))
@@ -52,10 +58,11 @@ def new_uuid(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no devic
 
 
 def _renew_by_program(where: Path) -> None:
-    """By tune2fs, which forgets the checksums of an orphan file where they depend on the UUID.
+    """Give it a new UUID by tune2fs.
 
-    So the seed of all checksums is kept beside the UUID first (metadata_csum_seed, kernel 4.4): it
-    is the old UUID's, and no checksum has to change.
+    It forgets the checksums of an orphan file where they depend on the UUID. So the seed of all
+    checksums is kept beside the UUID first (metadata_csum_seed, kernel 4.4): it is the old
+    UUID's, and no checksum has to change.
     """
     if ext4_uuid.wants_seed(where):
         _tuned(["-O", "metadata_csum_seed"], where)
@@ -63,6 +70,10 @@ def _renew_by_program(where: Path) -> None:
 
 
 def _tuned(change: list[str], where: Path) -> None:
+    """Run tune2fs; if it fails, once more after a full check, which some changes need.
+
+    Raises: CommandError.
+    """
     try:
         command.run(["tune2fs", *change, where], timeout=_QUICK)
     except command.CommandError:  # some changes want a checked filesystem
@@ -71,7 +82,10 @@ def _tuned(change: list[str], where: Path) -> None:
 
 
 def repair(device: Path) -> None:
-    """What can be repaired without a decision. Refused: the rest needs a person."""
+    """Repair what e2fsck repairs without a decision; no-op if it is mounted or read-only.
+
+    Raises: Refused, if the rest needs a person; OSError.
+    """
     if not _is_free(device):
         return
     try:
@@ -84,9 +98,11 @@ def repair(device: Path) -> None:
 
 
 def grow(fd: int, device: Path) -> bool:
-    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+    """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    False: what it did is in the journal, which lasts. Raises Refused where the kernel may not.
+    Returns False, nothing has to be written out: the change is in the journal, which lasts.
+    Raises: Refused, where the kernel does not permit it; Unusable, for want of free space
+    below; StillRunning; OSError.
     """
     block_size = os.fstatvfs(fd).f_bsize
     blocks = block.size(device) // block_size
@@ -105,9 +121,10 @@ def grow(fd: int, device: Path) -> bool:
 
 
 def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
-    """Of `device`, what the filesystem on it could still grow by. OSError.
+    """Return how many bytes of `device` the filesystem on it could still grow by.
 
-    Not a rest that is too short for a group of its own: its inodes, its bitmaps and some blocks.
+    0 if the rest is too short for a group of its own: its inodes, its bitmaps and some blocks.
+    Raises: OSError.
     """
     found = superblock.read(device)
     rest = block.size(device) - found.size if found else 0
@@ -115,19 +132,22 @@ def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superbloc
 
 
 def _blocks(device: Path, block_size: Bytes) -> int:
-    """A mounted ext4 keeps its superblock in the page cache of its device: it is true, and read
-    without the disk.
+    """Return the size in blocks that the superblock has; 0: no filesystem is known there.
+
+    A mounted ext4 keeps its superblock in the page cache of its device: it is current, and read
+    without the disk. Raises: OSError.
     """
     found = superblock.read(device)
     return found.size // block_size if found else 0
 
 
 def fit(device: Path, rest: Bytes) -> None:
-    """Where this process may not grow a mounted ext4, grow it before it is mounted.
+    """Grow an unmounted ext4, where this process may not grow a mounted one; else a no-op.
 
-    `rest`: what the device has beyond it. Takes an e2fsck, so it is not the ordinary way.
+    `rest`: bytes of the device beyond the filesystem. Takes an e2fsck, so it is not the
+    ordinary way.
 
-    Raises Unusable, CommandError if it does not grow: then it is as it was, since all that
+    Raises: Unusable, CommandError, if it does not grow: then it is as it was, since all that
     resize2fs writes over is kept in memory until it has ended.
     """
     if rest < _BLOCK or _may_grow_mounted() or not _is_free(device):
@@ -142,6 +162,7 @@ def fit(device: Path, rest: Bytes) -> None:
 
 
 def _resize(device: Path, undo: str) -> None:
+    """Run resize2fs with an undo file; apply that if it fails. Raises: CommandError."""
     try:
         command.run(["resize2fs", "-z", undo, device], timeout=_REPAIR)
     except command.CommandError:
@@ -151,7 +172,10 @@ def _resize(device: Path, undo: str) -> None:
 
 
 def _may_grow_mounted() -> bool:
-    """EXT4_IOC_RESIZE_FS asks for CAP_SYS_RESOURCE, which some sandboxes take from root too."""
+    """Return whether this process has CAP_SYS_RESOURCE.
+
+    EXT4_IOC_RESIZE_FS needs it, and some sandboxes take it from root too.
+    """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
@@ -159,5 +183,5 @@ def _may_grow_mounted() -> bool:
 
 
 def _is_free(device: Path) -> bool:
-    """Writable, and mounted in no mount namespace."""
+    """Return whether it is writable, and mounted in no mount namespace. Raises: OSError."""
     return not block.is_held(device) and not block.is_read_only(device)

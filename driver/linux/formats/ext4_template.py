@@ -31,7 +31,7 @@ _PAGE: Final = 4 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What mkfs writes into an image of holes, but for the pages that are zeros anyway."""
+    """What mkfs writes into a sparse image, except for pages that are zeros anyway."""
 
     made: float
     runs: list[Run]
@@ -39,10 +39,14 @@ class Template:
 
     @property
     def weight(self) -> Bytes:
+        """Bytes that it takes in memory."""
         return sum(len(data) for _, data in self.runs)
 
     def write(self, where: Path) -> None:
-        """Into a file that reads as zeros, with a UUID of its own. Not synced. OSError."""
+        """Write it into a file that reads as zeros, with a new UUID; not synced.
+
+        Raises: OSError.
+        """
         new = uuid.uuid4().bytes
         fd = os.open(where, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -55,14 +59,18 @@ class Template:
 
 
 class Templates:
-    """Those of the last minutes, by size and by what mkfs was told."""
+    """The templates of the last _LIFE seconds, by size and by the flags of mkfs. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._kept: dict[tuple[Bytes, tuple[str, ...]], Template] = {}
 
     def make(self, where: Path, words: Sequence[str], mkfs: Mkfs) -> None:
-        """As `mkfs(where)` would, into a new file of holes. What mkfs raises; OSError."""
+        """Do as `mkfs(where)` would, in a new sparse file.
+
+        `words`: the flags and values that `mkfs` uses; with the size they tell templates apart.
+        Raises: what `mkfs` raises; OSError.
+        """
         key = (where.stat().st_size, tuple(words))
         if key[0] > LARGEST:
             mkfs(where)
@@ -89,7 +97,11 @@ class Templates:
 
 
 def made(size: Bytes, mkfs: Mkfs) -> Template | None:
-    """None: this mkfs makes something that `ext4_uuid` does not know."""
+    """Run `mkfs` on a sparse file of `size` bytes in memory, and return what it wrote.
+
+    None: this mkfs makes something that `ext4_uuid` does not know. Raises: what `mkfs` raises;
+    OSError.
+    """
     fd = os.memfd_create("template", os.MFD_CLOEXEC)
     try:
         os.ftruncate(fd, size)
@@ -103,7 +115,7 @@ def made(size: Bytes, mkfs: Mkfs) -> Template | None:
 
 
 def _runs(fd: int, size: Bytes) -> Iterator[Run]:
-    """The pages that are not zeros, neighbours together."""
+    """Yield the pages that are not zeros, with neighbours joined."""
     start, pages = 0, bytearray()
     for at, page in _pages(fd, size):
         if pages and (at != start + len(pages) or not any(page)):

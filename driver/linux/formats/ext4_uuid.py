@@ -41,7 +41,10 @@ Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
 
 
 def new_uuid(where: Path) -> None:
-    """Durable on return. UnfamiliarError, OSError."""
+    """Write a new UUID into all superblocks; durable on return.
+
+    Raises: UnfamiliarError, and nothing was written; OSError.
+    """
 
     def renewed(fd: int) -> Iterator[Block]:
         found = superblocks(lambda length, at: os.pread(fd, length, at))
@@ -51,7 +54,11 @@ def new_uuid(where: Path) -> None:
 
 
 def superblocks(read: Read) -> list[Block]:
-    """The first and all its backups, each proved to be what it seems. UnfamiliarError."""
+    """Return the first superblock and all its backups, each verified.
+
+    Raises: UnfamiliarError, if one is damaged, of another filesystem, or has features that are
+    not known here; what `read` raises.
+    """
     first = Block(_FIRST, read(_LENGTH, _FIRST))
     require(len(first.data) == _LENGTH and _int(first.data, 0x38, 2) == _MAGIC, "no ext4")
     require(_is_familiar(first.data), "features that are not known here")
@@ -64,7 +71,10 @@ def superblocks(read: Read) -> list[Block]:
 
 
 def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
-    """The same change in the same place changes every checksum by the same bits: CRC is linear."""
+    """Yield the superblocks with the UUID `new` (16 bytes) and the right checksums.
+
+    The same change in the same place changes every checksum by the same bits: CRC is linear.
+    """
     first = blocks[0].data
     turned = _crc(first) ^ _crc(_sealed(first[: _UUID.start] + new + first[_UUID.stop :]))
     for block in blocks:
@@ -74,7 +84,10 @@ def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
 
 
 def wants_seed(where: Path) -> bool:
-    """Whether every checksum depends on the UUID, as without metadata_csum_seed. OSError."""
+    """Return whether every checksum depends on the UUID, as without metadata_csum_seed.
+
+    Raises: OSError.
+    """
     fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.pread(fd, _LENGTH, _FIRST)
@@ -85,6 +98,7 @@ def wants_seed(where: Path) -> bool:
 
 
 def _is_familiar(data: bytes) -> bool:
+    """Return whether all its features are known here, and keep no UUID of their own."""
     compat, incompat, ro_compat = _features(data)
     return (
         not compat & ~_COMPAT
@@ -97,12 +111,18 @@ def _is_familiar(data: bytes) -> bool:
 
 
 def _features(data: bytes) -> tuple[int, int, int]:
-    """Compatible, incompatible, and those with which an older kernel may only read."""
+    """Return three masks: compatible, incompatible, and read-only compatible features.
+
+    With an unknown one of the last an older kernel may only read.
+    """
     return _int(data, 0x5C, 4), _int(data, 0x60, 4), _int(data, 0x64, 4)
 
 
 def _backups(data: bytes) -> Iterator[Bytes]:
-    """With sparse_super: in group 1, and in those whose number is a power of 3, 5 or 7."""
+    """Yield the offsets of the backups of the superblock.
+
+    With sparse_super they are in group 1, and in groups whose number is a power of 3, 5 or 7.
+    """
     block_size = 1024 << _int(data, 0x18, 4)
     group, first = _int(data, 0x20, 4), _int(data, 0x14, 4)
     blocks = _int(data, 0x4, 4) | _int(data, 0x150, 4) << 32
@@ -113,7 +133,10 @@ def _backups(data: bytes) -> Iterator[Bytes]:
 
 
 def _sealed(block: bytes) -> bytes:
-    """With the checksum that it should have; ext4 does not turn its bits at the end."""
+    """Return a superblock with the checksum that it should have.
+
+    ext4 does not invert the bits of the CRC at the end.
+    """
     return block[: _CRC.start] + (crc32c(block[: _CRC.start]) ^ MASK).to_bytes(4, "little")
 
 

@@ -85,17 +85,21 @@ PROGRAMS: Final[dict[FsType, tuple[str, ...]]] = {fs: row.programs for fs, row i
 
 
 def read_superblock(where: Path) -> Superblock | None:
-    """Of a device or an image; None: none of the three. OSError."""
+    """Return the superblock of a device or an image; None: it is none of ext4, xfs, btrfs.
+
+    Raises: OSError.
+    """
     return superblock.read(where)
 
 
 def run_mkfs(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-    """Run mkfs on a device, or on an image of holes that nothing was ever written to.
+    """Run mkfs on a device, or on a sparse image that nothing was ever written to.
 
-    Nothing is discarded, and an image is not synced. What `options` made is mounted once, so that
-    no volume is made that nobody can use.
+    `options`: flags and values for mkfs, in turn. Nothing is discarded, and an image is not
+    synced. What `options` made is mounted once, so that no volume is made that nobody can use.
 
-    Raises Invalid if mkfs refuses `options`, or this kernel what they made.
+    Raises: Invalid, if mkfs refuses `options`, or this kernel what they made; CommandError,
+    CommandTimeout; OSError.
     """
     row = _ROWS[fs]
     words = merged(row.flags(where, block_size), options)
@@ -117,9 +121,9 @@ def run_mkfs(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[st
 
 
 def _require_mountable(where: Path, fs: FsType, block_size: Bytes, options: Sequence[str]) -> None:
-    """Mount and unmount what mkfs just made; mounted nowhere, so a kill leaves no mount.
+    """Mount and unmount what mkfs just made; at no mount point, so that a kill leaves no mount.
 
-    Raises Invalid if it is not the filesystem that was asked for, or does not mount.
+    Raises: Invalid, if it is not the filesystem that was asked for, or does not mount.
     """
     found = read_superblock(where)
     why = "" if found and found.fs is fs else f"it is {_called(found)}"
@@ -134,7 +138,11 @@ def _require_mountable(where: Path, fs: FsType, block_size: Bytes, options: Sequ
 
 
 def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
-    """Each flag once: the tools take the last of two, or refuse. In a list of pairs theirs win."""
+    """Return the flags and values of `ours` and `theirs` as words, each flag once.
+
+    The tools use the last of two, or refuse. `theirs` replaces a value, or pair by pair if it
+    is a list of pairs.
+    """
     values = dict(ours)
     for flag, value in zip(theirs[::2], theirs[1::2], strict=True):
         values[flag] = _joined(values.get(flag, ""), value)
@@ -142,7 +150,12 @@ def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
 
 
 def new_uuid(where: Path, fs: FsType, *, block_size: Bytes) -> None:
-    """Give an image its own UUID and prove it by reading back. Refused, Failed."""
+    """Give the filesystem of a copy a new UUID, and verify it by reading it back.
+
+    `where`: an image or a device. `block_size`: of the loop device that may be needed, in
+    bytes. Raises: Refused, if it does not carry `fs`; Failed, if it still has its old UUID;
+    CommandError; OSError.
+    """
     if stat.S_ISBLK(where.stat().st_mode):
         abandon(where)  # an attempt that was killed; an image is made anew with a device
     before = read_superblock(where)
@@ -155,7 +168,11 @@ def new_uuid(where: Path, fs: FsType, *, block_size: Bytes) -> None:
 
 
 def check(device: Path, fs: FsType) -> None:
-    """Prove that `device` carries `fs`, whole; only a damaged ext4 is written to. Refused."""
+    """Verify that `device` carries `fs`, and all of it; repair a damaged ext4 where that is safe.
+
+    Only a damaged ext4 is written to. Raises: Refused, if it carries something else, is larger
+    than the device, or is damaged beyond that; OSError.
+    """
     found, row = read_superblock(device), _ROWS[fs]
     if found is None or found.fs is not fs:
         raise Refused(f"{device} should carry {fs} and shows {_called(found)}; nothing was written")
@@ -168,16 +185,20 @@ def check(device: Path, fs: FsType) -> None:
 
 
 def fit(device: Path, fs: FsType) -> None:
-    """Grow what is mounted nowhere, where only that works. CommandError: it is as it was."""
+    """Grow an unmounted filesystem to its device, where a mounted one cannot be grown.
+
+    No-op elsewhere. Raises: CommandError, Unusable, and it is as it was; OSError.
+    """
     found, fit = read_superblock(device), _ROWS[fs].fit
     if found and fit:
         fit(device, block.size(device) - found.size)
 
 
 def grow(device: Path, target: Path, fs: FsType) -> bool:
-    """Grow the filesystem mounted at `target` to fill `device`; content if it does.
+    """Grow the filesystem mounted at `target` to fill `device`; no-op if it does.
 
-    True: what the kernel did should be written out. Raises Busy, Unusable, Failed, StillRunning.
+    Returns True if what the kernel did should be written out. Raises: Busy, Refused, Unusable,
+    Failed, StillRunning; OSError, if `target` cannot be opened.
     """
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -189,6 +210,7 @@ def grow(device: Path, target: Path, fs: FsType) -> bool:
 
 
 def _not_grown(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Failed:
+    """Return the error for the errno of a growth that failed."""
     if error.errno in {errno.EBUSY, errno.EWOULDBLOCK}:
         return Busy(f"{fs} at {target} is being resized already; try again")
     if error.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT}:
@@ -200,12 +222,18 @@ def _not_grown(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Fa
 
 
 def unused(device: Path, target: Path, fs: FsType) -> Bytes:
-    """Of the device, what the filesystem mounted at `target` could still grow by. OSError."""
+    """Return how many bytes of `device` the filesystem mounted at `target` could still grow by.
+
+    Raises: OSError.
+    """
     return _ROWS[fs].unused(device, target)
 
 
 def abandon(where: Path) -> None:
-    """Undo what a killed `renew` left: unmount and detach all devices of that image. OSError."""
+    """Unmount and detach all loop devices of an image, or a device, that a killed `new_uuid` left.
+
+    No-op if it does not exist. Raises: OSError.
+    """
     try:
         image = os.stat(where)
     except FileNotFoundError:
@@ -218,13 +246,14 @@ def abandon(where: Path) -> None:
 
 
 def _loop_over(image: os.stat_result) -> loop.Status | None:
+    """Return a loop device that is bound to the image or device; None: there is none."""
     if stat.S_ISBLK(image.st_mode):
         return next(loop.over(image.st_rdev), None)
     return loop.find((image.st_dev, image.st_ino))
 
 
 def _joined(ours: str, theirs: str) -> str:
-    """Two comma lists as one; what both name is left to the second, and what is no list."""
+    """Join two comma lists; for a name in both, or where `ours` is no list, `theirs` counts."""
     if not {",", "="} & set(ours):
         return theirs
     named = {each.partition("=")[0] for each in theirs.split(",")}

@@ -52,7 +52,7 @@ _UUID: Final = slice(168, 208)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a guess at a passphrase costs. Opening takes `memory` bytes while it runs.
+    """The key derivation of new containers. Opening one takes `memory` bytes while it runs.
 
     cryptsetup's own choice takes up to 1 GiB, and seconds to measure: too much beside others.
     """
@@ -62,6 +62,7 @@ class Options:
     iterations: int = 0  # 0: 4 of argon2id (RFC 9106 wants 3), 600,000 of pbkdf2
 
     def words(self) -> list[str]:
+        """Return them as options of `cryptsetup luksFormat`."""
         if self.pbkdf == "pbkdf2":
             return ["--pbkdf=pbkdf2", f"--pbkdf-force-iterations={self.iterations or 600_000}"]
         return [
@@ -76,7 +77,10 @@ _USUAL: Final = Options()
 
 
 def at_once(options: Options, memory: Bytes | None) -> int:
-    """How many keys may be derived at a time where `memory` bytes are for all; one at least."""
+    """Return how many keys may be derived at a time with `memory` bytes for all; at least one.
+
+    None: no limit of the memory is known.
+    """
     if memory is None:
         return USUAL_AT_ONCE
     cost = PROGRAM + (options.memory if options.pbkdf == "argon2id" else 0)
@@ -84,7 +88,7 @@ def at_once(options: Options, memory: Bytes | None) -> int:
 
 
 def lacks_encryption() -> str:
-    """Why no encrypted volume can be used here, with the cure; "" if one can."""
+    """Return why no encrypted volume can be used here, with the cure; "" if one can."""
     what = "no encrypted volumes on this node"
     if missing := command.missing(PROGRAMS):
         return f"{what}: {', '.join(missing)} not found: install it"
@@ -96,13 +100,14 @@ def lacks_encryption() -> str:
 
 
 class LinuxCrypt:
-    """The Crypt port. Everything is asked of the kernel each time, but for what it can do at all.
+    """Implement core.ports.Crypt; see there for each method.
 
-    Keys are derived a few at once, as many as there is memory for: the rest waits in line.
+    Everything is asked of the kernel each time, except what it can do at all. Keys are derived
+    a few at once, as many as there is memory for; further calls wait.
     """
 
     def __init__(self, options: Options = _USUAL, memory: Bytes | None = None) -> None:
-        """`memory`: bytes that this process and its children may have; None: nobody has said."""
+        """`memory`: bytes that this process and its children may use; None: no limit is known."""
         self._options = options
         self._abilities = Abilities()
         self._derivations = Semaphore(at_once(options, memory))
@@ -157,7 +162,10 @@ class LinuxCrypt:
         return _device(found)
 
     def resize(self, name: str, secret: bytes) -> None:
-        """The key is in no keyring of ours, so cryptsetup needs the passphrase again."""
+        """Grow the open container; see core.ports.Crypt.
+
+        The key is in no keyring of ours, so cryptsetup needs the passphrase again.
+        """
         with _judged(f"volume {name}"):
             self._derive("resize", "--key-file=-", name, secret=secret, timeout=_OPEN)
 
@@ -179,7 +187,7 @@ class LinuxCrypt:
             _run("erase", "--batch-mode", below.path, timeout=_QUICK)
 
     def _open(self, where: Path, name: str, secret: bytes, *, discards: bool) -> None:
-        """An empty name: only try the passphrase."""
+        """Open the container under `name`; with an empty name only try the passphrase."""
         words = (name,) if name else ("--test-passphrase",)
         flags = ("--allow-discards",) if discards and name else ()
         with _judged(str(where)):
@@ -187,7 +195,11 @@ class LinuxCrypt:
             self._derive(*asked, secret=secret, timeout=_OPEN)
 
     def _derive(self, *words: str | Path, secret: bytes, timeout: float) -> None:
-        """A command that makes a key of the secret. Busy: others took all the time."""
+        """Run a command of cryptsetup that derives a key, when its turn has come.
+
+        `timeout`: seconds for the wait, and again for the command. Raises: Busy, if other calls
+        took all of it; CommandError, CommandTimeout.
+        """
         if not self._derivations.acquire(timeout=timeout):
             raise Busy("other volumes are being opened, and memory is short; try again")
         try:
@@ -213,7 +225,10 @@ class LinuxCrypt:
 
 
 def abandon(where: Path) -> None:
-    """Close what a killed `sealed` left open of that image, or device. OSError, CommandError."""
+    """Close the containers that a killed `format_and_open` left open on that image or device.
+
+    No-op if it does not exist. Raises: OSError, CommandError.
+    """
     with suppress(FileNotFoundError):
         image = os.stat(where)
         if stat.S_ISBLK(image.st_mode):
@@ -228,12 +243,16 @@ def abandon(where: Path) -> None:
 
 
 def above(number: int) -> tuple[int, ...]:
-    """The devices that lie on a device: an open container, for one."""
+    """Return dev_t of the devices directly above the device `number`, such as an open container."""
     return _neighbours(number, "holders")
 
 
 def node_of(number: int) -> Path:
-    """Of an open container; any container's /dev has what cryptsetup made there."""
+    """Return the node of an open container with the dev_t `number`.
+
+    cryptsetup makes one in /dev/mapper, which another container's /dev may lack: then it is the
+    kernel's own name. Raises: OSError, if the device is gone.
+    """
     place = Path(block.sysfs(number), "dm/name")
     node = Path("/dev/mapper", place.read_text().strip())
     return node if node.exists() else path_of(number)
@@ -244,6 +263,7 @@ def _below(number: int) -> tuple[int, ...]:
 
 
 def _neighbours(number: int, kind: str) -> tuple[int, ...]:
+    """Return dev_t of the devices above ("holders") or below ("slaves") a device."""
     place = Path(block.sysfs(number), kind)
     found = []
     with suppress(FileNotFoundError):
@@ -254,9 +274,10 @@ def _neighbours(number: int, kind: str) -> tuple[int, ...]:
 
 
 def _as_node(where: Path, block_size: Bytes, undo: ExitStack) -> Path:
-    """A device that shows the file; never with its own loop device, whose blocks we could not set.
+    """Return `where` if it is a device; else bind it to a loop device that `undo` detaches.
 
-    No discard reaches it: the mapping above passes none.
+    Never the image's own loop device, whose blocks we could not set. No discard reaches it: the
+    mapping above passes none. Raises: OSError.
     """
     if stat.S_ISBLK(where.stat().st_mode):
         return where
@@ -267,6 +288,7 @@ def _as_node(where: Path, block_size: Bytes, undo: ExitStack) -> Path:
 
 @contextmanager
 def _judged(what: str) -> Iterator[None]:
+    """Turn errors of cryptsetup into Invalid (wrong passphrase) or Failed (too little memory)."""
     try:
         yield
     except command.CommandError as error:
@@ -280,7 +302,10 @@ def _judged(what: str) -> Iterator[None]:
 
 
 def _run(*words: str | Path, timeout: float, secret: bytes = b"") -> None:
-    """A passphrase is read to the end of the pipe, as it is."""
+    """Run cryptsetup with `secret` on stdin, which it reads to the end, as it is.
+
+    Raises: CommandError, CommandTimeout.
+    """
     command.run(["cryptsetup", *words], timeout=timeout, stdin=secret)
 
 
@@ -291,13 +316,16 @@ def _mapped(name: str) -> dm.Mapped:
 
 
 def _device(found: dm.Mapped) -> Device:
-    """Writable: a reader's node is made read-only where it is shown, as with any device."""
+    """Return it as a Device, writable: a reader's node is made read-only where it is mounted."""
     below = _below(found.number)
     return Device(_node(found), found.number, read_only=False, parent=below[0] if below else 0)
 
 
 def _node(found: dm.Mapped) -> Path:
-    """A container that was replaced may lack the node of what its predecessor opened."""
+    """Return the node of an open container; it is made if it does not exist.
+
+    A container that was replaced may lack the node of what its predecessor opened.
+    """
     with suppress(FileExistsError):
         if not found.path.exists():
             os.mknod(found.path, stat.S_IFBLK | 0o600, found.number)
@@ -305,7 +333,7 @@ def _node(found: dm.Mapped) -> Path:
 
 
 def _uuid(where: Path) -> str:
-    """Of the LUKS2 container on it; "" if there is none."""
+    """Return the UUID of the LUKS2 container on `where`; "" if there is none. Raises: OSError."""
     with where.open("rb") as file:
         head = file.read(_UUID.stop)
     if not head.startswith(_MAGIC):
@@ -314,7 +342,10 @@ def _uuid(where: Path) -> str:
 
 
 def _has_header(where: Path) -> bool:
-    """Or its copy, which cryptsetup can restore it from."""
+    """Return whether there is a LUKS2 header, or its copy, from which cryptsetup can restore it.
+
+    Raises: OSError.
+    """
     if _uuid(where):
         return True
     with where.open("rb") as file:

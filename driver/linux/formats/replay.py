@@ -33,9 +33,10 @@ def replay(where: Path, fs: FsType, *, block_size: Bytes) -> None:
 
 
 def _detach(device: loop.Status) -> None:
-    """A child that another thread starts holds the filesystem open until its exec: see `loop`.
+    """Detach the loop device. Raises: OSError, and the kernel detaches it when it is closed.
 
-    What cannot be detached goes by itself in the end: it must not keep a deleted image.
+    A child that another thread starts holds the filesystem open until its exec: see `loop`.
+    What cannot be detached must not keep a deleted image for ever.
     """
     try:
         loop.detach(device, bound=_DETACH, patience=_DETACH)

@@ -17,9 +17,10 @@ _NOTHING: Final = MIB  # filesystems keep a little for themselves
 
 
 def below(device: Path) -> Bytes | None:
-    """What is free where the image of the device, or of the one below it, lies.
+    """Return the free bytes of the filesystem that the image below `device` lies on.
 
-    None: it is no file on a loop device, or has all its bytes.
+    The image is that of the device, or of the device below it. None: it is no file on a loop
+    device, or all its bytes are allocated.
     """
     name = Path(loop_ioctl.BLOCK, device.resolve().name)
     for backing in (*name.glob("loop/backing_file"), *name.glob("slaves/*/loop/backing_file")):
@@ -33,14 +34,16 @@ def below(device: Path) -> Bytes | None:
 
 
 def is_full(device: Path) -> bool:
+    """Return whether a sparse image is below the device, and less than 1 MiB is free there."""
     free = below(device)
     return free is not None and free < _NOTHING
 
 
 def require(device: Path, growth: Bytes) -> None:
-    """Raises Unusable where a filesystem cannot grow by `growth` bytes for want of room.
+    """Check that there is free space for a filesystem on `device` to grow by `growth` bytes.
 
-    It must not be tried: zeroing a block of an image punches it first, and then it is lost.
+    Raises: Unusable, if there is too little. It must not be tried then: zeroing a block of an
+    image punches it first, and then it is lost.
     """
     free = below(device)
     if free is not None and free < (needed := growth // _SHARE + _LEAST):

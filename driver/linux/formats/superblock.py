@@ -33,11 +33,13 @@ _BTRFS_CHANGING: Final = 1 << 35 | 1 << 36  # a change of the UUID was interrupt
 
 
 class UnfamiliarError(Exception):
-    """Not what we know how to change ourselves; nothing was written."""
+    """The filesystem is none that we can change ourselves; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Superblock:
+    """What the superblock of an ext4, xfs or btrfs says."""
+
     fs: FsType
     uuid: str
     size: Bytes  # of the filesystem
@@ -47,16 +49,17 @@ class Superblock:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Bytes of a device or an image, and where they are."""
+    """Bytes of a device or an image, and their offset."""
 
     at: Bytes
     data: bytes
 
 
 def rewrite(where: Path, renewed: Callable[[int], Iterable[Block]]) -> None:
-    """Write what `renewed` makes of an open `where`, all of which comes before any is written.
+    """Write the blocks that `renewed` returns for a descriptor of `where`; durable on return.
 
-    Durable on return. OSError; UnfamiliarError of `renewed`.
+    All of them are computed before any is written. Raises: UnfamiliarError of `renewed`, and
+    nothing was written; OSError.
     """
     fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -68,13 +71,16 @@ def rewrite(where: Path, renewed: Callable[[int], Iterable[Block]]) -> None:
 
 
 def require(good: bool, what: str) -> None:
-    """UnfamiliarError: it is not good, but `what`."""
+    """Check that `good` is true. Raises: UnfamiliarError(what), if it is not."""
     if not good:
         raise UnfamiliarError(what)
 
 
 def read(where: Path) -> Superblock | None:
-    """Of a device or an image; None: none of the three. OSError."""
+    """Return the superblock of a device or an image; None: it is none of ext4, xfs, btrfs.
+
+    Raises: OSError.
+    """
     fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # two pages, nothing read ahead
@@ -84,9 +90,10 @@ def read(where: Path) -> Superblock | None:
 
 
 def ext4_smallest_group(where: Path) -> Bytes:
-    """What a last group of that ext4 needs at least; see `ext4_setup_new_descs` and resize2fs.
+    """Return how many bytes the last group of that ext4 needs at least.
 
-    Its inode table, two bitmaps, copies of the group descriptors with their reserve, 64 blocks.
+    Its inode table, two bitmaps, copies of the group descriptors with their reserve, 64 blocks;
+    see `ext4_setup_new_descs` and resize2fs. Raises: OSError.
     """
     block = _bytes(where, _EXT4_AT, 1024)
     block_size = 1 << 10 + (block[0x18] & 0x1F)
@@ -96,7 +103,10 @@ def ext4_smallest_group(where: Path) -> Bytes:
 
 
 def xfs_log(where: Path) -> Bytes:
-    """The size of the log of that xfs, which lies inside of it (sb_logblocks)."""
+    """Return the size in bytes of the log of that xfs, which lies inside of it (sb_logblocks).
+
+    Raises: OSError.
+    """
     head = _bytes(where, 0, 264)
     return _big(head[96:100]) * _big(head[4:8])
 
@@ -110,10 +120,11 @@ def _bytes(where: Path, at: Bytes, length: Bytes) -> bytes:
 
 
 def parse(page: Callable[[Bytes], bytes]) -> Superblock | None:
-    """`page(at)` gives the PAGE bytes there, or fewer at the end.
+    """Return the superblock found in the pages that `page(offset)` returns; None: there is none.
 
-    In this order, a user's own data can never pass for another filesystem: xfs owns its sector 0,
-    ext4 its first groups, and btrfs leaves its first 64 KiB alone.
+    A page has PAGE bytes, or fewer at the end. In this order, a user's own data can never pass
+    for another filesystem: xfs owns its sector 0, ext4 its first groups, and btrfs leaves its
+    first 64 KiB alone. Raises: what `page` raises.
     """
     head = page(0)
     return _xfs(head) or _ext4(head) or _btrfs(page(_BTRFS_AT))

@@ -32,9 +32,10 @@ _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Flags of mkfs.xfs; features by name, as kernel 5.10 can mount them.
+    """Return flags and values for mkfs.xfs; features by name, as kernel 5.10 can mount them.
 
-    Those that came later are turned off where mkfs.xfs knows them, default or not.
+    Those that came later are turned off where mkfs.xfs knows them, default or not. Raises:
+    CommandError.
     """
     words = {
         "-s": f"size={block_size}",
@@ -51,7 +52,12 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
 
 
 def new_uuid(where: Path, block_size: Bytes) -> None:
-    """A new UUID. A log that is not clean would bring the old one back, so it is replayed first."""
+    """Give an xfs a new UUID.
+
+    A log that is not clean would bring the old one back, so it is replayed first. An unfamiliar
+    filesystem (UnfamiliarError) is left to xfs_db. `block_size`: of the loop device for the
+    replay, in bytes. Raises: Refused, if xfs_db gave it no new UUID; OSError, CommandError.
+    """
     if not _renew_by_hand(where):
         replay(where, FsType.XFS, block_size=block_size)
         if not _renew_by_hand(where):
@@ -59,7 +65,7 @@ def new_uuid(where: Path, block_size: Bytes) -> None:
 
 
 def _renew_by_hand(where: Path) -> bool:
-    """False: its log is not clean, or it is out of the ordinary."""
+    """Write a new UUID; return False if the log is not clean, or the filesystem is unfamiliar."""
     try:
         xfs_uuid.new_uuid(where)
     except superblock.UnfamiliarError:
@@ -68,7 +74,11 @@ def _renew_by_hand(where: Path) -> bool:
 
 
 def _renew_by_program(where: Path) -> None:
-    """By writing the whole log anew. xfs_db refuses a log that is not clean with exit status 0."""
+    """Give it a new UUID by xfs_db, which writes the whole log anew.
+
+    xfs_db refuses a log that is not clean with exit status 0. Raises: Refused, if the UUID did
+    not change; CommandError; OSError.
+    """
     before = superblock.read(where)
     command.run(["xfs_db", "-x", "-p", "xfs_admin", "-c", "uuid generate", where], timeout=_TIMEOUT)
     if before == superblock.read(where):
@@ -76,11 +86,13 @@ def _renew_by_program(where: Path) -> None:
 
 
 def grow(fd: int, device: Path) -> bool:
-    """The filesystem mounted at `fd` to the size of `device`; content if it has that already.
+    """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    True: it grew. If it grows again before its log was written out, and the power fails, no kernel
-    up to 6.18 can replay that log ("daddr out of range", EUCLEAN): it names a group that the
-    superblock does not have yet.
+    Returns True if it grew. If it grows again before its log was written out, and the power
+    fails, no kernel up to 6.18 can replay that log ("daddr out of range", EUCLEAN): it names a
+    group that the superblock does not have yet.
+
+    Raises: Unusable, for want of free space below; StillRunning; OSError.
     """
     geometry = _GEOMETRY.unpack(fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, bytes(_GEOMETRY.size)))
     block_size, imaxpct, has = geometry[0], geometry[7], geometry[8]
@@ -94,9 +106,10 @@ def grow(fd: int, device: Path) -> bool:
 
 
 def unused(device: Path, target: Path) -> Bytes:
-    """Of `device`, what the filesystem mounted at `target` could still grow by. OSError.
+    """Return how many bytes of `device` the filesystem mounted at `target` could still grow by.
 
-    statfs(2) answers from memory, and leaves the log out, whose size never changes.
+    statfs(2) answers from memory, and leaves the log out, whose size never changes. Raises:
+    OSError.
     """
     shown = os.statvfs(target)
     rest = block.size(device) - shown.f_blocks * shown.f_frsize - superblock.xfs_log(device)

@@ -39,12 +39,19 @@ _UNMOUNT: Final = 0x20  # XLOG_UNMOUNT_TRANS
 
 
 def new_uuid(where: Path) -> None:
-    """Durable on return. UnfamiliarError, OSError."""
+    """Write a new UUID into all superblocks and the log; durable on return.
+
+    Raises: UnfamiliarError, if its log is not clean or it is out of the ordinary, and nothing
+    was written; OSError.
+    """
     rewrite(where, lambda fd: _patches(fd, uuid.uuid4().bytes))
 
 
 def _patches(fd: int, new: bytes) -> list[Block]:
-    """All that is to be written, before any of it is."""
+    """Return all blocks that are to be written, after checking the old ones.
+
+    Raises: UnfamiliarError, OSError.
+    """
     head = os.pread(fd, 512, 0)
     if head[:4] != _MAGIC or _int(head[100:102]) & 0xF != _VERSION:
         raise UnfamiliarError("no xfs of version 5")
@@ -53,7 +60,10 @@ def _patches(fd: int, new: bytes) -> list[Block]:
 
 
 def _superblocks(fd: int, head: bytes, new: bytes) -> Iterator[Block]:
-    """One at the start of each allocation group."""
+    """Yield the superblock at the start of each allocation group, with the new UUID.
+
+    `head`: the first one. Raises: UnfamiliarError, OSError.
+    """
     sector, group = _int(head[102:104]), _int(head[84:88]) * _int(head[4:8])
     for number in range(_int(head[88:92])):
         old = os.pread(fd, sector, number * group)
@@ -68,7 +78,10 @@ def _superblocks(fd: int, head: bytes, new: bytes) -> Iterator[Block]:
 
 
 def _with_uuid(record: Block, old: bytes, new: bytes) -> Block:
-    """The last record of the log; the kernel looks at the UUID of no other one."""
+    """Return the last record of the log with the new UUID; the kernel examines that of no other.
+
+    Raises: UnfamiliarError, if it has not the old UUID.
+    """
     data = bytearray(record.data)
     require(data[_LOG_UUID] == old, "a log of another xfs")
     data[_LOG_UUID] = new
@@ -76,7 +89,10 @@ def _with_uuid(record: Block, old: bytes, new: bytes) -> Block:
 
 
 def _last_record(fd: int, head: bytes) -> Block:
-    """Header and data of the unmount record just before the head of the log."""
+    """Return header and data of the unmount record just before the head of the log.
+
+    Raises: UnfamiliarError, if the log does not end with a valid one.
+    """
     start, blocks = _log(head)
     end = _head(fd, start, blocks)
     first = max(0, end - _LONGEST)
@@ -94,7 +110,10 @@ def _last_record(fd: int, head: bytes) -> Block:
 
 
 def _log(head: bytes) -> tuple[Bytes, int]:
-    """Where the internal log starts, and how many basic blocks it has."""
+    """Return where the internal log starts, and its number of basic blocks.
+
+    Raises: UnfamiliarError, if the log is external.
+    """
     block_size, number = _int(head[4:8]), _int(head[48:56])
     require(number > 0, "an external log")
     group, within = number >> head[124], number & (1 << head[124]) - 1
@@ -103,7 +122,10 @@ def _log(head: bytes) -> tuple[Bytes, int]:
 
 
 def _head(fd: int, start: Bytes, blocks: int) -> int:
-    """The basic block that will be written next: from there on the cycle is an older one."""
+    """Return the basic block that will be written next: from there on the cycle is an older one.
+
+    Raises: UnfamiliarError, if the log was just wrapped around.
+    """
 
     def cycle(number: int) -> int:
         word = os.pread(fd, 8, start + number * _BLOCK)
@@ -118,12 +140,13 @@ def _head(fd: int, start: Bytes, blocks: int) -> int:
 
 
 def _sealed(block: bytes) -> bytes:
-    """With the checksum that it should have; it covers itself as zeros."""
+    """Return a superblock with the checksum that it should have; it covers itself as zeros."""
     before, after = block[: _CRC.start], block[_CRC.stop :]
     return before + crc32c(before, bytes(4), after).to_bytes(4, "little") + after
 
 
 def _record_sealed(record: bytes) -> bytes:
+    """Return a log record with the checksum that it should have."""
     before, after = record[: _LOG_CRC.start], record[_LOG_CRC.stop :]
     header = record[_LOG_CRC.stop : _LOG_HEADER]
     crc = crc32c(before, bytes(4), header, record[_BLOCK:])
