@@ -23,9 +23,9 @@ class Background:
     """Runs rounds of work in a thread that uses a small share of a processor.
 
     `steps` returns the steps of one round, anew for each round; it finds out itself whether
-    there is anything to do. `rests`: how many times as long as a step took the thread sleeps
-    after it. There is one thread at most, and it ends with its round. CellarError and OSError
-    end a round early and are logged.
+    there is anything to do. `rests`: how many times the processor time of a step the thread
+    sleeps after it. There is one thread at most, and it ends with its round. CellarError and
+    OSError end a round early and are logged.
     """
 
     def __init__(

@@ -90,6 +90,10 @@ def thaw_marked(folders: Iterable[Path], held_in: Callable[[Path], Held | None])
 
 @contextmanager
 def _frozen(freezer: Freezer, targets: Sequence[Path], bound: float) -> Iterator[None]:
+    """Freeze the filesystems while inside; with no targets only the time is limited.
+
+    Raises: Busy on exit if it lasted longer than `bound` seconds.
+    """
     if not targets:  # raw block has no writers that could be stopped; the bound still holds
         end = monotonic() + bound
         yield

@@ -203,6 +203,7 @@ class Loopfile:
     # --- at rest
 
     def capacity(self, allocation: Allocation, *, known: bool = False) -> Capacity:
+        """Return the capacity as the port says; `known`: as for `Accounts.capacity`."""
         with self._opened(to_write=True):
             return self._accounts.capacity(allocation, GRANULARITY, known=known)
 
@@ -405,6 +406,7 @@ class Loopfile:
             )
 
     def _held(self, root: Path, image_id: ImageId) -> Held | None:
+        """Return folder and loop device of an image, or None if it is not attached."""
         if status := self._loops.find(layout.disk(root, image_id), image_id):
             image = self._catalogue.get(image_id)
             return Held(

@@ -88,6 +88,10 @@ class Leftovers:
                 yield Fault("LeftoverStays", f"{where / name} cannot be removed: {why}")
 
     def _remove(self, root: Path, name: str) -> None:
+        """Remove the folder `name`, and what a killed preparation left open or mounted in it.
+
+        Raises: CellarError, OSError.
+        """
         try:
             if not any(map(os.path.islink, (root / name, root / name / DISK))):
                 luks.abandon(root / name / DISK)

@@ -149,6 +149,7 @@ class Loops:
             loop.grow(status)
 
     def _attach(self, disk: Path, volume: Volume, *, read_only: bool) -> loop.Status:
+        """Bind a free loop device to the file with the settings of the volume. Raises: OSError."""
         status = loop.attach(
             disk,
             label=str(volume.id),
@@ -195,6 +196,7 @@ class Loops:
         return replace(status, blocked=read_only)
 
     def _detach(self, status: loop.Status, image_id: ImageId) -> None:
+        """Unbind the device. Raises: Refused if it is shown somewhere, or in use; OSError."""
         _refuse_shown(status, image_id)
         try:
             loop.detach(status, bound=DETACH_BOUND)
@@ -207,6 +209,7 @@ class Loops:
         self.buffered.discard(image_id)
 
     def _hinted(self, disk: Path, image_id: ImageId) -> loop.Status | None:
+        """Return the device that the image had last, if it still is bound to it; else None."""
         found = os.stat(disk)
         if hint := self._hints.pop(image_id, None):
             status = loop.status(hint.path)
@@ -250,6 +253,7 @@ def _bound(disk: Path) -> loop.Status | None:
 
 
 def _reset(status: loop.Status, volume: Volume) -> None:
+    """Apply autoclear, window and label again if they were changed. Raises: OSError."""
     if status.autoclear or any(status.window) or status.label != str(volume.id):
         logger.warning("{} of {} was changed by somebody; set again", status.path, volume.id)
         loop_settings.reset(status, label=str(volume.id))
@@ -257,6 +261,7 @@ def _reset(status: loop.Status, volume: Volume) -> None:
 
 @contextmanager
 def _in_use_is_no_error(status: loop.Status, volume: Volume) -> Iterator[None]:
+    """Log EBUSY and EAGAIN, of a device that is in use, instead of raising them."""
     try:
         yield
     except OSError as error:

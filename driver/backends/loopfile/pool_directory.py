@@ -144,6 +144,10 @@ class PoolDirectory:
             self._lose()
 
     def _open(self) -> tuple[int, Path, _Held]:
+        """Return an open descriptor of the directory, a path through it, and the lock on the pool.
+
+        Raises: PoolUnavailable if it is not the pool, or not ours; Exhausted; OSError.
+        """
         try:
             fd = os.open(self._where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -195,6 +199,7 @@ class PoolDirectory:
         return self._adopt(fd, path)
 
     def _adopt(self, fd: int, path: Path) -> _Held:
+        """Lock the pool and have it adopted. Raises: PoolUnavailable; whatever `adopted` raises."""
         held = _lock_marker(fd, self._where, self._owner)
         try:
             self._adopted(path)
@@ -209,6 +214,7 @@ class PoolDirectory:
         return held
 
     def _sync_again(self, path: Path) -> None:
+        """Repeat the sync that failed. Raises: PoolUnavailable if it fails again."""
         self._unsynced = False  # before, so that another's failure meanwhile is not forgotten
         try:
             self.sync(path)
@@ -267,6 +273,7 @@ def _path_of(fd: int) -> Path:
 
 
 def _identity(fd: int) -> tuple[int, int] | None:
+    """Return device and inode of the marker in the open directory; None: there is none."""
     try:
         found = os.stat(MARKER, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -275,6 +282,10 @@ def _identity(fd: int) -> tuple[int, int] | None:
 
 
 def _lock_marker(root: int, where: Path, owner: str) -> _Held:
+    """Check the marker in the open directory `root` and lock the pool.
+
+    Raises: PoolUnavailable as `_checked`, or if another process has it; OSError.
+    """
     fd = os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
     try:
         pool_id = _checked(os.read(fd, 4096), where, owner)
@@ -289,6 +300,10 @@ def _lock_marker(root: int, where: Path, owner: str) -> _Held:
 
 
 def _checked(text: bytes, where: Path, owner: str) -> PoolId:
+    """Return the pool id of a marker.
+
+    Raises: PoolUnavailable if the marker is damaged, of a newer schema, or another driver's.
+    """
     try:
         marker = json.loads(text)
         schema, pool_id, whose = int(marker["schema"]), str(marker["id"]), str(marker["owner"])

@@ -57,6 +57,10 @@ def _outlast(marker: int, where: Path) -> bool:
 
 
 def _lock_directory(root: int, where: Path) -> int:
+    """Return a locked descriptor of the pool's directory.
+
+    Raises: PoolUnavailable if another process has the lock.
+    """
     fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     if _try(fd):
         return fd
@@ -65,6 +69,7 @@ def _lock_directory(root: int, where: Path) -> int:
 
 
 def _try(fd: int) -> bool:
+    """Lock the descriptor without waiting; return whether that succeeded."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -375,10 +375,16 @@ class Lvm:
     def _make(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
     ) -> Bytes:
+        """Make the volume of an image and return its charge in bytes. Raises: NoSpace,
+        PoolUnavailable.
+        """
         with no_space.told(self._pool, image.size):
             return self._kind.make(vg, name, image, source)
 
     def _grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
+        """Extend a logical volume to `size`. Raises: OutOfRange if there is no space, or no such
+        size.
+        """
         part = lvmtags.part_of(one.name)
         self._pool.begin(part)
         try:
@@ -391,10 +397,16 @@ class Lvm:
             self._pool.done(part)
 
     def _refuse_other(self, allocation: Allocation) -> None:
+        """Raise Invalid unless `allocation` is the pool's: thick in a volume group, thin in a thin
+        pool.
+        """
         if allocation is not self.allocation:
             raise Invalid(f"allocation {allocation}: pool {self._name} has only {self.allocation}")
 
     def _refuse_size(self, vg: lvm.VolumeGroup, image: Image) -> None:
+        """Raise NoSpace if the image is larger than LVM allows, Invalid if no multiple of the
+        granularity.
+        """
         if image.size > _LARGEST:
             raise NoSpace(f"a volume has at most {_LARGEST} bytes")
         if image.size % self._kind.granularity(vg):
@@ -448,4 +460,5 @@ def initialise(name: str, where: str, options: Options, owner: str, records: Rec
 
 
 def _block_size(vg: lvm.VolumeGroup) -> Bytes:
+    """Return the largest logical block size of the group's disks."""
     return max(raw.block_size(disk) for disk in vg.disks)

@@ -144,6 +144,7 @@ class Devices:
             raise Failed(f"{self.below(name)} is not there after its activation")
 
     def _layer(self, image_id: ImageId) -> dm.Mapped | None:
+        """Return our device-mapper layer of an image, known by its name and UUID, or None."""
         found = dm.find(tags.name_of(image_id))
         if found and found.uuid.removesuffix(dm.READER) == dm.LAYER + str(image_id):
             return found

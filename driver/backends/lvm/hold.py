@@ -91,6 +91,7 @@ def _above(number: int) -> Iterator[int]:
 
 @contextmanager
 def _bounded(bound: float) -> Iterator[None]:
+    """Raise Busy on exit if the body took longer than `bound` seconds."""
     start = monotonic()
     yield
     if (passed := monotonic() - start) > bound:

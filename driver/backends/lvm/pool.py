@@ -53,7 +53,7 @@ class LvmPool:
         A pool that appeared is adopted first: marked, locked, resumed and swept.
 
         Raises: PoolUnavailable if the group or the pool in it is missing, in trouble, or not
-        ours.
+        ours; Exhausted if that cannot be told now.
         """
         with self.group.lock:
             try:
@@ -226,6 +226,9 @@ class LvmPool:
         return self.group.look()
 
     def _ours(self, vg: lvm.VolumeGroup) -> list[lvm.LogicalVolume]:
+        """Return the logical volumes in the pool that have names of its images, half-made ones
+        included.
+        """
         prefix = f"{lvmtags.PREFIX}{self.id_in(vg)}-"
         every = vg.volumes.values()
         return [one for one in every if self.kind.holds(one) and one.name.startswith(prefix)]
@@ -265,6 +268,7 @@ class LvmPool:
                 logger.error("{} cannot be emptied: {}", one.name, error)
 
     def _thaw(self, one: lvm.LogicalVolume) -> None:
+        """Thaw the filesystem of a volume that is tagged as frozen, and remove the tag."""
         found = dm.find(one.name)
         if found and (place := hold.shown_at(found.number)):
             logger.warning("thawing {}, left frozen by a snapshot that did not end", place)

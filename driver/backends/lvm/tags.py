@@ -167,6 +167,10 @@ def _fields(tags: Iterable[str]) -> dict[str, str]:
 
 
 def _publication(tags: Iterable[str]) -> Publication | None:
+    """Return what the tags say about a publication, or None.
+
+    Raises: ValueError or KeyError if that cannot be read.
+    """
     for tag in tags:
         if tag.startswith(_PUBLISHED):
             node, read_only, mode = tag.removeprefix(_PUBLISHED).rsplit(":", 2)
@@ -190,6 +194,7 @@ def _lengthened(flat: dict[str, str], image_id: str) -> dict[str, str]:
 
 
 def _escape(text: str) -> str:
+    """Return `text` with all but letters, digits and _+.:/=- as #XX, byte by byte."""
     return _UNSAFE.sub(lambda match: "".join(f"#{one:02X}" for one in match[0].encode()), text)
 
 

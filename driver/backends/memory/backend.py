@@ -391,6 +391,7 @@ class MemoryBackend(Ills):
         self._refuse_away(self._name)
 
     def _get(self, image_id: ImageId) -> _Stored:
+        """Return a stored image. Raises: NotFound; Damaged by its record; PoolUnavailable."""
         self._be_there()
         self._refuse_damaged(image_id)
         if not (stored := self._stored.get(image_id)):
@@ -399,6 +400,9 @@ class MemoryBackend(Ills):
         return stored
 
     def _whole(self, image_id: ImageId) -> _Stored:
+        """Return a stored image that has its bytes. Raises: as `_get`; Damaged also if they are
+        gone.
+        """
         stored = self._get(image_id)
         self._refuse_lost(image_id)
         return stored

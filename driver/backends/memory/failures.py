@@ -96,6 +96,7 @@ class Ills:
             raise Damaged(f"{image_id}: its image is gone")
 
     def _ill_faults(self, image_id: ImageId | None) -> Iterator[Fault]:
+        """Give the faults of an image, or (None) of the pool."""
         if self._away:
             yield Fault("PoolAway", self._away, "inaccessible")
         elif image_id is None:

@@ -324,6 +324,7 @@ class MemoryHost:
             plugged.faults = tuple(one for one in plugged.faults if one.kind not in _BROKEN)
 
     def _of(self, device: Device) -> _Plugged:
+        """Return the device as it is plugged. Raises: NotFound."""
         with self._lock:
             if not (plugged := self._plugged.get(device.number)):
                 raise NotFound(f"no device {device.path}")
@@ -388,6 +389,7 @@ def _encode(header: Header) -> bytes:
 
 
 def _decode(page: bytes) -> Header | None:
+    """Return the filesystem header of a page; None: there is none, or it was partly overwritten."""
     if not page.startswith(_MAGIC):
         return None
     text = page.removeprefix(_MAGIC).rstrip(b"\0")
