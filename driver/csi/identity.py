@@ -48,4 +48,5 @@ class Identity(IdentityServicer):
         return csi.GetPluginCapabilitiesResponse(capabilities=CAPABILITIES)
 
     async def Probe(self, request: csi.ProbeRequest, context: object) -> csi.ProbeResponse:
+        """Return whether the driver is ready."""
         return csi.ProbeResponse(ready=BoolValue(value=self._ready()))

@@ -84,6 +84,7 @@ class CsiInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
+        """Return the wrapped handler of the method; see grpc.aio.ServerInterceptor."""
         method = handler_call_details.method
         if method not in self._guarded:
             handler = await continuation(handler_call_details)

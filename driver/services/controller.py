@@ -62,7 +62,8 @@ class Controller(ControllerServicer):
     """The CSI Controller service: each RPC parses its request, runs a use case, and presents the
     result.
 
-    `here`: the node on which all volumes are. `attach`: as in `capabilities`.
+    Errors are CellarErrors of the parser or the use case; CsiInterceptor turns them into
+    statuses. `here`: the node on which all volumes are. `attach`: as in `capabilities`.
     """
 
     def __init__(
@@ -84,6 +85,10 @@ class Controller(ControllerServicer):
     async def CreateVolume(
         self, request: csi.CreateVolumeRequest, context: object
     ) -> csi.CreateVolumeResponse:
+        """Create a volume, or return the one of this name; see Provisioner.create.
+
+        Raises: NoSpace if the topology is not this node's, or the pool is full.
+        """
         intent = parse.create(request)
         self._here.check(request.accessibility_requirements)
         intent = await self._placing.create(intent)
@@ -94,6 +99,7 @@ class Controller(ControllerServicer):
     async def DeleteVolume(
         self, request: csi.DeleteVolumeRequest, context: object
     ) -> csi.DeleteVolumeResponse:
+        """Delete a volume; no-op if there is none. See Provisioner.delete."""
         with suppress(NotFound):
             await self._run(self._uses.volumes.delete, parse.of_volume(request.volume_id))
         return csi.DeleteVolumeResponse()
@@ -101,6 +107,11 @@ class Controller(ControllerServicer):
     async def ControllerPublishVolume(
         self, request: csi.ControllerPublishVolumeRequest, context: Context
     ) -> csi.ControllerPublishVolumeResponse:
+        """Record that a volume is published; see ControllerPublisher.publish.
+
+        The metadata KNOWN_NODE with the node's name says that a router knows the node. Raises:
+        Unsupported if the driver runs with --no-attach.
+        """
         self._attach_or_refuse()
         known = KNOWN_NODE, request.node_id
         intent = parse.publish(request, known=known in (context.invocation_metadata() or ()))
@@ -110,6 +121,11 @@ class Controller(ControllerServicer):
     async def ControllerUnpublishVolume(
         self, request: csi.ControllerUnpublishVolumeRequest, context: object
     ) -> csi.ControllerUnpublishVolumeResponse:
+        """Remove a publication; no-op if there is no such volume. See
+        ControllerPublisher.unpublish.
+
+        Raises: Unsupported if the driver runs with --no-attach.
+        """
         self._attach_or_refuse()
         with suppress(NotFound):  # what is gone is published nowhere
             await self._run(self._uses.publisher.unpublish, parse.unpublish(request))
@@ -118,6 +134,11 @@ class Controller(ControllerServicer):
     async def ValidateVolumeCapabilities(
         self, request: csi.ValidateVolumeCapabilitiesRequest, context: object
     ) -> csi.ValidateVolumeCapabilitiesResponse:
+        """Confirm the capabilities, or return the reason why not; see Provisioner.validate.
+
+        Capabilities that no volume of this driver can have are not confirmed, instead of being
+        an error, if the volume exists.
+        """
         try:
             why = await self._run(self._uses.volumes.validate, parse.validate(request))
         except Invalid as error:  # what no volume can is not confirmed, if there is this volume
@@ -128,6 +149,7 @@ class Controller(ControllerServicer):
     async def ListVolumes(
         self, request: csi.ListVolumesRequest, context: object
     ) -> csi.ListVolumesResponse:
+        """Return a page of volumes, with their node and condition."""
         page = await self._run(self._uses.volumes.list, parse.page(request))
         return csi.ListVolumesResponse(
             entries=[
@@ -146,6 +168,7 @@ class Controller(ControllerServicer):
     async def ControllerGetVolume(
         self, request: csi.ControllerGetVolumeRequest, context: object
     ) -> csi.ControllerGetVolumeResponse:
+        """Return a volume, with its node and condition. Raises: NotFound."""
         look = parse.look(request.volume_id)
         volume, faults = await self._run(self._uses.volumes.get, look)
         return csi.ControllerGetVolumeResponse(
@@ -159,6 +182,7 @@ class Controller(ControllerServicer):
     async def ControllerExpandVolume(
         self, request: csi.ControllerExpandVolumeRequest, context: object
     ) -> csi.ControllerExpandVolumeResponse:
+        """Expand a volume; see Provisioner.expand."""
         with self._here.naming():
             expanded = await self._run(self._uses.volumes.expand, parse.expand(request))
         return csi.ControllerExpandVolumeResponse(
@@ -168,12 +192,16 @@ class Controller(ControllerServicer):
     async def ControllerModifyVolume(
         self, request: csi.ControllerModifyVolumeRequest, context: object
     ) -> csi.ControllerModifyVolumeResponse:
+        """Change the limits of a volume that are named; the others stay."""
         await self._run(self._change, parse.modify(request))
         return csi.ControllerModifyVolumeResponse()
 
     async def GetCapacity(
         self, request: csi.GetCapacityRequest, context: object
     ) -> csi.GetCapacityResponse:
+        """Return the largest and the smallest volume that can be created; 0 if the topology is not
+        this node's.
+        """
         intent, capacity = parse.measure(request), NOTHING
         if self._here.within(request.accessible_topology):
             capacity = await self._run(self._uses.volumes.capacity, intent)
@@ -188,6 +216,7 @@ class Controller(ControllerServicer):
     async def ControllerGetVolumeHealth(
         self, request: csi.ControllerGetVolumeHealthRequest, context: object
     ) -> csi.ControllerGetVolumeHealthResponse:
+        """Return the health of a volume."""
         look = parse.look(request.volume_id)
         faults = await self._run(self._uses.health.of_volume, look)
         return csi.ControllerGetVolumeHealthResponse(
@@ -197,6 +226,7 @@ class Controller(ControllerServicer):
     async def ControllerListVolumeHealth(
         self, request: csi.ControllerListVolumeHealthRequest, context: object
     ) -> csi.ControllerListVolumeHealthResponse:
+        """Return a page of volumes' health."""
         page = await self._run(self._uses.health.of_volumes, parse.page(request))
         return csi.ControllerListVolumeHealthResponse(
             entries=[present.health(volume.id, faults) for volume, faults in page.volumes],
@@ -208,6 +238,10 @@ class Controller(ControllerServicer):
     async def CreateSnapshot(
         self, request: csi.CreateSnapshotRequest, context: object
     ) -> csi.CreateSnapshotResponse:
+        """Create a snapshot, or return the one of this name; see Snapshotter.create.
+
+        Raises: NoSpace if the topology is not this node's, or the pool is full.
+        """
         intent = parse.snapshot(request)
         self._here.check(request.accessibility_requirements)
         with self._here.naming():
@@ -222,6 +256,7 @@ class Controller(ControllerServicer):
     async def DeleteSnapshot(
         self, request: csi.DeleteSnapshotRequest, context: object
     ) -> csi.DeleteSnapshotResponse:
+        """Delete a snapshot; no-op if there is none. See Snapshotter.delete."""
         with suppress(NotFound):
             await self._run(self._uses.snapshots.delete, parse.of_snapshot(request.snapshot_id))
         return csi.DeleteSnapshotResponse()
@@ -229,6 +264,7 @@ class Controller(ControllerServicer):
     async def ListSnapshots(
         self, request: csi.ListSnapshotsRequest, context: object
     ) -> csi.ListSnapshotsResponse:
+        """Return a page of snapshots; an empty one if a filter's id cannot be of this driver."""
         page = SnapshotsPage((), "")
         with suppress(NotFound):  # a filter that names nothing finds nothing
             page = await self._run(self._uses.snapshots.list, parse.snapshot_page(request))
@@ -243,6 +279,7 @@ class Controller(ControllerServicer):
     async def GetSnapshot(
         self, request: csi.GetSnapshotRequest, context: object
     ) -> csi.GetSnapshotResponse:
+        """Return a snapshot. Raises: NotFound."""
         look = parse.look_snapshot(request.snapshot_id)
         snapshot = await self._run(self._uses.snapshots.get, look)
         return csi.GetSnapshotResponse(snapshot=present.snapshot(snapshot, self._here))

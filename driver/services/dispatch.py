@@ -28,7 +28,8 @@ class Intent(Protocol):
     """A request to the use cases, which names the locks that it needs."""
 
     @property
-    def locks(self) -> Locks: ...
+    def locks(self) -> Locks:
+        """The locks that the work needs."""
 
 
 Wanted = TypeVar("Wanted", bound=Intent)

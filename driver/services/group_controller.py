@@ -40,6 +40,10 @@ class GroupController(GroupControllerServicer):
     async def CreateVolumeGroupSnapshot(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: object
     ) -> csi.CreateVolumeGroupSnapshotResponse:
+        """Take a snapshot of several volumes at one moment, or return the group of this name.
+
+        See Snapshotter.create_group.
+        """
         with self._here.naming():
             group = await self._run(self._snapshots.create_group, parse.group(request))
         return csi.CreateVolumeGroupSnapshotResponse(
@@ -49,6 +53,7 @@ class GroupController(GroupControllerServicer):
     async def DeleteVolumeGroupSnapshot(
         self, request: csi.DeleteVolumeGroupSnapshotRequest, context: object
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
+        """Delete a group snapshot; no-op if there is none. See Snapshotter.delete_group."""
         with suppress(NotFound):
             await self._run(self._snapshots.delete_group, parse.of_group(request))
         return csi.DeleteVolumeGroupSnapshotResponse()
@@ -56,5 +61,6 @@ class GroupController(GroupControllerServicer):
     async def GetVolumeGroupSnapshot(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: object
     ) -> csi.GetVolumeGroupSnapshotResponse:
+        """Return a group snapshot; see Snapshotter.get_group."""
         group = await self._run(self._snapshots.get_group, parse.of_group(request))
         return csi.GetVolumeGroupSnapshotResponse(group_snapshot=present.group(group, self._here))

@@ -38,7 +38,8 @@ class _Storage:
 class Node(NodeServicer):
     """The CSI Node service: each RPC parses its request, runs a use case, and presents the result.
 
-    `max_volumes`: the limit that is reported; 0: none.
+    Errors are CellarErrors of the parser or the use case; CsiInterceptor turns them into
+    statuses. `max_volumes`: the limit that is reported; 0: none.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Node(NodeServicer):
     async def NodeGetInfo(
         self, request: csi.NodeGetInfoRequest, context: object
     ) -> csi.NodeGetInfoResponse:
+        """Return this node's name, topology and limit of volumes."""
         return csi.NodeGetInfoResponse(
             node_id=self._here.node,
             max_volumes_per_node=self._max_volumes,
@@ -71,18 +73,24 @@ class Node(NodeServicer):
     async def NodeStageVolume(
         self, request: csi.NodeStageVolumeRequest, context: object
     ) -> csi.NodeStageVolumeResponse:
+        """Stage a volume; see NodeVolumes.stage."""
         await self._run(self._mounter.stage, parse.stage(request))
         return csi.NodeStageVolumeResponse()
 
     async def NodeUnstageVolume(
         self, request: csi.NodeUnstageVolumeRequest, context: object
     ) -> csi.NodeUnstageVolumeResponse:
+        """Unstage a volume; see NodeVolumes.unstage."""
         await self._run(self._mounter.unstage, parse.unstage(request))
         return csi.NodeUnstageVolumeResponse()
 
     async def NodePublishVolume(
         self, request: csi.NodePublishVolumeRequest, context: object
     ) -> csi.NodePublishVolumeResponse:
+        """Publish a volume at the target path; an inline volume is also created.
+
+        See NodeVolumes.publish, EphemeralVolumes.publish.
+        """
         intent = parse.publish(request)
         if isinstance(intent, InlinePublish):
             await self._run(self._inline.publish, await self._placing.publish(intent))
@@ -93,6 +101,10 @@ class Node(NodeServicer):
     async def NodeUnpublishVolume(
         self, request: csi.NodeUnpublishVolumeRequest, context: object
     ) -> csi.NodeUnpublishVolumeResponse:
+        """Unpublish a volume from the target path; an inline volume is also deleted.
+
+        See NodeVolumes.unpublish, EphemeralVolumes.unpublish.
+        """
         intent = parse.unpublish(request)
         if isinstance(intent, InlineUnpublish):
             await self._run(self._inline.unpublish, await self._placing.inline(intent))
@@ -103,12 +115,14 @@ class Node(NodeServicer):
     async def NodeExpandVolume(
         self, request: csi.NodeExpandVolumeRequest, context: object
     ) -> csi.NodeExpandVolumeResponse:
+        """Grow the filesystem to the volume's size, and return that; see NodeVolumes.expand."""
         size = await self._run(self._mounter.expand, parse.expand(request))
         return csi.NodeExpandVolumeResponse(capacity_bytes=size)
 
     async def NodeGetVolumeStats(
         self, request: csi.NodeGetVolumeStatsRequest, context: object
     ) -> csi.NodeGetVolumeStatsResponse:
+        """Return the usage and condition of a volume; see NodeVolumes.stats."""
         intent = parse.stats(request)
         if isinstance(intent, InlineStats):
             numbers = await self._run(self._inline.stats, await self._placing.inline(intent))
@@ -121,6 +135,7 @@ class Node(NodeServicer):
     async def NodeGetVolumeHealth(
         self, request: csi.NodeGetVolumeHealthRequest, context: object
     ) -> csi.NodeGetVolumeHealthResponse:
+        """Return the health of a volume, at the path where it is published if one is given."""
         intent = parse.health(request)
         if isinstance(intent, InlineStats):
             faults = await self._run(self._inline.faults, await self._placing.inline(intent))
@@ -133,5 +148,6 @@ class Node(NodeServicer):
     async def NodeGetStorageHealth(
         self, request: csi.NodeGetStorageHealthRequest, context: object
     ) -> csi.NodeGetStorageHealthResponse:
+        """Return the health of this node's pools."""
         faults = await self._run(lambda _: self._health.of_storage(), _Storage())
         return csi.NodeGetStorageHealthResponse(backend_health=present.storage(faults))

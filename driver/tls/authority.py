@@ -63,9 +63,11 @@ class Authority:
         return cls(own, found)
 
     def pem(self) -> bytes:
+        """Return the CA's certificate as PEM."""
         return self.certificate.public_bytes(Encoding.PEM)
 
     def key_pem(self) -> bytes:
+        """Return the CA's private key as PEM, not encrypted."""
         return _pem_key(self.key)
 
     def issue(self, identity: str, now: datetime, days: int) -> tuple[bytes, bytes]:

@@ -124,6 +124,7 @@ class Admission(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
+        """Return the handler of the method, wrapped so that it checks who calls."""
         method = handler_call_details.method
         if method not in self._admitting:
             handler = await continuation(handler_call_details)

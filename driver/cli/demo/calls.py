@@ -108,6 +108,7 @@ class Calls:
         self.ask(self.client.controller.ControllerUnpublishVolume, wanted)
 
     def expand(self, volume: Used, size: Bytes) -> None:
+        """Expand a volume to `size` bytes, and then its filesystem."""
         wanted = csi.CapacityRange(required_bytes=size)
         self.ask(
             self.client.controller.ControllerExpandVolume,
@@ -129,6 +130,7 @@ class Calls:
     # --- kubelet
 
     def stage(self, volume: Used) -> None:
+        """Stage a volume, and print its device and mount."""
         volume.staging.mkdir(parents=True, exist_ok=True)
         wanted = csi.NodeStageVolumeRequest(
             volume_id=volume.id,
@@ -146,6 +148,7 @@ class Calls:
         self.ask(self.client.node.NodeUnstageVolume, wanted)
 
     def publish(self, volume: Used) -> None:
+        """Publish a volume, and print its mount."""
         volume.target.parent.mkdir(parents=True, exist_ok=True)
         wanted = csi.NodePublishVolumeRequest(
             volume_id=volume.id,

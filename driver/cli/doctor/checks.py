@@ -55,14 +55,17 @@ class Finding:
 
 
 def ok(what: str, text: str) -> Finding:
+    """Return a finding that all is well."""
     return Finding(Level.OK, what, text)
 
 
 def warning(what: str, text: str, cure: str) -> Finding:
+    """Return a finding that restricts what the driver can do."""
     return Finding(Level.WARNING, what, text, cure)
 
 
 def problem(what: str, text: str, cure: str) -> Finding:
+    """Return a finding that keeps the driver from working."""
     return Finding(Level.PROBLEM, what, text, cure)
 
 
