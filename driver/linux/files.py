@@ -87,6 +87,7 @@ def write_beside(path: Path, data: bytes) -> None:
 
 
 def _write(path: Path, data: bytes, *, durably: bool) -> None:
+    """Write a file beside `path` and rename it to `path`. Raises: OSError."""
     beside = f"{path}.tmp"
     with _opened(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd, ExitStack() as undo:
         undo.callback(os.unlink, beside)  # a full disk needs the place
@@ -100,10 +101,9 @@ def _write(path: Path, data: bytes, *, durably: bool) -> None:
 
 
 def commit(path: Path) -> None:
-    """Wait until btrfs has committed its running transaction, some milliseconds; not a sync of all
-    data.
+    """Wait until btrfs has committed its running transaction; takes some milliseconds.
 
-    `path`: any file on it. Raises: OSError.
+    This does not sync all data. `path`: any file on it. Raises: OSError.
     """
     with _opened(path, os.O_RDONLY) as fd, _nudged(fd):
         transaction = fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
@@ -187,11 +187,10 @@ def extend(path: Path, size: Bytes) -> None:
 
 
 def copies_on_write(path: Path) -> bool:
-    """Return whether overwriting takes new space although nothing is shared: on btrfs without
-    NOCOW.
+    """Return whether overwriting takes new space although nothing is shared.
 
-    Whether a file may share bytes with another is the same question there: FICLONE needs both
-    files with NOCOW, or both without. Raises: OSError.
+    That is so on btrfs without NOCOW. Whether a file may share bytes with another is the same
+    question there: FICLONE needs both files with NOCOW, or both without. Raises: OSError.
     """
     if filesystem_type(path) != "btrfs":
         return False
@@ -200,8 +199,9 @@ def copies_on_write(path: Path) -> bool:
 
 
 def can_overwrite_in_place(directory: Path) -> bool:
-    """Return whether a new file in `directory` can be overwritten in place; on btrfs by trying to
-    set NOCOW. Raises: OSError.
+    """Return whether a new file in `directory` can be overwritten in place.
+
+    On btrfs this is found out by setting NOCOW on one. Raises: OSError.
     """
     if filesystem_type(directory) != "btrfs":
         return True
@@ -211,6 +211,7 @@ def can_overwrite_in_place(directory: Path) -> bool:
 
 
 def _flags(fd: int) -> int:
+    """Return the FS_*_FL flags of a file. Raises: OSError."""
     [flags] = struct.unpack("=I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
     return int(flags)
 
@@ -268,8 +269,9 @@ def reflinks(directory: Path) -> bool:
 
 
 def direct_io_at(directory: Path, size: Bytes) -> bool:
-    """Return whether files in `directory` can do direct I/O in blocks of `size` bytes, by trying
-    it. Raises: OSError.
+    """Return whether direct I/O in blocks of `size` bytes works in `directory`, by trying it.
+
+    Raises: OSError.
     """
     if filesystem_type(directory) == "btrfs" and size % os.statvfs(directory).f_bsize:
         return False  # btrfs takes less than a sector, and buffers it without a word
@@ -296,13 +298,12 @@ def try_writing(directory: Path) -> None:
 
 
 def is_open_elsewhere(fd: int) -> bool:
-    """Return whether anybody else, a loop device too, has the file of `fd` open; takes some
-    microseconds.
+    """Return whether anybody else, a loop device too, has the file of `fd` open.
 
-    A write lease is given only to the one who has a file open (check_conflicting_open in
-    fs/locks.c), and is given back at once. Whoever opens the file in between waits that long,
-    and we are told by a signal: SIGURG, which does nothing, in place of SIGIO, which would end
-    us. Raises: OSError.
+    Takes some microseconds. A write lease is given only to the one who has a file open
+    (check_conflicting_open in fs/locks.c), and is given back at once. Whoever opens the file in
+    between waits that long, and we are told by a signal: SIGURG, which does nothing, in place
+    of SIGIO, which would end us. Raises: OSError.
     """
     fcntl.fcntl(fd, F_SETSIG, signal.SIGURG)
     try:
@@ -348,8 +349,9 @@ def _opened(path: Path | str, flags: int) -> Iterator[int]:
 
 @contextmanager
 def _probe(directory: Path) -> Iterator[int]:
-    """Provide a descriptor of a new file without a name, so that a kill leaves nothing. See
-    open(2), O_TMPFILE.
+    """Provide a descriptor of a new file without a name, so that a kill leaves nothing.
+
+    See open(2), O_TMPFILE. Raises: OSError.
     """
     try:
         fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -366,8 +368,9 @@ def _probe(directory: Path) -> Iterator[int]:
 
 @contextmanager
 def _where_known(*more: int) -> Iterator[None]:
-    """Ignore errors of a filesystem that lacks what is asked for; `more`: further errnos that mean
-    this.
+    """Ignore errors which say that a filesystem lacks what is asked for.
+
+    `more`: further errnos that mean this here.
     """
     try:
         yield

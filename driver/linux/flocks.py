@@ -40,8 +40,9 @@ def _locks() -> list[list[str]]:
 
 
 def _has_ended(pid: int) -> bool:
-    """Return whether a process was killed: its first thread is a zombie as long as others are
-    left.
+    """Return whether a process was killed, though threads of it may still be in the kernel.
+
+    Its first thread is a zombie as long as others are left.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

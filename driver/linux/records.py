@@ -30,14 +30,11 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 
 
 class FileRecords:
-    """See core.ports.Records.
+    """Implement core.ports.Records with a file for each record.
 
-    Args:
-        folder: made at the first write.
-        boot: records with another one are of an earlier life of the machine and are removed; such
-            records need no fsync, since a power cut ends their life too. Empty: they are for ever,
-            and durable.
-
+    `folder` is made at the first write. `boot`: records with another one are of an earlier boot
+    of the machine and are removed; such records need no fsync, since a power cut ends their
+    boot too. Empty: the records are kept for ever, and are durable.
     """
 
     def __init__(self, folder: Path, *, boot: str = "") -> None:
@@ -57,8 +54,9 @@ class FileRecords:
         return self._problem
 
     def get(self, key: str) -> Mapping[str, str] | None:
-        """Return the record of `key`, from memory; None: there is none, or the disk could not be
-        read yet.
+        """Return the record of `key`, from memory, or None.
+
+        None also if the disk could not be read yet.
         """
         with self._changed:
             return self._loaded().get(key)
@@ -83,9 +81,7 @@ class FileRecords:
                 self._say(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def remove(self, key: str) -> None:
-        """Remove the record of `key`; no-op if there is none. The file is removed by a thread,
-        later.
-        """
+        """Remove the record of `key`; no-op if there is none. A thread removes the file later."""
         with self._changed:
             if self._loaded().pop(key, None) is not None or self._unread:
                 self._submit(key, None)
@@ -115,6 +111,7 @@ class FileRecords:
         return self._known
 
     def _read(self) -> dict[str, Mapping[str, str]]:
+        """Read all records. Raises: OSError."""
         found = dict[str, Mapping[str, str]]()
         with suppress(FileNotFoundError):
             for name in os.listdir(self._folder):
@@ -123,8 +120,9 @@ class FileRecords:
         return found
 
     def _read_one(self, path: Path, found: dict[str, Mapping[str, str]]) -> None:
-        """Add the record in a file to `found`; have it removed if it is of another boot. A damaged
-        one is logged and skipped.
+        """Add the record in a file to `found`; have it removed if it is of another boot.
+
+        A damaged one is logged and skipped. Raises: OSError.
         """
         try:
             data = path.read_bytes()
@@ -144,8 +142,9 @@ class FileRecords:
     # --- writing
 
     def _submit(self, key: str, record: Mapping[str, str] | None) -> None:
-        """Give the writer a change of `key` (None: remove it), and start its thread if none runs.
-        Called with the lock.
+        """Give the writer a change of `key` (None: remove it); called with the lock.
+
+        Its thread is started if none runs.
         """
         self._unwritten.pop(key, None)  # the order is that of the last word about each key
         self._unwritten[key] = record
@@ -154,8 +153,9 @@ class FileRecords:
             self._writer.start()
 
     def _wait(self, is_written: Callable[[], bool]) -> bool:
-        """Hurry the writer; return False if it is not written within PATIENCE seconds while the
-        writer runs.
+        """Hurry the writer, and wait at most PATIENCE seconds for it.
+
+        False: it is still at work. True: it is written, or the writer has failed and stopped.
         """
         self._hurry = True
         self._changed.notify_all()
@@ -182,8 +182,9 @@ class FileRecords:
             self._writer = None
 
     def _is_kept(self, key: str, record: Mapping[str, str] | None) -> bool:
-        """Write or remove a record, with the lock released meanwhile; called with the lock. Return
-        False if that failed.
+        """Write or remove a record; return False if that failed.
+
+        Called with the lock, which is released meanwhile.
         """
         error: OSError | None = None
         self._changed.release()
@@ -199,6 +200,7 @@ class FileRecords:
         return error is None
 
     def _write(self, key: str, record: Mapping[str, str] | None) -> None:
+        """Write or remove the file of a record, durably if there is no boot. Raises: OSError."""
         path = self._path(key)
         if record is None:
             with suppress(FileNotFoundError):
@@ -213,9 +215,7 @@ class FileRecords:
                 files.sync_directory(self._folder)
 
     def _say(self, error: OSError | None) -> None:
-        """Record, and log once, the error that keeps records from being written; None: they were
-        written.
-        """
+        """Set `problem` from an error, and log a new one; None: it was written."""
         if error is None:
             self._problem = self._problem if self._unread else ""
             return
@@ -230,14 +230,16 @@ class FileRecords:
 
 
 def _parse(data: bytes) -> tuple[str, str, Mapping[str, str]]:
+    """Return key, boot and record. Raises: ValueError, KeyError, TypeError, AttributeError."""
     whole = json.loads(data)
     record = {str(name): str(value) for name, value in whole["record"].items()}
     return whole["key"], whole["boot"], record
 
 
 def node_state(state_dir: Path, driver_name: str) -> NodeState:
-    """Return the records of the driver `driver_name` on this node; a machine may have several
-    drivers. Raises: OSError.
+    """Return the records of a driver on this node; a machine may have several drivers.
+
+    Raises: OSError, if the boot id cannot be read.
     """
     folder = state_dir / driver_name
     return NodeState(

@@ -44,12 +44,12 @@ def write(attribute: Path, value: bytes) -> None:
 
 
 def is_read_only() -> bool:
-    """Whether /sys as this process sees it refuses all writes."""
+    """Return whether /sys as this process sees it refuses all writes. Raises: OSError."""
     return bool(os.statvfs(ROOT).f_flag & os.ST_RDONLY)
 
 
 def find_problem() -> str:
-    """Say why attributes cannot be written here, and the cure; empty: they can."""
+    """Return why attributes cannot be written here, and the cure; empty: they can."""
     try:
         if is_read_only():
             _own_root(ROOT)
@@ -66,7 +66,10 @@ def _write(fd: int, value: bytes) -> None:
 
 
 def _own_root(attribute: Path) -> int:
-    """A descriptor of the root of our own sysfs, the same one at every call. Raises: Refused."""
+    """Return a descriptor of the root of our own sysfs, the same one at every call.
+
+    `attribute`: for the text of the error. Raises: Refused, if none can be made.
+    """
     try:
         with _making:
             return _make_root()
@@ -77,14 +80,18 @@ def _own_root(attribute: Path) -> int:
 
 @cache
 def _make_root() -> int:
-    """Raises: OSError. In a thread that ends here: unshare(2) changes only the calling thread."""
+    """Make our own sysfs, and return a descriptor of its root. Raises: OSError.
+
+    In a thread that ends here: unshare(2) changes only the calling thread.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="sysfs") as alone:
         return alone.submit(_mount_in_new_namespace).result()
 
 
 def _mount_in_new_namespace() -> int:
-    """Return the root of a new sysfs, made in a network namespace that this thread enters. Raises:
-    OSError.
+    """Move this thread to a new network namespace, and return the root of a sysfs of it.
+
+    Raises: OSError.
     """
     if _libc.unshare(_CLONE_NEWNET) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

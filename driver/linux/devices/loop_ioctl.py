@@ -150,6 +150,7 @@ def opened(path: str, flags: int) -> Iterator[int]:
 
 
 def _make_node(path: str) -> None:
+    """Make the node of a loop device in /dev; no-op if it exists. Raises: OSError."""
     number = number_of(path.removeprefix("/dev/"))
     with suppress(FileExistsError):
         os.mknod(path, stat.S_IFBLK | 0o600, number)

@@ -211,6 +211,7 @@ def _is_volume(name: str) -> bool:
 
 
 def _read(path: Path) -> str:
+    """Return the text of a file in /sys; "" if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except OSError:
@@ -218,6 +219,7 @@ def _read(path: Path) -> str:
 
 
 def _listed(folder: Path) -> list[str]:
+    """Return the names in a directory; empty if it cannot be read."""
     try:
         return os.listdir(folder)
     except OSError:

@@ -121,6 +121,7 @@ def _grains(device: Path, size: Bytes) -> Iterator[Extent]:
 
 
 def _unlike_zeros(chunk: bytes, at: int) -> Iterator[Extent]:
+    """Yield each unit of a chunk, read at the offset `at`, that is not zeros."""
     if chunk == _ZEROS[: len(chunk)]:
         return
     for inner in range(0, len(chunk), _GRAIN):

@@ -46,6 +46,7 @@ def watch(heard: Callable[[str, str], None]) -> Callable[[], None]:
 
 
 def _listen(monitor: Any, ended: socket.socket, heard: Callable[[str, str], None]) -> None:
+    """Pass events on until the other end of `ended` is closed."""
     poll = select.poll()  # select() knows no descriptor above 1023
     poll.register(monitor.fileno(), select.POLLIN)
     poll.register(ended, select.POLLIN)

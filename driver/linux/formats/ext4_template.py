@@ -80,6 +80,7 @@ class Templates:
             mkfs(where)
 
     def _find(self, key: tuple[Bytes, tuple[str, ...]]) -> Template | None:
+        """Return a template that is not too old, and forget those that are."""
         oldest = monotonic() - _LIFE
         with self._lock:
             self._kept = {each: one for each, one in self._kept.items() if one.made > oldest}
@@ -88,6 +89,7 @@ class Templates:
     def _keep(
         self, key: tuple[Bytes, tuple[str, ...]], template: Template | None
     ) -> Template | None:
+        """Keep a template while there is memory for it, in place of the oldest; return it."""
         if template and template.weight <= _ROOM:
             with self._lock:
                 self._kept[key] = template
@@ -129,6 +131,7 @@ def _runs(fd: int, size: Bytes) -> Iterator[Run]:
 
 
 def _pages(fd: int, size: Bytes) -> Iterator[Run]:
+    """Yield the pages of a file that are not in holes, with their offsets."""
     at = 0
     while at < size:
         try:

@@ -30,6 +30,8 @@ _DETACH: Final = 10.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    """How one filesystem is made and changed."""
+
     mkfs: tuple[str, ...]  # with the flags that force: the image is ours and nobody has seen it
     flags: Callable[[Path, Bytes], Mapping[str, str]]
     new_uuid: Callable[[Path, Bytes], None]

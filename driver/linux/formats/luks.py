@@ -208,6 +208,7 @@ class LinuxCrypt:
             self._derivations.release()
 
     def _format(self, where: Path, secret: bytes, block_size: Bytes) -> None:
+        """Make a LUKS2 container on `where`, with sectors of `block_size` bytes."""
         self._derive(
             "luksFormat",
             "--batch-mode",
@@ -310,6 +311,7 @@ def _run(*words: str | Path, timeout: float, secret: bytes = b"") -> None:
 
 
 def _mapped(name: str) -> dm.Mapped:
+    """Return the device that was opened as `name`. Raises: Failed, if it is not there."""
     if not (found := dm.find(name)):
         raise Failed(f"the device {name} was opened and is not there")
     return found

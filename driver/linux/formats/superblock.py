@@ -131,6 +131,7 @@ def parse(page: Callable[[Bytes], bytes]) -> Superblock | None:
 
 
 def _xfs(head: bytes) -> Superblock | None:
+    """Return the superblock of an xfs; None: it is none."""
     if head[:4] != _XFS_MAGIC or len(head) < 264:
         return None
     in_progress = bool(head[126])  # mkfs was killed
@@ -144,6 +145,7 @@ def _xfs(head: bytes) -> Superblock | None:
 
 
 def _ext4(head: bytes) -> Superblock | None:
+    """Return the superblock of an ext4; None: it is none."""
     block = head[_EXT4_AT : _EXT4_AT + 1024]
     if len(block) < 1024 or _little(block[0x38:0x3A]) != _EXT4_MAGIC:
         return None
@@ -161,6 +163,7 @@ def _ext4(head: bytes) -> Superblock | None:
 
 
 def _btrfs(block: bytes) -> Superblock | None:
+    """Return the superblock of a btrfs; None: it is none."""
     if block[0x40:0x48] != _BTRFS_MAGIC or len(block) < 0x24B:
         return None
     flags, log_root = _little(block[0x38:0x40]), _little(block[0x60:0x68])

@@ -188,7 +188,10 @@ def sync(target: Path) -> None:
 
 @contextmanager
 def _whole(places: Sequence[Path]) -> Iterator[None]:
-    """Raises Refused, with the cure, where a filesystem shut itself down or turned read-only."""
+    """Turn an error of a filesystem that shut itself down or turned read-only into Refused.
+
+    Its text has the cure. Other errors are passed on.
+    """
     try:
         yield
     except OSError as error:

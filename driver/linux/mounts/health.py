@@ -146,11 +146,12 @@ def _turned(mount: Mount) -> bool:
 
 
 def _name(number: int) -> str:
-    """The kernel's name of a block device, such as loop5."""
+    """Return the kernel's name of a block device, such as loop5."""
     return Path(block.sysfs(number)).resolve().name
 
 
 def _read(path: Path) -> str:
+    """Return the text of a file in /sys; "" if it does not exist."""
     try:
         return path.read_text(encoding="ascii")
     except OSError:  # not mounted any more, or an older kernel

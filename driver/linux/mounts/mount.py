@@ -269,6 +269,7 @@ def rdev(node: Path) -> int:
 
 
 def _mount(source: Path, target: Path, fs_type: str, flags: int, data: str = "") -> None:
+    """Call mount(2). Raises: OSError."""
     words = (os.fsencode(source), os.fsencode(target), fs_type.encode())
     if _libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(data)) < 0:
         code = ctypes.get_errno()
@@ -282,6 +283,7 @@ def _has_selinux() -> bool:
 
 
 def _kept(target: Path) -> int:
+    """Return the MS_* flags that a read-only remount of `target` must repeat. Raises: OSError."""
     *_, topmost = at(target)
     return sum(flag for word, flag in _KEPT.items() if word in topmost.options)
 
@@ -364,6 +366,7 @@ def _of_id(text: str, number: str) -> str:
 
 
 def _parse_line(line: str) -> Mount:
+    """Parse one line of mountinfo; see proc_pid_mountinfo(5)."""
     head, _, tail = line.partition(" - ")
     number, parent, device, root, target, options, *_ = head.split(" ")
     fs_type, source, super_options = tail.split(" ", 2)
@@ -381,6 +384,7 @@ def _parse_line(line: str) -> Mount:
 
 
 def _unescape(field: str) -> str:
+    """Return a field with its octal escapes, such as 040 for a space, resolved."""
     if "\\" not in field:
         return field
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

@@ -74,6 +74,7 @@ class Hold:
             _ioctl(place, FITHAW)
 
     def _freeze(self, place: int) -> None:
+        """Freeze one filesystem, and thaw it at once if `thaw` was called meanwhile."""
         code = _ioctl(place, FIFREEZE)
         with self._lock:
             self._codes[place] = code
@@ -129,6 +130,7 @@ def main(fd: int) -> None:
 
 
 def _live(alive: _thread.LockType, talk: _socket.socket, places: list[int], bound: float) -> None:
+    """Serve one freeze, and release `alive` when it is over."""
     try:
         serve(talk, places, bound)
     finally:
@@ -148,6 +150,7 @@ def _receive(door: _socket.socket) -> tuple[_socket.socket, list[int], float] | 
 
 
 def _say(talk: _socket.socket, text: bytes) -> None:
+    """Send an answer to the parent; no-op if it is gone."""
     try:
         talk.settimeout(None)
         talk.send(text)
@@ -185,7 +188,7 @@ def _ioctl(place: int, operation: int) -> int:
 
 
 def _settle(fd: int) -> None:
-    """Keep nothing that was inherited, and become small, named, and the last to be killed.
+    """Close what was inherited, take a small stack and a name, and evade the OOM killer.
 
     The parent blocked the signals that could end us early.
     """
