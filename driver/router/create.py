@@ -184,6 +184,7 @@ class CreateRoutes:
             raise Refused(f"the source is on node {gone.node}, which is gone") from None
 
     def _best(self, wanted: CreateVolume, needed: Requirement) -> Sequence[NodeConnection]:
+        """Return the nodes to try, the best first. Raises: NoSpace, PoolUnavailable as `order`."""
         there = {link.name: link for link in self._nodes.among(needed)}
         candidates = [self._candidate(link, wanted) for link in there.values()]
         return [there[name] for name in placement.order(needed, candidates)]

@@ -151,7 +151,9 @@ class KubernetesDirectory:
         self._changed.set()
 
     def _members(self) -> Sequence[Member]:
-        """In the order of their names."""
+        """Return the members, sorted by name: nodes with an endpoint or with our driver in a
+        CSINode.
+        """
         addresses: dict[NodeName, str | None] = {}
         for slice_name in sorted(self._slices.items):
             for one in self._slices.items[slice_name]:

@@ -149,6 +149,7 @@ class NodeConnection:
             call.cancel()
 
     def _heard(self, report: cellar.Report) -> None:
+        """Note a report; call `told` if the node became reachable or its set of pools changed."""
         pool_ids = frozenset(pool.id for pool in report.pools if pool.id)
         same = self._open and pool_ids == self.pool_ids
         if not self._open:
@@ -159,6 +160,7 @@ class NodeConnection:
             self._told()
 
     def _lost(self, why: str) -> None:
+        """Note that the node is unreachable. `why`: for the log and for callers."""
         if self._open or why != self.why:
             logger.warning("node {} is away: {}", self.name, why)
         self._open, self.why, self.tried = False, why, True

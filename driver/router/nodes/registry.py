@@ -155,6 +155,7 @@ class Nodes:
         return frozenset(pool for link in self.there() for pool in link.pool_ids)
 
     def _away(self, pool_id: PoolId, name: NodeName | None) -> PoolUnavailable:
+        """Return the error for an unavailable pool. `name`: the node that had it last, if known."""
         if name is None:
             return PoolUnavailable(f"pool {pool_id} is on no node that was ever reached")
         if self._directory.state_of(name) is NodeState.GONE:
@@ -165,6 +166,7 @@ class Nodes:
         return PoolUnavailable(f"node {name} is away: {link.why if link else 'it does not listen'}")
 
     def _found(self) -> dict[PoolId, tuple[NodeConnection, ...]]:
+        """Return the index of pools, made again after a change; report pools on two nodes."""
         if self._index is None:
             self._index = index(self._links.values())
             twice = frozenset(pool for pool, links in self._index.items() if len(links) > 1)
