@@ -264,7 +264,7 @@ class Host(Protocol):
 
     def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
         """Copy the bytes of `extents` from `source` to the same places in `to`; holes stay holes.
-        `seen` is called with the bytes copied so far.
+        `seen` is called with the number of bytes of each piece.
         """
 
     # places

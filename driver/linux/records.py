@@ -87,12 +87,10 @@ class FileRecords:
                 self._submit(key, None)
 
     def settle(self) -> bool:
-        """Wait at most PATIENCE seconds for the writer. False: something is still unwritten.
-
-        True also if it has failed and stopped.
-        """
+        """Wait a moment until everything is on the disk. Returns False if it is not."""
         with self._changed:
-            return self._wait(lambda: not self._unwritten)
+            self._wait(lambda: not self._unwritten)
+            return not self._unwritten
 
     # --- reading
 

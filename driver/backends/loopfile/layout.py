@@ -1,7 +1,8 @@
 """The layout of a loop-file pool on disk: how an image's folder is made, read and removed.
 
-Paths here are below a root that `PoolRoot.open` gave. One rename is the instant at which an image
-begins to exist, another that at which it stops; a crash leaves only names that `leftovers` removes.
+Paths here are below a root that `PoolDirectory.open` gave. One rename is the instant at which an
+image begins to exist, another that at which it stops; a crash leaves only names that `leftovers`
+removes.
 """
 
 from __future__ import annotations
