@@ -90,7 +90,12 @@ class Client:
     # calls
 
     def _call(
-        self, what: str, call: Callable[[], Any], *, allowed: frozenset[str] = REFUSALS
+        self,
+        what: str,
+        call: Callable[[], Any],
+        *,
+        allowed: frozenset[str] = REFUSALS,
+        again: frozenset[str] = AGAIN,
     ) -> Any:
         """Repeat until it is answered for good: the answer, or None for an allowed refusal."""
         end = time.monotonic() + GIVE_UP
@@ -102,7 +107,9 @@ class Client:
                 code, text = code_of(error), error.details()
             if code in allowed:
                 return None
-            if code not in AGAIN or time.monotonic() > end:
+            if code == "FAILED_PRECONDITION":
+                self._counts["takings-down that had to be repeated"] += 1
+            if code not in again or time.monotonic() > end:
                 self._findings.add(f"client {self._number}: {what}: {code} {text!r}")
                 return None
             time.sleep(PAUSE)
@@ -174,10 +181,12 @@ class Client:
             self._lower(volume)
 
     def _lower(self, volume: Volume) -> None:
-        life, none = volume.life, frozenset[str]()
+        life, name = volume.life, volume.item.name
         assert life
-        self._call(f"unpublish {volume.item.name}", life.unpublish, allowed=none)
-        self._call(f"unstage {volume.item.name}", life.unstage, allowed=none)
+        # Kubelet repeats these as long as something holds the mount; never to come off is a finding.
+        how = {"allowed": frozenset[str](), "again": AGAIN | {"FAILED_PRECONDITION"}}
+        self._call(f"unpublish {name}", life.unpublish, **how)
+        self._call(f"unstage {name}", life.unstage, **how)
         volume.up = False
 
     # bytes
