@@ -47,6 +47,7 @@ CLOSING: Final = (
     re.compile(r"(?<=\d\.\d{3} seconds\n)?(?:Passed|Ran) \d+ of \d+ Specs.*"),
     re.compile(r"(?<=torture: )\d+ passed, \d+ failed"),
 )
+HANDED_ON: Final = frozenset({"ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"})
 MARKS: Final = ("<!-- rows -->\n", "<!-- end of rows -->\n")
 FIGURES: Final = ("<!-- figures -->\n", "<!-- end of figures -->\n")
 
@@ -87,13 +88,19 @@ def run(tier: str) -> Row:
     LOGS.mkdir(parents=True, exist_ok=True)
     log, began = LOGS / f"{tier}.log", time.monotonic()
     with log.open("wb") as output:
-        both = {"stdout": output, "stderr": output}
-        status = subprocess.run(TIERS[tier], cwd=ROOT, check=False, **both).returncode  # type: ignore[call-overload]
+        status = subprocess.run(
+            TIERS[tier], cwd=ROOT, env=environment(), check=False, stdout=output, stderr=output
+        ).returncode
     text = log.read_text(encoding="utf-8", errors="replace")
     result = "passed" if status == 0 else f"failed ({status})"
     row = Row(tier, today(), commit(), result, counted(text), spent(time.monotonic() - began))
     say(row.line())
     return row
+
+
+def environment() -> dict[str, str]:
+    """Return this environment without what make hands on: the names of tiers are not pytest's."""
+    return {key: value for key, value in os.environ.items() if key not in HANDED_ON}
 
 
 def counted(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tools import record
 from tools.record import Row
 
@@ -25,6 +27,14 @@ def test_a_row_takes_the_place_of_the_one_before_and_leaves_the_others() -> None
     for row in (other, old, new):
         rows = record.with_row(rows, row)
     assert rows.splitlines()[2:] == [new.line(), other.line()]
+
+
+def test_a_tier_is_not_given_the_names_of_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKEFLAGS", " -- ARGS=check")
+    monkeypatch.setenv("ARGS", "check")
+    monkeypatch.setenv("HOME", "/home")
+    assert not record.HANDED_ON & set(record.environment())
+    assert record.environment()["HOME"] == "/home"
 
 
 def test_figures_stand_between_their_marks() -> None:
