@@ -43,7 +43,9 @@ PROGRAMS: Final = {
 }
 # The closing lines of pytest ("3 passed, 1 skipped in 2.00s"), of Ginkgo, and of our own programs.
 CLOSING: Final = (
-    re.compile(r"(\d+ (?:passed|failed|skipped|error|errors|xfailed)\b(?:, )?)+(?= in [\d.]+s)"),
+    re.compile(
+        r"(\d+ (?:passed|failed|skipped|deselected|errors?|xfailed)\b(?:, )?)+(?= in [\d.]+s)"
+    ),
     re.compile(r"(?<=\d\.\d{3} seconds\n)?(?:Passed|Ran) \d+ of \d+ Specs.*"),
     re.compile(r"(?<=torture: )\d+ passed, \d+ failed"),
 )

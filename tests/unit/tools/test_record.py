@@ -11,8 +11,10 @@ CHECK = "\x1b[32m\x1b[1m12 passed\x1b[0m, \x1b[33m1 skipped\x1b[0m in 2.05s\n"
 
 
 def test_the_closing_lines_are_counted_in_order() -> None:
-    text = f"...\n===== 3 passed in 1.00s =====\nmore\n{CHECK}torture: 2 passed, 1 failed\n"
-    assert record.counted(text) == "3 passed; 12 passed, 1 skipped; 2 passed, 1 failed"
+    text = f"...\n===== 3 passed, 5 deselected in 1.00s =====\nmore\n{CHECK}torture: 2 passed, 1 failed\n"
+    assert (
+        record.counted(text) == "3 passed, 5 deselected; 12 passed, 1 skipped; 2 passed, 1 failed"
+    )
 
 
 def test_a_run_that_counted_nothing_says_so() -> None:
