@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from tools import e2e_parts
 from tools.programs import PATH
 from tools.shell import CACHE, ROOT, VENV, say
+from tools.steps import spent
 
 RECORD: Final = ROOT / "docs/record.md"
 LOGS: Final = CACHE / "logs/record"
@@ -95,7 +96,7 @@ def run(tier: str) -> Row:
         ).returncode
     text = log.read_text(encoding="utf-8", errors="replace")
     result = "passed" if status == 0 else f"failed ({status})"
-    row = Row(tier, today(), commit(), result, counted(text), spent(time.monotonic() - began))
+    row = Row(tier, today(), commit(), result, counted(text), spent(began))
     say(row.line())
     return row
 
@@ -199,11 +200,6 @@ def commit() -> str:
 
 def today() -> str:
     return datetime.now(UTC).date().isoformat()
-
-
-def spent(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 if __name__ == "__main__":

@@ -44,18 +44,18 @@ def step(
             _show("")
     if status:
         sys.exit(f"{title}: exit status {status}\n{_tail(log)}\nall of it: {log}")
-    say(f"{title}: {_spent(began)}")
+    say(f"{title}: {spent(began)}")
 
 
 def _watch(process: subprocess.Popen[bytes], title: str, log: Path) -> int:
     began, beat = time.monotonic(), HEARTBEAT
     while True:
-        _show(f"==> {title}  {_spent(began)}  {_last_line(log)}")
+        _show(f"==> {title}  {spent(began)}  {_last_line(log)}")
         try:
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             if not sys.stdout.isatty() and time.monotonic() - began > beat:
-                say(f"{title}: still at it after {_spent(began)}")
+                say(f"{title}: still at it after {spent(began)}")
                 beat += HEARTBEAT
 
 
@@ -74,7 +74,8 @@ def _last_line(log: Path) -> str:
     return next(("".join(filter(str.isprintable, line)) for line in reversed(found) if line), "")
 
 
-def _spent(began: float) -> str:
+def spent(began: float) -> str:
+    """Return the time since `began`, in minutes and seconds; see time.monotonic()."""
     minutes, seconds = divmod(int(time.monotonic() - began), 60)
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 

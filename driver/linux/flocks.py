@@ -1,8 +1,9 @@
-"""Who holds a flock(2), and whether that process still runs. See proc_locks(5)."""
+"""Who holds a flock(2), as far as can be seen, and whether it still runs. See proc_locks(5)."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,20 +24,51 @@ def held_by_the_dying(fd: int) -> bool:
     return bool(pids) and all(_has_ended(pid) for pid in pids)
 
 
+def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
+    """Yield processes with a lock on the filesystem of `fd`, and each file `name` they have open.
+
+    A process is one other than this, with any flock(2) there; yielded are its id and the file's
+    path. Processes of other containers are missing: their ids are not shown here, or are those
+    of others. Raises: OSError.
+    """
+    if (on := mount.of_descriptor(fd)) is None:
+        return
+    device = _device(on.device)
+    pids = {int(words[4]) for words in _flocks() if words[5].startswith(device)}
+    for pid in sorted(pids - {0, os.getpid()}):
+        for path in _open_files(pid):
+            if path.name == name:
+                yield pid, path
+
+
 def _holders(fd: int) -> list[int]:
     """Return the process ids of those that hold a flock(2) on the open file."""
     found, on = os.fstat(fd), mount.of_descriptor(fd)
     if on is None:
         return []
     # The filesystem's own number: what stat(2) says of btrfs is that of a subvolume.
-    key = f"{os.major(on.device):02x}:{os.minor(on.device):02x}:{found.st_ino}"
-    return [int(words[4]) for words in _locks() if words[1] == "FLOCK" and words[5] == key]
+    key = f"{_device(on.device)}{found.st_ino}"
+    return [int(words[4]) for words in _flocks() if words[5] == key]
 
 
-def _locks() -> list[list[str]]:
-    """Return the words of each line of /proc/locks, except those of waiters ("1: -> FLOCK ...")."""
+def _device(number: int) -> str:
+    """Return how /proc/locks writes a device number, before the number of an inode."""
+    return f"{os.major(number):02x}:{os.minor(number):02x}:"
+
+
+def _flocks() -> list[list[str]]:
+    """Return the words of the lines about flock(2), without those of waiters ("1: -> FLOCK")."""
     every = (line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines())
-    return [words for words in every if "->" not in words]
+    return [words for words in every if words[1] == "FLOCK"]
+
+
+def _open_files(pid: int) -> Iterator[Path]:
+    """Yield what the process has open; nothing more if it has ended, or may not be examined."""
+    try:
+        for one in Path("/proc", str(pid), "fd").iterdir():
+            yield one.readlink()
+    except OSError:
+        return  # it ended, or is none of our business
 
 
 def _has_ended(pid: int) -> bool:

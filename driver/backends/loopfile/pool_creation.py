@@ -15,7 +15,7 @@ from loguru import logger
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 from driver.core.ports import Records
-from driver.linux import lock_holders
+from driver.linux import flocks
 from driver.linux.mounts import open_directory
 
 MARKER: Final = ".cellar-pool.json"
@@ -71,7 +71,7 @@ class Birth:
         before = (self._known.get(place) or {}).get(_ID, pool_id)
         if before != pool_id:
             logger.warning("pool {} is at {}, where pool {} was", pool_id, place, before)
-        for pid, where in lock_holders.holders_elsewhere(fd, MARKER):
+        for pid, where in flocks.holders_elsewhere(fd, MARKER):
             logger.warning(
                 "process {} has the pool {} on the filesystem of pool {}: both promise its room;"
                 " give each a filesystem of its own, or one driver both pools",

@@ -20,7 +20,7 @@ from driver.cli.output import human
 from driver.core.errors import Failed, PoolUnavailable
 from driver.core.model import FsType
 from driver.core.ports import Records
-from driver.linux import command, files, lock_holders, sysfs
+from driver.linux import command, files, flocks, sysfs
 from driver.linux.formats import filesystem
 from driver.linux.mounts import open_directory
 
@@ -280,7 +280,7 @@ def shared_filesystems(places: Mapping[str, Path]) -> Iterator[Finding]:
     for name, where in places.items():
         with suppress(OSError), files.opened_directory(where) as fd:
             sharing.setdefault(open_directory.filesystem_key(fd), []).append(name)
-            others = [path.parent for _, path in lock_holders.holders_elsewhere(fd, MARKER)]
+            others = [path.parent for _, path in flocks.holders_elsewhere(fd, MARKER)]
             if other := [one for one in others if one not in places.values()]:
                 text = f"another process has the pool {other[0]} on its filesystem"
                 cure = "both promise its room: have one driver serve both pools"
