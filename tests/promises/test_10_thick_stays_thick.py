@@ -117,7 +117,8 @@ def test_a_thick_filesystem_on_a_full_disk_can_be_filled(node: Node, fs: str) ->
     life.up()
     fill(served.disk.where)
     fill(life.target)
-    assert os.statvfs(life.target).f_bavail == 0
+    # ext4 may give a few reserved blocks back when it has written what was delayed.
+    assert os.statvfs(life.target).f_bavail * 4096 < MIB
     life.down()
     life.up()
     assert (life.target / f"filler{MIB}").stat().st_size > 32 * MIB
