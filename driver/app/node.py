@@ -30,10 +30,12 @@ from driver.backends.memory.host import MemoryHost
 from driver.backends.memory.records import memory_state
 from driver.backends.pool_threads import SILENT, SILENT_LVM, Answering
 from driver.core.answers import place_of
+from driver.core.capacity import PoolState
 from driver.core.errors import Invalid, PoolUnavailable
 from driver.core.kubelet import registration_socket
-from driver.core.model import PoolState
-from driver.core.ports import NeedsMaintenance, NodeState, Pool
+from driver.core.ports.backend_features import NeedsMaintenance
+from driver.core.ports.pool import Pool
+from driver.core.ports.records import NodeState
 from driver.csi.topology import NodeTopology
 from driver.linux import cgroup, command, descriptors, sysfs
 from driver.linux.devices import loop_ioctl

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from driver.core.model import Bytes, Extent, Fault, Snapshot, Unreadable, Usage, Volume
+from driver.core.devices import Extent, Usage
+from driver.core.faults import Fault
+from driver.core.model import Bytes, Snapshot, Unreadable, Volume
 
 
 @dataclass(frozen=True, slots=True)

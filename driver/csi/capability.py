@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
-from driver.core import mount_options
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, FsType
+from driver.core.options import mount_options
 from driver.volumes.requests import Capability
 
 _MODES: Final = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from driver.core.errors import Invalid
-from driver.core.filesystems import parse_mkfs_options
 from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, FsType, Limits
+from driver.core.options.mkfs_options import parse_mkfs_options
 from driver.core.quantity import parse_bytes
 from driver.csi import capability
 

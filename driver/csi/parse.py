@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
-from driver.core import ids, mount_options
+from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, NotFound, StaleToken
 from driver.core.ids import ImageId
-from driver.core.model import CapacityRange, FsType, Limits
+from driver.core.model import FsType, Limits
+from driver.core.options import mount_options
 from driver.csi import capability, parameters
 from driver.volumes import requests
 from driver.volumes.locks import Locks

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
-from driver.core import ids, mount_options
+from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid
-from driver.core.model import AccessMode, CapacityRange
+from driver.core.model import AccessMode
+from driver.core.options import mount_options
 from driver.csi import capability, field_limits, parameters, parse
 from driver.volumes import requests
 

@@ -8,8 +8,9 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from csi_proto import csi_pb2 as csi
+from driver.core.faults import Fault
 from driver.core.ids import ImageId, VolumeId
-from driver.core.model import Bytes, Fault, Snapshot, Unreadable, Volume
+from driver.core.model import Bytes, Snapshot, Unreadable, Volume
 from driver.core.results import Group, VolumeStats
 from driver.csi.topology import NodeTopology
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import MIB, Extent, Progress
+from driver.core.devices import Extent
+from driver.core.model import MIB, Progress
 
 _CHUNK: Final = 8 * MIB
 

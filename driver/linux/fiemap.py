@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import Bytes, PhysicalExtent
+from driver.core.devices import PhysicalExtent
+from driver.core.model import Bytes
 from driver.linux import ioctls
 
 FS_IOC_FIEMAP: Final = 0xC020660B

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from driver.core import errnos
+from driver.core.devices import Device, Extent, MountPoint, Usage
 from driver.core.errors import Failed, Invalid, Refused, Unusable
-from driver.core.model import Bytes, Device, Extent, Fault, FsType, MountPoint, Progress, Usage
+from driver.core.faults import Fault
+from driver.core.model import Bytes, FsType, Progress
 from driver.linux import copy_extents
 from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop

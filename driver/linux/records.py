@@ -20,7 +20,7 @@ from typing import Final
 
 from loguru import logger
 
-from driver.core.ports import NodeState
+from driver.core.ports.records import NodeState
 from driver.linux import files
 
 PATIENCE: Final = 1.0  # seconds that a call waits for the disk

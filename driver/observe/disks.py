@@ -10,7 +10,7 @@ from contextlib import suppress
 from loguru import logger
 
 from driver.core.errors import PoolUnavailable
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 
 
 class Disks:

@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from driver.core.model import PoolState
-from driver.core.ports import Pool
+from driver.core.capacity import PoolState
+from driver.core.ports.pool import Pool
 from driver.volumes.pools.bounded_queries import LISTS
 from driver.volumes.pools.pool_states import States
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from loguru import logger
 
-from driver.core.model import PoolState
+from driver.core.capacity import PoolState
 
 
 class PoolNews:

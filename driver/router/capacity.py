@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from csi_proto import cellar_pb2 as cellar
-from driver.core.filesystems import smallest as smallest_of
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Bytes, FsType
+from driver.core.options.mkfs_options import smallest as smallest_of
 from driver.router.nodes.connection import NodeConnection
 
 

@@ -9,8 +9,8 @@ from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import ControllerServicer
+from driver.core.capacity import Capacity
 from driver.core.errors import Invalid, NotFound, Unsupported
-from driver.core.model import Capacity
 from driver.core.results import SnapshotsPage
 from driver.core.routing import KNOWN_NODE
 from driver.csi import parse, present

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Final
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
+from driver.core.capacity import PoolState
 from driver.core.errors import Damaged, NotFound, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
-from driver.core.model import Image, PoolState, Volume
-from driver.core.ports import Pool
+from driver.core.model import Image, Volume
+from driver.core.ports.pool import Pool
 from driver.services.group_participant import GroupParticipant
 from driver.services.name_reservations import NameReservations
 from driver.services.node_reports import NodeReports

@@ -7,7 +7,7 @@ from typing import Final
 
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, Limits, Volume
-from driver.core.mount_options import require, settle
+from driver.core.options.mount_options import require, settle
 from driver.volumes.requests import Capability, CreateVolume, ValidateCapabilities
 
 _ELSEWHERE_TOO: Final = frozenset(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from driver.core.model import Image, Prepare, Volume
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from driver.volumes.node.encryption import require_crypt
 
 

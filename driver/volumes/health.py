@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import CellarError, Damaged, PoolUnavailable
+from driver.core.faults import Fault, fault_of
 from driver.core.ids import VolumeId
-from driver.core.model import Fault, Unreadable, Volume, fault_of
-from driver.core.ports import Pool
+from driver.core.model import Unreadable, Volume
+from driver.core.ports.pool import Pool
 from driver.core.results import VolumePage
 from driver.volumes import paging
 from driver.volumes.node import attachment, own_mounts

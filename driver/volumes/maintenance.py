@@ -5,7 +5,8 @@ from __future__ import annotations
 from loguru import logger
 
 from driver.core.errors import CellarError
-from driver.core.ports import NeedsMaintenance, Pool
+from driver.core.ports.backend_features import NeedsMaintenance
+from driver.core.ports.pool import Pool
 
 
 def tend(pool: Pool) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from driver.core.errors import NotFound, StaleToken
 from driver.core.ids import parse_volume_id
 from driver.core.model import Image, Unreadable
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 
 SomeImage = TypeVar("SomeImage", bound=Image | Unreadable)
 

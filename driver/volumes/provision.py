@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from driver.core.capacity import Capacity, CapacityRange
 from driver.core.errors import Conflict, Invalid, OutOfRange, PoolUnavailable, Refused
-from driver.core.filesystems import smallest as smallest_of
+from driver.core.faults import Fault
 from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_key_id
-from driver.core.model import Bytes, Capacity, CapacityRange, Fault, FsType, Image, Inline, Volume
-from driver.core.ports import Pool
+from driver.core.model import Bytes, FsType, Image, Inline, Volume
+from driver.core.options.mkfs_options import smallest as smallest_of
+from driver.core.ports.pool import Pool
 from driver.core.results import Expanded, VolumePage
 from driver.volumes import compatibility, health, paging
 from driver.volumes.contents import Contents

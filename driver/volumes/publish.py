@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from driver.core.devices import Device, MountPoint
 from driver.core.errors import (
     Conflict,
     Damaged,
@@ -23,8 +24,9 @@ from driver.core.errors import (
 )
 from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
-from driver.core.model import AccessMode, Bytes, Device, MountPoint, Publication, Volume
-from driver.core.ports import Host, Pool
+from driver.core.model import AccessMode, Bytes, Publication, Volume
+from driver.core.ports.host import Host
+from driver.core.ports.pool import Pool
 from driver.core.results import VolumeStats
 from driver.volumes.compatibility import incompatibility, reads_only
 from driver.volumes.health import faults_of

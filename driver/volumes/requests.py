@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from driver.core.capacity import CapacityRange
 from driver.core.ids import ImageId, Key, SnapshotId, VolumeId
-from driver.core.model import AccessMode, Allocation, Bytes, CapacityRange, FsType, Limits
+from driver.core.model import AccessMode, Allocation, Bytes, FsType, Limits
 from driver.volumes import locks as claim
 from driver.volumes.locks import NO_LOCKS, Locks
 

@@ -24,9 +24,10 @@ from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile import layout, pool_directory
 from driver.backends.memory import backend as memory
 from driver.backends.memory.host import MemoryHost
+from driver.core.devices import Device
 from driver.core.ids import ImageId
-from driver.core.model import GIB, MIB, Allocation, Bytes, Device, FsType, Image, Volume
-from driver.core.ports import Pool
+from driver.core.model import GIB, MIB, Allocation, Bytes, FsType, Image, Volume
+from driver.core.ports.pool import Pool
 from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.formats.luks import Options as CryptOptions
 from driver.linux.host import LinuxHost

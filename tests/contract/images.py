@@ -6,16 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from driver.core.ids import (
-    ImageId,
-    SnapshotId,
-    VolumeId,
-    new_incarnation,
-    snapshot_key,
-    volume_key,
-)
+from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, snapshot_key, volume_key
 from driver.core.model import MIB, FsType, Image, Prepare, Snapshot, Volume
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from tests.contract.grounds import Ground
 
 SIZE = 8 * MIB

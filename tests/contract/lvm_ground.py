@@ -18,7 +18,7 @@ from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import ImageId
 from driver.core.model import GIB, Allocation
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from driver.linux.devices.lvm import CONFIG
 from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.host import LinuxHost

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from driver.core.devices import Device
 from driver.core.errors import Failed, Invalid, Refused
-from driver.core.model import LUKS_HEADER, MIB, Bytes, Device, FsType, Volume
-from driver.core.ports import Crypt, FormatsLater
+from driver.core.model import LUKS_HEADER, MIB, Bytes, FsType, Volume
+from driver.core.ports.backend_features import FormatsLater
+from driver.core.ports.crypt import Crypt
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import made
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from driver.core.devices import Extent
 from driver.core.errors import Busy, CellarError, Damaged, NotFound, Refused
-from driver.core.model import KIB, MIB, Allocation, Extent
+from driver.core.model import KIB, MIB, Allocation
 from tests.contract.grounds import Ground, size_of, whole
 from tests.contract.images import SIZE, a_snapshot, a_volume, made, snapped
 

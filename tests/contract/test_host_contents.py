@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from driver.core.devices import Extent
 from driver.core.errors import CellarError, Refused
-from driver.core.model import KIB, MIB, Extent, FsType
+from driver.core.model import KIB, MIB, FsType
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import SIZE, a_volume, cloned, formatted, made, snapped, unseen
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from driver.core.devices import Device
 from driver.core.errors import CellarError, Invalid, Refused
-from driver.core.model import MIB, Device, FsType, Volume
+from driver.core.model import MIB, FsType, Volume
 from tests.contract.grounds import Ground
 from tests.contract.images import cloned, formatted, made
 

@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import pytest
 
+from driver.core.devices import Extent, PhysicalExtent
 from driver.core.errors import Damaged, NotFound
 from driver.core.ids import SnapshotId
-from driver.core.model import MIB, Allocation, Bytes, Extent, PhysicalExtent, Snapshot, Volume
-from driver.core.ports import MapsPhysicalExtents
+from driver.core.model import MIB, Allocation, Bytes, Snapshot, Volume
+from driver.core.ports.backend_features import MapsPhysicalExtents
 from driver.volumes.copies.changed_blocks import MOST, Changes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import GetChangedBlocks

@@ -11,7 +11,8 @@ import pytest
 from driver.core.errors import Failed, NotFound, Refused
 from driver.core.ids import new_incarnation
 from driver.core.model import MIB, Allocation, Prepare, Volume
-from driver.core.ports import Backend, FormatsLater
+from driver.core.ports.backend import Backend
+from driver.core.ports.backend_features import FormatsLater
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import a_snapshot, a_volume, bytes_of, made
 

@@ -9,9 +9,11 @@ import pytest
 
 from driver.backends.memory.backend import MemoryBackend, Options, memory
 from driver.backends.memory.host import MemoryHost
+from driver.core.devices import Device
 from driver.core.errors import NotFound, Refused
-from driver.core.model import GIB, MIB, Allocation, Device, Fault, FsType
-from driver.core.ports import Pool
+from driver.core.faults import Fault
+from driver.core.model import GIB, MIB, Allocation, FsType
+from driver.core.ports.pool import Pool
 from tests.contract.grounds import MemoryGround
 from tests.contract.images import a_volume, cloned, formatted, made, nothing, snapped
 

@@ -23,20 +23,11 @@ from driver.backends.lvm import provisioning, tags
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
+from driver.core.capacity import CapacityRange
+from driver.core.devices import Device
 from driver.core.ids import VolumeId
-from driver.core.model import (
-    GIB,
-    MIB,
-    AccessMode,
-    Allocation,
-    Bytes,
-    CapacityRange,
-    Device,
-    FsType,
-    Snapshot,
-    Volume,
-)
-from driver.core.ports import Pool
+from driver.core.model import GIB, MIB, AccessMode, Allocation, Bytes, FsType, Snapshot, Volume
+from driver.core.ports.pool import Pool
 from driver.linux.devices import dm
 from driver.linux.formats.luks import LinuxCrypt, Options
 from driver.linux.host import LinuxHost

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from driver.backends.lvm import tags
+from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, Refused
-from driver.core.model import LUKS_HEADER, MIB, Allocation, CapacityRange, FsType, Volume
+from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume
 from driver.linux.formats.luks import LinuxCrypt, Options
 from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import layers, lvm, volumes

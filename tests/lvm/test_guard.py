@@ -11,8 +11,9 @@ import pytest
 from driver.backends.lvm import thin_usage
 from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.provisioning import Options
+from driver.core.devices import Device
 from driver.core.errors import NoSpace, OutOfRange
-from driver.core.model import MIB, Device, FsType
+from driver.core.model import MIB, FsType
 from driver.linux.host import LinuxHost
 from tests.lvm.conftest import GIB, MakeGroup, lvm, said
 from tests.lvm.pools import a_volume, made, opened, write

@@ -22,7 +22,7 @@ from driver.backends.lvm.thin import Thin
 from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolReadOnly, PoolUnavailable
 from driver.core.model import MIB
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from driver.linux.devices import dm
 from driver.linux.devices.lvm import CONFIG
 from driver.linux.host import LinuxHost

@@ -13,8 +13,9 @@ import pytest
 
 from driver.backends.lvm import thick
 from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import NoSpace
-from driver.core.model import MIB, CapacityRange, FsType, Snapshot, Volume
+from driver.core.model import MIB, FsType, Snapshot, Volume
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
 from driver.volumes.requests import CreateGroupSnapshot, Member

@@ -30,6 +30,8 @@ from driver.backends.loopfile.space import Accounts
 from driver.backends.loopfile.state import Shared, counted
 from driver.backends.quiesce import Held, held_by, thaw_marked
 from driver.backends.readers import Readers
+from driver.core.capacity import Capacity, PoolState
+from driver.core.devices import Device, Extent, PhysicalExtent
 from driver.core.errors import (
     Busy,
     Exhausted,
@@ -40,23 +42,17 @@ from driver.core.errors import (
     Refused,
 )
 from driver.core.failpoints import reach
+from driver.core.faults import Fault, fault_of
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
     Allocation,
     Bytes,
-    Capacity,
-    Device,
-    Extent,
-    Fault,
     FsType,
     Image,
-    PhysicalExtent,
-    PoolState,
     Prepare,
     Snapshot,
     Unreadable,
     Volume,
-    fault_of,
 )
 from driver.core.quantity import show_bytes
 from driver.linux import fiemap, files

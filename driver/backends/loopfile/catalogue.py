@@ -12,8 +12,9 @@ from pathlib import Path
 
 from driver.backends.loopfile import image_repair, layout
 from driver.core.errors import Damaged, NotFound
+from driver.core.faults import Fault
 from driver.core.ids import ImageId, VolumeId
-from driver.core.model import Fault, Image, Unreadable, Volume
+from driver.core.model import Image, Unreadable, Volume
 
 
 class Catalogue:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from driver.core import errnos
-from driver.core.model import MIB, Bytes, Fault
+from driver.core.faults import Fault
+from driver.core.model import MIB, Bytes
 from driver.core.quantity import parse_share
 from driver.linux import files
 from driver.linux.mounts import open_directory

@@ -16,7 +16,8 @@ from driver.backends.loopfile import layout
 from driver.backends.loopfile.loop_devices import Loops
 from driver.backends.loopfile.space import Accounts
 from driver.core.errors import CellarError
-from driver.core.model import Allocation, Bytes, Fault, Image, Unreadable, Volume
+from driver.core.faults import Fault
+from driver.core.model import Allocation, Bytes, Image, Unreadable, Volume
 from driver.linux import fiemap, files
 from driver.linux.devices import block
 

@@ -24,8 +24,9 @@ from driver.backends.loopfile import leftovers
 from driver.core import errnos
 from driver.core.errors import CellarError, Conflict, Damaged
 from driver.core.failpoints import reach
+from driver.core.faults import Fault
 from driver.core.ids import ImageId
-from driver.core.model import MIB, Bytes, Fault, Image, Publication, Unreadable, Volume
+from driver.core.model import MIB, Bytes, Image, Publication, Unreadable, Volume
 from driver.linux import files
 
 RECORD: Final = "volume.json"

@@ -19,8 +19,8 @@ from loguru import logger
 from driver.backends.loopfile.pool_creation import MARKER
 from driver.core import errnos
 from driver.core.errors import CellarError
+from driver.core.faults import Fault
 from driver.core.ids import IMAGE_FILE
-from driver.core.model import Fault
 from driver.linux import files
 from driver.linux.formats import filesystem, luks
 

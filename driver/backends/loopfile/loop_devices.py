@@ -13,10 +13,12 @@ from typing import Final, TypeGuard
 from loguru import logger
 
 from driver.backends.loopfile import layout
+from driver.core.devices import Device
 from driver.core.errors import Refused
 from driver.core.failpoints import reach
+from driver.core.faults import Fault
 from driver.core.ids import ImageId
-from driver.core.model import Device, Fault, Image, Volume
+from driver.core.model import Image, Volume
 from driver.linux.devices import block, loop, loop_guard, loop_settings
 from driver.linux.files import is_open_elsewhere
 from driver.linux.mounts import mount_points

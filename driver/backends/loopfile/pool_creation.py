@@ -14,7 +14,7 @@ from loguru import logger
 
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from driver.linux import flocks
 from driver.linux.mounts import open_directory
 

@@ -25,7 +25,7 @@ from driver.backends.memory.records import MemoryRecords
 from driver.core import errnos
 from driver.core.errors import Conflict, PoolUnavailable, Refused
 from driver.core.ids import PoolId, new_pool_id
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from driver.linux import files
 
 SCHEMA: Final = 1

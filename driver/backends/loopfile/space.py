@@ -15,8 +15,9 @@ from driver.backends.loopfile import layout
 from driver.backends.loopfile.filesystem_limits import NONE, FilesystemLimits, free_of
 from driver.backends.paced_worker import Background
 from driver.backends.space_ledger import Entry, Filesystems, Ledger, Room, ratio_of
+from driver.core.capacity import Capacity
 from driver.core.ids import ImageId
-from driver.core.model import MIB, Allocation, Bytes, Capacity, Image, Snapshot, Volume
+from driver.core.model import MIB, Allocation, Bytes, Image, Snapshot, Volume
 from driver.linux import fiemap, files
 from driver.linux.mounts import open_directory
 

@@ -14,28 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, overload
 
-from driver.backends.lvm import (
-    copy_snapshot,
-    no_space,
-)
-from driver.backends.lvm import (
-    hold as lvmhold,
-)
-from driver.backends.lvm import (
-    pool as lvmpool,
-)
-from driver.backends.lvm import (
-    state as lvmstate,
-)
-from driver.backends.lvm import (
-    tags as lvmtags,
-)
+from driver.backends.lvm import copy_snapshot, no_space
+from driver.backends.lvm import hold as lvmhold
+from driver.backends.lvm import pool as lvmpool
+from driver.backends.lvm import state as lvmstate
+from driver.backends.lvm import tags as lvmtags
 from driver.backends.lvm.known_groups import Pins
 from driver.backends.lvm.location import kind_of
 from driver.backends.lvm.pool import LvmPool
 from driver.backends.lvm.provisioning import HostResources, Options, Provisioning
 from driver.backends.lvm.volume_group import Groups, refuse_read_only
 from driver.backends.memory.records import MemoryRecords
+from driver.core.capacity import Capacity, PoolState
+from driver.core.devices import Device, Extent
 from driver.core.errors import (
     Busy,
     Invalid,
@@ -46,25 +37,20 @@ from driver.core.errors import (
     Refused,
 )
 from driver.core.failpoints import reach
-from driver.core.filesystems import SMALLEST
+from driver.core.faults import Fault, fault_of
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
     Allocation,
     Bytes,
-    Capacity,
-    Device,
-    Extent,
-    Fault,
     FsType,
     Image,
-    PoolState,
     Prepare,
     Snapshot,
     Unreadable,
     Volume,
-    fault_of,
 )
-from driver.core.ports import Records
+from driver.core.options.mkfs_options import SMALLEST
+from driver.core.ports.records import Records
 from driver.core.quantity import show_bytes
 from driver.linux.devices import block, lvm, raw
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from driver.backends.lvm import tags
 from driver.backends.lvm.volume_group import Group
+from driver.core.devices import Device
 from driver.core.errors import Failed, Refused
 from driver.core.ids import ImageId, VolumeId
-from driver.core.model import Device, Volume
+from driver.core.model import Volume
 from driver.linux.devices import block, dm, raw
 from driver.linux.mounts import mount_points
 from driver.linux.mounts.holders import holders

@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
+from driver.core.devices import Device
 from driver.core.errors import Busy
 from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
-from driver.core.model import Device
 from driver.linux.devices import block
 from driver.linux.formats import luks
 from driver.linux.mounts import freeze, mount_points

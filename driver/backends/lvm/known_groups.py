@@ -6,7 +6,7 @@ So the first that was adopted there is pinned: what is known are UUIDs of LVM.
 
 from __future__ import annotations
 
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 
 _GROUP = "group"
 _POOL = "thinPool"

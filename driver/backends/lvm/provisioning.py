@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from driver.backends.lvm.volume_group import Group
-from driver.core.model import Allocation, Bytes, Fault, Image, Volume
+from driver.core.faults import Fault
+from driver.core.model import Allocation, Bytes, Image, Volume
 from driver.linux.devices import lvm
 from driver.linux.mounts.freeze import Freezer
 

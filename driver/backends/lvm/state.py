@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from driver.backends.lvm.pool import LvmPool
+from driver.core.capacity import Capacity, PoolState
 from driver.core.errors import Exhausted, PoolUnavailable
-from driver.core.filesystems import SMALLEST
 from driver.core.ids import PoolId
-from driver.core.model import Allocation, Capacity, PoolState, Volume
+from driver.core.model import Allocation, Volume
+from driver.core.options.mkfs_options import SMALLEST
 
 _NOTHING = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
 

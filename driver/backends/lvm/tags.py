@@ -17,15 +17,7 @@ from typing import Final
 from driver.backends import record
 from driver.core.errors import Damaged
 from driver.core.ids import ImageId, PoolId
-from driver.core.model import (
-    AccessMode,
-    Bytes,
-    Image,
-    Publication,
-    Snapshot,
-    Unreadable,
-    Volume,
-)
+from driver.core.model import AccessMode, Bytes, Image, Publication, Snapshot, Unreadable, Volume
 from driver.linux.devices.lvm import LogicalVolume
 
 PREFIX: Final = "cellar-"  # of the names of volumes and of devices

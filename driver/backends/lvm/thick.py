@@ -15,7 +15,8 @@ from driver.backends.lvm.thin_usage import full_metadata
 from driver.backends.lvm.volume_group import Group
 from driver.core.errors import NoSpace
 from driver.core.failpoints import reach
-from driver.core.model import Allocation, Bytes, Fault, Image, Volume
+from driver.core.faults import Fault
+from driver.core.model import Allocation, Bytes, Image, Volume
 from driver.core.quantity import parse_share, show_bytes
 from driver.linux.devices import block, dm, lvm, raw
 

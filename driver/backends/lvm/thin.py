@@ -14,7 +14,8 @@ from driver.backends.lvm.volume_group import Group
 from driver.backends.space_ledger import ratio_of
 from driver.core.errors import CellarError, NoSpace
 from driver.core.failpoints import reach
-from driver.core.model import Allocation, Bytes, Fault, Image, Snapshot, Volume
+from driver.core.faults import Fault
+from driver.core.model import Allocation, Bytes, Image, Snapshot, Volume
 from driver.core.quantity import parse_share, show_bytes
 from driver.linux.devices import block, dm, lvm, raw
 

@@ -15,7 +15,7 @@ from loguru import logger
 from driver.backends.lvm.known_groups import Pins
 from driver.core import errnos
 from driver.core.errors import CellarError, Invalid, PoolReadOnly, PoolUnavailable, StillRunning
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from driver.linux import command
 from driver.linux.devices import block, lvm, lvm_disks, lvm_label
 

@@ -17,34 +17,23 @@ from driver.backends.memory.disk import Disk
 from driver.backends.memory.failures import Ills
 from driver.backends.memory.host import MemoryHost
 from driver.backends.space_ledger import ratio_of
-from driver.core.errors import (
-    Busy,
-    Conflict,
-    Invalid,
-    NoSpace,
-    NotFound,
-    OutOfRange,
-    Refused,
-)
-from driver.core.filesystems import SMALLEST
+from driver.core.capacity import Capacity, PoolState
+from driver.core.devices import Device, Extent, PhysicalExtent
+from driver.core.errors import Busy, Conflict, Invalid, NoSpace, NotFound, OutOfRange, Refused
+from driver.core.faults import Fault
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId, new_pool_id
 from driver.core.model import (
     Allocation,
     Bytes,
-    Capacity,
-    Device,
-    Extent,
-    Fault,
     FsType,
     Image,
-    PhysicalExtent,
-    PoolState,
     Prepare,
     Snapshot,
     Unreadable,
     Volume,
 )
-from driver.core.ports import Pool
+from driver.core.options.mkfs_options import SMALLEST
+from driver.core.ports.pool import Pool
 from driver.core.quantity import parse_share, show_bytes
 
 _GRANULARITY: Final = 4096

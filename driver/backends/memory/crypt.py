@@ -20,8 +20,9 @@ from typing import Final
 
 from driver.backends.memory.disk import PAGE, Disk
 from driver.backends.memory.host import MemoryHost
+from driver.core.devices import Device
 from driver.core.errors import Invalid, NotFound, Refused
-from driver.core.model import LUKS_HEADER, Bytes, Device
+from driver.core.model import LUKS_HEADER, Bytes
 
 _MAGIC: Final = b"memory-luks2 "
 

@@ -13,7 +13,8 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import Bytes, Extent, PhysicalExtent
+from driver.core.devices import Extent, PhysicalExtent
+from driver.core.model import Bytes
 
 PAGE: Final = 4096
 

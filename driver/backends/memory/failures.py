@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from driver.core.errors import Damaged, PoolReadOnly, PoolUnavailable
+from driver.core.faults import Fault, fault_of
 from driver.core.ids import ImageId
-from driver.core.model import Fault, Image, Snapshot, Unreadable, fault_of
+from driver.core.model import Image, Snapshot, Unreadable
 
 
 class Ills:

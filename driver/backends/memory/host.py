@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Final
 
 from driver.backends.memory.disk import PAGE, Disk
-from driver.core import mount_options
+from driver.core.devices import Device, Extent, MountPoint, Usage
 from driver.core.errors import NotFound, Refused
-from driver.core.model import MIB, Bytes, Device, Extent, Fault, FsType, MountPoint, Progress, Usage
+from driver.core.faults import Fault
+from driver.core.model import MIB, Bytes, FsType, Progress
+from driver.core.options import mount_options
 
 _MAJOR: Final = 4000  # no kernel gives out this one
 _BROKEN: Final = frozenset({"FilesystemShutDown", "RemountedReadOnly"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from driver.core.ports import NodeState
+from driver.core.ports.records import NodeState
 
 
 class MemoryRecords:

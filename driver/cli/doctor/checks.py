@@ -19,7 +19,7 @@ from driver.cli.client import CallFailed, Client
 from driver.cli.output import human
 from driver.core.errors import Failed, PoolUnavailable
 from driver.core.model import FsType
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from driver.linux import command, files, flocks, sysfs
 from driver.linux.formats import filesystem
 from driver.linux.mounts import open_directory

@@ -13,7 +13,7 @@ from driver.cli.doctor.checks import Finding, ok, problem, warning
 from driver.cli.output import human
 from driver.core.errors import CellarError, PoolUnavailable
 from driver.core.model import MIB
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from driver.linux import command
 from driver.linux.devices import lvm
 

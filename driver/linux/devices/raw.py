@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import MIB, Bytes, Extent
+from driver.core.devices import Extent
+from driver.core.model import MIB, Bytes
 from driver.linux import files
 
 BLKZEROOUT: Final = 0x127F  # <linux/fs.h>: start and length in bytes

@@ -19,8 +19,9 @@ from typing import Final
 
 from loguru import logger
 
+from driver.core.devices import Device
 from driver.core.errors import Busy, Failed, Invalid, Refused
-from driver.core.model import KIB, LUKS_HEADER, MIB, Bytes, Device
+from driver.core.model import KIB, LUKS_HEADER, MIB, Bytes
 from driver.linux import command
 from driver.linux.abilities import Abilities
 from driver.linux.devices import block, dm, dm_ioctl, loop, raw

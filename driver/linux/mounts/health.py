@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from driver.core.model import MIB, Fault, FsType
+from driver.core.faults import Fault
+from driver.core.model import MIB, FsType
 from driver.linux.devices import block
 from driver.linux.formats import filesystem
 from driver.linux.mounts.mount import Mount

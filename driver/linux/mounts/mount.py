@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from driver.core import mount_options
+from driver.core.options import mount_options
 from driver.linux.mounts import fsopen
 
 # <linux/mount.h>

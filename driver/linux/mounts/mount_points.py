@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from driver.core.devices import MountPoint
 from driver.core.ids import IMAGE_FILE
-from driver.core.model import MountPoint
 from driver.linux.devices import block, dm, loop_ioctl
 from driver.linux.mounts import mount
 from driver.linux.mounts.mount import Mount

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from driver.core.devices import Extent, PhysicalExtent
 from driver.core.errors import Busy, Invalid, NotFound, OutOfRange, Refused
-from driver.core.model import Bytes, Extent, PhysicalExtent, Snapshot
-from driver.core.ports import MapsPhysicalExtents, Pool
+from driver.core.model import Bytes, Snapshot
+from driver.core.ports.backend_features import MapsPhysicalExtents
+from driver.core.ports.pool import Pool
 from driver.core.results import ChangesPage
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import GetChangedBlocks

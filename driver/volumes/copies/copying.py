@@ -17,7 +17,8 @@ from driver.core.errors import Busy, Refused
 from driver.core.failpoints import reach
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import GIB, MIB, Bytes, Image, Prepare, Progress, Volume
-from driver.core.ports import EstimatesUsage, Pool, TakesCopySnapshots
+from driver.core.ports.backend_features import EstimatesUsage, TakesCopySnapshots
+from driver.core.ports.pool import Pool
 from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.barrier import Barrier, BarrierStep, no_barrier
 

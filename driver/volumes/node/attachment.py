@@ -8,11 +8,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from driver.core.devices import Device, MountPoint
 from driver.core.errors import PoolUnavailable, Refused
 from driver.core.failpoints import reach
 from driver.core.ids import VolumeId
-from driver.core.model import Device, MountPoint, Volume
-from driver.core.ports import Pool
+from driver.core.model import Volume
+from driver.core.ports.pool import Pool
 from driver.volumes.node import encryption
 from driver.volumes.pools.registry import Pools
 

@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from driver.core.devices import Device
 from driver.core.errors import Damaged, Invalid, Refused
 from driver.core.failpoints import reach
-from driver.core.model import Device, Volume
-from driver.core.ports import Crypt, FormatsLater, Pool
+from driver.core.model import Volume
+from driver.core.ports.backend_features import FormatsLater
+from driver.core.ports.crypt import Crypt
+from driver.core.ports.pool import Pool
 
 SECRET: Final = "secrets[passphrase]"  # noqa: S105 - the name of the field
 

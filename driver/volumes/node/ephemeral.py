@@ -24,9 +24,10 @@ from driver.core.errors import (
     Unfinished,
 )
 from driver.core.failpoints import reach
+from driver.core.faults import Fault, fault_of
 from driver.core.ids import Key, VolumeId, parse_volume_id
-from driver.core.model import Fault, Inline, Volume, fault_of
-from driver.core.ports import Host
+from driver.core.model import Inline, Volume
+from driver.core.ports.host import Host
 from driver.core.results import VolumeStats
 from driver.volumes.health import Health
 from driver.volumes.pools.registry import Pools

@@ -8,9 +8,10 @@ from typing import Final
 
 from loguru import logger
 
+from driver.core.devices import Device
 from driver.core.errors import Busy, CellarError, StillRunning, Unusable
-from driver.core.model import Device, FsType, Volume
-from driver.core.ports import Pool
+from driver.core.model import FsType, Volume
+from driver.core.ports.pool import Pool
 
 BOUND: Final = 5.0  # seconds for which writers may stand still
 

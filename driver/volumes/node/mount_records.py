@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from driver.core.devices import Device, MountPoint
 from driver.core.ids import VolumeId
-from driver.core.model import Device, MountPoint
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 
 _TRUE: Final = "true"
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from driver.core.devices import Device, MountPoint
 from driver.core.errors import Failed, Refused
+from driver.core.faults import Fault
 from driver.core.ids import VolumeId
-from driver.core.model import Device, Fault, MountPoint, Volume
-from driver.core.ports import Host
+from driver.core.model import Volume
+from driver.core.ports.host import Host
 from driver.volumes.node.mount_records import MountRecord, MountRecords
 
 _LAYERS: Final = 1000  # that are taken down at most

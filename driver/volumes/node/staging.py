@@ -8,11 +8,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from driver.core import mount_options
+from driver.core.devices import Device, MountPoint
 from driver.core.errors import Conflict, NotFound, Refused, Unusable
 from driver.core.failpoints import reach
-from driver.core.model import Device, FsType, MountPoint, Volume
-from driver.core.ports import Pool
+from driver.core.model import FsType, Volume
+from driver.core.options import mount_options
+from driver.core.ports.pool import Pool
 from driver.volumes.compatibility import reads_only
 from driver.volumes.node import attachment, encryption, growth
 from driver.volumes.node.mount_records import MountRecords, record_of

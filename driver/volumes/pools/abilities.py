@@ -12,7 +12,8 @@ from loguru import logger
 
 from driver.core.errors import NoSpace
 from driver.core.model import FsType
-from driver.core.ports import FormatsLater, Pool
+from driver.core.ports.backend_features import FormatsLater
+from driver.core.ports.pool import Pool
 
 ENCRYPTION: Final = "encryption"
 

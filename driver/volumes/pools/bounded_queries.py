@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from driver.core.errors import CellarError, PoolSilent, PoolUnavailable
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 
 NAMES: Final = 1.5  # seconds in which a pool says whether it has a name, or an id
 LISTS: Final = 2.5  # seconds for its part of what many pools answer together

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from driver.core.errors import NoSpace, OutOfRange
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from driver.core.model import Allocation, Capacity, PoolState
-from driver.core.ports import Pool
+from driver.core.capacity import Capacity, PoolState
+from driver.core.model import Allocation
+from driver.core.ports.pool import Pool
 from driver.volumes.pools.bounded_queries import ask_all
 
 FRESH: Final = 5.0  # seconds for which a pool is taken to be as it was

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Final
 
 from driver.core.errors import PoolUnavailable
-from driver.core.ports import Pool, TriesWriting
+from driver.core.ports.backend_features import TriesWriting
+from driver.core.ports.pool import Pool
 
 EVERY: Final = 2.0  # seconds from one look to the next
 SUSPICIOUS: Final = 3.0  # seconds at one call after which it is tried whether the pool takes writes

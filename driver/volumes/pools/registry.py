@@ -15,10 +15,13 @@ from typing import Any, Final, TypeVar
 
 from loguru import logger
 
+from driver.core.capacity import Capacity
 from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolSilent, PoolUnavailable
 from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
-from driver.core.model import Allocation, Capacity, Image, Snapshot, Unreadable, Volume
-from driver.core.ports import Backend, Host, Pool
+from driver.core.model import Allocation, Image, Snapshot, Unreadable, Volume
+from driver.core.ports.backend import Backend
+from driver.core.ports.host import Host
+from driver.core.ports.pool import Pool
 from driver.volumes.locks import Locks
 from driver.volumes.pools.bounded_queries import LISTS, NAMES, Replies, ask_all, ask_patiently
 from driver.volumes.pools.withdrawals import Withdrawals

@@ -12,7 +12,8 @@ from typing import Final
 
 from driver.core.ids import VolumeId
 from driver.core.model import Volume
-from driver.core.ports import Pool, Records
+from driver.core.ports.pool import Pool
+from driver.core.ports.records import Records
 
 _PREFIX: Final = "unpublished "  # of the keys, beside those of places
 

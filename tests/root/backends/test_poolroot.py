@@ -15,7 +15,7 @@ from driver.backends.loopfile.pool_creation import MARKER
 from driver.backends.loopfile.pool_directory import PoolDirectory, write_marker
 from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Exhausted, PoolFailed, PoolUnavailable
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from tests.root.conftest import MIB, MakePool
 
 pytestmark = pytest.mark.root

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from driver.core.devices import Device
 from driver.core.ids import IMAGE_FILE
-from driver.core.model import MIB, Device, FsType
+from driver.core.model import MIB, FsType
 from driver.linux.devices import loop
 from driver.linux.formats import filesystem
 from driver.linux.mounts import mount

@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 
 from driver.core.errors import Invalid, Refused
-from driver.core.filesystems import _MKFS, SMALLEST
 from driver.core.model import MIB, FsType
+from driver.core.options.mkfs_options import _MKFS, SMALLEST
 from driver.linux import files
 from driver.linux.devices import block, loop
 from driver.linux.formats import filesystem, superblock

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from driver.core.devices import Device
 from driver.core.errors import Failed, Invalid, Refused
-from driver.core.model import MIB, Device, FsType
-from driver.core.ports import Host
+from driver.core.model import MIB, FsType
+from driver.core.ports.host import Host
 from driver.linux.devices import block
 from driver.linux.host import LinuxHost
 from driver.linux.mounts import freeze, mount

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from driver.core import mount_options
 from driver.core.errors import Invalid
 from driver.core.model import FsType
-from driver.core.mount_settings import SETTINGS, Setting
+from driver.core.options import mount_options
+from driver.core.options.mount_settings import SETTINGS, Setting
 from driver.linux.host import LinuxHost
 from tests.root.linux.conftest import Attach
 

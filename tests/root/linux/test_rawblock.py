@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.core.model import KIB, MIB, Extent
+from driver.core.devices import Extent
+from driver.core.model import KIB, MIB
 from driver.linux import files
 from driver.linux.devices import block, loop, raw
 

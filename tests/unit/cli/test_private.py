@@ -13,7 +13,7 @@ from csi_proto import cellar_pb2 as cellar
 from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, Allocation, FsType, Volume
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from driver.services.peer import PeerService
 
 

@@ -11,7 +11,7 @@ from driver.backends.memory.backend import Options, memory
 from driver.core.errors import Overloaded
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, AccessMode, Allocation, Publication, Volume
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from driver.services.node_reports import NodeReports
 from driver.services.peer import PeerService
 

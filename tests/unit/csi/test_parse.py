@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import CellarError, Invalid, NotFound, Refused, StaleToken
 from driver.core.ids import SnapshotId, VolumeId
-from driver.core.model import CapacityRange, FsType, Limits
+from driver.core.model import FsType, Limits
 from driver.csi import parse, parse_node
 from driver.volumes import requests
 from driver.volumes.locks import Locks

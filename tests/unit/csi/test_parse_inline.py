@@ -9,8 +9,9 @@ import pytest
 
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, NotFound
-from driver.core.model import GIB, MIB, AccessMode, Allocation, CapacityRange, FsType, Limits
+from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits
 from driver.csi import parse_node
 from driver.volumes import requests
 from driver.volumes.locks import Locks

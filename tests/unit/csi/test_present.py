@@ -6,17 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
+from driver.core.devices import Usage
+from driver.core.faults import Fault
 from driver.core.ids import SnapshotId, VolumeId
-from driver.core.model import (
-    AccessMode,
-    Allocation,
-    Fault,
-    FsType,
-    Publication,
-    Snapshot,
-    Usage,
-    Volume,
-)
+from driver.core.model import AccessMode, Allocation, FsType, Publication, Snapshot, Volume
 from driver.core.results import Group, VolumeStats
 from driver.csi import present
 from driver.csi.topology import NodeTopology

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.core.model import MIB, Extent
+from driver.core.devices import Extent
+from driver.core.model import MIB
 from driver.linux import copy_extents
 
 SIZE = 40_000

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from driver.backends.memory.records import MemoryRecords
-from driver.core.ports import Records
+from driver.core.ports.records import Records
 from driver.linux import files, records
 from driver.linux.records import FileRecords
 

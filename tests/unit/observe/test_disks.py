@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from driver.backends.memory.backend import MemoryBackend, memory
-from driver.core.model import GIB, PoolState
-from driver.core.ports import Pool
+from driver.core.capacity import PoolState
+from driver.core.model import GIB
+from driver.core.ports.pool import Pool
 from driver.observe.disks import Disks
 
 

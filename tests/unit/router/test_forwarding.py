@@ -8,9 +8,9 @@ import pytest
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.core.filesystems import SMALLEST
-from driver.core.filesystems import smallest as smallest_of
 from driver.core.model import GIB, Allocation, FsType
+from driver.core.options.mkfs_options import SMALLEST
+from driver.core.options.mkfs_options import smallest as smallest_of
 from driver.csi import interceptor, parse
 from driver.csi.required_fields import REQUIRED
 from driver.router import (

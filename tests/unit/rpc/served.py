@@ -19,7 +19,7 @@ from csi_proto import csi_pb2_grpc as stubs
 from driver.backends.memory.backend import memory
 from driver.backends.memory.records import MemoryRecords
 from driver.core.model import GIB
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from driver.csi.topology import NodeTopology
 from driver.services.server import DriverInfo, Server
 from driver.services.use_cases import UseCases

@@ -9,7 +9,8 @@ import grpc
 
 from csi_proto import csi_pb2 as csi
 from driver.backends.memory.backend import MemoryBackend
-from driver.core.model import GIB, Fault
+from driver.core.faults import Fault
+from driver.core.model import GIB
 from driver.services import server
 from tests.unit.rpc.served import KEY, MOUNT, NODE, Client, code_of, play
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import Damaged
 from driver.core.ids import VolumeId
-from driver.core.model import CapacityRange, Unreadable, Volume
+from driver.core.model import Unreadable, Volume
 from driver.volumes.requests import (
     DeleteSnapshot,
     DeleteVolume,

@@ -14,20 +14,12 @@ from driver.backends.memory.backend import MemoryBackend, Options
 from driver.backends.memory.host import MemoryHost
 from driver.backends.pool_threads import Answering
 from driver.core.answers import Direct
+from driver.core.capacity import Capacity, CapacityRange, PoolState
 from driver.core.errors import NotFound, PoolSilent, PoolUnavailable
+from driver.core.faults import Fault
 from driver.core.ids import ImageId, volume_key
-from driver.core.model import (
-    GIB,
-    MIB,
-    Allocation,
-    Capacity,
-    CapacityRange,
-    Fault,
-    FsType,
-    Image,
-    PoolState,
-)
-from driver.core.ports import Pool
+from driver.core.model import GIB, MIB, Allocation, FsType, Image
+from driver.core.ports.pool import Pool
 from driver.volumes import health, provision
 from driver.volumes.health import Health
 from driver.volumes.locks import Locks

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from driver.core.capacity import CapacityRange
+from driver.core.devices import Device
 from driver.core.errors import NotFound, Refused
+from driver.core.faults import Fault
 from driver.core.ids import VolumeId
-from driver.core.model import MIB, CapacityRange, Device, Fault, Limits, Volume
+from driver.core.model import MIB, Limits, Volume
 from driver.volumes.requests import GetVolume, GetVolumeStats, ListVolumes, Modify
 from tests.unit.volumes.world import World
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from driver.backends.memory.disk import Disk
+from driver.core.capacity import CapacityRange
+from driver.core.devices import Device, MountPoint
 from driver.core.errors import (
     Busy,
     Conflict,
@@ -20,18 +22,9 @@ from driver.core.errors import (
     Refused,
     Unusable,
 )
+from driver.core.faults import Fault
 from driver.core.ids import VolumeId
-from driver.core.model import (
-    MIB,
-    AccessMode,
-    CapacityRange,
-    Device,
-    Fault,
-    FsType,
-    MountPoint,
-    Publication,
-    Volume,
-)
+from driver.core.model import MIB, AccessMode, FsType, Publication, Volume
 from driver.volumes.requests import (
     Capability,
     DeleteVolume,

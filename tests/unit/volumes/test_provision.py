@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from driver.backends.memory.crypt import MemoryCrypt
 from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import (
     Conflict,
     Invalid,
@@ -22,18 +23,10 @@ from driver.core.errors import (
     Refused,
     StaleToken,
 )
-from driver.core.filesystems import SMALLEST
+from driver.core.faults import Fault
 from driver.core.ids import SnapshotId, VolumeId
-from driver.core.model import (
-    GIB,
-    MIB,
-    AccessMode,
-    Allocation,
-    CapacityRange,
-    Fault,
-    FsType,
-    Limits,
-)
+from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits
+from driver.core.options.mkfs_options import SMALLEST
 from driver.volumes.contents import Contents
 from driver.volumes.provision import Provisioner
 from driver.volumes.requests import (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from driver.core.capacity import CapacityRange
 from driver.core.ids import SnapshotId, VolumeId
-from driver.core.model import CapacityRange, Limits
+from driver.core.model import Limits
 from driver.volumes import requests
 from driver.volumes.locks import Locks
 from driver.volumes.requests import Member

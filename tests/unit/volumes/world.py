@@ -15,7 +15,10 @@ from driver.backends.memory.crypt import MemoryCrypt
 from driver.backends.memory.host import MemoryHost
 from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
+from driver.core.capacity import CapacityRange
+from driver.core.devices import Device, Extent, MountPoint
 from driver.core.errors import NoSpace
+from driver.core.faults import Fault
 from driver.core.ids import VolumeId
 from driver.core.model import (
     GIB,
@@ -23,19 +26,14 @@ from driver.core.model import (
     AccessMode,
     Allocation,
     Bytes,
-    CapacityRange,
-    Device,
-    Extent,
-    Fault,
     FsType,
     Image,
-    MountPoint,
     Prepare,
     Progress,
     Snapshot,
     Volume,
 )
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.changed_blocks import Changes

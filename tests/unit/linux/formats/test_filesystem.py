@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core.errors import Invalid, Refused
-from driver.core.filesystems import parse_mkfs_options
 from driver.core.model import FsType
+from driver.core.options.mkfs_options import parse_mkfs_options
 from driver.linux import command
 from driver.linux.formats import btrfs, filesystem, tool_versions, xfs
 

@@ -8,8 +8,9 @@ from threading import Barrier, Lock
 
 import pytest
 
+from driver.core.devices import Device
 from driver.core.errors import Failed, Invalid, Refused
-from driver.core.model import GIB, KIB, MIB, Device
+from driver.core.model import GIB, KIB, MIB
 from driver.linux import command
 from driver.linux.formats import luks
 from driver.linux.formats.luks import LinuxCrypt, Options

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.core import mount_options
+from driver.core.options import mount_options
 from driver.linux.mounts import mount
 from driver.linux.mounts.mount import Mount
 

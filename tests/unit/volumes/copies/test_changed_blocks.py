@@ -13,9 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driver.core.answers import Direct
+from driver.core.devices import Extent, PhysicalExtent
 from driver.core.errors import Busy, Invalid, NotFound, OutOfRange, PoolUnavailable, Refused
 from driver.core.ids import SnapshotId
-from driver.core.model import MIB, Bytes, Extent, PhysicalExtent, Snapshot
+from driver.core.model import MIB, Bytes, Snapshot
 from driver.core.results import ChangesPage
 from driver.volumes.copies import changed_blocks
 from driver.volumes.copies.changed_blocks import Changes, differing, grown

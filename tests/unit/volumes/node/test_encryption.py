@@ -8,19 +8,13 @@ from typing import Any
 
 import pytest
 
+from driver.core.capacity import CapacityRange
+from driver.core.devices import Device
 from driver.core.errors import Conflict, Failed, Invalid, OutOfRange, Refused
+from driver.core.faults import Fault
 from driver.core.ids import ImageId, volume_key
-from driver.core.model import (
-    LUKS_HEADER,
-    MIB,
-    Allocation,
-    CapacityRange,
-    Device,
-    Fault,
-    FsType,
-    Volume,
-)
-from driver.core.ports import Pool
+from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume
+from driver.core.ports.pool import Pool
 from driver.volumes.node import attachment
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import (

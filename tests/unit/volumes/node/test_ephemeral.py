@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from driver.core import ids
+from driver.core.capacity import CapacityRange
 from driver.core.errors import (
     Busy,
     CellarError,
@@ -21,15 +22,8 @@ from driver.core.errors import (
     Refused,
     Unfinished,
 )
-from driver.core.model import (
-    GIB,
-    MIB,
-    CapacityRange,
-    Fault,
-    FsType,
-    Inline,
-    Volume,
-)
+from driver.core.faults import Fault
+from driver.core.model import GIB, MIB, FsType, Inline, Volume
 from driver.volumes.requests import (
     Capability,
     CreateVolume,

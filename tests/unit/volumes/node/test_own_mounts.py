@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from driver.backends.memory.records import MemoryRecords
+from driver.core.devices import Device, MountPoint
 from driver.core.errors import Refused
-from driver.core.model import Device, MountPoint, Volume
+from driver.core.model import Volume
 from driver.volumes.node.mount_records import MountRecord, MountRecords
 from driver.volumes.publish import NodeVolumes
 from driver.volumes.requests import NodeUnpublish

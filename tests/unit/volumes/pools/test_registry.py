@@ -9,7 +9,7 @@ from driver.backends.memory.host import MemoryHost
 from driver.core.errors import NotFound, PoolUnavailable
 from driver.core.ids import PoolId, SnapshotId, VolumeId
 from driver.core.model import GIB
-from driver.core.ports import Pool
+from driver.core.ports.pool import Pool
 from driver.volumes.pools.registry import Pools
 from tests.unit.volumes.world import World
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.core import mount_options
 from driver.core.errors import Invalid
 from driver.core.model import FsType
-from driver.core.mount_settings import SETTINGS
+from driver.core.options import mount_options
+from driver.core.options.mount_settings import SETTINGS
 
 EXT4, XFS, BTRFS = FsType.EXT4, FsType.XFS, FsType.BTRFS
 DEFAULTS = "rw,suid,dev,exec,auto,nouser,async"  # what mount(8) calls "defaults"

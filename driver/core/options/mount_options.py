@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from driver.core.errors import Invalid
 from driver.core.model import FsType
-from driver.core.mount_settings import SETTINGS, Setting
+from driver.core.options.mount_settings import SETTINGS, Setting
 
 T = TypeVar("T")
 

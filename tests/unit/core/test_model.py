@@ -8,18 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, OutOfRange
 from driver.core.ids import VolumeId
-from driver.core.model import (
-    DEFAULT_SIZE,
-    GIB,
-    KIB,
-    MIB,
-    AccessMode,
-    Allocation,
-    CapacityRange,
-    Volume,
-)
+from driver.core.model import DEFAULT_SIZE, GIB, KIB, MIB, AccessMode, Allocation, Volume
 
 SIZES = st.integers(min_value=0, max_value=1 << 60)
 GRANULARITIES = st.sampled_from([1, 512, 4 * KIB, MIB, 4 * MIB])

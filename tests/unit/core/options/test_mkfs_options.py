@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core.errors import Invalid
-from driver.core.filesystems import SMALLEST, parse_mkfs_options
 from driver.core.model import MIB, FsType
+from driver.core.options.mkfs_options import SMALLEST, parse_mkfs_options
 
 TAKEN = [
     (FsType.EXT4, "-m 1"),

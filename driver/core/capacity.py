@@ -1,0 +1,85 @@
+"""How much a pool can give, and which sizes a request accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driver.core.errors import Invalid, OutOfRange
+from driver.core.ids import PoolId
+from driver.core.model import DEFAULT_SIZE, Allocation, Bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a pool can promise to new volumes, in bytes.
+
+    `largest` is the size of the largest volume that `create` accepts now (promise 6).
+    """
+
+    largest: Bytes
+    smallest: Bytes
+    total: Bytes  # what the pool can promise in all
+    committed: Bytes  # what it has promised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """A pool as `cellar pools` shows it."""
+
+    name: str
+    type: str
+    where: str
+    id: PoolId | None
+    away: str  # why the pool is not there, with the cure; "" when it is
+    allocation: Allocation
+    reflink: bool
+    direct_io: bool
+    volumes: int
+    snapshots: int
+    capacity: Capacity
+    damaged: int = 0  # images whose record cannot be read, in neither count
+    data_used: float | None = None  # share of a volume group or thin pool
+    metadata_used: float | None = None
+    rooms: Mapping[Allocation, Capacity] = field(default_factory=dict)  # of each that it has
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityRange:
+    """The sizes that a request accepts: at least `required` bytes, at most `limit` (0: no limit).
+
+    Raises: Invalid: one is negative, or `required` exceeds `limit`.
+    """
+
+    required: Bytes = 0
+    limit: Bytes = 0
+
+    def __post_init__(self) -> None:
+        if self.required < 0 or self.limit < 0:
+            raise Invalid("capacity_range: required_bytes and limit_bytes must not be negative")
+        if self.limit and self.required > self.limit:
+            raise Invalid(
+                f"capacity_range: required_bytes {self.required} exceeds limit_bytes {self.limit}"
+            )
+
+    def __contains__(self, size: Bytes) -> bool:
+        return size >= self.required and (not self.limit or size <= self.limit)
+
+    def pick(self, granularity: Bytes, smallest: Bytes = 0) -> Bytes:
+        """Return the smallest multiple of `granularity` in the range that is at least `smallest`,
+        in bytes. If `required` is 0, the size is 1 GiB, or as much as the limit allows if that
+        is less.
+
+        Raises: OutOfRange: there is none.
+        """
+        wanted = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
+        size = -(-max(wanted, smallest) // granularity) * granularity
+        if self.limit and size > self.limit and not self.required:
+            size = self.limit // granularity * granularity
+        least = max(smallest, granularity)
+        if (self.limit and size > self.limit) or size < least:
+            raise OutOfRange(
+                f"capacity_range: no multiple of {granularity} bytes of at least {least}"
+                f" lies between required_bytes {self.required} and limit_bytes {self.limit}"
+            )
+        return size

@@ -1,0 +1,69 @@
+"""Block devices, where they are mounted, and where the bytes on them lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from driver.core.model import Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A block device to which an image is attached."""
+
+    path: Path
+    number: int  # dev_t
+    read_only: bool
+    parent: int = 0  # dev_t of what an open container lies on; 0: it is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountPoint:
+    """What the topmost mount at a path shows, as the kernel tells it."""
+
+    target: Path
+    number: int  # dev_t of the device shown; 0: no device that we could name (tmpfs, proc)
+    node: bool  # True: the device node itself (raw block); False: a filesystem
+    root: str  # the part of the filesystem that is shown; "/" for the whole
+    read_only: bool
+    options: frozenset[str]  # mount and superblock options
+    turned: bool = False  # mounted for writing; the filesystem turned read-only by itself
+    fs_type: str = ""
+    source: str = ""  # what was mounted, by name; it may be gone since
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A range of an image, in bytes."""
+
+    start: Bytes
+    length: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalExtent:
+    """Written bytes of an image and their address on the medium, in bytes.
+
+    `at` None: the address is unknown, so they may be equal to anything.
+    """
+
+    start: Bytes
+    length: Bytes
+    at: int | None
+
+    @property
+    def end(self) -> Bytes:
+        return self.start + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes and inodes of a mounted filesystem."""
+
+    total: Bytes
+    used: Bytes
+    available: Bytes
+    inodes: int  # 0: the filesystem has no number of its own (btrfs)
+    inodes_used: int
+    inodes_free: int

@@ -1,0 +1,78 @@
+"""What only some backends can do: one protocol each, found by `isinstance`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
+
+from driver.core.devices import PhysicalExtent
+from driver.core.ids import ImageId, SnapshotId, VolumeId
+from driver.core.model import Bytes, Prepare, Volume
+
+
+@runtime_checkable
+class FormatsLater(Protocol):
+    """A backend whose volumes can be encrypted."""
+
+    def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
+        """Write new contents beside the old ones and swap them in, with a record that says
+        `formatted`.
+
+        A crash leaves either the old state or the new one. Raises: Refused: the volume was
+        formatted before, or is attached; nothing was changed.
+        """
+
+
+@runtime_checkable
+class EstimatesUsage(Protocol):
+    """A backend whose `extents` may have to read all of an image."""
+
+    def written_bytes(self, image_id: ImageId) -> Bytes:
+        """Return an upper bound of the bytes written to the image, without reading it."""
+
+
+@runtime_checkable
+class TakesCopySnapshots(Protocol):
+    """A backend that can show one moment of a volume while its writers go on."""
+
+    def copy_snapshot(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
+        """Freeze a view of `volumes` for the calling thread: inside, `reading` and `extents` show
+        this moment. Raises: NoSpace.
+        """
+
+
+@runtime_checkable
+class MapsPhysicalExtents(Protocol):
+    """A backend that knows where bytes lie, so that images can be compared without being read."""
+
+    def physical_extents(
+        self, image_id: SnapshotId, start: Bytes, most: int
+    ) -> Sequence[PhysicalExtent]:
+        """Return at most `most` written extents that end after byte `start`, in order and without
+        overlaps.
+
+        The first may begin before `start`, and the last may end after the image. Fewer than `most`:
+        there are no more. Extents of two snapshots at the same address at the same time hold the
+        same bytes. Raises: NotFound.
+        """
+
+
+@runtime_checkable
+class NeedsMaintenance(Protocol):
+    """A backend that wants to be looked after now and then."""
+
+    def maintain(self) -> None:
+        """Extend a thin pool that fills up, and the like; called periodically. No-op if the pool is
+        unavailable. Raises: CommandError.
+        """
+
+
+@runtime_checkable
+class TriesWriting(Protocol):
+    """A backend that can be tried: its disk may still be read when nothing can be written."""
+
+    def try_writing(self) -> None:
+        """Write something small durably; returns also if that fails for another reason than the
+        disk. Raises: PoolUnavailable.
+        """

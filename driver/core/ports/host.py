@@ -1,0 +1,133 @@
+"""What the use cases ask of a machine's kernel: filesystems and mounts on devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from driver.core.devices import Device, Extent, MountPoint, Usage
+from driver.core.faults import Fault
+from driver.core.model import Bytes, FsType, Progress
+
+
+class Host(Protocol):
+    """What this machine's kernel does with a device, whatever lies below it."""
+
+    def lacks(self, fs: FsType) -> str:
+        """Return why no volume with `fs` can be used on this machine, or "". Cheap: it is asked for
+        each call.
+        """
+
+    # contents
+    def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+        """Format `where` with `fs`; `options` are words for mkfs. Only called inside
+        `Backend.create`, on an image that nobody has seen (promise 1).
+
+        Raises: Invalid: mkfs refuses `options`, or what they make cannot be mounted.
+        """
+
+    def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
+        """Give the filesystem of a copy a new UUID and verify it by reading it back. Raises:
+        Refused: there is no `fs`; Failed.
+        """
+
+    def check(self, device: Device, fs: FsType) -> None:
+        """Verify that `device` carries `fs`, and repair what can be repaired safely.
+
+        Raises: Refused: it carries something else, or is damaged; nothing was written.
+        """
+
+    def fit(self, device: Device, fs: FsType) -> None:
+        """Grow an unmounted filesystem to its device, on machines whose kernel cannot grow it while
+        mounted; no-op elsewhere.
+
+        Raises: Refused, Unusable, Failed: it has its old size and is intact.
+        """
+
+    def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
+        """Copy the bytes of `extents` from `source` to the same places in `to`; holes stay holes.
+        `seen` is called with the number of bytes of each piece.
+        """
+
+    # places
+    def mount(
+        self, device: Device, target: Path, fs: FsType, options: Sequence[str], *, read_only: bool
+    ) -> None:
+        """Mount `device` at `target`, whose last component is created.
+
+        Raises: Invalid: the kernel refuses an option; Unusable: the filesystem broke earlier and is
+        still mounted elsewhere, or its log cannot be written for want of space.
+        """
+
+    def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
+        """Bind-mount the directory `source` at `target`, which is created. Raises: Refused: there
+        are files in `target`.
+        """
+
+    def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
+        """Bind-mount the device node at `target`, a file that is created.
+
+        Raises: Refused: another target shows the device with the other `read_only`.
+        """
+
+    def mounted_at(self, target: Path) -> MountPoint | None:
+        """Return what the topmost mount at `target` itself shows, or None: no mount point."""
+
+    def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
+        """Return every mount of this mount namespace that shows `device`."""
+
+    def volume_label(self, place: MountPoint) -> str:
+        """Return the id of the image that is shown at `place`, or "" if the kernel cannot tell."""
+
+    def thaw(self, target: Path) -> None:
+        """Thaw the filesystem at `target`; no-op if it is not frozen. A frozen filesystem can be
+        unmounted and stays frozen.
+        """
+
+    def unmount(self, target: Path) -> None:
+        """Unmount every layer at `target`; no-op if there is none. Raises: Refused: it is busy; the
+        text names the holders.
+        """
+
+    def unmount_top(self, target: Path) -> None:
+        """Unmount the topmost layer at `target`; no-op if there is none. Raises: Refused: it is
+        busy; the text names the holders.
+        """
+
+    def release(self, label: str) -> None:
+        """Detach the device of the image with the id `label`, whose pool is unavailable or cannot
+        tell. No-op while a mount shows it.
+        """
+
+    def remove(self, target: Path) -> None:
+        """Remove an empty directory or file that was made as a mount point; no-op if it does not
+        exist.
+
+        Raises: Refused: it is a mount point, or something else.
+        """
+
+    # in use
+    def grow(self, device: Device, target: Path, fs: FsType) -> bool:
+        """Grow the mounted filesystem at `target` to its device; no-op if it fills it.
+
+        Returns True if it grew in a way that a power cut could undo badly: `Backend.quiesce` should
+        write it out. Raises: Busy, Refused, Unusable, Failed: it has its old size; StillRunning:
+        the kernel is still at work.
+        """
+
+    def broken(self, place: MountPoint, fs: FsType) -> str:
+        """Return why the filesystem at `place` does not work any more (shut down, turned read-
+        only), or "".
+        """
+
+    def usage(self, target: Path) -> Usage:
+        """Return the bytes and inodes of the filesystem mounted at `target`, as statvfs(3) gives
+        them.
+        """
+
+    def size(self, device: Device) -> Bytes:
+        """Return the size of `device` in bytes."""
+
+    def faults(self, device: Device) -> Iterator[Fault]:
+        """Yield what is wrong with `device` and with the filesystem on it."""

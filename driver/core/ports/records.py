@@ -1,0 +1,46 @@
+"""Small records that a node keeps outside of its pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Records(Protocol):
+    """Small flat records by key that a node keeps outside of its pools.
+
+    No method raises because of the disk below, or waits for it longer than a moment: what cannot be
+    written is known to this process only, and what cannot be read is not there.
+    """
+
+    @property
+    def problem(self) -> str:
+        """Why records could not be read or written; empty: they were."""
+
+    def get(self, key: str) -> Mapping[str, str] | None:
+        """Return the record of `key`, or None."""
+
+    def items(self) -> Mapping[str, Mapping[str, str]]:
+        """A copy of all records, by key."""
+
+    def write(self, key: str, record: Mapping[str, str]) -> None:
+        """Write or replace it; it is on the disk when this returns, unless there is a `problem`."""
+
+    def remove(self, key: str) -> None:
+        """No-op if there is none. Does not wait for the disk."""
+
+    def settle(self) -> bool:
+        """Wait a moment until everything is on the disk. Returns False if it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What a driver knows of its node that no pool can tell.
+
+    `places`: what is shown at a staging or target path, by that path; records of an earlier boot
+    are gone. `pools`: what was found at a configured place, by that place; durable.
+    """
+
+    mount_records: Records
+    pools: Records
