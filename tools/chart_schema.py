@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 from driver.app import config
 from driver.app.node import BACKENDS
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.lvm import location, provisioning
+from driver.backends.lvm import options as lvm_options
+from driver.backends.lvm.provisioning import location
 from driver.backends.memory import backend as memory
 from driver.core import lvmoptions
 from driver.core.model import Allocation, FsType
@@ -24,7 +25,7 @@ Schema: TypeAlias = dict[str, Any]
 
 OPTIONS: Final[Mapping[str, type]] = {
     "loopfile": loopfile.Options,
-    "lvm": provisioning.Options,
+    "lvm": lvm_options.Options,
     "memory": memory.Options,
 }
 WHERE: Final = {

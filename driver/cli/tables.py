@@ -14,7 +14,7 @@ from csi_proto import csi_pb2 as csi
 from driver.app.config import Config
 from driver.backends.loopfile import pool_directory
 from driver.backends.lvm import backend as lvm
-from driver.backends.lvm import provisioning
+from driver.backends.lvm import options as lvm_options
 from driver.cli.client import CallFailed, Client
 from driver.cli.output import Output, as_json, as_table, console, human, short
 from driver.cli.pool_options import (
@@ -101,7 +101,7 @@ def _initialise(settings: Config, name: str) -> tuple[str, str]:
     """
     spec = spec_of(settings, name)
     if spec.type == "lvm":
-        options, owner = spec.options_as(provisioning.Options), settings.driver_name
+        options, owner = spec.options_as(lvm_options.Options), settings.driver_name
         records = node_state(settings.state_dir, owner).pools
         found = spec.where, lvm.initialise(spec.name, spec.where, options, owner, records)
         if records.problem:

@@ -9,7 +9,8 @@ import pytest
 
 from driver.app.config import OPTION_READERS, parse_pool
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.lvm import location, provisioning
+from driver.backends.lvm import options as lvm_options
+from driver.backends.lvm.provisioning import location
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory import backend as memory
 from driver.backends.memory.records import MemoryRecords
@@ -169,7 +170,7 @@ def test_where_a_pool_is_has_the_form_that_the_driver_reads(kind: str, where: st
 
 def _opens(text: str) -> bool:
     """Whether the driver would take it, as far as the text decides."""
-    options = {"loopfile": loopfile.Options, "lvm": provisioning.Options, "memory": memory.Options}
+    options = {"loopfile": loopfile.Options, "lvm": lvm_options.Options, "memory": memory.Options}
     try:
         spec = parse_pool(text)
         read: Any = spec.options_as(options[spec.type])

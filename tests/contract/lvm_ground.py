@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from driver.backends.lvm import backend as lvm
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
 from driver.backends.lvm.tags import name_of
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from driver.backends.lvm import backend as lvm
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import SnapshotId, VolumeId, new_incarnation, snapshot_key, volume_key

@@ -19,7 +19,8 @@ import pytest
 from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile import pool_directory
 from driver.backends.lvm import backend as lvm
-from driver.backends.lvm import provisioning, tags
+from driver.backends.lvm import options as lvm_options
+from driver.backends.lvm import tags
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
@@ -239,7 +240,7 @@ class LvmWorld(SealedWorld):
         super().__init__(tmp, freezer)
 
     def open(self) -> lvm.Lvm:
-        options = provisioning.Options(overcommit=10.0, devices=named())
+        options = lvm_options.Options(overcommit=10.0, devices=named())
         return lvm.open_pool(
             "p", self.where, options, Shared(OWNER, self._freezer), Groups(MemoryRecords())
         )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.lvm import thin_usage
 from driver.backends.lvm.backend import Lvm
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
+from driver.backends.lvm.provisioning import thin_usage
 from driver.core.devices import Device
 from driver.core.errors import NoSpace, OutOfRange
 from driver.core.model import MIB, FsType

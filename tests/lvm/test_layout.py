@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from driver.backends.lvm.backend import Lvm
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
 from driver.backends.lvm.tags import name_of
 from driver.core.errors import Invalid, NoSpace, OutOfRange, PoolUnavailable
 from driver.core.ids import ImageId

@@ -15,10 +15,10 @@ import pytest
 
 from driver.backends.lvm import backend as lvm_backend
 from driver.backends.lvm.backend import Lvm
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
+from driver.backends.lvm.provisioning.thick import Thick
+from driver.backends.lvm.provisioning.thin import Thin
 from driver.backends.lvm.tags import name_of
-from driver.backends.lvm.thick import Thick
-from driver.backends.lvm.thin import Thin
 from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolReadOnly, PoolUnavailable
 from driver.core.model import MIB

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from driver.backends.lvm import thick
+from driver.backends.lvm.provisioning import thick
 from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.errors import NoSpace

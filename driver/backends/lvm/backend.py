@@ -20,9 +20,10 @@ from driver.backends.lvm import pool as lvmpool
 from driver.backends.lvm import state as lvmstate
 from driver.backends.lvm import tags as lvmtags
 from driver.backends.lvm.known_groups import Pins
-from driver.backends.lvm.location import kind_of
+from driver.backends.lvm.options import HostResources, Options
 from driver.backends.lvm.pool import LvmPool
-from driver.backends.lvm.provisioning import HostResources, Options, Provisioning
+from driver.backends.lvm.provisioning.location import kind_of
+from driver.backends.lvm.provisioning.provisioning import Provisioning
 from driver.backends.lvm.volume_group import Groups, refuse_read_only
 from driver.backends.memory.records import MemoryRecords
 from driver.core.capacity import Capacity, PoolState

@@ -12,8 +12,8 @@ from driver.backends.lvm import tags as lvmtags
 from driver.backends.lvm.devices import Devices
 from driver.backends.lvm.index import Entry, Index
 from driver.backends.lvm.known_groups import Pins
-from driver.backends.lvm.owner import PoolLock
-from driver.backends.lvm.provisioning import Provisioning
+from driver.backends.lvm.pool_lock import PoolLock
+from driver.backends.lvm.provisioning.provisioning import Provisioning
 from driver.core import errnos
 from driver.core.errors import (
     CellarError,

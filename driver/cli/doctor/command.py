@@ -14,7 +14,7 @@ from rich.text import Text
 
 from driver.app.config import Config, PoolSpec
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.lvm import provisioning
+from driver.backends.lvm import options as lvm_options
 from driver.cli.doctor import checks, lvm
 from driver.cli.doctor.checks import Finding, Level
 from driver.cli.output import Output, as_json, console
@@ -97,7 +97,7 @@ def _pools(
 
 
 def _lvm_pool(spec: PoolSpec, settings: Config) -> Iterator[Finding]:
-    options = spec.options_as(provisioning.Options)
+    options = spec.options_as(lvm_options.Options)
     records = node_state(settings.state_dir, settings.driver_name).pools
     yield from lvm.pool(spec.name, spec.where, settings.driver_name, options, records)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from driver.backends.lvm import tags, thin_usage
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm import tags
+from driver.backends.lvm.options import Options
+from driver.backends.lvm.provisioning import thin_usage
 from driver.backends.lvm.volume_group import Group, Groups
 from driver.cli.doctor.checks import Finding, ok, problem, warning
 from driver.cli.output import human

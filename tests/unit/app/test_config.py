@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from driver.app import config
 from driver.app.config import Config, PoolSpec, load, parse_pool
-from driver.backends.lvm import provisioning
+from driver.backends.lvm import options as lvm_options
 from driver.core.errors import Invalid
 from driver.core.model import GIB, Allocation
 
@@ -326,7 +326,7 @@ UUID = "PhTnbm-GtpU-abcd-0123-4567-89AB-CDEFgh"
 )
 def test_devices_are_paths_whatever_is_in_them(text: str, devices: tuple[str, ...]) -> None:
     pool = parse_pool(f"vg=lvm:cellar,devices={text}")
-    assert pool.options_as(provisioning.Options).devices == devices
+    assert pool.options_as(lvm_options.Options).devices == devices
 
 
 def test_devices_in_a_file_may_be_a_list(tmp_path: Path) -> None:
@@ -335,12 +335,12 @@ def test_devices_in_a_file_may_be_a_list(tmp_path: Path) -> None:
         "pools: [{name: vg, type: lvm, where: cellar, devices: [/dev/sdb, /dev/sdc]}]\n"
     )
     [pool] = load({"endpoint": "unix:///run/csi.sock", "config": file}, {}).pools
-    assert pool.options_as(provisioning.Options).devices == ("/dev/sdb", "/dev/sdc")
+    assert pool.options_as(lvm_options.Options).devices == ("/dev/sdb", "/dev/sdc")
 
 
 @pytest.mark.parametrize("text", [UUID, UUID.replace("-", "")])
 def test_the_uuid_of_a_group_is_read_with_and_without_dashes(text: str) -> None:
-    assert parse_pool(f"vg=lvm:cellar,uuid={text}").options_as(provisioning.Options).uuid == UUID
+    assert parse_pool(f"vg=lvm:cellar,uuid={text}").options_as(lvm_options.Options).uuid == UUID
 
 
 @pytest.mark.parametrize(
@@ -348,4 +348,4 @@ def test_the_uuid_of_a_group_is_read_with_and_without_dashes(text: str) -> None:
 )
 def test_devices_and_uuids_that_are_none_are_refused(option: str) -> None:
     with pytest.raises(Invalid, match=option.partition("=")[0]):
-        parse_pool(f"vg=lvm:cellar,{option}").options_as(provisioning.Options)
+        parse_pool(f"vg=lvm:cellar,{option}").options_as(lvm_options.Options)

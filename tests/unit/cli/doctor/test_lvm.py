@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
 from driver.backends.memory.records import MemoryRecords
 from driver.cli.doctor import lvm
 from driver.cli.doctor.checks import Level

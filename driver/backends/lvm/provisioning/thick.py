@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from driver.backends.lvm import layout as lvmlayout
-from driver.backends.lvm.layout import Layout
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
+from driver.backends.lvm.provisioning import layout as lvmlayout
+from driver.backends.lvm.provisioning.layout import Layout
+from driver.backends.lvm.provisioning.thin_usage import full_metadata
 from driver.backends.lvm.tags import BUILDING, STILL, part_of
-from driver.backends.lvm.thin_usage import full_metadata
 from driver.backends.lvm.volume_group import Group
 from driver.core.errors import NoSpace
 from driver.core.failpoints import reach

@@ -6,9 +6,10 @@ import re
 from typing import Final
 
 from driver.backends.lvm import tags
-from driver.backends.lvm.provisioning import Options, Provisioning
-from driver.backends.lvm.thick import Thick
-from driver.backends.lvm.thin import Thin
+from driver.backends.lvm.options import Options
+from driver.backends.lvm.provisioning.provisioning import Provisioning
+from driver.backends.lvm.provisioning.thick import Thick
+from driver.backends.lvm.provisioning.thin import Thin
 from driver.backends.lvm.volume_group import Groups
 from driver.core.errors import Invalid
 

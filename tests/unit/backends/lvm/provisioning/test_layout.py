@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.lvm import layout as lvmlayout
-from driver.backends.lvm.layout import Layout
+from driver.backends.lvm.provisioning import layout as lvmlayout
+from driver.backends.lvm.provisioning.layout import Layout
 from driver.core.errors import Invalid
 from driver.core.model import MIB, Bytes
 from driver.linux.devices.lvm import VolumeGroup, parse_parts

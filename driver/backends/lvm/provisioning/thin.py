@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from driver.backends.lvm.provisioning import Options
+from driver.backends.lvm.options import Options
+from driver.backends.lvm.provisioning.thick import NEW
+from driver.backends.lvm.provisioning.thin_usage import ThinPoolUsage
 from driver.backends.lvm.tags import STILL
-from driver.backends.lvm.thick import NEW
-from driver.backends.lvm.thin_usage import ThinPoolUsage
 from driver.backends.lvm.volume_group import Group
 from driver.backends.space_ledger import ratio_of
 from driver.core.errors import CellarError, NoSpace

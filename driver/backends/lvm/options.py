@@ -1,0 +1,35 @@
+"""The options of a pool of logical volumes, and what the pools of a machine share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from driver.linux.mounts.freeze import Freezer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of a pool, as configured."""
+
+    overcommit: float = 1.0  # of a thin pool
+    reserve: str = "0"  # bytes, or a percentage of the group or thin pool; never given out
+    extend: str = "0"  # by how much a thin pool grows when it fills up, if its group has the room
+    stripes: int = 1  # thick volumes lie on so many disks at once
+    mirrors: int = 0  # further copies of each thick volume, on other disks
+    devices: tuple[str, ...] = ()  # where its disks are: paths, patterns, files of loop devices
+    uuid: str = ""  # of the group
+    init: bool = False
+
+
+class HostResources(Protocol):
+    """What the pools of a machine share.
+
+    `owner`: the driver's name, as pools are marked with it. `freezer`: what freezes
+    filesystems.
+    """
+
+    @property
+    def owner(self) -> str: ...
+    @property
+    def freezer(self) -> Freezer: ...
