@@ -16,7 +16,7 @@ from loguru import logger
 
 from driver.backends.loopfile.layout import FREEZING
 from driver.core.errors import Busy
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.linux import files
 from driver.linux.devices import block, loop
 from driver.linux.formats import luks
@@ -47,11 +47,11 @@ def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator
     with ExitStack() as unmark:
         for one, _ in shown:
             unmark.enter_context(_marked(one.folder))
-        reach("hold.marked")
+        reach(FailPoint.QUIESCE_MARKED)
         with _frozen(freezer, [place for _, place in shown], bound):
-            reach("hold.frozen")
+            reach(FailPoint.QUIESCE_FROZEN)
             yield
-        reach("hold.thawed")
+        reach(FailPoint.QUIESCE_THAWED)
 
 
 def shown_at(held: Held) -> Path | None:

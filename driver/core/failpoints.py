@@ -1,77 +1,93 @@
 """Named instants at which a test may kill this process, to prove that it comes back right.
 
 `CELLAR_FAILPOINT=create.renamed` ends the process by SIGKILL when that point is reached;
-`create.renamed:3` at the third time. Without the variable a point costs one comparison. All points
-stand in `POINTS`: a test compares the list with the sources, so that none is forgotten.
+`create.renamed:3` at the third time. Without the variable a point costs one comparison. A test
+compares the members with the sources, so that none is forgotten.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from enum import StrEnum
 from itertools import count
 from typing import Final
 
-POINTS: Final = (
-    # backends.loopfile
-    "create.building",
-    "create.allocated",
-    "create.prepared",
-    "create.synced",
-    "create.recorded",
-    "create.renamed",
-    "create.done",
-    "record.renamed",
-    "resize.allocated",
-    "resize.recorded",
-    "resize.device",
-    "delete.renamed",
-    "delete.synced",
-    "delete.unlinked",
-    "attach.bound",
-    "attach.configured",
-    "detach.cleared",
-    "hold.marked",
-    "hold.frozen",
-    "hold.thawed",
+
+class FailPoint(StrEnum):
+    """A step after which the driver may be killed, named after the operation and the step."""
+
+    # backends
+    CREATE_BUILDING = "create.building"
+    CREATE_ALLOCATED = "create.allocated"
+    CREATE_PREPARED = "create.prepared"
+    CREATE_SYNCED = "create.synced"
+    CREATE_RECORDED = "create.recorded"
+    CREATE_RENAMED = "create.renamed"
+    CREATE_DONE = "create.done"
+    RECORD_RENAMED = "record.renamed"
+    RESIZE_ALLOCATED = "resize.allocated"
+    RESIZE_RECORDED = "resize.recorded"
+    RESIZE_DEVICE = "resize.device"
+    DELETE_RENAMED = "delete.renamed"
+    DELETE_SYNCED = "delete.synced"
+    DELETE_UNLINKED = "delete.unlinked"
+    ATTACH_BOUND = "attach.bound"
+    ATTACH_CONFIGURED = "attach.configured"
+    DETACH_CLEARED = "detach.cleared"
+    QUIESCE_MARKED = "hold.marked"
+    QUIESCE_FROZEN = "hold.frozen"
+    QUIESCE_THAWED = "hold.thawed"
     # volumes
-    "stage.attached",
-    "stage.checked",
-    "stage.recorded",
-    "stage.mounted",
-    "stage.grown",
-    "publish.recorded",
-    "publish.bound",
-    "unpublish.unmounted",
-    "unstage.unmounted",
-    "unstage.detached",
-    "snapshot.taken",
-    "expand.grown",
-    "inline.recorded",
-)
+    STAGE_ATTACHED = "stage.attached"
+    STAGE_CHECKED = "stage.checked"
+    STAGE_RECORDED = "stage.recorded"
+    STAGE_MOUNTED = "stage.mounted"
+    STAGE_GROWN = "stage.grown"
+    PUBLISH_RECORDED = "publish.recorded"
+    PUBLISH_BOUND = "publish.bound"
+    UNPUBLISH_UNMOUNTED = "unpublish.unmounted"
+    UNSTAGE_UNMOUNTED = "unstage.unmounted"
+    UNSTAGE_DETACHED = "unstage.detached"
+    SNAPSHOT_TAKEN = "snapshot.taken"
+    EXPAND_GROWN = "expand.grown"
+    INLINE_RECORDED = "inline.recorded"
+    # encrypted volumes
+    REPLACE_BUILDING = "refill.building"
+    REPLACE_SYNCED = "refill.synced"
+    REPLACE_SWAPPED = "refill.swapped"
+    REPLACE_RECORDED = "refill.recorded"
+    STAGE_ENCRYPTED = "stage.sealed"
+    STAGE_NEW_UUID = "stage.renewed"
+    UNSTAGE_CLOSED = "unstage.closed"
+    DELETE_ERASED = "delete.erased"
+    # volume groups
+    RESIZE_FREED = "resize.freed"
+    COPY_SNAPSHOT_TAKEN = "still.taken"
+
 
 # Only encrypted volumes pass these, on a kernel that can encrypt.
 ENCRYPTED: Final = (
-    # backends.loopfile
-    "refill.building",
-    "refill.synced",
-    "refill.swapped",
-    "refill.recorded",
-    # volumes
-    "stage.sealed",
-    "stage.renewed",
-    "unstage.closed",
-    "delete.erased",
+    FailPoint.REPLACE_BUILDING,
+    FailPoint.REPLACE_SYNCED,
+    FailPoint.REPLACE_SWAPPED,
+    FailPoint.REPLACE_RECORDED,
+    FailPoint.STAGE_ENCRYPTED,
+    FailPoint.STAGE_NEW_UUID,
+    FailPoint.UNSTAGE_CLOSED,
+    FailPoint.DELETE_ERASED,
 )
+LVM: Final = (
+    FailPoint.RESIZE_FREED,
+    FailPoint.COPY_SNAPSHOT_TAKEN,
+)  # only volume groups pass these
+POINTS: Final = tuple(point for point in FailPoint if point not in {*ENCRYPTED, *LVM})
 
-# Of volume groups alone.
-LVM: Final = ("resize.freed", "still.taken")
-
-_wanted, _, _nth = os.environ.get("CELLAR_FAILPOINT", "").partition(":")
-_seen = count(1)
+_armed, _, _nth = os.environ.get("CELLAR_FAILPOINT", "").partition(":")
+_reached = count(1)
 
 
-def reach(point: str) -> None:
+def reach(point: FailPoint) -> None:
     """End the process by SIGKILL if CELLAR_FAILPOINT names this point; else a no-op."""
-    if point == _wanted and next(_seen) == int(_nth or "1"):
+    if point == _armed and next(_reached) == int(_nth or "1"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -3,20 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
 
 
+class FaultKind(StrEnum):
+    """What is wrong, for programs: the reason in CSI's health answers. Users rely on the values."""
+
+    # pools
+    POOL_AWAY = "PoolAway"  # unavailable, for whatever reason but the next two
+    POOL_FAILED = "PoolFailed"
+    POOL_READ_ONLY = "PoolReadOnly"
+    POOL_FULL = "PoolFull"
+    POOL_NEARLY_FULL = "PoolNearlyFull"
+    METADATA_FULL = "MetadataFull"  # of a volume group
+    THIN_POOL_NEARLY_FULL = "ThinPoolNearlyFull"
+    THIN_POOL_QUEUES = "ThinPoolQueues"  # writers hang when it is full
+    THICK_NOT_POSSIBLE = "ThickNotPossible"
+    LEFTOVER_STAYS = "LeftoverStays"  # something deleted cannot be removed
+    SAME_NAME_TWICE = "SameNameTwice"
+    # images
+    RECORD_DAMAGED = "RecordDamaged"
+    BACKING_FILE_GONE = "BackingFileGone"
+    BACKING_FILE_SHORT = "BackingFileShort"
+    BACKING_VOLUME_GONE = "BackingVolumeGone"
+    IMAGE_LONGER_THAN_RECORD = "ImageLongerThanRecord"
+    THICK_IMAGE_COPIES_ON_WRITE = "ThickImageCopiesOnWrite"
+    THICK_IMAGE_HAS_HOLES = "ThickImageHasHoles"
+    VOLUME_UNHEALTHY = "VolumeUnhealthy"  # LVM's word for a logical volume
+    # devices and mounts
+    DEVICE_ALTERED = "DeviceAltered"
+    DEVICE_SWAPPED = "DeviceSwapped"
+    FOREIGN_MOUNT = "ForeignMount"
+    FILESYSTEM_ERRORS = "FilesystemErrors"
+    FILESYSTEM_NOT_GROWN = "FilesystemNotGrown"
+    FILESYSTEM_SHUT_DOWN = "FilesystemShutDown"
+    REMOUNTED_READ_ONLY = "RemountedReadOnly"
+
+
+class Severity(StrEnum):
+    """How bad a fault is, as CSI's health status has it."""
+
+    DEGRADED = "degraded"
+    INACCESSIBLE = "inaccessible"
+    DATA_LOSS = "data_loss"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is wrong with a volume or a pool.
+    """Something that is wrong with a volume or a pool; `text` says it to people."""
 
-    `kind`: CamelCase and stable, for programs; `text`: for people.
-    """
-
-    kind: str
+    kind: FaultKind
     text: str
-    severity: str = "degraded"  # degraded | inaccessible | data_loss
+    severity: Severity = Severity.DEGRADED
 
 
 def fault_of(error: PoolUnavailable) -> Fault:
@@ -26,6 +66,6 @@ def fault_of(error: PoolUnavailable) -> Fault:
     know.
     """
     if isinstance(error, PoolReadOnly):
-        return Fault("PoolReadOnly", str(error), "degraded")
-    kind = "PoolFailed" if isinstance(error, PoolFailed) else "PoolAway"
-    return Fault(kind, str(error), "inaccessible")
+        return Fault(FaultKind.POOL_READ_ONLY, str(error))
+    kind = FaultKind.POOL_FAILED if isinstance(error, PoolFailed) else FaultKind.POOL_AWAY
+    return Fault(kind, str(error), Severity.INACCESSIBLE)

@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from csi_proto import csi_pb2 as csi
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Bytes, Snapshot, Unreadable, Volume
 from driver.core.results import Group, VolumeStats
@@ -17,9 +17,9 @@ from driver.csi.topology import NodeTopology
 StorageHealth = csi.NodeGetStorageHealthResponse.StorageBackendHealth
 
 _VOLUME_HEALTH: Final = {
-    "degraded": csi.DEGRADED,
-    "inaccessible": csi.INACCESSIBLE,
-    "data_loss": csi.DATA_LOSS,
+    Severity.DEGRADED: csi.DEGRADED,
+    Severity.INACCESSIBLE: csi.INACCESSIBLE,
+    Severity.DATA_LOSS: csi.DATA_LOSS,
 }
 
 
@@ -97,12 +97,14 @@ def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
 
     If two pools have the same fault, one entry has both texts.
     """
-    texts: dict[tuple[str, str], list[str]] = {}
+    texts: dict[tuple[Severity, FaultKind], list[str]] = {}
     for fault in faults:
         texts.setdefault((fault.severity, fault.kind), []).append(fault.text)
     for (severity, kind), said in texts.items():
         yield StorageHealth(
-            status=csi.STORAGE_DEGRADED if severity == "degraded" else csi.STORAGE_UNREACHABLE,
+            status=csi.STORAGE_DEGRADED
+            if severity is Severity.DEGRADED
+            else csi.STORAGE_UNREACHABLE,
             reason=kind,
             message="; ".join(said),
         )

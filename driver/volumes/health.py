@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import CellarError, Damaged, PoolUnavailable
-from driver.core.faults import Fault, fault_of
+from driver.core.faults import Fault, FaultKind, Severity, fault_of
 from driver.core.ids import VolumeId
 from driver.core.model import Unreadable, Volume
 from driver.core.ports.pool import Pool
@@ -40,7 +40,7 @@ class Health:
         except PoolUnavailable as error:
             return _away(error)
         except Damaged as error:
-            return (Fault("RecordDamaged", str(error), "data_loss"),)
+            return (Fault(FaultKind.RECORD_DAMAGED, str(error), Severity.DATA_LOSS),)
         return faults_of(pool, volume, self._mounts)
 
     def of_volumes(self, wanted: ListVolumes) -> VolumePage:
@@ -86,7 +86,7 @@ class Health:
                 older = min(same, key=lambda one: one.created)
                 ids = " and ".join(str(one.id) for one in same)
                 text = f"volumes {ids} have the same name; {older.id} is the older one: is it used?"
-                yield Fault("SameNameTwice", text)
+                yield Fault(FaultKind.SAME_NAME_TWICE, text)
 
     def _misplaced(self, volume_id: VolumeId, path: Path) -> tuple[Fault, ...]:
         """Return a fault if something else than the volume is mounted at `path`."""
@@ -99,7 +99,9 @@ class Health:
             return ()
         if host.mounted_at(path) != place:  # it is being taken down just now
             return ()
-        return (Fault("ForeignMount", f"{path} shows something else", "inaccessible"),)
+        return (
+            Fault(FaultKind.FOREIGN_MOUNT, f"{path} shows something else", Severity.INACCESSIBLE),
+        )
 
 
 def faults_of(

@@ -22,7 +22,8 @@ from driver.core.errors import (
     PoolUnavailable,
     Refused,
 )
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
+from driver.core.faults import FaultKind
 from driver.core.ids import VolumeId
 from driver.core.model import AccessMode, Bytes, Publication, Volume
 from driver.core.ports.host import Host
@@ -177,10 +178,10 @@ class NodeVolumes:
             raise Refused(f"volume {volume_id} is still shown at {where}: take it down there first")
         alone = not users.stagings
         if own_mounts.take_down(host, self._mounts, path, device, volume_id, is_last=alone):
-            reach("unstage.unmounted")
+            reach(FailPoint.UNSTAGE_UNMOUNTED)
         if alone:
             attachment.release(self._pools, volume_id, device)
-            reach("unstage.detached")
+            reach(FailPoint.UNSTAGE_DETACHED)
         self._mounts.drop(path, volume_id)
 
     def publish(self, wanted: NodePublish) -> None:
@@ -229,7 +230,7 @@ class NodeVolumes:
         record = self._mounts.at(target)
         ours = record is not None and record.volume == str(volume_id)
         if own_mounts.take_down(host, self._mounts, target, device, volume_id):
-            reach("unpublish.unmounted")
+            reach(FailPoint.UNPUBLISH_UNMOUNTED)
             ours = True
         if ours or self._may_remove(target):
             host.remove(target)
@@ -267,7 +268,7 @@ class NodeVolumes:
         attachment.ensure_size(pool, volume, device, wanted.secret)
         if volume.fs:
             growth.grow(pool, volume, device, staging.writable_mount(pool, device), volume.fs)
-        reach("expand.grown")
+        reach(FailPoint.EXPAND_GROWN)
         return volume.size
 
     def stats(self, wanted: GetVolumeStats) -> VolumeStats:
@@ -282,7 +283,7 @@ class NodeVolumes:
         if wanted.path is None:
             raise NotFound(f"volume_path: volume {volume.id} is nowhere")
         faults = faults_of(pool, volume, self._mounts)
-        if any(fault.kind == "DeviceSwapped" for fault in faults):
+        if any(fault.kind is FaultKind.DEVICE_SWAPPED for fault in faults):
             return VolumeStats(None, volume.size, faults)
         device = staging.device_at(pool, volume, wanted.path, self._mounts)
         usage = pool.host.usage(wanted.path) if volume.fs else None
@@ -314,12 +315,12 @@ class NodeVolumes:
         with ExitStack() as undo:
             undo.callback(self._mounts.drop, record.path, volume.id)
             self._mounts.put(record)
-            reach("publish.recorded")
+            reach(FailPoint.PUBLISH_RECORDED)
             if volume.fs:
                 pool.host.bind(record.staging, record.path, read_only=record.read_only)
             else:
                 pool.host.bind_device(device, record.path, read_only=record.read_only)
-            reach("publish.bound")
+            reach(FailPoint.PUBLISH_BOUND)
             undo.pop_all()
 
     def _may_remove(self, target: Path) -> bool:

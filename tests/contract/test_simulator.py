@@ -11,7 +11,7 @@ from driver.backends.memory.backend import MemoryBackend, Options, memory
 from driver.backends.memory.host import MemoryHost
 from driver.core.devices import Device
 from driver.core.errors import NotFound, Refused
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.model import GIB, MIB, Allocation, FsType
 from driver.core.ports.pool import Pool
 from tests.contract.grounds import MemoryGround
@@ -72,7 +72,7 @@ def test_faults_can_be_made_to_appear_and_to_go(ground: MemoryGround) -> None:
     volume = made(ground)
     backend, host = simulated(ground.pool)
     device = backend.attach(volume, read_only=False)
-    fault = Fault("BadSector", "sector 7 cannot be read")
+    fault = Fault(FaultKind.FILESYSTEM_ERRORS, "sector 7 cannot be read")
     for image_id in (volume.id, None):
         backend.afflict(image_id, fault)
         assert list(backend.faults(image_id)) == [fault]

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from driver.core.failpoints import ENCRYPTED
+from driver.core.failpoints import ENCRYPTED, FailPoint
 from tests.harness import ROOT, Driver
 from tests.lvm.sealed_world import MARKS, PASSPHRASE, disk, mappings, run
 
@@ -136,7 +136,8 @@ def test_killed_there_it_comes_back_right(node: Node, point: str) -> None:
 
 def test_the_list_of_points_is_what_the_sources_reach() -> None:
     every = "".join(one.read_text() for one in (ROOT / "driver").rglob("*.py"))
-    assert set(ENCRYPTED) <= set(re.findall(r'\breach\("([^"]+)"\)', every))
+    reached = {FailPoint[name] for name in re.findall(r"\breach\(FailPoint\.(\w+)\)", every)}
+    assert set(ENCRYPTED) <= reached
 
 
 def test_the_log_and_the_errors_do_not_know_the_passphrase(node: Node) -> None:

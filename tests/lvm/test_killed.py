@@ -82,7 +82,7 @@ def killed(where: str, step: str, point: str) -> None:
     child = os.fork()
     if child == 0:
         try:
-            failpoints._wanted = point  # as the environment would set it
+            failpoints._armed = point  # as the environment would set it
             with opened(where) as pool:
                 STEPS[step](pool)
         finally:

@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from driver.core.failpoints import ENCRYPTED, LVM, POINTS
+from driver.core.failpoints import ENCRYPTED, LVM, POINTS, FailPoint
 from tests.promises import worlds
 from tests.promises.client import of_snapshot, of_volume, outcome, patiently
 from tests.promises.disks import run
@@ -407,7 +407,9 @@ def test_every_fail_point_is_reached_by_some_operation() -> None:
 def test_the_list_of_fail_points_is_what_the_sources_reach() -> None:
     sources = Path(__file__).parents[2].joinpath("driver").rglob("*.py")
     reached = {
-        point for one in sources for point in re.findall(r'\breach\("([^"]+)"\)', one.read_text())
+        FailPoint[name]
+        for source in sources
+        for name in re.findall(r"\breach\(FailPoint\.(\w+)\)", source.read_text())
     }
     assert reached == {*POINTS, *ENCRYPTED, *LVM}
 

@@ -41,7 +41,7 @@ from driver.core.errors import (
     PoolUnavailable,
     Refused,
 )
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, fault_of
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
@@ -244,9 +244,9 @@ class Loopfile:
                 layout.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
                 self._accounts.record_final(root, image)
             self._catalogue.put(image)
-            reach("create.renamed")
+            reach(FailPoint.CREATE_RENAMED)
             self._root.sync(root)
-            reach("create.done")
+            reach(FailPoint.CREATE_DONE)
 
     def record(self, volume: Volume) -> None:
         with self._opened() as root:
@@ -287,16 +287,16 @@ class Loopfile:
             try:
                 with self._ledger.reserve(str(volume.id), pending), image_file.no_space():
                     image_file.lengthen(disk, known, size)
-                    reach("resize.allocated")
+                    reach(FailPoint.RESIZE_ALLOCATED)
                     layout.write_record(root, grown)
                     self._catalogue.put(grown)
                     self._ledger.settle(str(volume.id), replace(pending, pending=False))
             except NoSpace as error:
                 text = f"volume {volume.id} cannot grow to {show_bytes(size)}: {error}"
                 raise OutOfRange(text) from error
-            reach("resize.recorded")
+            reach(FailPoint.RESIZE_RECORDED)
             self._loops.grow(disk, volume.id)
-            reach("resize.device")
+            reach(FailPoint.RESIZE_DEVICE)
         return grown
 
     def _regrow(self, disk: Path, known: Volume, size: Bytes) -> Volume:
@@ -321,9 +321,9 @@ class Loopfile:
                 grave = layout.mark_deleted(root, image)
             self._ledger.drop(str(image_id))
             self._root.sync(root)
-            reach("delete.synced")
+            reach(FailPoint.DELETE_SYNCED)
             self._leftovers.clear(grave)
-            reach("delete.unlinked")
+            reach(FailPoint.DELETE_UNLINKED)
             self._leftovers.retry(root)
 
     # --- as a device
@@ -341,7 +341,7 @@ class Loopfile:
     def detach(self, image_id: ImageId) -> None:
         with self._opened() as root:
             self._loops.detach(layout.disk(root, image_id), image_id)
-            reach("detach.cleared")
+            reach(FailPoint.DETACH_CLEARED)
 
     # --- while written to
 
@@ -425,7 +425,7 @@ class Loopfile:
         """Make the file of an image and let `prepare` fill it. Raises: NoSpace, OSError."""
         image_file.make(disk, image, source, self._accounts.update_charge)
         prepare(disk)
-        reach("create.prepared")
+        reach(FailPoint.CREATE_PREPARED)
 
 
 def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from driver.backends.loopfile import image_repair, layout
 from driver.core.errors import Damaged, NotFound
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Image, Unreadable, Volume
 
@@ -109,7 +109,7 @@ class Catalogue:
     def faults(self, root: Path, image_id: ImageId) -> Iterator[Fault]:
         """Give the faults of an image; none if it is deleted while it is examined."""
         if one := self._damaged.get(str(image_id)):
-            yield Fault("RecordDamaged", one.why, "data_loss")
+            yield Fault(FaultKind.RECORD_DAMAGED, one.why, Severity.DATA_LOSS)
         if image := self._images.get(image_id):
             found = (*layout.faults(root, image), *image_repair.find_faults(root, image))
             still = self._images.get(image_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core import errnos
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.model import MIB, Bytes
 from driver.core.quantity import parse_share
 from driver.linux import files
@@ -76,18 +76,18 @@ class FilesystemLimits:
         """
         found = os.statvfs(root)
         if found.f_bavail * found.f_frsize < _FULL:
-            yield Fault("PoolFull", f"{where} is full: delete volumes or snapshots")
+            yield Fault(FaultKind.POOL_FULL, f"{where} is full: delete volumes or snapshots")
         elif found.f_bavail < found.f_blocks * _NEARLY_FULL:
             free = found.f_bavail * found.f_frsize
-            yield Fault("PoolNearlyFull", f"{where} has {free // MIB} MiB left")
+            yield Fault(FaultKind.POOL_NEARLY_FULL, f"{where} has {free // MIB} MiB left")
         if not self.overwrites:
             yield Fault(
-                "ThickNotPossible",
+                FaultKind.THICK_NOT_POSSIBLE,
                 f"{where} is a btrfs that refuses NOCOW: it has no room for thick volumes, since"
                 " overwriting one could fail; use allocation=sparse, or another filesystem",
             )
         for name, why in damaged.items():
-            yield Fault("RecordDamaged", f"{where / name}: {why}")
+            yield Fault(FaultKind.RECORD_DAMAGED, f"{where / name}: {why}")
 
 
 def free_of(where: Path) -> Bytes:

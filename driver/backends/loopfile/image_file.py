@@ -11,7 +11,7 @@ from typing import Final
 
 from driver.core import errnos
 from driver.core.errors import NoSpace
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.model import MIB, Allocation, Bytes, Image, Volume
 from driver.linux import files
 
@@ -39,7 +39,7 @@ def make(
         raise NoSpace("the pool's btrfs refuses NOCOW, so there is no room for thick volumes")
     if _is_thick(image):
         files.allocate(disk, image.size)
-    reach("create.allocated")
+    reach(FailPoint.CREATE_ALLOCATED)
 
 
 def lengthen(disk: Path, known: Volume, size: Bytes) -> None:

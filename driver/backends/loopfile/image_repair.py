@@ -16,7 +16,7 @@ from driver.backends.loopfile import layout
 from driver.backends.loopfile.loop_devices import Loops
 from driver.backends.loopfile.space import Accounts
 from driver.core.errors import CellarError
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.model import Allocation, Bytes, Image, Unreadable, Volume
 from driver.linux import fiemap, files
 from driver.linux.devices import block
@@ -101,19 +101,19 @@ def find_faults(root: Path, image: Image) -> Iterator[Fault]:
             return  # what is missing is no hole, and others tell
         if excess > 0 and _is_written(disk, image.size):
             yield Fault(
-                "ImageLongerThanRecord",
+                FaultKind.IMAGE_LONGER_THAN_RECORD,
                 f"{image.id}: its image has {excess} bytes more than recorded, and some are"
                 f" written: expand the volume to {found.st_size} bytes",
             )
         if lacking:
             yield Fault(
-                "ThickImageHasHoles",
+                FaultKind.THICK_IMAGE_HAS_HOLES,
                 f"{image.id}: {lacking} bytes of it are not allocated, although it is thick: they"
                 " are when it is next attached, if the pool has the room",
             )
         if _is_thick(image) and files.copies_on_write(disk):
             yield Fault(
-                "ThickImageCopiesOnWrite",
+                FaultKind.THICK_IMAGE_COPIES_ON_WRITE,
                 f"{image.id}: it has no NOCOW, so overwriting it takes room that the pool may not"
                 " have: copy what is in it to a new volume",
             )

@@ -23,8 +23,8 @@ from driver.backends import record
 from driver.backends.loopfile import leftovers
 from driver.core import errnos
 from driver.core.errors import CellarError, Conflict, Damaged
-from driver.core.failpoints import reach
-from driver.core.faults import Fault
+from driver.core.failpoints import FailPoint, reach
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Bytes, Image, Publication, Unreadable, Volume
 from driver.linux import files
@@ -87,13 +87,13 @@ def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
         leftovers.clear(building)  # left behind by a crash
         building.mkdir(mode=0o700)
         undo.callback(leftovers.clear, building)
-        reach("create.building")
+        reach(FailPoint.CREATE_BUILDING)
         fill(building / DISK)
         files.sync(building / DISK)  # btrfs loses a clone's bytes without it
-        reach("create.synced")
+        reach(FailPoint.CREATE_SYNCED)
         files.write_durably(building / RECORD, record.to_json(image))
         files.sync_directory(building)
-        reach("create.recorded")
+        reach(FailPoint.CREATE_RECORDED)
         building.rename(folder(root, image.id))  # from here on it exists
         undo.pop_all()
 
@@ -109,23 +109,23 @@ def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
         leftovers.clear(building)  # left behind by a crash
         building.mkdir(mode=0o700)
         undo.callback(leftovers.clear, building)
-        reach("refill.building")
+        reach(FailPoint.REPLACE_BUILDING)
         fill(building / DISK)
         files.sync(building / DISK)
-        reach("refill.synced")
+        reach(FailPoint.REPLACE_SYNCED)
         (building / DISK).rename(place / DISK)
         files.sync_directory(place)
-        reach("refill.swapped")
+        reach(FailPoint.REPLACE_SWAPPED)
         files.write_durably(place / RECORD, record.to_json(image))
         files.sync_directory(place)  # from here on it is never formatted again
-        reach("refill.recorded")
+        reach(FailPoint.REPLACE_RECORDED)
 
 
 def write_record(root: Path, image: Image) -> None:
     """Replace the record of an image, durably. Raises: OSError."""
     place = folder(root, image.id)
     files.write_durably(place / RECORD, record.to_json(image))
-    reach("record.renamed")
+    reach(FailPoint.RECORD_RENAMED)
     files.sync_directory(place)
 
 
@@ -154,7 +154,7 @@ def mark_deleted(root: Path, image: Image) -> Path:
             # A full btrfs may have no room for a rename, but for giving room back it has.
             os.truncate(disk(root, image.id), 0)
             folder(root, image.id).rename(grave)
-    reach("delete.renamed")
+    reach(FailPoint.DELETE_RENAMED)
     return grave
 
 
@@ -179,12 +179,14 @@ def faults(root: Path, image: Image) -> Iterator[Fault]:
         if error.errno not in errnos.GONE:
             raise  # the disk fails, or the machine: the image may be as it was
         yield Fault(
-            "BackingFileGone", f"{image.id}: its image is gone: {error.strerror}", "data_loss"
+            FaultKind.BACKING_FILE_GONE,
+            f"{image.id}: its image is gone: {error.strerror}",
+            Severity.DATA_LOSS,
         )
         return
     if size < image.size:
         text = f"{image.id}: its image has {size} bytes, {image.size} are recorded"
-        yield Fault("BackingFileShort", text, "data_loss")
+        yield Fault(FaultKind.BACKING_FILE_SHORT, text, Severity.DATA_LOSS)
 
 
 def load(root: Path) -> tuple[list[Image], dict[str, Unreadable]]:

@@ -19,7 +19,7 @@ from loguru import logger
 from driver.backends.loopfile.pool_creation import MARKER
 from driver.core import errnos
 from driver.core.errors import CellarError
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.ids import IMAGE_FILE
 from driver.linux import files
 from driver.linux.formats import filesystem, luks
@@ -85,7 +85,7 @@ class Leftovers:
         """
         for name, why in tuple(self._why.items()):
             if why:
-                yield Fault("LeftoverStays", f"{where / name} cannot be removed: {why}")
+                yield Fault(FaultKind.LEFTOVER_STAYS, f"{where / name} cannot be removed: {why}")
 
     def _remove(self, root: Path, name: str) -> None:
         """Remove the folder `name`, and what a killed preparation left open or mounted in it.

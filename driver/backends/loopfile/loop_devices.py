@@ -15,8 +15,8 @@ from loguru import logger
 from driver.backends.loopfile import layout
 from driver.core.devices import Device
 from driver.core.errors import Refused
-from driver.core.failpoints import reach
-from driver.core.faults import Fault
+from driver.core.failpoints import FailPoint, reach
+from driver.core.faults import Fault, FaultKind
 from driver.core.ids import ImageId
 from driver.core.model import Image, Volume
 from driver.linux.devices import block, loop, loop_guard, loop_settings
@@ -86,7 +86,7 @@ class Loops:
         if is_exposed(volume):
             status = self._block(status, volume.id, read_only=read_only)
             loop_guard.hold(status.path.name, status.number)
-        reach("attach.configured")
+        reach(FailPoint.ATTACH_CONFIGURED)
         return device_of(status)
 
     def guard(self, status: loop.Status, volume: Volume) -> None:
@@ -129,7 +129,9 @@ class Loops:
             altered.append(f"its blocks have {now} bytes instead of {volume.block_size}")
         if altered:
             text = f"somebody changed {status.path} by ioctl: {', '.join(altered)}"
-            yield Fault("DeviceAltered", f"{text}; it is set right when the volume is staged anew")
+            yield Fault(
+                FaultKind.DEVICE_ALTERED, f"{text}; it is set right when the volume is staged anew"
+            )
 
     def close(self) -> None:
         """Stop guarding the devices, so that another process can."""

@@ -37,8 +37,8 @@ from driver.core.errors import (
     PoolUnavailable,
     Refused,
 )
-from driver.core.failpoints import reach
-from driver.core.faults import Fault, fault_of
+from driver.core.failpoints import FailPoint, reach
+from driver.core.faults import Fault, FaultKind, Severity, fault_of
 from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
 from driver.core.model import (
     Allocation,
@@ -158,17 +158,17 @@ class Lvm:
                 undo.callback(self._pool.done, name)
                 charge = self._make(vg, name, image, source)
                 undo.callback(self._pool.abandon, name)
-            reach("create.building")
+            reach(FailPoint.CREATE_BUILDING)
             with no_space.told(self._pool):
                 self._kind.blank(name, image, shared=source is not None)
-                reach("create.allocated")
+                reach(FailPoint.CREATE_ALLOCATED)
                 where = self._devices.below(name)
                 before = block.writes(where)
                 prepare(where)
-                reach("create.prepared")
+                reach(FailPoint.CREATE_PREPARED)
                 block.flush(where)
             untouched = source is None and block.writes(where) == before
-            reach("create.synced")
+            reach(FailPoint.CREATE_SYNCED)
             with self._group.lock:
                 tags = lvmtags.encode(image, charge)
                 self._pool.retag(name, {lvmtags.BUILDING}, tags)  # from here on it exists
@@ -177,12 +177,12 @@ class Lvm:
                 self._pool.done(name)
         if untouched:
             self._untouched.add(image.id)
-        reach("create.renamed")
+        reach(FailPoint.CREATE_RENAMED)
 
     def record(self, volume: Volume) -> None:
         with self._group.lock:
             self._rewrite(volume)
-        reach("record.renamed")
+        reach(FailPoint.RECORD_RENAMED)
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
         """Fill the volume in place: nobody has seen its contents until its record says
@@ -198,18 +198,18 @@ class Lvm:
                 self._pool.fill(self._pool.entry(volume.id).volume)
                 undo.callback(self._pool.empty, name)
             self._devices.activate(name)
-            reach("refill.building")
+            reach(FailPoint.REPLACE_BUILDING)
             where = self._devices.below(name)
             with no_space.told(self._pool):
                 prepare(where)
                 block.flush(where)
-            reach("refill.synced")
+            reach(FailPoint.REPLACE_SYNCED)
             with self._group.lock:
                 done = replace(known, formatted=True)
                 self._rewrite(done, {lvmtags.FILLING})  # from here on it is never formatted again
                 undo.pop_all()
                 self._pool.done(name)
-        reach("refill.recorded")
+        reach(FailPoint.REPLACE_RECORDED)
         return done
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
@@ -219,9 +219,9 @@ class Lvm:
         assert isinstance(entry.image, Volume)  # noqa: S101 - its id is a volume's
         if size > entry.image.size:
             self._grow(entry.volume, entry.image, size)
-        reach("resize.recorded")
+        reach(FailPoint.RESIZE_RECORDED)
         self._devices.stretch(volume.id)
-        reach("resize.device")
+        reach(FailPoint.RESIZE_DEVICE)
         return replace(volume, size=size)
 
     def delete(self, image_id: ImageId) -> None:
@@ -238,7 +238,7 @@ class Lvm:
                 self._group.change("lvremove", self._group.of(entry.volume.name))
             index.drop(image_id)
             self._untouched.discard(image_id)
-        reach("delete.synced")
+        reach(FailPoint.DELETE_SYNCED)
 
     # --- as a device
 
@@ -247,7 +247,7 @@ class Lvm:
         assert isinstance(entry.image, Volume)  # noqa: S101 - its id is a volume's
         self._untouched.discard(image.id)
         device = self._devices.attach(entry.image, read_only=read_only)
-        reach("attach.configured")
+        reach(FailPoint.ATTACH_CONFIGURED)
         return device
 
     def attached(self, image_id: ImageId) -> Device | None:
@@ -257,7 +257,7 @@ class Lvm:
     def detach(self, image_id: ImageId) -> None:
         self._pool.look()
         self._devices.detach(image_id)
-        reach("detach.cleared")
+        reach(FailPoint.DETACH_CLEARED)
 
     # --- while written to
 
@@ -296,16 +296,16 @@ class Lvm:
             if image_id is None:
                 yield from self._kind.faults(vg)
                 for one in index.damaged.values():
-                    yield Fault("RecordDamaged", one.why)
+                    yield Fault(FaultKind.RECORD_DAMAGED, one.why)
             elif damaged := index.damaged.get(lvmtags.name_of(image_id)):
-                yield Fault("RecordDamaged", damaged.why, "data_loss")
+                yield Fault(FaultKind.RECORD_DAMAGED, damaged.why, Severity.DATA_LOSS)
             elif image_id in index.vanished:
                 text = f"{image_id}: its logical volume is gone"
-                yield Fault("BackingVolumeGone", text, "data_loss")
+                yield Fault(FaultKind.BACKING_VOLUME_GONE, text, Severity.DATA_LOSS)
             elif entry := index.entries.get(image_id):
                 if entry.volume.health:
                     text = f"{entry.volume.name}: LVM says {entry.volume.health}"
-                    yield Fault("VolumeUnhealthy", text)
+                    yield Fault(FaultKind.VOLUME_UNHEALTHY, text)
                 yield from self._kind.faults_of_volume(vg)
             refuse_read_only(vg)
         except PoolUnavailable as error:

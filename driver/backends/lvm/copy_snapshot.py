@@ -15,7 +15,7 @@ from loguru import logger
 from driver.backends.lvm import tags
 from driver.backends.lvm.pool import LvmPool
 from driver.core.errors import NoSpace
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import VolumeId
 from driver.linux.devices import dm, lvm
 
@@ -34,7 +34,7 @@ def taken(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
             of = {one: pool.whole(one).volume for one in volumes}
             room = pool.kind.room_for_stills(pool.look(), [*of.values()])
             names = {one: _take(pool, volume, room, undo) for one, volume in of.items()}
-        reach("still.taken")
+        reach(FailPoint.COPY_SNAPSHOT_TAKEN)
         undo.enter_context(pool.devices.instead(names))
         try:
             yield

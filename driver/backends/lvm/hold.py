@@ -14,7 +14,7 @@ from time import monotonic
 
 from driver.core.devices import Device
 from driver.core.errors import Busy
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import VolumeId
 from driver.linux.devices import block
 from driver.linux.formats import luks
@@ -46,11 +46,11 @@ def held(
             marked = tuple(shown)
             undo.callback(mark, marked, False)
             mark(marked, True)
-        reach("hold.marked")
+        reach(FailPoint.QUIESCE_MARKED)
         with _bounded(bound), _frozen(freezer, list(shown.values()), bound):
-            reach("hold.frozen")
+            reach(FailPoint.QUIESCE_FROZEN)
             yield
-        reach("hold.thawed")
+        reach(FailPoint.QUIESCE_THAWED)
 
 
 def _flush(device: Device) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from driver.backends.lvm.pool import LvmPool
 from driver.core import errnos
 from driver.core.errors import NoSpace
+from driver.core.faults import FaultKind
 from driver.core.model import Bytes
 from driver.core.quantity import show_bytes
 from driver.linux import command
@@ -37,7 +38,7 @@ def _lacking(pool: LvmPool, more: Bytes) -> str:
     """Return why there is no space for `more` bytes; "" if there is. Raises: PoolUnavailable."""
     vg = pool.look()
     for fault in pool.kind.faults(vg):
-        if fault.kind == "ThinPoolNearlyFull":
+        if fault.kind is FaultKind.THIN_POOL_NEARLY_FULL:
             return fault.text
     if more > (room := pool.kind.largest(vg)):
         return f"{pool.kind.where} has room for {show_bytes(room)}, {show_bytes(more)} are needed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from driver.core.errors import Damaged, PoolReadOnly, PoolUnavailable
-from driver.core.faults import Fault, fault_of
+from driver.core.faults import Fault, FaultKind, Severity, fault_of
 from driver.core.ids import ImageId
 from driver.core.model import Image, Snapshot, Unreadable
 
@@ -99,13 +99,15 @@ class Ills:
     def _ill_faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         """Give the faults of an image, or (None) of the pool."""
         if self._away:
-            yield Fault("PoolAway", self._away, "inaccessible")
+            yield Fault(FaultKind.POOL_AWAY, self._away, Severity.INACCESSIBLE)
         elif image_id is None:
-            yield from (Fault("RecordDamaged", one.why) for one in self._all_damaged())
+            yield from (Fault(FaultKind.RECORD_DAMAGED, one.why) for one in self._all_damaged())
         elif image_id in self._damaged:
-            yield Fault("RecordDamaged", self._damaged[image_id].why, "data_loss")
+            yield Fault(FaultKind.RECORD_DAMAGED, self._damaged[image_id].why, Severity.DATA_LOSS)
         elif image_id in self._lost:
-            yield Fault("BackingFileGone", f"{image_id}: its image is gone", "data_loss")
+            yield Fault(
+                FaultKind.BACKING_FILE_GONE, f"{image_id}: its image is gone", Severity.DATA_LOSS
+            )
         yield from self._faults.get(image_id, ())
         if self._read_only and not self._away:
             yield fault_of(PoolReadOnly(self._read_only))

@@ -24,12 +24,12 @@ from typing import Final
 from driver.backends.memory.disk import PAGE, Disk
 from driver.core.devices import Device, Extent, MountPoint, Usage
 from driver.core.errors import NotFound, Refused
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.model import MIB, Bytes, FsType, Progress
 from driver.core.options import mount_options
 
 _MAJOR: Final = 4000  # no kernel gives out this one
-_BROKEN: Final = frozenset({"FilesystemShutDown", "RemountedReadOnly"})
+_BROKEN: Final = frozenset({FaultKind.FILESYSTEM_SHUT_DOWN, FaultKind.REMOUNTED_READ_ONLY})
 _MAGIC: Final = b"memory-filesystem "
 _INODE_RATIO: Final = 16384  # one inode for so many bytes, as mkfs.ext4 has it
 
@@ -310,7 +310,9 @@ class MemoryHost:
         writable = any(not (one.node or one.read_only) for one in self.mount_points(device))
         header = self.probe(device.path)
         if writable and header and header.size < self.size(device):
-            yield Fault("FilesystemNotGrown", f"{header.fs} on {device.path} could not grow yet")
+            yield Fault(
+                FaultKind.FILESYSTEM_NOT_GROWN, f"{header.fs} on {device.path} could not grow yet"
+            )
 
     def broken(self, place: MountPoint, fs: FsType) -> str:
         with self._lock:

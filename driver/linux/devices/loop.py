@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.model import Bytes
 from driver.linux.devices import loop_guard, loop_ioctl
 from driver.linux.devices.block import BLKROGET, BLKROSET
@@ -294,7 +294,7 @@ def _finish(name: str, node: int, *, discards: bool) -> Status:
     """Set what LOOP_CONFIGURE cannot set; unbind the device again if that fails."""
     with ExitStack() as undo:
         undo.callback(fcntl.ioctl, node, loop_ioctl.LOOP_CLR_FD)
-        reach("attach.bound")
+        reach(FailPoint.ATTACH_BOUND)
         _lift_read_only(node)
         if not discards:
             loop_ioctl.forbid_discards(name)

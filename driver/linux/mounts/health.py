@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import MIB, FsType
 from driver.linux.devices import block
 from driver.linux.formats import filesystem
@@ -35,11 +35,13 @@ def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterato
         yield from _errors(device, number, mount.fs_type)
         if is_shut_down(mount.target, mount.fs_type, number, mount.super_options):
             yield Fault(
-                "FilesystemShutDown", shut_down(mount.fs_type, device), severity="inaccessible"
+                FaultKind.FILESYSTEM_SHUT_DOWN,
+                shut_down(mount.fs_type, device),
+                severity=Severity.INACCESSIBLE,
             )
         elif any(_turned(each) for each in places):
             text = turned_read_only(mount.fs_type, device)
-            yield Fault("RemountedReadOnly", text, severity="inaccessible")
+            yield Fault(FaultKind.REMOUNTED_READ_ONLY, text, severity=Severity.INACCESSIBLE)
         else:
             yield from _not_grown(device, mount)
 
@@ -67,7 +69,7 @@ def _not_grown(device: Path, mount: Mount) -> Iterator[Fault]:
                 f"{mount.fs_type} on {device} leaves {rest // MIB or 1} MiB of its volume unused:"
                 " it could not grow yet; NodeExpandVolume and NodeStageVolume try it again"
             )
-            yield Fault("FilesystemNotGrown", text)
+            yield Fault(FaultKind.FILESYSTEM_NOT_GROWN, text)
 
 
 def _errors(device: Path, number: int, fs_type: str) -> Iterator[Fault]:
@@ -75,7 +77,7 @@ def _errors(device: Path, number: int, fs_type: str) -> Iterator[Fault]:
     count = {"ext4": _ext4_errors, "btrfs": _btrfs_errors}.get(fs_type, lambda _: 0)(number)
     if count:
         text = f"{fs_type} on {device} has seen {count} errors; check it while it is not mounted"
-        yield Fault("FilesystemErrors", text)
+        yield Fault(FaultKind.FILESYSTEM_ERRORS, text)
 
 
 def _ext4_errors(number: int) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Busy, Refused
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import GIB, MIB, Bytes, Image, Prepare, Progress, Volume
 from driver.core.ports.backend_features import EstimatesUsage, TakesCopySnapshots
@@ -151,7 +151,7 @@ class Copier:
                 release = _all_done(still, gate) if twin is twins[-1] else _not_yet
                 twin.pool.backend.create(twin.image, _prepare(twin, seen, release))
                 undo.callback(twin.pool.backend.delete, twin.image.id)
-                reach("snapshot.taken")
+                reach(FailPoint.SNAPSHOT_TAKEN)
             undo.pop_all()
 
     def _make_from_stills(

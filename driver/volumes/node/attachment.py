@@ -10,7 +10,7 @@ from pathlib import Path
 
 from driver.core.devices import Device, MountPoint
 from driver.core.errors import PoolUnavailable, Refused
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import VolumeId
 from driver.core.model import Volume
 from driver.core.ports.pool import Pool
@@ -98,7 +98,7 @@ def detach(pool: Pool, volume: Volume) -> None:
     """
     if volume.luks_key_id is not None:
         encryption.require_crypt(pool).close(str(volume.id))
-        reach("unstage.closed")
+        reach(FailPoint.UNSTAGE_CLOSED)
     pool.backend.detach(volume.id)
 
 
@@ -108,7 +108,7 @@ def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
     """
     if device and device.parent:
         encryption.require_crypt(pools.nearest(volume_id)).close(str(volume_id))
-        reach("unstage.closed")
+        reach(FailPoint.UNSTAGE_CLOSED)
     try:
         pools.of(volume_id.pool).backend.detach(volume_id)
     except (PoolUnavailable, OSError):

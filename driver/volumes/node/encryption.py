@@ -12,7 +12,7 @@ from typing import Final
 
 from driver.core.devices import Device
 from driver.core.errors import Damaged, Invalid, Refused
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.model import Volume
 from driver.core.ports.backend_features import FormatsLater
 from driver.core.ports.crypt import Crypt
@@ -63,7 +63,7 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
 
     pool.backend.detach(volume.id)  # no pod has seen it: left behind, if it is attached at all
     done = backend.replace_contents(volume, prepare)
-    reach("stage.sealed")
+    reach(FailPoint.STAGE_ENCRYPTED)
     return done
 
 
@@ -75,7 +75,7 @@ def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
     """
     if volume.needs_new_uuid and volume.fs:
         pool.host.new_uuid(device.path, volume.fs, block_size=volume.block_size)
-        reach("stage.renewed")
+        reach(FailPoint.STAGE_NEW_UUID)
         pool.backend.record(replace(volume, needs_new_uuid=False))
 
 
@@ -93,4 +93,4 @@ def erase(pool: Pool, volume: Volume) -> None:
             require_crypt(pool).erase(device)
         finally:
             pool.backend.detach(volume.id)
-        reach("delete.erased")
+        reach(FailPoint.DELETE_ERASED)

@@ -23,7 +23,7 @@ from driver.core.errors import (
     Refused,
     Unfinished,
 )
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, fault_of
 from driver.core.ids import Key, VolumeId, parse_volume_id
 from driver.core.model import Inline, Volume
@@ -123,7 +123,7 @@ class EphemeralVolumes:
         self._mounter.stage_volume(pool, volume, stage)
         if volume.inline is Inline.MADE:
             pool.backend.record(replace(volume, inline=Inline.SHOWN))
-            reach("inline.recorded")
+            reach(FailPoint.INLINE_RECORDED)
 
     def _take_back(self, volume: Volume, wanted: InlinePublish, error: Exception) -> None:
         """Unmount and delete the volume after a failed publish, unless a pod has seen it.

@@ -13,7 +13,7 @@ from typing import Final
 
 from driver.core.devices import Device, MountPoint
 from driver.core.errors import Failed, Refused
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId
 from driver.core.model import Volume
 from driver.core.ports.host import Host
@@ -111,7 +111,7 @@ def find_swapped(
     if volume.fs is not None:
         return ()
     return tuple(
-        Fault("DeviceSwapped", f"{tell_swapped(record, volume.id)}", "inaccessible")
+        Fault(FaultKind.DEVICE_SWAPPED, f"{tell_swapped(record, volume.id)}", Severity.INACCESSIBLE)
         for record in mounts.of(volume.id)
         if record.node
         and (device is None or record.number != device.number)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from driver.core.devices import Device, MountPoint
 from driver.core.errors import Conflict, NotFound, Refused, Unusable
-from driver.core.failpoints import reach
+from driver.core.failpoints import FailPoint, reach
 from driver.core.model import FsType, Volume
 from driver.core.options import mount_options
 from driver.core.ports.pool import Pool
@@ -41,7 +41,7 @@ def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> De
             device, _ = attachment.ensure_attached(
                 pool, volume, read_only=read_only, undo=undo, secret=secret
             )
-            reach("stage.attached")
+            reach(FailPoint.STAGE_ATTACHED)
             _record(volume, device, wanted, mounts, undo)
         else:
             device = _put_filesystem(pool, volume, wanted, mounts, undo)
@@ -95,7 +95,7 @@ def _put_filesystem(
     device, is_new = attachment.ensure_attached(
         pool, volume, read_only=False, undo=undo, secret=wanted.secret
     )
-    reach("stage.attached")
+    reach(FailPoint.STAGE_ATTACHED)
     if place and clear_broken(pool, volume, device, place):
         place = None
     if place:
@@ -106,10 +106,10 @@ def _put_filesystem(
         mount(pool, volume, device, wanted, mounts, is_new=is_new)
         undo.callback(mounts.drop, staging, volume.id)
         undo.callback(pool.host.unmount, staging)
-        reach("stage.mounted")
+        reach(FailPoint.STAGE_MOUNTED)
     if not read_only:
         growth.grow_if_possible(pool, volume, device, staging, fs)
-        reach("stage.grown")
+        reach(FailPoint.STAGE_GROWN)
     return device
 
 
@@ -153,7 +153,7 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
         encryption.ensure_new_uuid(pool, volume, device)
         host.check(device, fs)
         growth.fit(pool, volume, device, fs)
-    reach("stage.checked")
+    reach(FailPoint.STAGE_CHECKED)
     read_only, options = reads_only(volume, wanted.capability), wanted.capability.options
     with ExitStack() as undo:
         _record(volume, device, wanted, mounts, undo)
@@ -170,7 +170,7 @@ def _record(
     if not mounts.at(path):
         undo.callback(mounts.drop, path, volume.id)
     mounts.put(record_of(path, volume.id, device, node=node, read_only=read_only, staging=path))
-    reach("stage.recorded")
+    reach(FailPoint.STAGE_RECORDED)
 
 
 def _refuse_other_options(

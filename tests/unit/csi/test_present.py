@@ -7,7 +7,7 @@ from typing import Final
 
 from csi_proto import csi_pb2 as csi
 from driver.core.devices import Usage
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import AccessMode, Allocation, FsType, Publication, Snapshot, Volume
 from driver.core.results import Group, VolumeStats
@@ -36,7 +36,10 @@ SNAPSHOT: Final = Snapshot(
     block_size=4096,
     incarnation="y",
 )
-OLD, LOST = Fault("Old", "it is old"), Fault("Lost", "it is lost", "data_loss")
+OLD, LOST = (
+    Fault(FaultKind.VOLUME_UNHEALTHY, "it is old"),
+    Fault(FaultKind.BACKING_FILE_GONE, "it is lost", Severity.DATA_LOSS),
+)
 
 
 def test_a_volume_says_where_it_is_and_what_it_was_made_of() -> None:
@@ -75,21 +78,21 @@ def test_nodes_are_those_that_it_is_published_to() -> None:
 def test_faults_are_told_in_both_languages() -> None:
     found = present.health(VOLUME.id, (OLD, LOST, OLD))
     assert [(one.status, one.reason) for one in found.health_statuses] == [
-        (csi.DEGRADED, "Old"),
-        (csi.DATA_LOSS, "Lost"),
+        (csi.DEGRADED, "VolumeUnhealthy"),
+        (csi.DATA_LOSS, "BackingFileGone"),
     ]
     assert present.condition((OLD, LOST)) == csi.VolumeCondition(
-        abnormal=True, message="Old: it is old; Lost: it is lost"
+        abnormal=True, message="VolumeUnhealthy: it is old; BackingFileGone: it is lost"
     )
     assert present.condition(()) == csi.VolumeCondition(message="healthy")
     assert not present.health(VOLUME.id, ()).health_statuses
 
 
 def test_one_entry_for_each_kind_of_fault_of_storage() -> None:
-    away = Fault("PoolAway", "pool b is away", "inaccessible")
+    away = Fault(FaultKind.POOL_AWAY, "pool b is away", Severity.INACCESSIBLE)
     found = list(present.storage((OLD, replace(OLD, text="so is that"), away)))
     assert [(one.status, one.reason, one.message) for one in found] == [
-        (csi.STORAGE_DEGRADED, "Old", "it is old; so is that"),
+        (csi.STORAGE_DEGRADED, "VolumeUnhealthy", "it is old; so is that"),
         (csi.STORAGE_UNREACHABLE, "PoolAway", "pool b is away"),
     ]
 

@@ -9,7 +9,7 @@ import grpc
 
 from csi_proto import csi_pb2 as csi
 from driver.backends.memory.backend import MemoryBackend
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import GIB
 from driver.services import server
 from tests.unit.rpc.served import KEY, MOUNT, NODE, Client, code_of, play
@@ -152,8 +152,10 @@ def test_what_is_ill_is_said_to_be() -> None:
         backend = client.pool.backend
         assert isinstance(backend, MemoryBackend)
         [image] = [one for one in backend.images() if str(one.id) == ill]
-        backend.afflict(image.id, Fault("Sick", "it coughs", "inaccessible"))
-        backend.afflict(None, Fault("NearlyFull", "1 % is left"))
+        backend.afflict(
+            image.id, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it coughs", Severity.INACCESSIBLE)
+        )
+        backend.afflict(None, Fault(FaultKind.POOL_NEARLY_FULL, "1 % is left"))
         controller = client.controller
         page = await controller.ControllerListVolumeHealth(
             csi.ControllerListVolumeHealthRequest(), timeout=10
@@ -168,11 +170,11 @@ def test_what_is_ill_is_said_to_be() -> None:
         volumes = await controller.ListVolumes(csi.ListVolumesRequest(), timeout=10)
         abnormal = {one.volume.volume_id: one.status.volume_condition for one in volumes.entries}
         assert not abnormal[well].abnormal
-        assert abnormal[ill].message == "Sick: it coughs"
+        assert abnormal[ill].message == "FilesystemShutDown: it coughs"
         storage = await client.node.NodeGetStorageHealth(
             csi.NodeGetStorageHealthRequest(), timeout=10
         )
-        assert [one.reason for one in storage.backend_health] == ["NearlyFull"]
+        assert [one.reason for one in storage.backend_health] == ["PoolNearlyFull"]
 
     play(story)
 

@@ -10,14 +10,14 @@ import pytest
 from driver.core.capacity import CapacityRange
 from driver.core.devices import Device
 from driver.core.errors import NotFound, Refused
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, Limits, Volume
 from driver.volumes.requests import GetVolume, GetVolumeStats, ListVolumes, Modify
 from tests.unit.volumes.world import World
 
-BELOW = Fault("BackingFileShort", "too short", "data_loss")
-ABOVE = Fault("FilesystemReadOnly", "remounted")
+BELOW = Fault(FaultKind.BACKING_FILE_SHORT, "too short", Severity.DATA_LOSS)
+ABOVE = Fault(FaultKind.REMOUNTED_READ_ONLY, "remounted")
 
 
 def test_faults_of_pool_and_machine_come_together(world: World) -> None:
@@ -64,7 +64,7 @@ def test_a_pool_that_goes_away_meanwhile_is_told_by_itself(
 
     monkeypatch.setattr(backend, "find", find_and_lose)
     assert world.health.of_volume(GetVolume(volume.id)) == (
-        Fault("PoolAway", "pulled", "inaccessible"),
+        Fault(FaultKind.POOL_AWAY, "pulled", Severity.INACCESSIBLE),
     )
 
 
@@ -119,10 +119,13 @@ def test_what_is_wrong_with_the_next_user_of_a_device_is_not_told_of_the_last(
 
 def test_storage_is_all_pools(world: World) -> None:
     assert world.health.of_storage() == ()
-    nearly = Fault("PoolNearlyFull", "97 %")
+    nearly = Fault(FaultKind.POOL_NEARLY_FULL, "97 %")
     world.backend(world.fast).afflict(None, nearly)
     world.backend(world.slow).take_away("pulled")
-    assert world.health.of_storage() == (nearly, Fault("PoolAway", "pulled", "inaccessible"))
+    assert world.health.of_storage() == (
+        nearly,
+        Fault(FaultKind.POOL_AWAY, "pulled", Severity.INACCESSIBLE),
+    )
 
 
 def test_a_thousand_volumes_are_listed_in_no_time(world: World) -> None:

@@ -22,7 +22,7 @@ from driver.core.errors import (
     Refused,
     Unusable,
 )
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, AccessMode, FsType, Publication, Volume
 from driver.volumes.requests import (
@@ -271,16 +271,16 @@ def test_only_an_xfs_that_grew_is_written_out(world: World, fs: FsType, held: in
     assert held_in(world) == held
 
 
-@pytest.mark.parametrize("kind", ["FilesystemShutDown", "RemountedReadOnly"])
+@pytest.mark.parametrize("kind", [FaultKind.FILESYSTEM_SHUT_DOWN, FaultKind.REMOUNTED_READ_ONLY])
 def test_a_broken_filesystem_is_not_given_to_another_pod(
-    world: World, volume: Volume, kind: str
+    world: World, volume: Volume, kind: FaultKind
 ) -> None:
     """Nor to kubelet, which asks again; until nobody uses it, and it is mounted anew."""
     world.stage(volume)
     world.publish(volume)
     device = device_of(world, volume)
     assert device
-    world.host.afflict(device, Fault(kind, "it broke", "inaccessible"))
+    world.host.afflict(device, Fault(kind, "it broke", Severity.INACCESSIBLE))
     other = world.target.with_name("other")
     for call in (world.stage, world.publish, lambda one: world.publish(one, target=other)):
         with pytest.raises(Unusable, match=f"it broke.*end its pods.*{world.target}"):
@@ -296,7 +296,9 @@ def test_a_broken_filesystem_that_nobody_uses_is_staged_anew(world: World, volum
     world.stage(volume)
     device = device_of(world, volume)
     assert device
-    world.host.afflict(device, Fault("FilesystemShutDown", "it broke", "inaccessible"))
+    world.host.afflict(
+        device, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it broke", Severity.INACCESSIBLE)
+    )
     checked = len(world.host.checked)
     world.stage(volume)
     assert len(world.host.checked) > checked
@@ -633,7 +635,7 @@ def test_what_is_mounted_read_only_everywhere_does_not_pretend_to_grow(
 def test_stats_are_those_of_the_filesystem_with_its_faults(world: World, volume: Volume) -> None:
     world.stage(volume)
     world.publish(volume)
-    fault = Fault("ReadOnly", "remounted")
+    fault = Fault(FaultKind.REMOUNTED_READ_ONLY, "remounted")
     device = device_of(world, volume)
     assert device
     world.host.afflict(device, fault)

@@ -23,7 +23,7 @@ from driver.core.errors import (
     Refused,
     StaleToken,
 )
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits
 from driver.core.options.mkfs_options import SMALLEST
@@ -457,7 +457,7 @@ def test_an_expansion_with_a_capability_that_does_not_fit_is_invalid(world: Worl
 
 def test_a_volume_is_told_with_its_faults(world: World) -> None:
     volume = world.create()
-    fault = Fault("BackingFileShort", "too short")
+    fault = Fault(FaultKind.BACKING_FILE_SHORT, "too short")
     world.backend(world.fast).afflict(volume.id, fault)
     assert world.volumes.get(GetVolume(volume.id)) == (volume, (fault,))
     with pytest.raises(NotFound):

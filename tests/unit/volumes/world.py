@@ -18,7 +18,7 @@ from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.devices import Device, Extent, MountPoint
 from driver.core.errors import NoSpace
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId
 from driver.core.model import (
     GIB,
@@ -105,7 +105,9 @@ class Machine(MemoryHost):
         if error := self.errors.get("grow"):
             raise error
         if self.breaks_when_growing:
-            self.afflict(device, Fault("FilesystemShutDown", "it broke", "inaccessible"))
+            self.afflict(
+                device, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it broke", Severity.INACCESSIBLE)
+            )
             raise OSError(errno.EIO, "Input/output error")
         return super().grow(device, target, fs)
 

@@ -14,8 +14,8 @@ from driver.backends.lvm.provisioning.thin_usage import full_metadata
 from driver.backends.lvm.tags import BUILDING, STILL, part_of
 from driver.backends.lvm.volume_group import Group
 from driver.core.errors import NoSpace
-from driver.core.failpoints import reach
-from driver.core.faults import Fault
+from driver.core.failpoints import FailPoint, reach
+from driver.core.faults import Fault, FaultKind
 from driver.core.model import Allocation, Bytes, Image, Volume
 from driver.core.quantity import parse_share, show_bytes
 from driver.linux.devices import block, dm, lvm, raw
@@ -116,11 +116,11 @@ class Thick:
                 self._create(part, more, layout, places)
                 undo.callback(self.group.change, "lvremove", self.group.of(part))
             raw.zero(dm.node(self.group.name, part), 0, more)
-            reach("resize.allocated")
+            reach(FailPoint.RESIZE_ALLOCATED)
             with self.group.lock:
                 ranges = self._ranges(part, layout)
                 undo.close()
-                reach("resize.freed")
+                reach(FailPoint.RESIZE_FREED)
                 words = ("--size", f"{size}b", self.group.of(one.name), *ranges)
                 self.group.change("lvextend", *words)
 
@@ -145,7 +145,7 @@ class Thick:
 
     def faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
         if text := full_metadata(vg):
-            yield Fault("MetadataFull", text)
+            yield Fault(FaultKind.METADATA_FULL, text)
 
     def faults_of_volume(self, _vg: lvm.VolumeGroup) -> Iterator[Fault]:
         """Nothing: a full group does not affect volumes, which are fully allocated."""

@@ -13,8 +13,8 @@ from driver.backends.lvm.tags import STILL
 from driver.backends.lvm.volume_group import Group
 from driver.backends.space_ledger import ratio_of
 from driver.core.errors import CellarError, NoSpace
-from driver.core.failpoints import reach
-from driver.core.faults import Fault
+from driver.core.failpoints import FailPoint, reach
+from driver.core.faults import Fault, FaultKind
 from driver.core.model import Allocation, Bytes, Image, Snapshot, Volume
 from driver.core.quantity import parse_share, show_bytes
 from driver.linux.devices import block, dm, lvm, raw
@@ -138,7 +138,7 @@ class Thin:
                 raise NoSpace(trouble)
             self._refuse(vg, size, instead_of=self._rounded(vg, volume.size))
             self.group.change("lvextend", "--size", f"{size}b", self.group.of(one.name))
-        reach("resize.allocated")
+        reach(FailPoint.RESIZE_ALLOCATED)
 
     def fullness(self, _vg: lvm.VolumeGroup) -> tuple[float, float]:
         status = self._guard.status()
@@ -146,10 +146,10 @@ class Thin:
 
     def faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
         if trouble := self._guard.trouble(vg):
-            yield Fault("ThinPoolNearlyFull", trouble)
+            yield Fault(FaultKind.THIN_POOL_NEARLY_FULL, trouble)
         if vg.volumes[self._pool].queues_when_full:
             yield Fault(
-                "ThinPoolQueues",
+                FaultKind.THIN_POOL_QUEUES,
                 f"writers hang for a minute when {self.where} is full: run"
                 f" `lvchange --errorwhenfull y {self.where}`",
             )
@@ -157,7 +157,7 @@ class Thin:
     def faults_of_volume(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
         """Give a fault if the pool is so full that its volumes may soon not be able to write."""
         if trouble := self._guard.recent_trouble(vg):
-            yield Fault("ThinPoolNearlyFull", trouble)
+            yield Fault(FaultKind.THIN_POOL_NEARLY_FULL, trouble)
 
     def tend(self, vg: lvm.VolumeGroup) -> None:
         self._guard.tend(vg)

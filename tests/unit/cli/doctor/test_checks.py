@@ -9,7 +9,7 @@ from driver.backends.memory.records import MemoryRecords
 from driver.cli.doctor import checks
 from driver.cli.doctor.checks import Level
 from driver.core.model import FsType
-from driver.linux import command, sysfs
+from driver.linux import command, flocks, sysfs
 from driver.linux.formats import filesystem
 
 HOST = """\
@@ -166,7 +166,8 @@ def test_a_directory_whose_disk_is_missing_is_a_problem_also_with_init(tmp_path:
     assert "0123456789ab on another filesystem" in found.text
 
 
-def test_pools_on_one_filesystem_are_told(tmp_path: Path) -> None:
+def test_pools_on_one_filesystem_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flocks, "holders_elsewhere", lambda *_: [])  # of other tests
     for name in "ab":
         (tmp_path / name).mkdir()
     places = {"a": tmp_path / "a", "b": tmp_path / "b", "none": tmp_path / "none"}

@@ -11,7 +11,7 @@ import pytest
 from driver.core.capacity import CapacityRange
 from driver.core.devices import Device
 from driver.core.errors import Conflict, Failed, Invalid, OutOfRange, Refused
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.ids import ImageId, volume_key
 from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume
 from driver.core.ports.pool import Pool
@@ -466,7 +466,7 @@ def test_faults_are_those_of_the_open_device(world: World, volume: Volume) -> No
     staged(world, volume)
     device = top(world, volume)
     assert device
-    world.host.afflict(device, Fault("FilesystemErrors", "x"))
+    world.host.afflict(device, Fault(FaultKind.FILESYSTEM_ERRORS, "x"))
     _, faults = world.volumes.get(GetVolume(volume.id))
     assert [one.kind for one in faults] == ["FilesystemErrors"]
 

@@ -22,7 +22,7 @@ from driver.core.errors import (
     Refused,
     Unfinished,
 )
-from driver.core.faults import Fault
+from driver.core.faults import Fault, FaultKind
 from driver.core.model import GIB, MIB, FsType, Inline, Volume
 from driver.volumes.requests import (
     Capability,
@@ -297,8 +297,8 @@ def test_its_numbers_and_its_health(world: World) -> None:
     with pytest.raises(NotFound):
         world.inline.stats(replace(asked, path=world.tmp))
     [volume] = volumes(world)
-    world.backend(world.fast).afflict(volume.id, Fault("Worn", "it is worn"))
-    assert [one.kind for one in world.inline.faults(asked)] == ["Worn"]
+    world.backend(world.fast).afflict(volume.id, Fault(FaultKind.VOLUME_UNHEALTHY, "it is worn"))
+    assert [one.kind for one in world.inline.faults(asked)] == [FaultKind.VOLUME_UNHEALTHY]
     world.inline.unpublish(gone(world))
     for ask in (world.inline.stats, world.inline.faults):
         with pytest.raises(NotFound):
