@@ -44,7 +44,7 @@ from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.formats.luks import Options as CryptOptions
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
-from driver.linux.records import node_state
+from driver.linux.state.node_state import node_state
 from driver.observe import log
 from driver.observe.disks import Disks
 from driver.observe.http import Answer, Http

@@ -26,7 +26,7 @@ from driver.cli.pool_options import (
     spec_of,
 )
 from driver.core.errors import CellarError, Failed
-from driver.linux.records import node_state
+from driver.linux.state.node_state import node_state
 
 Row: TypeAlias = dict[str, Any]
 

@@ -23,7 +23,7 @@ from driver.core.errors import Invalid
 from driver.core.model import FsType
 from driver.linux.formats import luks
 from driver.linux.mounts import mount
-from driver.linux.records import node_state
+from driver.linux.state.node_state import node_state
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 

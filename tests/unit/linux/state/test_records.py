@@ -11,23 +11,26 @@ import pytest
 
 from driver.backends.memory.records import MemoryRecords
 from driver.core.ports.records import Records
-from driver.linux import files, records
-from driver.linux.records import FileRecords
+from driver.linux import files
+from driver.linux.state import node_state, records
+from driver.linux.state.boot_journal import BootJournal
+from driver.linux.state.record_files import RecordFiles
+from driver.linux.state.records import StoredRecords
 
 KEY = "/var/lib/kubelet/pods/x/mount"
 RECORD = {"volume": "v", "device": "7:3"}
 
 
-def again(folder: Path, boot: str = "") -> FileRecords:
-    """As the next process finds them."""
-    return FileRecords(folder, boot=boot)
+def again(folder: Path, boot: str = "") -> StoredRecords:
+    """As the next process finds them. `boot`: the id of this boot; empty: durable records."""
+    return StoredRecords(BootJournal(folder, boot) if boot else RecordFiles(folder))
 
 
 @pytest.fixture(params=["file", "boot", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
     if request.param == "memory":
         return MemoryRecords()
-    return FileRecords(tmp_path / "state", boot="b" if request.param == "boot" else "")
+    return again(tmp_path / "state", "b" if request.param == "boot" else "")
 
 
 def test_what_was_put_is_there_until_it_is_dropped(store: Records) -> None:
@@ -45,7 +48,7 @@ def test_what_was_put_is_there_until_it_is_dropped(store: Records) -> None:
 
 @pytest.mark.parametrize("boot", ["", "b"])
 def test_the_next_process_finds_what_was_put(boot: str, tmp_path: Path) -> None:
-    first = FileRecords(tmp_path / "a" / "b", boot=boot)
+    first = again(tmp_path / "a" / "b", boot)
     first.write(KEY, RECORD)
     first.write("gone", RECORD)
     first.remove("gone")
@@ -55,7 +58,7 @@ def test_the_next_process_finds_what_was_put(boot: str, tmp_path: Path) -> None:
 
 def test_keys_may_be_paths_of_any_length_and_any_bytes(tmp_path: Path) -> None:
     keys = ["/" + "k" * 4000, "/../../etc", "/\udcff", "", "/a\nb", "/A", "/a"]
-    store = FileRecords(tmp_path / "state")
+    store = again(tmp_path / "state")
     for key in keys:
         store.write(key, {"key": key.replace("\udcff", "")})
     assert sorted(again(tmp_path / "state").items()) == sorted(keys)
@@ -63,15 +66,16 @@ def test_keys_may_be_paths_of_any_length_and_any_bytes(tmp_path: Path) -> None:
 
 
 def test_records_of_an_earlier_boot_are_gone(tmp_path: Path) -> None:
-    FileRecords(tmp_path, boot="one").write(KEY, RECORD)
+    again(tmp_path, "one").write(KEY, RECORD)
     store = again(tmp_path, "two")
     assert store.get(KEY) is None
-    assert store.settle()
-    assert os.listdir(tmp_path) == []
+    store.write("other", RECORD)
+    assert os.listdir(tmp_path) == ["two.journal"]
+    assert again(tmp_path, "two").items() == {"other": RECORD}
 
 
 def test_a_process_that_dies_while_it_writes_leaves_the_old_record(tmp_path: Path) -> None:
-    FileRecords(tmp_path).write(KEY, RECORD)
+    again(tmp_path).write(KEY, RECORD)
     [name] = os.listdir(tmp_path)
     (tmp_path / f"{name}.tmp").write_text('{"key": "')
     assert again(tmp_path).items() == {KEY: RECORD}
@@ -79,7 +83,7 @@ def test_a_process_that_dies_while_it_writes_leaves_the_old_record(tmp_path: Pat
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "/x", "boot": "", "record": {}}', "null"])
 def test_what_is_no_record_of_ours_is_passed_over(text: str, tmp_path: Path) -> None:
-    FileRecords(tmp_path).write(KEY, RECORD)
+    again(tmp_path).write(KEY, RECORD)
     (tmp_path / "0.json").write_text(text)
     store = again(tmp_path)
     assert store.items() == {KEY: RECORD}
@@ -88,7 +92,7 @@ def test_what_is_no_record_of_ours_is_passed_over(text: str, tmp_path: Path) -> 
 
 def test_where_nothing_can_be_written_this_process_still_knows(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file is in the way")
-    store = FileRecords(tmp_path / "state" / "places")
+    store = again(tmp_path / "state" / "places")
     store.write(KEY, RECORD)
     assert store.get(KEY) == RECORD
     assert "state/places: Not a directory" in store.problem
@@ -99,7 +103,7 @@ def test_where_nothing_can_be_written_this_process_still_knows(tmp_path: Path) -
 def test_a_full_disk_gets_everything_when_it_has_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = FileRecords(tmp_path)
+    store = again(tmp_path)
     store.write("old", RECORD)
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_durably", _full)
@@ -118,13 +122,13 @@ def test_a_disk_that_stands_still_is_waited_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moves = threading.Event()
-    monkeypatch.setattr(records, "PATIENCE", 0.01)
+    monkeypatch.setattr(records, "TIMEOUT", 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_durably", lambda *_: moves.wait())
-        store = FileRecords(tmp_path)
+        store = again(tmp_path)
         store.write(KEY, RECORD)
         assert store.problem
-        monkeypatch.setattr(records, "PATIENCE", 60.0)
+        monkeypatch.setattr(records, "TIMEOUT", 60.0)
         store.write("other", RECORD)  # would be waited for if the first were forgotten
         store.remove(KEY)
         assert store.items() == {"other": RECORD}
@@ -136,7 +140,7 @@ def test_a_disk_that_stands_still_is_waited_for_once(
 def test_a_folder_that_cannot_be_read_is_read_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = FileRecords(tmp_path)
+    first = again(tmp_path)
     first.write(KEY, RECORD)
     first.write("gone", RECORD)
     store = again(tmp_path)
@@ -152,14 +156,14 @@ def test_a_folder_that_cannot_be_read_is_read_later(
 
 
 def test_the_state_of_a_driver_has_places_and_pools_of_its_own(tmp_path: Path) -> None:
-    state = records.node_state(tmp_path, "one.example")
+    state = node_state.node_state(tmp_path, "one.example")
     state.mount_records.write(KEY, RECORD)
     state.pools.write(KEY, {"pool": "p"})
     assert sorted(os.listdir(tmp_path / "one.example")) == ["places", "pools"]
-    [place] = (tmp_path / "one.example" / "places").iterdir()
-    assert json.loads(place.read_text())["boot"]
-    assert records.node_state(tmp_path, "two.example").mount_records.items() == {}
-    assert records.node_state(tmp_path, "one.example").mount_records.items() == {KEY: RECORD}
+    [journal] = (tmp_path / "one.example" / "places").iterdir()
+    assert json.loads(journal.read_text()) == {"key": KEY, "record": RECORD}
+    assert node_state.node_state(tmp_path, "two.example").mount_records.items() == {}
+    assert node_state.node_state(tmp_path, "one.example").mount_records.items() == {KEY: RECORD}
 
 
 def _full(path: Path, data: bytes) -> None:

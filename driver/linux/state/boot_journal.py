@@ -1,0 +1,137 @@
+"""Records of this boot of the machine: FOLDER/<boot id>.journal, a line for each change.
+
+{"key": ..., "record": {...}} sets a record, {"key": ..., "record": null} removes it; the last line
+about a key counts. Nothing is synced: what was written survives the end of the process, and a power
+cut ends the boot, so that the records are worth nothing afterwards. So a change costs one write(2)
+to the page cache. A line that was cut off is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+_SUFFIX: Final = ".journal"
+_LEAST: Final = 1 << 20  # bytes; a shorter journal is not compacted
+_FACTOR: Final = 4  # how much longer than just after the last compaction a journal may become
+
+
+class BootJournal:
+    """Implement records.Storage with one file, to which changes are appended.
+
+    `folder` is made at the first write, and files of earlier boots in it are removed then.
+    `boot`: the id of this boot of the machine.
+    """
+
+    def __init__(self, folder: Path, boot: str) -> None:
+        self.folder = folder
+        self._path = folder / f"{boot}{_SUFFIX}"
+        self._fd = -1
+        self._longest = _LEAST  # bytes; then it is compacted
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def read(self) -> dict[str, Mapping[str, str]]:
+        """Return all records by key. Raises: OSError."""
+        try:
+            return _replay(self._path.read_bytes(), self._path)
+        except FileNotFoundError:
+            return {}
+
+    def write(self, changes: Mapping[str, Mapping[str, str] | None]) -> None:
+        """Append the changes (None: the record was removed). Raises: OSError.
+
+        If that fails, some of them may be written; they may be written again.
+        """
+        if self._fd < 0 or not os.fstat(self._fd).st_nlink:  # somebody has removed the file
+            self._open()
+        if _append(self._fd, _lines(changes.items())) > self._longest:
+            self._compact()
+
+    def _open(self) -> None:
+        """Open the journal, or make one, and remove all others. Raises: OSError."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._fd >= 0 and not self._path.exists():
+            self._compact()  # the records are in the removed file
+            return
+        self._replace(_opened(self._path))
+        for name in os.listdir(self.folder):
+            if name != self._path.name:
+                with suppress(OSError):
+                    os.unlink(self.folder / name)
+
+    def _compact(self) -> None:
+        """Replace the journal by one without removed and replaced records. Raises: OSError."""
+        data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        beside = Path(f"{self._path}.tmp")
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        fd = _opened(beside)
+        try:
+            size = _append(fd, _lines(_replay(data, self._path).items()))
+            os.rename(beside, self._path)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._replace(fd)
+        self._longest = max(_LEAST, _FACTOR * size)
+
+    def _replace(self, fd: int) -> None:
+        """Append to the file of `fd` from now on."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = fd
+
+
+def _opened(path: Path) -> int:
+    """Return a descriptor that appends to a file, which is made if need be. Raises: OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _append(fd: int, data: bytes) -> int:
+    """Append lines to a file, and return its size in bytes.
+
+    Raises: OSError, and the file has its former size then, if that is possible.
+    """
+    former = os.fstat(fd).st_size
+    if former and os.pread(fd, 1, former - 1) != b"\n":  # the last process was killed, or worse
+        data = b"\n" + data
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(fd, former)
+        raise
+    return former + len(data)
+
+
+def _lines(changes: Iterable[tuple[str, Mapping[str, str] | None]]) -> bytes:
+    return "".join(
+        json.dumps({"key": key, "record": record}) + "\n" for key, record in changes
+    ).encode()
+
+
+def _replay(data: bytes, path: Path) -> dict[str, Mapping[str, str]]:
+    """Return the records that the lines of a journal leave; `path` is for the log only."""
+    records = dict[str, Mapping[str, str]]()
+    for line in filter(None, data.split(b"\n")):
+        try:
+            change = json.loads(line)
+            key, record = str(change["key"]), change["record"]
+            if record is None:
+                records.pop(key, None)
+            else:
+                records[key] = {str(name): str(value) for name, value in record.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            logger.warning("{} has a line that is damaged; it was skipped", path)
+    return records
