@@ -29,7 +29,7 @@ from driver.backends.memory import backend as memory
 from driver.backends.memory.host import MemoryHost
 from driver.backends.memory.records import memory_state
 from driver.backends.pool_threads import SILENT, SILENT_LVM, Answering
-from driver.core.answers import place_of
+from driver.core.answers import thread_tag
 from driver.core.capacity import PoolState
 from driver.core.errors import Invalid, PoolUnavailable
 from driver.core.kubelet import registration_socket
@@ -177,7 +177,7 @@ def _asked(spec: PoolSpec, pool: Pool) -> Pool:
     """Return the pool with its type and place, and with threads of its own that ask it."""
     silent = SILENT_LVM if spec.type == "lvm" else SILENT
     answers = Answering(spec.name, silent=silent)
-    return replace(pool, type=spec.type, where=spec.where, answers=answers)
+    return replace(pool, type=spec.type, location=spec.where, answers=answers)
 
 
 def serve(config: Config) -> None:
@@ -204,11 +204,12 @@ class _Life:
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, pools)
         self._copiers = {
-            pool.name: ThreadPoolExecutor(COPIERS, f"copier{place_of(pool.name)}") for pool in pools
+            pool.name: ThreadPoolExecutor(COPIERS, f"copier{thread_tag(pool.name)}")
+            for pool in pools
         }
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="looker")
         self._tenders = {
-            pool.name: ThreadPoolExecutor(1, f"tender{place_of(pool.name)}")
+            pool.name: ThreadPoolExecutor(1, f"tender{thread_tag(pool.name)}")
             for pool in pools
             if isinstance(pool.backend, NeedsMaintenance)
         }
@@ -267,7 +268,7 @@ class _Life:
                 await self._announcement.stop()
             self._stop_copies()
             for records in (self._state.mount_records, self._state.pools):
-                await asyncio.to_thread(records.settle)
+                await asyncio.to_thread(records.flush)
         return ended
 
     async def _announce(self) -> None:
@@ -382,8 +383,8 @@ def _give_back(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
     in the kernel; none of them does anything more in this program. No-op if a thread is stuck
     in no pool's work: then it is not known which pool it uses.
     """
-    held = {one.name for one in pools for name in stuck if place_of(one.name) in name}
-    places = tuple(place_of(one.name) for one in pools)
+    held = {one.name for one in pools for name in stuck if thread_tag(one.name) in name}
+    places = tuple(thread_tag(one.name) for one in pools)
     if any(not any(place in name for place in places) for name in stuck):
         return  # nobody knows where
     for pool in pools:

@@ -72,7 +72,7 @@ class Answering:
         self._answered = self._clock()
 
     @property
-    def lately(self) -> bool:
+    def answered_recently(self) -> bool:
         return self._clock() - self._answered < LATELY
 
     @property

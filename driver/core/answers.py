@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-def place_of(pool: str) -> str:
+def thread_tag(pool: str) -> str:
     """Return a part of the names of all threads that work in the pool, and of no others."""
     return f"[{pool}]"
 
@@ -28,7 +28,7 @@ class Answers(Protocol):
         """Note that the pool has answered now, to somebody who asked it directly."""
 
     @property
-    def lately(self) -> bool:
+    def answered_recently(self) -> bool:
         """Return whether the pool has answered a moment ago, so that it may be asked directly."""
 
     @property
@@ -41,7 +41,7 @@ class Answers(Protocol):
 class Direct:
     """Asks a pool in the caller's thread: one that cannot hang, simulated or in a test."""
 
-    lately = True
+    answered_recently = True
     silent_for = 0.0
 
     def begin(self, question: Callable[[], T]) -> Future[T]:

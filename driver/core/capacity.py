@@ -29,9 +29,9 @@ class PoolState:
 
     name: str
     type: str
-    where: str
+    location: str
     id: PoolId | None
-    away: str  # why the pool is not there, with the cure; "" when it is
+    unavailable: str | None  # why the pool cannot be used, with the cure; None: it can
     allocation: Allocation
     reflink: bool
     direct_io: bool
@@ -41,7 +41,9 @@ class PoolState:
     damaged: int = 0  # images whose record cannot be read, in neither count
     data_used: float | None = None  # share of a volume group or thin pool
     metadata_used: float | None = None
-    rooms: Mapping[Allocation, Capacity] = field(default_factory=dict)  # of each that it has
+    capacities: Mapping[Allocation, Capacity] = field(
+        default_factory=dict
+    )  # of each that it offers
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class CapacityRange:
 
         Raises: OutOfRange: there is none.
         """
-        wanted = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
-        size = -(-max(wanted, smallest) // granularity) * granularity
+        minimum = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
+        size = -(-max(minimum, smallest) // granularity) * granularity
         if self.limit and size > self.limit and not self.required:
             size = self.limit // granularity * granularity
         least = max(smallest, granularity)

@@ -1,7 +1,7 @@
 """What an errno means for a caller: the one table of the program.
 
-A pool's own errors are translated where the pool is opened, by `of_pool`; what comes from anywhere
-else on the machine, at the edge, by `of_machine`.
+A pool's own errors are translated where the pool is opened, by `pool_error`; what comes from
+anywhere else on the machine, at the edge, by `machine_error`.
 """
 
 from __future__ import annotations
@@ -37,58 +37,57 @@ FORBIDDEN: Final = frozenset({errno.EPERM, errno.EACCES})
 UNWRITABLE: Final = FULL | READ_ONLY
 
 
-def of_pool(error: OSError, where: str) -> CellarError | None:
-    """Return the error that `error` means for a call on the pool at `where`; None: it has no known
-    meaning.
+def pool_error(error: OSError, location: str) -> CellarError | None:
+    """Return the error that `error` means for a call on the pool; None: it has no known meaning.
 
     ENOENT is not among them: something that is missing inside of a pool does not make the pool
     unavailable.
     """
-    said = error.strerror or str(error)
+    reason = error.strerror or str(error)
     if error.errno in FULL:
-        return Exhausted(f"the pool at {where} is full: {said}; delete volumes or snapshots")
+        return Exhausted(f"the pool at {location} is full: {reason}; delete volumes or snapshots")
     if error.errno in READ_ONLY:
-        return PoolReadOnly(read_only(where, said))
+        return PoolReadOnly(read_only_text(location, reason))
     if error.errno in FAILED:
-        return PoolFailed(failed(where, said))
+        return PoolFailed(failed_text(location, reason))
     if error.errno in FORBIDDEN:
-        return Refused(f"the pool at {where}: {said}; is it immutable, or denied by a policy?")
-    return of_machine(error)
+        return Refused(f"the pool at {location}: {reason}; is it immutable, or denied by a policy?")
+    return machine_error(error)
 
 
-def of_root(error: OSError, where: str) -> CellarError | None:
-    """Return what `of_pool` does, for opening the pool's directory itself, where ENOENT and
+def pool_root_error(error: OSError, location: str) -> CellarError | None:
+    """Return what `pool_error` does, for opening the pool's directory itself, where ENOENT and
     ENOTDIR mean that the pool is unavailable.
     """
     if error.errno in GONE:
-        return PoolUnavailable(f"the pool's directory {where}: {error.strerror}")
-    return of_pool(error, where)
+        return PoolUnavailable(f"the pool's directory {location}: {error.strerror}")
+    return pool_error(error, location)
 
 
-def of_machine(error: OSError) -> CellarError | None:
+def machine_error(error: OSError) -> CellarError | None:
     """Return the error that `error` means, wherever on the machine it came from; None: it is
     unexpected.
     """
     if error.errno in EXHAUSTED:
-        return Exhausted(f"the driver has too little of something: {error.strerror}; try again")
+        return Exhausted(f"the driver ran out of a resource: {error.strerror}; try again")
     if error.errno in FULL:
-        return NoSpace(f"the machine has no room: {error.strerror}")
+        return NoSpace(f"the machine has no free space: {error.strerror}")
     return None
 
 
-def read_only(where: str, said: str) -> str:
-    """Return the text for a pool whose filesystem is read-only; `said`: how that was found out."""
+def read_only_text(location: str, reason: str) -> str:
+    """Return the text for a pool whose filesystem is read-only; `reason`: how that is known."""
     return (
-        f"the pool at {where} is read-only: {said}; if its disk had an error (see the kernel's"
-        f" log), check the filesystem and mount it again"
+        f"the pool at {location} is read-only: {reason}; if its disk had an error (see the"
+        f" kernel's log), check the filesystem and mount it again"
     )
 
 
-def failed(where: str, said: str) -> str:
-    """Return the text for a pool whose filesystem does not work any more; `said`: how that was
+def failed_text(location: str, reason: str) -> str:
+    """Return the text for a pool whose filesystem does not work any more; `reason`: how that was
     found out.
     """
     return (
-        f"the filesystem of the pool at {where} failed: {said}; see the kernel's log, replace the"
-        f" disk or check the filesystem, and mount it again"
+        f"the filesystem of the pool at {location} failed: {reason}; see the kernel's log, replace"
+        f" the disk or check the filesystem, and mount it again"
     )

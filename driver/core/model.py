@@ -65,8 +65,8 @@ class Inline(StrEnum):
     once.
     """
 
-    MADE = "made"  # no pod has seen it
-    SHOWN = "shown"
+    CREATED = "made"  # no pod has seen it
+    MOUNTED = "shown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class ChangesPage:
     ranges: tuple[Extent, ...]
     end: Bytes
     size: Bytes
-    lives: tuple[str, ...]
+    incarnations: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
     """
     meant: Exception | None = error
     if isinstance(error, OSError):
-        meant = errnos.of_machine(error)
+        meant = errnos.machine_error(error)
         if isinstance(meant, errors.NoSpace) and rpc not in STORING:
             return grpc.StatusCode.UNAVAILABLE
     for kind in type(meant).__mro__:

@@ -35,15 +35,16 @@ class Abilities:
         self._lacking: dict[Hashable, tuple[float, str]] = {}
         self._has: set[Hashable] = set()
 
-    def lacks(self, what: Hashable, ask: Callable[[], str]) -> str:
-        """Return why the ability `what` is missing, with the cure; "" if this machine has it.
+    def lacks(self, what: Hashable, ask: Callable[[], str | None]) -> str | None:
+        """Return why the ability `what` is missing, with the cure; None: this machine
+        has it.
 
         `ask` finds that out and returns the same; it is only called if the answer is not
         remembered. What it raises is passed on, and nothing is remembered then.
         """
         if what in self._has:
-            return ""
-        at, why = self._lacking.get(what, (0.0, ""))
+            return None
+        at, why = self._lacking.get(what, (0.0, None))
         if why and self._clock() - at < AGAIN:
             return why
         if why := ask():
@@ -53,13 +54,13 @@ class Abilities:
         return why
 
 
-def lacks_filesystem(fs: FsType) -> str:
-    """Return why no volume with `fs` can be used here, with the cure; "" if one can."""
+def lacks_filesystem(fs: FsType) -> str | None:
+    """Return why no volume with `fs` can be used here, with the cure; None: one can."""
     if missing := command.missing(filesystem.PROGRAMS[fs]):
         return f"no {fs} volumes on this node: {', '.join(missing)} not found"
     if not _is_in_kernel(fs):
         return f"no {fs} volumes on this node: its kernel has no {fs}"
-    return ""
+    return None
 
 
 def _is_in_kernel(fs: FsType) -> bool:

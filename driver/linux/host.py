@@ -38,16 +38,16 @@ class LinuxHost:
     def __init__(self) -> None:
         self._abilities = Abilities()
 
-    def lacks(self, fs: FsType) -> str:
+    def lacks(self, fs: FsType) -> str | None:
         return self._abilities.lacks(fs, lambda: lacks_filesystem(fs))
 
     # contents
-    def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-        filesystem.run_mkfs(where, fs, block_size=block_size, options=options)
+    def mkfs(self, path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+        filesystem.run_mkfs(path, fs, block_size=block_size, options=options)
 
-    def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
-        with _told(f"{fs} on {where} could not be given a UUID of its own"):
-            filesystem.new_uuid(where, fs, block_size=block_size)
+    def new_uuid(self, path: Path, fs: FsType, *, block_size: Bytes) -> None:
+        with _told(f"{fs} on {path} could not be given a UUID of its own"):
+            filesystem.new_uuid(path, fs, block_size=block_size)
 
     def check(self, device: Device, fs: FsType) -> None:
         with _told(f"{device.path} could not be read"):
@@ -57,8 +57,10 @@ class LinuxHost:
         with _told(f"{device.path} could not be read"):
             filesystem.fit(device.path, fs)
 
-    def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
-        copy_extents.copy(source, to, extents, seen)
+    def copy(
+        self, source: Path, target: Path, extents: Iterator[Extent], progress: Progress
+    ) -> None:
+        copy_extents.copy(source, target, extents, progress)
 
     # places
     def mount(
@@ -111,8 +113,8 @@ class LinuxHost:
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
         return mount_points.of_device(device.number)
 
-    def volume_label(self, place: MountPoint) -> str:
-        return mount_points.label(place.number)
+    def volume_label(self, mount: MountPoint) -> str | None:
+        return mount_points.label(mount.number) or None
 
     def thaw(self, target: Path) -> None:
         # Else it would be the filesystem that the directory lies on.
@@ -160,12 +162,12 @@ class LinuxHost:
         with _told(f"{fs} at {target} could not be grown"):
             return filesystem.grow(device.path, target, fs)
 
-    def broken(self, place: MountPoint, fs: FsType) -> str:
-        if health.is_shut_down(place.target, fs, place.number, place.options):
-            return health.shut_down(fs, mount_points.path_of(place.number))
-        return (
-            health.turned_read_only(fs, mount_points.path_of(place.number)) if place.turned else ""
-        )
+    def broken(self, mount: MountPoint, fs: FsType) -> str | None:
+        if health.is_shut_down(mount.target, fs, mount.number, mount.options):
+            return health.shut_down(fs, mount_points.path_of(mount.number))
+        if mount.turned:
+            return health.turned_read_only(fs, mount_points.path_of(mount.number))
+        return None
 
     def usage(self, target: Path) -> Usage:
         with _told(f"{target} cannot say what it uses"):

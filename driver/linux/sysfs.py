@@ -48,14 +48,14 @@ def is_read_only() -> bool:
     return bool(os.statvfs(ROOT).f_flag & os.ST_RDONLY)
 
 
-def find_problem() -> str:
-    """Return why attributes cannot be written here, and the cure; empty: they can."""
+def find_problem() -> str | None:
+    """Return why attributes cannot be written here, and the cure; None: they can."""
     try:
         if is_read_only():
             _own_root(ROOT)
     except Refused as error:
         return str(error)
-    return ""
+    return None
 
 
 def _write(fd: int, value: bytes) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from loguru import logger
 
-from driver.core.answers import place_of
+from driver.core.answers import thread_tag
 from driver.core.errors import Busy, Overloaded, StillRunning
 from driver.csi.interceptor import RPC
 from driver.volumes.locks import Locks
@@ -103,7 +103,7 @@ class Share:
     def __init__(self, name: str, workers: int, waiting: int) -> None:
         self.name = name
         self.room = workers + waiting
-        self.threads = ThreadPoolExecutor(workers, f"worker{place_of(name)}")
+        self.threads = ThreadPoolExecutor(workers, f"worker{thread_tag(name)}")
         self._since: dict[object, float] = {}  # of each piece of work that runs
 
     def submit(self, work: Callable[[Wanted], Result], intent: Wanted) -> Future[Result]:

@@ -175,9 +175,9 @@ def present(state: PoolState) -> cellar.Pool:
     return cellar.Pool(
         name=state.name,
         type=state.type,
-        where=state.where,
+        where=state.location,
         id=state.id or "",
-        away=state.away,
+        away=state.unavailable or "",
         allocation=state.allocation,
         reflink=state.reflink,
         direct_io=state.direct_io,
@@ -203,7 +203,7 @@ def _found_in(pool: Pool, image_ids: Sequence[ImageId]) -> tuple[list[Image], in
 
 
 def _rooms(state: PoolState) -> Iterator[cellar.Room]:
-    for allocation, room in state.rooms.items():
+    for allocation, room in state.capacities.items():
         yield cellar.Room(allocation=allocation, largest=room.largest, smallest=room.smallest)
 
 

@@ -64,7 +64,7 @@ class SnapshotMetadata(SnapshotMetadataServicer):
             yield page
             if page.end == page.size:
                 return
-            wanted = replace(wanted, start=page.end, lives=page.lives)
+            wanted = replace(wanted, start=page.end, lives=page.incarnations)
 
 
 def _messages(page: ChangesPage, most: int) -> Iterator[list[csi.BlockMetadata]]:

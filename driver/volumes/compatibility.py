@@ -7,7 +7,7 @@ from typing import Final
 
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, Limits, Volume
-from driver.core.options.mount_options import require, settle
+from driver.core.options.mount_options import effective, require
 from driver.volumes.requests import Capability, CreateVolume, ValidateCapabilities
 
 _ELSEWHERE_TOO: Final = frozenset(
@@ -46,7 +46,7 @@ def reads_only(volume: Volume, capability: Capability) -> bool:
     forbids writing.
     """
     published = volume.published is not None and volume.published.read_only
-    return published or capability.mode.reads_only or "ro" in settle(capability.options).flags
+    return published or capability.mode.reads_only or "ro" in effective(capability.options).flags
 
 
 def differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterator[str]:

@@ -216,7 +216,7 @@ class Provisioner:
             block_size=_block_size(pool, wanted, fs, source),
             source=wanted.source,
             mkfs_options=wanted.mkfs_options,
-            inline=Inline.MADE if wanted.inline else None,
+            inline=Inline.CREATED if wanted.inline else None,
             formatted=not fresh if key else fs is not None,
             limits=wanted.limits,
             luks_key_id=key,

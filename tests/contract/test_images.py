@@ -180,7 +180,7 @@ def test_a_volume_from_a_source_that_is_gone_is_not_made_blank(ground: Ground) -
 
 def test_a_record_is_replaced_as_a_whole(ground: Ground) -> None:
     volume = made(ground)
-    changed = replace(volume, limits=Limits(read_iops=100), formatted=True, inline=Inline.SHOWN)
+    changed = replace(volume, limits=Limits(read_iops=100), formatted=True, inline=Inline.MOUNTED)
     ground.pool.backend.record(changed)
     assert ground.pool.backend.find(volume.id) == changed
     ground.restart()
@@ -293,7 +293,7 @@ def test_the_state_counts_volumes_and_snapshots(ground: Ground) -> None:
     state = ground.pool.backend.state()
     assert (state.volumes, state.snapshots) == (2, 1)
     assert state.id == ground.pool.backend.id
-    assert state.away == ""
+    assert state.unavailable is None
     assert state.capacity == ground.pool.backend.capacity(state.allocation)
 
 
@@ -327,7 +327,7 @@ def test_a_pool_that_is_away_says_so_in_its_state_and_faults(ground: Ground) -> 
     ground.take_away()
     try:
         state = backend.state()
-        assert state.away
+        assert state.unavailable
         assert state.capacity.largest == 0
         assert [fault.kind for fault in backend.faults(None)] == ["PoolAway"]
         assert [fault.kind for fault in backend.faults(volume.id)] == ["PoolAway"]
@@ -340,7 +340,7 @@ def test_a_pool_that_comes_back_has_what_it_had(ground: Ground) -> None:
     ground.take_away()
     ground.bring_back()
     assert ground.pool.backend.find(volume.id) == volume
-    assert ground.pool.backend.state().away == ""
+    assert ground.pool.backend.state().unavailable is None
     made(ground, "w")
 
 
@@ -363,7 +363,7 @@ def test_a_pool_that_is_read_only_is_known_and_takes_nothing(ground: Ground) -> 
         assert set(backend.images()) == {volume, idle}
         state = backend.state()
         assert (state.id, state.volumes, state.capacity.largest) == (pool_id, 2, 0)
-        assert state.away
+        assert state.unavailable
         for image_id in (None, idle.id):
             assert [fault.kind for fault in backend.faults(image_id)] == ["PoolReadOnly"]
         assert backend.attached(volume.id) == device
@@ -371,7 +371,7 @@ def test_a_pool_that_is_read_only_is_known_and_takes_nothing(ground: Ground) -> 
     finally:
         ground.turn_writable()
     assert list(backend.faults(None)) == []
-    assert backend.state().away == ""
+    assert backend.state().unavailable is None
     assert backend.resize(idle, 2 * SIZE).size == 2 * SIZE
     backend.delete(volume.id)
 

@@ -95,7 +95,7 @@ def test_a_group_with_volumes_becomes_a_pool_when_it_is_told_to(make_group: Make
     said = cellar("pools", "init", "p", *pool)
     with opened(where) as none:  # it is marked as the usual driver's
         assert (
-            none.state().away
+            none.state().unavailable
             == "the pool cellar belongs to 'cellar.csi.internal', not to 'cellar.test'"
         )
     assert "is pool p now" in said

@@ -409,7 +409,7 @@ def test_a_disk_that_dies_makes_the_pool_away_and_its_volumes_come_off(tmp_path:
             ):
                 with pytest.raises(PoolUnavailable):
                     call()
-            assert pool.state().away and pool.state().capacity.largest == 0
+            assert pool.state().unavailable and pool.state().capacity.largest == 0
             assert [one.severity for one in pool.faults(volume.id)] == ["inaccessible"]
             assert mount_points.label(device.number) == str(volume.id)
             LinuxHost().release(str(volume.id))
@@ -493,7 +493,7 @@ def test_a_group_whose_disk_is_read_only_is_known_and_takes_nothing(
                 change()
         assert [one.kind for one in pool.faults(None)][-1] == "PoolReadOnly"
         state = pool.state()
-        assert (state.id, state.volumes, bool(state.away)) == (pool.id, 2, True)
+        assert (state.id, state.volumes, bool(state.unavailable)) == (pool.id, 2, True)
         assert pool.attached(volume.id) == device
         pool.detach(volume.id)
     with opened(where) as again:

@@ -139,7 +139,7 @@ class Loopfile:
         return PoolState(
             name=self._name,
             type="loopfile",
-            where=str(self._where),
+            location=str(self._where),
             allocation=self.allocation,
             reflink=self._accounts.bounds.reflinks,
             direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,

@@ -153,13 +153,13 @@ class PoolDirectory:
         except OSError as error:
             if error.errno in errnos.GONE:
                 self._lose()
-            raise errnos.of_root(error, os.fspath(self._where)) or error from error
+            raise errnos.pool_root_error(error, os.fspath(self._where)) or error from error
         try:
             path = _path_of(fd)
             return fd, path, self._verify_marker(fd, path)
         except OSError as error:
             os.close(fd)
-            raise errnos.of_pool(error, os.fspath(self._where)) or error from error
+            raise errnos.pool_error(error, os.fspath(self._where)) or error from error
         except BaseException:
             os.close(fd)
             raise

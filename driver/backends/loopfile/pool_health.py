@@ -34,12 +34,12 @@ class PoolHealth:
         After a call has failed, a trial write decides.
         """
         if os.statvfs(root).f_flag & os.ST_RDONLY:
-            raise PoolReadOnly(errnos.read_only(self._where, "its filesystem is mounted so"))
+            raise PoolReadOnly(errnos.read_only_text(self._where, "its filesystem is mounted so"))
         turned = self._what_it_turned(root)
         if turned == "shutdown":
-            raise PoolFailed(errnos.failed(self._where, "it shut itself down after an error"))
+            raise PoolFailed(errnos.failed_text(self._where, "it shut itself down after an error"))
         if turned:
-            raise PoolReadOnly(errnos.read_only(self._where, "it turned so after an error"))
+            raise PoolReadOnly(errnos.read_only_text(self._where, "it turned so after an error"))
         if self._met:
             self._try(root)
 
@@ -57,7 +57,7 @@ class PoolHealth:
         try:
             yield
         except OSError as error:
-            meant = errnos.of_pool(error, self._where)
+            meant = errnos.pool_error(error, self._where)
             if isinstance(meant, PoolUnavailable):
                 self._met, self._tried = meant, -inf
             raise meant or error from error
@@ -84,7 +84,7 @@ class PoolHealth:
             try:
                 files.try_writing(root)
             except OSError as error:
-                meant = errnos.of_pool(error, self._where)
+                meant = errnos.pool_error(error, self._where)
                 self._met = meant if isinstance(meant, PoolUnavailable) else None
             else:
                 self._met = None

@@ -40,9 +40,9 @@ class Counted(TypedDict):
     """The fields of a PoolState that depend on whether the pool can be used."""
 
     id: PoolId | None
-    away: str
+    unavailable: str | None
     capacity: Capacity
-    rooms: Mapping[Allocation, Capacity]
+    capacities: Mapping[Allocation, Capacity]
     volumes: int
     snapshots: int
 
@@ -50,10 +50,10 @@ class Counted(TypedDict):
 def counted(backend: Asked, images: Sequence[Image]) -> Counted:
     """Return the part of a pool's state that depends on whether it can be used.
 
-    If it cannot, `away` says why; a read-only pool has its id, and no capacity. Never raises
+    If it cannot, `unavailable` says why; a read-only pool has its id, and no capacity. Never raises
     PoolUnavailable.
     """
-    pool_id, away = None, ""
+    pool_id, unavailable = None, None
     rooms: dict[Allocation, Capacity] = {}
     try:
         pool_id = backend.id
@@ -62,13 +62,13 @@ def counted(backend: Asked, images: Sequence[Image]) -> Counted:
         }
         rooms[Allocation.THIN] = rooms[Allocation.SPARSE]
     except (PoolUnavailable, Exhausted) as error:
-        away = str(error)
+        unavailable = str(error)
     volumes = sum(isinstance(image, Volume) for image in images)
     return Counted(
         id=pool_id,
-        away=away,
+        unavailable=unavailable,
         capacity=rooms.get(backend.allocation, _NOTHING),
-        rooms=rooms,
+        capacities=rooms,
         volumes=volumes,
         snapshots=len(images) - volumes,
     )

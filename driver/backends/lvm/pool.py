@@ -67,7 +67,7 @@ class LvmPool:
                 self._ownership.drop()
                 raise
             except OSError as error:
-                raise errnos.of_machine(error) or error from error
+                raise errnos.machine_error(error) or error from error
             if self.group.doubted:
                 self.group.doubted = False
                 self._resume(vg, self._ours(vg))

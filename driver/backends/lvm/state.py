@@ -25,25 +25,25 @@ class Told(Protocol):
 def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
     """Return the state of the pool that is called `name` in the configuration.
 
-    If it is unavailable, `away` says why and there is no capacity. Never raises
+    If it is unavailable, `unavailable` says why and there is no capacity. Never raises
     PoolUnavailable.
     """
-    kind, away, data, metadata = pool.kind, "", None, None
+    kind, unavailable, data, metadata = pool.kind, None, None, None
     pool_id, capacity = None, _NOTHING
     try:
         pool_id = backend.id
         capacity = backend.capacity(kind.allocation)
         data, metadata = kind.fullness(pool.look())
     except (PoolUnavailable, Exhausted) as error:
-        away = str(error)
+        unavailable = str(error)
     images = pool.index.images()
     volumes = sum(isinstance(image, Volume) for image in images)
     return PoolState(
         name=name,
         type="lvm",
-        where=kind.where,
+        location=kind.where,
         id=pool_id,
-        away=away,
+        unavailable=unavailable,
         allocation=kind.allocation,
         reflink=kind.shares,
         direct_io=True,
@@ -51,7 +51,7 @@ def of(name: str, backend: Told, pool: LvmPool) -> PoolState:
         snapshots=len(images) - volumes,
         capacity=capacity,
         damaged=len(pool.index.damaged),
-        rooms={} if away else {kind.allocation: capacity},
+        capacities={} if unavailable else {kind.allocation: capacity},
         data_used=data,
         metadata_used=metadata,
     )

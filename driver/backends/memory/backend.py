@@ -117,21 +117,21 @@ class MemoryBackend(Ills):
             readable = [one for one in self._stored if not self._is_damaged(one)]
             volumes = sum(isinstance(one, VolumeId) for one in readable)
             nothing = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
-            away = self._away or self._read_only
+            unavailable = self._away or self._read_only or None
             return PoolState(
                 name=self._name,
                 type="memory",
-                where=str(self._size),
+                location=str(self._size),
                 id=None if self._away else self._id,
-                away=away,
+                unavailable=unavailable,
                 allocation=self.allocation,
                 reflink=self._options.reflink,
                 direct_io=False,
                 volumes=volumes,
                 snapshots=len(readable) - volumes,
                 damaged=len(self._all_damaged()),
-                capacity=nothing if away else self.capacity(self.allocation),
-                rooms={} if away else {one: self.capacity(one) for one in _ALLOCATIONS},
+                capacity=nothing if unavailable else self.capacity(self.allocation),
+                capacities={} if unavailable else {one: self.capacity(one) for one in _ALLOCATIONS},
             )
 
     # for tests

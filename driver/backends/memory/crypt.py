@@ -89,8 +89,8 @@ class MemoryCrypt:
         self._opened: dict[str, _Open] = {}
         self.lacking = ""  # for tests: why this machine cannot encrypt
 
-    def lacks(self) -> str:
-        return self.lacking
+    def lacks(self) -> str | None:
+        return self.lacking or None
 
     @contextmanager
     def format_and_open(
@@ -122,10 +122,10 @@ class MemoryCrypt:
             for extent in outer.extents():
                 os.pwrite(file.fileno(), outer.read(extent.start, extent.length), extent.start)
 
-    def new_uuid(self, where: Path) -> None:
-        with where.open("r+b") as file:
+    def new_uuid(self, path: Path) -> None:
+        with path.open("r+b") as file:
             if not (header := _decode(file.read(PAGE))):
-                raise Refused(f"{where} carries no container")
+                raise Refused(f"{path} carries no container")
             file.seek(0)
             file.write(_encode(replace(header, uuid=str(uuid.uuid4()))))
 
@@ -149,10 +149,10 @@ class MemoryCrypt:
             self._opened[name] = _Open(device, below, inside)
             return device
 
-    def opened(self, name: str, below: Device | None) -> Device | None:
+    def opened(self, name: str, device: Device | None) -> Device | None:
         with self._lock:
             found = self._opened.get(name)
-            if not found or (below and found.below.number != below.number):
+            if not found or (device and found.below.number != device.number):
                 return None
             return found.device
 
@@ -169,8 +169,8 @@ class MemoryCrypt:
                 self._host.unplug(found.device)
                 del self._opened[name]
 
-    def erase(self, below: Device) -> None:
-        disk = self._host.disk(below)
+    def erase(self, device: Device) -> None:
+        disk = self._host.disk(device)
         if header := _decode(disk.read(0, PAGE)):
             disk.write(0, _encode(replace(header, digest="")))
 

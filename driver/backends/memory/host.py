@@ -64,8 +64,8 @@ class MemoryHost:
         self._openers: Counter[Path] = Counter()
         self.lacking: dict[FsType, str] = {}  # for tests: what this machine cannot do, and why
 
-    def lacks(self, fs: FsType) -> str:
-        return self.lacking.get(fs, "")
+    def lacks(self, fs: FsType) -> str | None:
+        return self.lacking.get(fs)
 
     # for MemoryBackend: what the loop driver does
 
@@ -152,19 +152,19 @@ class MemoryHost:
 
     # contents
 
-    def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-        size = where.stat().st_size
-        _write_file(where, Header(fs, str(uuid.uuid4()), size, block_size, tuple(options)))
+    def mkfs(self, path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+        size = path.stat().st_size
+        _write_file(path, Header(fs, str(uuid.uuid4()), size, block_size, tuple(options)))
 
-    def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
-        found = self.probe(where)
+    def new_uuid(self, path: Path, fs: FsType, *, block_size: Bytes) -> None:
+        found = self.probe(path)
         if not found or found.fs is not fs:
-            raise Refused(f"{where} carries {_shown(found)} instead of {fs}")
+            raise Refused(f"{path} carries {_shown(found)} instead of {fs}")
         renewed = replace(found, uuid=str(uuid.uuid4()), block_size=block_size)
-        if where.exists():
-            _write_file(where, renewed)
+        if path.exists():
+            _write_file(path, renewed)
         else:
-            self.write(where, 0, _encode(renewed))
+            self.write(path, 0, _encode(renewed))
 
     def check(self, device: Device, fs: FsType) -> None:
         found = self.probe(device.path)
@@ -176,13 +176,15 @@ class MemoryHost:
     def fit(self, device: Device, fs: FsType) -> None:
         """No-op: a mounted filesystem can always grow here."""
 
-    def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
-        with source.open("rb") as old, to.open("r+b") as new:
+    def copy(
+        self, source: Path, target: Path, extents: Iterator[Extent], progress: Progress
+    ) -> None:
+        with source.open("rb") as old, target.open("r+b") as new:
             for extent in extents:
                 for start in range(extent.start, extent.start + extent.length, MIB):
                     length = min(MIB, extent.start + extent.length - start)
                     os.pwrite(new.fileno(), os.pread(old.fileno(), length, start), start)
-                    seen(length)
+                    progress(length)
 
     # places
 
@@ -196,9 +198,9 @@ class MemoryHost:
             if (top := self.mounted_at(target)) and top.number == device.number:
                 raise Refused(f"{device.path} is mounted at {target} already")
             target.mkdir(exist_ok=True)
-            settled = mount_options.settle(options)
+            settled = mount_options.effective(options)
             read_only = read_only or device.read_only or "ro" in settled.flags
-            options = (*settled.shown, *settled.data)
+            options = (*settled.mountinfo_flags, *settled.data)
             self._show(device, target, "/", read_only=read_only, options=options)
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
@@ -238,10 +240,10 @@ class MemoryHost:
             every = (place for layers in self._layers.values() for place in layers)
             return tuple(place for place in every if place.number == device.number)
 
-    def volume_label(self, place: MountPoint) -> str:
+    def volume_label(self, mount: MountPoint) -> str | None:
         with self._lock:
-            plugged = self._plugged.get(place.number)
-        return plugged.label if plugged else ""
+            plugged = self._plugged.get(mount.number)
+        return plugged.label if plugged else None
 
     def thaw(self, target: Path) -> None:
         """No-op: nothing is ever frozen here."""
@@ -314,11 +316,12 @@ class MemoryHost:
                 FaultKind.FILESYSTEM_NOT_GROWN, f"{header.fs} on {device.path} could not grow yet"
             )
 
-    def broken(self, place: MountPoint, fs: FsType) -> str:
+    def broken(self, mount: MountPoint, fs: FsType) -> str | None:
         with self._lock:
-            found = self._plugged.get(place.number)
-        told = [one.text for one in (found.faults if found else ()) if one.kind in _BROKEN]
-        return f"{fs}: {told[0]}" if told else ""
+            plugged = self._plugged.get(mount.number)
+        faults = plugged.faults if plugged else ()
+        texts = (f"{fs}: {fault.text}" for fault in faults if fault.kind in _BROKEN)
+        return next(texts, None)
 
     def _heal(self, plugged: _Plugged) -> None:
         """Remove the faults of a broken filesystem that is not mounted any more: a new mount

@@ -10,7 +10,7 @@ from driver.core.ports.records import NodeState
 class MemoryRecords:
     """The Records port in memory. Single operations of a dict are atomic, so there is no lock."""
 
-    problem = ""
+    problem: str | None = None
 
     def __init__(self) -> None:
         self._known: dict[str, Mapping[str, str]] = {}
@@ -27,7 +27,7 @@ class MemoryRecords:
     def remove(self, key: str) -> None:
         self._known.pop(key, None)
 
-    def settle(self) -> bool:
+    def flush(self) -> bool:
         return True
 
 

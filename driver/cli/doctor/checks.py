@@ -188,10 +188,10 @@ def descriptors(hard: int) -> Finding:
     return warning(what, text, f"LimitNOFILE={enough} or more for its service")
 
 
-def encryption(lacking: str) -> Finding:
+def encryption(lacking: str | None) -> Finding:
     """Report whether volumes can be encrypted.
 
-    `lacking`: why they cannot, then a colon and the cure; empty if they can.
+    `lacking`: why they cannot, then a colon and the cure; None: they can.
     """
     what = "encryption"
     if not lacking:

@@ -34,9 +34,9 @@ _SWITCH: Final = "[01]"
 _Form: TypeAlias = str | Mapping[str, str | None]
 
 
-def _each(names: str, value: str | None = None) -> dict[str, str | None]:
+def _each(words: str, value: str | None = None) -> dict[str, str | None]:
     """Map each of the names to the same form."""
-    return dict.fromkeys(names.split(), value)
+    return dict.fromkeys(words.split(), value)
 
 
 # Options that mkfs may be given by a StorageClass. Each leaves a filesystem that is whole, fills
@@ -153,7 +153,7 @@ def _fits(item: str, form: Mapping[str, str | None]) -> bool:
     return not equals and name.removeprefix("^") in form and form[name.removeprefix("^")] is None
 
 
-def _not_accepted(fs: FsType, what: str, key: str, accepted: str) -> str:
-    """Return the text for `what`, with the reason that `_WHY_NOT` has for `key`."""
+def _not_accepted(fs: FsType, option: str, key: str, accepted: str) -> str:
+    """Return the text for `option`, with the reason that `_WHY_NOT` has for `key`."""
     reason = f" ({_WHY_NOT[key]})" if key in _WHY_NOT else ""
-    return f"parameters[mkfsOptions]: {what} is not accepted for {fs}{reason}; {accepted}"
+    return f"parameters[mkfsOptions]: {option} is not accepted for {fs}{reason}; {accepted}"

@@ -1,4 +1,4 @@
-"""Mount options: which are accepted, what several of them amount to, and whether a mount has that.
+"""Mount options: which are accepted, their combined effect, and whether a mount has that effect.
 
 Accepted is what is listed here, for each filesystem: what names another device or file, mounts in
 another way, or gives up safety for all pods of a node is not. `_WHY_NOT` has the reasons.
@@ -65,11 +65,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
 }
 _REMARK: Final = re.compile(r"[xX]-.*|(comment|user)=.*")
 # As mountinfo shows flags. `relatime` is what the kernel does unless it is told otherwise.
-_SHOWN: Final = frozenset(
+_MOUNTINFO_FLAGS: Final = frozenset(
     _each("nosuid nodev noexec sync dirsync nosymfollow nodiratime lazytime noatime relatime", "")
 )
 
-_PARTS: Final = re.compile(r'(?:[^,"]|"[^"]*")+|"')  # an SELinux context has commas in quotes
+_OPTION: Final = re.compile(r'(?:[^,"]|"[^"]*")+|"')  # an SELinux context has commas in quotes
 _PLAIN: Final = "A-Za-z0-9_.:=+/@%-"
 _MOUNT: Final = re.compile(rf"[{_PLAIN}]{{1,255}}", re.ASCII)
 _LABEL: Final = re.compile(
@@ -99,17 +99,17 @@ _WHY_NOT: Final[dict[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class EffectiveOptions:
     """The effect of several options: flags of mount(2) by their words, and all others in order."""
 
     flags: frozenset[str]
     data: tuple[str, ...]
 
     @property
-    def shown(self) -> frozenset[str]:
+    def mountinfo_flags(self) -> frozenset[str]:
         """Return the flags as mountinfo shows them."""
         usual = {"relatime"} if not self.flags & set(_ATIME) else set()
-        return (self.flags | usual) & _SHOWN
+        return (self.flags | usual) & _MOUNTINFO_FLAGS
 
 
 def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
     `fs`: the volume's; None: options of any filesystem are accepted. Raises: Invalid, which
     names the first option that is not accepted; or all are longer than 4000 characters.
     """
-    options = tuple(part for flag in flags for part in _PARTS.findall(flag))
+    options = tuple(part for flag in flags for part in _OPTION.findall(flag))
     if sum(len(option) + 1 for option in options) > LONGEST:
         raise Invalid(f"mount_flags: more than {LONGEST} characters")
     require(options, fs)
@@ -133,12 +133,12 @@ def require(options: Iterable[str], fs: FsType | None) -> None:
     for option in options:
         if is_label(option) or (_MOUNT.fullmatch(option) and _is_word(option)):
             continue
-        found = _MOUNT.fullmatch(option) and _of(option, settings)
-        if not found:
+        setting = _MOUNT.fullmatch(option) and _setting_of(option, settings)
+        if not setting:
             raise Invalid(f"mount_flags: {_refused(option, fs)}")
 
 
-def settle(options: Iterable[str]) -> Settled:
+def effective(options: Iterable[str]) -> EffectiveOptions:
     """Return the effect of accepted options; of two that contradict each other, the last one
     counts.
     """
@@ -149,7 +149,7 @@ def settle(options: Iterable[str]) -> Settled:
             flags = (flags - set(clears.split())) | set(sets.split())
         elif not _REMARK.fullmatch(option):
             data.append(option)
-    return Settled(frozenset(flags), tuple(data))
+    return EffectiveOptions(frozenset(flags), tuple(data))
 
 
 def is_label(option: str) -> bool:
@@ -160,48 +160,48 @@ def is_label(option: str) -> bool:
 
 
 def differences(
-    fs: FsType, options: Iterable[str], shown: frozenset[str], *, discards: bool
+    fs: FsType, options: Iterable[str], current: frozenset[str], *, discards: bool
 ) -> tuple[str, ...]:
-    """Return, as texts, in what a mount with the options `shown` (from mountinfo) differs from the
-    effect of `options`.
+    """Return, as texts, how a mount differs from the effect of `options`; `current`: its options in
+    mountinfo.
 
     `discards`: whether the device takes discards; if not, some kernels drop the option
     `discard` and others do not, so it is not compared.
     """
-    settled = settle(options)
-    flags = sorted((settled.shown ^ (shown & _SHOWN)) - {"relatime"})
-    found = [f"{flag} is {'' if flag in shown else 'not '}set" for flag in flags]
-    if not flags and settled.shown ^ (shown & _SHOWN):
-        found = [f"relatime is {'' if 'relatime' in shown else 'not '}set"]
-    found += _label_differences(settled.data, shown)
+    settled = effective(options)
+    flags = sorted((settled.mountinfo_flags ^ (current & _MOUNTINFO_FLAGS)) - {"relatime"})
+    texts = [f"{flag} is {'' if flag in current else 'not '}set" for flag in flags]
+    if not flags and settled.mountinfo_flags ^ (current & _MOUNTINFO_FLAGS):
+        texts = [f"relatime is {'' if 'relatime' in current else 'not '}set"]
+    texts += _label_differences(settled.data, current)
     for setting in SETTINGS[fs]:
-        if not setting.told or (setting.name == "discard" and not discards):
+        if not setting.reported or (setting.name == "discard" and not discards):
             continue
-        has, asked = _last(setting, shown), _last(setting, settled.data)
+        has, asked = _last(setting, current), _last(setting, settled.data)
         is_content = setting.chosen or has in {None, setting.absent}
         if (asked is None and not is_content) or (asked and asked != (has or setting.absent)):
-            found.append(f"{setting.name} is {has or setting.absent or 'not set'}")
-    return tuple(found)
+            texts.append(f"{setting.name} is {has or setting.absent or 'not set'}")
+    return tuple(texts)
 
 
-def _label_differences(data: Iterable[str], shown: frozenset[str]) -> list[str]:
+def _label_differences(data: Iterable[str], current: frozenset[str]) -> list[str]:
     """Return in what the SELinux contexts differ; nothing if the kernel has no labels, because
     mount(8) left them out there.
     """
-    has = {option.replace('"', "") for option in shown if is_label(option)}
+    has = {option.replace('"', "") for option in current if is_label(option)}
     asked = {option.replace('"', "") for option in data if is_label(option)}
-    if has == asked or not (has or "seclabel" in shown):
+    if has == asked or not (has or "seclabel" in current):
         return []
     return [f"the SELinux context is {', '.join(sorted(has)) or 'that of each file'}"]
 
 
 def _last(setting: Setting, options: Iterable[str]) -> str | None:
     """Return the outcome of the last option that belongs to the setting; None: there is none."""
-    found = [outcome for option in options if (outcome := setting.outcome(option)) is not None]
-    return found[-1] if found else None
+    outcomes = [outcome for option in options if (outcome := setting.outcome(option)) is not None]
+    return outcomes[-1] if outcomes else None
 
 
-def _of(option: str, settings: Iterable[Setting]) -> Setting | None:
+def _setting_of(option: str, settings: Iterable[Setting]) -> Setting | None:
     """Return the setting to which the option belongs; None: it is not accepted."""
     return next((each for each in settings if each.outcome(option) is not None), None)
 
@@ -217,6 +217,6 @@ def _refused(option: str, fs: FsType | None) -> str:
     """
     name = option.partition("=")[0]
     reason = _WHY_NOT.get(option) or _WHY_NOT.get(name)
-    what = option if option in _WHY_NOT else name
-    whose = f" for {fs}" if fs and not reason else ""
-    return f"{what!r} is not accepted{whose}" + (f": {reason}" if reason else "")
+    text = option if option in _WHY_NOT else name
+    suffix = f" for {fs}" if fs and not reason else ""
+    return f"{text!r} is not accepted{suffix}" + (f": {reason}" if reason else "")

@@ -1,6 +1,6 @@
-"""The options that a filesystem itself takes: their forms, and what each amounts to. Pure tables.
+"""The options that a filesystem itself takes: their forms, and the outcome of each. Pure tables.
 
-As ext4(5), xfs(5) and btrfs(5) have them, and as the kernel's show_options tells them again.
+As ext4(5), xfs(5) and btrfs(5) describe them, and as the kernel's show_options prints them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Setting:
     size: bool = False  # takes `name=N`, N in bytes or with a unit
     absent: str = ""
     chosen: bool = False
-    told: bool = True
+    reported: bool = True
 
     def outcome(self, option: str) -> str | None:
         """Return the outcome of the option; None: it does not belong to this setting, or has
@@ -45,8 +45,8 @@ class Setting:
             return None
         if self.number and _NUMBER.fullmatch(value):
             return str(int(value))
-        if self.size and (found := _SIZE.fullmatch(value)):
-            return str(int(found[1]) * _UNITS[found[2].lower()])
+        if self.size and (match := _SIZE.fullmatch(value)):
+            return str(int(match[1]) * _UNITS[match[2].lower()])
         return None
 
 
@@ -63,23 +63,23 @@ def _choice(name: str, values: str, *, absent: str, **more: bool) -> Setting:
     return Setting(name, {f"{name}={v}": v for v in values.split()}, absent=absent, **more)
 
 
-def _untold(names: str) -> Iterator[Setting]:
+def _unreported(words: str) -> Iterator[Setting]:
     """Return switches that mountinfo does not show, or shows in another form; they are never
     compared.
     """
-    return (_switch(name, told=False) for name in names.split())
+    return (_switch(name, reported=False) for name in words.split())
 
 
 def _levels() -> dict[str, str]:
     """Return the compression options of btrfs, each with the algorithm and level that it means."""
-    found = {"compress": "zlib:3", "compress-force": "force-zlib:3"}
+    outcomes = {"compress": "zlib:3", "compress-force": "force-zlib:3"}
     for option, prefix in (("compress", ""), ("compress-force", "force-")):
-        found |= {f"{option}={word}": "off" for word in ("no", "none")}
-        found |= {f"{option}=lzo": f"{prefix}lzo"}
+        outcomes |= {f"{option}={word}": "off" for word in ("no", "none")}
+        outcomes |= {f"{option}=lzo": f"{prefix}lzo"}
         for kind, usual, levels in (("zlib", 3, range(1, 10)), ("zstd", 3, range(-15, 16))):
-            found |= {f"{option}={kind}:{n}": f"{prefix}{kind}:{n}" for n in levels if n}
-            found |= {f"{option}={kind}": f"{prefix}{kind}:{usual}"}
-    return found
+            outcomes |= {f"{option}={kind}:{n}": f"{prefix}{kind}:{n}" for n in levels if n}
+            outcomes |= {f"{option}={kind}": f"{prefix}{kind}:{usual}"}
+    return outcomes
 
 
 _GROUP_ID: Final = Setting(
@@ -109,12 +109,14 @@ SETTINGS: Final[dict[FsType, tuple[Setting, ...]]] = {
         Setting("stripe", number=True, absent="0", chosen=True),
         Setting("resuid", number=True, absent="0"),
         Setting("resgid", number=True, absent="0"),
-        Setting("init_itable", {"init_itable": "10"}, number=True, told=False),
-        Setting("journal_ioprio", number=True, told=False),
-        Setting("mb_optimize_scan", number=True, told=False),
-        *_untold("noinit_itable dioread_nolock dioread_lock nodioread_nolock journal_checksum"),
-        *_untold("nojournal_checksum prefetch_block_bitmaps no_prefetch_block_bitmaps no_mbcache"),
-        *_untold("quota noquota usrquota grpquota prjquota"),
+        Setting("init_itable", {"init_itable": "10"}, number=True, reported=False),
+        Setting("journal_ioprio", number=True, reported=False),
+        Setting("mb_optimize_scan", number=True, reported=False),
+        *_unreported("noinit_itable dioread_nolock dioread_lock nodioread_nolock journal_checksum"),
+        *_unreported(
+            "nojournal_checksum prefetch_block_bitmaps no_prefetch_block_bitmaps no_mbcache"
+        ),
+        *_unreported("quota noquota usrquota grpquota prjquota"),
     ),
     FsType.XFS: (
         Setting("inode64", {"inode64": "64", "inode32": "32"}, absent="64"),
@@ -131,9 +133,9 @@ SETTINGS: Final[dict[FsType, tuple[Setting, ...]]] = {
         Setting("allocsize", size=True),
         Setting("sunit", number=True, absent="0", chosen=True),
         Setting("swidth", number=True, absent="0", chosen=True),
-        *_untold("attr2 ikeep noikeep lifetime nolifetime"),
-        *_untold("quota noquota usrquota uquota uqnoenforce qnoenforce grpquota gquota"),
-        *_untold("gqnoenforce prjquota pquota pqnoenforce"),
+        *_unreported("attr2 ikeep noikeep lifetime nolifetime"),
+        *_unreported("quota noquota usrquota uquota uqnoenforce qnoenforce grpquota gquota"),
+        *_unreported("gqnoenforce prjquota pquota pqnoenforce"),
     ),
     FsType.BTRFS: (
         Setting("compress", _levels(), absent="off"),
@@ -156,7 +158,7 @@ SETTINGS: Final[dict[FsType, tuple[Setting, ...]]] = {
         Setting("metadata_ratio", number=True, absent="0"),
         Setting("thread_pool", number=True, chosen=True),
         Setting("max_inline", size=True, chosen=True),
-        *_untold("ssd nossd ssd_spread nossd_spread space_cache space_cache=v1 space_cache=v2"),
-        *_untold("skip_balance"),
+        *_unreported("ssd nossd ssd_spread nossd_spread space_cache space_cache=v1 space_cache=v2"),
+        *_unreported("skip_balance"),
     ),
 }

@@ -16,33 +16,33 @@ class Crypt(Protocol):
     No secret is ever in an argument, an error, or a log.
     """
 
-    def lacks(self) -> str:
-        """Return why this machine cannot encrypt, or "". Cheap: it is asked for each call."""
+    def lacks(self) -> str | None:
+        """Return why this machine cannot encrypt; None: it can. Cheap, as each call asks it."""
 
     def format_and_open(
-        self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool
+        self, path: Path, secret: bytes, *, block_size: Bytes, zeros: bool
     ) -> AbstractContextManager[Path]:
-        """Format `where`, a file or a device node, as LUKS2, and provide the path of the opened
+        """Format `path`, a file or a device node, as LUKS2, and provide the path of the opened
         container; it is closed on exit.
 
         `zeros`: whether all of it must read as zeros; else what was never written reads as noise.
         """
 
-    def new_uuid(self, where: Path) -> None:
+    def new_uuid(self, path: Path) -> None:
         """Give the container of a copy a new UUID and verify it. Raises: Refused: there is no
         container.
         """
 
-    def open(self, below: Device, name: str, secret: bytes, *, discards: bool) -> Device:
-        """Open the container on `below`; returns the present device if it is open.
+    def open(self, device: Device, name: str, secret: bytes, *, discards: bool) -> Device:
+        """Open the container on `device`; returns the present device if it is open.
 
         Raises: Invalid: wrong passphrase; Refused: there is no container, or another one has this
         name.
         """
 
-    def opened(self, name: str, below: Device | None) -> Device | None:
+    def opened(self, name: str, device: Device | None) -> Device | None:
         """Return the device of the open container, or None if it is not open, or is open on another
-        device than `below`.
+        device than `device`.
         """
 
     def resize(self, name: str, secret: bytes) -> None:
@@ -51,7 +51,7 @@ class Crypt(Protocol):
     def close(self, name: str) -> None:
         """Close the container; no-op if it is not open. Raises: Refused: it is in use."""
 
-    def erase(self, below: Device) -> None:
+    def erase(self, device: Device) -> None:
         """Destroy all key slots, so that no passphrase opens the container any more; no-op if there
         is none.
         """

@@ -14,20 +14,20 @@ from driver.core.model import Bytes, FsType, Progress
 class Host(Protocol):
     """What this machine's kernel does with a device, whatever lies below it."""
 
-    def lacks(self, fs: FsType) -> str:
-        """Return why no volume with `fs` can be used on this machine, or "". Cheap: it is asked for
-        each call.
+    def lacks(self, fs: FsType) -> str | None:
+        """Return why no volume with `fs` can be used on this machine; None: it can. Cheap: it is
+        asked for each call.
         """
 
     # contents
-    def mkfs(self, where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-        """Format `where` with `fs`; `options` are words for mkfs. Only called inside
+    def mkfs(self, path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+        """Format `path` with `fs`; `options` are words for mkfs. Only called inside
         `Backend.create`, on an image that nobody has seen (promise 1).
 
         Raises: Invalid: mkfs refuses `options`, or what they make cannot be mounted.
         """
 
-    def new_uuid(self, where: Path, fs: FsType, *, block_size: Bytes) -> None:
+    def new_uuid(self, path: Path, fs: FsType, *, block_size: Bytes) -> None:
         """Give the filesystem of a copy a new UUID and verify it by reading it back. Raises:
         Refused: there is no `fs`; Failed.
         """
@@ -45,9 +45,11 @@ class Host(Protocol):
         Raises: Refused, Unusable, Failed: it has its old size and is intact.
         """
 
-    def copy(self, source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
-        """Copy the bytes of `extents` from `source` to the same places in `to`; holes stay holes.
-        `seen` is called with the number of bytes of each piece.
+    def copy(
+        self, source: Path, target: Path, extents: Iterator[Extent], progress: Progress
+    ) -> None:
+        """Copy the bytes of `extents` from `source` to the same places in `target`; holes stay.
+        `progress` is called with the number of bytes of each piece.
         """
 
     # places
@@ -77,8 +79,8 @@ class Host(Protocol):
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
         """Return every mount of this mount namespace that shows `device`."""
 
-    def volume_label(self, place: MountPoint) -> str:
-        """Return the id of the image that is shown at `place`, or "" if the kernel cannot tell."""
+    def volume_label(self, mount: MountPoint) -> str | None:
+        """Return the id of the image that `mount` shows; None: the kernel cannot tell."""
 
     def thaw(self, target: Path) -> None:
         """Thaw the filesystem at `target`; no-op if it is not frozen. A frozen filesystem can be
@@ -116,9 +118,9 @@ class Host(Protocol):
         the kernel is still at work.
         """
 
-    def broken(self, place: MountPoint, fs: FsType) -> str:
-        """Return why the filesystem at `place` does not work any more (shut down, turned read-
-        only), or "".
+    def broken(self, mount: MountPoint, fs: FsType) -> str | None:
+        """Return why the mounted filesystem does not work any more (shut down, turned read-only);
+        None: it works.
         """
 
     def usage(self, target: Path) -> Usage:

@@ -19,5 +19,5 @@ class Pool:
     host: Host
     crypt: Crypt | None = None  # None: its volumes cannot be encrypted
     type: str = ""
-    where: str = ""
+    location: str = ""
     answers: Answers = field(default_factory=Direct)

@@ -15,8 +15,8 @@ class Records(Protocol):
     """
 
     @property
-    def problem(self) -> str:
-        """Why records could not be read or written; empty: they were."""
+    def problem(self) -> str | None:
+        """Return why records could not be read or written; None: they were."""
 
     def get(self, key: str) -> Mapping[str, str] | None:
         """Return the record of `key`, or None."""
@@ -30,7 +30,7 @@ class Records(Protocol):
     def remove(self, key: str) -> None:
         """No-op if there is none. Does not wait for the disk."""
 
-    def settle(self) -> bool:
+    def flush(self) -> bool:
         """Wait a moment until everything is on the disk. Returns False if it is not."""
 
 

@@ -68,8 +68,8 @@ class LoopConfig(ctypes.Structure):
     )
 
 
-def find_problem() -> str:
-    """Return why no loop device can be bound here, and the cure; empty: they can.
+def find_problem() -> str | None:
+    """Return why no loop device can be bound here, and the cure; None: they can.
 
     Opening /dev/loop-control loads the module, where the node exists.
     """
@@ -77,7 +77,7 @@ def find_problem() -> str:
         os.close(os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         return f"{CONTROL}: {error.strerror}; modprobe loop, in a container mount the node's /dev"
-    return ""
+    return None
 
 
 def names() -> list[str]:

@@ -88,8 +88,8 @@ def at_once(options: Options, memory: Bytes | None) -> int:
     return max(1, min(MOST_AT_ONCE, (memory - OWN) // cost))
 
 
-def lacks_encryption() -> str:
-    """Return why no encrypted volume can be used here, with the cure; "" if one can."""
+def lacks_encryption() -> str | None:
+    """Return why no encrypted volume can be used here, with the cure; None: one can."""
     what = "no encrypted volumes on this node"
     if missing := command.missing(PROGRAMS):
         return f"{what}: {', '.join(missing)} not found: install it"
@@ -97,7 +97,7 @@ def lacks_encryption() -> str:
         known = dm_ioctl.knows("crypt")
     except OSError as error:
         return f"{what}: no device-mapper ({dm_ioctl.CONTROL}: {error.strerror}): modprobe dm_mod"
-    return "" if known else f"{what}: its kernel has no dm-crypt: modprobe dm_crypt"
+    return None if known else f"{what}: its kernel has no dm-crypt: modprobe dm_crypt"
 
 
 class LinuxCrypt:
@@ -113,16 +113,16 @@ class LinuxCrypt:
         self._abilities = Abilities()
         self._derivations = Semaphore(at_once(options, memory))
 
-    def lacks(self) -> str:
+    def lacks(self) -> str | None:
         return self._abilities.lacks("encryption", lacks_encryption)
 
     @contextmanager
     def format_and_open(
-        self, where: Path, secret: bytes, *, block_size: Bytes, zeros: bool
+        self, path: Path, secret: bytes, *, block_size: Bytes, zeros: bool
     ) -> Iterator[Path]:
         name = f"{_SEALED}{secrets.token_hex(8)}"
         with ExitStack() as undo:
-            node = _as_node(where, block_size, undo)
+            node = _as_node(path, block_size, undo)
             self._format(node, secret, block_size)
             self._open(node, name, secret, discards=False)
             undo.callback(self.close, name)
@@ -132,33 +132,33 @@ class LinuxCrypt:
             yield inside
             block.flush(inside)
 
-    def new_uuid(self, where: Path) -> None:
-        before = _uuid(where)
+    def new_uuid(self, path: Path) -> None:
+        before = _uuid(path)
         if not before:
-            raise Refused(f"{where} carries no LUKS2 container")
-        _run("luksUUID", "--batch-mode", f"--uuid={uuid.uuid4()}", where, timeout=_QUICK)
-        if _uuid(where) in {before, ""}:
-            raise Failed(f"the LUKS2 container on {where} still shows its old UUID")
+            raise Refused(f"{path} carries no LUKS2 container")
+        _run("luksUUID", "--batch-mode", f"--uuid={uuid.uuid4()}", path, timeout=_QUICK)
+        if _uuid(path) in {before, ""}:
+            raise Failed(f"the LUKS2 container on {path} still shows its old UUID")
 
-    def open(self, below: Device, name: str, secret: bytes, *, discards: bool) -> Device:
-        if found := self.opened(name, below):
-            self._open(below.path, "", secret, discards=discards)
+    def open(self, device: Device, name: str, secret: bytes, *, discards: bool) -> Device:
+        if found := self.opened(name, device):
+            self._open(device.path, "", secret, discards=discards)
             return found
         if dm.find(name):
             raise Refused(f"the device {name} is not what this driver opened: remove it first")
-        if not _uuid(below.path):
-            raise Refused(f"{below.path} carries no LUKS2 container; nothing was written")
-        self._open(below.path, name, secret, discards=discards)
-        logger.info("opened the encrypted volume {} on {}", name, below.path)
+        if not _uuid(device.path):
+            raise Refused(f"{device.path} carries no LUKS2 container; nothing was written")
+        self._open(device.path, name, secret, discards=discards)
+        logger.info("opened the encrypted volume {} on {}", name, device.path)
         return _device(_mapped(name))
 
-    def opened(self, name: str, below: Device | None) -> Device | None:
-        if below and not above(below.number):
+    def opened(self, name: str, device: Device | None) -> Device | None:
+        if device and not above(device.number):
             return None  # of most volumes, at the price of one look
         found = dm.find(name)
         if not found or not found.uuid.startswith(CRYPT):
             return None
-        if below and below.number not in _below(found.number):
+        if device and device.number not in _below(found.number):
             return None
         return _device(found)
 
@@ -183,9 +183,9 @@ class LinuxCrypt:
             who = ", ".join(holders(found.path, found.number)) or "nobody that can be seen here"
             raise Refused(f"{found.path} is in use, held by: {who}") from error
 
-    def erase(self, below: Device) -> None:
-        if _has_header(below.path):
-            _run("erase", "--batch-mode", below.path, timeout=_QUICK)
+    def erase(self, device: Device) -> None:
+        if _has_header(device.path):
+            _run("erase", "--batch-mode", device.path, timeout=_QUICK)
 
     def _open(self, where: Path, name: str, secret: bytes, *, discards: bool) -> None:
         """Open the container under `name`; with an empty name only try the passphrase."""

@@ -47,11 +47,11 @@ class StoredRecords:
         self._unwritten: dict[str, Record | None] = {}  # None: to be removed
         self._writer: Thread | None = None
         self._waiting = SimpleQueue[SimpleQueue[None]]()  # of calls that wait for the writer
-        self._problem = ""
+        self._problem: str | None = None
 
     @property
-    def problem(self) -> str:
-        """Why records cannot be read or written, or could not in time; "" if they can."""
+    def problem(self) -> str | None:
+        """Return why records cannot be read or written, or could not in time; None: they can."""
         return self._problem
 
     def get(self, key: str) -> Record | None:
@@ -93,7 +93,7 @@ class StoredRecords:
                 self._unwritten[key] = None
                 self._start_writer()
 
-    def settle(self) -> bool:
+    def flush(self) -> bool:
         """Wait a moment until everything is on the disk. Returns False if it is not."""
         with self._lock:
             reply = self._call_writer() if self._unwritten else None
@@ -190,7 +190,7 @@ class StoredRecords:
     def _report(self, error: OSError | None) -> None:
         """Set `problem` from an error, and log a new one; None: everything was written."""
         if error is None:
-            self._problem = self._problem if self._unread else ""
+            self._problem = self._problem if self._unread else None
             return
         problem = f"{self._storage.folder}: {error.strerror or error}"
         if problem != self._problem:

@@ -121,8 +121,8 @@ class EphemeralVolumes:
         pool = self._pools.of(volume.id.pool)
         stage = Stage(volume_id=volume.id, staging=wanted.target, capability=wanted.capability)
         self._mounter.stage_volume(pool, volume, stage)
-        if volume.inline is Inline.MADE:
-            pool.backend.record(replace(volume, inline=Inline.SHOWN))
+        if volume.inline is Inline.CREATED:
+            pool.backend.record(replace(volume, inline=Inline.MOUNTED))
             reach(FailPoint.INLINE_RECORDED)
 
     def _take_back(self, volume: Volume, wanted: InlinePublish, error: Exception) -> None:
@@ -131,7 +131,7 @@ class EphemeralVolumes:
         Raises: Unfinished: the volume stays, because a pod has seen it or it could not be
         deleted. For a Conflict a volume that a pod has seen just stays.
         """
-        if volume.inline is not Inline.MADE:
+        if volume.inline is not Inline.CREATED:
             if isinstance(error, Conflict):
                 return
             raise Unfinished(f"volume {volume.id} stays, with what is in it: {error}") from error
@@ -177,14 +177,14 @@ class EphemeralVolumes:
         raise away or NotFound(f"no inline volume {wanted.handle}")
 
 
-def _named(label: str, key: Key) -> Sequence[VolumeId]:
+def _named(label: str | None, key: Key) -> Sequence[VolumeId]:
     """Return the volume id in the kernel's name of a device, or in a record, if it has this key;
     else nothing.
 
     So the volume is known while the pool is unavailable.
     """
     try:
-        volume_id = parse_volume_id(label)
+        volume_id = parse_volume_id(label or "")
     except NotFound:
         return ()
     return (volume_id,) if volume_id.key == key else ()

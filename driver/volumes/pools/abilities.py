@@ -27,17 +27,17 @@ def lacking(pool: Pool) -> Iterator[str]:
         yield ENCRYPTION
 
 
-def lacks(pool: Pool, fs: FsType | None, *, encrypted: bool) -> str:
-    """Return why the pool can have no such volume of any size on this node; "" if it can.
+def lacks(pool: Pool, fs: FsType | None, *, encrypted: bool) -> str | None:
+    """Return why the pool can have no such volume of any size on this node; None: it can.
 
     `fs`: None: raw block.
     """
-    why = pool.host.lacks(fs) if fs else ""
-    return why or (lacks_encryption(pool) if encrypted else "")
+    why = pool.host.lacks(fs) if fs else None
+    return why or (lacks_encryption(pool) if encrypted else None)
 
 
-def lacks_encryption(pool: Pool) -> str:
-    """Return why the pool can have no encrypted volumes on this node; "" if it can."""
+def lacks_encryption(pool: Pool) -> str | None:
+    """Return why the pool can have no encrypted volumes on this node; None: it can."""
     if pool.crypt is None or not isinstance(pool.backend, FormatsLater):
         return f"pool {pool.name} cannot encrypt volumes"
     return pool.crypt.lacks()
@@ -54,8 +54,9 @@ def refuse(pool: Pool, fs: FsType | None, *, encrypted: bool) -> None:
 def tell(pools: Sequence[Pool]) -> None:
     """Log what is lacking, once for all pools of a machine."""
     for host in {id(pool.host): pool.host for pool in pools}.values():
-        for why in filter(None, map(host.lacks, FsType)):
-            logger.warning("{}", why)
+        for fs in FsType:
+            if why := host.lacks(fs):
+                logger.warning("{}", why)
     for crypt in {id(pool.crypt): pool.crypt for pool in pools if pool.crypt}.values():
         if why := crypt.lacks():
             logger.warning("{}", why)

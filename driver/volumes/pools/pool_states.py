@@ -46,16 +46,16 @@ class States:
         for pool, state in replies.given:
             self._last[pool.name] = state, begun
         why = {pool.name: str(error) for pool, error in replies.errors}
-        return [self._told(pool, why.get(pool.name, "")) for pool in self._pools]
+        return [self._told(pool, why.get(pool.name)) for pool in self._pools]
 
-    def _told(self, pool: Pool, why: str) -> Told:
-        """Return the last state of the pool; `why`: it does not answer, "" if it did."""
+    def _told(self, pool: Pool, why: str | None) -> Told:
+        """Return the last state of the pool; `why`: it does not answer; None: it does."""
         state, at = self._last.get(pool.name, (None, 0.0))
         age = self._clock() - at
         if state and (not why or age <= FRESH):
             return Told(state, age)
         state = state or _unknown(pool)
-        return Told(replace(state, away=why, capacity=NOTHING, rooms={}), 0.0)
+        return Told(replace(state, unavailable=why, capacity=NOTHING, capacities={}), 0.0)
 
 
 def _unknown(pool: Pool) -> PoolState:
@@ -63,9 +63,9 @@ def _unknown(pool: Pool) -> PoolState:
     return PoolState(
         name=pool.name,
         type=pool.type,
-        where=pool.where,
+        location=pool.location,
         id=None,
-        away="",
+        unavailable=None,
         allocation=Allocation.THICK,
         reflink=False,
         direct_io=False,

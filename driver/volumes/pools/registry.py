@@ -96,7 +96,7 @@ class Pools:
 
         Raises: PoolUnavailable; PoolSilent: the pool does not answer.
         """
-        if pool.answers.lately and not pool.answers.silent_for:
+        if pool.answers.answered_recently and not pool.answers.silent_for:
             found = pool.backend.id
             pool.answers.note()
         else:

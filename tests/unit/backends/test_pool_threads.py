@@ -91,13 +91,13 @@ def test_one_question_after_another_takes_one_thread(answering: Answering) -> No
 def test_what_was_answered_a_moment_ago_may_be_asked_directly(
     answering: Answering, clock: Clock
 ) -> None:
-    seen = [answering.lately]
+    seen = [answering.answered_recently]
     answering.begin(lambda: 1).result(10)
-    seen.append(answering.lately)
+    seen.append(answering.answered_recently)
     clock.now += LATELY + 0.1
-    seen.append(answering.lately)
+    seen.append(answering.answered_recently)
     answering.note()
-    assert [*seen, answering.lately] == [False, True, False, True]
+    assert [*seen, answering.answered_recently] == [False, True, False, True]
 
 
 def test_a_question_that_nobody_waits_for_any_more_is_not_put(answering: Answering) -> None:

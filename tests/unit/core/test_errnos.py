@@ -43,7 +43,7 @@ def error(code: int) -> OSError:
 
 @pytest.mark.parametrize("code", POOL)
 def test_of_a_pool(code: int) -> None:
-    meant, wanted = errnos.of_pool(error(code), "/srv/fast"), POOL[code]
+    meant, wanted = errnos.pool_error(error(code), "/srv/fast"), POOL[code]
     assert type(meant) is (wanted or type(None))
     if meant and code not in errnos.EXHAUSTED:
         assert "/srv/fast" in str(meant)
@@ -52,12 +52,12 @@ def test_of_a_pool(code: int) -> None:
 
 @pytest.mark.parametrize("code", POOL)
 def test_only_what_is_not_there_is_gone(code: int) -> None:
-    meant = errnos.of_root(error(code), "/srv/fast")
+    meant = errnos.pool_root_error(error(code), "/srv/fast")
     assert (type(meant) is PoolUnavailable) == (code in {errno.ENOENT, errno.ENOTDIR})
 
 
 def test_elsewhere_on_the_machine_an_io_error_says_nothing_of_a_pool() -> None:
     for code in (errno.EIO, errno.EROFS, errno.EPERM):
-        assert errnos.of_machine(error(code)) is None
-    assert isinstance(errnos.of_machine(error(errno.ENOSPC)), NoSpace)
-    assert isinstance(errnos.of_machine(error(errno.EMFILE)), Exhausted)
+        assert errnos.machine_error(error(code)) is None
+    assert isinstance(errnos.machine_error(error(errno.ENOSPC)), NoSpace)
+    assert isinstance(errnos.machine_error(error(errno.EMFILE)), Exhausted)

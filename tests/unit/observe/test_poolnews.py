@@ -13,7 +13,7 @@ from driver.core.model import GIB
 from driver.observe.poolnews import PoolNews
 
 THERE = memory("fast", GIB).backend.state()
-GONE = replace(THERE, away="/srv/fast has no marker: mount its disk")
+GONE = replace(THERE, unavailable="/srv/fast has no marker: mount its disk")
 
 
 @pytest.fixture
@@ -42,6 +42,6 @@ def test_a_pool_that_is_away_is_said_at_the_start_and_when_it_changes(said: list
 def test_another_reason_is_news_and_a_number_that_grows_is_not(said: list[str]) -> None:
     news = PoolNews()
     for why in ("no answer for 3 s", "no answer for 13 s", "read-only"):
-        news.hear([replace(THERE, away=why)])
+        news.hear([replace(THERE, unavailable=why)])
     assert [line.rpartition(": ")[2] for line in said] == ["no answer for 3 s", "read-only"]
     assert news.lines() == ["pool fast cannot be used: read-only"]

@@ -176,7 +176,7 @@ class Silent(Direct):
     """It has been so for seven seconds."""
 
     silent_for = 7.0
-    lately = False
+    answered_recently = False
 
     def begin(self, question: Callable[[], Any]) -> Future[Any]:
         raise PoolSilent("it has not answered for 7 s")
@@ -197,8 +197,8 @@ def test_a_state_is_told_again_for_a_while_and_then_the_pool_is_away(
     now = [100.0]
     told = States(world.pools.all(), lambda: now[0])
     [before, *_] = told.look(1)
-    assert before.state.away == ""
-    assert before.state.rooms[Allocation.THICK].largest
+    assert before.state.unavailable is None
+    assert before.state.capacities[Allocation.THICK].largest
     hang(sick)
     now[0] += pool_states.FRESH - 1
     [again, fast, _] = told.look(0.05)
@@ -206,11 +206,11 @@ def test_a_state_is_told_again_for_a_while_and_then_the_pool_is_away(
     assert fast.age == 0
     now[0] += 2
     [gone, fast, _] = told.look(0.05)
-    assert "does not answer" in gone.state.away
+    assert "does not answer" in str(gone.state.unavailable)
     assert gone.state.id == before.state.id
-    assert not gone.state.rooms
+    assert not gone.state.capacities
     assert gone.state.capacity.largest == 0
-    assert fast.state.away == ""
+    assert fast.state.unavailable is None
 
 
 class Trying(MemoryBackend):

@@ -77,7 +77,7 @@ def members(count: int) -> tuple[SnapshotId, ...]:
             VOLUME,
             published=Publication("node-1.example", True, AccessMode.SINGLE_NODE_SINGLE_WRITER),
         ),
-        replace(VOLUME, name=f"csi-{'0f' * 32}", inline=Inline.SHOWN),
+        replace(VOLUME, name=f"csi-{'0f' * 32}", inline=Inline.MOUNTED),
         SNAPSHOT,
         replace(SNAPSHOT, group="2" * 32, group_name="g&=#:", members=members(3)),
         replace(SNAPSHOT, group="2" * 32, members=members(100)),

@@ -43,7 +43,7 @@ def test_what_was_put_is_there_until_it_is_dropped(store: Records) -> None:
     store.write(KEY, {"volume": "w"})
     store.remove("other")
     assert store.items() == {KEY: {"volume": "w"}}
-    assert store.problem == ""
+    assert store.problem is None
 
 
 @pytest.mark.parametrize("boot", ["", "b"])
@@ -52,7 +52,7 @@ def test_the_next_process_finds_what_was_put(boot: str, tmp_path: Path) -> None:
     first.write(KEY, RECORD)
     first.write("gone", RECORD)
     first.remove("gone")
-    assert first.settle()
+    assert first.flush()
     assert again(tmp_path / "a" / "b", boot).items() == {KEY: RECORD}
 
 
@@ -87,7 +87,7 @@ def test_what_is_no_record_of_ours_is_passed_over(text: str, tmp_path: Path) -> 
     (tmp_path / "0.json").write_text(text)
     store = again(tmp_path)
     assert store.items() == {KEY: RECORD}
-    assert store.problem == ""
+    assert store.problem is None
 
 
 def test_where_nothing_can_be_written_this_process_still_knows(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_where_nothing_can_be_written_this_process_still_knows(tmp_path: Path) -
     store = again(tmp_path / "state" / "places")
     store.write(KEY, RECORD)
     assert store.get(KEY) == RECORD
-    assert "state/places: Not a directory" in store.problem
+    assert "state/places: Not a directory" in str(store.problem)
     store.remove(KEY)
     assert store.get(KEY) is None
 
@@ -111,10 +111,10 @@ def test_a_full_disk_gets_everything_when_it_has_room_again(
         store.write("dropped", RECORD)
         store.remove("dropped")
         store.remove("old")
-        assert "No space left" in store.problem
+        assert "No space left" in str(store.problem)
     store.write("new", RECORD)
-    assert store.settle()
-    assert store.problem == ""
+    assert store.flush()
+    assert store.problem is None
     assert set(again(tmp_path).items()) == {KEY, "new"}
 
 
@@ -133,8 +133,8 @@ def test_a_disk_that_stands_still_is_waited_for_once(
         store.remove(KEY)
         assert store.items() == {"other": RECORD}
         moves.set()
-        assert store.settle()
-    assert store.problem == ""
+        assert store.flush()
+    assert store.problem is None
 
 
 def test_a_folder_that_cannot_be_read_is_read_later(
@@ -147,10 +147,10 @@ def test_a_folder_that_cannot_be_read_is_read_later(
     with monkeypatch.context() as patch:
         patch.setattr(os, "listdir", _broken)
         assert store.get(KEY) is None
-        assert "Input/output error" in store.problem
+        assert "Input/output error" in str(store.problem)
         store.write("new", RECORD)
         store.remove("gone")
-        assert store.settle()
+        assert store.flush()
         assert store.problem  # what is there is still unknown
     assert set(store.items()) == {KEY, "new"}
 

@@ -65,7 +65,7 @@ def nothing_left(world: World) -> None:
 def test_it_is_there_from_publish_to_unpublish(world: World) -> None:
     world.inline.publish(wanted(world))
     [volume] = volumes(world)
-    assert (volume.name, volume.id.key, volume.inline) == (HANDLE, KEY, Inline.SHOWN)
+    assert (volume.name, volume.id.key, volume.inline) == (HANDLE, KEY, Inline.MOUNTED)
     place = world.host.mounted_at(world.target)
     assert place
     assert (place.root, place.read_only) == ("/", False)
@@ -153,7 +153,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
 def test_what_an_earlier_call_made_goes_too_if_no_pod_has_seen_it(world: World) -> None:
     """The driver died in between: kubelet asks again, is refused for good, and forgets it."""
     world.volumes.create(wanted(world).create)
-    assert [one.inline for one in volumes(world)] == [Inline.MADE]
+    assert [one.inline for one in volumes(world)] == [Inline.CREATED]
     world.host.errors["mount"] = Failed("the kernel says no")
     with pytest.raises(Failed):
         world.inline.publish(wanted(world))
