@@ -1,7 +1,8 @@
 """`python -m tests.torture [--seconds N] [--seed N] [--fs FS ...] [--clients N]`: `make torture`.
 
-Several clients drive one driver on real disks with calls that are doubled and repeated, while it is
-killed, its disk is copied as a power cut leaves it, filled, frozen and taken away. Every answer and
+Several clients drive one driver on real disks with calls that are doubled, repeated and given up,
+while it is killed, its disk is copied as a power cut leaves it, filled, frozen, made read-only and
+taken away. Every answer and
 every byte is compared with a model. The seed fixes what each client and each disturbance chooses,
 not how their calls meet. Exit status 1 if anything was found.
 """
@@ -11,9 +12,15 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import sys
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from threading import Event, Thread
 
 from tests.promises import disks
@@ -36,16 +43,27 @@ def torture(fs: str, seed: int, seconds: float, clients: int) -> tuple[Findings,
         try:
             disk = node.disk(fs, DISK)
             csi = node.start(f"p=loopfile:{disk.where}")
-            ground = Ground(node, disk, csi, Model(), findings, random.Random(seed), counts)
+            ground = Ground(
+                node, disk, csi, Model(), findings, random.Random(f"{seed}/{fs}"), counts
+            )
             _run(ground, seconds, clients)
+            if findings.texts:
+                _keep_log(csi.driver.log, fs, seed)
         finally:
             node.close()
     return findings, counts
 
 
+def _keep_log(log: Path, fs: str, seed: int) -> None:
+    kept = Path(tempfile.gettempdir(), f"torture-{seed}-{fs}.log")
+    shutil.copyfile(log, kept)
+    print(f"the driver's log: {kept}", flush=True)
+
+
 def _run(ground: Ground, seconds: float, clients: int) -> None:
     stop, pause = Event(), Event()
     actors = [Client(number, ground) for number in range(clients)]
+    ground.standing_still = partial(_standing_still, actors, pause)
     threads = [Thread(target=one.run, args=(stop, pause), daemon=True) for one in actors]
     for thread in threads:
         thread.start()
@@ -56,23 +74,33 @@ def _run(ground: Ground, seconds: float, clients: int) -> None:
         ground.counts[name] += 1
         disturbances.ALL[name](ground)
         if ground.chosen.random() < 0.25:
-            _stand_still(ground, actors, pause)
+            _compare_all(ground)
     stop.set()
     for thread in threads:
         thread.join(STANDSTILL)
     _end(ground, actors)
 
 
-def _stand_still(ground: Ground, actors: list[Client], pause: Event) -> None:
+@contextmanager
+def _standing_still(actors: list[Client], pause: Event, *, down: bool) -> Iterator[None]:
     pause.set()
-    until(lambda: all(one.idle.is_set() for one in actors), STANDSTILL)
-    disturbances.look_at_all(ground)
-    if still := disturbances.frozen(ground):
-        ground.findings.add(f"frozen, and nobody thaws: {still}")
-    ground.counts["comparisons of all"] += 1
-    for one in actors:
-        one.idle.clear()
-    pause.clear()
+    until(lambda: all(client.idle.is_set() for client in actors), STANDSTILL)
+    try:
+        for client in actors if down else ():
+            client.take_down()
+        yield
+    finally:
+        for client in actors:
+            client.idle.clear()
+        pause.clear()
+
+
+def _compare_all(ground: Ground) -> None:
+    with ground.standing_still(down=False):
+        disturbances.look_at_all(ground)
+        if still := disturbances.frozen(ground):
+            ground.findings.add(f"frozen, and nobody thaws: {still}")
+        ground.counts["comparisons of all"] += 1
 
 
 def _end(ground: Ground, actors: list[Client]) -> None:

@@ -16,7 +16,7 @@ import grpc
 
 from tests.promises.client import MIB, code_of, digest, of_snapshot, of_volume
 from tests.promises.node import Life, write_durably
-from tests.torture.ground import Channel, Ground
+from tests.torture.ground import Channel, Ground, Impatience
 from tests.torture.model import Item, Presence
 
 # What a client repeats, as kubelet and the sidecars do; CANCELLED is our own doing.
@@ -45,7 +45,8 @@ class Client:
     def __init__(self, number: int, ground: Ground) -> None:
         self._random = random.Random(f"{ground.findings.seed}/{number}")
         self._number, self._node = number, ground.node
-        self._channel = Channel(ground.csi.driver.endpoint)
+        impatience = Impatience(random.Random(f"{ground.findings.seed}/{number}/i"), ground.counts)
+        self._channel = Channel(ground.csi.driver.endpoint, impatience)
         self._csi = self._channel.csi()
         self._model, self._findings = ground.model, ground.findings
         self._counts = ground.counts
@@ -115,14 +116,17 @@ class Client:
             time.sleep(PAUSE)
 
     def _once(self, call: Callable[[], Any]) -> Any:
-        """One call in five is made twice at once: each may answer, or say ABORTED."""
+        """One call in five is made twice at once: each may answer, or say ABORTED.
+
+        A refusal of one of them says nothing of the other if that may still be at work.
+        """
         if self._random.random() > 0.2:
             return call()
         both = [self._twice.submit(call) for _ in range(2)]
-        answers = [one.result() for one in both if not one.exception()]
-        if answers:
-            return answers[0]
-        raise both[0].exception() or both[1].exception()  # type: ignore[misc]
+        errors = [error for future in both if (error := future.exception())]
+        if len(errors) < len(both):
+            return next(future.result() for future in both if not future.exception())
+        raise next((error for error in errors if _asks_for_a_repeat(error)), errors[0])
 
     # volumes
 
@@ -263,6 +267,12 @@ class Client:
         assert volume.life
         return volume.life.target
 
+    def take_down(self) -> None:
+        """Unpublish and unstage everything, while this client stands still."""
+        for volume in self._volumes:
+            if volume.up:
+                self._lower(volume)
+
     def clear(self) -> None:
         """Take everything down and delete it, as the end of a run does."""
         self._twice = ThreadPoolExecutor(2)
@@ -273,6 +283,10 @@ class Client:
             self._drop_snapshot(item)
         self._twice.shutdown()
         self._channel.close()
+
+
+def _asks_for_a_repeat(error: BaseException) -> bool:
+    return isinstance(error, grpc.RpcError) and code_of(error) in AGAIN
 
 
 def overwrite(device: Path, size: int, chosen: random.Random) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from tests.promises.client import Csi, code_of, of_snapshot, patiently
+from tests.promises.disks import run
 from tests.torture.client import differences
 from tests.torture.ground import Ground
 from tests.torture.model import Fact, certain
@@ -57,6 +58,14 @@ def vanish(ground: Ground) -> None:
     ground.disk.pull()
     time.sleep(2)
     ground.disk.mount()
+
+
+def turn_read_only(ground: Ground) -> None:
+    """Make the pool's filesystem read-only for two seconds; it can be where nothing is attached."""
+    with ground.standing_still(down=True):
+        run("mount", "-o", "remount,ro", ground.disk.where)
+    time.sleep(2)
+    run("mount", "-o", "remount,rw", ground.disk.where)
 
 
 def hold(ground: Ground) -> None:
@@ -148,5 +157,6 @@ ALL: dict[str, Callable[[Ground], None]] = {
     "fill": fill,
     "freeze": freeze,
     "vanish": vanish,
+    "read-only": turn_read_only,
     "hold": hold,
 }
