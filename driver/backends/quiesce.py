@@ -70,7 +70,7 @@ def _flush(held: Held) -> None:
     """Write the dirty pages of the volume's devices to its file."""
     for number in _numbers(held):
         own = number == held.status.number
-        block.flush(held.status.path if own else luks.node_of(number))
+        block.flush_for_copy(held.status.path if own else luks.node_of(number))
 
 
 def thaw_marked(folders: Iterable[Path], held_in: Callable[[Path], Held | None]) -> None:

@@ -61,8 +61,8 @@ def _flush(device: Device) -> None:
     """
     for above in _above(device.number):
         if mount_points.label(above):
-            block.flush(luks.node_of(above))
-    block.flush(device.path)
+            block.flush_for_copy(luks.node_of(above))
+    block.flush_for_copy(device.path)
 
 
 def shown_at(number: int) -> Path | None:

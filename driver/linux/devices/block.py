@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from driver.core.errors import Refused
 from driver.core.model import Bytes
 
 BLKROSET: Final = 0x125D
 BLKROGET: Final = 0x125E
 BLKGETSIZE64: Final = 0x80081272
+# What fsync answers when pages could not be written: EIO for most causes, ENOSPC for some.
+_LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def size(device: Path) -> Bytes:
@@ -78,6 +81,22 @@ def flush(device: Path) -> None:
     """
     with _opened(device) as fd:
         os.fsync(fd)
+
+
+def flush_for_copy(device: Path) -> None:
+    """Write out what a pod wrote to a device, so that its image can be copied.
+
+    Raises: Refused, if it cannot be written: its pool is full or its disk failed; OSError.
+    """
+    try:
+        flush(device)
+    except OSError as error:
+        if error.errno not in _LOST:
+            raise
+        raise Refused(
+            f"what was written to {device} cannot be written out ({error.strerror}): its pool is"
+            " full, or its disk failed (see the kernel's log); the volume lacks those bytes"
+        ) from error
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from driver.core.errors import Refused
 from driver.linux import files
 from driver.linux.devices import block, loop
 
@@ -42,6 +45,29 @@ def test_flush_brings_what_was_written_into_the_image(device: Path, tmp_path: Pa
         file.flush()
         block.flush(device)
         assert (tmp_path / "disk.img").read_bytes().startswith(b"written")
+
+
+def test_what_a_full_disk_did_not_take_refuses_a_copy(pool_dir: Path) -> None:
+    image = pool_dir / "disk.img"
+    files.create(image, 64 * MIB, nocow=False, extent_hint=0)
+    status = loop.attach(image, label="", block_size=512, read_only=False, discards=True)
+    try:
+        with status.path.open("r+b") as file:
+            _fill(pool_dir / "filler")
+            with suppress(OSError):
+                file.write(os.urandom(32 * MIB))
+            with pytest.raises(Refused, match="cannot be written out"):
+                block.flush_for_copy(status.path)
+    finally:
+        loop.detach(status, bound=5)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb") as file:
+        for step in (64 * MIB, MIB, 4096):
+            with suppress(OSError):
+                while True:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
 
 
 def test_a_file_is_no_device(tmp_path: Path) -> None:
