@@ -322,12 +322,13 @@ class _Life:
         config = self._config
         if not (config.listen and config.tls_dir):
             return None
-        from driver.services.server import Listener  # noqa: PLC0415 - gRPC is there by now
+        from driver.csi.admission import Admission  # noqa: PLC0415 - gRPC is there by now
+        from driver.services.server import Listener  # noqa: PLC0415
         from driver.tls import identity  # noqa: PLC0415 - for nodes of a cluster only
 
         host, port = config.listen
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return Listener(where, identity.server_credentials(config.tls_dir), identity.Admission())
+        return Listener(where, identity.server_credentials(config.tls_dir), Admission())
 
     async def _watch(self, server: Server) -> None:
         watching = Watching(self._pools, server.running)

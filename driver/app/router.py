@@ -17,15 +17,15 @@ from driver.app import process
 from driver.app.cluster_settings import KubernetesNodes, StaticNodes
 from driver.app.config import RouteConfig
 from driver.core.errors import Invalid
-from driver.csi import parse
 from driver.csi.identity import Identity
 from driver.linux import descriptors
 from driver.observe import log
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
-from driver.router.kubernetes.events import Events, RecordEvent, no_events
-from driver.router.nodes.directory import Directory, StaticFile
+from driver.router.kubernetes.events import Events
+from driver.router.nodes.directory import Directory, RecordEvent, StaticFile, no_events
+from driver.router.nodes.lost import Abandon, abandon_nothing
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.nodes.registry import Nodes
 from driver.services import controller, group_controller
@@ -52,10 +52,10 @@ class _Cluster:
 
     directory: Directory
     identities: Identities
-    gives_up: delete.GivesUp = delete.never
-    tells: RecordEvent = no_events
+    abandon: Abandon = abandon_nothing
+    record_event: RecordEvent = no_events
     problem: Callable[[], str] = str  # none
-    homes: PoolLocations = field(default_factory=PoolLocations)
+    locations: PoolLocations = field(default_factory=PoolLocations)
     keeping: Sequence[Awaitable[None]] = ()
 
 
@@ -74,15 +74,17 @@ class _Routing:
         stop, config = process.stop_signals(), self._config
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(self._cluster())
-            nodes = Nodes(cluster.directory, cluster.identities, cluster.homes, cluster.tells)
+            nodes = Nodes(
+                cluster.directory, cluster.identities, cluster.locations, cluster.record_event
+            )
             self._problem = cluster.problem
             self._count(nodes)
-            door = UnixServer(self._metrics.seen)
-            self._register(nodes, door, cluster.gives_up)
+            server = UnixServer(self._metrics.seen)
+            self._register(nodes, server, cluster.abandon)
             for keeping in (nodes.watch(), *cluster.keeping):
                 await stack.enter_async_context(_running(keeping, stop))
-            await door.open(config.endpoint)
-            stack.push_async_callback(door.close, process.GRACE)
+            await server.open(config.endpoint)
+            stack.push_async_callback(server.close, process.GRACE)
             if config.metrics:
                 await self._http.start(*config.metrics)
                 stack.callback(self._http.stop)
@@ -109,19 +111,21 @@ class _Routing:
     async def _kubernetes(self, where: KubernetesNodes) -> AsyncIterator[_Cluster]:
         from driver.router.kubernetes import client  # noqa: PLC0415 - 40 MiB, for those who need it
         from driver.router.kubernetes.certificates import Secrets  # noqa: PLC0415
+        from driver.router.kubernetes.lost_nodes import LostNodePolicy  # noqa: PLC0415
         from driver.router.kubernetes.nodes import KubernetesDirectory  # noqa: PLC0415
-        from driver.router.nodes.lost import LostNodePolicy  # noqa: PLC0415
-        from driver.router.nodes.pool_locations import Store  # noqa: PLC0415
+        from driver.router.kubernetes.pool_location_store import (  # noqa: PLC0415
+            PoolLocationStore,
+        )
 
-        config, homes = self._config, PoolLocations()
+        config, locations = self._config, PoolLocations()
         namespace = where.namespace or client.own_namespace()
         async with client.connect(config.kubeconfig) as api:
             directory = KubernetesDirectory(
                 api, namespace, where.service, config.driver_name, config.node_gone_after
             )
             events = Events(api, config.driver_name, directory.uid)
-            undertaker = LostNodePolicy(directory, events, config.node_gone_policy)
-            store = Store(api, namespace, f"{config.objects}-pools", homes)
+            policy = LostNodePolicy(directory, events, config.node_gone_policy)
+            store = PoolLocationStore(api, namespace, f"{config.objects}-pools", locations)
             keeping = [store.keep()]
             identities: Identities
             problem: Callable[[], str] = str
@@ -135,30 +139,30 @@ class _Routing:
                 "cellar_kubernetes_watch_up",
                 "Whether the API server is heard",
                 "kind",
-                lambda: {kind: one.up for kind, one in directory.watches.items()},
+                lambda: {kind: informer.up for kind, informer in directory.watches.items()},
             )
             yield _Cluster(
                 directory=directory,
                 identities=identities,
-                gives_up=undertaker.abandon,
-                tells=events.soon,
+                abandon=policy.abandon,
+                record_event=events.record_soon,
                 problem=problem,
-                homes=homes,
+                locations=locations,
                 keeping=keeping,
             )
 
-    def _register(self, nodes: Nodes, door: UnixServer, gives_up: delete.GivesUp) -> None:
+    def _register(self, nodes: Nodes, server: UnixServer, abandon: Abandon) -> None:
         """Register the services. Capabilities are those of this release, not of the nodes:
         sidecars ask once, perhaps before any node is reachable.
         """
         config = self._config
         hidden = frozenset[str]() if config.attach else forwarding.ATTACHING
         identity = Identity(config.driver_name, self._version, lambda: nodes.synced)
-        add_IdentityServicer_to_server(identity, door.grpc)
-        answers = self._answers(nodes, gives_up)
-        door.grpc.add_generic_rpc_handlers((forwarding.Router(nodes, answers, hidden),))
+        add_IdentityServicer_to_server(identity, server.grpc)
+        routes = self._routes(nodes, abandon)
+        server.grpc.add_generic_rpc_handlers((forwarding.Router(nodes, routes, hidden),))
 
-    def _answers(self, nodes: Nodes, gives_up: delete.GivesUp) -> Mapping[str, forwarding.Unary]:
+    def _routes(self, nodes: Nodes, abandon: Abandon) -> Mapping[str, forwarding.Unary]:
         attach = self._config.attach
         attachments = attach and isinstance(self._config.nodes, KubernetesNodes)
 
@@ -168,14 +172,13 @@ class _Routing:
         async def group_capabilities(*_: Any) -> Any:
             return group_controller.capabilities()
 
-        reading = create.Reading(create=parse.create, measure=parse.measure)
         return {
             "ControllerGetCapabilities": controller_capabilities,
             "GroupControllerGetCapabilities": group_capabilities,
-            **create.CreateRoutes(nodes, reading, self._config.topology_key).all(),
+            **create.CreateRoutes(nodes, self._config.topology_key).all(),
             **lists.ListRoutes(nodes).all(),
-            **group_snapshots.Groups(nodes, parse.group, gives_up).all(),
-            **delete.DeleteRoutes(nodes, gives_up, attachments=attachments).all(),
+            **group_snapshots.GroupRoutes(nodes, abandon).all(),
+            **delete.DeleteRoutes(nodes, abandon, attachments=attachments).all(),
         }
 
     def _count(self, nodes: Nodes) -> None:
@@ -183,7 +186,7 @@ class _Routing:
             "cellar_node_up",
             "Whether the node is there",
             "node",
-            lambda: {link.name: link.there for link in nodes.all()},
+            lambda: {node.name: node.reachable for node in nodes.all()},
         )
 
     def _in_the_way(self) -> str:

@@ -12,10 +12,10 @@ from driver.core.errors import CellarError
 from driver.tls import authority
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where they are made.")]
-Days = Annotated[int, typer.Option(min=1, max=authority.CA_DAYS, help="Until they expire.")]
+Days = Annotated[int, typer.Option(min=1, max=authority.CA_VALIDITY, help="Until they expire.")]
 
 
-def command(folder: Folder, *, days: Days = authority.LEAF_DAYS) -> None:
+def command(folder: Folder, *, days: Days = authority.LEAF_VALIDITY) -> None:
     """Make DIR/router and DIR/node, each ready for --tls-dir; again: renew them, by the same CA."""
     show = console()
     try:

@@ -1,13 +1,15 @@
-"""How much a pool can give, and which sizes a request accepts."""
+"""How much a pool can give, which sizes a request accepts, and how many volumes a node may have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
-from driver.core.errors import Invalid, OutOfRange
+from driver.core.errors import Invalid, NoSpace, OutOfRange
 from driver.core.ids import PoolId
-from driver.core.model import DEFAULT_SIZE, Allocation, Bytes
+from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, Image, Unreadable, Volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,17 @@ class Capacity:
     smallest: Bytes
     total: Bytes  # what the pool can promise in all
     committed: Bytes  # what it has promised
+
+    def for_volumes_of(self, smallest: Bytes) -> Capacity:
+        """Return the capacity for volumes that have at least `smallest` bytes: `largest` is 0 if it
+        is less than that.
+        """
+        smallest = max(self.smallest, smallest)
+        largest = self.largest if self.largest >= smallest else 0
+        return replace(self, largest=largest, smallest=smallest)
+
+
+NO_CAPACITY: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +98,18 @@ class CapacityRange:
                 f" lies between required_bytes {self.required} and limit_bytes {self.limit}"
             )
         return size
+
+
+def count_published(images: Iterable[Image | Unreadable]) -> Counter[str]:
+    """Return the number of volumes that are published to each node, by the node's name.
+
+    A node counts the volumes of its own pools; a router adds them up.
+    """
+    return Counter(
+        image.published.node for image in images if isinstance(image, Volume) and image.published
+    )
+
+
+def limit_reached(node: str, max_volumes: int) -> NoSpace:
+    """Return the error for a node that has as many volumes as may be published to it."""
+    return NoSpace(f"node {node} has {max_volumes} volumes, its limit")

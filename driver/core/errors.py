@@ -1,42 +1,79 @@
-"""What can go wrong: the type says which gRPC status, the text is for people.
+"""The errors of this program: one class for each meaning, with its gRPC status and a text for
+people.
 
 The text answers three questions: what was asked, what stood in the way, what to do about it.
-`driver.csi.interceptor` holds the one table from these types to status codes.
+`driver.csi.status` turns the classes into statuses and, in a router, the statuses of a node back
+into errors. Of the classes that share a code, the first in this module is the one that a router
+reads the code as.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from enum import Enum
+from typing import Any, ClassVar
+
+
+class Code(Enum):
+    """The gRPC status codes that errors have, with gRPC's own names and numbers (grpc.StatusCode).
+
+    They are plain data, so that nothing below the CSI services needs gRPC.
+    """
+
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
 
 
 class CellarError(Exception):
-    """Base of all errors that this program raises on purpose."""
+    """Base of all errors that this program raises on purpose. `code`: its gRPC status."""
+
+    code: ClassVar[Code] = Code.INTERNAL
 
 
 class Invalid(CellarError):
-    """The request itself is wrong; nothing was changed. INVALID_ARGUMENT."""
+    """The request itself is wrong; nothing was changed."""
+
+    code = Code.INVALID_ARGUMENT
 
 
 class NotFound(CellarError):
-    """No such volume, snapshot, node or path. NOT_FOUND."""
+    """No such volume, snapshot, node or path."""
+
+    code = Code.NOT_FOUND
 
 
 class Conflict(CellarError):
-    """The name or place is taken by something else; retrying cannot help. ALREADY_EXISTS."""
+    """The name or path is taken by something else; retrying cannot help."""
+
+    code = Code.ALREADY_EXISTS
 
 
 class Refused(CellarError):
-    """The state of the machine forbids it until somebody changes that. FAILED_PRECONDITION."""
+    """The state of the machine forbids it until somebody changes that."""
+
+    code = Code.FAILED_PRECONDITION
 
 
 class Busy(CellarError):
-    """Another call works on the same object; try again. ABORTED."""
+    """Another call works on the same object; try again."""
+
+    code = Code.ABORTED
 
 
 class StaleToken(CellarError):
-    """A list's starting token that this driver did not give. ABORTED (CSI spec, ListVolumes)."""
+    """A list's starting token that this driver did not give (CSI spec, ListVolumes)."""
+
+    code = Code.ABORTED
 
 
 class StillRunning(Busy):
@@ -55,63 +92,82 @@ class StillRunning(Busy):
 
 
 class Unfinished(CellarError):
-    """It failed, and only the opposite call removes what is left. ABORTED.
+    """It failed, and only the opposite call removes what is left.
 
-    Kubelet takes that status for work that goes on, and makes the opposite call in time; after
-    one like INTERNAL it would not (isFinalError in its pkg/volume/csi/csi_client.go).
+    Kubelet takes ABORTED for work that goes on, and makes the opposite call in time; after a
+    code like INTERNAL it would not (isFinalError in its pkg/volume/csi/csi_client.go).
     """
+
+    code = Code.ABORTED
 
 
 class NoSpace(CellarError):
-    """The pool or the node is full; another node may do. RESOURCE_EXHAUSTED."""
+    """The pool or the node is full; another node may do."""
+
+    code = Code.RESOURCE_EXHAUSTED
 
 
 class OutOfRange(CellarError):
-    """A size that is not possible here. OUT_OF_RANGE."""
+    """A size that is not possible here."""
+
+    code = Code.OUT_OF_RANGE
+
+
+class PoolUnavailable(CellarError):
+    """The pool is unavailable: not mounted, not marked, or not on this node."""
+
+    code = Code.UNAVAILABLE
+
+
+class PoolSilent(PoolUnavailable):
+    """The pool is there and does not answer, because its disk hangs."""
+
+
+class PoolReadOnly(PoolUnavailable):
+    """The pool is there and can be read, and nothing can be written to it."""
+
+
+class PoolFailed(PoolUnavailable):
+    """The pool's filesystem shut itself down, or answers with errors of its disk."""
 
 
 class Exhausted(CellarError):
-    """Something that the call needs has run out: memory, descriptors, or disk space. UNAVAILABLE.
+    """Something that the call needs has run out: memory, descriptors, or disk space.
 
     It says nothing about the state of the pool, and nothing is given up because of it.
     """
 
-
-class PoolUnavailable(CellarError):
-    """The pool is unavailable: not mounted, not marked, or not on this node. UNAVAILABLE."""
-
-
-class PoolSilent(PoolUnavailable):
-    """The pool is there and does not answer, because its disk hangs. UNAVAILABLE."""
-
-
-class PoolReadOnly(PoolUnavailable):
-    """The pool is there and can be read, and nothing can be written to it. UNAVAILABLE."""
-
-
-class PoolFailed(PoolUnavailable):
-    """The pool's filesystem shut itself down, or answers with errors of its disk. UNAVAILABLE."""
+    code = Code.UNAVAILABLE
 
 
 class Unusable(CellarError):
     """It exists and cannot be used in its present state; the text says how to mend that.
-    UNAVAILABLE.
 
-    A retry may help: kubelet takes that status for work whose result is open.
+    A retry may help: kubelet takes UNAVAILABLE for work whose result is open.
     """
+
+    code = Code.UNAVAILABLE
 
 
 class Overloaded(CellarError):
-    """Every worker is busy and the queue is full. UNAVAILABLE."""
+    """Every worker is busy and the queue is full."""
+
+    code = Code.UNAVAILABLE
 
 
 class Unsupported(CellarError):
-    """A part of the protocol that this driver does not implement. UNIMPLEMENTED."""
+    """A part of the protocol that this driver does not implement."""
+
+    code = Code.UNIMPLEMENTED
 
 
 class Damaged(CellarError):
-    """A record or an image that exists and cannot be trusted. DATA_LOSS."""
+    """A record or an image that exists and cannot be trusted."""
+
+    code = Code.DATA_LOSS
 
 
 class Failed(CellarError):
-    """A program or the kernel failed in an unexpected way. INTERNAL."""
+    """A program or the kernel failed in an unexpected way."""
+
+    code = Code.INTERNAL

@@ -12,13 +12,14 @@ from typing import Final
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.capacity import CapacityRange
-from driver.core.errors import Invalid, NotFound, StaleToken
+from driver.core.errors import Invalid, NotFound
 from driver.core.ids import ImageId
 from driver.core.model import FsType, Limits
 from driver.core.options import mount_options
 from driver.csi import capability, parameters
 from driver.volumes import requests
 from driver.volumes.locks import Locks
+from driver.volumes.paging import parse_token
 
 USUAL: Final = FsType.EXT4  # where no filesystem is named
 
@@ -139,7 +140,7 @@ def page(
 
     Raises: Invalid; StaleToken if the token is not one of ours.
     """
-    return requests.ListVolumes(_most(request.max_entries), _after(request, ids.parse_volume_id))
+    return requests.ListVolumes(*page_arguments(request, ids.parse_volume_id))
 
 
 def measure(request: csi.GetCapacityRequest) -> requests.GetCapacity:
@@ -185,7 +186,7 @@ def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
     Raises: NotFound if a filter is an id that cannot be of this driver: the list is empty then;
     Invalid; StaleToken if the token is not one of ours.
     """
-    most, after = _most(request.max_entries), _after(request, ids.parse_snapshot_id)
+    most, after = page_arguments(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
     return requests.ListSnapshots(
         most,
@@ -300,24 +301,17 @@ def optional_capability(
     return capability.parse(request.volume_capability)
 
 
-def _most(number: int) -> int:
-    if number < 0:
-        raise Invalid("max_entries must not be negative; 0 is no limit")
-    return number
-
-
-def _after(
+def page_arguments(
     request: csi.ListVolumesRequest
     | csi.ControllerListVolumeHealthRequest
     | csi.ListSnapshotsRequest,
-    read: Callable[[str], ImageId],
-) -> str:
-    """Return the id after which a page begins, which is what our tokens are; "" for the first.
+    parse_id: Callable[[str], ImageId],
+) -> tuple[int, str]:
+    """Return the number of entries (0: all) and the id after which the page begins ("": the first).
 
-    Raises: StaleToken if the token is not an id of ours.
+    `parse_id`: of the kind of image that is listed. Raises: Invalid; StaleToken if the token is
+    not one of ours.
     """
-    token = request.starting_token
-    try:
-        return str(read(token)) if token else ""
-    except NotFound:
-        raise StaleToken("starting_token was not given by this driver; begin anew") from None
+    if request.max_entries < 0:
+        raise Invalid("max_entries must not be negative; 0 is no limit")
+    return request.max_entries, parse_token(request.starting_token, parse_id)

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_proto import csi_pb2 as csi
+from driver.core.capacity import Capacity
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Bytes, Snapshot, Unreadable, Volume
@@ -108,6 +110,15 @@ def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
             reason=kind,
             message="; ".join(said),
         )
+
+
+def capacity(noun: Capacity) -> csi.GetCapacityResponse:
+    """Return the capacity as a CSI message: what is available is the largest volume."""
+    return csi.GetCapacityResponse(
+        available_capacity=noun.largest,
+        maximum_volume_size=Int64Value(value=noun.largest),
+        minimum_volume_size=Int64Value(value=noun.smallest),
+    )
 
 
 def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:

@@ -1,62 +1,85 @@
-"""Free space, from the last reports of the nodes. Nobody is asked."""
+"""The space for new volumes, from the last reports of the nodes. No node is called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from csi_proto import cellar_pb2 as cellar
+from driver.core.capacity import NO_CAPACITY, Capacity
 from driver.core.ids import PoolId
-from driver.core.model import Allocation, Bytes, FsType
-from driver.core.options.mkfs_options import smallest as smallest_of
+from driver.core.model import Allocation
+from driver.core.options.mkfs_options import smallest
 from driver.router.nodes.connection import NodeConnection
+from driver.router.placement import Candidate
+from driver.volumes.pools.abilities import ENCRYPTION
+from driver.volumes.requests import CreateVolume, GetCapacity
 
 
-def largest(
-    link: NodeConnection,
-    pool: str | None,
-    allocation: Allocation | None,
-    without: frozenset[PoolId],
-    needs: frozenset[str] = frozenset(),
-) -> tuple[Bytes, Bytes]:
-    """Return the largest volume (bytes) that the node accepts, and the smallest that its pool
-    makes, both from its last report; (0, 0) if it accepts none.
+def candidates(
+    nodes: Iterable[NodeConnection], volume: CreateVolume, duplicated: frozenset[PoolId]
+) -> Sequence[Candidate]:
+    """Return the nodes as candidates for a new volume, each with the space that it has for it.
 
-    `pool`: a pool's name, or None for any. `allocation`: None for each pool's default.
-    `without`: pools that may not get the volume. `needs`: features that the volume must be able
-    to have, in the words of a report's `lacks`.
+    `duplicated`: pools that two nodes report, which accept no new volume.
     """
-    if barred(link, pool, without):
-        return 0, 0
-    usable = (one for one in link.pools if not one.away and not needs & set(one.lacks))
-    rooms = [_room(one, allocation) for one in usable if pool in {None, one.name}]
-    return max(rooms, default=(0, 0))
+    return [
+        Candidate(
+            node.name,
+            capacity_of(node, volume, duplicated).largest,
+            cordoned=node.member.cordoned,
+            duplicated=may_use(node, volume.pool, duplicated),
+        )
+        for node in nodes
+    ]
 
 
-def barred(link: NodeConnection, pool: str | None, without: frozenset[PoolId]) -> bool:
-    """Return whether the volume might be placed in one of the pools `without`.
+def largest_of(
+    nodes: Iterable[NodeConnection], request: GetCapacity, duplicated: frozenset[PoolId]
+) -> Capacity:
+    """Return the capacity of the node that accepts the largest volume.
 
-    If `pool` (a name) is None, the node itself chooses the pool with the most free space,
-    whichever that is.
+    `largest` is 0 if it is less than a volume with the request's filesystem must have.
     """
-    return any(one.id in without and pool in {None, one.name} for one in link.report.pools)
+    each = (capacity_of(node, request, duplicated) for node in nodes)
+    best = max(each, key=_by_size, default=NO_CAPACITY)
+    return best.for_volumes_of(smallest(request.fs, encrypted=request.encrypted))
 
 
-def accepted(
-    rooms: Iterable[tuple[Bytes, Bytes]], fs: FsType | None, *, encrypted: bool = False
-) -> tuple[Bytes, Bytes]:
-    """Return the largest and the smallest volume (bytes) for a filesystem `fs`, of several nodes.
+def capacity_of(
+    node: NodeConnection, request: CreateVolume | GetCapacity, duplicated: frozenset[PoolId]
+) -> Capacity:
+    """Return the largest volume that the node accepts and the smallest that its pool makes, both
+    in bytes and from its last report; 0 if it accepts none.
 
-    `rooms`: the results of `largest` for these nodes. The largest is 0 if it is smaller than
-    the smallest volume that can hold the filesystem (and the LUKS header if `encrypted`).
+    `duplicated`: pools that two nodes report, which accept no new volume.
     """
-    most, least = max(rooms, default=(0, 0))
-    smallest = max(least, smallest_of(fs, encrypted=encrypted))
-    return (most if most >= smallest else 0), smallest
+    if may_use(node, request.pool, duplicated):
+        return NO_CAPACITY
+    features = {str(request.fs)} if request.fs else set[str]()
+    features |= {ENCRYPTION} if request.encrypted else set()
+    usable = (
+        _available(pool, request.allocation)
+        for pool in node.pools
+        if request.pool in {None, pool.name} and not pool.away and features.isdisjoint(pool.lacks)
+    )
+    return max(usable, key=_by_size, default=NO_CAPACITY)
 
 
-def _room(pool: cellar.Pool, allocation: Allocation | None) -> tuple[Bytes, Bytes]:
-    wanted = allocation or pool.allocation
-    for room in pool.rooms:
-        if room.allocation == wanted:
-            return room.largest, room.smallest
-    return 0, 0
+def may_use(node: NodeConnection, pool: str | None, pools: frozenset[PoolId]) -> bool:
+    """Return whether the node might create the volume in one of `pools`.
+
+    `pool`: the name of the requested pool. If it is None, the node itself chooses the pool with
+    the most free space, whichever that is.
+    """
+    return any(each.id in pools and pool in {None, each.name} for each in node.report.pools)
+
+
+def _available(pool: cellar.Pool, allocation: Allocation | None) -> Capacity:
+    for space in pool.available_space:
+        if space.allocation == (allocation or pool.allocation):
+            return Capacity(largest=space.largest, smallest=space.smallest, total=0, committed=0)
+    return NO_CAPACITY
+
+
+def _by_size(capacity: Capacity) -> tuple[int, int]:
+    return capacity.largest, capacity.smallest

@@ -1,47 +1,41 @@
-"""The calls that let something go: they have to end well at last, also when its node never will."""
+"""The RPCs that delete and unpublish: they must succeed in the end, even if a node is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import NotFound, PoolUnavailable
 from driver.core.ids import ImageId, PoolId, parse_snapshot_id, parse_volume_id
+from driver.csi import methods
 from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.directory import NodeName
-from driver.router.nodes.lost import NodeGone
+from driver.router.nodes.lost import Abandon, NodeGone, abandon_nothing
 from driver.router.nodes.registry import Nodes
 
-PATH: Final = "/csi.v1.Controller/"
-UNPUBLISH: Final = f"{PATH}ControllerUnpublishVolume"
-
-GivesUp: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
-
-
-async def never(_what: str, _node: NodeName) -> bool:
-    """Return False: the policy of a router that does not learn which nodes are gone."""
-    return False
+_DELETE_VOLUME: Final = methods.path("DeleteVolume")
+_DELETE_SNAPSHOT: Final = methods.path("DeleteSnapshot")
+_UNPUBLISH: Final = methods.path("ControllerUnpublishVolume")
 
 
 class DeleteRoutes:
     """Serve the RPCs that delete and unpublish, which must succeed in the end even if the node
     never returns.
 
-    `gives_up` is asked whether a volume or snapshot may be lost with its node. `attachments`:
+    `abandon` is asked whether a volume or snapshot may be lost with its node. `attachments`:
     publications are recorded in VolumeAttachments, and Kubernetes deletes no volume that has
     one. A node that was unavailable when a volume was detached does not know of that: it is
     told before it deletes the volume.
     """
 
     def __init__(
-        self, nodes: Nodes, gives_up: GivesUp = never, *, attachments: bool = False
+        self, nodes: Nodes, abandon: Abandon = abandon_nothing, *, attachments: bool = False
     ) -> None:
         self._nodes = nodes
-        self._gives_up = gives_up
+        self._abandon = abandon
         self._attachments = attachments
 
     def all(self) -> Mapping[str, Unary]:
@@ -54,7 +48,7 @@ class DeleteRoutes:
 
     async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
         """Delete a volume on its node; no-op if the id is not of this driver or the volume is
-        given up.
+        abandoned.
 
         Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its
         pool; other errors as the node reports them.
@@ -63,12 +57,13 @@ class DeleteRoutes:
         if owner is None:
             return b""
         if self._attachments:
-            everywhere = csi.ControllerUnpublishVolumeRequest(volume_id=request.volume_id)
-            await calls.forward(owner, UNPUBLISH, everywhere, context)
-        return await calls.forward(owner, f"{PATH}DeleteVolume", request, context)
+            from_all_nodes = csi.ControllerUnpublishVolumeRequest(volume_id=request.volume_id)
+            await calls.forward(owner, _UNPUBLISH, from_all_nodes, context)
+        return await calls.forward(owner, _DELETE_VOLUME, request, context)
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
-        """Delete a snapshot on its node; no-op if the id is not of this driver or it is given up.
+        """Delete a snapshot on its node; no-op if the id is not of this driver or the snapshot is
+        abandoned.
 
         Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its
         pool; other errors as the node reports them.
@@ -76,7 +71,7 @@ class DeleteRoutes:
         owner = await self._owner(request.snapshot_id, parse_snapshot_id, "snapshot")
         if owner is None:
             return b""
-        return await calls.forward(owner, f"{PATH}DeleteSnapshot", request, context)
+        return await calls.forward(owner, _DELETE_SNAPSHOT, request, context)
 
     async def unpublish(
         self, request: csi.ControllerUnpublishVolumeRequest, context: Context
@@ -92,33 +87,33 @@ class DeleteRoutes:
             return b""
         try:
             owner = self._nodes.owner(pool)
-            return await calls.forward(owner, UNPUBLISH, request, context)
+            return await calls.forward(owner, _UNPUBLISH, request, context)
         except PoolUnavailable:
-            if not self._is_given_up(request.node_id, pool):
+            if not self._is_out_of_use(request.node_id, pool):
                 raise
             return b""
 
-    def _is_given_up(self, node_id: str, pool: PoolId) -> bool:
+    def _is_out_of_use(self, node_id: str, pool: PoolId) -> bool:
         """Return whether nothing on the node can use a volume of `pool` any more.
 
         An empty `node_id` means all nodes; a volume is only ever used on that of its pool.
         """
-        node = node_id or self._nodes.home(pool)
-        return node is not None and self._nodes.given_up(node)
+        node = node_id or self._nodes.last_node_of(pool)
+        return node is not None and self._nodes.is_out_of_use(node)
 
     async def _owner(
         self, text: str, parse: Callable[[str], ImageId], kind: str
     ) -> NodeConnection | None:
         """Return the node that has the volume or snapshot; None if it counts as deleted.
 
-        Raises: PoolUnavailable if the node is unavailable; Refused if two nodes report its
-        pool.
+        `kind`: "volume" or "snapshot", for people. Raises: PoolUnavailable if the node is
+        unavailable; Refused if two nodes report its pool.
         """
         try:
             return self._nodes.owner(parse(text).pool)
-        except NotFound:  # an id that we could not have made: what was never there is gone
+        except NotFound:  # not an id of this driver: there never was such a volume
             return None
         except NodeGone as gone:
-            if await self._gives_up(f"{kind} {text}", gone.node):
+            if await self._abandon(f"{kind} {text}", gone.node):
                 return None
             raise

@@ -1,5 +1,7 @@
-"""Generic forwarding: a method's id says which pool, the pool which node, and the node's answer is
-handed on as it came. What one node cannot answer has a function in `routes`.
+"""Generic forwarding: the id in a request names the pool, and the pool the node.
+
+The node's response is passed on unchanged. RPCs that one node cannot answer have functions of their
+own (`routes`).
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from csi_proto import cellar_pb2 as cellar
-from csi_proto import csi_pb2 as csi
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
+from driver.csi import methods
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.registry import Nodes
@@ -24,8 +25,8 @@ Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 Stream: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-# The field that holds the id, and how it is read.
-FIELDS: Final[dict[str, tuple[str, Callable[[str], ImageId]]]] = {
+# The field with the id, and the function that parses it.
+FORWARDED: Final[dict[str, tuple[str, Callable[[str], ImageId]]]] = {
     "ValidateVolumeCapabilities": ("volume_id", parse_volume_id),
     "ControllerGetVolume": ("volume_id", parse_volume_id),
     "ControllerGetVolumeHealth": ("volume_id", parse_volume_id),
@@ -51,10 +52,8 @@ class Router(grpc.GenericRpcHandler):
     ) -> None:
         self._nodes = nodes
         self._handlers = {
-            _path(method): handler
-            for file in (csi.DESCRIPTOR, cellar.DESCRIPTOR)
-            for service in file.services_by_name.values()
-            for method in service.methods
+            methods.path_of(method): handler
+            for method in methods.all_methods()
             if method.name not in hidden and (handler := self._handler(method, routes))
         }
 
@@ -66,16 +65,16 @@ class Router(grpc.GenericRpcHandler):
         read = message_factory.GetMessageClass(method.input_type).FromString
         if route := routes.get(method.name):
             return grpc.unary_unary_rpc_method_handler(route, read, _write)
-        if method.name in FIELDS and method.server_streaming:
+        if method.name in FORWARDED and method.server_streaming:
             stream = self._streamer(method)
             return grpc.unary_stream_rpc_method_handler(stream, read, _write)
-        if method.name in FIELDS:
+        if method.name in FORWARDED:
             forward = self._forwarder(method)
             return grpc.unary_unary_rpc_method_handler(forward, read, _write)
         return None
 
     def _forwarder(self, method: MethodDescriptor) -> Unary:
-        path, (field, parse) = _path(method), FIELDS[method.name]
+        path, (field, parse) = methods.path_of(method), FORWARDED[method.name]
 
         async def forward(request: Message, context: Context) -> bytes:
             pool = parse(getattr(request, field)).pool
@@ -84,21 +83,17 @@ class Router(grpc.GenericRpcHandler):
         return forward
 
     def _streamer(self, method: MethodDescriptor) -> Stream:
-        path, (field, parse) = _path(method), FIELDS[method.name]
+        path, (field, parse) = methods.path_of(method), FORWARDED[method.name]
 
         async def forward(request: Message, context: Context) -> AsyncIterator[bytes]:
             pool = parse(getattr(request, field)).pool
-            answers = calls.forward_stream(self._nodes.owner(pool), path, request, context)
-            async with aclosing(answers):
-                async for answer in answers:
-                    yield answer
+            responses = calls.forward_stream(self._nodes.owner(pool), path, request, context)
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
 
         return forward
 
 
-def _write(answer: Message | bytes) -> bytes:
-    return answer if isinstance(answer, bytes) else answer.SerializeToString()
-
-
-def _path(method: MethodDescriptor) -> str:
-    return f"/{method.containing_service.full_name}/{method.name}"
+def _write(response: Message | bytes) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()

@@ -1,8 +1,9 @@
 """The parts of a group snapshot on several nodes: taken at one moment, or not at all.
 
-Each node takes its part in steps and waits at each of them. All stand still before the first image
-is made, all have their bytes before the first writer goes on, and nobody sees an image before all
-have gone on in time. If the router dies, the nodes take back what they have; each thaws by itself.
+Each node takes its part in steps and waits after each of them. All volumes are quiesced before the
+first image is made, all images have their data before the first volume is writable again, and no
+image is published before all were thawed in time. If the router dies, the nodes undo what they
+have; each thaws by itself.
 """
 
 from __future__ import annotations
@@ -21,79 +22,82 @@ from loguru import logger
 from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import Busy, CellarError, Failed, NotFound, PoolUnavailable, Refused
 from driver.core.ids import Key
-from driver.router.nodes import calls as asking
+from driver.csi.protocol import GROUP_STEP_TIMEOUT, GROUP_UNDO_TIMEOUT
+from driver.csi.status import error_named, error_of
+from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
-
-PATH: Final = "/cellar.v1.Node/"
-PATIENCE: Final = (
-    30.0  # seconds for a step; each node bounds the time for which writers stand still
-)
-TAKEN_BACK: Final = 10.0  # seconds for a node to take back what it has
 
 State: TypeAlias = cellar.PartState
 STEPS: Final = (State.FROZEN, State.TAKEN, State.THAWED)
-
 ENDS: Final = frozenset((State.DONE, State.UNDONE))
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The ids of the snapshots of a group that nodes have, and of those that it should have."""
+class GroupParts:
+    """What nodes have of a group, as ids of snapshots.
 
-    there: frozenset[str]
+    `present`: those that exist. `members`: those that the group should have, as each member
+    records them.
+    """
+
+    present: frozenset[str]
     members: frozenset[str]
 
 
-async def find(links: Sequence[NodeConnection], key: Key) -> Found:
+async def find(nodes: Sequence[NodeConnection], key: Key) -> GroupParts:
     """Return what these nodes have of the group. Raises: the first error of a node."""
     request = cellar.FindPartRequest(group_snapshot_id=key)
-    answers = await _all(
-        asking.ask(link, f"{PATH}FindPart", request, cellar.FindPartResponse) for link in links
+    responses = await _all(
+        calls.ask(node, lambda node: node.peer().FindPart, request) for node in nodes
     )
-    return Found(
-        frozenset(one for answer in answers for one in answer.snapshot_ids),
-        frozenset(one for answer in answers for one in answer.members),
+    return GroupParts(
+        frozenset(snapshot for response in responses for snapshot in response.snapshot_ids),
+        frozenset(member for response in responses for member in response.members),
     )
 
 
-async def delete(links: Sequence[NodeConnection], key: Key) -> None:
+async def delete(nodes: Sequence[NodeConnection], key: Key) -> None:
     """Delete all parts of the group on these nodes. Raises: the first error of a node."""
     request = cellar.DeletePartRequest(group_snapshot_id=key)
     await _all(
-        asking.ask(link, f"{PATH}DeletePart", request, cellar.DeletePartResponse, within=PATIENCE)
-        for link in links
+        calls.ask(node, lambda node: node.peer().DeletePart, request, GROUP_STEP_TIMEOUT)
+        for node in nodes
     )
 
 
 async def take(
-    mine: Mapping[NodeConnection, Sequence[str]], name: str, key: Key, created: float
+    sources: Mapping[NodeConnection, Sequence[str]], name: str, key: Key, created: float
 ) -> None:
     """Take a group snapshot on several nodes at one moment.
 
-    `mine`: the ids of the source volumes on each node. `name`: of the group as requested;
+    `sources`: the ids of the source volumes on each node. `name`: of the group as requested;
     `key`: its id. `created`: seconds since the epoch.
 
     Raises: Refused if not all volumes could be quiesced in time; Busy if one is in use by
     another call; NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can
     be reached.
     """
-    whole = [one for each in mine.values() for one in each]
-    lease = secrets.token_hex(16)
+    all_sources = [volume for volumes in sources.values() for volume in volumes]
+    session = secrets.token_hex(16)
     parts = [
         _Part(
-            link,
+            node,
             cellar.TakePartRequest(
-                lease=lease, name=name, source_volume_ids=whole, mine=ids, created=created
+                session=session,
+                name=name,
+                source_volume_ids=all_sources,
+                local_volume_ids=volumes,
+                created=created,
             ),
         )
-        for link, ids in mine.items()
+        for node, volumes in sources.items()
     ]
     try:
         await _in_step(parts)
     except BaseException:
-        await asyncio.shield(_take_back(parts, key))
+        await asyncio.shield(_undo(parts, key))
         raise
     finally:
         for part in parts:
@@ -104,86 +108,85 @@ async def _in_step(parts: Sequence[_Part]) -> None:
     frozen = False
     try:
         for step in STEPS:
-            await _all(part.reaches(step) for part in parts)
+            await _all(part.wait_for(step) for part in parts)
             frozen = True
-            await _all(part.goes_on(step) for part in parts)
-        await _all(part.reaches(State.DONE) for part in parts)
+            await _all(part.advance(step) for part in parts)
+        await _all(part.wait_for(State.DONE) for part in parts)
     except Busy as error:
         if not frozen:
             raise
         raise Refused(f"not all volumes could be held at once: {error}") from None
 
 
-async def _take_back(parts: Sequence[_Part], key: Key) -> None:
+async def _undo(parts: Sequence[_Part], key: Key) -> None:
     """Undo all parts: one that is complete is deleted; a node that cannot be reached undoes its
     own.
     """
-    given = await asyncio.gather(*(part.give_up(key) for part in parts), return_exceptions=True)
-    for part, error in zip(parts, given, strict=True):
+    outcomes = await asyncio.gather(*(part.undo(key) for part in parts), return_exceptions=True)
+    for part, error in zip(parts, outcomes, strict=True):
         if isinstance(error, Exception):
-            logger.warning("group snapshot {}: node {}: {}", key, part.link.name, error)
+            logger.warning("group snapshot {}: node {}: {}", key, part.node.name, error)
 
 
 class _Part:
-    def __init__(self, link: NodeConnection, request: cellar.TakePartRequest) -> None:
-        self.link = link
-        self._lease = request.lease
-        self._at: int = State.UNKNOWN
-        self._stream: Any = link.channel().unary_stream(
-            f"{PATH}TakePart",
-            request_serializer=cellar.TakePartRequest.SerializeToString,
-            response_deserializer=State.FromString,
-        )(request)
+    """The part of a group snapshot on one node, while it is taken."""
+
+    def __init__(self, node: NodeConnection, request: cellar.TakePartRequest) -> None:
+        self.node = node
+        self._session = request.session
+        self._step: int = State.UNKNOWN
+        self._stream = node.peer().TakePart(request)
         self._states = asyncio.Queue[State | CellarError]()
         self._reading = asyncio.create_task(self._read())
 
-    async def reaches(self, step: State.Step.ValueType) -> None:
+    async def wait_for(self, step: State.Step.ValueType) -> None:
         """Wait until the node reports `step`.
 
         Raises: Failed if it reports another step; otherwise the error for which the node undid
         its part.
         """
-        state = await self._next(PATIENCE)
+        state = await self._next(GROUP_STEP_TIMEOUT)
         if state.step != step:
-            raise Failed(f"node {self.link.name} is at step {state.step}, not {step}")
+            raise Failed(f"node {self.node.name} is at step {state.step}, not {step}")
 
-    async def goes_on(self, step: State.Step.ValueType) -> None:
-        """Let the node go on after `step`. Its next state says what became of it."""
-        request = cellar.AdvanceRequest(lease=self._lease, step=step)
-        with suppress(NotFound):  # it waited too long
-            await asking.ask(self.link, f"{PATH}Advance", request, cellar.AdvanceResponse)
+    async def advance(self, step: State.Step.ValueType) -> None:
+        """Let the node go on after `step`. If it could not, its next state says why."""
+        request = cellar.AdvanceRequest(session=self._session, step=step)
+        with suppress(NotFound):  # it has waited for too long and undone its part
+            await calls.ask(self.node, lambda node: node.peer().Advance, request)
 
-    async def give_up(self, key: Key) -> None:
+    async def undo(self, key: Key) -> None:
         """Undo the part and return when nothing is left. Raises: PoolUnavailable."""
-        if self._at not in ENDS:
-            await self.goes_on(State.UNDONE)
-        while self._at not in ENDS:
+        if self._step not in ENDS:
+            await self.advance(State.UNDONE)
+        while self._step not in ENDS:
             with suppress(CellarError):
-                await self._next(TAKEN_BACK)
-        if self._at == State.DONE:
-            await delete([self.link], key)
+                await self._next(GROUP_UNDO_TIMEOUT)
+        if self._step == State.DONE:
+            await delete([self.node], key)
 
     def close(self) -> None:
+        """End the call."""
         self._reading.cancel()
         self._stream.cancel()
 
-    async def _next(self, seconds: float) -> State:
-        """Return the next state that the node reports within `seconds`.
+    async def _next(self, within: float) -> State:
+        """Return the next state that the node reports in `within` seconds.
 
         Raises: PoolUnavailable if the call ended, and with it the part; the node's error if it
         undid its part.
         """
+        state: State | CellarError
         try:
-            state = await asyncio.wait_for(self._states.get(), seconds)
+            state = await asyncio.wait_for(self._states.get(), within)
         except TimeoutError:
-            state = PoolUnavailable(f"node {self.link.name} does not answer")
+            state = PoolUnavailable(f"node {self.node.name} does not answer")
         if isinstance(state, CellarError):
-            self._at = State.UNDONE  # nobody listens: the node takes it back by itself
+            self._step = State.UNDONE  # the stream has ended: the node undoes it by itself
             raise state
-        self._at = state.step
+        self._step = state.step
         if state.step == State.UNDONE:
-            kind = asking.KINDS.get(grpc.StatusCode[state.code], Failed)
-            raise kind(state.text)
+            raise error_named(state.code, state.text)
         return state
 
     async def _read(self) -> None:
@@ -193,15 +196,15 @@ class _Part:
         try:
             while isinstance(state := await self._stream.read(), State):
                 self._states.put_nowait(state)
-            error: CellarError = PoolUnavailable(f"node {self.link.name} ended the call")
+            error: CellarError = PoolUnavailable(f"node {self.node.name} ended the call")
         except grpc.aio.AioRpcError as failed:
-            error = asking.error_of(failed)
+            error = error_of(failed)
         self._states.put_nowait(error)
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Return the results of all calls. The first error cancels the others and is raised."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
+async def _all(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Return the results of all coroutines. The first error cancels the others and is raised."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     if tasks:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     for task in tasks:

@@ -1,27 +1,32 @@
-"""Lists over all nodes. Tokens are ids, as on each node, so that a router remembers nothing."""
+"""Lists over all nodes. Tokens are ids, as on each node, so that a router has no state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import Invalid, NotFound, StaleToken
+from driver.core.errors import NotFound
 from driver.core.ids import parse_snapshot_id, parse_volume_id
-from driver.router import name_reservations
+from driver.csi import methods, parse
 from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.registry import Nodes
 
-PATH: Final = "/csi.v1.Controller/"
-
-Page = TypeVar("Page", bound=Message)  # entries, and the token of the next
+# The messages of a list: both have entries, and a token.
+Request = TypeVar(
+    "Request",
+    csi.ListVolumesRequest,
+    csi.ListSnapshotsRequest,
+    csi.ControllerListVolumeHealthRequest,
+)
+Page = TypeVar("Page", bound=Message)
 
 
 class ListRoutes:
@@ -42,20 +47,29 @@ class ListRoutes:
     async def volumes(
         self, request: csi.ListVolumesRequest, context: Context
     ) -> csi.ListVolumesResponse:
-        """List the volumes of all reachable nodes. Raises: Invalid, StaleToken for a foreign
-        token.
+        """List the volumes of all reachable nodes.
+
+        Raises: Invalid; StaleToken if the token is not one of ours.
         """
         return await self._merged(
-            "ListVolumes", request, csi.ListVolumesResponse(), lambda one: one.volume.volume_id
+            request,
+            lambda node: node.controller().ListVolumes,
+            csi.ListVolumesResponse(),
+            lambda entry: entry.volume.volume_id,
         )
 
     async def health(
         self, request: csi.ControllerListVolumeHealthRequest, context: Context
     ) -> csi.ControllerListVolumeHealthResponse:
-        """List the health of volumes of all reachable nodes. Raises: Invalid, StaleToken."""
-        empty = csi.ControllerListVolumeHealthResponse()
+        """List the health of volumes of all reachable nodes.
+
+        Raises: Invalid; StaleToken if the token is not one of ours.
+        """
         return await self._merged(
-            "ControllerListVolumeHealth", request, empty, lambda one: one.volume_id
+            request,
+            lambda node: node.controller().ControllerListVolumeHealth,
+            csi.ControllerListVolumeHealthResponse(),
+            lambda entry: entry.volume_id,
         )
 
     async def snapshots(
@@ -63,77 +77,77 @@ class ListRoutes:
     ) -> csi.ListSnapshotsResponse:
         """List snapshots: of all reachable nodes, or with a filter of the node that has that pool.
 
-        Raises: PoolUnavailable if that node is unavailable; Invalid, StaleToken.
+        Raises: PoolUnavailable if that node is unavailable; Invalid; StaleToken if the token is
+        not one of ours.
         """
         if not (request.snapshot_id or request.source_volume_id):
             return await self._merged(
-                "ListSnapshots",
                 request,
+                lambda node: node.controller().ListSnapshots,
                 csi.ListSnapshotsResponse(),
-                lambda one: one.snapshot.snapshot_id,
+                lambda entry: entry.snapshot.snapshot_id,
             )
         try:
             pools = {_pool_of_snapshot(request), _pool_of_source(request)} - {""}
-        except NotFound:  # a filter that names nothing finds nothing
+        except NotFound:  # the filter's id cannot be of this driver: nothing matches
             return csi.ListSnapshotsResponse()
-        links = [self._nodes.owner(pool) for pool in sorted(pools)]
-        if len(links) > 1:  # a snapshot lies beside its source
+        nodes = [self._nodes.owner(pool) for pool in sorted(pools)]
+        if len(nodes) > 1:  # a snapshot is in the pool of its source
             return csi.ListSnapshotsResponse()
-        answer = await calls.forward(links[0], f"{PATH}ListSnapshots", request, context)
-        return csi.ListSnapshotsResponse.FromString(answer)
+        path = methods.path("ListSnapshots")
+        response = await calls.forward(nodes[0], path, request, context)
+        return csi.ListSnapshotsResponse.FromString(response)
 
     async def describe(
         self, request: cellar.DescribeRequest, context: Context
     ) -> cellar.DescribeResponse:
-        """Return the records of the asked volumes and snapshots that reachable nodes have."""
-        answers = await calls.ask_all(
-            self._nodes.there(),
-            name_reservations.DESCRIBE,
-            request,
-            cellar.DescribeResponse,
-            of="Describe",
+        """Return the records of the named volumes and snapshots that reachable nodes have."""
+        responses = await calls.ask_all(
+            self._nodes.reachable(),
+            lambda node: node.peer().Describe,
+            lambda _: request,
+            label="Describe",
         )
         return cellar.DescribeResponse(
-            records=[record for _, answer in answers for record in answer.records]
+            records=[record for _, response in responses for record in response.records]
         )
 
     async def _merged(
-        self, rpc: str, request: Message, empty: Page, id_of: Callable[[Any], str]
+        self,
+        request: Request,
+        rpc: calls.Rpc[Request, Page],
+        merged: Page,
+        id_of: Callable[[Any], str],
     ) -> Page:
-        """Return one page, merged from the first entries after the token of each node, sorted by
-        id.
+        """Return `merged`, an empty page, with the first entries after the token of all nodes,
+        sorted by id.
 
-        A pool that two nodes report is left out, as is a node that is unavailable.
+        A pool that two nodes report is left out, as is a node that is unavailable. Raises:
+        Invalid; StaleToken if the token is not one of ours.
         """
-        most, after = _checked(request)
-        links = [link for link in self._nodes.all() if self._counts(rpc, link, after)]
-        answers = await calls.ask_all(links, PATH + rpc, request, type(empty), of=rpc)
-        pages: list[Any] = [page for _, page in answers]
-        found = sorted((one for page in pages for one in page.entries), key=id_of)
-        given = found[:most] if most else found
-        whole: Any = empty
-        if len(given) < len(found) or any(page.next_token for page in pages):
-            whole.next_token = id_of(given[-1])
-        twice = self._nodes.twice()
-        whole.entries.extend(one for one in given if id_of(one).partition("-")[0] not in twice)
-        return empty
-
-    def _counts(self, rpc: str, link: NodeConnection, after: str) -> bool:
-        """Return whether a node is reachable, and may have entries after the token."""
-        if not link.there:
-            logger.warning("node {} is left out of {}: {}", link.name, rpc, link.why)
-            return False
-        return any(pool >= after.partition("-")[0] for pool in link.pool_ids)
+        most, after = parse.page_arguments(request, parse_volume_id)  # ids of snapshots look alike
+        label = type(request).__name__.removesuffix("Request")
+        nodes = [node for node in self._nodes.all() if _has_entries(node, after, label)]
+        responses = await calls.ask_all(nodes, rpc, lambda _: request, label=label)
+        pages: list[Any] = [page for _, page in responses]
+        found = sorted((entry for page in pages for entry in page.entries), key=id_of)
+        entries = found[:most] if most else found
+        result: Any = merged
+        if len(entries) < len(found) or any(page.next_token for page in pages):
+            result.next_token = id_of(entries[-1])
+        duplicated = self._nodes.duplicated_pools()
+        result.entries.extend(
+            entry for entry in entries if id_of(entry).partition("-")[0] not in duplicated
+        )
+        return merged
 
 
-def _checked(request: Message) -> tuple[int, str]:
-    most, token = getattr(request, "max_entries", 0), getattr(request, "starting_token", "")
-    if most < 0:
-        raise Invalid("max_entries must not be negative; 0 is no limit")
-    try:
-        return most, str(parse_volume_id(token)) if token else ""  # ids of snapshots look the same
-    except NotFound:
-        raise StaleToken("starting_token was not given by this driver; begin anew") from None
+def _has_entries(node: NodeConnection, after: str, label: str) -> bool:
+    """Return whether a node is reachable, and may have entries after the token."""
+    if not node.reachable:
+        logger.warning("node {} is left out of {}: {}", node.name, label, node.problem)
+        return False
+    return any(pool >= after.partition("-")[0] for pool in node.pool_ids)
 
 
 def _pool_of_snapshot(request: csi.ListSnapshotsRequest) -> str:

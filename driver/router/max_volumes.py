@@ -1,4 +1,4 @@
-"""How many volumes a node may have: each node counts its own, the sum is known here only."""
+"""The limit of volumes of a node: each node counts those that it stores, a router adds them up."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ import grpc.aio
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import NoSpace
+from driver.core.capacity import limit_reached
+from driver.csi.protocol import NODE_TIMEOUT
 from driver.router.nodes import calls
-from driver.router.nodes.calls import PATIENCE
-from driver.router.nodes.connection import WATCH, NodeConnection
+from driver.router.nodes.connection import NodeConnection
 
-NEAR: Final = 8  # volumes below the limit: reports are of a moment ago, so the nodes are asked
-GET: Final = "/csi.v1.Controller/ControllerGetVolume"
+# Reports are up to some seconds old. If fewer volumes than this are missing to the limit, the nodes
+# are called.
+MARGIN: Final = 8
 
 
 async def check(
-    there: Iterable[NodeConnection], target: NodeConnection, owner: NodeConnection, volume_id: str
+    nodes: Iterable[NodeConnection], target: NodeConnection, owner: NodeConnection, volume_id: str
 ) -> None:
     """Check that the volume may be published to `target` without exceeding its max_volumes.
 
-    Reports of the nodes in `there` are counted, and fetched anew near the limit. `owner`: the
-    node that has the volume, which is asked whether it is published to `target` already.
+    The last reports of `nodes` are counted, and new ones near the limit. `owner`: the node that
+    has the volume, which is asked whether it is published to `target` already.
 
     Raises: NoSpace if `target` has max_volumes volumes and `volume_id` is not published there
-    yet.
+    yet; PoolUnavailable, and other errors as `owner` reports them.
     """
-    links, limit = list(there), target.report.max_volumes
-    if not limit or _count(target, (link.report for link in links)) + NEAR < limit:
+    nodes, limit = list(nodes), target.report.max_volumes
+    if not limit or _count(target, (node.report for node in nodes)) + MARGIN < limit:
         return
-    reports = await asyncio.gather(*map(_report, links))
+    reports = await asyncio.gather(*map(_current_report, nodes))
     if _count(target, reports) < limit:
         return
     request = csi.ControllerGetVolumeRequest(volume_id=volume_id)
-    found = await calls.ask(owner, GET, request, csi.ControllerGetVolumeResponse)
-    if target.name not in found.status.published_node_ids:
-        raise NoSpace(f"node {target.name} has {limit} volumes, its limit")
+    response = await calls.ask(owner, lambda node: node.controller().ControllerGetVolume, request)
+    if target.name not in response.status.published_node_ids:
+        raise limit_reached(target.name, limit)
 
 
 def _count(target: NodeConnection, reports: Iterable[cellar.Report]) -> int:
     return sum(
-        one.volumes for report in reports for one in report.published if one.node == target.name
+        entry.volumes
+        for report in reports
+        for entry in report.published
+        if entry.node == target.name
     )
 
 
-async def _report(link: NodeConnection) -> cellar.Report:
+async def _current_report(node: NodeConnection) -> cellar.Report:
     """Return the node's current report, or its last one if it does not answer."""
-    call = link.channel().unary_stream(
-        WATCH,
-        request_serializer=cellar.WatchRequest.SerializeToString,
-        response_deserializer=cellar.Report.FromString,
-    )(cellar.WatchRequest())
+    call = node.peer().Watch(cellar.WatchRequest())
     try:
-        answer = await asyncio.wait_for(call.read(), PATIENCE)
+        report = await asyncio.wait_for(call.read(), NODE_TIMEOUT)
     except (grpc.aio.AioRpcError, TimeoutError):
-        return link.report
+        return node.report
     finally:
         call.cancel()
-    return answer if isinstance(answer, cellar.Report) else link.report
+    return report if isinstance(report, cellar.Report) else node.report

@@ -1,4 +1,4 @@
-"""Where a new volume goes: a pure function of the request and of what the nodes said."""
+"""The choice of a node for a new volume: a pure function of the request and the nodes' reports."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from driver.router.nodes.directory import NodeName
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A reachable node on which a volume might be created."""
+    """A reachable node on which a volume might be created.
+
+    `largest`: the largest volume of the requested kind that it accepts, in bytes. `cordoned`: it
+    accepts new volumes only if the request names it. `duplicated`: it reports a pool that another
+    node reports too, and accepts none.
+    """
 
     name: NodeName
-    room: Bytes  # the largest volume of the kind asked for that it accepts
-    cordoned: bool = False  # takes new volumes only if they must be there
-    barred: bool = False  # takes none: it shows a pool that another node shows too
+    largest: Bytes
+    cordoned: bool = False
+    duplicated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,8 @@ class Requirement:
         return self.requisite is None or name in self.requisite
 
 
-def requirement(
-    key: str, requisite: Sequence[Mapping[str, str]], preferred: Sequence[Mapping[str, str]]
+def parse_requirement(
+    key: str, requisite: Sequence[Mapping[str, str]], preferred: Sequence[Mapping[str, str]] = ()
 ) -> Requirement:
     """Return the requirement that the segments of these topologies express.
 
@@ -63,8 +68,8 @@ def requirement(
     )
 
 
-def of_source(wanted: Requirement, holder: NodeName) -> NodeName:
-    """Return `holder`, the node of the source, where a restore or clone is created.
+def check_source(requirement: Requirement, node: NodeName) -> None:
+    """Check that a restore or clone may be created on the node of its source.
 
     It may be another node than the chosen one: the scheduler then finds the volume there, and
     places the pod on that node. If it were told NoSpace, it might choose the same node again
@@ -72,37 +77,43 @@ def of_source(wanted: Requirement, holder: NodeName) -> NodeName:
 
     Raises: NoSpace if the requirement names nodes, and not this one.
     """
-    if wanted.requisite is not None and holder not in {*wanted.requisite, *wanted.preferred}:
-        raise NoSpace(f"volume_content_source is on node {holder}, which may not be used here")
-    return holder
+    accessible = requirement.requisite
+    if accessible is not None and node not in {*accessible, *requirement.preferred}:
+        raise NoSpace(f"volume_content_source is on node {node}, which may not be used here")
 
 
-def order(wanted: Requirement, candidates: Iterable[Candidate]) -> Sequence[NodeName]:
+def order(requirement: Requirement, candidates: Iterable[Candidate]) -> Sequence[NodeName]:
     """Return the nodes to try, that with the most free space first; at least one.
 
-    Raises: NoSpace if no reachable node meets the requirement, or all are cordoned or barred;
-    PoolUnavailable if there is no requirement and no node is reachable.
+    Raises: NoSpace if no reachable node meets the requirement, or all are cordoned or report
+    duplicated pools; PoolUnavailable if there is no requirement and no node is reachable.
     """
     known = list(candidates)
-    allowed = [one for one in known if wanted.allows(one.name)]
-    if wanted.chosen is not None or wanted.requisite is not None:
+    allowed = [candidate for candidate in known if requirement.allows(candidate.name)]
+    chosen = requirement.chosen is not None
+    if chosen or requirement.requisite is not None:
         if not allowed:
-            raise NoSpace(f"accessibility_requirements: {_names(wanted)} cannot be reached now")
+            names = _names(requirement)
+            raise NoSpace(f"accessibility_requirements: {names} cannot be reached now")
     elif not known:
         raise PoolUnavailable("no node can be reached now")
-    free = [one for one in allowed if not one.barred]
-    usable = [one for one in free if wanted.chosen is not None or not one.cordoned]
+    usable = [
+        candidate
+        for candidate in allowed
+        if not candidate.duplicated and (chosen or not candidate.cordoned)
+    ]
     if not usable:
-        raise NoSpace("each node that would do is cordoned, or shows a pool that another one shows")
-    return [one.name for one in sorted(usable, key=lambda one: (-one.room, one.name))]
+        raise NoSpace("each accessible node is cordoned, or has a pool that is on two nodes")
+    usable.sort(key=lambda candidate: (-candidate.largest, candidate.name))
+    return [candidate.name for candidate in usable]
 
 
 def _node(key: str, segments: Mapping[str, str]) -> NodeName | None:
     """Return the node that a topology names. Keys are not case-sensitive (CSI, Topology)."""
-    found = {name.lower(): value for name, value in segments.items()}
-    return found.get(key.lower()) if len(found) == 1 else None
+    by_key = {name.lower(): value for name, value in segments.items()}
+    return by_key.get(key.lower()) if len(by_key) == 1 else None
 
 
-def _names(wanted: Requirement) -> str:
-    names = [wanted.chosen] if wanted.chosen else sorted(wanted.requisite or ())
+def _names(requirement: Requirement) -> str:
+    names = [requirement.chosen] if requirement.chosen else sorted(requirement.requisite or ())
     return ", ".join(names) or "none of the topologies is a node of this driver, so that none"

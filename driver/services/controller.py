@@ -5,16 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
-from google.protobuf.wrappers_pb2 import Int64Value
-
 from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import ControllerServicer
-from driver.core.capacity import Capacity
+from driver.core.capacity import NO_CAPACITY
 from driver.core.errors import Invalid, NotFound, Unsupported
 from driver.core.results import SnapshotsPage
-from driver.core.routing import KNOWN_NODE
 from driver.csi import parse, present
 from driver.csi.interceptor import Context
+from driver.csi.protocol import KNOWN_NODE
 from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
 from driver.services.pool_choice import Placing
@@ -42,7 +40,6 @@ CAPABILITIES: Final = (
     _RPC.GET_VOLUME_HEALTH,
     _RPC.LIST_VOLUME_HEALTH,
 )
-NOTHING: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 
 def capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
@@ -202,14 +199,10 @@ class Controller(ControllerServicer):
         """Return the largest and the smallest volume that can be created; 0 if the topology is not
         this node's.
         """
-        intent, capacity = parse.measure(request), NOTHING
+        intent, capacity = parse.measure(request), NO_CAPACITY
         if self._here.within(request.accessible_topology):
             capacity = await self._run(self._uses.volumes.capacity, intent)
-        return csi.GetCapacityResponse(
-            available_capacity=capacity.largest,
-            maximum_volume_size=Int64Value(value=capacity.largest),
-            minimum_volume_size=Int64Value(value=capacity.smallest),
-        )
+        return present.capacity(capacity)
 
     # health
 

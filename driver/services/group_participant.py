@@ -1,5 +1,7 @@
-"""A node's part of a group snapshot over several nodes. A worker's thread takes it; at each step it
-waits until the router says that all nodes are there, or until it has waited long enough.
+"""A node's part of a group snapshot over several nodes.
+
+A worker's thread takes it. After each step it waits until the router says that all nodes have
+reached it, or until it has waited for too long.
 """
 
 from __future__ import annotations
@@ -7,44 +9,47 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import Busy, CellarError, NotFound
 from driver.core.ids import parse_group_id, parse_volume_id
-from driver.csi import interceptor, parse
+from driver.csi import parse, status
 from driver.volumes.copies.barrier import BarrierStep
 from driver.volumes.copies.copying import BOUND
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.requests import GroupSnapshotRef, TakeGroupPart
 
-State = cellar.PartState
+State: TypeAlias = cellar.PartState
 
 
 class Session:
     """One attempt, between the thread that takes a part and the event loop that hears the router.
 
-    `bound`: seconds to wait at each step. `reached`: the steps that the thread has reached.
+    `step_timeout`: seconds to wait after each step. `reached`: the steps that the thread has
+    reached.
     """
 
-    def __init__(self, bound: float = BOUND) -> None:
+    def __init__(self, step_timeout: float = BOUND) -> None:
         self.reached = asyncio.Queue[BarrierStep]()
         self._loop = asyncio.get_running_loop()
-        self._bound = bound
+        self._step_timeout = step_timeout
         self._changed = threading.Condition()
         self._allowed = 0
-        self._over = False
+        self._ended = False
 
-    def gate(self, step: BarrierStep) -> None:
-        """Wait in the thread until the router allows `step`.
+    def wait_at(self, step: BarrierStep) -> None:
+        """Wait in the thread until the router allows it to go on after `step`.
 
         Raises: Busy if the others did not reach it in time, or the router gave up.
         """
         self._loop.call_soon_threadsafe(self.reached.put_nowait, step)
         with self._changed:
-            in_time = self._changed.wait_for(self._may_go(step), self._bound)
-            if self._over or not in_time:
+            in_time = self._changed.wait_for(
+                lambda: self._ended or self._allowed >= step, self._step_timeout
+            )
+            if self._ended or not in_time:
                 raise Busy("the volumes on other nodes were not held in time; nothing was kept")
 
     def advance(self, step: int) -> None:
@@ -56,83 +61,82 @@ class Session:
     def end(self) -> None:
         """Make the thread give up at its current or next step."""
         with self._changed:
-            self._over = True
+            self._ended = True
             self._changed.notify_all()
-
-    def _may_go(self, step: BarrierStep) -> Callable[[], bool]:
-        return lambda: self._over or self._allowed >= step
 
 
 class GroupParticipant:
     """The parts of group snapshots over several nodes that are on this node.
 
-    `run`: Dispatcher.run. `bound`: seconds for which a part waits at each step.
+    `run`: Dispatcher.run. `step_timeout`: seconds for which a part waits after each step.
     """
 
     def __init__(
         self,
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
         snapshots: Snapshotter,
-        bound: float = BOUND,
+        step_timeout: float = BOUND,
     ) -> None:
         self._run = run
         self._snapshots = snapshots
-        self._bound = bound
-        self._leases: dict[str, Session] = {}
+        self._step_timeout = step_timeout
+        self._sessions: dict[str, Session] = {}
 
     async def take(self, request: cellar.TakePartRequest) -> AsyncIterator[State]:
         """Take a part and yield its states: each step that is reached, at last DONE or UNDONE.
 
         If the caller stops listening before, everything is undone.
         """
-        lease = Session(self._bound)
-        self._leases[request.lease] = lease
+        session = Session(self._step_timeout)
+        self._sessions[request.session] = session
         try:
-            work = asyncio.ensure_future(self._taken(request, lease))
-            async for step in _until(work, lease.reached):
+            work = asyncio.ensure_future(self._take(request, session))
+            async for step in _steps_until(work, session.reached):
                 yield State(step=State.Step.ValueType(step))
             yield work.result()
         finally:
-            lease.end()
-            del self._leases[request.lease]
+            session.end()
+            del self._sessions[request.session]
 
     def advance(self, request: cellar.AdvanceRequest) -> None:
         """Let a part go on, or undo it. Raises: NotFound if that attempt has ended."""
-        if not (lease := self._leases.get(request.lease)):
+        if not (session := self._sessions.get(request.session)):
             raise NotFound("that group snapshot is not being taken")
         if request.step == State.UNDONE:
-            lease.end()
+            session.end()
         else:
-            lease.advance(request.step)
+            session.advance(request.step)
 
     async def find(self, request: cellar.FindPartRequest) -> cellar.FindPartResponse:
         """Return the ids of the members that are here, and of those that the group should have."""
-        found = await self._run(self._snapshots.part, _group(request.group_snapshot_id))
-        members = found[0].members if found else ()
+        snapshots = await self._run(self._snapshots.part, _group(request.group_snapshot_id))
+        members = snapshots[0].members if snapshots else ()
         return cellar.FindPartResponse(
-            snapshot_ids=[str(one.id) for one in found], members=map(str, members)
+            snapshot_ids=[str(snapshot.id) for snapshot in snapshots], members=map(str, members)
         )
 
     async def delete(self, request: cellar.DeletePartRequest) -> None:
         """Delete the members of the group that are here."""
         group = _group(request.group_snapshot_id)
-        found = await self._run(self._snapshots.part, group)
-        ids = tuple(one.id for one in found)
-        await self._run(self._snapshots.delete_part, GroupSnapshotRef(group.key, ids))
+        snapshots = await self._run(self._snapshots.part, group)
+        snapshot_ids = tuple(snapshot.id for snapshot in snapshots)
+        await self._run(self._snapshots.delete_part, GroupSnapshotRef(group.key, snapshot_ids))
 
-    async def _taken(self, request: cellar.TakePartRequest, lease: Session) -> State:
+    async def _take(self, request: cellar.TakePartRequest, session: Session) -> State:
+        """Take the part, and return its last state."""
         try:
-            wanted = _part(request)
-            await self._run(lambda one: self._snapshots.take_part(one, lease.gate), wanted)
+            part = _part(request)
+            await self._run(lambda part: self._snapshots.take_part(part, session.wait_at), part)
         except (CellarError, OSError) as error:
-            code = interceptor.status_of(error, "TakePart").name
-            return State(step=State.UNDONE, code=code, text=interceptor.text_of("TakePart", error))
+            code = status.status_of(error, "TakePart").name
+            return State(step=State.UNDONE, code=code, text=status.text_of("TakePart", error))
         return State(step=State.DONE)
 
 
-async def _until(
+async def _steps_until(
     work: asyncio.Future[State], steps: asyncio.Queue[BarrierStep]
 ) -> AsyncIterator[BarrierStep]:
+    """Yield the steps as they are reached, until `work` is done."""
     while True:
         getting = asyncio.ensure_future(steps.get())
         either: set[asyncio.Future[Any]] = {getting, work}
@@ -146,11 +150,12 @@ async def _until(
 
 
 def _part(request: cellar.TakePartRequest) -> TakeGroupPart:
-    asked = csi.CreateVolumeGroupSnapshotRequest(
+    """Return the request to take a part. Raises: NotFound by a volume's id; Invalid."""
+    group = csi.CreateVolumeGroupSnapshotRequest(
         name=request.name, source_volume_ids=request.source_volume_ids
     )
-    sources = frozenset(parse_volume_id(one) for one in request.mine)
-    return TakeGroupPart(group=parse.group(asked), sources=sources, created=request.created)
+    sources = frozenset(parse_volume_id(volume_id) for volume_id in request.local_volume_ids)
+    return TakeGroupPart(group=parse.group(group), sources=sources, created=request.created)
 
 
 def _group(text: str) -> GroupSnapshotRef:

@@ -1,4 +1,4 @@
-"""The names that routers create just now: each is kept by one node, and one router has it at a
+"""The names of volumes that routers are creating: one node keeps each name, for one router at a
 time. Lives on the event loop.
 """
 
@@ -7,11 +7,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
 from weakref import WeakValueDictionary
 
-PATIENCE: Final = 1.0  # seconds for which a name is waited for
-QUIET: Final = 10.0  # seconds for which it is remembered that somebody had a name
+from driver.csi.protocol import NAME_MEMORY, NAME_WAIT
 
 
 class NameReservations:
@@ -19,33 +17,34 @@ class NameReservations:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._began = clock()
+        self._started_at = clock()
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
         self._taken: dict[str, asyncio.Lock] = {}
-        self._given_back: dict[str, float] = {}  # the oldest first
+        self._released: dict[str, float] = {}  # when each name was released, the oldest first
 
     async def take(self, name: str) -> bool:
-        """Reserve the name. Returns True if certainly nobody had it in the last QUIET seconds.
+        """Reserve the name.
 
-        Raises: TimeoutError if another router has it for PATIENCE seconds more.
+        Returns True if certainly nobody had it in the last NAME_MEMORY seconds. Raises:
+        TimeoutError if another router has it for NAME_WAIT seconds more.
         """
         lock = self._locks.setdefault(name, asyncio.Lock())
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(NAME_WAIT):
             await lock.acquire()
         self._taken[name] = lock
-        self._forget()
-        return name not in self._given_back and self._clock() - self._began >= QUIET
+        self._forget_old()
+        return name not in self._released and self._clock() - self._started_at >= NAME_MEMORY
 
-    def give_back(self, name: str) -> None:
-        """Release the name, and remember for QUIET seconds that it was reserved."""
-        self._given_back.pop(name, None)
-        self._given_back[name] = self._clock()
+    def release(self, name: str) -> None:
+        """Release the name, and remember for NAME_MEMORY seconds that it was reserved."""
+        self._released.pop(name, None)
+        self._released[name] = self._clock()
         self._taken.pop(name).release()
 
-    def _forget(self) -> None:
-        old = self._clock() - QUIET
-        while self._given_back:
-            name = next(iter(self._given_back))
-            if self._given_back[name] >= old:
+    def _forget_old(self) -> None:
+        oldest = self._clock() - NAME_MEMORY
+        while self._released:
+            name = next(iter(self._released))
+            if self._released[name] >= oldest:
                 return
-            del self._given_back[name]
+            del self._released[name]

@@ -1,5 +1,7 @@
-"""What routers are told of this node: soon after each change, and every few seconds as a sign of
-life. A look at the pools may hang with a disk; the last one is told again then, with its age.
+"""The reports of this node to routers: soon after each change, and every few seconds.
+
+Collecting the states of the pools may block on a disk. The previous report is sent again then, with
+its age.
 """
 
 from __future__ import annotations
@@ -8,16 +10,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import CellarError
+from driver.csi.protocol import REPORT_INTERVAL, REPORT_TIMEOUT
 
-BEAT: Final = 2.0  # seconds between two reports of a node on which nothing happens
-PATIENCE: Final = 1.0  # seconds for a look
-TOGETHER: Final = 0.02  # seconds in which changes are one change
+DEBOUNCE: Final = 0.02  # seconds in which several changes make one report
 CHANGING: Final = frozenset(
     (
         *("CreateVolume", "DeleteVolume", "ControllerExpandVolume", "ControllerModifyVolume"),
@@ -27,23 +28,23 @@ CHANGING: Final = frozenset(
     )
 )
 
-Look = Callable[[], Awaitable[cellar.Report]]
+ReadReport: TypeAlias = Callable[[], Awaitable[cellar.Report]]
 
 
 class NodeReports:
     """The reports of this node for all routers. Lives on the event loop.
 
-    `look` makes a report, once for all routers that listen. `nothing`: the report until then.
+    `read` makes a report, once for all routers that listen. `initial`: the report until then.
     """
 
-    def __init__(self, look: Look, nothing: cellar.Report) -> None:
-        self._look = look
-        self._last, self._at = nothing, -float("inf")
-        self._looking: asyncio.Task[None] | None = None
+    def __init__(self, read: ReadReport, initial: cellar.Report) -> None:
+        self._read = read
+        self._last, self._read_at = initial, -float("inf")
+        self._reading: asyncio.Task[None] | None = None
         self._listeners: set[asyncio.Event] = set()
         self._closed = False
 
-    def seen(self, rpc: str, _code: str, _seconds: float) -> None:
+    def on_finish(self, rpc: str, _code: str, _seconds: float) -> None:
         """Report soon if the RPC that ended changes pools: also a failed one may have freed or
         used space.
         """
@@ -56,7 +57,7 @@ class NodeReports:
         self._wake()
 
     async def listen(self) -> AsyncIterator[cellar.Report]:
-        """Yield reports, after each change and every BEAT seconds, until `close` is called.
+        """Yield reports, after each change and every REPORT_INTERVAL seconds, until `close`.
 
         If collecting the state of pools blocks on a disk, the previous report is sent again
         with its `age` in seconds.
@@ -67,10 +68,10 @@ class NodeReports:
             while not self._closed:
                 changed.clear()
                 await self._refresh()
-                yield self._aged()
+                yield self._current()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), BEAT)
-                    await asyncio.sleep(TOGETHER)
+                    await asyncio.wait_for(changed.wait(), REPORT_INTERVAL)
+                    await asyncio.sleep(DEBOUNCE)
         finally:
             self._listeners.discard(changed)
 
@@ -79,20 +80,21 @@ class NodeReports:
             changed.set()
 
     async def _refresh(self) -> None:
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._looked())
-        await asyncio.wait({self._looking}, timeout=PATIENCE)
+        """Read a new report, for at most REPORT_TIMEOUT seconds."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_once())
+        await asyncio.wait({self._reading}, timeout=REPORT_TIMEOUT)
 
-    async def _looked(self) -> None:
+    async def _read_once(self) -> None:
         start = time.monotonic()
         try:
-            self._last = await self._look()
-            self._at = start
+            self._last = await self._read()
+            self._read_at = start
         except (CellarError, OSError) as error:
-            logger.warning("the pools were not looked at: {}", error)
+            logger.warning("the pools were not read for a report: {}", error)
 
-    def _aged(self) -> cellar.Report:
+    def _current(self) -> cellar.Report:
         report = cellar.Report()
         report.CopyFrom(self._last)
-        report.age = time.monotonic() - self._at
+        report.age = time.monotonic() - self._read_at
         return report

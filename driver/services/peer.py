@@ -1,83 +1,67 @@
-"""The private service: what Cellar's own commands and routers ask of a driver, beside CSI."""
+"""The peer service: what Cellar's own commands and routers ask of a driver, beside CSI."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
 from driver.core.capacity import PoolState
-from driver.core.errors import Damaged, NotFound, Unsupported
+from driver.core.errors import NotFound, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Image, Volume
 from driver.core.ports.pool import Pool
+from driver.csi.protocol import POOL_REPORT_TIMEOUT
 from driver.services.group_participant import GroupParticipant
 from driver.services.name_reservations import NameReservations
 from driver.services.node_reports import NodeReports
-from driver.volumes.locks import NO_LOCKS, Locks
-from driver.volumes.pools import abilities
-from driver.volumes.pools.bounded_queries import LISTS, ask_all
-from driver.volumes.pools.pool_states import States
-
-REPORT: Final = 0.9  # seconds for a look at the pools: less than a report waits
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The request to read the state of the pools: it takes a worker (statvfs may hang), but no
-    lock.
-    """
-
-    image_ids: tuple[ImageId, ...] = ()
-    locks: ClassVar[Locks] = NO_LOCKS
+from driver.volumes.inventory import FindImages, Inventory, PoolEntry, ReadPools
 
 
 class PeerService(NodeServicer):
-    """The private service that routers and Cellar's own commands call.
+    """The peer service, which routers and Cellar's own commands call.
 
-    `run`: Dispatcher.run. `about`: the part of a report that does not change. `parts`: None if
-    there are no group snapshots over several nodes.
+    `run`: Dispatcher.run. `node`: the part of a report that does not change. `participant`:
+    None if there are no group snapshots over several nodes.
     """
 
     def __init__(
         self,
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
         pools: Sequence[Pool],
-        about: cellar.Report | None = None,
-        parts: GroupParticipant | None = None,
+        node: cellar.Report | None = None,
+        participant: GroupParticipant | None = None,
     ) -> None:
         self._run = run
-        self._pools = pools
-        self._states = States(pools)
-        self._about = about = about or cellar.Report()
-        self._names = NameReservations()
-        self._parts = parts
-        self.reports = NodeReports(self._report, about)
+        self._inventory = Inventory(pools)
+        self._node = node or cellar.Report()
+        self._reservations = NameReservations()
+        self._participant = participant
+        self.node_reports = NodeReports(self._report, self._node)
 
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object
     ) -> cellar.ListPoolsResponse:
         """Return the state of all pools."""
-        told = await self._run(lambda _: self._states.look(LISTS), Look())
-        return cellar.ListPoolsResponse(pools=[present(one.state) for one in told])
+        states = await self._run(self._inventory.states, ReadPools())
+        return cellar.ListPoolsResponse(pools=map(present_pool, states))
 
     async def Describe(
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
         """Return the records of those of the named volumes and snapshots that exist here."""
-        images, _ = await self._run(self._found, Look(tuple(_ids(request))))
-        return cellar.DescribeResponse(records=[_record(image) for image in images])
+        found = await self._run(self._inventory.find, FindImages(tuple(_ids(request))))
+        return cellar.DescribeResponse(records=map(_record, found.images))
 
     async def Watch(
         self, request: cellar.WatchRequest, context: object
     ) -> AsyncIterator[cellar.Report]:
         """Yield reports of this node, after each change and every few seconds."""
-        async for report in self.reports.listen():
+        async for report in self.node_reports.listen():
             yield report
 
     async def Reserve(
@@ -88,16 +72,16 @@ class PeerService(NodeServicer):
         If the name could not be had in time, the only answer has `taken` unset and a text.
         """
         try:
-            quiet = await self._names.take(request.key)
+            uncontended = await self._reservations.take(request.key)
         except TimeoutError:
             yield cellar.Reserved(text="another router is creating it; try again")
             return
         try:
-            found = bool(request.volume_ids) and await self._known(request.volume_ids)
-            yield cellar.Reserved(taken=True, quiet=quiet, found=found)
+            exists = bool(request.volume_ids) and await self._exists(request.volume_ids)
+            yield cellar.Reserved(taken=True, uncontended=uncontended, exists=exists)
             await asyncio.Event().wait()
         finally:
-            self._names.give_back(request.key)
+            self._reservations.release(request.key)
 
     async def TakePart(
         self, request: cellar.TakePartRequest, context: object
@@ -105,73 +89,57 @@ class PeerService(NodeServicer):
         """Take this node's part of a group snapshot, and yield its states; see
         GroupParticipant.take.
         """
-        async for state in self._taken_apart().take(request):
+        async for state in self._required_participant().take(request):
             yield state
 
     async def Advance(
         self, request: cellar.AdvanceRequest, context: object
     ) -> cellar.AdvanceResponse:
         """Let a part go on, or undo it. Raises: NotFound if it has ended."""
-        self._taken_apart().advance(request)
+        self._required_participant().advance(request)
         return cellar.AdvanceResponse()
 
     async def FindPart(
         self, request: cellar.FindPartRequest, context: object
     ) -> cellar.FindPartResponse:
         """Return the members of a group snapshot that are here, and those that it should have."""
-        return await self._taken_apart().find(request)
+        return await self._required_participant().find(request)
 
     async def DeletePart(
         self, request: cellar.DeletePartRequest, context: object
     ) -> cellar.DeletePartResponse:
         """Delete the members of a group snapshot that are here."""
-        await self._taken_apart().delete(request)
+        await self._required_participant().delete(request)
         return cellar.DeletePartResponse()
 
-    def _taken_apart(self) -> GroupParticipant:
-        if self._parts is None:
-            raise Unsupported("this driver has no groups")
-        return self._parts
+    def _required_participant(self) -> GroupParticipant:
+        if self._participant is None:
+            raise Unsupported("this driver has no group snapshots over several nodes")
+        return self._participant
 
-    async def _known(self, volume_ids: Sequence[str]) -> bool:
-        asked = cellar.DescribeRequest(volume_ids=volume_ids)
-        found, damaged = await self._run(self._found, Look(tuple(_ids(asked))))
-        return bool(found or damaged)
+    async def _exists(self, volume_ids: Iterable[str]) -> bool:
+        """Return whether one of the volumes exists here, also with a damaged record."""
+        image_ids = tuple(_ids(cellar.DescribeRequest(volume_ids=volume_ids)))
+        found = await self._run(self._inventory.find, FindImages(image_ids))
+        return bool(found.images or found.damaged)
 
     async def _report(self) -> cellar.Report:
-        pools, published = await self._run(self._looked, Look())
-        report = cellar.Report(pools=pools, published=published)
-        report.MergeFrom(self._about)
-        return report
+        """Return a new report of this node."""
+        report = await self._run(self._read_report, ReadPools(POOL_REPORT_TIMEOUT))
+        report.MergeFrom(self._node)
+        return report  # type: ignore[no-any-return]
 
-    def _looked(self, _: Look) -> tuple[list[cellar.Pool], list[cellar.Published]]:
-        pools = []
-        for pool, told in zip(self._pools, self._states.look(REPORT), strict=True):
-            shown = present(told.state)
-            shown.age = told.age
-            shown.rooms.extend(_rooms(told.state))
-            shown.lacks.extend(abilities.lacking(pool))
-            pools.append(shown)
-        count = self._published() if self._about.max_volumes else Counter[str]()
-        return pools, [cellar.Published(node=node, volumes=count[node]) for node in count]
-
-    def _published(self) -> Counter[str]:
-        count = Counter[str]()
-        for pool in self._pools:
-            for image in pool.backend.known():
-                if isinstance(image, Volume) and image.published:
-                    count[image.published.node] += 1
-        return count
-
-    def _found(self, wanted: Look) -> tuple[list[Image], int]:
-        """Return the images that exist, and how many more have a record that cannot be trusted."""
-        replies = ask_all(self._pools, lambda pool: _found_in(pool, wanted.image_ids), LISTS)
-        found = [image for _, (images, _) in replies.given for image in images]
-        return found, sum(damaged for _, (_, damaged) in replies.given)
+    def _read_report(self, request: ReadPools) -> cellar.Report:
+        pools = map(_report_pool, self._inventory.entries(request))
+        published = self._inventory.published() if self._node.max_volumes else Counter[str]()
+        return cellar.Report(
+            pools=pools,
+            published=[cellar.Published(node=node, volumes=published[node]) for node in published],
+        )
 
 
-def present(state: PoolState) -> cellar.Pool:
-    """Return the state of a pool as a message, without its free space by allocation (`rooms`)."""
+def present_pool(state: PoolState) -> cellar.Pool:
+    """Return the state of a pool as a message, without its space by allocation."""
     return cellar.Pool(
         name=state.name,
         type=state.type,
@@ -189,25 +157,19 @@ def present(state: PoolState) -> cellar.Pool:
     )
 
 
-def _found_in(pool: Pool, image_ids: Sequence[ImageId]) -> tuple[list[Image], int]:
-    pool_id = pool.backend.id
-    found: list[Image] = []
-    damaged = 0
-    for image_id in image_ids:
-        try:
-            if image_id.pool == pool_id and (image := pool.backend.find(image_id)):
-                found.append(image)
-        except Damaged:
-            damaged += 1
-    return found, damaged
-
-
-def _rooms(state: PoolState) -> Iterator[cellar.Room]:
-    for allocation, room in state.capacities.items():
-        yield cellar.Room(allocation=allocation, largest=room.largest, smallest=room.smallest)
+def _report_pool(entry: PoolEntry) -> cellar.Pool:
+    pool = present_pool(entry.state)
+    pool.age = entry.age
+    pool.lacks.extend(entry.lacking)
+    for allocation, capacity in entry.state.capacities.items():
+        pool.available_space.add(
+            allocation=allocation, largest=capacity.largest, smallest=capacity.smallest
+        )
+    return pool
 
 
 def _ids(request: cellar.DescribeRequest) -> Iterator[ImageId]:
+    """Yield the ids in the request, without those that cannot be of this driver."""
     for text in request.volume_ids:
         with suppress(NotFound):
             yield parse_volume_id(text)

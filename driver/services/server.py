@@ -28,6 +28,7 @@ from driver.core.errors import Refused
 from driver.csi import unix_socket
 from driver.csi.identity import Identity
 from driver.csi.interceptor import CsiInterceptor
+from driver.csi.protocol import KEEPALIVE_MINIMUM_MS
 from driver.csi.topology import NodeTopology
 from driver.services.controller import Controller
 from driver.services.dispatch import Dispatcher
@@ -39,7 +40,7 @@ from driver.services.snapshot_metadata import SnapshotMetadata
 from driver.services.use_cases import UseCases
 
 HANDSHAKE_MS: Final = 5000  # who has no certificate keeps a descriptor no longer; usual: 120 s
-PATIENCE: Final = 10.0  # seconds that a call waits for a copy; the provisioner's default is 15
+COPY_TIMEOUT: Final = 10.0  # seconds that a call waits for a copy; the provisioner waits for 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class UnixServer:
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.http2.min_ping_interval_without_data_ms", 1000),  # routers ask if we live
+                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MINIMUM_MS),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ],
         )
@@ -126,7 +127,7 @@ class Server:
         listener: Listener | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._dispatcher = Dispatcher(patience=PATIENCE, share_of=uses.pools.share_of)
+        self._dispatcher = Dispatcher(patience=COPY_TIMEOUT, share_of=uses.pools.share_of)
         self._ready = ready
         self._told = [seen]
         self._door = UnixServer(self._tell, listener)
@@ -164,8 +165,8 @@ class Server:
         report = cellar.Report(node=here.node, version=about.version, max_volumes=about.max_volumes)
         parts = GroupParticipant(run.run, uses.snapshots)
         private = PeerService(run.run, uses.pools.all(), report, parts)
-        self._reports = private.reports
-        self._told.append(self._reports.seen)
+        self._reports = private.node_reports
+        self._told.append(self._reports.on_finish)
         add_private(private, server)
 
     def _tell(self, rpc: str, code: str, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""A private CA and the two identities that it vouches for. The only user of `cryptography`."""
+"""The private CA and the certificates of its two roles. The only user of `cryptography`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from driver.core.errors import Invalid, Refused
 from driver.tls.identity import NODE, ROUTER
 
-CA_DAYS: Final = 3650
-LEAF_DAYS: Final = 365
-EARLY: Final = timedelta(minutes=5)  # clocks of two machines differ
+CA_VALIDITY: Final = 3650  # days
+LEAF_VALIDITY: Final = 365  # days
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)  # the clocks of two machines differ
 IDENTITIES: Final[dict[str, tuple[str, ObjectIdentifier]]] = {
     "router": (ROUTER, ExtendedKeyUsageOID.CLIENT_AUTH),
     "node": (NODE, ExtendedKeyUsageOID.SERVER_AUTH),
@@ -36,14 +36,14 @@ Key = ec.EllipticCurvePrivateKey
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA. Whoever has its key can make certificates of routers and nodes."""
+    """A CA. With its key one can issue certificates of routers and nodes."""
 
     key: Key
     certificate: x509.Certificate
 
     @classmethod
     def new(cls, now: datetime) -> Self:
-        """Make a CA that is valid for CA_DAYS days."""
+        """Make a CA that is valid for CA_VALIDITY days."""
         key = ec.generate_private_key(ec.SECP256R1())
         return cls(key, _authority(key, now))
 
@@ -55,12 +55,12 @@ class Authority:
         """
         try:
             own = load_pem_private_key(key, None)
-            found = x509.load_pem_x509_certificate(certificate)
+            parsed = x509.load_pem_x509_certificate(certificate)
         except (ValueError, TypeError) as error:
             raise Invalid(str(error)) from None
-        if not isinstance(own, Key) or found.public_key() != own.public_key():
+        if not isinstance(own, Key) or parsed.public_key() != own.public_key():
             raise Invalid("the key is not that of the certificate")
-        return cls(own, found)
+        return cls(own, parsed)
 
     def pem(self) -> bytes:
         """Return the CA's certificate as PEM."""
@@ -78,22 +78,30 @@ class Authority:
         return leaf.public_bytes(Encoding.PEM), _pem_key(key)
 
 
-def life(certificate: bytes) -> tuple[datetime, datetime]:
-    """Return from when until when a certificate (PEM) is valid. Raises: Invalid."""
+def validity(certificate: bytes) -> tuple[datetime, datetime]:
+    """Return from when until when a certificate (PEM) is valid.
+
+    Raises: Invalid if it cannot be read.
+    """
     try:
-        found = x509.load_pem_x509_certificate(certificate)
+        parsed = x509.load_pem_x509_certificate(certificate)
     except ValueError as error:
         raise Invalid(str(error)) from None
-    return found.not_valid_before_utc, found.not_valid_after_utc
+    return parsed.not_valid_before_utc, parsed.not_valid_after_utc
 
 
 def is_due(certificate: bytes, now: datetime) -> bool:
-    """Return whether two thirds of a certificate's (PEM) life are over. Raises: Invalid."""
-    begin, end = life(certificate)
+    """Return whether two thirds of a certificate's (PEM) validity are over.
+
+    Raises: Invalid if it cannot be read.
+    """
+    begin, end = validity(certificate)
     return now >= begin + (end - begin) * 2 / 3
 
 
-def create(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) -> Sequence[Path]:
+def create(
+    folder: Path, *, now: datetime | None = None, days: int = LEAF_VALIDITY
+) -> Sequence[Path]:
     """Make `folder`/ca.key, and in router/ and node/ below it the files of `--tls-dir`.
 
     A CA that exists is kept, so that a repeat renews the two identities. `days`: for which
@@ -117,23 +125,23 @@ def create(folder: Path, *, now: datetime | None = None, days: int = LEAF_DAYS) 
 
 
 def _ca(folder: Path, now: datetime) -> Authority:
-    where, beside = folder / "ca.key", folder / "ca.crt"
-    if where.exists() != beside.exists():
-        missing = beside if where.exists() else where
+    key, certificate = folder / "ca.key", folder / "ca.crt"
+    if key.exists() != certificate.exists():
+        missing = certificate if key.exists() else key
         raise Refused(f"{missing} is missing: put it back, or remove the other to begin anew")
-    if where.exists():
-        return _existing(where, beside)
+    if key.exists():
+        return _existing(key, certificate)
     authority = Authority.new(now)
-    _write(beside, authority.pem(), mode=0o644)
-    _write(where, authority.key_pem(), mode=0o600)
+    _write(certificate, authority.pem(), mode=0o644)
+    _write(key, authority.key_pem(), mode=0o600)
     return authority
 
 
-def _existing(where: Path, beside: Path) -> Authority:
+def _existing(key: Path, certificate: Path) -> Authority:
     try:
-        return Authority.read(beside.read_bytes(), where.read_bytes())
+        return Authority.read(certificate.read_bytes(), key.read_bytes())
     except (OSError, Invalid) as error:
-        raise Invalid(f"{where}, {beside}: {error}") from None
+        raise Invalid(f"{key}, {certificate}: {error}") from None
 
 
 def _authority(key: Key, now: datetime) -> x509.Certificate:
@@ -150,14 +158,14 @@ def _authority(key: Key, now: datetime) -> x509.Certificate:
         decipher_only=False,
     )
     return (
-        _builder(name, name, key, now, CA_DAYS)
+        _builder(name, name, key, now, CA_VALIDITY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
     )
 
 
-def _leaf(  # noqa: PLR0913, PLR0917 - all of a certificate
+def _leaf(  # noqa: PLR0913, PLR0917 - the parts of a certificate
     role: str,
     use: ObjectIdentifier,
     key: Key,
@@ -183,7 +191,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLY)
+        .not_valid_before(now - CLOCK_TOLERANCE)
         .not_valid_after(now + timedelta(days=days))
     )
 
@@ -196,16 +204,16 @@ def _pem_key(key: Key) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _write(path: Path, content: bytes, *, mode: int) -> None:
-    """Write a file beside `path` and rename it.
+def _write(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a temporary file and rename it to `path`.
 
-    A driver that reads `path` meanwhile sees the old or the new content.
+    A driver that reads `path` meanwhile sees the old or the new data.
     """
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
         os.fchmod(fd, mode)
-        file.write(content)
+        file.write(data)
         os.fsync(fd)
-    beside.replace(path)
+    temporary.replace(path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from driver.core.errors import NotFound, StaleToken
-from driver.core.ids import parse_volume_id
+from driver.core.ids import ImageId
 from driver.core.model import Image, Unreadable
 from driver.core.ports.pool import Pool
 
@@ -19,7 +19,7 @@ def cut(
     """Return at most `most` images (0: all) with ids above `after` ("": from the first), and the
     token of the next page ("" at the end).
 
-    `images` must come in the order of their ids. Raises: StaleToken: `after` is no id.
+    `images` must come in the order of their ids.
     """
     page: list[tuple[Pool, SomeImage]] = []
     for pool, image in after_token(images, after):
@@ -32,15 +32,17 @@ def cut(
 def after_token(
     images: Iterable[tuple[Pool, SomeImage]], after: str
 ) -> Iterator[tuple[Pool, SomeImage]]:
-    """Yield the images with ids above `after` ("": all). Raises: StaleToken: `after` is no id."""
-    if after:
-        _check(after)
-    return (one for one in images if str(one[1].id) > after)
+    """Yield the images with ids above `after` ("": all), in their order."""
+    return (entry for entry in images if str(entry[1].id) > after)
 
 
-def _check(token: str) -> None:
-    """Raise StaleToken if the token has not the form of an id."""
+def parse_token(token: str, parse_id: Callable[[str], ImageId]) -> str:
+    """Return the id after which the page of this token begins ("" for the first page).
+
+    `parse_id`: of the kind of image that is listed. Raises: StaleToken if the token is not an
+    id, and so was not given by this driver.
+    """
     try:
-        parse_volume_id(token)  # ids of snapshots have the same form
+        return str(parse_id(token)) if token else ""
     except NotFound:
-        raise StaleToken(f"starting_token: {token!r} was not given by this driver") from None
+        raise StaleToken("starting_token was not given by this driver; begin anew") from None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
-from driver.core.capacity import Capacity, CapacityRange
+from driver.core.capacity import NO_CAPACITY, Capacity, CapacityRange
 from driver.core.errors import Conflict, Invalid, OutOfRange, PoolUnavailable, Refused
 from driver.core.faults import Fault
 from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_key_id
@@ -163,13 +162,11 @@ class Provisioner:
         no such pool, or no pool has the allocation.
         """
         pools = self._pools.all() if wanted.pool is None else [self._pools.named(wanted.pool)]
-        capacity = Capacity(largest=0, smallest=0, total=0, committed=0)
+        capacity = NO_CAPACITY
         if not abilities.none_can(pools, wanted.fs, encrypted=wanted.encrypted):
             with suppress(PoolUnavailable):
                 capacity = self._capacity(wanted)
-        smallest = max(capacity.smallest, smallest_of(wanted.fs, encrypted=wanted.encrypted))
-        largest = capacity.largest if capacity.largest >= smallest else 0
-        return replace(capacity, smallest=smallest, largest=largest)
+        return capacity.for_volumes_of(smallest_of(wanted.fs, encrypted=wanted.encrypted))
 
     def validate(self, wanted: ValidateCapabilities) -> str:
         """Return, as text, in what the volume is not as described; "" if it is all of that.

@@ -10,13 +10,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from driver.core.capacity import count_published, limit_reached
 from driver.core.devices import Device, MountPoint
 from driver.core.errors import (
     Conflict,
     Damaged,
     Failed,
     Invalid,
-    NoSpace,
     NotFound,
     OutOfRange,
     PoolUnavailable,
@@ -122,11 +122,10 @@ class ControllerPublisher:
         pool.backend.record(replace(volume, published=publication))
         if not self._max_volumes:
             return
-        known = (one for each in self._pools.all() for one in each.backend.known())
-        published = sum(isinstance(one, Volume) and one.published is not None for one in known)
-        if published > self._max_volumes:
+        images = (image for pool in self._pools.all() for image in pool.backend.known())
+        if count_published(images).total() > self._max_volumes:
             pool.backend.record(volume)
-            raise NoSpace(f"node {self._node} has {self._max_volumes} volumes, its limit")
+            raise limit_reached(self._node, self._max_volumes)
 
 
 def _is_left(known: Publication, wanted: Publication, here: str) -> bool:

@@ -27,7 +27,9 @@ class Watched(cellar_pb2_grpc.NodeServicer):
             pool = self._report.pools.add(name=kind, allocation="thick")
             pool.id = f"{number:06x}{kind.encode().hex()[:6]}"
             for allocation in ("thick", "sparse"):
-                pool.rooms.add(allocation=allocation, largest=(number + 1) * GIB, smallest=4096)
+                pool.available_space.add(
+                    allocation=allocation, largest=(number + 1) * GIB, smallest=4096
+                )
 
     async def Watch(  # noqa: N802 - the proto names it
         self, request: cellar.WatchRequest, context: object

@@ -29,7 +29,7 @@ class Newer(grpc.GenericRpcHandler):
         self.stop: Callable[[], object] = object  # set when it is served
         self.asked: dict[str, bytes] = {}
         pool = cellar.Pool(name="p", id=POOL, allocation="thick")
-        pool.rooms.add(allocation="thick", largest=GIB, smallest=4096)
+        pool.available_space.add(allocation="thick", largest=GIB, smallest=4096)
         self._report = cellar.Report(node=name, pools=[pool]).SerializeToString() + LATER
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:

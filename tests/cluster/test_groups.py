@@ -84,10 +84,10 @@ def begun(node: Driver, name: str, mine: csi.Volume, *others: csi.Volume) -> Ite
     assert node.channel
     stub = cellar_pb2_grpc.NodeStub(node.channel)
     request = cellar.TakePartRequest(
-        lease="l",
+        session="l",
         name=name,
         source_volume_ids=[one.volume_id for one in (mine, *others)],
-        mine=[mine.volume_id],
+        local_volume_ids=[mine.volume_id],
         created=1.0,
     )
     states = stub.TakePart(request, timeout=60)

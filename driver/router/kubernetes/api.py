@@ -1,4 +1,4 @@
-"""What a router wants of the API server: a few verbs on paths. `kubernetes.py` has them."""
+"""The port to the Kubernetes API server: a few verbs on paths. `client.py` implements it."""
 
 from __future__ import annotations
 

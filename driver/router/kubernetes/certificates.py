@@ -1,5 +1,7 @@
-"""The certificates of a cluster, as Secrets: made by the first router that misses them, renewed in
-time, and never touched if somebody else gave them. Several routers may do it at once.
+"""The certificates of a cluster, as Secrets.
+
+The first router that finds none creates them. They are renewed in time; those that somebody else
+created are not touched. Several routers may do this at once.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from driver.tls import authority
 from driver.tls import identity as tls
 from driver.tls.authority import Authority
 
-DAYS: Final = 90
-LOOK: Final = 60.0  # seconds between two looks
-AGAIN: Final = 2.0  # seconds after an error, or a lost race
+VALIDITY: Final = 90  # days
+CHECK_INTERVAL: Final = 60.0  # seconds
+RETRY_INTERVAL: Final = 2.0  # seconds after an error, or a conflict with another router
 LABELS: Final = {"app.kubernetes.io/managed-by": "cellar-route"}  # the Secrets that are ours
 KIND: Final = "kubernetes.io/tls"
 
@@ -42,49 +44,49 @@ class Secrets:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api = api
-        self._where = f"/api/v1/namespaces/{namespace}/secrets"
+        self._path = f"/api/v1/namespaces/{namespace}/secrets"
         self._prefix = prefix
         self._clock = clock
         self._ready = asyncio.Event()
-        self._new = False
+        self._changed = False
         self.problem = "the certificates were not read yet"
 
     async def ready(self) -> None:
         """Wait until the router's identity was read."""
         await self._ready.wait()
 
-    def renewed(self) -> bool:
+    def changed(self) -> bool:
         """Return whether the identity has changed since the last call."""
-        new, self._new = self._new, False
-        return new
+        changed, self._changed = self._changed, False
+        return changed
 
     async def keep(self) -> None:
-        """Make, renew and read the certificates every LOOK seconds, until cancelled."""
+        """Create, renew and read the certificates every CHECK_INTERVAL seconds, until cancelled."""
         while True:
-            pause = LOOK
+            delay = CHECK_INTERVAL
             try:
-                await self.settle()
+                await self.synchronise()
                 self.problem = ""
             except (ApiError, Invalid) as error:
-                pause = AGAIN
+                delay = RETRY_INTERVAL
                 self._failed(error)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
-    async def settle(self) -> None:
-        """Make the certificates that are missing, renew ours that are due, and load the router's.
+    async def synchronise(self) -> None:
+        """Create the certificates that are missing, renew ours that are due, and load the router's.
 
         Raises: ApiError, also for a conflict with another router; Invalid if a Secret is
         unusable or the router's certificate has expired.
         """
-        found = {identity: await self._find(identity) for identity in authority.IDENTITIES}
-        if any(self._is_wanted(one) for one in found.values()):
+        secrets = {identity: await self._find(identity) for identity in authority.IDENTITIES}
+        if any(self._is_missing_or_due(secret) for secret in secrets.values()):
             ca = await self._authority()
-            for identity, secret in found.items():
-                await self._settle(identity, secret, ca)
-        self._take(await self._get("router"))
+            for identity, secret in secrets.items():
+                await self._issue_if_due(identity, secret, ca)
+        self._use(await self._get("router"))
 
-    async def _settle(self, identity: str, secret: Json | None, ca: Authority) -> None:
-        """Make or renew one certificate: also one of ours that another CA has signed.
+    async def _issue_if_due(self, identity: str, secret: Json | None, ca: Authority) -> None:
+        """Create or renew one certificate: also one of ours that another CA has signed.
 
         That CA may have been lost, and all have to trust the same one.
         """
@@ -93,39 +95,39 @@ class Secrets:
         elif _is_ours(secret) and (self._is_due(secret) or _value(secret, "ca.crt") != ca.pem()):
             data = _encoded(self._issued(identity, ca))
             await self._api.replace(
-                f"{self._where}/{self._name(identity)}", {**secret, "data": data}
+                f"{self._path}/{self._name(identity)}", {**secret, "data": data}
             )
             logger.info("renewed the certificate in {}", self._name(identity))
 
-    def _is_wanted(self, secret: Json | None) -> bool:
+    def _is_missing_or_due(self, secret: Json | None) -> bool:
         return secret is None or (_is_ours(secret) and self._is_due(secret))
 
     def _is_due(self, secret: Json) -> bool:
         try:
             return authority.is_due(_value(secret, "tls.crt"), self._clock())
-        except Invalid:  # ours, and unreadable: made anew
+        except Invalid:  # ours, and damaged: issued again
             return True
 
     def _issued(self, identity: str, ca: Authority) -> dict[str, bytes]:
-        certificate, key = ca.issue(identity, self._clock(), DAYS)
+        certificate, key = ca.issue(identity, self._clock(), VALIDITY)
         return {"ca.crt": ca.pem(), "tls.crt": certificate, "tls.key": key}
 
     async def _authority(self) -> Authority:
-        found = await self._find("ca")
-        if found is None:
-            made = Authority.new(self._clock())
-            values = {"ca.crt": made.pem(), "tls.crt": made.pem(), "tls.key": made.key_pem()}
+        secret = await self._find("ca")
+        if secret is None:
+            ca = Authority.new(self._clock())
+            values = {"ca.crt": ca.pem(), "tls.crt": ca.pem(), "tls.key": ca.key_pem()}
             await self._create("ca", values)
-            found = await self._get("ca")  # of the router that was first
+            secret = await self._get("ca")  # perhaps of another router, which was first
         try:
-            return Authority.read(_value(found, "tls.crt"), _value(found, "tls.key"))
+            return Authority.read(_value(secret, "tls.crt"), _value(secret, "tls.key"))
         except Invalid as error:
             raise Invalid(f"Secret {self._name('ca')}: {error}") from None
 
-    def _take(self, secret: Json) -> None:
+    def _use(self, secret: Json) -> None:
         try:
             files = [_value(secret, name) for name in tls.FILES]
-            _, end = authority.life(files[1])
+            _, end = authority.validity(files[1])
         except Invalid as error:
             raise Invalid(f"Secret {self._name('router')}: {error}") from None
         if end < self._clock():
@@ -133,22 +135,22 @@ class Secrets:
         identity = tls.Identity(*files)
         if self._ready.is_set() and identity == self.identity:
             return
-        self._new = self._ready.is_set()
+        self._changed = self._ready.is_set()
         self.identity = identity
         self._ready.set()
-        logger.info("took the certificate of Secret {}", self._name("router"), until=str(end))
+        logger.info("loaded the certificate of Secret {}", self._name("router"), until=str(end))
 
     async def _create(self, name: str, values: dict[str, bytes]) -> None:
         """Create a Secret; no-op if another router was first."""
         metadata = {"name": self._name(name), "labels": LABELS}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": KIND}
         try:
-            await self._api.create(self._where, {**body, "data": _encoded(values)})
+            await self._api.create(self._path, {**body, "data": _encoded(values)})
         except ApiError as error:
             if not error.conflict:
                 raise
         else:
-            logger.info("made Secret {}", self._name(name))
+            logger.info("created Secret {}", self._name(name))
 
     async def _find(self, name: str) -> Json | None:
         try:
@@ -159,7 +161,7 @@ class Secrets:
             return None
 
     async def _get(self, name: str) -> Json:
-        return await self._api.get(f"{self._where}/{self._name(name)}")
+        return await self._api.get(f"{self._path}/{self._name(name)}")
 
     def _name(self, name: str) -> str:
         return f"{self._prefix}-{name}"
@@ -184,4 +186,4 @@ def _value(secret: Json, name: str) -> bytes:
     try:
         return b64decode((secret.get("data") or {})[name])
     except (KeyError, ValueError):
-        raise Invalid(f"no {name} in it") from None
+        raise Invalid(f"it has no {name}") from None

@@ -1,5 +1,7 @@
-"""The official client, behind the port: the only user of `kubernetes`. For routers only: it costs
-40 MiB. Its classes for each kind of object would cost as much again, so paths and JSON do.
+"""The implementation of the port by the official client: the only user of `kubernetes`.
+
+It costs 40 MiB, so only routers import it. Its classes for each kind of object would cost as much
+again, so paths and JSON are used.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from loguru import logger
 from driver.core.errors import Invalid
 from driver.router.kubernetes.api import ApiError, Json
 
-PATIENCE: Final = 10.0  # seconds for a call
-WATCH: Final = 120  # seconds after which the server ends a watch: so old can its silence be
-SLACK: Final = 15.0  # seconds beyond that for a server that is slow, or gone without a word
-CONNECT: Final = 5.0  # seconds
+CALL_TIMEOUT: Final = 10.0  # seconds
+WATCH_DURATION: Final = 120  # seconds after which the server ends a watch
+WATCH_GRACE: Final = 15.0  # seconds beyond that, for a server that is slow or vanished
+CONNECT_TIMEOUT: Final = 5.0  # seconds
 NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -31,7 +33,9 @@ def own_namespace() -> str:
     try:
         return NAMESPACE.read_text().strip()
     except OSError as error:
-        raise Invalid(f"--nodes kubernetes: say a namespace, this is no pod: {error}") from None
+        raise Invalid(
+            f"--nodes kubernetes: a namespace is required outside of a pod: {error}"
+        ) from None
 
 
 class Client:
@@ -60,17 +64,19 @@ class Client:
     ) -> AsyncIterator[AsyncIterator[Json]]:
         """Watch the collection at `path` after the resourceVersion `version`; yield its events.
 
-        The server ends the watch after WATCH seconds. Raises: ApiError.
+        The server ends the watch after WATCH_DURATION seconds. Raises: ApiError.
         """
         query |= {
             "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH),
+            "timeoutSeconds": str(WATCH_DURATION),
         }
-        bounds = aiohttp.ClientTimeout(total=WATCH + SLACK, sock_connect=CONNECT)
+        timeout = aiohttp.ClientTimeout(
+            total=WATCH_DURATION + WATCH_GRACE, sock_connect=CONNECT_TIMEOUT
+        )
         with _errors(path):
-            response = await self._send("GET", path, None, query, bounds)
+            response = await self._send("GET", path, None, query, timeout)
             try:
                 await _check(path, response)
                 yield _events(response)
@@ -80,13 +86,13 @@ class Client:
     async def _call(
         self, method: str, path: str, body: Json | None = None, query: Json | None = None
     ) -> Json:
-        bounds = aiohttp.ClientTimeout(total=PATIENCE, sock_connect=CONNECT)
+        timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
         with _errors(path):
-            response = await self._send(method, path, body, query or {}, bounds)
+            response = await self._send(method, path, body, query or {}, timeout)
             try:
                 await _check(path, response)
-                found: Json = json.loads(await response.read())
-                return found
+                answer: Json = json.loads(await response.read())
+                return answer
             finally:
                 response.release()
 
@@ -96,9 +102,9 @@ class Client:
         path: str,
         body: Json | None,
         query: Json,
-        bounds: aiohttp.ClientTimeout,
+        limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        words = await self._client.param_serialize(
+        arguments = await self._client.param_serialize(
             method,
             path,
             query_params=list(query.items()),
@@ -106,7 +112,7 @@ class Client:
             body=body,
             auth_settings=["BearerToken"],
         )
-        answer = await self._client.call_api(*words, _request_timeout=bounds)
+        answer = await self._client.call_api(*arguments, _request_timeout=limits)
         response: aiohttp.ClientResponse = answer.response
         return response
 
@@ -126,7 +132,7 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
         else:
             load_incluster_config(client_configuration=settings)
     except (config.ConfigException, OSError) as error:
-        raise Invalid(f"no way to Kubernetes: {error}") from None
+        raise Invalid(f"the configuration of Kubernetes cannot be loaded: {error}") from None
     settings.disable_strict_ssl_verification = True  # of RFC 5280, which not all CAs follow
     client: Any = ApiClient(configuration=settings)
     client.user_agent = "cellar-route"
@@ -134,7 +140,7 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
         yield Client(client)
     finally:
         await client.close()
-        logger.debug("left Kubernetes")
+        logger.debug("closed the connection to Kubernetes")
 
 
 @contextmanager

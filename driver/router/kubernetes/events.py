@@ -1,4 +1,4 @@
-"""Events: what people should hear of a node, where they look for it."""
+"""Kubernetes Events of nodes, which `kubectl describe node` shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from loguru import logger
 
@@ -14,17 +14,6 @@ from driver.router.kubernetes.api import Api, ApiError
 from driver.router.nodes.directory import NodeName
 
 EVENTS: Final = "/api/v1/namespaces/default/events"  # of Nodes, which have no namespace
-
-
-class RecordEvent(Protocol):
-    """A function that records an Event of a node."""
-
-    def __call__(self, node: NodeName, reason: str, text: str) -> None:
-        """Record an Event of `node`. `reason`: one CamelCase word; `text`: for people."""
-
-
-def no_events(node: NodeName, reason: str, text: str) -> None:
-    """Record nothing, where there is no API server; the log has it anyway."""
 
 
 class Events:
@@ -45,19 +34,20 @@ class Events:
         self._component = component
         self._uid = uid
         self._clock = clock
-        self._telling: set[asyncio.Task[None]] = set()
+        self._recording: set[asyncio.Task[None]] = set()
 
-    def soon(self, node: NodeName, reason: str, text: str) -> None:
-        """Do what `tell` does, without waiting for it."""
-        task = asyncio.create_task(self.tell(node, reason, text))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+    def record_soon(self, node: NodeName, reason: str, text: str) -> None:
+        """Do what `record` does, without waiting for it."""
+        task = asyncio.create_task(self.record(node, reason, text))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
 
-    async def tell(self, node: NodeName, reason: str, text: str) -> None:
+    async def record(self, node: NodeName, reason: str, text: str) -> None:
         """Record an Event, once for each node, reason and text: a repeat, or another router, finds
-        it there.
+        that it exists.
 
-        An error of the API server is logged only.
+        `reason`: one CamelCase word; `text`: for people. An error of the API server is logged
+        only.
         """
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         digest = hashlib.sha256(f"{node}/{reason}/{text}".encode()).hexdigest()[:16]
@@ -79,4 +69,4 @@ class Events:
             await self._api.create(EVENTS, event)
         except ApiError as error:
             if not error.conflict:
-                logger.warning("no Event of it: {}", error)
+                logger.warning("an Event of node {} was not recorded: {}", node, error)

@@ -1,4 +1,4 @@
-"""All objects of one kind, as the API server has them: listed once, then watched."""
+"""A local copy of all objects of one kind in the API server: listed once, then watched."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from loguru import logger
 
 from driver.router.kubernetes.api import Api, ApiError, Json
 
-PAUSES: Final = (0.5, 10.0)  # seconds after an error: at first, and at most
-QUIET: Final = 1.0  # seconds: a watch that ends sooner, with nothing, is an error too
+BACKOFF: Final = (0.5, 10.0)  # seconds after an error: the first, and the longest
+SHORT_WATCH: Final = 1.0  # seconds: a watch that ends sooner, without events, counts as an error
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchPolicy:
-    """The pauses after an error (seconds; the first and the longest), and a monotonic clock."""
+    """How a watch is repeated.
 
-    pauses: tuple[float, float] = PAUSES
+    `backoff`: seconds after an error, the first and the longest. `clock`: monotonic, seconds.
+    """
+
+    backoff: tuple[float, float] = BACKOFF
     clock: Callable[[], float] = time.monotonic
 
 
@@ -31,47 +34,47 @@ class Informer(Generic[Item]):
     """A copy of all objects of one kind, listed once and then watched.
 
     `items` has them by name, and is complete once `synced`. Lives on the event loop. `path` and
-    `query`: of the list; `read` makes an item of an object; `told()` is called after each
+    `query`: of the list; `parse` makes an item of an object; `on_change()` is called after each
     change.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what, how, whom
+    def __init__(  # noqa: PLR0913, PLR0917 - the objects, the callback, the policy
         self,
         api: Api,
         path: str,
-        read: Callable[[Json], Item],
-        told: Callable[[], None],
-        habits: WatchPolicy,
+        parse: Callable[[Json], Item],
+        on_change: Callable[[], None],
+        policy: WatchPolicy,
         query: dict[str, str] | None = None,
     ) -> None:
         self.items: dict[str, Item] = {}
         self.synced = False
-        self.up = False  # whether the last thing heard was no error
-        self.heard = -float("inf")  # monotonic
+        self.up = False  # whether the last response was no error
+        self.last_response = -float("inf")  # monotonic, seconds
         self._api = api
         self._path = path
         self._query = query or {}
-        self._read = read
-        self._told = told
-        self._pauses = habits.pauses
-        self._clock = habits.clock
+        self._parse = parse
+        self._on_change = on_change
+        self._backoff = policy.backoff
+        self._clock = policy.clock
         self._version = ""  # empty: to be listed
 
     async def follow(self) -> None:
         """List and watch, again after errors, until cancelled."""
-        pause, longest = self._pauses
+        delay, longest = self._backoff
         while True:
-            before = self.heard
+            before = self.last_response
             try:
                 if await self._once():
-                    pause = self._pauses[0]
+                    delay = self._backoff[0]
                     continue
             except ApiError as error:
                 self._failed(error)
-                if self.heard > before:  # it is there, and said no
-                    pause = self._pauses[0]
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+                if self.last_response > before:  # the server answered with an error
+                    delay = self._backoff[0]
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, longest)
 
     async def _once(self) -> bool:
         """List if necessary, and watch until the server ends that.
@@ -80,51 +83,53 @@ class Informer(Generic[Item]):
         """
         if not self._version:
             await self._list()
-        start, news = time.monotonic(), False
+        start, changed = time.monotonic(), False
         async with self._api.watch(self._path, self._version, **self._query) as events:
-            self._heard()
+            self._responded()
             async for event in events:
                 self._apply(event)
-                news = True
-        self._heard()
-        return news or time.monotonic() - start > QUIET
+                changed = True
+        self._responded()
+        return changed or time.monotonic() - start > SHORT_WATCH
 
     async def _list(self) -> None:
-        found = await self._api.get(self._path, **self._query)
-        self.items = {_name(one): self._read(one) for one in found.get("items") or ()}
-        self._version = str(found["metadata"]["resourceVersion"])
+        response = await self._api.get(self._path, **self._query)
+        self.items = {_name(item): self._parse(item) for item in response.get("items") or ()}
+        self._version = str(response["metadata"]["resourceVersion"])
         self.synced = True
-        self._heard()
-        self._told()
+        self._responded()
+        self._on_change()
 
     def _apply(self, event: Json) -> None:
         """Apply one event of a watch. Raises: ApiError if the server says that it cannot go on."""
-        kind, one = event["type"], event["object"]
+        kind, item = event["type"], event["object"]
         if kind == "ERROR":
-            self._version = ""  # whatever it is: a list is right again
-            raise ApiError(f"{self._path}: {one.get('message')}", int(one.get("code") or 0))
-        self._version = str(one["metadata"]["resourceVersion"])
-        self._heard()
+            self._version = ""  # list again, whatever the error is
+            raise ApiError(f"{self._path}: {item.get('message')}", int(item.get("code") or 0))
+        self._version = str(item["metadata"]["resourceVersion"])
+        self._responded()
         if kind == "BOOKMARK":
             return
         if kind == "DELETED":
-            self.items.pop(_name(one), None)
+            self.items.pop(_name(item), None)
         else:
-            self.items[_name(one)] = self._read(one)
-        self._told()
+            self.items[_name(item)] = self._parse(item)
+        self._on_change()
 
-    def _heard(self) -> None:
+    def _responded(self) -> None:
         if not self.up:
             logger.info("watching {}", self._path)
-        self.up, self.heard = True, self._clock()
+        self.up, self.last_response = True, self._clock()
 
     def _failed(self, error: ApiError) -> None:
         if self.up or not self.synced:
-            logger.warning("not watching {} now: {}", self._path, error)
+            logger.warning("the watch of {} failed and is repeated: {}", self._path, error)
         self.up = False
-        if error.expired or error.status == HTTPStatus.BAD_REQUEST:  # the version is of no use
+        if (
+            error.expired or error.status == HTTPStatus.BAD_REQUEST
+        ):  # the version is not known there
             self._version = ""
 
 
-def _name(one: Json) -> str:
-    return str(one["metadata"]["name"])
+def _name(item: Json) -> str:
+    return str(item["metadata"]["name"])

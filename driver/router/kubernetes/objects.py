@@ -1,4 +1,4 @@
-"""What matters of the objects of Kubernetes: each read once, from JSON."""
+"""The parts of Kubernetes objects that the router uses, parsed from JSON."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Final
 from driver.router.kubernetes.api import Json
 from driver.router.nodes.directory import NodeName
 
-OUT_OF_SERVICE: Final = "node.kubernetes.io/out-of-service"  # an admin vouches: it is shut down
+OUT_OF_SERVICE: Final = (
+    "node.kubernetes.io/out-of-service"  # set by an administrator: the node is shut down
+)
 PORT: Final = "cellar"
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The part of a Node object that matters here."""
+    """The parts of a Node object that are used."""
 
     uid: str
     cordoned: bool
@@ -23,44 +25,44 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The part of an endpoint that matters here."""
+    """The parts of an endpoint that are used."""
 
     node: NodeName
     address: str | None  # HOST:PORT; None: not ready
 
 
-def node(one: Json) -> Node:
-    """Return what matters of a Node object."""
-    spec = one.get("spec") or {}
+def node(item: Json) -> Node:
+    """Return the parts of a Node object that are used."""
+    spec = item.get("spec") or {}
     taints = {taint.get("key") for taint in spec.get("taints") or ()}
-    uid = str(one["metadata"].get("uid", ""))
+    uid = str(item["metadata"].get("uid", ""))
     return Node(uid, spec.get("unschedulable") is True, OUT_OF_SERVICE in taints)
 
 
-def drivers(one: Json) -> frozenset[str]:
+def drivers(item: Json) -> frozenset[str]:
     """Return the names of the drivers that a CSINode lists: those that are registered with
     kubelet.
     """
-    return frozenset(each["name"] for each in (one.get("spec") or {}).get("drivers") or ())
+    return frozenset(driver["name"] for driver in (item.get("spec") or {}).get("drivers") or ())
 
 
-def endpoints(one: Json) -> tuple[Endpoint, ...]:
+def endpoints(item: Json) -> tuple[Endpoint, ...]:
     """Return the endpoints of an EndpointSlice.
 
     One without a `ready` condition counts as ready (API, EndpointConditions).
     """
-    port = _port(one)
+    port = _port(item)
     return tuple(
-        Endpoint(each["nodeName"], _address(each, port))
-        for each in one.get("endpoints") or ()
-        if each.get("nodeName")
+        Endpoint(endpoint["nodeName"], _address(endpoint, port))
+        for endpoint in item.get("endpoints") or ()
+        if endpoint.get("nodeName")
     )
 
 
-def _port(one: Json) -> int | None:
+def _port(item: Json) -> int | None:
     """Return the port of our name, else the first, or None if there is none."""
-    ports = [each for each in one.get("ports") or () if each.get("port")]
-    ours = [each for each in ports if each.get("name") == PORT]
+    ports = [port for port in item.get("ports") or () if port.get("port")]
+    ours = [port for port in ports if port.get("name") == PORT]
     return int((ours or ports)[0]["port"]) if ports else None
 
 

@@ -1,131 +1,107 @@
-"""Questions of a router to nodes: one, or many at once, with errors as this program has them."""
+"""Calls from a router to nodes: to one, or to many at once, with the errors of this program."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 from loguru import logger
 
-from driver.core import errors
-from driver.core.errors import CellarError
+from driver.core.errors import PoolUnavailable
+from driver.csi.protocol import NODE_TIMEOUT
+from driver.csi.status import error_of
 from driver.router.nodes.connection import NodeConnection
 
-PATIENCE: Final = 5.0  # seconds for a node's part of an answer that many nodes give
-KINDS: Final[dict[grpc.StatusCode, type[CellarError]]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: errors.Invalid,
-    grpc.StatusCode.NOT_FOUND: errors.NotFound,
-    grpc.StatusCode.ALREADY_EXISTS: errors.Conflict,
-    grpc.StatusCode.FAILED_PRECONDITION: errors.Refused,
-    grpc.StatusCode.ABORTED: errors.Busy,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.NoSpace,
-    grpc.StatusCode.OUT_OF_RANGE: errors.OutOfRange,
-    grpc.StatusCode.UNAVAILABLE: errors.PoolUnavailable,
-    # of a part: the whole would be cancelled
-    grpc.StatusCode.DEADLINE_EXCEEDED: errors.PoolUnavailable,
-    grpc.StatusCode.UNIMPLEMENTED: errors.Unsupported,
-    grpc.StatusCode.DATA_LOSS: errors.Damaged,
-    grpc.StatusCode.INTERNAL: errors.Failed,
-}
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
-Response = TypeVar("Response", bound=Message)
+# Selects an RPC of a node, as `lambda node: node.peer().Describe`.
+Rpc: TypeAlias = "Callable[[NodeConnection], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]"
 
 
 async def forward(
-    link: NodeConnection, method: str, request: Message, context: Context, metadata: Metadata = ()
+    node: NodeConnection, path: str, request: Message, context: Context, metadata: Metadata = ()
 ) -> bytes:
     """Call the node and return its response as bytes, within the time that the caller has left.
 
-    `method`: full path. Raises: PoolUnavailable if the node is unreachable, or the time is
-    over; any other CellarError as the node reports it.
+    `path`: of the method, see csi/methods. Raises: PoolUnavailable if the node is unreachable,
+    or the time is over; any other CellarError as the node reports it.
     """
-    left = context.time_remaining()
-    return await _bytes(link, method, request, left, metadata)
+    call, timeout = node.call(path), context.time_remaining()
+    with _translated(node):
+        return bytes(await call(request.SerializeToString(), timeout=timeout, metadata=metadata))
 
 
 async def forward_stream(
-    link: NodeConnection, method: str, request: Message, context: Context
+    node: NodeConnection, path: str, request: Message, context: Context
 ) -> AsyncGenerator[bytes, None]:
     """Call the node and yield its responses as they arrive, no faster than they are consumed.
 
     The call is cancelled when the generator is closed. Raises: PoolUnavailable, and other
     errors as `forward`.
     """
-    begin: Any = link.channel().unary_stream(method)
+    begin: Any = node.channel().unary_stream(path)
     call = begin(request.SerializeToString(), timeout=context.time_remaining())
     try:
-        with _translated(link):
-            async for answer in call:
-                yield bytes(answer)
+        with _translated(node):
+            async for response in call:
+                yield bytes(response)
     finally:
         call.cancel()
 
 
 async def ask(
-    link: NodeConnection,
-    method: str,
-    request: Message,
-    answer: type[Response],
-    *,
-    within: float = PATIENCE,
+    node: NodeConnection,
+    rpc: Rpc[Request, Response],
+    request: Request,
+    within: float = NODE_TIMEOUT,
 ) -> Response:
-    """Call the node and return its response, of the type `answer`, within `within` seconds.
+    """Call an RPC of the node and return its response, in `within` seconds.
 
     Raises: PoolUnavailable if the node is unreachable or does not answer in time; any other
     CellarError as the node reports it.
     """
-    return answer.FromString(await _bytes(link, method, request, within))
+    call = rpc(node)
+    with _translated(node):
+        return await call(request, timeout=within)
 
 
 async def ask_all(
-    links: Iterable[NodeConnection],
-    method: str,
-    request: Message,
-    answer: type[Response],
+    nodes: Iterable[NodeConnection],
+    rpc: Rpc[Request, Response],
+    request: Callable[[NodeConnection], Request],
     *,
-    of: str,
+    label: str,
 ) -> Sequence[tuple[NodeConnection, Response]]:
-    """Call all nodes at once and return the responses of those that are reachable.
+    """Call an RPC of all nodes at once and return the responses of those that are reachable.
 
-    A node that is unavailable is left out, and logged with `of`, which says what it is left out
-    of. Raises: the first other error that a node reports.
+    `request`: returns the request to a node. A node that is unavailable is left out, and that
+    is logged with `label`, which says of what. Raises: the first other error that a node
+    reports.
     """
-    asked = list(links)
-    calls = (ask(link, method, request, answer) for link in asked)
-    found = await asyncio.gather(*calls, return_exceptions=True)
-    given: list[tuple[NodeConnection, Response]] = []
-    for link, one in zip(asked, found, strict=True):
-        if isinstance(one, errors.PoolUnavailable):
-            logger.warning("{} is left out of {}: {}", link.name, of, one)
-        elif isinstance(one, BaseException):
-            raise one
+    asked = list(nodes)
+    calls = (ask(node, rpc, request(node)) for node in asked)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    responses: list[tuple[NodeConnection, Response]] = []
+    for node, outcome in zip(asked, outcomes, strict=True):
+        if isinstance(outcome, PoolUnavailable):
+            logger.warning("node {} is left out of {}: {}", node.name, label, outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
         else:
-            given.append((link, one))
-    return given
-
-
-async def _bytes(
-    link: NodeConnection,
-    method: str,
-    request: Message,
-    within: float | None,
-    metadata: Metadata = (),
-) -> bytes:
-    call = link.call(method)
-    with _translated(link):
-        answer = await call(request.SerializeToString(), timeout=within, metadata=metadata)
-    return bytes(answer)
+            responses.append((node, outcome))
+    return responses
 
 
 @contextmanager
-def _translated(link: NodeConnection) -> Iterator[None]:
+def _translated(node: NodeConnection) -> Iterator[None]:
     """Turn gRPC errors of the node, or of the connection, into errors of this program."""
     try:
         yield
@@ -134,12 +110,4 @@ def _translated(link: NodeConnection) -> Iterator[None]:
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) and task.cancelling():
             raise
-        raise errors.PoolUnavailable(f"the line to node {link.name} was closed") from None
-
-
-def error_of(error: grpc.aio.AioRpcError) -> CellarError:
-    """Return the error that stands for the gRPC status of a node; Failed for an unknown code."""
-    text = error.details() or ""
-    if kind := KINDS.get(error.code()):
-        return kind(text)
-    return errors.Failed(f"{error.code().name}: {text}")
+        raise PoolUnavailable(f"the connection to node {node.name} was closed") from None

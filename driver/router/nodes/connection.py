@@ -1,6 +1,6 @@
-"""The line to one node: its channel, its last report, and whether it is there.
+"""The connection to one node: its channel, its last report, and whether it is reachable.
 
-A node that says nothing is away, and is not called at all: whoever asks for it is told at once.
+A node that has not reported lately is not called: its callers get an error at once.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import grpc.aio
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
+from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
+from driver.csi import protocol
+from driver.csi.protocol import REPORT_LIFETIME
 from driver.router.nodes.directory import Member, NodeName
 from driver.tls import identity
 
-FRESH: Final = 5.0  # seconds for which a report is believed
-RETRY: Final = 1.0  # seconds between two tries to reach a node
-FINISH: Final = 60.0  # seconds for calls over a channel that is being replaced
-WATCH: Final = "/cellar.v1.Node/Watch"
+RECONNECT_INTERVAL: Final = 1.0  # seconds between two attempts to reach a node
+CLOSE_GRACE: Final = 60.0  # seconds for calls over a channel that is being replaced
 OPTIONS: Final = (
     ("grpc.ssl_target_name_override", identity.NODE),
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", -1),
-    ("grpc.keepalive_time_ms", 5000),  # a node that vanished ends the calls that wait for it
-    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.keepalive_time_ms", protocol.KEEPALIVE_INTERVAL_MS),
+    ("grpc.keepalive_timeout_ms", protocol.KEEPALIVE_TIMEOUT_MS),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 2000),
@@ -42,137 +43,164 @@ Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Any]"
 class NodeConnection:
     """The connection to one node: its channel, its last report, and whether it is reachable.
 
-    `told()` is called when the node becomes reachable or unreachable, and when its set of pools
-    changes. `clock`: monotonic, seconds.
+    `on_change()` is called when the node becomes reachable or unreachable, and when its set of
+    pools changes. `clock`: monotonic, seconds.
     """
 
     def __init__(
         self,
         member: Member,
         credentials: grpc.ChannelCredentials,
-        told: Callable[[], None],
+        on_change: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name: NodeName = member.name
         self.member = member
-        self.report = cellar.Report()  # the last one, also of a node that is away
+        self.report = cellar.Report()  # the last one, also of a node that is unreachable
         self.pool_ids: frozenset[PoolId] = frozenset()
-        self.why = "it was not reached yet"
+        self.problem = "it was not reached yet"
         self.tried = False
-        self._told = told
+        self._on_change = on_change
         self._clock = clock
-        self._at = -float("inf")
+        self._reported_at = -float("inf")
         self._open = False
         self._closing: set[asyncio.Task[None]] = set()
         self._calls: dict[str, Call] = {}
-        self._channel = self._connect(credentials)
+        self._peer: cellar_pb2_grpc.NodeAsyncStub | None = None
+        self._controller: csi_pb2_grpc.ControllerAsyncStub | None = None
+        self._connect(credentials)
 
     @property
-    def there(self) -> bool:
-        """Whether the node is reachable: connected, its last report at most FRESH seconds old."""
-        return self._open and self._clock() - self._at <= FRESH
+    def reachable(self) -> bool:
+        """Whether it is connected, and its last report is at most REPORT_LIFETIME seconds old."""
+        return self._open and self._clock() - self._reported_at <= REPORT_LIFETIME
 
     @property
     def pools(self) -> tuple[cellar.Pool, ...]:
         """The reported pools, with their free space; empty if the node is unreachable.
 
-        Pools that the node itself examined more than FRESH seconds ago are left out.
+        Pools that the node itself examined more than REPORT_LIFETIME seconds ago are left out.
         """
-        if not self.there:
+        if not self.reachable:
             return ()
-        told = self._clock() - self._at  # and, of an older version, all pools at the same time
-        age = self.report.age
-        return tuple(one for one in self.report.pools if max(age, one.age) + told <= FRESH)
+        received = self._clock() - self._reported_at
+        age = self.report.age  # of all pools, in a report of an older version
+        return tuple(
+            pool for pool in self.report.pools if max(age, pool.age) + received <= REPORT_LIFETIME
+        )
 
     def channel(self) -> grpc.aio.Channel:
         """Return the channel to the node. Raises: PoolUnavailable if the node is unreachable."""
-        if not self.there:
-            raise PoolUnavailable(f"node {self.name} is away: {self.why}")
+        if not self.reachable:
+            raise PoolUnavailable(f"node {self.name} is away: {self.problem}")
         return self._channel
 
-    def call(self, method: str) -> Call:
-        """Return a callable for the unary `method` (its full path), from bytes to bytes.
+    def peer(self) -> cellar_pb2_grpc.NodeAsyncStub:
+        """Return the stub of the node's peer service.
 
         Raises: PoolUnavailable if the node is unreachable.
         """
         channel = self.channel()
-        if method not in self._calls:
-            self._calls[method] = channel.unary_unary(method)
-        return self._calls[method]
+        if self._peer is None:
+            self._peer = cellar_pb2_grpc.NodeStub(channel)
+        return self._peer
 
-    def renew(self, credentials: grpc.ChannelCredentials) -> None:
-        """Connect again with new credentials. Calls that run keep the old channel for FINISH
+    def controller(self) -> csi_pb2_grpc.ControllerAsyncStub:
+        """Return the stub of the node's CSI Controller service.
+
+        Raises: PoolUnavailable if the node is unreachable.
+        """
+        channel = self.channel()
+        if self._controller is None:
+            self._controller = csi_pb2_grpc.ControllerStub(channel)
+        return self._controller
+
+    def call(self, path: str) -> Call:
+        """Return a callable for the unary method `path` (as /csi.v1.Controller/CreateVolume), from
+        bytes to bytes.
+
+        Raises: PoolUnavailable if the node is unreachable.
+        """
+        channel = self.channel()
+        if path not in self._calls:
+            self._calls[path] = channel.unary_unary(path)
+        return self._calls[path]
+
+    def reconnect(self, credentials: grpc.ChannelCredentials) -> None:
+        """Connect again with new credentials. Calls that run keep the old channel for CLOSE_GRACE
         seconds.
         """
-        closing = asyncio.ensure_future(self._channel.close(FINISH))
+        closing = asyncio.ensure_future(self._channel.close(CLOSE_GRACE))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-        self._channel = self._connect(credentials)
+        self._connect(credentials)
 
     async def follow(self) -> None:
         """Receive the node's reports, and reconnect after errors, until cancelled."""
         while True:
             try:
-                await self._listen()
+                await self._receive_reports()
             except (grpc.aio.AioRpcError, TimeoutError) as error:
-                self._lost(_reason(error))
-            await asyncio.sleep(RETRY)
+                self._set_unreachable(_reason(error))
+            await asyncio.sleep(RECONNECT_INTERVAL)
 
     async def close(self) -> None:
-        """Mark the node as unreachable and close its channels. Running calls get FINISH seconds."""
-        self._open, self.why = False, "it is no longer one of the nodes"
-        await self._channel.close(FINISH)
+        """Mark the node as unreachable and close its channels.
+
+        Running calls get CLOSE_GRACE seconds.
+        """
+        self._open, self.problem = False, "it is no longer one of the nodes"
+        await self._channel.close(CLOSE_GRACE)
         await asyncio.gather(*self._closing)
 
-    async def _listen(self) -> None:
+    async def _receive_reports(self) -> None:
         """Receive the node's reports until the stream ends."""
         if self.member.address is None:
-            return self._lost("nobody says where it listens")
-        call = self._channel.unary_stream(
-            WATCH,
-            request_serializer=cellar.WatchRequest.SerializeToString,
-            response_deserializer=cellar.Report.FromString,
-        )(cellar.WatchRequest())
+            return self._set_unreachable("nobody says where it listens")
+        call = cellar_pb2_grpc.NodeStub(self._channel).Watch(cellar.WatchRequest())
         try:
             while True:
-                report = await asyncio.wait_for(call.read(), FRESH)
+                report = await asyncio.wait_for(call.read(), REPORT_LIFETIME)
                 if not isinstance(report, cellar.Report):
-                    return self._lost("it ended the connection")
+                    return self._set_unreachable("it ended the connection")
                 if report.node != self.name:
-                    return self._lost(f"at {self.member.address} answers node {report.node!r}")
-                self._heard(report)
+                    text = f"node {report.node!r} answers at {self.member.address}"
+                    return self._set_unreachable(text)
+                self._set_report(report)
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            return None  # the channel was renewed
+            return None  # the channel was replaced
         finally:
             call.cancel()
 
-    def _heard(self, report: cellar.Report) -> None:
-        """Note a report; call `told` if the node became reachable or its set of pools changed."""
+    def _set_report(self, report: cellar.Report) -> None:
+        """Keep a report; call `on_change` if the node became reachable or its set of pools
+        changed.
+        """
         pool_ids = frozenset(pool.id for pool in report.pools if pool.id)
-        same = self._open and pool_ids == self.pool_ids
+        changed = not self._open or pool_ids != self.pool_ids
         if not self._open:
             logger.info("node {} is there", self.name, address=self.member.address)
-        self.report, self._at, self._open, self.tried = report, self._clock(), True, True
-        self.pool_ids = pool_ids
-        if not same:
-            self._told()
+        self.report, self._reported_at, self.pool_ids = report, self._clock(), pool_ids
+        self._open = self.tried = True
+        if changed:
+            self._on_change()
 
-    def _lost(self, why: str) -> None:
-        """Note that the node is unreachable. `why`: for the log and for callers."""
-        if self._open or why != self.why:
-            logger.warning("node {} is away: {}", self.name, why)
-        self._open, self.why, self.tried = False, why, True
-        self._told()
+    def _set_unreachable(self, problem: str) -> None:
+        """Note that the node is unreachable. `problem`: for the log and for callers."""
+        if self._open or problem != self.problem:
+            logger.warning("node {} is away: {}", self.name, problem)
+        self._open, self.problem, self.tried = False, problem, True
+        self._on_change()
 
-    def _connect(self, credentials: grpc.ChannelCredentials) -> grpc.aio.Channel:
-        self._calls = {}
+    def _connect(self, credentials: grpc.ChannelCredentials) -> None:
         address = self.member.address or "unix:nowhere"  # not dialled
-        return grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+        self._channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+        self._calls, self._peer, self._controller = {}, None, None
 
 
 def _reason(error: grpc.aio.AioRpcError | TimeoutError) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
-    return f"it has said nothing for {FRESH:g} s"
+    return f"it has reported nothing for {REPORT_LIFETIME:g} s"

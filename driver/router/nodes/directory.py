@@ -1,4 +1,4 @@
-"""Which nodes there are, and where they listen: the port, and a file that somebody keeps."""
+"""The list of the cluster's nodes and their addresses: the port, and a file that implements it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from driver.core.errors import Invalid
 
 NodeName: TypeAlias = str
 
-POLL: Final = 1.0  # seconds between two looks at the file; inotify misses what a mount replaces
-FORM: Final = "nodes: [{name: a, address: 127.0.0.1:9501}]"
+POLL_INTERVAL: Final = 1.0  # seconds; inotify misses a file that a mount replaces
+EXAMPLE: Final = "nodes: [{name: a, address: 127.0.0.1:9501}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,25 +29,36 @@ class Member:
 
     name: NodeName
     address: str | None
-    cordoned: bool = False  # no new volumes, unless they are asked for just there
+    cordoned: bool = False  # no new volumes, unless the request names just this node
 
 
-Tell: TypeAlias = Callable[[Sequence[Member]], None]
+OnMembers: TypeAlias = Callable[[Sequence[Member]], None]
 
 
 class NodeState(Enum):
     """State of a node according to the directory, whether or not its port answers."""
 
-    EXPECTED = "expected"  # it is there, or it may come back
-    OUT_OF_SERVICE = "out of service"  # somebody vouches that nothing runs on it
-    GONE = "gone"  # nobody has known it for a long time
+    EXPECTED = "expected"  # it is reachable, or may become so again
+    OUT_OF_SERVICE = "out of service"  # an administrator says that nothing runs on it
+    GONE = "gone"  # it has not been in the directory for a long time
+
+
+class RecordEvent(Protocol):
+    """A function that records an Event of a node."""
+
+    def __call__(self, node: NodeName, reason: str, text: str) -> None:
+        """Record an Event of `node`. `reason`: one CamelCase word; `text`: for people."""
+
+
+def no_events(node: NodeName, reason: str, text: str) -> None:
+    """Record nothing, where there is no API server; the log has it anyway."""
 
 
 class Directory(Protocol):
     """The port to a list of the nodes of the cluster."""
 
-    async def watch(self, tell: Tell) -> None:
-        """Pass all members to `tell`, at first and after each change, until cancelled."""
+    async def watch(self, on_members: OnMembers) -> None:
+        """Pass all members to `on_members`, at first and after each change, until cancelled."""
 
     def state_of(self, name: NodeName) -> NodeState:
         """Return the state of the node according to this directory."""
@@ -56,12 +67,12 @@ class Directory(Protocol):
 class StaticFile:
     """A directory from a YAML file, which is read again when it has changed.
 
-    `poll`: seconds between two looks at the file.
+    `poll_interval`: seconds between two checks of the file.
     """
 
-    def __init__(self, path: Path, poll: float = POLL) -> None:
+    def __init__(self, path: Path, poll_interval: float = POLL_INTERVAL) -> None:
         self._path = path
-        self._poll = poll
+        self._poll_interval = poll_interval
 
     def read(self) -> tuple[Member, ...]:
         """Return the members in the file.
@@ -75,31 +86,32 @@ class StaticFile:
         except Invalid as error:
             raise Invalid(f"{self._path}: {error}") from None
 
-    async def watch(self, tell: Tell) -> None:
-        """Pass the members to `tell` until cancelled. If the file becomes invalid, the last ones
-        stay.
+    async def watch(self, on_members: OnMembers) -> None:
+        """Pass the members to `on_members` until cancelled.
+
+        If the file becomes invalid, the last ones stay.
         """
-        told: tuple[Member, ...] | None = None
+        known: tuple[Member, ...] | None = None
         stamp: object = None
         while True:
             if (now := _stamp(self._path)) != stamp:
                 stamp = now
-                members = self._read_or_keep(told)
-                if members is not None and members != told:
-                    tell(members)
-                    told = members
-            await asyncio.sleep(self._poll)
+                members = self._read_or_keep(known)
+                if members is not None and members != known:
+                    on_members(members)
+                    known = members
+            await asyncio.sleep(self._poll_interval)
 
     def state_of(self, name: NodeName) -> NodeState:
         """Return EXPECTED: a file does not say why a node is not in it."""
         return NodeState.EXPECTED
 
-    def _read_or_keep(self, told: tuple[Member, ...] | None) -> tuple[Member, ...] | None:
+    def _read_or_keep(self, known: tuple[Member, ...] | None) -> tuple[Member, ...] | None:
         try:
             return self.read()
         except Invalid as error:
             logger.error("the list of nodes stays as it was: {}", error)
-            return told
+            return known
 
 
 def parse(text: str) -> tuple[Member, ...]:
@@ -110,25 +122,25 @@ def parse(text: str) -> tuple[Member, ...]:
     import yaml  # noqa: PLC0415 - a node that imports this module needs no YAML
 
     try:
-        found = yaml.safe_load(text)
+        document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise Invalid(f"not YAML: {error}") from None
-    entries = found.get("nodes") if isinstance(found, dict) else None
+    entries = document.get("nodes") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise Invalid(f"a list of nodes is expected, as in {FORM}")
+        raise Invalid(f"a list of nodes is expected, as in {EXAMPLE}")
     members = tuple(map(_member, entries))
-    names = [one.name for one in members]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise Invalid(f"node {', '.join(sorted(twice))} is there twice")
+    names = [member.name for member in members]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise Invalid(f"node {', '.join(sorted(repeated))} is listed twice")
     return members
 
 
 def _member(entry: Any) -> Member:
     if not isinstance(entry, dict) or set(entry) - {"name", "address", "cordoned"}:
-        raise Invalid(f"{entry!r} is not a node with a name and an address, as in {FORM}")
+        raise Invalid(f"{entry!r} is not a node with a name and an address, as in {EXAMPLE}")
     name, address = entry.get("name"), entry.get("address")
     if not (name and isinstance(name, str)):
-        raise Invalid(f"{entry!r} has no name, as in {FORM}")
+        raise Invalid(f"{entry!r} has no name, as in {EXAMPLE}")
     host, colon, port = str(address).rpartition(":")
     if not (host and colon and port.isdigit()):
         raise Invalid(f"node {name}: {address!r} is not HOST:PORT")
@@ -137,7 +149,7 @@ def _member(entry: Any) -> Member:
 
 def _stamp(path: Path) -> object:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError as error:
         return error.errno
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,9 +1,9 @@
-"""All nodes at once: which of them has a pool, and which are there."""
+"""The connections to all nodes, and the index that says which node has a pool."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -12,68 +12,76 @@ from loguru import logger
 
 from driver.core.errors import PoolUnavailable, Refused
 from driver.core.ids import PoolId
-from driver.router.kubernetes.events import RecordEvent, no_events
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.directory import Directory, Member, NodeName, NodeState
+from driver.router.nodes.directory import (
+    Directory,
+    Member,
+    NodeName,
+    NodeState,
+    RecordEvent,
+    no_events,
+)
 from driver.router.nodes.lost import NodeGone
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.placement import Requirement
 from driver.tls.identity import Identities
 
-LOOK: Final = 1.0  # seconds between two looks at the certificates
-PARTING: Final = 1.0  # seconds for lines to close at the end
+CERTIFICATE_INTERVAL: Final = 1.0  # seconds between two checks for new certificates
+CLOSE_TIMEOUT: Final = 1.0  # seconds for connections to close at the end
 
 
 class Nodes:
     """The connections to all nodes of the directory, and the index of their pools.
 
-    Lives on the event loop. `homes`: the last known locations of pools. `tells` records an
-    Event of a node.
+    Lives on the event loop. `locations`: the last known locations of pools. `record_event`
+    records an Event of a node.
     """
 
     def __init__(
         self,
         directory: Directory,
         identities: Identities,
-        homes: PoolLocations | None = None,
-        tells: RecordEvent = no_events,
+        locations: PoolLocations | None = None,
+        record_event: RecordEvent = no_events,
     ) -> None:
         self._directory = directory
         self._identities = identities
-        self._homes = homes or PoolLocations()
-        self._homes.shown = self._shown
-        self._tells = tells
-        self._links: dict[NodeName, NodeConnection] = {}
+        self._locations = locations or PoolLocations()
+        self._locations.reported = self._reported_pools
+        self._record_event = record_event
+        self._connections: dict[NodeName, NodeConnection] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
-        self._ended: set[asyncio.Task[None]] = set()
-        self._told = self._heard = False
+        self._closing: set[asyncio.Task[None]] = set()
+        self._directory_read = self._all_tried = False
         self._index: dict[PoolId, tuple[NodeConnection, ...]] | None = None
-        self._twice: frozenset[PoolId] = frozenset()
+        self._duplicated: frozenset[PoolId] = frozenset()
 
     @property
     def synced(self) -> bool:
         """Whether the directory was read and a connection to each node was tried, once at least."""
-        self._heard = self._heard or (self._told and all(one.tried for one in self.all()))
-        return self._heard
+        self._all_tried = self._all_tried or (
+            self._directory_read and all(node.tried for node in self.all())
+        )
+        return self._all_tried
 
     def all(self) -> Sequence[NodeConnection]:
         """Return the connections to all nodes of the directory, reachable or not."""
-        return tuple(self._links.values())
+        return tuple(self._connections.values())
 
-    def there(self) -> Sequence[NodeConnection]:
+    def reachable(self) -> Sequence[NodeConnection]:
         """Return the connections to the nodes that are reachable."""
-        return tuple(link for link in self._links.values() if link.there)
+        return tuple(node for node in self._connections.values() if node.reachable)
 
-    def among(self, wanted: Requirement) -> Sequence[NodeConnection]:
+    def meeting(self, requirement: Requirement) -> Sequence[NodeConnection]:
         """Return the reachable nodes that meet the requirement."""
-        if wanted.requisite is None:
-            return [link for link in self.there() if wanted.allows(link.name)]
-        known = (self._links.get(name) for name in sorted(wanted.requisite))
-        return [link for link in known if link and link.there and wanted.allows(link.name)]
+        if requirement.requisite is None:
+            return [node for node in self.reachable() if requirement.allows(node.name)]
+        named = (self._connections.get(name) for name in sorted(requirement.requisite))
+        return [node for node in named if node and node.reachable and requirement.allows(node.name)]
 
     def named(self, name: NodeName) -> NodeConnection | None:
         """Return the connection to the node of this name, or None if the directory has none."""
-        return self._links.get(name)
+        return self._connections.get(name)
 
     def owner(self, pool_id: PoolId) -> NodeConnection:
         """Return the connection to the node that has the pool.
@@ -81,15 +89,15 @@ class Nodes:
         Raises: PoolUnavailable if the pool or its node is unavailable (NodeGone: the node is
         gone for good); Refused if two nodes report the pool.
         """
-        links = self._found().get(pool_id, ())
-        if len(links) > 1:
-            names = " and ".join(link.name for link in links)
-            raise Refused(f"pool {pool_id} is shown by {names}: a copy of a disk? Remove one")
-        if links and links[0].there:
-            return links[0]
-        raise self._away(pool_id, links[0].name if links else self._homes.of(pool_id))
+        nodes = self._nodes_by_pool().get(pool_id, ())
+        if len(nodes) > 1:
+            names = " and ".join(node.name for node in nodes)
+            raise Refused(f"pool {pool_id} is on nodes {names}: a copy of a disk? Remove one")
+        if nodes and nodes[0].reachable:
+            return nodes[0]
+        raise self._unavailable(pool_id, nodes[0].name if nodes else self.last_node_of(pool_id))
 
-    def given_up(self, name: NodeName) -> bool:
+    def is_out_of_use(self, name: NodeName) -> bool:
         """Return whether nothing on this node can use a volume any more.
 
         That is so if it is marked as out of service, which an administrator vouches for, or
@@ -97,133 +105,131 @@ class Nodes:
         """
         return self._directory.state_of(name) is not NodeState.EXPECTED
 
-    def home(self, pool_id: PoolId) -> NodeName | None:
+    def last_node_of(self, pool_id: PoolId) -> NodeName | None:
         """Return the node that reported the pool last, or None if it is not known."""
-        return self._homes.of(pool_id)
+        return self._locations.node_of(pool_id)
 
-    def twice(self) -> frozenset[PoolId]:
+    def duplicated_pools(self) -> frozenset[PoolId]:
         """Return the pools that two nodes report."""
-        self._found()
-        return self._twice
+        self._nodes_by_pool()
+        return self._duplicated
 
     async def watch(self) -> None:
         """Follow the directory, all its nodes and the certificates, until cancelled."""
         await self._identities.ready()
-        renewing = asyncio.create_task(self._renew())
+        certificates = asyncio.create_task(self._watch_certificates())
         try:
-            await self._directory.watch(self._members)
+            await self._directory.watch(self._set_members)
         finally:
-            renewing.cancel()
-            await self._stop()
+            certificates.cancel()
+            await self._close()
 
-    def _members(self, members: Sequence[Member]) -> None:
+    def _set_members(self, members: Sequence[Member]) -> None:
         """Follow the members that the directory has now.
 
         A node that moved to another address gets a new connection.
         """
-        wanted = {one.name: one for one in members}
-        for name, link in list(self._links.items()):
-            if name not in wanted or wanted[name].address != link.member.address:
-                self._drop(link)
-        for name, member in wanted.items():
-            if name in self._links:
-                self._links[name].member = member
+        by_name = {member.name: member for member in members}
+        for name, node in list(self._connections.items()):
+            if name not in by_name or by_name[name].address != node.member.address:
+                self._disconnect(node)
+        for name, member in by_name.items():
+            if name in self._connections:
+                self._connections[name].member = member
             else:
-                self._add(member)
-        self._told, self._index = True, None
+                self._connect(member)
+        self._directory_read, self._index = True, None
         logger.info("{} nodes in the directory", len(members))
 
-    def _add(self, member: Member) -> None:
-        link = NodeConnection(member, self._credentials(), self._changed)
-        self._links[member.name] = link
-        following = asyncio.create_task(link.follow())
-        following.add_done_callback(_tell_end)
+    def _connect(self, member: Member) -> None:
+        node = NodeConnection(member, self._credentials(), self._on_change)
+        self._connections[member.name] = node
+        following = asyncio.create_task(node.follow())
+        following.add_done_callback(_log_failure)
         self._following[member.name] = following
 
-    def _drop(self, link: NodeConnection) -> None:
-        del self._links[link.name]
-        ending = asyncio.create_task(_end(self._following.pop(link.name), link))
-        self._ended.add(ending)
-        ending.add_done_callback(self._ended.discard)
+    def _disconnect(self, node: NodeConnection) -> None:
+        del self._connections[node.name]
+        closing = asyncio.create_task(_close(self._following.pop(node.name), node))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
-    def _changed(self) -> None:
+    def _on_change(self) -> None:
         self._index = None
-        for link in self.there():
-            self._homes.observe(link.name, link.pool_ids)
+        for node in self.reachable():
+            self._locations.observe(node.name, node.pool_ids)
 
-    def _shown(self) -> frozenset[PoolId]:
-        return frozenset(pool for link in self.there() for pool in link.pool_ids)
+    def _reported_pools(self) -> frozenset[PoolId]:
+        return frozenset(pool for node in self.reachable() for pool in node.pool_ids)
 
-    def _away(self, pool_id: PoolId, name: NodeName | None) -> PoolUnavailable:
+    def _unavailable(self, pool_id: PoolId, name: NodeName | None) -> PoolUnavailable:
         """Return the error for an unavailable pool. `name`: the node that had it last, if known."""
         if name is None:
             return PoolUnavailable(f"pool {pool_id} is on no node that was ever reached")
         if self._directory.state_of(name) is NodeState.GONE:
             return NodeGone(name)
-        link = self._links.get(name)
-        if link and link.there:
-            return PoolUnavailable(f"pool {pool_id} was on node {name}, which does not show it now")
-        return PoolUnavailable(f"node {name} is away: {link.why if link else 'it does not listen'}")
+        node = self._connections.get(name)
+        if node and node.reachable:
+            return PoolUnavailable(
+                f"pool {pool_id} was on node {name}, which does not report it now"
+            )
+        problem = node.problem if node else "it is not in the directory"
+        return PoolUnavailable(f"node {name} is away: {problem}")
 
-    def _found(self) -> dict[PoolId, tuple[NodeConnection, ...]]:
+    def _nodes_by_pool(self) -> dict[PoolId, tuple[NodeConnection, ...]]:
         """Return the index of pools, made again after a change; report pools on two nodes."""
         if self._index is None:
-            self._index = index(self._links.values())
-            twice = frozenset(pool for pool, links in self._index.items() if len(links) > 1)
-            for pool in twice - self._twice:
-                self._tell_twice(pool, [link.name for link in self._index[pool]])
-            self._twice = twice
+            self._index = index(self._connections.values())
+            duplicated = frozenset(pool for pool, nodes in self._index.items() if len(nodes) > 1)
+            for pool in duplicated - self._duplicated:
+                self._report_duplicate(pool, [node.name for node in self._index[pool]])
+            self._duplicated = duplicated
         return self._index
 
-    def _tell_twice(self, pool: PoolId, names: Sequence[NodeName]) -> None:
-        text = f"pool {pool} is shown by {' and '.join(sorted(names))}: refused on both"
+    def _report_duplicate(self, pool: PoolId, names: Sequence[NodeName]) -> None:
+        text = f"pool {pool} is on nodes {' and '.join(sorted(names))}: refused on both"
         logger.error(text)
         for name in names:
-            self._tells(name, "PoolShownTwice", text)
+            self._record_event(name, "PoolShownTwice", text)
 
-    async def _renew(self) -> None:
+    async def _watch_certificates(self) -> None:
         while True:
-            await asyncio.sleep(LOOK)
-            if self._identities.renewed():
-                for link in self.all():
-                    link.renew(self._credentials())
+            await asyncio.sleep(CERTIFICATE_INTERVAL)
+            if self._identities.changed():
+                for node in self.all():
+                    node.reconnect(self._credentials())
 
     def _credentials(self) -> grpc.ChannelCredentials:
         return self._identities.identity.client()
 
-    async def _stop(self) -> None:
-        for link in self.all():
-            self._drop(link)
-        if self._ended:  # calls ended with the router's own socket: nothing is waited for
-            await asyncio.wait(self._ended, timeout=PARTING)
-        for ending in self._ended:
-            ending.cancel()
+    async def _close(self) -> None:
+        for node in self.all():
+            self._disconnect(node)
+        if self._closing:  # their calls ended with the router's own socket
+            await asyncio.wait(self._closing, timeout=CLOSE_TIMEOUT)
+        for closing in self._closing:
+            closing.cancel()
 
 
-def index(links: Iterable[NodeConnection]) -> dict[PoolId, tuple[NodeConnection, ...]]:
+def index(nodes: Iterable[NodeConnection]) -> dict[PoolId, tuple[NodeConnection, ...]]:
     """Return the nodes of each pool: all that report it now, else one that reported it last."""
-    now: dict[PoolId, tuple[NodeConnection, ...]] = {}
-    before: dict[PoolId, tuple[NodeConnection, ...]] = {}
-    for link in links:
-        where = now if link.there else before
-        for pool in link.pool_ids:
-            where[pool] = (*where.get(pool, ()), link)
-    return {pool: links[:1] for pool, links in before.items()} | now
+    current: dict[PoolId, tuple[NodeConnection, ...]] = {}
+    earlier: dict[PoolId, tuple[NodeConnection, ...]] = {}
+    for node in nodes:
+        by_pool = current if node.reachable else earlier
+        for pool in node.pool_ids:
+            by_pool[pool] = (*by_pool.get(pool, ()), node)
+    return {pool: known[:1] for pool, known in earlier.items()} | current
 
 
-def others(links: Iterable[NodeConnection], one: NodeConnection) -> Iterator[NodeConnection]:
-    """Return all connections but `one`."""
-    return (link for link in links if link is not one)
-
-
-def _tell_end(following: asyncio.Task[None]) -> None:
+def _log_failure(following: asyncio.Task[None]) -> None:
     """Log the error that ended a task which nobody awaits, and which should only be cancelled."""
     if not following.cancelled() and (error := following.exception()):
         logger.opt(exception=error).error("a node is not followed any more")
 
 
-async def _end(following: asyncio.Task[None], link: NodeConnection) -> None:
+async def _close(following: asyncio.Task[None], node: NodeConnection) -> None:
     following.cancel()
     with suppress(asyncio.CancelledError):
         await following
-    await link.close()
+    await node.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from driver.core.errors import Damaged, Invalid, NotFound, PoolUnavailable
+from driver.core import groups
+from driver.core.errors import Damaged, PoolUnavailable
 from driver.core.ids import Key, SnapshotId
 from driver.core.model import Snapshot
 from driver.volumes.pools.registry import Pools
@@ -39,11 +40,8 @@ class Groups:
                 self._pools.of(snapshot_id.pool).backend.find(
                     snapshot_id
                 )  # PoolUnavailable: it may be there
-            raise NotFound(f"no group snapshot {wanted.key}")
-        members = found[0].members
-        if wanted.snapshot_ids and set(wanted.snapshot_ids) != set(members):
-            names = ", ".join(map(str, members))
-            raise Invalid(f"snapshot_ids: the members of group {wanted.key} are {names}")
+            raise groups.no_group(wanted.key)
+        groups.check_members(wanted.key, wanted.snapshot_ids, found[0].members)
         return found
 
     def missing(self, found: Sequence[Snapshot]) -> Sequence[SnapshotId]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from driver.core.errors import Conflict, Invalid, NotFound
+from driver.core import groups
+from driver.core.errors import Conflict, Invalid
 from driver.core.ids import SnapshotId, new_incarnation
 from driver.core.model import Snapshot, Unreadable, Volume
 from driver.core.results import Group, SnapshotsPage
@@ -102,8 +103,7 @@ class Snapshotter:
         self._groups.refuse_damaged(ids)
         if found := self._groups.members(wanted.key):
             if not self._groups.missing(found):
-                if {one.id for one in found} != set(ids):
-                    raise Conflict(f"group snapshot {wanted.name!r} exists, of other volumes")
+                groups.check_sources(wanted.name, ids, [member.id for member in found])
                 return _group(found)
             self._groups.delete(found)  # half made or half deleted: nobody was told of a group
         return _group(self._take(f"taking group snapshot {wanted.name!r}", wanted.members, wanted))
@@ -120,7 +120,7 @@ class Snapshotter:
         """
         found = self._groups.known(wanted)
         if missing := self._groups.missing(found):
-            raise NotFound(f"group snapshot {wanted.key} is not whole: no {missing[0]}")
+            raise groups.incomplete(wanted.key, missing[0])
         return _group(found)
 
     # parts of groups on several nodes: what is whole, only their router can say

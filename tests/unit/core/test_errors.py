@@ -15,7 +15,7 @@ from driver.core.errors import Busy, CellarError, StillRunning
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if kind.__module__ == errors.__name__
+    if kind.__module__ == errors.__name__ and issubclass(kind, Exception)
 ]
 PLAIN = [kind for kind in KINDS if kind is not StillRunning]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driver.core.errors import NoSpace, PoolUnavailable
-from driver.router.placement import Candidate, Requirement, of_source, order, requirement
+from driver.router.placement import Candidate, Requirement, check_source, order, parse_requirement
 
 KEY = "cellar.csi.internal/node"
 ANY = Requirement(None, ())
@@ -17,17 +17,17 @@ def said(*names: str) -> list[dict[str, str]]:
 
 
 def test_what_the_scheduler_chose_is_the_only_choice() -> None:
-    wanted = requirement(KEY, said("a", "b", "c"), said("a", "b", "c"))
+    wanted = parse_requirement(KEY, said("a", "b", "c"), said("a", "b", "c"))
     assert order(wanted, [A, B, C]) == ["a"]
 
 
 def test_the_chosen_node_being_away_lets_the_scheduler_choose_again() -> None:
     with pytest.raises(NoSpace):
-        order(requirement(KEY, said("a", "b"), said("a", "b")), [B, C])
+        order(parse_requirement(KEY, said("a", "b"), said("a", "b")), [B, C])
 
 
 def test_without_a_choice_the_roomiest_of_those_that_will_do_comes_first() -> None:
-    assert order(requirement(KEY, said("a", "c"), []), [A, B, C]) == ["c", "a"]
+    assert order(parse_requirement(KEY, said("a", "c"), []), [A, B, C]) == ["c", "a"]
     assert order(ANY, [A, B, C]) == ["b", "c", "a"]
 
 
@@ -38,16 +38,16 @@ def test_equal_room_is_decided_the_same_way_by_every_router() -> None:
 def test_a_cordoned_node_takes_only_what_must_be_there() -> None:
     cordoned = Candidate("b", 30, cordoned=True)
     assert order(ANY, [A, cordoned]) == ["a"]
-    assert order(requirement(KEY, said("b"), said("b")), [A, cordoned]) == ["b"]
+    assert order(parse_requirement(KEY, said("b"), said("b")), [A, cordoned]) == ["b"]
     with pytest.raises(NoSpace):
         order(ANY, [cordoned])
 
 
 def test_a_node_that_shows_anothers_pool_takes_nothing() -> None:
-    barred = Candidate("b", 30, barred=True)
-    assert order(ANY, [A, barred]) == ["a"]
+    duplicated = Candidate("b", 30, duplicated=True)
+    assert order(ANY, [A, duplicated]) == ["a"]
     with pytest.raises(NoSpace):
-        order(requirement(KEY, said("b"), said("b")), [A, barred])
+        order(parse_requirement(KEY, said("b"), said("b")), [A, duplicated])
 
 
 def test_no_node_at_all_is_no_lack_of_room() -> None:
@@ -56,23 +56,23 @@ def test_no_node_at_all_is_no_lack_of_room() -> None:
 
 
 def test_a_source_is_followed_or_nothing_is() -> None:
-    assert of_source(ANY, "b") == "b"
-    assert of_source(requirement(KEY, said("a", "b"), []), "b") == "b"
+    check_source(ANY, "b")
+    check_source(parse_requirement(KEY, said("a", "b"), []), "b")
     with pytest.raises(NoSpace):
-        of_source(requirement(KEY, said("a"), []), "b")
+        check_source(parse_requirement(KEY, said("a"), []), "b")
     with pytest.raises(NoSpace):
-        of_source(requirement(KEY, said("a", "c"), said("a", "c")), "b")
+        check_source(parse_requirement(KEY, said("a", "c"), said("a", "c")), "b")
     # its pod was sent to another node first: it will follow
-    assert of_source(requirement(KEY, said("a", "b"), said("a", "b")), "b") == "b"
+    check_source(parse_requirement(KEY, said("a", "b"), said("a", "b")), "b")
 
 
 def test_topologies_of_others_name_no_node_of_ours() -> None:
-    wanted = requirement(KEY, [{"zone": "a"}, {KEY: "b", "zone": "a"}], [])
+    wanted = parse_requirement(KEY, [{"zone": "a"}, {KEY: "b", "zone": "a"}], [])
     assert wanted == Requirement(frozenset(), ())
     with pytest.raises(NoSpace):
         order(wanted, [A, B])
 
 
 def test_keys_do_not_mind_their_case_and_no_segments_are_no_condition() -> None:
-    assert requirement(KEY, [{KEY.upper(): "a"}], []).requisite == frozenset({"a"})
-    assert requirement(KEY, [{}], []).requisite is None
+    assert parse_requirement(KEY, [{KEY.upper(): "a"}], []).requisite == frozenset({"a"})
+    assert parse_requirement(KEY, [{}], []).requisite is None

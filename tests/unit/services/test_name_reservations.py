@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from driver.csi.protocol import NAME_MEMORY
 from driver.services import name_reservations
-from driver.services.name_reservations import QUIET, NameReservations
+from driver.services.name_reservations import NameReservations
 
 
 class Clock:
@@ -24,23 +25,23 @@ def told(story: Callable[[NameReservations, Clock], Awaitable[None]], *, old: bo
     async def live() -> None:
         clock = Clock()
         one = NameReservations(clock)
-        clock.now += QUIET if old else 0
+        clock.now += NAME_MEMORY if old else 0
         await story(one, clock)
 
     asyncio.run(live())
 
 
-def test_a_name_that_nobody_had_is_quiet_and_one_that_was_given_back_is_not() -> None:
+def test_a_name_that_nobody_had_is_quiet_and_one_that_was_released_is_not() -> None:
     async def story(names: NameReservations, clock: Clock) -> None:
         assert await names.take("a")
-        names.give_back("a")
+        names.release("a")
         assert not await names.take("a")
         assert await names.take("b")
-        names.give_back("a")
-        clock.now += QUIET - 0.1
+        names.release("a")
+        clock.now += NAME_MEMORY - 0.1
         assert not await names.take("a")
-        names.give_back("a")
-        clock.now += QUIET + 0.1
+        names.release("a")
+        clock.now += NAME_MEMORY + 0.1
         assert await names.take("a")
 
     told(story)
@@ -49,14 +50,14 @@ def test_a_name_that_nobody_had_is_quiet_and_one_that_was_given_back_is_not() ->
 def test_a_node_that_has_just_begun_does_not_know() -> None:
     async def story(names: NameReservations, clock: Clock) -> None:
         assert not await names.take("a")
-        clock.now += QUIET
+        clock.now += NAME_MEMORY
         assert await names.take("b")
 
     told(story, old=False)
 
 
 def test_a_name_is_one_routers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(name_reservations, "PATIENCE", 0.05)
+    monkeypatch.setattr(name_reservations, "NAME_WAIT", 0.05)
 
     async def story(names: NameReservations, clock: Clock) -> None:
         await names.take("a")
@@ -64,7 +65,7 @@ def test_a_name_is_one_routers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
             await names.take("a")
         waiting = asyncio.create_task(names.take("a"))
         await asyncio.sleep(0)
-        names.give_back("a")
+        names.release("a")
         assert not await waiting
 
     told(story)
@@ -74,9 +75,9 @@ def test_what_was_long_ago_is_forgotten() -> None:
     async def story(names: NameReservations, clock: Clock) -> None:
         for number in range(100):
             await names.take(str(number))
-            names.give_back(str(number))
-        clock.now += QUIET + 0.1
+            names.release(str(number))
+        clock.now += NAME_MEMORY + 0.1
         await names.take("last")
-        assert names._given_back == {}
+        assert names._released == {}
 
     told(story)

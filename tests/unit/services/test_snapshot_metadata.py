@@ -13,7 +13,7 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from driver.core.model import GIB, MIB
 from driver.services import snapshot_metadata
-from tests.unit.rpc.served import Client, Story, code_of, play
+from tests.unit.services.served import Client, Story, code_of, play
 
 PAGE = 4096
 SIZE = GIB

@@ -53,12 +53,12 @@ def test_a_repeat_keeps_the_ca_and_renews_the_rest(tmp_path: Path) -> None:
     authority.create(tmp_path, now=datetime.now(UTC) - timedelta(days=300))
     before, ca = read(tmp_path / "node/tls.crt"), (tmp_path / "ca.crt").read_bytes()
     files = identity.Files(tmp_path / "node")
-    assert not files.renewed()
+    assert not files.changed()
     authority.create(tmp_path)
     assert (tmp_path / "ca.crt").read_bytes() == ca
     assert read(tmp_path / "node/tls.crt").not_valid_after_utc > before.not_valid_after_utc
-    assert files.renewed()
-    assert not files.renewed()
+    assert files.changed()
+    assert not files.changed()
 
 
 def test_half_a_ca_is_not_replaced(tmp_path: Path) -> None:
@@ -81,29 +81,12 @@ def test_half_replaced_files_change_nothing(tmp_path: Path) -> None:
     files = identity.Files(tmp_path / "node")
     before = files.identity
     shutil.copy(tmp_path / "router/tls.crt", tmp_path / "node/tls.crt")
-    assert not files.renewed()
+    assert not files.changed()
     (tmp_path / "node/tls.key").unlink()
-    assert not files.renewed()
+    assert not files.changed()
     assert files.identity == before
 
 
 def test_a_folder_without_certificates_is_invalid(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="--tls-dir"):
         identity.Files(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("method", "names", "may"),
-    [
-        ("/csi.v1.Controller/DeleteVolume", [identity.ROUTER], True),
-        ("/cellar.v1.Node/Watch", [identity.ROUTER], True),
-        ("/csi.v1.Node/NodeStageVolume", [identity.ROUTER], False),
-        ("/csi.v1.Controller/DeleteVolume", [identity.NODE], False),
-        ("/csi.v1.Controller/DeleteVolume", [identity.NODE, identity.ROUTER], False),
-        ("/csi.v1.Controller/DeleteVolume", [], False),
-    ],
-)
-def test_only_a_router_may_and_only_what_it_needs(
-    method: str, names: list[str], *, may: bool
-) -> None:
-    assert identity.may_call(method, names) is may

@@ -21,7 +21,6 @@ from driver.core.errors import (
     OutOfRange,
     PoolUnavailable,
     Refused,
-    StaleToken,
 )
 from driver.core.faults import Fault, FaultKind
 from driver.core.ids import SnapshotId, VolumeId
@@ -496,12 +495,6 @@ def test_a_page_goes_on_although_its_last_volume_was_deleted(world: World) -> No
     assert isinstance(gone, VolumeId)
     world.volumes.delete(DeleteVolume(gone))
     assert world.volumes.list(ListVolumes(0, first.next)).volumes == every[1:]
-
-
-@pytest.mark.parametrize("token", ["1", "x" * 45, "../../etc/passwd"])
-def test_a_token_that_was_never_given_is_stale(world: World, token: str) -> None:
-    with pytest.raises(StaleToken):
-        world.volumes.list(ListVolumes(0, token))
 
 
 def test_a_pool_that_is_away_is_left_out_of_lists(world: World) -> None:

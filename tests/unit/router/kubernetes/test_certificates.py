@@ -13,7 +13,7 @@ import pytest
 from driver.core.errors import Invalid
 from driver.router.kubernetes import client
 from driver.router.kubernetes.api import ApiError, Json
-from driver.router.kubernetes.certificates import DAYS, Secrets
+from driver.router.kubernetes.certificates import VALIDITY, Secrets
 from driver.tls import authority
 from driver.tls.authority import Authority
 from tests.cluster.fake_apiserver import Cluster, api_server
@@ -78,7 +78,7 @@ def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
 ) -> None:
     async def story(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
-        await one.settle()
+        await one.synchronise()
         assert set(cluster.objects[SECRETS]) == NAMES
         assert one.identity.certificate == value(cluster, "cellar-router", "tls.crt")
         ca = Authority.read(
@@ -89,9 +89,9 @@ def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
             assert set(secret["data"]) == {"ca.crt", "tls.crt", "tls.key"}
             assert value(cluster, f"cellar-{identity}", "ca.crt") == ca.pem()
             assert value(cluster, f"cellar-{identity}", "tls.key") != ca.key_pem()
-            begin, end = authority.life(value(cluster, f"cellar-{identity}", "tls.crt"))
-            assert end - begin == timedelta(days=DAYS) + authority.EARLY
-        assert not one.renewed()
+            begin, end = authority.validity(value(cluster, f"cellar-{identity}", "tls.crt"))
+            assert end - begin == timedelta(days=VALIDITY) + authority.CLOCK_TOLERANCE
+        assert not one.changed()
 
     tell(story)
 
@@ -100,10 +100,10 @@ def test_what_is_there_and_in_time_is_not_touched(
     cluster: Cluster, tell: Callable[[Story], None]
 ) -> None:
     async def story(router: Callable[[], Secrets], clock: Clock) -> None:
-        await router().settle()
+        await router().synchronise()
         before = cluster.version
-        clock.pass_(DAYS * 2 / 3 - 1)
-        await router().settle()
+        clock.pass_(VALIDITY * 2 / 3 - 1)
+        await router().synchronise()
         assert cluster.version == before
 
     tell(story)
@@ -114,13 +114,13 @@ def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
 ) -> None:
     async def story(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
-        await one.settle()
+        await one.synchronise()
         old, ca = one.identity, cluster.objects[SECRETS]["cellar-ca"]
         node = value(cluster, "cellar-node", "tls.crt")
-        clock.pass_(DAYS * 2 / 3 + 1)
-        await one.settle()
-        assert one.renewed()
-        assert not one.renewed()
+        clock.pass_(VALIDITY * 2 / 3 + 1)
+        await one.synchronise()
+        assert one.changed()
+        assert not one.changed()
         assert one.identity.certificate != old.certificate
         assert one.identity.ca == old.ca
         assert value(cluster, "cellar-node", "tls.crt") != node
@@ -129,7 +129,7 @@ def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
     tell(story)
 
 
-@pytest.mark.parametrize("passed", [0, DAYS * 2 / 3 + 1])
+@pytest.mark.parametrize("passed", [0, VALIDITY * 2 / 3 + 1])
 def test_routers_that_begin_at_once_agree(
     cluster: Cluster, tell: Callable[[Story], None], passed: float
 ) -> None:
@@ -137,7 +137,7 @@ def test_routers_that_begin_at_once_agree(
 
     async def story(router: Callable[[], Secrets], clock: Clock) -> None:
         if passed:
-            await router().settle()
+            await router().synchronise()
             clock.pass_(passed)
         routers = [router() for _ in range(4)]
         await asyncio.gather(*(patiently(one) for one in routers))
@@ -161,7 +161,7 @@ async def patiently(one: Secrets) -> None:
     """As `keep` does it: a lost race is tried again."""
     while True:
         try:
-            return await one.settle()
+            return await one.synchronise()
         except ApiError as error:
             if not error.conflict:
                 raise
@@ -177,18 +177,18 @@ def test_given_secrets_are_read_and_never_written(
             given(cluster, f"cellar-{identity}", ca_crt=ca.pem(), tls_crt=certificate, tls_key=key)
         before = cluster.version
         one = router()
-        await one.settle()
+        await one.synchronise()
         assert one.identity.ca == ca.pem()
         clock.pass_(9)
-        await one.settle()
+        await one.synchronise()
         assert (cluster.version, set(cluster.objects[SECRETS])) == (before, NAMES - {"cellar-ca"})
         clock.pass_(2)
         with pytest.raises(Invalid, match="cellar-router expired"):
-            await one.settle()
+            await one.synchronise()
         certificate, key = ca.issue("router", clock.now, 10)
         given(cluster, "cellar-router", ca_crt=ca.pem(), tls_crt=certificate, tls_key=key)
-        await one.settle()
-        assert one.renewed()
+        await one.synchronise()
+        assert one.changed()
 
     tell(story)
 
@@ -198,12 +198,12 @@ def test_a_given_ca_signs_what_is_missing(cluster: Cluster, tell: Callable[[Stor
         ca = Authority.new(NOW)
         given(cluster, "cellar-ca", tls_crt=ca.pem(), tls_key=ca.key_pem())
         one = router()
-        await one.settle()
+        await one.synchronise()
         assert one.identity.ca == ca.pem()
         given(cluster, "cellar-ca", tls_crt=ca.pem(), tls_key=Authority.new(NOW).key_pem())
         cluster.remove(SECRETS, "cellar-node")
         with pytest.raises(Invalid, match="Secret cellar-ca: the key is not that"):
-            await one.settle()
+            await one.synchronise()
 
     tell(story)
 
@@ -216,12 +216,12 @@ def test_after_a_theft_all_get_certificates_of_a_new_ca(
 
     async def story(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
-        await one.settle()
+        await one.synchronise()
         old = one.identity
         for name in lost:
             cluster.remove(SECRETS, name)
-        await one.settle()
-        assert one.renewed()
+        await one.synchronise()
+        assert one.changed()
         assert one.identity.ca != old.ca
         assert one.identity.ca == value(cluster, "cellar-node", "ca.crt")
 
@@ -231,7 +231,7 @@ def test_after_a_theft_all_get_certificates_of_a_new_ca(
 def test_a_server_that_cannot_be_reached_is_asked_again(
     cluster: Cluster, tell: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driver.router.kubernetes.certificates.AGAIN", 0.01)
+    monkeypatch.setattr("driver.router.kubernetes.certificates.RETRY_INTERVAL", 0.01)
 
     async def story(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
@@ -257,8 +257,8 @@ def test_a_renewal_that_another_router_made_meanwhile_is_kept(
     async def live() -> None:
         async with client.connect(kubeconfig) as api:
             other = Secrets(api, NAMESPACE, "cellar", clock)
-            await other.settle()
-            clock.pass_(DAYS * 2 / 3 + 1)
+            await other.synchronise()
+            clock.pass_(VALIDITY * 2 / 3 + 1)
 
             class Interrupted:
                 create, replace, watch = api.create, api.replace, api.watch
@@ -266,14 +266,14 @@ def test_a_renewal_that_another_router_made_meanwhile_is_kept(
                 async def get(self, path: str, **query: str) -> Json:
                     found = await api.get(path, **query)
                     if path.endswith("router"):
-                        await other.settle()
+                        await other.synchronise()
                     return found
 
             late = Secrets(Interrupted(), NAMESPACE, "cellar", clock)
             with pytest.raises(ApiError) as told:
-                await late.settle()
+                await late.synchronise()
             assert told.value.conflict
-            await late.settle()
+            await late.synchronise()
             assert late.identity == other.identity
 
     asyncio.run(live())

@@ -315,7 +315,7 @@ def test_without_a_pod_or_a_kubeconfig_there_is_no_way(tmp_path: Path) -> None:
             pass
 
     for none in (None, tmp_path / "missing"):
-        with pytest.raises(Invalid, match="no way to Kubernetes"):
+        with pytest.raises(Invalid, match="configuration of Kubernetes"):
             asyncio.run(live(none))
-    with pytest.raises(Invalid, match="say a namespace"):
+    with pytest.raises(Invalid, match="a namespace is required"):
         client.own_namespace()

@@ -58,7 +58,7 @@ def test_changes_are_told_and_mistakes_are_not(tmp_path: Path) -> None:
             told.append(members)
             heard.set()
 
-        watching = asyncio.create_task(StaticFile(path, poll=0.001).watch(tell))
+        watching = asyncio.create_task(StaticFile(path, poll_interval=0.001).watch(tell))
         for text in (TEXT, "nodes: [", "nodes: []"):
             path.write_text(text)
             if text != "nodes: [":

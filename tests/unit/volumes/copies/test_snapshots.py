@@ -17,7 +17,6 @@ from driver.core.errors import (
     NotFound,
     PoolUnavailable,
     Refused,
-    StaleToken,
     StillRunning,
 )
 from driver.core.ids import SnapshotId, VolumeId
@@ -229,8 +228,6 @@ def test_lists_can_be_narrowed(world: World) -> None:
     rest = world.snapshots.list(ListSnapshots(2, page.next, source=a.id))
     assert {*page.snapshots, *rest.snapshots} == set(of_a)
     assert (len(page.snapshots), rest.next) == (2, "")
-    with pytest.raises(StaleToken):
-        world.snapshots.list(ListSnapshots(0, "2"))
 
 
 # groups
@@ -313,7 +310,7 @@ def test_a_group_that_is_not_whole_is_none_and_is_taken_anew(
     first = take(world, members)
     lost = first.snapshots[0]
     world.pools.of(lost.id.pool).backend.delete(lost.id)
-    with pytest.raises(NotFound, match="not whole"):
+    with pytest.raises(NotFound, match="not complete"):
         world.snapshots.get_group(GroupSnapshotRef(first.id))
     again = take(world, members)
     assert len(again.snapshots) == 3

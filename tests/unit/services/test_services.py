@@ -11,7 +11,7 @@ import pytest
 
 from csi_proto import csi_pb2 as csi
 from driver.core.model import GIB
-from tests.unit.rpc.served import KEY, MOUNT, NODE, Client, code_of, play
+from tests.unit.services.served import KEY, MOUNT, NODE, Client, code_of, play
 
 CONTROLLER = csi.ControllerServiceCapability.RPC
 IN_USE = ("PUBLISH_UNPUBLISH_VOLUME", "PUBLISH_READONLY", "LIST_VOLUMES_PUBLISHED_NODES")

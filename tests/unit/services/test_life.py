@@ -12,7 +12,7 @@ from driver.backends.memory.backend import MemoryBackend
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import GIB
 from driver.services import server
-from tests.unit.rpc.served import KEY, MOUNT, NODE, Client, code_of, play
+from tests.unit.services.served import KEY, MOUNT, NODE, Client, code_of, play
 
 HERE = csi.Topology(segments={KEY: NODE})
 

@@ -53,7 +53,7 @@ def test_a_report_says_who_it_is_and_what_room_there_is() -> None:
     assert [(one.node, one.volumes) for one in report.published] == [("b", 1)]
     [shown] = report.pools
     assert shown.id == pool.backend.id
-    rooms = {Allocation(room.allocation): room.largest for room in shown.rooms}
+    rooms = {Allocation(room.allocation): room.largest for room in shown.available_space}
     assert rooms
     for allocation, largest in rooms.items():
         assert largest == pool.backend.capacity(allocation).largest
@@ -75,11 +75,11 @@ def test_a_change_is_told_before_the_next_beat() -> None:
         for rpc in ("GetCapacity", "CreateVolume"):
             coming = asyncio.ensure_future(first(listening))
             await asyncio.sleep(0)
-            reports.seen(rpc, "OK", 0.1)
+            reports.on_finish(rpc, "OK", 0.1)
             done, _ = await asyncio.wait({coming}, timeout=0.2)
             if rpc == "GetCapacity":
                 assert not done  # it changes nothing
-                reports.seen("DeleteVolume", "OK", 0.1)
+                reports.on_finish("DeleteVolume", "OK", 0.1)
             told.append((await coming).node)
         return told
 

@@ -1,0 +1,40 @@
+"""Which snapshots make a group: every member records the group and the ids of all its members."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from driver.core.errors import Conflict, Invalid, NotFound
+from driver.core.ids import Key, SnapshotId
+
+
+def check_members(key: Key, named: Iterable[SnapshotId], members: Collection[SnapshotId]) -> None:
+    """Check the `snapshot_ids` of a request (`named`; none: not given) against the group's members.
+
+    Raises: Invalid if they differ.
+    """
+    given = set(named)
+    if given and given != set(members):
+        names = ", ".join(sorted(map(str, members)))
+        raise Invalid(f"snapshot_ids: the members of group {key} are {names}")
+
+
+def check_sources(
+    name: str, requested: Iterable[SnapshotId], members: Iterable[SnapshotId]
+) -> None:
+    """Check that an existing group has the members that a create request asks for.
+
+    Raises: Conflict if it has others, because it is of other volumes.
+    """
+    if set(requested) != set(members):
+        raise Conflict(f"group snapshot {name!r} exists, of other volumes")
+
+
+def no_group(key: Key) -> NotFound:
+    """Return the error for a group of which no member exists."""
+    return NotFound(f"no group snapshot {key}")
+
+
+def incomplete(key: Key, missing: SnapshotId) -> NotFound:
+    """Return the error for a group of which the member `missing` does not exist any more."""
+    return NotFound(f"group snapshot {key} is not complete: there is no {missing}")

@@ -1,0 +1,31 @@
+"""The full paths of all RPCs (`/csi.v1.Controller/CreateVolume`), from the descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from google.protobuf.descriptor import MethodDescriptor
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
+
+
+def all_methods() -> Iterator[MethodDescriptor]:
+    """Yield the methods of CSI and of the peer service. No two of them have the same name."""
+    for file in (csi.DESCRIPTOR, cellar.DESCRIPTOR):
+        for service in file.services_by_name.values():
+            yield from service.methods
+
+
+def path_of(method: MethodDescriptor) -> str:
+    """Return the full path of a method."""
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
+_PATHS: Final = {method.name: path_of(method) for method in all_methods()}
+
+
+def path(rpc: str) -> str:
+    """Return the full path of the RPC with this name. Raises: KeyError if there is none."""
+    return _PATHS[rpc]

@@ -1,0 +1,44 @@
+"""What routers and nodes must agree on beside the messages: timings, and metadata of calls.
+
+Routers and nodes of neighbouring versions speak to each other. So a value changes only in a way
+that keeps each relation named here true with the old value on the other side.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Metadata of a routed call. A router knows all nodes, a node only itself: with this, the node that
+# ControllerPublishVolume names exists, even if it is not the one that has the volume.
+KNOWN_NODE: Final = "cellar-known-node"
+
+# Reports. A node sends one at least every REPORT_INTERVAL seconds, after having waited for its
+# pools for at most REPORT_TIMEOUT, of which each pool gets POOL_REPORT_TIMEOUT. A router takes a
+# node as unreachable, and a pool's free space as unknown, when the last report is older than
+# REPORT_LIFETIME: that is longer than one interval, one wait, and a hiccup of the network.
+REPORT_INTERVAL: Final = 2.0  # seconds, node
+REPORT_TIMEOUT: Final = 1.0  # seconds, node
+POOL_REPORT_TIMEOUT: Final = 0.9  # seconds, node: less than REPORT_TIMEOUT
+REPORT_LIFETIME: Final = 5.0  # seconds, router: more than REPORT_INTERVAL + REPORT_TIMEOUT
+
+# A router's calls to nodes, other than those that it forwards within the time of their caller.
+NODE_TIMEOUT: Final = 5.0  # seconds, router: for a node's part of an answer that many nodes give
+
+# Reserving a name. A node remembers for NAME_MEMORY seconds that somebody had the name. A router
+# relies on a search that it began before it got the name for NAME_SEARCH_LIFETIME seconds only:
+# whoever had the name meanwhile gave it back later than that, and the node still knows.
+NAME_WAIT: Final = 1.0  # seconds, node: for another router to give a name back; < NODE_TIMEOUT
+NAME_MEMORY: Final = 10.0  # seconds, node
+NAME_SEARCH_LIFETIME: Final = 8.0  # seconds, router: less than NAME_MEMORY
+
+# Group snapshots over several nodes. Each node bounds by itself for how long writers are stopped
+# (BOUND in volumes/copies/copying.py); a router waits longer, so that the node's own error arrives.
+GROUP_STEP_TIMEOUT: Final = 30.0  # seconds, router: for a node to reach its next step
+GROUP_UNDO_TIMEOUT: Final = 10.0  # seconds, router: for a node to undo its part
+
+# HTTP/2 pings of an idle connection. A node that vanished ends the calls that wait for it after
+# KEEPALIVE_INTERVAL_MS + KEEPALIVE_TIMEOUT_MS. A server closes the connection of a client that
+# pings more often than every KEEPALIVE_MINIMUM_MS (gRPC: too_many_pings).
+KEEPALIVE_INTERVAL_MS: Final = 5000  # router
+KEEPALIVE_TIMEOUT_MS: Final = 3000  # router
+KEEPALIVE_MINIMUM_MS: Final = 1000  # node: less than KEEPALIVE_INTERVAL_MS

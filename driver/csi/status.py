@@ -1,0 +1,96 @@
+"""gRPC statuses and the errors of `driver.core.errors`, in both directions.
+
+Each error class has its code. A router reads the codes of a node back with `error_of`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+import grpc.aio
+from loguru import logger
+
+from driver.core import errnos
+from driver.core.errors import CellarError, Failed, NoSpace, PoolUnavailable
+
+TEXT: Final = 2000  # characters of a status message; gRPC sends it as a header
+
+# Calls that store something new: only of them does RESOURCE_EXHAUSTED mean that the pool is full.
+# The provisioner goes to another node then, and kubelet tries again; for the attacher it would
+# mean that the node has its most volumes.
+STORING: Final = frozenset(
+    {
+        *("CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "TakePart"),
+        "NodePublishVolume",  # of an inline volume
+    }
+)
+
+
+def _errors_by_status() -> dict[grpc.StatusCode, type[CellarError]]:
+    """Return for each status the first class in `driver.core.errors` that has it."""
+    kinds: dict[grpc.StatusCode, type[CellarError]] = {}
+    for kind in CellarError.__subclasses__():
+        kinds.setdefault(_status(kind), kind)
+    # A node's part of an answer came too late; the call as a whole has not timed out.
+    return kinds | {grpc.StatusCode.DEADLINE_EXCEEDED: PoolUnavailable}
+
+
+def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
+    """Return the status that `error` has for the caller of `rpc`; INTERNAL if it is unknown.
+
+    A full disk is UNAVAILABLE where `rpc` stores nothing new, see STORING.
+    """
+    if isinstance(error, CellarError):
+        return _status(type(error))
+    if isinstance(error, OSError) and (known := errnos.machine_error(error)):
+        if isinstance(known, NoSpace) and rpc not in STORING:
+            return grpc.StatusCode.UNAVAILABLE
+        if isinstance(known, CellarError):
+            return _status(type(known))
+    return grpc.StatusCode.INTERNAL
+
+
+def text_of(rpc: str, error: Exception) -> str:
+    """Return the status message: errors of this program as they are (at most TEXT characters); of
+    an unexpected OSError only strerror, and the path if it is one of the kernel's; else a fixed
+    text.
+
+    Nothing else of an unexpected error leaves this machine: details are logged.
+    """
+    if isinstance(error, CellarError):
+        return str(error)[:TEXT]
+    logger.opt(exception=error).error("{} failed unexpectedly", rpc)
+    if isinstance(error, OSError) and error.strerror:
+        return f"the machine failed: {_kernel_path(error)}{error.strerror}; see the driver's log"
+    return "internal error; see the driver's log"
+
+
+def error_of(error: grpc.aio.AioRpcError) -> CellarError:
+    """Return the error that stands for the status of a node; Failed for an unknown code."""
+    text = error.details() or ""
+    if kind := _ERRORS.get(error.code()):
+        return kind(text)
+    return Failed(f"{error.code().name}: {text}")
+
+
+def error_named(code: str, text: str) -> CellarError:
+    """Return the error for the status with the name `code`; Failed if there is no such status."""
+    kind = _ERRORS.get(grpc.StatusCode[code]) if code in grpc.StatusCode.__members__ else None
+    return (kind or Failed)(text)
+
+
+def _status(kind: type[CellarError]) -> grpc.StatusCode:
+    return grpc.StatusCode[kind.code.name]
+
+
+def _kernel_path(error: OSError) -> str:
+    """Return the path of the error if it is below /dev, /proc or /sys, else "".
+
+    What a container lacks is seen by these paths.
+    """
+    path = str(error.filename or "")
+    return f"{path}: " if path.startswith(("/dev/", "/proc/", "/sys/")) else ""
+
+
+_ERRORS: Final = _errors_by_status()

@@ -1,0 +1,45 @@
+"""The policy for volumes of nodes that are gone, with Kubernetes as the witness."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, TypeAlias
+
+from loguru import logger
+
+from driver.router.kubernetes.events import Events
+from driver.router.nodes.directory import NodeName
+
+Policy: TypeAlias = Literal["retain", "forget"]
+
+
+class ConfirmsAbsence(Protocol):
+    """The part of a directory that can confirm with the API server that a Node object is absent."""
+
+    async def is_absent(self, name: NodeName) -> bool:
+        """Return whether the API server says, now, that there is no Node of this name."""
+
+
+class LostNodePolicy:
+    """Decide by `policy` whether the volumes of a node that is gone may be lost.
+
+    "retain": never. "forget": if the API server confirms that the Node object is absent.
+    """
+
+    def __init__(self, directory: ConfirmsAbsence, events: Events, policy: Policy) -> None:
+        self._directory = directory
+        self._events = events
+        self._policy = policy
+
+    async def abandon(self, label: str, node: NodeName) -> bool:
+        """Return whether the caller may report a volume or snapshot as deleted, though its node is
+        gone.
+
+        If so, it is logged and recorded as an Event of the node. `label`: for people, such as
+        "volume" and its id.
+        """
+        if self._policy != "forget" or not await self._directory.is_absent(node):
+            return False
+        logger.warning("gave up {} with node {}: an orphan, if the disk comes back", label, node)
+        text = f"gave up {label}: if the disk of this node comes back, it is an orphan there"
+        await self._events.record(node, "VolumeGivenUp", text)
+        return True

@@ -1,0 +1,98 @@
+"""What a node has: the states of its pools, the images with given ids, and how many volumes are
+published.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import ClassVar
+
+from driver.core.capacity import PoolState, count_published
+from driver.core.errors import Damaged
+from driver.core.ids import ImageId
+from driver.core.model import Image
+from driver.core.ports.pool import Pool
+from driver.volumes.locks import NO_LOCKS, Locks
+from driver.volumes.pools import abilities
+from driver.volumes.pools.bounded_queries import LISTS, ask_all
+from driver.volumes.pools.pool_states import States
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPools:
+    """The request to read the states of all pools, in at most `timeout` seconds."""
+
+    timeout: float = LISTS
+    locks: ClassVar[Locks] = NO_LOCKS
+
+
+@dataclass(frozen=True, slots=True)
+class FindImages:
+    """The request to find the volumes and snapshots with these ids."""
+
+    image_ids: tuple[ImageId, ...]
+    locks: ClassVar[Locks] = NO_LOCKS
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesFound:
+    """The images that exist, and how many more exist with a damaged record."""
+
+    images: Sequence[Image]
+    damaged: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """One pool: its state, the age of that in seconds, and the features that it lacks."""
+
+    state: PoolState
+    age: float
+    lacking: tuple[str, ...]
+
+
+class Inventory:
+    """Reads what the pools of a node have. A pool that does not answer in time delays nothing."""
+
+    def __init__(self, pools: Sequence[Pool]) -> None:
+        self._pools = pools
+        self._states = States(pools)
+
+    def states(self, request: ReadPools) -> Sequence[PoolState]:
+        """Return the state of each pool, in the order of the configuration."""
+        return [known.state for known in self._states.look(request.timeout)]
+
+    def entries(self, request: ReadPools) -> Sequence[PoolEntry]:
+        """Return each pool as routers need it, in the order of the configuration."""
+        states = self._states.look(request.timeout)
+        return [
+            PoolEntry(known.state, known.age, tuple(abilities.lacking(pool)))
+            for pool, known in zip(self._pools, states, strict=True)
+        ]
+
+    def published(self) -> Counter[str]:
+        """Return the number of volumes that are published to each node. No pool is asked."""
+        return count_published(chain.from_iterable(pool.backend.known() for pool in self._pools))
+
+    def find(self, request: FindImages) -> ImagesFound:
+        """Return those of the images that exist in pools that answer."""
+        replies = ask_all(self._pools, lambda pool: _find_in(pool, request.image_ids), LISTS)
+        found = [reply for _, reply in replies.given]
+        images = [image for reply in found for image in reply.images]
+        return ImagesFound(images, sum(reply.damaged for reply in found))
+
+
+def _find_in(pool: Pool, image_ids: Iterable[ImageId]) -> ImagesFound:
+    pool_id = pool.backend.id
+    images: list[Image] = []
+    damaged = 0
+    for image_id in image_ids:
+        try:
+            if image_id.pool == pool_id and (image := pool.backend.find(image_id)):
+                images.append(image)
+        except Damaged:
+            damaged += 1
+    return ImagesFound(images, damaged)

@@ -1,0 +1,45 @@
+"""Relations between the timings of routers and nodes, on which neither may stop to rely."""
+
+from __future__ import annotations
+
+from driver.csi import methods, protocol
+from driver.services.server import COPY_TIMEOUT
+from driver.volumes.copies.copying import BOUND
+
+
+def test_a_report_is_believed_for_longer_than_the_next_one_takes() -> None:
+    longest = protocol.REPORT_INTERVAL + protocol.REPORT_TIMEOUT
+    assert longest + 1 < protocol.REPORT_LIFETIME
+    assert protocol.POOL_REPORT_TIMEOUT < protocol.REPORT_TIMEOUT
+
+
+def test_a_node_knows_of_a_name_for_longer_than_a_router_relies_on_its_search() -> None:
+    assert protocol.NAME_SEARCH_LIFETIME < protocol.NAME_MEMORY
+    assert protocol.NAME_WAIT < protocol.NODE_TIMEOUT
+
+
+def test_a_router_waits_for_longer_than_a_node_keeps_writers_from_writing() -> None:
+    assert BOUND < protocol.GROUP_UNDO_TIMEOUT < protocol.GROUP_STEP_TIMEOUT
+
+
+def test_a_router_may_ping_as_often_as_it_does() -> None:
+    assert protocol.KEEPALIVE_MINIMUM_MS < protocol.KEEPALIVE_INTERVAL_MS
+
+
+def test_a_call_answers_before_the_provisioner_gives_up() -> None:
+    assert COPY_TIMEOUT < 15  # seconds, --timeout of external-provisioner
+
+
+def test_the_values_that_older_versions_have_stay() -> None:
+    """A change of one of these needs a look at what the version before does with it."""
+    assert protocol.KNOWN_NODE == "cellar-known-node"
+    assert (protocol.NAME_MEMORY, protocol.NAME_SEARCH_LIFETIME) == (10, 8)
+    assert (protocol.REPORT_INTERVAL, protocol.REPORT_LIFETIME) == (2, 5)
+
+
+def test_methods_have_the_paths_that_routers_and_nodes_of_all_versions_use() -> None:
+    assert methods.path("CreateVolume") == "/csi.v1.Controller/CreateVolume"
+    assert methods.path("CreateVolumeGroupSnapshot").startswith("/csi.v1.GroupController/")
+    assert methods.path("Watch") == "/cellar.v1.Node/Watch"
+    names = [method.name for method in methods.all_methods()]
+    assert len(set(names)) == len(names)

@@ -1,0 +1,119 @@
+"""The ConfigMap in which several routers keep the locations of pools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.router.kubernetes import client, pool_location_store
+from driver.router.kubernetes.pool_location_store import PoolLocationStore
+from driver.router.nodes.pool_locations import PoolLocations
+from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.kube import CONFIGMAPS, NAMESPACE
+
+NAME = "cellar-pools"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
+    monkeypatch.setattr(pool_location_store, "DEBOUNCE", 0.01)
+    monkeypatch.setattr(pool_location_store, "RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr(pool_location_store, "READ_INTERVAL", 0.02)
+    with api_server(tmp_path) as one:
+        yield one
+
+
+@asynccontextmanager
+async def kept(kubeconfig: Path, *routers: PoolLocations) -> AsyncIterator[None]:
+    async with client.connect(kubeconfig) as api:
+        stores = [PoolLocationStore(api, NAMESPACE, NAME, one) for one in routers]
+        tasks = [asyncio.create_task(one.keep()) for one in stores]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not true():  # noqa: ASYNC110 - what changes tells nobody
+            await asyncio.sleep(0.01)
+
+
+def written(cluster: Cluster) -> Any:
+    return cluster.objects.get(CONFIGMAPS, {}).get(NAME, {}).get("data")
+
+
+def test_a_router_knows_what_another_one_has_seen(server: tuple[Cluster, Path]) -> None:
+    cluster, kubeconfig = server
+    one, late = PoolLocations(), PoolLocations()
+
+    async def story() -> None:
+        async with kept(kubeconfig, one):
+            one.observe("a", ["p1", "p2"])
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "a"})
+        async with kept(kubeconfig, late):
+            await until(lambda: late.node_of("p2") == "a")
+            assert late.node_of("p3") is None
+            late.observe("b", ["p2"])
+            assert late.node_of("p2") == "b", "what it sees itself is newer"
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+
+    asyncio.run(story())
+
+
+def test_routers_that_write_at_once_lose_nothing(server: tuple[Cluster, Path]) -> None:
+    cluster, kubeconfig = server
+    routers = [PoolLocations() for _ in range(4)]
+
+    async def story() -> None:
+        async with kept(kubeconfig, *routers):
+            for number, one in enumerate(routers):
+                one.observe(f"n{number}", [f"p{number}"])
+            wanted = {f"p{number}": f"n{number}" for number in range(4)}
+            await until(lambda: written(cluster) == wanted)
+
+    asyncio.run(story())
+
+
+def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
+    server: tuple[Cluster, Path],
+) -> None:
+    cluster, kubeconfig = server
+    first, later = PoolLocations(), PoolLocations()
+
+    async def story() -> None:
+        async with kept(kubeconfig, first):
+            first.observe("a", ["p1"])
+            await until(lambda: written(cluster) == {"p1": "a"})
+        async with kept(kubeconfig, later):  # has p1 from the ConfigMap alone
+            later.observe("b", ["p2"])
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+            del cluster.objects[CONFIGMAPS][NAME]
+            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+            assert later.node_of("p1") == "a"
+
+    asyncio.run(story())
+
+
+def test_what_could_not_be_written_is_written_later(server: tuple[Cluster, Path]) -> None:
+    cluster, kubeconfig = server
+    one = PoolLocations()
+
+    async def story() -> None:
+        async with kept(kubeconfig, one):
+            one.observe("a", ["p1"])
+            await until(lambda: len(cluster.asked) > 3)
+            assert one.node_of("p1") == "a"
+            cluster.refuse = ""
+            await until(lambda: written(cluster) == {"p1": "a"})
+
+    cluster.refuse = "configmaps"
+    asyncio.run(story())

@@ -1,0 +1,18 @@
+"""Connections to nodes that have reported pools, without a node."""
+
+from __future__ import annotations
+
+from csi_proto import cellar_pb2 as cellar
+from driver.router.nodes.connection import NodeConnection
+from driver.router.nodes.directory import Member
+
+
+def reported(*pools: cellar.Pool, name: str = "a") -> NodeConnection:
+    """A node that reported these pools a second ago."""
+    node = NodeConnection.__new__(NodeConnection)
+    node.member = Member(name=name, address="127.0.0.1:1")
+    node.report = cellar.Report(pools=pools)
+    node.pool_ids = frozenset(pool.id for pool in pools)
+    node.name = name
+    node._open, node._reported_at, node._clock = True, 100.0, lambda: 101.0
+    return node
