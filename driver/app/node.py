@@ -22,8 +22,8 @@ from driver.app import process
 from driver.app.config import Config, PoolSpec
 from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile.state import Shared
-from driver.backends.lvm import backend as lvm
 from driver.backends.lvm import options as lvm_options
+from driver.backends.lvm.opening import configure_pool
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory import backend as memory
 from driver.backends.memory.host import MemoryHost
@@ -144,7 +144,7 @@ def _lvm(spec: PoolSpec, machine: Machine) -> Pool:
     if lacking := command.missing(PROGRAMS):
         raise Invalid(f"pool {spec.name}: {', '.join(lacking)} not found: install lvm2")
     options = spec.options_as(lvm_options.Options)
-    backend = lvm.pool(spec.name, spec.where, options, machine, machine.groups)
+    backend = configure_pool(spec.name, spec.where, options, machine, machine.groups)
     return Pool(spec.name, backend, machine.host, machine.crypt)
 
 

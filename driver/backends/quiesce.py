@@ -1,116 +1,139 @@
-"""How the writers of loop-file volumes stand still: freeze the mounts, in a window that ends.
+"""Quiescing attached volumes for a snapshot: their devices are flushed, their filesystems frozen.
 
-syncfs comes first, outside the window. A durable mark says that a freeze may be left behind if
-both this process and its child die; a start that finds the mark thaws.
+syncfs(2) comes first, before the frozen window. A durable mark says that a filesystem may have been
+left frozen, in case this process and its freezer child both die: the next start thaws what is
+marked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
 from loguru import logger
 
-from driver.backends.loopfile.layout import FREEZING
+from driver.core.devices import Device
 from driver.core.errors import Busy
 from driver.core.failpoints import FailPoint, reach
+from driver.core.ids import VolumeId
 from driver.linux import files
-from driver.linux.devices import block, loop
+from driver.linux.devices import block
 from driver.linux.formats import luks
 from driver.linux.mounts import freeze, mount_points
 from driver.linux.mounts.freeze import Freezer
 
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An attached volume: its folder in the pool and its loop device."""
-
-    folder: Path
-    status: loop.Status
-    sealed: bool = False  # encrypted: what is mounted lies on a device above
+Mark = Callable[[Sequence[VolumeId]], AbstractContextManager[None]]
 
 
 @contextmanager
-def held_by(freezer: Freezer, members: Sequence[Held], bound: float) -> Iterator[None]:
-    """Flush the volumes and freeze the filesystems on them while inside.
+def quiesced(
+    freezer: Freezer, devices: Mapping[VolumeId, Device], mark: Mark, bound: float
+) -> Iterator[None]:
+    """Flush devices and freeze the filesystems on them, until the end of the `with` block.
 
-    Raises: Busy on exit if the freeze lasted longer than `bound` seconds; OSError.
+    `devices`: those of the attached volumes. `mark(volumes)`: keeps the durable mark on volumes
+    whose filesystems may be left frozen. `bound`: seconds that the block may take.
+
+    Raises: Busy, on exit, if the block took longer; Refused, if what was written to a device
+    cannot be written out, or a filesystem cannot be frozen; OSError; what `mark` raises.
     """
-    shown = [(one, place) for one in members if (place := shown_at(one))]
-    for one in members:
-        _flush(one)  # raw block: dirty pages sit above the file
-    for _, place in shown:
-        freeze.sync(place)
-    with ExitStack() as unmark:
-        for one, _ in shown:
-            unmark.enter_context(_marked(one.folder))
+    targets = _targets(devices)
+    for target in targets.values():
+        freeze.sync(target)
+    for device in devices.values():
+        _flush(device)
+    with ExitStack() as undo:
+        if targets:
+            undo.enter_context(mark(tuple(targets)))
         reach(FailPoint.QUIESCE_MARKED)
-        with _frozen(freezer, [place for _, place in shown], bound):
+        with time_limit(bound), _frozen(freezer, tuple(targets.values()), bound):
             reach(FailPoint.QUIESCE_FROZEN)
             yield
         reach(FailPoint.QUIESCE_THAWED)
 
 
-def shown_at(held: Held) -> Path | None:
-    """Return where this mount namespace has the volume's filesystem mounted, or None."""
-    found = (one.target for number in _numbers(held) for one in mount_points.filesystems_of(number))
-    return next(found, None)
+@contextmanager
+def time_limit(bound: float, clock: Callable[[], float] = monotonic) -> Iterator[None]:
+    """Raise Busy at the end of the `with` block if it took longer than `bound` seconds.
 
-
-def _numbers(held: Held) -> tuple[int, ...]:
-    """Return the numbers of the volume's devices, the topmost first."""
-    above = luks.above(held.status.number) if held.sealed else ()
-    return (*above, held.status.number)
-
-
-def _flush(held: Held) -> None:
-    """Write the dirty pages of the volume's devices to its file."""
-    for number in _numbers(held):
-        own = number == held.status.number
-        block.flush_for_copy(held.status.path if own else luks.node_of(number))
-
-
-def thaw_marked(folders: Iterable[Path], held_in: Callable[[Path], Held | None]) -> None:
-    """Thaw what a crash left frozen: a filesystem whose volume has our mark in its folder.
-
-    `held_in` returns the attached volume of a folder, or None. Raises: OSError.
+    What was read in the block may then be of more than one moment. `clock`: returns seconds.
     """
-    for folder in folders:
-        if not (folder / FREEZING).exists():
-            continue
-        if (one := held_in(folder)) and (place := shown_at(one)):
-            logger.warning("thawing {}, left frozen by a snapshot that did not end", place)
-            freeze.thaw(place)
-        with suppress(OSError):  # of no harm: it is looked at again at the next start
-            (folder / FREEZING).unlink()
+    start = clock()
+    yield
+    if (passed := clock() - start) > bound:
+        raise Busy(
+            f"writers were stopped for {passed:.1f} s, which is longer than the {bound:g} s that"
+            " are allowed; try again"
+        )
+
+
+@contextmanager
+def mark_files(marks: Sequence[Path]) -> Iterator[None]:
+    """Keep a durable empty file at each of the paths `marks`, until the end of the `with` block.
+
+    Raises: OSError.
+    """
+    with ExitStack() as undo:
+        for path in marks:
+            undo.callback(path.unlink, missing_ok=True)
+            path.touch(mode=0o600)
+            files.sync_directory(path.parent)
+        yield
+
+
+def thaw(number: int) -> None:
+    """Thaw the filesystem of the device `number` (dev_t). No-op if it is not mounted or not frozen.
+
+    Raises: OSError.
+    """
+    if target := _mounted_at(number):
+        logger.warning("thawing {}, left frozen by a snapshot that did not end", target)
+        freeze.thaw(target)
+
+
+def _targets(devices: Mapping[VolumeId, Device]) -> dict[VolumeId, Path]:
+    """Return where the filesystems of the volumes are mounted; raw block volumes have none."""
+    mounted = {volume: _mounted_at(device.number) for volume, device in devices.items()}
+    return {volume: target for volume, target in mounted.items() if target}
+
+
+def _mounted_at(number: int) -> Path | None:
+    """Return where this mount namespace has the filesystem of a device mounted, or None.
+
+    `number`: dev_t of the device. The filesystem may lie on a device above it, as that of an
+    encrypted volume does.
+    """
+    for candidate in (number, *_devices_above(number)):
+        for mount in mount_points.filesystems_of(candidate):
+            return mount.target
+    return None
+
+
+def _flush(device: Device) -> None:
+    """Write the dirty pages of a device, and of the LUKS container on it, to the image.
+
+    Those of a raw block volume lie in the page cache of the uppermost device.
+    """
+    for number in _devices_above(device.number):
+        if mount_points.label(number):
+            block.flush_for_copy(luks.node_of(number))
+    block.flush_for_copy(device.path)
+
+
+def _devices_above(number: int) -> Iterator[int]:
+    """Yield dev_t of all devices that lie on the device `number`, the lowest first."""
+    for above in luks.above(number):
+        yield above
+        yield from _devices_above(above)
 
 
 @contextmanager
 def _frozen(freezer: Freezer, targets: Sequence[Path], bound: float) -> Iterator[None]:
-    """Freeze the filesystems while inside; with no targets only the time is limited.
-
-    Raises: Busy on exit if it lasted longer than `bound` seconds.
-    """
-    if not targets:  # raw block has no writers that could be stopped; the bound still holds
-        end = monotonic() + bound
+    """Freeze the filesystems at `targets`; no-op if there are none, as with raw block volumes."""
+    if not targets:
         yield
-        if monotonic() > end:
-            raise Busy(f"it took longer than {bound:g} s; try again")
         return
     with freezer.frozen(targets, bound):
         yield
-
-
-@contextmanager
-def _marked(folder: Path) -> Iterator[None]:
-    """Have the durable mark that a freeze may be left behind in the folder, while inside."""
-    mark = folder / FREEZING
-    mark.touch(mode=0o600)
-    files.sync_directory(folder)
-    try:
-        yield
-    finally:
-        mark.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.app.config import Config
 from driver.backends.loopfile import pool_directory
-from driver.backends.lvm import backend as lvm
+from driver.backends.lvm import opening
 from driver.backends.lvm import options as lvm_options
 from driver.cli.client import CallFailed, Client
 from driver.cli.output import Output, as_json, as_table, console, human, short
@@ -103,7 +103,7 @@ def _initialise(settings: Config, name: str) -> tuple[str, str]:
     if spec.type == "lvm":
         options, owner = spec.options_as(lvm_options.Options), settings.driver_name
         records = node_state(settings.state_dir, owner).pools
-        found = spec.where, lvm.initialise(spec.name, spec.where, options, owner, records)
+        found = spec.where, opening.initialise_pool(spec.name, spec.where, options, owner, records)
         if records.problem:
             raise Failed(f"it is marked, but what is known of it is not kept: {records.problem}")
         return found

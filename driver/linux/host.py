@@ -142,7 +142,7 @@ class LinuxHost:
                     loop.detach(status, bound=_DETACH)
                 except OSError as error:
                     raise _not_released(status, error) from error
-        layer = dm.labelled(label)
+        layer = dm.find_layer(label)
         if layer and not mount_points.of_device(layer.number) and not dm.remove(layer.name):
             who = ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
             raise Refused(f"{layer.path} of {label} is in use, held by: {who}")

@@ -177,7 +177,7 @@ def _opens(text: str) -> bool:
         if spec.type == "loopfile":
             spec.path()
         elif spec.type == "lvm":
-            location.kind_of(spec.name, spec.where, read, Groups(MemoryRecords()))
+            location.provisioning_of(spec.name, spec.where, read, Groups(MemoryRecords()))
         else:
             spec.size()
     except (ValueError, CellarError):

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from driver.backends.lvm import backend as lvm
+from driver.backends.lvm.backend import Lvm
+from driver.backends.lvm.opening import open_pool
 from driver.backends.lvm.options import Options
-from driver.backends.lvm.tags import name_of
+from driver.backends.lvm.tags import lv_name
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import ImageId
@@ -56,17 +57,17 @@ class LvmGround(LoopfileGround):
 
     def lose(self, image_id: ImageId) -> None:
         assert self.pool.backend.find(image_id)  # what was never seen is not missed
-        admin("lvremove", f"{self._group}/{name_of(image_id)}")
+        admin("lvremove", f"{self._group}/{lv_name(image_id)}")
 
     def damage(self, image_id: ImageId) -> None:
         """The first piece of its record is another's."""
-        where = f"{self._group}/{name_of(image_id)}"
+        where = f"{self._group}/{lv_name(image_id)}"
         tags = admin("lvs", "--noheadings", "-o", "lv_tags", where).strip().split(",")
         [self._good] = [one for one in tags if one.startswith("cellar.0=")]
         admin("lvchange", "--deltag", self._good, "--addtag", "cellar.0=s2&kvolume", where)
 
     def mend(self, image_id: ImageId) -> None:
-        where = f"{self._group}/{name_of(image_id)}"
+        where = f"{self._group}/{lv_name(image_id)}"
         admin("lvchange", "--deltag", "cellar.0=s2&kvolume", "--addtag", self._good, where)
 
     def take_away(self) -> None:
@@ -101,14 +102,14 @@ class LvmGround(LoopfileGround):
         self._open()
 
     @property
-    def _backend_of_lvm(self) -> lvm.Lvm:
-        assert isinstance(self.pool.backend, lvm.Lvm)
+    def _backend_of_lvm(self) -> Lvm:
+        assert isinstance(self.pool.backend, Lvm)
         return self.pool.backend
 
     def _open(self) -> None:
         where = f"{self._group}/{self._pool}" if self._pool else self._group
         options = Options(overcommit=1.5 if self._pool else 1.0, devices=(self._disk,))
-        backend = lvm.open_pool("lvm", where, options, self._shared, Groups(MemoryRecords()))
+        backend = open_pool("lvm", where, options, self._shared, Groups(MemoryRecords()))
         self.pool = Pool("lvm", backend, self._host, LinuxCrypt(CHEAP))
 
 

@@ -8,7 +8,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from driver.backends.lvm import backend as lvm
+from driver.backends.lvm.backend import Lvm
+from driver.backends.lvm.opening import open_pool
 from driver.backends.lvm.options import Options
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords
@@ -31,7 +32,7 @@ class Machine:
 @contextmanager
 def opened(
     where: str, options: Options | None = None, known: Records | None = None
-) -> Iterator[lvm.Lvm]:
+) -> Iterator[Lvm]:
     """As by a process that has just begun; `known` is what one before it knew."""
     options = options or Options()
     if not options.devices:
@@ -39,13 +40,13 @@ def opened(
     with closing(Freezer()) as freezer:
         machine = Machine(OWNER, freezer)
         with closing(
-            lvm.open_pool("vg", where, options, machine, Groups(known or MemoryRecords()))
+            open_pool("vg", where, options, machine, Groups(known or MemoryRecords()))
         ) as pool:
             yield pool
 
 
 def a_volume(
-    pool: lvm.Lvm,
+    pool: Lvm,
     name: str,
     size: Bytes = SIZE,
     source: SnapshotId | None = None,
@@ -79,7 +80,7 @@ def a_snapshot(of: Volume, name: str) -> Snapshot:
 
 
 def made(
-    pool: lvm.Lvm, name: str, data: bytes = b"", size: Bytes = SIZE, key: str | None = None
+    pool: Lvm, name: str, data: bytes = b"", size: Bytes = SIZE, key: str | None = None
 ) -> Volume:
     """A new volume that begins with `data`."""
     volume = a_volume(pool, name, size, key=key)
@@ -87,7 +88,7 @@ def made(
     return volume
 
 
-def snapped(pool: lvm.Lvm, of: Volume, name: str) -> Snapshot:
+def snapped(pool: Lvm, of: Volume, name: str) -> Snapshot:
     """A snapshot, shared or copied as the pool has it."""
     snapshot = a_snapshot(of, name)
 
@@ -109,6 +110,6 @@ def write(where: Path, data: bytes) -> None:
         os.close(fd)
 
 
-def begins_with(pool: lvm.Lvm, volume: VolumeId | SnapshotId, data: bytes) -> bool:
+def begins_with(pool: Lvm, volume: VolumeId | SnapshotId, data: bytes) -> bool:
     with pool.reading(volume) as path, path.open("rb") as file:
         return file.read(len(data)) == data

@@ -18,9 +18,9 @@ import pytest
 
 from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile import pool_directory
-from driver.backends.lvm import backend as lvm
+from driver.backends.lvm import opening, tags
 from driver.backends.lvm import options as lvm_options
-from driver.backends.lvm import tags
+from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.volume_group import Groups
 from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
@@ -92,7 +92,7 @@ def disk() -> Iterator[Path]:
 
 
 class SealedWorld(ABC):
-    backend: loopfile.Loopfile | lvm.Lvm
+    backend: loopfile.Loopfile | Lvm
 
     def __init__(self, tmp: Path, freezer: Freezer) -> None:
         self.tmp, self._freezer = tmp, freezer
@@ -100,7 +100,7 @@ class SealedWorld(ABC):
         self.begin()
 
     @abstractmethod
-    def open(self) -> loopfile.Loopfile | lvm.Lvm: ...
+    def open(self) -> loopfile.Loopfile | Lvm: ...
     @abstractmethod
     def occupied(self, image_id: ids.ImageId) -> Bytes: ...
     @abstractmethod
@@ -239,17 +239,17 @@ class LvmWorld(SealedWorld):
         self.where = where
         super().__init__(tmp, freezer)
 
-    def open(self) -> lvm.Lvm:
+    def open(self) -> Lvm:
         options = lvm_options.Options(overcommit=10.0, devices=named())
-        return lvm.open_pool(
+        return opening.open_pool(
             "p", self.where, options, Shared(OWNER, self._freezer), Groups(MemoryRecords())
         )
 
     def image(self, image_id: ids.ImageId) -> Path:
-        return dm.node(self.where.partition("/")[0], tags.name_of(image_id))
+        return dm.lv_node(self.where.partition("/")[0], tags.lv_name(image_id))
 
     def occupied(self, image_id: ids.ImageId) -> Bytes:
-        assert isinstance(self.backend, lvm.Lvm)
+        assert isinstance(self.backend, Lvm)
         return self.backend.written_bytes(image_id)
 
 

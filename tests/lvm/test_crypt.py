@@ -355,7 +355,7 @@ def test_a_killed_first_stage_on_a_logical_volume_is_made_again(thin_world: LvmW
     world = thin_world
     volume = world.create()
     group = world.where.partition("/")[0]
-    lvm("lvchange", "--addtag", tags.FILLING, f"{group}/{tags.name_of(volume.id)}")
+    lvm("lvchange", "--addtag", tags.FILLING, f"{group}/{tags.lv_name(volume.id)}")
     left = world.crypt.format_and_open(world.image(volume.id), SECRET, block_size=4096, zeros=False)
     left.__enter__()
     assert len(mappings()) == 1

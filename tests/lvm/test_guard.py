@@ -89,7 +89,7 @@ def test_beyond_its_mark_a_pool_takes_nothing_new_and_its_volumes_are_ill(
     where = make_group("cellar", size=GIB, thin=128 * MIB)
     with opened(where, Options(overcommit=4.0)) as pool:
         volume = made(pool, "v", b"x" * 8 * MIB, 64 * MIB)
-        for mark in ("DATA_MARK", "METADATA_MARK"):
+        for mark in ("DATA_LIMIT", "METADATA_LIMIT"):
             assert pool.capacity(pool.allocation).largest > 0
             assert list(pool.faults(None)) == []
             monkeypatch.setattr(thin_usage, mark, 0.0001)

@@ -11,6 +11,7 @@ import pytest
 
 from driver.backends.lvm.backend import Lvm
 from driver.core import failpoints
+from driver.core.failpoints import FailPoint
 from driver.core.model import Image, Volume
 from tests.harness import ROOT
 from tests.lvm.act import NEW, STEPS
@@ -42,9 +43,11 @@ def parametrized() -> Iterator[object]:
 
 
 def test_the_points_are_those_that_the_sources_pass() -> None:
-    sources = "".join(one.read_text() for one in (ROOT / "driver/backends/lvm").rglob("*.py"))
-    found = set(re.findall(r'\breach\("([^"]+)"\)', sources))
-    assert found == {point for _, point in PAIRS} | NOT_STEPS
+    backends = ROOT / "driver/backends"
+    modules = [backends / "quiesce.py", *(backends / "lvm").rglob("*.py")]
+    sources = "".join(module.read_text() for module in modules)
+    points = {FailPoint[name] for name in re.findall(r"\breach\(FailPoint\.(\w+)\)", sources)}
+    assert points == {point for _, point in PAIRS} | NOT_STEPS
 
 
 @pytest.fixture(scope="module", autouse=True)

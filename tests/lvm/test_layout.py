@@ -11,7 +11,7 @@ import pytest
 
 from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.options import Options
-from driver.backends.lvm.tags import name_of
+from driver.backends.lvm.tags import lv_name
 from driver.core.errors import Invalid, NoSpace, OutOfRange, PoolUnavailable
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Allocation, Bytes, Volume
@@ -41,7 +41,7 @@ def pool(request: pytest.FixtureRequest, where: str) -> Iterator[Lvm]:
 def lies(image: ImageId) -> list[set[str]]:
     """The disks of each mirror; of a volume that has none, all its disks."""
     words = ("--all", "--noheadings", "-o", "lv_name,seg_pe_ranges", "cellar")
-    name, found = name_of(image), dict[str, set[str]]()
+    name, found = lv_name(image), dict[str, set[str]]()
     for line in lvm("lvs", *words).splitlines():
         one, *places = line.split()
         disks = {place.partition(":")[0] for place in places}
@@ -125,7 +125,7 @@ def test_each_mirror_has_every_byte(where: str) -> None:
         pool.detach(volume.id)
         for leg in (0, 1):
             path = Path(
-                "/dev/mapper", f"cellar-{name_of(volume.id).replace('-', '--')}_rimage_{leg}"
+                "/dev/mapper", f"cellar-{lv_name(volume.id).replace('-', '--')}_rimage_{leg}"
             )
             assert path.read_bytes()[:5000] == b"twice" * 1000
         pool.delete(volume.id)

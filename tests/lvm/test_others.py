@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.lvm import backend as lvm_backend
+from driver.backends.lvm import opening
 from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.options import Options
 from driver.backends.lvm.provisioning.thick import Thick
 from driver.backends.lvm.provisioning.thin import Thin
-from driver.backends.lvm.tags import name_of
+from driver.backends.lvm.tags import lv_name
 from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolReadOnly, PoolUnavailable
 from driver.core.model import MIB
@@ -137,9 +137,9 @@ def test_a_group_is_its_uuid_once_it_was_known(make_group: MakeGroup, tmp_path: 
         alone = Options(devices=(twin,))
         assert "cellar pools init" in refused(where, alone, known)
         assert "uuid=" in refused(where, replace(alone, uuid=uuid_on(disk)))
-        lvm_backend.initialise("vg", where, alone, OWNER, known)
+        opening.initialise_pool("vg", where, alone, OWNER, known)
         with pytest.raises(Conflict):
-            lvm_backend.initialise("vg", where, alone, OWNER, known)
+            opening.initialise_pool("vg", where, alone, OWNER, known)
         with opened(where, alone, known) as pool:
             assert pool.id != before
         with opened(where, Options(devices=(disk,), uuid=uuid_on(disk)), known) as pool:
@@ -159,7 +159,7 @@ def test_a_thin_pool_that_was_made_anew_is_another_one(make_group: MakeGroup) ->
     assert "no thin pool" in refused(where, options, known)
     lvm("lvcreate", "--type", "thin-pool", "--size", "128m", "--name", THIN_POOL, "cellar")
     assert "another one" in refused(where, options, known)
-    lvm_backend.initialise("vg", where, options, OWNER, known)
+    opening.initialise_pool("vg", where, options, OWNER, known)
     with opened(where, options, known) as pool:
         assert pool.id != before
 
@@ -376,13 +376,13 @@ def test_a_growth_that_an_administrator_was_quicker_than_is_out_of_range(
     with opened(where) as pool:
         volume = made(pool, "v")
         for kind in (Thick, Thin):  # what the books said a moment ago
-            monkeypatch.setattr(kind, "_refuse", lambda *_, **__: None)
+            monkeypatch.setattr(kind, "_refuse_too_large", lambda *_, **__: None)
         if pool.shares(volume.id):  # LVM itself overcommits a thin pool
             pool.resize(volume, 16 * MIB)
         else:
-            with pytest.raises(OutOfRange, match="room for"):
+            with pytest.raises(OutOfRange, match="are needed"):
                 pool.resize(volume, 100 * GIB)
-            with pytest.raises(NoSpace, match="room for"):
+            with pytest.raises(NoSpace, match="are needed"):
                 made(pool, "w", size=100 * GIB)
             assert len(volumes(where)) == 1
         empty(pool)
@@ -413,7 +413,7 @@ def test_a_disk_that_dies_makes_the_pool_away_and_its_volumes_come_off(tmp_path:
             assert [one.severity for one in pool.faults(volume.id)] == ["inaccessible"]
             assert mount_points.label(device.number) == str(volume.id)
             LinuxHost().release(str(volume.id))
-            assert dm.find(name_of(volume.id)) is None
+            assert dm.find(lv_name(volume.id)) is None
             switch(f"0 {sectors} linear {below} 0")
             assert begins_with(pool, volume.id, b"here")
             empty(pool)

@@ -117,9 +117,9 @@ def test_what_is_overwritten_faster_than_it_is_copied_leaves_nothing(
         (world.staging(volume) / "big").write_bytes(os.urandom(24 * MIB))
         os.sync()
 
-    monkeypatch.setattr(thick.Thick, "room_for_stills", little)
+    monkeypatch.setattr(thick.Thick, "copy_snapshot_size", little)
     meanwhile(monkeypatch, write)
-    with pytest.raises(NoSpace, match="nothing was kept"):
+    with pytest.raises(NoSpace, match="discarded"):
         world.snapshot(volume)
     assert len(volumes(world.where)) == 1
     assert (world.staging(volume) / "file").read_text() == "then"

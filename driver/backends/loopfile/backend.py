@@ -12,8 +12,9 @@ POOL/.del-ID-LIFE/       being removed; swept at start
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, overload
 
@@ -28,7 +29,7 @@ from driver.backends.loopfile.pool_health import PoolHealth
 from driver.backends.loopfile.publications import Publications
 from driver.backends.loopfile.space import Accounts
 from driver.backends.loopfile.state import Shared, counted
-from driver.backends.quiesce import Held, held_by, thaw_marked
+from driver.backends.quiesce import mark_files, quiesced, thaw
 from driver.backends.readers import Readers
 from driver.core.capacity import Capacity, PoolState
 from driver.core.devices import Device, Extent, PhysicalExtent
@@ -56,6 +57,7 @@ from driver.core.model import (
 )
 from driver.core.quantity import show_bytes
 from driver.linux import fiemap, files
+from driver.linux.devices import loop
 from driver.linux.mounts.freeze import Freezer
 
 GRANULARITY: Final = 4096
@@ -177,8 +179,7 @@ class Loopfile:
         for one in self._catalogue.damaged():
             self._accounts.settle_unknown(root, str(one.id))
         self._loops.adopt(root, self._catalogue.all())
-        folders = {layout.folder(root, image_id): image_id for image_id in self._catalogue.ids()}
-        thaw_marked(folders, lambda folder: self._held(root, folders[folder]))
+        self._thaw_marked(root)
         self._half_adopted = not writable
 
     def maintain(self) -> None:
@@ -350,8 +351,8 @@ class Loopfile:
         with self._root.open() as root:
             with self._health.translated():
                 self._health.refuse_unwritable(root)
-                members = [held for one in volumes if (held := self._held(root, one))]
-            with held_by(self._freezer, members, bound):
+                devices = self._devices(root, volumes)
+            with quiesced(self._freezer, devices, partial(self._mark_freezing, root), bound):
                 yield
 
     @contextmanager
@@ -401,14 +402,34 @@ class Loopfile:
                 root, image_id, lambda found: self._accounts.settle_again(root, image_id, found)
             )
 
-    def _held(self, root: Path, image_id: ImageId) -> Held | None:
-        """Return folder and loop device of an image, or None if it is not attached."""
-        if status := self._loops.find(layout.disk(root, image_id), image_id):
-            image = self._catalogue.get(image_id)
-            return Held(
-                layout.folder(root, image_id), status, sealed=bool(image and image.luks_key_id)
-            )
-        return None
+    def _devices(self, root: Path, volumes: Sequence[VolumeId]) -> dict[VolumeId, Device]:
+        """Return the loop devices of those of the volumes that are attached."""
+        statuses = ((volume, self._status(root, volume)) for volume in volumes)
+        return {
+            volume: Device(status.path, status.number, status.read_only)
+            for volume, status in statuses
+            if status
+        }
+
+    def _status(self, root: Path, image_id: ImageId) -> loop.Status | None:
+        return self._loops.find(layout.disk(root, image_id), image_id)
+
+    def _mark_freezing(
+        self, root: Path, volumes: Sequence[VolumeId]
+    ) -> AbstractContextManager[None]:
+        """Keep the durable mark that the filesystems of the volumes may be left frozen."""
+        return mark_files([layout.folder(root, volume) / layout.FREEZING for volume in volumes])
+
+    def _thaw_marked(self, root: Path) -> None:
+        """Thaw what a crash left frozen, and remove the marks. Raises: OSError."""
+        for image_id in self._catalogue.ids():
+            mark = layout.folder(root, image_id) / layout.FREEZING
+            if not mark.exists():
+                continue
+            if status := self._status(root, image_id):
+                thaw(status.number)
+            with suppress(OSError):  # does no harm: the next start looks at it again
+                mark.unlink()
 
     def _shared_source(self, root: Path, image: Image) -> Path | None:
         """Return the file to share bytes with, or None: the image starts blank, and `prepare`

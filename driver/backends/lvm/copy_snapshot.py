@@ -1,7 +1,8 @@
-"""One moment of a volume, to copy from while its writers go on: a snapshot that goes away again.
+"""Temporary snapshots to copy volumes from while their writers go on.
 
-A thick volume's is a classic one. What is overwritten meanwhile goes to the group's free room; when
-that is used up the snapshot is void, which ends the copy.
+That of a thick volume is a classic LVM snapshot: blocks that are overwritten in the volume are
+copied to free space of the group first. Once that space is used up the snapshot is invalid, which
+ends the copy.
 """
 
 from __future__ import annotations
@@ -13,48 +14,53 @@ from secrets import token_hex
 from loguru import logger
 
 from driver.backends.lvm import tags
-from driver.backends.lvm.pool import LvmPool
+from driver.backends.lvm.pool.pool import LvmPool
 from driver.core.errors import NoSpace
 from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import VolumeId
+from driver.core.model import Bytes
 from driver.linux.devices import dm, lvm
 
 
 @contextmanager
-def taken(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
-    """Take a snapshot of each volume; inside, `reading` gives the snapshots to this thread.
+def take_copy_snapshots(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
+    """Take a temporary snapshot of each volume, and remove them at the end of the `with` block.
 
-    They are removed on exit.
+    Inside, `Devices.reading` gives this thread the snapshots in place of the volumes.
 
-    Raises: NoSpace if there is no free space for them, or if more was overwritten meanwhile
-    than a thick snapshot can hold; NotFound, Damaged.
+    Raises: NoSpace if there is no free space for them, or, on exit, if more was overwritten
+    meanwhile than a classic snapshot can hold; NotFound, Damaged; PoolUnavailable; CommandError.
     """
     with ExitStack() as undo:
         with pool.group.lock:
-            of = {one: pool.whole(one).volume for one in volumes}
-            room = pool.kind.room_for_stills(pool.look(), [*of.values()])
-            names = {one: _take(pool, volume, room, undo) for one, volume in of.items()}
+            lvs = {volume_id: pool.healthy_entry(volume_id).lv for volume_id in volumes}
+            size = pool.provisioning.copy_snapshot_size(pool.refresh(), [*lvs.values()])
+            snapshots = {
+                volume_id: _take_snapshot(pool, lv, size, undo) for volume_id, lv in lvs.items()
+            }
         reach(FailPoint.COPY_SNAPSHOT_TAKEN)
-        undo.enter_context(pool.devices.instead(names))
+        undo.enter_context(pool.devices.substitute(snapshots))
         try:
             yield
         except OSError as error:
-            if any(map(pool.kind.is_void, names.values())):
+            if any(map(pool.provisioning.is_invalid, snapshots.values())):
                 raise NoSpace(
-                    f"more was written to {', '.join(map(str, names))} while it was copied than"
-                    f" volume group {pool.group.name} has room for; nothing was kept"
+                    f"more was written to {', '.join(map(str, snapshots))} during the copy than"
+                    f" the free space of volume group {pool.group.name} could keep; the copy was"
+                    " discarded"
                 ) from error
             raise
 
 
-def _take(pool: LvmPool, volume: lvm.LogicalVolume, room: int, undo: ExitStack) -> str:
-    """Take a snapshot, to be removed by `undo`, and return its name. `room`: bytes for what is
-    overwritten.
+def _take_snapshot(pool: LvmPool, lv: lvm.LogicalVolume, size: Bytes, undo: ExitStack) -> str:
+    """Take a snapshot, which `undo` removes, and return the name of its logical volume.
+
+    `size`: bytes for the blocks that are overwritten meanwhile.
     """
-    name = f"{volume.name}{tags.STILL}{token_hex(4)}"
-    pool.begin(name)
-    undo.callback(pool.done, name)
-    pool.kind.still(name, volume, room)
-    undo.callback(pool.abandon, name)
-    logger.debug("{} is read as {}", volume.name, dm.escaped(pool.group.name, name))
+    name = f"{lv.name}{tags.COPY_SNAPSHOT}{token_hex(4)}"
+    pool.protect(name)
+    undo.callback(pool.unprotect, name)
+    pool.provisioning.create_copy_snapshot(name, lv, size)
+    undo.callback(pool.unfinished.remove, name)
+    logger.debug("{} is read as {}", lv.name, dm.lv_device_name(pool.group.name, name))
     return name

@@ -1,6 +1,7 @@
-"""Logical volumes as devices: our layer is there while a volume is attached, and only then.
+"""Logical volumes as devices: an attached volume has a device-mapper layer of ours over its LV.
 
-The volume below stays active when it is let go: to change that costs a command and gains nothing.
+The logical volume stays active when the volume is detached: deactivation would cost a command and
+gain nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Devices:
     def __init__(self, group: Group) -> None:
         self._group = group
         self._reading: Counter[ImageId] = Counter()
-        self._instead: dict[tuple[int, ImageId], str] = {}
+        self._substitutes: dict[tuple[int, ImageId], str] = {}
         self._lock = threading.RLock()  # from an activation to what needs it, and back
 
     def find(self, image_id: ImageId) -> Device | None:
@@ -36,89 +37,93 @@ class Devices:
 
         Only the kernel is asked, not LVM.
         """
-        if (one := self._layer(image_id)) is None:
+        if (layer := self._layer(image_id)) is None:
             return None
-        return Device(one.path, one.number, _is_reader(one))
+        return Device(layer.path, layer.number, _is_reader(layer))
 
     def attach(self, volume: Volume, *, read_only: bool) -> Device:
-        """Return the device of the volume; activate the volume and make the layer if there is
-        none.
+        """Activate the logical volume of a volume, make our layer over it, and return that device.
 
-        A device with the other `read_only` is detached first; one smaller than the volume is
-        extended.
+        If the volume is attached its device is returned; it is detached first if it has the other
+        `read_only`, and extended if it is smaller than the volume.
 
         Raises: Refused if the old device cannot be detached, or a mount point still shows
         another device of the new one's number; Failed, CommandError.
         """
-        name = tags.name_of(volume.id)
+        name = tags.lv_name(volume.id)
         with self._lock:
-            found = self.find(volume.id)
-            if found and found.read_only != read_only:
+            device = self.find(volume.id)
+            if device and device.read_only != read_only:
                 self.detach(volume.id)
-                found = None
-            if found is None:
+                device = None
+            if device is None:
                 self.activate(name)
                 uuid = f"{dm.LAYER}{volume.id}{dm.READER if read_only else ''}"
-                made = dm.layer(name, uuid, self.below(name), read_only=read_only)
-                _refuse_number(made)
-                return Device(made.path, made.number, read_only)
-            if block.size(found.path) < volume.size:  # an expansion was cut short
-                dm.stretch(name, self.below(name), read_only=read_only)
-            return found
+                layer = dm.create_layer(name, uuid, self.lv_node(name), read_only=read_only)
+                _refuse_number(layer)
+                return Device(layer.path, layer.number, read_only)
+            if block.size(device.path) < volume.size:  # an expansion was cut short
+                dm.extend_layer(name, self.lv_node(name), read_only=read_only)
+            return device
 
-    def stretch(self, image_id: ImageId) -> None:
+    def extend(self, image_id: ImageId) -> None:
         """Extend the device of an image to the size of its volume. No-op if it is not attached."""
         with self._lock:
-            if one := self._layer(image_id):
-                dm.stretch(one.name, self.below(one.name), read_only=_is_reader(one))
+            if layer := self._layer(image_id):
+                dm.extend_layer(layer.name, self.lv_node(layer.name), read_only=_is_reader(layer))
 
     def detach(self, image_id: ImageId) -> None:
-        """Remove the device of an image. No-op if it is not attached; the volume below stays
-        active.
+        """Remove the device of an image. No-op if it is not attached.
 
-        Raises: Refused, naming the places or holders, if it is mounted, bound or in use.
+        Raises: Refused if it is mounted, bound or in use; the text names where, or by whom.
         """
         with self._lock:
-            if (one := self._layer(image_id)) is None:
+            if (layer := self._layer(image_id)) is None:
                 return
-            if shown := mount_points.of_device(one.number):
-                # A bound node holds nothing: it would show the next device that gets this number.
-                where = ", ".join(str(each.target) for each in shown)
-                raise Refused(f"{one.path} of {image_id} is still shown at {where}")
-            if not dm.remove(tags.name_of(image_id)):
-                who = ", ".join(holders(one.path, one.number)) or "nobody that can be seen here"
-                raise Refused(f"{one.path} of {image_id} is in use, held by: {who}")
+            if mounts := mount_points.of_device(layer.number):
+                # A bound node does not keep the device: it would show the next one of this number.
+                targets = ", ".join(str(mount.target) for mount in mounts)
+                raise Refused(f"{layer.path} of {image_id} is still mounted at {targets}")
+            if not dm.remove(tags.lv_name(image_id)):
+                users = (
+                    ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
+                )
+                raise Refused(f"{layer.path} of {image_id} is in use by: {users}")
 
     @contextmanager
-    def instead(self, names: Mapping[VolumeId, str]) -> Iterator[None]:
-        """Inside, `reading` gives this thread the logical volumes `names` in place of the images'
-        own.
+    def substitute(self, snapshots: Mapping[VolumeId, str]) -> Iterator[None]:
+        """Have `reading` give this thread snapshots in place of the volumes, in the `with` block.
+
+        `snapshots`: names of logical volumes.
         """
-        here = threading.get_ident()
-        mine: dict[tuple[int, ImageId], str] = {(here, one): name for one, name in names.items()}
-        self._instead.update(mine)
+        thread = threading.get_ident()
+        substitutes: dict[tuple[int, ImageId], str] = {
+            (thread, volume_id): name for volume_id, name in snapshots.items()
+        }
+        self._substitutes.update(substitutes)
         try:
             yield
         finally:
-            for key in mine:
-                del self._instead[key]
+            for key in substitutes:
+                del self._substitutes[key]
 
     @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:
-        """Give the path of the logical volume below the layer, active; inside, `is_read` says so.
+        """Provide the path of the logical volume below the layer, and activate it.
 
-        What was written through the layer is seen there once it was flushed.
+        `is_read` returns True in the `with` block. What was written through the layer is seen
+        there once it was flushed.
 
         Raises: Failed or CommandError if the volume cannot be activated.
         """
-        own = tags.name_of(image_id)
-        name = self._instead.get((threading.get_ident(), image_id), own)
+        own = tags.lv_name(image_id)
+        name = self._substitutes.get((threading.get_ident(), image_id), own)
         with self._lock:
             self._reading[image_id] += 1
             self.activate(name)
         try:
-            raw.forget(self.below(name))
-            yield self.below(name)
+            raw.forget(self.lv_node(name))
+            yield self.lv_node(name)
         finally:
             with self._lock:
                 self._reading[image_id] -= 1
@@ -127,28 +132,29 @@ class Devices:
         """Return whether any thread is inside `reading` for the image."""
         return self._reading[image_id] > 0
 
-    def below(self, name: str) -> Path:
+    def lv_node(self, name: str) -> Path:
         """Return the device node of the logical volume `name`, which exists while it is active."""
-        return dm.node(self._group.name, name)
+        return dm.lv_node(self._group.name, name)
 
     def activate(self, name: str) -> None:
-        """Activate the logical volume `name`. No-op if it is active: from its creation on, or from
-        its first use after a reboot.
+        """Activate the logical volume `name`. No-op if it is active.
+
+        It is so from its creation on, or from its first use after a reboot.
 
         Raises: Failed if its node does not appear; CommandError.
         """
-        if dm.find(dm.escaped(self._group.name, name)):
+        if dm.find(dm.lv_device_name(self._group.name, name)):
             return
-        words = ("--activate", "y", "--ignoreactivationskip", self._group.of(name))
-        self._group.change("lvchange", *words)
-        if not self.below(name).exists():
-            raise Failed(f"{self.below(name)} is not there after its activation")
+        words = ("--activate", "y", "--ignoreactivationskip", self._group.full_name(name))
+        self._group.run("lvchange", *words)
+        if not self.lv_node(name).exists():
+            raise Failed(f"{self.lv_node(name)} does not exist after its activation")
 
     def _layer(self, image_id: ImageId) -> dm.Mapped | None:
         """Return our device-mapper layer of an image, known by its name and UUID, or None."""
-        found = dm.find(tags.name_of(image_id))
-        if found and found.uuid.removesuffix(dm.READER) == dm.LAYER + str(image_id):
-            return found
+        layer = dm.find(tags.lv_name(image_id))
+        if layer and layer.uuid.removesuffix(dm.READER) == dm.LAYER + str(image_id):
+            return layer
         return None
 
 
@@ -156,16 +162,16 @@ def _is_reader(layer: dm.Mapped) -> bool:
     return layer.uuid.endswith(dm.READER)
 
 
-def _refuse_number(made: dm.Mapped) -> None:
-    """Remove the new device and raise Refused if a mount point shows its device number.
+def _refuse_number(layer: dm.Mapped) -> None:
+    """Remove a new layer and raise Refused if its device number is still mounted somewhere.
 
-    A pod then has the node of a device that somebody removed, whose number the kernel gave to
+    A pod then has the node of a device that somebody removed, and whose number the kernel gave to
     this one.
     """
-    if shown := mount_points.of_device(made.number):
-        dm.remove(made.name)
-        where = ", ".join(str(each.target) for each in shown)
+    if mounts := mount_points.of_device(layer.number):
+        dm.remove(layer.name)
+        targets = ", ".join(str(mount.target) for mount in mounts)
         raise Refused(
-            f"{where} still shows a device that is gone, and whose number {made.path} would have:"
-            " end the pod there, or unmount it"
+            f"{targets} still shows a device that was removed, and whose number {layer.path} would"
+            " have: end the pod there, or unmount it"
         )

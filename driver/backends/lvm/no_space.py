@@ -1,11 +1,11 @@
-"""What it means for a call that a group or a thin pool has no room, whichever step met it."""
+"""Failures that a full volume group or thin pool causes, as NoSpace, whichever step met them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from driver.backends.lvm.pool import LvmPool
+from driver.backends.lvm.pool.pool import LvmPool
 from driver.core import errnos
 from driver.core.errors import NoSpace
 from driver.core.faults import FaultKind
@@ -15,31 +15,32 @@ from driver.linux import command
 
 
 @contextmanager
-def told(pool: LvmPool, more: Bytes = 0) -> Iterator[None]:
-    """Raise NoSpace instead of a failed write or command if the group or thin pool has no free
-    space.
+def as_no_space(pool: LvmPool, needed: Bytes = 0) -> Iterator[None]:
+    """Turn a failed write or command into NoSpace if the group or thin pool has no free space.
 
-    `more`: bytes that were wanted. A thin pool may have filled up meanwhile, or an
-    administrator have taken the space.
+    `needed`: bytes that were asked for. A thin pool may have filled up meanwhile, or an
+    administrator may have used the space.
 
-    Raises: NoSpace; PoolUnavailable if a disk of the group is gone.
+    Raises: NoSpace; PoolUnavailable if a disk of the group is gone; else what the body raises.
     """
     try:
         yield
     except (OSError, command.CommandError) as error:
         if isinstance(error, OSError) and error.errno in errnos.FULL:
-            raise NoSpace(f"{pool.kind.where} is full: {error.strerror}") from error
-        if text := _lacking(pool, more):
+            raise NoSpace(f"{pool.provisioning.location} is full: {error.strerror}") from error
+        if text := _missing_space(pool, needed):
             raise NoSpace(text) from error
         raise
 
 
-def _lacking(pool: LvmPool, more: Bytes) -> str:
-    """Return why there is no space for `more` bytes; "" if there is. Raises: PoolUnavailable."""
-    vg = pool.look()
-    for fault in pool.kind.faults(vg):
+def _missing_space(pool: LvmPool, needed: Bytes) -> str:
+    """Return why there is no space for `needed` bytes; "" if there is. Raises: PoolUnavailable."""
+    vg, provisioning = pool.refresh(), pool.provisioning
+    for fault in provisioning.faults(vg):
         if fault.kind is FaultKind.THIN_POOL_NEARLY_FULL:
             return fault.text
-    if more > (room := pool.kind.largest(vg)):
-        return f"{pool.kind.where} has room for {show_bytes(room)}, {show_bytes(more)} are needed"
+    if needed > (free := provisioning.largest_size(vg)):
+        return (
+            f"{provisioning.location} has {show_bytes(free)} free, {show_bytes(needed)} are needed"
+        )
     return ""

@@ -14,7 +14,7 @@ class Options:
 
     overcommit: float = 1.0  # of a thin pool
     reserve: str = "0"  # bytes, or a percentage of the group or thin pool; never given out
-    extend: str = "0"  # by how much a thin pool grows when it fills up, if its group has the room
+    extend: str = "0"  # by how much a thin pool grows when it fills up, from its group's free space
     stripes: int = 1  # thick volumes lie on so many disks at once
     mirrors: int = 0  # further copies of each thick volume, on other disks
     devices: tuple[str, ...] = ()  # where its disks are: paths, patterns, files of loop devices

@@ -1,4 +1,4 @@
-"""An image as LVM tags: as short as it goes, for what fills up first is a group's metadata area.
+"""The record of an image as LVM tags: short ones, for the metadata area of a group is small.
 
 `cellar.0=...` is the record, in pieces where one tag would be too long: fields of one letter with
 `&` between them. `cellar.p=` is ControllerPublishVolume's. Size and id are not in it: the volume
@@ -20,10 +20,10 @@ from driver.core.ids import ImageId, PoolId
 from driver.core.model import AccessMode, Bytes, Image, Publication, Snapshot, Unreadable, Volume
 from driver.linux.devices.lvm import LogicalVolume
 
-PREFIX: Final = "cellar-"  # of the names of volumes and of devices
-STILL: Final = ".still-"  # in the name of a snapshot that somebody copies from
-BUILDING: Final = "cellar.new"  # nobody has seen it: it may be removed
-FILLING: Final = "cellar.fill"  # its first contents are being made: whatever is in it, it is blank
+PREFIX: Final = "cellar-"  # begins the names of logical volumes, and of our layers
+COPY_SNAPSHOT: Final = ".still-"  # in the name of a temporary snapshot to copy from
+BUILDING: Final = "cellar.new"  # it was never visible as a volume: it may be removed
+FILLING: Final = "cellar.fill"  # its first contents are being written: so far they are void
 FREEZING: Final = "cellar.freezing"  # its filesystem may have been left frozen
 _RECORD: Final = re.compile(r"cellar\.([0-9]{1,2})=(.*)")
 _PUBLISHED: Final = "cellar.p="
@@ -51,24 +51,24 @@ _LETTERS: Final = {
     "blank": "B",
     "inline": "I",
 }
-_NAMES: Final = {letter: name for name, letter in _LETTERS.items()}
-_ELSEWHERE: Final = ("id", "size")  # the name, and the volume's own
-_CHARGE: Final = "w"  # what a snapshot may cost a thin pool
+_FIELDS: Final = {letter: name for name, letter in _LETTERS.items()}
+_OMITTED: Final = ("id", "size")  # they are in the name, and in the size of the LV
+_CHARGE: Final = "w"  # bytes that a snapshot may cost a thin pool
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_+.:/=-]")
 _ESCAPED: Final = re.compile(rb"#([0-9A-F]{2})")
 
 
-def name_of(image_id: ImageId) -> str:
+def lv_name(image_id: ImageId) -> str:
     """Return the name of an image's logical volume, and of the device-mapper layer over it."""
     return f"{PREFIX}{image_id}"
 
 
-def part_of(name: str) -> str:
-    """Return the name of the volume that is zeroed before the volume `name` is extended by it."""
+def extension_name(name: str) -> str:
+    """Return the name of the LV that is zeroed before the LV `name` is extended by its extents."""
     return f"{name}.more"
 
 
-def owner(driver: str) -> str:
+def owner_tag(driver: str) -> str:
     """Return the tag that marks a pool as the driver's."""
     return _OWNER + _escape(driver)
 
@@ -81,23 +81,25 @@ def owner_of(tags: Iterable[str]) -> str | None:
     return None
 
 
-def encode(image: Image, cost: Bytes = 0) -> tuple[str, ...]:
-    """Return all tags of an image that exists. `cost`: its charge in bytes; 0: it has none."""
+def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
+    """Return all tags of an image that exists. `charge`: its charge in bytes; 0: it has none."""
     flat = record.encode(image)
     fields = [
-        _LETTERS[name] + _escape(_shortened(value, image.id.pool))
+        _LETTERS[name] + _escape(_shorten(value, image.id.pool))
         for name, value in flat.items()
-        if name not in _ELSEWHERE
+        if name not in _OMITTED
     ]
-    text = "&".join([*fields, *([f"{_CHARGE}{cost}"] if cost else [])])
+    text = "&".join([*fields, *([f"{_CHARGE}{charge}"] if charge else [])])
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
     tags = [f"cellar.{number}={piece}" for number, piece in enumerate(pieces)]
-    if isinstance(image, Volume) and (one := image.published):
-        tags.append(f"{_PUBLISHED}{_escape(one.node)}:{int(one.read_only)}:{one.mode.name}")
+    if isinstance(image, Volume) and (publication := image.published):
+        tags.append(
+            f"{_PUBLISHED}{_escape(publication.node)}:{int(publication.read_only)}:{publication.mode.name}"
+        )
     return tuple(tags)
 
 
-def ours(tags: Iterable[str]) -> frozenset[str]:
+def own_tags(tags: Iterable[str]) -> frozenset[str]:
     """Return those of the tags of a volume that `encode` makes."""
     return frozenset(tag for tag in tags if _RECORD.match(tag) or tag.startswith(_PUBLISHED))
 
@@ -110,13 +112,13 @@ def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
     tags = tuple(tags)
     fields = _fields(tags)
     image_id = name.removeprefix(PREFIX)
-    cost = fields.pop(_CHARGE, "0")
+    charge = fields.pop(_CHARGE, "0")
     try:
-        flat = {_NAMES[key]: _unescape(value) for key, value in fields.items() if key}
-        image = record.decode(_lengthened(flat, image_id) | {"id": image_id, "size": str(size)})
+        flat = {_FIELDS[key]: _unescape(value) for key, value in fields.items() if key}
+        image = record.decode(_lengthen(flat, image_id) | {"id": image_id, "size": str(size)})
         if isinstance(image, Snapshot):
-            return image, int(cost)
-        return replace(image, published=_publication(tags)), int(cost)
+            return image, int(charge)
+        return replace(image, published=_publication(tags)), int(charge)
     except (KeyError, ValueError) as error:
         raise Damaged(f"the tags of {name} cannot be read: {error!r}") from error
 
@@ -126,9 +128,9 @@ def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unre
     flat: dict[str, str] = {}
     for key, value in _fields(tags).items():
         with suppress(KeyError, ValueError):
-            flat[_NAMES[key]] = _unescape(value)
+            flat[_FIELDS[key]] = _unescape(value)
     image_id = name.removeprefix(PREFIX)
-    return record.glimpse(image_id, _lengthened(flat, image_id), error, size)
+    return record.glimpse(image_id, _lengthen(flat, image_id), error, size)
 
 
 def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
@@ -138,13 +140,13 @@ def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
     """
     tags = frozenset(tag for tag in tags if tag.startswith(_PUBLISHED))
     try:
-        one = _publication(tags)
+        publication = _publication(tags)
     except (KeyError, ValueError):
-        one = None
-    return tags, one.node if one else None
+        publication = None
+    return tags, publication.node if publication else None
 
 
-def charge(volume: LogicalVolume) -> Bytes:
+def recorded_charge(volume: LogicalVolume) -> Bytes:
     """Return the recorded charge of a volume in bytes; 0: none is recorded, or can be read."""
     if BUILDING not in volume.tags and volume.name.startswith(PREFIX):
         with suppress(Damaged):
@@ -154,8 +156,8 @@ def charge(volume: LogicalVolume) -> Bytes:
 
 def _fields(tags: Iterable[str]) -> dict[str, str]:
     """Return the fields of the record by their letters, still escaped."""
-    found = sorted((int(match[1]), match[2]) for tag in tags if (match := _RECORD.fullmatch(tag)))
-    return {one[:1]: one[1:] for one in "".join(piece for _, piece in found).split("&")}
+    pieces = sorted((int(match[1]), match[2]) for tag in tags if (match := _RECORD.fullmatch(tag)))
+    return {field[:1]: field[1:] for field in "".join(piece for _, piece in pieces).split("&")}
 
 
 def _publication(tags: Iterable[str]) -> Publication | None:
@@ -170,12 +172,12 @@ def _publication(tags: Iterable[str]) -> Publication | None:
     return None
 
 
-def _shortened(value: str, pool: PoolId) -> str:
+def _shorten(value: str, pool: PoolId) -> str:
     """Return `value` without the pool part of the ids in it that are of `pool`, which most are."""
     return re.sub(rf"\b{pool}-([0-9a-f]{{32}})\b", r"=\1", value)
 
 
-def _lengthened(flat: dict[str, str], image_id: str) -> dict[str, str]:
+def _lengthen(flat: dict[str, str], image_id: str) -> dict[str, str]:
     """Return `flat` with the pool of `image_id` put back into what `_shortened` made shorter."""
     pool = image_id[:12]
     return flat | {
@@ -187,7 +189,7 @@ def _lengthened(flat: dict[str, str], image_id: str) -> dict[str, str]:
 
 def _escape(text: str) -> str:
     """Return `text` with all but letters, digits and _+.:/=- as #XX, byte by byte."""
-    return _UNSAFE.sub(lambda match: "".join(f"#{one:02X}" for one in match[0].encode()), text)
+    return _UNSAFE.sub(lambda match: "".join(f"#{byte:02X}" for byte in match[0].encode()), text)
 
 
 def _unescape(text: str) -> str:

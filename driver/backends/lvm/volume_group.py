@@ -1,7 +1,7 @@
-"""A volume group as this process sees it: its disks, its last report, and one lock around both.
+"""A volume group as this process knows it: its disks, LVM's last report, and one lock for both.
 
-A report is believed as long as the headers on the disks are what they were before it was asked.
-Only disks that `lvmdisks` lets through are ever looked at.
+A report is current as long as the metadata headers on the disks are those from before it was made.
+Only disks that `lvm_disks` permits are read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from driver.backends.lvm.known_groups import Pins
+from driver.backends.lvm.pool.known_groups import KnownGroups
 from driver.core import errnos
 from driver.core.errors import CellarError, Invalid, PoolReadOnly, PoolUnavailable, StillRunning
 from driver.core.ports.records import Records
@@ -21,50 +21,54 @@ from driver.linux.devices import block, lvm, lvm_disks, lvm_label
 
 
 class Group:
-    """A volume group, shared by the pools in it. It is known by its UUID: any group can have its
-    name.
+    """A volume group, shared by the pools in it.
+
+    It is identified by its UUID: any group can have its name.
     """
 
-    def __init__(self, name: str, pins: Pins) -> None:
+    def __init__(self, name: str, pins: KnownGroups) -> None:
         self.name = name
         self.lock = threading.RLock()
-        self.doubted = False  # a command was killed, and may have left something suspended
-        self.devices: tuple[str, ...] = ()  # as an administrator named them
-        self.uuid = ""  # the same
-        self.pins = pins
+        self.may_be_suspended = False  # by a command that was killed
+        self.devices: tuple[str, ...] = ()  # as configured
+        self.uuid = ""  # as configured
+        self.known_groups = pins
         self._disks: tuple[Path, ...] = ()
         self._identity: tuple[str, ...] = ()
         self._uuid = ""
         self._stamp = b""
-        self._report: lvm.VolumeGroup | None = None
+        self._cached_report: lvm.VolumeGroup | None = None
 
     def configure(self, devices: tuple[str, ...], uuid: str) -> None:
         """Set the `devices=` and `uuid=` that one of its pools has in the configuration.
 
         Raises: Invalid if another pool of the group has others.
         """
-        for what, mine, new in (("devices", self.devices, devices), ("uuid", self.uuid, uuid)):
-            if mine and new and mine != new:
-                raise Invalid(f"the pools of volume group {self.name} differ in `{what}=`")
+        for option, configured, new in (
+            ("devices", self.devices, devices),
+            ("uuid", self.uuid, uuid),
+        ):
+            if configured and new and configured != new:
+                raise Invalid(f"the pools of volume group {self.name} differ in `{option}=`")
         self.devices, self.uuid = self.devices or devices, self.uuid or uuid
 
-    def look(self) -> lvm.VolumeGroup:
+    def report(self) -> lvm.VolumeGroup:
         """Return the current report; LVM is asked only if the headers on the disks have changed.
 
-        Raises: PoolUnavailable if the group is missing, exported, incomplete, or not the known
-        one.
+        Raises: PoolUnavailable if the group is missing, exported, incomplete, or another than the
+        recorded one.
         """
         with self.lock:
-            stamp = self._stamp_now()
-            if self._report is None or stamp is None or stamp != self._stamp:
-                self._report = None
-                self._report, self._stamp = self._ask(stamp)
-            if self._report.trouble:
-                raise PoolUnavailable(self._report.trouble)
-            return self._report
+            stamp = self._read_stamp()
+            if self._cached_report is None or stamp is None or stamp != self._stamp:
+                self._cached_report = None
+                self._cached_report, self._stamp = self._ask(stamp)
+            if self._cached_report.trouble:
+                raise PoolUnavailable(self._cached_report.trouble)
+            return self._cached_report
 
-    def change(self, verb: str, *words: str) -> None:
-        """Run one command of LVM that changes the group, under its lock.
+    def run(self, verb: str, *words: str) -> None:
+        """Run one LVM command that changes the group, under its lock. `verb`: such as "lvcreate".
 
         Raises: PoolReadOnly if it failed because the group is read-only; CommandError,
         CommandTimeout, StillRunning; PoolUnavailable.
@@ -73,74 +77,83 @@ class Group:
             try:
                 lvm.change(self._disks, verb, *words)
             except (command.CommandTimeout, StillRunning):
-                self.doubted = True
+                self.may_be_suspended = True
                 raise
             except command.CommandError:
-                refuse_read_only(self.look())
+                refuse_read_only(self.report())
                 raise
 
-    def parts(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the parts of all its volumes; see `lvm.parts`."""
-        with self.lock:
-            return lvm.parts(self._disks, self.name)
+    def change_tags(self, lv: str, old: Collection[str], new: Collection[str]) -> None:
+        """Remove the tags `old` from the logical volume `lv` and add `new`, in one command.
 
-    def of(self, volume: str) -> str:
-        """Return the name of one of its volumes in LVM's commands, GROUP/VOLUME."""
+        Raises: as `run`.
+        """
+        words = [word for tag in sorted(old) for word in ("--deltag", tag)]
+        words += [word for tag in sorted(new) for word in ("--addtag", tag)]
+        self.run("lvchange", *words, self.full_name(lv))
+
+    def physical_extents(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the physical extents of its logical volumes; see `lvm.physical_extents`."""
+        with self.lock:
+            return lvm.physical_extents(self._disks, self.name)
+
+    def full_name(self, volume: str) -> str:
+        """Return the name of a logical volume in LVM's commands, GROUP/VOLUME."""
         return f"{self.name}/{volume}"
 
-    def _stamp_now(self) -> bytes | None:
-        """Return a fingerprint of the headers on the disks; None: not all are there, or known."""
+    def _read_stamp(self) -> bytes | None:
+        """Return the headers on the disks; None: a disk is missing, or they are not known yet."""
         if not self._disks:
             return None
         try:
             return lvm_label.stamp(self._disks)
         except OSError as error:
             if error.errno in errnos.EXHAUSTED:
-                raise  # of this process, not of a disk
+                raise  # this process lacks the resources
             return None
 
     def _ask(self, stamp: bytes | None) -> tuple[lvm.VolumeGroup, bytes]:
-        """Return a new report, and the stamp from before it.
+        """Return a new report, and the headers from before it, so that a later change is seen.
 
-        So a change in between is seen the next time.
+        `stamp`: the headers now, or None. Raises: PoolUnavailable.
         """
         if stamp is not None and self._identity == lvm_disks.identify(self._disks) != ():
             try:
-                return self._reported(stamp)
+                return self._read_report(stamp)
             except CellarError:
                 logger.debug("{} is not on the disks where it was", self.name)
         self._disks, self._uuid = self._find()
         self._identity = lvm_disks.identify(self._disks)
-        stamp = self._stamp_now()
+        stamp = self._read_stamp()
         try:
-            return self._reported(stamp or b"")
+            return self._read_report(stamp or b"")
         except command.CommandError as error:
             self._disks = ()
             raise PoolUnavailable(f"volume group {self.name} cannot be read: {error}") from error
 
-    def _reported(self, stamp: bytes) -> tuple[lvm.VolumeGroup, bytes]:
-        found = lvm.report(self._disks, self.name)
-        if found.uuid != self._uuid:
-            raise PoolUnavailable(f"volume group {self.name} became another one meanwhile")
-        return found, stamp
+    def _read_report(self, stamp: bytes) -> tuple[lvm.VolumeGroup, bytes]:
+        vg = lvm.report(self._disks, self.name)
+        if vg.uuid != self._uuid:
+            raise PoolUnavailable(f"volume group {self.name} was replaced by another one meanwhile")
+        return vg, stamp
 
     def _find(self) -> tuple[tuple[Path, ...], str]:
-        """Return the group's disks and its UUID; of two groups with this name those of the known
-        one.
+        """Return the group's disks and its UUID; of two groups with this name those of the
+        recorded one.
 
-        Raises: PoolUnavailable if there is none, only another than the known one, or several
-        and none is known.
+        Raises: PoolUnavailable if there is none, only another than the recorded one, or several
+        and none is recorded.
         """
         survey = lvm_disks.Disks(self.devices)
         candidates = survey.labelled()
         disks = lvm.disks(candidates) if candidates else ()
         named = [disk for disk in disks if disk.group == self.name]
         uuids = {disk.group_uuid for disk in named}
-        known = self.uuid or self.pins.group_of(self.name)
+        known = self.uuid or self.known_groups.group_uuid(self.name)
         if not uuids:
-            raise PoolUnavailable(self._missing(survey.refused()))
+            raise PoolUnavailable(self._missing_text(survey.refused()))
         if known and known not in uuids:
-            raise PoolUnavailable(self._another(known, uuids))
+            raise PoolUnavailable(self._other_group_text(known, uuids))
         if not known and len(uuids) > 1:
             raise PoolUnavailable(
                 f"there are {len(uuids)} volume groups {self.name}: rename all but one, or say"
@@ -149,19 +162,19 @@ class Group:
         uuid = known or uuids.pop()
         return tuple(disk.path for disk in named if disk.group_uuid == uuid), uuid
 
-    def _missing(self, refused: str) -> str:
-        where = "on the disks of `devices=`" if self.devices else "on the disks of this machine"
+    def _missing_text(self, refused: str) -> str:
+        place = "on the disks of `devices=`" if self.devices else "on the disks of this machine"
         return (
-            f"there is no volume group {self.name} {where}: are they there? see `vgs -o+vg_uuid`;"
+            f"there is no volume group {self.name} {place}: are they there? see `vgs -o+vg_uuid`;"
             " loop devices and disks over a network count only if `devices=` has their paths"
         ) + (f"; {refused}" if refused else "")
 
-    def _another(self, known: str, uuids: Collection[str]) -> str:
-        found = f"the volume group {self.name} that is there has the UUID {', '.join(uuids)}"
+    def _other_group_text(self, known: str, uuids: Collection[str]) -> str:
+        text = f"the volume group {self.name} that is there has the UUID {', '.join(uuids)}"
         if self.uuid:
-            return f"{found}, not {known} as `uuid=` has it"
+            return f"{text}, not {known} as `uuid=` has it"
         return (
-            f"{found}; the one that was this pool has {known}: are its disks there? If the other"
+            f"{text}; the one that was this pool has {known}: are its disks there? If the other"
             " one is to take its place, give the pool its `uuid=`, or run `cellar pools init` and"
             " start the driver again"
         )
@@ -179,12 +192,12 @@ def refuse_read_only(vg: lvm.VolumeGroup) -> None:
 
 
 class Groups:
-    """One `Group` for each name. `records`: what this node knows of its pools."""
+    """The volume groups of all pools of this process. `records`: the node's, of its pools."""
 
     def __init__(self, records: Records) -> None:
         self._groups: dict[str, Group] = {}
-        self._pins = Pins(records)
+        self._known_groups = KnownGroups(records)
 
-    def named(self, name: str) -> Group:
+    def get(self, name: str) -> Group:
         """Return the group of that name, always the same object."""
-        return self._groups.setdefault(name, Group(name, self._pins))
+        return self._groups.setdefault(name, Group(name, self._known_groups))

@@ -16,6 +16,7 @@ from driver.backends.memory.crypt import MemoryCrypt
 from driver.backends.memory.disk import Disk
 from driver.backends.memory.failures import Ills
 from driver.backends.memory.host import MemoryHost
+from driver.backends.quiesce import time_limit
 from driver.backends.space_ledger import ratio_of
 from driver.core.capacity import Capacity, PoolState
 from driver.core.devices import Device, Extent, PhysicalExtent
@@ -306,10 +307,8 @@ class MemoryBackend(Ills):
         with self._lock:
             for volume_id in volumes:
                 self._get(volume_id)
-        start = self._options.clock()
-        yield
-        if (passed := self._options.clock() - start) > bound:
-            raise Busy(f"writers stood still for {passed:.1f} s, {bound:.1f} s were allowed")
+        with time_limit(bound, self._options.clock):
+            yield
 
     @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:

@@ -46,10 +46,10 @@ def pool(
     if command.missing(lvm.PROGRAMS):  # which was said
         return
     called, _, thin = where.partition("/")
-    group = Groups(records).named(called)
+    group = Groups(records).get(called)
     group.configure(options.devices, options.uuid)
     try:
-        vg = group.look()
+        vg = group.report()
     except (CellarError, OSError) as error:
         yield problem(what, str(error), "see `vgs` and `pvs`")
         return
@@ -95,7 +95,7 @@ def _owner(name: str, where: str, owner: str | None, driver_name: str, options: 
 
 
 def _metadata(what: str, vg: lvm.VolumeGroup) -> Finding:
-    if text := thin_usage.full_metadata(vg):
+    if text := thin_usage.vg_metadata_problem(vg):
         return problem(what, text, "delete volumes, or make the group anew")
     text = f"a metadata area of {human(vg.mda_size)}, {human(vg.mda_free)} of it free"
     if vg.mda_size < METADATA_SIZE:
@@ -120,7 +120,7 @@ def _thin_pool(what: str, where: str, held: lvm.LogicalVolume, group: Group) -> 
         yield warning(what, str(error), f"lvchange --activate y {where}")
         return
     text = f"{status.data_share:.0%} of data and {status.metadata_share:.0%} of metadata are used"
-    if trouble := guard.trouble_of(status):
+    if trouble := guard.problem_of(status):
         yield problem(what, trouble, f"lvextend {where}, or delete volumes")
     elif max(status.data_share, status.metadata_share) >= thin_usage.EXTEND_DATA:
         yield warning(what, text, "lvextend it, or give the pool extend=20%")

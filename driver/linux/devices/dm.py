@@ -81,7 +81,7 @@ def find(name: str) -> Mapped | None:
     return None
 
 
-def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
+def create_layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
     """Create a device called `name` that shows all of `below`.
 
     Raises: OSError, EBUSY if the name or the uuid is taken; nothing is left then.
@@ -97,7 +97,7 @@ def layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
     return Mapped(name, uuid, _NODES / name, number, suspended=False)
 
 
-def stretch(name: str, below: Path, *, read_only: bool) -> None:
+def extend_layer(name: str, below: Path, *, read_only: bool) -> None:
     """Grow the layer `name` to the size of `below`. Raises: OSError."""
     flags = dm_ioctl.READ_ONLY if read_only else 0
     dm_ioctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
@@ -136,7 +136,7 @@ def thin_pool(name: str) -> ThinPool:
     return parse_thin_pool(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
 
 
-def is_void(name: str) -> bool:
+def is_snapshot_invalid(name: str) -> bool:
     """Return whether a classic snapshot overflowed: `0 8192 snapshot Invalid`, or Overflow.
 
     Raises: CommandError.
@@ -145,12 +145,12 @@ def is_void(name: str) -> bool:
     return words[3:4] in (["Invalid"], ["Overflow"])
 
 
-def thin_written(name: str) -> Bytes:
+def mapped_bytes(name: str) -> Bytes:
     """Return how many bytes are mapped in the thin volume device `name`.
 
     Raises: CommandError.
     """
-    return parse_thin(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
+    return parse_mapped_bytes(command.run(["dmsetup", "status", name], timeout=TIMEOUT))
 
 
 def parse_thin_pool(text: str) -> ThinPool:
@@ -165,14 +165,14 @@ def parse_thin_pool(text: str) -> ThinPool:
     return ThinPool(metadata[0], metadata[1], data[0], data[1], trouble)
 
 
-def parse_thin(text: str) -> Bytes:
+def parse_mapped_bytes(text: str) -> Bytes:
     """Parse `0 204800 thin 9984 204799` to mapped bytes; `Fail` counts as all of it. Pure."""
     words = text.split()
     sectors = words[1] if words[3] == "Fail" else words[3]
     return int(sectors) * _SECTOR
 
 
-def label(number: int) -> str:
+def layer_volume_id(number: int) -> str:
     """Return the id of the volume whose layer the device `number` (dev_t) is; "" if it is none."""
     try:
         uuid = Path(block.sysfs(number), "dm/uuid").read_text(encoding="utf-8").strip()
@@ -181,14 +181,14 @@ def label(number: int) -> str:
     return uuid.removeprefix(LAYER).removesuffix(READER) if uuid.startswith(LAYER) else ""
 
 
-def labelled(label: str) -> Mapped | None:
+def find_layer(label: str) -> Mapped | None:
     """Return the layer of the volume with the id `label`; None: it has none."""
     found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
     uuids = {LAYER + label, LAYER + label + READER}
     return next((one for one in found if one and one.uuid in uuids), None)
 
 
-def uuid_of(group: str, volume: str) -> str:
+def lv_uuid_prefix(group: str, volume: str) -> str:
     """Return what the dm uuids of a logical volume's devices begin with.
 
     `group` and `volume` are LVM's UUIDs, which have dashes in them.
@@ -196,12 +196,12 @@ def uuid_of(group: str, volume: str) -> str:
     return f"LVM-{group.replace('-', '')}{volume.replace('-', '')}"
 
 
-def node(group: str, volume: str) -> Path:
+def lv_node(group: str, volume: str) -> Path:
     """Return the node of an active logical volume."""
-    return _NODES / escaped(group, volume)
+    return _NODES / lv_device_name(group, volume)
 
 
-def escaped(group: str, volume: str) -> str:
+def lv_device_name(group: str, volume: str) -> str:
     """Return the name that LVM gives the device of a logical volume: dashes are doubled."""
     return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
 

@@ -149,16 +149,16 @@ def parse_report(text: str) -> VolumeGroup:
     )
 
 
-def parts(disks: Sequence[Path], group: str) -> Mapping[str, tuple[str, ...]]:
+def physical_extents(disks: Sequence[Path], group: str) -> Mapping[str, tuple[str, ...]]:
     """Return the physical extents of each volume of the group, such as "/dev/sda:0-31", by name.
 
     Hidden parts of mirrored volumes are among them. Raises: CommandError, CommandTimeout.
     """
     words = [*_lvm("lvs", disks), *_JSON, "--all", "-o", "lv_name,seg_pe_ranges", group]
-    return parse_parts(command.run(words, timeout=TIMEOUT))
+    return parse_physical_extents(command.run(words, timeout=TIMEOUT))
 
 
-def parse_parts(text: str) -> Mapping[str, tuple[str, ...]]:
+def parse_physical_extents(text: str) -> Mapping[str, tuple[str, ...]]:
     """Parse the output of `lvm lvs`, which has a row for each segment. Pure."""
     [section] = json.loads(text)["report"]
     return {name.strip("[]"): places for name, places in _ranges(section["lv"], "lv_name").items()}

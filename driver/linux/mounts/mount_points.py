@@ -90,7 +90,7 @@ def label(number: int) -> str:
     lo_file_name: who has the node of a loop device may change that (LOOP_SET_STATUS64).
     """
     if os.major(number) != LOOP_MAJOR:
-        return dm.label(number) or _name_of_mapping(number)
+        return dm.layer_volume_id(number) or _name_of_mapping(number)
     return image_id(loop_ioctl.backing_file(path_of(number).name))
 
 

@@ -1,7 +1,7 @@
-"""How a thick volume lies on the disks of its group: in one piece, in stripes, or mirrored.
+"""The layout of thick volumes on the disks of their group: linear, striped or mirrored.
 
-Every stripe and every mirror gets one disk to itself, chosen by the room that is left: so the
-largest volume that fits is known beforehand, and LVM's allocator has nothing to decide.
+Each stripe and each mirror gets a disk of its own, the disks with the most free space first. So the
+largest volume that fits is known beforehand, and LVM's allocator has no choice.
 """
 
 from __future__ import annotations
@@ -40,23 +40,25 @@ class Layout:
             return ""
         return f"volume group {vg.name} has {len(vg.disks)} disks, {self.width} are needed"
 
-    def step(self, vg: lvm.VolumeGroup) -> Bytes:
+    def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
         """Return the granularity of volume sizes: an extent on each stripe."""
         return vg.extent_size * self.stripes
 
-    def places(self, vg: lvm.VolumeGroup) -> tuple[Path, ...]:
+    def choose_disks(self, vg: lvm.VolumeGroup) -> tuple[Path, ...]:
         """Return the disks for a new volume, by most free space; empty: LVM chooses."""
         if self.width == 1:
             return ()
         return tuple(sorted(vg.free_on, key=lambda disk: (-vg.free_on[disk], disk))[: self.width])
 
-    def largest(self, vg: lvm.VolumeGroup, places: Sequence[Path] = ()) -> Bytes:
-        """Return the size of the largest volume that fits on the disks `places`, or on those that
-        `Layout.places` would choose.
+    def largest(self, vg: lvm.VolumeGroup, disks: Sequence[Path] = ()) -> Bytes:
+        """Return the size in bytes of the largest volume that fits.
+
+        `disks`: where it must lie, one for each stripe or mirror; default: those that
+        `choose_disks` returns.
         """
         if self.width == 1:
             return vg.free
-        chosen = places or self.places(vg)
+        chosen = disks or self.choose_disks(vg)
         if len(chosen) < self.width:
             return 0  # some take no new extents: pvchange(8)
         least = min(vg.free_on.get(disk, 0) for disk in chosen)
@@ -69,43 +71,43 @@ class Layout:
         """
         return (size + vg.extent_size) * self.width if self.mirrors else size
 
-    def fits(self, room: Bytes, vg: lvm.VolumeGroup) -> Bytes:
-        """Return the size of the largest volume whose `cost` is at most `room`; it may be
+    def largest_within(self, available: Bytes, vg: lvm.VolumeGroup) -> Bytes:
+        """Return the size of the largest volume whose `cost` is at most `available`; it may be
         negative.
         """
-        return room // self.width - vg.extent_size if self.mirrors else room
+        return available // self.width - vg.extent_size if self.mirrors else available
 
-    def words(self) -> tuple[str, ...]:
+    def options(self) -> tuple[str, ...]:
         """Return the options of lvcreate(8) for this layout."""
         if self.mirrors:
             return ("--type", "raid1", "--mirrors", str(self.mirrors))
         return ("--type", "striped", "--stripes", str(self.stripes)) if self.stripes > 1 else ()
 
 
-def of(one: lvm.LogicalVolume) -> Layout:
+def layout_of(lv: lvm.LogicalVolume) -> Layout:
     """Return the layout that a volume was made with, whatever the pool's is now."""
-    if "raid1" in one.layout:
-        return Layout(mirrors=one.areas - 1)
-    return Layout(stripes=one.areas) if "striped" in one.layout else Layout()
+    if "raid1" in lv.layout:
+        return Layout(mirrors=lv.areas - 1)
+    return Layout(stripes=lv.areas) if "striped" in lv.layout else Layout()
 
 
-def legs(name: str, parts: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+def legs(name: str, extents: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
     """Return where each mirror of a volume lies, as `/dev/sda:0-31`; empty if it is not mirrored.
 
-    `parts`: see `lvm.parts`.
+    `extents`: see `lvm.physical_extents`.
     """
-    found = [part for part in parts if part.startswith(f"{name}_rimage_")]
-    return [tuple(parts[part]) for part in sorted(found)]
+    images = [lv for lv in extents if lv.startswith(f"{name}_rimage_")]
+    return [tuple(extents[lv]) for lv in sorted(images)]
 
 
-def disk_of(place: str) -> Path:
+def disk_of(extents: str) -> Path:
     """Return the disk of a range of extents such as `/dev/sda:0-31`."""
-    return Path(place.rpartition(":")[0])
+    return Path(extents.rpartition(":")[0])
 
 
 def are_apart(legs: Sequence[Sequence[str]]) -> bool:
     """Return whether no disk carries parts of two mirrors, so that a lost disk costs one copy
     only.
     """
-    disks = [{disk_of(place) for place in leg} for leg in legs]
+    disks = [{disk_of(extents) for extents in leg} for leg in legs]
     return sum(map(len, disks)) == len(set().union(*disks))

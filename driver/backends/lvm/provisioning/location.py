@@ -1,4 +1,4 @@
-"""Where a pool of LVM lies: GROUP, or GROUP/POOL for a thin pool, and what that makes of it."""
+"""The location of a pool of logical volumes, GROUP or GROUP/POOL: it decides thick or thin."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from driver.backends.lvm.volume_group import Groups
 from driver.core.errors import Invalid
 
 NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
-_WHERE: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
+_LOCATION: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 
 
-def kind_of(name: str, where: str, options: Options, groups: Groups) -> Provisioning:
-    """Return the thick or thin provisioning that `where` means, and configure its group.
+def provisioning_of(name: str, location: str, options: Options, groups: Groups) -> Provisioning:
+    """Return the thick or thin provisioning that `location` means, and configure its group.
 
     `name`: the pool's in the configuration, for messages.
 
-    Raises: Invalid if `where` is not GROUP or GROUP/POOL, another pool of the group has other
+    Raises: Invalid if `location` is not GROUP or GROUP/POOL, another pool of the group has other
     `devices=` or `uuid=`, or the options do not go together.
     """
-    if not _WHERE.fullmatch(where):
+    if not _LOCATION.fullmatch(location):
         raise Invalid(
-            f"pool {name}: {where!r} is not GROUP or GROUP/POOL, in names as LVM has them"
+            f"pool {name}: {location!r} is not GROUP or GROUP/POOL, in names as LVM has them"
         )
-    called, _, pool = where.partition("/")
-    group = groups.named(called)
+    vg_name, _, pool = location.partition("/")
+    group = groups.get(vg_name)
     try:
         group.configure(options.devices, options.uuid)
     except Invalid as error:
@@ -41,5 +41,5 @@ def kind_of(name: str, where: str, options: Options, groups: Groups) -> Provisio
                 f"pool {name}: stripes and mirrors are for thick volumes; a thin pool lies as"
                 " `lvcreate` made it"
             )
-        return Thin(group, pool, options, tags.charge)
+        return Thin(group, pool, options, tags.recorded_charge)
     return Thick(group, options)

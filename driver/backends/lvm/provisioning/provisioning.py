@@ -12,9 +12,10 @@ from driver.linux.devices import lvm
 
 
 class Provisioning(Protocol):
-    """What differs between thick and thin. Sizes are in bytes, multiples of the extent size.
+    """What differs between thick and thin provisioning. All sizes are in bytes.
 
-    Methods that change the group raise CommandError.
+    Sizes of volumes are multiples of `granularity`. Methods that change the group raise
+    CommandError.
     """
 
     @property
@@ -26,7 +27,7 @@ class Provisioning(Protocol):
         """Whether clones and snapshots share the bytes of their source, and need no copy."""
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """GROUP, or GROUP/POOL for a thin pool."""
 
     def granularity(self, vg: lvm.VolumeGroup, /) -> Bytes:
@@ -39,88 +40,89 @@ class Provisioning(Protocol):
         """Return LVM's UUIDs of what is the pool, of which its id is a hash."""
 
     def uuid(self, vg: lvm.VolumeGroup, /) -> str:
-        """Return the UUID of the thin pool; "" for a thick one, where the group is the pool."""
+        """Return the UUID of the thin pool; "" if the whole group is the pool."""
 
     def tags(self, vg: lvm.VolumeGroup, /) -> frozenset[str]:
         """Return the tags of the group, or of the thin pool."""
 
-    def mark(self, tag: str, /) -> None:
+    def add_tag(self, tag: str, /) -> None:
         """Add `tag` to the group, or to the thin pool."""
 
-    def holds(self, one: lvm.LogicalVolume, /) -> bool:
+    def contains(self, lv: lvm.LogicalVolume, /) -> bool:
         """Return whether a logical volume lies in this pool."""
 
-    def wake(self) -> None:
-        """Activate what the volumes need besides themselves."""
+    def activate(self) -> None:
+        """Activate the thin pool. No-op if there is none, or it is active."""
 
-    def largest(self, vg: lvm.VolumeGroup, /) -> Bytes:
+    def largest_size(self, vg: lvm.VolumeGroup, /) -> Bytes:
         """Return the size of the largest volume that could be made now."""
 
-    def committed(self, vg: lvm.VolumeGroup, /) -> Bytes:
+    def committed_bytes(self, vg: lvm.VolumeGroup, /) -> Bytes:
         """Return the bytes that are promised to existing volumes."""
 
-    def make(
+    def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None, /
     ) -> Bytes:
-        """Make an active volume `name`, tagged as being built, and return its charge in bytes.
+        """Create an active logical volume `name`, tagged as being built, and return its charge.
 
-        The charge is what a snapshot may cost a thin pool; 0: its size. `source`: what to share
-        bytes with, or None.
+        The charge: bytes that a snapshot may cost a thin pool; 0: the size of the image.
+        `source`: the logical volume to share bytes with, or None.
 
         Raises: NoSpace.
         """
 
-    def blank(self, name: str, image: Image, /, *, shared: bool) -> None:
-        """Make all of a new volume that is not its source's read as zeros, and give it its full
-        size.
+    def zero_new_space(self, name: str, image: Image, /, *, shared: bool) -> None:
+        """Zero what a new volume does not share with its source, and extend it to its full size.
 
-        Called outside the group's lock. `shared`: it was made from a source.
+        Called without the group's lock. `shared`: whether it was made from a source. Raises:
+        OSError.
         """
 
-    def clear(self, name: str, /) -> None:
-        """Make all of an active volume read as zeros again."""
+    def zero_contents(self, name: str, /) -> None:
+        """Zero all of an active volume. Raises: OSError."""
 
-    def written(self, one: lvm.LogicalVolume, /) -> Bytes:
+    def written_bytes(self, lv: lvm.LogicalVolume, /) -> Bytes:
         """Return an upper bound of the bytes written to a volume."""
 
-    def grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes, /) -> None:
+    def extend(self, lv: lvm.LogicalVolume, volume: Volume, size: Bytes, /) -> None:
         """Extend a volume to `size`; the new part reads as zeros. `volume`: its record.
 
         Raises: NoSpace.
         """
 
-    def room_for_stills(self, vg: lvm.VolumeGroup, of: Sequence[lvm.LogicalVolume], /) -> Bytes:
-        """Return the bytes for what is overwritten in each volume of `of` while it is copied.
+    def copy_snapshot_size(self, vg: lvm.VolumeGroup, lvs: Sequence[lvm.LogicalVolume], /) -> Bytes:
+        """Return the size of a temporary snapshot of each of the volumes `lvs`.
+
+        It must hold what is overwritten in the volume while it is copied; 0: a thin snapshot.
 
         Raises: NoSpace.
         """
 
-    def still(self, name: str, of: lvm.LogicalVolume, room: Bytes, /) -> None:
-        """Make an active snapshot `name` of a volume to copy from, tagged as being built.
+    def create_copy_snapshot(self, name: str, lv: lvm.LogicalVolume, size: Bytes, /) -> None:
+        """Create an active snapshot `name` of a volume to copy from, tagged as being built.
 
-        `room`: bytes for what is overwritten in the volume meanwhile. Nobody writes to the
-        snapshot.
+        `size`: as `copy_snapshot_size` returns it. Nobody writes to the snapshot.
         """
 
-    def is_void(self, name: str, /) -> bool:
-        """Return whether the snapshot is invalid: more was overwritten than it had space for."""
+    def is_invalid(self, name: str, /) -> bool:
+        """Return whether a temporary snapshot is invalid: what it may hold is used up."""
 
-    def charged(self, name: str, charge: Bytes, /) -> Bytes:
-        """Return the charge of a volume that is being made; else `charge`, its recorded one."""
+    def charge_of(self, name: str, charge: Bytes, /) -> Bytes:
+        """Return the charge of a volume that is being built; else `charge`, its recorded one."""
 
-    def forget(self, name: str, /) -> None:
-        """Forget the charge of a volume that was being made: it is recorded now, or the volume is
-        gone.
+    def forget_charge(self, name: str, /) -> None:
+        """Forget the charge of a volume that was being built: it is recorded now, or the volume is
+        removed.
         """
 
-    def fullness(self, vg: lvm.VolumeGroup, /) -> tuple[float, float]:
+    def used_shares(self, vg: lvm.VolumeGroup, /) -> tuple[float, float]:
         """Return the used shares (0 to 1) of data and of metadata."""
 
     def faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
-        """Give the faults of the pool itself."""
+        """Yield the faults of the pool itself. Raises: PoolUnavailable."""
 
-    def faults_of_volume(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
-        """Give the faults of the pool that will affect each of its volumes."""
+    def volume_faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
+        """Yield the faults of the pool that affect each of its volumes. Raises: PoolUnavailable."""
 
-    def tend(self, vg: lvm.VolumeGroup, /) -> None:
-        """Extend the pool if it fills up and may grow; called periodically."""
+    def extend_pool(self, vg: lvm.VolumeGroup, /) -> None:
+        """Extend a thin pool that fills up, if it may grow. No-op otherwise."""

@@ -1,4 +1,4 @@
-"""Volumes that have all their bytes at once: volumes of a volume group, cleared when made."""
+"""Thick provisioning: volumes whose bytes are all allocated and zeroed when they are created."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from driver.backends.lvm.options import Options
-from driver.backends.lvm.provisioning import layout as lvmlayout
-from driver.backends.lvm.provisioning.layout import Layout
-from driver.backends.lvm.provisioning.thin_usage import full_metadata
-from driver.backends.lvm.tags import BUILDING, STILL, part_of
+from driver.backends.lvm.provisioning.layout import (
+    Layout,
+    are_apart,
+    disk_of,
+    layout_of,
+    legs,
+)
+from driver.backends.lvm.provisioning.thin_usage import vg_metadata_problem
+from driver.backends.lvm.tags import BUILDING, COPY_SNAPSHOT, extension_name
 from driver.backends.lvm.volume_group import Group
 from driver.core.errors import NoSpace
 from driver.core.failpoints import FailPoint, reach
@@ -36,11 +41,11 @@ class Thick:
         self._layout = Layout(stripes=options.stripes, mirrors=options.mirrors)
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         return self.group.name
 
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
-        return self._layout.step(vg)
+        return self._layout.granularity(vg)
 
     def trouble(self, vg: lvm.VolumeGroup) -> str:
         return self._layout.trouble(vg)
@@ -54,155 +59,161 @@ class Thick:
     def tags(self, vg: lvm.VolumeGroup) -> frozenset[str]:
         return vg.tags
 
-    def mark(self, tag: str) -> None:
-        self.group.change("vgchange", "--addtag", tag, self.group.name)
+    def add_tag(self, tag: str) -> None:
+        self.group.run("vgchange", "--addtag", tag, self.group.name)
 
-    def holds(self, one: lvm.LogicalVolume) -> bool:
-        return not one.pool and not one.is_thin_pool
+    def contains(self, lv: lvm.LogicalVolume) -> bool:
+        return not lv.pool and not lv.is_thin_pool
 
-    def wake(self) -> None:
+    def activate(self) -> None:
         """No-op: nothing but the volumes themselves needs to be active."""
 
-    def largest(self, vg: lvm.VolumeGroup) -> Bytes:
+    def largest_size(self, vg: lvm.VolumeGroup) -> Bytes:
         return self._largest(vg, self._layout)
 
-    def _largest(self, vg: lvm.VolumeGroup, layout: Layout, places: Sequence[Path] = ()) -> Bytes:
-        """Return the size of the largest volume of this layout on `places` (default: the emptiest
-        disks).
-        """
-        if full_metadata(vg):
-            return 0
-        room = min(layout.largest(vg, places), layout.fits(self._spare(vg), vg))
-        return max(0, room - room % layout.step(vg))
+    def _largest(self, vg: lvm.VolumeGroup, layout: Layout, disks: Sequence[Path] = ()) -> Bytes:
+        """Return the size in bytes of the largest volume of this layout.
 
-    def _spare(self, vg: lvm.VolumeGroup) -> Bytes:
+        `disks`: where it must lie; default: the disks with the most free space.
+        """
+        if vg_metadata_problem(vg):
+            return 0
+        available = min(layout.largest(vg, disks), layout.largest_within(self._free_bytes(vg), vg))
+        return max(0, available - available % layout.granularity(vg))
+
+    def _free_bytes(self, vg: lvm.VolumeGroup) -> Bytes:
         """Return the free bytes of all disks less the reserve; may be negative."""
         return vg.free - parse_share(self._reserve, vg.size)
 
-    def committed(self, vg: lvm.VolumeGroup) -> Bytes:
-        held = (one for one in vg.volumes.values() if self.holds(one) and STILL not in one.name)
-        return sum(one.size for one in held)
+    def committed_bytes(self, vg: lvm.VolumeGroup) -> Bytes:
+        lvs = (
+            lv for lv in vg.volumes.values() if self.contains(lv) and COPY_SNAPSHOT not in lv.name
+        )
+        return sum(lv.size for lv in lvs)
 
-    def make(
+    def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, _source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """Make a volume; the bytes of a source are copied into it later. Raises: NoSpace."""
-        self._refuse(vg, image.size, self._layout)
-        self._create(name, image.size, self._layout, self._layout.places(vg))
+        """Create a volume; the bytes of a source are copied to it later. Raises: NoSpace."""
+        self._refuse_too_large(vg, image.size, self._layout)
+        self._create(name, image.size, self._layout, self._layout.choose_disks(vg))
         return 0
 
-    def blank(self, name: str, image: Image, *, shared: bool) -> None:  # noqa: ARG002
-        """Zero the volume: others lay on these extents before."""
-        raw.zero(dm.node(self.group.name, name), 0, image.size)
+    def zero_new_space(self, name: str, image: Image, *, shared: bool) -> None:  # noqa: ARG002
+        """Zero the volume: other volumes had these extents before."""
+        raw.zero(dm.lv_node(self.group.name, name), 0, image.size)
 
-    def clear(self, name: str) -> None:
-        where = dm.node(self.group.name, name)
-        raw.zero(where, 0, block.size(where))
+    def zero_contents(self, name: str) -> None:
+        path = dm.lv_node(self.group.name, name)
+        raw.zero(path, 0, block.size(path))
 
-    def written(self, one: lvm.LogicalVolume) -> Bytes:
+    def written_bytes(self, lv: lvm.LogicalVolume) -> Bytes:
         """Return the whole size: LVM keeps no record of what was written."""
-        return one.size
+        return lv.size
 
-    def grow(self, one: lvm.LogicalVolume, _volume: Volume, size: Bytes) -> None:
+    def extend(self, lv: lvm.LogicalVolume, _volume: Volume, size: Bytes) -> None:
         """Extend a volume by extents that were zeroed as a volume of their own.
 
-        The new part is not seen before it is zeroed. Raises: NoSpace.
+        So the new part is never visible before it is zeroed. Raises: NoSpace.
         """
-        part, more = part_of(one.name), size - one.size
+        extension, more = extension_name(lv.name), size - lv.size
         with ExitStack() as undo:
             with self.group.lock:
-                vg, layout, places = self._beside(one)
-                self._refuse(vg, more, layout, places)
-                self._create(part, more, layout, places)
-                undo.callback(self.group.change, "lvremove", self.group.of(part))
-            raw.zero(dm.node(self.group.name, part), 0, more)
+                vg, layout, disks = self._extension_layout(lv)
+                self._refuse_too_large(vg, more, layout, disks)
+                self._create(extension, more, layout, disks)
+                undo.callback(self.group.run, "lvremove", self.group.full_name(extension))
+            raw.zero(dm.lv_node(self.group.name, extension), 0, more)
             reach(FailPoint.RESIZE_ALLOCATED)
             with self.group.lock:
-                ranges = self._ranges(part, layout)
+                ranges = self._ranges(extension, layout)
                 undo.close()
                 reach(FailPoint.RESIZE_FREED)
-                words = ("--size", f"{size}b", self.group.of(one.name), *ranges)
-                self.group.change("lvextend", *words)
+                words = ("--size", f"{size}b", self.group.full_name(lv.name), *ranges)
+                self.group.run("lvextend", *words)
 
-    def _beside(self, one: lvm.LogicalVolume) -> tuple[lvm.VolumeGroup, Layout, tuple[Path, ...]]:
-        """Return the group, and the layout and disks of more of a volume: each mirror stays on its
-        disk.
+    def _extension_layout(
+        self, lv: lvm.LogicalVolume
+    ) -> tuple[lvm.VolumeGroup, Layout, tuple[Path, ...]]:
+        """Return the group, and the layout and disks for the extension of a volume.
+
+        Each mirror stays on its disk.
         """
-        vg, layout = self.group.look(), lvmlayout.of(one)
+        vg, layout = self.group.report(), layout_of(lv)
         if not layout.mirrors:
-            return vg, layout, layout.places(vg)
-        legs = lvmlayout.legs(one.name, self.group.parts())
-        return vg, layout, tuple(lvmlayout.disk_of(leg[-1]) for leg in legs)
+            return vg, layout, layout.choose_disks(vg)
+        mirrors = legs(lv.name, self.group.physical_extents())
+        return vg, layout, tuple(disk_of(leg[-1]) for leg in mirrors)
 
-    def _ranges(self, part: str, layout: Layout) -> Sequence[str]:
+    def _ranges(self, extension: str, layout: Layout) -> Sequence[str]:
         """Return the extents of a volume on the disks, without those of raid1's metadata."""
         if layout.mirrors:
-            return [place for leg in lvmlayout.legs(part, self.group.parts()) for place in leg]
-        return self.group.look().volumes[part].ranges
+            return [
+                extents for leg in legs(extension, self.group.physical_extents()) for extents in leg
+            ]
+        return self.group.report().volumes[extension].ranges
 
-    def fullness(self, vg: lvm.VolumeGroup) -> tuple[float, float]:
+    def used_shares(self, vg: lvm.VolumeGroup) -> tuple[float, float]:
         return 1 - vg.free / vg.size, 1 - vg.mda_free / vg.mda_size
 
     def faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        if text := full_metadata(vg):
+        if text := vg_metadata_problem(vg):
             yield Fault(FaultKind.METADATA_FULL, text)
 
-    def faults_of_volume(self, _vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        """Nothing: a full group does not affect volumes, which are fully allocated."""
+    def volume_faults(self, _vg: lvm.VolumeGroup) -> Iterator[Fault]:
+        """Yield nothing: a full group does not affect volumes, which are fully allocated."""
         yield from ()
 
-    def tend(self, _vg: lvm.VolumeGroup) -> None:
+    def extend_pool(self, _vg: lvm.VolumeGroup) -> None:
         """No-op: volumes are fully allocated."""
 
-    def room_for_stills(self, vg: lvm.VolumeGroup, of: Sequence[lvm.LogicalVolume]) -> Bytes:
-        """Return the bytes for each snapshot that are free beside the copies themselves.
+    def copy_snapshot_size(self, vg: lvm.VolumeGroup, lvs: Sequence[lvm.LogicalVolume]) -> Bytes:
+        """Return the bytes for each snapshot that remain free when the copies exist as well.
 
-        The copies are as large as the volumes. Raises: NoSpace if less than an extent is left
-        for each.
+        The copies are as large as the volumes. Raises: NoSpace if less than an extent remains
+        for each snapshot.
         """
-        spare = self._spare(vg) - sum(self._layout.cost(one.size, vg) for one in of)
-        room = min(spare // len(of), max(one.size for one in of))
-        if room < vg.extent_size:
+        available = self._free_bytes(vg) - sum(self._layout.cost(lv.size, vg) for lv in lvs)
+        size = min(available // len(lvs), max(lv.size for lv in lvs))
+        if size < vg.extent_size:
             raise NoSpace(
-                f"volume group {vg.name} has no room for copies of volumes that are in use:"
-                f" {show_bytes(max(0, spare))} are left beside them"
+                f"volume group {vg.name} has no space for snapshots of volumes that are in use:"
+                f" beside the copies {show_bytes(max(0, available))} remain free"
             )
-        return room - room % vg.extent_size
+        return size - size % vg.extent_size
 
-    def still(self, name: str, of: lvm.LogicalVolume, room: Bytes) -> None:
-        words = ("--snapshot", "--addtag", BUILDING, "--size", f"{room}b", "--name", name)
-        self.group.change("lvcreate", *words, self.group.of(of.name))
+    def create_copy_snapshot(self, name: str, lv: lvm.LogicalVolume, size: Bytes) -> None:
+        words = ("--snapshot", "--addtag", BUILDING, "--size", f"{size}b", "--name", name)
+        self.group.run("lvcreate", *words, self.group.full_name(lv.name))
 
-    def is_void(self, name: str) -> bool:
-        return dm.is_void(dm.escaped(self.group.name, name))
+    def is_invalid(self, name: str) -> bool:
+        return dm.is_snapshot_invalid(dm.lv_device_name(self.group.name, name))
 
-    def charged(self, _name: str, charge: Bytes) -> Bytes:
+    def charge_of(self, _name: str, charge: Bytes) -> Bytes:
         return charge
 
-    def forget(self, _name: str) -> None:
-        """No-op: what is allocated is what a volume costs."""
+    def forget_charge(self, _name: str) -> None:
+        """No-op: a volume costs what is allocated."""
 
-    def _create(self, name: str, size: Bytes, layout: Layout, places: Sequence[Path]) -> None:
-        """Make a volume with its signatures wiped.
+    def _create(self, name: str, size: Bytes, layout: Layout, disks: Sequence[Path]) -> None:
+        """Create a logical volume, and wipe the signatures in it.
 
-        Raises: NoSpace if LVM put two mirrors on one disk; the volume is removed again.
+        Raises: NoSpace if LVM put two mirrors on one disk: then it is removed again.
         """
-        words = ("--size", f"{size}b", "--name", name, self.group.name, *map(str, places))
-        self.group.change("lvcreate", *_WIPED, *NEW, *layout.words(), *words)
-        if layout.mirrors and not lvmlayout.are_apart(lvmlayout.legs(name, self.group.parts())):
-            self.group.change("lvremove", self.group.of(name))
+        words = ("--size", f"{size}b", "--name", name, self.group.name, *map(str, disks))
+        self.group.run("lvcreate", *_WIPED, *NEW, *layout.options(), *words)
+        if layout.mirrors and not are_apart(legs(name, self.group.physical_extents())):
+            self.group.run("lvremove", self.group.full_name(name))
             raise NoSpace(f"the mirrors of a new volume in {self.group.name} would share a disk")
 
-    def _refuse(
-        self, vg: lvm.VolumeGroup, size: Bytes, layout: Layout, places: Sequence[Path] = ()
+    def _refuse_too_large(
+        self, vg: lvm.VolumeGroup, size: Bytes, layout: Layout, disks: Sequence[Path] = ()
     ) -> None:
-        """Raise NoSpace unless there is space for `size` bytes of this layout, on `places` if
-        given.
-        """
-        if text := full_metadata(vg):
+        """Raise NoSpace unless a volume of `size` bytes fits; for `disks` see `_largest`."""
+        if text := vg_metadata_problem(vg):
             raise NoSpace(text)
-        if size > (room := self._largest(vg, layout, places)):
+        if size > (available := self._largest(vg, layout, disks)):
             raise NoSpace(
-                f"volume group {vg.name} has room for {show_bytes(room)},"
+                f"volume group {vg.name} has {show_bytes(available)} free,"
                 f" {show_bytes(size)} are needed"
             )

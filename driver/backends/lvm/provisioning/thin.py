@@ -1,4 +1,4 @@
-"""Volumes that get their bytes from a thin pool as they are written; clones and snapshots share."""
+"""Thin provisioning: volumes get chunks of a thin pool as they are written, and may share them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from driver.backends.lvm.options import Options
 from driver.backends.lvm.provisioning.thick import NEW
 from driver.backends.lvm.provisioning.thin_usage import ThinPoolUsage
-from driver.backends.lvm.tags import STILL
+from driver.backends.lvm.tags import COPY_SNAPSHOT
 from driver.backends.lvm.volume_group import Group
 from driver.backends.space_ledger import ratio_of
 from driver.core.errors import CellarError, NoSpace
@@ -41,12 +41,12 @@ class Thin:
         self._ratio = ratio_of(options.overcommit)
         self._reserve = options.reserve
         self._charge = charge
-        self._guard = ThinPoolUsage(group, pool, options.extend)
+        self._usage = ThinPoolUsage(group, pool, options.extend)
         self._pending: dict[str, Bytes] = {}
 
     @property
-    def where(self) -> str:
-        return self.group.of(self._pool)
+    def location(self) -> str:
+        return self.group.full_name(self._pool)
 
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
         return vg.extent_size
@@ -56,8 +56,8 @@ class Thin:
             return f"volume group {vg.name} has no thin pool {self._pool}: see `lvs {vg.name}`"
         if not pool.zeroes:
             return (
-                f"thin pool {self.where} does not clear what it gives out, so volumes would show"
-                f" each other's old bytes: run `lvchange --zero y {self.where}`"
+                f"thin pool {self.location} does not clear what it gives out, so volumes would show"
+                f" each other's old bytes: run `lvchange --zero y {self.location}`"
             )
         return ""
 
@@ -70,160 +70,165 @@ class Thin:
     def tags(self, vg: lvm.VolumeGroup) -> frozenset[str]:
         return vg.volumes[self._pool].tags
 
-    def mark(self, tag: str) -> None:
-        self.group.change("lvchange", "--addtag", tag, self.where)
+    def add_tag(self, tag: str) -> None:
+        self.group.run("lvchange", "--addtag", tag, self.location)
 
-    def holds(self, one: lvm.LogicalVolume) -> bool:
-        return one.pool == self._pool
+    def contains(self, lv: lvm.LogicalVolume) -> bool:
+        return lv.pool == self._pool
 
-    def wake(self) -> None:
-        self._guard.wake()
+    def activate(self) -> None:
+        self._usage.activate()
 
-    def largest(self, vg: lvm.VolumeGroup) -> Bytes:
-        if self._guard.trouble(vg):
+    def largest_size(self, vg: lvm.VolumeGroup) -> Bytes:
+        if self._usage.problem(vg):
             return 0
-        room, pool = self._room(vg), vg.volumes[self._pool]
-        room -= room % pool.chunk_size
-        return max(0, room - room % vg.extent_size)
+        size, pool = self._free_bytes(vg), vg.volumes[self._pool]
+        size -= size % pool.chunk_size
+        return max(0, size - size % vg.extent_size)
 
-    def committed(self, vg: lvm.VolumeGroup) -> Bytes:
-        held = (one for one in vg.volumes.values() if self.holds(one) and STILL not in one.name)
-        return sum(self._due(vg, one) for one in held)
+    def committed_bytes(self, vg: lvm.VolumeGroup) -> Bytes:
+        lvs = (
+            lv for lv in vg.volumes.values() if self.contains(lv) and COPY_SNAPSHOT not in lv.name
+        )
+        return sum(self._cost(vg, lv) for lv in lvs)
 
-    def make(
+    def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """Make a blank volume, or one with the bytes of `source`; return its charge if it is not
-        its size.
+        """Create an empty volume, or one that shares the bytes of `source`; return its charge.
 
         Raises: NoSpace if the pool has no space for it, or is too full.
         """
-        if trouble := self._guard.trouble(vg):
+        if trouble := self._usage.problem(vg):
             raise NoSpace(trouble)
         if not (source and isinstance(image, Snapshot)):
-            self._refuse(vg, image.size)
+            self._refuse_too_large(vg, image.size)
         if not source:
             words = ("--virtualsize", f"{image.size}b", "--thinpool", self._pool)
-            self.group.change("lvcreate", *words, *NEW, "--name", name, self.group.name)
+            self.group.run("lvcreate", *words, *NEW, "--name", name, self.group.name)
             return 0
-        self.group.change(
-            "lvcreate", "--snapshot", *NEW, "--name", name, self.group.of(source.name)
+        self.group.run(
+            "lvcreate", "--snapshot", *NEW, "--name", name, self.group.full_name(source.name)
         )
-        return self._charged_snapshot(vg, name) if isinstance(image, Snapshot) else 0
+        return self._charge_snapshot(vg, name) if isinstance(image, Snapshot) else 0
 
-    def blank(self, name: str, image: Image, *, shared: bool) -> None:
+    def zero_new_space(self, name: str, image: Image, *, shared: bool) -> None:
         """Extend a clone to its size, if it is larger than what it was cloned from."""
-        if shared and self.group.look().volumes[name].size < image.size:
-            self.group.change("lvextend", "--size", f"{image.size}b", self.group.of(name))
+        if shared and self.group.report().volumes[name].size < image.size:
+            self.group.run("lvextend", "--size", f"{image.size}b", self.group.full_name(name))
 
-    def clear(self, name: str) -> None:
+    def zero_contents(self, name: str) -> None:
         """Discard the volume, and zero what still has data: parts of chunks, and all if the pool
         ignores discards.
         """
-        where = dm.node(self.group.name, name)
-        size = block.size(where)
-        raw.discard(where, 0, size)
-        raw.forget(where)
-        for extent in tuple(raw.written(where, size)):
-            raw.zero(where, extent.start, extent.length)
+        path = dm.lv_node(self.group.name, name)
+        size = block.size(path)
+        raw.discard(path, 0, size)
+        raw.forget(path)
+        for extent in tuple(raw.written(path, size)):
+            raw.zero(path, extent.start, extent.length)
 
-    def written(self, one: lvm.LogicalVolume) -> Bytes:
-        name = dm.escaped(self.group.name, one.name)
-        return dm.thin_written(name) if dm.find(name) else one.size
+    def written_bytes(self, lv: lvm.LogicalVolume) -> Bytes:
+        name = dm.lv_device_name(self.group.name, lv.name)
+        return dm.mapped_bytes(name) if dm.find(name) else lv.size
 
-    def grow(self, one: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
+    def extend(self, lv: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
         with self.group.lock:
-            vg = self.group.look()
-            if trouble := self._guard.trouble(vg):
+            vg = self.group.report()
+            if trouble := self._usage.problem(vg):
                 raise NoSpace(trouble)
-            self._refuse(vg, size, instead_of=self._rounded(vg, volume.size))
-            self.group.change("lvextend", "--size", f"{size}b", self.group.of(one.name))
+            self._refuse_too_large(vg, size, instead_of=self._round_up(vg, volume.size))
+            self.group.run("lvextend", "--size", f"{size}b", self.group.full_name(lv.name))
         reach(FailPoint.RESIZE_ALLOCATED)
 
-    def fullness(self, _vg: lvm.VolumeGroup) -> tuple[float, float]:
-        status = self._guard.status()
+    def used_shares(self, _vg: lvm.VolumeGroup) -> tuple[float, float]:
+        status = self._usage.status()
         return status.data_share, status.metadata_share
 
     def faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        if trouble := self._guard.trouble(vg):
+        if trouble := self._usage.problem(vg):
             yield Fault(FaultKind.THIN_POOL_NEARLY_FULL, trouble)
         if vg.volumes[self._pool].queues_when_full:
             yield Fault(
                 FaultKind.THIN_POOL_QUEUES,
-                f"writers hang for a minute when {self.where} is full: run"
-                f" `lvchange --errorwhenfull y {self.where}`",
+                f"writers hang for a minute when {self.location} is full: run"
+                f" `lvchange --errorwhenfull y {self.location}`",
             )
 
-    def faults_of_volume(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        """Give a fault if the pool is so full that its volumes may soon not be able to write."""
-        if trouble := self._guard.recent_trouble(vg):
+    def volume_faults(self, vg: lvm.VolumeGroup) -> Iterator[Fault]:
+        """Yield a fault if the pool is so full that writes to its volumes may soon fail."""
+        if trouble := self._usage.recent_problem(vg):
             yield Fault(FaultKind.THIN_POOL_NEARLY_FULL, trouble)
 
-    def tend(self, vg: lvm.VolumeGroup) -> None:
-        self._guard.tend(vg)
+    def extend_pool(self, vg: lvm.VolumeGroup) -> None:
+        self._usage.extend_if_needed(vg)
 
-    def room_for_stills(self, vg: lvm.VolumeGroup, _of: Sequence[lvm.LogicalVolume]) -> Bytes:
-        """Return 0: chunks that are overwritten come from the pool, as all others.
+    def copy_snapshot_size(self, vg: lvm.VolumeGroup, _lvs: Sequence[lvm.LogicalVolume]) -> Bytes:
+        """Return 0: overwritten chunks are replaced by chunks of the pool.
 
         Raises: NoSpace if the pool is too full.
         """
-        if trouble := self._guard.trouble(vg):
+        if trouble := self._usage.problem(vg):
             raise NoSpace(trouble)
         return 0
 
-    def still(self, name: str, of: lvm.LogicalVolume, _room: Bytes) -> None:
-        self.group.change("lvcreate", "--snapshot", *NEW, "--name", name, self.group.of(of.name))
+    def create_copy_snapshot(self, name: str, lv: lvm.LogicalVolume, _size: Bytes) -> None:
+        self.group.run(
+            "lvcreate", "--snapshot", *NEW, "--name", name, self.group.full_name(lv.name)
+        )
 
-    def is_void(self, _name: str) -> bool:
+    def is_invalid(self, _name: str) -> bool:
         return False
 
-    def charged(self, name: str, charge: Bytes) -> Bytes:
-        """Return what a snapshot that is being made will be charged; else `charge`."""
+    def charge_of(self, name: str, charge: Bytes) -> Bytes:
+        """Return the charge of a snapshot that is being built; else `charge`."""
         return self._pending.get(name, charge)
 
-    def forget(self, name: str) -> None:
-        """Forget the charge of a snapshot that was being made: it is recorded now, or gone."""
+    def forget_charge(self, name: str) -> None:
+        """Forget the charge of a snapshot that was being built: it is recorded now, or removed."""
         self._pending.pop(name, None)
 
-    def _charged_snapshot(self, vg: lvm.VolumeGroup, name: str) -> Bytes:
-        """Return the charge of a new snapshot: the bytes that it maps, all of which its source may
-        overwrite.
+    def _charge_snapshot(self, vg: lvm.VolumeGroup, name: str) -> Bytes:
+        """Return the charge of a new snapshot: the bytes that it maps.
 
-        The snapshot itself is never written to. It is removed if the pool has not so much.
+        Its source may overwrite all of them; the snapshot itself is never written to. It is
+        removed if the pool has not so many bytes free.
 
         Raises: NoSpace.
         """
         try:
-            cost = dm.thin_written(dm.escaped(self.group.name, name))
-            self._refuse(vg, cost)
+            cost = dm.mapped_bytes(dm.lv_device_name(self.group.name, name))
+            self._refuse_too_large(vg, cost)
         except CellarError:
             with suppress(CellarError):
-                self.group.change("lvremove", self.group.of(name))
+                self.group.run("lvremove", self.group.full_name(name))
             raise
         self._pending[name] = cost
         return cost
 
-    def _room(self, vg: lvm.VolumeGroup) -> Bytes:
+    def _free_bytes(self, vg: lvm.VolumeGroup) -> Bytes:
         """Return the bytes that may still be promised; may be negative."""
         size = vg.volumes[self._pool].size
-        return int((size - parse_share(self._reserve, size)) * self._ratio) - self.committed(vg)
+        return int((size - parse_share(self._reserve, size)) * self._ratio) - self.committed_bytes(
+            vg
+        )
 
-    def _due(self, vg: lvm.VolumeGroup, one: lvm.LogicalVolume) -> Bytes:
-        """Return what a volume may cost, in bytes of whole chunks."""
-        if one.name in self._pending:
-            return self._pending[one.name]
-        return self._rounded(vg, self._charge(one) or one.size)
+    def _cost(self, vg: lvm.VolumeGroup, lv: lvm.LogicalVolume) -> Bytes:
+        """Return what a volume may cost the pool, in bytes of whole chunks."""
+        if lv.name in self._pending:
+            return self._pending[lv.name]
+        return self._round_up(vg, self._charge(lv) or lv.size)
 
-    def _refuse(self, vg: lvm.VolumeGroup, size: Bytes, *, instead_of: Bytes = 0) -> None:
+    def _refuse_too_large(self, vg: lvm.VolumeGroup, size: Bytes, *, instead_of: Bytes = 0) -> None:
         """Raise NoSpace unless `size` bytes may be promised, in place of `instead_of` ones."""
-        room, more = self._room(vg), self._rounded(vg, size) - instead_of
-        if more > room:
+        free, needed = self._free_bytes(vg), self._round_up(vg, size) - instead_of
+        if needed > free:
             raise NoSpace(
-                f"thin pool {self.where} has room for {show_bytes(max(0, room))},"
-                f" {show_bytes(more)} are needed"
+                f"thin pool {self.location} has {show_bytes(max(0, free))} that are not promised,"
+                f" {show_bytes(needed)} are needed"
             )
 
-    def _rounded(self, vg: lvm.VolumeGroup, size: Bytes) -> Bytes:
+    def _round_up(self, vg: lvm.VolumeGroup, size: Bytes) -> Bytes:
         """Return `size` rounded up to whole chunks of the pool."""
         chunk = vg.volumes[self._pool].chunk_size
         return -(-size // chunk) * chunk

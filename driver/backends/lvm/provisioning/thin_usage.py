@@ -1,7 +1,7 @@
-"""How full a thin pool is: marks beyond which nothing new is promised, and growth before them.
+"""How full a thin pool is: limits above which nothing is created, and extension before that.
 
 A pool that has run out of data fails its writers; one that has run out of metadata must be repaired
-by hand. So both are watched, and the second with more care.
+by hand. So both are watched, and metadata more closely.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from driver.core.model import KIB, Bytes
 from driver.core.quantity import parse_share
 from driver.linux.devices import dm, lvm
 
-# What one more volume may add to the group's metadata, of which two texts must fit beside another.
+# Bytes that must be free in the VG's metadata area for one more LV: LVM keeps the old text and the
+# new one side by side.
 METADATA_MARGIN: Final = 16 * KIB
-DATA_MARK: Final = 0.95  # of the pool's data; beyond it nothing new is promised
-METADATA_MARK: Final = 0.80  # of its metadata: dm-thin needs room to delete, too
-EXTEND_DATA: Final = 0.80  # from here on the pool grows, if it may
+DATA_LIMIT: Final = 0.95  # share of the pool's data; above it nothing new is promised
+METADATA_LIMIT: Final = 0.80  # share of its metadata: dm-thin needs some to delete, too
+EXTEND_DATA: Final = 0.80  # from here on the pool is extended, if so configured
 EXTEND_METADATA: Final = 0.50
-_FRESH: Final = 1.0  # seconds for which a look at the pool does for its volumes
+_CACHE_TIME: Final = 1.0  # seconds for which the status of the pool serves its volumes
 
 
-def full_metadata(vg: lvm.VolumeGroup) -> str:
-    """Return why the group's metadata area can take no more volumes; "" if it can."""
+def vg_metadata_problem(vg: lvm.VolumeGroup) -> str:
+    """Return why the metadata area of the group has no space for one more LV; "" if it has."""
     if vg.mda_free >= METADATA_MARGIN:
         return ""
     return (
@@ -37,69 +38,72 @@ def full_metadata(vg: lvm.VolumeGroup) -> str:
 
 
 class ThinPoolUsage:
-    """How full a thin pool is, and its growth.
+    """Reads how full a thin pool is, and extends it.
 
-    `extend`: by how much it grows at a time, in bytes or as a percentage of its size; "0":
-    never.
+    `extend`: by how much at a time, in bytes or as a percentage of its size; "0": never.
     """
 
     def __init__(self, group: Group, pool: str, extend: str) -> None:
         self._group = group
         self._pool = pool
         self._extend = extend
-        self._where = group.of(pool)
+        self._full_name = group.full_name(pool)
         self._last: tuple[float, str] = (0.0, "")
 
-    def trouble(self, vg: lvm.VolumeGroup) -> str:
+    def problem(self, vg: lvm.VolumeGroup) -> str:
         """Return why nothing new should be promised; "" if it may. Raises: PoolUnavailable."""
-        found = full_metadata(vg) or self.trouble_of(self.status())
-        self._last = (monotonic(), found)
-        return found
+        problem = vg_metadata_problem(vg) or self.problem_of(self.status())
+        self._last = (monotonic(), problem)
+        return problem
 
-    def recent_trouble(self, vg: lvm.VolumeGroup) -> str:
-        """Return what `trouble` returned less than a second ago, or ask again: for a list of
-        volumes.
+    def recent_problem(self, vg: lvm.VolumeGroup) -> str:
+        """Return what `problem` returned less than a second ago, or ask again.
+
+        For a list of volumes. Raises: PoolUnavailable.
         """
-        at, found = self._last
-        return found if monotonic() - at < _FRESH else self.trouble(vg)
+        when, problem = self._last
+        return problem if monotonic() - when < _CACHE_TIME else self.problem(vg)
 
-    def trouble_of(self, status: dm.ThinPool) -> str:
+    def problem_of(self, status: dm.ThinPool) -> str:
         """Return why nothing new should be promised in a pool of that status; "" if it may."""
         if status.trouble:
-            return f"thin pool {self._where}: {status.trouble}"
-        if status.data_share >= DATA_MARK:
-            return f"thin pool {self._where} is {status.data_share:.0%} full: `lvextend` it"
-        if status.metadata_share >= METADATA_MARK:
+            return f"thin pool {self._full_name}: {status.trouble}"
+        if status.data_share >= DATA_LIMIT:
+            return f"thin pool {self._full_name} is {status.data_share:.0%} full: `lvextend` it"
+        if status.metadata_share >= METADATA_LIMIT:
             return (
-                f"the metadata of thin pool {self._where} is {status.metadata_share:.0%} full:"
+                f"the metadata of thin pool {self._full_name} is {status.metadata_share:.0%} full:"
                 " `lvextend --poolmetadatasize` it"
             )
         return ""
 
     def status(self) -> dm.ThinPool:
-        """Return the kernel's status of the pool, which is activated if it was not.
+        """Return the kernel's status of the pool; the pool is activated if it is not active.
 
         Raises: PoolUnavailable if that fails.
         """
         try:
-            self.wake()
-            return dm.thin_pool(self._device() or self._where)
+            self.activate()
+            return dm.thin_pool(self._device() or self._full_name)
         except CellarError as error:
-            raise PoolUnavailable(f"thin pool {self._where} is not active: {error}") from error
+            raise PoolUnavailable(f"thin pool {self._full_name} is not active: {error}") from error
 
-    def wake(self) -> None:
-        """Activate the pool, so that its status can be read. No-op if it is active."""
+    def activate(self) -> None:
+        """Activate the pool, so that its status can be read. No-op if it is active.
+
+        Raises: CommandError.
+        """
         if not self._device():
-            self._group.change("lvchange", "--activate", "y", self._where)
+            self._group.run("lvchange", "--activate", "y", self._full_name)
 
     def _device(self) -> str:
-        """Return the name of the pool's own device; "" while it is not active."""
-        base = dm.escaped(self._group.name, self._pool)
-        names = (f"{base}-tpool", base)  # the second while it has no volumes
-        return next(filter(dm.find, names), "")
+        """Return the device-mapper name of the pool; "" while it is not active."""
+        base = dm.lv_device_name(self._group.name, self._pool)
+        candidates = (f"{base}-tpool", base)  # the second while it has no volumes
+        return next(filter(dm.find, candidates), "")
 
-    def tend(self, vg: lvm.VolumeGroup) -> None:
-        """Extend the pool from the free space of its group once it fills up, if it may grow.
+    def extend_if_needed(self, vg: lvm.VolumeGroup) -> None:
+        """Extend the pool from the free space of its group once it fills up, if so configured.
 
         Raises: PoolUnavailable, CommandError.
         """
@@ -108,22 +112,24 @@ class ThinPoolUsage:
         status = self.status()
         data = vg.volumes[self._pool].size
         if status.metadata_share >= EXTEND_METADATA:
-            self._grow(vg, "--poolmetadatasize", status.metadata_bytes)
+            self._extend_by_share(vg, "--poolmetadatasize", status.metadata_bytes)
         elif status.data_share >= EXTEND_DATA:
-            self._grow(vg, "--size", data)
+            self._extend_by_share(vg, "--size", data)
 
-    def _grow(self, vg: lvm.VolumeGroup, what: str, size: Bytes) -> None:
+    def _extend_by_share(self, vg: lvm.VolumeGroup, option: str, size: Bytes) -> None:
         """Extend by the configured share of `size` bytes, as far as the group has free space.
 
-        `what`: the option of lvextend(8), for data or metadata.
+        `option`: the option of lvextend(8), for data or metadata.
         """
         more = -(-parse_share(self._extend, size) // vg.extent_size) * vg.extent_size
-        if (
-            what == "--poolmetadatasize"
-        ):  # a percentage of little, or bytes that were meant for data
+        if option == "--poolmetadatasize":  # the share was configured with the data in mind
             more = -(-min(max(more, size // 4), size) // vg.extent_size) * vg.extent_size
         if more := min(more, vg.free):
-            self._group.change("lvextend", what, f"+{more}b", self._where)
-            logger.info("thin pool {} has {} bytes more: {}", self._where, more, what.strip("-"))
+            self._group.run("lvextend", option, f"+{more}b", self._full_name)
+            logger.info(
+                "extended thin pool {} by {} bytes of {}", self._full_name, more, option.strip("-")
+            )
         else:
-            logger.warning("thin pool {} fills up, and its group is full", self._where)
+            logger.warning(
+                "thin pool {} fills up, and its volume group has no free space", self._full_name
+            )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.backends.lvm import tags as lvmtags
+from driver.backends.lvm import tags
 from driver.core.errors import Damaged
 from driver.core.ids import SnapshotId, VolumeId, member_key, snapshot_key, volume_key
 from driver.core.model import (
@@ -53,10 +53,10 @@ SNAPSHOT = Snapshot(
 
 
 def back(image: Image, cost: int = 0) -> tuple[Image, int]:
-    tags = lvmtags.encode(image, cost)
-    assert all(TAG.fullmatch(tag) for tag in tags)
-    assert lvmtags.ours([*tags, "admins.own", lvmtags.BUILDING]) == set(tags)
-    return lvmtags.decode(lvmtags.name_of(image.id), image.size, [*tags, "admins.own"])
+    encoded = tags.encode(image, cost)
+    assert all(TAG.fullmatch(tag) for tag in encoded)
+    assert tags.own_tags([*encoded, "admins.own", tags.BUILDING]) == set(encoded)
+    return tags.decode(tags.lv_name(image.id), image.size, [*encoded, "admins.own"])
 
 
 def members(count: int) -> tuple[SnapshotId, ...]:
@@ -103,19 +103,19 @@ def test_usual_images_have_no_more_than_two_hundred_bytes_of_tags() -> None:
         SNAPSHOT,
         replace(VOLUME, published=published),
     ):
-        assert sum(len(tag) for tag in lvmtags.encode(image, 1 << 40)) <= 200
+        assert sum(len(tag) for tag in tags.encode(image, 1 << 40)) <= 200
 
 
 def test_an_owner_is_found_among_other_tags() -> None:
-    tag = lvmtags.owner("cellar.csi.internal")
+    tag = tags.owner_tag("cellar.csi.internal")
     assert TAG.fullmatch(tag)
-    assert lvmtags.owner_of(["x", tag]) == "cellar.csi.internal"
-    assert lvmtags.owner_of(["x"]) is None
+    assert tags.owner_of(["x", tag]) == "cellar.csi.internal"
+    assert tags.owner_of(["x"]) is None
 
 
 @pytest.mark.parametrize(
-    "tags", [[], ["cellar.0="], ["cellar.0=s1&kv"], ["cellar.0=zz"], ["cellar.0=s99&kvolume&nx"]]
+    "encoded", [[], ["cellar.0="], ["cellar.0=s1&kv"], ["cellar.0=zz"], ["cellar.0=s99&kvolume&nx"]]
 )
-def test_tags_that_lack_something_are_damaged(tags: list[str]) -> None:
+def test_tags_that_lack_something_are_damaged(encoded: list[str]) -> None:
     with pytest.raises(Damaged):
-        lvmtags.decode(lvmtags.name_of(VOLUME.id), VOLUME.size, tags)
+        tags.decode(tags.lv_name(VOLUME.id), VOLUME.size, encoded)

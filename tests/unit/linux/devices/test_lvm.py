@@ -131,11 +131,11 @@ def test_a_thin_pool_says_how_full_it_is_and_what_is_wrong(text: str, expected: 
     [("0 204800 thin 9984 204799", 9984 * 512), ("0 204800 thin 0 -", 0), ("0 8 thin Fail", 4096)],
 )
 def test_a_thin_volume_says_what_it_maps(text: str, expected: int) -> None:
-    assert dm.parse_thin(text) == expected
+    assert dm.parse_mapped_bytes(text) == expected
 
 
 def test_names_of_devices_double_their_dashes() -> None:
-    assert dm.escaped("my-vg", "a-b.c") == "my--vg-a--b.c"
+    assert dm.lv_device_name("my-vg", "a-b.c") == "my--vg-a--b.c"
 
 
 def a_disk(path: Path, *, areas: tuple[int, ...] = (4096,), mark: bytes = b"first") -> Path:

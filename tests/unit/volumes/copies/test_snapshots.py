@@ -103,9 +103,9 @@ def test_past_the_bound_nothing_is_kept(world: World) -> None:
     volume = world.create()
     world.stage(volume)
     world.seconds_per_create = BOUND + 1
-    with pytest.raises(Busy, match="stood still"):
+    with pytest.raises(Busy, match="were stopped for"):
         world.snapshot("s", volume.id)
-    with pytest.raises(Busy, match="stood still"):
+    with pytest.raises(Busy, match="were stopped for"):
         world.create("c", source=volume.id)
     assert [image for _, image in world.pools.images()] == [volume]
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.lvm.provisioning import layout as lvmlayout
-from driver.backends.lvm.provisioning.layout import Layout
+from driver.backends.lvm.provisioning.layout import Layout, are_apart, legs
 from driver.core.errors import Invalid
 from driver.core.model import MIB, Bytes
-from driver.linux.devices.lvm import VolumeGroup, parse_parts
+from driver.linux.devices.lvm import VolumeGroup, parse_physical_extents
 
 STEP = 4 * MIB
 PARTS = """
@@ -58,8 +57,10 @@ def test_what_fits_is_what_the_least_of_its_disks_has(
 ) -> None:
     vg = group(*free)
     assert layout.largest(vg) == largest
-    assert layout.cost(layout.fits(layout.cost(largest, vg), vg), vg) == layout.cost(largest, vg)
-    assert len(layout.places(vg)) == (0 if layout.width == 1 else layout.width)
+    assert layout.cost(layout.largest_within(layout.cost(largest, vg), vg), vg) == layout.cost(
+        largest, vg
+    )
+    assert len(layout.choose_disks(vg)) == (0 if layout.width == 1 else layout.width)
 
 
 def test_a_mirror_grows_on_its_own_disks() -> None:
@@ -77,12 +78,12 @@ def test_a_disk_that_takes_nothing_new_is_no_trouble_but_no_room() -> None:
 
 
 def test_legs_are_told_apart() -> None:
-    parts = parse_parts(PARTS)
-    legs = lvmlayout.legs("v", parts)
-    assert legs == [("/dev/sda:9-16", "/dev/sda:30-37"), ("/dev/sdb:9-24",)]
-    assert lvmlayout.are_apart(legs)
-    assert not lvmlayout.are_apart([*legs, ("/dev/sda:50-51",)])
-    assert lvmlayout.legs("v.more", parts) == []
+    parts = parse_physical_extents(PARTS)
+    mirrors = legs("v", parts)
+    assert mirrors == [("/dev/sda:9-16", "/dev/sda:30-37"), ("/dev/sdb:9-24",)]
+    assert are_apart(mirrors)
+    assert not are_apart([*mirrors, ("/dev/sda:50-51",)])
+    assert legs("v.more", parts) == []
 
 
 def test_both_together_are_refused() -> None:

@@ -16,12 +16,12 @@ def pool(data: int = 10, metadata: int = 10, trouble: str = "") -> ThinPool:
 
 
 def guard() -> ThinPoolUsage:
-    return ThinPoolUsage(Groups(MemoryRecords()).named("vg"), "pool0", "0")
+    return ThinPoolUsage(Groups(MemoryRecords()).get("vg"), "pool0", "0")
 
 
 @pytest.mark.parametrize(("data", "metadata"), [(0, 0), (94, 79)])
 def test_below_its_marks_there_is_nothing_wrong(data: int, metadata: int) -> None:
-    assert guard().trouble_of(pool(data, metadata)) == ""
+    assert guard().problem_of(pool(data, metadata)) == ""
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,10 @@ def test_below_its_marks_there_is_nothing_wrong(data: int, metadata: int) -> Non
     ],
 )
 def test_beyond_a_mark_the_cure_is_said(found: ThinPool, cure: str) -> None:
-    said = guard().trouble_of(found)
+    said = guard().problem_of(found)
     assert "vg/pool0" in said
     assert cure in said
 
 
 def test_a_pool_that_failed_is_full_in_every_respect() -> None:
-    assert guard().trouble_of(parse_thin_pool("0 1048576 thin-pool Fail"))
+    assert guard().problem_of(parse_thin_pool("0 1048576 thin-pool Fail"))

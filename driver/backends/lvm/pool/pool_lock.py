@@ -1,4 +1,4 @@
-"""Whose a pool in a volume group is: a tag says the driver, a lock says the process."""
+"""The owner of a pool of logical volumes: a tag names its driver, a flock(2) its process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from driver.backends.lvm import tags as lvmtags
+from driver.backends.lvm import tags
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 
-LOCKS: Final = Path("/run/lock")  # LVM's own are there too: shared by host and container
+LOCK_DIR: Final = Path("/run/lock")  # where LVM's own locks are: shared by host and container
 
 
 class PoolLock:
@@ -25,35 +25,36 @@ class PoolLock:
         self._fd = -1
         self.pool: PoolId | None = None
 
-    def check(self, tags: frozenset[str], where: str) -> bool:
-        """Return whether `tags` mark the pool at `where` as this driver's; False if they name no
-        owner.
+    def is_owned(self, pool_tags: frozenset[str], location: str) -> bool:
+        """Return whether `pool_tags` mark the pool at `location` as this driver's.
 
-        Raises: PoolUnavailable if they mark it as another driver's.
+        False if they name no owner. Raises: PoolUnavailable if they name another driver.
         """
-        owner = lvmtags.owner_of(tags)
+        owner = tags.owner_of(pool_tags)
         if owner not in {None, self._driver}:
-            raise PoolUnavailable(f"the pool {where} belongs to {owner!r}, not to {self._driver!r}")
+            raise PoolUnavailable(
+                f"the pool {location} belongs to the driver {owner!r}, not to {self._driver!r}"
+            )
         return owner is not None
 
-    def take(self, pool: PoolId, where: str) -> None:
+    def take(self, pool: PoolId, location: str) -> None:
         """Take the lock on `pool`, in place of any that is held.
 
-        Raises: PoolUnavailable if another process has it.
+        Raises: PoolUnavailable if another process has it; OSError.
         """
-        self.drop()
-        LOCKS.mkdir(parents=True, exist_ok=True)
-        fd = os.open(LOCKS / f"cellar-{pool}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.release()
+        LOCK_DIR.mkdir(parents=True, exist_ok=True)
+        fd = os.open(LOCK_DIR / f"cellar-{pool}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
             raise PoolUnavailable(
-                f"another process works on the pool {where}: stop it first"
+                f"another process works on the pool {location}: stop it first"
             ) from None
         self._fd, self.pool = fd, pool
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Release the lock. No-op if none is held."""
         if self._fd >= 0:
             os.close(self._fd)

@@ -1,0 +1,50 @@
+"""How a configured pool of logical volumes becomes a backend, and how it is initialised."""
+
+from __future__ import annotations
+
+from driver.backends.lvm.backend import Lvm
+from driver.backends.lvm.options import HostResources, Options
+from driver.backends.lvm.pool import identity
+from driver.backends.lvm.pool.known_groups import KnownGroups
+from driver.backends.lvm.provisioning.location import provisioning_of
+from driver.backends.lvm.volume_group import Groups
+from driver.backends.memory.records import MemoryRecords
+from driver.core.ids import PoolId
+from driver.core.ports.records import Records
+
+
+def configure_pool(
+    name: str, location: str, options: Options, resources: HostResources, groups: Groups
+) -> Lvm:
+    """Return the backend of the pool `name`; its volume group is not read yet.
+
+    `location`: GROUP, or GROUP/POOL for a thin pool. Raises: Invalid if `location` or the options
+    are wrong.
+    """
+    return Lvm(name, provisioning_of(name, location, options, groups), options, resources)
+
+
+def open_pool(
+    name: str, location: str, options: Options, resources: HostResources, groups: Groups
+) -> Lvm:
+    """Return the backend of a pool as `configure_pool` does, and adopt the pool if it is there.
+
+    Raises: Invalid, as `configure_pool`.
+    """
+    backend = configure_pool(name, location, options, resources, groups)
+    backend.adopt()
+    return backend
+
+
+def initialise_pool(
+    name: str, location: str, options: Options, owner: str, records: Records
+) -> PoolId:
+    """Mark what is at `location` as a pool of the driver `owner`, and record its UUIDs.
+
+    `records`: where this node keeps the UUIDs of its pools.
+
+    Raises: Conflict if it is marked and recorded already; PoolUnavailable if it belongs to
+    another driver or is not there; Invalid, as `configure_pool`; CommandError.
+    """
+    provisioning = provisioning_of(name, location, options, Groups(MemoryRecords()))
+    return identity.initialise(provisioning, owner, KnownGroups(records))

@@ -1,0 +1,39 @@
+"""Which volume group, and which thin pool in it, this node has known under a name.
+
+A name proves nothing: a tenant, a disk of another machine, or a new `vgcreate` may bring the same.
+So LVM's UUIDs of the first pool that was adopted under a name are recorded.
+"""
+
+from __future__ import annotations
+
+from driver.core.ports.records import Records
+
+_GROUP = "group"
+_POOL = "thinPool"
+
+
+class KnownGroups:
+    """The UUIDs recorded on this node for each location, which is GROUP or GROUP/POOL."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def group_uuid(self, location: str) -> str:
+        """Return the UUID of the volume group recorded for `location`; "" if there is none."""
+        return self._recorded(location)[0]
+
+    def differs(self, location: str, group: str, pool: str) -> bool:
+        """Return whether other UUIDs are recorded for `location`; False if none are.
+
+        `group`: the UUID of a volume group. `pool`: that of a thin pool, or "".
+        """
+        return self._recorded(location) not in {("", ""), (group, pool)}
+
+    def record(self, location: str, group: str, pool: str) -> None:
+        """Record the UUIDs of the volume group and of the thin pool ("" if none) at `location`."""
+        if self._recorded(location) != (group, pool):
+            self._records.write(f"lvm:{location}", {_GROUP: group, _POOL: pool})
+
+    def _recorded(self, location: str) -> tuple[str, str]:
+        record = self._records.get(f"lvm:{location}") or {}
+        return record.get(_GROUP, ""), record.get(_POOL, "")

@@ -1,0 +1,72 @@
+"""Logical volumes that are not finished: removed if nobody has seen them, else zeroed again.
+
+One tagged `cellar.new` was never visible as a volume. One tagged `cellar.fill` is a volume whose
+first contents were being written.
+"""
+
+from __future__ import annotations
+
+from loguru import logger
+
+from driver.backends.lvm import tags
+from driver.backends.lvm.devices import Devices
+from driver.backends.lvm.provisioning.provisioning import Provisioning
+from driver.core.errors import CellarError
+from driver.linux.devices import lvm
+from driver.linux.formats import filesystem, luks
+
+
+class UnfinishedLvs:
+    """Removes and zeroes the unfinished logical volumes of one pool."""
+
+    def __init__(self, provisioning: Provisioning, devices: Devices) -> None:
+        self._group = provisioning.group
+        self._provisioning = provisioning
+        self._devices = devices
+
+    def remove(self, name: str) -> None:
+        """Remove a logical volume that is tagged as being built. No-op if it is not.
+
+        A command may have failed after it did its work, so LVM is asked again. What cannot be
+        removed is logged, and left to the next adoption of the pool.
+        """
+        self._provisioning.forget_charge(name)
+        try:
+            if not self._has_tag(name, tags.BUILDING):
+                return
+            self._close_leftovers(name)
+            self._group.run("lvremove", self._group.full_name(name))
+        except (CellarError, OSError) as error:
+            logger.error("{} stays, it cannot be removed: {}", name, error)
+
+    def mark_filling(self, lv: lvm.LogicalVolume) -> None:
+        """Tag a volume whose first contents are about to be written, and zero those of an earlier
+        attempt.
+
+        Raises: CommandError, OSError.
+        """
+        if tags.FILLING in lv.tags:
+            self.zero(lv.name)
+        self._group.change_tags(lv.name, (), {tags.FILLING})
+
+    def zero(self, name: str) -> None:
+        """Zero a volume whose first contents were not finished, and remove its tag.
+
+        No-op if it does not have the tag. Raises: CommandError, OSError.
+        """
+        if not self._has_tag(name, tags.FILLING):
+            return
+        self._close_leftovers(name)
+        self._devices.activate(name)
+        self._provisioning.zero_contents(name)
+        self._group.change_tags(name, {tags.FILLING}, ())
+
+    def _has_tag(self, name: str, tag: str) -> bool:
+        lv = self._group.report().volumes.get(name)
+        return lv is not None and tag in lv.tags
+
+    def _close_leftovers(self, name: str) -> None:
+        """Close and unmount what a preparation that was killed left open on the logical volume."""
+        node = self._devices.lv_node(name)
+        luks.abandon(node)
+        filesystem.abandon(node)
