@@ -20,7 +20,7 @@ from driver.linux import copy_extents
 from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop
 from driver.linux.formats import filesystem, sparse_space
-from driver.linux.mounts import freeze, fsopen, health, mount, mount_points, targets
+from driver.linux.mounts import freeze, fsopen, health, mount, mount_points, mount_table, targets
 from driver.linux.mounts.holders import holders
 
 _DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
@@ -81,11 +81,11 @@ class LinuxHost:
             undo.pop_all()
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
-        if not mount.is_mount_point(source):
+        if not mount_table.is_mount_point(source):
             raise Refused(f"{source} is not a mount point, so it shows no volume")
         with _told(f"{source} could not be shown at {target}"), ExitStack() as undo:
             targets.make_directory(target, undo)
-            if not mount.is_mount_point(target):
+            if not mount_table.is_mount_point(target):
                 targets.refuse_filled(target)
             mount.bind(source, target, read_only=read_only)
             undo.pop_all()
@@ -118,13 +118,13 @@ class LinuxHost:
 
     def thaw(self, target: Path) -> None:
         # Else it would be the filesystem that the directory lies on.
-        if mount.is_mount_point(target):
+        if mount_table.is_mount_point(target):
             with _told(f"{target} could not be thawed"):
                 freeze.thaw(target)
 
     def unmount(self, target: Path) -> None:
         for _ in range(_LAYERS):
-            if not mount.is_mount_point(target):
+            if not mount_table.is_mount_point(target):
                 return
             _unmount_patiently(target)
         raise Failed(f"{target} is still a mount point after {_LAYERS} unmounts")
@@ -148,7 +148,7 @@ class LinuxHost:
             raise Refused(f"{layer.path} of {label} is in use, held by: {who}")
 
     def remove(self, target: Path) -> None:
-        if mount.is_mount_point(target):
+        if mount_table.is_mount_point(target):
             raise Refused(f"{target} is a mount point; nothing was removed")
         try:
             targets.remove(target)
@@ -274,17 +274,17 @@ def _held_by(target: Path) -> list[str]:
 
     Empty: nobody who can be seen, or it is no mount point any more.
     """
-    if not (layers := mount.at(target)):
+    if not (layers := mount_table.at(target)):
         return []
     number = mount_points.place(layers[-1]).number
     device = mount_points.path_of(number) if number else target
-    below = [f"the mount at {each}" for each in mount.below(layers[-1].target)]
+    below = [f"the mount at {each}" for each in mount_table.below(layers[-1].target)]
     return [*below, *holders(device, number)]
 
 
 def _not_unmounted(target: Path, error: OSError) -> Refused | Failed:
     """Return the error for a failed unmount; it names the holders."""
-    if error.errno != errno.EBUSY or not mount.at(target):
+    if error.errno != errno.EBUSY or not mount_table.at(target):
         return Failed(f"{target} could not be unmounted: {error.strerror}")
     held = ", ".join(_held_by(target)) or "a process that cannot be seen from here"
     return Refused(f"{target} is busy: held by {held}")

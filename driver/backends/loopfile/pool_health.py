@@ -13,7 +13,7 @@ from typing import Final
 from driver.core import errnos
 from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
 from driver.linux import files
-from driver.linux.mounts import mount
+from driver.linux.mounts import mount_table
 
 # Seconds for which mountinfo, or a trial, is believed.
 _BELIEVED: Final = 1.0
@@ -68,7 +68,7 @@ class PoolHealth:
         It says so in mountinfo since Linux 6.14, where statvfs says nothing.
         """
         if monotonic() - self._asked > _BELIEVED:
-            found = mount.of_descriptor(int(root.name))
+            found = mount_table.of_descriptor(int(root.name))
             words = found.super_options if found else frozenset[str]()
             self._turned = next((one for one in ("shutdown", "emergency_ro") if one in words), "")
             self._asked = monotonic()

@@ -26,7 +26,7 @@ from driver.core.errors import CellarError, Refused
 from driver.core.model import GIB, Bytes, FsType
 from driver.linux.devices import loop
 from driver.linux.formats import filesystem
-from driver.linux.mounts import mount
+from driver.linux.mounts import mount, mount_table
 
 POOL_SIZE: Final[Bytes] = 8 * GIB  # a sparse file: it occupies what is written
 DETACH_BOUND: Final = 5.0
@@ -50,7 +50,7 @@ def work_directory() -> Iterator[Path]:
     try:
         yield work
     finally:
-        if not mount.below(work):
+        if not mount_table.below(work):
             shutil.rmtree(work)
 
 
@@ -188,7 +188,7 @@ def _sweep(work: Path) -> None:
 
 
 def _mounts(work: Path) -> list[Path]:
-    return [place for place in mount.below(work) if place != work / "pool"]
+    return [place for place in mount_table.below(work) if place != work / "pool"]
 
 
 def _loops(work: Path) -> list[loop.Status]:
@@ -204,4 +204,4 @@ def _loops(work: Path) -> list[loop.Status]:
 
 def is_gone(work: Path) -> bool:
     """Return whether the directory is removed and nothing is mounted in it."""
-    return not work.exists() and not mount.below(work)
+    return not work.exists() and not mount_table.below(work)

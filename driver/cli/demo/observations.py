@@ -11,7 +11,7 @@ from typing import TypeAlias
 from driver.backends.loopfile.layout import DISK as IMAGE
 from driver.cli.output import human
 from driver.linux.devices import block, loop
-from driver.linux.mounts import mount
+from driver.linux.mounts import mount_table
 
 Sight: TypeAlias = tuple[str, str]
 
@@ -53,7 +53,7 @@ class Observations:
 
     def mounted(self, target: Path) -> Iterator[Sight]:
         """Yield what is mounted at `target`."""
-        for one in mount.at(target):
+        for one in mount_table.at(target):
             how = ",".join(sorted(one.options))
             yield str(target), f"{one.fs_type} on {one.source} ({how})"
         if not self._pool:

@@ -22,7 +22,7 @@ from driver.cli.pool_options import ConfigOption, PoolOption, StateDirOption, po
 from driver.core.errors import Invalid
 from driver.core.model import FsType
 from driver.linux.formats import luks
-from driver.linux.mounts import mount
+from driver.linux.mounts import mountinfo
 from driver.linux.state.node_state import node_state
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -72,7 +72,7 @@ def _machine(kubelet_dir: Path) -> Iterator[Finding]:
     yield checks.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     yield checks.encryption(luks.lacks_encryption())
     yield checks.uevents()
-    yield checks.kubelet(kubelet_dir, mount.read_mountinfo())
+    yield checks.kubelet(kubelet_dir, mountinfo.read())
 
 
 def _pools(

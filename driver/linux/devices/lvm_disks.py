@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.linux.devices import dm, loop, lvm_label
-from driver.linux.mounts import mount, mount_points
+from driver.linux.mounts import mount_entry, mount_points
 
 _BLOCKS: Final = Path("/sys/class/block")
 _NVME: Final = Path("/sys/class/nvme")
@@ -130,7 +130,7 @@ def _matched(named: Iterable[str]) -> Iterator[str]:
     """Yield the kernel name of each device that a pattern matches."""
     for pattern in filter(_PATTERN.search, named):
         for path in glob.iglob(pattern):
-            if number := mount.rdev(Path(path)):
+            if number := mount_entry.rdev(Path(path)):
                 yield mount_points.path_of(number).name
 
 

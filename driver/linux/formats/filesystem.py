@@ -20,7 +20,7 @@ from driver.linux.devices import block, loop
 from driver.linux.formats import btrfs, ext4, superblock, xfs
 from driver.linux.formats.ext4_template import Templates
 from driver.linux.formats.replay import replay
-from driver.linux.mounts import mount
+from driver.linux.mounts import mount, mount_entry, mount_table
 
 Superblock: TypeAlias = superblock.Superblock
 
@@ -241,9 +241,9 @@ def abandon(where: Path) -> None:
     except FileNotFoundError:
         return
     while status := _loop_over(image):
-        for shown in mount.mounts():
-            if mount.shown_device(shown) == status.number:
-                mount.unmount(shown.target)
+        for mounted in mount_table.mounts():
+            if mount_entry.device_of(mounted) == status.number:
+                mount.unmount(mounted.target)
         loop.detach(status, bound=_DETACH)
 
 

@@ -16,7 +16,7 @@ from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import MIB, FsType
 from driver.linux.devices import block
 from driver.linux.formats import filesystem
-from driver.linux.mounts.mount import Mount
+from driver.linux.mounts.mount_entry import Mount
 
 _OURS: Final[frozenset[str]] = frozenset(FsType)
 _BROKEN: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.ESHUTDOWN})

@@ -19,7 +19,7 @@ from typing import Final
 import psutil
 
 from driver.linux.devices import block, loop
-from driver.linux.mounts import mount
+from driver.linux.mounts import mountinfo
 
 BOUND: Final = 5.0  # seconds that a search may take; 0.1 for 200 processes on a machine at ease
 MOST: Final = 10  # that are named
@@ -90,7 +90,7 @@ def _view(pid: int, names: tuple[str, ...], number: int, path: Path | None) -> _
 
 
 def _targets(lines: list[str]) -> tuple[str, ...]:
-    return tuple(os.fspath(one.target) for one in mount.parse_mountinfo("\n".join(lines)))
+    return tuple(os.fspath(one.target) for one in mountinfo.parse("\n".join(lines)))
 
 
 def _uses(pid: int, view: _View, number: int) -> bool:

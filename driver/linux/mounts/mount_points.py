@@ -1,4 +1,4 @@
-"""Places: what a mount point shows, told from mountinfo and sysfs."""
+"""Mount points: which device is shown where, and as what."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from typing import Final
 from driver.core.devices import MountPoint
 from driver.core.ids import IMAGE_FILE
 from driver.linux.devices import block, dm, loop_ioctl
-from driver.linux.mounts import mount
-from driver.linux.mounts.mount import Mount
+from driver.linux.mounts import mount_table
+from driver.linux.mounts.mount_entry import Mount, device_of, node_of
 
 LOOP_MAJOR: Final = 7  # <linux/major.h>
 CRYPT: Final = "CRYPT-LUKS2-"  # begins the uuid of each mapping that cryptsetup makes of LUKS2
-_MEMORY: Final = frozenset(
-    {"devtmpfs", "tmpfs"}
-)  # where device nodes are; a stat there never waits
 _READ_ONLY: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro since Linux 6.14
 
 
@@ -26,8 +23,8 @@ def mounted_at(target: Path) -> MountPoint | None:
 
     Raises: OSError.
     """
-    layers = mount.at(target)
-    return place(layers[-1]) if layers else None
+    mount = mount_table.topmost_at(target)
+    return place(mount) if mount else None
 
 
 def of_device(number: int) -> tuple[MountPoint, ...]:
@@ -35,11 +32,7 @@ def of_device(number: int) -> tuple[MountPoint, ...]:
 
     Those of its filesystem, and those to which its node is bound. Raises: OSError.
     """
-    return tuple(
-        place(each)
-        for each in mount.maybe_showing(number)
-        if number in {_node(each), mount.shown_device(each)}
-    )
+    return tuple(map(place, mount_table.table().showing(number)))
 
 
 def nodes() -> frozenset[int]:
@@ -48,8 +41,8 @@ def nodes() -> frozenset[int]:
     Not in /dev itself: so a container is given a device that its own program is to use. Raises:
     OSError.
     """
-    elsewhere = (one for one in mount.maybe_nodes() if Path("/dev") not in one.target.parents)
-    return frozenset(filter(None, map(_node, elsewhere)))
+    nodes = mount_table.table().nodes()
+    return frozenset(number for number, mount in nodes if Path("/dev") not in mount.target.parents)
 
 
 def bound_nodes() -> frozenset[int]:
@@ -57,29 +50,30 @@ def bound_nodes() -> frozenset[int]:
 
     Also of devices that are gone, or were bound to something else since. Raises: OSError.
     """
-    return frozenset(filter(None, map(_node, mount.maybe_nodes())))
+    return mount_table.table().node_numbers()
 
 
 def filesystems_of(number: int) -> tuple[Mount, ...]:
     """Return the mounts of the filesystem on the device `number` (dev_t). Raises: OSError."""
-    return tuple(each for each in mount.maybe_showing(number) if mount.shown_device(each) == number)
+    mounts = mount_table.table().showing(number)
+    return tuple(mount for mount in mounts if device_of(mount) == number)
 
 
-def place(shown: Mount) -> MountPoint:
+def place(mount: Mount) -> MountPoint:
     """Describe a mount: which device it shows, as a filesystem or a node, and how."""
-    node = _node(shown)
-    number = node or mount.shown_device(shown)
-    options = shown.options | shown.super_options
+    node = node_of(mount)
+    number = node or device_of(mount)
+    options = mount.options | mount.super_options
     return MountPoint(
-        target=shown.target,
+        target=mount.target,
         number=number,
         node=bool(node),
-        root=shown.root,
+        root=mount.root,
         read_only=bool(options & _READ_ONLY) or bool(node and _is_read_only(node)),
         options=options,
-        turned="rw" in shown.options and bool(_READ_ONLY & shown.super_options),
-        fs_type=shown.fs_type,
-        source=shown.source,
+        turned="rw" in mount.options and bool(_READ_ONLY & mount.super_options),
+        fs_type=mount.fs_type,
+        source=mount.source,
     )
 
 
@@ -120,17 +114,6 @@ def _name_of_mapping(number: int) -> str:
         return Path(place, "name").read_text(encoding="utf-8").strip()
     except OSError:  # another kind of device
         return ""
-
-
-def _node(shown: Mount) -> int:
-    """Return dev_t of a device node that is bound somewhere; 0: it is a directory or a file.
-
-    On devtmpfs the kernel chose the name, so sysfs knows it; /dev of a container is a tmpfs.
-    """
-    if shown.root == "/" or shown.fs_type not in _MEMORY:
-        return 0
-    named = mount.number_of(Path("/dev" + shown.root)) if shown.fs_type == "devtmpfs" else 0
-    return named or mount.rdev(shown.target)
 
 
 def _is_read_only(number: int) -> bool:

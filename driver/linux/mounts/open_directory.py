@@ -12,7 +12,7 @@ import os
 import struct
 from typing import Final
 
-from driver.linux.mounts import mount
+from driver.linux.mounts import mount_table
 
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_BASIC_STATS: Final = 0x7FF
@@ -38,7 +38,7 @@ def is_whole_filesystem(fd: int) -> bool:
     A bind mount of a directory is not, nor is a subvolume, nor what was unmounted lazily.
     Raises: OSError.
     """
-    found = mount.of_descriptor(fd) if is_mount_root(fd) else None
+    found = mount_table.of_descriptor(fd) if is_mount_root(fd) else None
     return found is not None and found.root == "/"
 
 
@@ -47,7 +47,7 @@ def is_local_disk(fd: int) -> bool:
 
     Known by its type, see _LOCAL. Raises: OSError.
     """
-    found = mount.of_descriptor(fd) if is_whole_filesystem(fd) else None
+    found = mount_table.of_descriptor(fd) if is_whole_filesystem(fd) else None
     return found is not None and found.fs_type in _LOCAL
 
 

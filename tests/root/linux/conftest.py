@@ -15,7 +15,7 @@ from driver.core.ids import IMAGE_FILE
 from driver.core.model import MIB, FsType
 from driver.linux.devices import loop
 from driver.linux.formats import filesystem
-from driver.linux.mounts import mount
+from driver.linux.mounts import mount, mount_table
 
 SIZE = 320 * MIB  # mkfs.xfs makes nothing smaller than 300 MB
 
@@ -81,5 +81,5 @@ def blank(image: Path, size: int = SIZE) -> Path:
 
 
 def unmount_all(target: Path) -> None:
-    while mount.at(target):
+    while mount_table.at(target):
         mount.unmount(target)

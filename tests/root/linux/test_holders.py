@@ -11,7 +11,8 @@ import pytest
 from driver.linux import files
 from driver.linux.devices import loop
 from driver.linux.mounts.holders import holders
-from driver.linux.mounts.mount import mounts, shown_device
+from driver.linux.mounts.mount_entry import device_of
+from driver.linux.mounts.mount_table import mounts
 
 MIB = 1 << 20
 
@@ -99,4 +100,4 @@ def test_a_device_on_top_of_it(raw: loop.Status) -> None:
 def test_what_mountinfo_says_is_the_device(device: Path, pool_dir: Path) -> None:
     """What the search relies on, on btrfs too."""
     [mounted] = [one for one in mounts() if one.target == pool_dir]
-    assert shown_device(mounted) == number_of(device)
+    assert device_of(mounted) == number_of(device)

@@ -21,7 +21,7 @@ from driver.core.model import MIB, FsType
 from driver.core.ports.host import Host
 from driver.linux.devices import block
 from driver.linux.host import LinuxHost
-from driver.linux.mounts import freeze, mount
+from driver.linux.mounts import freeze, mount, mount_table
 from tests.root.linux.conftest import Attach, Volume, blank
 
 SHUTDOWN = 0x8004587D
@@ -46,7 +46,7 @@ def places(tmp_path: Path) -> Iterator[list[Path]]:
     found = [tmp_path / f"place-{number}" for number in range(3)]
     yield found
     for place in found:
-        while mount.at(place):
+        while mount_table.at(place):
             mount.unmount(place)
 
 
@@ -258,7 +258,7 @@ def test_every_layer_goes(host: Host, volume: Volume, places: list[Path]) -> Non
     for _ in range(4):
         host.bind(volume.target, places[0], read_only=False)
     host.unmount(places[0])
-    assert mount.at(places[0]) == ()
+    assert mount_table.at(places[0]) == ()
     host.unmount(places[0])
 
 
@@ -274,7 +274,7 @@ def test_who_only_looks_at_a_place_does_not_keep_it_busy(host: Host, attach: Att
         host.unmount(volume.target)
     finally:
         letting_go.join()
-    assert not mount.at(volume.target)
+    assert not mount_table.at(volume.target)
 
 
 def test_a_look_at_a_healthy_filesystem_opens_nothing_on_it(

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux.mounts import fsopen, mount
+from driver.linux.mounts import fsopen, mount, mount_entry, mount_points, mount_table
 from tests.root.linux.conftest import Attach, Volume
 
 
 def test_a_mounted_filesystem_shows_its_device(volume: Volume) -> None:
-    [layer] = mount.at(volume.target)
+    [layer] = mount_table.at(volume.target)
     assert (layer.fs_type, layer.root) == (volume.fs, "/")
-    assert mount.shown_device(layer) == volume.status.number
+    assert mount_entry.device_of(layer) == volume.status.number
     assert "ro" not in layer.options
 
 
@@ -26,7 +26,7 @@ def test_options_and_flags_reach_the_kernel(fs: FsType, attach: Attach) -> None:
     volume.target.mkdir()
     words = ["noatime", "nodev", "discard", "x-for-people"]
     mount.mount(volume.status.path, volume.target, fs, words, read_only=True)
-    [layer] = mount.at(volume.target)
+    [layer] = mount_table.at(volume.target)
     assert {"ro", "noatime", "nodev"} <= layer.options
     assert {"ro", "discard"} <= layer.super_options
 
@@ -37,7 +37,7 @@ def test_the_error_of_the_kernel_comes_through(fs: FsType, attach: Attach) -> No
     with pytest.raises(OSError) as caught:
         mount.mount(volume.status.path, volume.target, fs, ["nonsense"], read_only=False)
     assert caught.value.errno == errno.EINVAL
-    assert mount.at(volume.target) == ()
+    assert mount_table.at(volume.target) == ()
 
 
 def test_a_bind_shows_the_same_device(volume: Volume, tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_a_bind_shows_the_same_device(volume: Volume, tmp_path: Path) -> None:
     place.mkdir()
     mount.bind(volume.target, place, read_only=False)
     (place / "file").write_text("x")
-    [layer] = mount.at(place)
-    assert mount.shown_device(layer) == volume.status.number
+    [layer] = mount_table.at(place)
+    assert mount_entry.device_of(layer) == volume.status.number
     mount.unmount(place)
     assert (volume.target / "file").read_text() == "x"
 
@@ -60,7 +60,7 @@ def test_a_read_only_bind_is_read_only_and_keeps_its_flags(volume: Volume, tmp_p
     subprocess.run(["mount", "-o", options, place], check=True)
     mount.bind(place, again, read_only=True)
     try:
-        [layer] = mount.at(again)
+        [layer] = mount_table.at(again)
         assert {"ro", "nosuid", "nodev", "noexec", "noatime"} <= layer.options
         with pytest.raises(OSError) as caught:
             (again / "file").write_text("x")
@@ -84,7 +84,7 @@ def test_a_read_only_bind_that_fails_leaves_nothing(
     monkeypatch.setattr(mount, "_kept", fail)
     with pytest.raises(PermissionError):
         mount.bind(volume.target, place, read_only=True)
-    assert mount.at(place) == ()
+    assert mount_table.at(place) == ()
 
 
 def test_layers_are_taken_down_one_by_one(volume: Volume, tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_layers_are_taken_down_one_by_one(volume: Volume, tmp_path: Path) -> Non
     place.mkdir()
     for _ in range(3):
         mount.bind(volume.target, place, read_only=False)
-    counts = [len(mount.at(place))]
+    counts = [len(mount_table.at(place))]
     while counts[-1]:
         mount.unmount(place)
-        counts.append(len(mount.at(place)))
+        counts.append(len(mount_table.at(place)))
     assert counts[0] >= 3
     assert counts == sorted(set(counts), reverse=True)
-    assert len(mount.at(volume.target)) == 1
+    assert len(mount_table.at(volume.target)) == 1
     mount.unmount(place)
     mount.unmount(tmp_path / "missing")
 
@@ -108,61 +108,7 @@ def test_a_busy_mount_stays(volume: Volume) -> None:
     with (volume.target / "file").open("w"), pytest.raises(OSError) as caught:
         mount.unmount(volume.target)
     assert caught.value.errno == errno.EBUSY
-    assert len(mount.at(volume.target)) == 1
-
-
-def test_what_another_mount_hides_is_not_shown(volume: Volume, tmp_path: Path) -> None:
-    outer, inner = tmp_path / "outer", tmp_path / "outer" / "inner"
-    inner.mkdir(parents=True)
-    mount.bind(volume.target, inner, read_only=False)
-    mount.bind(volume.target, outer, read_only=False)
-    try:
-        assert mount.at(inner) == ()
-        assert [one for one in mount.mounts() if one.target == inner]
-    finally:
-        mount.unmount(outer)
-        assert len(mount.at(inner)) == 1
-        mount.unmount(inner)
-
-
-@pytest.mark.parametrize(
-    "name", ["with space", "back\\slash", "hash#", "tab\tnew\nline", "ü\u2028"]
-)
-def test_any_name_is_found(attach: Attach, tmp_path: Path, name: str) -> None:
-    volume = attach(FsType.EXT4)
-    place = tmp_path / name
-    place.mkdir()
-    mount.bind(volume.target, place, read_only=True)
-    assert len(mount.at(place)) == 1
-    assert place in mount.below(tmp_path)
-    mount.unmount(place)
-    assert mount.at(place) == ()
-
-
-def test_links_among_the_parents_are_followed_the_last_component_is_not(
-    volume: Volume, tmp_path: Path
-) -> None:
-    (tmp_path / "link").symlink_to(tmp_path)
-    (tmp_path / "last").symlink_to(volume.target)
-    assert len(mount.at(tmp_path / "link" / volume.target.name)) == 1
-    assert mount.at(tmp_path / "last") == ()
-    mount.unmount(tmp_path / "last")
-    assert len(mount.at(volume.target)) == 1
-
-
-def test_a_thousand_mounts_are_searched_in_no_time(attach: Attach, tmp_path: Path) -> None:
-    volume = attach(FsType.EXT4)
-    places = [tmp_path / f"place-{number}" for number in range(100)]
-    for place in places:
-        place.mkdir()
-        mount.bind(volume.target, place, read_only=False)
-    try:
-        assert all(len(mount.at(place)) == 1 for place in places)
-        found = [one.target for one in mount.maybe_showing(volume.status.number)]
-        assert set(places) <= set(found)
-    finally:
-        for place in places:
-            mount.unmount(place)
+    assert len(mount_table.at(volume.target)) == 1
 
 
 def test_the_option_that_a_filesystem_does_not_know_is_named(fs: FsType) -> None:
@@ -172,9 +118,8 @@ def test_the_option_that_a_filesystem_does_not_know_is_named(fs: FsType) -> None
 
 def test_a_filesystem_opened_for_its_log_is_mounted_nowhere(attach: Attach) -> None:
     volume = attach(FsType.XFS, mounted=False)
-    before = {one.target for one in mount.mounts()}
     fsopen.replay(volume.status.path, "xfs", ["nouuid"])
-    assert {one.target for one in mount.mounts()} <= before
+    assert mount_points.of_device(volume.status.number) == ()
     os.close(os.open(volume.status.path, os.O_RDWR | os.O_EXCL))  # EBUSY while it is open
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux.mounts import mount, open_directory
+from driver.linux.mounts import mount_table, open_directory
 from tests.root.conftest import MIB, MakePool
 
 
@@ -50,7 +50,7 @@ def test_what_was_unmounted_is_no_disk_whatever_is_mounted_there_now(
         with descriptor(pool_dir) as now:
             assert open_directory.filesystem_uuid(now) != uuid
         subprocess.run(["umount", pool_dir], check=True)
-        device = mount.at(pool_dir)[-1].source
+        device = mount_table.at(pool_dir)[-1].source
         subprocess.run(["umount", "--lazy", pool_dir], check=True)
         assert not open_directory.is_local_disk(before)
         assert open_directory.filesystem_uuid(before) == uuid

@@ -17,7 +17,7 @@ from driver.linux import command, files
 from driver.linux.devices import loop
 from driver.linux.formats import btrfs, btrfs_uuid, ext4, ext4_uuid, filesystem, xfs, xfs_uuid
 from driver.linux.formats.superblock import UnfamiliarError
-from driver.linux.mounts import freeze, mount
+from driver.linux.mounts import freeze, mount, mount_entry, mount_table
 from tests.root.linux.conftest import SIZE, Attach, blank
 from tests.root.linux.images import (
     OPTIONS,
@@ -45,8 +45,8 @@ def test_a_copy_of_a_volume_in_use_mounts_beside_it(
     (copy.target / "after").write_text("copy")
     assert (copy.target / "before").read_text() == "both"
     assert (source.target / "after").read_text() == "source"
-    assert mount.shown_device(mount.at(copy.target)[0]) == copy.status.number
-    assert mount.shown_device(mount.at(source.target)[0]) == source.status.number
+    assert mount_entry.device_of(mount_table.at(copy.target)[0]) == copy.status.number
+    assert mount_entry.device_of(mount_table.at(source.target)[0]) == source.status.number
 
 
 def test_a_crashed_volume_is_renewed(fs: FsType, attach: Attach, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_what_a_kill_left_is_abandoned(tmp_path: Path, fs: FsType) -> None:
     mount.mount(status.path, tmp_path / "place", fs, [], read_only=False)
     filesystem.abandon(image)
     assert loop.find(backing(image)) is None
-    assert mount.at(tmp_path / "place") == ()
+    assert mount_table.at(tmp_path / "place") == ()
     filesystem.abandon(image)
 
 

@@ -1,0 +1,96 @@
+"""One mount as the kernel describes it, and which block device it shows."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_IN_MEMORY: Final = frozenset({"devtmpfs", "tmpfs"})  # where nodes are; a stat there never waits
+_OPTION: Final = re.compile(r'(?:[^,"]|"[^"]*")+')  # an SELinux context has commas in quotes
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """What proc_pid_mountinfo(5) and statmount(2) tell of a mount.
+
+    `id`, `parent`: unique ones if statmount told (2^31 and more), else those that are used again.
+    """
+
+    id: int
+    parent: int
+    device: int  # dev_t of the filesystem; anonymous (major 0) for btrfs, tmpfs and the like
+    root: str  # the part of the filesystem that is shown
+    target: Path
+    fs_type: str
+    source: str
+    options: frozenset[str]  # of this mount
+    super_options: frozenset[str]  # of the filesystem
+
+
+def unescape(field: str) -> str:
+    """Return a field with its octal escapes, such as 040 for a space, resolved."""
+    if "\\" not in field:
+        return field
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+
+
+def split_options(options: str, more: Iterable[str] = ()) -> frozenset[str]:
+    """Return the options of a filesystem, escaped and separated by commas, and `more` ones."""
+    return frozenset((*more, *_OPTION.findall(unescape(options))))
+
+
+def device_of(mount: Mount) -> int:
+    """Return dev_t of the block device behind a mounted filesystem; 0: none.
+
+    btrfs has an anonymous st_dev; the name in its source field is the one that
+    BTRFS_IOC_DEV_INFO gives too, and needs no open file on a filesystem that may be broken.
+    """
+    if os.major(mount.device):
+        return mount.device
+    return number_of(Path(mount.source)) if mount.fs_type == "btrfs" else 0
+
+
+def node_of(mount: Mount) -> int:
+    """Return dev_t of a block device node that is bound somewhere; 0: it is anything else."""
+    return (number_by_node_name(mount) or rdev(mount.target)) if may_be_node(mount) else 0
+
+
+def number_by_node_name(mount: Mount) -> int:
+    """Return dev_t of a block device whose node on devtmpfs a mount shows; 0: not known.
+
+    The kernel chose the name there, so sysfs knows it; /dev of a container is a tmpfs.
+    """
+    return number_of(Path("/dev" + mount.root)) if mount.fs_type == "devtmpfs" else 0
+
+
+def may_be_node(mount: Mount) -> bool:
+    """Return whether the mount shows a part of a tmpfs or devtmpfs.
+
+    A node is such a part; every pod has several tmpfs that are shown whole.
+    """
+    return mount.root != "/" and mount.fs_type in _IN_MEMORY
+
+
+def number_of(node: Path) -> int:
+    """Return dev_t of the block device called `node`: from sysfs, else of the node; 0: none."""
+    if node.is_relative_to("/dev"):
+        name = "!".join(node.parts[2:])  # how sysfs spells /dev/cciss/c0d0
+        try:
+            number = Path("/sys/class/block", name, "dev").read_text(encoding="ascii")
+            return os.makedev(*map(int, number.split(":")))
+        except OSError:
+            pass
+    return rdev(node)
+
+
+def rdev(node: Path) -> int:
+    """Return dev_t of a block device node; 0: it is something else, or cannot be examined."""
+    try:
+        status = os.stat(node)
+    except OSError:
+        return 0
+    return status.st_rdev if status.st_mode & 0o170000 == 0o060000 else 0

@@ -1,0 +1,104 @@
+"""Which mount a path lies on, told by the kernel's lookup alone: no filesystem is asked.
+
+So a broken or hung filesystem shows up too. See name_to_handle_at(2): the buffer is too small for
+the handle, so the call fails, and has set the id of the mount by then. statx(2) would ask the
+filesystem.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_AT_EMPTY_PATH: Final = 0x1000  # <linux/fcntl.h>
+_AT_HANDLE_FID: Final = 0x200  # also where no handle could be opened; Linux 6.5
+_AT_HANDLE_MNT_ID_UNIQUE: Final = 1  # Linux 6.12
+_AT_STATX_DONT_SYNC: Final = 0x4000
+_STATX_MNT_ID_UNIQUE: Final = 0x4000  # <linux/stat.h>; Linux 6.8
+_STX_MNT_ID: Final = 0x90  # offset in struct statx
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_unlocked: Final = ctypes.PyDLL(None)  # keeps the interpreter's lock: for what cannot block
+
+
+def topmost(target: Path, *, unique: bool) -> int | None:
+    """Return the id of the uppermost mount at `target`; None: nothing is mounted there.
+
+    Symbolic links in the parents are followed (kubelet's directory may be one), the last
+    component is never touched. `unique`: the id that is never used again (Linux 6.12), else
+    that of mountinfo. Raises: OSError.
+    """
+    try:
+        with _opened(target.parent) as parent:
+            found = _mount_id(parent, target.name, unique=unique)
+            if target.name and found == _mount_id(parent, "", unique=unique):
+                return None
+            return found
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def of_descriptor(fd: int, *, unique: bool) -> int:
+    """Return the id of the mount that an open descriptor lies on. Raises: OSError."""
+    return _mount_id(fd, "", unique=True) if unique else _mount_id_in_proc(fd)
+
+
+@contextmanager
+def _opened(path: Path | str, parent: int | None = None) -> Iterator[int]:
+    """Provide an O_PATH descriptor; below a `parent` a symbolic link is not followed."""
+    nofollow = 0 if parent is None else os.O_NOFOLLOW
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow, dir_fd=parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _mount_id(parent: int, name: str, *, unique: bool) -> int:
+    """Return the id of the mount that `name` in `parent` lies on; no name: `parent` itself.
+
+    Without a name nobody is waited for, so the interpreter's lock is kept. Raises: OSError.
+    """
+    handle = (ctypes.c_uint * 2)()
+    mount_id = ctypes.c_int64(-1) if unique else ctypes.c_int(-1)
+    library, flags = (_libc, 0) if name else (_unlocked, _AT_EMPTY_PATH)
+    if unique:
+        flags |= _AT_HANDLE_FID | _AT_HANDLE_MNT_ID_UNIQUE
+    library.name_to_handle_at(parent, os.fsencode(name), handle, ctypes.byref(mount_id), flags)
+    if mount_id.value >= 0:
+        return mount_id.value
+    if not name:
+        return _mount_id_by_descriptor(parent, unique=unique)
+    with _opened(name, parent) as fd:  # not there, or on a filesystem without handles
+        return _mount_id_by_descriptor(fd, unique=unique)
+
+
+def _mount_id_by_descriptor(fd: int, *, unique: bool) -> int:
+    """Return the mount id of a descriptor on a filesystem without handles. Raises: OSError."""
+    return _mount_id_by_statx(fd) if unique else _mount_id_in_proc(fd)
+
+
+def _mount_id_by_statx(fd: int) -> int:
+    """Return the unique mount id by statx(2), which asks the filesystem. Raises: OSError."""
+    answer = ctypes.create_string_buffer(256)
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
+    if _libc.statx(fd, b"", flags, _STATX_MNT_ID_UNIQUE, answer) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int.from_bytes(answer.raw[_STX_MNT_ID : _STX_MNT_ID + 8], "little")
+
+
+def _mount_id_in_proc(fd: int) -> int:
+    """Return the mount id from fdinfo, also for filesystems without file handles.
+
+    See proc_pid_fdinfo(5). Raises: OSError.
+    """
+    fdinfo = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(fdinfo, 1024).partition(b"mnt_id:")[2].split(None, 1)[0])
+    finally:
+        os.close(fdinfo)

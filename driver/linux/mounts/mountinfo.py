@@ -1,0 +1,138 @@
+"""The mounts as /proc/thread-self/mountinfo shows them; see proc_pid_mountinfo(5).
+
+All of it is read for each question, and the kernel writes it at a cost that is quadratic among
+slave mounts, so it is for kernels without statmount(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from driver.linux.mounts import mount_ids
+from driver.linux.mounts.mount_entry import Mount, device_of, node_of, split_options, unescape
+
+_TRIES: Final = 10  # between the look at a place and the reading of the table it may change
+_PAGE: Final = 64 * 1024  # bytes to ask for
+
+
+class MountinfoTable:
+    """Implement mount_table.MountTable by reading mountinfo."""
+
+    def topmost_at(self, target: Path) -> Mount | None:
+        return next(reversed(self.at(target)), None)
+
+    def at(self, target: Path) -> tuple[Mount, ...]:
+        for _ in range(_TRIES):
+            if (topmost := mount_ids.topmost(target, unique=False)) is None:
+                return ()
+            if found := layers(read(), topmost):
+                return found
+        raise OSError(errno.EAGAIN, "its mounts change all the time", os.fspath(target))
+
+    def of_descriptor(self, fd: int) -> Mount | None:
+        line = _of_id(read(), str(mount_ids.of_descriptor(fd, unique=False)))
+        return _parse_line(line) if line else None
+
+    def mounts(self) -> tuple[Mount, ...]:
+        return parse(read())
+
+    def showing(self, number: int) -> tuple[Mount, ...]:
+        own = f" {os.major(number)}:{os.minor(number)} "
+        lines = (
+            line
+            for line in _lines(read())
+            if own in line or " - btrfs " in line or _may_be_node(line)
+        )
+        return tuple(
+            mount
+            for mount in map(_parse_line, lines)
+            if number in {node_of(mount), device_of(mount)}
+        )
+
+    def nodes(self) -> tuple[tuple[int, Mount], ...]:
+        found = map(_parse_line, filter(_may_be_node, _lines(read())))
+        return tuple((number, mount) for mount in found if (number := node_of(mount)))
+
+    def node_numbers(self) -> frozenset[int]:
+        return frozenset(number for number, _ in self.nodes())
+
+
+def read() -> str:
+    """Return the text of this thread's mountinfo. Raises: OSError.
+
+    The kernel gives a page for each read(2); since Linux 5.8 a mount that stays is not skipped
+    between two reads.
+    """
+    fd, pages = os.open("/proc/thread-self/mountinfo", os.O_RDONLY | os.O_CLOEXEC), list[bytes]()
+    try:
+        while page := os.read(fd, _PAGE):
+            pages.append(page)
+    finally:
+        os.close(fd)
+    return os.fsdecode(b"".join(pages))
+
+
+def parse(text: str) -> tuple[Mount, ...]:
+    """Return all mounts in the kernel's order. Pure, so that tests feed it strings."""
+    return tuple(_parse_line(line) for line in _lines(text))
+
+
+def layers(text: str, topmost: int) -> tuple[Mount, ...]:
+    """Return the mount with the id `topmost` and those that it covers at its target, lowest first.
+
+    `text`: of mountinfo. Empty: it has no mount with that id. Pure.
+    """
+    found = deque[str]()
+    number, target = str(topmost), ""
+    while line := _of_id(text, number):
+        _, parent, _, _, where, _ = line.split(" ", 5)
+        if where != (target or where):
+            break
+        found.appendleft(line)
+        if parent == number:
+            break
+        number, target = parent, where
+    return tuple(_parse_line(line) for line in found)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines that are not empty.
+
+    Not splitlines(): the kernel escapes newlines in paths, but not a form feed or U+2028.
+    """
+    return filter(None, text.split("\n"))
+
+
+def _may_be_node(line: str) -> bool:
+    """Return whether the mount may show a part of a tmpfs or devtmpfs; see may_be_node."""
+    return "tmpfs " in line and line.split(" ", 4)[3] != "/"
+
+
+def _of_id(text: str, number: str) -> str:
+    """Return the line of mountinfo with that mount id; empty: there is none."""
+    _, found, rest = f"\n{text}".partition(f"\n{number} ")
+    line, *_ = rest.split("\n", 1)
+    return f"{number} {line}" if found else ""
+
+
+def _parse_line(line: str) -> Mount:
+    """Parse one line of mountinfo."""
+    head, _, tail = line.partition(" - ")
+    number, parent, device, root, target, options, *_ = head.split(" ")
+    fs_type, source, super_options = tail.split(" ", 2)
+    return Mount(
+        id=int(number),
+        parent=int(parent),
+        device=os.makedev(*map(int, device.split(":"))),
+        root=unescape(root),
+        target=Path(unescape(target)),
+        fs_type=unescape(fs_type),
+        source=unescape(source),
+        options=frozenset(options.split(",")),
+        super_options=split_options(super_options),
+    )

@@ -1,0 +1,154 @@
+"""Questions about mounts, answered by statmount(2): one mount costs the same beside any number.
+
+Which mounts show a device takes the list of all ids, some 0.1 us for each mount; what a mount
+shows never changes, so each is examined once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from driver.linux.mounts import mount_ids, statmount
+from driver.linux.mounts.mount_entry import (
+    Mount,
+    device_of,
+    may_be_node,
+    node_of,
+    number_by_node_name,
+)
+
+_TRIES: Final = 10  # between the look at a place and the question what is there it may change
+
+
+class StatmountTable:
+    """Implement mount_table.MountTable by statmount(2) and listmount(2).
+
+    An id is never used again, so what was found out about it stays true: the filesystem, and
+    the inode that it shows, whose type and device number never change.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._numbers: dict[int, int] = {}  # of each mount: dev_t of the device it shows, or 0
+        self._nodes: dict[int, int] = {}  # the same, of those that show its node
+        self._mounts_of: dict[int, set[int]] = {}  # the other way round, without 0
+
+    def topmost_at(self, target: Path) -> Mount | None:
+        for _ in range(_TRIES):
+            if (mount_id := mount_ids.topmost(target, unique=True)) is None:
+                return None
+            if found := statmount.entry(mount_id):
+                return found
+        raise OSError(errno.EAGAIN, "its mounts change all the time", os.fspath(target))
+
+    def at(self, target: Path) -> tuple[Mount, ...]:
+        layers = deque[Mount]()
+        mount = self.topmost_at(target)
+        while mount and (not layers or mount.target == layers[0].target):
+            layers.appendleft(mount)
+            mount = statmount.entry(mount.parent) if mount.parent != mount.id else None
+        return tuple(layers)
+
+    def of_descriptor(self, fd: int) -> Mount | None:
+        return statmount.entry(mount_ids.of_descriptor(fd, unique=True))
+
+    def mounts(self) -> tuple[Mount, ...]:
+        return _entries(statmount.ids())
+
+    def showing(self, number: int) -> tuple[Mount, ...]:
+        unknown = self._examine(statmount.ids())
+        with self._lock:
+            known = sorted(self._mounts_of.get(number, ()))
+        return _entries(known) + tuple(
+            mount for mount in unknown if number in {node_of(mount), device_of(mount)}
+        )
+
+    def nodes(self) -> tuple[tuple[int, Mount], ...]:
+        unknown = self._examine(statmount.ids())
+        with self._lock:
+            nodes = sorted(self._nodes)
+        mounts = (*_entries(nodes), *unknown)
+        return tuple((number, mount) for mount in mounts if (number := node_of(mount)))
+
+    def node_numbers(self) -> frozenset[int]:
+        present = statmount.ids()
+        unknown = self._examine(present)
+        with self._lock:
+            known = [self._nodes[each] for each in self._nodes.keys() & set(present)]
+        return frozenset(known) | frozenset(filter(None, map(node_of, unknown)))
+
+    def _examine(self, present: list[int]) -> list[Mount]:
+        """Find out which devices the mounts show that are new, and forget those that are gone.
+
+        Returns those that should show a device and could not be examined, which may be because
+        the device is gone: they are examined anew each time.
+        """
+        with self._lock:
+            new = [each for each in present if each not in self._numbers]
+            if len(self._numbers) + len(new) > len(present):
+                self._forget(self._numbers.keys() - set(present))
+        unknown = list[Mount]()
+        for mount in _entries(new):
+            if (number := _shown_number(mount)) is None:
+                unknown.append(mount)
+                continue
+            with self._lock:
+                self._remember(mount, number)
+        return unknown
+
+    def _remember(self, mount: Mount, number: int) -> None:
+        """Note which device a mount shows (dev_t; 0: none); called with the lock."""
+        self._numbers[mount.id] = number
+        if number:
+            self._mounts_of.setdefault(number, set()).add(mount.id)
+            if may_be_node(mount):
+                self._nodes[mount.id] = number
+
+    def _forget(self, gone: Iterable[int]) -> None:
+        """Forget mounts; called with the lock."""
+        for mount_id in gone:
+            number = self._numbers.pop(mount_id)
+            self._nodes.pop(mount_id, None)
+            if mounts := self._mounts_of.get(number):
+                mounts.discard(mount_id)
+                if not mounts:
+                    del self._mounts_of[number]
+
+
+def _entries(ids: Iterable[int]) -> tuple[Mount, ...]:
+    """Return the mounts with these ids that are still there. Raises: OSError."""
+    return tuple(filter(None, map(statmount.entry, ids)))
+
+
+def _shown_number(mount: Mount) -> int | None:
+    """Return dev_t of the device that a mount shows; 0: none; None: that cannot be told now."""
+    if may_be_node(mount):
+        return number_by_node_name(mount) or _rdev(mount)
+    if mount.fs_type == "btrfs":
+        return device_of(mount) or None
+    return device_of(mount)
+
+
+def _rdev(mount: Mount) -> int | None:
+    """Return dev_t of the block device node that a mount shows; 0: it is anything else.
+
+    None: it cannot be examined, since another mount hides it.
+    """
+    try:
+        fd = os.open(mount.target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if mount_ids.of_descriptor(fd, unique=True) != mount.id:
+            return None
+        status = os.fstat(fd)
+        return status.st_rdev if stat.S_ISBLK(status.st_mode) else 0
+    finally:
+        os.close(fd)
