@@ -19,6 +19,8 @@ from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write
 
 KINDS = ("ext4", "xfs", "btrfs")
 SIZE = 320 * MIB
+# mkfs.xfs makes four groups of 80 MiB in SIZE.
+GROUP_AND_A_PART, TWO_GROUPS = SIZE + 96 * MIB, SIZE + 160 * MIB
 SPARSE = ",allocation=sparse,overcommit=100"
 GOINGDOWN = 0x8004587D  # XFS_IOC_GOINGDOWN, EXT4_IOC_SHUTDOWN
 WITHOUT_LOG = struct.pack("I", 2)
@@ -84,23 +86,32 @@ def fill(directory: Path) -> list[Path]:
 
 
 def test_an_xfs_that_grew_twice_in_use_mounts_after_a_power_cut(node: Node) -> None:
+    """Without its log written out xfs refuses: "daddr out of range" (Linux 6.1 and 6.18).
+
+    The first growth adds a group and logs the superblock alone. The second one makes that group
+    larger: it logs the group's buffers, and behind them the superblock, which moves the log's tail
+    there. So recovery meets buffers of a group that the superblock on the disk does not have. Seen
+    if nothing older was in the log, and what was written then needed the new groups.
+    """
     served = sparse(node)
     life = a_volume(served, "xfs")
     life.up()
     before = life.write("before")
-    for size in (2 * SIZE, 3 * SIZE):
+    life.down()  # an empty log: nothing older keeps its tail
+    life.up()
+    for size in GROUP_AND_A_PART, TWO_GROUPS:
         expand(life, size)
         assert grow(life, size) == "OK"
-        after = life.write(f"after-{size}")
-    size = os.statvfs(life.target).f_blocks
+    after = life.write("after", 100 * MIB)
+    blocks = os.statvfs(life.target).f_blocks
     copy = node.copy(served.disk)
     life.down()  # else its copy would be another xfs of the same UUID
     copy.mount()
     csi = node.start(f"p=loopfile:{copy.where}{SPARSE}")
     again = node.life(csi, life.volume_id, pod="after", fs="xfs")
     again.up()
-    assert (again.read("before"), again.read(f"after-{3 * SIZE}")) == (before, after)
-    assert os.statvfs(again.target).f_blocks == size
+    assert (again.read("before"), again.read("after")) == (before, after)
+    assert os.statvfs(again.target).f_blocks == blocks
     again.down()
 
 
