@@ -60,6 +60,7 @@ from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.node.pod_volumes import PodVolumes
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import LISTS
 from driver.volumes.pools.pool_states import States
@@ -236,7 +237,7 @@ class _Life:
         about = DriverInfo(
             name=config.driver_name,
             version=self._version,
-            here=NodeTopology(config.topology_key, config.node_id),
+            topology=NodeTopology(config.topology_key, config.node_id),
             max_volumes=config.max_volumes,
             attach=config.attach,
         )
@@ -306,12 +307,14 @@ class _Life:
         volumes = Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach)
         mounts = MountRecords(self._state.mount_records)
         mounter, health = NodeVolumes(pools, mounts, config.kubelet_dir), Health(pools, mounts)
+        ephemeral = EphemeralVolumes(pools, volumes, mounter, health)
         return UseCases(
             pools=pools,
             volumes=volumes,
             publisher=ControllerPublisher(pools, config.node_id, config.max_volumes),
-            mounter=mounter,
-            inline=EphemeralVolumes(pools, volumes, mounter, health),
+            node=mounter,
+            ephemeral=ephemeral,
+            pods=PodVolumes(mounter, ephemeral, health),
             snapshots=Snapshotter(pools, self._copies, time.time),
             modifier=Modifier(pools),
             health=health,

@@ -50,16 +50,24 @@ class SnapshotId:
 ImageId: TypeAlias = VolumeId | SnapshotId
 
 
+@dataclass(frozen=True, slots=True)
+class InlineHandle:
+    """The volume id that kubelet makes for a CSI ephemeral (inline) volume (makeVolumeHandle)."""
+
+    text: str
+
+    @property
+    def key(self) -> Key:
+        """The key of the volume, which is created when it is first published."""
+        return _hash(b"inline", self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def volume_key(name: str) -> Key:
     """Return the key of a volume by its CSI name."""
     return _hash(b"volume", name)
-
-
-def inline_key(handle: str) -> Key:
-    """Return the key of a CSI ephemeral (inline) volume; `handle`: the volume id that kubelet
-    made.
-    """
-    return _hash(b"inline", handle)
 
 
 def snapshot_key(name: str) -> Key:
@@ -94,11 +102,20 @@ def new_key_id() -> str:
     return secrets.token_hex(8)
 
 
-def is_inline_handle(text: str) -> bool:
-    """Return whether kubelet made this volume id, for an inline volume; no id of this driver has
-    the form.
+def parse_inline_handle(text: str) -> InlineHandle:
+    """Return the handle in `text`. Raises: NotFound: kubelet makes no such ids of inline
+    volumes.
     """
-    return bool(_INLINE.fullmatch(text))
+    if not _INLINE.fullmatch(text):
+        raise NotFound(f"no inline volume {text!r}")
+    return InlineHandle(text)
+
+
+def parse_handle(text: str) -> VolumeId | InlineHandle:
+    """Return what a volume id of the Node service refers to: a persistent or an inline volume. No
+    id has both forms. Raises: NotFound: it has neither.
+    """
+    return InlineHandle(text) if _INLINE.fullmatch(text) else parse_volume_id(text)
 
 
 def parse_volume_id(text: str) -> VolumeId:

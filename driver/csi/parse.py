@@ -1,12 +1,13 @@
-"""Requests into intents. What is wrong is Invalid and changes nothing; required fields, sizes and
-characters were checked by the guard. Ids are read before the rest: a volume that cannot be ours is
-NotFound, whatever else is wrong.
+"""Parses CSI requests into those of the use cases.
+
+A request that is wrong is Invalid and changes nothing. Required fields, sizes and characters were
+checked by the interceptor. Ids are parsed before the rest: a volume that cannot be of this driver
+is NotFound, whatever else is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
@@ -14,14 +15,13 @@ from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, NotFound
 from driver.core.ids import ImageId
-from driver.core.model import FsType, Limits
+from driver.core.model import FsType
 from driver.core.options import mount_options
 from driver.csi import capability, parameters
 from driver.volumes import requests
-from driver.volumes.locks import Locks
 from driver.volumes.paging import parse_token
 
-USUAL: Final = FsType.EXT4  # where no filesystem is named
+DEFAULT_FS: Final = FsType.EXT4
 
 # Controller
 
@@ -32,23 +32,23 @@ def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
     Raises: Invalid; NotFound if the source's id cannot be of this driver.
     """
     capabilities = capability.parse_all(request.volume_capabilities)
-    asked = parameters.parse(request.parameters, request.mutable_parameters)
-    named = capability.agreed(capabilities, asked.fs)
-    fs = None if _are_block(capabilities) else named or USUAL
-    for one in capabilities:
-        mount_options.require(one.options, fs)
+    parsed = parameters.parse(request.parameters, request.mutable_parameters)
+    named = capability.agreed(capabilities, parsed.fs)
+    fs = None if _are_block(capabilities) else named or DEFAULT_FS
+    for use in capabilities:
+        mount_options.require(use.options, fs)
     return requests.CreateVolume(
         name=request.name,
         key=ids.volume_key(request.name),
         range=capacity(request.capacity_range),
         fs=fs,
         fs_asked=named is not None,
-        mkfs_options=asked.options_for(fs),
-        pool=asked.pool,
-        allocation=asked.allocation,
-        block_size=asked.block_size,
-        encrypted=asked.encrypted,
-        limits=asked.limits,
+        mkfs_options=parsed.options_for(fs),
+        pool=parsed.pool,
+        allocation=parsed.allocation,
+        block_size=parsed.block_size,
+        encrypted=parsed.encrypted,
+        limits=parsed.limits,
         source=_source(request.volume_content_source),
     )
 
@@ -63,12 +63,12 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
     )
 
 
-def of_volume(volume_id: str) -> requests.DeleteVolume:
+def delete_volume(volume_id: str) -> requests.DeleteVolume:
     """Return the request to delete the volume of this id. Raises: NotFound."""
     return requests.DeleteVolume(ids.parse_volume_id(volume_id))
 
 
-def look(volume_id: str) -> requests.GetVolume:
+def get_volume(volume_id: str) -> requests.GetVolume:
     """Return the request to read the volume of this id. Raises: NotFound."""
     return requests.GetVolume(ids.parse_volume_id(volume_id))
 
@@ -104,36 +104,22 @@ def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
     Raises: NotFound by the volume's id; Invalid, also if neither size is given.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
-    wanted = capacity(request.capacity_range)
-    if not (wanted.required or wanted.limit):
+    size = capacity(request.capacity_range)
+    if not (size.required or size.limit):
         raise Invalid("capacity_range: required_bytes or limit_bytes is required")
-    return requests.Expand(volume_id, wanted, optional_capability(request))
+    return requests.Expand(volume_id, size, optional_capability(request))
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """ControllerModifyVolume: the limits that are named. The others stay as they are (CSI)."""
+def modify(request: csi.ControllerModifyVolumeRequest) -> requests.Modify:
+    """Return the request to change a volume's limits.
 
-    volume_id: ids.VolumeId
-    limits: Mapping[str, int]
-
-    @property
-    def locks(self) -> Locks:
-        """The volume exclusively, as for a delete."""
-        return requests.DeleteVolume(self.volume_id).locks
-
-    def of(self, limits: Limits) -> Limits:
-        """Return `limits` with those replaced that are named."""
-        return replace(limits, **self.limits)
-
-
-def modify(request: csi.ControllerModifyVolumeRequest) -> Change:
-    """Return the change of a volume's limits. Raises: NotFound by the volume's id; Invalid."""
+    Raises: NotFound by the volume's id; Invalid.
+    """
     volume_id = ids.parse_volume_id(request.volume_id)
-    return Change(volume_id, parameters.parse_limits(request.mutable_parameters))
+    return requests.Modify(volume_id, parameters.parse_limits(request.mutable_parameters))
 
 
-def page(
+def list_volumes(
     request: csi.ListVolumesRequest | csi.ControllerListVolumeHealthRequest,
 ) -> requests.ListVolumes:
     """Return the request for a page of volumes, or of their health.
@@ -143,25 +129,25 @@ def page(
     return requests.ListVolumes(*page_arguments(request, ids.parse_volume_id))
 
 
-def measure(request: csi.GetCapacityRequest) -> requests.GetCapacity:
+def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
     """Return the request for the capacity, with ext4 where no filesystem is named.
 
     Raises: Invalid.
     """
-    asked = parameters.parse(request.parameters, {})
+    parsed = parameters.parse(request.parameters, {})
     capabilities = capability.parse_all(request.volume_capabilities)
-    named = capability.agreed(capabilities, asked.fs)
-    fs = None if _are_block(capabilities) else named or USUAL
-    asked.options_for(fs)
+    named = capability.agreed(capabilities, parsed.fs)
+    fs = None if _are_block(capabilities) else named or DEFAULT_FS
+    parsed.options_for(fs)
     return requests.GetCapacity(
-        fs=fs, pool=asked.pool, allocation=asked.allocation, encrypted=bool(asked.encrypted)
+        fs=fs, pool=parsed.pool, allocation=parsed.allocation, encrypted=bool(parsed.encrypted)
     )
 
 
 # Snapshots
 
 
-def snapshot(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
+def create_snapshot(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
     """Return the request to create a snapshot. Raises: NotFound by the source's id; Invalid."""
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.none_accepted(request.parameters)
@@ -170,17 +156,17 @@ def snapshot(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
     )
 
 
-def of_snapshot(snapshot_id: str) -> requests.DeleteSnapshot:
+def delete_snapshot(snapshot_id: str) -> requests.DeleteSnapshot:
     """Return the request to delete the snapshot of this id. Raises: NotFound."""
     return requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
-def look_snapshot(snapshot_id: str) -> requests.GetSnapshot:
+def get_snapshot(snapshot_id: str) -> requests.GetSnapshot:
     """Return the request to read the snapshot of this id. Raises: NotFound."""
     return requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
-def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
+def list_snapshots(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
     """Return the request for a page of snapshots.
 
     Raises: NotFound if a filter is an id that cannot be of this driver: the list is empty then;
@@ -196,13 +182,13 @@ def snapshot_page(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
     )
 
 
-def allocated(request: csi.GetMetadataAllocatedRequest) -> requests.GetChangedBlocks:
+def get_allocated(request: csi.GetMetadataAllocatedRequest) -> requests.GetChangedBlocks:
     """Return the request for the allocated ranges of a snapshot. Raises: NotFound by its id."""
     target = ids.parse_snapshot_id(request.snapshot_id)
     return requests.GetChangedBlocks(target=target, start=request.starting_offset)
 
 
-def delta(request: csi.GetMetadataDeltaRequest) -> requests.GetChangedBlocks:
+def get_delta(request: csi.GetMetadataDeltaRequest) -> requests.GetChangedBlocks:
     """Return the request for the ranges that differ between two snapshots.
 
     Raises: NotFound by their ids.
@@ -212,31 +198,33 @@ def delta(request: csi.GetMetadataDeltaRequest) -> requests.GetChangedBlocks:
     return requests.GetChangedBlocks(target=target, base=base, start=request.starting_offset)
 
 
-def most(number: int, usual: int, limit: int) -> int:
-    """Return the number of entries in a message: `number`, or `usual` if 0; at most `limit`.
+def max_results(number: int, default: int, limit: int) -> int:
+    """Return the number of entries in a message: `number`, or `default` if 0; at most `limit`.
 
     Raises: Invalid if `number` is negative.
     """
     if number < 0:
-        raise Invalid("max_results must not be negative; 0 is as many as the driver likes")
-    return min(number or usual, limit)
+        raise Invalid("max_results must not be negative; 0 leaves the number to the driver")
+    return min(number or default, limit)
 
 
-def group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.CreateGroupSnapshot:
+def create_group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.CreateGroupSnapshot:
     """Return the request to create a group snapshot.
 
     Raises: NotFound by a source's id; Invalid, also if a source is named twice.
     """
-    sources = sorted(ids.parse_volume_id(one) for one in request.source_volume_ids)
+    sources = sorted(ids.parse_volume_id(volume) for volume in request.source_volume_ids)
     parameters.none_accepted_of_group(request.parameters)
     if len(set(sources)) < len(sources):
         raise Invalid("source_volume_ids: a volume is named twice")
     key = ids.group_key(request.name)
-    members = (requests.Member(ids.member_key(key, one), request.name, one) for one in sources)
+    members = (
+        requests.Member(ids.member_key(key, source), request.name, source) for source in sources
+    )
     return requests.CreateGroupSnapshot(key, request.name, tuple(members))
 
 
-def of_group(
+def group_ref(
     request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
 ) -> requests.GroupSnapshotRef:
     """Return the reference to a group snapshot, with the members that are named.
@@ -244,7 +232,7 @@ def of_group(
     Raises: NotFound by the group's id; Invalid if a member's id is not one of ours.
     """
     key = ids.parse_group_id(request.group_snapshot_id)
-    return requests.GroupSnapshotRef(key, tuple(_member(one) for one in request.snapshot_ids))
+    return requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))
 
 
 # Parts
@@ -256,7 +244,7 @@ def capacity(message: csi.CapacityRange) -> CapacityRange:
 
 
 def _are_block(capabilities: Sequence[requests.Capability]) -> bool:
-    return any(one.block for one in capabilities)
+    return any(use.block for use in capabilities)
 
 
 def _source(message: csi.VolumeContentSource) -> ImageId | None:

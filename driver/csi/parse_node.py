@@ -1,4 +1,4 @@
-"""The Node service's requests into intents; see parse."""
+"""Parses the requests of the Node service into those of the use cases; see parse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.capacity import CapacityRange
-from driver.core.errors import Invalid
+from driver.core.errors import Invalid, NotFound
+from driver.core.ids import InlineHandle
 from driver.core.model import AccessMode
 from driver.core.options import mount_options
 from driver.csi import capability, field_limits, parameters, parse
@@ -60,11 +61,12 @@ def unpublish(
 
     Raises: NotFound by the volume's id; Invalid.
     """
-    if ids.is_inline_handle(handle := request.volume_id):
-        target = field_limits.path(request.target_path, "target_path")
-        return requests.InlineUnpublish(handle, ids.inline_key(handle), target)
-    volume_id = ids.parse_volume_id(request.volume_id)
-    return requests.NodeUnpublish(volume_id, field_limits.path(request.target_path, "target_path"))
+    target = field_limits.path(request.target_path, "target_path")
+    match ids.parse_handle(request.volume_id):
+        case InlineHandle() as handle:
+            return requests.InlineUnpublish(handle, target)
+        case volume_id:
+            return requests.NodeUnpublish(volume_id, target)
 
 
 def expand(request: csi.NodeExpandVolumeRequest) -> requests.NodeExpand:
@@ -86,7 +88,7 @@ def stats(request: csi.NodeGetVolumeStatsRequest) -> requests.GetVolumeStats | r
 
     Raises: NotFound by the volume's id, or if no volume can be at this path; Invalid.
     """
-    return _seen(request, field_limits.volume_path(request.volume_path))
+    return _stats(request, field_limits.volume_path(request.volume_path))
 
 
 def health(
@@ -97,17 +99,19 @@ def health(
     Raises: NotFound by the volume's id; Invalid.
     """
     path = field_limits.optional_path(request.volume_publish_path, "volume_publish_path")
-    return _seen(request, path)
+    return _stats(request, path)
 
 
-def _seen(
+def _stats(
     request: csi.NodeGetVolumeStatsRequest | csi.NodeGetVolumeHealthRequest, path: Path | None
 ) -> requests.GetVolumeStats | requests.InlineStats:
     """Return the request about a volume at the path where a pod has it."""
-    if ids.is_inline_handle(handle := request.volume_id):
-        return requests.InlineStats(handle, ids.inline_key(handle), path)
     staging = field_limits.optional_path(request.staging_target_path, "staging_target_path")
-    return requests.GetVolumeStats(ids.parse_volume_id(handle), path, staging)
+    match ids.parse_handle(request.volume_id):
+        case InlineHandle() as handle:
+            return requests.InlineStats(handle, path)
+        case volume_id:
+            return requests.GetVolumeStats(volume_id, path, staging)
 
 
 def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
@@ -115,31 +119,33 @@ def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
 
     Raises: Invalid.
     """
-    if not ids.is_inline_handle(handle := request.volume_id):
-        raise Invalid(f"volume_id: {handle!r} is not what kubelet calls an inline volume")
+    try:
+        handle = ids.parse_inline_handle(request.volume_id)
+    except NotFound as error:
+        raise Invalid(f"volume_id: {error}: kubelet makes no such id") from None
     target = field_limits.path(request.target_path, "target_path")
-    how = capability.parse(request.volume_capability)
-    if how.block:
+    use = capability.parse(request.volume_capability)
+    if use.block:
         raise Invalid("volume_capability.block: an inline volume has a filesystem")
-    asked, size = parameters.parse_inline(request.volume_context)
-    named = capability.agreed([how], asked.fs)
-    mount_options.require(how.options, named or parse.USUAL)
+    parsed, size = parameters.parse_inline(request.volume_context)
+    named = capability.agreed([use], parsed.fs)
+    mount_options.require(use.options, named or parse.DEFAULT_FS)
     create = requests.CreateVolume(
-        name=handle,
-        key=ids.inline_key(handle),
+        name=handle.text,
+        key=handle.key,
         range=CapacityRange(size),
-        fs=named or parse.USUAL,
+        fs=named or parse.DEFAULT_FS,
         fs_asked=named is not None,
-        pool=asked.pool,
-        allocation=asked.allocation,
-        block_size=asked.block_size,
-        encrypted=asked.encrypted,
-        limits=asked.limits,
+        pool=parsed.pool,
+        allocation=parsed.allocation,
+        block_size=parsed.block_size,
+        encrypted=parsed.encrypted,
+        limits=parsed.limits,
         inline=True,
     )
     if request.readonly:
-        how = replace(how, mode=AccessMode.SINGLE_NODE_READER_ONLY)
-    return requests.InlinePublish(create, target, how)
+        use = replace(use, mode=AccessMode.SINGLE_NODE_READER_ONLY)
+    return requests.InlinePublish(create, target, use)
 
 
 def _passphrase(request: csi.NodeStageVolumeRequest | csi.NodeExpandVolumeRequest) -> bytes | None:

@@ -140,7 +140,7 @@ class CreateRoutes:
         The last reports are used: no node is called, so that none is waited for. Raises:
         Invalid.
         """
-        asked = parse.measure(request)
+        asked = parse.get_capacity(request)
         requirement = parse_requirement(self._key, _segments([request.accessible_topology]))
         nodes = self._nodes.meeting(requirement)
         duplicated = self._nodes.duplicated_pools()

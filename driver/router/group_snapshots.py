@@ -54,7 +54,7 @@ class GroupRoutes:
         volumes cannot be quiesced at once, or if one is on a node that is gone; Conflict if the
         name is taken by a group of other volumes; NotFound, Invalid by parsing.
         """
-        group = parse.group(request)
+        group = parse.create_group(request)
         requested = [SnapshotId(member.source.pool, member.key) for member in group.members]
         sources = self._by_owner([member.source for member in group.members])
         parts = await group_coordinator.find(self._nodes.reachable(), group.key)
@@ -80,7 +80,7 @@ class GroupRoutes:
         PoolUnavailable if it may be on a node that is unavailable; Invalid if `snapshot_ids`
         are not its members.
         """
-        group = parse.of_group(request)
+        group = parse.group_ref(request)
         parts = await group_coordinator.find(self._nodes.reachable(), group.key)
         self._check(group, parts)
         if missing := self._missing(parts):
@@ -98,7 +98,7 @@ class GroupRoutes:
         was deleted; Invalid if `snapshot_ids` are not the members.
         """
         try:
-            group = parse.of_group(request)
+            group = parse.group_ref(request)
             parts = await group_coordinator.find(self._nodes.reachable(), group.key)
             self._check(group, parts)
         except NotFound:

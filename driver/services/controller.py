@@ -1,4 +1,4 @@
-"""The Controller service: in, do, out."""
+"""The Controller service: each RPC parses its request, runs a use case, and presents the result."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from driver.csi.interceptor import Context
 from driver.csi.protocol import KNOWN_NODE
 from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
-from driver.services.pool_choice import Placing
+from driver.services.pool_choice import PoolChoice
 from driver.services.use_cases import UseCases
-from driver.volumes.requests import GetVolume, Modify
 
 _RPC: Final = csi.ControllerServiceCapability.RPC
 _ATTACH: Final = (
@@ -60,16 +59,20 @@ class Controller(ControllerServicer):
     result.
 
     Errors are CellarErrors of the parser or the use case; CsiInterceptor turns them into
-    statuses. `here`: the node on which all volumes are. `attach`: as in `capabilities`.
+    statuses. `topology`: of the node on which all volumes are. `attach`: as in `capabilities`.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, uses: UseCases, here: NodeTopology, *, attach: bool = True
+        self,
+        dispatcher: Dispatcher,
+        use_cases: UseCases,
+        topology: NodeTopology,
+        *,
+        attach: bool = True,
     ) -> None:
-        self._run = dispatcher.run
-        self._uses = uses
-        self._placing = Placing(dispatcher, uses)
-        self._here = here
+        self._run = PoolChoice(dispatcher, use_cases).run
+        self._use_cases = use_cases
+        self._topology = topology
         self._attach = attach
 
     async def ControllerGetCapabilities(
@@ -86,19 +89,18 @@ class Controller(ControllerServicer):
 
         Raises: NoSpace if the topology is not this node's, or the pool is full.
         """
-        intent = parse.create(request)
-        self._here.check(request.accessibility_requirements)
-        intent = await self._placing.create(intent)
-        with self._here.naming():
-            volume = await self._run(self._uses.volumes.create, intent)
-        return csi.CreateVolumeResponse(volume=present.volume(volume, self._here))
+        create = parse.create(request)
+        self._topology.check(request.accessibility_requirements)
+        with self._topology.naming():
+            volume = await self._run(self._use_cases.volumes.create, create)
+        return csi.CreateVolumeResponse(volume=present.volume(volume, self._topology))
 
     async def DeleteVolume(
         self, request: csi.DeleteVolumeRequest, context: object
     ) -> csi.DeleteVolumeResponse:
         """Delete a volume; no-op if there is none. See Provisioner.delete."""
         with suppress(NotFound):
-            await self._run(self._uses.volumes.delete, parse.of_volume(request.volume_id))
+            await self._run(self._use_cases.volumes.delete, parse.delete_volume(request.volume_id))
         return csi.DeleteVolumeResponse()
 
     async def ControllerPublishVolume(
@@ -109,10 +111,10 @@ class Controller(ControllerServicer):
         The metadata KNOWN_NODE with the node's name says that a router knows the node. Raises:
         Unsupported if the driver runs with --no-attach.
         """
-        self._attach_or_refuse()
-        known = KNOWN_NODE, request.node_id
-        intent = parse.publish(request, known=known in (context.invocation_metadata() or ()))
-        await self._run(self._uses.publisher.publish, intent)
+        self._require_attach()
+        known = (KNOWN_NODE, request.node_id) in (context.invocation_metadata() or ())
+        publish = parse.publish(request, known=known)
+        await self._run(self._use_cases.publisher.publish, publish)
         return csi.ControllerPublishVolumeResponse()
 
     async def ControllerUnpublishVolume(
@@ -123,9 +125,9 @@ class Controller(ControllerServicer):
 
         Raises: Unsupported if the driver runs with --no-attach.
         """
-        self._attach_or_refuse()
-        with suppress(NotFound):  # what is gone is published nowhere
-            await self._run(self._uses.publisher.unpublish, parse.unpublish(request))
+        self._require_attach()
+        with suppress(NotFound):  # a volume that does not exist is not published
+            await self._run(self._use_cases.publisher.unpublish, parse.unpublish(request))
         return csi.ControllerUnpublishVolumeResponse()
 
     async def ValidateVolumeCapabilities(
@@ -137,9 +139,9 @@ class Controller(ControllerServicer):
         an error, if the volume exists.
         """
         try:
-            why = await self._run(self._uses.volumes.validate, parse.validate(request))
-        except Invalid as error:  # what no volume can is not confirmed, if there is this volume
-            await self._run(self._uses.volumes.get, parse.look(request.volume_id))
+            why = await self._run(self._use_cases.volumes.validate, parse.validate(request))
+        except Invalid as error:  # no volume can be used so; NotFound if this one does not exist
+            await self._run(self._use_cases.volumes.get, parse.get_volume(request.volume_id))
             why = str(error)
         return present.validation(request, why)
 
@@ -147,11 +149,11 @@ class Controller(ControllerServicer):
         self, request: csi.ListVolumesRequest, context: object
     ) -> csi.ListVolumesResponse:
         """Return a page of volumes, with their node and condition."""
-        page = await self._run(self._uses.volumes.list, parse.page(request))
+        page = await self._run(self._use_cases.volumes.list, parse.list_volumes(request))
         return csi.ListVolumesResponse(
             entries=[
                 csi.ListVolumesResponse.Entry(
-                    volume=present.volume(volume, self._here),
+                    volume=present.volume(volume, self._topology),
                     status=csi.ListVolumesResponse.VolumeStatus(
                         published_node_ids=present.nodes(volume),
                         volume_condition=present.condition(faults),
@@ -166,10 +168,10 @@ class Controller(ControllerServicer):
         self, request: csi.ControllerGetVolumeRequest, context: object
     ) -> csi.ControllerGetVolumeResponse:
         """Return a volume, with its node and condition. Raises: NotFound."""
-        look = parse.look(request.volume_id)
-        volume, faults = await self._run(self._uses.volumes.get, look)
+        get = parse.get_volume(request.volume_id)
+        volume, faults = await self._run(self._use_cases.volumes.get, get)
         return csi.ControllerGetVolumeResponse(
-            volume=present.volume(volume, self._here),
+            volume=present.volume(volume, self._topology),
             status=csi.ControllerGetVolumeResponse.VolumeStatus(
                 published_node_ids=present.nodes(volume),
                 volume_condition=present.condition(faults),
@@ -180,8 +182,8 @@ class Controller(ControllerServicer):
         self, request: csi.ControllerExpandVolumeRequest, context: object
     ) -> csi.ControllerExpandVolumeResponse:
         """Expand a volume; see Provisioner.expand."""
-        with self._here.naming():
-            expanded = await self._run(self._uses.volumes.expand, parse.expand(request))
+        with self._topology.naming():
+            expanded = await self._run(self._use_cases.volumes.expand, parse.expand(request))
         return csi.ControllerExpandVolumeResponse(
             capacity_bytes=expanded.size, node_expansion_required=expanded.node_expansion_required
         )
@@ -190,7 +192,7 @@ class Controller(ControllerServicer):
         self, request: csi.ControllerModifyVolumeRequest, context: object
     ) -> csi.ControllerModifyVolumeResponse:
         """Change the limits of a volume that are named; the others stay."""
-        await self._run(self._change, parse.modify(request))
+        await self._run(self._use_cases.modifier.modify, parse.modify(request))
         return csi.ControllerModifyVolumeResponse()
 
     async def GetCapacity(
@@ -199,9 +201,9 @@ class Controller(ControllerServicer):
         """Return the largest and the smallest volume that can be created; 0 if the topology is not
         this node's.
         """
-        intent, capacity = parse.measure(request), NO_CAPACITY
-        if self._here.within(request.accessible_topology):
-            capacity = await self._run(self._uses.volumes.capacity, intent)
+        get, capacity = parse.get_capacity(request), NO_CAPACITY
+        if self._topology.within(request.accessible_topology):
+            capacity = await self._run(self._use_cases.volumes.capacity, get)
         return present.capacity(capacity)
 
     # health
@@ -210,17 +212,17 @@ class Controller(ControllerServicer):
         self, request: csi.ControllerGetVolumeHealthRequest, context: object
     ) -> csi.ControllerGetVolumeHealthResponse:
         """Return the health of a volume."""
-        look = parse.look(request.volume_id)
-        faults = await self._run(self._uses.health.of_volume, look)
+        get = parse.get_volume(request.volume_id)
+        faults = await self._run(self._use_cases.health.of_volume, get)
         return csi.ControllerGetVolumeHealthResponse(
-            volume_health=present.health(look.volume_id, faults)
+            volume_health=present.health(get.volume_id, faults)
         )
 
     async def ControllerListVolumeHealth(
         self, request: csi.ControllerListVolumeHealthRequest, context: object
     ) -> csi.ControllerListVolumeHealthResponse:
         """Return a page of volumes' health."""
-        page = await self._run(self._uses.health.of_volumes, parse.page(request))
+        page = await self._run(self._use_cases.health.of_volumes, parse.list_volumes(request))
         return csi.ControllerListVolumeHealthResponse(
             entries=[present.health(volume.id, faults) for volume, faults in page.volumes],
             next_token=page.next,
@@ -235,23 +237,24 @@ class Controller(ControllerServicer):
 
         Raises: NoSpace if the topology is not this node's, or the pool is full.
         """
-        intent = parse.snapshot(request)
-        self._here.check(request.accessibility_requirements)
-        with self._here.naming():
-            snapshot = await self._run(self._uses.snapshots.create, intent)
-        answer = present.snapshot(snapshot, self._here)
-        if self._here.is_known_to(request.accessibility_requirements):
+        create = parse.create_snapshot(request)
+        self._topology.check(request.accessibility_requirements)
+        with self._topology.naming():
+            snapshot = await self._run(self._use_cases.snapshots.create, create)
+        message = present.snapshot(snapshot, self._topology)
+        if self._topology.is_known_to(request.accessibility_requirements):
             # csi-sanity 5.6 compares what it asked for and what it gets by Go's reflect.DeepEqual,
             # which no answer over a wire can pass (controller.go:1454): only its absence does.
-            answer.ClearField("accessible_topology")
-        return csi.CreateSnapshotResponse(snapshot=answer)
+            message.ClearField("accessible_topology")
+        return csi.CreateSnapshotResponse(snapshot=message)
 
     async def DeleteSnapshot(
         self, request: csi.DeleteSnapshotRequest, context: object
     ) -> csi.DeleteSnapshotResponse:
         """Delete a snapshot; no-op if there is none. See Snapshotter.delete."""
         with suppress(NotFound):
-            await self._run(self._uses.snapshots.delete, parse.of_snapshot(request.snapshot_id))
+            delete = parse.delete_snapshot(request.snapshot_id)
+            await self._run(self._use_cases.snapshots.delete, delete)
         return csi.DeleteSnapshotResponse()
 
     async def ListSnapshots(
@@ -259,12 +262,12 @@ class Controller(ControllerServicer):
     ) -> csi.ListSnapshotsResponse:
         """Return a page of snapshots; an empty one if a filter's id cannot be of this driver."""
         page = SnapshotsPage((), "")
-        with suppress(NotFound):  # a filter that names nothing finds nothing
-            page = await self._run(self._uses.snapshots.list, parse.snapshot_page(request))
+        with suppress(NotFound):  # no snapshot matches such a filter
+            page = await self._run(self._use_cases.snapshots.list, parse.list_snapshots(request))
         return csi.ListSnapshotsResponse(
             entries=[
-                csi.ListSnapshotsResponse.Entry(snapshot=present.snapshot(one, self._here))
-                for one in page.snapshots
+                csi.ListSnapshotsResponse.Entry(snapshot=present.snapshot(snapshot, self._topology))
+                for snapshot in page.snapshots
             ],
             next_token=page.next,
         )
@@ -273,15 +276,10 @@ class Controller(ControllerServicer):
         self, request: csi.GetSnapshotRequest, context: object
     ) -> csi.GetSnapshotResponse:
         """Return a snapshot. Raises: NotFound."""
-        look = parse.look_snapshot(request.snapshot_id)
-        snapshot = await self._run(self._uses.snapshots.get, look)
-        return csi.GetSnapshotResponse(snapshot=present.snapshot(snapshot, self._here))
+        get = parse.get_snapshot(request.snapshot_id)
+        snapshot = await self._run(self._use_cases.snapshots.get, get)
+        return csi.GetSnapshotResponse(snapshot=present.snapshot(snapshot, self._topology))
 
-    def _change(self, change: parse.Change) -> None:
-        """Change the limits of a volume, while it is locked: of two changes none is lost."""
-        volume, _ = self._uses.volumes.get(GetVolume(change.volume_id))
-        self._uses.modifier.modify(Modify(volume.id, change.of(volume.limits)))
-
-    def _attach_or_refuse(self) -> None:
+    def _require_attach(self) -> None:
         if not self._attach:
             raise Unsupported("this driver was started with --no-attach: volumes need no attaching")

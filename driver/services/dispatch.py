@@ -1,8 +1,8 @@
 """The only lock table, and the workers. Lives on the event loop; nothing else touches it.
 
-Claims come before workers, so that a busy volume answers at once even when all workers are busy;
-they are given back when the work ends, not when the caller goes. Each pool has workers of its own:
-those that wait for a disk that hangs are no others'.
+Locks are taken before workers, so that a call for a busy volume is answered at once even when all
+workers are busy. They are released when the work ends, not when the caller is gone. Each pool has
+workers of its own: those that wait for a disk that hangs serve no other pool.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from driver.csi.interceptor import RPC
 from driver.volumes.locks import Locks
 
 
-class Intent(Protocol):
+class Request(Protocol):
     """A request to the use cases, which names the locks that it needs."""
 
     @property
@@ -32,13 +32,13 @@ class Intent(Protocol):
         """The locks that the work needs."""
 
 
-Wanted = TypeVar("Wanted", bound=Intent)
+AnyRequest = TypeVar("AnyRequest", bound=Request)
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
 class LockHolder:
-    """The locks that one call holds, and what calls that meet them are told.
+    """The locks that one call holds, and the text for calls that need one of them.
 
     `since`: monotonic, seconds. `status` returns the progress of work in the background, or "".
     """
@@ -54,79 +54,79 @@ class LockHolder:
 
 
 class LockTable:
-    """The locks that are held: each by key, exclusive or shared with others that share it."""
+    """The locks that are held, by key: exclusively, or shared with others that share it."""
 
     def __init__(self) -> None:
-        self._alone: dict[str, LockHolder] = {}
+        self._exclusive: dict[str, LockHolder] = {}
         self._shared: dict[str, list[LockHolder]] = {}
 
-    def take(self, claims: Locks) -> LockHolder:
+    def take(self, locks: Locks) -> LockHolder:
         """Take all of these locks, or none.
 
         Raises: Busy, which says who holds one of them.
         """
-        for key in claims.exclusive:
-            self._refuse_alone(key)
-        for key in claims.shared - claims.exclusive:
-            self._refuse_shared(key)
-        held = LockHolder(claims, RPC.get(), time.monotonic())
-        self._alone.update(dict.fromkeys(claims.exclusive, held))
-        for key in claims.shared - claims.exclusive:
-            self._shared.setdefault(key, []).append(held)
-        return held
+        for key in locks.exclusive:
+            self._check_exclusive(key)
+        for key in locks.shared - locks.exclusive:
+            self._check_shared(key)
+        holder = LockHolder(locks, RPC.get(), time.monotonic())
+        self._exclusive.update(dict.fromkeys(locks.exclusive, holder))
+        for key in locks.shared - locks.exclusive:
+            self._shared.setdefault(key, []).append(holder)
+        return holder
 
-    def give_back(self, held: LockHolder) -> None:
+    def release(self, holder: LockHolder) -> None:
         """Release the locks that `take` returned."""
-        for key in held.locks.exclusive:
-            del self._alone[key]
-        for key in held.locks.shared - held.locks.exclusive:
-            self._shared[key].remove(held)
+        for key in holder.locks.exclusive:
+            del self._exclusive[key]
+        for key in holder.locks.shared - holder.locks.exclusive:
+            self._shared[key].remove(holder)
             if not self._shared[key]:
                 del self._shared[key]
 
-    def _refuse_alone(self, key: str) -> None:
-        self._refuse_shared(key)
+    def _check_exclusive(self, key: str) -> None:
+        self._check_shared(key)
         if holders := self._shared.get(key):
             raise Busy(f"busy: {holders[0]}; try again")
 
-    def _refuse_shared(self, key: str) -> None:
-        if holder := self._alone.get(key):
+    def _check_shared(self, key: str) -> None:
+        if holder := self._exclusive.get(key):
             raise Busy(f"busy: {holder}; try again")
 
 
-class Share:
+class PoolWorkers:
     """The workers of one pool, and its queue.
 
-    `workers`: how many calls run at once. `waiting`: how many more may wait.
+    `workers`: how many calls run at once. `queued`: how many more may wait.
     """
 
-    def __init__(self, name: str, workers: int, waiting: int) -> None:
+    def __init__(self, name: str, workers: int, queued: int) -> None:
         self.name = name
-        self.room = workers + waiting
+        self.free = workers + queued
         self.threads = ThreadPoolExecutor(workers, f"worker{thread_tag(name)}")
         self._since: dict[object, float] = {}  # of each piece of work that runs
 
-    def submit(self, work: Callable[[Wanted], Result], intent: Wanted) -> Future[Result]:
-        """Run `work(intent)` in a worker, as soon as one is free, and return its future.
+    def submit(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Future[Result]:
+        """Run `work(request)` in a worker, as soon as one is free, and return its future.
 
         Raises: Overloaded if all workers are busy and the queue is full.
         """
-        if not self.room:
-            who = f"of pool {self.name} " if self.name else ""
-            raise Overloaded(f"all workers {who}are busy and the queue is full; try again")
-        self.room -= 1
+        if not self.free:
+            pool = f"of pool {self.name} " if self.name else ""
+            raise Overloaded(f"all workers {pool}are busy and the queue is full; try again")
+        self.free -= 1
         context = contextvars.copy_context()
-        return self.threads.submit(context.run, self._work, work, intent)
+        return self.threads.submit(context.run, self._work, work, request)
 
     def running(self) -> tuple[float, ...]:
         """Return for each busy worker when its work began (monotonic, seconds)."""
         return tuple(self._since.values())
 
-    def _work(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
+    def _work(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
         token = object()
         self._since[token] = time.monotonic()
         try:
-            return work(intent)
+            return work(request)
         finally:
             del self._since[token]
 
@@ -134,59 +134,63 @@ class Share:
 class Dispatcher:
     """Run the use cases, each by the workers of its pool.
 
-    `workers`, `waiting`: of each pool, see Share. `share_of` returns the name of the pool that
+    `workers`, `queued`: of each pool, see PoolWorkers. `share_of` returns the name of the pool that
     a call with these locks is for. A call whose work goes on in the background waits for it up
-    to `patience` seconds, without a worker, and then tries again.
+    to `copy_timeout` seconds, without a worker, and then tries again.
     """
 
     def __init__(
         self,
         workers: int = 16,
-        waiting: int = 256,
-        patience: float = 0.0,
+        queued: int = 256,
+        copy_timeout: float = 0.0,
         share_of: Callable[[Locks], str] = lambda _: "",
     ) -> None:
-        self._workers, self._waiting = workers, waiting
-        self._patience = patience
+        self._workers, self._queued = workers, queued
+        self._copy_timeout = copy_timeout
         self._share_of = share_of
         self._table = LockTable()
-        self._shares: dict[tuple[str, bool], Share] = {}
+        self._shares: dict[tuple[str, bool], PoolWorkers] = {}
 
     def running(self, pool: str) -> tuple[float, ...]:
         """Return for each busy worker of the pool when its work began (monotonic, seconds)."""
-        shares = [one for (name, _), one in tuple(self._shares.items()) if name == pool]
-        return tuple(since for share in shares for since in share.running())
+        shares = tuple(self._shares.items())
+        return tuple(
+            since for (name, _), share in shares if name == pool for since in share.running()
+        )
 
-    async def run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
-        """Run `work(intent)` in a worker, with the locks of `intent`, and return its result.
+    async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
+        """Run `work(request)` in a worker, with the locks of `request`, and return its result.
 
         If the caller is cancelled, work that has begun goes on to its end.
 
         Raises: Busy and Overloaded, both at once; StillRunning if background work takes longer
-        than `patience`; what `work` raises.
+        than `copy_timeout`; what `work` raises.
         """
-        end = time.monotonic() + self._patience
+        end = time.monotonic() + self._copy_timeout
         while True:
             try:
-                return await self._run(work, intent)
+                return await self._run(work, request)
             except StillRunning as running:
-                if not await _is_over(running.done, end - time.monotonic()):
+                if not await _ends_within(running.done, end - time.monotonic()):
                     raise
 
-    async def _run(self, work: Callable[[Wanted], Result], intent: Wanted) -> Result:
-        claims = intent.locks
-        held = self._table.take(claims)
+    async def _run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
+        locks = request.locks
+        holder = self._table.take(locks)
         try:
-            share = self._share(claims)
-            done = share.submit(work, intent)
+            share = self._workers_for(locks)
+            done = share.submit(work, request)
         except BaseException:
-            self._table.give_back(held)
+            self._table.release(holder)
             raise
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
-        # Not wrap_future: its answer may come before the claims are back, and the client's next
-        # call would meet them.
-        done.add_done_callback(lambda done: _soon(loop, self._ended, share, done, held, answer))
+        # Not wrap_future: its result may arrive before the locks are released, and the client's
+        # next call would find them held.
+        done.add_done_callback(
+            lambda done: _call_soon(loop, self._finish, share, done, holder, answer)
+        )
         try:
             return await answer
         except asyncio.CancelledError:
@@ -198,59 +202,66 @@ class Dispatcher:
         for share in self._shares.values():
             share.threads.shutdown(wait=False, cancel_futures=True)
 
-    def _share(self, claims: Locks) -> Share:
+    def _workers_for(self, locks: Locks) -> PoolWorkers:
         """Return the workers for a call with these locks, by its pool.
 
         Calls that tear something down have workers of their own, for when all others hang.
         """
-        key = self._share_of(claims), claims.takes_down
+        key = self._share_of(locks), locks.takes_down
         if not (share := self._shares.get(key)):
-            share = self._shares[key] = Share(key[0], self._workers, self._waiting)
+            share = self._shares[key] = PoolWorkers(key[0], self._workers, self._queued)
         return share
 
-    def _ended(
-        self, share: Share, done: Future[Any], held: LockHolder, answer: asyncio.Future[Any]
+    def _finish(
+        self,
+        share: PoolWorkers,
+        done: Future[Any],
+        holder: LockHolder,
+        answer: asyncio.Future[Any],
     ) -> None:
-        share.room += 1
+        """Release the worker and the locks of work that has ended, and pass on its result."""
+        share.free += 1
         error = None if done.cancelled() else done.exception()
         if isinstance(error, StillRunning):
-            held.status = error.status
+            holder.status = error.status
             loop = asyncio.get_running_loop()
-            error.done.add_done_callback(lambda _: _soon(loop, self._table.give_back, held))
+            error.done.add_done_callback(lambda _: _call_soon(loop, self._table.release, holder))
         else:
-            self._table.give_back(held)
-        _tell(done, answer)
+            self._table.release(holder)
+        _pass_on(done, answer)
 
 
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
     """Call it in the loop's thread; no-op if the loop has ended, when nobody waits any more."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)
 
 
-async def _is_over(done: Future[Any], seconds: float) -> bool:
+async def _ends_within(done: Future[Any], seconds: float) -> bool:
     """Return whether the work ends within `seconds`. Its locks are released by then."""
     if seconds <= 0:
         return False
-    over = asyncio.Event()
+    ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    done.add_done_callback(lambda _: _soon(loop, over.set))
+    done.add_done_callback(lambda _: _call_soon(loop, ended.set))
     try:
         async with asyncio.timeout(seconds):
-            await over.wait()
+            await ended.wait()
     except TimeoutError:
         return False
     return True
 
 
-def _tell(done: Future[Any], answer: asyncio.Future[Any]) -> None:
+def _pass_on(done: Future[Any], answer: asyncio.Future[Any]) -> None:
     """Hand the result to the awaiting RPC, or log it if that RPC was cancelled."""
     if done.cancelled():
         answer.cancel()
         return
     error = done.exception()
     if answer.cancelled():
-        logger.info("ended after its caller had gone", outcome=str(error) if error else "done")
+        logger.info(
+            "a call ended after its caller was gone", outcome=str(error) if error else "done"
+        )
     elif error:
         answer.set_exception(error)
     else:

@@ -27,10 +27,12 @@ def capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
 class GroupController(GroupControllerServicer):
     """The CSI GroupController service."""
 
-    def __init__(self, dispatcher: Dispatcher, snapshots: Snapshotter, here: NodeTopology) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, snapshots: Snapshotter, topology: NodeTopology
+    ) -> None:
         self._run = dispatcher.run
         self._snapshots = snapshots
-        self._here = here
+        self._topology = topology
 
     async def GroupControllerGetCapabilities(
         self, request: csi.GroupControllerGetCapabilitiesRequest, context: object
@@ -44,10 +46,10 @@ class GroupController(GroupControllerServicer):
 
         See Snapshotter.create_group.
         """
-        with self._here.naming():
-            group = await self._run(self._snapshots.create_group, parse.group(request))
+        with self._topology.naming():
+            group = await self._run(self._snapshots.create_group, parse.create_group(request))
         return csi.CreateVolumeGroupSnapshotResponse(
-            group_snapshot=present.group(group, self._here)
+            group_snapshot=present.group(group, self._topology)
         )
 
     async def DeleteVolumeGroupSnapshot(
@@ -55,12 +57,14 @@ class GroupController(GroupControllerServicer):
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
         """Delete a group snapshot; no-op if there is none. See Snapshotter.delete_group."""
         with suppress(NotFound):
-            await self._run(self._snapshots.delete_group, parse.of_group(request))
+            await self._run(self._snapshots.delete_group, parse.group_ref(request))
         return csi.DeleteVolumeGroupSnapshotResponse()
 
     async def GetVolumeGroupSnapshot(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: object
     ) -> csi.GetVolumeGroupSnapshotResponse:
         """Return a group snapshot; see Snapshotter.get_group."""
-        group = await self._run(self._snapshots.get_group, parse.of_group(request))
-        return csi.GetVolumeGroupSnapshotResponse(group_snapshot=present.group(group, self._here))
+        group = await self._run(self._snapshots.get_group, parse.group_ref(request))
+        return csi.GetVolumeGroupSnapshotResponse(
+            group_snapshot=present.group(group, self._topology)
+        )

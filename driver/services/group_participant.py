@@ -155,7 +155,7 @@ def _part(request: cellar.TakePartRequest) -> TakeGroupPart:
         name=request.name, source_volume_ids=request.source_volume_ids
     )
     sources = frozenset(parse_volume_id(volume_id) for volume_id in request.local_volume_ids)
-    return TakeGroupPart(group=parse.group(group), sources=sources, created=request.created)
+    return TakeGroupPart(group=parse.create_group(group), sources=sources, created=request.created)
 
 
 def _group(text: str) -> GroupSnapshotRef:

@@ -1,4 +1,4 @@
-"""The Node service: a volume at a path of this machine."""
+"""The Node service: volumes at paths of this machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from driver.csi import parse_node as parse
 from driver.csi import present
 from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
-from driver.services.pool_choice import Placing
+from driver.services.pool_choice import PoolChoice
 from driver.services.use_cases import UseCases
 from driver.volumes.locks import NO_LOCKS, Locks
-from driver.volumes.requests import InlinePublish, InlineStats, InlineUnpublish
 
 _RPC: Final = csi.NodeServiceCapability.RPC
 CAPABILITIES: Final = (
@@ -29,8 +28,8 @@ CAPABILITIES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Storage:
-    """The intent of NodeGetStorageHealth, which asks for nothing in particular."""
+class _GetStorageHealth:
+    """The request for the health of the pools. It needs a worker, and no lock."""
 
     locks: ClassVar[Locks] = NO_LOCKS
 
@@ -43,14 +42,18 @@ class Node(NodeServicer):
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, uses: UseCases, here: NodeTopology, *, max_volumes: int
+        self,
+        dispatcher: Dispatcher,
+        use_cases: UseCases,
+        topology: NodeTopology,
+        *,
+        max_volumes: int,
     ) -> None:
-        self._run = dispatcher.run
-        self._mounter = uses.mounter
-        self._inline = uses.inline
-        self._placing = Placing(dispatcher, uses)
-        self._health = uses.health
-        self._here = here
+        self._run = PoolChoice(dispatcher, use_cases).run
+        self._node = use_cases.node
+        self._pods = use_cases.pods
+        self._health = use_cases.health
+        self._topology = topology
         self._max_volumes = max_volumes
 
     async def NodeGetCapabilities(
@@ -65,23 +68,23 @@ class Node(NodeServicer):
     ) -> csi.NodeGetInfoResponse:
         """Return this node's name, topology and limit of volumes."""
         return csi.NodeGetInfoResponse(
-            node_id=self._here.node,
+            node_id=self._topology.node,
             max_volumes_per_node=self._max_volumes,
-            accessible_topology=self._here.present(),
+            accessible_topology=self._topology.present(),
         )
 
     async def NodeStageVolume(
         self, request: csi.NodeStageVolumeRequest, context: object
     ) -> csi.NodeStageVolumeResponse:
         """Stage a volume; see NodeVolumes.stage."""
-        await self._run(self._mounter.stage, parse.stage(request))
+        await self._run(self._node.stage, parse.stage(request))
         return csi.NodeStageVolumeResponse()
 
     async def NodeUnstageVolume(
         self, request: csi.NodeUnstageVolumeRequest, context: object
     ) -> csi.NodeUnstageVolumeResponse:
         """Unstage a volume; see NodeVolumes.unstage."""
-        await self._run(self._mounter.unstage, parse.unstage(request))
+        await self._run(self._node.unstage, parse.unstage(request))
         return csi.NodeUnstageVolumeResponse()
 
     async def NodePublishVolume(
@@ -91,11 +94,7 @@ class Node(NodeServicer):
 
         See NodeVolumes.publish, EphemeralVolumes.publish.
         """
-        intent = parse.publish(request)
-        if isinstance(intent, InlinePublish):
-            await self._run(self._inline.publish, await self._placing.publish(intent))
-        else:
-            await self._run(self._mounter.publish, intent)
+        await self._run(self._pods.publish, parse.publish(request))
         return csi.NodePublishVolumeResponse()
 
     async def NodeUnpublishVolume(
@@ -105,42 +104,30 @@ class Node(NodeServicer):
 
         See NodeVolumes.unpublish, EphemeralVolumes.unpublish.
         """
-        intent = parse.unpublish(request)
-        if isinstance(intent, InlineUnpublish):
-            await self._run(self._inline.unpublish, await self._placing.inline(intent))
-        else:
-            await self._run(self._mounter.unpublish, intent)
+        await self._run(self._pods.unpublish, parse.unpublish(request))
         return csi.NodeUnpublishVolumeResponse()
 
     async def NodeExpandVolume(
         self, request: csi.NodeExpandVolumeRequest, context: object
     ) -> csi.NodeExpandVolumeResponse:
         """Grow the filesystem to the volume's size, and return that; see NodeVolumes.expand."""
-        size = await self._run(self._mounter.expand, parse.expand(request))
+        size = await self._run(self._node.expand, parse.expand(request))
         return csi.NodeExpandVolumeResponse(capacity_bytes=size)
 
     async def NodeGetVolumeStats(
         self, request: csi.NodeGetVolumeStatsRequest, context: object
     ) -> csi.NodeGetVolumeStatsResponse:
         """Return the usage and condition of a volume; see NodeVolumes.stats."""
-        intent = parse.stats(request)
-        if isinstance(intent, InlineStats):
-            numbers = await self._run(self._inline.stats, await self._placing.inline(intent))
-        else:
-            numbers = await self._run(self._mounter.stats, intent)
+        stats = await self._run(self._pods.stats, parse.stats(request))
         return csi.NodeGetVolumeStatsResponse(
-            usage=present.usage(numbers), volume_condition=present.condition(numbers.faults)
+            usage=present.usage(stats), volume_condition=present.condition(stats.faults)
         )
 
     async def NodeGetVolumeHealth(
         self, request: csi.NodeGetVolumeHealthRequest, context: object
     ) -> csi.NodeGetVolumeHealthResponse:
         """Return the health of a volume, at the path where it is published if one is given."""
-        intent = parse.health(request)
-        if isinstance(intent, InlineStats):
-            faults = await self._run(self._inline.faults, await self._placing.inline(intent))
-        else:
-            faults = await self._run(self._health.at, intent)
+        faults = await self._run(self._pods.faults, parse.health(request))
         return csi.NodeGetVolumeHealthResponse(
             volume_health=present.health(request.volume_id, faults)
         )
@@ -149,5 +136,5 @@ class Node(NodeServicer):
         self, request: csi.NodeGetStorageHealthRequest, context: object
     ) -> csi.NodeGetStorageHealthResponse:
         """Return the health of this node's pools."""
-        faults = await self._run(lambda _: self._health.of_storage(), _Storage())
+        faults = await self._run(lambda _: self._health.of_storage(), _GetStorageHealth())
         return csi.NodeGetStorageHealthResponse(backend_health=present.storage(faults))

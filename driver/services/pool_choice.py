@@ -1,58 +1,63 @@
-"""Which pool's workers do a call that no id sends to a pool: it is asked first where it belongs."""
+"""Requests whose id names no pool: the pool is found, or chosen, before its workers run them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from driver.core.ids import Key
-from driver.services.dispatch import Dispatcher
+from driver.services.dispatch import Dispatcher, Request, Result
 from driver.services.use_cases import UseCases
 from driver.volumes.locks import NO_LOCKS, Locks
-from driver.volumes.requests import CreateVolume, InlinePublish, InlineStats, InlineUnpublish, Place
+from driver.volumes.requests import CreateVolume, InlinePublish, InlineStats, InlineUnpublish
 
-OfInline = TypeVar("OfInline", InlineUnpublish, InlineStats)
+AnyRequest = TypeVar("AnyRequest", bound=Request)
+_PLACED = (CreateVolume, InlinePublish, InlineUnpublish, InlineStats)
 
 
 @dataclass(frozen=True, slots=True)
-class _Find:
-    key: Key
+class _FindPool:
+    """The request for the pool of another request."""
+
+    request: Any
     locks: ClassVar[Locks] = NO_LOCKS
 
 
-class Placing:
-    """Find the pool for requests whose ids name none, so that they run on that pool's workers.
+class PoolChoice:
+    """Runs requests by the dispatcher, each by the workers of its pool.
 
-    No-op if there is one pool only.
+    A request whose id names no pool is preceded by the search for that pool, if there are
+    several.
     """
 
-    def __init__(self, dispatcher: Dispatcher, uses: UseCases) -> None:
+    def __init__(self, dispatcher: Dispatcher, use_cases: UseCases) -> None:
         self._run = dispatcher.run
-        self._uses = uses
-        self._several = len(uses.pools.all()) > 1
+        self._use_cases = use_cases
+        self._several = len(use_cases.pools.all()) > 1
 
-    async def create(self, wanted: CreateVolume) -> CreateVolume:
-        """Return the request with the pool where the volume is, or should be created.
-
-        Raises: Invalid, PoolUnavailable.
+    async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
+        """Run `work(request)` as Dispatcher.run does. Raises: Invalid, PoolUnavailable if a new
+        volume can be in no pool; what Dispatcher.run raises.
         """
-        if not self._several or wanted.pool is not None or wanted.source:
-            return wanted
-        name = await self._run(lambda one: self._uses.volumes.place(one.create), Place(wanted))
-        return replace(wanted, placed=name)
+        if self._several and isinstance(request, _PLACED):
+            return await self._run(work, await self._placed(request))
+        return await self._run(work, request)
 
-    async def publish(self, wanted: InlinePublish) -> InlinePublish:
-        """Return the request with the pool where the inline volume is, or should be created.
+    async def _placed(self, request: Any) -> Any:
+        """Return the request with the name of the pool where the volume is, or should be created.
 
-        Raises: Invalid, PoolUnavailable.
+        None, for an inline volume that no pool that answers has.
         """
-        return replace(wanted, create=await self.create(wanted.create))
+        match request:
+            case CreateVolume() if request.pool is not None or request.source:
+                return request
+            case InlinePublish():
+                return replace(request, create=await self._placed(request.create))
+        return replace(request, placed=await self._run(self._find, _FindPool(request)))
 
-    async def inline(self, wanted: OfInline) -> OfInline:
-        """Return the request with the pool where the inline volume is, if a pool answers that it
-        has it.
-        """
-        if not self._several:
-            return wanted
-        name = await self._run(lambda one: self._uses.inline.place(one.key), _Find(wanted.key))
-        return replace(wanted, placed=name)
+    def _find(self, find: _FindPool) -> str | None:
+        match find.request:
+            case CreateVolume() as create:
+                return self._use_cases.volumes.place(create)
+            case request:
+                return self._use_cases.ephemeral.place(request.handle.key)

@@ -1,7 +1,4 @@
-"""The gRPC server: all services behind one Unix socket, with an orderly beginning and end.
-
-A node of a cluster also has a port, for routers only.
-"""
+"""The gRPC server of a node: all services on one Unix socket, and on a port for routers only."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import grpc.aio
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from csi_proto.cellar_pb2_grpc import add_NodeServicer_to_server as add_private
+from csi_proto.cellar_pb2_grpc import add_NodeServicer_to_server as add_PeerServicer_to_server
 from csi_proto.csi_pb2_grpc import (
     IdentityStub,
     add_ControllerServicer_to_server,
@@ -27,7 +24,7 @@ from csi_proto.csi_pb2_grpc import (
 from driver.core.errors import Refused
 from driver.csi import unix_socket
 from driver.csi.identity import Identity
-from driver.csi.interceptor import CsiInterceptor
+from driver.csi.interceptor import CsiInterceptor, OnFinish
 from driver.csi.protocol import KEEPALIVE_MINIMUM_MS
 from driver.csi.topology import NodeTopology
 from driver.services.controller import Controller
@@ -39,7 +36,8 @@ from driver.services.peer import PeerService
 from driver.services.snapshot_metadata import SnapshotMetadata
 from driver.services.use_cases import UseCases
 
-HANDSHAKE_MS: Final = 5000  # who has no certificate keeps a descriptor no longer; usual: 120 s
+# A client without a certificate occupies a descriptor no longer (gRPC: 120 s).
+HANDSHAKE_TIMEOUT_MS: Final = 5000
 COPY_TIMEOUT: Final = 10.0  # seconds that a call waits for a copy; the provisioner waits for 15
 
 
@@ -49,7 +47,7 @@ class DriverInfo:
 
     name: str
     version: str
-    here: NodeTopology
+    topology: NodeTopology
     max_volumes: int
     attach: bool
 
@@ -66,23 +64,21 @@ class Listener:
 class UnixServer:
     """A gRPC server on a Unix socket, and on the port of `listener` if there is one.
 
-    `seen(rpc, code, seconds)` is called for every RPC that ended.
+    `on_finish(rpc, code, seconds)` is called for every RPC that ended.
     """
 
-    def __init__(
-        self, seen: Callable[[str, str, float], None], listener: Listener | None = None
-    ) -> None:
+    def __init__(self, on_finish: OnFinish, listener: Listener | None = None) -> None:
         admission = [listener.admission] if listener else []
         self._listener = listener
         self._path: Path | None = None
         self._socket: tuple[int, int] | None = None
         self.grpc = grpc.aio.server(
-            interceptors=[*admission, CsiInterceptor(seen)],
+            interceptors=[*admission, CsiInterceptor(on_finish)],
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MINIMUM_MS),
-                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
             ],
         )
 
@@ -91,8 +87,11 @@ class UnixServer:
 
         Raises: Refused if the socket or the port cannot be bound.
         """
-        if one := self._listener:
-            self._bind(one.address, lambda: self.grpc.add_secure_port(one.address, one.credentials))
+        if listener := self._listener:
+            self._bind(
+                listener.address,
+                lambda: self.grpc.add_secure_port(listener.address, listener.credentials),
+            )
         unix_socket.remove_stale_socket(path)
         with unix_socket.private_mode():
             self._bind(str(path), lambda: self.grpc.add_insecure_port(f"unix:{path}"))
@@ -106,32 +105,32 @@ class UnixServer:
             unix_socket.remove(self._path, self._socket)
 
     @staticmethod
-    def _bind(where: str, bind: Callable[[], int]) -> None:
+    def _bind(address: str, bind: Callable[[], int]) -> None:
         try:
             bind()
         except RuntimeError as error:
-            raise Refused(f"cannot listen on {where}: {error}") from None
+            raise Refused(f"cannot listen on {address}: {error}") from None
 
 
 class Server:
     """The driver's server, with all services. It must be made on the event loop that serves it.
 
-    `seen(rpc, code, seconds)` is called for every RPC that ended. `ready` answers Probe.
+    `on_finish(rpc, code, seconds)` is called for every RPC that ended. `ready` answers Probe.
     """
 
     def __init__(
         self,
-        about: DriverInfo,
-        uses: UseCases,
-        seen: Callable[[str, str, float], None],
+        driver: DriverInfo,
+        use_cases: UseCases,
+        on_finish: OnFinish,
         listener: Listener | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._dispatcher = Dispatcher(patience=COPY_TIMEOUT, share_of=uses.pools.share_of)
+        self._dispatcher = Dispatcher(copy_timeout=COPY_TIMEOUT, share_of=use_cases.pools.share_of)
         self._ready = ready
-        self._told = [seen]
-        self._door = UnixServer(self._tell, listener)
-        self._register(about, uses)
+        self._on_finish = [on_finish]
+        self._server = UnixServer(self._finished, listener)
+        self._register(driver, use_cases)
 
     def running(self, pool: str) -> tuple[float, ...]:
         """Return for each busy worker of the pool when its work began (monotonic, seconds).
@@ -145,33 +144,38 @@ class Server:
 
         Raises: Refused if the socket or the port cannot be bound.
         """
-        await self._door.open(path)
+        await self._server.open(path)
 
     async def stop(self, grace: float) -> None:
         """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
-        self._reports.close()
-        await self._door.close(grace)
+        self._node_reports.close()
+        await self._server.close(grace)
         self._dispatcher.close()
 
-    def _register(self, about: DriverInfo, uses: UseCases) -> None:
-        run, here, server = self._dispatcher, about.here, self._door.grpc
-        identity = Identity(about.name, about.version, self._ready)
+    def _register(self, driver: DriverInfo, use_cases: UseCases) -> None:
+        dispatcher, topology, server = self._dispatcher, driver.topology, self._server.grpc
+        identity = Identity(driver.name, driver.version, self._ready)
         add_IdentityServicer_to_server(identity, server)
-        add_ControllerServicer_to_server(Controller(run, uses, here, attach=about.attach), server)
-        add_GroupControllerServicer_to_server(GroupController(run, uses.snapshots, here), server)
-        add_SnapshotMetadataServicer_to_server(SnapshotMetadata(run, uses.changes), server)
-        node = Node(run, uses, here, max_volumes=about.max_volumes)
+        controller = Controller(dispatcher, use_cases, topology, attach=driver.attach)
+        add_ControllerServicer_to_server(controller, server)
+        groups = GroupController(dispatcher, use_cases.snapshots, topology)
+        add_GroupControllerServicer_to_server(groups, server)
+        metadata = SnapshotMetadata(dispatcher, use_cases.changes)
+        add_SnapshotMetadataServicer_to_server(metadata, server)
+        node = Node(dispatcher, use_cases, topology, max_volumes=driver.max_volumes)
         add_NodeServicer_to_server(node, server)
-        report = cellar.Report(node=here.node, version=about.version, max_volumes=about.max_volumes)
-        parts = GroupParticipant(run.run, uses.snapshots)
-        private = PeerService(run.run, uses.pools.all(), report, parts)
-        self._reports = private.node_reports
-        self._told.append(self._reports.on_finish)
-        add_private(private, server)
+        report = cellar.Report(
+            node=topology.node, version=driver.version, max_volumes=driver.max_volumes
+        )
+        participant = GroupParticipant(dispatcher.run, use_cases.snapshots)
+        peer = PeerService(dispatcher.run, use_cases.pools.all(), report, participant)
+        self._node_reports = peer.node_reports
+        self._on_finish.append(self._node_reports.on_finish)
+        add_PeerServicer_to_server(peer, server)
 
-    def _tell(self, rpc: str, code: str, seconds: float) -> None:
-        for seen in self._told:
-            seen(rpc, code, seconds)
+    def _finished(self, rpc: str, code: str, seconds: float) -> None:
+        for on_finish in self._on_finish:
+            on_finish(rpc, code, seconds)
 
 
 async def probe(path: Path, seconds: float) -> bool | None:
@@ -181,7 +185,7 @@ async def probe(path: Path, seconds: float) -> bool | None:
     """
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
         try:
-            answer = await IdentityStub(channel).Probe(csi.ProbeRequest(), timeout=seconds)
+            response = await IdentityStub(channel).Probe(csi.ProbeRequest(), timeout=seconds)
         except grpc.aio.AioRpcError:
             return None
-    return answer.ready.value
+    return response.ready.value

@@ -1,7 +1,7 @@
-"""The SnapshotMetadata service: what a snapshot has, and what was changed since an older one.
+"""The SnapshotMetadata service: allocated ranges of a snapshot, and ranges that differ between two.
 
-A stream is gathered in pages, each of them a short work of its own. Between them a client may take
-its time: it keeps neither a worker nor a claim, and is told if the snapshots have gone meanwhile.
+A stream is read in pages, each with a worker and locks of its own. Between them a client may take
+its time: it occupies neither, and gets an error if a snapshot was deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from driver.services.dispatch import Dispatcher
 from driver.volumes.copies.changed_blocks import Changes
 from driver.volumes.requests import GetChangedBlocks
 
-USUAL: Final = 256  # ranges of a message, if the caller does not say
-MOST: Final = 4096  # whatever the caller says: gRPC's clients take no message above 4 MiB
+DEFAULT_RESULTS: Final = 256  # ranges in a message, if the caller does not say
+MAX_RESULTS: Final = 4096  # at most: clients of gRPC accept no message above 4 MiB
 _KIND: Final = csi.BlockMetadataType.VARIABLE_LENGTH
 
 Response = TypeVar("Response", csi.GetMetadataAllocatedResponse, csi.GetMetadataDeltaResponse)
@@ -36,47 +36,47 @@ class SnapshotMetadata(SnapshotMetadataServicer):
         self, request: csi.GetMetadataAllocatedRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataAllocatedResponse]:
         """Yield the allocated ranges of a snapshot. Raises: NotFound, Invalid."""
-        wanted = parse.allocated(request)
-        return self._stream(csi.GetMetadataAllocatedResponse, wanted, request.max_results)
+        blocks = parse.get_allocated(request)
+        return self._stream(csi.GetMetadataAllocatedResponse, blocks, request.max_results)
 
     def GetMetadataDelta(
         self, request: csi.GetMetadataDeltaRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataDeltaResponse]:
         """Yield the ranges that differ between two snapshots. Raises: NotFound, Invalid."""
-        wanted = parse.delta(request)
-        return self._stream(csi.GetMetadataDeltaResponse, wanted, request.max_results)
+        blocks = parse.get_delta(request)
+        return self._stream(csi.GetMetadataDeltaResponse, blocks, request.max_results)
 
     async def _stream(
-        self, response: type[Response], wanted: GetChangedBlocks, max_results: int
+        self, response: type[Response], blocks: GetChangedBlocks, max_results: int
     ) -> AsyncIterator[Response]:
-        most = parse.most(max_results, USUAL, MOST)
-        async for page in self._pages(wanted):
-            for ranges in _messages(page, most):
+        max_results = parse.max_results(max_results, DEFAULT_RESULTS, MAX_RESULTS)
+        async for page in self._pages(blocks):
+            for ranges in _messages(page, max_results):
                 yield response(
                     block_metadata_type=_KIND,
                     volume_capacity_bytes=page.size,
                     block_metadata=ranges,
                 )
 
-    async def _pages(self, wanted: GetChangedBlocks) -> AsyncIterator[ChangesPage]:
+    async def _pages(self, blocks: GetChangedBlocks) -> AsyncIterator[ChangesPage]:
         while True:
-            page = await self._run(self._changes.page, wanted)
+            page = await self._run(self._changes.page, blocks)
             yield page
             if page.end == page.size:
                 return
-            wanted = replace(wanted, start=page.end, lives=page.incarnations)
+            blocks = replace(blocks, start=page.end, lives=page.incarnations)
 
 
-def _messages(page: ChangesPage, most: int) -> Iterator[list[csi.BlockMetadata]]:
-    """Yield the ranges of a page, at most `most` in each message.
+def _messages(page: ChangesPage, max_results: int) -> Iterator[list[csi.BlockMetadata]]:
+    """Yield the ranges of a page, at most `max_results` in each message.
 
     At the end of the volume an empty message is yielded if there are no ranges, so that each
     stream has reported the volume's size.
     """
-    for first in range(0, len(page.ranges), most):
+    for first in range(0, len(page.ranges), max_results):
         yield [
-            csi.BlockMetadata(byte_offset=one.start, size_bytes=one.length)
-            for one in page.ranges[first : first + most]
+            csi.BlockMetadata(byte_offset=extent.start, size_bytes=extent.length)
+            for extent in page.ranges[first : first + max_results]
         ]
     if not page.ranges and page.end == page.size:
         yield []

@@ -1,4 +1,4 @@
-"""The use cases that the services stand on, as the composition root hands them over."""
+"""The use cases that the services call, as the composition root makes them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
+from driver.volumes.node.pod_volumes import PodVolumes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import ControllerPublisher, NodeVolumes
@@ -21,8 +22,9 @@ class UseCases:
     pools: Pools
     volumes: Provisioner
     publisher: ControllerPublisher
-    mounter: NodeVolumes
-    inline: EphemeralVolumes
+    node: NodeVolumes
+    ephemeral: EphemeralVolumes
+    pods: PodVolumes
     snapshots: Snapshotter
     modifier: Modifier
     health: Health

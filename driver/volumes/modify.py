@@ -11,20 +11,23 @@ from driver.volumes.requests import Modify
 
 
 class Modifier:
-    """ControllerModifyVolume."""
+    """Changes the limits of volumes (ControllerModifyVolume)."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
-    def modify(self, wanted: Modify) -> None:
-        """Record the limits of the volume, which can only be none (any more).
+    def modify(self, request: Modify) -> None:
+        """Record the limits that the request names; the others stay as they are (CSI,
+        ControllerModifyVolume). Run it with the volume locked, so that of two changes none is
+        lost.
 
         Raises: NotFound; Refused: a limit is set; PoolUnavailable; Damaged.
         """
-        pool, volume = self._pools.volume(wanted.volume_id)
-        refuse_limits(wanted.limits)
-        if volume.limits != wanted.limits:
-            pool.backend.record(replace(volume, limits=wanted.limits))
+        pool, volume = self._pools.volume(request.volume_id)
+        limits = replace(volume.limits, **request.limits)
+        refuse_limits(limits)
+        if volume.limits != limits:
+            pool.backend.record(replace(volume, limits=limits))
 
 
 def refuse_limits(limits: Limits) -> None:

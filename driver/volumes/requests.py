@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from driver.core.capacity import CapacityRange
-from driver.core.ids import ImageId, Key, SnapshotId, VolumeId
+from driver.core.ids import ImageId, InlineHandle, Key, SnapshotId, VolumeId
 from driver.core.model import AccessMode, Allocation, Bytes, FsType, Limits
 from driver.volumes import locks as claim
 from driver.volumes.locks import NO_LOCKS, Locks
@@ -196,10 +196,10 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Modify:
-    """ControllerModifyVolume."""
+    """ControllerModifyVolume: the limits that are named, by their field in Limits."""
 
     volume_id: VolumeId
-    limits: Limits
+    limits: Mapping[str, int]
 
     @property
     def locks(self) -> Locks:
@@ -367,26 +367,27 @@ class InlinePublish:
 class InlineUnpublish:
     """NodeUnpublishVolume of a CSI ephemeral (inline) volume, which deletes it.
 
-    `handle`: the volume id that kubelet made; `placed`: the name of its pool.
+    `placed`: the name of its pool, if that is known.
     """
 
-    handle: str
-    key: Key
+    handle: InlineHandle
     target: Path
     placed: str | None = None
 
     @property
     def locks(self) -> Locks:
-        keys = frozenset({self.key, f"path:{self.target}"})
+        keys = frozenset({self.handle.key, f"path:{self.target}"})
         return Locks(keys, named=self.placed, takes_down=True)
 
 
 @dataclass(frozen=True, slots=True)
 class InlineStats:
-    """NodeGetVolumeStats and NodeGetVolumeHealth of a CSI ephemeral (inline) volume."""
+    """NodeGetVolumeStats and NodeGetVolumeHealth of a CSI ephemeral (inline) volume.
 
-    handle: str
-    key: Key
+    `placed`: the name of its pool, if that is known.
+    """
+
+    handle: InlineHandle
     path: Path | None
     placed: str | None = None
 

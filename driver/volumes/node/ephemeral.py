@@ -81,7 +81,7 @@ class EphemeralVolumes:
         Raises: Refused, and nothing was changed: the target shows something else;
         PoolUnavailable: it may be in a pool that is unavailable, in which it must not stay.
         """
-        found, away = self._pools.every_volume(wanted.key)
+        found, away = self._pools.every_volume(wanted.handle.key)
         for host in self._pools.hosts():
             self._take_off(host, wanted, found)
         for volume_id in found:
@@ -155,7 +155,8 @@ class EphemeralVolumes:
         """
         if place := host.mounted_at(wanted.target):
             recorded = self._mounter.recorded_at(wanted.target)
-            named = [*_named(host.volume_label(place), wanted.key), *_named(recorded, wanted.key)]
+            key = wanted.handle.key
+            named = [*_named(host.volume_label(place), key), *_named(recorded, key)]
             for volume_id in [*found, *named]:
                 if self._mounter.owns(host, wanted.target, place, volume_id):
                     self._mounter.unstage(Unstage(volume_id, wanted.target))
@@ -171,7 +172,7 @@ class EphemeralVolumes:
         """Return the id of the volume. Raises: NotFound; PoolUnavailable: it may be in a pool that
         is unavailable.
         """
-        found, away = self._pools.every_volume(wanted.key)
+        found, away = self._pools.every_volume(wanted.handle.key)
         if found:
             return found[0]
         raise away or NotFound(f"no inline volume {wanted.handle}")

@@ -16,7 +16,7 @@ from driver.core.ids import SnapshotId, VolumeId
 POOLS = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
 KEYS = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
 NAMES = st.text(min_size=1, max_size=128)
-MAKERS = (ids.volume_key, ids.inline_key, ids.snapshot_key, ids.group_key)
+MAKERS = (ids.volume_key, lambda text: ids.InlineHandle(text).key, ids.snapshot_key, ids.group_key)
 PARSERS = (ids.parse_volume_id, ids.parse_snapshot_id, ids.parse_group_id)
 
 FOREIGN = [

@@ -15,7 +15,7 @@ from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.errors import CellarError, Invalid, NotFound, Refused, StaleToken
 from driver.core.ids import SnapshotId, VolumeId
-from driver.core.model import FsType, Limits
+from driver.core.model import FsType
 from driver.csi import parse, parse_node
 from driver.volumes import requests
 from driver.volumes.locks import Locks
@@ -149,7 +149,7 @@ def test_only_the_limits_that_are_named_change() -> None:
         volume_id=str(V), mutable_parameters={"readIops": "7", "writeBps": "0"}
     )
     change = parse.modify(request)
-    assert change.of(Limits(1, 2, 3, 4)) == Limits(7, 2, 3, 0)
+    assert change.limits == {"read_iops": 7, "write_bps": 0}
     assert change.locks == Locks(frozenset({V.key}))
 
 
@@ -179,31 +179,34 @@ def test_validation_takes_parameters_for_what_create_would_make_of_them() -> Non
 
 def test_capacity_is_of_what_create_would_make() -> None:
     request = csi.GetCapacityRequest()
-    assert parse.measure(request).fs is FsType.EXT4
+    assert parse.get_capacity(request).fs is FsType.EXT4
     request.volume_capabilities.append(BLOCK)
-    assert parse.measure(request).fs is None
+    assert parse.get_capacity(request).fs is None
     request = csi.GetCapacityRequest(parameters={"pool": "p", "allocation": "thick"})
-    assert (parse.measure(request).pool, parse.measure(request).allocation) == ("p", "thick")
+    assert (parse.get_capacity(request).pool, parse.get_capacity(request).allocation) == (
+        "p",
+        "thick",
+    )
 
 
 # lists
 
 
 def test_pages_go_on_after_an_id_of_ours() -> None:
-    assert parse.page(csi.ListVolumesRequest()) == requests.ListVolumes()
+    assert parse.list_volumes(csi.ListVolumesRequest()) == requests.ListVolumes()
     request = csi.ListVolumesRequest(max_entries=5, starting_token=str(V))
-    assert parse.page(request) == requests.ListVolumes(5, str(V))
+    assert parse.list_volumes(request) == requests.ListVolumes(5, str(V))
     with pytest.raises(Invalid, match="max_entries"):
-        parse.page(csi.ControllerListVolumeHealthRequest(max_entries=-1))
+        parse.list_volumes(csi.ControllerListVolumeHealthRequest(max_entries=-1))
     with pytest.raises(StaleToken, match="starting_token"):
-        parse.page(csi.ListVolumesRequest(starting_token="invalid-token"))
+        parse.list_volumes(csi.ListVolumesRequest(starting_token="invalid-token"))
 
 
 def test_filters_of_snapshots() -> None:
     request = csi.ListSnapshotsRequest(source_volume_id=str(V), snapshot_id=str(S))
-    assert parse.snapshot_page(request) == requests.ListSnapshots(snapshot_id=S, source=V)
+    assert parse.list_snapshots(request) == requests.ListSnapshots(snapshot_id=S, source=V)
     with pytest.raises(NotFound):
-        parse.snapshot_page(csi.ListSnapshotsRequest(snapshot_id="none"))
+        parse.list_snapshots(csi.ListSnapshotsRequest(snapshot_id="none"))
 
 
 # snapshots and groups
@@ -211,18 +214,18 @@ def test_filters_of_snapshots() -> None:
 
 def test_a_snapshot_and_a_volume_of_one_name_have_different_keys() -> None:
     request = csi.CreateSnapshotRequest(name="data", source_volume_id=str(V))
-    assert parse.snapshot(request) == requests.CreateSnapshot(
+    assert parse.create_snapshot(request) == requests.CreateSnapshot(
         requests.Member(ids.snapshot_key("data"), "data", V)
     )
     assert ids.snapshot_key("data") != ids.volume_key("data")
     request.parameters["x"] = "y"
     with pytest.raises(Invalid, match="unknown 'x'"):
-        parse.snapshot(request)
+        parse.create_snapshot(request)
 
 
 def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() -> None:
     def group(*volumes: object) -> requests.CreateGroupSnapshot:
-        return parse.group(
+        return parse.create_group(
             csi.CreateVolumeGroupSnapshotRequest(
                 name="g", source_volume_ids=[str(one) for one in volumes]
             )
@@ -239,12 +242,12 @@ def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() 
 
 def test_a_group_is_named_by_its_key_alone() -> None:
     request = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=GROUP, snapshot_ids=[str(S)])
-    assert parse.of_group(request) == requests.GroupSnapshotRef(GROUP, (S,))
+    assert parse.group_ref(request) == requests.GroupSnapshotRef(GROUP, (S,))
     request.snapshot_ids.append("none of ours")
     with pytest.raises(Invalid, match="snapshot_ids"):
-        parse.of_group(request)
+        parse.group_ref(request)
     with pytest.raises(NotFound):
-        parse.of_group(csi.GetVolumeGroupSnapshotRequest(group_snapshot_id="fake-vol-id"))
+        parse.group_ref(csi.GetVolumeGroupSnapshotRequest(group_snapshot_id="fake-vol-id"))
 
 
 # the node
@@ -292,14 +295,14 @@ def test_stats_and_health() -> None:
 # ids
 
 BY_ID: list[Callable[[str], Any]] = [
-    parse.of_volume,
-    parse.look,
-    parse.of_snapshot,
-    parse.look_snapshot,
+    parse.delete_volume,
+    parse.get_volume,
+    parse.delete_snapshot,
+    parse.get_snapshot,
     lambda text: parse.expand(csi.ControllerExpandVolumeRequest(volume_id=text)),
     lambda text: parse.modify(csi.ControllerModifyVolumeRequest(volume_id=text)),
     lambda text: parse.publish(csi.ControllerPublishVolumeRequest(volume_id=text)),
-    lambda text: parse.snapshot(csi.CreateSnapshotRequest(source_volume_id=text)),
+    lambda text: parse.create_snapshot(csi.CreateSnapshotRequest(source_volume_id=text)),
     lambda text: parse_node.stage(csi.NodeStageVolumeRequest(volume_id=text)),
     lambda text: parse_node.publish(csi.NodePublishVolumeRequest(volume_id=text)),
     lambda text: parse_node.expand(csi.NodeExpandVolumeRequest(volume_id=text)),
@@ -321,7 +324,7 @@ def test_an_id_that_we_could_not_have_made_is_not_found_whatever_else_is_wrong(
 @given(st.text(max_size=60))
 def test_no_text_but_an_id_names_anything(text: str) -> None:
     try:
-        found = parse.of_volume(text)
+        found = parse.delete_volume(text)
     except CellarError:
         return
     assert str(found.volume_id) == text
@@ -335,7 +338,7 @@ def test_encryption_is_asked_for_refused_or_left_to_the_source(
     request = csi.CreateVolumeRequest(name="v", volume_capabilities=[MOUNT], parameters=given)
     assert parse.create(request).encrypted is encrypted
     capacity = csi.GetCapacityRequest(volume_capabilities=[MOUNT], parameters=given)
-    assert parse.measure(capacity).encrypted is bool(encrypted)
+    assert parse.get_capacity(capacity).encrypted is bool(encrypted)
 
 
 @pytest.mark.parametrize(

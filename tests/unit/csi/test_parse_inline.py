@@ -18,7 +18,7 @@ from driver.volumes.locks import Locks
 from tests.unit.csi.test_parse import BLOCK, MOUNT, V
 
 HANDLE = "csi-" + "0f" * 32
-KEY = ids.inline_key(HANDLE)
+KEY = ids.InlineHandle(HANDLE).key
 TARGET = Path("/kubelet/pods/p/volumes/kubernetes.io~csi/data/mount")
 POD = {
     "csi.storage.k8s.io/ephemeral": "true",
@@ -149,12 +149,14 @@ def test_a_claims_volume_is_published_as_ever_beside_kubelets_keys() -> None:
 
 def test_unpublish_stats_and_health_know_it_by_its_handle() -> None:
     unpublish = csi.NodeUnpublishVolumeRequest(volume_id=HANDLE, target_path=str(TARGET))
-    assert parse_node.unpublish(unpublish) == requests.InlineUnpublish(HANDLE, KEY, TARGET)
+    assert parse_node.unpublish(unpublish) == requests.InlineUnpublish(
+        ids.InlineHandle(HANDLE), TARGET
+    )
     assert parse_node.unpublish(unpublish).locks == parsed().locks
     stats = csi.NodeGetVolumeStatsRequest(volume_id=HANDLE, volume_path=str(TARGET))
-    assert parse_node.stats(stats) == requests.InlineStats(HANDLE, KEY, TARGET)
+    assert parse_node.stats(stats) == requests.InlineStats(ids.InlineHandle(HANDLE), TARGET)
     health = csi.NodeGetVolumeHealthRequest(volume_id=HANDLE)
-    assert parse_node.health(health) == requests.InlineStats(HANDLE, KEY, None)
+    assert parse_node.health(health) == requests.InlineStats(ids.InlineHandle(HANDLE), None)
 
 
 def test_a_target_that_leads_elsewhere_is_refused() -> None:

@@ -31,6 +31,7 @@ from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.node.pod_volumes import PodVolumes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import ControllerPublisher, NodeVolumes
@@ -88,7 +89,7 @@ def play(story: Story, *, attach: bool = True, max_volumes: int = 0) -> None:
         about = DriverInfo(
             name="cellar.csi.internal",
             version="1.2.3",
-            here=NodeTopology(KEY, NODE),
+            topology=NodeTopology(KEY, NODE),
             max_volumes=max_volumes,
             attach=attach,
         )
@@ -113,12 +114,14 @@ def _uses(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
     volumes = Provisioner(pools, Contents(), copies, time.time)
     mounts = MountRecords(MemoryRecords())
     mounter, health = NodeVolumes(pools, mounts), Health(pools, mounts)
+    ephemeral = EphemeralVolumes(pools, volumes, mounter, health)
     return UseCases(
         pools=pools,
         volumes=volumes,
         publisher=ControllerPublisher(pools, NODE, max_volumes),
-        mounter=mounter,
-        inline=EphemeralVolumes(pools, volumes, mounter, health),
+        node=mounter,
+        ephemeral=ephemeral,
+        pods=PodVolumes(mounter, ephemeral, health),
         snapshots=Snapshotter(pools, copies, time.time),
         modifier=Modifier(pools),
         health=health,

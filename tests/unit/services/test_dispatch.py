@@ -80,12 +80,12 @@ def test_what_is_alone_is_refused_to_all_and_what_is_shared_to_those_who_want_it
     for other in (alone("a"), shared("a"), alone("a", "b")):
         with pytest.raises(Busy):
             table.take(other.locks)
-    table.give_back(held)
+    table.release(held)
     first, second = table.take(shared("a").locks), table.take(shared("a").locks)
-    table.give_back(first)
+    table.release(first)
     with pytest.raises(Busy):
         table.take(alone("a").locks)
-    table.give_back(second)
+    table.release(second)
     table.take(alone("a").locks)
 
 
@@ -93,7 +93,7 @@ def test_a_call_may_share_what_it_has_alone() -> None:
     table = LockTable()
     both = Locks(frozenset({"a"}), frozenset({"a", "b"}))
     held = table.take(both)
-    table.give_back(held)
+    table.release(held)
     table.take(alone("a", "b").locks)
 
 
@@ -106,7 +106,7 @@ def test_the_table_agrees_with_a_plain_model(steps: list[tuple[Locks, bool]]) ->
     held: list[dispatch.LockHolder] = []
     for claims, give_back in steps:
         if give_back and held:
-            table.give_back(held.pop(0))
+            table.release(held.pop(0))
         others = [one.locks for one in held]
         free = not any(
             claims.exclusive & (one.exclusive | one.shared) or claims.shared & one.exclusive
@@ -120,7 +120,7 @@ def test_the_table_agrees_with_a_plain_model(steps: list[tuple[Locks, bool]]) ->
             assert free
             held.append(taken)
     for one in held:
-        table.give_back(one)
+        table.release(one)
     table.take(Locks(frozenset("abc")))
 
 
@@ -238,7 +238,7 @@ def test_work_that_was_over_before_anybody_looked_gives_its_claims_back() -> Non
 
 def test_a_patient_call_asks_again_when_what_goes_on_has_ended() -> None:
     async def story() -> None:
-        dispatcher = Dispatcher(1, 0, patience=60.0)
+        dispatcher = Dispatcher(1, 0, copy_timeout=60.0)
         done: Future[None] = Future()
         answers: list[Exception | str] = [StillRunning("copying", done=done), "copied"]
 
@@ -265,7 +265,7 @@ def test_a_patient_call_asks_again_when_what_goes_on_has_ended() -> None:
 
 def test_a_patient_call_ends_when_its_patience_does() -> None:
     async def story() -> None:
-        dispatcher = Dispatcher(patience=0.01)
+        dispatcher = Dispatcher(copy_timeout=0.01)
         done: Future[None] = Future()
         gate = Gate(StillRunning("copying", done=done))
         gate.let.set()

@@ -106,7 +106,7 @@ def test_no_message_has_more_than_was_asked_for(most: int) -> None:
         ):
             found = await messages(call)
             assert max(len(one.block_metadata) for one in found) <= min(
-                most, snapshot_metadata.MOST
+                most, snapshot_metadata.MAX_RESULTS
             )
             assert len(pages(ranges(found))) in {len(OLD + NEW), len(NEW)}
 

@@ -130,12 +130,12 @@ def test_a_group_with_a_damaged_member_is_neither_deleted_nor_made_anew(world: W
 
 
 def test_an_inline_volume_comes_off_and_stays(world: World) -> None:
-    key = ids.inline_key(HANDLE)
+    key = ids.InlineHandle(HANDLE).key
     create = replace(world.wanted(HANDLE, pool="fast", inline=True), key=key)
     world.inline.publish(InlinePublish(create=create, target=world.target, capability=MOUNT))
     volume_id = VolumeId(world.fast.backend.id, key)
     world.backend(world.fast).damage(volume_id)
-    world.inline.unpublish(InlineUnpublish(HANDLE, key, world.target))
+    world.inline.unpublish(InlineUnpublish(ids.InlineHandle(HANDLE), world.target))
     assert world.host.mounted_at(world.target) is None
     [(listed, faults)] = world.volumes.list(ListVolumes()).volumes
     assert listed.id == volume_id

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from driver.core.capacity import CapacityRange
 from driver.core.ids import SnapshotId, VolumeId
-from driver.core.model import Limits
 from driver.volumes import requests
 from driver.volumes.locks import Locks
 from driver.volumes.requests import Member
@@ -27,7 +26,7 @@ def test_a_volume_that_is_changed_is_had_alone() -> None:
         requests.Publish(volume_id=VOLUME, node="n", read_only=False, capability=MOUNT),
         requests.Unpublish(VOLUME, None),
         requests.Expand(VOLUME, size),
-        requests.Modify(VOLUME, Limits()),
+        requests.Modify(VOLUME, {}),
         requests.NodeExpand(VOLUME, TARGET, size),
     ):
         assert intent.locks == ONLY

@@ -36,7 +36,7 @@ from tests.unit.volumes.world import MOUNT, READER, SIZE, World
 
 HANDLE = "csi-" + "0f" * 32
 OTHER = "csi-" + "f0" * 32
-KEY = ids.inline_key(HANDLE)
+KEY = ids.InlineHandle(HANDLE).key
 
 
 def wanted(
@@ -44,12 +44,12 @@ def wanted(
 ) -> InlinePublish:
     how.setdefault("range", CapacityRange(SIZE))
     how.setdefault("fs", FsType.EXT4)
-    create = CreateVolume(name=handle, key=ids.inline_key(handle), inline=True, **how)
+    create = CreateVolume(name=handle, key=ids.InlineHandle(handle).key, inline=True, **how)
     return InlinePublish(create, world.target, capability)
 
 
 def gone(world: World, handle: str = HANDLE, target: Path | None = None) -> InlineUnpublish:
-    return InlineUnpublish(handle, ids.inline_key(handle), target or world.target)
+    return InlineUnpublish(ids.InlineHandle(handle), target or world.target)
 
 
 def volumes(world: World) -> list[Volume]:
@@ -291,7 +291,7 @@ def test_a_second_one_that_a_lost_pool_brings_back_goes_too(world: World) -> Non
 
 def test_its_numbers_and_its_health(world: World) -> None:
     world.inline.publish(wanted(world))
-    asked = InlineStats(HANDLE, KEY, world.target)
+    asked = InlineStats(ids.InlineHandle(HANDLE), world.target)
     assert world.inline.stats(asked).size == SIZE
     assert world.inline.faults(asked) == ()
     with pytest.raises(NotFound):
