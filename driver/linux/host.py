@@ -186,8 +186,11 @@ class LinuxHost:
             return block.size(device.path)
 
     def faults(self, device: Device) -> Iterator[Fault]:
-        shown = mount_points.filesystems_of(device.number)
-        return health.of_filesystem(device.path, device.number, shown)
+        mounts = mount_points.filesystems_of(device.number)
+        return health.of_filesystem(device.path, device.number, mounts)
+
+    def fault_finder(self) -> health.FaultFinder:
+        return health.FaultFinder()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from driver.core.errors import CellarError, Damaged, PoolUnavailable
 from driver.core.faults import Fault, FaultKind, Severity, fault_of
 from driver.core.ids import VolumeId
 from driver.core.model import Unreadable, Volume
+from driver.core.ports.host import FaultFinder
 from driver.core.ports.pool import Pool
 from driver.core.results import VolumePage
 from driver.volumes import paging
@@ -105,18 +107,24 @@ class Health:
 
 
 def faults_of(
-    pool: Pool, volume: Volume | Unreadable, mounts: MountRecords | None = None
+    pool: Pool,
+    volume: Volume | Unreadable,
+    mounts: MountRecords | None = None,
+    finder: FaultFinder | None = None,
 ) -> tuple[Fault, ...]:
     """Return the faults of one volume of the pool.
 
-    `mounts`: if given, also the recorded mounts that show another device by now.
+    `mounts`: if given, also the recorded mounts that show another device by now. `finder`: of
+    the pool's host, for a call about many volumes; what it finds is looked at once more.
     """
     found = tuple(pool.backend.faults(volume.id))
     if isinstance(volume, Unreadable):
         return found
     with suppress(PoolUnavailable):
         device = attachment.device_of(pool, volume)
-        above = tuple(pool.host.faults(device)) if device else ()
+        above: tuple[Fault, ...] = ()
+        if device and (finder is None or any(True for _ in finder.faults(device))):
+            above = tuple(pool.host.faults(device))
         if above and attachment.device_of(pool, volume) == device:  # not another volume's by now
             found += above
         if mounts:
@@ -134,17 +142,26 @@ def faults_of_each(
     """
     for pool, group in groupby(volumes, key=lambda one: one[0]):
         away: tuple[Fault, ...] = ()
+        find = partial(_faults_of_part, mounts, pool.host.fault_finder())
         while part := [volume for _, volume in islice(group, _TOGETHER)]:
             found = [away] * len(part)
             if not away:
                 try:
-                    found = ask(
-                        pool, lambda one: [faults_of(one, each, mounts) for each in part], NAMES
-                    )
+                    found = ask(pool, partial(find, part), NAMES)
                 except PoolUnavailable as error:
                     away = _away(error)
                     found = [away] * len(part)
             yield from zip(part, found, strict=True)
+
+
+def _faults_of_part(
+    mounts: MountRecords | None,
+    finder: FaultFinder,
+    volumes: Iterable[Volume | Unreadable],
+    pool: Pool,
+) -> list[tuple[Fault, ...]]:
+    """Return the faults of each of some volumes of a pool; see faults_of."""
+    return [faults_of(pool, volume, mounts, finder) for volume in volumes]
 
 
 def _away(error: CellarError) -> tuple[Fault, ...]:

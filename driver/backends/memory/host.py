@@ -27,6 +27,7 @@ from driver.core.errors import NotFound, Refused
 from driver.core.faults import Fault, FaultKind
 from driver.core.model import MIB, Bytes, FsType, Progress
 from driver.core.options import mount_options
+from driver.core.ports.host import FaultFinder
 
 _MAJOR: Final = 4000  # no kernel gives out this one
 _BROKEN: Final = frozenset({FaultKind.FILESYSTEM_SHUT_DOWN, FaultKind.REMOUNTED_READ_ONLY})
@@ -315,6 +316,9 @@ class MemoryHost:
             yield Fault(
                 FaultKind.FILESYSTEM_NOT_GROWN, f"{header.fs} on {device.path} could not grow yet"
             )
+
+    def fault_finder(self) -> FaultFinder:
+        return self
 
     def broken(self, mount: MountPoint, fs: FsType) -> str | None:
         with self._lock:

@@ -21,6 +21,10 @@ class MemoryRecords:
     def items(self) -> Mapping[str, Mapping[str, str]]:
         return self._known.copy()
 
+    def find(self, field: str, value: str) -> Mapping[str, Mapping[str, str]]:
+        records = self._known.copy().items()
+        return {key: record for key, record in records if record.get(field) == value}
+
     def write(self, key: str, record: Mapping[str, str]) -> None:
         self._known[key] = dict(record)
 

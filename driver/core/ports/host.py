@@ -11,6 +11,13 @@ from driver.core.faults import Fault
 from driver.core.model import Bytes, FsType, Progress
 
 
+class FaultFinder(Protocol):
+    """Finds what is wrong with devices."""
+
+    def faults(self, device: Device) -> Iterator[Fault]:
+        """Yield what is wrong with `device` and with the filesystem on it."""
+
+
 class Host(Protocol):
     """What this machine's kernel does with a device, whatever lies below it."""
 
@@ -133,3 +140,9 @@ class Host(Protocol):
 
     def faults(self, device: Device) -> Iterator[Fault]:
         """Yield what is wrong with `device` and with the filesystem on it."""
+
+    def fault_finder(self) -> FaultFinder:
+        """Return what finds faults of many devices, with the mounts read once, at the first one.
+
+        A fault that it finds may be over by then: ask `faults` before it is reported.
+        """

@@ -24,6 +24,9 @@ class Records(Protocol):
     def items(self) -> Mapping[str, Mapping[str, str]]:
         """A copy of all records, by key."""
 
+    def find(self, field: str, value: str) -> Mapping[str, Mapping[str, str]]:
+        """A copy of the records whose `field` has this value, by key."""
+
     def write(self, key: str, record: Mapping[str, str]) -> None:
         """Write or replace it; it is on the disk when this returns, unless there is a `problem`."""
 

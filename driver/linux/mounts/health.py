@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
+from driver.core.devices import Device
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import MIB, FsType
 from driver.linux.devices import block
 from driver.linux.formats import filesystem
+from driver.linux.mounts import mount_points
 from driver.linux.mounts.mount_entry import Mount
 
 _OURS: Final[frozenset[str]] = frozenset(FsType)
@@ -24,6 +26,18 @@ _BROKEN: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.ESHUTDOWN})
 # that only its count of errors remains.
 _TELLS: Final = (6, 14)  # Linux: an ext4 that was shut down shows it in its options
 _TURNED: Final = frozenset({"ro", "emergency_ro"})
+
+
+class FaultFinder:
+    """Implement core.ports.host.FaultFinder with one reading of the mounts."""
+
+    @cached_property
+    def _mounts(self) -> Mapping[int, Sequence[Mount]]:
+        return mount_points.filesystems()
+
+    def faults(self, device: Device) -> Iterator[Fault]:
+        mounts = self._mounts.get(device.number, ())
+        return of_filesystem(device.path, device.number, mounts)
 
 
 def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -57,6 +58,15 @@ def filesystems_of(number: int) -> tuple[Mount, ...]:
     """Return the mounts of the filesystem on the device `number` (dev_t). Raises: OSError."""
     mounts = mount_table.table().showing(number)
     return tuple(mount for mount in mounts if device_of(mount) == number)
+
+
+def filesystems() -> Mapping[int, Sequence[Mount]]:
+    """Return the mounts of all block devices, by dev_t, read once. Raises: OSError."""
+    found = dict[int, list[Mount]]()
+    for mount in mount_table.mounts():
+        if number := device_of(mount):
+            found.setdefault(number, []).append(mount)
+    return found
 
 
 def place(mount: Mount) -> MountPoint:

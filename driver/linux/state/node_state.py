@@ -20,6 +20,6 @@ def node_state(state_dir: Path, driver_name: str) -> NodeState:
     """
     folder, boot = state_dir / driver_name, _BOOT_ID.read_text(encoding="ascii").strip()
     return NodeState(
-        mount_records=StoredRecords(BootJournal(folder / "places", boot)),
+        mount_records=StoredRecords(BootJournal(folder / "places", boot), index="volume"),
         pools=StoredRecords(RecordFiles(folder / "pools")),
     )

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from loguru import logger
 
-Record = Mapping[str, str]
+from driver.linux.state.indexed import IndexedRecords, Record
 
 TIMEOUT: Final = 1.0  # seconds that a call waits for the disk
 IDLE: Final = 2.0  # seconds that the writer waits for more
@@ -37,12 +37,15 @@ class Storage(Protocol):
 
 
 class StoredRecords:
-    """Implement core.ports.Records on a `storage`."""
+    """Implement core.ports.Records on a `storage`.
 
-    def __init__(self, storage: Storage) -> None:
+    `index`: the field by whose values `find` finds records without a search; "": none.
+    """
+
+    def __init__(self, storage: Storage, *, index: str = "") -> None:
         self._storage = storage
         self._lock = Lock()
-        self._known: dict[str, Record] = {}
+        self._known = IndexedRecords(index)
         self._unread = True
         self._unwritten: dict[str, Record | None] = {}  # None: to be removed
         self._writer: Thread | None = None
@@ -65,7 +68,12 @@ class StoredRecords:
     def items(self) -> Mapping[str, Record]:
         """Return a copy of all records by key, from memory."""
         with self._lock:
-            return dict(self._loaded())
+            return self._loaded().items()
+
+    def find(self, field: str, value: str) -> Mapping[str, Record]:
+        """Return a copy of the records whose `field` has this value, from memory, by key."""
+        with self._lock:
+            return self._loaded().find(field, value)
 
     def write(self, key: str, record: Record) -> None:
         """Set the record of `key`, and wait at most TIMEOUT seconds until it is written.
@@ -76,7 +84,8 @@ class StoredRecords:
         with self._lock:
             if self._loaded().get(key) == record and key not in self._unwritten:
                 return
-            self._known[key] = self._unwritten[key] = dict(record)
+            self._unwritten[key] = record = dict(record)
+            self._known.set(key, record)
             reply = self._call_writer()
             waits = not self._problem
         if waits and not _is_answered(reply):
@@ -89,7 +98,7 @@ class StoredRecords:
         next record that is written, or after IDLE seconds.
         """
         with self._lock:
-            if self._loaded().pop(key, None) is not None or self._unread:
+            if self._loaded().remove(key) or self._unread:
                 self._unwritten[key] = None
                 self._start_writer()
 
@@ -104,7 +113,7 @@ class StoredRecords:
 
     # --- reading
 
-    def _loaded(self) -> dict[str, Record]:
+    def _loaded(self) -> IndexedRecords:
         """Return all records; they are read at the first use, or as soon as the disk answers.
 
         Called with the lock.
@@ -116,9 +125,9 @@ class StoredRecords:
                 self._report(error)
             else:
                 self._unread = False
-                self._known = records | self._known
-                for key in [key for key, record in self._unwritten.items() if record is None]:
-                    self._known.pop(key, None)
+                for key, record in records.items():
+                    if key not in self._unwritten:
+                        self._known.set(key, record)
         return self._known
 
     # --- writing

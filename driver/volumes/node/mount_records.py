@@ -62,8 +62,8 @@ class MountRecords:
 
     def of(self, volume_id: VolumeId) -> Iterator[MountRecord]:
         """Yield all records of a volume."""
-        for path, found in self._records.items().items():
-            if found.get("volume") == str(volume_id) and (record := _parse(Path(path), found)):
+        for path, fields in self._records.find("volume", str(volume_id)).items():
+            if record := _parse(Path(path), fields):
                 yield record
 
     def put(self, record: MountRecord) -> None:

@@ -24,7 +24,8 @@ IS_OUTSPOKEN = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 14)
 
 def told(volume: Volume) -> dict[str, str]:
     shown = mount_points.filesystems_of(volume.status.number)
-    found = health.of_filesystem(volume.status.path, volume.status.number, shown)
+    found = list(health.of_filesystem(volume.status.path, volume.status.number, shown))
+    assert list(health.FaultFinder().faults(volume.device)) == found
     return {fault.kind: fault.severity for fault in found}
 
 

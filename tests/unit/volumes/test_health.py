@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,45 @@ def test_faults_of_pool_and_machine_come_together(world: World) -> None:
     assert world.health.of_volume(GetVolume(volume.id)) == (BELOW, ABOVE)
     assert world.health.at(GetVolumeStats(volume.id, None)) == (BELOW, ABOVE)
     assert world.volumes.list(ListVolumes()).volumes == ((volume, (BELOW, ABOVE)),)
+
+
+def test_a_list_has_the_mounts_read_once_and_looks_again_at_what_it_finds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = [world.create(f"v{number}") for number in range(40)]
+    ill, over, *_ = [
+        world.pools.of(volume.id.pool).backend.attach(volume, read_only=False) for volume in volumes
+    ]
+    world.host.afflict(ill, ABOVE)
+    finder, asked = Finder({ill, over}), list[Device]()
+    faults = world.host.faults
+
+    def note(device: Device) -> Iterator[Fault]:
+        asked.append(device)
+        return faults(device)
+
+    monkeypatch.setattr(world.host, "fault_finder", finder.made)
+    monkeypatch.setattr(world.host, "faults", note)
+    listed = world.volumes.list(ListVolumes()).volumes
+    assert [found for _, found in listed if found] == [(ABOVE,)]
+    assert finder.count == len({volume.id.pool for volume in volumes})
+    assert len(finder.asked) == 40
+    assert set(asked) == {ill, over}
+
+
+class Finder:
+    """Finds a fault of some devices."""
+
+    def __init__(self, devices: set[Device]) -> None:
+        self.devices, self.asked, self.count = devices, list[Device](), 0
+
+    def made(self) -> Finder:
+        self.count += 1
+        return self
+
+    def faults(self, device: Device) -> Iterator[Fault]:
+        self.asked.append(device)
+        yield from [ABOVE] if device in self.devices else []
 
 
 def test_a_volume_that_is_not_there_is_not_found(world: World) -> None:

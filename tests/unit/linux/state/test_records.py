@@ -23,7 +23,7 @@ RECORD = {"volume": "v", "device": "7:3"}
 
 def again(folder: Path, boot: str = "") -> StoredRecords:
     """As the next process finds them. `boot`: the id of this boot; empty: durable records."""
-    return StoredRecords(BootJournal(folder, boot) if boot else RecordFiles(folder))
+    return StoredRecords(BootJournal(folder, boot) if boot else RecordFiles(folder), index="volume")
 
 
 @pytest.fixture(params=["file", "boot", "memory"])
