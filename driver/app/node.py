@@ -304,8 +304,10 @@ class _Life:
 
     def _uses(self) -> UseCases:
         config, pools = self._config, self._together
-        volumes = Provisioner(pools, Contents(), self._copies, time.time, attach=config.attach)
         mounts = MountRecords(self._state.mount_records)
+        volumes = Provisioner(
+            pools, Contents(), self._copies, time.time, attach=config.attach, mounts=mounts
+        )
         mounter, health = NodeVolumes(pools, mounts, config.kubelet_dir), Health(pools, mounts)
         ephemeral = EphemeralVolumes(pools, volumes, mounter, health)
         return UseCases(

@@ -19,6 +19,7 @@ from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.copying import Copier, ImageCopy
 from driver.volumes.modify import refuse_limits
 from driver.volumes.node import attachment, encryption
+from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import CAPACITY, ask
 from driver.volumes.pools.pool_errors import naming
@@ -40,10 +41,11 @@ class Provisioner:
     """Creates, deletes, expands and describes volumes.
 
     `attach`: whether ControllerPublish/Unpublish are served. If not, a `published` record of an
-    earlier configuration is ignored on delete. `clock`: seconds since the epoch.
+    earlier configuration is ignored on delete. `clock`: seconds since the epoch. `mounts`: the
+    records of what pods have, for the faults of volumes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the use cases need
         self,
         pools: Pools,
         contents: Contents,
@@ -51,8 +53,10 @@ class Provisioner:
         clock: Callable[[], float],
         *,
         attach: bool = True,
+        mounts: MountRecords | None = None,
     ) -> None:
         self._attach = attach
+        self._mounts = mounts
         self._pools = pools
         self._contents = contents
         self._twins = Copier(copies)
@@ -147,12 +151,12 @@ class Provisioner:
     def get(self, wanted: GetVolume) -> tuple[Volume, tuple[Fault, ...]]:
         """Return the volume and its faults. Raises: NotFound; PoolUnavailable; Damaged."""
         pool, volume = self._pools.volume(wanted.volume_id)
-        return volume, health.faults_of(pool, volume)
+        return volume, health.faults_of(pool, volume, self._mounts)
 
     def list(self, wanted: ListVolumes) -> VolumePage:
         """Return one page of all volumes with their faults. Raises: StaleToken."""
         page, following = paging.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
-        return VolumePage(tuple(health.faults_of_each(page)), following)
+        return VolumePage(tuple(health.faults_of_each(page, self._mounts)), following)
 
     def capacity(self, wanted: GetCapacity) -> Capacity:
         """Return the capacity for such volumes of the named pool, or of the one with most free

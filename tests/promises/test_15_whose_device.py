@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_proto import csi_pb2 as csi
 from tests.promises.attacker import Pod
 from tests.promises.client import outcome, refused
 from tests.promises.conftest import Served, serve
@@ -197,6 +198,9 @@ class TestIoctls:
         condition = served.csi.stats(mine.volume_id, mine.target).volume_condition
         assert condition.abnormal
         assert "not bound to volume" in condition.message
+        request = csi.ControllerGetVolumeRequest(volume_id=mine.volume_id)
+        status = served.csi.controller.ControllerGetVolume(request, timeout=30).status
+        assert "DeviceSwapped" in status.volume_condition.message
         with refused("FAILED_PRECONDITION") as refusal:
             mine.publish()
         assert "not bound to volume" in refusal.text

@@ -43,15 +43,15 @@ Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Any]"
 class NodeConnection:
     """The connection to one node: its channel, its last report, and whether it is reachable.
 
-    `on_change()` is called when the node becomes reachable or unreachable, and when its set of
-    pools changes. `clock`: monotonic, seconds.
+    `on_change(connection)` is called when the node becomes reachable or unreachable, and when
+    its set of pools or their problems change. `clock`: monotonic, seconds.
     """
 
     def __init__(
         self,
         member: Member,
         credentials: grpc.ChannelCredentials,
-        on_change: Callable[[], None],
+        on_change: Callable[[NodeConnection], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name: NodeName = member.name
@@ -175,29 +175,37 @@ class NodeConnection:
             call.cancel()
 
     def _set_report(self, report: cellar.Report) -> None:
-        """Keep a report; call `on_change` if the node became reachable or its set of pools
-        changed.
+        """Keep a report; call `on_change` if the node became reachable, or its set of pools or
+        their problems changed.
         """
         pool_ids = frozenset(pool.id for pool in report.pools if pool.id)
-        changed = not self._open or pool_ids != self.pool_ids
+        changed = (
+            not self._open
+            or pool_ids != self.pool_ids
+            or _problems(report) != _problems(self.report)
+        )
         if not self._open:
             logger.info("node {} is there", self.name, address=self.member.address)
         self.report, self._reported_at, self.pool_ids = report, self._clock(), pool_ids
         self._open = self.tried = True
         if changed:
-            self._on_change()
+            self._on_change(self)
 
     def _set_unreachable(self, problem: str) -> None:
         """Note that the node is unreachable. `problem`: for the log and for callers."""
         if self._open or problem != self.problem:
             logger.warning("node {} is away: {}", self.name, problem)
         self._open, self.problem, self.tried = False, problem, True
-        self._on_change()
+        self._on_change(self)
 
     def _connect(self, credentials: grpc.ChannelCredentials) -> None:
         address = self.member.address or "unix:nowhere"  # not dialled
         self._channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
         self._calls, self._peer, self._controller = {}, None, None
+
+
+def _problems(report: cellar.Report) -> dict[str, str]:
+    return {pool.name: pool.away for pool in report.pools if pool.away}
 
 
 def _reason(error: grpc.aio.AioRpcError | TimeoutError) -> str:

@@ -23,6 +23,7 @@ from driver.router.nodes.directory import (
 )
 from driver.router.nodes.lost import NodeGone
 from driver.router.nodes.pool_locations import PoolLocations
+from driver.router.nodes.pool_problems import PoolProblems
 from driver.router.placement import Requirement
 from driver.tls.identity import Identities
 
@@ -49,6 +50,7 @@ class Nodes:
         self._locations = locations or PoolLocations()
         self._locations.reported = self._reported_pools
         self._record_event = record_event
+        self._pool_problems = PoolProblems(record_event)
         self._connections: dict[NodeName, NodeConnection] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -154,10 +156,11 @@ class Nodes:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    def _on_change(self) -> None:
+    def _on_change(self, node: NodeConnection) -> None:
         self._index = None
-        for node in self.reachable():
+        if node.reachable:
             self._locations.observe(node.name, node.pool_ids)
+            self._pool_problems.observe(node.name, node.report.pools)
 
     def _reported_pools(self) -> frozenset[PoolId]:
         return frozenset(pool for node in self.reachable() for pool in node.pool_ids)

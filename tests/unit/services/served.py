@@ -111,8 +111,8 @@ async def _serve(about: DriverInfo, uses: UseCases, path: Path, story: Story, po
 
 def _uses(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
     pools = Pools([pool])
-    volumes = Provisioner(pools, Contents(), copies, time.time)
     mounts = MountRecords(MemoryRecords())
+    volumes = Provisioner(pools, Contents(), copies, time.time, mounts=mounts)
     mounter, health = NodeVolumes(pools, mounts), Health(pools, mounts)
     ephemeral = EphemeralVolumes(pools, volumes, mounter, health)
     return UseCases(

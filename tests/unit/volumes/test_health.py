@@ -14,8 +14,9 @@ from driver.core.errors import NotFound, Refused
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, Limits, Volume
+from driver.volumes.node import own_mounts
 from driver.volumes.requests import GetVolume, GetVolumeStats, ListVolumes, Modify
-from tests.unit.volumes.world import World
+from tests.unit.volumes.world import BLOCK, World
 
 BELOW = Fault(FaultKind.BACKING_FILE_SHORT, "too short", Severity.DATA_LOSS)
 ABOVE = Fault(FaultKind.REMOUNTED_READ_ONLY, "remounted")
@@ -211,3 +212,19 @@ def test_only_the_limits_that_are_named_change(world: World) -> None:
 def test_a_volume_that_is_not_there_is_not_modified(world: World) -> None:
     with pytest.raises(NotFound):
         world.modifier.modify(Modify(VolumeId(world.fast.backend.id, "0" * 32), {}))
+
+
+def test_a_device_that_was_swapped_is_a_fault_wherever_a_volume_is_described(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller's condition as well as the node's: a pod has another volume's device."""
+    volume = world.create(fs=None)
+    world.stage(volume, BLOCK)
+    world.publish(volume, capability=BLOCK)
+    [record] = [each for each in world.mounts.of(volume.id) if each.path == world.target]
+    world.mounts.put(replace(record, number=record.number + 1))
+    monkeypatch.setattr(own_mounts, "_mount_point", lambda _host, record: record.path)
+    _, got = world.volumes.get(GetVolume(volume.id))
+    [(_, listed)] = world.volumes.list(ListVolumes()).volumes
+    for faults in (got, listed, world.health.of_volume(GetVolume(volume.id))):
+        assert [fault.kind for fault in faults] == [FaultKind.DEVICE_SWAPPED]

@@ -223,10 +223,12 @@ class World:
         self.pools = Pools([self.fast, self.slow])
         self.executor = Later()
         self.copies = BackgroundCopies(lambda _: self.executor, patience=0.0, clock=self.clock)
-        self.volumes = Provisioner(self.pools, Contents(), self.copies, self.wall)
+        self.mounts = MountRecords(MemoryRecords())
+        self.volumes = Provisioner(
+            self.pools, Contents(), self.copies, self.wall, mounts=self.mounts
+        )
         self.snapshots = Snapshotter(self.pools, self.copies, self.wall, BOUND)
         self.publisher = ControllerPublisher(self.pools, NODE, max_volumes=0)
-        self.mounts = MountRecords(MemoryRecords())
         self.mounter = NodeVolumes(self.pools, self.mounts)
         self.modifier = Modifier(self.pools)
         self.health = Health(self.pools, self.mounts)
