@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any, Final, TypeAlias
 
-from driver.app import config
-from driver.app.node import BACKENDS
-from driver.backends.loopfile import backend as loopfile
-from driver.backends.lvm import options as lvm_options
+from driver.app.pools import POOL_TYPES
+from driver.backends import option_readers
+from driver.backends.lvm import pool_type as lvm
 from driver.backends.lvm.provisioning import location
-from driver.backends.memory import backend as memory
-from driver.core import lvmoptions
+from driver.backends.pool_type import PoolType, Reader
 from driver.core.model import Allocation, FsType
+from driver.core.quantity import parse_bytes
 from driver.csi import parameters
 
 Schema: TypeAlias = dict[str, Any]
 
-OPTIONS: Final[Mapping[str, type]] = {
-    "loopfile": loopfile.Options,
-    "lvm": lvm_options.Options,
-    "memory": memory.Options,
-}
-WHERE: Final = {
-    "loopfile": r"^/[^,\s]*$",
-    "lvm": rf"^{location.NAME}(/{location.NAME})?$",
-    "memory": r"^[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?$",
+READERS: Final[Mapping[str, Reader]] = {
+    name: reader for pool_type in POOL_TYPES for name, reader in pool_type.readers.items()
 }
 _BYTES: Final = r"[0-9]{1,18}([kKmMgGtTpP]([iI]|[iI]?[bB])?)?"
 _SHARE: Final = r"[0-9]{1,2}(\.[0-9]{1,3})?%"
-_UPWARD: Final = r"(^|/)\.\.(/|$)"
 _ZERO: Final = r"^[0.]*$"
 _LARGEST: Final = 1 << 53  # helm turns larger numbers into 1e+16
 
@@ -48,21 +38,29 @@ def _text_or_number(pattern: str, least: float, most: float, kind: str = "intege
 _TRUTH: Final[Schema] = {"enum": [True, False, "true", "false"]}
 _SIZE: Final = _text_or_number(_BYTES, 0, _LARGEST)
 _OPTION: Final[Mapping[Callable[[str], object], Schema]] = {
-    config.read_allocation: {"enum": [Allocation.THICK, Allocation.SPARSE]},
-    config.read_overcommit: {
+    option_readers.read_allocation: {"enum": [Allocation.THICK, Allocation.SPARSE]},
+    option_readers.read_overcommit: {
         **_text_or_number(r"[0-9]{1,4}(\.[0-9]{1,3})?", 0.001, 9999, "number"),
         "not": {"type": "string", "pattern": _ZERO},
     },
-    config.read_reserve: _text_or_number(rf"({_SHARE}|{_BYTES})", 0, _LARGEST),
-    config.read_stripes: _text_or_number("([1-9]|[0-9][1-9]|[1-9]0)", 1, 99),
-    config.read_mirrors: _text_or_number("[0-9]{1,2}", 0, 99),
-    lvmoptions.read_devices: {
+    option_readers.read_reserve: _text_or_number(rf"({_SHARE}|{_BYTES})", 0, _LARGEST),
+    lvm.read_stripes: _text_or_number("([1-9]|[0-9][1-9]|[1-9]0)", 1, 99),
+    lvm.read_mirrors: _text_or_number("[0-9]{1,2}", 0, 99),
+    lvm.read_devices: {
         "type": "string",
         "pattern": r"^/[^,\s]*$",
         "not": {"pattern": r"/\.\.(/|:/|$)"},
     },
-    lvmoptions.read_uuid: {"type": "string", "pattern": f"^{lvmoptions.UUID}$"},
-    config.read_truth: _TRUTH,
+    lvm.read_uuid: {"type": "string", "pattern": f"^{lvm.UUID}$"},
+    option_readers.read_boolean: _TRUTH,
+}
+_LOCATION: Final[Mapping[Callable[[str], object], Schema]] = {
+    option_readers.read_path: {
+        "pattern": r"^/[^,\s]*$",
+        "not": {"pattern": r"(^|/)\.\.(/|$)"},
+    },
+    lvm.read_location: {"pattern": rf"^{location.NAME}(/{location.NAME})?$"},
+    parse_bytes: {"pattern": f"^{_BYTES}$"},
 }
 _PARAMETER: Final[Mapping[str, Schema]] = {
     "pool": {"type": "string"},
@@ -80,7 +78,7 @@ _PARAMETER: Final[Mapping[str, Schema]] = {
 
 def pool() -> Schema:
     """One entry of `pools`: which options there are depends on its type."""
-    known = {name: _OPTION[reader] for name, reader in config.OPTION_READERS.items()}
+    known = {name: _OPTION[reader] for name, reader in READERS.items()}
     return {
         "type": "object",
         "properties": {
@@ -89,28 +87,21 @@ def pool() -> Schema:
                 "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
                 "maxLength": 40,
             },
-            "type": {"type": "string", "enum": list(BACKENDS)},
+            "type": {"type": "string", "enum": [pool_type.name for pool_type in POOL_TYPES]},
             "where": {"type": "string", "pattern": r"^[^,\s]+$"},
             **known,
         },
         "additionalProperties": False,
         "required": ["name", "type", "where"],
-        "allOf": [_of_type(kind) for kind in BACKENDS],
+        "allOf": [_of_type(pool_type) for pool_type in POOL_TYPES],
     }
 
 
-def options_of(kind: str) -> list[str]:
-    """The names of the options that a pool of that type has."""
-    return [one.name for one in fields(OPTIONS[kind]) if one.name in config.OPTION_READERS]
-
-
-def _of_type(kind: str) -> Schema:
-    where: Schema = {"pattern": WHERE[kind]}
-    if kind == "loopfile":
-        where["not"] = {"pattern": _UPWARD}
-    names = ["name", "type", "where", *options_of(kind)]
+def _of_type(pool_type: PoolType[Any, Any]) -> Schema:
+    names = ["name", "type", "where", *pool_type.readers]
+    where = _LOCATION[pool_type.read_location]
     then = {"propertyNames": {"enum": names}, "properties": {"where": where}}
-    return {"if": {"properties": {"type": {"const": kind}}}, "then": then}
+    return {"if": {"properties": {"type": {"const": pool_type.name}}}, "then": then}
 
 
 def class_parameters() -> Schema:

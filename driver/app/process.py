@@ -1,4 +1,4 @@
-"""What the two long-lived commands have in common: how they are asked to end, and how they are."""
+"""What `serve` and `route` have in common: the event loop, signals, and the health pages."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def stop_signals() -> asyncio.Event:
 
 
 def health_pages(
-    endpoint: Path, problem: Callable[[], str], remarks: Callable[[], Sequence[str]] = tuple
+    endpoint: Path, problem: Callable[[], str | None], remarks: Callable[[], Sequence[str]] = tuple
 ) -> Mapping[str, Page]:
     """Return the pages /healthz (it fails if a new process may help) and /readyz (it fails if
     others should know).
 
-    `problem`: returns what is wrong beside the driver's own Probe, or "". `remarks`: returns
-    lines for people, about what works only in part.
+    `problem`: returns what is wrong beside the driver's own Probe; None: nothing. `remarks`:
+    returns lines for people, about what works only in part.
     """
 
     async def healthz() -> Answer:
@@ -54,7 +54,7 @@ def health_pages(
             return _unavailable(problem() or "the driver's Probe does not say that it is ready")
         if text := problem():
             return _unavailable(text)
-        return Answer(HTTPStatus.OK, "".join(f"{one}\n" for one in ("ok", *remarks())).encode())
+        return Answer(HTTPStatus.OK, "".join(f"{line}\n" for line in ("ok", *remarks())).encode())
 
     return {"/healthz": healthz, "/readyz": readyz}
 

@@ -15,7 +15,7 @@ from loguru import logger
 from csi_proto.csi_pb2_grpc import add_IdentityServicer_to_server
 from driver.app import process
 from driver.app.cluster_settings import KubernetesNodes, StaticNodes
-from driver.app.config import RouteConfig
+from driver.app.settings import RouteSettings
 from driver.core.errors import Invalid
 from driver.csi.identity import Identity
 from driver.linux import descriptors
@@ -33,7 +33,7 @@ from driver.services.server import UnixServer
 from driver.tls.identity import Files, Identities
 
 
-def route(config: RouteConfig) -> None:
+def route(config: RouteSettings) -> None:
     """Serve as the controller of a cluster until SIGTERM.
 
     Raises: Invalid, Refused if it cannot start.
@@ -62,7 +62,7 @@ class _Cluster:
 class _Routing:
     """The life of a router, from its start to its end."""
 
-    def __init__(self, config: RouteConfig) -> None:
+    def __init__(self, config: RouteSettings) -> None:
         self._config = config
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, ())

@@ -7,25 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
+from driver.app.settings import CommonSettings, Flag, flag_of, setting_names
 from driver.core.errors import CellarError, Invalid
 
 DONE, FAILED, BAD_SETTINGS = 0, 1, 2
-
-FLAGS: Final[dict[str, dict[str, Any]]] = {
-    "metrics": {"metavar": "HOST:PORT", "help": "serve /metrics, /healthz and /readyz there"},
-    "driver-name": {"metavar": "NAME", "help": "default: cellar.csi.internal"},
-    "topology-key": {"metavar": "KEY", "help": "default: cellar.csi.internal/node"},
-    "no-attach": {
-        "dest": "attach",
-        "action": "store_false",
-        "help": "do without ControllerPublishVolume, as CSIDriver's attachRequired: false does",
-    },
-    "log-level": {"metavar": "LEVEL", "help": "debug, info, warning or error"},
-    "log-format": {"metavar": "FORMAT", "help": "text or json"},
-}
 
 
 def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:
@@ -42,7 +30,21 @@ def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:
     return DONE
 
 
-def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add flags without defaults: what is not given comes from the environment or the file."""
-    for name, facts in flags.items():
-        parser.add_argument(f"--{name}", **{"default": None, **facts})
+def add_flags(parser: argparse.ArgumentParser, model: type[CommonSettings]) -> None:
+    """Add a flag for each setting, and --config.
+
+    They have no defaults: what is not given comes from the environment, the file, or the model.
+    """
+    for setting in setting_names(model):
+        _add_flag(parser, setting, flag_of(model, setting))
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML with the same settings; `pools` is a list of pools"
+    )
+
+
+def _add_flag(parser: argparse.ArgumentParser, setting: str, flag: Flag) -> None:
+    name = flag.name or setting.replace("_", "-")
+    more: dict[str, Any] = {} if flag.metavar is None else {"metavar": flag.metavar}
+    parser.add_argument(
+        f"--{name}", dest=setting, default=None, action=flag.action, help=flag.help, **more
+    )

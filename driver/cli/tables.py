@@ -11,22 +11,10 @@ import typer
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.app.config import Config
-from driver.backends.loopfile import pool_directory
-from driver.backends.lvm import opening
-from driver.backends.lvm import options as lvm_options
 from driver.cli.client import CallFailed, Client
 from driver.cli.output import Output, as_json, as_table, console, human, short
-from driver.cli.pool_options import (
-    ConfigOption,
-    PoolOption,
-    StateDirOption,
-    directory_of,
-    pools_of,
-    spec_of,
-)
-from driver.core.errors import CellarError, Failed
-from driver.linux.state.node_state import node_state
+from driver.cli.pool_options import ConfigOption, PoolOption, StateDirOption, load_settings
+from driver.core.errors import CellarError
 
 Row: TypeAlias = dict[str, Any]
 
@@ -85,30 +73,14 @@ def init_pool(
     state_dir: StateDirOption = None,
 ) -> None:
     """Make the place of a configured pool a pool: mark it as this driver's."""
+    from driver.cli.initialise import initialise  # noqa: PLC0415 - the backends, for init only
+
     try:
-        settings = pools_of(pool, config, state_dir)
-        where, pool_id = _initialise(settings, name)
+        location, pool_id = initialise(load_settings(pool, config, state_dir), name)
     except CellarError as error:
         console(stderr=True).print(str(error), style="red", soft_wrap=True)
         raise typer.Exit(1) from None
-    console().print(f"{where} is pool {name} now, with the id {pool_id}", soft_wrap=True)
-
-
-def _initialise(settings: Config, name: str) -> tuple[str, str]:
-    """Mark the place of the pool as this driver's, and return the place and the pool's id.
-
-    Raises: Invalid, Conflict, Refused, PoolUnavailable; Failed if it could not be recorded.
-    """
-    spec = spec_of(settings, name)
-    if spec.type == "lvm":
-        options, owner = spec.options_as(lvm_options.Options), settings.driver_name
-        records = node_state(settings.state_dir, owner).pools
-        found = spec.where, opening.initialise_pool(spec.name, spec.where, options, owner, records)
-        if records.problem:
-            raise Failed(f"it is marked, but what is known of it is not kept: {records.problem}")
-        return found
-    where = directory_of(spec)
-    return str(where), pool_directory.initialise(where, settings.driver_name)
+    console().print(f"{location} is pool {name} now, with the id {pool_id}", soft_wrap=True)
 
 
 def _show(

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from driver.app.config import OPTION_READERS, parse_pool
-from driver.backends.loopfile import backend as loopfile
-from driver.backends.lvm import options as lvm_options
+from driver.app.pool_spec import parse_pool
+from driver.app.pools import type_of
 from driver.backends.lvm.provisioning import location
 from driver.backends.lvm.volume_group import Groups
-from driver.backends.memory import backend as memory
 from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import CellarError, Invalid
 from driver.csi import parameters
@@ -120,11 +118,11 @@ def test_the_committed_schema_is_the_drivers() -> None:
     assert chart_schema.updated(SCHEMA) == SCHEMA, "make chart"
 
 
-@pytest.mark.parametrize("option", OPTION_READERS)
+@pytest.mark.parametrize("option", chart_schema.READERS)
 def test_an_option_has_the_values_that_the_driver_reads(option: str) -> None:
     rule = POOL["properties"][option]
     for value in VALUES:
-        assert accepts(rule, value) is _reads(OPTION_READERS[option], value), (option, value)
+        assert accepts(rule, value) is _reads(chart_schema.READERS[option], value), (option, value)
 
 
 @pytest.mark.parametrize("key", [*parameters.CREATION, *parameters.LIMITS])
@@ -146,7 +144,7 @@ def _reads(reader: Any, value: Any) -> bool:
 
 
 @pytest.mark.parametrize("kind", WHERES)
-@pytest.mark.parametrize("option", OPTION_READERS)
+@pytest.mark.parametrize("option", chart_schema.READERS)
 def test_a_type_of_pool_has_the_options_that_the_driver_knows(kind: str, option: str) -> None:
     usual = {"allocation": "thick", "overcommit": "2", "reserve": "5%", "extend": "5%"}
     usual |= {"devices": "/dev/sda", "uuid": "0" * 32}
@@ -170,16 +168,13 @@ def test_where_a_pool_is_has_the_form_that_the_driver_reads(kind: str, where: st
 
 def _opens(text: str) -> bool:
     """Whether the driver would take it, as far as the text decides."""
-    options = {"loopfile": loopfile.Options, "lvm": lvm_options.Options, "memory": memory.Options}
     try:
         spec = parse_pool(text)
-        read: Any = spec.options_as(options[spec.type])
-        if spec.type == "loopfile":
-            spec.path()
-        elif spec.type == "lvm":
-            location.provisioning_of(spec.name, spec.where, read, Groups(MemoryRecords()))
-        else:
-            spec.size()
+        pool = type_of(spec).read(spec)
+        if spec.type == "lvm":
+            location.provisioning_of(
+                pool.name, pool.location, pool.options, Groups(MemoryRecords())
+            )
     except (ValueError, CellarError):
         return False
     return True

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from driver.app import config
+from driver.app.load_settings import load
 from driver.csi import parameters
 from tests.documents import DOCUMENTS, PLACES, READINGS, ROOT, Block, blocks
 
@@ -39,7 +39,7 @@ def test_a_block_says_where_it_is_tried(block: Block) -> None:
 def test_documented_settings_are_accepted(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "cellar.yaml"
     file.write_text(block.text, encoding="utf-8")
-    read = config.load({"config": file}, {})
+    read = load({"config": file}, {})
     assert [pool.name for pool in read.pools] == [
         pool["name"] if isinstance(pool, dict) else pool.partition("=")[0]
         for pool in yaml.safe_load(block.text)["pools"]

@@ -5,24 +5,17 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from csi_proto import csi_pb2 as csi
-from driver.backends.loopfile import filesystem_limits
-from driver.backends.loopfile.pool_creation import MARKER, Birth
 from driver.cli.client import CallFailed, Client
-from driver.cli.output import human
-from driver.core.errors import Failed, PoolUnavailable
+from driver.core.errors import Failed
+from driver.core.findings import Finding, ok, problem, warning
 from driver.core.model import FsType
-from driver.core.ports.records import Records
-from driver.linux import command, files, flocks, sysfs
+from driver.linux import command, sysfs
 from driver.linux.formats import filesystem
-from driver.linux.mounts import open_directory
 
 OLDEST_KERNEL: Final = (5, 8)  # LOOP_CONFIGURE
 CAP_SYS_ADMIN: Final = 21  # <linux/capability.h>
@@ -34,39 +27,6 @@ PACKAGES: Final = {
     FsType.XFS: ("xfsprogs", ("mkfs.xfs", "-V")),
     FsType.BTRFS: ("btrfs-progs", ("mkfs.btrfs", "--version")),
 }
-
-
-class Level(StrEnum):
-    """How serious a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `cellar doctor`: about `what`, with a `cure` unless all is well."""
-
-    level: Level
-    what: str
-    text: str
-    cure: str = ""
-
-
-def ok(what: str, text: str) -> Finding:
-    """Return a finding that all is well."""
-    return Finding(Level.OK, what, text)
-
-
-def warning(what: str, text: str, cure: str) -> Finding:
-    """Return a finding that restricts what the driver can do."""
-    return Finding(Level.WARNING, what, text, cure)
-
-
-def problem(what: str, text: str, cure: str) -> Finding:
-    """Return a finding that keeps the driver from working."""
-    return Finding(Level.PROBLEM, what, text, cure)
 
 
 # --- the machine
@@ -237,75 +197,7 @@ def is_shared(directory: Path, mountinfo: str) -> bool:
     return shared
 
 
-# --- what is configured
-
-
-def pool(name: str, where: Path, known: Records, *, init: bool) -> Iterator[Finding]:
-    """Yield the findings about a pool of loop files. Nothing is left in it that was not there."""
-    what = f"pool {name}"
-    try:
-        yield _marker(what, name, where, Birth(where, known, init=init))
-        if os.statvfs(where).f_flag & os.ST_RDONLY:
-            text = f"{where} is read-only: nothing can be stored or attached"
-            yield problem(what, text, "mount it for writing; after an error check it first")
-        found = filesystem_limits.probe(where, "0")
-    except OSError as error:
-        text = f"{where}: {error.strerror}"
-        yield problem(what, text, "mount its disk there, or correct the path")
-        return
-    yield _sharing(what, found)
-    if found.direct_io:
-        yield ok(what, "direct I/O")
-    else:
-        text = f"no direct I/O on {found.kind}: reads and writes go through the page cache"
-        yield warning(what, text, "use ext4, xfs or btrfs on a disk for speed")
-    yield _room(what, where)
-
-
-def _marker(what: str, name: str, where: Path, birth: Birth) -> Finding:
-    with files.opened_directory(where) as fd:
-        if MARKER in os.listdir(fd):
-            return ok(what, f"{where} has its marker")
-        try:
-            birth.refuse(fd)
-        except PoolUnavailable as error:
-            cure = f"mount its disk, or `cellar pools init {name} --pool {name}=loopfile:{where}`"
-            return problem(what, str(error), cure)
-    return ok(what, f"{where} gets its marker at the first start")
-
-
-def shared_filesystems(places: Mapping[str, Path]) -> Iterator[Finding]:
-    """Yield the pools (by name) that share a filesystem, also with a pool of another process."""
-    sharing: dict[str, list[str]] = {}
-    for name, where in places.items():
-        with suppress(OSError), files.opened_directory(where) as fd:
-            sharing.setdefault(open_directory.filesystem_key(fd), []).append(name)
-            others = [path.parent for _, path in flocks.holders_elsewhere(fd, MARKER)]
-            if other := [one for one in others if one not in places.values()]:
-                text = f"another process has the pool {other[0]} on its filesystem"
-                cure = "both promise its room: have one driver serve both pools"
-                yield warning(f"pool {name}", text, cure)
-    for names in sharing.values():
-        if len(names) > 1:
-            text = "they lie on one filesystem, and share its room"
-            cure = "give each a filesystem of its own, if each is to have its own room"
-            yield warning(f"pools {', '.join(names)}", text, cure)
-
-
-def _sharing(what: str, found: filesystem_limits.FilesystemLimits) -> Finding:
-    if found.reflinks:
-        return ok(what, f"{found.kind} with reflink: snapshots share their bytes")
-    text = f"{found.kind} without reflink: snapshots and clones are copies"
-    return warning(what, text, "use xfs (reflink=1) or btrfs")
-
-
-def _room(what: str, where: Path) -> Finding:
-    found = os.statvfs(where)
-    free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-    text = f"{human(free)} of {human(size)} free"
-    if free < size * NEARLY_FULL:
-        return warning(what, text, "delete volumes or snapshots, or use a larger disk")
-    return ok(what, text)
+# --- a running driver
 
 
 def endpoint(address: str) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import resource
 from collections.abc import Iterator
@@ -12,21 +11,18 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from driver.app.config import Config, PoolSpec
-from driver.backends.loopfile import backend as loopfile
-from driver.backends.lvm import options as lvm_options
-from driver.cli.doctor import checks, lvm
-from driver.cli.doctor.checks import Finding, Level
+from driver.app.pools import type_of
+from driver.cli.doctor import checks
 from driver.cli.output import Output, as_json, console
-from driver.cli.pool_options import ConfigOption, PoolOption, StateDirOption, pools_of
+from driver.cli.pool_options import ConfigOption, PoolOption, StateDirOption, load_settings
 from driver.core.errors import Invalid
+from driver.core.findings import Finding, Level, problem
 from driver.core.model import FsType
 from driver.linux.formats import luks
 from driver.linux.mounts import mountinfo
 from driver.linux.state.node_state import node_state
 
 STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
-
 
 KubeletDir = Annotated[Path, typer.Option(help="Kubelet's directory.")]
 Endpoint = Annotated[
@@ -45,20 +41,20 @@ def command(  # noqa: PLR0913 - one for each option
     output: Format = Output.TABLE,
 ) -> None:
     """Say what this machine lacks, and the cure; exit status 1 if there is a problem."""
-    findings = [*_machine(kubelet_dir)]
+    findings = [*_check_machine(kubelet_dir)]
     if pool or config:
-        findings += _pools(pool, config, state_dir)
+        findings += _check_pools(pool, config, state_dir)
     if endpoint:
         findings.append(checks.endpoint(endpoint))
     if output is Output.JSON:
-        as_json([dataclasses.asdict(one) for one in findings])
+        as_json([_as_row(finding) for finding in findings])
     else:
-        _tell(findings)
-    if any(one.level is Level.PROBLEM for one in findings):
+        _print(findings)
+    if any(finding.level is Level.PROBLEM for finding in findings):
         raise typer.Exit(1)
 
 
-def _machine(kubelet_dir: Path) -> Iterator[Finding]:
+def _check_machine(kubelet_dir: Path) -> Iterator[Finding]:
     release = os.uname().release
     known = Path("/proc/filesystems").read_text(encoding="ascii")
     yield checks.user(os.geteuid())
@@ -75,40 +71,38 @@ def _machine(kubelet_dir: Path) -> Iterator[Finding]:
     yield checks.kubelet(kubelet_dir, mountinfo.read())
 
 
-def _pools(
+def _check_pools(
     pool: list[str] | None, config: Path | None, state_dir: Path | None
 ) -> Iterator[Finding]:
+    """Yield what each type of pool finds out about its pools that are configured."""
     try:
-        settings = pools_of(pool, config, state_dir)
-        if any(spec.type == "lvm" for spec in settings.pools):
-            yield from lvm.machine()
+        settings = load_settings(pool, config, state_dir)
+        types = [type_of(spec) for spec in settings.pools]
         records = node_state(settings.state_dir, settings.driver_name).pools
-        for spec in settings.pools:
-            if spec.type == "loopfile":
-                init = spec.options_as(loopfile.Options).init
-                yield from checks.pool(spec.name, spec.path(), records, init=init)
-            elif spec.type == "lvm":
-                yield from _lvm_pool(spec, settings)
-        yield from checks.shared_filesystems(
-            {one.name: one.path() for one in settings.pools if one.type == "loopfile"}
-        )
+        for pool_type in dict.fromkeys(types):
+            pools = [pool_type.read(spec) for spec in settings.pools if spec.type == pool_type.name]
+            yield from pool_type.check(pools, settings.driver_name, records)
     except Invalid as error:
-        yield checks.problem("configuration", str(error), "see `cellar serve --help`")
+        yield problem("configuration", str(error), "see `cellar serve --help`")
 
 
-def _lvm_pool(spec: PoolSpec, settings: Config) -> Iterator[Finding]:
-    options = spec.options_as(lvm_options.Options)
-    records = node_state(settings.state_dir, settings.driver_name).pools
-    yield from lvm.pool(spec.name, spec.where, settings.driver_name, options, records)
+def _print(findings: list[Finding]) -> None:
+    """Print a line for each finding; a long one is not folded, so that it can be searched for."""
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        line = Text(f"{finding.level:<8}", style=STYLES[finding.level])
+        line.append(f" {finding.subject:<{width}}  ", style="bold")
+        line.append(finding.text, style="default")
+        if finding.cure:
+            line.append(f" → {finding.cure}", style="cyan")
+        console().print(line, soft_wrap=True)
 
 
-def _tell(findings: list[Finding]) -> None:
-    to = console()
-    width = max(len(one.what) for one in findings)
-    for one in findings:
-        line = Text(f"{one.level:<8}", style=STYLES[one.level])
-        line.append(f" {one.what:<{width}}  ", style="bold")
-        line.append(one.text, style="default")
-        if one.cure:
-            line.append(f" → {one.cure}", style="cyan")
-        to.print(line, soft_wrap=True)
+def _as_row(finding: Finding) -> dict[str, str]:
+    """Return the finding for programs, with the keys that they know."""
+    return {
+        "level": finding.level,
+        "what": finding.subject,
+        "text": finding.text,
+        "cure": finding.cure,
+    }

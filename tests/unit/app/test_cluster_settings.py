@@ -10,10 +10,10 @@ import pytest
 from loguru import logger
 from typer.testing import CliRunner
 
-from driver.app import config
 from driver.app.cluster_settings import KubernetesNodes, StaticNodes
-from driver.cli import flags as daemon
-from driver.cli import main, route
+from driver.app.load_settings import load, load_route
+from driver.app.settings import RouteSettings
+from driver.cli import flags, main, route
 from driver.core.errors import Invalid
 from driver.tls import identity
 
@@ -30,19 +30,19 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_router_needs_nodes_and_certificates() -> None:
-    found = config.load_route(ROUTE, {})
+    found = load_route(ROUTE, {})
     assert (found.nodes, found.tls_dir) == (StaticNodes(Path("/etc/nodes.yaml")), Path("/tls"))
     assert found.driver_name == "cellar.csi.internal"
     assert found.attach
     with pytest.raises(Invalid, match="--nodes is required"):
-        config.load_route({"endpoint": "unix:///run/c.sock"}, {})
+        load_route({"endpoint": "unix:///run/c.sock"}, {})
     with pytest.raises(Invalid, match="--tls-dir is required with --nodes static:FILE"):
-        config.load_route(ROUTE | {"tls_dir": None}, {})
+        load_route(ROUTE | {"tls_dir": None}, {})
 
 
 def test_the_environment_is_read_for_a_router_too() -> None:
     variables = {"CELLAR_NODES": "static:n", "CELLAR_TLS_DIR": "t", "CELLAR_POOLS": "ignored"}
-    found = config.load_route({"endpoint": "unix:///s"}, variables)
+    found = load_route({"endpoint": "unix:///s"}, variables)
     assert (found.nodes, found.tls_dir) == (StaticNodes(Path("n")), Path("t"))
 
 
@@ -55,7 +55,7 @@ def test_the_environment_is_read_for_a_router_too() -> None:
     ],
 )
 def test_a_cluster_needs_no_files(given: str, service: str, namespace: str | None) -> None:
-    found = config.load_route({"endpoint": "unix:///s", "nodes": given}, {})
+    found = load_route({"endpoint": "unix:///s", "nodes": given}, {})
     assert found.nodes == KubernetesNodes(service, namespace)
     assert (found.tls_dir, found.objects) == (None, "cellar")
     assert (found.node_gone_after, found.node_gone_policy) == (900.0, "retain")
@@ -66,7 +66,7 @@ def test_a_cluster_needs_no_files(given: str, service: str, namespace: str | Non
 )
 def test_a_span_of_time_has_a_unit(text: str, seconds: float) -> None:
     flags = {"endpoint": "unix:///s", "nodes": "kubernetes", "node_gone_after": text}
-    assert config.load_route(flags, {}).node_gone_after == seconds
+    assert load_route(flags, {}).node_gone_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -81,50 +81,50 @@ def test_a_span_of_time_has_a_unit(text: str, seconds: float) -> None:
 def test_a_setting_of_the_cluster_that_cannot_be_is_named(setting: str, value: str) -> None:
     flags = {"endpoint": "unix:///s", "nodes": "kubernetes", setting: value}
     with pytest.raises(Invalid, match=f"--{setting.replace('_', '-')}: "):
-        config.load_route(flags, {})
+        load_route(flags, {})
 
 
 def test_kubelet_looks_for_the_socket_where_it_is_by_default() -> None:
     flags = {"pools": ["sim=memory:1GiB"], "kubelet_dir": "/var/lib/kubelet", "node_id": "n"}
-    found = config.load(flags, {})
+    found = load(flags, {})
     assert found.endpoint == Path("/var/lib/kubelet/plugins/cellar.csi.internal/csi.sock")
     assert found.kubelet_dir == Path("/var/lib/kubelet")
-    own = config.load(flags | {"endpoint": "unix:///run/c.sock"}, {"CELLAR_DRIVER_NAME": "x.y"})
+    own = load(flags | {"endpoint": "unix:///run/c.sock"}, {"CELLAR_DRIVER_NAME": "x.y"})
     assert own.endpoint == Path("/run/c.sock")
     with pytest.raises(Invalid, match="--kubelet-dir: 'k' is not an absolute path"):
-        config.load(flags | {"kubelet_dir": "k"}, {})
+        load(flags | {"kubelet_dir": "k"}, {})
 
 
 def test_a_socket_that_no_kubelet_could_open_is_named_at_once() -> None:
     """<linux/un.h>: 108 bytes with the NUL."""
     flags = {"pools": ["sim=memory:1GiB"], "node_id": "n", "endpoint": "unix:///run/c.sock"}
     fits = 107 - len("/plugins_registry/cellar.csi.internal-reg.sock") - 1
-    assert config.load(flags | {"kubelet_dir": "/" + "k" * fits}, {}).kubelet_dir
+    assert load(flags | {"kubelet_dir": "/" + "k" * fits}, {}).kubelet_dir
     with pytest.raises(Invalid, match=r"reg.sock has more than 107 bytes"):
-        config.load(flags | {"kubelet_dir": "/" + "k" * (fits + 1)}, {})
+        load(flags | {"kubelet_dir": "/" + "k" * (fits + 1)}, {})
     del flags["endpoint"]
     with pytest.raises(Invalid, match=r"--endpoint: the path .*csi.sock has more than 107 bytes"):
-        config.load(flags | {"kubelet_dir": "/" + "k" * 80}, {})
+        load(flags | {"kubelet_dir": "/" + "k" * 80}, {})
 
 
 @pytest.mark.parametrize("nodes", ["kubernetes:A/b", "static:", "/etc/nodes.yaml"])
 def test_a_directory_that_is_none_is_named(nodes: str) -> None:
     with pytest.raises(Invalid, match=r"--nodes: .* is not static:FILE or kubernetes"):
-        config.load_route(ROUTE | {"nodes": nodes}, {})
+        load_route(ROUTE | {"nodes": nodes}, {})
 
 
 def test_a_port_is_never_open_to_all() -> None:
     both = {"listen": "[::1]:9501", "tls_dir": "/tls"}
-    assert config.load(SERVE | both, {}).listen == ("::1", 9501)
-    assert config.load(SERVE, {}).listen is None
+    assert load(SERVE | both, {}).listen == ("::1", 9501)
+    assert load(SERVE, {}).listen is None
     for name, value in both.items():
         with pytest.raises(Invalid, match=r"^--listen and --tls-dir go together"):
-            config.load(SERVE | {name: value}, {})
+            load(SERVE | {name: value}, {})
 
 
 def test_every_setting_has_a_flag_of_route() -> None:
     known = {action.dest for action in route._parser()._actions} - {"help", "config"}
-    assert known == set(config._RouteSettings.model_fields)
+    assert known == set(RouteSettings.model_fields)
 
 
 @pytest.mark.parametrize("nodes", ["absent", "bad"])
@@ -133,7 +133,7 @@ def test_a_router_that_cannot_begin_says_why_in_one_line(
 ) -> None:
     (tmp_path / "bad").write_text("nodes: 3")
     words = ["--endpoint", f"unix://{tmp_path}/s", "--nodes", f"static:{tmp_path / nodes}"]
-    assert main.main(["route", *words, "--tls-dir", str(tmp_path)]) == daemon.BAD_SETTINGS
+    assert main.main(["route", *words, "--tls-dir", str(tmp_path)]) == flags.BAD_SETTINGS
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"cellar route: {tmp_path / nodes}: ")
 

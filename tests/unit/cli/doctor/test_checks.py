@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from driver.backends.memory.records import MemoryRecords
 from driver.cli.doctor import checks
-from driver.cli.doctor.checks import Level
+from driver.core.findings import Level
 from driver.core.model import FsType
-from driver.linux import command, flocks, sysfs
+from driver.linux import command, sysfs
 from driver.linux.formats import filesystem
 
 HOST = """\
@@ -132,48 +130,6 @@ def test_a_filesystem_may_be_in_the_kernel_or_a_module(tmp_path: Path) -> None:
     module.parent.mkdir(parents=True)
     module.touch()
     assert checks.kernel_filesystem(FsType.XFS, known, tmp_path).level is Level.OK
-
-
-def test_a_pool_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
-    [found] = checks.pool("fast", tmp_path / "none", MemoryRecords(), init=False)
-    assert found.level is Level.PROBLEM
-    assert "mount its disk" in found.cure
-
-
-def test_a_directory_without_a_marker_is_a_problem_with_the_command_that_makes_it(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "something").touch()
-    found, *_ = checks.pool("fast", tmp_path, MemoryRecords(), init=False)
-    assert found.level is Level.PROBLEM
-    assert f"cellar pools init fast --pool fast=loopfile:{tmp_path}" in found.cure
-
-
-def test_looking_at_a_pool_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / ".cellar-pool.json").write_text("{}")
-    before = tmp_path.stat().st_mode, os.listdir(tmp_path)
-    findings = list(checks.pool("fast", tmp_path, MemoryRecords(), init=False))
-    assert all(one.level is not Level.PROBLEM for one in findings)
-    assert len(findings) == 4
-    assert (tmp_path.stat().st_mode, os.listdir(tmp_path)) == before
-
-
-def test_a_directory_whose_disk_is_missing_is_a_problem_also_with_init(tmp_path: Path) -> None:
-    known = MemoryRecords()
-    known.write(str(tmp_path), {"pool": "0123456789ab", "filesystem": "another"})
-    found, *_ = checks.pool("fast", tmp_path, known, init=True)
-    assert found.level is Level.PROBLEM
-    assert "0123456789ab on another filesystem" in found.text
-
-
-def test_pools_on_one_filesystem_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flocks, "holders_elsewhere", lambda *_: [])  # of other tests
-    for name in "ab":
-        (tmp_path / name).mkdir()
-    places = {"a": tmp_path / "a", "b": tmp_path / "b", "none": tmp_path / "none"}
-    [found] = checks.shared_filesystems(places)
-    assert (found.what, found.level) == ("pools a, b", Level.WARNING)
-    assert "share its room" in found.text
 
 
 def test_a_socket_where_nobody_listens_is_a_problem(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from driver.cli import tables
-from driver.cli.doctor import checks, command
-from driver.cli.doctor.checks import Finding, Level
+from driver.cli.doctor import command
+from driver.core import findings
 
 app = typer.Typer()
 app.command("doctor")(command.command)
@@ -27,7 +27,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without fault."""
-    monkeypatch.setattr(command, "_machine", lambda _: [checks.ok("machine", "is sound")])
+    monkeypatch.setattr(command, "_check_machine", lambda _: [findings.ok("machine", "is sound")])
 
 
 def run(*words: str, status: int = 0) -> str:
@@ -41,29 +41,29 @@ def test_a_sound_machine_has_status_0(sound: None) -> None:
 
 
 def test_a_warning_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [checks.warning("disk", "is slow", "buy another")]
-    monkeypatch.setattr(command, "_machine", lambda _: found)
+    found = [findings.warning("disk", "is slow", "buy another")]
+    monkeypatch.setattr(command, "_check_machine", lambda _: found)
     assert run("doctor") == "warning  disk  is slow → buy another\n"
 
 
 def test_a_problem_has_status_1_and_its_cure_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [checks.problem("kernel", "very " * 40 + "old", "upgrade")]
-    monkeypatch.setattr(command, "_machine", lambda _: found)
+    found = [findings.problem("kernel", "very " * 40 + "old", "upgrade")]
+    monkeypatch.setattr(command, "_check_machine", lambda _: found)
     said = run("doctor", status=1)
     assert len(said.splitlines()) == 1
     assert said.endswith("old → upgrade\n")
 
 
 def test_findings_as_json(sound: None) -> None:
-    [one] = json.loads(run("doctor", "-o", "json"))
-    assert Finding(**one) == Finding(Level.OK, "machine", "is sound")
+    [row] = json.loads(run("doctor", "-o", "json"))
+    assert row == {"level": "ok", "what": "machine", "text": "is sound", "cure": ""}
 
 
 def test_every_look_at_this_machine_gives_lines() -> None:
     """Whatever it finds here: no check raises."""
-    findings = json.loads(CliRunner().invoke(app, ["doctor", "-o", "json"]).output)
+    rows = json.loads(CliRunner().invoke(app, ["doctor", "-o", "json"]).output)
     assert {"user", "kernel", "loop devices", "kernel events", "kubelet"} <= {
-        one["what"] for one in findings
+        row["what"] for row in rows
     }
 
 

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from driver.app import config
-from driver.app.config import Config, PoolSpec, load, parse_pool
-from driver.backends.lvm import options as lvm_options
+from driver.app.load_settings import load
+from driver.app.settings import ServeSettings
+from driver.backends.pool_type import PoolSpec
 from driver.core.errors import Invalid
-from driver.core.model import GIB, Allocation
 
 FLAGS: dict[str, Any] = {"endpoint": "unix:///run/csi.sock", "pools": ["sim=memory:10GiB"]}
 
 
-def loaded(environment: dict[str, str] | None = None, **flags: Any) -> Config:
+def loaded(environment: dict[str, str] | None = None, **flags: Any) -> ServeSettings:
     return load({**FLAGS, **flags}, environment or {})
 
 
 def test_two_flags_are_enough() -> None:
-    assert loaded() == Config(
+    assert loaded() == ServeSettings(
         endpoint=Path("/run/csi.sock"),
         node_id=socket.gethostname(),
         pools=(PoolSpec("sim", "memory", "10GiB", {}),),
@@ -196,104 +193,16 @@ def test_an_address_may_be_written_as_everybody_writes_it(
     assert loaded(metrics=text).metrics == address
 
 
-# pools
-
-
-def test_the_grammar_of_a_pool() -> None:
-    text = "fast=loopfile:/srv/fast,allocation=sparse,overcommit=2,reserve=5%"
-    assert parse_pool(text) == PoolSpec(
-        "fast",
-        "loopfile",
-        "/srv/fast",
-        {"allocation": "sparse", "overcommit": "2", "reserve": "5%"},
-    )
-    assert parse_pool("x=loopfile:/a:b=c").where == "/a:b=c"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a",
-        "a=b",
-        "=memory:1",
-        "a=:1",
-        "a=memory:",
-        "a b=memory:1",
-        "../a=memory:1",
-        "-a=memory:1",
-        "a=memory:1,x",
-        "a=memory:1,x=1,x=2",
-        "a=Memory:1",
-    ],
-)
-def test_what_is_not_in_the_grammar_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"NAME=TYPE:WHERE|write x=|given twice"):
-        parse_pool(text)
-
-
-@given(st.text(max_size=40))
-def test_any_text_is_a_pool_or_a_value_error(text: str) -> None:
-    try:
-        spec = parse_pool(text)
-    except ValueError:
-        return
-    assert text.startswith(f"{spec.name}={spec.type}:{spec.where}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    allocation: Allocation = Allocation.THICK
-    overcommit: float = 1.0
-    reserve: str = "0"
-    init: bool = False
-    clock: Any = None  # not an option that a person can give
-
-
-def test_options_fill_in_a_backends_own_dataclass() -> None:
-    spec = parse_pool("a=memory:1GiB,allocation=sparse,overcommit=1.5,reserve=10GiB,init=true")
-    assert spec.options_as(Options) == Options(
-        allocation=Allocation.SPARSE, overcommit=1.5, reserve="10GiB", init=True
-    )
-    assert spec.size() == GIB
-
-
-@pytest.mark.parametrize(
-    ("option", "says"),
-    [
-        (
-            "clock=1",
-            "unknown option clock; memory pools have allocation, overcommit, reserve, init",
-        ),
-        ("reflink=true", "unknown option reflink"),
-        ("allocation=fat", "allocation='fat': one of thick, sparse"),
-        ("overcommit=0", "overcommit='0': a number above 0"),
-        ("overcommit=inf", "overcommit='inf'"),
-        ("overcommit=-1", "overcommit='-1'"),
-        ("reserve=5 %", "reserve: '5 %' is not a size"),
-        ("reserve=101%", "reserve: '101%' is not a size"),
-        ("init=yes", "init='yes': true or false"),
-    ],
-)
-def test_a_bad_option_is_named_with_its_pool(option: str, says: str) -> None:
-    with pytest.raises(Invalid, match=f"^pool a: {says}"):
-        parse_pool(f"a=memory:1GiB,{option}").options_as(Options)
-
-
-def test_where_is_what_the_type_needs() -> None:
-    assert parse_pool("a=loopfile:/srv/a").path() == Path("/srv/a")
-    for where in ("srv/a", "/srv/../etc"):
-        with pytest.raises(Invalid, match=r"pool a: .*not an absolute path"):
-            parse_pool(f"a=loopfile:{where}").path()
-    with pytest.raises(Invalid, match="pool a: '/srv' is not a size"):
-        parse_pool("a=memory:/srv").size()
-
-
 def test_every_setting_has_a_flag_of_serve() -> None:
     from driver.cli.serve import _parser  # noqa: PLC0415 - imports the whole driver
 
     known = {action.dest for action in _parser()._actions} - {"help", "config"}
-    assert known == set(config._Settings.model_fields)
+    assert known == set(ServeSettings.model_fields)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        loaded().attach = False
 
 
 def test_the_state_directory_is_where_each_user_may_write(
@@ -311,41 +220,3 @@ def test_the_state_directory_is_where_each_user_may_write(
     assert loaded().state_dir == Path("/home/u/.local/state/cellar")
     with pytest.raises(Invalid, match=r"^--state-dir: 'x' is not an absolute path"):
         loaded(state_dir="x")
-
-
-BY_PATH = "/dev/disk/by-path/pci-0000:00:1f.2-ata-1"
-UUID = "PhTnbm-GtpU-abcd-0123-4567-89AB-CDEFgh"
-
-
-@pytest.mark.parametrize(
-    ("text", "devices"),
-    [
-        ("/dev/sdb", ("/dev/sdb",)),
-        (f"{BY_PATH}:/srv/lvm.img:/dev/nvme*", (BY_PATH, "/srv/lvm.img", "/dev/nvme*")),
-    ],
-)
-def test_devices_are_paths_whatever_is_in_them(text: str, devices: tuple[str, ...]) -> None:
-    pool = parse_pool(f"vg=lvm:cellar,devices={text}")
-    assert pool.options_as(lvm_options.Options).devices == devices
-
-
-def test_devices_in_a_file_may_be_a_list(tmp_path: Path) -> None:
-    file = tmp_path / "c.yaml"
-    file.write_text(
-        "pools: [{name: vg, type: lvm, where: cellar, devices: [/dev/sdb, /dev/sdc]}]\n"
-    )
-    [pool] = load({"endpoint": "unix:///run/csi.sock", "config": file}, {}).pools
-    assert pool.options_as(lvm_options.Options).devices == ("/dev/sdb", "/dev/sdc")
-
-
-@pytest.mark.parametrize("text", [UUID, UUID.replace("-", "")])
-def test_the_uuid_of_a_group_is_read_with_and_without_dashes(text: str) -> None:
-    assert parse_pool(f"vg=lvm:cellar,uuid={text}").options_as(lvm_options.Options).uuid == UUID
-
-
-@pytest.mark.parametrize(
-    "option", ["devices=sdb", "devices=/dev/../sdb", "devices=", "uuid=1", "uuid=cellar", "uuid="]
-)
-def test_devices_and_uuids_that_are_none_are_refused(option: str) -> None:
-    with pytest.raises(Invalid, match=option.partition("=")[0]):
-        parse_pool(f"vg=lvm:cellar,{option}").options_as(lvm_options.Options)

@@ -1,0 +1,47 @@
+"""How a driver ends of which a thread is stuck in the kernel: all other pools are closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from driver.core.answers import thread_tag
+from driver.core.errors import PoolUnavailable
+from driver.core.ports.pool import Pool
+
+EXIT_TIMEOUT: Final = 19.0  # seconds after SIGTERM; what still runs then is left
+_CLOSE_TIMEOUT: Final = 1.0  # seconds for each pool
+
+
+def join_threads(deadline: float) -> Sequence[str]:
+    """Wait until `deadline` (monotonic, seconds) for all threads that Python would join at exit.
+
+    Returns the names of those that still run.
+    """
+    current = threading.current_thread()
+    threads = [
+        thread for thread in threading.enumerate() if thread is not current and not thread.daemon
+    ]
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread.name for thread in threads if thread.is_alive()]
+
+
+def close_idle_pools(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
+    """Close the pools in which none of the threads named in `stuck` is at work, so that another
+    process may have them at once.
+
+    This process keeps its descriptors, and so its locks, for as long as one of its threads is
+    in the kernel; none of them does anything more in this program. No-op if a thread works in
+    no pool: then it is not known which pool it uses.
+    """
+    tags = {pool.name: thread_tag(pool.name) for pool in pools}
+    if any(not any(tag in thread for tag in tags.values()) for thread in stuck):
+        return
+    for pool in pools:
+        if not any(tags[pool.name] in thread for thread in stuck):
+            with suppress(PoolUnavailable, TimeoutError):
+                pool.answers.begin(pool.backend.close).result(_CLOSE_TIMEOUT)

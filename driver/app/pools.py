@@ -1,0 +1,65 @@
+"""The table of the types of pools, and how the pools of a node are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from driver.app.settings import ServeSettings
+from driver.backends.loopfile import pool_type as loopfile
+from driver.backends.lvm import pool_type as lvm
+from driver.backends.memory import pool_type as memory
+from driver.backends.memory.records import memory_state
+from driver.backends.node_resources import NodeResources
+from driver.backends.pool_threads import Answering
+from driver.backends.pool_type import PoolSpec, PoolType
+from driver.core.errors import Invalid
+from driver.core.ports.pool import Pool
+from driver.core.ports.records import NodeState
+from driver.linux.state.node_state import node_state
+
+# A new backend is a package, and a line here.
+POOL_TYPES: Final[Sequence[PoolType[Any, Any]]] = (
+    loopfile.POOL_TYPE,
+    lvm.POOL_TYPE,
+    memory.POOL_TYPE,
+)
+
+
+def type_of(spec: PoolSpec) -> PoolType[Any, Any]:
+    """Return the type of the pool. Raises: Invalid: there is no such type."""
+    for pool_type in POOL_TYPES:
+        if pool_type.name == spec.type:
+            return pool_type
+    known = ", ".join(pool_type.name for pool_type in POOL_TYPES)
+    raise Invalid(f"pool {spec.name}: type {spec.type!r} is not one of {known}")
+
+
+def open_state(settings: ServeSettings) -> NodeState:
+    """Open the records that outlive the process; if no pool does, records in memory.
+
+    Raises: Invalid: a pool is of no known type.
+    """
+    if any(type_of(spec).keeps_state for spec in settings.pools):
+        return node_state(settings.state_dir, settings.driver_name)
+    return memory_state()
+
+
+def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
+    """Return the configured pools, without having looked for them yet.
+
+    Call it before gRPC is imported: a child of the process starts here. Raises: Invalid.
+    """
+    types = [type_of(spec) for spec in settings.pools]
+    node = NodeResources(settings.driver_name, settings.luks, state.pools)
+    return [
+        _open(spec, pool_type, node) for spec, pool_type in zip(settings.pools, types, strict=True)
+    ]
+
+
+def _open(spec: PoolSpec, pool_type: PoolType[Any, Any], node: NodeResources) -> Pool:
+    """Return the pool with its type and location, and with threads of its own that ask it."""
+    pool = pool_type.open(pool_type.read(spec), node)
+    answers = Answering(spec.name, silent=pool_type.silent_after)
+    return replace(pool, type=spec.type, location=spec.location, answers=answers)

@@ -1,0 +1,103 @@
+"""The threads and tasks that look after a node's pools while the driver serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, Final
+
+from driver.core.answers import thread_tag
+from driver.core.capacity import PoolState
+from driver.core.ports.backend_features import NeedsMaintenance
+from driver.core.ports.pool import Pool
+from driver.observe.disks import Disks
+from driver.observe.metrics import Metrics
+from driver.observe.poolnews import PoolNews
+from driver.volumes import maintenance
+from driver.volumes.pools import abilities
+from driver.volumes.pools.bounded_queries import LISTS
+from driver.volumes.pools.pool_states import States
+from driver.volumes.pools.pool_watch import EVERY, Watching
+
+COPIERS: Final = 2  # threads of each pool
+INTERVAL: Final = 10.0  # seconds between two rounds of maintenance
+
+
+class Upkeep:
+    """Maintains the pools, and watches their state for the log, the metrics and /readyz.
+
+    Each pool has threads of its own for copies and maintenance, so that one whose disk hangs
+    delays no other. `news` hears of the pools' states.
+    """
+
+    def __init__(self, pools: Sequence[Pool], metrics: Metrics, news: PoolNews) -> None:
+        self._pools = pools
+        self._metrics = metrics
+        self._news = news
+        self.observer = ThreadPoolExecutor(1, thread_name_prefix="observer")
+        self._copiers = {
+            pool.name: ThreadPoolExecutor(COPIERS, f"copier{thread_tag(pool.name)}")
+            for pool in pools
+        }
+        self._maintainers = {
+            pool.name: ThreadPoolExecutor(1, f"maintainer{thread_tag(pool.name)}")
+            for pool in pools
+            if isinstance(pool.backend, NeedsMaintenance)
+        }
+
+    def copier_of(self, pool: str) -> Executor:
+        """Return the executor for copies in the pool of this name."""
+        return self._copiers[pool]
+
+    def begin(self) -> None:
+        """Listen for disks that appear, and log what this machine lacks."""
+        self.observer.submit(Disks(self._pools, self.observer).watch)
+        self.observer.submit(abilities.tell, self._pools)
+
+    def tasks(
+        self, running: Callable[[str], Sequence[float]]
+    ) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what has to run until the driver stops.
+
+        `running`: returns, for a pool's name, since when each of its busy workers is at work.
+        """
+        yield self._watch_workers(Watching(self._pools, running))
+        yield self._watch_states()
+        for pool in self._pools:
+            if pool.name in self._maintainers:
+                yield self._maintain(pool)
+
+    def stop(self) -> None:
+        """End the threads as soon as their present work is done; do not wait for them."""
+        for executor in (*self._copiers.values(), *self._maintainers.values(), self.observer):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _watch_workers(self, watching: Watching) -> None:
+        """Look for pools that take no writes any more, by the workers that are stuck in them."""
+        text = "Calls that have been at work in the pool for over ten seconds"
+        self._metrics.watch_all("cellar_pool_stuck_workers", text, "pool", watching.stuck)
+        text = "How long the oldest call that is at work in the pool has been so"
+        self._metrics.watch_all("cellar_pool_oldest_call_seconds", text, "pool", watching.longest)
+        while True:
+            await asyncio.sleep(EVERY)
+            watching.look()
+
+    async def _watch_states(self) -> None:
+        """Follow the state of the pools, for the log and /readyz."""
+        loop, states = asyncio.get_running_loop(), States(self._pools)
+        while True:
+            await loop.run_in_executor(self.observer, self._news.hear, _look(states))
+            await asyncio.sleep(INTERVAL)
+
+    async def _maintain(self, pool: Pool) -> None:
+        """Maintain the pool every INTERVAL seconds, on its own thread."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(INTERVAL)
+            await loop.run_in_executor(self._maintainers[pool.name], maintenance.tend, pool)
+
+
+def _look(states: States) -> Iterator[PoolState]:
+    """Yield the states of the pools. They are asked when the first one is read."""
+    yield from (reply.state for reply in states.look(LISTS))

@@ -1,0 +1,79 @@
+"""Pools of loop files as a type of pool: `--pool NAME=loopfile:/DIRECTORY`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.backends.loopfile import pool_directory
+from driver.backends.loopfile.backend import Loopfile, Options
+from driver.backends.loopfile.state import Shared
+from driver.backends.node_resources import NodeResources
+from driver.backends.option_readers import (
+    read_allocation,
+    read_boolean,
+    read_overcommit,
+    read_path,
+    read_reserve,
+)
+from driver.backends.pool_type import ConfiguredPool, PoolType
+from driver.core.findings import Finding
+from driver.core.ids import PoolId
+from driver.core.ports.pool import Pool
+from driver.core.ports.records import Records
+from driver.linux import sysfs
+from driver.linux.devices import loop_ioctl
+
+
+def _shared(node: NodeResources) -> Shared:
+    """Make what all pools of loop files of a process have in common."""
+    return Shared(known=node.pool_records)
+
+
+def _open(pool: ConfiguredPool[Path, Options], node: NodeResources) -> Pool:
+    """Return the pool; an error is logged if this machine cannot attach its volumes."""
+    if text := loop_ioctl.find_problem():
+        logger.error("pool {} cannot attach volumes: {}", pool.name, text)
+    elif text := sysfs.find_problem():
+        logger.error("pool {} cannot attach thick volumes: {}", pool.name, text)
+    backend = Loopfile(
+        pool.name,
+        pool.location,
+        pool.options,
+        node.freezer,
+        node.owner,
+        shared=node.shared(_shared),
+    )
+    return Pool(pool.name, backend, node.host, node.crypt)
+
+
+def _initialise(pool: ConfiguredPool[Path, Options], owner: str, _: Records) -> PoolId:
+    """Mark the directory as a pool of the driver `owner`. Raises: Conflict, Refused."""
+    return pool_directory.initialise(pool.location, owner)
+
+
+def _check(
+    pools: Sequence[ConfiguredPool[Path, Options]], _owner: str, records: Records
+) -> Iterable[Finding]:
+    from driver.backends.loopfile import doctor  # noqa: PLC0415 - for `cellar doctor` only
+
+    return doctor.check(pools, records)
+
+
+POOL_TYPE: Final = PoolType(
+    name="loopfile",
+    read_location=read_path,
+    options=Options,
+    readers={
+        "allocation": read_allocation,
+        "overcommit": read_overcommit,
+        "reserve": read_reserve,
+        "init": read_boolean,
+    },
+    open=_open,
+    initialise=_initialise,
+    check=_check,
+)

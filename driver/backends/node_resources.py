@@ -1,0 +1,55 @@
+"""What the pools of one node share: the kernel's side of volumes, and what each type keeps once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
+
+from driver.core.ports.records import Records
+from driver.linux import cgroup
+from driver.linux.formats.luks import LinuxCrypt
+from driver.linux.formats.luks import Options as LuksOptions
+from driver.linux.host import LinuxHost
+from driver.linux.mounts.freeze import Freezer
+
+T = TypeVar("T")
+
+
+class NodeResources:
+    """What pools of one node share. Each part is made when the first pool needs it.
+
+    `owner`: the driver's name, as pools are marked with it. `pool_records`: which pool was found
+    at a location, kept outside of the pools.
+    """
+
+    def __init__(self, owner: str, luks: LuksOptions, pool_records: Records) -> None:
+        self.owner = owner
+        self.pool_records = pool_records
+        self._luks = luks
+        self._shared: dict[object, Any] = {}
+
+    @cached_property
+    def freezer(self) -> Freezer:
+        """Return the child process that freezes filesystems."""
+        return Freezer()
+
+    @cached_property
+    def host(self) -> LinuxHost:
+        """Return what the machine's kernel does."""
+        return LinuxHost()
+
+    @cached_property
+    def crypt(self) -> LinuxCrypt:
+        """Return the encryption by LUKS."""
+        return LinuxCrypt(self._luks, cgroup.memory_limit())
+
+    def shared(self, make: Callable[[NodeResources], T]) -> T:
+        """Return what `make(self)` returned at its first call: one value for all pools of a type.
+
+        `make`: a function of a module, by which the value is remembered.
+        """
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        value: T = self._shared[make]
+        return value

@@ -1,0 +1,50 @@
+"""How options and locations of pools are read from text. The chart's schema names each reader.
+
+ValueError and Invalid say what was expected; `PoolType.read` adds the pool and the option.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from driver.core.model import GIB, Allocation
+from driver.core.quantity import parse_share
+
+
+def read_path(text: str) -> Path:
+    """Return an absolute path without `..`. Raises: ValueError."""
+    if not text.startswith("/") or ".." in text.split("/"):
+        raise ValueError(f"{text!r} is not an absolute path")
+    return Path(text)
+
+
+def read_allocation(text: str) -> Allocation:
+    """Return the allocation, thick or sparse. Raises: ValueError.
+
+    Thin volumes exist in thin pools only, which have nothing else and so no such option.
+    """
+    accepted = [Allocation.THICK, Allocation.SPARSE]
+    if text not in accepted:
+        raise ValueError(f"one of {', '.join(accepted)} is expected")
+    return Allocation(text)
+
+
+def read_overcommit(text: str) -> float:
+    """Return a factor above 0, as 1.5. Raises: ValueError."""
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or float(text) <= 0:
+        raise ValueError("a number above 0 is expected, as in 1.5")
+    return float(text)
+
+
+def read_reserve(text: str) -> str:
+    """Return the text, which is a size or a share of the pool. Raises: Invalid."""
+    parse_share(text, GIB)
+    return text
+
+
+def read_boolean(text: str) -> bool:
+    """Return whether the text is "true". Raises: ValueError if it is not "false" either."""
+    if text not in {"true", "false"}:
+        raise ValueError("true or false is expected")
+    return text == "true"

@@ -1,0 +1,98 @@
+"""What a type of pool is to the rest of the program: read, opened, initialised and checked.
+
+Each package of a backend exports one `PoolType`; `driver.app.pools` has the table of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from driver.backends.node_resources import NodeResources
+from driver.backends.pool_threads import SILENT
+from driver.core.errors import Invalid
+from driver.core.findings import Finding
+from driver.core.ids import PoolId
+from driver.core.ports.pool import Pool
+from driver.core.ports.records import Records
+
+LocationT = TypeVar("LocationT")
+OptionsT = TypeVar("OptionsT")
+
+Reader: TypeAlias = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """A pool as it is configured, in text: only its type can interpret location and options."""
+
+    name: str
+    type: str
+    location: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredPool(Generic[LocationT, OptionsT]):
+    """A pool whose location and options were read by its type."""
+
+    name: str
+    location: LocationT
+    options: OptionsT
+
+
+def _check_nothing(*_: Any) -> Iterable[Finding]:
+    """Return no findings."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PoolType(Generic[LocationT, OptionsT]):
+    """All that the program knows of a type of pool, beside its backend.
+
+    `name`: as in `--pool NAME=TYPE:LOCATION`. `read_location` and `readers` turn text into values;
+    `readers` has the name of each option of `options`, which takes them as keywords.
+    `keeps_state`: False if all of it ends with the process. `silent_after`: seconds without an
+    answer after which a pool counts as unavailable.
+    """
+
+    name: str
+    read_location: Callable[[str], LocationT]
+    options: Callable[..., OptionsT]
+    readers: Mapping[str, Reader]
+    open: Callable[[ConfiguredPool[LocationT, OptionsT], NodeResources], Pool]
+    # Marks the location as a pool of the driver that is named; None: no marker is needed.
+    initialise: Callable[[ConfiguredPool[LocationT, OptionsT], str, Records], PoolId] | None = None
+    # What `cellar doctor` finds out about all pools of this type that are configured.
+    check: Callable[
+        [Sequence[ConfiguredPool[LocationT, OptionsT]], str, Records], Iterable[Finding]
+    ] = _check_nothing
+    keeps_state: bool = True
+    silent_after: float = SILENT
+
+    def read(self, spec: PoolSpec) -> ConfiguredPool[LocationT, OptionsT]:
+        """Return the pool with its location and options as values.
+
+        Raises: Invalid, which names the option, and those that the type has.
+        """
+        if unknown := sorted(spec.options.keys() - self.readers.keys()):
+            raise Invalid(
+                f"pool {spec.name}: unknown option {', '.join(unknown)};"
+                f" {self.name} pools have {', '.join(self.readers)}"
+            )
+        try:
+            location = self.read_location(spec.location)
+        except (ValueError, Invalid) as error:
+            raise Invalid(f"pool {spec.name}: {error}") from None
+        return ConfiguredPool(spec.name, location, self.options(**dict(self._read_options(spec))))
+
+    def _read_options(self, spec: PoolSpec) -> Iterator[tuple[str, object]]:
+        """Yield each option with its value. Raises: Invalid."""
+        for key, text in spec.options.items():
+            try:
+                yield key, self.readers[key](text)
+            except ValueError as error:
+                raise Invalid(f"pool {spec.name}: {key}={text!r}: {error}") from None
+            except Invalid as error:
+                raise Invalid(f"pool {spec.name}: {key}: {error}") from None
