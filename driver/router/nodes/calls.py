@@ -32,11 +32,12 @@ async def forward(
     """Call the node and return its response as bytes, within the time that the caller has left.
 
     `path`: of the method, see csi/methods. Raises: PoolUnavailable if the node is unreachable,
-    or the time is over; any other CellarError as the node reports it.
+    becomes silent, or the time is over; any other CellarError as the node reports it.
     """
-    call, timeout = node.call(path), context.time_remaining()
-    with _translated(node):
-        return bytes(await call(request.SerializeToString(), timeout=timeout, metadata=metadata))
+    begin, timeout = node.call(path), context.time_remaining()
+    call = begin(request.SerializeToString(), timeout=timeout, metadata=metadata)
+    with _translated(node), node.cancelled_if_silent(call):
+        return bytes(await call)
 
 
 async def forward_stream(
@@ -50,7 +51,7 @@ async def forward_stream(
     begin: Any = node.channel().unary_stream(path)
     call = begin(request.SerializeToString(), timeout=context.time_remaining())
     try:
-        with _translated(node):
+        with _translated(node), node.cancelled_if_silent(call):
             async for response in call:
                 yield bytes(response)
     finally:
@@ -110,4 +111,5 @@ def _translated(node: NodeConnection) -> Iterator[None]:
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) and task.cancelling():
             raise
-        raise PoolUnavailable(f"the connection to node {node.name} was closed") from None
+        text = "the connection was closed" if node.reachable else node.problem
+        raise PoolUnavailable(f"node {node.name} has not answered: {text}") from None

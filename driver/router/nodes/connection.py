@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -65,6 +66,7 @@ class NodeConnection:
         self._reported_at = -float("inf")
         self._open = False
         self._closing: set[asyncio.Task[None]] = set()
+        self._forwarded: set[grpc.aio.Call] = set()
         self._calls: dict[str, Call] = {}
         self._peer: cellar_pb2_grpc.NodeAsyncStub | None = None
         self._controller: csi_pb2_grpc.ControllerAsyncStub | None = None
@@ -126,6 +128,19 @@ class NodeConnection:
             self._calls[path] = channel.unary_unary(path)
         return self._calls[path]
 
+    @contextmanager
+    def cancelled_if_silent(self, call: grpc.aio.Call) -> Iterator[None]:
+        """Cancel `call` if the node sends no report for REPORT_LIFETIME seconds while inside.
+
+        Its connection may stay open: a stopped process, or a machine that hangs. A call that is
+        cancelled may have taken effect all the same.
+        """
+        self._forwarded.add(call)
+        try:
+            yield
+        finally:
+            self._forwarded.discard(call)
+
     def reconnect(self, credentials: grpc.ChannelCredentials) -> None:
         """Connect again with new credentials. Calls that run keep the old channel for CLOSE_GRACE
         seconds.
@@ -142,6 +157,8 @@ class NodeConnection:
                 await self._receive_reports()
             except (grpc.aio.AioRpcError, TimeoutError) as error:
                 self._set_unreachable(_reason(error))
+                for call in self._forwarded:
+                    call.cancel()
             await asyncio.sleep(RECONNECT_INTERVAL)
 
     async def close(self) -> None:
