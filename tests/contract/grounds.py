@@ -22,7 +22,7 @@ import pytest
 
 from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile import layout, pool_directory
-from driver.backends.memory import backend as memory
+from driver.backends.memory import options as memory_options
 from driver.backends.memory.host import MemoryHost
 from driver.core.devices import Device
 from driver.core.ids import ImageId
@@ -32,6 +32,7 @@ from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.formats.luks import Options as CryptOptions
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
+from tests.support.failing_backend import FailingBackend, failing_pool
 
 CAP_SYS_RESOURCE = 24  # <linux/capability.h>
 OWNER = "cellar.test"
@@ -132,15 +133,15 @@ class MemoryGround(Ground):
         self, size: Bytes, *, reflink: bool = True, host: MemoryHost | None = None
     ) -> None:
         self._now = 0.0
-        options = memory.Options(
+        options = memory_options.Options(
             allocation=Allocation.SPARSE, reflink=reflink, overcommit=1.5, clock=lambda: self._now
         )
         self._host = host or MemoryHost()
-        self.pool = memory.memory("sim", size, options, host=self._host)
+        self.pool = failing_pool("sim", size, options, host=self._host)
 
     @property
-    def _backend(self) -> memory.MemoryBackend:
-        assert isinstance(self.pool.backend, memory.MemoryBackend)
+    def _backend(self) -> FailingBackend:
+        assert isinstance(self.pool.backend, FailingBackend)
         return self.pool.backend
 
     def restart(self) -> None:
@@ -169,28 +170,28 @@ class MemoryGround(Ground):
         self._now += seconds
 
     def working_in(self, target: Path) -> AbstractContextManager[None]:
-        return self._host.opened(target)
+        return self._host.keep_busy(target)
 
     def lose(self, image_id: ImageId) -> None:
-        self._backend.lose(image_id)
+        self._backend.lose_bytes(image_id)
 
     def damage(self, image_id: ImageId) -> None:
-        self._backend.damage(image_id)
+        self._backend.damage_record(image_id)
 
     def mend(self, image_id: ImageId) -> None:
-        self._backend.mend(image_id)
+        self._backend.repair_record(image_id)
 
     def take_away(self) -> None:
-        self._backend.take_away()
+        self._backend.make_unavailable()
 
     def bring_back(self) -> None:
-        self._backend.bring_back()
+        self._backend.make_available()
 
     def turn_read_only(self) -> None:
-        self._backend.turn_read_only()
+        self._backend.make_read_only()
 
     def turn_writable(self) -> None:
-        self._backend.turn_writable()
+        self._backend.make_writable()
 
     def require_growing(self, fs: FsType) -> None:
         """Nobody forbids it here."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.memory.backend import MemoryBackend, Options, memory
+from driver.backends.memory.backend import memory
 from driver.backends.memory.host import MemoryHost
+from driver.backends.memory.options import Options
 from driver.core.devices import Device
 from driver.core.errors import NotFound, Refused
 from driver.core.faults import Fault, FaultKind
@@ -16,6 +17,7 @@ from driver.core.model import GIB, MIB, Allocation, FsType
 from driver.core.ports.pool import Pool
 from tests.contract.grounds import MemoryGround
 from tests.contract.images import a_volume, cloned, formatted, made, nothing, snapped
+from tests.support.failing_backend import FailingBackend
 
 
 @pytest.fixture
@@ -23,8 +25,8 @@ def ground() -> MemoryGround:
     return MemoryGround(8 * GIB)
 
 
-def simulated(pool: Pool) -> tuple[MemoryBackend, MemoryHost]:
-    assert isinstance(pool.backend, MemoryBackend)
+def simulated(pool: Pool) -> tuple[FailingBackend, MemoryHost]:
+    assert isinstance(pool.backend, FailingBackend)
     assert isinstance(pool.host, MemoryHost)
     return pool.backend, pool.host
 
@@ -74,11 +76,11 @@ def test_faults_can_be_made_to_appear_and_to_go(ground: MemoryGround) -> None:
     device = backend.attach(volume, read_only=False)
     fault = Fault(FaultKind.FILESYSTEM_ERRORS, "sector 7 cannot be read")
     for image_id in (volume.id, None):
-        backend.afflict(image_id, fault)
+        backend.set_faults(image_id, fault)
         assert list(backend.faults(image_id)) == [fault]
-        backend.afflict(image_id)
+        backend.set_faults(image_id)
         assert list(backend.faults(image_id)) == []
-    host.afflict(device, fault)
+    host.set_faults(device, fault)
     assert list(host.faults(device)) == [fault]
 
 

@@ -158,7 +158,7 @@ def test_a_thin_pool_that_was_made_anew_is_another_one(make_group: MakeGroup) ->
     lvm("lvremove", where)
     assert "no thin pool" in refused(where, options, known)
     lvm("lvcreate", "--type", "thin-pool", "--size", "128m", "--name", THIN_POOL, "cellar")
-    assert "another one" in refused(where, options, known)
+    assert "has another UUID" in refused(where, options, known)
     opening.initialise_pool("vg", where, options, OWNER, known)
     with opened(where, options, known) as pool:
         assert pool.id != before
@@ -291,7 +291,7 @@ def test_a_group_of_somebody_else_is_not_taken(make_group: MakeGroup) -> None:
         made(pool, "v")
     assert "theirs" in volumes(where)
     lvm("vgchange", "--deltag", "cellar.owner=cellar.test", "--addtag", "cellar.owner=b", where)
-    assert "belongs to 'b'" in refused(where)
+    assert "belongs to the driver 'b'" in refused(where)
 
 
 def test_a_second_process_does_not_get_the_pool(make_group: MakeGroup) -> None:

@@ -1,4 +1,4 @@
-"""Encryption without a kernel: a header, a pad that the header's key gives, and devices by name.
+"""Simulated encryption: a header, a pad that is derived from its key, and devices by name.
 
 What is written through an open container is not readable below it, and a copy opens with the same
 passphrase; nothing here is secure. A page that was never written reads as zeros on both sides.
@@ -36,22 +36,24 @@ class _Header:
 
 @dataclass(slots=True)
 class _Open:
+    """An open container: its device, the device that it lies on, and what it shows."""
+
     device: Device
-    below: Device
-    disk: _Inside
+    parent: Device
+    disk: _DecryptedDisk
 
 
-class _Inside(Disk):
-    """What an open container shows of the disk below."""
+class _DecryptedDisk(Disk):
+    """What an open container shows of the encrypted disk `outer`."""
 
-    def __init__(self, below: Disk, key: str) -> None:
-        super().__init__(below.size - LUKS_HEADER)
-        self._below = below
+    def __init__(self, outer: Disk, key: str) -> None:
+        super().__init__(outer.size - LUKS_HEADER)
+        self._outer = outer
         self._pad = int.from_bytes(hashlib.shake_256(key.encode()).digest(PAGE), "big")
 
     @property
     def written(self) -> Bytes:
-        return self._below.written
+        return self._outer.written
 
     def read(self, offset: Bytes, length: Bytes) -> bytes:
         length = max(0, min(length, self.size - offset))
@@ -65,16 +67,16 @@ class _Inside(Disk):
         start = offset - first * PAGE
         pages[start : start + len(data)] = data
         for at in range(0, len(pages), PAGE):
-            page = self._padded(bytes(pages[at : at + PAGE]))
-            self._below.write(LUKS_HEADER + first * PAGE + at, page)
+            page = self._apply_pad(bytes(pages[at : at + PAGE]))
+            self._outer.write(LUKS_HEADER + first * PAGE + at, page)
 
     def grow(self) -> None:
-        self.size = self._below.size - LUKS_HEADER
+        self.size = self._outer.size - LUKS_HEADER
 
     def _page(self, number: int) -> bytes:
-        return self._padded(self._below.read(LUKS_HEADER + number * PAGE, PAGE))
+        return self._apply_pad(self._outer.read(LUKS_HEADER + number * PAGE, PAGE))
 
-    def _padded(self, page: bytes) -> bytes:
+    def _apply_pad(self, page: bytes) -> bytes:
         if not any(page):
             return page
         return (int.from_bytes(page, "big") ^ self._pad).to_bytes(PAGE, "big")
@@ -87,7 +89,7 @@ class MemoryCrypt:
         self._host = host
         self._lock = threading.RLock()
         self._opened: dict[str, _Open] = {}
-        self.lacking = ""  # for tests: why this machine cannot encrypt
+        self.lacking = ""  # why this machine cannot encrypt
 
     def lacks(self) -> str | None:
         return self.lacking or None
@@ -95,30 +97,32 @@ class MemoryCrypt:
     @contextmanager
     def format_and_open(
         self,
-        where: Path,
+        path: Path,
         secret: bytes,
         *,
         block_size: Bytes,  # noqa: ARG002
         zeros: bool,  # noqa: ARG002
     ) -> Iterator[Path]:
-        """Format the file `where`; on exit, what was written to the given path is stored in it
-        encrypted.
+        """Format the image file `path`, and provide the path of the open container.
+
+        What was written to that is stored in the image, encrypted, at the end of the `with`
+        block.
 
         `block_size` and `zeros` are ignored: sectors are of one size, and what was never
         written is zeros.
         """
         key = secrets.token_hex(16)
         header = _Header(str(uuid.uuid4()), key, _digest(key, secret))
-        with where.open("r+b") as file:
+        with path.open("r+b") as file:
             file.write(_encode(header))
-        outer = Disk(where.stat().st_size)
+        outer = Disk(path.stat().st_size)
         inner = Disk(outer.size - LUKS_HEADER)
-        with inner.as_file(keep=True) as path:
-            yield path
-        inside = _Inside(outer, key)
+        with inner.as_file(keep=True) as opened:
+            yield opened
+        decrypted = _DecryptedDisk(outer, key)
         for extent in inner.extents():
-            inside.write(extent.start, inner.read(extent.start, extent.length))
-        with where.open("r+b") as file:
+            decrypted.write(extent.start, inner.read(extent.start, extent.length))
+        with path.open("r+b") as file:
             for extent in outer.extents():
                 os.pwrite(file.fileno(), outer.read(extent.start, extent.length), extent.start)
 
@@ -131,42 +135,42 @@ class MemoryCrypt:
 
     def open(
         self,
-        below: Device,
+        device: Device,
         name: str,
         secret: bytes,
         *,
         discards: bool,  # noqa: ARG002
     ) -> Device:
         with self._lock:
-            disk = self._host.disk(below)
-            key = _key(disk, below, secret)
-            if found := self.opened(name, below):
-                return found
+            disk = self._host.disk(device)
+            key = _key(disk, device, secret)
+            if opened := self.opened(name, device):
+                return opened
             if name in self._opened:
-                raise Refused(f"{name} lies on another device than {below.path}")
-            inside = _Inside(disk, key)
-            device = self._host.plug(name, inside, read_only=False, below=below)
-            self._opened[name] = _Open(device, below, inside)
-            return device
+                raise Refused(f"{name} lies on another device than {device.path}")
+            decrypted = _DecryptedDisk(disk, key)
+            mapped = self._host.plug(name, decrypted, read_only=False, parent=device)
+            self._opened[name] = _Open(mapped, device, decrypted)
+            return mapped
 
     def opened(self, name: str, device: Device | None) -> Device | None:
         with self._lock:
-            found = self._opened.get(name)
-            if not found or (device and found.below.number != device.number):
+            container = self._opened.get(name)
+            if not container or (device and container.parent.number != device.number):
                 return None
-            return found.device
+            return container.device
 
     def resize(self, name: str, secret: bytes) -> None:
         with self._lock:
-            if not (found := self._opened.get(name)):
+            if not (container := self._opened.get(name)):
                 raise NotFound(f"{name} is not open")
-            _key(self._host.disk(found.below), found.below, secret)
-            found.disk.grow()
+            _key(self._host.disk(container.parent), container.parent, secret)
+            container.disk.grow()
 
     def close(self, name: str) -> None:
         with self._lock:
-            if found := self._opened.get(name):
-                self._host.unplug(found.device)
+            if container := self._opened.get(name):
+                self._host.unplug(container.device)
                 del self._opened[name]
 
     def erase(self, device: Device) -> None:
@@ -174,24 +178,22 @@ class MemoryCrypt:
         if header := _decode(disk.read(0, PAGE)):
             disk.write(0, _encode(replace(header, digest="")))
 
-    # for tests
-
-    def uuid(self, where: Path) -> str:
+    def uuid(self, path: Path) -> str:
         """Return the UUID of the container in a file; "" if there is none."""
-        with where.open("rb") as file:
+        with path.open("rb") as file:
             header = _decode(file.read(PAGE))
         return header.uuid if header else ""
 
 
-def _key(disk: Disk, below: Device, secret: bytes) -> str:
+def _key(disk: Disk, device: Device, secret: bytes) -> str:
     """Return the key in the header of `disk`.
 
     Raises: Refused if there is no container; Invalid if `secret` is not its passphrase.
     """
     if not (header := _decode(disk.read(0, PAGE))):
-        raise Refused(f"{below.path} carries no container; nothing was written")
+        raise Refused(f"{device.path} carries no container; nothing was written")
     if header.digest != _digest(header.key, secret):
-        raise Invalid(f"secrets[passphrase] does not open {below.path}; nothing was changed")
+        raise Invalid(f"secrets[passphrase] does not open {device.path}; nothing was changed")
     return header.key
 
 

@@ -34,17 +34,17 @@ class Disk:
 
     def copy(self, size: Bytes) -> Disk:
         """Return a disk of `size` bytes with the bytes that this one has now."""
-        twin = Disk(size)
+        copy = Disk(size)
         end = -(-size // PAGE)
-        twin._pages = {n: page for n, page in self._pages.copy().items() if n < end}
-        return twin
+        copy._pages = {n: page for n, page in self._pages.copy().items() if n < end}
+        return copy
 
     def read(self, offset: Bytes, length: Bytes) -> bytes:
         """Return the bytes from `offset` on; fewer than `length` at the end, as pread(2) does."""
         length = max(0, min(length, self.size - offset))
         first, last = offset // PAGE, -(-(offset + length) // PAGE)
-        blank = bytes(PAGE)
-        pages = b"".join(self._pages.get(number, blank) for number in range(first, last))
+        zeros = bytes(PAGE)
+        pages = b"".join(self._pages.get(number, zeros) for number in range(first, last))
         return pages[offset - first * PAGE :][:length]
 
     def write(self, offset: Bytes, data: bytes) -> None:
@@ -55,7 +55,7 @@ class Disk:
         old = self._whole(first, last)
         start = offset - first * PAGE
         new = old[:start] + data + old[start + len(data) :]
-        self._put(first, new)
+        self._write_pages(first, new)
 
     def extents(self) -> Iterator[Extent]:
         """Give what was written, in order; adjacent pages are one extent."""
@@ -69,14 +69,14 @@ class Disk:
         if end >= 0:
             yield self._extent(start, end)
 
-    def located(self, start: Bytes, most: int) -> list[PhysicalExtent]:
+    def physical_extents(self, start: Bytes, most: int) -> list[PhysicalExtent]:
         """Return at most `most` pages that were written and end behind `start`, in order.
 
         The physical address is that of the page in this process.
         """
         pages = self._pages
-        numbers = nsmallest(most, (number for number in pages if (number + 1) * PAGE > start))
-        return [PhysicalExtent(number * PAGE, PAGE, id(pages[number])) for number in numbers]
+        page_numbers = nsmallest(most, (number for number in pages if (number + 1) * PAGE > start))
+        return [PhysicalExtent(number * PAGE, PAGE, id(pages[number])) for number in page_numbers]
 
     def discard(self, offset: Bytes, length: Bytes) -> None:
         """Make whole pages in the range holes, as a filesystem below a loop device does."""
@@ -111,7 +111,7 @@ class Disk:
     def _whole(self, first: int, last: int) -> bytes:
         return b"".join(self._pages.get(number, bytes(PAGE)) for number in range(first, last))
 
-    def _put(self, first: int, data: bytes) -> None:
+    def _write_pages(self, first: int, data: bytes) -> None:
         for number in range(-(-len(data) // PAGE)):
             page = data[number * PAGE : (number + 1) * PAGE]
             self._pages[first + number] = page.ljust(PAGE, b"\0")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from driver.backends.memory.backend import Options, memory
+from driver.backends.memory.backend import memory
 from driver.backends.memory.host import MemoryHost
+from driver.backends.memory.options import Options
 from driver.backends.node_resources import NodeResources
 from driver.backends.option_readers import (
     read_allocation,

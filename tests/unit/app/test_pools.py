@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from driver.app import pools
 from driver.app.load_settings import load
 from driver.app.settings import ServeSettings
-from driver.backends.memory.backend import Options, memory
+from driver.backends.memory.backend import memory
+from driver.backends.memory.options import Options
 from driver.backends.node_resources import NodeResources
 from driver.backends.option_readers import read_overcommit
 from driver.backends.pool_type import ConfiguredPool, PoolType

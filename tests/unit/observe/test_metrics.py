@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.model import GIB
 from driver.observe.metrics import Metrics
+from tests.support.failing_backend import FailingBackend, failing_pool
 
 
 def test_rpcs_are_counted_by_method_and_code() -> None:
@@ -19,13 +19,13 @@ def test_rpcs_are_counted_by_method_and_code() -> None:
 
 
 def test_pools_are_looked_at_when_somebody_asks() -> None:
-    pool = memory("sim", GIB)
+    pool = failing_pool("sim", GIB)
     metrics = Metrics("1", [pool])
     text = metrics.text().decode()
     assert 'cellar_pool_up{pool="sim",type="memory"} 1.0' in text
     assert 'cellar_pool_largest_bytes{pool="sim",type="memory"} 1.073741824e+09' in text
-    assert isinstance(pool.backend, MemoryBackend)
-    pool.backend.take_away()
+    assert isinstance(pool.backend, FailingBackend)
+    pool.backend.make_unavailable()
     assert 'cellar_pool_up{pool="sim",type="memory"} 0.0' in metrics.text().decode()
 
 

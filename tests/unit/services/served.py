@@ -16,7 +16,6 @@ import grpc.aio
 
 from csi_proto import csi_pb2 as csi
 from csi_proto import csi_pb2_grpc as stubs
-from driver.backends.memory.backend import memory
 from driver.backends.memory.records import MemoryRecords
 from driver.core.model import GIB
 from driver.core.ports.pool import Pool
@@ -35,6 +34,7 @@ from driver.volumes.node.pod_volumes import PodVolumes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import ControllerPublisher, NodeVolumes
+from tests.support.failing_backend import failing_pool
 
 NODE = "node-a"
 LOOKED_AT = 3  # extents at a time: a volume of a few pages takes more than one look
@@ -84,7 +84,7 @@ Story = Callable[[Client], Awaitable[None]]
 
 def play(story: Story, *, attach: bool = True, max_volumes: int = 0) -> None:
     """Serve, let `story` call, stop."""
-    pool = memory("sim", 100 * GIB)
+    pool = failing_pool("sim", 100 * GIB)
     with ThreadPoolExecutor(1) as copiers, tempfile.TemporaryDirectory(prefix="c-") as folder:
         about = DriverInfo(
             name="cellar.csi.internal",

@@ -8,10 +8,10 @@ from typing import Any
 import grpc
 
 from csi_proto import csi_pb2 as csi
-from driver.backends.memory.backend import MemoryBackend
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import GIB
 from driver.services import server
+from tests.support.failing_backend import FailingBackend
 from tests.unit.services.served import KEY, MOUNT, NODE, Client, code_of, play
 
 HERE = csi.Topology(segments={KEY: NODE})
@@ -150,12 +150,12 @@ def test_what_is_ill_is_said_to_be() -> None:
     async def story(client: Client) -> None:
         well, ill = [(await client.create(name)).volume_id for name in ("well", "ill")]
         backend = client.pool.backend
-        assert isinstance(backend, MemoryBackend)
+        assert isinstance(backend, FailingBackend)
         [image] = [one for one in backend.images() if str(one.id) == ill]
-        backend.afflict(
+        backend.set_faults(
             image.id, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it coughs", Severity.INACCESSIBLE)
         )
-        backend.afflict(None, Fault(FaultKind.POOL_NEARLY_FULL, "1 % is left"))
+        backend.set_faults(None, Fault(FaultKind.POOL_NEARLY_FULL, "1 % is left"))
         controller = client.controller
         page = await controller.ControllerListVolumeHealth(
             csi.ControllerListVolumeHealthRequest(), timeout=10

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from csi_proto import cellar_pb2 as cellar
-from driver.backends.memory.backend import Options, memory
+from driver.backends.memory.backend import memory
+from driver.backends.memory.options import Options
 from driver.core.errors import Overloaded
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, AccessMode, Allocation, Publication, Volume

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from csi_proto import cellar_pb2 as cellar
-from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, Allocation, FsType, Volume
 from driver.core.ports.pool import Pool
 from driver.services.peer import PeerService
+from tests.support.failing_backend import FailingBackend, failing_pool
 
 
 async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
@@ -23,7 +23,7 @@ async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
 
 @pytest.fixture
 def pools() -> list[Pool]:
-    return [memory("fast", 10 * GIB), memory("slow", 5 * GIB)]
+    return [failing_pool("fast", 10 * GIB), failing_pool("slow", 5 * GIB)]
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def described(private: PeerService, *volume_ids: str) -> list[cellar.Record]:
 
 
 def away(pool: Pool) -> None:
-    assert isinstance(pool.backend, MemoryBackend)
-    pool.backend.take_away("its disk was pulled")
+    assert isinstance(pool.backend, FailingBackend)
+    pool.backend.make_unavailable("its disk was pulled")
 
 
 def test_pools_are_listed_in_their_order_with_what_they_hold(

@@ -126,7 +126,7 @@ def test_a_full_pool_is_named_with_its_node_and_sizes_for_people() -> None:
         large = csi.CapacityRange(required_bytes=100 * GIB + 4096)
         code, text = await code_of(client.create(capacity_range=large))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        where = f"node {NODE}, pool {client.pool.name}: there is room for "
+        where = f"node {NODE}, pool {client.pool.name}: 100 GiB are free"
         assert text.startswith(where)
         assert text.endswith(" GiB, 100 GiB are needed")
         volume = await client.create("small")

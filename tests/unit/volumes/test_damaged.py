@@ -31,7 +31,7 @@ HANDLE = "csi-" + "a" * 64
 
 
 def damage(world: World, volume: Volume) -> None:
-    world.backend(world.pools.of(volume.id.pool)).damage(volume.id)
+    world.backend(world.pools.of(volume.id.pool)).damage_record(volume.id)
 
 
 def test_every_call_on_a_damaged_volume_is_data_loss_and_delete_too(world: World) -> None:
@@ -85,7 +85,7 @@ def test_it_can_be_taken_down_and_detached(world: World) -> None:
     world.unstage(volume)
     world.publisher.unpublish(Unpublish(volume.id, NODE))
     assert world.pools.of(volume.id.pool).backend.attached(volume.id) is None
-    world.backend(world.pools.of(volume.id.pool)).mend(volume.id)
+    world.backend(world.pools.of(volume.id.pool)).repair_record(volume.id)
     found, _ = world.volumes.get(GetVolume(volume.id))
     assert found.published is None
 
@@ -93,7 +93,7 @@ def test_it_can_be_taken_down_and_detached(world: World) -> None:
 def test_a_damaged_snapshot_is_listed_and_not_ready(world: World) -> None:
     volume = world.create(pool="fast")
     snapshot = world.snapshot("s", volume.id)
-    world.backend(world.fast).damage(snapshot.id)
+    world.backend(world.fast).damage_record(snapshot.id)
     [listed] = world.snapshots.list(ListSnapshots()).snapshots
     assert isinstance(listed, Unreadable)
     assert (listed.id, listed.source) == (snapshot.id, volume.id)
@@ -113,7 +113,7 @@ def test_a_group_with_a_damaged_member_is_neither_deleted_nor_made_anew(world: W
     one, two = world.create("one", pool="fast"), world.create("two", pool="fast")
     wanted = world.group("g", one.id, two.id)
     group = world.snapshots.create_group(wanted)
-    world.backend(world.fast).damage(group.snapshots[0].id)
+    world.backend(world.fast).damage_record(group.snapshots[0].id)
     every = tuple(snapshot.id for snapshot in group.snapshots)
     for call in (
         lambda: world.snapshots.create_group(wanted),
@@ -124,7 +124,7 @@ def test_a_group_with_a_damaged_member_is_neither_deleted_nor_made_anew(world: W
     ):
         with pytest.raises(Damaged):
             call()
-    world.backend(world.fast).mend(group.snapshots[0].id)
+    world.backend(world.fast).repair_record(group.snapshots[0].id)
     whole = world.snapshots.get_group(GroupSnapshotRef(wanted.key, every))
     assert set(whole.snapshots) == set(group.snapshots)
 
@@ -134,7 +134,7 @@ def test_an_inline_volume_comes_off_and_stays(world: World) -> None:
     create = replace(world.wanted(HANDLE, pool="fast", inline=True), key=key)
     world.inline.publish(InlinePublish(create=create, target=world.target, capability=MOUNT))
     volume_id = VolumeId(world.fast.backend.id, key)
-    world.backend(world.fast).damage(volume_id)
+    world.backend(world.fast).damage_record(volume_id)
     world.inline.unpublish(InlineUnpublish(ids.InlineHandle(HANDLE), world.target))
     assert world.host.mounted_at(world.target) is None
     [(listed, faults)] = world.volumes.list(ListVolumes()).volumes

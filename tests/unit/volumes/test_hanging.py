@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from driver.backends.memory.backend import MemoryBackend, Options
+from driver.backends.memory.backend import MemoryBackend
 from driver.backends.memory.host import MemoryHost
+from driver.backends.memory.options import Options
 from driver.backends.pool_threads import Answering
 from driver.core.answers import Direct
 from driver.core.capacity import Capacity, CapacityRange, PoolState

@@ -28,8 +28,8 @@ def test_faults_of_pool_and_machine_come_together(world: World) -> None:
     world.stage(volume)
     device = world.fast.backend.attached(volume.id)
     assert device
-    world.host.afflict(device, ABOVE)
-    world.backend(world.fast).afflict(volume.id, BELOW)
+    world.host.set_faults(device, ABOVE)
+    world.backend(world.fast).set_faults(volume.id, BELOW)
     assert world.health.of_volume(GetVolume(volume.id)) == (BELOW, ABOVE)
     assert world.health.at(GetVolumeStats(volume.id, None)) == (BELOW, ABOVE)
     assert world.volumes.list(ListVolumes()).volumes == ((volume, (BELOW, ABOVE)),)
@@ -42,7 +42,7 @@ def test_a_list_has_the_mounts_read_once_and_looks_again_at_what_it_finds(
     ill, over, *_ = [
         world.pools.of(volume.id.pool).backend.attach(volume, read_only=False) for volume in volumes
     ]
-    world.host.afflict(ill, ABOVE)
+    world.host.set_faults(ill, ABOVE)
     finder, asked = Finder({ill, over}), list[Device]()
     faults = world.host.faults
 
@@ -86,7 +86,7 @@ def test_a_volume_that_is_not_there_is_not_found(world: World) -> None:
 def test_a_volume_whose_pool_is_away_is_inaccessible(world: World, *, known: bool) -> None:
     volume = world.create()
     if known:
-        world.backend(world.fast).take_away("pulled")
+        world.backend(world.fast).make_unavailable("pulled")
     else:
         volume = replace(volume, id=replace(volume.id, pool="0" * 12))
     [fault] = world.health.of_volume(GetVolume(volume.id))
@@ -100,7 +100,7 @@ def test_a_pool_that_goes_away_meanwhile_is_told_by_itself(
     backend = world.backend(world.fast)
 
     def find_and_lose(image_id: VolumeId) -> Volume:
-        backend.take_away("pulled")
+        backend.make_unavailable("pulled")
         return replace(volume, id=image_id)
 
     monkeypatch.setattr(backend, "find", find_and_lose)
@@ -113,7 +113,7 @@ def test_only_the_ill_are_listed_in_pages(world: World) -> None:
     volumes = [world.create(f"v{n}", pool=("fast", "slow")[n % 2]) for n in range(6)]
     ill = volumes[:3]
     for volume in ill:
-        world.backend(world.pools.of(volume.id.pool)).afflict(volume.id, BELOW)
+        world.backend(world.pools.of(volume.id.pool)).set_faults(volume.id, BELOW)
     first = world.health.of_volumes(ListVolumes(2))
     rest = world.health.of_volumes(ListVolumes(2, first.next))
     assert (len(first.volumes), len(rest.volumes), rest.next) == (2, 1, "")
@@ -161,8 +161,8 @@ def test_what_is_wrong_with_the_next_user_of_a_device_is_not_told_of_the_last(
 def test_storage_is_all_pools(world: World) -> None:
     assert world.health.of_storage() == ()
     nearly = Fault(FaultKind.POOL_NEARLY_FULL, "97 %")
-    world.backend(world.fast).afflict(None, nearly)
-    world.backend(world.slow).take_away("pulled")
+    world.backend(world.fast).set_faults(None, nearly)
+    world.backend(world.slow).make_unavailable("pulled")
     assert world.health.of_storage() == (
         nearly,
         Fault(FaultKind.POOL_AWAY, "pulled", Severity.INACCESSIBLE),

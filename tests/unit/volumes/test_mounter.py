@@ -280,7 +280,7 @@ def test_a_broken_filesystem_is_not_given_to_another_pod(
     world.publish(volume)
     device = device_of(world, volume)
     assert device
-    world.host.afflict(device, Fault(kind, "it broke", Severity.INACCESSIBLE))
+    world.host.set_faults(device, Fault(kind, "it broke", Severity.INACCESSIBLE))
     other = world.target.with_name("other")
     for call in (world.stage, world.publish, lambda one: world.publish(one, target=other)):
         with pytest.raises(Unusable, match=f"it broke.*end its pods.*{world.target}"):
@@ -296,7 +296,7 @@ def test_a_broken_filesystem_that_nobody_uses_is_staged_anew(world: World, volum
     world.stage(volume)
     device = device_of(world, volume)
     assert device
-    world.host.afflict(
+    world.host.set_faults(
         device, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it broke", Severity.INACCESSIBLE)
     )
     checked = len(world.host.checked)
@@ -540,7 +540,7 @@ def test_what_is_somebody_elses_is_refused_and_stays(
 
 def test_what_is_busy_stays_and_can_be_taken_down_later(world: World, volume: Volume) -> None:
     world.stage(volume)
-    with world.host.opened(world.staging), pytest.raises(Refused, match="busy"):
+    with world.host.keep_busy(world.staging), pytest.raises(Refused, match="busy"):
         world.unstage(volume)
     assert targets_of(world, volume) == [world.staging]
     world.unstage(volume)
@@ -549,13 +549,13 @@ def test_what_is_busy_stays_and_can_be_taken_down_later(world: World, volume: Vo
 def test_a_pool_that_is_away_keeps_nothing_mounted(world: World, volume: Volume) -> None:
     world.stage(volume)
     world.publish(volume)
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     world.unpublish(volume)
     world.unstage(volume)
     assert world.host.mounted_at(world.staging) is None
     assert not world.target.exists()
     assert world.host.thawed == [world.staging]  # the last place
-    world.backend(world.fast).bring_back()
+    world.backend(world.fast).make_available()
     assert device_of(world, volume)  # the next unstage or delete takes it
     world.volumes.delete(DeleteVolume(volume.id))
 
@@ -638,7 +638,7 @@ def test_stats_are_those_of_the_filesystem_with_its_faults(world: World, volume:
     fault = Fault(FaultKind.REMOUNTED_READ_ONLY, "remounted")
     device = device_of(world, volume)
     assert device
-    world.host.afflict(device, fault)
+    world.host.set_faults(device, fault)
     numbers = world.mounter.stats(GetVolumeStats(volume.id, world.target, world.staging))
     assert numbers.usage == world.host.usage(world.target)
     assert (numbers.size, numbers.faults) == (SIZE, (fault,))
@@ -658,6 +658,6 @@ def test_stats_of_nowhere_are_not_found(world: World, volume: Volume) -> None:
 
 def test_stats_of_a_pool_that_is_away_are_unavailable(world: World, volume: Volume) -> None:
     world.stage(volume)
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.mounter.stats(GetVolumeStats(volume.id, world.staging))

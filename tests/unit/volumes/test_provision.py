@@ -148,25 +148,25 @@ def test_an_allocation_that_no_pool_has_is_invalid(world: World) -> None:
 
 
 def test_a_pool_that_is_away_is_passed_over(world: World) -> None:
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     assert world.create().id.pool == world.slow.backend.id
 
 
 def test_without_any_pool_nothing_is_created(world: World) -> None:
     for pool in (world.fast, world.slow):
-        world.backend(pool).take_away()
+        world.backend(pool).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.create()
 
 
 def test_a_pool_that_was_named_and_is_away_is_waited_for(world: World) -> None:
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.create(pool="slow")
 
 
 def test_a_pool_that_may_come_back_matters_more_than_one_that_cannot(world: World) -> None:
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.create(allocation=Allocation.THIN)
 
@@ -312,7 +312,7 @@ def test_a_source_that_is_not_there_is_not_found(
 @pytest.mark.parametrize("pool", [None, "slow"])
 def test_a_source_in_a_pool_that_is_away_is_waited_for(world: World, pool: str | None) -> None:
     source = world.create()
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.create("c", source=source.id, pool=pool)
 
@@ -402,7 +402,7 @@ def test_a_staged_raw_block_volume_is_not_deleted(world: World) -> None:
 
 def test_a_volume_of_a_pool_that_is_away_is_not_reported_as_deleted(world: World) -> None:
     volume = world.create()
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.volumes.delete(DeleteVolume(volume.id))
 
@@ -457,7 +457,7 @@ def test_an_expansion_with_a_capability_that_does_not_fit_is_invalid(world: Worl
 def test_a_volume_is_told_with_its_faults(world: World) -> None:
     volume = world.create()
     fault = Fault(FaultKind.BACKING_FILE_SHORT, "too short")
-    world.backend(world.fast).afflict(volume.id, fault)
+    world.backend(world.fast).set_faults(volume.id, fault)
     assert world.volumes.get(GetVolume(volume.id)) == (volume, (fault,))
     with pytest.raises(NotFound):
         world.volumes.get(GetVolume(replace(volume.id, key="0" * 32)))
@@ -500,7 +500,7 @@ def test_a_page_goes_on_although_its_last_volume_was_deleted(world: World) -> No
 def test_a_pool_that_is_away_is_left_out_of_lists(world: World) -> None:
     world.create("a", pool="fast")
     here = world.create("b", pool="slow")
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     assert [one for one, _ in world.volumes.list(ListVolumes()).volumes] == [here]
 
 
@@ -554,10 +554,10 @@ def test_room_that_no_filesystem_fits_in_is_none(world: World) -> None:
 
 
 def test_a_pool_that_is_away_has_no_capacity(world: World) -> None:
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     assert world.volumes.capacity(GetCapacity(pool="fast")).largest == 0
     assert world.volumes.capacity(GetCapacity()).largest == GIB
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     assert world.volumes.capacity(GetCapacity()).largest == 0
 
 

@@ -137,11 +137,11 @@ def test_what_was_unpublished_while_its_pool_was_away_stays_so(world: World) -> 
     volume = world.create()
     world.publisher.publish(wanted(volume))
     backend = world.backend(world.pools.of(volume.id.pool))
-    backend.take_away()
+    backend.make_unavailable()
     world.publisher.unpublish(Unpublish(volume.id, NODE))
     with pytest.raises(PoolUnavailable):
         world.publisher.publish(wanted(volume))
-    backend.bring_back()
+    backend.make_available()
     world.publisher.publish(wanted(volume, read_only=True))
     found = published(world, volume)
     assert found
@@ -154,9 +154,9 @@ def test_what_was_unpublished_while_its_pool_was_away_can_be_deleted(world: Worl
     volume = world.create()
     world.publisher.publish(wanted(volume))
     backend = world.backend(world.pools.of(volume.id.pool))
-    backend.take_away()
+    backend.make_unavailable()
     world.publisher.unpublish(Unpublish(volume.id, None))
-    backend.bring_back()
+    backend.make_available()
     world.volumes.delete(DeleteVolume(volume.id))
 
 

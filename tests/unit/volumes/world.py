@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from driver.backends.memory.backend import MemoryBackend, Options
 from driver.backends.memory.crypt import MemoryCrypt
 from driver.backends.memory.host import MemoryHost
+from driver.backends.memory.options import Options
 from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
 from driver.core.capacity import CapacityRange
@@ -56,6 +56,7 @@ from driver.volumes.requests import (
     Stage,
     Unstage,
 )
+from tests.support.failing_backend import FailingBackend
 
 NODE = "n1"
 SIZE = 32 * MIB
@@ -105,7 +106,7 @@ class Machine(MemoryHost):
         if error := self.errors.get("grow"):
             raise error
         if self.breaks_when_growing:
-            self.afflict(
+            self.set_faults(
                 device, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it broke", Severity.INACCESSIBLE)
             )
             raise OSError(errno.EIO, "Input/output error")
@@ -149,7 +150,7 @@ class Machine(MemoryHost):
         self._layers[target][-1] = replace(self._layers[target][-1], **facts)
 
 
-class Store(MemoryBackend):
+class Store(FailingBackend):
     """What happens to it is noted; creating takes time, or fails, when a test wants it."""
 
     def __init__(self, name: str, size: Bytes, options: Options, world: World) -> None:

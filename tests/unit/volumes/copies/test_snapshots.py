@@ -325,7 +325,7 @@ def test_a_group_with_a_member_that_is_away_is_not_taken_for_broken(
 ) -> None:
     group = take(world, members)
     known = tuple(one.id for one in group.snapshots)
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     for call in (
         lambda: take(world, members),
         lambda: world.snapshots.get_group(GroupSnapshotRef(group.id, known)),
@@ -333,7 +333,7 @@ def test_a_group_with_a_member_that_is_away_is_not_taken_for_broken(
     ):
         with pytest.raises(PoolUnavailable):
             call()
-    world.backend(world.slow).bring_back()
+    world.backend(world.slow).make_available()
     assert len(snapshots_of(world)) == 3
 
 
@@ -341,7 +341,7 @@ def test_a_group_that_is_away_as_a_whole_is_not_gone(world: World) -> None:
     volume = world.create(pool="slow")
     group = take(world, [volume])
     [member] = group.snapshots
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.snapshots.delete_group(GroupSnapshotRef(group.id, (member.id,)))
 

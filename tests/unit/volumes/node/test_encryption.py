@@ -319,13 +319,13 @@ def test_an_unstage_that_was_cut_short_goes_on(
 def test_without_its_pool_it_comes_down_and_is_closed(world: World, volume: Volume) -> None:
     staged(world, volume)
     world.publish(volume)
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     world.unpublish(volume)
     world.unstage(volume)
     assert world.host.mounted_at(world.staging) is None
     crypt = world.fast.crypt
     assert crypt and crypt.opened(str(volume.id), None) is None
-    world.backend(world.fast).bring_back()
+    world.backend(world.fast).make_available()
     world.volumes.delete(DeleteVolume(volume.id))
 
 
@@ -351,7 +351,7 @@ def test_what_is_blank_or_lost_is_deleted_too(world: World, volume: Volume, raw:
     world.volumes.delete(DeleteVolume(volume.id))
     staged(world, raw)
     world.unstage(raw)
-    world.backend(world.fast).lose(raw.id)
+    world.backend(world.fast).lose_bytes(raw.id)
     world.volumes.delete(DeleteVolume(raw.id))
 
 
@@ -466,7 +466,7 @@ def test_faults_are_those_of_the_open_device(world: World, volume: Volume) -> No
     staged(world, volume)
     device = top(world, volume)
     assert device
-    world.host.afflict(device, Fault(FaultKind.FILESYSTEM_ERRORS, "x"))
+    world.host.set_faults(device, Fault(FaultKind.FILESYSTEM_ERRORS, "x"))
     _, faults = world.volumes.get(GetVolume(volume.id))
     assert [one.kind for one in faults] == ["FilesystemErrors"]
 

@@ -258,19 +258,19 @@ def test_a_pool_that_does_not_exist_is_named_by_its_field(world: World) -> None:
 
 def test_without_its_pool_it_comes_off_and_is_asked_for_again(world: World) -> None:
     world.inline.publish(wanted(world, pool="slow"))
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     for _ in range(2):
         with pytest.raises(PoolUnavailable, match="away"):
             world.inline.unpublish(gone(world))
         assert world.host.mounted_at(world.target) is None
         assert not world.target.exists()
-    world.backend(world.slow).bring_back()
+    world.backend(world.slow).make_available()
     world.inline.unpublish(gone(world))
     nothing_left(world)
 
 
 def test_another_pool_that_is_away_keeps_nobody(world: World) -> None:
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     world.inline.publish(wanted(world))
     world.inline.unpublish(gone(world))
     assert volumes(world) == []
@@ -281,9 +281,9 @@ def test_a_second_one_that_a_lost_pool_brings_back_goes_too(world: World) -> Non
     [first] = volumes(world)
     world.host.unmount(world.target)
     world.backend(world.fast).detach(first.id)
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     world.inline.publish(wanted(world))
-    world.backend(world.fast).bring_back()
+    world.backend(world.fast).make_available()
     assert len(volumes(world)) == 2
     world.inline.unpublish(gone(world))
     nothing_left(world)
@@ -297,13 +297,13 @@ def test_its_numbers_and_its_health(world: World) -> None:
     with pytest.raises(NotFound):
         world.inline.stats(replace(asked, path=world.tmp))
     [volume] = volumes(world)
-    world.backend(world.fast).afflict(volume.id, Fault(FaultKind.VOLUME_UNHEALTHY, "it is worn"))
+    world.backend(world.fast).set_faults(volume.id, Fault(FaultKind.VOLUME_UNHEALTHY, "it is worn"))
     assert [one.kind for one in world.inline.faults(asked)] == [FaultKind.VOLUME_UNHEALTHY]
     world.inline.unpublish(gone(world))
     for ask in (world.inline.stats, world.inline.faults):
         with pytest.raises(NotFound):
             ask(asked)
-    world.backend(world.slow).take_away()
+    world.backend(world.slow).make_unavailable()
     with pytest.raises(PoolUnavailable):
         world.inline.stats(asked)
     assert [one.kind for one in world.inline.faults(asked)] == ["PoolAway"]

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from driver.backends.memory.backend import MemoryBackend, Options, memory
+from driver.backends.memory.backend import memory
 from driver.backends.memory.host import MemoryHost
+from driver.backends.memory.options import Options
 from driver.core.errors import NotFound, PoolUnavailable
 from driver.core.ids import PoolId, SnapshotId, VolumeId
 from driver.core.model import GIB
 from driver.core.ports.pool import Pool
 from driver.volumes.pools.registry import Pools
+from tests.support.failing_backend import FailingBackend
 from tests.unit.volumes.world import World
 
 
-class Anonymous(MemoryBackend):
+class Anonymous(FailingBackend):
     """As a directory without its marker: away, it does not even know its id."""
 
     @property
     def id(self) -> PoolId:
-        if self._away:
-            raise PoolUnavailable(self._away)
+        if self._unavailable:
+            raise PoolUnavailable(self._unavailable)
         return super().id
 
 
@@ -42,7 +44,7 @@ def test_an_unknown_id_is_of_a_pool_that_is_away_and_says_which_are(world: World
     key = "0" * 32
     assert pools.of(backend.id) is pool
     volume_id = VolumeId(backend.id, key)
-    backend.take_away("no marker in /srv/disk")
+    backend.make_unavailable("no marker in /srv/disk")
     with pytest.raises(PoolUnavailable, match="no marker in /srv/disk"):
         pools.volume(volume_id)
     assert pools.find_volume(key) is None
@@ -54,9 +56,9 @@ def test_the_host_of_a_volume_is_that_of_its_pool_or_of_one_that_is_away(world: 
     pools = Pools([world.fast, pool])
     volume_id = VolumeId(backend.id, "0" * 32)
     assert pools.host_of(volume_id) is pool.host
-    backend.take_away()
+    backend.make_unavailable()
     assert pools.host_of(volume_id) is pool.host
-    backend.bring_back()
+    backend.make_available()
     assert pools.host_of(VolumeId("0" * 12, "0" * 32)) is world.host
 
 
@@ -72,7 +74,7 @@ def test_what_is_not_in_its_pool_is_not_found(world: World) -> None:
 def test_images_are_looked_for_in_every_pool_that_is_there(world: World) -> None:
     volume = world.create(pool="slow")
     snapshot = world.snapshot("s", volume.id)
-    world.backend(world.fast).take_away()
+    world.backend(world.fast).make_unavailable()
     assert world.pools.find_volume(volume.id.key) == (world.slow, volume)
     assert world.pools.find_snapshot(snapshot.id.key) == (world.slow, snapshot)
 

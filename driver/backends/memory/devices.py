@@ -1,0 +1,131 @@
+"""The devices of a simulated machine: they exist by name only, and show a disk in memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from driver.backends.memory import filesystem
+from driver.backends.memory.disk import PAGE, Disk
+from driver.backends.memory.filesystem import Header
+from driver.backends.memory.mount_table import MountTable
+from driver.core.devices import Device
+from driver.core.errors import NotFound, Refused
+from driver.core.faults import Fault
+from driver.core.model import Bytes
+
+_MAJOR: Final = 4000  # no kernel gives out this one
+
+
+@dataclass(slots=True)
+class Plugged:
+    """A device, and what it shows. `label`: the id of its image."""
+
+    device: Device
+    label: str
+    disk: Disk
+    faults: tuple[Fault, ...] = ()
+
+
+class MemoryDevices(MountTable):
+    """The devices of a simulated machine. Thread-safe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._minors = count(1)
+        self._plugged: dict[int, Plugged] = {}  # by dev_t
+
+    def plug(
+        self, label: str, disk: Disk, *, read_only: bool, parent: Device | None = None
+    ) -> Device:
+        """Create a device that shows `disk`, as the loop driver does, and return it.
+
+        `label`: the id of its image. `parent`: the device that this one lies on, and keeps in
+        use.
+        """
+        with self._lock:
+            number = os.makedev(_MAJOR, next(self._minors))
+            kind = "memory-crypt" if parent else "memory"
+            path = Path(f"/dev/{kind}/{label}")
+            device = Device(path, number, read_only, parent=parent.number if parent else 0)
+            self._plugged[number] = Plugged(device, label, disk)
+            return device
+
+    def unplug(self, device: Device) -> None:
+        """Remove a device. No-op if there is none.
+
+        Raises: Refused while it is mounted or bound somewhere, or another device lies on it.
+        """
+        with self._lock:
+            if mounts := self.mount_points(device):
+                targets = ", ".join(str(mount.target) for mount in mounts)
+                raise Refused(f"{device.path} is in use: it is mounted at {targets}")
+            for plugged in self._plugged.values():
+                if plugged.device.parent == device.number:
+                    raise Refused(f"{device.path} is in use: {plugged.device.path} lies on it")
+            self._plugged.pop(device.number, None)
+
+    def disk(self, device: Device) -> Disk:
+        """Return the disk that the device shows. Raises: NotFound."""
+        return self._require(device).disk
+
+    def size(self, device: Device) -> Bytes:
+        return self._require(device).disk.size
+
+    def set_faults(self, device: Device, *faults: Fault) -> None:
+        """Set the faults of a device, in place of those that it had. Raises: NotFound."""
+        self._require(device).faults = faults
+
+    # --- what a process could do that opens a path
+
+    def read(self, path: Path, offset: Bytes, length: Bytes) -> bytes:
+        """Return bytes of a device, by its path or a mount point of it. Raises: NotFound."""
+        return self._device_at(path).disk.read(offset, length)
+
+    def write(self, path: Path, offset: Bytes, data: bytes) -> None:
+        """Write to a device, by its path or a mount point of it.
+
+        Raises: OSError (EROFS if it is read-only, ENOSPC beyond its end); NotFound.
+        """
+        with self._lock:
+            mount = self.mounted_at(path)
+            plugged = self._device_at(path)
+            if plugged.device.read_only or (mount and mount.read_only):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(path))
+            plugged.disk.write(offset, data)
+
+    def discard(self, path: Path, offset: Bytes, length: Bytes) -> None:
+        """Discard whole pages of a device, by its path or a mount point of it. Raises: NotFound."""
+        with self._lock:
+            self._device_at(path).disk.discard(offset, length)
+
+    def probe(self, path: Path) -> Header | None:
+        """Return the filesystem on a device, at a mount point or in a file; None: there is none.
+
+        Raises: OSError if `path` is none of these.
+        """
+        with self._lock:
+            is_device = any(path == plugged.device.path for plugged in self._plugged.values())
+            if is_device or path in self._layers:
+                return filesystem.decode(self.read(path, 0, PAGE))
+        return filesystem.read_file(path)
+
+    def _require(self, device: Device) -> Plugged:
+        """Return what the device shows. Raises: NotFound if it was unplugged."""
+        with self._lock:
+            if not (plugged := self._plugged.get(device.number)):
+                raise NotFound(f"no device {device.path}")
+            return plugged
+
+    def _device_at(self, path: Path) -> Plugged:
+        """Return the device whose path or mount point `path` is. Raises: NotFound."""
+        with self._lock:
+            mount = self.mounted_at(path)
+            for number, plugged in self._plugged.items():
+                if path == plugged.device.path or (mount and mount.number == number):
+                    return plugged
+        raise NotFound(f"{path} is no device, and no mount point of one")

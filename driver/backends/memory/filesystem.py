@@ -1,0 +1,62 @@
+"""A simulated filesystem: a header in the first page of a disk.
+
+It travels with copies of the disk, and what overwrites it destroys it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.backends.memory.disk import PAGE
+from driver.core.model import Bytes, FsType
+
+_MAGIC: Final = b"memory-filesystem "
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The filesystem on a disk. `size`: its own, in bytes. `options`: those of mkfs."""
+
+    fs: FsType
+    uuid: str
+    size: Bytes
+    block_size: Bytes
+    options: tuple[str, ...] = ()
+
+
+def encode(header: Header) -> bytes:
+    """Return the page of a header."""
+    fields = [header.fs, header.uuid, header.size, header.block_size, header.options]
+    return (_MAGIC + json.dumps(fields).encode()).ljust(PAGE, b"\0")
+
+
+def decode(page: bytes) -> Header | None:
+    """Return the header in a page; None: there is none, or it was partly overwritten."""
+    if not page.startswith(_MAGIC):
+        return None
+    text = page.removeprefix(_MAGIC).rstrip(b"\0")
+    try:
+        fs, uuid, size, block_size, options = json.loads(text)
+    except ValueError:  # partly overwritten
+        return None
+    return Header(FsType(fs), uuid, size, block_size, tuple(options))
+
+
+def read_file(path: Path) -> Header | None:
+    """Return the header in an image file, or None. Raises: OSError."""
+    with path.open("rb") as file:
+        return decode(file.read(PAGE))
+
+
+def write_file(path: Path, header: Header) -> None:
+    """Write a header to an image file. Raises: OSError."""
+    with path.open("r+b") as file:
+        file.write(encode(header))
+
+
+def describe(header: Header | None) -> str:
+    """Return the type of the filesystem, for messages."""
+    return str(header.fs) if header else "no filesystem"

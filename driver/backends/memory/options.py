@@ -1,0 +1,24 @@
+"""The options of a simulated pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from driver.core.model import Allocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of a simulated pool.
+
+    `reflink`: clones and snapshots share bytes; False: each is a copy, as on ext4. `clock`:
+    monotonic seconds.
+    """
+
+    allocation: Allocation = Allocation.THICK
+    overcommit: float = 1.0
+    reserve: str = "0"  # bytes, or a percentage of the size: "10GiB", "5%"; never given out
+    reflink: bool = True
+    clock: Callable[[], float] = time.monotonic
