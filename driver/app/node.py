@@ -28,7 +28,7 @@ from driver.linux import descriptors
 from driver.observe import log
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
-from driver.observe.poolnews import PoolNews
+from driver.observe.pool_log import PoolLog
 from driver.services.use_cases import UseCases
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
@@ -73,17 +73,17 @@ class _NodeDriver:
         self._state = state
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, pools)
-        self._news = PoolNews()
-        self._upkeep = Upkeep(pools, self._metrics, self._news)
+        self._pool_log = PoolLog()
+        self._upkeep = Upkeep(pools, self._metrics, self._pool_log)
         self._copies = BackgroundCopies(self._upkeep.copier_of)
         self._pools = Pools(pools, Withdrawals(state.pools))
         self._names = ", ".join(pool.name for pool in pools)
         self._started = time.monotonic()
         self._adopted = self._pools.adopt()
-        pages = process.health_pages(settings.endpoint, self._problem, self._news.lines)
+        pages = process.health_pages(settings.endpoint, self._problem, self._pool_log.lines)
         self._http = Http({"/metrics": self._show_metrics, **pages})
         self._registration: KubeletRegistration | None = None
-        self._metrics.watch(
+        self._metrics.add_gauge(
             "cellar_state_problem",
             "Whether the state directory cannot be read or written",
             lambda: bool(state.mount_records.problem or state.pools.problem),
@@ -128,7 +128,7 @@ class _NodeDriver:
         socket = registration_socket(settings.kubelet_dir, settings.driver_name)
         registration = KubeletRegistration(settings.driver_name, settings.endpoint, socket)
         self._registration = registration
-        self._metrics.watch(
+        self._metrics.add_gauge(
             "cellar_kubelet_registered",
             "Whether kubelet has the driver",
             lambda: not registration.problem,
@@ -176,7 +176,7 @@ class _NodeDriver:
         return Server(
             self._driver_info(),
             self._use_cases(),
-            self._metrics.seen,
+            self._metrics.on_finish,
             self._listener(),
             self._is_ready,
         )

@@ -79,7 +79,7 @@ class _Routing:
             )
             self._problem = cluster.problem
             self._count(nodes)
-            server = UnixServer(self._metrics.seen)
+            server = UnixServer(self._metrics.on_finish)
             self._register(nodes, server, cluster.abandon)
             for keeping in (nodes.watch(), *cluster.keeping):
                 await stack.enter_async_context(_running(keeping, stop))
@@ -135,7 +135,7 @@ class _Routing:
                 identities = secrets = Secrets(api, namespace, config.objects)
                 problem = lambda: secrets.problem  # noqa: E731 - it changes
                 keeping.append(secrets.keep())
-            self._metrics.watch_all(
+            self._metrics.add_gauges(
                 "cellar_kubernetes_watch_up",
                 "Whether the API server is heard",
                 "kind",
@@ -182,7 +182,7 @@ class _Routing:
         }
 
     def _count(self, nodes: Nodes) -> None:
-        self._metrics.watch_all(
+        self._metrics.add_gauges(
             "cellar_node_up",
             "Whether the node is there",
             "node",

@@ -11,9 +11,9 @@ from driver.core.answers import thread_tag
 from driver.core.capacity import PoolState
 from driver.core.ports.backend_features import NeedsMaintenance
 from driver.core.ports.pool import Pool
-from driver.observe.disks import Disks
+from driver.observe.disk_events import DiskEvents
 from driver.observe.metrics import Metrics
-from driver.observe.poolnews import PoolNews
+from driver.observe.pool_log import PoolLog
 from driver.volumes import maintenance
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import LISTS
@@ -28,13 +28,13 @@ class Upkeep:
     """Maintains the pools, and watches their state for the log, the metrics and /readyz.
 
     Each pool has threads of its own for copies and maintenance, so that one whose disk hangs
-    delays no other. `news` hears of the pools' states.
+    delays no other. `pool_log` gets the states of the pools.
     """
 
-    def __init__(self, pools: Sequence[Pool], metrics: Metrics, news: PoolNews) -> None:
+    def __init__(self, pools: Sequence[Pool], metrics: Metrics, pool_log: PoolLog) -> None:
         self._pools = pools
         self._metrics = metrics
-        self._news = news
+        self._pool_log = pool_log
         self.observer = ThreadPoolExecutor(1, thread_name_prefix="observer")
         self._copiers = {
             pool.name: ThreadPoolExecutor(COPIERS, f"copier{thread_tag(pool.name)}")
@@ -52,7 +52,7 @@ class Upkeep:
 
     def begin(self) -> None:
         """Listen for disks that appear, and log what this machine lacks."""
-        self.observer.submit(Disks(self._pools, self.observer).watch)
+        self.observer.submit(DiskEvents(self._pools, self.observer).watch)
         self.observer.submit(abilities.tell, self._pools)
 
     def tasks(
@@ -76,9 +76,9 @@ class Upkeep:
     async def _watch_workers(self, watching: Watching) -> None:
         """Look for pools that take no writes any more, by the workers that are stuck in them."""
         text = "Calls that have been at work in the pool for over ten seconds"
-        self._metrics.watch_all("cellar_pool_stuck_workers", text, "pool", watching.stuck)
+        self._metrics.add_gauges("cellar_pool_stuck_workers", text, "pool", watching.stuck)
         text = "How long the oldest call that is at work in the pool has been so"
-        self._metrics.watch_all("cellar_pool_oldest_call_seconds", text, "pool", watching.longest)
+        self._metrics.add_gauges("cellar_pool_oldest_call_seconds", text, "pool", watching.longest)
         while True:
             await asyncio.sleep(EVERY)
             watching.look()
@@ -87,7 +87,7 @@ class Upkeep:
         """Follow the state of the pools, for the log and /readyz."""
         loop, states = asyncio.get_running_loop(), States(self._pools)
         while True:
-            await loop.run_in_executor(self.observer, self._news.hear, _look(states))
+            await loop.run_in_executor(self.observer, self._pool_log.observe, _look(states))
             await asyncio.sleep(INTERVAL)
 
     async def _maintain(self, pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""VolumeCapability, from the wire to the noun."""
+"""Parses VolumeCapability messages: access mode, access type, filesystem, mount flags."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MODES: Final = {
         AccessMode.MULTI_NODE_READER_ONLY,
         AccessMode.MULTI_NODE_SINGLE_WRITER,
         AccessMode.MULTI_NODE_MULTI_WRITER,
-    }  # the bytes are on one node
+    }  # not these: a volume is on one node
 }
 
-# What people write, and the sidecars translate: accessModes of a PersistentVolumeClaim.
-_CLAIMED: Final = {
+# The accessModes of a PersistentVolumeClaim that the sidecars translate into these.
+_CLAIM_MODES: Final = {
     "MULTI_NODE_READER_ONLY": "ReadOnlyMany",
     "MULTI_NODE_MULTI_WRITER": "ReadWriteMany",
 }
@@ -51,8 +51,8 @@ def parse_all(messages: Iterable[csi.VolumeCapability]) -> tuple[Capability, ...
     return tuple(parse(message, "volume_capabilities[]") for message in messages)
 
 
-def agreed(capabilities: Sequence[Capability], asked: FsType | None) -> FsType | None:
-    """Return the filesystem that the capabilities or the StorageClass (`asked`) name.
+def agreed(capabilities: Sequence[Capability], class_fs: FsType | None) -> FsType | None:
+    """Return the filesystem that the capabilities or the StorageClass (`class_fs`) name.
 
     Returns None for block volumes, and if none is named. Raises: Invalid if they do not agree.
     """
@@ -61,8 +61,8 @@ def agreed(capabilities: Sequence[Capability], asked: FsType | None) -> FsType |
     if any(capability.block for capability in capabilities):
         return None
     named = {capability.fs for capability in capabilities if capability.fs}
-    if asked:
-        named.add(asked)
+    if class_fs:
+        named.add(class_fs)
     if len(named) > 1:
         raise Invalid(f"fs_type: a volume has one filesystem, not {' and '.join(sorted(named))}")
     return named.pop() if named else None
@@ -84,9 +84,11 @@ def filesystem(name: str, field: str) -> FsType | None:
 def _mode(number: int, field: str) -> AccessMode:
     if number not in _MODES:
         name = _mode_name(number)
-        claimed = f" ({_CLAIMED[name]} in a PersistentVolumeClaim)" if name in _CLAIMED else ""
+        claim_mode = (
+            f" ({_CLAIM_MODES[name]} in a PersistentVolumeClaim)" if name in _CLAIM_MODES else ""
+        )
         raise Invalid(
-            f"{field}: {name}{claimed} is not supported: a volume lives on one node; use"
+            f"{field}: {name}{claim_mode} is not supported: a volume is on one node; use"
             f" ReadWriteOnce or ReadWriteOncePod in a claim; accepted here are"
             f" {', '.join(_MODES.values())}"
         )

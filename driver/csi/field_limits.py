@@ -1,8 +1,8 @@
-"""What the specification allows in a field, whatever it means: sizes, characters, paths.
+"""The limits of CSI for all fields: sizes, characters, paths.
 
-CSI: a string has at most 128 bytes, a map 4 KiB, unless the field says otherwise; names have no
-control characters but common whitespace. What is wrong is said by the field's name, never by its
-value: it may be a secret.
+A string has at most 128 bytes, a map 4 KiB, unless the field says otherwise; names have no control
+characters but common whitespace (CSI, Size Limits and CreateVolumeRequest.name). Errors have the
+name of the field, never its value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from google.protobuf.message import Message
 
 from driver.core.errors import Invalid, NotFound, Refused
 
-STRING: Final = 128
-MAP: Final = 4096
-PATH: Final = 4095  # PATH_MAX counts the closing NUL
-COMPONENT: Final = 255  # NAME_MAX
-OTHER: Final = {"node_id": 256, "mount_flags": 4096}  # the field's own description says so
+STRING: Final = 128  # bytes
+MAP: Final = 4096  # bytes
+PATH: Final = 4095  # bytes; PATH_MAX counts the closing NUL
+COMPONENT: Final = 255  # bytes, NAME_MAX
+SPECIAL: Final = {"node_id": 256, "mount_flags": 4096}  # bytes, by the field's own description
 
 # CSI, CreateVolumeRequest.name: U+0000-8, B, C, E-1F, 7F-9F
 _BANNED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-def check(message: Message, where: str = "") -> None:
+def check(message: Message, prefix: str = "") -> None:
     """Check the general limits of CSI for all fields of the message, and of those inside.
 
-    `where`: a prefix for the names of fields. Raises: Invalid, which names the first field that
+    `prefix`: of the names of fields, in errors. Raises: Invalid, which names the first field that
     breaks a limit.
     """
     limits = _limits(message.DESCRIPTOR)
     for field, value in message.ListFields():
         kind, limit = limits[field.name]
-        name = f"{where}{field.name}"
+        name = f"{prefix}{field.name}"
         if kind == "string":
             _check_string(name, value, limit)
         elif kind == "strings":
@@ -60,12 +60,12 @@ def path(text: str, field: str) -> Path:
     """
     if not text.startswith("/"):
         raise Invalid(f"{field}: {text!r} is not an absolute path")
-    parts = text.split("/")
-    if ".." in parts:
+    components = text.split("/")
+    if ".." in components:
         raise Invalid(f"{field}: {text!r} must not contain '..'")
-    if any(len(os.fsencode(part)) > COMPONENT for part in parts):
+    if any(len(os.fsencode(component)) > COMPONENT for component in components):
         raise Invalid(f"{field}: a part of the path is longer than {COMPONENT} bytes")
-    if not (shortest := Path("/", *(part for part in parts if part not in {"", "."}))).name:
+    if not (shortest := Path("/", *(each for each in components if each not in {"", "."}))).name:
         raise Invalid(f"{field}: {text!r} is the root directory")
     return shortest
 
@@ -88,12 +88,12 @@ def staging_path(text: str) -> Path:
 def volume_path(text: str) -> Path:
     """Return the volume path of NodeGetVolumeStats.
 
-    Raises: NotFound if no volume can be at such a path, as where there is none.
+    Raises: NotFound if no volume can be at such a path.
     """
     try:
         return path(text, "volume_path")
     except Invalid as error:
-        raise NotFound(f"no volume is there: {error}") from None
+        raise NotFound(f"no volume is at this path: {error}") from None
 
 
 @cache
@@ -104,11 +104,11 @@ def _limits(message: Descriptor) -> dict[str, tuple[str, int]]:
 def _limit(field: FieldDescriptor) -> tuple[str, int]:
     if field.message_type and field.message_type.GetOptions().map_entry:
         return "map", MAP
-    many = "s" if field.is_repeated else ""
+    plural = "s" if field.is_repeated else ""
     if field.type == FieldDescriptor.TYPE_STRING:
-        usual = PATH if field.name.endswith("_path") else STRING
-        return f"string{many}", OTHER.get(field.name, usual)
-    return (f"message{many}" if field.message_type else "number"), 0
+        default = PATH if field.name.endswith("_path") else STRING
+        return f"string{plural}", SPECIAL.get(field.name, default)
+    return (f"message{plural}" if field.message_type else "number"), 0
 
 
 def _check_string(name: str, value: str, limit: int) -> None:

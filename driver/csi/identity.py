@@ -1,4 +1,4 @@
-"""Identity: who this is. Answered on the event loop, so also while all workers are busy."""
+"""The Identity service. It answers on the event loop, also while all workers are busy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CAPABILITIES: Final = (
             _SERVICE.SNAPSHOT_ACCESSIBILITY_CONSTRAINTS,
         )
     ),
-    # OFFLINE would say that volumes in use must not be expanded: they may.
+    # OFFLINE would mean that volumes in use must not be expanded.
     csi.PluginCapability(volume_expansion=_EXPANSION(type=_EXPANSION.ONLINE)),
 )
 

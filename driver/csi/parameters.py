@@ -1,4 +1,7 @@
-"""What a StorageClass and a VolumeAttributesClass may say: each key has one reader."""
+"""The parameters of a StorageClass and of a VolumeAttributesClass: each key has one parser.
+
+A new parameter is a line in one of the tables at the end, and a field where it is used.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from driver.core.options.mkfs_options import parse_mkfs_options
 from driver.core.quantity import parse_bytes
 from driver.csi import capability
 
-KUBERNETES: Final = "csi.storage.k8s.io/"  # the provisioner's own keys: not ours to judge
+KUBERNETES: Final = "csi.storage.k8s.io/"  # keys of the provisioner itself, which are ignored
 FSTYPE: Final = f"{KUBERNETES}fstype"
 EPHEMERAL: Final = f"{KUBERNETES}ephemeral"
 BLOCK_SIZES: Final = {"512": 512, "4096": 4096}
-LIMIT: Final = 1 << 62
+LIMIT: Final = 1 << 62  # of all numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +69,9 @@ def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
 
 
 def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
-    given = {name: value for name, value in read.items() if name in _CREATED}
+    creation = {name: value for name, value in read.items() if name in _CREATED}
     limits = {name: value for name, value in read.items() if name not in _CREATED}
-    return Class(limits=Limits(**{**limits, **changed}), **given)
+    return Class(limits=Limits(**{**limits, **changed}), **creation)
 
 
 def none_accepted(parameters: Mapping[str, str]) -> None:
@@ -91,25 +94,25 @@ Reader = Callable[[str], Any]
 
 
 def _read(
-    given: Mapping[str, str], readers: Mapping[str, tuple[str, Reader]], where: str
+    parameters: Mapping[str, str], readers: Mapping[str, tuple[str, Reader]], field: str
 ) -> dict[str, Any]:
-    for key in given:
-        _refuse_misspelt(key, readers, where)
-    ours = {key: value for key, value in given.items() if _is_ours(key, readers)}
+    for key in parameters:
+        _refuse_misspelt(key, readers, field)
+    ours = {key: value for key, value in parameters.items() if _is_ours(key, readers)}
     if unknown := sorted(ours.keys() - readers.keys()):
         accepted = ", ".join(readers) or "none"
-        raise Invalid(f"{where}: unknown {', '.join(map(repr, unknown))}; accepted: {accepted}")
-    found = {}
+        raise Invalid(f"{field}: unknown {', '.join(map(repr, unknown))}; accepted: {accepted}")
+    parsed = {}
     for key, value in ours.items():
         name, reader = readers[key]
         try:
-            found[name] = reader(value)
+            parsed[name] = reader(value)
         except Invalid as error:
-            raise Invalid(f"{where}[{key}]: {error}") from None
-    return found
+            raise Invalid(f"{field}[{key}]: {error}") from None
+    return parsed
 
 
-def _refuse_misspelt(key: str, readers: Mapping[str, Any], where: str) -> None:
+def _refuse_misspelt(key: str, readers: Mapping[str, Any], field: str) -> None:
     """Refuse a key that is a misspelling of one of Kubernetes' keys that are read here.
 
     Kubernetes' own keys are otherwise accepted unread, so that it would be ignored. Raises:
@@ -119,7 +122,7 @@ def _refuse_misspelt(key: str, readers: Mapping[str, Any], where: str) -> None:
         return
     for known in readers:
         if known.startswith(KUBERNETES) and _letters(key) == _letters(known):
-            raise Invalid(f"{where}: unknown {key!r}; perhaps {known!r} is meant")
+            raise Invalid(f"{field}: unknown {key!r}; perhaps {known!r} is meant")
 
 
 def _letters(key: str) -> str:
@@ -195,7 +198,7 @@ CREATION: Final[dict[str, tuple[str, Reader]]] = {
     "encrypted": ("encrypted", _encrypted),
 }
 _CREATED: Final = {name for name, _ in CREATION.values()}
-# What pods may say for themselves. Not what mkfs is told: that is for those who make classes.
+# What pods may request. Not options of mkfs: those are for whoever makes StorageClasses.
 _INLINE: Final[dict[str, tuple[str, Reader]]] = {
     "size": ("size", _size),
     **{key: reader for key, reader in CREATION.items() if key != "mkfsOptions"},

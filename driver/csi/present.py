@@ -1,4 +1,7 @@
-"""Nouns into responses. VolumeCondition of CSI 1.12 stands beside the health of 1.13."""
+"""Presents volumes, snapshots and their health as CSI messages.
+
+The VolumeCondition of CSI 1.12 is filled in as well as the health of CSI 1.13.
+"""
 
 from __future__ import annotations
 
@@ -25,47 +28,49 @@ _VOLUME_HEALTH: Final = {
 }
 
 
-def volume(noun: Volume | Unreadable, here: NodeTopology) -> csi.Volume:
-    """Return the volume as a CSI message, accessible on this node."""
+def volume(noun: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
+    """Return the volume as a CSI message, accessible on the node of `topology`."""
     source = noun.source if isinstance(noun, Volume) else None
     return csi.Volume(
         capacity_bytes=noun.size,
         volume_id=str(noun.id),
         content_source=_source(source) if source else None,
-        accessible_topology=[here.present()],
+        accessible_topology=[topology.present()],
     )
 
 
-def snapshot(noun: Snapshot | Unreadable, here: NodeTopology) -> csi.Snapshot:
+def snapshot(noun: Snapshot | Unreadable, topology: NodeTopology) -> csi.Snapshot:
     """Return the snapshot as a CSI message; one whose record is damaged is not ready to use."""
     return csi.Snapshot(
         size_bytes=noun.size,
         snapshot_id=str(noun.id),
         source_volume_id=str(noun.source or ""),
         creation_time=moment(noun.created),
-        ready_to_use=isinstance(noun, Snapshot),  # what is not ready does not exist yet
+        ready_to_use=isinstance(noun, Snapshot),  # one that is being made is not listed yet
         group_snapshot_id=noun.group or "",
-        accessible_topology=[here.present()],
+        accessible_topology=[topology.present()],
     )
 
 
-def group(noun: Group, here: NodeTopology) -> csi.VolumeGroupSnapshot:
+def group(noun: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
     """Return the group snapshot as a CSI message. Members are sorted by id in every response."""
-    members = sorted(noun.snapshots, key=lambda one: one.id)
+    members = sorted(noun.snapshots, key=lambda snapshot: snapshot.id)
     return csi.VolumeGroupSnapshot(
         group_snapshot_id=noun.id,
-        snapshots=[snapshot(member, here) for member in members],
+        snapshots=[snapshot(member, topology) for member in members],
         creation_time=moment(noun.created),
         ready_to_use=True,
     )
 
 
 def validation(
-    request: csi.ValidateVolumeCapabilitiesRequest, why: str
+    request: csi.ValidateVolumeCapabilitiesRequest, reason: str
 ) -> csi.ValidateVolumeCapabilitiesResponse:
-    """Return the response that confirms the request as it was made, or if not, says `why`."""
-    if why:
-        return csi.ValidateVolumeCapabilitiesResponse(message=why)
+    """Return the response that confirms the request as it was made, or if not, has the `reason` why
+    not.
+    """
+    if reason:
+        return csi.ValidateVolumeCapabilitiesResponse(message=reason)
     return csi.ValidateVolumeCapabilitiesResponse(
         confirmed=csi.ValidateVolumeCapabilitiesResponse.Confirmed(
             volume_context=request.volume_context,
@@ -102,13 +107,13 @@ def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
     texts: dict[tuple[Severity, FaultKind], list[str]] = {}
     for fault in faults:
         texts.setdefault((fault.severity, fault.kind), []).append(fault.text)
-    for (severity, kind), said in texts.items():
+    for (severity, kind), messages in texts.items():
         yield StorageHealth(
             status=csi.STORAGE_DEGRADED
             if severity is Severity.DEGRADED
             else csi.STORAGE_UNREACHABLE,
             reason=kind,
-            message="; ".join(said),
+            message="; ".join(messages),
         )
 
 
@@ -123,14 +128,14 @@ def capacity(noun: Capacity) -> csi.GetCapacityResponse:
 
 def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
     """Return the VolumeCondition: abnormal if there are faults, with their texts."""
-    said = "; ".join(f"{fault.kind}: {fault.text}" for fault in faults)
-    return csi.VolumeCondition(abnormal=bool(faults), message=said or "healthy")
+    message = "; ".join(f"{fault.kind}: {fault.text}" for fault in faults)
+    return csi.VolumeCondition(abnormal=bool(faults), message=message or "healthy")
 
 
-def usage(numbers: VolumeStats) -> list[csi.VolumeUsage]:
+def usage(stats: VolumeStats) -> list[csi.VolumeUsage]:
     """Return the usage of the filesystem, in bytes and inodes; of a block volume only its size."""
-    if not (used := numbers.usage):
-        return [csi.VolumeUsage(total=numbers.size, unit=csi.VolumeUsage.BYTES)]
+    if not (used := stats.usage):
+        return [csi.VolumeUsage(total=stats.size, unit=csi.VolumeUsage.BYTES)]
     amounts = [_amount(csi.VolumeUsage.BYTES, used.total, used.used, used.available)]
     if used.inodes:
         inodes = (used.inodes, used.inodes_used, used.inodes_free)

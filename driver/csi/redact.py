@@ -1,4 +1,4 @@
-"""Requests as they may be logged: without the fields that the specification marks `csi_secret`."""
+"""Requests for the log: without the fields that the specification marks as `csi_secret`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where this driver's volumes can be used: on this node, and nowhere else."""
+"""The topology of this driver's volumes: each can be used on the node that has it, only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NodeTopology:
         return all(ours.get(key.lower()) == value for key, value in topology.segments.items())
 
     def is_known_to(self, requirement: csi.TopologyRequirement) -> bool:
-        """Return whether the caller named this node and no other, so that it knows the topology."""
+        """Return whether the caller named this node and no other, and so knows the topology."""
         return list(requirement.requisite) == [self.present()]
 
     def check(self, requirement: csi.TopologyRequirement) -> None:

@@ -1,4 +1,4 @@
-"""The Unix socket: whose it is, who may open it, and its end."""
+"""The file of a Unix socket: a stale one is removed, its mode is private, and its end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Final
 from driver.core.errors import Refused
 
 MODE: Final = 0o660
-_PATIENCE: Final = 1.0  # seconds for a process with a full backlog
+_CONNECT_TIMEOUT: Final = 1.0  # seconds; a process with a full backlog does not accept
 
 
 def remove_stale_socket(path: Path) -> None:
-    """Remove a socket that a process left when it ended, and make the folder if it is missing.
+    """Remove a socket that a process left when it ended, and create the folder if it is missing.
 
     Raises: Refused if a process listens on it, or `path` is not a socket.
     """
@@ -28,10 +28,10 @@ def remove_stale_socket(path: Path) -> None:
         return
     if not stat.S_ISSOCK(kind):
         raise Refused(
-            f"{path} is there and is not a socket; move it away or say another --endpoint"
+            f"{path} exists and is not a socket; move it away or choose another --endpoint"
         )
     if _answers(path):
-        raise Refused(f"another process listens on {path}; stop it or say another --endpoint")
+        raise Refused(f"another process listens on {path}; stop it or choose another --endpoint")
     path.unlink()
 
 
@@ -61,7 +61,7 @@ def remove(path: Path, ours: tuple[int, int] | None) -> None:
 
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(_PATIENCE)
+        probe.settimeout(_CONNECT_TIMEOUT)
         try:
             probe.connect(os.fspath(path))
         except (ConnectionRefusedError, FileNotFoundError):

@@ -1,4 +1,7 @@
-"""A few pages over HTTP: /metrics and /healthz. On the event loop, one request a connection."""
+"""An HTTP server for a few pages, as /metrics and /healthz. It lives on the event loop.
+
+Each connection has one request.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from loguru import logger
 
 from driver.core.errors import Refused
 
-LINE: Final = 8192  # bytes of the request line and of each header
-PATIENCE: Final = 10.0  # seconds for a request and its answer together
-ASKING: Final = 2.0  # seconds for the request alone
-MOST: Final = 64  # connections at once; one more ends the one that has said nothing for longest
+LINE_LIMIT: Final = 8192  # bytes of the request line and of each header
+TIMEOUT: Final = 10.0  # seconds for a request and its answer together
+REQUEST_TIMEOUT: Final = 2.0  # seconds for the request alone
+MAX_CONNECTIONS: Final = 64  # one more closes the one that has sent no request for longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,11 @@ class Http:
     async def start(self, host: str, port: int) -> None:
         """Listen on the address, and serve. Raises: Refused if the address cannot be bound."""
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=LINE)
+            self._server = await asyncio.start_server(self._serve, host, port, limit=LINE_LIMIT)
         except OSError as error:
             raise Refused(f"--metrics {host}:{port}: {error.strerror or error}") from None
-        for one in self._server.sockets:
-            logger.info("serving {} on {}", " ".join(self._pages), one.getsockname()[:2])
+        for socket in self._server.sockets:
+            logger.info("serving {} on {}", " ".join(self._pages), socket.getsockname()[:2])
 
     def stop(self) -> None:
         """Accept no more connections."""
@@ -57,16 +60,16 @@ class Http:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         self._silent[writer] = None
-        self._make_room()
+        self._close_oldest()
         try:
-            async with asyncio.timeout(PATIENCE):
-                async with asyncio.timeout(ASKING):
+            async with asyncio.timeout(TIMEOUT):
+                async with asyncio.timeout(REQUEST_TIMEOUT):
                     line = await _request(reader)
                 self._silent.pop(writer, None)
                 writer.write(_encode(await self._answer(line)))
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):
-            writer.transport.abort()  # whoever asked is slow, gone, or does not speak HTTP
+            writer.transport.abort()  # the client is slow, gone, or does not speak HTTP
         finally:
             self._silent.pop(writer, None)
             self._open.discard(writer)
@@ -74,12 +77,12 @@ class Http:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    def _make_room(self) -> None:
+    def _close_oldest(self) -> None:
         """Close a connection if there are too many: the one that has sent no request for longest.
 
         One that is being answered is never closed.
         """
-        if len(self._open) > MOST and self._silent:
+        if len(self._open) > MAX_CONNECTIONS and self._silent:
             oldest = next(iter(self._silent))
             del self._silent[oldest]
             oldest.transport.abort()

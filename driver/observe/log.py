@@ -1,7 +1,8 @@
-"""How the log looks: a line for people, or JSON for programs; never the values of variables.
+"""The format of the log: a line of text for people, or of JSON for programs.
 
 A line of JSON is one flat object: `ts` (UTC), `level`, `msg`, then the facts: `rpc`, `code`,
-`duration` in seconds, `volume`, `snapshot` and so on; `exception` where there is a traceback.
+`duration` in seconds, `volume`, `snapshot` and so on; `exception` where there is a traceback. The
+values of variables are never logged.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from loguru import Record
 
 _TIME: Final = "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <7} {message}"
-_SAID: Final = frozenset({"rpc", "code", "seconds"})  # stand in the guard's message already
-_NAMES: Final = {"seconds": "duration"}
+_IN_MESSAGE: Final = frozenset({"rpc", "code", "seconds"})  # of the interceptor
+_JSON_NAMES: Final = {"seconds": "duration"}
 _LINE: Final = "json_line"
 
 
@@ -41,7 +42,7 @@ def set_up(level: str, kind: str) -> None:
 
 def _line(record: Record) -> str:
     """Return the format of one record: its message, then the other facts as key=value."""
-    facts = [key for key in record["extra"] if key not in _SAID]
+    facts = [key for key in record["extra"] if key not in _IN_MESSAGE]
     return _TIME + "".join(f" {key}={{extra[{key}]}}" for key in facts) + "\n{exception}"
 
 
@@ -61,9 +62,12 @@ def _flat(record: Record) -> dict[str, object]:
         "level": record["level"].name.lower(),
         "msg": record["message"],
     }
-    facts = {_NAMES.get(key, key.removesuffix("_id")): one for key, one in record["extra"].items()}
+    facts = {
+        _JSON_NAMES.get(key, key.removesuffix("_id")): value
+        for key, value in record["extra"].items()
+    }
     flat = {**facts, **flat} if facts.keys() & flat.keys() else {**flat, **facts}
-    if found := record["exception"]:
-        lines = traceback.format_exception(found.type, found.value, found.traceback)
+    if error := record["exception"]:
+        lines = traceback.format_exception(error.type, error.value, error.traceback)
         flat["exception"] = "".join(lines)
     return flat

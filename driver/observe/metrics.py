@@ -1,4 +1,4 @@
-"""What Prometheus may know: RPCs as they end, pools when somebody looks."""
+"""The metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._registry.register(_Pools(version, States(pools)))
 
-    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge; `value` is called when the metrics are read."""
+    def add_gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Add a gauge with the help text `text`; `value` is called when the metrics are read."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
-    def watch_all(
+    def add_gauges(
         self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
     ) -> None:
-        """Add a gauge with a label, for things that come and go.
+        """Add a gauge with the help text `text` and a `label`.
 
         `values` returns the numbers by the label's value, and is called when the metrics are
         read.
         """
         self._registry.register(_Family(name, text, label, values))
 
-    def seen(self, method: str, code: str, seconds: float) -> None:
+    def on_finish(self, method: str, code: str, seconds: float) -> None:
         """Count an RPC that ended, with its gRPC code and duration."""
         self._rpcs.labels(method, code).observe(seconds)
 
@@ -93,7 +93,7 @@ class _Pools(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("cellar_build", "This program", {"version": self._version})
-        states = [told.state for told in self._states.look(LISTS)]
+        states = [known.state for known in self._states.look(LISTS)]
         for name, (text, value) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"cellar_pool_{name}", text, labels=["pool", "type"])
             for state in states:

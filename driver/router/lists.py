@@ -130,10 +130,10 @@ class ListRoutes:
         nodes = [node for node in self._nodes.all() if _has_entries(node, after, label)]
         responses = await calls.ask_all(nodes, rpc, lambda _: request, label=label)
         pages: list[Any] = [page for _, page in responses]
-        found = sorted((entry for page in pages for entry in page.entries), key=id_of)
-        entries = found[:most] if most else found
+        every = sorted((entry for page in pages for entry in page.entries), key=id_of)
+        entries = every[:most] if most else every
         result: Any = merged
-        if len(entries) < len(found) or any(page.next_token for page in pages):
+        if len(entries) < len(every) or any(page.next_token for page in pages):
             result.next_token = id_of(entries[-1])
         duplicated = self._nodes.duplicated_pools()
         result.entries.extend(

@@ -139,11 +139,11 @@ class Controller(ControllerServicer):
         an error, if the volume exists.
         """
         try:
-            why = await self._run(self._use_cases.volumes.validate, parse.validate(request))
+            reason = await self._run(self._use_cases.volumes.validate, parse.validate(request))
         except Invalid as error:  # no volume can be used so; NotFound if this one does not exist
             await self._run(self._use_cases.volumes.get, parse.get_volume(request.volume_id))
-            why = str(error)
-        return present.validation(request, why)
+            reason = str(error)
+        return present.validation(request, reason)
 
     async def ListVolumes(
         self, request: csi.ListVolumesRequest, context: object

@@ -1,7 +1,7 @@
-"""Makes the driver known to kubelet, which watches a folder for sockets (pluginregistration v1).
+"""The registration with kubelet, which watches a folder for sockets (pluginregistration v1).
 
-Kubelet asks once and says what came of it. It never asks again by itself after it had to refuse, as
-it does while the API server is down: a new socket makes it ask anew.
+Kubelet calls once and reports whether it has registered the driver. After a refusal, as while the
+API server is down, it does not call again by itself: only a new socket makes it call again.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from driver.csi import unix_socket
 
 KIND: Final = "CSIPlugin"
 VERSIONS: Final = ("1.0.0",)  # of the plugin's API, not of CSI
-LOOK: Final = 2.0  # seconds between two looks at the socket
-AGAIN: Final = (1.0, 60.0)  # seconds from a refusal to the next try: at first, and at most
-PARTING: Final = 1.0  # seconds for kubelet to hear the answer of its last call
+CHECK_INTERVAL: Final = 2.0  # seconds between two checks of the socket
+BACKOFF: Final = (1.0, 60.0)  # seconds from a refusal to a new socket: the first, and the longest
+SHUTDOWN_GRACE: Final = 1.0  # seconds for the response to kubelet's last call
 
 
 class Registration(RegistrationServicer):
     """The service that kubelet calls. `problem` is empty while the driver is registered."""
 
-    def __init__(self, name: str, path: Path, told: Callable[[bool], None]) -> None:
+    def __init__(self, name: str, path: Path, on_answer: Callable[[bool], None]) -> None:
         """Take the driver's `name` and the `path` of its socket.
 
-        `told(accepted)` is called with each answer of kubelet.
+        `on_answer(accepted)` is called with each answer of kubelet.
         """
-        self.problem = "kubelet has not asked for the driver yet"
+        self.problem = "kubelet has not called yet"
         self._info = plugin.PluginInfo(
             type=KIND, name=name, endpoint=str(path), supported_versions=VERSIONS
         )
-        self._told = told
+        self._on_answer = on_answer
 
     async def GetInfo(self, request: plugin.InfoRequest, context: object) -> plugin.PluginInfo:
         """Return the driver's name and socket."""
@@ -57,23 +57,26 @@ class Registration(RegistrationServicer):
             logger.info("kubelet registered the driver", endpoint=self._info.endpoint)
         else:
             self.problem = f"kubelet refused the driver: {request.error}"
-            logger.error("{}; it is asked again", self.problem)
-        self._told(request.plugin_registered)
+            logger.error("{}; a new socket will make it try again", self.problem)
+        self._on_answer(request.plugin_registered)
         return plugin.RegistrationStatusResponse()
 
 
 class KubeletRegistration:
-    """The socket that kubelet finds, from `start` to `stop`. It is made again if it disappears."""
+    """The socket that kubelet finds, from `start` to `stop`; created again if it disappears."""
 
-    def __init__(self, name: str, path: Path, socket: Path, look: float = LOOK) -> None:
+    def __init__(
+        self, name: str, path: Path, socket: Path, check_interval: float = CHECK_INTERVAL
+    ) -> None:
         """`name`: of the driver. `path`: of the driver's own socket, the same for kubelet as here.
-        `socket`: of the socket to make. `look`: seconds between two looks at it.
+        `socket`: the path of the socket to create. `check_interval`: seconds between two checks
+        of it.
         """
         self._socket = socket
-        self._look = look
+        self._check_interval = check_interval
         self._changed = asyncio.Event()
         self._refused = False
-        self._service = Registration(name, path, self._told)
+        self._service = Registration(name, path, self._answered)
         self._server: grpc.aio.Server | None = None
         self._ours: tuple[int, int] | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -84,15 +87,17 @@ class KubeletRegistration:
         return self._service.problem
 
     async def start(self) -> None:
-        """Make the socket, and keep it there.
+        """Create the socket, and keep it there.
 
         Raises: Refused if kubelet's folder does not exist, or another process has the socket.
         """
         folder = self._socket.parent
         if not folder.parent.is_dir():
-            raise Refused(f"--kubelet-dir {folder.parent} is not there; is it mounted, and right?")
+            raise Refused(
+                f"--kubelet-dir {folder.parent} does not exist; is it mounted, and right?"
+            )
         if not folder.is_dir():
-            logger.warning("{} is not there: no kubelet has run with this folder", folder)
+            logger.warning("{} does not exist: no kubelet has run with this folder", folder)
         await self._open()
         self._keeping = asyncio.create_task(self._keep())
 
@@ -119,35 +124,35 @@ class KubeletRegistration:
 
     async def _close(self) -> None:
         if self._server:
-            await self._server.stop(PARTING)
+            await self._server.stop(SHUTDOWN_GRACE)
             unix_socket.remove(self._socket, self._ours)
             self._server = None
 
-    def _told(self, accepted: bool) -> None:
+    def _answered(self, accepted: bool) -> None:
         self._refused = not accepted
         self._changed.set()
 
     async def _keep(self) -> None:
-        """Make the socket again after a refusal, and if it disappears, until cancelled."""
-        pause, longest = AGAIN
+        """Create the socket again after a refusal, and if it disappears, until cancelled."""
+        delay, longest = BACKOFF
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._look)
+                await asyncio.wait_for(self._changed.wait(), self._check_interval)
             self._changed.clear()
             if self._refused:
                 self._refused = False
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, longest)
-                await self._renew()
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, longest)
+                await self._recreate()
             elif not self.problem:
-                pause = AGAIN[0]
+                delay = BACKOFF[0]
             if unix_socket.identity(self._socket) != self._ours:
-                logger.warning("{} is not ours any more: made again", self._socket)
-                await self._renew()
+                logger.warning("{} was removed or replaced: it is created again", self._socket)
+                await self._recreate()
 
-    async def _renew(self) -> None:
+    async def _recreate(self) -> None:
         await self._close()
         try:
             await self._open()
         except (Refused, OSError) as error:
-            logger.error("kubelet cannot be told of the driver: {}", error)
+            logger.error("the socket for kubelet cannot be created: {}", error)

@@ -54,8 +54,8 @@ class PeerService(NodeServicer):
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
         """Return the records of those of the named volumes and snapshots that exist here."""
-        found = await self._run(self._inventory.find, FindImages(tuple(_ids(request))))
-        return cellar.DescribeResponse(records=map(_record, found.images))
+        result = await self._run(self._inventory.find, FindImages(tuple(_ids(request))))
+        return cellar.DescribeResponse(records=map(_record, result.images))
 
     async def Watch(
         self, request: cellar.WatchRequest, context: object
@@ -120,8 +120,8 @@ class PeerService(NodeServicer):
     async def _exists(self, volume_ids: Iterable[str]) -> bool:
         """Return whether one of the volumes exists here, also with a damaged record."""
         image_ids = tuple(_ids(cellar.DescribeRequest(volume_ids=volume_ids)))
-        found = await self._run(self._inventory.find, FindImages(image_ids))
-        return bool(found.images or found.damaged)
+        result = await self._run(self._inventory.find, FindImages(image_ids))
+        return bool(result.images or result.damaged)
 
     async def _report(self) -> cellar.Report:
         """Return a new report of this node."""

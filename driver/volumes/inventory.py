@@ -80,9 +80,9 @@ class Inventory:
     def find(self, request: FindImages) -> ImagesFound:
         """Return those of the images that exist in pools that answer."""
         replies = ask_all(self._pools, lambda pool: _find_in(pool, request.image_ids), LISTS)
-        found = [reply for _, reply in replies.given]
-        images = [image for reply in found for image in reply.images]
-        return ImagesFound(images, sum(reply.damaged for reply in found))
+        results = [result for _, result in replies.given]
+        images = [image for result in results for image in result.images]
+        return ImagesFound(images, sum(result.damaged for result in results))
 
 
 def _find_in(pool: Pool, image_ids: Iterable[ImageId]) -> ImagesFound:

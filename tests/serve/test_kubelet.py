@@ -77,7 +77,7 @@ def test_kubelet_is_told_who_it_is_and_where(driver: Announced, kubelet: Kubelet
 
 def test_it_is_ready_once_kubelet_has_it(driver: Announced, kubelet: Kubelet) -> None:
     assert driver.page("healthz") == (200, "ok\n")
-    assert driver.page("readyz") == (503, "kubelet has not asked for the driver yet\n")
+    assert driver.page("readyz") == (503, "kubelet has not called yet\n")
     assert REGISTERED not in driver.page("metrics")[1]
     kubelet.register()
     assert driver.page("readyz") == (200, "ok\n")
@@ -150,5 +150,5 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         command = [*one.command()[:4], *words, "--pool", "sim=memory:1GiB"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=60)
         assert ended.returncode == 1
-        assert f"--kubelet-dir {folder} is not there" in ended.stderr.decode()
+        assert f"--kubelet-dir {folder} does not exist" in ended.stderr.decode()
         assert not folder.exists()

@@ -85,7 +85,7 @@ def test_the_commands_of_the_readme_are_those_there_are() -> None:
 def test_the_metrics_in_the_documents_exist() -> None:
     names = re.findall(r"`(cellar_pool_[a-z_]+)`", (ROOT / "docs/operations.md").read_text())
     gauges = {f"cellar_pool_{name}" for name in metrics._GAUGES}
-    watched = re.findall(r'watch_all\(\s*"([a-z_]+)"', (ROOT / "driver/app/upkeep.py").read_text())
+    watched = re.findall(r'add_gauges\(\s*"([a-z_]+)"', (ROOT / "driver/app/upkeep.py").read_text())
     assert names
     assert set(names) <= gauges | set(watched)
 

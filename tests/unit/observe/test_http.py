@@ -10,7 +10,7 @@ from http import HTTPStatus
 import pytest
 
 from driver.core.errors import Refused
-from driver.observe.http import MOST, Answer, Http
+from driver.observe.http import MAX_CONNECTIONS, Answer, Http
 
 
 async def hello() -> Answer:
@@ -81,10 +81,12 @@ def test_an_address_that_is_taken_is_named() -> None:
 
 def test_a_request_is_answered_beside_many_connections_that_say_nothing() -> None:
     async def story(port: int) -> list[bytes]:
-        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * MOST)]
+        silent = [
+            await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * MAX_CONNECTIONS)
+        ]
         answers = [await exchange(port, b"GET /hello HTTP/1.1\r\n\r\n") for _ in range(3)]
         ended = [reader for reader, _ in silent if await _is_ended(reader)]
-        assert len(ended) >= 2 * MOST
+        assert len(ended) >= 2 * MAX_CONNECTIONS
         assert silent[0][0] in ended
         for _, writer in silent:
             writer.close()
@@ -104,7 +106,7 @@ async def _is_ended(reader: asyncio.StreamReader) -> bool:
 
 
 def test_who_says_nothing_is_let_go_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driver.observe.http.ASKING", 0.05)
+    monkeypatch.setattr("driver.observe.http.REQUEST_TIMEOUT", 0.05)
 
     async def story(port: int) -> list[bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

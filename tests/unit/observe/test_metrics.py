@@ -9,8 +9,8 @@ from tests.support.failing_backend import FailingBackend, failing_pool
 
 def test_rpcs_are_counted_by_method_and_code() -> None:
     metrics = Metrics("1.2.3", [])
-    metrics.seen("CreateVolume", "OK", 0.003)
-    metrics.seen("CreateVolume", "ABORTED", 0.1)
+    metrics.on_finish("CreateVolume", "OK", 0.003)
+    metrics.on_finish("CreateVolume", "ABORTED", 0.1)
     text = metrics.text().decode()
     assert 'cellar_rpc_seconds_count{code="OK",method="CreateVolume"} 1.0' in text
     assert 'cellar_rpc_seconds_bucket{code="OK",le="0.005",method="CreateVolume"} 1.0' in text
@@ -31,5 +31,5 @@ def test_pools_are_looked_at_when_somebody_asks() -> None:
 
 def test_two_drivers_in_one_process_do_not_meet() -> None:
     first, second = Metrics("1", []), Metrics("1", [])
-    first.seen("Probe", "OK", 0.1)
+    first.on_finish("Probe", "OK", 0.1)
     assert "Probe" not in second.text().decode()

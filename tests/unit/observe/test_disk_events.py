@@ -11,7 +11,7 @@ from driver.backends.memory.backend import MemoryBackend, memory
 from driver.core.capacity import PoolState
 from driver.core.model import GIB
 from driver.core.ports.pool import Pool
-from driver.observe.disks import Disks
+from driver.observe.disk_events import DiskEvents
 
 
 @dataclass
@@ -41,28 +41,28 @@ class Later(Executor):
             self.work.pop(0)()
 
 
-def ground() -> tuple[Disks, Later, Looked]:
+def ground() -> tuple[DiskEvents, Later, Looked]:
     pool = memory("sim", GIB)
     assert isinstance(pool.backend, MemoryBackend)
     looked, later = Looked(pool.backend), Later()
-    return Disks([Pool("sim", looked, pool.host)], later), later, looked
+    return DiskEvents([Pool("sim", looked, pool.host)], later), later, looked
 
 
 def test_a_burst_of_events_is_one_look() -> None:
     disks, later, looked = ground()
     for _ in range(100):
-        disks.heard("add", "sdb")
-        disks.heard("change", "sdb1")
+        disks.on_event("add", "sdb")
+        disks.on_event("change", "sdb1")
     later.run()
     assert looked.times == 1
-    disks.heard("add", "sdc")
+    disks.on_event("add", "sdc")
     later.run()
     assert looked.times == 2
 
 
 def test_our_own_loop_devices_and_what_leaves_are_no_news() -> None:
     disks, later, looked = ground()
-    disks.heard("change", "loop3")
-    disks.heard("remove", "sdb")
+    disks.on_event("change", "loop3")
+    disks.on_event("remove", "sdb")
     later.run()
     assert looked.times == 0

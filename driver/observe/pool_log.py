@@ -1,4 +1,4 @@
-"""Says it in the log when a pool goes away and comes back, and keeps what /readyz tells of it."""
+"""Logs when pools become unavailable or available, and keeps the lines of /readyz about them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from loguru import logger
 from driver.core.capacity import PoolState
 
 
-class PoolNews:
-    """Log when pools become unavailable or available. Used from one thread at a time."""
+class PoolLog:
+    """Logs when pools become unavailable or available. Used from one thread at a time."""
 
     def __init__(self) -> None:
-        self._away: dict[str, str | None] = {}
+        self._problems: dict[str, str | None] = {}
 
-    def hear(self, states: Iterable[PoolState]) -> None:
+    def observe(self, states: Iterable[PoolState]) -> None:
         """Log what has changed since the last call; at the first call, which pools are
         unavailable.
         """
         for state in states:
-            before = self._away.get(state.name)
-            self._away[state.name] = state.unavailable
-            if state.unavailable and _gist(state.unavailable) != _gist(before):
+            before = self._problems.get(state.name)
+            self._problems[state.name] = state.unavailable
+            if state.unavailable and _without_numbers(state.unavailable) != _without_numbers(
+                before
+            ):
                 logger.bind(pool=state.name).warning(
                     "pool {} cannot be used: {}", state.name, state.unavailable
                 )
@@ -32,10 +34,12 @@ class PoolNews:
 
     def lines(self) -> Sequence[str]:
         """Return a sentence for each pool that is unavailable."""
-        known = dict(self._away)
-        return [f"pool {name} cannot be used: {why}" for name, why in known.items() if why]
+        known = dict(self._problems)
+        return [
+            f"pool {name} cannot be used: {problem}" for name, problem in known.items() if problem
+        ]
 
 
-def _gist(why: str | None) -> str:
+def _without_numbers(problem: str | None) -> str:
     """Return the reason without its numbers: seconds that grow are no change."""
-    return re.sub(r"[0-9]+", "", why or "")
+    return re.sub(r"[0-9]+", "", problem or "")

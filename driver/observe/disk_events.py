@@ -1,4 +1,4 @@
-"""Hears disks appear, so that a pool that comes back is found before somebody asks for it."""
+"""Events of disks that appear, so that a pool that comes back is found before it is used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from driver.core.errors import PoolUnavailable
 from driver.core.ports.pool import Pool
 
 
-class Disks:
-    """Look for the pools when a disk appears.
+class DiskEvents:
+    """Looks for the pools when a disk appears.
 
     This is done in `executor`, once for all events that arrive before it begins.
     """
@@ -22,7 +22,7 @@ class Disks:
     def __init__(self, pools: Sequence[Pool], executor: Executor) -> None:
         self._pools = pools
         self._executor = executor
-        self._waiting = threading.Event()
+        self._scheduled = threading.Event()
 
     def watch(self) -> None:
         """Listen for udev events. Without netlink, as in some containers, log that instead.
@@ -32,23 +32,24 @@ class Disks:
         try:
             from driver.linux.devices import udev  # noqa: PLC0415 - slow, and not needed to be ready
 
-            udev.watch(self.heard)
+            udev.watch(self.on_event)
         except (ImportError, OSError) as error:
-            logger.warning("disks that appear are not heard: {}", error)
+            logger.warning("events of disks cannot be received: {}", error)
 
-    def heard(self, action: str, name: str) -> None:
-        """Look for the pools after an event of a device that may carry one.
+    def on_event(self, action: str, name: str) -> None:
+        """Look for the pools after an event of a device that may have one.
 
-        Our own loop devices, which come and go all the time, carry none.
+        Loop devices, most of which are our own, are ignored. `action`, `name`: of the event, as
+        udev has them.
         """
-        if action not in {"add", "change"} or name.startswith("loop") or self._waiting.is_set():
+        if action not in {"add", "change"} or name.startswith("loop") or self._scheduled.is_set():
             return
-        self._waiting.set()
+        self._scheduled.set()
         with suppress(RuntimeError):  # the driver is being stopped
-            self._executor.submit(self._look)
+            self._executor.submit(self._find_pools)
 
-    def _look(self) -> None:
-        self._waiting.clear()
+    def _find_pools(self) -> None:
+        self._scheduled.clear()
         for pool in self._pools:
             with suppress(PoolUnavailable):
-                pool.answers.begin(pool.backend.state)  # nobody waits for it
+                pool.answers.begin(pool.backend.state)  # in the background

@@ -10,7 +10,7 @@ from loguru import logger
 
 from driver.backends.memory.backend import memory
 from driver.core.model import GIB
-from driver.observe.poolnews import PoolNews
+from driver.observe.pool_log import PoolLog
 
 THERE = memory("fast", GIB).backend.state()
 GONE = replace(THERE, unavailable="/srv/fast has no marker: mount its disk")
@@ -24,24 +24,24 @@ def said() -> Iterator[list[str]]:
     logger.remove(sink)
 
 
-def test_a_pool_that_is_there_is_no_news(said: list[str]) -> None:
-    news = PoolNews()
-    news.hear([THERE])
-    assert (said, news.lines()) == ([], [])
+def test_a_pool_that_is_there_is_no_pool_log(said: list[str]) -> None:
+    pool_log = PoolLog()
+    pool_log.observe([THERE])
+    assert (said, pool_log.lines()) == ([], [])
 
 
 def test_a_pool_that_is_away_is_said_at_the_start_and_when_it_changes(said: list[str]) -> None:
-    news = PoolNews()
+    pool_log = PoolLog()
     for state in (GONE, GONE, THERE, THERE, GONE):
-        news.hear([state])
+        pool_log.observe([state])
     away = "WARNING pool fast cannot be used: /srv/fast has no marker: mount its disk"
     assert said == [away, "INFO pool fast can be used again", away]
-    assert news.lines() == [away.removeprefix("WARNING ")]
+    assert pool_log.lines() == [away.removeprefix("WARNING ")]
 
 
-def test_another_reason_is_news_and_a_number_that_grows_is_not(said: list[str]) -> None:
-    news = PoolNews()
+def test_another_reason_is_pool_log_and_a_number_that_grows_is_not(said: list[str]) -> None:
+    pool_log = PoolLog()
     for why in ("no answer for 3 s", "no answer for 13 s", "read-only"):
-        news.hear([replace(THERE, unavailable=why)])
+        pool_log.observe([replace(THERE, unavailable=why)])
     assert [line.rpartition(": ")[2] for line in said] == ["no answer for 3 s", "read-only"]
-    assert news.lines() == ["pool fast cannot be used: read-only"]
+    assert pool_log.lines() == ["pool fast cannot be used: read-only"]
