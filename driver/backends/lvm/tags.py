@@ -53,6 +53,16 @@ _LETTERS: Final = {
 }
 _FIELDS: Final = {letter: name for name, letter in _LETTERS.items()}
 _OMITTED: Final = ("id", "size")  # they are in the name, and in the size of the LV
+# As short as the first version had them; some later ones wrote the full names.
+_MODES: Final = {
+    AccessMode.SINGLE_NODE_WRITER: "SNW",
+    AccessMode.SINGLE_NODE_READER_ONLY: "SNRO",
+    AccessMode.MULTI_NODE_READER_ONLY: "MNRO",
+    AccessMode.MULTI_NODE_SINGLE_WRITER: "MNSW",
+    AccessMode.MULTI_NODE_MULTI_WRITER: "MNMW",
+    AccessMode.SINGLE_NODE_SINGLE_WRITER: "SNSW",
+    AccessMode.SINGLE_NODE_MULTI_WRITER: "SNMW",
+}
 _CHARGE: Final = "w"  # bytes that a snapshot may cost a thin pool
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_+.:/=-]")
 _ESCAPED: Final = re.compile(rb"#([0-9A-F]{2})")
@@ -93,9 +103,7 @@ def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
     tags = [f"cellar.{number}={piece}" for number, piece in enumerate(pieces)]
     if isinstance(image, Volume) and (publication := image.published):
-        tags.append(
-            f"{_PUBLISHED}{_escape(publication.node)}:{int(publication.read_only)}:{publication.mode.name}"
-        )
+        tags.append(_PUBLISHED + _encode_publication(publication))
     return tuple(tags)
 
 
@@ -168,8 +176,18 @@ def _publication(tags: Iterable[str]) -> Publication | None:
     for tag in tags:
         if tag.startswith(_PUBLISHED):
             node, read_only, mode = tag.removeprefix(_PUBLISHED).rsplit(":", 2)
-            return Publication(_unescape(node), read_only == "1", AccessMode[mode])
+            return Publication(_unescape(node), read_only == "1", _parse_mode(mode))
     return None
+
+
+def _encode_publication(publication: Publication) -> str:
+    mode = _MODES[publication.mode]
+    return f"{_escape(publication.node)}:{int(publication.read_only)}:{mode}"
+
+
+def _parse_mode(text: str) -> AccessMode:
+    """Return the access mode of a short or a full name. Raises: ValueError if it is neither."""
+    return next((mode for mode, short in _MODES.items() if short == text), None) or AccessMode(text)
 
 
 def _shorten(value: str, pool: PoolId) -> str:

@@ -128,7 +128,7 @@ def test_a_full_pool_is_named_with_its_node_and_sizes_for_people() -> None:
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         where = f"node {NODE}, pool {client.pool.name}: 100 GiB are free"
         assert text.startswith(where)
-        assert text.endswith(" GiB, 100 GiB are needed")
+        assert text.endswith(" are free, 100 GiB are needed")
         volume = await client.create("small")
         grow = csi.ControllerExpandVolumeRequest(
             volume_id=volume.volume_id, capacity_range=csi.CapacityRange(required_bytes=190 * GIB)

@@ -119,3 +119,11 @@ def test_an_owner_is_found_among_other_tags() -> None:
 def test_tags_that_lack_something_are_damaged(encoded: list[str]) -> None:
     with pytest.raises(Damaged):
         tags.decode(tags.lv_name(VOLUME.id), VOLUME.size, encoded)
+
+
+@pytest.mark.parametrize("mode", AccessMode)
+def test_every_access_mode_comes_back_from_its_short_name(mode: AccessMode) -> None:
+    published = Publication("n", False, mode)
+    assert back(replace(VOLUME, published=published)) == (replace(VOLUME, published=published), 0)
+    assert tags.encode(replace(VOLUME, published=published))[-1].count("_") == 0
+    assert tags.published_to([f"cellar.p=n:0:{mode.name}"])[1] == "n"
