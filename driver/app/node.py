@@ -32,7 +32,7 @@ from driver.observe.pool_log import PoolLog
 from driver.services.use_cases import UseCases
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
-from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
@@ -211,7 +211,7 @@ class _NodeDriver:
             snapshots=Snapshotter(pools, self._copies, time.time),
             modifier=Modifier(pools),
             health=health,
-            changes=Changes(pools),
+            changes=ChangedBlocks(pools),
         )
 
     def _listener(self) -> Listener | None:

@@ -17,7 +17,7 @@ from driver.core.errors import Busy, CellarError, NotFound
 from driver.core.ids import parse_group_id, parse_volume_id
 from driver.csi import parse, status
 from driver.volumes.copies.barrier import BarrierStep
-from driver.volumes.copies.copying import BOUND
+from driver.volumes.copies.copying import FREEZE_BOUND
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.requests import GroupSnapshotRef, TakeGroupPart
 
@@ -31,7 +31,7 @@ class Session:
     reached.
     """
 
-    def __init__(self, step_timeout: float = BOUND) -> None:
+    def __init__(self, step_timeout: float = FREEZE_BOUND) -> None:
         self.reached = asyncio.Queue[BarrierStep]()
         self._loop = asyncio.get_running_loop()
         self._step_timeout = step_timeout
@@ -75,7 +75,7 @@ class GroupParticipant:
         self,
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
         snapshots: Snapshotter,
-        step_timeout: float = BOUND,
+        step_timeout: float = FREEZE_BOUND,
     ) -> None:
         self._run = run
         self._snapshots = snapshots

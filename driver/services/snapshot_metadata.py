@@ -15,7 +15,7 @@ from csi_proto.csi_pb2_grpc import SnapshotMetadataServicer
 from driver.core.results import ChangesPage
 from driver.csi import parse
 from driver.services.dispatch import Dispatcher
-from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.requests import GetChangedBlocks
 
 DEFAULT_RESULTS: Final = 256  # ranges in a message, if the caller does not say
@@ -28,7 +28,7 @@ Response = TypeVar("Response", csi.GetMetadataAllocatedResponse, csi.GetMetadata
 class SnapshotMetadata(SnapshotMetadataServicer):
     """The CSI SnapshotMetadata service."""
 
-    def __init__(self, dispatcher: Dispatcher, changes: Changes) -> None:
+    def __init__(self, dispatcher: Dispatcher, changes: ChangedBlocks) -> None:
         self._run = dispatcher.run
         self._changes = changes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
@@ -28,4 +28,4 @@ class UseCases:
     snapshots: Snapshotter
     modifier: Modifier
     health: Health
-    changes: Changes
+    changes: ChangedBlocks

@@ -59,7 +59,7 @@ class Provisioner:
         self._mounts = mounts
         self._pools = pools
         self._contents = contents
-        self._twins = Copier(copies)
+        self._copier = Copier(copies)
         self._clock = clock
 
     def create(self, wanted: CreateVolume) -> Volume:
@@ -89,8 +89,8 @@ class Provisioner:
         origin, source = self._source(wanted.source)
         volume = self._planned(pool, wanted, (origin, source))
         finish = self._contents.for_(pool, volume, source)
-        twin = ImageCopy.of(pool, volume, origin, source, finish)
-        self._twins.copy(f"making volume {volume.id} from {source.id}", [twin])
+        copy = ImageCopy.plan(pool, volume, origin, source, finish)
+        self._copier.copy(f"making volume {volume.id} from {source.id}", [copy])
         return volume
 
     def place(self, wanted: CreateVolume) -> str:

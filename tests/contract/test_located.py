@@ -13,7 +13,7 @@ from driver.core.errors import Damaged, NotFound
 from driver.core.ids import SnapshotId
 from driver.core.model import MIB, Allocation, Bytes, Snapshot, Volume
 from driver.core.ports.backend_features import MapsPhysicalExtents
-from driver.volumes.copies.changed_blocks import MOST, Changes
+from driver.volumes.copies.changed_blocks import MAX_EXTENTS, ChangedBlocks
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import GetChangedBlocks
 from tests.contract.grounds import Ground, whole
@@ -28,10 +28,10 @@ def backend(ground: Ground) -> MapsPhysicalExtents:
 
 
 def changed(
-    ground: Ground, target: Snapshot, base: Snapshot | None, *, most: int = MOST
+    ground: Ground, target: Snapshot, base: Snapshot | None, *, most: int = MAX_EXTENTS
 ) -> list[Extent]:
     """All pages of the use case."""
-    changes = Changes(Pools([ground.pool]), most)
+    changes = ChangedBlocks(Pools([ground.pool]), most)
     wanted = GetChangedBlocks(target=target.id, base=base.id if base else None)
     found: list[Extent] = []
     while True:
@@ -72,7 +72,7 @@ def test_what_was_written_is_located_and_nothing_else(locating_ground: Ground) -
     volume = made(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"a" * PAGE), (3 * MIB, b"b" * MIB), (SIZE - PAGE, b"c" * PAGE))
     snapshot = snapped(ground, volume)
-    found = backend(ground).physical_extents(snapshot.id, 0, MOST)
+    found = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
     assert all(one.end <= other.start for one, other in pairwise(found))
     assert changed(ground, snapshot, None) == [
         Extent(0, PAGE),
@@ -93,7 +93,7 @@ def test_no_more_is_located_than_was_asked_for(locating_ground: Ground) -> None:
     volume = made(ground, allocation=Allocation.SPARSE)
     write(ground, volume, *((number * MIB, b"x" * PAGE) for number in range(5)))
     snapshot = snapped(ground, volume)
-    every = backend(ground).physical_extents(snapshot.id, 0, MOST)
+    every = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
     assert len(every) == 5
     assert backend(ground).physical_extents(snapshot.id, 0, 2) == every[:2]
     assert backend(ground).physical_extents(snapshot.id, MIB + PAGE, 2) == every[2:4]
@@ -116,7 +116,8 @@ def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_groun
         }
 
     looks = (
-        list(backend(ground).physical_extents(snapshot.id, start, MOST)) for start in (0, 10 * PAGE)
+        list(backend(ground).physical_extents(snapshot.id, start, MAX_EXTENTS))
+        for start in (0, 10 * PAGE)
     )
     whole_, rest = (places(found) for found in looks)
     assert rest == whole_
@@ -191,11 +192,13 @@ def test_base_and_changes_are_the_target(locating_ground: Ground, allocation: Al
 def test_what_is_not_there_is_not_located(locating_ground: Ground) -> None:
     ground = locating_ground
     with pytest.raises(NotFound):
-        backend(ground).physical_extents(SnapshotId(ground.pool.backend.id, "0" * 32), 0, MOST)
+        backend(ground).physical_extents(
+            SnapshotId(ground.pool.backend.id, "0" * 32), 0, MAX_EXTENTS
+        )
     snapshot = snapped(ground, made(ground))
     ground.lose(snapshot.id)
     with pytest.raises(Damaged):
-        backend(ground).physical_extents(snapshot.id, 0, MOST)
+        backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
 
 
 def test_where_bytes_lie_outlives_the_driver(locating_ground: Ground) -> None:

@@ -112,7 +112,7 @@ class SealedWorld(ABC):
         self.host, self.crypt = LinuxHost(), LinuxCrypt(CHEAP)
         self.pool = Pool("p", self.backend, self.host, self.crypt)
         self.pools = Pools([self.pool])
-        copies = BackgroundCopies(lambda _: self.copiers, patience=60.0)
+        copies = BackgroundCopies(lambda _: self.copiers, timeout=60.0)
         self.volumes = Provisioner(self.pools, Contents(), copies, time.time)
         self.snapshots = Snapshotter(self.pools, copies, time.time)
         self.mounter = NodeVolumes(self.pools, MountRecords(MemoryRecords()))

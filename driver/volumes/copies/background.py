@@ -14,7 +14,7 @@ from driver.core.model import Bytes, Progress
 
 T = TypeVar("T")
 
-UNHEARD: Final = 300.0  # seconds for which a failure waits for somebody to hear it
+KEEP_FAILURE: Final = 300.0  # seconds for which an error is kept for the next call
 
 
 class BackgroundCopies:
@@ -22,64 +22,68 @@ class BackgroundCopies:
     call.
 
     `executor_of`: returns, for a pool's name, an executor of its own, so that a pool that hangs
-    stops no other's copies. It must not be one whose workers call `run`: they would wait for
-    each other. `patience`: seconds that a call waits for its copy; `clock`: monotonic seconds.
+    delays no other's copies. Its workers must not call `run`: they would wait for each other.
+    `timeout`: seconds that a call waits for its copy; `clock`: monotonic seconds.
     """
 
     def __init__(
         self,
         executor_of: Callable[[str], Executor],
-        patience: float = 1.0,
+        timeout: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._executor_of = executor_of
-        self._patience = patience
+        self._timeout = timeout
         self.clock = clock
         self._stopping = threading.Event()
-        self._unheard: dict[tuple[str, str], tuple[float, BaseException]] = {}
+        self._failures: dict[tuple[str, str], tuple[float, BaseException]] = {}
 
     def run(
-        self, pool: str, text: str, total: Bytes, work: Callable[[Progress], T], lives: str = ""
+        self,
+        pool: str,
+        text: str,
+        total: Bytes,
+        work: Callable[[Progress], T],
+        incarnations: str = "",
     ) -> T:
         """Run `work` in the pool's executor and return what it returns.
 
         `pool`: the pool's name; `text`: names the copy, for people and among failures; `total`:
-        bytes to copy, for the progress; `lives`: the incarnations of its sources. If a copy
-        fails when no call waits for it, the next call with the same `text` and `lives` raises
-        its error, within UNHEARD seconds.
+        bytes to copy, for the progress; `incarnations`: those of its sources. If a copy
+        fails when no call waits for it, the next call with the same `text` and `incarnations`
+        raises its error, within KEEP_FAILURE seconds.
 
-        Raises: StillRunning: it takes longer than the caller's patience, and goes on; what
-        `work` raises.
+        Raises: StillRunning: it takes longer than `timeout`, and goes on; what `work` raises.
         """
         self._forget_old()
-        if failed := self._unheard.pop((text, lives), None):
+        if failed := self._failures.pop((text, incarnations), None):
             raise failed[1]
-        tally = _Progress(text, total, self._stopping)
+        progress = _Progress(text, total, self._stopping)
         context = contextvars.copy_context()
-        future = self._executor_of(pool).submit(context.run, work, tally.seen)
-        wait([future], timeout=self._patience)
+        future = self._executor_of(pool).submit(context.run, work, progress.add)
+        wait([future], timeout=self._timeout)
         if future.done():
             return future.result()
-        future.add_done_callback(lambda done: self._remember((text, lives), done))
-        raise StillRunning(f"{text} takes longer: try again", done=future, status=tally.status)
+        future.add_done_callback(lambda done: self._remember((text, incarnations), done))
+        raise StillRunning(f"{text} takes longer: try again", done=future, status=progress.status)
 
     def stop(self) -> None:
         """Make all running copies fail with Busy at their next step, so that nothing of them is
-        left.
+        left behind.
         """
         self._stopping.set()
 
-    def _remember(self, what: tuple[str, str], done: Future[T]) -> None:
+    def _remember(self, key: tuple[str, str], done: Future[T]) -> None:
         """Keep the error of a copy that failed, for the next call."""
         if not done.cancelled() and (error := done.exception()):
-            self._unheard[what] = self.clock(), error
+            self._failures[key] = self.clock(), error
 
     def _forget_old(self) -> None:
-        """Drop the errors that are older than UNHEARD seconds."""
+        """Drop the errors that are older than KEEP_FAILURE seconds."""
         now = self.clock()
-        for what, (at, _) in tuple(self._unheard.items()):
-            if now - at > UNHEARD:
-                self._unheard.pop(what, None)
+        for key, (at, _) in tuple(self._failures.items()):
+            if now - at > KEEP_FAILURE:
+                self._failures.pop(key, None)
 
 
 class _Progress:
@@ -91,10 +95,12 @@ class _Progress:
         self._done = 0
         self._stopping = stopping
 
-    def seen(self, length: Bytes) -> None:
+    def add(self, length: Bytes) -> None:
         """Count `length` bytes more as copied. Raises: Busy: the driver is being stopped."""
         if self._stopping.is_set():
-            raise Busy("the driver is being stopped; the copy begins anew when it is back")
+            raise Busy(
+                "the driver is being stopped; the copy is started again when the call is repeated"
+            )
         self._done += length
 
     def status(self) -> str:

@@ -1,4 +1,4 @@
-"""Steps that several machines take together, when a group of volumes is spread over them."""
+"""Steps that several nodes take together, when a group snapshot is spread over them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TypeAlias
 class BarrierStep(IntEnum):
     """The steps of a group snapshot on several nodes, with the numbers of the private proto."""
 
-    FROZEN = 1  # the writers stand still
+    FROZEN = 1  # the sources are frozen
     TAKEN = 2  # every image has its bytes
-    THAWED = 3  # the writers go on, and stood still until now
+    THAWED = 3  # the sources are thawed, and were frozen until now
 
 
-# Called when a step is reached; returns when all others have reached it too. Busy: take all back.
+# Called when a step is reached; returns when all other nodes have reached it too. Raises: Busy: a
+# node failed, so undo everything.
 Barrier: TypeAlias = Callable[[BarrierStep], None]
 
 
-def no_barrier(_step: BarrierStep) -> None:
-    """No-op: no other node takes part."""
+def no_barrier(_: BarrierStep) -> None:
+    """Do nothing: no other node takes part."""

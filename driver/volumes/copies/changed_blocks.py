@@ -1,7 +1,7 @@
-"""What a snapshot has, and where it differs from an older one of the same volume.
+"""The allocated extents of a snapshot, and those in which it differs from an older one.
 
-Nothing is read: two snapshots have the same bytes where these lie at the same place. Whatever
-leaves a doubt counts as changed, for what is left out here is missing from a backup.
+No data is read: two snapshots have the same bytes where these have the same address on the medium.
+Whatever is in doubt counts as changed, because a backup would lack what is left out here.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from driver.core.results import ChangesPage
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import GetChangedBlocks
 
-MOST: Final = 1000  # extents of a snapshot that one page looks at, so that no worker is held long
+MAX_EXTENTS: Final = (
+    1000  # extents of a snapshot that are examined for one page, so that no worker is busy long
+)
 TRIES: Final = 3
 
 
-class Changes:
+class ChangedBlocks:
     """Finds the allocated extents of a snapshot, or those in which two snapshots differ.
 
     `most`: extents of a snapshot that are examined for one page.
     """
 
-    def __init__(self, pools: Pools, most: int = MOST) -> None:
+    def __init__(self, pools: Pools, most: int = MAX_EXTENTS) -> None:
         self._pools = pools
         self._most = most
 
-    def page(self, wanted: GetChangedBlocks) -> ChangesPage:
+    def page(self, request: GetChangedBlocks) -> ChangesPage:
         """Return one page of the target's allocated extents, or, with a base, of those that may
         differ.
 
@@ -43,26 +45,28 @@ class Changes:
         all of it has to be read; Busy: the filesystem of the pool is moving the snapshots;
         PoolUnavailable; Damaged.
         """
-        pool, target = self._pools.snapshot(wanted.target)
-        base = self._base(wanted, target)
-        lives = tuple(one.incarnation for one in (target, base) if one)
-        if wanted.lives not in {(), lives}:
-            raise NotFound(f"snapshot {target.id} was deleted meanwhile, and made anew")
-        if not 0 <= wanted.start <= target.size:
-            raise OutOfRange(f"starting_offset: {wanted.start} is not within {target.size} bytes")
-        look = _Look(_backend(pool, target), wanted.start, self._most)
-        found = look.allocated(target) if base is None else look.differing(base, target)
-        return ChangesPage(tuple(found.ranges), found.end, target.size, lives)
+        pool, target = self._pools.snapshot(request.target)
+        base = self._base(request, target)
+        incarnations = tuple(snapshot.incarnation for snapshot in (target, base) if snapshot)
+        if request.lives not in {(), incarnations}:
+            raise NotFound(f"snapshot {target.id} was deleted and created again meanwhile")
+        if not 0 <= request.start <= target.size:
+            raise OutOfRange(f"starting_offset: {request.start} is not within {target.size} bytes")
+        examination = _Examination(_backend(pool, target), request.start, self._most)
+        extents = (
+            examination.allocated(target) if base is None else examination.differing(base, target)
+        )
+        return ChangesPage(tuple(extents.ranges), extents.end, target.size, incarnations)
 
-    def _base(self, wanted: GetChangedBlocks, target: Snapshot) -> Snapshot | None:
+    def _base(self, request: GetChangedBlocks, target: Snapshot) -> Snapshot | None:
         """Return the base snapshot, if one was given. Raises: NotFound; Invalid: it is of another
         volume, or younger than the target.
         """
-        if wanted.base is None:
+        if request.base is None:
             return None
-        if wanted.base.pool != target.id.pool:
-            raise Invalid(f"{wanted.base} and {target.id} are snapshots of different volumes")
-        _, base = self._pools.snapshot(wanted.base)
+        if request.base.pool != target.id.pool:
+            raise Invalid(f"{request.base} and {target.id} are snapshots of different volumes")
+        _, base = self._pools.snapshot(request.base)
         if base.source != target.source:
             raise Invalid(f"{base.id} is of volume {base.source}, {target.id} of {target.source}")
         if base.created > target.created:
@@ -75,35 +79,37 @@ def _backend(pool: Pool, snapshot: Snapshot) -> MapsPhysicalExtents:
     FAILED_PRECONDITION sends the caller to a full backup (CSI, GetMetadataDelta Errors).
     """
     if not isinstance(pool.backend, MapsPhysicalExtents):
-        raise Refused(f"pool {pool.name} does not know where its snapshots differ: read all of it")
+        raise Refused(
+            f"pool {pool.name} cannot tell where its snapshots differ: read all of the snapshot"
+        )
     if snapshot.luks_key_id is not None:
-        raise Refused(f"snapshot {snapshot.id} is encrypted: where it has data is not told")
+        raise Refused(f"snapshot {snapshot.id} is encrypted, so it is not shown where it has data")
     return pool.backend
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Extents up to the byte `end`, behind which nothing was examined."""
+class _Extents:
+    """Extents up to the byte `end`; what follows was not examined."""
 
     ranges: Iterable[Extent]
-    end: Bytes  # what lies behind was not looked at
+    end: Bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Examination:
     """Examines at most `most` extents of a snapshot from byte `start` on."""
 
     backend: MapsPhysicalExtents
     start: Bytes
     most: int
 
-    def allocated(self, target: Snapshot) -> _Found:
+    def allocated(self, target: Snapshot) -> _Extents:
         """Return the extents of the target that are written."""
-        mine = self._located(target)
-        end = self._known(target.size, mine)
-        return _Found(differing((), mine, self.start, end), end)
+        target_extents = self._map(target)
+        end = self._complete_to(target.size, target_extents)
+        return _Extents(differing_extents((), target_extents, self.start, end), end)
 
-    def differing(self, base: Snapshot, target: Snapshot) -> _Found:
+    def differing(self, base: Snapshot, target: Snapshot) -> _Extents:
         """Return the extents in which target and base may differ.
 
         The base is mapped before and after the target: a filesystem that moves bytes, as a
@@ -111,36 +117,40 @@ class _Look:
         now. Raises: Busy: the base was moved in each of 3 tries.
         """
         for _ in range(TRIES):
-            before, mine = self._located(base), self._located(target)
-            if self._located(base) == before:
-                end = self._known(target.size, before, mine)
-                theirs = grown(before, base.size, target.size)
-                return _Found(differing(theirs, mine, self.start, end), end)
+            before, target_extents = self._map(base), self._map(target)
+            if self._map(base) == before:
+                end = self._complete_to(target.size, before, target_extents)
+                base_extents = resized_base(before, base.size, target.size)
+                return _Extents(
+                    differing_extents(base_extents, target_extents, self.start, end), end
+                )
         raise Busy("the filesystem of the pool is moving these snapshots; try again")
 
-    def _located(self, snapshot: Snapshot) -> Sequence[PhysicalExtent]:
-        """Return at most `most` extents of the snapshot that end behind byte `start`."""
+    def _map(self, snapshot: Snapshot) -> Sequence[PhysicalExtent]:
+        """Return at most `most` extents of the snapshot that end after byte `start`."""
         return self.backend.physical_extents(snapshot.id, self.start, self.most)
 
-    def _known(self, size: Bytes, *looked: Sequence[PhysicalExtent]) -> Bytes:
+    def _complete_to(self, size: Bytes, *lists: Sequence[PhysicalExtent]) -> Bytes:
         """Return the byte up to which all the lists are complete: where the first one that was cut
         off ends, or `size`.
         """
-        return min([size, *(one[-1].end for one in looked if len(one) == self.most)])
+        return min([size, *(extents[-1].end for extents in lists if len(extents) == self.most)])
 
 
-def grown(base: Iterable[PhysicalExtent], size: Bytes, target: Bytes) -> Iterator[PhysicalExtent]:
+def resized_base(
+    base: Iterable[PhysicalExtent], size: Bytes, target: Bytes
+) -> Iterator[PhysicalExtent]:
     """Yield the extents of a base of `size` bytes as if it had `target` bytes: cut at its own end,
     and followed by an extent that equals nothing.
     """
-    for one in base:
-        if one.start < size:
-            yield PhysicalExtent(one.start, min(one.end, size) - one.start, one.at)
+    for extent in base:
+        if extent.start < size:
+            yield PhysicalExtent(extent.start, min(extent.end, size) - extent.start, extent.at)
     if size < target:
         yield PhysicalExtent(size, target - size, None)
 
 
-def differing(
+def differing_extents(
     base: Iterable[PhysicalExtent], target: Iterable[PhysicalExtent], start: Bytes, end: Bytes
 ) -> Iterator[Extent]:
     """Yield the extents between the bytes `start` and `end` in which the two may differ, in order,
@@ -150,11 +160,11 @@ def differing(
     differs.
     """
     begun = start
-    for one in _compared(base, target, start, end):
-        if one.same:
-            if begun < one.start:
-                yield Extent(begun, one.start - begun)
-            begun = one.end
+    for compared in _compared(base, target, start, end):
+        if compared.equal:
+            if begun < compared.start:
+                yield Extent(begun, compared.start - begun)
+            begun = compared.end
     if begun < end:
         yield Extent(begun, end - begun)
 
@@ -171,7 +181,7 @@ class _Piece:
     zeros: bool = False
     distance: int | None = None
 
-    def equals(self, other: _Piece) -> bool:
+    def has_same_bytes(self, other: _Piece) -> bool:
         """Return whether both are zeros, or the same bytes on the medium. An unknown place equals
         nothing.
         """
@@ -186,7 +196,7 @@ class _Compared:
 
     start: Bytes
     end: Bytes
-    same: bool
+    equal: bool
 
 
 def _compared(
@@ -195,26 +205,26 @@ def _compared(
     """Yield the range from byte `start` to `end` in parts that are the same in both, or may
     differ.
     """
-    theirs, mine = _pieces(base, start, end), _pieces(target, start, end)
-    one = other = _Piece(start)
+    base_pieces, target_pieces = _pieces(base, start, end), _pieces(target, start, end)
+    base_piece = target_piece = _Piece(start)
     while start < end:
-        one = next(theirs) if one.end == start else one
-        other = next(mine) if other.end == start else other
-        stop = min(one.end, other.end)
-        yield _Compared(start, stop, one.equals(other))
+        base_piece = next(base_pieces) if base_piece.end == start else base_piece
+        target_piece = next(target_pieces) if target_piece.end == start else target_piece
+        stop = min(base_piece.end, target_piece.end)
+        yield _Compared(start, stop, base_piece.has_same_bytes(target_piece))
         start = stop
 
 
-def _pieces(located: Iterable[PhysicalExtent], start: Bytes, end: Bytes) -> Iterator[_Piece]:
-    """Yield the range from byte `start` to `end` as pieces without gaps; what is not located is
+def _pieces(extents: Iterable[PhysicalExtent], start: Bytes, end: Bytes) -> Iterator[_Piece]:
+    """Yield the range from byte `start` to `end` as pieces without gaps; what has no extent is
     zeros.
     """
-    for one in located:
-        if one.end <= start or one.start >= end:
+    for extent in extents:
+        if extent.end <= start or extent.start >= end:
             continue
-        if start < one.start:
-            yield _Piece(one.start, zeros=True)
-        start = min(one.end, end)
-        yield _Piece(start, distance=None if one.at is None else one.at - one.start)
+        if start < extent.start:
+            yield _Piece(extent.start, zeros=True)
+        start = min(extent.end, end)
+        yield _Piece(start, distance=None if extent.at is None else extent.at - extent.start)
     if start < end:
         yield _Piece(end, zeros=True)

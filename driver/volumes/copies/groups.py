@@ -1,4 +1,4 @@
-"""Which snapshots make a group: every member records the group and the ids of all its members."""
+"""The members of group snapshots on this node, found by their records."""
 
 from __future__ import annotations
 
@@ -23,49 +23,51 @@ class Groups:
         """Return the members that exist in the available pools, in the order of their ids. Raises:
         Damaged: an image of the group has a damaged record.
         """
-        for one in self._pools.damaged():
-            if one.group == key:
-                raise Damaged(one.why)
+        for image in self._pools.damaged():
+            if image.group == key:
+                raise Damaged(image.why)
         return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
 
-    def known(self, wanted: GroupSnapshotRef) -> Sequence[Snapshot]:
+    def known(self, request: GroupSnapshotRef) -> Sequence[Snapshot]:
         """Return the existing members, at least one.
 
         Raises: NotFound: there is none; Invalid: `snapshot_ids` are given and are not the
         members; PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
         """
-        found = self.members(wanted.key)
-        if not found:
-            for snapshot_id in wanted.snapshot_ids:
-                self._pools.of(snapshot_id.pool).backend.find(
-                    snapshot_id
-                )  # PoolUnavailable: it may be there
-            raise groups.no_group(wanted.key)
-        groups.check_members(wanted.key, wanted.snapshot_ids, found[0].members)
-        return found
+        members = self.members(request.key)
+        if not members:
+            for snapshot_id in request.snapshot_ids:
+                self._find(snapshot_id)  # PoolUnavailable: it may exist
+            raise groups.no_group(request.key)
+        groups.check_members(request.key, request.snapshot_ids, members[0].members)
+        return members
 
-    def missing(self, found: Sequence[Snapshot]) -> Sequence[SnapshotId]:
-        """Return the ids of members that do not exist any more. `found`: at least one member.
+    def missing(self, members: Sequence[Snapshot]) -> Sequence[SnapshotId]:
+        """Return the ids of members that do not exist any more. `members`: at least one member.
 
         Raises: PoolUnavailable: one may be in a pool that is unavailable; Damaged.
         """
-        return [one for one in found[0].members if not self._pools.of(one.pool).backend.find(one)]
+        return [member for member in members[0].members if not self._find(member)]
 
     def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
         """Raise Damaged if a member exists with a damaged record. Pools that are unavailable are
         skipped.
         """
-        for one in members:
+        for member in members:
             with suppress(PoolUnavailable):
-                self._pools.of(one.pool).backend.find(one)
+                self._find(member)
 
-    def delete(self, found: Sequence[Snapshot]) -> None:
-        """Delete the whole group. `found`: at least one member.
+    def delete(self, members: Sequence[Snapshot]) -> None:
+        """Delete the whole group. `members`: at least one member.
 
         Raises: PoolUnavailable, and nothing was deleted: a member may be in a pool that is
         unavailable; Damaged.
         """
-        gone = self.missing(found)
-        for one in found[0].members:
-            if one not in gone:
-                self._pools.of(one.pool).backend.delete(one)
+        missing = self.missing(members)
+        for member in members[0].members:
+            if member not in missing:
+                self._pools.of(member.pool).backend.delete(member)
+
+    def _find(self, snapshot_id: SnapshotId) -> Snapshot | None:
+        """Return a snapshot, or None. Raises: PoolUnavailable; Damaged."""
+        return self._pools.of(snapshot_id.pool).backend.find(snapshot_id)

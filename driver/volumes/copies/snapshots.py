@@ -1,4 +1,4 @@
-"""Snapshots, alone and in groups. A single one is taken as a group of one would be."""
+"""Snapshots and group snapshots. A single one is taken as a group of one would be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driver.volumes import paging
 from driver.volumes.contents import nothing
 from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.barrier import Barrier
-from driver.volumes.copies.copying import BOUND, Copier, ImageCopy
+from driver.volumes.copies.copying import FREEZE_BOUND, Copier, ImageCopy
 from driver.volumes.copies.groups import Groups
 from driver.volumes.pools.pool_errors import naming
 from driver.volumes.pools.registry import Pools
@@ -32,7 +32,7 @@ from driver.volumes.requests import (
 class Snapshotter:
     """Creates, deletes and lists snapshots and group snapshots.
 
-    `clock`: seconds since the epoch; `bound`: seconds for which writers may stand still.
+    `clock`: seconds since the epoch; `bound`: seconds for which a source may be frozen.
     """
 
     def __init__(
@@ -40,58 +40,63 @@ class Snapshotter:
         pools: Pools,
         copies: BackgroundCopies,
         clock: Callable[[], float],
-        bound: float = BOUND,
+        bound: float = FREEZE_BOUND,
     ) -> None:
         self._pools = pools
         self._groups = Groups(pools)
-        self._twins = Copier(copies, bound)
+        self._copier = Copier(copies, bound)
         self._clock = clock
 
-    # one by one
+    # single snapshots
 
-    def create(self, wanted: CreateSnapshot) -> Snapshot:
+    def create(self, request: CreateSnapshot) -> Snapshot:
         """Take a snapshot and return it; return the present one if it is of the same source.
 
         Raises: Conflict: the name exists, of another source; NotFound: no such source; what
         `Copier.copy` raises.
         """
-        member = wanted.member
+        member = request.member
         near = self._pools.seen_as(member.source.pool)
-        if not (found := self._pools.find_snapshot(member.key, near)):
+        if not (existing := self._pools.find_snapshot(member.key, near)):
             [snapshot] = self._take(f"taking snapshot {member.name!r}", [member])
             return snapshot
-        _, snapshot = found
+        _, snapshot = existing
         if snapshot.source != member.source:
             raise Conflict(f"snapshot {member.name!r} exists, of volume {snapshot.source}")
         return snapshot
 
-    def delete(self, wanted: DeleteSnapshot) -> None:
+    def delete(self, request: DeleteSnapshot) -> None:
         """Delete a snapshot. Raises: NotFound; Invalid: it belongs to a group; PoolUnavailable;
         Damaged.
         """
-        pool, snapshot = self._pools.snapshot(wanted.snapshot_id)
+        pool, snapshot = self._pools.snapshot(request.snapshot_id)
         if snapshot.group:
             raise Invalid(
-                f"snapshot {snapshot.id} belongs to group {snapshot.group}, which is deleted whole"
+                f"snapshot {snapshot.id} belongs to group {snapshot.group}: only the whole"
+                " group can be deleted"
             )
         pool.backend.delete(snapshot.id)
 
-    def get(self, wanted: GetSnapshot) -> Snapshot:
+    def get(self, request: GetSnapshot) -> Snapshot:
         """Return a snapshot. Raises: NotFound; PoolUnavailable; Damaged."""
-        _, snapshot = self._pools.snapshot(wanted.snapshot_id)
+        _, snapshot = self._pools.snapshot(request.snapshot_id)
         return snapshot
 
-    def list(self, wanted: ListSnapshots) -> SnapshotsPage:
+    def list(self, request: ListSnapshots) -> SnapshotsPage:
         """Return one page of snapshots. Raises: StaleToken; Damaged: the one that was asked for."""
-        if wanted.snapshot_id:
-            self._groups.refuse_damaged([wanted.snapshot_id])
-        shown = (one for one in self._pools.listed_snapshots() if _matches(one[1], wanted))
-        page, following = paging.cut(shown, wanted.most, wanted.after)
+        if request.snapshot_id:
+            self._groups.refuse_damaged([request.snapshot_id])
+        snapshots = (
+            (pool, snapshot)
+            for pool, snapshot in self._pools.listed_snapshots()
+            if _matches(snapshot, request)
+        )
+        page, following = paging.cut(snapshots, request.most, request.after)
         return SnapshotsPage(tuple(snapshot for _, snapshot in page), following)
 
     # groups
 
-    def create_group(self, wanted: CreateGroupSnapshot) -> Group:
+    def create_group(self, request: CreateGroupSnapshot) -> Group:
         """Take a snapshot of each source at one moment, and return the group; return the present
         one if it has the same sources. What an interrupted call left of the group is deleted
         first.
@@ -99,71 +104,73 @@ class Snapshotter:
         Raises: Conflict: the name exists, of other sources; NotFound: a source does not exist;
         PoolUnavailable; Damaged; what `Copier.copy` raises.
         """
-        ids = tuple(_id(member) for member in wanted.members)
+        ids = tuple(_id(member) for member in request.members)
         self._groups.refuse_damaged(ids)
-        if found := self._groups.members(wanted.key):
-            if not self._groups.missing(found):
-                groups.check_sources(wanted.name, ids, [member.id for member in found])
-                return _group(found)
-            self._groups.delete(found)  # half made or half deleted: nobody was told of a group
-        return _group(self._take(f"taking group snapshot {wanted.name!r}", wanted.members, wanted))
+        if members := self._groups.members(request.key):
+            if not self._groups.missing(members):
+                groups.check_sources(request.name, ids, [member.id for member in members])
+                return _group(members)
+            self._groups.delete(members)  # incomplete: no call has returned this group
+        return _group(
+            self._take(f"taking group snapshot {request.name!r}", request.members, request)
+        )
 
-    def delete_group(self, wanted: GroupSnapshotRef) -> None:
+    def delete_group(self, request: GroupSnapshotRef) -> None:
         """Delete all members. Raises: NotFound; Invalid: `snapshot_ids` are not the members;
         PoolUnavailable; Damaged.
         """
-        self._groups.delete(self._groups.known(wanted))
+        self._groups.delete(self._groups.known(request))
 
-    def get_group(self, wanted: GroupSnapshotRef) -> Group:
+    def get_group(self, request: GroupSnapshotRef) -> Group:
         """Return the group. Raises: NotFound, also if a member is missing; Invalid: `snapshot_ids`
         are not the members; PoolUnavailable; Damaged.
         """
-        found = self._groups.known(wanted)
-        if missing := self._groups.missing(found):
-            raise groups.incomplete(wanted.key, missing[0])
-        return _group(found)
+        members = self._groups.known(request)
+        if missing := self._groups.missing(members):
+            raise groups.incomplete(request.key, missing[0])
+        return _group(members)
 
-    # parts of groups on several nodes: what is whole, only their router can say
+    # parts of groups on several nodes; only the router knows whether a group is complete
 
-    def take_part(self, wanted: TakeGroupPart, gate: Barrier) -> tuple[Snapshot, ...]:
+    def take_part(self, request: TakeGroupPart, barrier: Barrier) -> tuple[Snapshot, ...]:
         """Take this node's part of a group that is spread over several nodes, in step with them by
-        `gate`. Only the router can say whether the group is complete.
+        `barrier`. Only the router can say whether the group is complete.
 
         Raises: Refused, Busy, NoSpace: nothing is left; NotFound: a source does not exist.
         """
-        twins = self._twins_of(wanted.members, wanted.created, wanted.group)
-        self._twins.copy_in_step(twins, gate)
-        return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
+        copies = self._copies_of(request.members, request.created, request.group)
+        self._copier.copy_in_step(copies, barrier)
+        return tuple(copy.image for copy in copies if isinstance(copy.image, Snapshot))
 
-    def part(self, wanted: GroupSnapshotRef) -> Sequence[Snapshot]:
+    def part(self, request: GroupSnapshotRef) -> Sequence[Snapshot]:
         """Return the group's members on this node. Raises: Damaged."""
-        return self._groups.members(wanted.key)
+        return self._groups.members(request.key)
 
-    def delete_part(self, wanted: GroupSnapshotRef) -> None:
+    def delete_part(self, request: GroupSnapshotRef) -> None:
         """Delete the group's members on this node; no-op if there are none. Raises:
         PoolUnavailable; Damaged.
         """
-        found = self._groups.members(wanted.key)
-        self._groups.refuse_damaged(found[0].members if found else wanted.snapshot_ids)
-        for one in found:
-            self._pools.of(one.id.pool).backend.delete(one.id)
+        members = self._groups.members(request.key)
+        self._groups.refuse_damaged(members[0].members if members else request.snapshot_ids)
+        for member in members:
+            self._pools.of(member.id.pool).backend.delete(member.id)
 
     def _take(
         self, text: str, members: Sequence[Member], group: CreateGroupSnapshot | None = None
     ) -> tuple[Snapshot, ...]:
         """Take the snapshots, all or none. `text` names the copy for people."""
-        twins = self._twins_of(members, self._clock(), group)
-        with naming(*(twin.pool for twin in twins)):
-            self._twins.copy(text, twins)
-        return tuple(twin.image for twin in twins if isinstance(twin.image, Snapshot))
+        copies = self._copies_of(members, self._clock(), group)
+        with naming(*(copy.pool for copy in copies)):
+            self._copier.copy(text, copies)
+        return tuple(copy.image for copy in copies if isinstance(copy.image, Snapshot))
 
-    def _twins_of(
+    def _copies_of(
         self, members: Sequence[Member], created: float, group: CreateGroupSnapshot | None
     ) -> Sequence[ImageCopy]:
         """Return the copies that make the snapshots. `created`: seconds since the epoch."""
         sources = [(member, *self._pools.volume(member.source)) for member in members]
         return [
-            ImageCopy.of(pool, _planned(volume, member, created, group), pool, volume, nothing)
+            ImageCopy.plan(pool, _planned(volume, member, created, group), pool, volume, nothing)
             for member, pool, volume in sources
         ]
 
@@ -190,7 +197,7 @@ def _planned(
         unformatted=volume.unformatted,
         group=group.key if group else None,
         group_name=group.name if group else "",
-        members=tuple(_id(one) for one in group.members) if group else (),
+        members=tuple(map(_id, group.members)) if group else (),
         incarnation=new_incarnation(),
     )
 
@@ -201,6 +208,6 @@ def _group(snapshots: Sequence[Snapshot]) -> Group:
     return Group(str(first.group), first.group_name, first.created, tuple(snapshots))
 
 
-def _matches(snapshot: Snapshot | Unreadable, wanted: ListSnapshots) -> bool:
+def _matches(snapshot: Snapshot | Unreadable, request: ListSnapshots) -> bool:
     """Return whether the snapshot is one that the list was asked for."""
-    return wanted.snapshot_id in {None, snapshot.id} and wanted.source in {None, snapshot.source}
+    return request.snapshot_id in {None, snapshot.id} and request.source in {None, snapshot.source}

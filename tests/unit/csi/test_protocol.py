@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driver.csi import methods, protocol
 from driver.services.server import COPY_TIMEOUT
-from driver.volumes.copies.copying import BOUND
+from driver.volumes.copies.copying import FREEZE_BOUND
 
 
 def test_a_report_is_believed_for_longer_than_the_next_one_takes() -> None:
@@ -19,7 +19,7 @@ def test_a_node_knows_of_a_name_for_longer_than_a_router_relies_on_its_search() 
 
 
 def test_a_router_waits_for_longer_than_a_node_keeps_writers_from_writing() -> None:
-    assert BOUND < protocol.GROUP_UNDO_TIMEOUT < protocol.GROUP_STEP_TIMEOUT
+    assert FREEZE_BOUND < protocol.GROUP_UNDO_TIMEOUT < protocol.GROUP_STEP_TIMEOUT
 
 
 def test_a_router_may_ping_as_often_as_it_does() -> None:

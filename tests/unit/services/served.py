@@ -24,7 +24,7 @@ from driver.services.server import DriverInfo, Server
 from driver.services.use_cases import UseCases
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
-from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
@@ -125,7 +125,7 @@ def _uses(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
         snapshots=Snapshotter(pools, copies, time.time),
         modifier=Modifier(pools),
         health=health,
-        changes=Changes(pools, most=LOOKED_AT),
+        changes=ChangedBlocks(pools, most=LOOKED_AT),
     )
 
 

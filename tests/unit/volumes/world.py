@@ -36,7 +36,7 @@ from driver.core.model import (
 from driver.core.ports.pool import Pool
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
-from driver.volumes.copies.changed_blocks import Changes
+from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
@@ -223,7 +223,7 @@ class World:
         self.slow = self._pool("slow", GIB // 2, reflink=False)
         self.pools = Pools([self.fast, self.slow])
         self.executor = Later()
-        self.copies = BackgroundCopies(lambda _: self.executor, patience=0.0, clock=self.clock)
+        self.copies = BackgroundCopies(lambda _: self.executor, timeout=0.0, clock=self.clock)
         self.mounts = MountRecords(MemoryRecords())
         self.volumes = Provisioner(
             self.pools, Contents(), self.copies, self.wall, mounts=self.mounts
@@ -233,7 +233,7 @@ class World:
         self.mounter = NodeVolumes(self.pools, self.mounts)
         self.modifier = Modifier(self.pools)
         self.health = Health(self.pools, self.mounts)
-        self.changes = Changes(self.pools)
+        self.changes = ChangedBlocks(self.pools)
         self.inline = EphemeralVolumes(self.pools, self.volumes, self.mounter, self.health)
         self.staging = tmp / "staging"
         self.target = tmp / "target"

@@ -9,7 +9,7 @@ import pytest
 
 from driver.core.errors import Busy, NoSpace, StillRunning
 from driver.core.model import Progress
-from driver.volumes.copies.background import UNHEARD, BackgroundCopies
+from driver.volumes.copies.background import KEEP_FAILURE, BackgroundCopies
 from tests.unit.volumes.world import Later
 
 
@@ -22,7 +22,7 @@ def later() -> Later:
 
 @pytest.fixture
 def copies(later: Later) -> BackgroundCopies:
-    return BackgroundCopies(lambda _: later, patience=0.0)
+    return BackgroundCopies(lambda _: later, timeout=0.0)
 
 
 def begin(
@@ -35,7 +35,7 @@ def begin(
 
 def test_work_that_ends_in_time_gives_its_result_or_its_error() -> None:
     with ThreadPoolExecutor(1) as threads:
-        copies = BackgroundCopies(lambda _: threads, patience=60.0)
+        copies = BackgroundCopies(lambda _: threads, timeout=60.0)
         assert copies.run("sim", "copying", 1, lambda _: 42) == 42
 
         def times_out(_: Progress) -> None:
@@ -55,7 +55,7 @@ def test_work_that_takes_longer_goes_on_and_tells_how_far_it_is() -> None:
         seen(50)
 
     with ThreadPoolExecutor(1) as threads:
-        running = begin(BackgroundCopies(lambda _: threads, patience=0.0), work)
+        running = begin(BackgroundCopies(lambda _: threads, timeout=0.0), work)
         half.wait(60)
         assert running.status() == "copying: 50 %"
         assert not running.done.done()
@@ -103,7 +103,7 @@ def test_a_driver_that_stops_does_not_wait_for_copies(
 
 def test_a_failure_of_long_ago_or_of_another_source_is_told_to_nobody(later: Later) -> None:
     now = [0.0]
-    copies = BackgroundCopies(lambda _: later, patience=0.0, clock=lambda: now[0])
+    copies = BackgroundCopies(lambda _: later, timeout=0.0, clock=lambda: now[0])
 
     def fails(_: Progress) -> None:
         raise NoSpace("full")
@@ -115,7 +115,7 @@ def test_a_failure_of_long_ago_or_of_another_source_is_told_to_nobody(later: Lat
 
     fail("first life")
     fail("second life")  # is not told what happened to the first
-    now[0] += UNHEARD + 1
+    now[0] += KEEP_FAILURE + 1
     with pytest.raises(StillRunning):
         copies.run("sim", "copying", 1, lambda _: None, "second life")
-    assert copies._unheard == {}
+    assert copies._failures == {}

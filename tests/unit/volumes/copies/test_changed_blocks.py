@@ -19,7 +19,7 @@ from driver.core.ids import SnapshotId
 from driver.core.model import MIB, Bytes, Snapshot
 from driver.core.results import ChangesPage
 from driver.volumes.copies import changed_blocks
-from driver.volumes.copies.changed_blocks import Changes, differing, grown
+from driver.volumes.copies.changed_blocks import ChangedBlocks, differing_extents, resized_base
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import DeleteSnapshot, GetChangedBlocks
 from tests.unit.volumes.world import SIZE, World
@@ -111,8 +111,8 @@ def test_a_delta_is_what_the_rule_says_of_each_block(
 ) -> None:
     target = descendant(base, later)
     sizes = len(base) * BLOCK, len(target) * BLOCK
-    theirs = grown(located(base, joined=one), *sizes)
-    ranges = list(differing(theirs, located(target, joined=other), 0, sizes[1]))
+    theirs = resized_base(located(base, joined=one), *sizes)
+    ranges = list(differing_extents(theirs, located(target, joined=other), 0, sizes[1]))
     assert blocks_of(ranges) == differ(base, target)
     assert is_in_order(ranges)
     assert all(a.start + a.length < b.start for a, b in pairwise(ranges)), "neighbours are one"
@@ -126,7 +126,7 @@ def test_a_delta_is_what_the_rule_says_of_each_block(
 def test_a_part_of_a_delta_is_cut_out_of_the_whole(image: Image, start: int, length: int) -> None:
     end = min(start + length, len(image))
     mine = located(image, joined=True)
-    ranges = list(differing((), mine, start * BLOCK, end * BLOCK))
+    ranges = list(differing_extents((), mine, start * BLOCK, end * BLOCK))
     written = {number for number, block in enumerate(image) if block is not None}
     assert blocks_of(ranges) == written & set(range(start, end))
     assert is_in_order(ranges)
@@ -160,12 +160,12 @@ class Known:
         )
 
 
-def use_case(known: Any, most: int) -> Changes:
+def use_case(known: Any, most: int) -> ChangedBlocks:
     pool: Any = SimpleNamespace(name="p", backend=known, answers=Direct())
-    return Changes(Pools([pool]), most)
+    return ChangedBlocks(Pools([pool]), most)
 
 
-def paged(use: Changes, wanted: GetChangedBlocks) -> Iterator[ChangesPage]:
+def paged(use: ChangedBlocks, wanted: GetChangedBlocks) -> Iterator[ChangesPage]:
     while True:
         page = use.page(wanted)
         yield page
@@ -329,7 +329,7 @@ def test_a_pool_that_does_not_know_where_bytes_lie_sends_its_callers_to_read_all
 ) -> None:
     _, target = two(world)
     monkeypatch.setattr(changed_blocks, "MapsPhysicalExtents", int)
-    with pytest.raises(Refused, match="read all of it"):
+    with pytest.raises(Refused, match="read all of the snapshot"):
         world.changes.page(GetChangedBlocks(target=target.id))
 
 
@@ -340,5 +340,5 @@ def test_a_snapshot_that_was_made_anew_between_two_pages_is_another_one(world: W
     world.snapshots.delete(DeleteSnapshot(target.id))
     again = world.snapshot("target", target.source)
     assert again.id == target.id
-    with pytest.raises(NotFound, match="anew"):
+    with pytest.raises(NotFound, match="created again"):
         world.changes.page(GetChangedBlocks(target=target.id, lives=first.incarnations))
