@@ -40,7 +40,9 @@ def unescape(field: str) -> str:
 
 def split_options(options: str, more: Iterable[str] = ()) -> frozenset[str]:
     """Return the options of a filesystem, escaped and separated by commas, and `more` ones."""
-    return frozenset((*more, *_OPTION.findall(unescape(options))))
+    words = unescape(options)
+    found = _OPTION.findall(words) if '"' in words else filter(None, words.split(","))
+    return frozenset((*more, *found))
 
 
 def device_of(mount: Mount) -> int:

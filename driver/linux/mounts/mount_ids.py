@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,14 +30,19 @@ def topmost(target: Path, *, unique: bool) -> int | None:
     component is never touched. `unique`: the id that is never used again (Linux 6.12), else
     that of mountinfo. Raises: OSError.
     """
+    folder, name = os.path.split(target)
     try:
-        with _opened(target.parent) as parent:
-            found = _mount_id(parent, target.name, unique=unique)
-            if target.name and found == _mount_id(parent, "", unique=unique):
-                return None
-            return found
+        parent = _open(folder or ".")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    try:
+        found = _mount_id(parent, name, unique=unique)
+        covers = not name or found != _mount_id(parent, "", unique=unique)
+        return found if covers else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    finally:
+        os.close(parent)
 
 
 def of_descriptor(fd: int, *, unique: bool) -> int:
@@ -47,15 +50,13 @@ def of_descriptor(fd: int, *, unique: bool) -> int:
     return _mount_id(fd, "", unique=True) if unique else _mount_id_in_proc(fd)
 
 
-@contextmanager
-def _opened(path: Path | str, parent: int | None = None) -> Iterator[int]:
-    """Provide an O_PATH descriptor; below a `parent` a symbolic link is not followed."""
+def _open(path: str, parent: int | None = None) -> int:
+    """Return an O_PATH descriptor; below a `parent` a symbolic link is not followed.
+
+    Raises: OSError.
+    """
     nofollow = 0 if parent is None else os.O_NOFOLLOW
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow, dir_fd=parent)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    return os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow, dir_fd=parent)
 
 
 def _mount_id(parent: int, name: str, *, unique: bool) -> int:
@@ -73,8 +74,11 @@ def _mount_id(parent: int, name: str, *, unique: bool) -> int:
         return mount_id.value
     if not name:
         return _mount_id_by_descriptor(parent, unique=unique)
-    with _opened(name, parent) as fd:  # not there, or on a filesystem without handles
+    fd = _open(name, parent)  # not there, or on a filesystem without handles
+    try:
         return _mount_id_by_descriptor(fd, unique=unique)
+    finally:
+        os.close(fd)
 
 
 def _mount_id_by_descriptor(fd: int, *, unique: bool) -> int:

@@ -82,7 +82,8 @@ class MountRecords:
 
     def drop(self, path: Path, volume_id: VolumeId) -> None:
         """Remove the record of a path; no-op if it has none, or that of another volume."""
-        if (record := self.at(path)) and record.volume == str(volume_id):
+        fields = self._records.get(str(path))
+        if fields and fields.get("volume") == str(volume_id):
             self._records.remove(str(path))
 
 

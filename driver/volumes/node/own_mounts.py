@@ -65,7 +65,7 @@ def take_down(  # noqa: PLR0913 - who is asked, and what is known
             if layer:
                 return True  # somebody else's was below it
             raise Refused(f"{path} shows something else than volume {volume_id}; left as it is")
-        if not place.node and (is_last or _is_last(host, place)):
+        if not place.node and (is_last or _is_last(host, mounts, place, volume_id)):
             host.thaw(path)
         host.unmount_top(path)
     raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")
@@ -141,9 +141,18 @@ def _is_in_use(record: MountRecord, shown: dict[Path, Path | None]) -> bool:
     return record.path.is_dir() if nothing_mounted else shown[record.path] is not None
 
 
-def _is_last(host: Host, place: MountPoint) -> bool:
+def _is_last(host: Host, mounts: MountRecords, mount: MountPoint, volume_id: VolumeId) -> bool:
     """Return whether the filesystem is mounted once at most. The kernel tells, so it works without
-    the pool.
+    the pool; what is recorded is looked at first, so that seldom all mounts are.
     """
-    shown = Device(Path(), place.number, read_only=False)
-    return sum(not one.node for one in host.mount_points(shown)) <= 1
+    recorded = (host.mounted_at(record.path) for record in mounts.of(volume_id))
+    if any(other and _is_beside(other, mount) for other in recorded):
+        return False
+    device = Device(Path(), mount.number, read_only=False)
+    return sum(not other.node for other in host.mount_points(device)) <= 1
+
+
+def _is_beside(other: MountPoint, mount: MountPoint) -> bool:
+    """Return whether `other` shows the same filesystem as `mount` at another path."""
+    is_same = other.number == mount.number and not other.node
+    return is_same and other.target != mount.target
