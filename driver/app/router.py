@@ -137,7 +137,7 @@ class _Routing:
                 keeping.append(secrets.keep())
             self._metrics.add_gauges(
                 "cellar_kubernetes_watch_up",
-                "Whether the API server is heard",
+                "Whether the watch of the API server works",
                 "kind",
                 lambda: {kind: informer.up for kind, informer in directory.watches.items()},
             )
@@ -184,7 +184,7 @@ class _Routing:
     def _count(self, nodes: Nodes) -> None:
         self._metrics.add_gauges(
             "cellar_node_up",
-            "Whether the node is there",
+            "Whether the node is reachable",
             "node",
             lambda: {node.name: node.reachable for node in nodes.all()},
         )

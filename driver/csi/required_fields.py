@@ -27,7 +27,7 @@ _CAPABILITIES: Final = (
     "volume_capabilities[].access_mode",
     "volume_capabilities[].access_mode.mode",
 )
-# Fields of an optional message: asked for only where the message is there.
+# Fields of an optional message: required only if the message is present.
 _IF_CAPABILITY: Final = tuple(
     field.replace("capability", "capability?", 1) for field in _CAPABILITY[1:]
 )

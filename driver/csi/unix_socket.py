@@ -46,7 +46,7 @@ def private_mode() -> Iterator[None]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of the socket at `path`, or None if nothing is there."""
+    """Return the device and inode of the socket at `path`, or None if there is none."""
     with suppress(FileNotFoundError):
         status = path.lstat()
         return status.st_dev, status.st_ino

@@ -177,7 +177,7 @@ class GroupRoutes:
         names = [node.name for node in self._nodes.all() if not node.reachable]
         if names:
             raise PoolUnavailable(
-                f"group snapshot {key} may be on a node that is away: {', '.join(names)}"
+                f"group snapshot {key} may be on a node that is unavailable: {', '.join(names)}"
             )
 
 

@@ -89,7 +89,7 @@ def test_a_node_that_is_not_ready_is_away_and_comes_back(world: Kubernetes) -> N
     kube.slice_of(world.api, "slice-a", kube.endpoint("a", ready=False), port=int(port))
     until(lambda: get(router, volume) is Code.UNAVAILABLE)
     world.api.remove(kube.CSINODES, "a")
-    assert "node a is away" in text_of(router, volume)
+    assert "node a is unavailable" in text_of(router, volume)
     assert unpublish(router, volume, "a") is Code.UNAVAILABLE
     kube.slice_of(world.api, "slice-a", kube.endpoint("a"), port=int(port))
     until(lambda: get(router, volume) is Code.OK)

@@ -148,9 +148,9 @@ def test_a_router_that_cannot_find_its_nodes_is_ready_without_them(where: Path) 
         cluster.nodes["c"].kill()
         router = cluster.another()
         log = router.log.read_text()
-        assert "node a is there" in log
-        assert "node b is there" in log
-        assert "node c is away" in log
+        assert "node a is reachable" in log
+        assert "node b is reachable" in log
+        assert "node c is unavailable" in log
 
 
 def test_a_router_that_restarts_loses_no_call_that_it_had_taken(cluster: Cluster) -> None:

@@ -96,12 +96,12 @@ def test_a_router_believes_nodes_only(cluster: Cluster, tmp_path: Path, kind: st
         authority.create(made, now=past if kind == "expired" else None, days=29)
     files = made / ("router" if kind == "router" else "node")
     node.arguments[node.arguments.index("--tls-dir") + 1] = str(files)
-    until(lambda: "node a is away" in cluster.router.log.read_text())
+    until(lambda: "node a is unavailable" in cluster.router.log.read_text())
     log = len(cluster.router.log.read_text())
     node.start()
     until(lambda: "failed" in cluster.router.log.read_text()[log:].lower())
     assert code_of(lambda: create(cluster.router, "v")) is Code.UNAVAILABLE
-    assert "node a is there" not in cluster.router.log.read_text()[log:]
+    assert "node a is reachable" not in cluster.router.log.read_text()[log:]
 
 
 def test_a_port_that_is_taken_is_said_and_leaves_no_socket(cluster: Cluster) -> None:

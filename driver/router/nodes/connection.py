@@ -94,7 +94,7 @@ class NodeConnection:
     def channel(self) -> grpc.aio.Channel:
         """Return the channel to the node. Raises: PoolUnavailable if the node is unreachable."""
         if not self.reachable:
-            raise PoolUnavailable(f"node {self.name} is away: {self.problem}")
+            raise PoolUnavailable(f"node {self.name} is unavailable: {self.problem}")
         return self._channel
 
     def peer(self) -> cellar_pb2_grpc.NodeAsyncStub:
@@ -202,7 +202,7 @@ class NodeConnection:
             or _problems(report) != _problems(self.report)
         )
         if not self._open:
-            logger.info("node {} is there", self.name, address=self.member.address)
+            logger.info("node {} is reachable", self.name, address=self.member.address)
         self.report, self._reported_at, self.pool_ids = report, self._clock(), pool_ids
         self._open = self.tried = True
         if changed:
@@ -211,7 +211,7 @@ class NodeConnection:
     def _set_unreachable(self, problem: str) -> None:
         """Note that the node is unreachable. `problem`: for the log and for callers."""
         if self._open or problem != self.problem:
-            logger.warning("node {} is away: {}", self.name, problem)
+            logger.warning("node {} is unavailable: {}", self.name, problem)
         self._open, self.problem, self.tried = False, problem, True
         self._on_change(self)
 

@@ -177,7 +177,7 @@ class Nodes:
                 f"pool {pool_id} was on node {name}, which does not report it now"
             )
         problem = node.problem if node else "it is not in the directory"
-        return PoolUnavailable(f"node {name} is away: {problem}")
+        return PoolUnavailable(f"node {name} is unavailable: {problem}")
 
     def _nodes_by_pool(self) -> dict[PoolId, tuple[NodeConnection, ...]]:
         """Return the index of pools, made again after a change; report pools on two nodes."""
