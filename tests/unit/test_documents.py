@@ -63,6 +63,13 @@ def test_every_class_and_fault_in_backticks_exists(document: Path) -> None:
     assert names <= {name for pair in known for name in pair}
 
 
+def test_every_package_is_in_the_architecture() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    packages = {path.parent.relative_to(ROOT) for path in ROOT.glob("driver/*/**/__init__.py")}
+    assert packages
+    assert {package for package in packages if f"`{package}/`" not in text} == set()
+
+
 def test_every_method_of_the_host_in_backticks_exists() -> None:
     names = set(re.findall(r"`host\.([a-z_]+)`", (ROOT / "docs/architecture.md").read_text()))
     assert names
