@@ -40,11 +40,13 @@ class Identity(IdentityServicer):
     async def GetPluginInfo(
         self, request: csi.GetPluginInfoRequest, context: object
     ) -> csi.GetPluginInfoResponse:
+        """Return the name and the version of the driver."""
         return csi.GetPluginInfoResponse(name=self._name, vendor_version=self._version)
 
     async def GetPluginCapabilities(
         self, request: csi.GetPluginCapabilitiesRequest, context: object
     ) -> csi.GetPluginCapabilitiesResponse:
+        """Return the services and features of this release."""
         return csi.GetPluginCapabilitiesResponse(capabilities=CAPABILITIES)
 
     async def Probe(self, request: csi.ProbeRequest, context: object) -> csi.ProbeResponse:

@@ -17,7 +17,8 @@ from google.protobuf.message import DecodeError, Message
 from loguru import logger
 
 from driver.core.errors import Invalid
-from driver.csi import field_limits, redact, required_fields, status
+from driver.csi import redact, status
+from driver.csi.checks import field_limits, required_fields
 
 RPC: Final = contextvars.ContextVar("RPC", default="a call")  # for the text of Busy
 
@@ -61,7 +62,7 @@ class HandlerWrapper(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Return the wrapped handler of the method; see grpc.aio.ServerInterceptor.
 
-        A method that nobody serves has no handler: gRPC answers UNIMPLEMENTED itself.
+        A method that is not served has no handler: gRPC answers UNIMPLEMENTED itself.
         """
         method = handler_call_details.method
         if method not in self._handlers:
@@ -108,8 +109,8 @@ class CsiInterceptor(HandlerWrapper):
             return None
         return replace_behaviour(
             handler,
-            lambda inner: _guard(rpc, inner, self._on_finish),
-            lambda inner: _guard_stream(rpc, inner, self._on_finish),
+            lambda inner: _recorded_unary(rpc, inner, self._on_finish),
+            lambda inner: _recorded_stream(rpc, inner, self._on_finish),
             _tolerant(handler.request_deserializer),
         )
 
@@ -137,7 +138,7 @@ def _tolerant(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | U
     return tolerant
 
 
-def _guard(rpc: str, inner: Unary, on_finish: OnFinish) -> Unary:
+def _recorded_unary(rpc: str, inner: Unary, on_finish: OnFinish) -> Unary:
     async def call(request: Message | UndecodableRequest, context: Context) -> Any:
         async with _recorded(rpc, context, on_finish) as record:
             response = await inner(record.begin(request), context)
@@ -147,7 +148,7 @@ def _guard(rpc: str, inner: Unary, on_finish: OnFinish) -> Unary:
     return call
 
 
-def _guard_stream(rpc: str, inner: Stream, on_finish: OnFinish) -> Stream:
+def _recorded_stream(rpc: str, inner: Stream, on_finish: OnFinish) -> Stream:
     """Wrap a streaming RPC. It ends when the last message was taken, or its client has gone."""
 
     async def call(request: Message | UndecodableRequest, context: Context) -> AsyncIterator[Any]:

@@ -1,4 +1,4 @@
-"""Parses CSI requests into those of the use cases.
+"""Parses the requests about volumes of the Controller service into those of the use cases.
 
 A request that is wrong is Invalid and changes nothing. Required fields, sizes and characters were
 checked by the interceptor. Ids are parsed before the rest: a volume that cannot be of this driver
@@ -13,7 +13,7 @@ from typing import Final
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.capacity import CapacityRange
-from driver.core.errors import Invalid, NotFound
+from driver.core.errors import Invalid
 from driver.core.ids import ImageId
 from driver.core.model import FsType
 from driver.core.options import mount_options
@@ -22,8 +22,6 @@ from driver.volumes import requests
 from driver.volumes.paging import parse_token
 
 DEFAULT_FS: Final = FsType.EXT4
-
-# Controller
 
 
 def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
@@ -144,100 +142,6 @@ def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
     )
 
 
-# Snapshots
-
-
-def create_snapshot(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
-    """Return the request to create a snapshot. Raises: NotFound by the source's id; Invalid."""
-    source = ids.parse_volume_id(request.source_volume_id)
-    parameters.none_accepted(request.parameters)
-    return requests.CreateSnapshot(
-        requests.Member(ids.snapshot_key(request.name), request.name, source)
-    )
-
-
-def delete_snapshot(snapshot_id: str) -> requests.DeleteSnapshot:
-    """Return the request to delete the snapshot of this id. Raises: NotFound."""
-    return requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
-
-
-def get_snapshot(snapshot_id: str) -> requests.GetSnapshot:
-    """Return the request to read the snapshot of this id. Raises: NotFound."""
-    return requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
-
-
-def list_snapshots(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
-    """Return the request for a page of snapshots.
-
-    Raises: NotFound if a filter is an id that cannot be of this driver: the list is empty then;
-    Invalid; StaleToken if the token is not one of ours.
-    """
-    most, after = page_arguments(request, ids.parse_snapshot_id)
-    snapshot_id, source = request.snapshot_id, request.source_volume_id
-    return requests.ListSnapshots(
-        most,
-        after,
-        snapshot_id=ids.parse_snapshot_id(snapshot_id) if snapshot_id else None,
-        source=ids.parse_volume_id(source) if source else None,
-    )
-
-
-def get_allocated(request: csi.GetMetadataAllocatedRequest) -> requests.GetChangedBlocks:
-    """Return the request for the allocated ranges of a snapshot. Raises: NotFound by its id."""
-    target = ids.parse_snapshot_id(request.snapshot_id)
-    return requests.GetChangedBlocks(target=target, start=request.starting_offset)
-
-
-def get_delta(request: csi.GetMetadataDeltaRequest) -> requests.GetChangedBlocks:
-    """Return the request for the ranges that differ between two snapshots.
-
-    Raises: NotFound by their ids.
-    """
-    base = ids.parse_snapshot_id(request.base_snapshot_id)
-    target = ids.parse_snapshot_id(request.target_snapshot_id)
-    return requests.GetChangedBlocks(target=target, base=base, start=request.starting_offset)
-
-
-def max_results(number: int, default: int, limit: int) -> int:
-    """Return the number of entries in a message: `number`, or `default` if 0; at most `limit`.
-
-    Raises: Invalid if `number` is negative.
-    """
-    if number < 0:
-        raise Invalid("max_results must not be negative; 0 leaves the number to the driver")
-    return min(number or default, limit)
-
-
-def create_group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.CreateGroupSnapshot:
-    """Return the request to create a group snapshot.
-
-    Raises: NotFound by a source's id; Invalid, also if a source is named twice.
-    """
-    sources = sorted(ids.parse_volume_id(volume) for volume in request.source_volume_ids)
-    parameters.none_accepted_of_group(request.parameters)
-    if len(set(sources)) < len(sources):
-        raise Invalid("source_volume_ids: a volume is named twice")
-    key = ids.group_key(request.name)
-    members = (
-        requests.Member(ids.member_key(key, source), request.name, source) for source in sources
-    )
-    return requests.CreateGroupSnapshot(key, request.name, tuple(members))
-
-
-def group_ref(
-    request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
-) -> requests.GroupSnapshotRef:
-    """Return the reference to a group snapshot, with the members that are named.
-
-    Raises: NotFound by the group's id; Invalid if a member's id is not one of ours.
-    """
-    key = ids.parse_group_id(request.group_snapshot_id)
-    return requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))
-
-
-# Parts
-
-
 def capacity(message: csi.CapacityRange) -> CapacityRange:
     """Return the range of sizes (bytes; 0: not given)."""
     return CapacityRange(message.required_bytes, message.limit_bytes)
@@ -254,18 +158,6 @@ def _source(message: csi.VolumeContentSource) -> ImageId | None:
         case "volume":
             return ids.parse_volume_id(message.volume.volume_id)
     return None
-
-
-def _member(text: str) -> ids.SnapshotId:
-    """Return the id of a member.
-
-    Raises: Invalid if it is not an id of ours, and so not of this group: CSI has a code of its
-    own for that.
-    """
-    try:
-        return ids.parse_snapshot_id(text)
-    except NotFound as error:
-        raise Invalid(f"snapshot_ids: {error}") from None
 
 
 def _parameters_of(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.CreateVolume | None:

@@ -13,7 +13,8 @@ from driver.core.errors import Invalid, NotFound
 from driver.core.ids import InlineHandle
 from driver.core.model import AccessMode
 from driver.core.options import mount_options
-from driver.csi import capability, field_limits, parameters, parse
+from driver.csi import capability, parameters, parse
+from driver.csi.checks import field_limits
 from driver.volumes import requests
 
 PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret

@@ -28,37 +28,37 @@ _VOLUME_HEALTH: Final = {
 }
 
 
-def volume(noun: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
+def volume(image: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
     """Return the volume as a CSI message, accessible on the node of `topology`."""
-    source = noun.source if isinstance(noun, Volume) else None
+    source = image.source if isinstance(image, Volume) else None
     return csi.Volume(
-        capacity_bytes=noun.size,
-        volume_id=str(noun.id),
+        capacity_bytes=image.size,
+        volume_id=str(image.id),
         content_source=_source(source) if source else None,
         accessible_topology=[topology.present()],
     )
 
 
-def snapshot(noun: Snapshot | Unreadable, topology: NodeTopology) -> csi.Snapshot:
+def snapshot(image: Snapshot | Unreadable, topology: NodeTopology) -> csi.Snapshot:
     """Return the snapshot as a CSI message; one whose record is damaged is not ready to use."""
     return csi.Snapshot(
-        size_bytes=noun.size,
-        snapshot_id=str(noun.id),
-        source_volume_id=str(noun.source or ""),
-        creation_time=moment(noun.created),
-        ready_to_use=isinstance(noun, Snapshot),  # one that is being made is not listed yet
-        group_snapshot_id=noun.group or "",
+        size_bytes=image.size,
+        snapshot_id=str(image.id),
+        source_volume_id=str(image.source or ""),
+        creation_time=moment(image.created),
+        ready_to_use=isinstance(image, Snapshot),  # one that is being made is not listed yet
+        group_snapshot_id=image.group or "",
         accessible_topology=[topology.present()],
     )
 
 
-def group(noun: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
+def group(result: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
     """Return the group snapshot as a CSI message. Members are sorted by id in every response."""
-    members = sorted(noun.snapshots, key=lambda snapshot: snapshot.id)
+    members = sorted(result.snapshots, key=lambda snapshot: snapshot.id)
     return csi.VolumeGroupSnapshot(
-        group_snapshot_id=noun.id,
+        group_snapshot_id=result.id,
         snapshots=[snapshot(member, topology) for member in members],
-        creation_time=moment(noun.created),
+        creation_time=moment(result.created),
         ready_to_use=True,
     )
 
@@ -81,9 +81,9 @@ def validation(
     )
 
 
-def nodes(noun: Volume | Unreadable) -> list[str]:
+def nodes(image: Volume | Unreadable) -> list[str]:
     """Return the node to which the volume is published, if any, as a list."""
-    published = noun.published if isinstance(noun, Volume) else None
+    published = image.published if isinstance(image, Volume) else None
     return [published.node] if published else []
 
 
@@ -117,12 +117,12 @@ def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
         )
 
 
-def capacity(noun: Capacity) -> csi.GetCapacityResponse:
+def capacity(result: Capacity) -> csi.GetCapacityResponse:
     """Return the capacity as a CSI message: what is available is the largest volume."""
     return csi.GetCapacityResponse(
-        available_capacity=noun.largest,
-        maximum_volume_size=Int64Value(value=noun.largest),
-        minimum_volume_size=Int64Value(value=noun.smallest),
+        available_capacity=result.largest,
+        maximum_volume_size=Int64Value(value=result.largest),
+        minimum_volume_size=Int64Value(value=result.smallest),
     )
 
 

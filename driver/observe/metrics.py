@@ -70,6 +70,8 @@ class Metrics:
 
 
 class _Family(Collector):
+    """A gauge with a label, for things that come and go."""
+
     def __init__(
         self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
     ) -> None:
@@ -83,6 +85,8 @@ class _Family(Collector):
 
 
 class _Pools(Collector):
+    """The gauges of all pools. They are asked when the metrics are read."""
+
     def __init__(self, version: str, states: States) -> None:
         self._version = version
         self._states = states

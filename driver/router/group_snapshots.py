@@ -13,7 +13,7 @@ from csi_proto import csi_pb2 as csi
 from driver.core import groups
 from driver.core.errors import NotFound, PoolUnavailable, Refused
 from driver.core.ids import Key, PoolId, SnapshotId, VolumeId, parse_snapshot_id
-from driver.csi import methods, parse
+from driver.csi import methods, parse_snapshots
 from driver.router import group_coordinator
 from driver.router.forwarding import Unary
 from driver.router.group_coordinator import GroupParts
@@ -54,7 +54,7 @@ class GroupRoutes:
         volumes cannot be quiesced at once, or if one is on a node that is gone; Conflict if the
         name is taken by a group of other volumes; NotFound, Invalid by parsing.
         """
-        group = parse.create_group(request)
+        group = parse_snapshots.create_group(request)
         requested = [SnapshotId(member.source.pool, member.key) for member in group.members]
         sources = self._by_owner([member.source for member in group.members])
         parts = await group_coordinator.find(self._nodes.reachable(), group.key)
@@ -64,7 +64,7 @@ class GroupRoutes:
             return csi.CreateVolumeGroupSnapshotResponse.FromString(response)
         if parts.present and not self._missing(parts):
             groups.check_sources(request.name, requested, _snapshot_ids(parts.members))
-        else:  # what is left of an interrupted create goes first: nobody was told of a group
+        else:  # first delete what an interrupted create left: its caller got no group
             await group_coordinator.delete(self._nodes.reachable(), group.key)
             await group_coordinator.take(sources, request.name, group.key, time.time())
         return csi.CreateVolumeGroupSnapshotResponse(
@@ -80,7 +80,7 @@ class GroupRoutes:
         PoolUnavailable if it may be on a node that is unavailable; Invalid if `snapshot_ids`
         are not its members.
         """
-        group = parse.group_ref(request)
+        group = parse_snapshots.group_ref(request)
         parts = await group_coordinator.find(self._nodes.reachable(), group.key)
         self._check(group, parts)
         if missing := self._missing(parts):
@@ -98,7 +98,7 @@ class GroupRoutes:
         was deleted; Invalid if `snapshot_ids` are not the members.
         """
         try:
-            group = parse.group_ref(request)
+            group = parse_snapshots.group_ref(request)
             parts = await group_coordinator.find(self._nodes.reachable(), group.key)
             self._check(group, parts)
         except NotFound:

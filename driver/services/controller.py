@@ -10,7 +10,7 @@ from csi_proto.csi_pb2_grpc import ControllerServicer
 from driver.core.capacity import NO_CAPACITY
 from driver.core.errors import Invalid, NotFound, Unsupported
 from driver.core.results import SnapshotsPage
-from driver.csi import parse, present
+from driver.csi import parse, parse_snapshots, present
 from driver.csi.interceptor import Context
 from driver.csi.protocol import KNOWN_NODE
 from driver.csi.topology import NodeTopology
@@ -78,6 +78,7 @@ class Controller(ControllerServicer):
     async def ControllerGetCapabilities(
         self, request: csi.ControllerGetCapabilitiesRequest, context: object
     ) -> csi.ControllerGetCapabilitiesResponse:
+        """Return the capabilities; see `capabilities`."""
         return capabilities(attach=self._attach)
 
     # volumes
@@ -237,7 +238,7 @@ class Controller(ControllerServicer):
 
         Raises: NoSpace if the topology is not this node's, or the pool is full.
         """
-        create = parse.create_snapshot(request)
+        create = parse_snapshots.create(request)
         self._topology.check(request.accessibility_requirements)
         with self._topology.naming():
             snapshot = await self._run(self._use_cases.snapshots.create, create)
@@ -253,7 +254,7 @@ class Controller(ControllerServicer):
     ) -> csi.DeleteSnapshotResponse:
         """Delete a snapshot; no-op if there is none. See Snapshotter.delete."""
         with suppress(NotFound):
-            delete = parse.delete_snapshot(request.snapshot_id)
+            delete = parse_snapshots.delete(request.snapshot_id)
             await self._run(self._use_cases.snapshots.delete, delete)
         return csi.DeleteSnapshotResponse()
 
@@ -263,7 +264,9 @@ class Controller(ControllerServicer):
         """Return a page of snapshots; an empty one if a filter's id cannot be of this driver."""
         page = SnapshotsPage((), "")
         with suppress(NotFound):  # no snapshot matches such a filter
-            page = await self._run(self._use_cases.snapshots.list, parse.list_snapshots(request))
+            page = await self._run(
+                self._use_cases.snapshots.list, parse_snapshots.list_snapshots(request)
+            )
         return csi.ListSnapshotsResponse(
             entries=[
                 csi.ListSnapshotsResponse.Entry(snapshot=present.snapshot(snapshot, self._topology))
@@ -276,7 +279,7 @@ class Controller(ControllerServicer):
         self, request: csi.GetSnapshotRequest, context: object
     ) -> csi.GetSnapshotResponse:
         """Return a snapshot. Raises: NotFound."""
-        get = parse.get_snapshot(request.snapshot_id)
+        get = parse_snapshots.get(request.snapshot_id)
         snapshot = await self._run(self._use_cases.snapshots.get, get)
         return csi.GetSnapshotResponse(snapshot=present.snapshot(snapshot, self._topology))
 

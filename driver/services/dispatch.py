@@ -232,7 +232,7 @@ class Dispatcher:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
-    """Call it in the loop's thread; no-op if the loop has ended, when nobody waits any more."""
+    """Call it in the loop's thread; no-op if the loop has ended."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)
 

@@ -8,7 +8,7 @@ from typing import Final
 from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import GroupControllerServicer
 from driver.core.errors import NotFound
-from driver.csi import parse, present
+from driver.csi import parse_snapshots, present
 from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
 from driver.volumes.copies.snapshots import Snapshotter
@@ -37,6 +37,7 @@ class GroupController(GroupControllerServicer):
     async def GroupControllerGetCapabilities(
         self, request: csi.GroupControllerGetCapabilitiesRequest, context: object
     ) -> csi.GroupControllerGetCapabilitiesResponse:
+        """Return the capabilities; see `capabilities`."""
         return capabilities()
 
     async def CreateVolumeGroupSnapshot(
@@ -47,7 +48,9 @@ class GroupController(GroupControllerServicer):
         See Snapshotter.create_group.
         """
         with self._topology.naming():
-            group = await self._run(self._snapshots.create_group, parse.create_group(request))
+            group = await self._run(
+                self._snapshots.create_group, parse_snapshots.create_group(request)
+            )
         return csi.CreateVolumeGroupSnapshotResponse(
             group_snapshot=present.group(group, self._topology)
         )
@@ -57,14 +60,14 @@ class GroupController(GroupControllerServicer):
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
         """Delete a group snapshot; no-op if there is none. See Snapshotter.delete_group."""
         with suppress(NotFound):
-            await self._run(self._snapshots.delete_group, parse.group_ref(request))
+            await self._run(self._snapshots.delete_group, parse_snapshots.group_ref(request))
         return csi.DeleteVolumeGroupSnapshotResponse()
 
     async def GetVolumeGroupSnapshot(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: object
     ) -> csi.GetVolumeGroupSnapshotResponse:
         """Return a group snapshot; see Snapshotter.get_group."""
-        group = await self._run(self._snapshots.get_group, parse.group_ref(request))
+        group = await self._run(self._snapshots.get_group, parse_snapshots.group_ref(request))
         return csi.GetVolumeGroupSnapshotResponse(
             group_snapshot=present.group(group, self._topology)
         )

@@ -15,7 +15,7 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import Busy, CellarError, NotFound
 from driver.core.ids import parse_group_id, parse_volume_id
-from driver.csi import parse, status
+from driver.csi import parse_snapshots, status
 from driver.volumes.copies.barrier import BarrierStep
 from driver.volumes.copies.copying import FREEZE_BOUND
 from driver.volumes.copies.snapshots import Snapshotter
@@ -155,7 +155,9 @@ def _part(request: cellar.TakePartRequest) -> TakeGroupPart:
         name=request.name, source_volume_ids=request.source_volume_ids
     )
     sources = frozenset(parse_volume_id(volume_id) for volume_id in request.local_volume_ids)
-    return TakeGroupPart(group=parse.create_group(group), sources=sources, created=request.created)
+    return TakeGroupPart(
+        group=parse_snapshots.create_group(group), sources=sources, created=request.created
+    )
 
 
 def _group(text: str) -> GroupSnapshotRef:

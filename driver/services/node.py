@@ -59,6 +59,7 @@ class Node(NodeServicer):
     async def NodeGetCapabilities(
         self, request: csi.NodeGetCapabilitiesRequest, context: object
     ) -> csi.NodeGetCapabilitiesResponse:
+        """Return CAPABILITIES."""
         return csi.NodeGetCapabilitiesResponse(
             capabilities=[csi.NodeServiceCapability(rpc=_RPC(type=kind)) for kind in CAPABILITIES]
         )

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import SnapshotMetadataServicer
 from driver.core.results import ChangesPage
-from driver.csi import parse
+from driver.csi import parse_snapshots
 from driver.services.dispatch import Dispatcher
 from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.requests import GetChangedBlocks
@@ -36,20 +36,20 @@ class SnapshotMetadata(SnapshotMetadataServicer):
         self, request: csi.GetMetadataAllocatedRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataAllocatedResponse]:
         """Yield the allocated ranges of a snapshot. Raises: NotFound, Invalid."""
-        blocks = parse.get_allocated(request)
+        blocks = parse_snapshots.get_allocated(request)
         return self._stream(csi.GetMetadataAllocatedResponse, blocks, request.max_results)
 
     def GetMetadataDelta(
         self, request: csi.GetMetadataDeltaRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataDeltaResponse]:
         """Yield the ranges that differ between two snapshots. Raises: NotFound, Invalid."""
-        blocks = parse.get_delta(request)
+        blocks = parse_snapshots.get_delta(request)
         return self._stream(csi.GetMetadataDeltaResponse, blocks, request.max_results)
 
     async def _stream(
         self, response: type[Response], blocks: GetChangedBlocks, max_results: int
     ) -> AsyncIterator[Response]:
-        max_results = parse.max_results(max_results, DEFAULT_RESULTS, MAX_RESULTS)
+        max_results = parse_snapshots.max_results(max_results, DEFAULT_RESULTS, MAX_RESULTS)
         async for page in self._pages(blocks):
             for ranges in _messages(page, max_results):
                 yield response(

@@ -173,7 +173,7 @@ class NodeConnection:
     async def _receive_reports(self) -> None:
         """Receive the node's reports until the stream ends."""
         if self.member.address is None:
-            return self._set_unreachable("nobody says where it listens")
+            return self._set_unreachable("its address is not known")
         call = cellar_pb2_grpc.NodeStub(self._channel).Watch(cellar.WatchRequest())
         try:
             while True:

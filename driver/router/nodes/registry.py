@@ -1,4 +1,4 @@
-"""The connections to all nodes, and the index that says which node has a pool."""
+"""The connections to all nodes, and the index of the nodes by pool."""
 
 from __future__ import annotations
 

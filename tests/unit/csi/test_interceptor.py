@@ -176,7 +176,7 @@ def test_a_cancelled_call_is_counted_as_one() -> None:
         await asyncio.Event().wait()
 
     async def story() -> None:
-        guarded = guard._guard("DeleteVolume", handler, lambda *facts: seen.append(facts))
+        guarded = guard._recorded_unary("DeleteVolume", handler, lambda *facts: seen.append(facts))
         context: Any = Context()
         task = asyncio.ensure_future(_awaited(guarded(REQUEST, context)))
         await asyncio.sleep(0)

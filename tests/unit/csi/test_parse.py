@@ -16,7 +16,7 @@ from driver.core.capacity import CapacityRange
 from driver.core.errors import CellarError, Invalid, NotFound, Refused, StaleToken
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import FsType
-from driver.csi import parse, parse_node
+from driver.csi import parse, parse_node, parse_snapshots
 from driver.volumes import requests
 from driver.volumes.locks import Locks
 
@@ -202,57 +202,6 @@ def test_pages_go_on_after_an_id_of_ours() -> None:
         parse.list_volumes(csi.ListVolumesRequest(starting_token="invalid-token"))
 
 
-def test_filters_of_snapshots() -> None:
-    request = csi.ListSnapshotsRequest(source_volume_id=str(V), snapshot_id=str(S))
-    assert parse.list_snapshots(request) == requests.ListSnapshots(snapshot_id=S, source=V)
-    with pytest.raises(NotFound):
-        parse.list_snapshots(csi.ListSnapshotsRequest(snapshot_id="none"))
-
-
-# snapshots and groups
-
-
-def test_a_snapshot_and_a_volume_of_one_name_have_different_keys() -> None:
-    request = csi.CreateSnapshotRequest(name="data", source_volume_id=str(V))
-    assert parse.create_snapshot(request) == requests.CreateSnapshot(
-        requests.Member(ids.snapshot_key("data"), "data", V)
-    )
-    assert ids.snapshot_key("data") != ids.volume_key("data")
-    request.parameters["x"] = "y"
-    with pytest.raises(Invalid, match="unknown 'x'"):
-        parse.create_snapshot(request)
-
-
-def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() -> None:
-    def group(*volumes: object) -> requests.CreateGroupSnapshot:
-        return parse.create_group(
-            csi.CreateVolumeGroupSnapshotRequest(
-                name="g", source_volume_ids=[str(one) for one in volumes]
-            )
-        )
-
-    assert group(W, V) == group(V, W)
-    assert [member.source for member in group(W, V).members] == [V, W]
-    assert len({member.key for member in group(W, V).members}) == 2
-    with pytest.raises(Invalid, match="named twice"):
-        group(V, V)
-    with pytest.raises(NotFound):
-        group(V, "../x")
-
-
-def test_a_group_is_named_by_its_key_alone() -> None:
-    request = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=GROUP, snapshot_ids=[str(S)])
-    assert parse.group_ref(request) == requests.GroupSnapshotRef(GROUP, (S,))
-    request.snapshot_ids.append("none of ours")
-    with pytest.raises(Invalid, match="snapshot_ids"):
-        parse.group_ref(request)
-    with pytest.raises(NotFound):
-        parse.group_ref(csi.GetVolumeGroupSnapshotRequest(group_snapshot_id="fake-vol-id"))
-
-
-# the node
-
-
 def test_stage_and_publish() -> None:
     stage = csi.NodeStageVolumeRequest(
         volume_id=str(V), staging_target_path="/s/", volume_capability=MOUNT
@@ -297,12 +246,12 @@ def test_stats_and_health() -> None:
 BY_ID: list[Callable[[str], Any]] = [
     parse.delete_volume,
     parse.get_volume,
-    parse.delete_snapshot,
-    parse.get_snapshot,
+    parse_snapshots.delete,
+    parse_snapshots.get,
     lambda text: parse.expand(csi.ControllerExpandVolumeRequest(volume_id=text)),
     lambda text: parse.modify(csi.ControllerModifyVolumeRequest(volume_id=text)),
     lambda text: parse.publish(csi.ControllerPublishVolumeRequest(volume_id=text)),
-    lambda text: parse.create_snapshot(csi.CreateSnapshotRequest(source_volume_id=text)),
+    lambda text: parse_snapshots.create(csi.CreateSnapshotRequest(source_volume_id=text)),
     lambda text: parse_node.stage(csi.NodeStageVolumeRequest(volume_id=text)),
     lambda text: parse_node.publish(csi.NodePublishVolumeRequest(volume_id=text)),
     lambda text: parse_node.expand(csi.NodeExpandVolumeRequest(volume_id=text)),

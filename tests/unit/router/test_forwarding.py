@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csi_proto import csi_pb2 as csi
-from driver.csi.required_fields import REQUIRED
+from driver.csi.checks.required_fields import REQUIRED
 from driver.router import (
     create,
     delete,

@@ -12,8 +12,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import Invalid
-from driver.csi import required_fields
-from driver.csi.required_fields import REQUIRED
+from driver.csi.checks import required_fields
+from driver.csi.checks.required_fields import REQUIRED
 
 CAPABILITY = csi.VolumeCapability(
     mount=csi.VolumeCapability.MountVolume(),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import Invalid, NotFound, Refused
-from driver.csi import field_limits
+from driver.csi.checks import field_limits
 
 BANNED = [*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)]
 
