@@ -10,10 +10,10 @@ from google.protobuf import json_format
 from driver.cli.client import CallFailed, Client
 from driver.cli.output import console
 
-Method = Annotated[str, typer.Argument(help="The call's name, as CreateVolume.")]
+Method = Annotated[str, typer.Argument(help="The name of the RPC, as CreateVolume.")]
 Fields = Annotated[str, typer.Argument(help="The request as JSON.")]
 Endpoint = Annotated[
-    str, typer.Option(envvar="CELLAR_ENDPOINT", help="The driver's socket: unix:///PATH.")
+    str, typer.Option(envvar="CELLAR_ENDPOINT", metavar="unix:///PATH", help="The driver's socket.")
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait for the answer.")]
 
@@ -21,11 +21,11 @@ Timeout = Annotated[float, typer.Option(help="Seconds to wait for the answer.")]
 def command(
     method: Method, fields: Fields = "{}", *, endpoint: Endpoint, timeout: Timeout = 60
 ) -> None:
-    """Make one call of the CSI protocol by hand; exit status 1 if it is refused."""
+    """Make one CSI call by hand, with JSON in and out; exit status 1 if it fails."""
     try:
         with Client(endpoint, timeout=timeout) as client:
-            ask, request = client.method(method)
-            answer = client.call(ask, json_format.Parse(fields, request))
+            rpc, request = client.method(method)
+            answer = client.call(rpc, json_format.Parse(fields, request))
     except (LookupError, json_format.ParseError) as error:
         raise typer.BadParameter(str(error)) from None
     except CallFailed as error:

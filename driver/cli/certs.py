@@ -1,4 +1,4 @@
-"""`cellar certs`: a private CA, and what a router and the nodes need to trust each other."""
+"""`cellar certs`: a private CA, and the certificates of the routers and nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from driver.cli.output import console
 from driver.core.errors import CellarError
 from driver.tls import authority
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where they are made.")]
-Days = Annotated[int, typer.Option(min=1, max=authority.CA_VALIDITY, help="Until they expire.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where they are created.")]
+Days = Annotated[
+    int, typer.Option(min=1, max=authority.CA_VALIDITY, help="Days until they expire.")
+]
 
 
 def command(folder: Folder, *, days: Days = authority.LEAF_VALIDITY) -> None:
-    """Make DIR/router and DIR/node, each ready for --tls-dir; again: renew them, by the same CA."""
+    """Create DIR/router and DIR/node, each ready for --tls-dir.
+
+    Called again, it renews them by the same CA.
+    """
     show = console()
     try:
-        key, *made = authority.create(folder, days=days)
+        key, *identities = authority.create(folder, days=days)
     except (CellarError, OSError) as error:
         typer.echo(f"cellar certs: {error}", err=True)
         raise typer.Exit(1) from None
-    for one in made:
-        show.print(f"{one}: ca.crt tls.crt tls.key, for {days} days")
-    show.print(f"{key}: keep it here; who has it can make routers and nodes")
+    for identity in identities:
+        show.print(f"{identity}: ca.crt tls.crt tls.key, valid for {days} days")
+    show.print(f"{key}: keep it secret: it can create identities of routers and nodes")

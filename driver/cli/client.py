@@ -1,4 +1,4 @@
-"""A small CSI client over a Unix socket, for the commands and the demo: every call has an end."""
+"""A small CSI client over a Unix socket, for the commands and the demo, with timeouts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Client:
         self.controller = csi_pb2_grpc.ControllerStub(self._channel)
         self.group = csi_pb2_grpc.GroupControllerStub(self._channel)
         self.node = csi_pb2_grpc.NodeStub(self._channel)
-        self.private = cellar_pb2_grpc.NodeStub(self._channel)
+        self.peer = cellar_pb2_grpc.NodeStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -73,14 +73,18 @@ class Client:
             *csi.DESCRIPTOR.services_by_name.values(),
             *cellar.DESCRIPTOR.services_by_name.values(),
         ]
-        methods = (one for service in services for one in service.methods)
-        calls = {one.name: one for one in methods if not one.server_streaming}
-        if not (found := calls.get(name)):
-            raise LookupError(f"no call {name!r}; there are {', '.join(sorted(calls))}")
-        request = message_factory.GetMessageClass(found.input_type)
-        response = message_factory.GetMessageClass(found.output_type)
+        methods = {
+            method.name: method
+            for service in services
+            for method in service.methods
+            if not method.server_streaming
+        }
+        if not (method := methods.get(name)):
+            raise LookupError(f"no call {name!r}; there are {', '.join(sorted(methods))}")
+        request = message_factory.GetMessageClass(method.input_type)
+        response = message_factory.GetMessageClass(method.output_type)
         ask = self._channel.unary_unary(
-            f"/{found.containing_service.full_name}/{name}",
+            f"/{method.containing_service.full_name}/{name}",
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
@@ -88,7 +92,7 @@ class Client:
 
     def pools(self) -> list[cellar.Pool]:
         """Return all pools of the driver. Raises: CallFailed."""
-        return list(self.call(self.private.ListPools, cellar.ListPoolsRequest()).pools)
+        return list(self.call(self.peer.ListPools, cellar.ListPoolsRequest()).pools)
 
     def describe(
         self, volume_ids: Iterable[str] = (), snapshot_ids: Iterable[str] = ()
@@ -97,8 +101,9 @@ class Client:
 
         Raises: CallFailed.
         """
-        wanted = cellar.DescribeRequest(volume_ids=volume_ids, snapshot_ids=snapshot_ids)
-        return {one.id: one for one in self.call(self.private.Describe, wanted).records}
+        request = cellar.DescribeRequest(volume_ids=volume_ids, snapshot_ids=snapshot_ids)
+        records = self.call(self.peer.Describe, request).records
+        return {record.id: record for record in records}
 
     def volumes(self, *, most: int = 500) -> Iterator[list[csi.ListVolumesResponse.Entry]]:
         """Yield all volumes, page by page, of at most `most` entries. Raises: CallFailed."""

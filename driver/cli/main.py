@@ -1,24 +1,40 @@
-"""`cellar`: which module serves which command. `serve` is sent on before typer is there at all."""
+"""`cellar`: which module serves which command. A command loads only what it needs itself."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import typer
 
-# Module of driver.cli and what of it is the command: a function, or a typer app with its own.
-COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "demo": ("demo.command", "command"),
-    "doctor": ("doctor.command", "command"),
-    "pools": ("tables", "pools"),
-    "certs": ("certs", "command"),
-    "volumes": ("tables", "volumes"),
-    "snapshots": ("tables", "snapshots"),
-    "call": ("call", "command"),
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: its module in driver.cli, what of it is the command, and one line of help.
+
+    `attribute`: a function or a typer app; "" for a module whose `main` reads its own arguments,
+    with argparse, because typer and rich cost memory as long as the process lives.
+    """
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "serve": Command("serve", "", "Serve CSI on a Unix socket, from pools of this machine."),
+    "route": Command("route", "", "Serve the CSI controller of a cluster."),
+    "demo": Command("demo.command", "command", "Take a volume through its whole life, and check."),
+    "doctor": Command("doctor.command", "command", "Check what the driver needs of this machine."),
+    "pools": Command("tables", "pools", "List the pools of a running driver, or mark a new one."),
+    "volumes": Command("tables", "volumes", "List the volumes of a running driver."),
+    "snapshots": Command("tables", "snapshots", "List the snapshots of a running driver."),
+    "call": Command("call", "command", "Make one CSI call by hand: JSON in, JSON out."),
+    "certs": Command("certs", "command", "Create the certificates of a cluster: CA, router, node."),
 }
 
 
@@ -26,45 +42,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in `arguments` (by default of this process); return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["--version"]:
-        sys.stdout.write(f"cellar {metadata.version('cellar-csi')}\n")
-        return 0
-    if words[:1] == ["serve"]:
-        from driver.cli import serve  # noqa: PLC0415 - each command loads what it needs
-
-        return serve.main(words[1:])
-    if words[:1] == ["route"]:
-        from driver.cli import route  # noqa: PLC0415 - each command loads what it needs
-
-        return route.main(words[1:])
-    chosen = [name for name in COMMANDS if name in words[:1]]
-    result = _app(chosen or list(COMMANDS))(words, prog_name="cellar", standalone_mode=True)
+        return _print_version()
+    chosen = words[0] if words and words[0] in COMMANDS else None
+    if chosen and not COMMANDS[chosen].attribute:
+        status: int = _module(chosen).main(words[1:])
+        return status
+    result = app(chosen)(words, prog_name="cellar", standalone_mode=True)
     return int(result or 0)
 
 
-def _app(names: Sequence[str]) -> typer.Typer:
-    import typer  # noqa: PLC0415 - never for serve
+def app(chosen: str | None) -> typer.Typer:
+    """Return the program with the command `chosen`; None: with all of them, for the help only."""
+    import typer  # noqa: PLC0415 - never for serve and route
 
-    app = typer.Typer(
-        help="A CSI driver for node-local storage. `cellar --version` shows its version.",
+    program = typer.Typer(
+        help="A CSI driver for node-local storage. `cellar --version` prints its version.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_show_locals=False,
     )
-    app.callback()(_keep_subcommands)
-    app.command("serve", help="Serve CSI on a Unix socket; see `cellar serve --help`.")(_unreached)
-    app.command("route", help="Be a cluster's controller; see `cellar route --help`.")(_unreached)
-    for name in names:
-        command = _load(name)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name)(command)
-    return app
+    program.callback()(_keep_subcommands)
+    if chosen is None:
+        for name, command in COMMANDS.items():
+            program.command(name, help=command.help)(_unreached)
+        return program
+    loaded: Any = getattr(_module(chosen), COMMANDS[chosen].attribute)
+    if isinstance(loaded, typer.Typer):
+        program.add_typer(loaded, name=chosen)
+    else:
+        program.command(chosen)(loaded)
+    return program
 
 
-def _load(name: str) -> Any:
-    module, attribute = COMMANDS[name]
-    return getattr(import_module(f"driver.cli.{module}"), attribute)
+def _print_version() -> int:
+    from importlib import metadata  # noqa: PLC0415 - it takes as long as all the rest
+
+    sys.stdout.write(f"cellar {metadata.version('cellar-csi')}\n")
+    return 0
+
+
+def _module(name: str) -> Any:
+    return import_module(f"driver.cli.{COMMANDS[name].module}")
 
 
 def _keep_subcommands() -> None:
@@ -72,4 +90,4 @@ def _keep_subcommands() -> None:
 
 
 def _unreached() -> None:
-    """Do nothing: it is there for the list of commands, which `main` runs without typer."""
+    """Do nothing: it is there for the list of commands, of which `main` loads one."""

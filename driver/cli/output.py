@@ -1,4 +1,4 @@
-"""How the commands speak: sizes and ids for people, rows as a table or as JSON."""
+"""The output of the commands: sizes and ids for people, rows as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-LONGEST: Final = 1000  # of a table's line: a terminal folds it, a program reads on
-PLAIN_WIDTH: Final = 100  # of sentences that go to a file or a pipe
+MAX_LINE: Final = 1000  # characters of a table's line: a terminal folds it, a program does not
+PLAIN_WIDTH: Final = 100  # characters; of text that goes to a file or a pipe
 
 
 class Output(StrEnum):
@@ -70,4 +70,4 @@ def as_table(
         table.add_column(column.upper(), justify=justify, no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console(width=LONGEST).print(table, width=LONGEST, crop=False, soft_wrap=True)
+    console(width=MAX_LINE).print(table, width=MAX_LINE, crop=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`cellar pools`, `volumes` and `snapshots`: what a running driver holds, asked of its socket."""
+"""`cellar pools`, `volumes` and `snapshots`: what a running driver has, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from driver.core.errors import CellarError
 Row: TypeAlias = dict[str, Any]
 
 Endpoint = Annotated[
-    str, typer.Option(envvar="CELLAR_ENDPOINT", help="The driver's socket: unix:///PATH.")
+    str, typer.Option(envvar="CELLAR_ENDPOINT", metavar="unix:///PATH", help="The driver's socket.")
 ]
-Name = Annotated[str, typer.Argument(help="The pool, as --pool or the file calls it.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The pool's name, as in --pool or the settings file.")
+]
 Format = Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON for programs.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `cell` returns its text in a row; `number`: align right."""
+    """A column of a table. `cell` returns its text for a row; `number`: align right."""
 
     title: str
     cell: Callable[[Row], str]
@@ -44,7 +46,7 @@ def snapshots(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
     _show(endpoint, output, SNAPSHOTS, _snapshot_rows)
 
 
-pools = typer.Typer(help="The pools of a running driver; `init` makes a new one.")
+pools = typer.Typer(help="List the pools of a running driver; `init` marks a new one.")
 
 
 @pools.callback(invoke_without_command=True)
@@ -62,7 +64,9 @@ def list_pools(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
     if output is Output.TABLE:
         for row in rows:
             if row["away"]:
-                console(stderr=True).print(f"{row['name']} is away: {row['away']}", style="red")
+                console(stderr=True).print(
+                    f"{row['name']} is unavailable: {row['away']}", style="red"
+                )
 
 
 @pools.command("init")
@@ -72,7 +76,7 @@ def init_pool(
     config: ConfigOption = None,
     state_dir: StateDirOption = None,
 ) -> None:
-    """Make the place of a configured pool a pool: mark it as this driver's."""
+    """Mark the location of a configured pool as a pool of this driver."""
     from driver.cli.initialise import initialise  # noqa: PLC0415 - the backends, for init only
 
     try:
@@ -90,7 +94,7 @@ def _show(
     ask: Callable[[Client], Iterator[Row]],
 ) -> list[Row]:
     if not endpoint:
-        raise typer.BadParameter("say --endpoint unix:///PATH, or set CELLAR_ENDPOINT")
+        raise typer.BadParameter("give --endpoint unix:///PATH, or set CELLAR_ENDPOINT")
     try:
         with Client(endpoint) as client:
             rows = list(ask(client))
@@ -155,7 +159,7 @@ def _volume_row(
         "filesystem": record.filesystem,
         "allocation": record.allocation,
         "block_size": record.block_size,
-        "created": _moment(record.created),
+        "created": _timestamp(record.created),
         "source": _source(volume.content_source),
         "inline": record.inline,
         "nodes": list(status.published_node_ids),
@@ -175,9 +179,9 @@ def _source(source: csi.VolumeContentSource) -> str:
 
 def _snapshot_rows(client: Client) -> Iterator[Row]:
     for page in client.snapshots():
-        records = client.describe(snapshot_ids=[one.snapshot_id for one in page])
-        for one in page:
-            yield _snapshot_row(one, records.get(one.snapshot_id, cellar.Record()))
+        records = client.describe(snapshot_ids=[snapshot.snapshot_id for snapshot in page])
+        for snapshot in page:
+            yield _snapshot_row(snapshot, records.get(snapshot.snapshot_id, cellar.Record()))
 
 
 def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record) -> Row:
@@ -187,13 +191,13 @@ def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record) -> Row:
         "source": snapshot.source_volume_id,
         "size_bytes": snapshot.size_bytes,
         "filesystem": record.filesystem,
-        "created": _moment(snapshot.creation_time.seconds),
+        "created": _timestamp(snapshot.creation_time.seconds),
         "ready": snapshot.ready_to_use,
         "group": snapshot.group_snapshot_id,
     }
 
 
-def _moment(seconds: float) -> str:
+def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""
 
 
@@ -201,16 +205,16 @@ def _moment(seconds: float) -> str:
 
 
 def _shortened(reference: str) -> str:
-    kind, _, which = reference.partition(" ")
-    return f"{kind} {short(which)}" if which else reference
+    kind, _, image_id = reference.partition(" ")
+    return f"{kind} {short(image_id)}" if image_id else reference
 
 
-def _named(row: Row) -> str:
+def _name_cell(row: Row) -> str:
     """Return the volume's name; of an inline volume shortened, as kubelet's name for it is long."""
     return short(row["name"]) if row["inline"] else row["name"] or "?"
 
 
-def _there(cell: Callable[[Row], str]) -> Callable[[Row], str]:
+def _if_available(cell: Callable[[Row], str]) -> Callable[[Row], str]:
     """Return a cell that is "-" for a pool that is unavailable, of which nothing is known."""
     return lambda row: "-" if row["away"] else cell(row)
 
@@ -218,33 +222,33 @@ def _there(cell: Callable[[Row], str]) -> Callable[[Row], str]:
 def _io(row: Row) -> str:
     if row["type"] == "memory":
         return "-"
-    return "yes" if row["direct_io"] else "no, page cache"
+    return "yes" if row["direct_io"] else "no (page cache)"
 
 
 POOLS: Final = (
     Column("pool", lambda row: row["name"]),
-    Column("state", lambda row: "away" if row["away"] else "ok"),
+    Column("state", lambda row: "unavailable" if row["away"] else "ok"),
     Column("id", lambda row: row["id"] or "-"),
     Column("allocation", lambda row: row["allocation"]),
-    Column("reflink", _there(lambda row: "yes" if row["reflink"] else "no, copies")),
-    Column("direct I/O", _there(_io)),
-    Column("volumes", _there(lambda row: str(row["volumes"])), number=True),
-    Column("snapshots", _there(lambda row: str(row["snapshots"])), number=True),
-    Column("size", _there(lambda row: human(row["size_bytes"])), number=True),
-    Column("committed", _there(lambda row: human(row["committed_bytes"])), number=True),
-    Column("free", _there(lambda row: human(row["largest_bytes"])), number=True),
-    Column("where", lambda row: f"{row['type']}:{row['where']}"),
+    Column("reflink", _if_available(lambda row: "yes" if row["reflink"] else "no (copies)")),
+    Column("direct I/O", _if_available(_io)),
+    Column("volumes", _if_available(lambda row: str(row["volumes"])), number=True),
+    Column("snapshots", _if_available(lambda row: str(row["snapshots"])), number=True),
+    Column("size", _if_available(lambda row: human(row["size_bytes"])), number=True),
+    Column("committed", _if_available(lambda row: human(row["committed_bytes"])), number=True),
+    Column("free", _if_available(lambda row: human(row["largest_bytes"])), number=True),
+    Column("location", lambda row: f"{row['type']}:{row['where']}"),
 )
 VOLUMES: Final = (
     Column("volume", lambda row: row["id"]),
-    Column("name", _named),
+    Column("name", _name_cell),
     Column("pool", lambda row: row["pool"]),
     Column("size", lambda row: human(row["size_bytes"]), number=True),
     Column("contents", lambda row: row["filesystem"] or "block"),
     Column("allocation", lambda row: row["allocation"] or "?"),
     Column(
-        "made of",
-        lambda row: "a pod, inline" if row["inline"] else _shortened(row["source"]) or "-",
+        "source",
+        lambda row: "inline, of a pod" if row["inline"] else _shortened(row["source"]) or "-",
     ),
     Column("attached to", lambda row: ", ".join(row["nodes"]) or "-"),
     Column("condition", lambda row: row["condition"] if row["abnormal"] else "ok"),
@@ -252,7 +256,7 @@ VOLUMES: Final = (
 SNAPSHOTS: Final = (
     Column("snapshot", lambda row: row["id"]),
     Column("name", lambda row: row["name"] or "?"),
-    Column("of volume", lambda row: short(row["source"])),
+    Column("source volume", lambda row: short(row["source"])),
     Column("size", lambda row: human(row["size_bytes"]), number=True),
     Column("contents", lambda row: row["filesystem"] or "block"),
     Column("created", lambda row: row["created"]),

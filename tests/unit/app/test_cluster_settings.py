@@ -139,7 +139,7 @@ def test_a_router_that_cannot_begin_says_why_in_one_line(
 
 
 def test_certs_makes_folders_that_are_ready(tmp_path: Path) -> None:
-    app = main._app(["certs"])
+    app = main.app("certs")
     result = CliRunner().invoke(app, ["certs", str(tmp_path / "tls")])
     assert result.exit_code == 0
     for name in ("router", "node"):

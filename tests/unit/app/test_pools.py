@@ -19,7 +19,7 @@ from driver.backends.memory.options import Options
 from driver.backends.node_resources import NodeResources
 from driver.backends.option_readers import read_overcommit
 from driver.backends.pool_type import ConfiguredPool, PoolType
-from driver.cli.main import _app
+from driver.cli.main import app
 from driver.core.errors import Invalid
 from driver.core.findings import Finding, ok
 from driver.core.ids import PoolId
@@ -85,13 +85,13 @@ def test_a_new_type_is_served(toy: None) -> None:
 
 def test_a_new_type_is_initialised_by_its_own_function(toy: None, tmp_path: Path) -> None:
     words = ["pools", "init", "t", "--pool", "t=toy:1GiB", "--state-dir", str(tmp_path)]
-    result = CliRunner().invoke(_app(["pools"]), words)
+    result = CliRunner().invoke(app("pools"), words)
     assert result.output == "1GiB is pool t now, with the id 0123456789ab\n"
 
 
 def test_the_doctor_asks_a_new_type(toy: None, tmp_path: Path) -> None:
     words = ["doctor", "--pool", "t=toy:1GiB", "--state-dir", str(tmp_path)]
-    assert "cellar.csi.internal has a toy" in CliRunner().invoke(_app(["doctor"]), words).output
+    assert "cellar.csi.internal has a toy" in CliRunner().invoke(app("doctor"), words).output
 
 
 def test_a_type_that_is_not_registered_is_refused_with_those_that_are() -> None:

@@ -119,7 +119,7 @@ def test_pools_are_listed_by_default_and_by_name(endpoint: str, words: list[str]
     assert "loopfile:/srv/fast" in fast
     assert POOL in fast
     assert fast.split()[-7:-1] == ["10", "GiB", "2", "GiB", "7", "GiB"]
-    assert "no, page cache" in fast
+    assert "no (page cache)" in fast
 
 
 def test_of_a_pool_that_is_away_nothing_is_known(endpoint: str) -> None:
@@ -130,7 +130,7 @@ def test_of_a_pool_that_is_away_nothing_is_known(endpoint: str) -> None:
 
 
 def test_a_pool_that_is_away_says_why(endpoint: str) -> None:
-    assert "slow is away: no marker" in run("pools", "--endpoint", endpoint)
+    assert "slow is unavailable: no marker" in run("pools", "--endpoint", endpoint)
 
 
 def test_pools_as_json(endpoint: str) -> None:
@@ -161,7 +161,7 @@ def test_a_volume_without_a_record_is_listed_all_the_same(endpoint: str) -> None
 def test_a_volume_of_a_pod_is_marked_and_its_long_name_is_cut(endpoint: str) -> None:
     *_, line = run("volumes", "--endpoint", endpoint).splitlines()
     assert line.split()[:2] == [INLINE, "csi-eeeeeeee…"]
-    assert "a pod, inline" in line
+    assert "inline, of a pod" in line
     _, clone, inline = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
     assert (inline["name"], inline["inline"], clone["inline"]) == (HANDLE, True, False)
 

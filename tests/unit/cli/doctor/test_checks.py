@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.cli.doctor import checks
+from driver.cli.doctor import checks, inspection
 from driver.core.findings import Level
 from driver.core.model import FsType
 from driver.linux import command, sysfs
@@ -133,7 +133,7 @@ def test_a_filesystem_may_be_in_the_kernel_or_a_module(tmp_path: Path) -> None:
 
 
 def test_a_socket_where_nobody_listens_is_a_problem(tmp_path: Path) -> None:
-    found = checks.endpoint(f"unix://{tmp_path}/csi.sock")
+    found = inspection.check_driver(f"unix://{tmp_path}/csi.sock")
     assert found.level is Level.PROBLEM
     assert "cellar serve --endpoint" in found.cure
 
@@ -151,7 +151,7 @@ def test_a_sys_that_cannot_be_written_is_a_problem_with_a_cure(
 ) -> None:
     monkeypatch.setattr(sysfs, "is_read_only", lambda: read_only)
     monkeypatch.setattr(sysfs, "find_problem", lambda: trouble)
-    found = checks.attributes()
+    found = checks.sys_directory()
     assert found.level is level
     assert ("/sys" in found.cure) is bool(trouble)
 

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from driver.cli import tables
-from driver.cli.doctor import command
+from driver.cli.doctor import command, inspection
 from driver.core import findings
 
 app = typer.Typer()
@@ -27,7 +27,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without fault."""
-    monkeypatch.setattr(command, "_check_machine", lambda _: [findings.ok("machine", "is sound")])
+    monkeypatch.setattr(inspection, "check_machine", lambda _: [findings.ok("machine", "is sound")])
 
 
 def run(*words: str, status: int = 0) -> str:
@@ -42,13 +42,13 @@ def test_a_sound_machine_has_status_0(sound: None) -> None:
 
 def test_a_warning_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [findings.warning("disk", "is slow", "buy another")]
-    monkeypatch.setattr(command, "_check_machine", lambda _: found)
+    monkeypatch.setattr(inspection, "check_machine", lambda _: found)
     assert run("doctor") == "warning  disk  is slow → buy another\n"
 
 
 def test_a_problem_has_status_1_and_its_cure_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [findings.problem("kernel", "very " * 40 + "old", "upgrade")]
-    monkeypatch.setattr(command, "_check_machine", lambda _: found)
+    monkeypatch.setattr(inspection, "check_machine", lambda _: found)
     said = run("doctor", status=1)
     assert len(said.splitlines()) == 1
     assert said.endswith("old → upgrade\n")
