@@ -1,11 +1,8 @@
-"""What a pool has promised, and what room that leaves: the arithmetic of promises 6 and 10.
+"""What a pool has promised, and what space that leaves: the arithmetic of promises 6 and 10.
 
-Every image owes the pool what it may still come to occupy. A thick volume that shares nothing owes
-nothing: its bytes are allocated. A sparse one owes its size, divided by the overcommit ratio, less
-what it occupies. A snapshot or clone by reflink occupies nothing of its own at first; it owes the
-bytes that overwriting on either side may cost. Room is what the filesystem says is available, less
-the reserve, less a margin for metadata, less all that is owed. `largest` and `reserve` use the
-same number, so GetCapacity cannot promise what CreateVolume refuses.
+Space is what the filesystem says is available, less the reserve, less a margin for metadata, less
+all that is owed. `measure` and `reserve` use the same number, so GetCapacity cannot promise what
+CreateVolume refuses.
 
 Pools on one filesystem have a ledger each and one `Filesystem` between them: what any of them owes,
 none of the others gives away. The lock is one for memory: no system call is made under it.
@@ -14,13 +11,15 @@ none of the others gives away. The lock is one for memory: no system call is mad
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from time import monotonic
 from typing import Final
 
+from driver.backends.space_entries import Entries, Entry, ratio_of
+from driver.backends.space_surveys import Filesystem, Occupied, Survey, Surveys
 from driver.core.errors import NoSpace
 from driver.core.model import KIB, Allocation, Bytes
 from driver.core.quantity import show_bytes
@@ -28,154 +27,100 @@ from driver.core.quantity import show_bytes
 # Directory, records and extent map of one image; an fallocate of what is left never meets it.
 PER_IMAGE: Final = 128 * KIB
 
-# Seconds that a refusal waits for images that are being made at the same time.
-PATIENCE: Final = 2.0
-
-Occupied = Callable[[str], Bytes]
+_RESERVE_TIMEOUT: Final = 2.0  # seconds that a refusal waits for images that are being made
+_SPARE: Final = 2  # an estimate is believed for an image that leaves as much as it takes
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An image in the ledger: the most it may occupy, and how much is shared now, in bytes."""
+class FreeSpace:
+    """The free space of a pool, in bytes. `overcommit`: the ratio for images that are not thick."""
 
-    promise: Bytes
-    allocation: Allocation
-    shared: Bytes = 0
-    pending: bool = False  # being made, or growing: not all of it is allocated yet
-    has_holes: bool = False  # it was found so, although it is thick
-
-    @property
-    def has_its_place(self) -> bool:
-        """Whether all of it is allocated, so that only what it shares can still cost anything."""
-        return self.allocation is Allocation.THICK and not (self.pending or self.has_holes)
-
-
-def ratio_of(overcommit: float) -> Fraction:
-    """Return the overcommit ratio as an exact fraction.
-
-    With a float, rounding down in one direction and up in the other could exceed the limit.
-    """
-    return Fraction(overcommit).limit_denominator(1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """The free space of a pool, in bytes. `largest`: the largest image that `reserve` would
-    accept.
-    """
-
-    largest: Bytes
     free: Bytes  # what is not owed to anybody; may be negative
     committed: Bytes
+    overcommit: Fraction
 
-
-class Filesystem:
-    """A filesystem and the ledgers of all pools on it, which share its free space and one lock."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Condition()
-        self.ledgers: tuple[Ledger, ...] = ()
-
-
-class Filesystems:
-    """The filesystems that the pools of this process lie on. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Filesystem] = {}
-        self._lock = threading.Lock()
-
-    def named(self, key: str) -> Filesystem:
-        """Return the filesystem of this key: the same object for as long as the process lives."""
-        with self._lock:
-            return self._known.setdefault(key, Filesystem())
-
-
-_Place = tuple["Ledger", str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """The free bytes at one moment, and the images known then with the bytes that each owed."""
-
-    free: Bytes
-    entries: Mapping[_Place, Entry]
-    due: Mapping[_Place, Bytes]
-
-    def due_now(self, place: _Place, entry: Entry) -> Bytes:
-        """Return what an image owes now, counting in full what it may have taken since the survey.
-
-        What was taken before was counted by the filesystem, so that is neither free nor owed.
-        """
-        ledger, _ = place
-        if (before := self.entries.get(place)) is None:
-            return ledger.weighed(entry) + entry.shared
-        if before is entry:
-            return self.due[place]
-        grown = max(0, ledger.weighed(entry) - ledger.weighed(before))
-        return self.due[place] + grown + max(0, entry.shared - before.shared)
+    def largest(self, allocation: Allocation) -> Bytes:
+        """Return the size of the largest image that `reserve` would accept; 0: there is none."""
+        usable = max(0, self.free - PER_IMAGE)
+        if allocation is Allocation.THICK:
+            return usable
+        over, under = self.overcommit.as_integer_ratio()
+        return usable * over // under
 
 
 class Ledger:
     """The ledger of one pool. Thread-safe.
 
-    `overcommit`: the ratio for images that are not thick. `occupied(key)` returns the allocated
-    bytes of an image (st_blocks), `available()` the free bytes of the filesystem less reserve
-    and margin.
+    `overcommit`: the ratio for images that are not thick. `occupied`, `available`: see Surveys.
     """
 
     def __init__(
         self, *, overcommit: float, occupied: Occupied, available: Callable[[], Bytes]
     ) -> None:
-        self._over, self._under = ratio_of(overcommit).as_integer_ratio()
-        self.occupied = occupied
+        self._ratio = ratio_of(overcommit)
+        self._occupied = occupied
         self._available = available
-        self.entries: dict[str, Entry] = {}
-        self.changes = 0  # so often images came, went, grew or were settled
-        self._filesystem = Filesystem()
-        self.join(self._filesystem)
+        self._enter_filesystem(Filesystem())
 
     def join(self, filesystem: Filesystem) -> None:
         """Start with no entries on `filesystem`. Only while no call works in the pool."""
         self.leave()
-        self._filesystem = filesystem
-        with filesystem.lock:
-            filesystem.ledgers = (*filesystem.ledgers, self)
+        self._enter_filesystem(filesystem)
 
     def leave(self) -> None:
         """Drop all entries and leave the filesystem: the pool is gone, and owes others nothing."""
         with self._lock:
-            others = [one for one in self._filesystem.ledgers if one is not self]
-            self._filesystem.ledgers = tuple(others)
-            self.entries = {}
+            others = [pool for pool in self._filesystem.pools if pool is not self._surveys]
+            self._filesystem.pools = tuple(others)
+            self._entries.clear()
             self._lock.notify_all()
 
-    @property
-    def neighbours(self) -> int:
-        """How many other pools lie on the same filesystem."""
-        return len(self._filesystem.ledgers) - 1
-
-    @property
-    def _lock(self) -> threading.Condition:
-        return self._filesystem.lock
-
-    def settle(self, key: str, entry: Entry) -> None:
-        """Enter an image that exists, in place of any earlier entry."""
+    def _enter_filesystem(self, filesystem: Filesystem) -> None:
+        self._filesystem = filesystem
+        self._lock: threading.Condition = filesystem.lock
+        self._entries = Entries(filesystem.sums, self._ratio)
+        self._surveys = Surveys(filesystem, self._entries, self._occupied, self._available)
         with self._lock:
-            self.entries[key] = entry
-            self.changes += 1
+            filesystem.pools = (*filesystem.pools, self._surveys)
+
+    # --- entries
+
+    @property
+    def changes(self) -> int:
+        """How often images of this filesystem came, went, grew or were made final."""
+        return self._filesystem.sums.changes
+
+    def settle(self, key: str, entry: Entry, occupied: Bytes | None = None) -> None:
+        """Enter an image that exists, in place of any earlier entry.
+
+        `occupied`: its allocated bytes, if they are known.
+        """
+        with self._lock:
+            self._entries.put(key, entry, occupied)
             self._lock.notify_all()
+
+    def mark_attached(self, key: str) -> None:
+        """Note, before an image is attached, that what it occupies may change from now on."""
+        with self._lock:
+            self._entries.set_attached(key, attached=True)
+
+    def mark_detached(self, key: str, occupied: Bytes) -> None:
+        """Note that an image was detached, with the allocated bytes that it has since."""
+        with self._lock:
+            self._entries.set_attached(key, attached=False)
+            if entry := self._entries.all.get(key):
+                self._entries.put(key, entry, occupied)
 
     def drop(self, key: str) -> None:
         """Remove the entry of an image. No-op if there is none."""
         with self._lock:
-            self.entries.pop(key, None)
-            self.changes += 1
+            self._entries.put(key, None)
             self._lock.notify_all()
 
     def entry(self, key: str) -> Entry | None:
         """Return the current entry of an image, or None."""
         with self._lock:
-            return self.entries.get(key)
+            return self._entries.all.get(key)
 
     def measured(self, key: str, shared: Bytes, of: Entry | None = None) -> None:
         """Lower the shared bytes of a settled image to what the filesystem reports now.
@@ -184,51 +129,52 @@ class Ledger:
         changed.
         """
         with self._lock:
-            entry = self.entries.get(key)
+            entry = self._entries.all.get(key)
             if entry and not entry.pending and of in {None, entry} and shared < entry.shared:
-                self.entries[key] = replace(entry, shared=shared)
-                self.changes += 1
+                self._entries.put(key, replace(entry, shared=shared))
 
     def shared(self, key: str) -> Bytes:
         """Return the shared bytes of an image. Raises: KeyError if it has no entry."""
         with self._lock:
-            return self.entries[key].shared
+            return self._entries.all[key].shared
 
     def sharing(self) -> tuple[str, ...]:
         """Return the keys of the images that share bytes, as far as the ledger knows."""
         with self._lock:
-            return tuple(key for key, entry in self.entries.items() if entry.shared)
+            return tuple(self._entries.sharing)
 
-    def largest(self, allocation: Allocation) -> Bytes:
-        """Return the size of the largest image that `reserve` would accept now; 0: there is no
-        space.
-        """
-        return self.measure(allocation).largest
-
-    def measure(self, allocation: Allocation) -> Room:
-        """Return what `reserve` would accept now, what is free, and what is promised.
-
-        It may take PATIENCE seconds while images are being made.
-        """
-        survey = self._survey_at_rest()
-        with self._lock:
-            free = self._room(survey)
-            committed = sum(self.weighed(entry) for entry in self.entries.values())
-        room = max(0, free - PER_IMAGE)
-        if allocation is not Allocation.THICK:
-            room = room * self._over // self._under
-        return Room(room, free, committed)
+    @property
+    def any_sharing(self) -> bool:
+        """Whether any image shares bytes, as far as the ledger knows."""
+        return bool(self._entries.sharing)
 
     def committed(self) -> Bytes:
         """Return the bytes that are promised to the images of this pool."""
         with self._lock:
-            return sum(self.weighed(entry) for entry in self.entries.values())
+            return self._entries.committed
 
-    def owed(self) -> Bytes:
-        """Return the bytes that the images of this pool may still come to occupy."""
+    # --- free space
+
+    def largest(self, allocation: Allocation) -> Bytes:
+        """Return the size of the largest image that `reserve` would accept now."""
+        return self.measure().largest(allocation)
+
+    def measure(self, *, closely: bool = False) -> FreeSpace:
+        """Return what is free and what is promised now.
+
+        `closely`: ask all images what they occupy, also where an estimate would do; later
+        estimates are better then. It may take 2 seconds while images are being made.
+        """
+        survey = None if closely else self._surveys.estimate()
+        survey = survey or self._surveys.closely()
         with self._lock:
-            entries = dict(self.entries)
-        return sum(self.due(key, entry) for key, entry in entries.items())
+            free = survey.free_now(self._filesystem.sums)
+            return FreeSpace(free, self._entries.committed, self._ratio)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether `measure` estimates, and measuring closely would make its next result better."""
+        return self._surveys.is_stale
 
     @contextmanager
     def reserve(self, key: str, entry: Entry) -> Iterator[None]:
@@ -237,17 +183,13 @@ class Ledger:
 
         On success the body has settled the final entry. Raises: NoSpace.
         """
-        with self._lock:
-            before = self.entries.get(key)
+        before = self.entry(key)
         self._enter(key, entry)
         try:
             yield
         except BaseException:
             with self._lock:
-                if before:
-                    self.entries[key] = before
-                else:
-                    self.entries.pop(key, None)
+                self._entries.put(key, before)
                 self._lock.notify_all()
             raise
 
@@ -257,122 +199,53 @@ class Ledger:
         Raises: NoSpace, on which the enclosing `reserve` removes the image again.
         """
         with self._lock:
-            before = self.entries[key]
-            cheaper = self.weighed(entry) <= self.weighed(before)
+            cost = self._entries.cost
+            cheaper = cost(entry) <= cost(self._entries.all[key])
             if cheaper:
-                self.entries[key] = entry
+                self._entries.put(key, entry)
         if not cheaper:
             self._enter(key, entry)
-
-    def weighed(self, entry: Entry) -> Bytes:
-        """Return the bytes that an image may cost the filesystem at most, given its overcommit."""
-        if entry.allocation is Allocation.THICK:
-            return entry.promise
-        return -(-entry.promise * self._under // self._over)
 
     def _enter(self, key: str, entry: Entry) -> None:
         """Enter a pending image, or raise NoSpace.
 
-        While others are being made the filesystem may count them twice: wait up to PATIENCE
-        seconds.
+        While others are being made the filesystem may count them twice: wait up to 2 seconds.
         """
-        if not self._lacking(key, entry, self._survey(closely=False)):  # asks for no image
+        if not self._lacking(key, entry, self._surveys.unwritten()):
             return
-        end = monotonic() + PATIENCE
+        estimate = self._surveys.estimate()
+        if estimate and not self._lacking(key, entry, estimate, spare=_SPARE):
+            return
+        end = monotonic() + _RESERVE_TIMEOUT
         while True:
-            survey = self._survey_at_rest()
+            survey = self._surveys.closely()
             if not (lacking := self._lacking(key, entry, survey)):
                 return
             with self._lock:
                 left = end - monotonic()
-                if left <= 0 or not (self._changed(survey) or self._others_pending(key)):
+                changed = self._filesystem.sums.changes != survey.changes
+                if left <= 0 or not (changed or self._others_pending(key)):
                     raise NoSpace(lacking)
-                if not self._changed(survey):
+                if not changed:
                     self._lock.wait(left)
 
-    def _lacking(self, key: str, entry: Entry, survey: _Survey) -> str:
-        """Enter the image and return "" if there is space for it; else return why there is none."""
+    def _lacking(self, key: str, entry: Entry, survey: Survey, *, spare: int = 1) -> str:
+        """Enter the image and return "" if there is space for it; else return why there is none.
+
+        `spare`: how many times what it takes must be free.
+        """
         with self._lock:
-            before = self.entries.get(key)
-            more = self.weighed(entry)
-            more += -self.weighed(before) if before else PER_IMAGE
-            if more > (room := self._room(survey)):
-                return (
-                    f"there is room for {show_bytes(max(0, room))}, {show_bytes(more)} are needed"
-                )
-            self.entries[key] = replace(entry, pending=True)
-            self.changes += 1
+            before = self._entries.all.get(key)
+            more = self._entries.cost(entry) - self._entries.cost(before)
+            more += 0 if before else PER_IMAGE
+            free = survey.free_now(self._filesystem.sums)
+            if more * spare > free:
+                free = max(0, free)
+                return f"there is room for {show_bytes(free)}, {show_bytes(more)} are needed"
+            self._entries.put(key, replace(entry, pending=True))
             return ""
 
-    def _survey_at_rest(self) -> _Survey:
-        """Return a survey during which no pending image grew, so that none of its bytes count
-        twice.
-
-        It is repeated until then, for PATIENCE seconds at most.
-        """
-        end = monotonic() + PATIENCE
-        while True:
-            before = self._pending_bytes()
-            survey = self._survey(closely=True)
-            if self._pending_bytes() == before or monotonic() >= end:
-                return survey
-
-    def _survey(self, *, closely: bool) -> _Survey:
-        """Return what is owed and what is free; without the lock, since btrfs may take seconds to
-        commit.
-
-        What is owed is read first: what is written in between counts as both. If not `closely`,
-        each image counts as if nothing of it were written, so that no file has to be asked.
-        """
-        with self._lock:
-            entries = dict(self._every_entry())
-        due = {
-            (ledger, key): ledger.due(key, entry) if closely else ledger.due_at_most(entry)
-            for (ledger, key), entry in entries.items()
-        }
-        return _Survey(self._available(), entries, due)
-
-    def _room(self, survey: _Survey) -> Bytes:
-        """Return the bytes that are free now and not owed to any image. With the lock held."""
-        return survey.free - sum(survey.due_now(*one) for one in self._every_entry())
-
-    def _changed(self, survey: _Survey) -> bool:
-        """Return whether an image was entered, removed or settled since the survey. With the lock
-        held.
-        """
-        now = dict(self._every_entry())
-        return len(now) != len(survey.entries) or any(
-            survey.entries.get(place) is not entry for place, entry in now.items()
-        )
-
     def _others_pending(self, key: str) -> bool:
-        """Return whether any image but this one is pending. With the lock held."""
-        every = self._every_entry()
-        return any(entry.pending for place, entry in every if place != (self, key))
-
-    def _pending_bytes(self) -> tuple[Bytes, ...]:
-        """Return the allocated bytes of each pending image, in the order of the entries."""
-        with self._lock:
-            pending = [place for place, entry in self._every_entry() if entry.pending]
-        return tuple(ledger.occupied(key) for ledger, key in pending)
-
-    def _every_entry(self) -> Iterator[tuple[_Place, Entry]]:
-        """Give the entries of all pools on the filesystem. With the lock held."""
-        for ledger in self._filesystem.ledgers:
-            for key, entry in ledger.entries.items():
-                yield (ledger, key), entry
-
-    def due_at_most(self, entry: Entry) -> Bytes:
-        """Return the bytes that an image may still come to occupy, as if nothing of it were
-        written yet.
-        """
-        return entry.shared if entry.has_its_place else self.weighed(entry)
-
-    def due(self, key: str, entry: Entry) -> Bytes:
-        """Return the bytes that an image may still come to occupy, by what the filesystem reports
-        now.
-        """
-        if entry.has_its_place:
-            return entry.shared
-        own = max(0, self.occupied(key) - entry.shared)
-        return max(0, self.weighed(entry) - own)
+        """Return whether any image but this one is being made. With the lock held."""
+        pending = sum(len(pool.entries.pending) for pool in self._filesystem.pools)
+        return pending > (key in self._entries.pending)

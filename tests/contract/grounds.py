@@ -32,6 +32,7 @@ from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.formats.luks import Options as CryptOptions
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
+from tests.promises.waiting import until
 from tests.support.failing_backend import FailingBackend, failing_pool
 
 CAP_SYS_RESOURCE = 24  # <linux/capability.h>
@@ -82,6 +83,10 @@ class Ground(ABC):
 
     @abstractmethod
     def pass_time(self, seconds: float) -> None: ...
+    @abstractmethod
+    def measure_shared(self) -> None:
+        """Have the pool measure by now what its images share, where it does so by and by."""
+
     @abstractmethod
     def working_in(self, target: Path) -> AbstractContextManager[None]:
         """Somebody keeps `target` busy."""
@@ -169,6 +174,9 @@ class MemoryGround(Ground):
     def pass_time(self, seconds: float) -> None:
         self._now += seconds
 
+    def measure_shared(self) -> None:
+        """It always knows."""
+
     def working_in(self, target: Path) -> AbstractContextManager[None]:
         return self._host.keep_busy(target)
 
@@ -236,6 +244,17 @@ class LoopfileGround(Ground):
 
     def pass_time(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def measure_shared(self) -> None:
+        accounts = self._backend._accounts
+        accounts._measured.clear()
+        accounts._looked_through = -1, 0.0
+
+        def measured() -> bool:
+            accounts.catch_up()
+            return not accounts._is_behind()
+
+        until(measured)
 
     @contextmanager
     def working_in(self, target: Path) -> Iterator[None]:

@@ -36,7 +36,10 @@ def create(ground: Ground, name: str, size: Bytes, allocation: Allocation) -> No
 
 
 def keeps_its_word(ground: Ground, allocation: Allocation) -> None:
-    """The largest size fits, one step more does not."""
+    """The largest size fits, one step more does not. What is shared is measured before: else it
+    may turn out in between to be less than was thought.
+    """
+    ground.measure_shared()
     backend = ground.pool.backend
     capacity = backend.capacity(allocation)
     assert capacity.largest % backend.granularity == 0

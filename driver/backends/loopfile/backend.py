@@ -11,14 +11,14 @@ POOL/.del-ID-LIFE/       being removed; swept at start
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, overload
 
-from driver.backends.loopfile import filesystem_limits, image_file, layout
+from driver.backends.loopfile import filesystem_limits, image_file, layout, leftovers
 from driver.backends.loopfile.catalogue import Catalogue
 from driver.backends.loopfile.image_repair import Mender
 from driver.backends.loopfile.leftovers import Leftovers
@@ -172,15 +172,22 @@ class Loopfile:
         writable = self._health.is_writable(root)
         self._leftovers.sweep(root, writable=writable)
         self._accounts.begin(root, filesystem_limits.probe(root, self._options.reserve))
-        self._catalogue.load(root)
+        folders = layout.list_folders(root)
+        if writable:
+            leftovers.sweep_folders(root, folders)
+        self._catalogue.load(root, folders)
+        self._adopt_images(root)
+        self._thaw_marked(root, folders)
+        self._half_adopted = not writable
+
+    def _adopt_images(self, root: Path) -> None:
+        """Check the images that were read, and enter them into the ledger."""
         for image in self._catalogue.all():
             self._catalogue.put(self._publications.as_told(image))
             self._mender.adopt(root, image)
-        for one in self._catalogue.damaged():
-            self._accounts.settle_unknown(root, str(one.id))
+        for damaged in self._catalogue.damaged():
+            self._accounts.settle_unknown(root, str(damaged.id))
         self._loops.adopt(root, self._catalogue.all())
-        self._thaw_marked(root)
-        self._half_adopted = not writable
 
     def maintain(self) -> None:
         """Retry what could not be written or removed before. No-op if the pool is unavailable."""
@@ -199,10 +206,16 @@ class Loopfile:
 
     # --- at rest
 
-    def capacity(self, allocation: Allocation, *, known: bool = False) -> Capacity:
-        """Return the capacity as the port says; `known`: as for `Accounts.capacity`."""
+    def capacity(self, allocation: Allocation) -> Capacity:
         with self._opened(to_write=True):
-            return self._accounts.capacity(allocation, GRANULARITY, known=known)
+            return self._accounts.capacity(self._accounts.free_space(), allocation, GRANULARITY)
+
+    def capacities(self) -> Mapping[Allocation, Capacity]:
+        """Return the capacity for each allocation, for reports; see `Accounts.free_space`."""
+        with self._opened(to_write=True):
+            space = self._accounts.free_space(known=True)
+            of = self._accounts.capacity
+            return {one: of(space, one, GRANULARITY) for one in Allocation}
 
     @overload
     def find(self, image_id: VolumeId) -> Volume | None: ...
@@ -240,10 +253,10 @@ class Loopfile:
             self._leftovers.forget(layout.building_name(image.id))
             layout.refuse_taken(root, image.id)
             source = self._shared_source(root, image)
-            pending = self._accounts.pending(root, image, source)
+            pending = self._accounts.pending(image, source)
             with self._ledger.reserve(str(image.id), pending), image_file.no_space():
                 layout.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
-                self._accounts.record_final(root, image)
+                self._accounts.record_final(image)
             self._catalogue.put(image)
             reach(FailPoint.CREATE_RENAMED)
             self._root.sync(root)
@@ -268,7 +281,7 @@ class Loopfile:
             if in_use or known.formatted or known.incarnation != volume.incarnation:
                 raise Refused(f"volume {known.id} was formatted, or is in use; it is as it was")
             self._leftovers.forget(layout.building_name(known.id))
-            with self._accounts.punched(root, disk, known):
+            with self._accounts.punched(disk, known):
                 done = replace(known, formatted=True)
                 layout.rebuild(root, done, lambda new: self._fill(new, known, None, prepare))
                 self._catalogue.put(done)
@@ -333,6 +346,7 @@ class Loopfile:
         with self._opened() as root:
             known = self._catalogue.volume(image.id)
             disk = self._mender.whole(root, known)
+            self._ledger.mark_attached(str(known.id))
             return self._loops.attach(disk, known, read_only=read_only)
 
     def attached(self, image_id: ImageId) -> Device | None:
@@ -342,6 +356,7 @@ class Loopfile:
     def detach(self, image_id: ImageId) -> None:
         with self._opened() as root:
             self._loops.detach(layout.disk(root, image_id), image_id)
+            self._accounts.record_detached(image_id)
             reach(FailPoint.DETACH_CLEARED)
 
     # --- while written to
@@ -399,7 +414,7 @@ class Loopfile:
             return None
         with self._opened() as root:
             return self._catalogue.read_again(
-                root, image_id, lambda found: self._accounts.settle_again(root, image_id, found)
+                root, image_id, lambda found: self._accounts.settle_again(image_id, found)
             )
 
     def _devices(self, root: Path, volumes: Sequence[VolumeId]) -> dict[VolumeId, Device]:
@@ -420,16 +435,15 @@ class Loopfile:
         """Keep the durable mark that the filesystems of the volumes may be left frozen."""
         return mark_files([layout.folder(root, volume) / layout.FREEZING for volume in volumes])
 
-    def _thaw_marked(self, root: Path) -> None:
+    def _thaw_marked(self, root: Path, folders: layout.Folders) -> None:
         """Thaw what a crash left frozen, and remove the marks. Raises: OSError."""
         for image_id in self._catalogue.ids():
-            mark = layout.folder(root, image_id) / layout.FREEZING
-            if not mark.exists():
+            if layout.FREEZING not in folders[str(image_id)]:
                 continue
             if status := self._status(root, image_id):
                 thaw(status.number)
             with suppress(OSError):  # does no harm: the next start looks at it again
-                mark.unlink()
+                (layout.folder(root, image_id) / layout.FREEZING).unlink()
 
     def _shared_source(self, root: Path, image: Image) -> Path | None:
         """Return the file to share bytes with, or None: the image starts blank, and `prepare`

@@ -23,21 +23,27 @@ class Catalogue:
     def __init__(self, pool: str) -> None:
         self._pool = pool
         self._images: dict[ImageId, Image] = {}
+        self._version = object()  # another one after each image that was added or removed
+        self._ordered: tuple[object, Sequence[ImageId]] = object(), ()
         self._damaged: dict[str, Unreadable] = {}  # by the name of the folder
         self._leaving: set[ImageId] = set()  # being deleted
 
-    def load(self, root: Path) -> None:
-        """Replace all images by what the records below `root` say.
+    def load(self, root: Path, folders: layout.Folders) -> None:
+        """Replace all images by what the records in `folders` of `root` say.
 
         Readers see the old images until all are read. Raises: OSError if the process lacks the
         means to read them, such as descriptors.
         """
-        found, self._damaged = layout.load(root)
+        found, self._damaged = layout.load(root, folders)
         self._images = {image.id: image for image in found}
+        self._version = object()
 
     def put(self, image: Image) -> None:
         """Add an image, or replace it."""
+        is_new = image.id not in self._images
         self._images[image.id] = image
+        if is_new:
+            self._version = object()
 
     def get(self, image_id: ImageId) -> Image | None:
         """Return the image, or None if there is none, or only a damaged one."""
@@ -60,7 +66,12 @@ class Catalogue:
 
     def all(self) -> Sequence[Image]:
         """Return all images but the damaged, in the order of their ids."""
-        return sorted(self._images.values(), key=lambda image: str(image.id))
+        version, images = self._version, self._images
+        of_version, ordered = self._ordered
+        if of_version is not version:
+            ordered = sorted(images, key=str)
+            self._ordered = version, ordered
+        return [image for image_id in ordered if (image := images.get(image_id))]
 
     def damaged(self) -> Sequence[Unreadable]:
         """Return the images whose record cannot be read, in the order of their ids."""
@@ -90,7 +101,7 @@ class Catalogue:
             raise Damaged(found.why)
         changed(found)
         if found:
-            self._images[found.id] = found
+            self.put(found)
         self._damaged.pop(str(image_id), None)
         return self._images.get(image_id)
 
@@ -103,6 +114,7 @@ class Catalogue:
         try:
             yield
             del self._images[image_id]
+            self._version = object()
         finally:
             self._leaving.discard(image_id)
 

@@ -34,12 +34,16 @@ class Mender:
 
         What cannot be repaired is logged.
         """
+        disk = layout.disk(root, image.id)
         try:
             self._accounts.reallocated(root, image)
-            self._cut(root, image)
+            if os.stat(disk).st_size > image.size:
+                self._cut(root, image)
         except (CellarError, OSError) as error:
             logger.error("{} stays as it was found: {}", image.id, error)
-        self._accounts.record_final(root, image)
+        self._accounts.record_final(image)
+        if _may_be_attached(disk):
+            self._accounts.ledger.mark_attached(str(image.id))
         for fault in find_faults(root, image):
             logger.warning("{}", fault.text)
 
@@ -73,7 +77,7 @@ class Mender:
         recorded = layout.read(root, str(image.id))
         if recorded and not isinstance(recorded, Unreadable) and recorded.size == image.size:
             os.truncate(disk, image.size)
-            self._accounts.record_final(root, image)
+            self._accounts.record_final(image)
             logger.warning("{}: cut to {} bytes, as recorded", image.id, image.size)
 
     def _fill(self, root: Path, volume: Volume, lacking: Bytes) -> None:
@@ -87,8 +91,17 @@ class Mender:
             logger.warning("{}: no room for the {} bytes that it lacks", volume.id, lacking)
             return
         files.allocate(layout.disk(root, volume.id), volume.size)
-        self._accounts.record_final(root, volume)
+        self._accounts.record_final(volume)
         logger.warning("{}: {} bytes of it were not allocated, and are now", volume.id, lacking)
+
+
+def _may_be_attached(disk: Path) -> bool:
+    """Return whether a loop device has the file, or it cannot be told."""
+    try:
+        with disk.open("rb", buffering=0) as opened:
+            return files.is_open_elsewhere(opened.fileno())
+    except OSError:
+        return True
 
 
 def find_faults(root: Path, image: Image) -> Iterator[Fault]:

@@ -11,11 +11,11 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from loguru import logger
 
@@ -54,11 +54,14 @@ def disk(root: Path, image_id: ImageId) -> Path:
     return root / str(image_id) / DISK
 
 
-def allocated_bytes(root: Path, name: str) -> Bytes:
-    """Return the bytes allocated to an image that exists or is being made; 0 if there is none."""
-    for place in (root / name, root / building_name(name)):
+def allocated_bytes(root: int, name: str) -> Bytes:
+    """Return the bytes allocated to an image that exists or is being made; 0 if there is none.
+
+    `root`: an open descriptor of the pool's directory.
+    """
+    for folder_name in (name, building_name(name)):
         with suppress(FileNotFoundError, NotADirectoryError):
-            return (place / DISK).stat().st_blocks * 512
+            return os.stat(f"{folder_name}/{DISK}", dir_fd=root).st_blocks * 512
     return 0
 
 
@@ -189,31 +192,50 @@ def faults(root: Path, image: Image) -> Iterator[Fault]:
         yield Fault(FaultKind.BACKING_FILE_SHORT, text, Severity.DATA_LOSS)
 
 
-def load(root: Path) -> tuple[list[Image], dict[str, Unreadable]]:
-    """Return all images, and those whose record cannot be trusted, by folder name.
+Folders: TypeAlias = Mapping[str, frozenset[str]]
+
+
+def list_folders(root: Path) -> Folders:
+    """Return the names of the files in the folder of each image, by the name of the folder.
+
+    A folder that cannot be listed counts as one that has all files that an image can have.
+    Raises: OSError if `root` cannot be listed.
+    """
+    return {name: _files_in(f"{root}/{name}") for name in os.listdir(root) if _ID.fullmatch(name)}
+
+
+def _files_in(path: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(path))
+    except OSError:
+        return frozenset({DISK, RECORD, ATTACHED, FREEZING})
+
+
+def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadable]]:
+    """Return all images in `folders`, and those whose record cannot be trusted, by folder name.
 
     Raises: OSError if the process lacks the means to read them, such as descriptors.
     """
     found: list[Image] = []
     damaged: dict[str, Unreadable] = {}
-    for name in filter(_ID.fullmatch, os.listdir(root)):
-        one = read(root, name)
-        if isinstance(one, Unreadable):
-            logger.error("left alone: {}", one.why)
-            damaged[name] = one
-        elif one:
-            found.append(one)
+    for name, names in folders.items():
+        image = read(root, name, attached=ATTACHED in names)
+        if isinstance(image, Unreadable):
+            logger.error("left alone: {}", image.why)
+            damaged[name] = image
+        elif image:
+            found.append(image)
     return found, damaged
 
 
-def read(root: Path, name: str) -> Image | Unreadable | None:
+def read(root: Path, name: str, *, attached: bool = True) -> Image | Unreadable | None:
     """Return the image in the folder `name`, or None if there is no such folder.
 
-    Raises: OSError as `load`.
+    `attached`: whether there may be a record that it is published. Raises: OSError as `load`.
     """
-    place, text = root / name, b""
+    place, text = f"{root}/{name}", b""
     try:
-        text = _text(place / RECORD)
+        text = _text(f"{place}/{RECORD}")
         image = record.from_json(text)
         if str(image.id) != name:
             raise Damaged(f"the record speaks of {image.id}")
@@ -223,7 +245,9 @@ def read(root: Path, name: str) -> Image | Unreadable | None:
         if not os.path.lexists(place):
             return None
         return record.unreadable(name, text, error, length(root, name))
-    return replace(image, published=_published(place)) if isinstance(image, Volume) else image
+    if isinstance(image, Volume) and attached and (published := _published(root / name)):
+        return replace(image, published=published)
+    return image
 
 
 def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
@@ -245,12 +269,12 @@ def _published(place: Path) -> Publication | None:
     etcd has the attachment, and the external-attacher calls ControllerPublishVolume again.
     """
     try:
-        return record.publication_from_json(_text(place / ATTACHED))
+        return record.publication_from_json(_text(f"{place}/{ATTACHED}"))
     except (Damaged, OSError):
         return None
 
 
-def _text(path: Path) -> bytes:
+def _text(path: str) -> bytes:
     """Return the contents of a small regular file. Never waits, as on a pipe, and follows no link.
 
     Raises: Damaged if it is not regular, or too large; OSError.
@@ -259,9 +283,9 @@ def _text(path: Path) -> bytes:
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise Damaged(f"{path.name} is no regular file")
+            raise Damaged(f"{os.path.basename(path)} is no regular file")
         if found.st_size > _RECORD_MOST:
-            raise Damaged(f"{path.name} has {found.st_size} bytes")
+            raise Damaged(f"{os.path.basename(path)} has {found.st_size} bytes")
         return os.read(fd, _RECORD_MOST)
     finally:
         os.close(fd)

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -53,7 +53,7 @@ class Leftovers:
         self._why = {name: "" for name in os.listdir(root) if _FOLDERS.fullmatch(name)}
         if writable:
             self.retry(root)
-            _sweep_files(root)
+            _remove_files(root, filter(_FILES.fullmatch, os.listdir(root)))
 
     def retry(self, root: Path) -> None:
         """Try again to remove what is left; what cannot be removed is reported by `faults`."""
@@ -122,18 +122,19 @@ def clear(grave: Path) -> None:
         shutil.rmtree(grave)
 
 
-def _sweep_files(root: Path) -> None:
-    """Remove temporary files in the pool's directory and beside the records of images.
+def sweep_folders(root: Path, folders: Mapping[str, Collection[str]]) -> None:
+    """Remove temporary files beside the records of images; `folders`: the files in each folder.
 
     What cannot be removed is logged.
     """
-    for name in os.listdir(root):
-        found = [root / name] if _FILES.fullmatch(name) else []
-        if _IMAGE.fullmatch(name):
-            found = [root / name / inside for inside in _INSIDE]
-        for path in found:
-            try:
-                path.unlink()
-            except OSError as error:
-                if error.errno not in errnos.GONE:
-                    logger.error("{} stays, it cannot be removed: {}", path.name, error)
+    for folder, names in folders.items():
+        _remove_files(root / folder, [name for name in _INSIDE if name in names])
+
+
+def _remove_files(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            (folder / name).unlink()
+        except OSError as error:
+            if error.errno not in errnos.GONE:
+                logger.error("{} stays, it cannot be removed: {}", name, error)

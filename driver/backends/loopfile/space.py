@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
@@ -14,7 +15,9 @@ from typing import Final
 from driver.backends.loopfile import layout
 from driver.backends.loopfile.filesystem_limits import NONE, FilesystemLimits, free_of
 from driver.backends.paced_worker import Background
-from driver.backends.space_ledger import Entry, Filesystems, Ledger, Room, ratio_of
+from driver.backends.space_entries import Entry, ratio_of
+from driver.backends.space_ledger import FreeSpace, Ledger
+from driver.backends.space_surveys import Filesystems
 from driver.core.capacity import Capacity
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Allocation, Bytes, Image, Snapshot, Volume
@@ -33,7 +36,7 @@ class _Known:
     `at`: monotonic seconds.
     """
 
-    rooms: Mapping[Allocation, Room]
+    space: FreeSpace
     changes: int
     free: Bytes
     at: float
@@ -57,11 +60,12 @@ class Accounts:
         self._root, self._root_fd = Path(), -1
         self._measured: dict[str, float] = {}  # when, of those that share bytes
         self._known: _Known | None = None
+        self._looked_through = (-1, -inf)  # changes of the ledger, and when (monotonic)
         self._background = Background("measurer", self._keep_up)
         self.bounds: FilesystemLimits = NONE
         self.ledger = Ledger(
             overcommit=overcommit,
-            occupied=lambda key: layout.allocated_bytes(self._root, key),
+            occupied=self._occupied,
             available=lambda: self.bounds.available(self._root),
         )
 
@@ -85,31 +89,39 @@ class Accounts:
         self._root_fd = -1
         self._known = None
         self._measured = {}
+        self._looked_through = (-1, -inf)
 
-    def capacity(self, allocation: Allocation, granularity: Bytes, *, known: bool) -> Capacity:
-        """Return the capacity for `allocation`; that of sparse images is multiplied by the
-        overcommit ratio.
+    def free_space(self, *, known: bool = False) -> FreeSpace:
+        """Return the free space of the pool.
 
         `known`: the last result will do, if the filesystem has to commit for a new one.
         """
+        self.catch_up()
+        if known and self.bounds.lags:
+            return (self._known or self._look()).space
+        return self.ledger.measure()
+
+    def catch_up(self) -> None:
+        """Begin in the background what makes the next results better, if anything does."""
         if self._is_behind():
             self._background.begin()
-        if known and self.bounds.lags:
-            room = (self._known or self._look()).rooms[allocation]
-        else:
-            room = self.ledger.measure(allocation)
-        largest = min(room.largest, self.bounds.largest_file)
+
+    def capacity(self, space: FreeSpace, allocation: Allocation, granularity: Bytes) -> Capacity:
+        """Return the capacity for `allocation`; that of sparse images is multiplied by the
+        overcommit ratio.
+        """
+        largest = min(space.largest(allocation), self.bounds.largest_file)
         if allocation is Allocation.THICK and not self.bounds.overwrites:
             largest = 0
         ratio = 1.0 if allocation is Allocation.THICK else self._overcommit
         return Capacity(
             largest=largest - largest % granularity,
             smallest=granularity,
-            total=int((max(0, room.free) + room.committed) * ratio),
-            committed=int(room.committed * ratio),
+            total=int((max(0, space.free) + space.committed) * ratio),
+            committed=int(space.committed * ratio),
         )
 
-    def pending(self, root: Path, image: Image, source: Path | None) -> Entry:
+    def pending(self, image: Image, source: Path | None) -> Entry:
         """Return the entry of an image that is about to be made: what it may cost.
 
         `source`: the file that it will share bytes with, or None.
@@ -120,9 +132,7 @@ class Accounts:
         if source:
             cost = self._written(source, image)
             return Entry(cost, image.allocation, cost, pending=True)
-        return Entry(
-            layout.allocated_bytes(root, str(image.source)), Allocation.THICK, pending=True
-        )
+        return Entry(self._occupied(str(image.source)), Allocation.THICK, pending=True)
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
         """Return the entry of a volume that is about to grow to `size`."""
@@ -130,49 +140,57 @@ class Accounts:
         return Entry(size, volume.allocation, shared, pending=True)
 
     def update_charge(self, disk: Path, image: Image) -> None:
-        """Charge a new snapshot for what it shares now: its source may have been written to
+        """Charge a new image for what it shares now: its source may have been written to
         meanwhile.
 
         Raises: NoSpace.
         """
-        if isinstance(image, Snapshot):
-            cost = self.bounds.with_cow_cost(disk.stat().st_blocks * 512)
-            self.ledger.recharge(str(image.id), Entry(cost, image.allocation, cost, pending=True))
+        cost = self.bounds.with_cow_cost(disk.stat().st_blocks * 512)
+        promise = cost if isinstance(image, Snapshot) else image.size
+        entry = Entry(promise, image.allocation, cost, pending=True)
+        self.ledger.recharge(str(image.id), entry)
 
-    def record_final(self, root: Path, image: Image) -> None:
-        """Enter an image that exists. All of a clone or snapshot counts as shared until it was
-        measured.
+    def record_final(self, image: Image) -> None:
+        """Enter an image that exists. Of a clone or snapshot all counts as shared, or what was
+        when it was made, until it was measured.
         """
-        occupied = layout.allocated_bytes(root, str(image.id))
+        occupied = self._occupied(str(image.id))
         shares = self.bounds.reflinks and image.source is not None
         shared = self.bounds.with_cow_cost(occupied) if shares else 0
+        if known := self.ledger.entry(str(image.id)):
+            shared = min(shared, known.shared)
         if isinstance(image, Volume):
             has_holes = image.allocation is Allocation.THICK and occupied < image.size
             entry = Entry(image.size, image.allocation, shared, has_holes=has_holes)
         else:
             how = image.allocation if shares else Allocation.THICK
             entry = Entry(shared or occupied, how, shared)
-        self.ledger.settle(str(image.id), entry)
+        self.ledger.settle(str(image.id), entry, occupied)
+
+    def record_detached(self, image_id: ImageId) -> None:
+        """Note that an image was detached, so that what it occupies does not change any more."""
+        self.ledger.mark_detached(str(image_id), self._occupied(str(image_id)))
 
     def settle_unknown(self, root: Path, name: str) -> None:
         """Enter an image whose record cannot be read: all of it may yet be written and
         overwritten.
         """
-        occupied = layout.allocated_bytes(root, name)
+        occupied = self._occupied(name)
         shared = self.bounds.with_cow_cost(occupied) if self.bounds.reflinks else 0
         promise = max(occupied, layout.length(root, name))
         whole = -(-promise * self._over // self._under)
-        self.ledger.settle(name, Entry(whole, Allocation.SPARSE, shared))
+        self.ledger.settle(name, Entry(whole, Allocation.SPARSE, shared), occupied)
+        self.ledger.mark_attached(name)  # it may be
 
-    def settle_again(self, root: Path, image_id: ImageId, image: Image | None) -> None:
+    def settle_again(self, image_id: ImageId, image: Image | None) -> None:
         """Enter an image whose record can be read again; None: drop it, somebody removed it."""
         if image:
-            self.record_final(root, image)
+            self.record_final(image)
         else:
             self.ledger.drop(str(image_id))
 
     @contextmanager
-    def punched(self, root: Path, disk: Path, volume: Volume) -> Iterator[None]:
+    def punched(self, disk: Path, volume: Volume) -> Iterator[None]:
         """Punch the file while its replacement is written inside, so that a thick volume never
         needs its size twice.
 
@@ -190,7 +208,7 @@ class Accounts:
                     files.allocate(disk, volume.size)
             raise
         finally:
-            self.record_final(root, volume)
+            self.record_final(volume)
 
     def reallocated(self, root: Path, image: Image) -> None:
         """Allocate a thick image that was never formatted: a crash inside `punched` leaves it a
@@ -211,8 +229,23 @@ class Accounts:
             written = source.stat().st_blocks * 512
         return self.bounds.with_cow_cost(written)
 
+    def _occupied(self, name: str) -> Bytes:
+        """Return the bytes allocated to an image; 0 if there is none, or no pool."""
+        try:
+            return layout.allocated_bytes(self._root_fd, name)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return 0
+            raise
+
     def _is_behind(self) -> bool:
-        return bool(self._due()) or self._is_stale()
+        """Return whether there may be something to do in the background."""
+        if self._is_stale() if self.bounds.lags else self.ledger.is_stale:
+            return True
+        changes, at = self._looked_through
+        if changes == self.ledger.changes and monotonic() - at < MEASURED_FOR:
+            return False
+        return self.ledger.any_sharing
 
     def _due(self) -> Sequence[str]:
         """Return the images to measure: those that share bytes, each every MEASURED_FOR seconds."""
@@ -222,7 +255,7 @@ class Accounts:
 
     def _is_stale(self) -> bool:
         """Return whether the last result for reports differs from what a new one would be."""
-        if not self.bounds.lags or not (known := self._known):
+        if not (known := self._known):
             return False
         if known.changes != self.ledger.changes:
             return True
@@ -231,9 +264,13 @@ class Accounts:
 
     def _keep_up(self) -> Iterator[None]:
         """Measure what is due, in the steps of a background round."""
-        for name in self._due():
-            yield from self._measure(name)
-        if self._is_stale():
+        changes = self.ledger.changes
+        while due := self._due():
+            for name in due:
+                yield from self._measure(name)
+            changes = self.ledger.changes
+        self._looked_through = changes, monotonic()
+        if self._is_stale() if self.bounds.lags else self.ledger.is_stale:
             self._look()
             yield
 
@@ -250,9 +287,8 @@ class Accounts:
             self.ledger.measured(name, self.bounds.with_cow_cost(total), entry)
 
     def _look(self) -> _Known:
-        """Measure the free space for reports, which may make the filesystem commit."""
+        """Measure the free space closely, which may make the filesystem commit."""
         changes, free = self.ledger.changes, free_of(self._root)
-        kinds = (Allocation.THICK, Allocation.SPARSE)
-        rooms = {one: self.ledger.measure(one) for one in kinds}
-        self._known = known = _Known(rooms, changes, free, monotonic())
+        space = self.ledger.measure(closely=True)
+        self._known = known = _Known(space, changes, free, monotonic())
         return known

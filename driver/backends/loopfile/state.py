@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
 
 from driver.backends.memory.records import MemoryRecords
-from driver.backends.space_ledger import Filesystems
+from driver.backends.space_surveys import Filesystems
 from driver.core.capacity import Capacity
 from driver.core.errors import Exhausted, PoolUnavailable
 from driver.core.ids import PoolId
@@ -33,7 +33,7 @@ class Asked(Protocol):
     def id(self) -> PoolId: ...
     @property
     def allocation(self) -> Allocation: ...
-    def capacity(self, allocation: Allocation, *, known: bool) -> Capacity: ...
+    def capacities(self) -> Mapping[Allocation, Capacity]: ...
 
 
 class Counted(TypedDict):
@@ -50,17 +50,14 @@ class Counted(TypedDict):
 def counted(backend: Asked, images: Sequence[Image]) -> Counted:
     """Return the part of a pool's state that depends on whether it can be used.
 
-    If it cannot, `unavailable` says why; a read-only pool has its id, and no capacity. Never raises
-    PoolUnavailable.
+    If it cannot, `unavailable` says why; a read-only pool has its id, and no capacity. Never
+    raises PoolUnavailable.
     """
     pool_id, unavailable = None, None
-    rooms: dict[Allocation, Capacity] = {}
+    rooms: Mapping[Allocation, Capacity] = {}
     try:
         pool_id = backend.id
-        rooms = {
-            one: backend.capacity(one, known=True) for one in (Allocation.THICK, Allocation.SPARSE)
-        }
-        rooms[Allocation.THIN] = rooms[Allocation.SPARSE]
+        rooms = backend.capacities()
     except (PoolUnavailable, Exhausted) as error:
         unavailable = str(error)
     volumes = sum(isinstance(image, Volume) for image in images)

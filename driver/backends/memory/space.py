@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from driver.backends.space_ledger import ratio_of
+from driver.backends.space_entries import ratio_of
 from driver.core.capacity import Capacity
 from driver.core.errors import Invalid
 from driver.core.model import Allocation, Bytes

@@ -11,7 +11,7 @@ from driver.backends.lvm.provisioning.thick import NEW
 from driver.backends.lvm.provisioning.thin_usage import ThinPoolUsage
 from driver.backends.lvm.tags import COPY_SNAPSHOT
 from driver.backends.lvm.volume_group import Group
-from driver.backends.space_ledger import ratio_of
+from driver.backends.space_entries import ratio_of
 from driver.core.errors import CellarError, NoSpace
 from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, FaultKind

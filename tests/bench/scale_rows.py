@@ -1,0 +1,137 @@
+"""The rows of `make bench-scale`: the same calls to an empty driver and to a full one, by turns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from csi_proto import csi_pb2 as pb
+from driver.core.model import GIB, MIB
+from tests.bench.measures import timed, weight
+from tests.promises.client import SECONDS, Csi
+from tests.promises.node import Life, Node
+
+SIZE = GIB  # of each volume
+PAGE = 500  # entries
+CELLAR = (sys.executable, "-m", "driver")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of the empty driver and of the full one, and what the project wants."""
+
+    name: str
+    empty: float
+    full: float
+    unit: str = "ms"
+    most: float | None = None  # of the full one
+    ratio: float | None = None  # at most, of the full one to the empty one
+
+    @property
+    def target(self) -> str:
+        if self.most is not None:
+            return f"≤ {self.most:,.0f} {self.unit}"
+        return f"≤ {self.ratio} times" if self.ratio else ""
+
+    @property
+    def kept(self) -> bool:
+        most = self.empty * self.ratio if self.ratio else self.most
+        return most is None or self.full <= most
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A driver on a pool of its own."""
+
+    node: Node
+    where: Path
+    csi: Csi
+
+    def life(self, name: str) -> Life:
+        return self.node.life(self.csi, self.csi.create(name, SIZE).volume_id, pod="bench")
+
+
+def measured(empty: Ground, full: Ground, rounds: int) -> Iterator[Row]:
+    """All rows, each as soon as it was measured."""
+    both = empty, full
+    yield Row("GetCapacity", *_by_turns(both, rounds, _capacity), most=5)
+    yield from _lives(both, rounds)
+    yield Row("ListVolumes, all", *_by_turns(both, 5, _listed), most=1000)
+    yield Row(f"ListVolumes, in pages of {PAGE}", *_by_turns(both, 5, _paged))
+    yield Row("`cellar volumes`", *_by_turns(both, 5, _command))
+    weights = [weight(ground.csi) / MIB for ground in both]
+    yield Row("memory (PSS)", weights[0], weights[1], "MiB", most=160)
+    yield Row("from start to ready", *_by_turns(both, 3, _ready), most=3000)
+
+
+def _by_turns(
+    both: tuple[Ground, Ground], turns: int, call: Callable[[Ground], object]
+) -> tuple[float, float]:
+    """The medians of both, without a first turn that warms up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(turns + 1):
+        for ground, kept in zip(both, times, strict=True):
+            took = timed(partial(call, ground))
+            if turn:
+                kept.append(took)
+    return median(times[0]), median(times[1])
+
+
+def _lives(both: tuple[Ground, Ground], rounds: int) -> Iterator[Row]:
+    """Each call of a volume's life, and all of them."""
+    times: list[list[dict[str, float]]] = [[], []]
+    for turn in range(rounds + 1):
+        for ground, kept in zip(both, times, strict=True):
+            kept.append(_life(ground, f"life-{turn}"))
+    for step in times[0][0]:
+        few, many = (median(life[step] for life in one[1:]) for one in times)
+        yield Row(step, few, many, ratio=1.25)
+    few, many = (median(sum(life.values()) for life in one[1:]) for one in times)
+    yield Row("one life", few, many, ratio=1.25)
+
+
+def _life(ground: Ground, name: str) -> dict[str, float]:
+    made: list[Life] = []
+    took = {"CreateVolume": timed(lambda: made.append(ground.life(name)))}
+    [life] = made
+    took["NodeStageVolume"] = timed(life.stage)
+    took["NodePublishVolume"] = timed(life.publish)
+    took["NodeUnpublishVolume"] = timed(life.unpublish)
+    took["NodeUnstageVolume"] = timed(life.unstage)
+    took["DeleteVolume"] = timed(lambda: ground.csi.delete(life.volume_id))
+    return took
+
+
+def _capacity(ground: Ground) -> object:
+    return ground.csi.capacity()
+
+
+def _listed(ground: Ground) -> object:
+    return ground.csi.volumes()
+
+
+def _paged(ground: Ground) -> None:
+    token, first = "", True
+    while token or first:
+        page = pb.ListVolumesRequest(max_entries=PAGE, starting_token=token)
+        answer = ground.csi.controller.ListVolumes(page, timeout=SECONDS)
+        token, first = answer.next_token, False
+
+
+def _command(ground: Ground) -> None:
+    words = [*CELLAR, "volumes", "--endpoint", ground.csi.driver.endpoint]
+    subprocess.run(words, stdout=subprocess.DEVNULL, check=True, env=dict(os.environ))
+
+
+def _ready(ground: Ground) -> None:
+    """Stopped and started; until Probe says that it is ready."""
+    ground.csi.driver.restart()
+    while not ground.csi.probe():
+        time.sleep(0.01)
