@@ -27,6 +27,7 @@ FOLDERS = (
 )
 # Made by commands, or named because they do not exist.
 NOT_IN_THE_TREE = frozenset({"dist/", ".cache/image/", "utils.py"})
+HELPERS = Path("tests/support")  # used by several tiers, and none itself
 PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.py))`")
 # Words with a capital letter inside; those of Kubernetes and of Python that documents mention.
 CAMEL = re.compile(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`")
@@ -68,6 +69,20 @@ def test_every_package_is_in_the_architecture() -> None:
     packages = {path.parent.relative_to(ROOT) for path in ROOT.glob("driver/*/**/__init__.py")}
     assert packages
     assert {package for package in packages if f"`{package}/`" not in text} == set()
+
+
+def test_every_tier_of_tests_is_in_the_table() -> None:
+    text = (ROOT / "docs/testing.md").read_text()
+    folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("tests/*/*.py")}
+    assert {folder for folder in folders if f"| `{folder}/`" not in text} == {HELPERS}
+
+
+def test_every_file_of_promises_and_of_kubernetes_is_in_a_table() -> None:
+    text = (ROOT / "docs/testing.md").read_text()
+    files = {
+        path.name for tier in ("promises", "e2e") for path in ROOT.glob(f"tests/{tier}/test_*")
+    }
+    assert {name for name in files if f"| `{name}` |" not in text} == set()
 
 
 def test_every_method_of_the_host_in_backticks_exists() -> None:
