@@ -1,4 +1,4 @@
-"""The demo's part of Kubernetes: the calls of provisioner, attacher and kubelet, each one told."""
+"""The calls that the sidecars and kubelet would make, each printed with its result."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from google.protobuf.message import Message
 from csi_proto import csi_pb2 as csi
 from driver.cli.client import CallFailed, Client, Method
 from driver.cli.demo.narrator import Narrator
-from driver.cli.demo.observations import Observations, Sight
+from driver.cli.demo.observations import Observation, Observations
 from driver.core.model import Bytes, FsType
 
-PATIENCE: Final = 120.0  # seconds that a copy may take where bytes cannot be shared
-PAUSE: Final = 0.5  # seconds before an ABORTED call is made again
+ABORTED_TIMEOUT: Final = 120.0  # seconds; for a copy where bytes cannot be shared
+RETRY_INTERVAL: Final = 0.5  # seconds before an ABORTED call is repeated
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 
-class Broken(Exception):
+class DemoFailed(Exception):
     """The demo cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """A volume, and the paths at which kubelet wants it."""
+class DemoVolume:
+    """A volume, and the paths at which kubelet has it mounted."""
 
     id: str
     staging: Path
@@ -43,25 +43,27 @@ class Calls:
     Every method raises Broken if a call fails.
     """
 
-    def __init__(self, client: Client, tell: Narrator, sights: Observations, fs: FsType) -> None:
+    def __init__(
+        self, client: Client, narrator: Narrator, observations: Observations, fs: FsType
+    ) -> None:
         self.client = client
-        self._tell = tell
-        self._sights = sights
+        self._narrator = narrator
+        self._observations = observations
         self._node = ""
         self._parameters = {"allocation": "sparse"}
-        self._how = csi.VolumeCapability(
+        self._capability = csi.VolumeCapability(
             mount=csi.VolumeCapability.MountVolume(fs_type=fs),
             access_mode=csi.VolumeCapability.AccessMode(
                 mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
             ),
         )
 
-    def greet(self) -> None:
+    def identify(self) -> None:
         """Ask the driver for its name, its node and its capacity."""
-        self.ask(self.client.identity.GetPluginInfo, csi.GetPluginInfoRequest())
-        self._node = self.ask(self.client.node.NodeGetInfo, csi.NodeGetInfoRequest()).node_id
-        wanted = csi.GetCapacityRequest(parameters=self._parameters)
-        self.ask(self.client.controller.GetCapacity, wanted)
+        self.call(self.client.identity.GetPluginInfo, csi.GetPluginInfoRequest())
+        self._node = self.call(self.client.node.NodeGetInfo, csi.NodeGetInfoRequest()).node_id
+        request = csi.GetCapacityRequest(parameters=self._parameters)
+        self.call(self.client.controller.GetCapacity, request)
 
     # --- csi-provisioner, csi-snapshotter, csi-resizer, csi-attacher
 
@@ -74,144 +76,155 @@ class Calls:
         whole_id: bool = False,
     ) -> str:
         """Create a volume and return its id. `whole_id`: print the id in full."""
-        wanted = csi.CreateVolumeRequest(
+        request = csi.CreateVolumeRequest(
             name=name,
             capacity_range=csi.CapacityRange(required_bytes=size),
-            volume_capabilities=[self._how],
+            volume_capabilities=[self._capability],
             parameters=self._parameters,
             volume_content_source=source,
         )
-        answer = self.ask(self.client.controller.CreateVolume, wanted, whole_ids=whole_id)
+        answer = self.call(self.client.controller.CreateVolume, request, whole_ids=whole_id)
         return answer.volume.volume_id
 
-    def delete(self, volume: Used) -> None:
-        wanted = csi.DeleteVolumeRequest(volume_id=volume.id)
-        self.ask(self.client.controller.DeleteVolume, wanted)
+    def delete(self, volume: DemoVolume) -> None:
+        """Delete a volume."""
+        request = csi.DeleteVolumeRequest(volume_id=volume.id)
+        self.call(self.client.controller.DeleteVolume, request)
 
-    def snapshot(self, volume: Used, name: str) -> str:
+    def snapshot(self, volume: DemoVolume, name: str) -> str:
         """Create a snapshot and return its id."""
-        wanted = csi.CreateSnapshotRequest(source_volume_id=volume.id, name=name)
-        return self.ask(self.client.controller.CreateSnapshot, wanted).snapshot.snapshot_id
+        request = csi.CreateSnapshotRequest(source_volume_id=volume.id, name=name)
+        return self.call(self.client.controller.CreateSnapshot, request).snapshot.snapshot_id
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        wanted = csi.DeleteSnapshotRequest(snapshot_id=snapshot_id)
-        self.ask(self.client.controller.DeleteSnapshot, wanted)
+        """Delete a snapshot."""
+        request = csi.DeleteSnapshotRequest(snapshot_id=snapshot_id)
+        self.call(self.client.controller.DeleteSnapshot, request)
 
-    def attach(self, volume: Used) -> None:
-        wanted = csi.ControllerPublishVolumeRequest(
-            volume_id=volume.id, node_id=self._node, volume_capability=self._how
+    def attach(self, volume: DemoVolume) -> None:
+        """Publish a volume to this node."""
+        request = csi.ControllerPublishVolumeRequest(
+            volume_id=volume.id, node_id=self._node, volume_capability=self._capability
         )
-        self.ask(self.client.controller.ControllerPublishVolume, wanted)
+        self.call(self.client.controller.ControllerPublishVolume, request)
 
-    def detach(self, volume: Used) -> None:
-        wanted = csi.ControllerUnpublishVolumeRequest(volume_id=volume.id, node_id=self._node)
-        self.ask(self.client.controller.ControllerUnpublishVolume, wanted)
+    def detach(self, volume: DemoVolume) -> None:
+        """Unpublish a volume from this node."""
+        request = csi.ControllerUnpublishVolumeRequest(volume_id=volume.id, node_id=self._node)
+        self.call(self.client.controller.ControllerUnpublishVolume, request)
 
-    def expand(self, volume: Used, size: Bytes) -> None:
+    def expand(self, volume: DemoVolume, size: Bytes) -> None:
         """Expand a volume to `size` bytes, and then its filesystem."""
-        wanted = csi.CapacityRange(required_bytes=size)
-        self.ask(
+        request = csi.CapacityRange(required_bytes=size)
+        self.call(
             self.client.controller.ControllerExpandVolume,
             csi.ControllerExpandVolumeRequest(
-                volume_id=volume.id, capacity_range=wanted, volume_capability=self._how
+                volume_id=volume.id, capacity_range=request, volume_capability=self._capability
             ),
         )
-        self.ask(
+        self.call(
             self.client.node.NodeExpandVolume,
             csi.NodeExpandVolumeRequest(
                 volume_id=volume.id,
                 volume_path=str(volume.target),
                 staging_target_path=str(volume.staging),
-                capacity_range=wanted,
-                volume_capability=self._how,
+                capacity_range=request,
+                volume_capability=self._capability,
             ),
         )
 
     # --- kubelet
 
-    def stage(self, volume: Used) -> None:
+    def stage(self, volume: DemoVolume) -> None:
         """Stage a volume, and print its device and mount."""
         volume.staging.mkdir(parents=True, exist_ok=True)
-        wanted = csi.NodeStageVolumeRequest(
+        request = csi.NodeStageVolumeRequest(
             volume_id=volume.id,
             staging_target_path=str(volume.staging),
-            volume_capability=self._how,
+            volume_capability=self._capability,
         )
-        self.ask(self.client.node.NodeStageVolume, wanted)
-        self.see(self._sights.device(volume.id))
-        self.see(self._sights.mounted(volume.staging))
+        self.call(self.client.node.NodeStageVolume, request)
+        self.show(self._observations.device(volume.id))
+        self.show(self._observations.mounted(volume.staging))
 
-    def unstage(self, volume: Used) -> None:
-        wanted = csi.NodeUnstageVolumeRequest(
+    def unstage(self, volume: DemoVolume) -> None:
+        """Unstage a volume."""
+        request = csi.NodeUnstageVolumeRequest(
             volume_id=volume.id, staging_target_path=str(volume.staging)
         )
-        self.ask(self.client.node.NodeUnstageVolume, wanted)
+        self.call(self.client.node.NodeUnstageVolume, request)
 
-    def publish(self, volume: Used) -> None:
+    def publish(self, volume: DemoVolume) -> None:
         """Publish a volume, and print its mount."""
         volume.target.parent.mkdir(parents=True, exist_ok=True)
-        wanted = csi.NodePublishVolumeRequest(
+        request = csi.NodePublishVolumeRequest(
             volume_id=volume.id,
             staging_target_path=str(volume.staging),
             target_path=str(volume.target),
-            volume_capability=self._how,
+            volume_capability=self._capability,
         )
-        self.ask(self.client.node.NodePublishVolume, wanted)
-        self.see(self._sights.mounted(volume.target))
+        self.call(self.client.node.NodePublishVolume, request)
+        self.show(self._observations.mounted(volume.target))
 
-    def unpublish(self, volume: Used) -> None:
-        wanted = csi.NodeUnpublishVolumeRequest(volume_id=volume.id, target_path=str(volume.target))
-        self.ask(self.client.node.NodeUnpublishVolume, wanted)
+    def unpublish(self, volume: DemoVolume) -> None:
+        """Unpublish a volume from its target path."""
+        request = csi.NodeUnpublishVolumeRequest(
+            volume_id=volume.id, target_path=str(volume.target)
+        )
+        self.call(self.client.node.NodeUnpublishVolume, request)
 
     # --- any call
 
-    def ask(
+    def call(
         self, method: Method[Request, Response], request: Request, *, whole_ids: bool = False
     ) -> Response:
         """Call the driver and return its response.
 
-        As a sidecar does, repeat the call while it is ABORTED, for PATIENCE seconds at most.
+        As a sidecar does, repeat the call while it is ABORTED, for ABORTED_TIMEOUT seconds at most.
 
-        Raises: Broken for any other error, or after that time.
+        Raises: DemoFailed for any other error, or after that time.
         """
-        self._tell.request(request)
-        end = time.monotonic() + PATIENCE
-        told = False
+        self._narrator.request(request)
+        end = time.monotonic() + ABORTED_TIMEOUT
+        reported = False
         while True:
             start = time.perf_counter()
             try:
                 answer = self.client.call(method, request)
             except CallFailed as error:
                 if error.code is not grpc.StatusCode.ABORTED or time.monotonic() > end:
-                    self._tell.failure(_since(start), error)
-                    raise Broken(f"an answer that should not be: {error}") from error
-                if not told:
-                    self._tell.expected(_since(start), error)
-                    told = True
-                time.sleep(PAUSE)
+                    self._narrator.unexpected_error(_since(start), error)
+                    raise DemoFailed(f"a call failed: {error}") from error
+                if not reported:
+                    self._narrator.expected_error(_since(start), error)
+                    reported = True
+                time.sleep(RETRY_INTERVAL)
             else:
-                self._tell.answer(_since(start), answer, whole_ids=whole_ids)
+                self._narrator.answer(_since(start), answer, whole_ids=whole_ids)
                 return answer
 
-    def ask_in_vain(
+    def call_refused(
         self, method: Method[Request, Response], request: Request, code: grpc.StatusCode
     ) -> None:
-        """Make a call that the driver should refuse with `code`. Raises: Broken if it succeeds."""
-        self._tell.request(request)
+        """Make a call that the driver should refuse with `code`.
+
+        Raises: DemoFailed if it succeeds.
+        """
+        self._narrator.request(request)
         start = time.perf_counter()
         try:
             answer = self.client.call(method, request)
         except CallFailed as error:
-            self._tell.expected(_since(start), error)
-            self._tell.proved(f"refused with {code.name}", holds=error.code is code)
+            self._narrator.expected_error(_since(start), error)
+            self._narrator.check(f"refused with {code.name}", passed=error.code is code)
         else:
-            self._tell.answer(_since(start), answer)
-            raise Broken(f"this should have been refused with {code.name}")
+            self._narrator.answer(_since(start), answer)
+            raise DemoFailed(f"the call succeeded; {code.name} was expected")
 
-    def see(self, sights: Iterable[Sight]) -> None:
-        """Print what can be seen."""
-        for what, detail in sights:
-            self._tell.seen(what, detail)
+    def show(self, observations: Iterable[Observation]) -> None:
+        """Print observations."""
+        for subject, detail in observations:
+            self._narrator.observation(subject, detail)
 
 
 def _since(start: float) -> float:

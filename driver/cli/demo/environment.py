@@ -1,4 +1,4 @@
-"""What the demo stands on: a pool of its own, the driver as a process, and proof that both go.
+"""The environment of the demo: a pool of its own, the driver as a process, and what both leave.
 
 As root the pool is a small filesystem with reflink in an image file, so that snapshots share their
 bytes on any machine; otherwise it is the simulator.
@@ -28,19 +28,19 @@ from driver.linux.devices import loop
 from driver.linux.formats import filesystem
 from driver.linux.mounts import mount, mount_table
 
-POOL_SIZE: Final[Bytes] = 8 * GIB  # a sparse file: it occupies what is written
-DETACH_BOUND: Final = 5.0
-START_BOUND: Final = 15.0
-STOP_BOUND: Final = 25.0  # the driver promises 20 s
+POOL_SIZE: Final[Bytes] = 8 * GIB  # a sparse file: it uses the space that is written
+DETACH_TIMEOUT: Final = 5.0
+START_TIMEOUT: Final = 15.0
+STOP_TIMEOUT: Final = 25.0  # the driver promises 20 s
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class DemoPool:
     """The pool of the demo."""
 
-    spec: str  # for --pool
-    text: str  # for people
-    pool: Path | None  # None: simulated, there is nothing to see
+    spec: str  # the value of --pool
+    description: str
+    directory: Path | None  # None: it is simulated
 
 
 @contextmanager
@@ -55,26 +55,26 @@ def work_directory() -> Iterator[Path]:
 
 
 @contextmanager
-def environment(work: Path, *, simulated: bool) -> Iterator[Ground]:
+def demo_pool(work: Path, *, simulated: bool) -> Iterator[DemoPool]:
     """Make a pool in `work`, and remove it and what is left of its volumes at the end.
 
     Raises: CellarError, OSError.
     """
     if simulated:
-        yield Ground("demo=memory:8GiB", "a simulated one, in the driver's memory", None)
+        yield DemoPool("demo=memory:8GiB", "simulated, in the memory of the driver", None)
         return
     pool = work / "pool"
     pool.mkdir()
     with ExitStack() as undo:
-        below = _reflink_filesystem(work / "pool.img", pool, undo)
+        description = _reflink_filesystem(work / "pool.img", pool, undo)
         undo.callback(_sweep, work)  # before the pool's filesystem goes
-        yield Ground(f"demo=loopfile:{pool},init=true", below, pool)
+        yield DemoPool(f"demo=loopfile:{pool},init=true", description, pool)
 
 
 def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
-    """Mount a filesystem of the demo's own on `pool`, and return a description.
+    """Create a filesystem in `image`, mount it on `pool`, and return a description.
 
-    If none can be made, the pool is an ordinary directory. `undo`: takes what reverts it.
+    If none can be created, the pool is an ordinary directory. `undo`: gets what reverts it.
     """
     image.touch(mode=0o600)
     os.truncate(image, POOL_SIZE)
@@ -84,18 +84,20 @@ def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
             status = loop.attach(
                 image, label=image.name, block_size=4096, read_only=False, discards=True
             )
-            undo.callback(loop.detach, status, bound=DETACH_BOUND)
+            undo.callback(loop.detach, status, bound=DETACH_TIMEOUT)
             mount.mount(status.path, pool, fs, [], read_only=False)
             undo.callback(mount.unmount, pool)
         except (CellarError, OSError):
             undo.close()
             continue
-        return f"{fs} with reflink, on {status.path} from a file of its own"
+        return f"{fs} with reflink, on {status.path}, which is attached to a file"
     image.unlink()
-    return "this machine's own filesystem (no xfs or btrfs could be made: snapshots are copies)"
+    return (
+        "the filesystem of this machine (xfs and btrfs could not be created: snapshots are copies)"
+    )
 
 
-class Driver:
+class DriverProcess:
     """`cellar serve` in a process group of its own: Ctrl-C ends the demo, which ends the driver.
 
     `log`: the file for its output.
@@ -123,13 +125,13 @@ class Driver:
     def wait_listening(self, path: Path) -> float:
         """Wait until the driver listens on the socket; return the milliseconds since its start.
 
-        Raises: Refused if it ends, or does not listen within START_BOUND seconds.
+        Raises: Refused if it ends, or does not listen within START_TIMEOUT seconds.
         """
         while not _listens(path):
             if self._wait(0.01):
                 raise Refused(f"the driver ended by itself, with status {self.status}")
-            if time.perf_counter() - self._started > START_BOUND:
-                raise Refused(f"the driver did not listen within {START_BOUND:.0f} s")
+            if time.perf_counter() - self._started > START_TIMEOUT:
+                raise Refused(f"the driver did not listen within {START_TIMEOUT:.0f} s")
         return 1000 * (time.perf_counter() - self._started)
 
     def running(self) -> bool:
@@ -137,31 +139,31 @@ class Driver:
         return self.status is None and not self._wait(0)
 
     def stop(self) -> int:
-        """Send SIGTERM, and SIGKILL if it does not end within STOP_BOUND seconds.
+        """Send SIGTERM, and SIGKILL if it does not end within STOP_TIMEOUT seconds.
 
         Returns the exit status; negative for a signal.
         """
         if self.running():
             os.kill(self.pid, signal.SIGTERM)
-            if not self._wait(STOP_BOUND):
+            if not self._wait(STOP_TIMEOUT):
                 os.kill(self.pid, signal.SIGKILL)
-                self._wait(STOP_BOUND)
+                self._wait(STOP_TIMEOUT)
         return self.status if self.status is not None else -signal.SIGKILL
 
     def tail(self, lines: int = 20) -> list[str]:
         """Return the last lines of the log."""
         return self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
 
-    def _wait(self, bound: float) -> bool:
-        if self.status is None and select.select([self._ended], [], [], bound)[0]:
+    def _wait(self, timeout: float) -> bool:
+        if self.status is None and select.select([self._ended], [], [], timeout)[0]:
             self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             os.close(self._ended)
         return self.status is not None
 
 
 def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as one:
-        return one.connect_ex(os.fspath(path)) == 0
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(os.fspath(path)) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,23 +174,23 @@ class Leftovers:
     files: list[str]
 
 
-def leftovers(work: Path, here: Ground) -> Leftovers:
-    """Return what is left of any volume; the pool's own mount is not counted."""
-    kernel = [*map(str, _mounts(work)), *(str(one.path) for one in _loops(work))]
-    names = os.listdir(here.pool) if here.pool else []
-    return Leftovers(kernel, [name for name in names if name not in {MARKER, "lost+found"}])
+def leftovers(work: Path, pool: DemoPool) -> Leftovers:
+    """Return what is left of any volume; the mount of the pool itself is not counted."""
+    kernel = [*map(str, _mounts(work)), *(str(status.path) for status in _loops(work))]
+    files = os.listdir(pool.directory) if pool.directory else []
+    return Leftovers(kernel, [name for name in files if name not in {MARKER, "lost+found"}])
 
 
 def _sweep(work: Path) -> None:
     """Remove the mounts and loop devices that a demo which failed has left."""
-    for place in reversed(_mounts(work)):
-        mount.unmount(place)
+    for path in reversed(_mounts(work)):
+        mount.unmount(path)
     for status in _loops(work):
-        loop.detach(status, bound=DETACH_BOUND)
+        loop.detach(status, bound=DETACH_TIMEOUT)
 
 
 def _mounts(work: Path) -> list[Path]:
-    return [place for place in mount_table.below(work) if place != work / "pool"]
+    return [path for path in mount_table.below(work) if path != work / "pool"]
 
 
 def _loops(work: Path) -> list[loop.Status]:

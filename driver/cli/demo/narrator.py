@@ -1,6 +1,6 @@
-"""Tells a story of CSI calls: each with its request's essentials, the answer, and what it left.
+"""Prints the demo: each CSI call with its request, its response, and what is observed after it.
 
-The essentials are read off the messages themselves, so that what is shown is what was sent.
+The fields are read from the messages themselves, so that what is printed is what was sent.
 """
 
 from __future__ import annotations
@@ -20,94 +20,96 @@ from csi_proto import csi_pb2 as csi
 from driver.cli.client import CallFailed
 from driver.cli.output import human, short
 
-LEFT: Final = 34  # columns of marks and names; what there is to say about them stands beside
-REPEATED: Final = {"content_source", "accessible_topology"}  # what the caller has just said
-FACTS: Final = 12  # columns of the names in the title
+LEFT_COLUMNS: Final = (
+    34  # width of the left part of a line: a mark and a name; details stand right of it
+)
+OMITTED: Final = {"content_source", "accessible_topology"}  # the request just before has the same
+FACT_COLUMNS: Final = 13  # width of the names in the title
 _ID: Final = re.compile(r"\b[0-9a-f]{12}-[0-9a-f]{32}\b")
 
 
 class Narrator:
-    """Print the demo. `work` is written as `…` wherever it occurs, so that paths are readable.
+    """Prints the demo. `work` is abbreviated to `…` wherever it occurs, so that paths are short.
 
-    `good` is True until something that should hold does not.
+    `passed` is True until a check fails.
     """
 
     def __init__(self, console: Console, work: str) -> None:
         self._console = console
         self._work = work
         self._chapters = 0
-        self.good = True  # until something that should hold does not
+        self.passed = True
 
     def title(self, text: str, facts: Iterable[tuple[str, str]]) -> None:
         """Print the title, and below it facts as name and value."""
         self._console.print(Text(text, style="bold"))
         self._console.print()
         for name, value in facts:
-            self._line(_styled(f"   {name}", "bold"), Text(value), FACTS)
+            self._line(_styled(f"   {name}", "bold"), Text(value), FACT_COLUMNS)
 
     def note(self, text: str) -> None:
-        """Print a warning that should not be overlooked."""
+        """Print a warning."""
         self._console.print()
         self._line(_styled("   !", "bold yellow"), Text(text, style="yellow"), 5)
 
-    def chapter(self, title: str, why: str) -> None:
+    def chapter(self, title: str, explanation: str) -> None:
         """Begin a chapter, with its number, title and explanation."""
         self._chapters += 1
         self._console.print()
         self._console.print(Text(f"{self._chapters:2} {title}", style="bold yellow"))
-        self._line(Text(), Text(why, style="italic dim"), 3)
+        self._line(Text(), Text(explanation, style="italic dim"), 3)
 
     def request(self, request: Message) -> None:
         """Print a request."""
         rpc = request.DESCRIPTOR.name.removesuffix("Request")
-        self._row("→", rpc, self._pairs(essentials(request)), style="bold cyan")
+        self._row("→", rpc, self._pairs(fields_of(request)), style="bold cyan")
 
     def answer(self, milliseconds: float, response: Message, *, whole_ids: bool = False) -> None:
         """Print a response. `whole_ids`: do not shorten ids."""
-        said = list(essentials(response)) or [("", "(an empty answer: done)")]
-        self._timed("OK", milliseconds, self._pairs(said, whole_ids=whole_ids), "green")
+        fields = list(fields_of(response)) or [("", "(empty response)")]
+        self._timed("OK", milliseconds, self._pairs(fields, whole_ids=whole_ids), "green")
 
-    def expected(self, milliseconds: float, error: CallFailed) -> None:
-        """Print an error that belongs to the demo."""
+    def expected_error(self, milliseconds: float, error: CallFailed) -> None:
+        """Print an error that the demo expects."""
         self._timed(error.code.name, milliseconds, self._text(error.text), "yellow")
 
-    def failure(self, milliseconds: float, error: CallFailed) -> None:
-        """Print an error that should not have occurred."""
+    def unexpected_error(self, milliseconds: float, error: CallFailed) -> None:
+        """Print an error that the demo does not expect."""
         self._timed(error.code.name, milliseconds, self._text(error.text), "bold red")
 
-    def deed(self, what: str, detail: str) -> None:
-        """Print what a pod does, which is not a CSI call."""
-        self._row("$", self._text(what).plain, self._text(detail), style="bold magenta")
+    def action(self, subject: str, detail: str) -> None:
+        """Print what a pod does, which is no CSI call."""
+        self._row("$", self._text(subject).plain, self._text(detail), style="bold magenta")
 
-    def seen(self, what: str, detail: str) -> None:
-        """Print what can be seen on the machine now."""
-        self._row("·", self._text(what).plain, self._text(detail, style="dim"), style="blue")
+    def observation(self, subject: str, detail: str) -> None:
+        """Print what is observed on the machine now."""
+        self._row("·", self._text(subject).plain, self._text(detail, style="dim"), style="blue")
 
-    def proved(self, text: str, *, holds: bool) -> None:
+    def check(self, text: str, *, passed: bool) -> None:
         """Print whether a statement holds, and set `good` to False if it does not."""
-        self.good &= holds
-        mark, style = ("✔", "green") if holds else ("✘", "bold red")
-        said = self._text(text if holds else f"NOT TRUE: {text}").plain
-        self._console.print(Text(f"   {mark} {said}", style=style), soft_wrap=True)
+        self.passed &= passed
+        mark, style = ("✔", "green") if passed else ("✘", "bold red")
+        statement = self._text(text if passed else f"NOT TRUE: {text}").plain
+        self._console.print(Text(f"   {mark} {statement}", style=style), soft_wrap=True)
 
-    def broken(self, text: str, log: Iterable[str] = ()) -> None:
-        """Print that the demo cannot go on, and the last lines of the driver's `log`."""
-        self.good = False
+    def failure(self, text: str, log: Iterable[str] = ()) -> None:
+        """Print why the demo ends early, and the last lines of the driver's `log`."""
+        self.passed = False
         self._console.print()
         self._console.print(self._text(text, style="bold red"), soft_wrap=True)
         for line in log:
             self._console.print(Text(f"   | {line}"), soft_wrap=True)
 
-    def ends(self, text: str) -> None:
-        """Print the last sentence."""
+    def conclusion(self, text: str) -> None:
+        """Print the last line."""
         self._console.print()
-        self._console.print(Text(text, style="bold green" if self.good else "bold red"))
+        self._console.print(Text(text, style="bold green" if self.passed else "bold red"))
 
     def _timed(self, status: str, milliseconds: float, text: Text, style: str) -> None:
         self._row("←", f"{status:<19}{milliseconds:6.1f} ms", text, style=style)
 
     def _row(self, mark: str, left: str, right: Text, *, style: str) -> None:
-        self._line(_styled(f"   {mark} {left}", style), right, LEFT)
+        self._line(_styled(f"   {mark} {left}", style), right, LEFT_COLUMNS)
 
     def _line(self, left: Text, right: Text, column: int) -> None:
         """Print `right`, folded, from `column` on; below `left` if that is too long."""
@@ -121,12 +123,12 @@ class Narrator:
             left = Text()
 
     def _pairs(self, pairs: Iterable[tuple[str, str]], *, whole_ids: bool = False) -> Text:
-        said = Text()
+        line = Text()
         for name, value in pairs:
-            said.append("  " if said.plain else "")
-            said.append(f"{name}=" if name else "", style="dim")
-            said.append_text(Text(value) if whole_ids else self._text(value))
-        return said
+            line.append("  " if line.plain else "")
+            line.append(f"{name}=" if name else "", style="dim")
+            line.append_text(Text(value) if whole_ids else self._text(value))
+        return line
 
     def _text(self, text: str, style: str = "") -> Text:
         text = _ID.sub(lambda match: short(match[0]), text.replace(self._work, "…"))
@@ -138,15 +140,15 @@ def _styled(text: str, style: str) -> Text:
     return Text().append(text, style=style)
 
 
-def essentials(message: Message) -> Iterator[tuple[str, str]]:
+def fields_of(message: Message) -> Iterator[tuple[str, str]]:
     """Return the fields of the message that are set, by their last name, without secrets.
 
     The values of fields with the same name are joined to a list.
     """
-    together: dict[str, list[str]] = {}
+    values_by_name: dict[str, list[str]] = {}
     for name, value in _leaves(message):
-        together.setdefault(name, []).append(value)
-    return ((name, _joined(values)) for name, values in together.items())
+        values_by_name.setdefault(name, []).append(value)
+    return ((name, _joined(values)) for name, values in values_by_name.items())
 
 
 def _joined(values: list[str]) -> str:
@@ -157,14 +159,14 @@ def _joined(values: list[str]) -> str:
 
 def _leaves(message: Message) -> Iterator[tuple[str, str]]:
     for field, value in message.ListFields():
-        if field.GetOptions().Extensions[csi.csi_secret] or field.name in REPEATED:
+        if field.GetOptions().Extensions[csi.csi_secret] or field.name in OMITTED:
             continue
         if field.message_type and field.message_type.GetOptions().map_entry:
-            about = "" if field.name == "segments" else f"{field.name}."
-            yield from ((f"{about}{key}", str(value[key])) for key in sorted(value))
+            prefix = "" if field.name == "segments" else f"{field.name}."
+            yield from ((f"{prefix}{key}", str(value[key])) for key in sorted(value))
             continue
-        for one in value if field.is_repeated else [value]:
-            yield from _leaf(field, one)
+        for item in value if field.is_repeated else [value]:
+            yield from _leaf(field, item)
 
 
 def _leaf(field: FieldDescriptor, value: Any) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What anybody can see of a volume on the machine: files, loop device, mounts, bytes."""
+"""What can be observed of a volume on the machine: files, loop device, mounts, bytes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from driver.cli.output import human
 from driver.linux.devices import block, loop
 from driver.linux.mounts import mount_table
 
-Sight: TypeAlias = tuple[str, str]
+Observation: TypeAlias = tuple[str, str]
 
 
 class Observations:
-    """What can be seen of volumes on the machine.
+    """Observes volumes on the machine.
 
-    `pool`: its directory; None: it is simulated, and nothing but directories can be seen.
+    `pool`: its directory; None: it is simulated, and only directories can be observed.
     """
 
     def __init__(self, pool: Path | None) -> None:
@@ -30,51 +30,51 @@ class Observations:
         """Whether the pool is not simulated."""
         return self._pool is not None
 
-    def image(self, image_id: str) -> Iterator[Sight]:
+    def image(self, image_id: str) -> Iterator[Observation]:
         """Yield the image file: its size, and the space that it occupies."""
         if self._pool:
             folder = self._pool / image_id
-            found = (folder / IMAGE).stat()
-            size, occupied = human(found.st_size), human(found.st_blocks * 512)
+            stats = (folder / IMAGE).stat()
+            size, occupied = human(stats.st_size), human(stats.st_blocks * 512)
             yield f"pool/{image_id}", f"{IMAGE}: {size}, occupies {occupied}"
 
-    def record(self, image_id: str, name: str) -> Iterator[Sight]:
+    def record(self, image_id: str, name: str) -> Iterator[Observation]:
         """Yield the fields of one of the JSON files beside the image."""
         if self._pool:
             fields = json.loads((self._pool / image_id / name).read_text(encoding="utf-8"))
-            said = "  ".join(f"{key}={value}" for key, value in fields.items() if key != "id")
-            yield name, said
+            text = "  ".join(f"{key}={value}" for key, value in fields.items() if key != "id")
+            yield name, text
 
-    def device(self, image_id: str) -> Iterator[Sight]:
+    def device(self, image_id: str) -> Iterator[Observation]:
         """Yield the loop device of the image, if it has one."""
         if status := self._status(image_id):
-            way = "direct I/O" if loop.has_direct_io(status) else "through the page cache"
-            yield str(status.path), f"{human(block.size(status.path))}, {way}, shows {IMAGE}"
+            mode = "direct I/O" if loop.has_direct_io(status) else "page cache"
+            yield str(status.path), f"{human(block.size(status.path))}, {mode}, attached to {IMAGE}"
 
-    def mounted(self, target: Path) -> Iterator[Sight]:
+    def mounted(self, target: Path) -> Iterator[Observation]:
         """Yield what is mounted at `target`."""
-        for one in mount_table.at(target):
-            how = ",".join(sorted(one.options))
-            yield str(target), f"{one.fs_type} on {one.source} ({how})"
+        for mounted in mount_table.at(target):
+            options = ",".join(sorted(mounted.options))
+            yield str(target), f"{mounted.fs_type} on {mounted.source} ({options})"
         if not self._pool:
             yield str(target), f"{'a directory' if target.is_dir() else 'nothing'} (simulated)"
 
-    def room(self, target: Path) -> Iterator[Sight]:
+    def free_space(self, target: Path) -> Iterator[Observation]:
         """Yield the total and the available space at `target`, as df shows it."""
         if self._pool:
-            found = os.statvfs(target)
-            total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+            stats = os.statvfs(target)
+            total, free = stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize
             yield f"df {target}", f"{human(total)}, of which {human(free)} available"
 
-    def used(self) -> int:
+    def used_bytes(self) -> int:
         """Return the bytes in use on the pool's filesystem; 0 if it is simulated."""
         if not self._pool:
             return 0
-        found = os.statvfs(self._pool)
-        return (found.f_blocks - found.f_bfree) * found.f_frsize
+        stats = os.statvfs(self._pool)
+        return (stats.f_blocks - stats.f_bfree) * stats.f_frsize
 
     def _status(self, image_id: str) -> loop.Status | None:
         if not self._pool:
             return None
-        found = (self._pool / image_id / IMAGE).stat()
-        return loop.find((found.st_dev, found.st_ino))
+        stats = (self._pool / image_id / IMAGE).stat()
+        return loop.find((stats.st_dev, stats.st_ino))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def demo(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
