@@ -31,7 +31,20 @@ HELPERS = Path("tests/support")  # used by several tiers, and none itself
 PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.py))`")
 # Words with a capital letter inside; those of Kubernetes and of Python that documents mention.
 CAMEL = re.compile(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`")
-STANDARD = frozenset({"ContainerCreating", "ExitStack", "IfNotPresent"})
+STANDARD = frozenset(
+    [
+        "ContainerCreating",
+        "CrashLoopBackOff",
+        "ExitStack",
+        "HostToContainer",
+        "IfNotPresent",
+        "ReadOnlyMany",
+        "ReadWriteMany",
+        "ReadWriteOnce",
+        "ReadWriteOncePod",
+        "WaitForFirstConsumer",
+    ]
+)
 SOURCES = "\n".join(path.read_text() for path in ROOT.glob("driver/**/*.py"))
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 

@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ printf "%s/plugins/%s/csi.sock" .Values.kubeletDir .Values.driverName }}
 {{- end -}}
 
-{{/* "true" or "": the snapshotter dies at once where its CRDs are missing. */}}
+{{/* "true" or "": the snapshotter exits at once if its CRDs are missing. */}}
 {{- define "cellar.snapshots" -}}
 {{- if eq (toString .Values.snapshots.enabled) "auto" -}}
 {{- if .Capabilities.APIVersions.Has "snapshot.storage.k8s.io/v1" -}}true{{- end -}}
@@ -51,7 +51,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* What `cellar route` and `cellar serve` must agree on. */}}
+{{/* The flags that `cellar route` and `cellar serve` must have in common. */}}
 {{- define "cellar.commonArgs" -}}
 - --driver-name={{ .Values.driverName }}
 - --topology-key={{ include "cellar.topologyKey" . }}
@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end -}}
 
-{{/* One pool as `--pool` has it: name=type:where,key=value. */}}
+{{/* One pool in the form of `--pool`: name=type:where,key=value. */}}
 {{- define "cellar.pool" -}}
 {{- $options := list (printf "%s=%s:%s" .name .type .where) -}}
 {{- range $key, $value := omit . "name" "type" "where" -}}
@@ -72,12 +72,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ join "," $options }}
 {{- end -}}
 
-{{/* The driver refuses limits that it cannot enforce: dict where, parameters. */}}
+{{/* Refuse IO limits, as the driver does, which cannot enforce them: dict where, parameters. */}}
 {{- define "cellar.refuseLimits" -}}
 {{- $where := .where -}}
 {{- range $key, $value := .parameters -}}
 {{- if and (has $key (list "readIops" "writeIops" "readBps" "writeBps")) (not (regexMatch "^0+([kKmMgGtTpP].*)?$" (toString $value))) -}}
-{{- fail (printf "%s: %s=%v: this version cannot enforce limits and refuses them; leave it out, or say 0, which is no limit" $where $key $value) -}}
+{{- fail (printf "%s: %s=%v: this version cannot enforce limits and refuses them; leave it out, or set it to 0, which means no limit" $where $key $value) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -90,7 +90,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
           - {key: kubernetes.io/metadata.name, operator: In, values: [{{ join ", " . }}]}
 {{- end -}}
 
-{{/* The controller may create any Secret and use any Lease of its namespace. */}}
+{{/* Refuse kube-system: the controller may create any Secret and use any Lease of its namespace. */}}
 {{- define "cellar.refuseNamespace" -}}
 {{- if and (eq .Release.Namespace "kube-system") (not .Values.namespace.allowKubeSystem) -}}
 {{- fail "the controller may create any Secret and change any Lease of its namespace, among them those of kube-system: install into a namespace of its own (helm install -n cellar-system), or set namespace.allowKubeSystem=true" -}}
