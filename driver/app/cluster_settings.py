@@ -1,4 +1,4 @@
-"""How `cellar route` is told of its cluster: the grammar of --nodes and of spans of time."""
+"""The grammar of the settings of `cellar route`: --nodes, names and time spans. ValueError."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ NodesSetting: TypeAlias = StaticNodes | KubernetesNodes
 
 def parse_nodes(value: object) -> NodesSetting:
     """Return what a value of `--nodes` describes. Raises: ValueError."""
-    kind, _, where = str(value).partition(":")
-    if kind == "static" and where:
-        return StaticNodes(Path(where))
+    kind, _, location = str(value).partition(":")
+    if kind == "static" and location:
+        return StaticNodes(Path(location))
     if kind != "kubernetes":
         raise ValueError(f"{value!r} is not {FORMS}")
-    namespace, slash, service = (where or SERVICE).rpartition("/")
+    namespace, slash, service = (location or SERVICE).rpartition("/")
     if not _NAME.fullmatch(service) or (slash and not _NAME.fullmatch(namespace)):
         raise ValueError(f"{value!r} is not {FORMS}")
     return KubernetesNodes(service, namespace or None)

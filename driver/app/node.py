@@ -93,8 +93,8 @@ class _NodeDriver:
         """Serve until SIGTERM, and return when that came (monotonic, seconds)."""
         stop = process.stop_signals()
         server = self._server()
-        patience = self._started + ADOPTION_TIMEOUT - time.monotonic()
-        await asyncio.to_thread(wait, self._adopted, patience)
+        timeout = self._started + ADOPTION_TIMEOUT - time.monotonic()
+        await asyncio.to_thread(wait, self._adopted, timeout)
         await server.start(self._settings.endpoint)
         async with AsyncExitStack() as stack:  # what is pushed last is ended first
             stack.push_async_callback(self._flush_records)

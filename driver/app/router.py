@@ -1,4 +1,4 @@
-"""The composition root of `cellar route`: a router in place of the pools."""
+"""`cellar route`: where the parts of a cluster's controller meet, and the life of its process."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from driver.services.server import UnixServer
 from driver.tls.identity import Files, Identities
 
 
-def route(config: RouteSettings) -> None:
+def route(settings: RouteSettings) -> None:
     """Serve as the controller of a cluster until SIGTERM.
 
     Raises: Invalid, Refused if it cannot start.
     """
-    log.set_up(config.log_level, config.log_format)
+    log.set_up(settings.log_level, settings.log_format)
     descriptors.raise_limit()
-    process.run(_Routing(config).live())
+    process.run(_RouterProcess(settings).live())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cluster:
     """The nodes of a cluster, and the router's identity.
 
-    `keeping`: tasks that run until they are cancelled.
+    `background`: what runs until it is cancelled.
     """
 
     directory: Directory
@@ -56,45 +56,46 @@ class _Cluster:
     record_event: RecordEvent = no_events
     problem: Callable[[], str] = str  # none
     locations: PoolLocations = field(default_factory=PoolLocations)
-    keeping: Sequence[Awaitable[None]] = ()
+    background: Sequence[Awaitable[None]] = ()
 
 
-class _Routing:
-    """The life of a router, from its start to its end."""
+class _RouterProcess:
+    """A router, from its start to its end."""
 
-    def __init__(self, config: RouteSettings) -> None:
-        self._config = config
+    def __init__(self, settings: RouteSettings) -> None:
+        self._settings = settings
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, ())
         self._problem: Callable[[], str] = str  # none is known yet
-        pages = process.health_pages(config.endpoint, self._in_the_way)
+        pages = process.health_pages(settings.endpoint, self._find_problem)
         self._http = Http({"/metrics": self._show_metrics, **pages})
 
     async def live(self) -> None:
-        stop, config = process.stop_signals(), self._config
+        """Serve until SIGTERM."""
+        stop, settings = process.stop_signals(), self._settings
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(self._cluster())
             nodes = Nodes(
                 cluster.directory, cluster.identities, cluster.locations, cluster.record_event
             )
             self._problem = cluster.problem
-            self._count(nodes)
+            self._watch_nodes(nodes)
             server = UnixServer(self._metrics.on_finish)
             self._register(nodes, server, cluster.abandon)
-            for keeping in (nodes.watch(), *cluster.keeping):
-                await stack.enter_async_context(_running(keeping, stop))
-            await server.open(config.endpoint)
+            for work in (nodes.watch(), *cluster.background):
+                await stack.enter_async_context(_run_beside(work, stop))
+            await server.open(settings.endpoint)
             stack.push_async_callback(server.close, process.GRACE)
-            if config.metrics:
-                await self._http.start(*config.metrics)
+            if settings.metrics:
+                await self._http.start(*settings.metrics)
                 stack.callback(self._http.stop)
-            logger.info("ready", endpoint=config.endpoint, nodes=config.nodes)
+            logger.info("ready", endpoint=settings.endpoint, nodes=settings.nodes)
             await stop.wait()
             logger.info("stopping: calls that run end first")
 
     @asynccontextmanager
     async def _cluster(self) -> AsyncIterator[_Cluster]:
-        match self._config.nodes:
+        match self._settings.nodes:
             case StaticNodes(file):
                 yield self._static(StaticFile(file))
             case KubernetesNodes() as nodes:
@@ -103,12 +104,12 @@ class _Routing:
 
     def _static(self, directory: StaticFile) -> _Cluster:
         directory.read()  # Invalid now, rather than a router without nodes
-        if not (folder := self._config.tls_dir):
+        if not (folder := self._settings.tls_dir):
             raise Invalid("--tls-dir is required with --nodes static:FILE")
         return _Cluster(directory=directory, identities=Files(folder))
 
     @asynccontextmanager
-    async def _kubernetes(self, where: KubernetesNodes) -> AsyncIterator[_Cluster]:
+    async def _kubernetes(self, setting: KubernetesNodes) -> AsyncIterator[_Cluster]:
         from driver.router.kubernetes import client  # noqa: PLC0415 - 40 MiB, for those who need it
         from driver.router.kubernetes.certificates import Secrets  # noqa: PLC0415
         from driver.router.kubernetes.lost_nodes import LostNodePolicy  # noqa: PLC0415
@@ -117,24 +118,24 @@ class _Routing:
             PoolLocationStore,
         )
 
-        config, locations = self._config, PoolLocations()
-        namespace = where.namespace or client.own_namespace()
-        async with client.connect(config.kubeconfig) as api:
+        settings, locations = self._settings, PoolLocations()
+        namespace = setting.namespace or client.own_namespace()
+        async with client.connect(settings.kubeconfig) as api:
             directory = KubernetesDirectory(
-                api, namespace, where.service, config.driver_name, config.node_gone_after
+                api, namespace, setting.service, settings.driver_name, settings.node_gone_after
             )
-            events = Events(api, config.driver_name, directory.uid)
-            policy = LostNodePolicy(directory, events, config.node_gone_policy)
-            store = PoolLocationStore(api, namespace, f"{config.objects}-pools", locations)
-            keeping = [store.keep()]
+            events = Events(api, settings.driver_name, directory.uid)
+            policy = LostNodePolicy(directory, events, settings.node_gone_policy)
+            store = PoolLocationStore(api, namespace, f"{settings.objects}-pools", locations)
+            background = [store.keep()]
             identities: Identities
             problem: Callable[[], str] = str
-            if config.tls_dir:
-                identities = Files(config.tls_dir)
+            if settings.tls_dir:
+                identities = Files(settings.tls_dir)
             else:
-                identities = secrets = Secrets(api, namespace, config.objects)
+                identities = secrets = Secrets(api, namespace, settings.objects)
                 problem = lambda: secrets.problem  # noqa: E731 - it changes
-                keeping.append(secrets.keep())
+                background.append(secrets.keep())
             self._metrics.add_gauges(
                 "cellar_kubernetes_watch_up",
                 "Whether the watch of the API server works",
@@ -148,23 +149,23 @@ class _Routing:
                 record_event=events.record_soon,
                 problem=problem,
                 locations=locations,
-                keeping=keeping,
+                background=background,
             )
 
     def _register(self, nodes: Nodes, server: UnixServer, abandon: Abandon) -> None:
         """Register the services. Capabilities are those of this release, not of the nodes:
         sidecars ask once, perhaps before any node is reachable.
         """
-        config = self._config
-        hidden = frozenset[str]() if config.attach else forwarding.ATTACHING
-        identity = Identity(config.driver_name, self._version, lambda: nodes.synced)
+        settings = self._settings
+        hidden = frozenset[str]() if settings.attach else forwarding.ATTACHING
+        identity = Identity(settings.driver_name, self._version, lambda: nodes.synced)
         add_IdentityServicer_to_server(identity, server.grpc)
         routes = self._routes(nodes, abandon)
         server.grpc.add_generic_rpc_handlers((forwarding.Router(nodes, routes, hidden),))
 
     def _routes(self, nodes: Nodes, abandon: Abandon) -> Mapping[str, forwarding.Unary]:
-        attach = self._config.attach
-        attachments = attach and isinstance(self._config.nodes, KubernetesNodes)
+        attach = self._settings.attach
+        attachments = attach and isinstance(self._settings.nodes, KubernetesNodes)
 
         async def controller_capabilities(*_: Any) -> Any:
             return controller.capabilities(attach=attach)
@@ -175,13 +176,13 @@ class _Routing:
         return {
             "ControllerGetCapabilities": controller_capabilities,
             "GroupControllerGetCapabilities": group_capabilities,
-            **create.CreateRoutes(nodes, self._config.topology_key).all(),
+            **create.CreateRoutes(nodes, self._settings.topology_key).all(),
             **lists.ListRoutes(nodes).all(),
             **group_snapshots.GroupRoutes(nodes, abandon).all(),
             **delete.DeleteRoutes(nodes, abandon, attachments=attachments).all(),
         }
 
-    def _count(self, nodes: Nodes) -> None:
+    def _watch_nodes(self, nodes: Nodes) -> None:
         self._metrics.add_gauges(
             "cellar_node_up",
             "Whether the node is reachable",
@@ -189,7 +190,7 @@ class _Routing:
             lambda: {node.name: node.reachable for node in nodes.all()},
         )
 
-    def _in_the_way(self) -> str:
+    def _find_problem(self) -> str:
         return self._problem()
 
     async def _show_metrics(self) -> Answer:
@@ -197,7 +198,7 @@ class _Routing:
 
 
 @asynccontextmanager
-async def _running(work: Awaitable[None], stop: asyncio.Event) -> AsyncIterator[None]:
+async def _run_beside(work: Awaitable[None], stop: asyncio.Event) -> AsyncIterator[None]:
     """Run `work` beside what is inside. If it ends by itself, which is an error, set `stop`."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda _: stop.set())

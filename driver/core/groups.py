@@ -15,8 +15,8 @@ def check_members(key: Key, named: Iterable[SnapshotId], members: Collection[Sna
     """
     given = set(named)
     if given and given != set(members):
-        names = ", ".join(sorted(map(str, members)))
-        raise Invalid(f"snapshot_ids: the members of group {key} are {names}")
+        ids = ", ".join(sorted(map(str, members)))
+        raise Invalid(f"snapshot_ids: the members of group {key} are {ids}")
 
 
 def check_sources(

@@ -80,7 +80,7 @@ def test_it_finds_what_its_parent_finds(
 def test_more_than_fit_into_one_answer_come_with_the_next(
     eager: EagerSelector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selector, "MOST", 2)
+    monkeypatch.setattr(selector, "MAX_EVENTS", 2)
     pipes = [os.pipe() for _ in range(5)]
     for reading, writing in pipes:
         os.write(writing, b"x")
