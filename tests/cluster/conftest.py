@@ -31,6 +31,6 @@ def where() -> Iterator[Path]:
 def cluster() -> Iterator[Cluster]:
     """Three nodes and a router, for all tests of a module: each has volumes of its own."""
     with tempfile.TemporaryDirectory(prefix="cl-") as name:
-        with Cluster(Path(name), POOLS) as one:
-            yield one
+        with Cluster(Path(name), POOLS) as cluster:
+            yield cluster
         assert not [log for log in Path(name).rglob("*.log") if "Traceback" in log.read_text()]

@@ -159,8 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _found(self, path: str, query: dict[str, str]) -> tuple[int, Json]:
         collection, _, name = path.rpartition("/")
-        if (one := self.cluster.objects.get(collection, {}).get(name)) is not None:
-            return 200, one
+        if (item := self.cluster.objects.get(collection, {}).get(name)) is not None:
+            return 200, item
         if name in COLLECTIONS:
             items = self.cluster.objects.get(path, {}).values()
             chosen = [each for each in items if _matches(each, query)]
@@ -200,12 +200,12 @@ class _Handler(BaseHTTPRequestHandler):
         with cluster.changed:
             while cluster.generation == generation:
                 if found := [
-                    one
-                    for one in cluster.changes
-                    if one.version > seen
+                    change
+                    for change in cluster.changes
+                    if change.version > seen
                     and (
-                        one.collection == "*"
-                        or (one.collection == path and _matches(one.thing, query))
+                        change.collection == "*"
+                        or (change.collection == path and _matches(change.thing, query))
                     )
                 ]:
                     return found

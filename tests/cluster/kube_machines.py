@@ -42,9 +42,9 @@ class Kubernetes:
         """One that knows all nodes."""
         where = self.where / f"router-{time.monotonic_ns()}"
         where.mkdir()
-        one = self.begin(where, *arguments)
-        until(lambda: ready(one))
-        return one
+        router = self.begin(where, *arguments)
+        until(lambda: ready(router))
+        return router
 
     def begin(self, where: Path, *arguments: str) -> Router:
         return self._stack.enter_context(Router(where, self.kubeconfig, arguments))

@@ -120,7 +120,7 @@ def create(driver: Driver, name: str, **fields: object) -> csi.Volume:
 
 def on(name: str, *others: str) -> csi.TopologyRequirement:
     """What the provisioner asks when the scheduler has chosen `name`."""
-    nodes = [csi.Topology(segments={KEY: one}) for one in (name, *others)]
+    nodes = [csi.Topology(segments={KEY: node}) for node in (name, *others)]
     return csi.TopologyRequirement(requisite=nodes, preferred=nodes)
 
 

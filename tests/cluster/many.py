@@ -45,8 +45,8 @@ class Listed(csi_pb2_grpc.ControllerServicer):
     def __init__(self, number: int) -> None:
         pool = f"{number:06x}{b'fast'.hex()[:6]}"
         self._answer = csi.ListVolumesResponse()
-        for one in range(100):
-            self._answer.entries.add().volume.volume_id = f"{pool}-{one:032x}"
+        for entry in range(100):
+            self._answer.entries.add().volume.volume_id = f"{pool}-{entry:032x}"
 
     async def ListVolumes(  # noqa: N802 - the spec names it
         self, request: csi.ListVolumesRequest, context: object

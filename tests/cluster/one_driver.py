@@ -61,7 +61,7 @@ def as_one_driver(where: Path, nodes: Sequence[Driver], routers: Sequence[Driver
     """The endpoint. One thread serves, so that the routers are really asked in turn."""
     endpoint = f"unix://{where}/one.sock"
     with ExitStack() as stack:
-        channels = [grpc.insecure_channel(one.endpoint) for one in (*nodes, *routers)]
+        channels = [grpc.insecure_channel(driver.endpoint) for driver in (*nodes, *routers)]
         for channel in channels:
             stack.callback(channel.close)
         own = channels[: len(nodes)]

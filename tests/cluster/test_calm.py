@@ -40,8 +40,8 @@ def emptied(cluster: Cluster) -> Iterator[None]:
     controller = cluster.router.controller
     for entry in controller.ListSnapshots(csi.ListSnapshotsRequest()).entries:
         if not entry.snapshot.group_snapshot_id:
-            one = csi.DeleteSnapshotRequest(snapshot_id=entry.snapshot.snapshot_id)
-            controller.DeleteSnapshot(one)
+            delete = csi.DeleteSnapshotRequest(snapshot_id=entry.snapshot.snapshot_id)
+            controller.DeleteSnapshot(delete)
     for volume_id in cluster.router.volumes():
         controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume_id))
 
@@ -90,7 +90,7 @@ def test_a_full_or_unknown_choice_lets_the_scheduler_choose_again(
             capacity_range=csi.CapacityRange(required_bytes=size),
             accessibility_requirements=on(node, "b"),
         )
-        code = code_of(lambda one=request: cluster.router.controller.CreateVolume(one))  # type: ignore[misc]
+        code = code_of(lambda request=request: cluster.router.controller.CreateVolume(request))  # type: ignore[misc]
         assert code is Code.RESOURCE_EXHAUSTED
     assert cluster.router.volumes() == []
 
@@ -118,13 +118,13 @@ def test_a_restore_goes_to_its_source_or_nowhere(cluster: Cluster, name: str) ->
 
 
 def test_a_snapshots_name_is_taken_on_all_nodes(cluster: Cluster, name: str) -> None:
-    one, two = (
+    first, second = (
         create(cluster.router, f"{name}-{node}", accessibility_requirements=on(node))
         for node in "ab"
     )
-    taken = snapshot(cluster, name, one)
-    assert snapshot(cluster, name, one).snapshot_id == taken.snapshot_id
-    assert code_of(lambda: snapshot(cluster, name, two)) is Code.ALREADY_EXISTS
+    taken = snapshot(cluster, name, first)
+    assert snapshot(cluster, name, first).snapshot_id == taken.snapshot_id
+    assert code_of(lambda: snapshot(cluster, name, second)) is Code.ALREADY_EXISTS
 
 
 def test_lists_are_merged_and_paged_without_a_gap(cluster: Cluster, name: str) -> None:
@@ -133,9 +133,9 @@ def test_lists_are_merged_and_paged_without_a_gap(cluster: Cluster, name: str) -
         for n in range(10)
     }
     for most in (1, 3, 4, 10, 0):
-        found = list(pages(cluster.router, most))
-        assert [one for page in found for one in page] == sorted(made)
-        assert all(len(page) <= (most or 10) for page in found)
+        listed = list(pages(cluster.router, most))
+        assert [volume_id for page in listed for volume_id in page] == sorted(made)
+        assert all(len(page) <= (most or 10) for page in listed)
 
 
 def test_a_token_of_somebody_else_is_refused(cluster: Cluster) -> None:
@@ -194,8 +194,8 @@ def test_every_node_of_the_cluster_may_be_published_to_and_no_other(
         request = csi.ControllerPublishVolumeRequest(
             volume_id=volume.volume_id, node_id=node, volume_capability=MOUNT
         )
-        found = code_of(lambda one=request: controller.ControllerPublishVolume(one))  # type: ignore[misc]
-        assert found is code
+        actual = code_of(lambda request=request: controller.ControllerPublishVolume(request))  # type: ignore[misc]
+        assert actual is code
     gone = csi.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id)
     controller.ControllerUnpublishVolume(gone)
 
@@ -211,14 +211,16 @@ def test_a_group_is_taken_on_one_node_or_over_several(
     group = cluster.router.group
     within = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=sources)
     made = group.CreateVolumeGroupSnapshot(within).group_snapshot
-    assert sorted(one.source_volume_id for one in made.snapshots) == sorted(sources)
-    assert {one.group_snapshot_id for one in made.snapshots} == {made.group_snapshot_id}
+    assert sorted(member.source_volume_id for member in made.snapshots) == sorted(sources)
+    assert {member.group_snapshot_id for member in made.snapshots} == {made.group_snapshot_id}
     assert made.ready_to_use
-    assert {one.creation_time.seconds for one in made.snapshots} == {made.creation_time.seconds}
+    assert {member.creation_time.seconds for member in made.snapshots} == {
+        made.creation_time.seconds
+    }
     assert group.CreateVolumeGroupSnapshot(within).group_snapshot == made
     other = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[far])
     assert code_of(lambda: group.CreateVolumeGroupSnapshot(other)) is Code.ALREADY_EXISTS
-    ids = [one.snapshot_id for one in made.snapshots]
+    ids = [member.snapshot_id for member in made.snapshots]
     for members in ([], ids):
         get = csi.GetVolumeGroupSnapshotRequest(
             group_snapshot_id=made.group_snapshot_id, snapshot_ids=members
@@ -228,22 +230,22 @@ def test_a_group_is_taken_on_one_node_or_over_several(
             group_snapshot_id=made.group_snapshot_id, snapshot_ids=members
         )
         group.DeleteVolumeGroupSnapshot(delete)
-        assert code_of(lambda one=get: group.GetVolumeGroupSnapshot(one)) is not Code.OK  # type: ignore[misc]
+        assert code_of(lambda get=get: group.GetVolumeGroupSnapshot(get)) is not Code.OK  # type: ignore[misc]
         made = group.CreateVolumeGroupSnapshot(within).group_snapshot
     group.DeleteVolumeGroupSnapshot(delete)
 
 
 def test_capabilities_are_those_of_the_release(cluster: Cluster) -> None:
     request = csi.ControllerGetCapabilitiesRequest()
-    found = cluster.router.controller.ControllerGetCapabilities(request)
-    assert found == capabilities(attach=True)
+    response = cluster.router.controller.ControllerGetCapabilities(request)
+    assert response == capabilities(attach=True)
 
 
 def test_the_pools_of_all_nodes_are_listed(cluster: Cluster) -> None:
     assert cluster.router.channel
     stub = cellar_pb2_grpc.NodeStub(cluster.router.channel)
     pools = stub.ListPools(cellar.ListPoolsRequest(), timeout=5).pools
-    assert [(pool.node, pool.name) for pool in pools] == [(one, "sim") for one in "abc"]
+    assert [(pool.node, pool.name) for pool in pools] == [(node, "sim") for node in "abc"]
 
 
 def test_one_name_through_two_routers_at_once_is_one_volume(cluster: Cluster) -> None:
@@ -252,10 +254,10 @@ def test_one_name_through_two_routers_at_once_is_one_volume(cluster: Cluster) ->
         for _ in range(20):
             name = f"pvc-{uuid.uuid4()}"
             made = [threads.submit(create, routers[n % 2], name) for n in range(4)]
-            ids = {one.result().volume_id for one in made if not one.exception()}
-            errors = [error for one in made if (error := one.exception())]
+            ids = {future.result().volume_id for future in made if not future.exception()}
+            errors = [error for future in made if (error := future.exception())]
             assert len(ids) == 1
             assert {error.code() for error in errors} <= {Code.ABORTED}  # type: ignore[attr-defined]
-            found = [one for node in cluster.nodes.values() for one in node.volumes()]
-            assert found == list(ids)
-            cluster.router.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=found[0]))
+            volumes = [volume_id for node in cluster.nodes.values() for volume_id in node.volumes()]
+            assert volumes == list(ids)
+            cluster.router.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volumes[0]))

@@ -19,8 +19,8 @@ POOLS = {name: ["sim=memory:100GiB"] for name in ("a", "b")}
 
 @pytest.fixture
 def cluster(where: Path) -> Iterator[Cluster]:
-    with Cluster(where, POOLS) as one:
-        yield one
+    with Cluster(where, POOLS) as cluster:
+        yield cluster
     assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
 
 
@@ -52,17 +52,17 @@ def delta(driver: Driver, base: str, target: str, **more: Any) -> list[Any]:
 
 def test_the_router_promises_what_its_nodes_do(cluster: Cluster) -> None:
     for driver in (cluster.router, cluster.nodes["a"]):
-        found = driver.identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest())
-        kinds = {one.service.type for one in found.capabilities}
+        response = driver.identity.GetPluginCapabilities(csi.GetPluginCapabilitiesRequest())
+        kinds = {capability.service.type for capability in response.capabilities}
         assert csi.PluginCapability.Service.SNAPSHOT_METADATA_SERVICE in kinds
 
 
 def test_the_node_of_the_snapshot_answers(cluster: Cluster) -> None:
     for name, node in cluster.nodes.items():
         base, target = two(cluster, name)
-        mine = allocated(cluster.router, target)
-        assert mine == allocated(node, target)
-        assert sum(len(one.block_metadata) for one in mine) > 0
+        allocated_ranges = allocated(cluster.router, target)
+        assert allocated_ranges == allocated(node, target)
+        assert sum(len(message.block_metadata) for message in allocated_ranges) > 0
         changed = delta(cluster.router, base, target)
         assert changed == delta(node, base, target)
         [grown] = changed[-1].block_metadata
@@ -85,7 +85,7 @@ def test_errors_come_as_the_node_gave_them(cluster: Cluster) -> None:
     for code, fields in wrong:
         said = {"base": base, "target": target, **fields}
         for driver in (cluster.router, cluster.nodes["a"]):
-            assert code_of(lambda one=driver, how=said: delta(one, **how)) is code, fields  # type: ignore[misc]
+            assert code_of(lambda driver=driver, how=said: delta(driver, **how)) is code, fields  # type: ignore[misc]
 
 
 def test_a_node_that_is_away_takes_only_its_own_with_it(cluster: Cluster) -> None:
@@ -100,4 +100,4 @@ def test_streams_are_in_the_log_of_both(cluster: Cluster) -> None:
     base, _ = two(cluster, "a")
     allocated(cluster.router, base)
     for driver in (cluster.router, cluster.nodes["a"]):
-        until(lambda one=driver: "GetMetadataAllocated OK" in one.log.read_text())  # type: ignore[misc]
+        until(lambda driver=driver: "GetMetadataAllocated OK" in driver.log.read_text())  # type: ignore[misc]

@@ -33,8 +33,8 @@ def cluster(where: Path) -> Iterator[Cluster]:
         (where / f"disk-{name}").mkdir()
         pools[name] = [_pool("own", where / f"disk-{name}", init=True)]
         pools[name].append(_pool("slot", where / f"slot-{name}", init=False))
-    with Cluster(where, pools) as one:
-        yield one
+    with Cluster(where, pools) as cluster:
+        yield cluster
     assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
 
 

@@ -27,13 +27,13 @@ Code = grpc.StatusCode
 
 @pytest.fixture
 def cluster(where: Path) -> Iterator[Cluster]:
-    with Cluster(where, POOLS) as one:
-        yield one
+    with Cluster(where, POOLS) as cluster:
+        yield cluster
     assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
 
 
 def request_of(name: str, *volumes: csi.Volume) -> csi.CreateVolumeGroupSnapshotRequest:
-    ids = [one.volume_id for one in volumes]
+    ids = [volume.volume_id for volume in volumes]
     return csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=ids)
 
 
@@ -50,7 +50,7 @@ def snapshots(driver: Driver) -> list[str]:
 
 
 def left(cluster: Cluster) -> list[str]:
-    return [one for node in cluster.nodes.values() for one in snapshots(node)]
+    return [snapshot for node in cluster.nodes.values() for snapshot in snapshots(node)]
 
 
 @contextmanager
@@ -79,15 +79,15 @@ def test_a_member_whose_node_hangs_spoils_the_group_and_nothing_is_left(cluster:
 
 
 @contextmanager
-def begun(node: Driver, name: str, mine: csi.Volume, *others: csi.Volume) -> Iterator[Any]:
+def begun(node: Driver, name: str, local: csi.Volume, *others: csi.Volume) -> Iterator[Any]:
     """Another router has begun a group, and got as far as this: the writers stand still."""
     assert node.channel
     stub = cellar_pb2_grpc.NodeStub(node.channel)
     request = cellar.TakePartRequest(
         session="l",
         name=name,
-        source_volume_ids=[one.volume_id for one in (mine, *others)],
-        local_volume_ids=[mine.volume_id],
+        source_volume_ids=[volume.volume_id for volume in (local, *others)],
+        local_volume_ids=[local.volume_id],
         created=1.0,
     )
     states = stub.TakePart(request, timeout=60)
@@ -238,9 +238,9 @@ def world() -> Iterator[World]:
                 node: [f"p=loopfile:{disk.where},allocation=sparse"] for node, disk in made.items()
             }
             with Cluster(where, pools) as cluster:
-                one = World(where, cluster)
-                yield one
-                one.clear()
+                world = World(where, cluster)
+                yield world
+                world.clear()
         finally:
             for disk in made.values():
                 disk.unmount()
@@ -254,20 +254,20 @@ def test_the_writers_on_all_nodes_stand_still_at_one_moment(world: World) -> Non
         create(world.router, f"v{node}", accessibility_requirements=on(node), capacity_range=SIZE)
         for node in "ab"
     ]
-    first, second = (world.stage(one, node) for one, node in zip(volumes, "ab", strict=True))
+    first, second = (world.stage(volume, node) for volume, node in zip(volumes, "ab", strict=True))
     with counted(first, second) as at:
         for turn in range(3):
             before = at()
             request = request_of(f"g{turn}", *volumes)
             group = world.router.group.CreateVolumeGroupSnapshot(request).group_snapshot
             until(lambda before=before: at() > before + 1)  # type: ignore[misc]
-            of = {one.source_volume_id: one for one in group.snapshots}
-            found = [
-                world.restored(of[volume.volume_id], node)
+            by_source = {member.source_volume_id: member for member in group.snapshots}
+            counts = [
+                world.restored(by_source[volume.volume_id], node)
                 for volume, node in zip(volumes, "ab", strict=True)
             ]
-            assert found[0] - found[1] in {0, 1}
-            assert found[0] >= before - 1
+            assert counts[0] - counts[1] in {0, 1}
+            assert counts[0] >= before - 1
 
 
 @pytest.mark.root

@@ -40,8 +40,8 @@ def cluster(where: Path) -> Iterator[Cluster]:
         (where / name).mkdir()
         how = "allocation=sparse,overcommit=100,init=true"
         pools["a"].append(f"{name}=loopfile:{where / name},{how}")
-    with Cluster(where, pools) as one:
-        yield one
+    with Cluster(where, pools) as cluster:
+        yield cluster
 
 
 def in_time(call: Callable[[], T]) -> T:
@@ -85,11 +85,11 @@ def test_a_pool_that_does_not_answer_leaves_the_others_of_its_node_usable(
         code = in_time(lambda: code_of(lambda: router.controller.ControllerGetVolume(get)))
         assert code is Code.UNAVAILABLE
         listed = in_time(lambda: router.controller.ListVolumes(csi.ListVolumesRequest()).entries)
-        ill = {one.volume.volume_id: one.status.volume_condition.abnormal for one in listed}
+        ill = {entry.volume.volume_id: entry.status.volume_condition.abnormal for entry in listed}
         assert ill == {old.volume_id: True, made.volume_id: False}
         assert router.channel
         pools = NodeStub(router.channel).ListPools(cellar.ListPoolsRequest(), timeout=BOUND).pools
-        assert [one.name for one in pools if one.away] == ["sick"]
+        assert [pool.name for pool in pools if pool.away] == ["sick"]
     until(lambda: capacity(router, "sick") > 0, 30)
     assert create(router, "old", "sick") == old
 

@@ -37,9 +37,9 @@ def router(where: Path) -> Iterator[Router]:
             for number, port in enumerate(ports)
         ]
         (where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
-        with Router(where, where / "nodes.yaml", where / "tls/router") as one:
-            until(lambda: pools(one) == 2 * NODES, 60)
-            yield one
+        with Router(where, where / "nodes.yaml", where / "tls/router") as router:
+            until(lambda: pools(router) == 2 * NODES, 60)
+            yield router
 
 
 def pools(router: Router) -> int:
@@ -52,18 +52,19 @@ def capacity(router: Router, number: int) -> list[int]:
     """Of all classes on one node."""
     topology = csi.Topology(segments={KEY: f"n{number}"})
     requests = [
-        csi.GetCapacityRequest(accessible_topology=topology, parameters=one) for one in CLASSES
+        csi.GetCapacityRequest(accessible_topology=topology, parameters=parameters)
+        for parameters in CLASSES
     ]
-    return [router.controller.GetCapacity(one).available_capacity for one in requests]
+    return [router.controller.GetCapacity(request).available_capacity for request in requests]
 
 
 def test_capacity_of_all_nodes_and_classes_is_a_matter_of_seconds(router: Router) -> None:
     """With as many calls at once as the provisioner has threads."""
     start = time.monotonic()
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda number: capacity(router, number), range(NODES)))
+        capacities = list(threads.map(lambda number: capacity(router, number), range(NODES)))
     assert time.monotonic() - start < 5
-    assert found == [[(number + 1) * GIB] * len(CLASSES) for number in range(NODES)]
+    assert capacities == [[(number + 1) * GIB] * len(CLASSES) for number in range(NODES)]
 
 
 def test_a_list_holds_the_volumes_of_all_nodes(router: Router) -> None:

@@ -21,9 +21,9 @@ POOLS = {name: ["sim=memory:1TiB"] for name in ("a", "b", "c")}
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="cl-") as name:
-        with Cluster(Path(name), POOLS, arguments=["--max-volumes", "8"]) as one:
-            yield one
-            for driver in (*one.nodes.values(), one.router):
+        with Cluster(Path(name), POOLS, arguments=["--max-volumes", "8"]) as cluster:
+            yield cluster
+            for driver in (*cluster.nodes.values(), cluster.router):
                 assert driver.stop() == 0
         assert not [log for log in Path(name).rglob("*.log") if "Traceback" in log.read_text()]
 
@@ -32,9 +32,9 @@ def cluster() -> Iterator[Cluster]:
 def sanity(cluster: Cluster) -> Sanity:
     program = ROOT / ".cache/bin/csi-sanity"
     if not program.exists():
-        found = shutil.which("csi-sanity")
-        assert found, "csi-sanity v5.6.0 is needed: `make sanity` installs it"
-        program = Path(found)
+        path = shutil.which("csi-sanity")
+        assert path, "csi-sanity v5.6.0 is needed: `make sanity` installs it"
+        program = Path(path)
     return Sanity(program, cluster.where)
 
 

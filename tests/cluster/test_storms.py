@@ -24,8 +24,8 @@ AT_ONCE = 0.5  # seconds, on a machine that is busy with other things; a dial wo
 
 @pytest.fixture
 def cluster(where: Path) -> Iterator[Cluster]:
-    with Cluster(where, POOLS) as one:
-        yield one
+    with Cluster(where, POOLS) as cluster:
+        yield cluster
     assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
 
 

@@ -23,8 +23,8 @@ ONE = {"a": ["sim=memory:10GiB"]}
 
 @pytest.fixture
 def cluster(where: Path) -> Iterator[Cluster]:
-    with Cluster(where, ONE) as one:
-        yield one
+    with Cluster(where, ONE) as cluster:
+        yield cluster
 
 
 def channel(cluster: Cluster, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
@@ -120,16 +120,16 @@ def test_new_certificates_are_taken_without_a_restart(cluster: Cluster) -> None:
     (cluster.tls / "ca.key").unlink()
     (cluster.tls / "ca.crt").unlink()
     authority.create(cluster.tls)
-    until(lambda: "took new certificates" in cluster.router.log.read_text())
+    until(lambda: "loaded new certificates" in cluster.router.log.read_text())
     new = of(cluster.tls / "router")
     until(lambda: listed(cluster, new) is Code.OK)
     assert listed(cluster, old) is Code.UNAVAILABLE
     request = csi.ControllerGetVolumeRequest(volume_id=volume.volume_id)
     for driver in (cluster.router, cluster.another()):
         until(
-            lambda one=driver: (
+            lambda driver=driver: (
                 code_of(  # type: ignore[misc]
-                    lambda: one.controller.ControllerGetVolume(request)
+                    lambda: driver.controller.ControllerGetVolume(request)
                 )
                 is Code.OK
             )

@@ -22,17 +22,17 @@ Code = grpc.StatusCode
 @pytest.fixture
 def node(where: Path) -> Iterator[tuple[Newer, int]]:
     authority.create(where / "tls")
-    with newer("a", where / "tls/node") as one:
-        yield one
+    with newer("a", where / "tls/node") as node:
+        yield node
 
 
 @pytest.fixture
 def router(where: Path, node: tuple[Newer, int]) -> Iterator[Router]:
     nodes = [{"name": "a", "address": f"127.0.0.1:{node[1]}"}]
     (where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
-    with Router(where, where / "nodes.yaml", where / "tls/router") as one:
-        until(lambda: ready(one))
-        yield one
+    with Router(where, where / "nodes.yaml", where / "tls/router") as router:
+        until(lambda: ready(router))
+        yield router
 
 
 def call(router: Router, method: str, request: bytes) -> bytes:

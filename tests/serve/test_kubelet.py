@@ -32,9 +32,9 @@ def kubelet() -> Iterator[Kubelet]:
 @pytest.fixture
 def driver(kubelet: Kubelet) -> Iterator[Announced]:
     with tempfile.TemporaryDirectory(prefix="dr-") as name:
-        with Announced(Path(name), kubelet) as one:
-            yield one
-        assert "Traceback" not in one.log.read_text()
+        with Announced(Path(name), kubelet) as driver:
+            yield driver
+        assert "Traceback" not in driver.log.read_text()
 
 
 class Announced(Driver):
@@ -146,8 +146,8 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="dr-") as name:
         folder = Path(name) / "not-mounted"
         words = ["--kubelet-dir", str(folder), "--endpoint", f"unix://{name}/csi.sock"]
-        one = Driver(Path(name), ["sim=memory:1GiB"])
-        command = [*one.command()[:4], *words, "--pool", "sim=memory:1GiB"]
+        driver = Driver(Path(name), ["sim=memory:1GiB"])
+        command = [*driver.command()[:4], *words, "--pool", "sim=memory:1GiB"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=60)
         assert ended.returncode == 1
         assert f"--kubelet-dir {folder} does not exist" in ended.stderr.decode()

@@ -58,8 +58,8 @@ def test_a_mode_of_a_later_csi_is_refused_by_its_number() -> None:
 
 
 def test_mount_flags_come_one_by_one() -> None:
-    found = capability.parse(mount("xfs", flags=("noatime,nodev", "ro")))
-    assert found == Capability(
+    capability_ = capability.parse(mount("xfs", flags=("noatime,nodev", "ro")))
+    assert capability_ == Capability(
         AccessMode.SINGLE_NODE_WRITER, False, FsType.XFS, ("noatime", "nodev", "ro")
     )
 

@@ -40,7 +40,7 @@ class Outcome:
     context: Context
     response: Any
     log: list[str] = field(default_factory=list)
-    seen: list[tuple[str, str, float]] = field(default_factory=list)
+    finished: list[tuple[str, str, float]] = field(default_factory=list)
 
 
 def call(
@@ -55,17 +55,17 @@ def call(
     async def continuation(details: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(handler)
 
-    async def story() -> None:
+    async def scenario() -> None:
         details = Details(f"/csi.v1.Controller/{rpc}")
-        interceptor = CsiInterceptor(lambda *facts: outcome.seen.append(facts))
-        guarded = await interceptor.intercept_service(continuation, details)
-        assert await interceptor.intercept_service(continuation, details) is guarded
+        interceptor = CsiInterceptor(lambda *facts: outcome.finished.append(facts))
+        wrapped = await interceptor.intercept_service(continuation, details)
+        assert await interceptor.intercept_service(continuation, details) is wrapped
         with suppress(grpc.aio.AbortError):
-            outcome.response = await guarded.unary_unary(request, outcome.context)
+            outcome.response = await wrapped.unary_unary(request, outcome.context)
 
     sink = logger.add(outcome.log.append, level=level, format=_plain)
     try:
-        asyncio.run(story())
+        asyncio.run(scenario())
     finally:
         logger.remove(sink)
     return outcome
@@ -96,7 +96,7 @@ def test_the_caller_gets_the_status_and_the_text(kind: type[CellarError]) -> Non
     outcome = call(raising(kind("what stood in the way")), REQUEST)
     assert outcome.context.code is status_of(kind(""), "DeleteVolume")
     assert outcome.context.text == "what stood in the way"
-    assert outcome.seen[0][:2] == ("DeleteVolume", kind.code.name)
+    assert outcome.finished[0][:2] == ("DeleteVolume", kind.code.name)
 
 
 def test_what_nobody_foresaw_is_internal_and_its_text_stays_here() -> None:
@@ -118,7 +118,7 @@ def test_one_line_is_logged_with_code_duration_and_id() -> None:
     assert line.startswith("INFO DeleteVolume OK ")
     assert " ms " in line
     assert "'volume_id': 'v-1'" in line
-    [(method, code, seconds)] = outcome.seen
+    [(method, code, seconds)] = outcome.finished
     assert (method, code) == ("DeleteVolume", "OK")
     assert 0 <= seconds < 10
 
@@ -153,9 +153,9 @@ def test_a_new_volume_is_named_by_its_answer() -> None:
 
 def test_requests_are_logged_for_debugging_without_their_secrets() -> None:
     outcome = call(lambda _: csi.DeleteVolumeResponse(), REQUEST, level="DEBUG")
-    said = "".join(outcome.log)
-    assert 'volume_id: "v-1"' in said
-    assert "hunter2" not in said
+    logged = "".join(outcome.log)
+    assert 'volume_id: "v-1"' in logged
+    assert "hunter2" not in logged
 
 
 def test_a_request_that_lacks_something_does_not_reach_the_service() -> None:
@@ -170,22 +170,24 @@ def test_a_request_that_lacks_something_does_not_reach_the_service() -> None:
 
 
 def test_a_cancelled_call_is_counted_as_one() -> None:
-    seen: list[tuple[str, str, float]] = []
+    finished: list[tuple[str, str, float]] = []
 
     async def handler(request: Any, context: Any) -> Any:
         await asyncio.Event().wait()
 
-    async def story() -> None:
-        guarded = guard._recorded_unary("DeleteVolume", handler, lambda *facts: seen.append(facts))
+    async def scenario() -> None:
+        wrapped = guard._recorded_unary(
+            "DeleteVolume", handler, lambda *facts: finished.append(facts)
+        )
         context: Any = Context()
-        task = asyncio.ensure_future(_awaited(guarded(REQUEST, context)))
+        task = asyncio.ensure_future(_awaited(wrapped(REQUEST, context)))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(story())
-    assert seen[0][1] == "CANCELLED"
+    asyncio.run(scenario())
+    assert finished[0][1] == "CANCELLED"
 
 
 async def _awaited(answer: Awaitable[Any]) -> Any:
@@ -205,21 +207,21 @@ def stream(
     async def continuation(details: Any) -> Any:
         return grpc.unary_stream_rpc_method_handler(handler)
 
-    async def story() -> None:
+    async def scenario() -> None:
         details = Details("/csi.v1.SnapshotMetadata/GetMetadataDelta")
-        interceptor = CsiInterceptor(lambda *facts: outcome.seen.append(facts))
-        guarded = await interceptor.intercept_service(continuation, details)
-        assert await interceptor.intercept_service(continuation, details) is guarded
+        interceptor = CsiInterceptor(lambda *facts: outcome.finished.append(facts))
+        wrapped = await interceptor.intercept_service(continuation, details)
+        assert await interceptor.intercept_service(continuation, details) is wrapped
         with suppress(grpc.aio.AbortError):
-            async with aclosing(guarded.unary_stream(request, outcome.context)) as answers:
-                async for one in answers:
+            async with aclosing(wrapped.unary_stream(request, outcome.context)) as responses:
+                async for one in responses:
                     taken.append(one)
                     if len(taken) == most:
                         return
 
     sink = logger.add(outcome.log.append, level="INFO", format=_plain)
     try:
-        asyncio.run(story())
+        asyncio.run(scenario())
     finally:
         logger.remove(sink)
     return outcome, taken
@@ -239,7 +241,7 @@ def test_a_stream_is_one_line_and_one_number() -> None:
     [line] = outcome.log
     assert line.startswith("INFO GetMetadataDelta OK ")
     assert "'target_snapshot_id': 's-2'" in line
-    assert [one[:2] for one in outcome.seen] == [("GetMetadataDelta", "OK")]
+    assert [one[:2] for one in outcome.finished] == [("GetMetadataDelta", "OK")]
 
 
 def test_a_stream_that_fails_on_its_way_ends_with_the_status() -> None:
@@ -251,23 +253,23 @@ def test_a_stream_that_fails_on_its_way_ends_with_the_status() -> None:
     assert taken == [1]
     assert outcome.context.code is grpc.StatusCode.NOT_FOUND
     assert outcome.context.text == "deleted meanwhile"
-    assert outcome.seen[0][1] == "NOT_FOUND"
+    assert outcome.finished[0][1] == "NOT_FOUND"
 
 
 def test_a_stream_whose_client_has_gone_is_cancelled_and_let_go() -> None:
     ended: list[str] = []
 
-    async def tells(request: Any) -> AsyncIterator[int]:
+    async def yields(request: Any) -> AsyncIterator[int]:
         try:
             yield 1
             yield 2
         finally:
             ended.append("let go")
 
-    outcome, taken = stream(tells, DELTA, most=1)
+    outcome, taken = stream(yields, DELTA, most=1)
     assert taken == [1]
     assert ended == ["let go"]
-    assert outcome.seen[0][1] == "CANCELLED"
+    assert outcome.finished[0][1] == "CANCELLED"
     assert outcome.context.code is None
 
 
@@ -286,24 +288,24 @@ def test_streams_between_router_and_node_are_left_as_they_are() -> None:
     async def continuation(details: Any) -> Any:
         return handler
 
-    async def story() -> None:
-        guarded = CsiInterceptor(lambda *_: None)
+    async def scenario() -> None:
+        wrapped = CsiInterceptor(lambda *_: None)
         details = Details("/cellar.v1.Node/Watch")
-        assert await guarded.intercept_service(continuation, details) is handler
+        assert await wrapped.intercept_service(continuation, details) is handler
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_what_is_not_ours_is_left_to_grpc() -> None:
     async def continuation(details: Any) -> Any:
         return None
 
-    async def story() -> None:
-        guarded = CsiInterceptor(lambda *_: None)
+    async def scenario() -> None:
+        wrapped = CsiInterceptor(lambda *_: None)
         details = Details("/csi.v1.SnapshotMetadata/GetMetadataDelta")
-        assert await guarded.intercept_service(continuation, details) is None
+        assert await wrapped.intercept_service(continuation, details) is None
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_a_text_that_no_header_could_carry_is_cut() -> None:

@@ -17,7 +17,7 @@ def test_nothing_said_is_nothing_asked() -> None:
 
 
 def test_all_keys_at_once() -> None:
-    found = parameters.parse(
+    parsed = parameters.parse(
         {
             "pool": "fast",
             "allocation": "sparse",
@@ -32,7 +32,7 @@ def test_all_keys_at_once() -> None:
         },
         {},
     )
-    assert found == Class(
+    assert parsed == Class(
         pool="fast",
         allocation=Allocation.SPARSE,
         fs=FsType.XFS,
@@ -41,12 +41,12 @@ def test_all_keys_at_once() -> None:
         encrypted=False,
         limits=Limits(100, 200, 10 * MIB, 20 * MIB),
     )
-    assert found.options_for(FsType.XFS) == ("-m", "reflink=0")
+    assert parsed.options_for(FsType.XFS) == ("-m", "reflink=0")
 
 
 def test_what_is_mutable_wins() -> None:
-    found = parameters.parse({"readIops": "1", "writeIops": "2"}, {"readIops": "3"})
-    assert found.limits == Limits(read_iops=3, write_iops=2)
+    parsed = parameters.parse({"readIops": "1", "writeIops": "2"}, {"readIops": "3"})
+    assert parsed.limits == Limits(read_iops=3, write_iops=2)
 
 
 def test_kubernetes_keys_are_not_ours_to_judge() -> None:
@@ -127,5 +127,5 @@ def test_any_text_is_either_understood_or_invalid(given: dict[str, str]) -> None
 
 @given(st.integers(0, parameters.LIMIT), st.sampled_from(["readIops", "writeIops"]))
 def test_every_number_of_operations_is_understood(number: int, key: str) -> None:
-    [found] = parameters.parse_limits({key: str(number)}).values()
-    assert found == number
+    [parsed] = parameters.parse_limits({key: str(number)}).values()
+    assert parsed == number

@@ -50,8 +50,8 @@ def of_snapshot(snapshot_id: object) -> csi.VolumeContentSource:
 
 
 def test_the_least_that_can_be_asked() -> None:
-    found = parse.create(csi.CreateVolumeRequest(name="data", volume_capabilities=[MOUNT]))
-    assert found == requests.CreateVolume(
+    parsed = parse.create(csi.CreateVolumeRequest(name="data", volume_capabilities=[MOUNT]))
+    assert parsed == requests.CreateVolume(
         name="data",
         key=ids.volume_key("data"),
         range=CapacityRange(),
@@ -61,8 +61,8 @@ def test_the_least_that_can_be_asked() -> None:
 
 
 def test_a_block_volume_has_no_filesystem() -> None:
-    found = parse.create(csi.CreateVolumeRequest(name="data", volume_capabilities=[BLOCK]))
-    assert found.fs is None
+    parsed = parse.create(csi.CreateVolumeRequest(name="data", volume_capabilities=[BLOCK]))
+    assert parsed.fs is None
 
 
 def test_a_filesystem_that_was_named_was_asked_for() -> None:
@@ -119,12 +119,12 @@ def test_a_create_is_an_intent_or_invalid_and_always_the_same(
         parameters=given,
     )
     try:
-        found = parse.create(request)
+        parsed = parse.create(request)
     except Invalid:
         return
-    assert found == parse.create(csi.CreateVolumeRequest.FromString(request.SerializeToString()))
-    assert found.locks == Locks(frozenset({ids.volume_key(name)}))
-    assert (found.range.required, found.range.limit) == (required, limit)
+    assert parsed == parse.create(csi.CreateVolumeRequest.FromString(request.SerializeToString()))
+    assert parsed.locks == Locks(frozenset({ids.volume_key(name)}))
+    assert (parsed.range.required, parsed.range.limit) == (required, limit)
 
 
 # other calls about volumes
@@ -139,9 +139,9 @@ def test_an_expansion_must_say_how_far() -> None:
     request.capacity_range.required_bytes = 5
     assert parse.expand(request) == requests.Expand(V, CapacityRange(5), None)
     request.volume_capability.CopyFrom(BLOCK)
-    found = parse.expand(request).capability
-    assert found
-    assert found.block
+    parsed = parse.expand(request).capability
+    assert parsed
+    assert parsed.block
 
 
 def test_only_the_limits_that_are_named_change() -> None:
@@ -157,8 +157,8 @@ def test_publish_and_unpublish() -> None:
     request = csi.ControllerPublishVolumeRequest(
         volume_id=str(V), node_id="n", volume_capability=MOUNT, readonly=True
     )
-    found = parse.publish(request)
-    assert (found.volume_id, found.node, found.read_only) == (V, "n", True)
+    parsed = parse.publish(request)
+    assert (parsed.volume_id, parsed.node, parsed.read_only) == (V, "n", True)
     undo = csi.ControllerUnpublishVolumeRequest(volume_id=str(V))
     assert parse.unpublish(undo) == requests.Unpublish(V, None)
     undo.node_id = "n"
@@ -171,10 +171,10 @@ def test_validation_takes_parameters_for_what_create_would_make_of_them() -> Non
     )
     assert parse.validate(request).parameters is None
     request.parameters["blockSize"] = "4096"
-    found = parse.validate(request)
-    assert found.parameters
-    assert found.parameters.block_size == 4096
-    assert found.context == {"a": "b"}
+    parsed = parse.validate(request)
+    assert parsed.parameters
+    assert parsed.parameters.block_size == 4096
+    assert parsed.context == {"a": "b"}
 
 
 def test_capacity_is_of_what_create_would_make() -> None:
@@ -213,10 +213,10 @@ def test_stage_and_publish() -> None:
     with pytest.raises(Refused, match="staging_target_path"):
         parse_node.publish(publish)
     publish.staging_target_path = "/s"
-    found = parse_node.publish(publish)
-    assert isinstance(found, requests.NodePublish)
-    assert (found.staging, found.target, found.read_only) == (Path("/s"), Path("/t"), True)
-    assert found.locks.exclusive == {V.key, "path:/t"}
+    parsed = parse_node.publish(publish)
+    assert isinstance(parsed, requests.NodePublish)
+    assert (parsed.staging, parsed.target, parsed.read_only) == (Path("/s"), Path("/t"), True)
+    assert parsed.locks.exclusive == {V.key, "path:/t"}
 
 
 def test_unstage_unpublish_and_expand() -> None:
@@ -273,10 +273,10 @@ def test_an_id_that_we_could_not_have_made_is_not_found_whatever_else_is_wrong(
 @given(st.text(max_size=60))
 def test_no_text_but_an_id_names_anything(text: str) -> None:
     try:
-        found = parse.delete_volume(text)
+        parsed = parse.delete_volume(text)
     except CellarError:
         return
-    assert str(found.volume_id) == text
+    assert str(parsed.volume_id) == text
 
 
 @pytest.mark.parametrize(("text", "encrypted"), [("true", True), ("false", False), (None, None)])

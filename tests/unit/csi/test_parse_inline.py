@@ -40,9 +40,9 @@ def a_publish(attributes: dict[str, str] | None = None, **how: Any) -> csi.NodeP
 
 
 def parsed(attributes: dict[str, str] | None = None, **how: Any) -> requests.InlinePublish:
-    found = parse_node.publish(a_publish(attributes, **how))
-    assert isinstance(found, requests.InlinePublish)
-    return found
+    parsed_request = parse_node.publish(a_publish(attributes, **how))
+    assert isinstance(parsed_request, requests.InlinePublish)
+    return parsed_request
 
 
 def of(fs: str) -> csi.VolumeCapability:
@@ -51,8 +51,8 @@ def of(fs: str) -> csi.VolumeCapability:
 
 
 def test_the_least_that_a_pod_can_say() -> None:
-    found = parsed()
-    assert found.create == requests.CreateVolume(
+    parsed_request = parsed()
+    assert parsed_request.create == requests.CreateVolume(
         name=HANDLE,
         key=KEY,
         range=CapacityRange(GIB),
@@ -60,9 +60,9 @@ def test_the_least_that_a_pod_can_say() -> None:
         fs_asked=False,
         inline=True,
     )
-    assert found.target == TARGET
-    assert found.capability.mode is AccessMode.SINGLE_NODE_WRITER
-    assert found.locks == Locks(frozenset({KEY, f"path:{TARGET}"}))
+    assert parsed_request.target == TARGET
+    assert parsed_request.capability.mode is AccessMode.SINGLE_NODE_WRITER
+    assert parsed_request.locks == Locks(frozenset({KEY, f"path:{TARGET}"}))
 
 
 def test_all_that_a_pod_can_say() -> None:
@@ -74,11 +74,15 @@ def test_all_that_a_pod_can_say() -> None:
         "encrypted": "false",
         "readIops": "100",
     }
-    found = parsed(attributes, volume_capability=of("xfs")).create
-    assert (found.range, found.pool, found.fs) == (CapacityRange(64 * MIB), "fast", FsType.XFS)
-    assert (found.allocation, found.block_size) == (Allocation.SPARSE, 512)
-    assert found.limits == Limits(read_iops=100)
-    assert not found.encrypted
+    parsed_request = parsed(attributes, volume_capability=of("xfs")).create
+    assert (parsed_request.range, parsed_request.pool, parsed_request.fs) == (
+        CapacityRange(64 * MIB),
+        "fast",
+        FsType.XFS,
+    )
+    assert (parsed_request.allocation, parsed_request.block_size) == (Allocation.SPARSE, 512)
+    assert parsed_request.limits == Limits(read_iops=100)
+    assert not parsed_request.encrypted
 
 
 def test_a_read_only_one_is_for_a_reader() -> None:
@@ -86,7 +90,7 @@ def test_a_read_only_one_is_for_a_reader() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attributes", "said"),
+    ("attributes", "value"),
     [
         ({"sized": "1Gi"}, r"volume_context: unknown 'sized'; accepted: size, pool"),
         ({"size": "much"}, r"volume_context\[size\]: 'much' is not a size"),
@@ -101,8 +105,8 @@ def test_a_read_only_one_is_for_a_reader() -> None:
         ({"csi.storage.k8s.io/fstype": "ntfs"}, "ntfs"),
     ],
 )
-def test_what_a_pod_may_not_say_is_named(attributes: dict[str, str], said: str) -> None:
-    with pytest.raises(Invalid, match=said):
+def test_what_a_pod_may_not_say_is_named(attributes: dict[str, str], value: str) -> None:
+    with pytest.raises(Invalid, match=value):
         parse_node.publish(a_publish(attributes))
 
 
@@ -134,9 +138,9 @@ def test_a_handle_that_kubelet_does_not_make_is_refused(handle: str) -> None:
         parse_node.publish(a_publish(volume_id=handle))
 
 
-@pytest.mark.parametrize("said", ["false", "", "True", "1"])
-def test_without_kubelets_word_a_handle_of_its_is_no_volume(said: str) -> None:
-    request = a_publish({"csi.storage.k8s.io/ephemeral": said}, staging_target_path="/s")
+@pytest.mark.parametrize("value", ["false", "", "True", "1"])
+def test_without_kubelets_word_a_handle_of_its_is_no_volume(value: str) -> None:
+    request = a_publish({"csi.storage.k8s.io/ephemeral": value}, staging_target_path="/s")
     with pytest.raises(NotFound):
         parse_node.publish(request)
 

@@ -44,7 +44,7 @@ def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() 
     def group(*volumes: object) -> requests.CreateGroupSnapshot:
         return parse_snapshots.create_group(
             csi.CreateVolumeGroupSnapshotRequest(
-                name="g", source_volume_ids=[str(one) for one in volumes]
+                name="g", source_volume_ids=[str(volume) for volume in volumes]
             )
         )
 

@@ -14,7 +14,7 @@ from driver.core.results import Group, VolumeStats
 from driver.csi import present
 from driver.csi.topology import NodeTopology
 
-HERE: Final = NodeTopology("cellar.csi.internal/node", "a")
+NODE_TOPOLOGY: Final = NodeTopology("cellar.csi.internal/node", "a")
 TOPOLOGY: Final = csi.Topology(segments={"cellar.csi.internal/node": "a"})
 VOLUME: Final = Volume(
     id=VolumeId("0123456789ab", "0" * 32),
@@ -43,30 +43,30 @@ OLD, LOST = (
 
 
 def test_a_volume_says_where_it_is_and_what_it_was_made_of() -> None:
-    assert present.volume(VOLUME, HERE) == csi.Volume(
+    assert present.volume(VOLUME, NODE_TOPOLOGY) == csi.Volume(
         capacity_bytes=4096, volume_id=str(VOLUME.id), accessible_topology=[TOPOLOGY]
     )
     for source, field in ((VOLUME.id, "volume"), (SNAPSHOT.id, "snapshot")):
-        copy = present.volume(replace(VOLUME, source=source), HERE)
+        copy = present.volume(replace(VOLUME, source=source), NODE_TOPOLOGY)
         assert copy.content_source.WhichOneof("type") == field
         assert str(source) in str(copy.content_source)
 
 
 def test_a_snapshot_is_ready_when_it_is_there() -> None:
-    found = present.snapshot(SNAPSHOT, HERE)
-    assert found.ready_to_use
-    assert (found.creation_time.seconds, found.creation_time.nanos) == (12, 500_000_000)
-    assert found.source_volume_id == str(VOLUME.id)
-    assert list(found.accessible_topology) == [TOPOLOGY]
-    assert not found.group_snapshot_id
+    presented = present.snapshot(SNAPSHOT, NODE_TOPOLOGY)
+    assert presented.ready_to_use
+    assert (presented.creation_time.seconds, presented.creation_time.nanos) == (12, 500_000_000)
+    assert presented.source_volume_id == str(VOLUME.id)
+    assert list(presented.accessible_topology) == [TOPOLOGY]
+    assert not presented.group_snapshot_id
 
 
 def test_a_group_holds_its_members() -> None:
     member = replace(SNAPSHOT, group="g" * 32)
-    found = present.group(Group("g" * 32, "name", 12.5, (member,)), HERE)
-    assert found.group_snapshot_id == found.snapshots[0].group_snapshot_id == "g" * 32
-    assert found.ready_to_use
-    assert found.creation_time == found.snapshots[0].creation_time
+    presented = present.group(Group("g" * 32, "name", 12.5, (member,)), NODE_TOPOLOGY)
+    assert presented.group_snapshot_id == presented.snapshots[0].group_snapshot_id == "g" * 32
+    assert presented.ready_to_use
+    assert presented.creation_time == presented.snapshots[0].creation_time
 
 
 def test_nodes_are_those_that_it_is_published_to() -> None:
@@ -76,8 +76,8 @@ def test_nodes_are_those_that_it_is_published_to() -> None:
 
 
 def test_faults_are_told_in_both_languages() -> None:
-    found = present.health(VOLUME.id, (OLD, LOST, OLD))
-    assert [(one.status, one.reason) for one in found.health_statuses] == [
+    presented = present.health(VOLUME.id, (OLD, LOST, OLD))
+    assert [(entry.status, entry.reason) for entry in presented.health_statuses] == [
         (csi.DEGRADED, "VolumeUnhealthy"),
         (csi.DATA_LOSS, "BackingFileGone"),
     ]
@@ -89,9 +89,9 @@ def test_faults_are_told_in_both_languages() -> None:
 
 
 def test_one_entry_for_each_kind_of_fault_of_storage() -> None:
-    away = Fault(FaultKind.POOL_AWAY, "pool b is away", Severity.INACCESSIBLE)
-    found = list(present.storage((OLD, replace(OLD, text="so is that"), away)))
-    assert [(one.status, one.reason, one.message) for one in found] == [
+    unavailable = Fault(FaultKind.POOL_AWAY, "pool b is away", Severity.INACCESSIBLE)
+    presented = list(present.storage((OLD, replace(OLD, text="so is that"), unavailable)))
+    assert [(entry.status, entry.reason, entry.message) for entry in presented] == [
         (csi.STORAGE_DEGRADED, "VolumeUnhealthy", "it is old; so is that"),
         (csi.STORAGE_UNREACHABLE, "PoolAway", "pool b is away"),
     ]

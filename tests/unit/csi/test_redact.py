@@ -52,7 +52,7 @@ def test_no_secret_is_in_what_is_logged(name: str, kind: Descriptor) -> None:
 
 def test_what_is_no_secret_stays_on_one_line() -> None:
     request = csi.CreateVolumeRequest(name="v", secrets={"p": SECRET}, parameters={"pool": "fast"})
-    said = redact.presentable(request)
-    assert "fast" in said
-    assert "\n" not in said
-    assert '"v"' in said
+    text = redact.presentable(request)
+    assert "fast" in text
+    assert "\n" not in text
+    assert '"v"' in text

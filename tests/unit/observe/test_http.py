@@ -18,19 +18,19 @@ async def hello() -> Answer:
 
 
 def ask(*requests: bytes) -> list[bytes]:
-    async def story(port: int) -> list[bytes]:
+    async def scenario(port: int) -> list[bytes]:
         return [await exchange(port, request) for request in requests]
 
-    return served(story)
+    return served(scenario)
 
 
-def served(story: Callable[[int], Awaitable[list[bytes]]]) -> list[bytes]:
+def served(scenario: Callable[[int], Awaitable[list[bytes]]]) -> list[bytes]:
     async def live() -> list[bytes]:
         http = Http({"/hello": hello})
         await http.start("127.0.0.1", 0)
         assert http._server
         try:
-            return await story(http._server.sockets[0].getsockname()[1])
+            return await scenario(http._server.sockets[0].getsockname()[1])
         finally:
             http.stop()
 
@@ -80,7 +80,7 @@ def test_an_address_that_is_taken_is_named() -> None:
 
 
 def test_a_request_is_answered_beside_many_connections_that_say_nothing() -> None:
-    async def story(port: int) -> list[bytes]:
+    async def scenario(port: int) -> list[bytes]:
         silent = [
             await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * MAX_CONNECTIONS)
         ]
@@ -92,7 +92,7 @@ def test_a_request_is_answered_beside_many_connections_that_say_nothing() -> Non
             writer.close()
         return answers
 
-    assert all(one.endswith(b"hello\n") for one in served(story))
+    assert all(one.endswith(b"hello\n") for one in served(scenario))
 
 
 async def _is_ended(reader: asyncio.StreamReader) -> bool:
@@ -108,11 +108,11 @@ async def _is_ended(reader: asyncio.StreamReader) -> bool:
 def test_who_says_nothing_is_let_go_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driver.observe.http.REQUEST_TIMEOUT", 0.05)
 
-    async def story(port: int) -> list[bytes]:
+    async def scenario(port: int) -> list[bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /health")
         answer = await reader.read()
         writer.close()
         return [answer]
 
-    assert served(story) == [b""]
+    assert served(scenario) == [b""]

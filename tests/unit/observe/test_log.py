@@ -15,21 +15,21 @@ from driver.observe import log
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     yield lambda: capsys.readouterr().err
     logger.remove()
 
 
-def test_facts_follow_the_sentence(said: Callable[[], str]) -> None:
+def test_facts_follow_the_sentence(logged: Callable[[], str]) -> None:
     log.set_up("info", "text")
     logger.bind(rpc="Probe", code="OK").info("attached {}", "it", device="/dev/loop0", odd="{x}")
     logger.debug("not this")
-    line = said()
+    line = logged()
     assert line.endswith("INFO    attached it device=/dev/loop0 odd={x}\n")
     assert line.count("\n") == 1
 
 
-def test_a_traceback_shows_no_values(said: Callable[[], str]) -> None:
+def test_a_traceback_shows_no_values(logged: Callable[[], str]) -> None:
     log.set_up("info", "text")
 
     def fails(passphrase: str) -> None:
@@ -39,7 +39,7 @@ def test_a_traceback_shows_no_values(said: Callable[[], str]) -> None:
         fails("hunter2")
     except KeyError as error:
         logger.opt(exception=error).error("failed")
-    line = said()
+    line = logged()
     assert "Traceback" in line
     assert "fails(" in line
     assert line.count("hunter2") == 1  # the source line of the call itself, no variable
@@ -48,17 +48,17 @@ def test_a_traceback_shows_no_values(said: Callable[[], str]) -> None:
 # for programs: one flat object with the conventional names
 
 
-def _records(said: Callable[[], str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in said().splitlines()]
+def _records(logged: Callable[[], str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in logged().splitlines()]
 
 
-def test_a_call_is_one_flat_record(said: Callable[[], str]) -> None:
+def test_a_call_is_one_flat_record(logged: Callable[[], str]) -> None:
     log.set_up("debug", "json")
     bound = logger.bind(rpc="DeleteVolume", code="OK", seconds=0.0042, volume_id="a-b")
     bound.info("{} {} {:.1f} ms", "DeleteVolume", "OK", 4.2)
-    [found] = _records(said)
-    assert list(found) == ["ts", "level", "msg", "rpc", "code", "duration", "volume"]
-    assert found | {"ts": ""} == {
+    [record_] = _records(logged)
+    assert list(record_) == ["ts", "level", "msg", "rpc", "code", "duration", "volume"]
+    assert record_ | {"ts": ""} == {
         "ts": "",
         "level": "info",
         "msg": "DeleteVolume OK 4.2 ms",
@@ -67,40 +67,40 @@ def test_a_call_is_one_flat_record(said: Callable[[], str]) -> None:
         "duration": 0.0042,
         "volume": "a-b",
     }
-    assert len(json.dumps(found)) < 250
+    assert len(json.dumps(record_)) < 250
 
 
-def test_the_time_is_utc_to_the_millisecond(said: Callable[[], str]) -> None:
+def test_the_time_is_utc_to_the_millisecond(logged: Callable[[], str]) -> None:
     log.set_up("debug", "json")
     logger.warning("now")
-    [found] = _records(said)
-    assert found["level"] == "warning"
-    assert len(found["ts"]) == len("2026-01-02T03:04:05.678Z")
-    assert found["ts"].endswith("Z")
+    [record_] = _records(logged)
+    assert record_["level"] == "warning"
+    assert len(record_["ts"]) == len("2026-01-02T03:04:05.678Z")
+    assert record_["ts"].endswith("Z")
 
 
-def test_braces_lines_and_paths_do_not_break_it(said: Callable[[], str]) -> None:
+def test_braces_lines_and_paths_do_not_break_it(logged: Callable[[], str]) -> None:
     log.set_up("debug", "json")
     logger.bind(endpoint=Path("/a{0}")).info("{}", 'two\nlines {x} "quoted" <b>')
-    [found] = _records(said)
-    assert found["msg"] == 'two\nlines {x} "quoted" <b>'
-    assert found["endpoint"] == "/a{0}"
+    [record_] = _records(logged)
+    assert record_["msg"] == 'two\nlines {x} "quoted" <b>'
+    assert record_["endpoint"] == "/a{0}"
 
 
-def test_a_traceback_is_one_field(said: Callable[[], str]) -> None:
+def test_a_traceback_is_one_field(logged: Callable[[], str]) -> None:
     log.set_up("debug", "json")
     try:
         os.environ.pop("no such door")
     except KeyError as error:
         logger.opt(exception=error).error("NodeStageVolume failed unexpectedly")
-    [found] = _records(said)
-    assert found["msg"] == "NodeStageVolume failed unexpectedly"
-    assert found["exception"].startswith("Traceback")
-    assert found["exception"].endswith("KeyError: 'no such door'\n")
+    [record_] = _records(logged)
+    assert record_["msg"] == "NodeStageVolume failed unexpectedly"
+    assert record_["exception"].startswith("Traceback")
+    assert record_["exception"].endswith("KeyError: 'no such door'\n")
 
 
-def test_a_fact_cannot_take_the_place_of_the_message(said: Callable[[], str]) -> None:
+def test_a_fact_cannot_take_the_place_of_the_message(logged: Callable[[], str]) -> None:
     log.set_up("debug", "json")
     logger.bind(msg="other", level="x").info("the message")
-    [found] = _records(said)
-    assert (found["msg"], found["level"]) == ("the message", "info")
+    [record_] = _records(logged)
+    assert (record_["msg"], record_["level"]) == ("the message", "info")

@@ -19,10 +19,10 @@ from tests.unit.router.reported import reported
 
 
 def pool(name: str, pool_id: str, **largest: int) -> cellar.Pool:
-    made = cellar.Pool(name=name, id=pool_id, allocation="thick")
+    pool_ = cellar.Pool(name=name, id=pool_id, allocation="thick")
     for allocation, size in largest.items():
-        made.available_space.add(allocation=allocation, largest=size, smallest=1)
-    return made
+        pool_.available_space.add(allocation=allocation, largest=size, smallest=1)
+    return pool_
 
 
 def largest(
@@ -33,8 +33,8 @@ def largest(
     **asked: Any,
 ) -> tuple[int, int]:
     request = GetCapacity(pool=name, allocation=allocation, **asked)
-    found = capacity.capacity_of(node, request, duplicated)
-    return found.largest, found.smallest
+    result = capacity.capacity_of(node, request, duplicated)
+    return result.largest, result.smallest
 
 
 def test_the_largest_volume_is_that_of_the_best_pool_that_would_be_taken() -> None:
@@ -76,8 +76,8 @@ def test_the_best_node_is_reported_and_a_filesystem_has_a_smallest_size() -> Non
     large = reported(pool("p", "2" * 12, thick=GIB), name="b")
     request = GetCapacity(fs=FsType.XFS)
     for nodes, size in (([small, large], GIB), ([small], 0), ([], 0)):
-        found = capacity.largest_of(nodes, request, frozenset())
-        assert (found.largest, found.smallest) == (size, SMALLEST[FsType.XFS])
+        result = capacity.largest_of(nodes, request, frozenset())
+        assert (result.largest, result.smallest) == (size, SMALLEST[FsType.XFS])
 
 
 def test_an_encrypted_volume_needs_space_for_its_keys_too() -> None:
@@ -94,8 +94,8 @@ def test_candidates_are_all_nodes_with_what_speaks_against_each() -> None:
         reported(pool("p", "2" * 12, thick=2 * GIB), name="b"),
         reported(name="c"),
     ]
-    found = capacity.candidates(nodes, volume, frozenset({"2" * 12}))
-    assert [(each.name, each.largest, each.duplicated) for each in found] == [
+    result = capacity.candidates(nodes, volume, frozenset({"2" * 12}))
+    assert [(each.name, each.largest, each.duplicated) for each in result] == [
         ("a", GIB, False),
         ("b", 0, True),
         ("c", 0, False),

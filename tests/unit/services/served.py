@@ -37,7 +37,7 @@ from driver.volumes.publish import ControllerPublisher, NodeVolumes
 from tests.support.failing_backend import failing_pool
 
 NODE = "node-a"
-LOOKED_AT = 3  # extents at a time: a volume of a few pages takes more than one look
+PAGE_EXTENTS = 3  # extents at a time: a volume of a few pages takes more than one look
 KEY = "cellar.csi.internal/node"
 MODE = csi.VolumeCapability.AccessMode
 MOUNT = csi.VolumeCapability(
@@ -79,37 +79,39 @@ class Client:
         return answer.volume
 
 
-Story = Callable[[Client], Awaitable[None]]
+Scenario = Callable[[Client], Awaitable[None]]
 
 
-def play(story: Story, *, attach: bool = True, max_volumes: int = 0) -> None:
+def play(scenario: Scenario, *, attach: bool = True, max_volumes: int = 0) -> None:
     """Serve, let `story` call, stop."""
     pool = failing_pool("sim", 100 * GIB)
     with ThreadPoolExecutor(1) as copiers, tempfile.TemporaryDirectory(prefix="c-") as folder:
-        about = DriverInfo(
+        driver = DriverInfo(
             name="cellar.csi.internal",
             version="1.2.3",
             topology=NodeTopology(KEY, NODE),
             max_volumes=max_volumes,
             attach=attach,
         )
-        uses = _uses(pool, BackgroundCopies(lambda _: copiers), max_volumes)
+        use_cases = _use_cases(pool, BackgroundCopies(lambda _: copiers), max_volumes)
         path = Path(folder) / "s"
-        asyncio.run(_serve(about, uses, path, story, pool))
+        asyncio.run(_serve(driver, use_cases, path, scenario, pool))
         assert not path.exists()
 
 
-async def _serve(about: DriverInfo, uses: UseCases, path: Path, story: Story, pool: Pool) -> None:
-    server = Server(about, uses, lambda *_: None)
+async def _serve(
+    driver: DriverInfo, use_cases: UseCases, path: Path, scenario: Scenario, pool: Pool
+) -> None:
+    server = Server(driver, use_cases, lambda *_: None)
     await server.start(path)
     try:
         async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
-            await story(Client(channel, pool, path))
+            await scenario(Client(channel, pool, path))
     finally:
         await server.stop(10)
 
 
-def _uses(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
+def _use_cases(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
     pools = Pools([pool])
     mounts = MountRecords(MemoryRecords())
     volumes = Provisioner(pools, Contents(), copies, time.time, mounts=mounts)
@@ -125,7 +127,7 @@ def _uses(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
         snapshots=Snapshotter(pools, copies, time.time),
         modifier=Modifier(pools),
         health=health,
-        changes=ChangedBlocks(pools, most=LOOKED_AT),
+        changes=ChangedBlocks(pools, most=PAGE_EXTENTS),
     )
 
 

@@ -19,7 +19,7 @@ async def at(session: Session, step: BarrierStep) -> asyncio.Future[None]:
 
 
 def test_a_gate_opens_when_all_are_there_and_not_before() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         session = Session(step_timeout=30)
         first = await at(session, BarrierStep.FROZEN)
         assert not first.done()
@@ -33,11 +33,11 @@ def test_a_gate_opens_when_all_are_there_and_not_before() -> None:
         await second
         await at(session, BarrierStep.THAWED)
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_who_waits_is_sent_back_when_the_router_gives_up() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         session = Session(step_timeout=30)
         waiting = await at(session, BarrierStep.FROZEN)
         session.end()
@@ -46,13 +46,13 @@ def test_who_waits_is_sent_back_when_the_router_gives_up() -> None:
         with pytest.raises(Busy):
             await asyncio.to_thread(session.wait_at, BarrierStep.TAKEN)
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_nobody_waits_for_longer_than_the_bound() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         waiting = await at(Session(step_timeout=0.01), BarrierStep.FROZEN)
         with pytest.raises(Busy, match="not held in time"):
             await waiting
 
-    asyncio.run(story())
+    asyncio.run(scenario())

@@ -26,7 +26,7 @@ def test_a_volume_lives_and_is_used(tmp_path: Path) -> None:
     staging, target = tmp_path / "staging", tmp_path / "target"
     staging.mkdir()
 
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         volume_id = (await client.create()).volume_id
         node, controller = client.node, client.controller
         one: dict[str, Any] = {"volume_id": volume_id}
@@ -86,11 +86,11 @@ def test_a_volume_lives_and_is_used(tmp_path: Path) -> None:
             await controller.DeleteVolume(delete, timeout=10)
         assert not list(client.pool.backend.images())
 
-    play(story)
+    play(scenario)
 
 
 def test_a_snapshot_lives_and_is_restored() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         source = (await client.create()).volume_id
         controller = client.controller
         wanted = csi.CreateSnapshotRequest(name="s", source_volume_id=source)
@@ -117,11 +117,11 @@ def test_a_snapshot_lives_and_is_restored() -> None:
         code, _ = await code_of(controller.GetSnapshot(request, timeout=10))
         assert code is grpc.StatusCode.NOT_FOUND
 
-    play(story)
+    play(scenario)
 
 
 def test_a_group_lives_whole() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         sources = [(await client.create(name)).volume_id for name in ("a", "b")]
         wanted = csi.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=sources)
         group = (await client.group.CreateVolumeGroupSnapshot(wanted, timeout=10)).group_snapshot
@@ -143,11 +143,11 @@ def test_a_group_lives_whole() -> None:
         code, _ = await code_of(client.group.GetVolumeGroupSnapshot(request, timeout=10))
         assert code is grpc.StatusCode.NOT_FOUND
 
-    play(story)
+    play(scenario)
 
 
 def test_what_is_ill_is_said_to_be() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         well, ill = [(await client.create(name)).volume_id for name in ("well", "ill")]
         backend = client.pool.backend
         assert isinstance(backend, FailingBackend)
@@ -176,11 +176,11 @@ def test_what_is_ill_is_said_to_be() -> None:
         )
         assert [one.reason for one in storage.backend_health] == ["PoolNearlyFull"]
 
-    play(story)
+    play(scenario)
 
 
 def test_a_capability_that_a_volume_has_is_confirmed() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         volume = await client.create()
         request = csi.ValidateVolumeCapabilitiesRequest(
             volume_id=volume.volume_id, volume_capabilities=[MOUNT]
@@ -188,12 +188,12 @@ def test_a_capability_that_a_volume_has_is_confirmed() -> None:
         answer = await client.controller.ValidateVolumeCapabilities(request, timeout=10)
         assert list(answer.confirmed.volume_capabilities) == [MOUNT]
 
-    play(story)
+    play(scenario)
 
 
 def test_the_driver_can_ask_itself() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         assert await server.probe(client.path, 10)
         assert not await server.probe(client.path.with_name("nobody"), 0.5)
 
-    play(story)
+    play(scenario)

@@ -19,20 +19,22 @@ class Clock:
         return self.now
 
 
-def told(story: Callable[[NameReservations, Clock], Awaitable[None]], *, old: bool = True) -> None:
+def play(
+    scenario: Callable[[NameReservations, Clock], Awaitable[None]], *, old: bool = True
+) -> None:
     """Of a node that has run for long, if it is `old`."""
 
     async def live() -> None:
         clock = Clock()
-        one = NameReservations(clock)
+        reservations = NameReservations(clock)
         clock.now += NAME_MEMORY if old else 0
-        await story(one, clock)
+        await scenario(reservations, clock)
 
     asyncio.run(live())
 
 
 def test_a_name_that_nobody_had_is_quiet_and_one_that_was_released_is_not() -> None:
-    async def story(names: NameReservations, clock: Clock) -> None:
+    async def scenario(names: NameReservations, clock: Clock) -> None:
         assert await names.take("a")
         names.release("a")
         assert not await names.take("a")
@@ -44,22 +46,22 @@ def test_a_name_that_nobody_had_is_quiet_and_one_that_was_released_is_not() -> N
         clock.now += NAME_MEMORY + 0.1
         assert await names.take("a")
 
-    told(story)
+    play(scenario)
 
 
 def test_a_node_that_has_just_begun_does_not_know() -> None:
-    async def story(names: NameReservations, clock: Clock) -> None:
+    async def scenario(names: NameReservations, clock: Clock) -> None:
         assert not await names.take("a")
         clock.now += NAME_MEMORY
         assert await names.take("b")
 
-    told(story, old=False)
+    play(scenario, old=False)
 
 
 def test_a_name_is_one_routers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(name_reservations, "NAME_WAIT", 0.05)
 
-    async def story(names: NameReservations, clock: Clock) -> None:
+    async def scenario(names: NameReservations, clock: Clock) -> None:
         await names.take("a")
         with pytest.raises(TimeoutError):
             await names.take("a")
@@ -68,11 +70,11 @@ def test_a_name_is_one_routers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
         names.release("a")
         assert not await waiting
 
-    told(story)
+    play(scenario)
 
 
 def test_what_was_long_ago_is_forgotten() -> None:
-    async def story(names: NameReservations, clock: Clock) -> None:
+    async def scenario(names: NameReservations, clock: Clock) -> None:
         for number in range(100):
             await names.take(str(number))
             names.release(str(number))
@@ -80,4 +82,4 @@ def test_what_was_long_ago_is_forgotten() -> None:
         await names.take("last")
         assert names._released == {}
 
-    told(story)
+    play(scenario)

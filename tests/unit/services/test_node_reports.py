@@ -16,15 +16,15 @@ from driver.core.ports.pool import Pool
 from driver.services.node_reports import NodeReports
 from driver.services.peer import PeerService
 
-ABOUT = cellar.Report(node="a", version="1.2.3", max_volumes=8)
+NODE = cellar.Report(node="a", version="1.2.3", max_volumes=8)
 
 
-async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
-    return work(intent)
+async def run(work: Callable[[Any], Any], request: Any) -> Any:
+    return work(request)
 
 
-def private(*pools: Pool) -> PeerService:
-    return PeerService(at_once, pools, ABOUT)
+def peer(*pools: Pool) -> PeerService:
+    return PeerService(run, pools, NODE)
 
 
 async def first(stream: AsyncIterator[Any]) -> Any:
@@ -45,34 +45,34 @@ def test_a_report_says_who_it_is_and_what_room_there_is() -> None:
     )
     pool.backend.create(volume, lambda _: None)
 
-    async def story() -> cellar.Report:
-        report: cellar.Report = await first(private(pool).Watch(cellar.WatchRequest(), None))
+    async def scenario() -> cellar.Report:
+        report: cellar.Report = await first(peer(pool).Watch(cellar.WatchRequest(), None))
         return report
 
-    report = asyncio.run(story())
+    report = asyncio.run(scenario())
     assert (report.node, report.version, report.max_volumes) == ("a", "1.2.3", 8)
     assert [(one.node, one.volumes) for one in report.published] == [("b", 1)]
-    [shown] = report.pools
-    assert shown.id == pool.backend.id
-    rooms = {Allocation(room.allocation): room.largest for room in shown.available_space}
-    assert rooms
-    for allocation, largest in rooms.items():
+    [pool_] = report.pools
+    assert pool_.id == pool.backend.id
+    spaces = {Allocation(space.allocation): space.largest for space in pool_.available_space}
+    assert spaces
+    for allocation, largest in spaces.items():
         assert largest == pool.backend.capacity(allocation).largest
     assert report.age < 1
 
 
 def test_a_change_is_told_before_the_next_beat() -> None:
-    looks = 0
+    reads = 0
 
-    async def look() -> cellar.Report:
-        nonlocal looks
-        looks += 1
-        return cellar.Report(node=str(looks))
+    async def read() -> cellar.Report:
+        nonlocal reads
+        reads += 1
+        return cellar.Report(node=str(reads))
 
-    async def story() -> list[str]:
-        reports = NodeReports(look, ABOUT)
+    async def scenario() -> list[str]:
+        reports = NodeReports(read, NODE)
         listening = reports.listen()
-        told = [(await first(listening)).node]
+        nodes = [(await first(listening)).node]
         for rpc in ("GetCapacity", "CreateVolume"):
             coming = asyncio.ensure_future(first(listening))
             await asyncio.sleep(0)
@@ -81,59 +81,59 @@ def test_a_change_is_told_before_the_next_beat() -> None:
             if rpc == "GetCapacity":
                 assert not done  # it changes nothing
                 reports.on_finish("DeleteVolume", "OK", 0.1)
-            told.append((await coming).node)
-        return told
+            nodes.append((await coming).node)
+        return nodes
 
-    assert asyncio.run(story()) == ["1", "2", "3"]
+    assert asyncio.run(scenario()) == ["1", "2", "3"]
 
 
 def test_a_look_that_hangs_lets_the_last_one_be_told_with_its_age() -> None:
-    async def story() -> cellar.Report:
+    async def scenario() -> cellar.Report:
         hanging = asyncio.Event()
-        looks: list[Callable[[], Awaitable[object]]] = [hanging.wait]
+        reads: list[Callable[[], Awaitable[object]]] = [hanging.wait]
 
-        async def look() -> cellar.Report:
-            await looks.pop()()
+        async def read() -> cellar.Report:
+            await reads.pop()()
             raise AssertionError("never")
 
-        reports = NodeReports(look, ABOUT)
+        reports = NodeReports(read, NODE)
         report: cellar.Report = await first(reports.listen())
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
         return report
 
-    report = asyncio.run(story())
+    report = asyncio.run(scenario())
     assert report.node == "a"
     assert report.age == float("inf")
 
 
 def test_a_look_that_fails_is_no_end() -> None:
-    async def look() -> cellar.Report:
+    async def read() -> cellar.Report:
         raise Overloaded("all workers are busy")
 
-    async def story() -> str:
-        return str((await first(NodeReports(look, ABOUT).listen())).node)
+    async def scenario() -> str:
+        return str((await first(NodeReports(read, NODE).listen())).node)
 
-    assert asyncio.run(story()) == "a"
+    assert asyncio.run(scenario()) == "a"
 
 
 def test_listening_ends_when_the_node_goes() -> None:
-    async def look() -> cellar.Report:
-        return ABOUT
+    async def read() -> cellar.Report:
+        return NODE
 
-    async def story() -> list[cellar.Report]:
-        reports = NodeReports(look, ABOUT)
+    async def scenario() -> list[cellar.Report]:
+        reports = NodeReports(read, NODE)
         listening = reports.listen()
         await first(listening)
         reports.close()
         return [one async for one in listening]
 
-    assert asyncio.run(story()) == []
+    assert asyncio.run(scenario()) == []
 
 
 def test_a_name_has_one_router_at_a_time() -> None:
-    async def story() -> None:
-        node, request = private(), cellar.ReserveRequest(key="k")
+    async def scenario() -> None:
+        node, request = peer(), cellar.ReserveRequest(key="k")
         one, two = node.Reserve(request, None), node.Reserve(request, None)
         other = node.Reserve(cellar.ReserveRequest(key="other"), None)
         assert (await first(one)).taken
@@ -147,4 +147,4 @@ def test_a_name_has_one_router_at_a_time() -> None:
         assert not late.taken
         assert "another router" in late.text
 
-    asyncio.run(story())
+    asyncio.run(scenario())

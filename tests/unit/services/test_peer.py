@@ -17,8 +17,8 @@ from driver.services.peer import PeerService
 from tests.support.failing_backend import FailingBackend, failing_pool
 
 
-async def at_once(work: Callable[[Any], Any], intent: Any) -> Any:
-    return work(intent)
+async def run(work: Callable[[Any], Any], request: Any) -> Any:
+    return work(request)
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def pools() -> list[Pool]:
 
 
 @pytest.fixture
-def private(pools: list[Pool]) -> PeerService:
-    return PeerService(at_once, pools)
+def peer(pools: list[Pool]) -> PeerService:
+    return PeerService(run, pools)
 
 
 def a_volume(pool: Pool) -> Volume:
@@ -46,13 +46,13 @@ def a_volume(pool: Pool) -> Volume:
     return volume
 
 
-def listed(private: PeerService) -> list[cellar.Pool]:
-    return list(asyncio.run(private.ListPools(cellar.ListPoolsRequest(), None)).pools)
+def listed(peer: PeerService) -> list[cellar.Pool]:
+    return list(asyncio.run(peer.ListPools(cellar.ListPoolsRequest(), None)).pools)
 
 
-def described(private: PeerService, *volume_ids: str) -> list[cellar.Record]:
+def described(peer: PeerService, *volume_ids: str) -> list[cellar.Record]:
     request = cellar.DescribeRequest(volume_ids=volume_ids)
-    return list(asyncio.run(private.Describe(request, None)).records)
+    return list(asyncio.run(peer.Describe(request, None)).records)
 
 
 def away(pool: Pool) -> None:
@@ -61,10 +61,10 @@ def away(pool: Pool) -> None:
 
 
 def test_pools_are_listed_in_their_order_with_what_they_hold(
-    private: PeerService, pools: list[Pool]
+    peer: PeerService, pools: list[Pool]
 ) -> None:
     a_volume(pools[0])
-    fast, slow = listed(private)
+    fast, slow = listed(peer)
     assert (fast.name, fast.volumes, fast.committed_bytes) == ("fast", 1, GIB)
     assert (fast.id, fast.total_bytes, fast.largest_bytes) == (
         pools[0].backend.id,
@@ -75,22 +75,22 @@ def test_pools_are_listed_in_their_order_with_what_they_hold(
 
 
 def test_a_pool_that_is_away_is_listed_with_the_reason(
-    private: PeerService, pools: list[Pool]
+    peer: PeerService, pools: list[Pool]
 ) -> None:
     away(pools[1])
-    _, slow = listed(private)
+    _, slow = listed(peer)
     assert (slow.id, slow.away) == ("", "its disk was pulled")
 
 
-def test_a_volume_is_described_by_its_record(private: PeerService, pools: list[Pool]) -> None:
+def test_a_volume_is_described_by_its_record(peer: PeerService, pools: list[Pool]) -> None:
     volume = a_volume(pools[1])
-    [record] = described(private, str(volume.id))
+    [record] = described(peer, str(volume.id))
     assert (record.id, record.name, record.filesystem) == (str(volume.id), "pvc-1", "ext4")
     assert (record.allocation, record.block_size, record.created) == ("thick", 4096, 12.5)
 
 
-def test_what_is_unknown_or_away_is_left_out(private: PeerService, pools: list[Pool]) -> None:
+def test_what_is_unknown_or_away_is_left_out(peer: PeerService, pools: list[Pool]) -> None:
     here, gone = a_volume(pools[0]), a_volume(pools[1])
     away(pools[1])
     ids = [str(Path("../etc")), f"{'0' * 12}-{'0' * 32}", str(gone.id), str(here.id)]
-    assert [record.id for record in described(private, *ids)] == [str(here.id)]
+    assert [record.id for record in described(peer, *ids)] == [str(here.id)]

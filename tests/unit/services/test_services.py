@@ -17,7 +17,7 @@ CONTROLLER = csi.ControllerServiceCapability.RPC
 IN_USE = ("PUBLISH_UNPUBLISH_VOLUME", "PUBLISH_READONLY", "LIST_VOLUMES_PUBLISHED_NODES")
 ROOM = 16 + 256  # workers, and places in the queue
 OK = grpc.StatusCode.OK
-HERE = csi.Topology(segments={KEY: NODE})
+TOPOLOGY = csi.Topology(segments={KEY: NODE})
 ELSEWHERE = csi.Topology(segments={KEY: "node-b"})
 
 
@@ -26,7 +26,7 @@ def _names(capabilities: Any, kind: Any) -> set[str]:
 
 
 def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         info = await client.identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=10)
         assert (info.name, info.vendor_version) == ("cellar.csi.internal", "1.2.3")
         request = csi.GetPluginCapabilitiesRequest()
@@ -43,12 +43,12 @@ def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
         expansion = csi.PluginCapability.VolumeExpansion
         assert answer.capabilities[-1].volume_expansion.type == expansion.ONLINE
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("attach", [True, False])
 def test_the_controller_declares_all_but_limits_that_nothing_enforces(*, attach: bool) -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         request = csi.ControllerGetCapabilitiesRequest()
         answer = await client.controller.ControllerGetCapabilities(request, timeout=10)
         everything = set(CONTROLLER.Type.keys()) - {"UNKNOWN", "MODIFY_VOLUME"}
@@ -56,11 +56,11 @@ def test_the_controller_declares_all_but_limits_that_nothing_enforces(*, attach:
             set() if attach else set(IN_USE)
         )
 
-    play(story, attach=attach)
+    play(scenario, attach=attach)
 
 
 def test_the_node_declares_all_but_mount_groups() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         kind = csi.NodeServiceCapability.RPC
         request = csi.NodeGetCapabilitiesRequest()
         answer = await client.node.NodeGetCapabilities(request, timeout=10)
@@ -72,20 +72,20 @@ def test_the_node_declares_all_but_mount_groups() -> None:
         )
         assert _names(answer.capabilities, group) == {"CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT"}
 
-    play(story)
+    play(scenario)
 
 
 def test_the_node_says_where_it_is() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         info = await client.node.NodeGetInfo(csi.NodeGetInfoRequest(), timeout=10)
         assert (info.node_id, info.max_volumes_per_node) == (NODE, 7)
-        assert info.accessible_topology == HERE
+        assert info.accessible_topology == TOPOLOGY
 
-    play(story, max_volumes=7)
+    play(scenario, max_volumes=7)
 
 
 def test_without_attach_publishing_is_unimplemented_and_nothing_else_is() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         volume = await client.create()
         publish = csi.ControllerPublishVolumeRequest(
             volume_id=volume.volume_id, node_id=NODE, volume_capability=MOUNT
@@ -99,11 +99,11 @@ def test_without_attach_publishing_is_unimplemented_and_nothing_else_is() -> Non
             assert code is grpc.StatusCode.UNIMPLEMENTED
             assert "--no-attach" in text
 
-    play(story, attach=False)
+    play(scenario, attach=False)
 
 
 def test_deleting_what_cannot_be_ours_is_done_already() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         unknown = f"0123456789ab-{'0' * 32}"
         for volume_id in ("fake", "../../etc", "-o"):
             request = csi.DeleteVolumeRequest(volume_id=volume_id)
@@ -118,11 +118,11 @@ def test_deleting_what_cannot_be_ours_is_done_already() -> None:
         code, _ = await code_of(client.controller.DeleteVolume(request, timeout=10))
         assert code is grpc.StatusCode.UNAVAILABLE
 
-    play(story)
+    play(scenario)
 
 
 def test_a_full_pool_is_named_with_its_node_and_sizes_for_people() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         large = csi.CapacityRange(required_bytes=100 * GIB + 4096)
         code, text = await code_of(client.create(capacity_range=large))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -138,38 +138,38 @@ def test_a_full_pool_is_named_with_its_node_and_sizes_for_people() -> None:
         assert text.startswith(f"node {NODE}, pool {client.pool.name}: ")
         assert text.endswith(" 190 GiB")
 
-    play(story)
+    play(scenario)
 
 
 def test_a_volume_for_another_node_is_not_made_here() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         only = csi.TopologyRequirement(requisite=[ELSEWHERE])
         code, text = await code_of(client.create(accessibility_requirements=only))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert NODE in text
         answer = await client.controller.ListVolumes(csi.ListVolumesRequest(), timeout=10)
         assert not answer.entries
-        either = csi.TopologyRequirement(requisite=[ELSEWHERE, HERE])
+        either = csi.TopologyRequirement(requisite=[ELSEWHERE, TOPOLOGY])
         volume = await client.create(accessibility_requirements=either)
-        assert list(volume.accessible_topology) == [HERE]
+        assert list(volume.accessible_topology) == [TOPOLOGY]
 
-    play(story)
+    play(scenario)
 
 
 def test_capacity_elsewhere_is_nothing_and_here_is_the_largest_volume() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         ask = client.controller.GetCapacity
         elsewhere = await ask(csi.GetCapacityRequest(accessible_topology=ELSEWHERE), timeout=10)
         assert elsewhere.available_capacity == elsewhere.maximum_volume_size.value == 0
-        here = await ask(csi.GetCapacityRequest(accessible_topology=HERE), timeout=10)
+        here = await ask(csi.GetCapacityRequest(accessible_topology=TOPOLOGY), timeout=10)
         assert here.available_capacity == here.maximum_volume_size.value == 100 * GIB
         assert here.minimum_volume_size.value == 16 << 20
 
-    play(story)
+    play(scenario)
 
 
 def test_a_capability_that_no_volume_has_is_not_confirmed() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         volume = await client.create()
         shared = csi.VolumeCapability()
         shared.CopyFrom(MOUNT)
@@ -192,27 +192,27 @@ def test_a_capability_that_no_volume_has_is_not_confirmed() -> None:
         call = client.controller.ValidateVolumeCapabilities(request, timeout=10)
         assert (await code_of(call))[0] is grpc.StatusCode.NOT_FOUND
 
-    play(story)
+    play(scenario)
 
 
 def test_bytes_that_are_no_request_are_the_callers_mistake() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         call: Any = client.channel.unary_unary("/csi.v1.Controller/DeleteVolume")
         for data in (b"\x0a\x02\xff\xfe", b"\x0a\xff"):  # not UTF-8, cut short
             code, text = await code_of(call(data, timeout=10))
             assert code is grpc.StatusCode.INVALID_ARGUMENT
             assert "cannot be read" in text
 
-    play(story)
+    play(scenario)
 
 
 def test_status_details_stay_empty() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.create(parameters={"colour": "red"})
         assert not [key for key, _ in caught.value.trailing_metadata() or () if "-bin" in key]
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize(
@@ -226,43 +226,43 @@ def test_status_details_stay_empty() -> None:
     ],
 )
 def test_what_cannot_be_enforced_is_not_said_to_be(change: dict[str, str], code: str) -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         volume = await client.create(parameters={"readIops": "0"})
         request = csi.ControllerModifyVolumeRequest(
             volume_id=volume.volume_id, mutable_parameters=change
         )
-        found = "OK"
+        codes = "OK"
         try:
             await client.controller.ControllerModifyVolume(request, timeout=10)
         except grpc.aio.AioRpcError as error:
-            found = error.code().name
-        assert found == code
+            codes = error.code().name
+        assert codes == code
         asked = csi.ControllerGetCapabilitiesRequest()
-        said = await client.controller.ControllerGetCapabilities(asked, timeout=10)
-        kinds = {one.rpc.type for one in said.capabilities}
+        response = await client.controller.ControllerGetCapabilities(asked, timeout=10)
+        kinds = {one.rpc.type for one in response.capabilities}
         assert csi.ControllerServiceCapability.RPC.MODIFY_VOLUME not in kinds
 
-    play(story)
+    play(scenario)
 
 
 def test_lists_come_in_pages() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         made = {(await client.create(f"v{number}")).volume_id for number in range(5)}
-        found: list[str] = []
+        codes: list[str] = []
         token, pages = "", 0
         while token or not pages:
             request = csi.ListVolumesRequest(max_entries=2, starting_token=token)
             answer = await client.controller.ListVolumes(request, timeout=10)
-            found += [entry.volume.volume_id for entry in answer.entries]
+            codes += [entry.volume.volume_id for entry in answer.entries]
             token, pages = answer.next_token, pages + 1
-        assert sorted(made) == found
+        assert sorted(made) == codes
         assert pages == 3
 
-    play(story)
+    play(scenario)
 
 
 def test_probe_and_capabilities_answer_while_all_workers_are_busy() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         let = threading.Event()
         find = client.pool.backend.find
 
@@ -297,4 +297,4 @@ def test_probe_and_capabilities_answer_while_all_workers_are_busy() -> None:
         let.set()
         assert {await call for call in taken} == {(OK, "")}
 
-    play(story)
+    play(scenario)

@@ -13,7 +13,7 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from driver.core.model import GIB, MIB
 from driver.services import snapshot_metadata
-from tests.unit.services.served import Client, Story, code_of, play
+from tests.unit.services.served import Client, Scenario, code_of, play
 
 PAGE = 4096
 SIZE = GIB
@@ -60,20 +60,20 @@ async def two(client: Client) -> tuple[str, str]:
 
 
 async def messages(call: Any) -> list[Any]:
-    found = [one async for one in call]
-    assert {one.block_metadata_type for one in found} == {csi.VARIABLE_LENGTH}
-    assert {one.volume_capacity_bytes for one in found} == {SIZE}
-    return found
+    messages_ = [one async for one in call]
+    assert {one.block_metadata_type for one in messages_} == {csi.VARIABLE_LENGTH}
+    assert {one.volume_capacity_bytes for one in messages_} == {SIZE}
+    return messages_
 
 
-def ranges(found: Sequence[Any]) -> list[tuple[int, int]]:
-    told = [(one.byte_offset, one.size_bytes) for m in found for one in m.block_metadata]
-    assert all(one[0] + one[1] <= other[0] for one, other in pairwise(told))
-    return told
+def ranges(messages_: Sequence[Any]) -> list[tuple[int, int]]:
+    extents = [(one.byte_offset, one.size_bytes) for m in messages_ for one in m.block_metadata]
+    assert all(one[0] + one[1] <= other[0] for one, other in pairwise(extents))
+    return extents
 
 
-def pages(told: Sequence[tuple[int, int]]) -> set[int]:
-    return {at for start, length in told for at in range(start, start + length, PAGE)}
+def pages(extents: Sequence[tuple[int, int]]) -> set[int]:
+    return {at for start, length in extents for at in range(start, start + length, PAGE)}
 
 
 def allocated(client: Client, snapshot_id: str, **more: Any) -> Any:
@@ -87,36 +87,36 @@ def delta(client: Client, base: str, target: str, **more: Any) -> Any:
 
 
 def test_a_snapshot_tells_what_it_has_and_what_was_changed() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         base, target = await two(client)
         assert ranges(await messages(allocated(client, base))) == OLD
         assert pages(ranges(await messages(allocated(client, target)))) == pages(OLD + NEW)
         assert pages(ranges(await messages(delta(client, base, target)))) == pages(NEW)
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("most", [1, 2, 1 << 30])
 def test_no_message_has_more_than_was_asked_for(most: int) -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         base, target = await two(client)
         for call in (
             allocated(client, target, max_results=most),
             delta(client, base, target, max_results=most),
         ):
-            found = await messages(call)
-            assert max(len(one.block_metadata) for one in found) <= min(
+            messages_ = await messages(call)
+            assert max(len(one.block_metadata) for one in messages_) <= min(
                 most, snapshot_metadata.MAX_RESULTS
             )
-            assert len(pages(ranges(found))) in {len(OLD + NEW), len(NEW)}
+            assert len(pages(ranges(messages_))) in {len(OLD + NEW), len(NEW)}
 
-    play(story)
+    play(scenario)
 
 
 def test_whoever_goes_on_behind_what_it_has_misses_nothing_and_gets_nothing_twice() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         base, target = await two(client)
-        told: list[tuple[int, int]] = []
+        extents: list[tuple[int, int]] = []
         start = 0
         while start < SIZE:
             call = delta(client, base, target, starting_offset=start, max_results=1)
@@ -125,35 +125,35 @@ def test_whoever_goes_on_behind_what_it_has_misses_nothing_and_gets_nothing_twic
             if not message.block_metadata:
                 break
             [one] = message.block_metadata
-            told.append((one.byte_offset, one.size_bytes))
+            extents.append((one.byte_offset, one.size_bytes))
             start = one.byte_offset + one.size_bytes
-        assert told == NEW
+        assert extents == NEW
 
-    play(story)
+    play(scenario)
 
 
 def test_a_snapshot_of_nothing_tells_its_size() -> None:
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         snapshot_id = await snapped(client, "s", await made(client))
-        found = await messages(allocated(client, snapshot_id))
-        assert len(found) == 1
-        assert ranges(found) == []
+        messages_ = await messages(allocated(client, snapshot_id))
+        assert len(messages_) == 1
+        assert ranges(messages_) == []
 
-    play(story)
+    play(scenario)
 
 
-def refusing(*calls: tuple[str, Code, dict[str, Any]]) -> Story:
-    async def story(client: Client) -> None:
+def refusing(*calls: tuple[str, Code, dict[str, Any]]) -> Scenario:
+    async def scenario(client: Client) -> None:
         base, target = await two(client)
         other = await snapped(client, "other", await made(client, "w"))
         known = {"base": base, "target": target, "other": other, "gone": base[:13] + "0" * 32}
         for method, code, fields in calls:
-            said = {name: known.get(value, value) for name, value in fields.items()}
+            named = {name: known.get(value, value) for name, value in fields.items()}
             kind = getattr(csi, f"{method}Request")
-            call = getattr(client.metadata, method)(kind(**said), timeout=10)
+            call = getattr(client.metadata, method)(kind(**named), timeout=10)
             assert (await code_of(call.read()))[0] is code, fields
 
-    return story
+    return scenario
 
 
 def test_what_cannot_be_told_is_refused_as_the_specification_has_it() -> None:
@@ -186,7 +186,7 @@ def test_what_cannot_be_told_is_refused_as_the_specification_has_it() -> None:
 def test_a_client_that_takes_its_time_keeps_nobody_from_deleting() -> None:
     """And hears of it: the stream does not end as if all had been told."""
 
-    async def story(client: Client) -> None:
+    async def scenario(client: Client) -> None:
         volume_id = await made(client)
         write(client, volume_id, [(number * 2 * PAGE, PAGE) for number in range(20_000)])
         snapshot_id = await snapped(client, "s", volume_id)
@@ -197,7 +197,7 @@ def test_a_client_that_takes_its_time_keeps_nobody_from_deleting() -> None:
             await drained(call)
         assert caught.value.code() in {Code.NOT_FOUND, Code.ABORTED}
 
-    play(story)
+    play(scenario)
 
 
 async def drained(call: Any) -> None:

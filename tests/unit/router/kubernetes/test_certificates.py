@@ -45,18 +45,18 @@ def cluster(server: tuple[Cluster, Path]) -> Cluster:
     return server[0]
 
 
-Story = Callable[[Callable[[], Secrets], Clock], Awaitable[None]]
+Scenario = Callable[[Callable[[], Secrets], Clock], Awaitable[None]]
 
 
 @pytest.fixture
-def tell(server: tuple[Cluster, Path]) -> Callable[[Story], None]:
+def play(server: tuple[Cluster, Path]) -> Callable[[Scenario], None]:
     """A story of routers, each made by a call."""
 
-    def run(story: Story) -> None:
+    def run(scenario: Scenario) -> None:
         async def live() -> None:
             clock = Clock()
             async with client.connect(server[1]) as api:
-                await story(lambda: Secrets(api, NAMESPACE, "cellar", clock), clock)
+                await scenario(lambda: Secrets(api, NAMESPACE, "cellar", clock), clock)
 
         asyncio.run(live())
 
@@ -74,9 +74,9 @@ def given(cluster: Cluster, name: str, **files: bytes) -> None:
 
 
 def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
         await one.synchronise()
         assert set(cluster.objects[SECRETS]) == NAMES
@@ -93,26 +93,26 @@ def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
             assert end - begin == timedelta(days=VALIDITY) + authority.CLOCK_TOLERANCE
         assert not one.changed()
 
-    tell(story)
+    play(scenario)
 
 
 def test_what_is_there_and_in_time_is_not_touched(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         await router().synchronise()
         before = cluster.version
         clock.pass_(VALIDITY * 2 / 3 - 1)
         await router().synchronise()
         assert cluster.version == before
 
-    tell(story)
+    play(scenario)
 
 
 def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
         await one.synchronise()
         old, ca = one.identity, cluster.objects[SECRETS]["cellar-ca"]
@@ -126,16 +126,16 @@ def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
         assert value(cluster, "cellar-node", "tls.crt") != node
         assert cluster.objects[SECRETS]["cellar-ca"] == ca
 
-    tell(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("passed", [0, VALIDITY * 2 / 3 + 1])
 def test_routers_that_begin_at_once_agree(
-    cluster: Cluster, tell: Callable[[Story], None], passed: float
+    cluster: Cluster, play: Callable[[Scenario], None], passed: float
 ) -> None:
     """On one CA, and each of them has a certificate that is in the cluster."""
 
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         if passed:
             await router().synchronise()
             clock.pass_(passed)
@@ -148,7 +148,7 @@ def test_routers_that_begin_at_once_agree(
         assert {value(cluster, f"cellar-{each}", "ca.crt") for each in ("node", "router")} == {ca}
         assert not authority.is_due(now, clock.now)
 
-    tell(story)
+    play(scenario)
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -168,9 +168,9 @@ async def patiently(one: Secrets) -> None:
 
 
 def test_given_secrets_are_read_and_never_written(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         ca = Authority.new(NOW)
         for identity in ("router", "node"):
             certificate, key = ca.issue(identity, NOW, 10)
@@ -190,11 +190,13 @@ def test_given_secrets_are_read_and_never_written(
         await one.synchronise()
         assert one.changed()
 
-    tell(story)
+    play(scenario)
 
 
-def test_a_given_ca_signs_what_is_missing(cluster: Cluster, tell: Callable[[Story], None]) -> None:
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+def test_a_given_ca_signs_what_is_missing(
+    cluster: Cluster, play: Callable[[Scenario], None]
+) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         ca = Authority.new(NOW)
         given(cluster, "cellar-ca", tls_crt=ca.pem(), tls_key=ca.key_pem())
         one = router()
@@ -205,16 +207,16 @@ def test_a_given_ca_signs_what_is_missing(cluster: Cluster, tell: Callable[[Stor
         with pytest.raises(Invalid, match="Secret cellar-ca: the key is not that"):
             await one.synchronise()
 
-    tell(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("lost", [{"cellar-ca", "cellar-node"}, NAMES])
 def test_after_a_theft_all_get_certificates_of_a_new_ca(
-    cluster: Cluster, tell: Callable[[Story], None], lost: set[str]
+    cluster: Cluster, play: Callable[[Scenario], None], lost: set[str]
 ) -> None:
     """Deleting them is enough; whoever has the old ones is a stranger."""
 
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
         await one.synchronise()
         old = one.identity
@@ -225,15 +227,15 @@ def test_after_a_theft_all_get_certificates_of_a_new_ca(
         assert one.identity.ca != old.ca
         assert one.identity.ca == value(cluster, "cellar-node", "ca.crt")
 
-    tell(story)
+    play(scenario)
 
 
 def test_a_server_that_cannot_be_reached_is_asked_again(
-    cluster: Cluster, tell: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("driver.router.kubernetes.certificates.RETRY_INTERVAL", 0.01)
 
-    async def story(router: Callable[[], Secrets], clock: Clock) -> None:
+    async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         one = router()
         keeping = asyncio.create_task(one.keep())
         await until(lambda: "not able to answer" in one.problem)
@@ -244,7 +246,7 @@ def test_a_server_that_cannot_be_reached_is_asked_again(
         await asyncio.gather(keeping, return_exceptions=True)
 
     cluster.refuse = "."
-    tell(story)
+    play(scenario)
 
 
 def test_a_renewal_that_another_router_made_meanwhile_is_kept(
@@ -264,15 +266,15 @@ def test_a_renewal_that_another_router_made_meanwhile_is_kept(
                 create, replace, watch = api.create, api.replace, api.watch
 
                 async def get(self, path: str, **query: str) -> Json:
-                    found = await api.get(path, **query)
+                    secret = await api.get(path, **query)
                     if path.endswith("router"):
                         await other.synchronise()
-                    return found
+                    return secret
 
             late = Secrets(Interrupted(), NAMESPACE, "cellar", clock)
-            with pytest.raises(ApiError) as told:
+            with pytest.raises(ApiError) as caught:
                 await late.synchronise()
-            assert told.value.conflict
+            assert caught.value.conflict
             await late.synchronise()
             assert late.identity == other.identity
 

@@ -45,15 +45,15 @@ class World:
                 assert not self.watching.done(), self.watching.exception()
                 await asyncio.sleep(0.01)
 
-    async def becomes(self, **wanted: str | None) -> None:
+    async def becomes(self, **addresses: str | None) -> None:
         """Name and address of all members."""
-        await self.until(lambda: self.members() == wanted)
+        await self.until(lambda: self.members() == addresses)
 
     def members(self) -> dict[str, str | None] | None:
         return {one.name: one.address for one in self.told[-1]} if self.told else None
 
 
-Story = Callable[[World], Awaitable[None]]
+Scenario = Callable[[World], Awaitable[None]]
 
 
 @pytest.fixture
@@ -97,13 +97,13 @@ async def watched(kubeconfig: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def tell(server: tuple[Cluster, Path]) -> Callable[[Story], None]:
+def play(server: tuple[Cluster, Path]) -> Callable[[Scenario], None]:
     """Run a story beside a directory that watches; nothing is left of it."""
 
-    def run(story: Story) -> None:
+    def run(scenario: Scenario) -> None:
         async def live() -> None:
             async with watched(server[1]) as world:
-                await story(world)
+                await scenario(world)
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -113,9 +113,9 @@ def tell(server: tuple[Cluster, Path]) -> Callable[[Story], None]:
 
 
 def test_a_node_is_where_its_endpoint_is_and_away_without_one(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         slice_of(cluster, "two", endpoint("b", "fd00::2"))
         await world.becomes(a="10.0.0.1:9500", b="[fd00::2]:9500")
@@ -126,28 +126,28 @@ def test_a_node_is_where_its_endpoint_is_and_away_without_one(
         cluster.remove(SLICES, "two")
         await world.becomes(a="10.0.0.1:9500", b=None)
 
-    tell(story)
+    play(scenario)
 
 
 def test_slices_are_merged_and_those_of_other_services_left_out(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
     """While a pod is replaced its node has two endpoints: the one that is ready counts."""
     slice_of(cluster, "foreign", endpoint("b", "10.9.9.9"), service="other")
     slice_of(cluster, "early", endpoint("a", "10.0.0.9", ready=False))
     slice_of(cluster, "late", endpoint("c", "10.0.0.3"), port=9600)
 
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None, c="10.0.0.3:9600")
         assert {token.lower() for token in cluster.tokens} == {f"bearer {TOKEN}"}
 
-    tell(story)
+    play(scenario)
 
 
 def test_a_csinode_makes_a_member_and_never_ends_one_that_listens(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         csinode(cluster, "c", "other.driver")
         csinode(cluster, "a")
@@ -158,25 +158,27 @@ def test_a_csinode_makes_a_member_and_never_ends_one_that_listens(
         await world.becomes(a="10.0.0.1:9500", b=None)
         assert world.directory.state_of("d") is NodeState.EXPECTED
 
-    tell(story)
+    play(scenario)
 
 
-def test_a_cordoned_node_is_known_as_such(cluster: Cluster, tell: Callable[[Story], None]) -> None:
-    async def story(world: World) -> None:
+def test_a_cordoned_node_is_known_as_such(
+    cluster: Cluster, play: Callable[[Scenario], None]
+) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         node(cluster, "a", cordoned=True)
         await world.until(lambda: [one.cordoned for one in world.told[-1]] == [True, False])
         node(cluster, "a")
         await world.until(lambda: [one.cordoned for one in world.told[-1]] == [False, False])
 
-    tell(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("way", ["410 as an answer", "410 in the stream", "another error"])
 def test_what_was_missed_is_seen_after_a_list(
-    cluster: Cluster, tell: Callable[[Story], None], way: str
+    cluster: Cluster, play: Callable[[Scenario], None], way: str
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         cluster.refuse = "WATCH|GET"
         cluster.hang_up()
@@ -193,13 +195,13 @@ def test_what_was_missed_is_seen_after_a_list(
         await world.becomes(a="10.0.0.7:9500")
         await world.until(lambda: all(one.up for one in world.directory.watches.values()))
 
-    tell(story)
+    play(scenario)
 
 
 def test_a_bookmark_moves_the_place_to_go_on_from(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         await world.until(lambda: cluster.watching == 3)
         cluster.bookmark()
@@ -215,13 +217,13 @@ def test_a_bookmark_moves_the_place_to_go_on_from(
         after = len([line for line in cluster.asked if line.startswith("GET")])
         assert after == before, "it listed anew, and need not"
 
-    tell(story)
+    play(scenario)
 
 
 def test_nothing_is_told_before_all_is_known(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         cluster.refuse = "GET /api/v1/nodes"
         await world.until(lambda: cluster.asked.count(f"GET {NODES}") > 2)
         assert world.told == []
@@ -229,13 +231,13 @@ def test_nothing_is_told_before_all_is_known(
         await world.becomes(a="10.0.0.1:9500", b=None)
 
     cluster.refuse = "GET /api/v1/nodes"
-    tell(story)
+    play(scenario)
 
 
 def test_a_server_that_is_down_is_not_asked_in_a_loop_without_pause(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         cluster.refuse = "WATCH"
         before = len(cluster.asked)
@@ -243,13 +245,13 @@ def test_a_server_that_is_down_is_not_asked_in_a_loop_without_pause(
         await asyncio.sleep(0.5)
         assert 3 <= len(cluster.asked) - before < 120
 
-    tell(story)
+    play(scenario)
 
 
 def test_a_node_is_gone_when_there_was_no_object_of_its_name_for_long(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         directory = world.directory
         await world.becomes(a="10.0.0.1:9500", b=None)
         cluster.remove(NODES, "b")
@@ -273,13 +275,13 @@ def test_a_node_is_gone_when_there_was_no_object_of_its_name_for_long(
         await world.until(lambda: "b" not in directory._nodes.items)
         assert directory.state_of("b") is NodeState.EXPECTED, "the time begins anew"
 
-    tell(story)
+    play(scenario)
 
 
 def test_nobody_is_gone_while_the_server_is_not_heard(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         cluster.remove(NODES, "b")
         world.now += AFTER
@@ -293,20 +295,20 @@ def test_nobody_is_gone_while_the_server_is_not_heard(
         cluster.refuse = ""
         await world.until(lambda: world.directory.state_of("b") is NodeState.GONE)
 
-    tell(story)
+    play(scenario)
 
 
 def test_the_taint_of_a_node_that_was_shut_down_is_seen(
-    cluster: Cluster, tell: Callable[[Story], None]
+    cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         node(cluster, "b", "node.kubernetes.io/unreachable")
         node(cluster, "a", "node.kubernetes.io/out-of-service")
         await world.until(lambda: world.directory.state_of("a") is NodeState.OUT_OF_SERVICE)
         assert world.directory.state_of("b") is NodeState.EXPECTED
 
-    tell(story)
+    play(scenario)
 
 
 def test_without_a_pod_or_a_kubeconfig_there_is_no_way(tmp_path: Path) -> None:

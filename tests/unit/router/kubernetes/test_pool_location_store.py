@@ -24,15 +24,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cl
     monkeypatch.setattr(pool_location_store, "DEBOUNCE", 0.01)
     monkeypatch.setattr(pool_location_store, "RETRY_INTERVAL", 0.01)
     monkeypatch.setattr(pool_location_store, "READ_INTERVAL", 0.02)
-    with api_server(tmp_path) as one:
-        yield one
+    with api_server(tmp_path) as locations:
+        yield locations
 
 
 @asynccontextmanager
-async def kept(kubeconfig: Path, *routers: PoolLocations) -> AsyncIterator[None]:
+async def keeping(kubeconfig: Path, *routers: PoolLocations) -> AsyncIterator[None]:
     async with client.connect(kubeconfig) as api:
-        stores = [PoolLocationStore(api, NAMESPACE, NAME, one) for one in routers]
-        tasks = [asyncio.create_task(one.keep()) for one in stores]
+        stores = [PoolLocationStore(api, NAMESPACE, NAME, locations) for locations in routers]
+        tasks = [asyncio.create_task(locations.keep()) for locations in stores]
         try:
             yield
         finally:
@@ -53,34 +53,34 @@ def written(cluster: Cluster) -> Any:
 
 def test_a_router_knows_what_another_one_has_seen(server: tuple[Cluster, Path]) -> None:
     cluster, kubeconfig = server
-    one, late = PoolLocations(), PoolLocations()
+    locations, late = PoolLocations(), PoolLocations()
 
-    async def story() -> None:
-        async with kept(kubeconfig, one):
-            one.observe("a", ["p1", "p2"])
+    async def scenario() -> None:
+        async with keeping(kubeconfig, locations):
+            locations.observe("a", ["p1", "p2"])
             await until(lambda: written(cluster) == {"p1": "a", "p2": "a"})
-        async with kept(kubeconfig, late):
+        async with keeping(kubeconfig, late):
             await until(lambda: late.node_of("p2") == "a")
             assert late.node_of("p3") is None
             late.observe("b", ["p2"])
             assert late.node_of("p2") == "b", "what it sees itself is newer"
             await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_routers_that_write_at_once_lose_nothing(server: tuple[Cluster, Path]) -> None:
     cluster, kubeconfig = server
     routers = [PoolLocations() for _ in range(4)]
 
-    async def story() -> None:
-        async with kept(kubeconfig, *routers):
-            for number, one in enumerate(routers):
-                one.observe(f"n{number}", [f"p{number}"])
-            wanted = {f"p{number}": f"n{number}" for number in range(4)}
-            await until(lambda: written(cluster) == wanted)
+    async def scenario() -> None:
+        async with keeping(kubeconfig, *routers):
+            for number, locations in enumerate(routers):
+                locations.observe(f"n{number}", [f"p{number}"])
+            expected = {f"p{number}": f"n{number}" for number in range(4)}
+            await until(lambda: written(cluster) == expected)
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
@@ -89,31 +89,31 @@ def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
     cluster, kubeconfig = server
     first, later = PoolLocations(), PoolLocations()
 
-    async def story() -> None:
-        async with kept(kubeconfig, first):
+    async def scenario() -> None:
+        async with keeping(kubeconfig, first):
             first.observe("a", ["p1"])
             await until(lambda: written(cluster) == {"p1": "a"})
-        async with kept(kubeconfig, later):  # has p1 from the ConfigMap alone
+        async with keeping(kubeconfig, later):  # has p1 from the ConfigMap alone
             later.observe("b", ["p2"])
             await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
             del cluster.objects[CONFIGMAPS][NAME]
             await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
             assert later.node_of("p1") == "a"
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_what_could_not_be_written_is_written_later(server: tuple[Cluster, Path]) -> None:
     cluster, kubeconfig = server
-    one = PoolLocations()
+    locations = PoolLocations()
 
-    async def story() -> None:
-        async with kept(kubeconfig, one):
-            one.observe("a", ["p1"])
+    async def scenario() -> None:
+        async with keeping(kubeconfig, locations):
+            locations.observe("a", ["p1"])
             await until(lambda: len(cluster.asked) > 3)
-            assert one.node_of("p1") == "a"
+            assert locations.node_of("p1") == "a"
             cluster.refuse = ""
             await until(lambda: written(cluster) == {"p1": "a"})
 
     cluster.refuse = "configmaps"
-    asyncio.run(story())
+    asyncio.run(scenario())

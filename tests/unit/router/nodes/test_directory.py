@@ -49,22 +49,22 @@ def test_a_file_that_is_not_there_is_invalid(tmp_path: Path) -> None:
 def test_changes_are_told_and_mistakes_are_not(tmp_path: Path) -> None:
     path = tmp_path / "nodes.yaml"
     path.write_text(TEXT)
-    told: list[Sequence[Member]] = []
+    passed: list[Sequence[Member]] = []
 
-    async def story() -> None:
-        heard = asyncio.Event()
+    async def scenario() -> None:
+        changed = asyncio.Event()
 
-        def tell(members: Sequence[Member]) -> None:
-            told.append(members)
-            heard.set()
+        def on_members(members: Sequence[Member]) -> None:
+            passed.append(members)
+            changed.set()
 
-        watching = asyncio.create_task(StaticFile(path, poll_interval=0.001).watch(tell))
+        watching = asyncio.create_task(StaticFile(path, poll_interval=0.001).watch(on_members))
         for text in (TEXT, "nodes: [", "nodes: []"):
             path.write_text(text)
             if text != "nodes: [":
-                await asyncio.wait_for(heard.wait(), 10)
-                heard.clear()
+                await asyncio.wait_for(changed.wait(), 10)
+                changed.clear()
         watching.cancel()
 
-    asyncio.run(story())
-    assert told == [(A, B), ()]
+    asyncio.run(scenario())
+    assert passed == [(A, B), ()]
