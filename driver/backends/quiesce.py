@@ -19,8 +19,7 @@ from driver.core.errors import Busy
 from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import VolumeId
 from driver.linux import files
-from driver.linux.devices import block
-from driver.linux.formats import luks
+from driver.linux.devices import block, stacked
 from driver.linux.mounts import freeze, mount_points
 from driver.linux.mounts.freeze import Freezer
 
@@ -118,13 +117,13 @@ def _flush(device: Device) -> None:
     """
     for number in _devices_above(device.number):
         if mount_points.label(number):
-            block.flush_for_copy(luks.node_of(number))
+            block.flush_for_copy(stacked.mapper_node(number))
     block.flush_for_copy(device.path)
 
 
 def _devices_above(number: int) -> Iterator[int]:
     """Yield dev_t of all devices that lie on the device `number`, the lowest first."""
-    for above in luks.above(number):
+    for above in stacked.devices_above(number):
         yield above
         yield from _devices_above(above)
 

@@ -55,7 +55,7 @@ class LinuxHost:
 
     def fit(self, device: Device, fs: FsType) -> None:
         with _told(f"{device.path} could not be read"):
-            filesystem.fit(device.path, fs)
+            filesystem.grow_unmounted(device.path, fs)
 
     def copy(
         self, source: Path, target: Path, extents: Iterator[Extent], progress: Progress
@@ -136,7 +136,7 @@ class LinuxHost:
             raise _not_unmounted(target, error) from error
 
     def release(self, label: str) -> None:
-        for status in loop.of_image(label):
+        for status in loop.list_of_image(label):
             if not mount_points.of_device(status.number):
                 try:
                     loop.detach(status, bound=_DETACH)

@@ -94,8 +94,8 @@ class Leftovers:
         """
         try:
             if not any(map(os.path.islink, (root / name, root / name / DISK))):
-                luks.abandon(root / name / DISK)
-                filesystem.abandon(root / name / DISK)
+                luks.close_leftovers(root / name / DISK)
+                filesystem.release_leftovers(root / name / DISK)
             clear(root / name)
         except (CellarError, OSError) as error:
             if str(error) != self._why[name]:

@@ -19,7 +19,7 @@ from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, FaultKind
 from driver.core.ids import ImageId
 from driver.core.model import Image, Volume
-from driver.linux.devices import block, loop, loop_guard, loop_settings
+from driver.linux.devices import block, loop, loop_attach, loop_guard, loop_settings
 from driver.linux.files import is_open_elsewhere
 from driver.linux.mounts import mount_points
 from driver.linux.mounts.holders import holders
@@ -85,7 +85,7 @@ class Loops:
             status = self._attach(disk, volume, read_only=binds_read_only)
         if is_exposed(volume):
             status = self._block(status, volume.id, read_only=read_only)
-            loop_guard.hold(status.path.name, status.number)
+            loop_guard.keep_open(status.path.name, status.number)
         reach(FailPoint.ATTACH_CONFIGURED)
         return device_of(status)
 
@@ -96,7 +96,7 @@ class Loops:
         are logged.
         """
         try:
-            loop_guard.hold(status.path.name, status.number)
+            loop_guard.keep_open(status.path.name, status.number)
             _reset(status, volume)
             if not volume.discards:
                 loop_settings.forbid_discards(status)
@@ -136,7 +136,7 @@ class Loops:
     def close(self) -> None:
         """Stop guarding the devices, so that another process can."""
         for status in self._hints.values():
-            loop_guard.let_go(status.number)
+            loop_guard.close(status.number)
 
     def detach(self, disk: Path, image_id: ImageId) -> None:
         """Detach the device of the image. No-op if it is not attached.
@@ -150,11 +150,11 @@ class Loops:
     def grow(self, disk: Path, image_id: ImageId) -> None:
         """Extend the device of the image to its file's size. No-op if it is not attached."""
         if status := self.find(disk, image_id):
-            loop.grow(status)
+            loop.update_size(status)
 
     def _attach(self, disk: Path, volume: Volume, *, read_only: bool) -> loop.Status:
         """Bind a free loop device to the file with the settings of the volume. Raises: OSError."""
-        status = loop.attach(
+        status = loop_attach.attach(
             disk,
             label=str(volume.id),
             block_size=volume.block_size,
@@ -182,7 +182,7 @@ class Loops:
         if not loop.has_direct_io(status) and volume.id not in self.buffered:
             self._set_direct_io(status, volume.id)
         if block.size(status.path) < volume.size:
-            loop.grow(status)
+            loop.update_size(status)
 
     def _set_direct_io(self, status: loop.Status, image_id: ImageId) -> None:
         if not loop_settings.set_direct_io(status):
@@ -226,7 +226,7 @@ class Loops:
         binding.
         """
         hint = self._hints.get(image_id)
-        for status in loop.of_image(str(image_id)):
+        for status in loop.list_of_image(str(image_id)):
             if not hint or status.backing == hint.backing:
                 return status
         return None

@@ -232,7 +232,7 @@ class Lvm:
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
         with self._reading(image_id) as path:
             if image_id not in self._untouched:
-                yield from raw.written(path, self._pool.entry(image_id).image.size)
+                yield from raw.written_extents(path, self._pool.entry(image_id).image.size)
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         return faults(self._pool, image_id)

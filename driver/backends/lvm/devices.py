@@ -122,7 +122,7 @@ class Devices:
             self._reading[image_id] += 1
             self.activate(name)
         try:
-            raw.forget(self.lv_node(name))
+            raw.drop_cache(self.lv_node(name))
             yield self.lv_node(name)
         finally:
             with self._lock:

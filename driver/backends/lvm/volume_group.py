@@ -106,7 +106,7 @@ class Group:
         if not self._disks:
             return None
         try:
-            return lvm_label.stamp(self._disks)
+            return lvm_label.read_headers(self._disks)
         except OSError as error:
             if error.errno in errnos.EXHAUSTED:
                 raise  # this process lacks the resources
@@ -117,13 +117,13 @@ class Group:
 
         `stamp`: the headers now, or None. Raises: PoolUnavailable.
         """
-        if stamp is not None and self._identity == lvm_disks.identify(self._disks) != ():
+        if stamp is not None and self._identity == lvm_disks.disk_identities(self._disks) != ():
             try:
                 return self._read_report(stamp)
             except CellarError:
                 logger.debug("{} is not on the disks where it was", self.name)
         self._disks, self._uuid = self._find()
-        self._identity = lvm_disks.identify(self._disks)
+        self._identity = lvm_disks.disk_identities(self._disks)
         stamp = self._read_stamp()
         try:
             return self._read_report(stamp or b"")
@@ -145,13 +145,13 @@ class Group:
         and none is recorded.
         """
         survey = lvm_disks.Disks(self.devices)
-        candidates = survey.labelled()
+        candidates = survey.find_labelled_disks()
         disks = lvm.disks(candidates) if candidates else ()
         named = [disk for disk in disks if disk.group == self.name]
         uuids = {disk.group_uuid for disk in named}
         known = self.uuid or self.known_groups.group_uuid(self.name)
         if not uuids:
-            raise PoolUnavailable(self._missing_text(survey.refused()))
+            raise PoolUnavailable(self._missing_text(survey.refusals()))
         if known and known not in uuids:
             raise PoolUnavailable(self._other_group_text(known, uuids))
         if not known and len(uuids) > 1:

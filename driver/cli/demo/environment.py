@@ -24,7 +24,7 @@ from typing import Final
 from driver.backends.loopfile.pool_creation import MARKER
 from driver.core.errors import CellarError, Refused
 from driver.core.model import GIB, Bytes, FsType
-from driver.linux.devices import loop
+from driver.linux.devices import loop, loop_attach
 from driver.linux.formats import filesystem
 from driver.linux.mounts import mount, mount_table
 
@@ -81,7 +81,7 @@ def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
     for fs in (FsType.XFS, FsType.BTRFS):
         try:
             filesystem.run_mkfs(image, fs, block_size=4096, options=())
-            status = loop.attach(
+            status = loop_attach.attach(
                 image, label=image.name, block_size=4096, read_only=False, discards=True
             )
             undo.callback(loop.detach, status, bound=DETACH_TIMEOUT)
@@ -201,7 +201,7 @@ def _loops(work: Path) -> list[loop.Status]:
     if not marker.exists():
         return []
     pool_id = json.loads(marker.read_text(encoding="utf-8"))["id"]
-    return [status for status in loop.bound() if status.label.startswith(f"{pool_id}-")]
+    return [status for status in loop.list_bound() if status.label.startswith(f"{pool_id}-")]
 
 
 def is_gone(work: Path) -> bool:

@@ -69,20 +69,20 @@ def find(name: str) -> Mapped | None:
     Verified with the kernel: a node of that name may be old, or somebody else's.
     """
     with suppress(OSError):
-        found = os.stat(_NODES / name)
-        if stat.S_ISBLK(found.st_mode):
-            one = _read(Path(block.sysfs(found.st_rdev)), _NODES / name)
-            if one and one.name == name:
-                return one
-    for place in _BLOCKS.glob("dm-*"):
-        one = _read(place, Path("/dev", place.name))
-        if one and one.name == name:
-            return one
+        status = os.stat(_NODES / name)
+        if stat.S_ISBLK(status.st_mode):
+            mapped = _read(Path(block.sysfs(status.st_rdev)), _NODES / name)
+            if mapped and mapped.name == name:
+                return mapped
+    for directory in _BLOCKS.glob("dm-*"):
+        mapped = _read(directory, Path("/dev", directory.name))
+        if mapped and mapped.name == name:
+            return mapped
     return None
 
 
-def create_layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mapped:
-    """Create a device called `name` that shows all of `below`.
+def create_layer(name: str, uuid: str, path: Path, *, read_only: bool) -> Mapped:
+    """Create a device called `name` that shows all of `path`.
 
     Raises: OSError, EBUSY if the name or the uuid is taken; nothing is left then.
     """
@@ -90,17 +90,17 @@ def create_layer(name: str, uuid: str, below: Path, *, read_only: bool) -> Mappe
     with ExitStack() as undo:
         number = dm_ioctl.create(name, uuid)
         undo.callback(dm_ioctl.remove, name)
-        dm_ioctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
+        dm_ioctl.load(name, block.size(path), "linear", _start_of(path), flags=flags)
         dm_ioctl.resume(name)
         dm_ioctl.make_node(name, number)
         undo.pop_all()
     return Mapped(name, uuid, _NODES / name, number, suspended=False)
 
 
-def extend_layer(name: str, below: Path, *, read_only: bool) -> None:
-    """Grow the layer `name` to the size of `below`. Raises: OSError."""
+def extend_layer(name: str, path: Path, *, read_only: bool) -> None:
+    """Grow the layer `name` to the size of `path`. Raises: OSError."""
     flags = dm_ioctl.READ_ONLY if read_only else 0
-    dm_ioctl.load(name, block.size(below), "linear", _start_of(below), flags=flags)
+    dm_ioctl.load(name, block.size(path), "linear", _start_of(path), flags=flags)
     dm_ioctl.resume(name)
 
 
@@ -122,8 +122,8 @@ def remove(name: str) -> bool:
 
 def suspended() -> tuple[Mapped, ...]:
     """Return all suspended devices of device-mapper, whose writers wait."""
-    found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
-    return tuple(one for one in found if one and one.suspended)
+    devices = (_read(directory, Path("/dev", directory.name)) for directory in _BLOCKS.glob("dm-*"))
+    return tuple(device for device in devices if device and device.suspended)
 
 
 def resume(name: str) -> None:
@@ -158,7 +158,7 @@ def parse_thin_pool(text: str) -> ThinPool:
     words = text.split()
     if words[3:4] == ["Fail"]:
         return ThinPool(1, 1, 1, 1, "it has failed")
-    metadata, data = ([int(one) for one in word.split("/")] for word in words[4:6])
+    metadata, data = ([int(number) for number in word.split("/")] for word in words[4:6])
     trouble = {"ro": "it is read-only", "out_of_data_space": "it is full"}.get(words[7], "")
     if "needs_check" in words:
         trouble = "its metadata must be repaired: `lvconvert --repair`"
@@ -181,11 +181,11 @@ def layer_volume_id(number: int) -> str:
     return uuid.removeprefix(LAYER).removesuffix(READER) if uuid.startswith(LAYER) else ""
 
 
-def find_layer(label: str) -> Mapped | None:
-    """Return the layer of the volume with the id `label`; None: it has none."""
-    found = (_read(place, Path("/dev", place.name)) for place in _BLOCKS.glob("dm-*"))
-    uuids = {LAYER + label, LAYER + label + READER}
-    return next((one for one in found if one and one.uuid in uuids), None)
+def find_layer(volume_id: str) -> Mapped | None:
+    """Return the layer of the volume with the id `volume_id`; None: it has none."""
+    devices = (_read(directory, Path("/dev", directory.name)) for directory in _BLOCKS.glob("dm-*"))
+    uuids = {LAYER + volume_id, LAYER + volume_id + READER}
+    return next((device for device in devices if device and device.uuid in uuids), None)
 
 
 def lv_uuid_prefix(group: str, volume: str) -> str:
@@ -206,19 +206,18 @@ def lv_device_name(group: str, volume: str) -> str:
     return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
 
 
-def _start_of(below: Path) -> str:
-    """Return the parameters of a linear target from the start of `below` on."""
-    number = os.stat(below).st_rdev
+def _start_of(path: Path) -> str:
+    """Return the parameters of a linear target from the start of `path` on."""
+    number = os.stat(path).st_rdev
     return f"{os.major(number)}:{os.minor(number)} 0"
 
 
-def _read(place: Path, node: Path) -> Mapped | None:
+def _read(directory: Path, node: Path) -> Mapped | None:
     """Return the device of a directory in /sys; None: it is gone, or of another kind."""
     try:
-        name, uuid, suspended = (
-            (place / "dm" / one).read_text().strip() for one in ("name", "uuid", "suspended")
-        )
-        major, minor = (place / "dev").read_text().strip().split(":")
+        attributes = (directory / "dm" / name for name in ("name", "uuid", "suspended"))
+        name, uuid, suspended = (attribute.read_text().strip() for attribute in attributes)
+        major, minor = (directory / "dev").read_text().strip().split(":")
     except OSError:
         return None
     return Mapped(name, uuid, node, os.makedev(int(major), int(minor)), suspended == "1")

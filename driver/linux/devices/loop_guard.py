@@ -17,22 +17,22 @@ from typing import Final
 from driver.linux.devices import loop_ioctl
 
 _lock: Final = threading.Lock()
-_held: Final[dict[int, int]] = {}  # descriptors by dev_t
+_descriptors: Final[dict[int, int]] = {}  # descriptors by dev_t
 
 
-def hold(name: str, number: int) -> None:
+def keep_open(name: str, number: int) -> None:
     """Keep the device `name` (dev_t `number`) open from now on; no-op if it is.
 
     Raises: OSError.
     """
     with _lock:
-        if number not in _held:
+        if number not in _descriptors:
             with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
-                _held[number] = os.dup(node)
+                _descriptors[number] = os.dup(node)
 
 
-def let_go(number: int) -> None:
+def close(number: int) -> None:
     """Close the device `number` (dev_t); no-op if it is not held."""
     with _lock:
-        if (node := _held.pop(number, None)) is not None:
+        if (node := _descriptors.pop(number, None)) is not None:
             os.close(node)

@@ -120,7 +120,7 @@ def info_of(node: int) -> LoopInfo64:
 
 
 @contextmanager
-def content_when_gone() -> Iterator[None]:
+def ignore_gone() -> Iterator[None]:
     """Ignore the error that a loop device is not there, not bound, or just being torn down."""
     try:
         yield
@@ -178,7 +178,7 @@ def forbid_discards(name: str) -> None:
         raise OSError(errno.EIO, "discards cannot be turned off", f"/dev/{name}")
 
 
-def fitting(label: str) -> bytes:
+def encode_label(label: str) -> bytes:
     """Return a label as bytes for lo_file_name.
 
     Raises: OSError, ENAMETOOLONG if it has more than 63 bytes.

@@ -32,12 +32,12 @@ def reset(status: Status, *, label: str) -> None:
             return
         info.lo_flags &= ~loop_ioctl.LO_FLAGS_AUTOCLEAR
         info.lo_offset = info.lo_sizelimit = 0
-        info.lo_file_name = loop_ioctl.fitting(label)
-        for tried in range(1, _TRIES + 1):
+        info.lo_file_name = loop_ioctl.encode_label(label)
+        for attempt in range(1, _TRIES + 1):
             try:
                 fcntl.ioctl(node, loop_ioctl.LOOP_SET_STATUS64, info)
             except OSError as error:  # before Linux 5.19, while pages are written
-                if error.errno != errno.EAGAIN or tried == _TRIES:
+                if error.errno != errno.EAGAIN or attempt == _TRIES:
                     raise
             else:
                 return

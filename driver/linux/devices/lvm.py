@@ -106,11 +106,13 @@ def report(disks: Sequence[Path], group: str) -> VolumeGroup:
     Raises: CommandError, if it is not on these disks; CommandTimeout.
     """
     columns = zip(("vg", "pv", "lv", "seg"), (_VG, _PV, _LV, _SEG), strict=True)
-    wanted = chain.from_iterable(("--configreport", kind, "-o", what) for kind, what in columns)
+    selection = chain.from_iterable(
+        ("--configreport", kind, "-o", names) for kind, names in columns
+    )
     words = [
         *_lvm("fullreport", disks),
         *_JSON,
-        *wanted,
+        *selection,
         "--configreport",
         "pvseg",
         "-o",
@@ -124,27 +126,28 @@ def parse_report(text: str) -> VolumeGroup:
     [section] = json.loads(text)["report"]
     [row] = section["vg"]
     extent_size = int(row["vg_extent_size"])
-    segments = {one["lv_uuid"]: one for one in reversed(section["seg"])}  # the first of each
+    # the first segment of each
+    segments = {segment["lv_uuid"]: segment for segment in reversed(section["seg"])}
     ranges = _ranges(section["seg"], "lv_uuid")
     return VolumeGroup(
         name=row["vg_name"],
         uuid=row["vg_uuid"],
         extent_size=extent_size,
-        size=sum(int(one["pv_pe_count"]) for one in section["pv"]) * extent_size,
+        size=sum(int(pv["pv_pe_count"]) for pv in section["pv"]) * extent_size,
         free_on={
-            Path(one["pv_name"]): _free_extents(one) * extent_size
-            for one in section["pv"]
-            if not one["pv_missing"] and one["pv_allocatable"]
+            Path(pv["pv_name"]): _free_extents(pv) * extent_size
+            for pv in section["pv"]
+            if not pv["pv_missing"] and pv["pv_allocatable"]
         },
         mda_free=int(row["vg_mda_free"]),
         mda_size=int(row["vg_mda_size"]),
-        tags=_words(row["vg_tags"]),
+        tags=_split(row["vg_tags"]),
         trouble=_trouble(row, section["pv"]),
         read_only=row["vg_permissions"] == "read-only",
-        disks=tuple(Path(one["pv_name"]) for one in section["pv"] if not one["pv_missing"]),
+        disks=tuple(Path(pv["pv_name"]) for pv in section["pv"] if not pv["pv_missing"]),
         volumes={
-            one["lv_name"]: _volume(one, segments.get(one["lv_uuid"], {}), ranges)
-            for one in section["lv"]
+            lv["lv_name"]: _volume(lv, segments.get(lv["lv_uuid"], {}), ranges)
+            for lv in section["lv"]
         },
     )
 
@@ -161,7 +164,8 @@ def physical_extents(disks: Sequence[Path], group: str) -> Mapping[str, tuple[st
 def parse_physical_extents(text: str) -> Mapping[str, tuple[str, ...]]:
     """Parse the output of `lvm lvs`, which has a row for each segment. Pure."""
     [section] = json.loads(text)["report"]
-    return {name.strip("[]"): places for name, places in _ranges(section["lv"], "lv_name").items()}
+    ranges = _ranges(section["lv"], "lv_name")
+    return {name.strip("[]"): extents for name, extents in ranges.items()}
 
 
 def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
@@ -177,8 +181,8 @@ def parse_disks(text: str) -> tuple[Disk, ...]:
     """Parse the output of `lvm pvs`. Pure."""
     [section] = json.loads(text)["report"]
     return tuple(
-        Disk(Path(one["pv_name"]), one["vg_name"], one["vg_uuid"], bool(one["vg_exported"]))
-        for one in section["pv"]
+        Disk(Path(row["pv_name"]), row["vg_name"], row["vg_uuid"], bool(row["vg_exported"]))
+        for row in section["pv"]
     )
 
 
@@ -194,8 +198,8 @@ def _volume(
         name=row["lv_name"],
         uuid=row["lv_uuid"],
         size=int(row["lv_size"]),
-        tags=_words(row["lv_tags"]),
-        layout=_words(row["lv_layout"]),
+        tags=_split(row["lv_tags"]),
+        layout=_split(row["lv_layout"]),
         pool=row["pool_lv"],
         health=row["lv_health_status"],
         queues_when_full=row["lv_when_full"] == "queue",
@@ -209,10 +213,11 @@ def _volume(
 
 def _ranges(segments: Iterable[Mapping[str, str]], key: str) -> Mapping[str, tuple[str, ...]]:
     """Join the ranges of extents of all segments that have the same `key`."""
-    found: dict[str, tuple[str, ...]] = {}
-    for one in segments:
-        found[one[key]] = found.get(one[key], ()) + tuple(one["seg_pe_ranges"].split())
-    return found
+    ranges: dict[str, tuple[str, ...]] = {}
+    for segment in segments:
+        name = segment[key]
+        ranges[name] = ranges.get(name, ()) + tuple(segment["seg_pe_ranges"].split())
+    return ranges
 
 
 def _free_extents(row: Mapping[str, Any]) -> int:
@@ -224,12 +229,12 @@ def _trouble(row: Mapping[str, str], disks: Iterable[Mapping[str, str]]) -> str:
     name = row["vg_name"]
     if row["vg_exported"]:
         return f"volume group {name} is exported: run `vgimport {name}` if it is to be used here"
-    if row["vg_partial"] or any(one["pv_missing"] for one in disks):
+    if row["vg_partial"] or any(disk["pv_missing"] for disk in disks):
         return f"volume group {name} is not whole, a disk of it is missing: see `pvs`"
     if row["vg_shared"]:
         return f"volume group {name} is shared by several machines, which is not supported"
     return ""
 
 
-def _words(text: str) -> frozenset[str]:
+def _split(text: str) -> frozenset[str]:
     return frozenset(filter(None, text.split(",")))

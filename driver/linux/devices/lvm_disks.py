@@ -36,59 +36,59 @@ class Disks:
     """
 
     def __init__(self, named: Sequence[str]) -> None:
-        self._named = frozenset(_named(named))
-        self._matched = frozenset(_matched(named))
+        self._named = frozenset(_named_devices(named))
+        self._matched = frozenset(_matched_devices(named))
         self._some = bool(named)
-        self._given = _given()
+        self._given = _devices_of_pods()
 
-    def labelled(self) -> tuple[Path, ...]:
+    def find_labelled_disks(self) -> tuple[Path, ...]:
         """Return those with a label of LVM that may be used; no other device is opened.
 
         Of a disk and a device made of it (multipath, a mirror) only the uppermost. Raises:
         OSError, if this process has not the means to look.
         """
-        names = {
+        labelled = {
             name
             for name in _listed(_BLOCKS)
-            if not self.reason(name) and lvm_label.is_disk(Path("/dev", name))
+            if not self.exclusion_reason(name) and lvm_label.has_label(Path("/dev", name))
         }
         return tuple(
             Path("/dev", name)
-            for name in sorted(names)
-            if not names & set(_listed(_BLOCKS / name / "holders"))
+            for name in sorted(labelled)
+            if not labelled & set(_listed(_BLOCKS / name / "holders"))
         )
 
-    def refused(self) -> str:
+    def refusals(self) -> str:
         """Return which devices named by their own path are left out all the same, and why.
 
         Empty if none is.
         """
-        found = [f"/dev/{name} {why}" for name in sorted(self._named) if (why := self.reason(name))]
-        return ", ".join(found)
+        reasons = ((name, self.exclusion_reason(name)) for name in sorted(self._named))
+        return ", ".join(f"/dev/{name} {reason}" for name, reason in reasons if reason)
 
-    def reason(self, name: str) -> str:
+    def exclusion_reason(self, name: str) -> str:
         """Return why the device with this kernel name is left out; "" if it is not."""
-        return self._tenants(name) or self._unnamed(name)
+        return self._tenant_reason(name) or self._unnamed_reason(name)
 
-    def _tenants(self, name: str) -> str:
+    def _tenant_reason(self, name: str) -> str:
         """Return why a tenant may write to it, or to any device below it; "" if none may."""
         if _is_volume(name):
             return "is a logical volume"
         if name in self._given:
             return "is shown to a pod as a raw block volume"
-        if (file := _file(name)) and _IMAGE.search(file):
+        if (file := _backing_file(name)) and _IMAGE.search(file):
             return "is a loop device that shows a volume"
-        return next(filter(None, map(self._tenants, _below(name))), "")
+        return next(filter(None, map(self._tenant_reason, _devices_below(name))), "")
 
-    def _unnamed(self, name: str) -> str:
+    def _unnamed_reason(self, name: str) -> str:
         """Return why it is not among the devices that were named; "" if it is."""
         if name in self._named:
             return ""
         if self._some and name not in self._matched:
             return "is not one of `devices=`"
-        return self._unreal(name)
+        return self._virtual_reason(name)
 
-    def _unreal(self, name: str) -> str:
+    def _virtual_reason(self, name: str) -> str:
         """Return why it has to be named by its own path: no disk of this machine is below it.
 
         "" if it has not, or was.
@@ -97,36 +97,37 @@ class Disks:
             return ""
         if kind := _kind(name):
             return f"is {kind}, which counts only if `devices=` has its path"
-        return next(filter(None, map(self._unreal, _below(name))), "")
+        return next(filter(None, map(self._virtual_reason, _devices_below(name))), "")
 
 
-def identify(disks: Iterable[Path]) -> tuple[str, ...]:
+def disk_identities(disks: Iterable[Path]) -> tuple[str, ...]:
     """Return what changes when another device takes one of these names.
 
     Empty if that cannot be told. The kernel counts what appears under a name:
     Documentation/ABI/stable/sysfs-block, diskseq, since Linux 5.15.
     """
-    found = tuple(_read(_BLOCKS / (_whole(disk.name) or disk.name) / "diskseq") for disk in disks)
-    return found if all(found) else ()
+    names = (_whole_disk(disk.name) or disk.name for disk in disks)
+    identities = tuple(_read(_BLOCKS / name / "diskseq") for name in names)
+    return identities if all(identities) else ()
 
 
-def _named(named: Iterable[str]) -> Iterator[str]:
+def _named_devices(named: Iterable[str]) -> Iterator[str]:
     """Yield the kernel name of each device named by its own path; of a file, its loop device."""
     for path in named:
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             continue
-        if stat.S_ISBLK(found.st_mode):
-            name = mount_points.path_of(found.st_rdev).name
-            if _file(name) != "/":  # of a file that cannot be told any more
+        if stat.S_ISBLK(status.st_mode):
+            name = mount_points.path_of(status.st_rdev).name
+            if _backing_file(name) != "/":  # of a file that cannot be told any more
                 yield name
             continue
-        if bound := loop.find((found.st_dev, found.st_ino)):
-            yield bound.path.name
+        if loop_status := loop.find((status.st_dev, status.st_ino)):
+            yield loop_status.path.name
 
 
-def _matched(named: Iterable[str]) -> Iterator[str]:
+def _matched_devices(named: Iterable[str]) -> Iterator[str]:
     """Yield the kernel name of each device that a pattern matches."""
     for pattern in filter(_PATTERN.search, named):
         for path in glob.iglob(pattern):
@@ -134,50 +135,50 @@ def _matched(named: Iterable[str]) -> Iterator[str]:
                 yield mount_points.path_of(number).name
 
 
-def _given() -> frozenset[str]:
+def _devices_of_pods() -> frozenset[str]:
     """Return kernel names of the devices that pods have as nodes, and of the devices below them.
 
     Below a logical volume of ours are the disks of its group, which are nobody else's: they are
     not among them.
     """
-    found: set[str] = set()
-    rest = [mount_points.path_of(number).name for number in mount_points.nodes()]
-    while rest:
-        name = rest.pop()
-        if name not in found:
-            found.add(name)
+    names: set[str] = set()
+    remaining = [mount_points.path_of(number).name for number in mount_points.nodes()]
+    while remaining:
+        name = remaining.pop()
+        if name not in names:
+            names.add(name)
             if not _is_volume(name):
-                rest += [*_listed(_BLOCKS / name / "slaves"), *_device_below(name)]
-    return frozenset(found)
+                remaining += [*_listed(_BLOCKS / name / "slaves"), *_loop_parent(name)]
+    return frozenset(names)
 
 
 def _kind(name: str) -> str:
     """Return what a device is that needs no disk of this machine below it; "" for a disk."""
-    whole = _whole(name) or name
-    where = os.path.realpath(_BLOCKS / whole)
-    if "/devices/virtual/" in where and not _REAL.search(where):
+    whole = _whole_disk(name) or name
+    path = os.path.realpath(_BLOCKS / whole)
+    if "/devices/virtual/" in path and not _REAL.search(path):
         return "a loop device" if _is_loop(whole) else "a virtual device"
-    if _REMOTE.search(where) or _is_fabric(where):
+    if _REMOTE.search(path) or _is_fabric(path):
         return "a disk over a network"
     return ""
 
 
-def _is_fabric(where: str) -> bool:
+def _is_fabric(path: str) -> bool:
     """Return whether it is an NVMe disk of another machine, by its controllers' transport."""
-    controllers = set(re.findall(r"/(nvme[0-9]+)(?=/)", where))
-    if match := re.search(r".*/nvme-subsys[0-9]+", where):
-        controllers |= {one for one in _listed(Path(match[0])) if (_NVME / one).exists()}
-    return any(_read(_NVME / one / "transport") in _FABRICS for one in controllers)
+    controllers = set(re.findall(r"/(nvme[0-9]+)(?=/)", path))
+    if match := re.search(r".*/nvme-subsys[0-9]+", path):
+        controllers |= {name for name in _listed(Path(match[0])) if (_NVME / name).exists()}
+    return any(_read(_NVME / controller / "transport") in _FABRICS for controller in controllers)
 
 
-def _below(name: str) -> list[str]:
+def _devices_below(name: str) -> list[str]:
     """Return the kernel names of the devices directly below a device."""
-    whole = _whole(name)
+    whole = _whole_disk(name)
     slaves = _listed(_BLOCKS / name / "slaves")
-    return [*slaves, *_device_below(name), *([whole] if whole else [])]
+    return [*slaves, *_loop_parent(name), *([whole] if whole else [])]
 
 
-def _device_below(name: str) -> list[str]:
+def _loop_parent(name: str) -> list[str]:
     """Return the block device that a loop device is bound to, if it is.
 
     kubelet binds a loop device to every raw block volume. Asked by number: the path that the
@@ -185,7 +186,7 @@ def _device_below(name: str) -> list[str]:
     """
     if not _is_loop(name):
         return []
-    number = loop.below(Path("/dev", name))
+    number = loop.parent_of(Path("/dev", name))
     return [mount_points.path_of(number).name] if number else []
 
 
@@ -193,12 +194,12 @@ def _is_loop(name: str) -> bool:
     return (_BLOCKS / name / "loop").is_dir()
 
 
-def _file(name: str) -> str:
+def _backing_file(name: str) -> str:
     """Return the path of a loop device's file, as the kernel knows it; "" for other devices."""
     return _read(_BLOCKS / name / "loop/backing_file")
 
 
-def _whole(name: str) -> str:
+def _whole_disk(name: str) -> str:
     """Return the device that a partition is a part of; "" if it is no partition."""
     if not (_BLOCKS / name / "partition").exists():
         return ""

@@ -23,7 +23,7 @@ _PV_HEADER: Final = 40  # uuid and size of the device, before two lists of areas
 _AREA: Final = struct.Struct("<QQ")  # offset, size; a list ends with zeros
 
 
-def is_disk(device: Path) -> bool:
+def has_label(device: Path) -> bool:
     """Return whether a device carries a label of LVM.
 
     False also if it cannot be read: no medium, no rights. Raises: OSError, if this process has
@@ -37,7 +37,7 @@ def is_disk(device: Path) -> bool:
         return False
 
 
-def stamp(disks: Iterable[Path]) -> bytes:
+def read_headers(disks: Iterable[Path]) -> bytes:
     """Return bytes that change with every change of a group on these disks.
 
     Raises: OSError, if one of them is gone, or has lost its label.

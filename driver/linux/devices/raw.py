@@ -34,14 +34,14 @@ def zero(device: Path, start: Bytes, length: Bytes) -> None:
     try:
         for at in range(start, start + length, _PIECE):
             piece = min(_PIECE, start + length - at)
-            if not _unmapped(device, at, piece):
+            if not _zero_unmapped(device, at, piece):
                 fcntl.ioctl(fd, BLKZEROOUT, struct.pack("=QQ", at, piece))
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _unmapped(device: Path, start: Bytes, length: Bytes) -> bool:
+def _zero_unmapped(device: Path, start: Bytes, length: Bytes) -> bool:
     """Zero a range without writing; return False if the device cannot do that.
 
     fallocate(2) of a device promises zeros, or refuses. Raises: OSError.
@@ -81,7 +81,7 @@ def block_size(device: Path) -> Bytes:
         os.close(fd)
 
 
-def forget(device: Path) -> None:
+def drop_cache(device: Path) -> None:
     """Drop the page cache of a device (BLKFLSBUF). Raises: OSError.
 
     Another device that shows the same bytes may have been written to.
@@ -93,7 +93,7 @@ def forget(device: Path) -> None:
         os.close(fd)
 
 
-def written(device: Path, size: Bytes) -> Iterator[Extent]:
+def written_extents(device: Path, size: Bytes) -> Iterator[Extent]:
     """Yield the extents of the first `size` bytes that are not zeros, in order.
 
     All of it is read, with direct I/O, and compared in units of 64 KiB. Raises: OSError.
@@ -116,12 +116,12 @@ def _grains(device: Path, size: Bytes) -> Iterator[Extent]:
         with mmap.mmap(-1, _CHUNK) as page:
             for at in range(0, size, _CHUNK):
                 length = os.preadv(fd, [memoryview(page)[: size - at]], at)
-                yield from _unlike_zeros(page[:length], at)
+                yield from _nonzero_grains(page[:length], at)
     finally:
         os.close(fd)
 
 
-def _unlike_zeros(chunk: bytes, at: int) -> Iterator[Extent]:
+def _nonzero_grains(chunk: bytes, at: int) -> Iterator[Extent]:
     """Yield each unit of a chunk, read at the offset `at`, that is not zeros."""
     if chunk == _ZEROS[: len(chunk)]:
         return

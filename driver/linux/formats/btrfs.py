@@ -29,7 +29,7 @@ _WITH_BLOCK_GROUP_TREE: Final = (6, 19)  # btrfs-progs, as a default
 _TIMEOUT: Final = 300.0  # seconds
 
 
-def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
+def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
     """Return flags and values for mkfs.btrfs.
 
     Its older versions make sectors of a page. Newer ones make a block group tree, which needs
@@ -40,7 +40,7 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
     return {"-s": "4096"}
 
 
-def new_uuid(where: Path, block_size: Bytes) -> None:
+def new_uuid(path: Path, block_size: Bytes) -> None:
     """Give a btrfs a new UUID, in the superblocks only: its log is left to the first mount.
 
     An unfamiliar one (UnfamiliarError) is left to btrfstune, which drops a log, so that is
@@ -50,12 +50,12 @@ def new_uuid(where: Path, block_size: Bytes) -> None:
     `block_size`: of the loop device for that mount, in bytes. Raises: OSError, CommandError.
     """
     try:
-        btrfs_uuid.new_uuid(where)
+        btrfs_uuid.new_uuid(path)
     except superblock.UnfamiliarError:
-        found = superblock.read(where)
-        if found and not found.clean:
-            replay(where, FsType.BTRFS, block_size=block_size)
-        command.run(["btrfstune", "-f", "-m", where], timeout=_TIMEOUT)
+        block = superblock.read(path)
+        if block and not block.clean:
+            replay(path, FsType.BTRFS, block_size=block_size)
+        command.run(["btrfstune", "-f", "-m", path], timeout=_TIMEOUT)
 
 
 def grow(fd: int, device: Path) -> bool:
@@ -65,7 +65,7 @@ def grow(fd: int, device: Path) -> bool:
     lasts or was never there. Raises: Busy, if it is balanced or resized already; Unusable, for
     want of free space below; StillRunning; OSError.
     """
-    if not (rest := _rest(device, _total(fd))):
+    if not (rest := _growable(device, _total(fd))):
         return False
     sparse_space.require(device, rest)
     request = _VOL_ARGS.pack(0, b"max")
@@ -74,14 +74,14 @@ def grow(fd: int, device: Path) -> bool:
     return False
 
 
-def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
+def growable_bytes(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
     """Return how many bytes of `device` the filesystem on it could still grow by.
 
     The kernel writes a superblock through the page cache of the device, at each commit. Raises:
     OSError.
     """
-    found = superblock.read(device)
-    return _rest(device, found.size) if found else 0
+    found_superblock = superblock.read(device)
+    return _growable(device, found_superblock.size) if found_superblock else 0
 
 
 def _total(fd: int) -> Bytes:
@@ -89,11 +89,11 @@ def _total(fd: int) -> Bytes:
 
     Raises: OSError.
     """
-    about = bytearray(_DEV_INFO.pack(1).ljust(_DEV_INFO_SIZE, b"\0"))
-    ioctls.ioctl(fd, BTRFS_IOC_DEV_INFO, about)
-    return int.from_bytes(about[_TOTAL_BYTES], sys.byteorder)
+    device_info = bytearray(_DEV_INFO.pack(1).ljust(_DEV_INFO_SIZE, b"\0"))
+    ioctls.ioctl(fd, BTRFS_IOC_DEV_INFO, device_info)
+    return int.from_bytes(device_info[_TOTAL_BYTES], sys.byteorder)
 
 
-def _rest(device: Path, total: Bytes) -> Bytes:
+def _growable(device: Path, total: Bytes) -> Bytes:
     """Return the bytes of the device beyond `total`, in whole sectors."""
     return max(0, block.size(device) - total) // _SECTOR * _SECTOR

@@ -41,15 +41,15 @@ _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
 }
 
 
-def new_uuid(where: Path) -> None:
+def new_uuid(path: Path) -> None:
     """Write a new UUID into all superblocks; durable on return.
 
     Raises: UnfamiliarError, and nothing was written; OSError.
     """
-    rewrite(where, lambda fd: _renewed(fd, uuid.uuid4().bytes))
+    rewrite(path, lambda fd: _new_superblocks(fd, uuid.uuid4().bytes))
 
 
-def _renewed(fd: int, new: bytes) -> Iterator[Block]:
+def _new_superblocks(fd: int, new: bytes) -> Iterator[Block]:
     """Yield every superblock with the new UUID, after checking the old one.
 
     Raises: UnfamiliarError, OSError.
@@ -59,11 +59,11 @@ def _renewed(fd: int, new: bytes) -> Iterator[Block]:
         old = os.pread(fd, _LENGTH, at)
         if len(old) < _LENGTH or old[_MAGIC] != first[_MAGIC]:
             continue  # beyond the end, or the filesystem was smaller when it was made
-        if at != _int(old[_AT]) or old[_UUID] != first[_UUID] or _sealed(old) != old:
+        if at != _int(old[_AT]) or old[_UUID] != first[_UUID] or _with_checksum(old) != old:
             raise UnfamiliarError("a superblock of another btrfs, or a damaged one")
         if _int(old[_FLAGS]) & _CHANGING or _int(old[_DEVICES]) != 1:
             raise UnfamiliarError("an interrupted change, or several devices")
-        yield Block(at, _sealed(_with_uuid(old, new)))
+        yield Block(at, _with_checksum(_with_uuid(old, new)))
 
 
 def _with_uuid(old: bytes, new: bytes) -> bytes:
@@ -76,7 +76,7 @@ def _with_uuid(old: bytes, new: bytes) -> bytes:
     return bytes(block)
 
 
-def _sealed(block: bytes) -> bytes:
+def _with_checksum(block: bytes) -> bytes:
     """Return a superblock with the checksum that it should have.
 
     Raises: UnfamiliarError, if it is of a kind that is not known here.

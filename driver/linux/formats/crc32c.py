@@ -8,11 +8,11 @@ _POLYNOMIAL: Final = 0x82F63B78  # 0x1EDC6F41 with its bits reversed: RFC 3720, 
 MASK: Final = 0xFFFFFFFF
 
 
-def crc32c(*parts: bytes) -> int:
-    """Return the checksum of `parts` one after the other; takes about 50 ns for each byte."""
+def crc32c(*pieces: bytes) -> int:
+    """Return the checksum of `pieces` one after the other; takes about 50 ns for each byte."""
     crc, table = MASK, _TABLE
-    for part in parts:
-        for byte in part:
+    for piece in pieces:
+        for byte in piece:
             crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
     return crc ^ MASK
 

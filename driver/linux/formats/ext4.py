@@ -26,59 +26,59 @@ _FEATURES: Final = (
 )
 _BLOCK: Final = 4096
 _CAP_SYS_RESOURCE: Final = 24  # <linux/capability.h>
-_REPAIR: Final = 3600.0  # seconds; e2fsck reads the whole metadata
-_QUICK: Final = 300.0  # seconds
+_REPAIR_TIMEOUT: Final = 3600.0  # seconds; e2fsck reads the whole metadata
+_QUICK_TIMEOUT: Final = 300.0  # seconds
 
 
-def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
-    """Return flags and values for mke2fs, for an image or a device `where`.
+def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
+    """Return flags and values for mke2fs, for an image or a device `path`.
 
     A journal that is not zeroed is safe only where nothing was ever written: in an image, not
     on a device. No block is reserved for root (`-m 0`): all of a volume is for those who asked
     for it.
     """
-    lazy_journal = int(stat.S_ISREG(where.stat().st_mode))
+    lazy_journal = int(stat.S_ISREG(path.stat().st_mode))
     extended = f"nodiscard,lazy_itable_init=1,lazy_journal_init={lazy_journal},root_owner=0:0"
     return {"-b": "4096", "-m": "0", "-O": _FEATURES, "-E": extended}
 
 
-def new_uuid(where: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
+def new_uuid(path: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
     """Give an ext4 a new UUID.
 
     The journal is replayed first, else the replay would bring the old one back. An unfamiliar
     filesystem (UnfamiliarError) is left to tune2fs. Raises: OSError, CommandError.
     """
-    found = superblock.read(where)
-    if found and not found.clean:
-        command.run(["e2fsck", "-p", "-E", "journal_only", where], timeout=_QUICK, ok=(0, 1))
+    before = superblock.read(path)
+    if before and not before.clean:
+        command.run(["e2fsck", "-p", "-E", "journal_only", path], timeout=_QUICK_TIMEOUT, ok=(0, 1))
     try:
-        ext4_uuid.new_uuid(where)
+        ext4_uuid.new_uuid(path)
     except superblock.UnfamiliarError:
-        _renew_by_program(where)
+        _run_tune2fs(path)
 
 
-def _renew_by_program(where: Path) -> None:
+def _run_tune2fs(path: Path) -> None:
     """Give it a new UUID by tune2fs.
 
     It forgets the checksums of an orphan file where they depend on the UUID. So the seed of all
     checksums is kept beside the UUID first (metadata_csum_seed, kernel 4.4): it is the old
     UUID's, and no checksum has to change.
     """
-    if ext4_uuid.wants_seed(where):
-        _tuned(["-O", "metadata_csum_seed"], where)
-    _tuned(["-U", "random"], where)
+    if ext4_uuid.wants_seed(path):
+        _tune(["-O", "metadata_csum_seed"], path)
+    _tune(["-U", "random"], path)
 
 
-def _tuned(change: list[str], where: Path) -> None:
+def _tune(change: list[str], path: Path) -> None:
     """Run tune2fs; if it fails, once more after a full check, which some changes need.
 
     Raises: CommandError.
     """
     try:
-        command.run(["tune2fs", *change, where], timeout=_QUICK)
+        command.run(["tune2fs", *change, path], timeout=_QUICK_TIMEOUT)
     except command.CommandError:  # some changes want a checked filesystem
-        command.run(["e2fsck", "-f", "-p", where], timeout=_REPAIR, ok=(0, 1))
-        command.run(["tune2fs", *change, where], timeout=_REPAIR)
+        command.run(["e2fsck", "-f", "-p", path], timeout=_REPAIR_TIMEOUT, ok=(0, 1))
+        command.run(["tune2fs", *change, path], timeout=_REPAIR_TIMEOUT)
 
 
 def repair(device: Path) -> None:
@@ -89,7 +89,7 @@ def repair(device: Path) -> None:
     if not _is_free(device):
         return
     try:
-        command.run(["e2fsck", "-p", device], timeout=_REPAIR, ok=(0, 1, 2))
+        command.run(["e2fsck", "-p", device], timeout=_REPAIR_TIMEOUT, ok=(0, 1, 2))
     except command.CommandError as error:
         raise Refused(
             f"ext4 on {device} is damaged beyond what is safe to repair unattended;"
@@ -120,14 +120,14 @@ def grow(fd: int, device: Path) -> bool:
     return False
 
 
-def unused(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
+def growable_bytes(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
     """Return how many bytes of `device` the filesystem on it could still grow by.
 
     0 if the rest is too short for a group of its own: its inodes, its bitmaps and some blocks.
     Raises: OSError.
     """
-    found = superblock.read(device)
-    rest = block.size(device) - found.size if found else 0
+    found_superblock = superblock.read(device)
+    rest = block.size(device) - found_superblock.size if found_superblock else 0
     return rest if rest > superblock.ext4_smallest_group(device) else 0
 
 
@@ -137,11 +137,11 @@ def _blocks(device: Path, block_size: Bytes) -> int:
     A mounted ext4 keeps its superblock in the page cache of its device: it is current, and read
     without the disk. Raises: OSError.
     """
-    found = superblock.read(device)
-    return found.size // block_size if found else 0
+    found_superblock = superblock.read(device)
+    return found_superblock.size // block_size if found_superblock else 0
 
 
-def fit(device: Path, rest: Bytes) -> None:
+def grow_unmounted(device: Path, rest: Bytes) -> None:
     """Grow an unmounted ext4, where this process may not grow a mounted one; else a no-op.
 
     `rest`: bytes of the device beyond the filesystem. Takes an e2fsck, so it is not the
@@ -153,21 +153,21 @@ def fit(device: Path, rest: Bytes) -> None:
     if rest < _BLOCK or _may_grow_mounted() or not _is_free(device):
         return
     sparse_space.require(device, rest)
-    command.run(["e2fsck", "-f", "-p", device], timeout=_REPAIR, ok=(0, 1))
-    kept = os.memfd_create("undo", os.MFD_CLOEXEC)
+    command.run(["e2fsck", "-f", "-p", device], timeout=_REPAIR_TIMEOUT, ok=(0, 1))
+    undo_file = os.memfd_create("undo", os.MFD_CLOEXEC)
     try:
-        _resize(device, f"/proc/{os.getpid()}/fd/{kept}")
+        _resize(device, f"/proc/{os.getpid()}/fd/{undo_file}")
     finally:
-        os.close(kept)
+        os.close(undo_file)
 
 
 def _resize(device: Path, undo: str) -> None:
     """Run resize2fs with an undo file; apply that if it fails. Raises: CommandError."""
     try:
-        command.run(["resize2fs", "-z", undo, device], timeout=_REPAIR)
+        command.run(["resize2fs", "-z", undo, device], timeout=_REPAIR_TIMEOUT)
     except command.CommandError:
         with suppress(command.CommandError):  # it ended before it had written anything
-            command.run(["e2undo", undo, device], timeout=_REPAIR)
+            command.run(["e2undo", undo, device], timeout=_REPAIR_TIMEOUT)
         raise
 
 

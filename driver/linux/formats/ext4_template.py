@@ -24,8 +24,8 @@ Run = tuple[Bytes, bytes]  # where, what
 Mkfs = Callable[[Path], object]
 
 LARGEST: Final = 64 * GIB  # of a filesystem; what mkfs writes grows with it
-_ROOM: Final = 8 * MIB  # for all templates together; one of 10 GiB takes 4
-_LIFE: Final = 600.0  # seconds; a template's root directory has the date of its making
+_MEMORY: Final = 8 * MIB  # for all templates together; one of 10 GiB takes 4
+_MAX_AGE: Final = 600.0  # seconds; a template's root directory has the date of its making
 _PAGE: Final = 4 * KIB
 
 
@@ -33,7 +33,7 @@ _PAGE: Final = 4 * KIB
 class Template:
     """What mkfs writes into a sparse image, except for pages that are zeros anyway."""
 
-    made: float
+    captured: float  # monotonic seconds
     runs: list[Run]
     superblocks: list[Block]
 
@@ -42,13 +42,13 @@ class Template:
         """Bytes that it takes in memory."""
         return sum(len(data) for _, data in self.runs)
 
-    def write(self, where: Path) -> None:
+    def write(self, path: Path) -> None:
         """Write it into a file that reads as zeros, with a new UUID; not synced.
 
         Raises: OSError.
         """
         new = uuid.uuid4().bytes
-        fd = os.open(where, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             for at, data in self.runs:
                 _write(fd, data, at)
@@ -65,40 +65,41 @@ class Templates:
         self._lock = Lock()
         self._kept: dict[tuple[Bytes, tuple[str, ...]], Template] = {}
 
-    def make(self, where: Path, words: Sequence[str], mkfs: Mkfs) -> None:
+    def make(self, path: Path, words: Sequence[str], mkfs: Mkfs) -> None:
         """Do as `mkfs(where)` would, in a new sparse file.
 
         `words`: the flags and values that `mkfs` uses; with the size they tell templates apart.
         Raises: what `mkfs` raises; OSError.
         """
-        key = (where.stat().st_size, tuple(words))
+        key = (path.stat().st_size, tuple(words))
         if key[0] > LARGEST:
-            mkfs(where)
-        elif template := self._find(key) or self._keep(key, made(key[0], mkfs)):
-            template.write(where)
+            mkfs(path)
+        elif template := self._find(key) or self._keep(key, capture(key[0], mkfs)):
+            template.write(path)
         else:
-            mkfs(where)
+            mkfs(path)
 
     def _find(self, key: tuple[Bytes, tuple[str, ...]]) -> Template | None:
         """Return a template that is not too old, and forget those that are."""
-        oldest = monotonic() - _LIFE
+        oldest = monotonic() - _MAX_AGE
         with self._lock:
-            self._kept = {each: one for each, one in self._kept.items() if one.made > oldest}
+            kept = self._kept.items()
+            self._kept = {each: template for each, template in kept if template.captured > oldest}
             return self._kept.get(key)
 
     def _keep(
         self, key: tuple[Bytes, tuple[str, ...]], template: Template | None
     ) -> Template | None:
         """Keep a template while there is memory for it, in place of the oldest; return it."""
-        if template and template.weight <= _ROOM:
+        if template and template.weight <= _MEMORY:
             with self._lock:
                 self._kept[key] = template
-                while sum(one.weight for one in self._kept.values()) > _ROOM:
-                    del self._kept[next(iter(self._kept))]  # the one that was made first
+                while sum(each.weight for each in self._kept.values()) > _MEMORY:
+                    del self._kept[next(iter(self._kept))]  # the oldest
         return template
 
 
-def made(size: Bytes, mkfs: Mkfs) -> Template | None:
+def capture(size: Bytes, mkfs: Mkfs) -> Template | None:
     """Run `mkfs` on a sparse file of `size` bytes in memory, and return what it wrote.
 
     None: this mkfs makes something that `ext4_uuid` does not know. Raises: what `mkfs` raises;

@@ -40,17 +40,17 @@ _METADATA_CSUM: Final = 0x400
 Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
 
 
-def new_uuid(where: Path) -> None:
+def new_uuid(path: Path) -> None:
     """Write a new UUID into all superblocks; durable on return.
 
     Raises: UnfamiliarError, and nothing was written; OSError.
     """
 
-    def renewed(fd: int) -> Iterator[Block]:
-        found = superblocks(lambda length, at: os.pread(fd, length, at))
-        return with_uuid(found, uuid.uuid4().bytes)
+    def new_superblocks(fd: int) -> Iterator[Block]:
+        blocks = superblocks(lambda length, at: os.pread(fd, length, at))
+        return with_uuid(blocks, uuid.uuid4().bytes)
 
-    rewrite(where, renewed)
+    rewrite(path, new_superblocks)
 
 
 def superblocks(read: Read) -> list[Block]:
@@ -64,7 +64,7 @@ def superblocks(read: Read) -> list[Block]:
     require(_is_familiar(first.data), "features that are not known here")
     backups = [Block(at, read(_LENGTH, at)) for at in _backups(first.data)]
     for number, block in enumerate([first, *backups]):
-        require(_sealed(block.data) == block.data, "a superblock with a wrong checksum")
+        require(_with_checksum(block.data) == block.data, "a superblock with a wrong checksum")
         require(block.data[_UUID] == first.data[_UUID], "a superblock of another ext4")
         require(bool(_int(block.data, 0x5A, 2)) == bool(number), "a superblock of another group")
     return [first, *backups]
@@ -76,19 +76,19 @@ def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
     The same change in the same place changes every checksum by the same bits: CRC is linear.
     """
     first = blocks[0].data
-    turned = _crc(first) ^ _crc(_sealed(first[: _UUID.start] + new + first[_UUID.stop :]))
+    turned = _crc(first) ^ _crc(_with_checksum(first[: _UUID.start] + new + first[_UUID.stop :]))
     for block in blocks:
         before, between = block.data[: _UUID.start], block.data[_UUID.stop : _CRC.start]
         crc = (_crc(block.data) ^ turned).to_bytes(4, "little")
         yield Block(block.at, before + new + between + crc)
 
 
-def wants_seed(where: Path) -> bool:
+def wants_seed(path: Path) -> bool:
     """Return whether every checksum depends on the UUID, as without metadata_csum_seed.
 
     Raises: OSError.
     """
-    fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.pread(fd, _LENGTH, _FIRST)
     finally:
@@ -132,7 +132,7 @@ def _backups(data: bytes) -> Iterator[Bytes]:
             yield (first + number * group) * block_size
 
 
-def _sealed(block: bytes) -> bytes:
+def _with_checksum(block: bytes) -> bytes:
     """Return a superblock with the checksum that it should have.
 
     ext4 does not invert the bits of the CRC at the end.

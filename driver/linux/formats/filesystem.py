@@ -24,8 +24,8 @@ from driver.linux.mounts import mount, mount_entry, mount_table
 
 Superblock: TypeAlias = superblock.Superblock
 
-_MKFS: Final = 900.0  # seconds
-_DETACH: Final = 10.0  # seconds
+_MKFS_TIMEOUT: Final = 900.0  # seconds
+_DETACH_TIMEOUT: Final = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class _Row:
     flags: Callable[[Path, Bytes], Mapping[str, str]]
     new_uuid: Callable[[Path, Bytes], None]
     grow: Callable[[int, Path], bool]  # a descriptor of the mounted root, the device
-    unused: Callable[[Path, Path], Bytes]  # the device, where it is mounted; opens nothing there
-    fit: Callable[[Path, Bytes], None] | None  # grow before the mount, where only that works
+    growable_bytes: Callable[[Path, Path], Bytes]  # a device, its mount point; opens nothing
+    grow_unmounted: Callable[[Path, Bytes], None] | None  # where a mounted one cannot be grown
     repair: Callable[[Path], None] | None  # None: nothing is safe to repair unattended
     templates: Templates | None  # None: mkfs runs for every image
     cure: str
@@ -50,8 +50,8 @@ _ROWS: Final = {
         flags=ext4.flags,
         new_uuid=ext4.new_uuid,
         grow=ext4.grow,
-        unused=ext4.unused,
-        fit=ext4.fit,
+        growable_bytes=ext4.growable_bytes,
+        grow_unmounted=ext4.grow_unmounted,
         repair=ext4.repair,
         templates=Templates(),
         cure="e2fsck",
@@ -62,8 +62,8 @@ _ROWS: Final = {
         flags=xfs.flags,
         new_uuid=xfs.new_uuid,
         grow=xfs.grow,
-        unused=xfs.unused,
-        fit=None,
+        growable_bytes=xfs.growable_bytes,
+        grow_unmounted=None,
         repair=None,
         templates=None,
         cure="xfs_repair",
@@ -74,8 +74,8 @@ _ROWS: Final = {
         flags=btrfs.flags,
         new_uuid=btrfs.new_uuid,
         grow=btrfs.grow,
-        unused=btrfs.unused,
-        fit=None,
+        growable_bytes=btrfs.growable_bytes,
+        grow_unmounted=None,
         repair=None,
         templates=None,
         cure="btrfs check",
@@ -86,15 +86,15 @@ _ROWS: Final = {
 PROGRAMS: Final[dict[FsType, tuple[str, ...]]] = {fs: row.programs for fs, row in _ROWS.items()}
 
 
-def read_superblock(where: Path) -> Superblock | None:
+def read_superblock(path: Path) -> Superblock | None:
     """Return the superblock of a device or an image; None: it is none of ext4, xfs, btrfs.
 
     Raises: OSError.
     """
-    return superblock.read(where)
+    return superblock.read(path)
 
 
-def run_mkfs(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
+def run_mkfs(path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
     """Run mkfs on a device, or on a sparse image that nothing was ever written to.
 
     `options`: flags and values for mkfs, in turn. Nothing is discarded, and an image is not
@@ -104,42 +104,42 @@ def run_mkfs(where: Path, fs: FsType, *, block_size: Bytes, options: Sequence[st
     CommandTimeout; OSError.
     """
     row = _ROWS[fs]
-    words = merged(row.flags(where, block_size), options)
+    words = merge_flags(row.flags(path, block_size), options)
 
     def mkfs(to: Path) -> None:
-        command.run([*row.mkfs, *words, to], timeout=_MKFS)
+        command.run([*row.mkfs, *words, to], timeout=_MKFS_TIMEOUT)
 
     try:
-        if row.templates and not options and stat.S_ISREG(where.stat().st_mode):
-            row.templates.make(where, words, mkfs)
+        if row.templates and not options and stat.S_ISREG(path.stat().st_mode):
+            row.templates.make(path, words, mkfs)
         else:
-            mkfs(where)
+            mkfs(path)
     except command.CommandError as error:
         if not options:
             raise
         raise Invalid(f"parameters[mkfsOptions]: {' '.join(options)!r}: {error}") from error
     if options:
-        _require_mountable(where, fs, block_size, options)
+        _require_mountable(path, fs, block_size, options)
 
 
-def _require_mountable(where: Path, fs: FsType, block_size: Bytes, options: Sequence[str]) -> None:
+def _require_mountable(path: Path, fs: FsType, block_size: Bytes, options: Sequence[str]) -> None:
     """Mount and unmount what mkfs just made; at no mount point, so that a kill leaves no mount.
 
     Raises: Invalid, if it is not the filesystem that was asked for, or does not mount.
     """
-    found = read_superblock(where)
-    why = "" if found and found.fs is fs else f"it is {_called(found)}"
+    carried = read_superblock(path)
+    why = "" if carried and carried.fs is fs else f"it is {_type_name(carried)}"
     try:
         if not why:
-            replay(where, fs, block_size=block_size)
+            replay(path, fs, block_size=block_size)
     except OSError as error:
         why = error.strerror or str(error)
     if why:
-        made = f"{' '.join(options)!r} makes no {fs} that this kernel mounts"
-        raise Invalid(f"parameters[mkfsOptions]: {made}: {why}")
+        problem = f"{' '.join(options)!r} makes no {fs} that this kernel mounts"
+        raise Invalid(f"parameters[mkfsOptions]: {problem}: {why}")
 
 
-def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
+def merge_flags(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
     """Return the flags and values of `ours` and `theirs` as words, each flag once.
 
     The tools use the last of two, or refuse. `theirs` replaces a value, or pair by pair if it
@@ -147,26 +147,26 @@ def merged(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
     """
     values = dict(ours)
     for flag, value in zip(theirs[::2], theirs[1::2], strict=True):
-        values[flag] = _joined(values.get(flag, ""), value)
+        values[flag] = _merge_values(values.get(flag, ""), value)
     return [word for pair in values.items() for word in pair]
 
 
-def new_uuid(where: Path, fs: FsType, *, block_size: Bytes) -> None:
+def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
     """Give the filesystem of a copy a new UUID, and verify it by reading it back.
 
-    `where`: an image or a device. `block_size`: of the loop device that may be needed, in
+    `path`: an image or a device. `block_size`: of the loop device that may be needed, in
     bytes. Raises: Refused, if it does not carry `fs`; Failed, if it still has its old UUID;
     CommandError; OSError.
     """
-    if stat.S_ISBLK(where.stat().st_mode):
-        abandon(where)  # an attempt that was killed; an image is made anew with a device
-    before = read_superblock(where)
+    if stat.S_ISBLK(path.stat().st_mode):
+        release_leftovers(path)  # an attempt that was killed; an image is made anew with a device
+    before = read_superblock(path)
     if before is None or before.fs is not fs:
-        raise Refused(f"{where} carries {_called(before)} instead of {fs}")
-    _ROWS[fs].new_uuid(where, block_size)
-    after = read_superblock(where)
+        raise Refused(f"{path} carries {_type_name(before)} instead of {fs}")
+    _ROWS[fs].new_uuid(path, block_size)
+    after = read_superblock(path)
     if after is None or after.fs is not fs or after.uuid == before.uuid:
-        raise Failed(f"{fs} on {where} still shows its old UUID")
+        raise Failed(f"{fs} on {path} still shows its old UUID")
 
 
 def check(device: Path, fs: FsType) -> None:
@@ -175,25 +175,26 @@ def check(device: Path, fs: FsType) -> None:
     Only a damaged ext4 is written to. Raises: Refused, if it carries something else, is larger
     than the device, or is damaged beyond that; OSError.
     """
-    found, row = read_superblock(device), _ROWS[fs]
-    if found is None or found.fs is not fs:
-        raise Refused(f"{device} should carry {fs} and shows {_called(found)}; nothing was written")
-    if found.size > (size := block.size(device)):
-        raise Refused(f"{fs} on {device} has {found.size} bytes, the device only {size}")
-    if found.errors and row.repair:
+    carried, row = read_superblock(device), _ROWS[fs]
+    if carried is None or carried.fs is not fs:
+        name = _type_name(carried)
+        raise Refused(f"{device} should carry {fs} and carries {name}; nothing was written")
+    if carried.size > (size := block.size(device)):
+        raise Refused(f"{fs} on {device} has {carried.size} bytes, the device only {size}")
+    if carried.errors and row.repair:
         row.repair(device)
-    elif found.errors:
+    elif carried.errors:
         raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` by hand")
 
 
-def fit(device: Path, fs: FsType) -> None:
+def grow_unmounted(device: Path, fs: FsType) -> None:
     """Grow an unmounted filesystem to its device, where a mounted one cannot be grown.
 
     No-op elsewhere. Raises: CommandError, Unusable, and it is as it was; OSError.
     """
-    found, fit = read_superblock(device), _ROWS[fs].fit
-    if found and fit:
-        fit(device, block.size(device) - found.size)
+    carried, fit = read_superblock(device), _ROWS[fs].grow_unmounted
+    if carried and fit:
+        fit(device, block.size(device) - carried.size)
 
 
 def grow(device: Path, target: Path, fs: FsType) -> bool:
@@ -206,12 +207,12 @@ def grow(device: Path, target: Path, fs: FsType) -> bool:
     try:
         return _ROWS[fs].grow(fd, device)
     except OSError as error:
-        raise _not_grown(fs, target, error) from error
+        raise _growth_error(fs, target, error) from error
     finally:
         os.close(fd)
 
 
-def _not_grown(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Failed:
+def _growth_error(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Failed:
     """Return the error for the errno of a growth that failed."""
     if error.errno in {errno.EBUSY, errno.EWOULDBLOCK}:
         return Busy(f"{fs} at {target} is being resized already; try again")
@@ -223,38 +224,38 @@ def _not_grown(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Fa
     return Failed(f"{fs} at {target} could not be grown: {error}")
 
 
-def unused(device: Path, target: Path, fs: FsType) -> Bytes:
+def growable_bytes(device: Path, target: Path, fs: FsType) -> Bytes:
     """Return how many bytes of `device` the filesystem mounted at `target` could still grow by.
 
     Raises: OSError.
     """
-    return _ROWS[fs].unused(device, target)
+    return _ROWS[fs].growable_bytes(device, target)
 
 
-def abandon(where: Path) -> None:
+def release_leftovers(path: Path) -> None:
     """Unmount and detach all loop devices of an image, or a device, that a killed `new_uuid` left.
 
     No-op if it does not exist. Raises: OSError.
     """
     try:
-        image = os.stat(where)
+        image = os.stat(path)
     except FileNotFoundError:
         return
-    while status := _loop_over(image):
+    while status := _find_loop(image):
         for mounted in mount_table.mounts():
             if mount_entry.device_of(mounted) == status.number:
                 mount.unmount(mounted.target)
-        loop.detach(status, bound=_DETACH)
+        loop.detach(status, bound=_DETACH_TIMEOUT)
 
 
-def _loop_over(image: os.stat_result) -> loop.Status | None:
+def _find_loop(image: os.stat_result) -> loop.Status | None:
     """Return a loop device that is bound to the image or device; None: there is none."""
     if stat.S_ISBLK(image.st_mode):
-        return next(loop.over(image.st_rdev), None)
+        return next(loop.list_on_device(image.st_rdev), None)
     return loop.find((image.st_dev, image.st_ino))
 
 
-def _joined(ours: str, theirs: str) -> str:
+def _merge_values(ours: str, theirs: str) -> str:
     """Join two comma lists; for a name in both, or where `ours` is no list, `theirs` counts."""
     if not {",", "="} & set(ours):
         return theirs
@@ -263,5 +264,5 @@ def _joined(ours: str, theirs: str) -> str:
     return ",".join([*kept, theirs])
 
 
-def _called(found: Superblock | None) -> str:
-    return "no filesystem that we know" if found is None else found.fs
+def _type_name(carried: Superblock | None) -> str:
+    return "no filesystem that we know" if carried is None else carried.fs

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.model import Bytes, FsType
-from driver.linux.devices import loop
+from driver.linux.devices import loop, loop_attach
 from driver.linux.mounts import fsopen
 
 # What must not happen meanwhile: ext4 would begin to write its inode tables, btrfs to discard; the
@@ -16,16 +16,18 @@ _OPTIONS: Final = {
     FsType.XFS: ("nouuid",),
     FsType.BTRFS: ("nodiscard",),
 }
-_DETACH: Final = 10.0  # seconds
+_DETACH_TIMEOUT: Final = 10.0  # seconds
 
 
-def replay(where: Path, fs: FsType, *, block_size: Bytes) -> None:
+def replay(path: Path, fs: FsType, *, block_size: Bytes) -> None:
     """Open the filesystem of an image or a device for writing, and close it. Raises OSError.
 
     It is mounted nowhere, so a kill leaves at most a loop device; see `filesystem.abandon`. The
     loop device may discard, but does not: only a mount with that option would.
     """
-    device = loop.attach(where, label="", block_size=block_size, read_only=False, discards=True)
+    device = loop_attach.attach(
+        path, label="", block_size=block_size, read_only=False, discards=True
+    )
     try:
         fsopen.replay(device.path, fs, _OPTIONS[fs])
     finally:
@@ -39,7 +41,7 @@ def _detach(device: loop.Status) -> None:
     What cannot be detached must not keep a deleted image for ever.
     """
     try:
-        loop.detach(device, bound=_DETACH, patience=_DETACH)
+        loop.detach(device, bound=_DETACH_TIMEOUT, busy_timeout=_DETACH_TIMEOUT)
     except OSError:
-        loop.clear_when_closed(device)
+        loop.detach_when_closed(device)
         raise

@@ -13,10 +13,10 @@ from driver.linux.devices import loop_ioctl
 
 _SHARE: Final = 1024  # of what is added to a filesystem, one part at most is written by that
 _LEAST: Final = 4 * MIB
-_NOTHING: Final = MIB  # filesystems keep a little for themselves
+_RESERVED: Final = MIB  # filesystems keep a little for themselves
 
 
-def below(device: Path) -> Bytes | None:
+def free_below(device: Path) -> Bytes | None:
     """Return the free bytes of the filesystem that the image below `device` lies on.
 
     The image is that of the device, or of the device below it. None: it is no file on a loop
@@ -28,15 +28,15 @@ def below(device: Path) -> Bytes | None:
             image = backing.read_text(encoding="utf-8").rstrip("\n")
             status = os.stat(image)
             if status.st_blocks * 512 < status.st_size:
-                found = os.statvfs(image)
-                return found.f_bavail * found.f_frsize
+                status_of_filesystem = os.statvfs(image)
+                return status_of_filesystem.f_bavail * status_of_filesystem.f_frsize
     return None
 
 
 def is_full(device: Path) -> bool:
     """Return whether a sparse image is below the device, and less than 1 MiB is free there."""
-    free = below(device)
-    return free is not None and free < _NOTHING
+    free = free_below(device)
+    return free is not None and free < _RESERVED
 
 
 def require(device: Path, growth: Bytes) -> None:
@@ -45,7 +45,7 @@ def require(device: Path, growth: Bytes) -> None:
     Raises: Unusable, if there is too little. It must not be tried then: zeroing a block of an
     image punches it first, and then it is lost.
     """
-    free = below(device)
+    free = free_below(device)
     if free is not None and free < (needed := growth // _SHARE + _LEAST):
         raise Unusable(
             f"the filesystem on {device} has its old size: its pool has {free // MIB} MiB free, and"

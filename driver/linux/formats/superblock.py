@@ -55,33 +55,33 @@ class Block:
     data: bytes
 
 
-def rewrite(where: Path, renewed: Callable[[int], Iterable[Block]]) -> None:
-    """Write the blocks that `renewed` returns for a descriptor of `where`; durable on return.
+def rewrite(path: Path, new_blocks: Callable[[int], Iterable[Block]]) -> None:
+    """Write the blocks that `new_blocks` returns for a descriptor of `path`; durable on return.
 
-    All of them are computed before any is written. Raises: UnfamiliarError of `renewed`, and
+    All of them are computed before any is written. Raises: UnfamiliarError of `new_blocks`, and
     nothing was written; OSError.
     """
-    fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        for block in tuple(renewed(fd)):
+        for block in tuple(new_blocks(fd)):
             os.pwrite(fd, block.data, block.at)
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def require(good: bool, what: str) -> None:
+def require(good: bool, problem: str) -> None:
     """Check that `good` is true. Raises: UnfamiliarError(what), if it is not."""
     if not good:
-        raise UnfamiliarError(what)
+        raise UnfamiliarError(problem)
 
 
-def read(where: Path) -> Superblock | None:
+def read(path: Path) -> Superblock | None:
     """Return the superblock of a device or an image; None: it is none of ext4, xfs, btrfs.
 
     Raises: OSError.
     """
-    fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # two pages, nothing read ahead
         return parse(lambda at: os.pread(fd, PAGE, at))
@@ -89,30 +89,30 @@ def read(where: Path) -> Superblock | None:
         os.close(fd)
 
 
-def ext4_smallest_group(where: Path) -> Bytes:
+def ext4_smallest_group(path: Path) -> Bytes:
     """Return how many bytes the last group of that ext4 needs at least.
 
     Its inode table, two bitmaps, copies of the group descriptors with their reserve, 64 blocks;
     see `ext4_setup_new_descs` and resize2fs. Raises: OSError.
     """
-    block = _bytes(where, _EXT4_AT, 1024)
+    block = _bytes(path, _EXT4_AT, 1024)
     block_size = 1 << 10 + (block[0x18] & 0x1F)
     inodes, inode_size = _little(block[0x28:0x2C]), _little(block[0x58:0x5A])
     descriptors = _little(block[0xCE:0xD0]) + 64 + 64
     return inodes * inode_size + descriptors * block_size
 
 
-def xfs_log(where: Path) -> Bytes:
+def xfs_log(path: Path) -> Bytes:
     """Return the size in bytes of the log of that xfs, which lies inside of it (sb_logblocks).
 
     Raises: OSError.
     """
-    head = _bytes(where, 0, 264)
+    head = _bytes(path, 0, 264)
     return _big(head[96:100]) * _big(head[4:8])
 
 
-def _bytes(where: Path, at: Bytes, length: Bytes) -> bytes:
-    fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+def _bytes(path: Path, at: Bytes, length: Bytes) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(fd, length, at)
     finally:

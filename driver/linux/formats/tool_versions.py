@@ -10,7 +10,7 @@ from typing import Final
 
 from driver.linux import command
 
-_QUICK: Final = 60.0  # seconds
+_TIMEOUT: Final = 60.0  # seconds
 
 
 @cache
@@ -19,5 +19,5 @@ def version(program: str) -> tuple[int, ...]:
 
     Asked once: a process does not outlive an upgrade of its image. Raises: CommandError.
     """
-    found = re.search(r"\d+(\.\d+)*", command.run([program, "-V"], timeout=_QUICK))
-    return tuple(map(int, found[0].split("."))) if found else ()
+    match = re.search(r"\d+(\.\d+)*", command.run([program, "-V"], timeout=_TIMEOUT))
+    return tuple(map(int, match[0].split("."))) if match else ()

@@ -31,7 +31,7 @@ _SMALLEST_GROUP: Final = 64  # blocks; the kernel makes no smaller allocation gr
 _TIMEOUT: Final = 300.0  # seconds
 
 
-def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
+def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
     """Return flags and values for mkfs.xfs; features by name, as kernel 5.10 can mount them.
 
     Those that came later are turned off where mkfs.xfs knows them, default or not. Raises:
@@ -42,47 +42,47 @@ def flags(where: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - t
         "-m": "crc=1,finobt=1,reflink=1,rmapbt=0,bigtime=1,inobtcount=1",
         "-i": "sparse=1,nrext64=0",
     }
-    found = version("mkfs.xfs")
-    if found >= _WITH_PARENT:
+    mkfs_version = version("mkfs.xfs")
+    if mkfs_version >= _WITH_PARENT:
         words["-i"] += ",exchange=0"
         words["-n"] = "parent=0"
-    if found >= _WITH_METADIR:
+    if mkfs_version >= _WITH_METADIR:
         words["-m"] += ",metadir=0"
     return words
 
 
-def new_uuid(where: Path, block_size: Bytes) -> None:
+def new_uuid(path: Path, block_size: Bytes) -> None:
     """Give an xfs a new UUID.
 
     A log that is not clean would bring the old one back, so it is replayed first. An unfamiliar
     filesystem (UnfamiliarError) is left to xfs_db. `block_size`: of the loop device for the
     replay, in bytes. Raises: Refused, if xfs_db gave it no new UUID; OSError, CommandError.
     """
-    if not _renew_by_hand(where):
-        replay(where, FsType.XFS, block_size=block_size)
-        if not _renew_by_hand(where):
-            _renew_by_program(where)
+    if not _write_new_uuid(path):
+        replay(path, FsType.XFS, block_size=block_size)
+        if not _write_new_uuid(path):
+            _run_xfs_db(path)
 
 
-def _renew_by_hand(where: Path) -> bool:
+def _write_new_uuid(path: Path) -> bool:
     """Write a new UUID; return False if the log is not clean, or the filesystem is unfamiliar."""
     try:
-        xfs_uuid.new_uuid(where)
+        xfs_uuid.new_uuid(path)
     except superblock.UnfamiliarError:
         return False
     return True
 
 
-def _renew_by_program(where: Path) -> None:
+def _run_xfs_db(path: Path) -> None:
     """Give it a new UUID by xfs_db, which writes the whole log anew.
 
     xfs_db refuses a log that is not clean with exit status 0. Raises: Refused, if the UUID did
     not change; CommandError; OSError.
     """
-    before = superblock.read(where)
-    command.run(["xfs_db", "-x", "-p", "xfs_admin", "-c", "uuid generate", where], timeout=_TIMEOUT)
-    if before == superblock.read(where):
-        raise Refused(f"xfs_db gave no new UUID to {where}: its log may be damaged")
+    before = superblock.read(path)
+    command.run(["xfs_db", "-x", "-p", "xfs_admin", "-c", "uuid generate", path], timeout=_TIMEOUT)
+    if before == superblock.read(path):
+        raise Refused(f"xfs_db gave no new UUID to {path}: its log may be damaged")
 
 
 def grow(fd: int, device: Path) -> bool:
@@ -105,12 +105,14 @@ def grow(fd: int, device: Path) -> bool:
     return True
 
 
-def unused(device: Path, target: Path) -> Bytes:
+def growable_bytes(device: Path, target: Path) -> Bytes:
     """Return how many bytes of `device` the filesystem mounted at `target` could still grow by.
 
     statfs(2) answers from memory, and leaves the log out, whose size never changes. Raises:
     OSError.
     """
-    shown = os.statvfs(target)
-    rest = block.size(device) - shown.f_blocks * shown.f_frsize - superblock.xfs_log(device)
-    return rest if rest >= _SMALLEST_GROUP * shown.f_frsize else 0
+    statistics = os.statvfs(target)
+    block_size = statistics.f_frsize
+    used = statistics.f_blocks * block_size + superblock.xfs_log(device)
+    rest = block.size(device) - used
+    return rest if rest >= _SMALLEST_GROUP * block_size else 0

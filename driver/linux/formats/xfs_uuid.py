@@ -38,13 +38,13 @@ _LONGEST: Final = 64  # basic blocks that are searched for the last record
 _UNMOUNT: Final = 0x20  # XLOG_UNMOUNT_TRANS
 
 
-def new_uuid(where: Path) -> None:
+def new_uuid(path: Path) -> None:
     """Write a new UUID into all superblocks and the log; durable on return.
 
     Raises: UnfamiliarError, if its log is not clean or it is out of the ordinary, and nothing
     was written; OSError.
     """
-    rewrite(where, lambda fd: _patches(fd, uuid.uuid4().bytes))
+    rewrite(path, lambda fd: _patches(fd, uuid.uuid4().bytes))
 
 
 def _patches(fd: int, new: bytes) -> list[Block]:
@@ -68,13 +68,13 @@ def _superblocks(fd: int, head: bytes, new: bytes) -> Iterator[Block]:
     for number in range(_int(head[88:92])):
         old = os.pread(fd, sector, number * group)
         require(old[_UUID] == head[_UUID] and old[:4] == _MAGIC, "a superblock of another xfs")
-        require(_sealed(old) == old, "a superblock with a wrong checksum")
+        require(_with_checksum(old) == old, "a superblock with a wrong checksum")
         block, incompat = bytearray(old), _int(old[_INCOMPAT])
         if not incompat & _HAS_META_UUID:
             block[_META_UUID] = old[_UUID]
             block[_INCOMPAT] = (incompat | _HAS_META_UUID).to_bytes(4, "big")
         block[_UUID] = new
-        yield Block(number * group, _sealed(bytes(block)))
+        yield Block(number * group, _with_checksum(bytes(block)))
 
 
 def _with_uuid(record: Block, old: bytes, new: bytes) -> Block:
@@ -85,7 +85,7 @@ def _with_uuid(record: Block, old: bytes, new: bytes) -> Block:
     data = bytearray(record.data)
     require(data[_LOG_UUID] == old, "a log of another xfs")
     data[_LOG_UUID] = new
-    return Block(record.at, _record_sealed(bytes(data)))
+    return Block(record.at, _record_with_checksum(bytes(data)))
 
 
 def _last_record(fd: int, head: bytes) -> Block:
@@ -105,7 +105,7 @@ def _last_record(fd: int, head: bytes) -> Block:
     length = _BLOCK - -_int(record[12:16]) // _BLOCK * _BLOCK
     require(len(record) == length, "a last record of another length")
     require(_int(record[40:44]) == 1 and record[_BLOCK + 9] == _UNMOUNT, "a log that is not clean")
-    require(_record_sealed(record) == record, "a last record with a wrong checksum")
+    require(_record_with_checksum(record) == record, "a last record with a wrong checksum")
     return Block(start + first * _BLOCK + at, record)
 
 
@@ -139,13 +139,13 @@ def _head(fd: int, start: Bytes, blocks: int) -> int:
     return high
 
 
-def _sealed(block: bytes) -> bytes:
+def _with_checksum(block: bytes) -> bytes:
     """Return a superblock with the checksum that it should have; it covers itself as zeros."""
     before, after = block[: _CRC.start], block[_CRC.stop :]
     return before + crc32c(before, bytes(4), after).to_bytes(4, "little") + after
 
 
-def _record_sealed(record: bytes) -> bytes:
+def _record_with_checksum(record: bytes) -> bytes:
     """Return a log record with the checksum that it should have."""
     before, after = record[: _LOG_CRC.start], record[_LOG_CRC.stop :]
     header = record[_LOG_CRC.stop : _LOG_HEADER]

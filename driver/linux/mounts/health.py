@@ -78,7 +78,7 @@ def _not_grown(device: Path, mount: Mount) -> Iterator[Fault]:
     if "rw" not in mount.options or mount.fs_type not in _OURS:
         return
     with suppress(OSError):  # taken down just now
-        if rest := filesystem.unused(device, mount.target, FsType(mount.fs_type)):
+        if rest := filesystem.growable_bytes(device, mount.target, FsType(mount.fs_type)):
             text = (
                 f"{mount.fs_type} on {device} leaves {rest // MIB or 1} MiB of its volume unused:"
                 " it could not grow yet; NodeExpandVolume and NodeStageVolume try it again"

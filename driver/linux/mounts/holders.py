@@ -53,7 +53,7 @@ def _devices(number: int) -> Iterator[str]:
             f"{one} (on top of it)" for one in sorted(os.listdir(f"{block.sysfs(number)}/holders"))
         )
     with suppress(OSError):
-        yield from (f"{one.path.name} (on top of it)" for one in loop.over(number))
+        yield from (f"{one.path.name} (on top of it)" for one in loop.list_on_device(number))
 
 
 def _processes(path: Path, number: int) -> Iterator[str]:

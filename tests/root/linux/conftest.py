@@ -13,7 +13,7 @@ import pytest
 from driver.core.devices import Device
 from driver.core.ids import IMAGE_FILE
 from driver.core.model import MIB, FsType
-from driver.linux.devices import loop
+from driver.linux.devices import loop, loop_attach
 from driver.linux.formats import filesystem
 from driver.linux.mounts import mount, mount_table
 
@@ -48,7 +48,7 @@ def attach(tmp_path: Path) -> Iterator[Attach]:
             if image is None:
                 image = blank(tmp_path / f"volume-{number}" / IMAGE_FILE)
                 filesystem.run_mkfs(image, fs, block_size=4096, options=())
-            status = loop.attach(
+            status = loop_attach.attach(
                 image, label=f"volume-{number}", block_size=4096, read_only=read_only, discards=True
             )
             undo.callback(loop.detach, status, bound=5)

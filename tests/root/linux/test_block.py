@@ -11,7 +11,7 @@ import pytest
 
 from driver.core.errors import Refused
 from driver.linux import files
-from driver.linux.devices import block, loop
+from driver.linux.devices import block, loop, loop_attach
 
 MIB = 1 << 20
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 def device(tmp_path: Path) -> Iterator[Path]:
     image = tmp_path / "disk.img"
     files.create(image, 3 * MIB, nocow=False, extent_hint=0)
-    status = loop.attach(image, label="", block_size=512, read_only=False, discards=True)
+    status = loop_attach.attach(image, label="", block_size=512, read_only=False, discards=True)
     yield status.path
     loop.detach(status, bound=5)
 
@@ -50,7 +50,7 @@ def test_flush_brings_what_was_written_into_the_image(device: Path, tmp_path: Pa
 def test_what_a_full_disk_did_not_take_refuses_a_copy(pool_dir: Path) -> None:
     image = pool_dir / "disk.img"
     files.create(image, 64 * MIB, nocow=False, extent_hint=0)
-    status = loop.attach(image, label="", block_size=512, read_only=False, discards=True)
+    status = loop_attach.attach(image, label="", block_size=512, read_only=False, discards=True)
     try:
         with status.path.open("r+b") as file:
             _fill(pool_dir / "filler")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from driver.linux import files
-from driver.linux.devices import loop
+from driver.linux.devices import loop, loop_attach
 
 MIB = 1 << 20
 MakePool = Callable[..., Path]
@@ -137,7 +137,9 @@ def test_direct_io_at_512_is_not_had_on_larger_sectors(make_pool: MakePool) -> N
 def test_a_loop_device_has_its_image_open(image: Path, *, read_only: bool) -> None:
     with image.open("r+b") as ours:
         assert not files.is_open_elsewhere(ours.fileno())
-        status = loop.attach(image, label="", block_size=4096, read_only=read_only, discards=True)
+        status = loop_attach.attach(
+            image, label="", block_size=4096, read_only=read_only, discards=True
+        )
         assert files.is_open_elsewhere(ours.fileno())
         loop.detach(status, bound=5)
         assert not files.is_open_elsewhere(ours.fileno())

@@ -13,7 +13,7 @@ from driver.core.errors import Invalid, Refused
 from driver.core.model import MIB, FsType
 from driver.core.options.mkfs_options import _MKFS, SMALLEST
 from driver.linux import files
-from driver.linux.devices import block, loop
+from driver.linux.devices import block, loop, loop_attach
 from driver.linux.formats import filesystem, superblock
 from driver.linux.mounts import fsopen
 from tests.root.linux.conftest import SIZE, Attach, Volume, blank
@@ -73,7 +73,9 @@ def test_the_smallest_volume_can_be_made_and_mounted(
 @pytest.mark.parametrize("block_size", [512, 4096])
 def test_it_mounts_in_blocks_of_its_own_size(fs: FsType, tmp_path: Path, block_size: int) -> None:
     image = make(fs, blank(tmp_path / "image"), block_size=block_size)
-    status = loop.attach(image, label="", block_size=block_size, read_only=False, discards=True)
+    status = loop_attach.attach(
+        image, label="", block_size=block_size, read_only=False, discards=True
+    )
     try:
         fsopen.replay(status.path, fs, [])
     finally:
@@ -104,7 +106,7 @@ def test_each_option_that_is_accepted_makes_a_filesystem_that_mounts_or_is_refus
         make(fs, image, flag, value)
     except Invalid:
         return
-    status = loop.attach(image, label="", block_size=4096, read_only=False, discards=True)
+    status = loop_attach.attach(image, label="", block_size=4096, read_only=False, discards=True)
     try:
         fsopen.replay(status.path, fs, [])
     finally:
@@ -190,7 +192,7 @@ def test_a_thick_image_stays_thick(fs: FsType, pool_dir: Path) -> None:
     make(fs, image)
     files.sync(image)
     assert os.stat(image).st_blocks >= before
-    status = loop.attach(image, label="", block_size=4096, read_only=False, discards=False)
+    status = loop_attach.attach(image, label="", block_size=4096, read_only=False, discards=False)
     try:
         fsopen.replay(status.path, fs, [])
     finally:
@@ -298,7 +300,7 @@ def test_a_mounted_filesystem_grows_with_its_device(volume: Volume) -> None:
         pytest.skip("this machine's root has no CAP_SYS_RESOURCE, which ext4 wants")
     before = os.statvfs(volume.target)
     os.truncate(volume.image, SIZE + 256 * MIB)
-    loop.grow(volume.status)
+    loop.update_size(volume.status)
     filesystem.grow(volume.status.path, volume.target, volume.fs)
     after = os.statvfs(volume.target)
     assert (after.f_blocks - before.f_blocks) * after.f_frsize > 230 * MIB
@@ -321,7 +323,7 @@ def test_a_few_blocks_more_are_content(volume: Volume) -> None:
         pytest.skip("this machine's root has no CAP_SYS_RESOURCE, which ext4 wants")
     for more in (4096, 8192, 65536):
         os.truncate(volume.image, SIZE + more)
-        loop.grow(volume.status)
+        loop.update_size(volume.status)
         filesystem.grow(volume.status.path, volume.target, volume.fs)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from driver.linux import files
-from driver.linux.devices import loop
+from driver.linux.devices import loop, loop_attach
 from driver.linux.mounts.holders import holders
 from driver.linux.mounts.mount_entry import device_of
 from driver.linux.mounts.mount_table import mounts
@@ -26,7 +26,7 @@ def device(pool_dir: Path) -> Path:
 @pytest.fixture
 def raw(tmp_path: Path) -> Iterator[loop.Status]:
     files.create(tmp_path / "disk.img", MIB, nocow=False, extent_hint=0)
-    status = loop.attach(
+    status = loop_attach.attach(
         tmp_path / "disk.img", label="", block_size=512, read_only=False, discards=True
     )
     yield status
@@ -90,7 +90,7 @@ def test_a_raw_device_under_another_name(raw: loop.Status, tmp_path: Path) -> No
 
 
 def test_a_device_on_top_of_it(raw: loop.Status) -> None:
-    above = loop.attach(raw.path, label="", block_size=512, read_only=False, discards=True)
+    above = loop_attach.attach(raw.path, label="", block_size=512, read_only=False, discards=True)
     try:
         assert holders(raw.path, raw.number) == (f"{above.path.name} (on top of it)",)
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from driver.linux import files
-from driver.linux.devices import block, loop, loop_ioctl, loop_settings
+from driver.linux.devices import block, loop, loop_attach, loop_free, loop_ioctl, loop_settings
 from tests.promises.waiting import until
 
 MIB = 1 << 20
@@ -52,7 +52,7 @@ def attach(
     discards: bool = True,
     label: str = "a volume",
 ) -> loop.Status:
-    return loop.attach(
+    return loop_attach.attach(
         image, label=label, block_size=block_size, read_only=read_only, discards=discards
     )
 
@@ -80,7 +80,7 @@ def test_attach_says_what_the_kernel_says(image: Path) -> None:
         assert status.backing == backing(image)
         assert (status.label, status.read_only, status.autoclear) == ("v" * 45, False, False)
         assert loop.status(status.path) == loop.find(backing(image)) == status
-        assert status in loop.bound()
+        assert status in loop.list_bound()
         assert loop.has_direct_io(status)
     finally:
         loop.detach(status, bound=5)
@@ -118,7 +118,7 @@ def test_attach_falls_back_to_buffered_io_below_the_sector_size(make_pool: MakeP
 
 
 def test_direct_io_can_be_left_out(plain: Path) -> None:
-    status = loop.attach(
+    status = loop_attach.attach(
         plain, label="", block_size=512, read_only=False, discards=True, direct_io=False
     )
     try:
@@ -212,14 +212,14 @@ def test_devices_that_others_took_or_removed_are_passed_over(
     plain: Path, attached: loop.Status, own_device: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["loop99999", attached.path.name, own_device.name]
-    monkeypatch.setattr(loop, "_candidates", lambda *_, discards: names)
+    monkeypatch.setattr(loop_free, "candidates", lambda *_, discards: names)
     status = attach(plain)
     assert status.path == own_device
     loop.detach(status, bound=5)
 
 
 def test_no_device_at_all_is_an_error(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_candidates", lambda *_, discards: [])
+    monkeypatch.setattr(loop_free, "candidates", lambda *_, discards: [])
     with pytest.raises(OSError, match="no loop device") as caught:
         attach(plain)
     assert caught.value.errno == errno.EBUSY
@@ -235,7 +235,7 @@ def own_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """One that nobody else takes: they begin with the lowest numbers."""
     with open(loop_ioctl.CONTROL, "rb") as control:
         number = fcntl.ioctl(control, loop_ioctl.LOOP_CTL_ADD, 9000)
-        monkeypatch.setattr(loop, "_candidates", lambda *_, discards: [f"loop{number}"])
+        monkeypatch.setattr(loop_free, "candidates", lambda *_, discards: [f"loop{number}"])
         yield Path(f"/dev/loop{number}")
         fcntl.ioctl(control, 0x4C81, number)  # LOOP_CTL_REMOVE
 
@@ -418,7 +418,7 @@ def test_grow_takes_over_the_size_of_the_file(image: Path) -> None:
     try:
         files.extend(image, 32 * MIB)
         assert block.size(status.path) == 16 * MIB
-        loop.grow(status)
+        loop.update_size(status)
         assert block.size(status.path) == 32 * MIB
     finally:
         loop.detach(status, bound=5)
@@ -428,12 +428,12 @@ def test_a_device_over_a_device_is_told_apart(attached: loop.Status) -> None:
     """Kubelet does that on raw block volumes."""
     above = attach(attached.path, label="kubelet's")
     try:
-        assert list(loop.over(attached.number)) == [above]
+        assert list(loop.list_on_device(attached.number)) == [above]
         assert above.backing != attached.backing
         assert loop.find(attached.backing) == attached
     finally:
         loop.detach(above, bound=5)
-    assert list(loop.over(attached.number)) == []
+    assert list(loop.list_on_device(attached.number)) == []
 
 
 def test_a_dead_pool_does_not_spoil_the_scan(
@@ -447,7 +447,7 @@ def test_a_dead_pool_does_not_spoil_the_scan(
     try:
         subprocess.run(["xfs_io", "-x", "-c", "shutdown", pool], check=True)
         assert loop.find(alive.backing) == alive
-        assert dead not in list(loop.bound())
+        assert dead not in list(loop.list_bound())
     finally:
         loop.detach(alive, bound=5)
         loop.detach(dead, bound=5)
@@ -477,7 +477,7 @@ def test_a_search_asks_no_device_of_another_volumes_image(
         mine = folders[0] / "disk.img"
         assert loop.find(backing(mine), folders[0].name) == found[0]
         assert loop.find((0, 0), folders[0].name) is None
-        list(loop.over(0))
+        list(loop.list_on_device(0))
         assert str(found[0].path) in asked
         assert str(found[1].path) not in asked
         (folders[1] / "disk.img").unlink()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import MIB
-from driver.linux.devices import loop, lvm_disks
+from driver.linux.devices import loop, loop_attach, lvm_disks
 from driver.linux.mounts import mount
 
 Bind = Callable[..., loop.Status]
@@ -34,7 +34,7 @@ def bind(tmp_path: Path, undo: ExitStack) -> Bind:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"LABELONE".ljust(24, b"\0") + b"LVM2 001")
             os.truncate(path, 16 * MIB)
-        status = loop.attach(path, label="", block_size=512, read_only=False, discards=True)
+        status = loop_attach.attach(path, label="", block_size=512, read_only=False, discards=True)
         undo.callback(loop.detach, status, bound=5)
         return status
 
@@ -42,11 +42,11 @@ def bind(tmp_path: Path, undo: ExitStack) -> Bind:
 
 
 def shown(named: list[str], status: loop.Status) -> bool:
-    return status.path in lvm_disks.Disks(named).labelled()
+    return status.path in lvm_disks.Disks(named).find_labelled_disks()
 
 
 def reason(named: list[str], path: Path) -> str:
-    return lvm_disks.Disks(named).reason(path.name)
+    return lvm_disks.Disks(named).exclusion_reason(path.name)
 
 
 def test_a_loop_device_counts_only_if_it_was_named(bind: Bind, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_an_image_of_a_volume_never_counts(bind: Bind, tmp_path: Path) -> None:
     for named in ([], ["/dev/loop*"], [str(image.path), str(above.path), str(tmp_path / IMAGE)]):
         assert not shown(named, image)
         assert not shown(named, above)
-    said = lvm_disks.Disks([str(image.path), str(above.path)]).refused()
+    said = lvm_disks.Disks([str(image.path), str(above.path)]).refusals()
     assert f"{image.path} is a loop device that shows a volume" in said
     assert str(above.path) in said
     (tmp_path / IMAGE).unlink()
@@ -119,17 +119,17 @@ def test_what_a_pod_is_shown_never_counts_nor_what_lies_below_it(
 
 def test_another_file_below_the_same_name_is_told_apart(bind: Bind, tmp_path: Path) -> None:
     status = bind("disk")
-    before = lvm_disks.identify([status.path])
+    before = lvm_disks.disk_identities([status.path])
     if not before:
         pytest.skip("this kernel does not count disks")
-    assert lvm_disks.identify([status.path]) == before
+    assert lvm_disks.disk_identities([status.path]) == before
     loop.detach(status, bound=5)
     for _ in range(200):
         again = bind("other")
         if again.path == status.path:
             break
     assert again.path == status.path
-    assert lvm_disks.identify([status.path]) != before
+    assert lvm_disks.disk_identities([status.path]) != before
 
 
 def test_a_disk_of_this_machine_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -169,6 +169,8 @@ def test_a_disk_of_this_machine_counts(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(lvm_disks, "_BLOCKS", blocks)
     monkeypatch.setattr(lvm_disks, "_NVME", tmp_path / "nvme")
     disks = lvm_disks.Disks([])
-    found = {name for name in where if not disks.reason(name)}
+    found = {name for name in where if not disks.exclusion_reason(name)}
     assert found == {"sda", "vda", "nvme0n1", "nvme1n1", "md0", "dm-0"}
-    assert "network" in disks.reason("sdb") and "logical volume" in disks.reason("dm-2")
+    assert "network" in disks.exclusion_reason(
+        "sdb"
+    ) and "logical volume" in disks.exclusion_reason("dm-2")

@@ -11,7 +11,7 @@ import pytest
 from driver.core.devices import Extent
 from driver.core.model import KIB, MIB
 from driver.linux import files
-from driver.linux.devices import block, loop, raw
+from driver.linux.devices import block, loop, loop_attach, raw
 
 SIZE = 12 * MIB
 
@@ -20,7 +20,7 @@ SIZE = 12 * MIB
 def device(tmp_path: Path) -> Iterator[Path]:
     image = tmp_path / "disk.img"
     files.create(image, SIZE, nocow=False, extent_hint=0)
-    status = loop.attach(image, label="", block_size=512, read_only=False, discards=True)
+    status = loop_attach.attach(image, label="", block_size=512, read_only=False, discards=True)
     yield status.path
     loop.detach(status, bound=5)
 
@@ -33,7 +33,7 @@ def write(device: Path, at: int, data: bytes) -> None:
 
 
 def test_a_new_device_has_nothing_written(device: Path) -> None:
-    assert list(raw.written(device, SIZE)) == []
+    assert list(raw.written_extents(device, SIZE)) == []
 
 
 def test_what_is_written_is_found_in_grains_and_in_order(device: Path) -> None:
@@ -41,7 +41,7 @@ def test_what_is_written_is_found_in_grains_and_in_order(device: Path) -> None:
     write(device, 4 * MIB - 1, b"xx")  # across two reads
     write(device, SIZE - 1, b"x")
     grain = 64 * KIB
-    assert list(raw.written(device, SIZE)) == [
+    assert list(raw.written_extents(device, SIZE)) == [
         Extent(4 * MIB - grain, 2 * grain),
         Extent(5 * MIB, grain),
         Extent(SIZE - grain, grain),
@@ -59,7 +59,7 @@ def test_a_range_is_cleared_and_no_more(
         monkeypatch.setattr(files, "punch", refuse)
     write(device, 0, b"x" * SIZE)
     raw.zero(device, MIB, 2 * MIB)
-    assert list(raw.written(device, SIZE)) == [
+    assert list(raw.written_extents(device, SIZE)) == [
         Extent(0, MIB),
         Extent(3 * MIB, SIZE - 3 * MIB),
     ]
@@ -68,7 +68,7 @@ def test_a_range_is_cleared_and_no_more(
 def test_what_is_discarded_is_given_back(device: Path) -> None:
     write(device, 0, b"x" * SIZE)
     assert raw.discard(device, 0, SIZE)
-    assert list(raw.written(device, SIZE)) == []
+    assert list(raw.written_extents(device, SIZE)) == []
 
 
 def test_what_others_wrote_is_seen_when_the_old_is_forgotten(device: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_what_others_wrote_is_seen_when_the_old_is_forgotten(device: Path, tmp_p
     with (tmp_path / "disk.img").open("r+b") as file:
         file.write(b"new!")
     files.sync(tmp_path / "disk.img")
-    raw.forget(device)
+    raw.drop_cache(device)
     assert device.read_bytes()[:4] == b"new!"
 
 

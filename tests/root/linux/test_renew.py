@@ -14,7 +14,7 @@ import pytest
 
 from driver.core.model import MIB, FsType
 from driver.linux import command, files
-from driver.linux.devices import loop
+from driver.linux.devices import loop, loop_attach
 from driver.linux.formats import btrfs, btrfs_uuid, ext4, ext4_uuid, filesystem, xfs, xfs_uuid
 from driver.linux.formats.superblock import UnfamiliarError
 from driver.linux.mounts import freeze, mount, mount_entry, mount_table
@@ -174,7 +174,7 @@ def test_a_damaged_xfs_is_not_written_to(attach: Attach, tmp_path: Path) -> None
 def test_a_grown_xfs_has_its_uuid_in_all_groups(attach: Attach, tmp_path: Path) -> None:
     volume = attach(FsType.XFS)
     os.truncate(volume.image, 4 * SIZE)
-    loop.grow(volume.status)
+    loop.update_size(volume.status)
     filesystem.grow(volume.status.path, volume.target, FsType.XFS)
     unmount(volume)
     filesystem.new_uuid(copied(volume.image, tmp_path / "copy.img"), FsType.XFS, block_size=4096)
@@ -274,13 +274,13 @@ def test_renewing_leaves_nothing_attached(fs: FsType, tmp_path: Path) -> None:
 def test_what_a_kill_left_is_abandoned(tmp_path: Path, fs: FsType) -> None:
     """Whatever the moment: at most a loop device of the image, or a mount of it."""
     image = make(fs, blank(tmp_path / "image"))
-    status = loop.attach(image, label="", block_size=4096, read_only=False, discards=True)
+    status = loop_attach.attach(image, label="", block_size=4096, read_only=False, discards=True)
     (tmp_path / "place").mkdir()
     mount.mount(status.path, tmp_path / "place", fs, [], read_only=False)
-    filesystem.abandon(image)
+    filesystem.release_leftovers(image)
     assert loop.find(backing(image)) is None
     assert mount_table.at(tmp_path / "place") == ()
-    filesystem.abandon(image)
+    filesystem.release_leftovers(image)
 
 
 @pytest.mark.parametrize("after", [0.01, 0.03, 0.06, 0.1, 0.2])
@@ -299,5 +299,5 @@ def test_a_killed_renew_leaves_no_mount(tmp_path: Path, attach: Attach, after: f
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    filesystem.abandon(image)
+    filesystem.release_leftovers(image)
     assert loop.find(backing(image)) is None

@@ -73,7 +73,7 @@ def test_a_child_that_never_lets_go_keeps_the_device_no_longer_than_it_lives(
     children: Children, attach: Attach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a deleted image would keep its room until the machine starts again."""
-    monkeypatch.setattr(replay, "_DETACH", 0.2)
+    monkeypatch.setattr(replay, "_DETACH_TIMEOUT", 0.2)
     children.seconds = 2.0
     image = snapshot(attach(FsType.XFS), tmp_path / "copy.img")
     with pytest.raises(OSError, match="busy"):

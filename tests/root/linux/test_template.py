@@ -36,7 +36,7 @@ class Mkfs:
 
 
 def words(where: Path) -> list[str]:
-    return filesystem.merged(ext4.flags(where, 4096), [])
+    return filesystem.merge_flags(ext4.flags(where, 4096), [])
 
 
 def image(path: Path, size: Bytes = SIZE) -> Path:

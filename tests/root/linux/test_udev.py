@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from driver.linux import files
-from driver.linux.devices import loop, udev
+from driver.linux.devices import loop, loop_attach, udev
 
 MIB = 1 << 20
 
@@ -31,7 +31,7 @@ class Ear:
 
 
 def attach_and_detach(image: Path) -> str:
-    status = loop.attach(image, label="", block_size=512, read_only=False, discards=True)
+    status = loop_attach.attach(image, label="", block_size=512, read_only=False, discards=True)
     loop.detach(status, bound=5)
     return status.path.name
 

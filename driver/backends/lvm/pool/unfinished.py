@@ -68,5 +68,5 @@ class UnfinishedLvs:
     def _close_leftovers(self, name: str) -> None:
         """Close and unmount what a preparation that was killed left open on the logical volume."""
         node = self._devices.lv_node(name)
-        luks.abandon(node)
-        filesystem.abandon(node)
+        luks.close_leftovers(node)
+        filesystem.release_leftovers(node)

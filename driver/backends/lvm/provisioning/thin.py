@@ -124,8 +124,8 @@ class Thin:
         path = dm.lv_node(self.group.name, name)
         size = block.size(path)
         raw.discard(path, 0, size)
-        raw.forget(path)
-        for extent in tuple(raw.written(path, size)):
+        raw.drop_cache(path)
+        for extent in tuple(raw.written_extents(path, size)):
             raw.zero(path, extent.start, extent.length)
 
     def written_bytes(self, lv: lvm.LogicalVolume) -> Bytes:

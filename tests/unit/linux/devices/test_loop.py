@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux.devices import loop, loop_ioctl
+from driver.linux.devices import loop_free, loop_ioctl
 
 HARD = "4294966784"  # discard_max_hw_bytes of a device that was bound at least once
 NEVER, ON, OFF = ("0", "0"), (HARD, HARD), ("0", HARD)  # discard_max_bytes, discard_max_hw_bytes
@@ -44,16 +44,16 @@ def first(  # noqa: PLR0913 - what may be free, and what is known of it
     count: int = 1,
     *,
     discards: bool,
-    let_go: tuple[str, ...] = (),
+    detached: tuple[str, ...] = (),
     exposed: frozenset[int] = frozenset(),
 ) -> list[str]:
-    monkeypatch.setattr(loop, "_let_go", let_go)
+    monkeypatch.setattr(loop_free, "_detached", detached)
     monkeypatch.setattr(fcntl, "ioctl", kernel.ioctl)
     monkeypatch.setattr(loop_ioctl, "attribute", kernel.attribute)
     monkeypatch.setattr(loop_ioctl, "number_of", lambda name: int(name[4:]))
     monkeypatch.setattr(loop_ioctl, "names", kernel.names)
-    monkeypatch.setattr(loop, "_is_free", lambda name: int(name[4:]) not in kernel.bound)
-    return list(islice(loop._candidates(0, exposed, discards=discards), count))
+    monkeypatch.setattr(loop_free, "_is_free", lambda name: int(name[4:]) not in kernel.bound)
+    return list(islice(loop_free.candidates(0, exposed, discards=discards), count))
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_bound_devices_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first(monkeypatch, kernel, discards=True) == ["loop3"]
 
 
-def test_what_was_let_go_lately_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_detached_lately_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel({0: OFF, 1: ON, 2: ON, 3: OFF}, bound=set())
-    let_go = ("loop9", "loop3", "loop2")  # removed meanwhile, of the other kind, right
-    assert first(monkeypatch, kernel, discards=True, let_go=let_go) == ["loop2"]
+    detached = ("loop9", "loop3", "loop2")  # removed meanwhile, of the other kind, right
+    assert first(monkeypatch, kernel, discards=True, detached=detached) == ["loop2"]
 
 
 def test_a_lost_race_is_followed_by_the_next_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +101,10 @@ def test_a_lost_race_is_followed_by_the_next_device(monkeypatch: pytest.MonkeyPa
 
 def test_the_tries_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """And make no more than one device: the next call tries again."""
-    monkeypatch.setattr(loop, "_PAUSE", 0)
+    monkeypatch.setattr(loop_free, "_PAUSE", 0)
     kernel = Kernel({0: ON}, bound=set())
     tried = first(monkeypatch, kernel, 1000, discards=True)
-    assert loop.ATTEMPTS <= len(tried) < 1000
+    assert loop_free.ATTEMPTS <= len(tried) < 1000
     assert set(tried) == {"loop0", "loop1"}
 
 
@@ -119,7 +119,7 @@ def test_a_device_that_is_held_exclusively_does_not_use_up_the_tries(
 
 def test_a_device_that_is_removed_meanwhile_suits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_ioctl, "attribute", Kernel({}, set()).attribute)
-    assert not loop._suits("loop0", discards=True)
+    assert not loop_free._suits("loop0", discards=True)
 
 
 def test_the_structs_are_as_large_as_the_kernels() -> None:

@@ -153,21 +153,21 @@ def a_disk(path: Path, *, areas: tuple[int, ...] = (4096,), mark: bytes = b"firs
 
 def test_the_stamp_changes_with_the_header_of_any_metadata_area(tmp_path: Path) -> None:
     one, other = a_disk(tmp_path / "one"), a_disk(tmp_path / "other", areas=(4096, 65536))
-    before = lvm_label.stamp([one, other])
-    assert lvm_label.stamp([one, other]) == before
+    before = lvm_label.read_headers([one, other])
+    assert lvm_label.read_headers([one, other]) == before
     a_disk(other, areas=(4096, 65536), mark=b"second")
-    assert lvm_label.stamp([one, other]) != before
+    assert lvm_label.read_headers([one, other]) != before
 
 
 def test_a_disk_without_metadata_has_no_part_in_the_stamp(tmp_path: Path) -> None:
-    assert lvm_label.stamp([a_disk(tmp_path / "one", areas=())]) == b""
+    assert lvm_label.read_headers([a_disk(tmp_path / "one", areas=())]) == b""
 
 
 def test_what_has_no_label_is_no_disk(tmp_path: Path) -> None:
     blank = tmp_path / "blank"
     blank.write_bytes(bytes(8192))
-    assert not lvm_label.is_disk(blank)
-    assert not lvm_label.is_disk(tmp_path / "none")
-    assert lvm_label.is_disk(a_disk(tmp_path / "disk"))
+    assert not lvm_label.has_label(blank)
+    assert not lvm_label.has_label(tmp_path / "none")
+    assert lvm_label.has_label(a_disk(tmp_path / "disk"))
     with pytest.raises(OSError):
-        lvm_label.stamp([blank])
+        lvm_label.read_headers([blank])

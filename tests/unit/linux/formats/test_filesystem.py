@@ -21,7 +21,7 @@ PAIRS = st.lists(st.sampled_from(["a=1", "a=2", "b=1", "^c", "c"]), min_size=1).
 def test_a_flag_of_both_stands_once() -> None:
     ours = {"-b": "4096", "-O": "none,extent", "-E": "nodiscard,lazy_itable_init=1"}
     theirs = ["-m", "0", "-O", "^extent,quota", "-E", "lazy_itable_init=0"]
-    assert filesystem.merged(ours, theirs) == [
+    assert filesystem.merge_flags(ours, theirs) == [
         *("-b", "4096"),
         *("-O", "none,extent,^extent,quota"),
         *("-E", "nodiscard,lazy_itable_init=0"),
@@ -33,7 +33,7 @@ def test_a_flag_of_both_stands_once() -> None:
 def test_no_flag_stands_twice_and_theirs_come_last(
     ours: dict[str, str], theirs: list[tuple[str, str]]
 ) -> None:
-    words = filesystem.merged(ours, [word for pair in theirs for word in pair])
+    words = filesystem.merge_flags(ours, [word for pair in theirs for word in pair])
     flags = words[::2]
     assert len(flags) == len(set(flags))
     assert set(flags) == {*ours, *(flag for flag, _ in theirs)}
@@ -69,7 +69,7 @@ def test_an_image_of_another_kind_gets_no_new_uuid(tmp_path: Path) -> None:
 
 
 def test_abandoning_what_is_not_there_is_content(tmp_path: Path) -> None:
-    filesystem.abandon(tmp_path / "missing")
+    filesystem.release_leftovers(tmp_path / "missing")
 
 
 @pytest.mark.parametrize(

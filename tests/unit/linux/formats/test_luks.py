@@ -12,6 +12,7 @@ from driver.core.devices import Device
 from driver.core.errors import Failed, Invalid, Refused
 from driver.core.model import GIB, KIB, MIB
 from driver.linux import command
+from driver.linux.devices import stacked
 from driver.linux.formats import luks
 from driver.linux.formats.luks import LinuxCrypt, Options
 
@@ -107,24 +108,24 @@ def test_the_usual_cost_is_argon2id_with_64_mebibytes() -> None:
 
 
 def test_nothing_is_above_a_device_that_is_not_there() -> None:
-    assert luks.above(0) == ()
+    assert stacked.devices_above(0) == ()
 
 
 @pytest.mark.parametrize(
     ("options", "memory", "most"),
     [
-        (Options(), None, luks.USUAL_AT_ONCE),
+        (Options(), None, luks.DEFAULT_PARALLEL),
         (Options(), 512 * MIB, 4),
         (Options(), 64 * MIB, 1),
         (Options(memory=GIB), 512 * MIB, 1),
-        (Options(), 64 * GIB, luks.MOST_AT_ONCE),
-        (Options(pbkdf="pbkdf2"), 512 * MIB, luks.MOST_AT_ONCE),
+        (Options(), 64 * GIB, luks.MAX_PARALLEL),
+        (Options(pbkdf="pbkdf2"), 512 * MIB, luks.MAX_PARALLEL),
     ],
 )
 def test_as_many_keys_are_derived_at_once_as_there_is_memory_for(
     options: Options, memory: int | None, most: int
 ) -> None:
-    assert luks.at_once(options, memory) == most
+    assert luks.parallel_derivations(options, memory) == most
     if memory and options.pbkdf == "argon2id" and most > 1:
         assert most * options.memory + 128 * MIB <= memory
 
@@ -148,7 +149,7 @@ def test_sixteen_volumes_that_are_opened_together_wait_for_each_other(
         return ""
 
     monkeypatch.setattr(command, "run", run)
-    monkeypatch.setattr(luks, "at_once", lambda *_: 2)
+    monkeypatch.setattr(luks, "parallel_derivations", lambda *_: 2)
     one = LinuxCrypt()
     with ThreadPoolExecutor(16) as threads:
         for _ in range(16):

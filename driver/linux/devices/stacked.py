@@ -1,0 +1,42 @@
+"""Block devices that lie on others, as an open LUKS container does on a loop device."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from driver.linux.devices import block
+from driver.linux.mounts.mount_points import path_of
+
+
+def devices_above(number: int) -> tuple[int, ...]:
+    """Return dev_t of the devices directly above the device `number`, such as an open container."""
+    return _neighbours(number, "holders")
+
+
+def mapper_node(number: int) -> Path:
+    """Return the node of an open container with the dev_t `number`.
+
+    cryptsetup makes one in /dev/mapper, which another container's /dev may lack: then it is the
+    kernel's own name. Raises: OSError, if the device is gone.
+    """
+    name_file = Path(block.sysfs(number), "dm/name")
+    node = Path("/dev/mapper", name_file.read_text().strip())
+    return node if node.exists() else path_of(number)
+
+
+def devices_below(number: int) -> tuple[int, ...]:
+    """Return dev_t of the devices directly below the device `number`."""
+    return _neighbours(number, "slaves")
+
+
+def _neighbours(number: int, kind: str) -> tuple[int, ...]:
+    """Return dev_t of the devices above ("holders") or below ("slaves") a device."""
+    directory = Path(block.sysfs(number), kind)
+    numbers = []
+    with suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            major, _, minor = (directory / name / "dev").read_text().strip().partition(":")
+            numbers.append(os.makedev(int(major), int(minor)))
+    return tuple(numbers)
