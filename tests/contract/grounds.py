@@ -34,6 +34,7 @@ from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
 from tests.promises.waiting import until
 from tests.support.failing_backend import FailingBackend, failing_pool
+from tests.support.free_space import finish_deletes
 
 CAP_SYS_RESOURCE = 24  # <linux/capability.h>
 OWNER = "cellar.test"
@@ -55,6 +56,9 @@ class Ground(ABC):
         """Skip where the pool does not have them."""
         if missing := set(allocations) - set(self.allocations):
             pytest.skip(f"the pool has no {', '.join(sorted(missing))} volumes")
+
+    def finish_deletes(self) -> None:  # noqa: B027 - not abstract: most pools have nothing to do
+        """Return when what was deleted before is free; at once, where it always is."""
 
     @abstractmethod
     def restart(self) -> None:
@@ -244,6 +248,9 @@ class LoopfileGround(Ground):
 
     def pass_time(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def finish_deletes(self) -> None:
+        finish_deletes(self.where)
 
     def measure_shared(self) -> None:
         accounts = self._backend._accounts

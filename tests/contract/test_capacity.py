@@ -41,6 +41,7 @@ def keeps_its_word(ground: Ground, allocation: Allocation) -> None:
     """
     ground.measure_shared()
     backend = ground.pool.backend
+    ground.finish_deletes()
     capacity = backend.capacity(allocation)
     assert capacity.largest % backend.granularity == 0
     too_large = capacity.largest + backend.granularity + ground.drift

@@ -11,9 +11,10 @@ import pytest
 from driver.linux.formats.luks import lacks_encryption
 from tests.promises.client import Csi, outcome, refused
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB, run
+from tests.promises.disks import MIB
 from tests.promises.node import EXT4_GROWS_ONLINE, Node, image_of
 from tests.promises.waiting import until
+from tests.support.free_space import finish_deletes
 
 SETTINGS = (
     "",
@@ -29,10 +30,10 @@ def _largest(csi: Csi, **how: Any) -> int:
 
 
 def _settled(served: Served, **how: Any) -> int:
-    """The same number twice: xfs frees in the background, btrfs at its next commit."""
+    """The same number twice, when what was deleted is free."""
 
     def settled() -> int:
-        run("sync", "--file-system", served.disk.where)
+        finish_deletes(served.disk.where)
         once = _largest(served.csi, **how)
         return once if once == _largest(served.csi, **how) else 0
 
