@@ -53,6 +53,7 @@ pools = typer.Typer(help="List the pools of a running driver; `init` marks a new
 def pools_by_default(
     context: typer.Context, endpoint: Endpoint = "", output: Format = Output.TABLE
 ) -> None:
+    """List the pools, if no subcommand is given."""
     if context.invoked_subcommand is None:
         list_pools(endpoint, output)
 

@@ -94,7 +94,8 @@ class LinuxHost:
         """Bind-mount the device node; see core.ports.Host.
 
         The read-only flag of a mount does not apply to a device node below it, so the device's
-        own flag is set, which the kernel checks at each write.
+        own flag is set, which the kernel checks at each write. Raises: Refused, if it is bound
+        elsewhere with another read-only flag.
         """
         others = [each for each in self.mount_points(device) if each.node]
         if any(each.read_only is not read_only for each in others):

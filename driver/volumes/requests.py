@@ -80,6 +80,8 @@ class DeleteVolume:
 
 @dataclass(frozen=True, slots=True)
 class DeleteSnapshot:
+    """Delete one snapshot that is not of a group."""
+
     snapshot_id: SnapshotId
 
     @property
@@ -100,6 +102,8 @@ class GetVolume:
 
 @dataclass(frozen=True, slots=True)
 class GetSnapshot:
+    """A call that only reads one snapshot."""
+
     snapshot_id: SnapshotId
 
     @property

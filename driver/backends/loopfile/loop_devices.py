@@ -240,6 +240,7 @@ def is_exposed(image: Image) -> TypeGuard[Volume]:
 
 
 def device_of(status: loop.Status) -> Device:
+    """Return the device of the port for a loop device with that status."""
     return Device(status.path, status.number, status.blocked)
 
 

@@ -241,6 +241,9 @@ def _unreadable_status(name: str) -> Status:
 
 
 def status_of(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Status:
+    """Return the status of /dev/`name`. `node`: its open descriptor; `info`: of
+    LOOP_GET_STATUS64. Raises: OSError.
+    """
     return Status(
         path=Path("/dev", name),
         number=os.fstat(node).st_rdev,

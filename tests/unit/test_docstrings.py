@@ -1,0 +1,130 @@
+"""Public classes and functions say what they do, and which of our errors they raise."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import csi_proto.cellar_pb2_grpc
+import csi_proto.csi_pb2_grpc
+from driver.core import errors
+
+DRIVER = Path("driver")
+ERRORS = {name for name, kind in vars(errors).items() if inspect.isclass(kind)}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Public:
+    """A public class or function of a module. `owner`: the class of a method."""
+
+    where: str
+    node: ast.ClassDef | Function
+    owner: ast.ClassDef | None
+
+    @property
+    def docstring(self) -> str:
+        return ast.get_docstring(self.node) or ""
+
+    @property
+    def arguments(self) -> list[str]:
+        if isinstance(self.node, ast.ClassDef):
+            return []
+        args = self.node.args
+        named = [*args.posonlyargs, *args.args, *args.kwonlyargs]
+        return [arg.arg for arg in named if arg.arg not in {"self", "cls"}]
+
+
+def definitions(path: Path) -> Iterator[Public]:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+            yield Public(f"{path}:{node.lineno} {node.name}", node, None)
+            if isinstance(node, ast.ClassDef):
+                yield from methods(path, node)
+
+
+def methods(path: Path, owner: ast.ClassDef) -> Iterator[Public]:
+    for node in owner.body:
+        if isinstance(node, Function) and not node.name.startswith("_"):
+            yield Public(f"{path}:{node.lineno} {owner.name}.{node.name}", node, owner)
+
+
+def described_by_a_port() -> set[str]:
+    """Methods of protocols with a docstring: it holds for whoever implements them."""
+    trees = [ast.parse(path.read_text()) for path in DRIVER.rglob("*.py")]
+    protocols = [
+        node
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        and any("Protocol" in ast.unparse(base) for base in node.bases)
+    ]
+    return {
+        node.name
+        for protocol in protocols
+        for node in protocol.body
+        if isinstance(node, Function) and ast.get_docstring(node)
+    }
+
+
+def rpcs() -> set[str]:
+    """The methods of the services: the specification describes them."""
+    modules = (csi_proto.csi_pb2_grpc, csi_proto.cellar_pb2_grpc)
+    servicers = [kind for module in modules for kind in vars(module).values()]
+    return {name for kind in servicers if inspect.isclass(kind) for name in vars(kind)}
+
+
+def raised(node: ast.ClassDef | Function) -> set[str]:
+    """Names of our own errors that the function itself raises; not those that it may catch."""
+    if isinstance(node, ast.ClassDef):
+        return set()
+    names: set[str] = set()
+    nodes: list[ast.AST] = [*node.body]
+    while nodes:
+        here = nodes.pop()
+        if isinstance(here, Function | ast.Lambda | ast.ClassDef):
+            continue
+        if isinstance(here, ast.Try) and here.handlers:
+            nodes.extend([*here.handlers, *here.orelse, *here.finalbody])
+            continue
+        if isinstance(here, ast.Raise) and isinstance(here.exc, ast.Call):
+            names.add(ast.unparse(here.exc.func).rpartition(".")[2])
+        nodes.extend(ast.iter_child_nodes(here))
+    return names & ERRORS
+
+
+@pytest.fixture(scope="module")
+def public() -> list[Public]:
+    return [found for path in sorted(DRIVER.rglob("*.py")) for found in definitions(path)]
+
+
+def test_public_classes_and_functions_with_arguments_have_a_docstring(public: list[Public]) -> None:
+    elsewhere = described_by_a_port() | rpcs()
+    missing = [
+        item.where
+        for item in public
+        if not item.docstring
+        and (isinstance(item.node, ast.ClassDef) or item.arguments or raised(item.node))
+        and not (item.owner and item.node.name in elsewhere)
+        and not _is_overload(item.node)
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_a_docstring_names_the_errors_that_its_function_raises(public: list[Public]) -> None:
+    unnamed = [
+        f"{item.where}: {', '.join(sorted(names))}"
+        for item in public
+        if item.docstring
+        and (names := {name for name in raised(item.node) if name not in item.docstring})
+    ]
+    assert not unnamed, "\n".join(unnamed)
+
+
+def _is_overload(node: ast.ClassDef | Function) -> bool:
+    return any(ast.unparse(decorator).endswith("overload") for decorator in node.decorator_list)
