@@ -201,8 +201,8 @@ def stream(
     outcome, taken = Outcome(Context(), None), list[Any]()
 
     async def handler(request: Any, context: Any) -> AsyncIterator[Any]:
-        async for one in inner(request):
-            yield one
+        async for response in inner(request):
+            yield response
 
     async def continuation(details: Any) -> Any:
         return grpc.unary_stream_rpc_method_handler(handler)
@@ -214,8 +214,8 @@ def stream(
         assert await interceptor.intercept_service(continuation, details) is wrapped
         with suppress(grpc.aio.AbortError):
             async with aclosing(wrapped.unary_stream(request, outcome.context)) as responses:
-                async for one in responses:
-                    taken.append(one)
+                async for response in responses:
+                    taken.append(response)
                     if len(taken) == most:
                         return
 
@@ -241,7 +241,7 @@ def test_a_stream_is_one_line_and_one_number() -> None:
     [line] = outcome.log
     assert line.startswith("INFO GetMetadataDelta OK ")
     assert "'target_snapshot_id': 's-2'" in line
-    assert [one[:2] for one in outcome.finished] == [("GetMetadataDelta", "OK")]
+    assert [call[:2] for call in outcome.finished] == [("GetMetadataDelta", "OK")]
 
 
 def test_a_stream_that_fails_on_its_way_ends_with_the_status() -> None:

@@ -109,8 +109,8 @@ def test_the_table_agrees_with_a_plain_model(steps: list[tuple[Locks, bool]]) ->
             table.release(holders.pop(0))
         others = [holder.locks for holder in holders]
         free = not any(
-            locks.exclusive & (one.exclusive | one.shared) or locks.shared & one.exclusive
-            for one in others
+            locks.exclusive & (held.exclusive | held.shared) or locks.shared & held.exclusive
+            for held in others
         )
         try:
             taken = table.take(locks)

@@ -29,13 +29,13 @@ def test_a_volume_lives_and_is_used(tmp_path: Path) -> None:
     async def scenario(client: Client) -> None:
         volume_id = (await client.create()).volume_id
         node, controller = client.node, client.controller
-        one: dict[str, Any] = {"volume_id": volume_id}
-        how: dict[str, Any] = {**one, "volume_capability": MOUNT}
+        by_id: dict[str, Any] = {"volume_id": volume_id}
+        how: dict[str, Any] = {**by_id, "volume_capability": MOUNT}
         await controller.ControllerPublishVolume(
             csi.ControllerPublishVolumeRequest(**how, node_id=NODE), timeout=10
         )
         got = await controller.ControllerGetVolume(
-            csi.ControllerGetVolumeRequest(**one), timeout=10
+            csi.ControllerGetVolumeRequest(**by_id), timeout=10
         )
         assert list(got.status.published_node_ids) == [NODE]
         assert got.status.volume_condition == csi.VolumeCondition(message="healthy")
@@ -60,26 +60,26 @@ def test_a_volume_lives_and_is_used(tmp_path: Path) -> None:
         )
         assert grown.capacity_bytes == 2 * GIB
         stats = await node.NodeGetVolumeStats(
-            csi.NodeGetVolumeStatsRequest(**one, volume_path=str(target)), timeout=10
+            csi.NodeGetVolumeStatsRequest(**by_id, volume_path=str(target)), timeout=10
         )
         assert [usage.unit for usage in stats.usage] == [1, 2]
         assert not stats.volume_condition.abnormal
         health = await node.NodeGetVolumeHealth(
-            csi.NodeGetVolumeHealthRequest(**one, volume_publish_path=str(target)), timeout=10
+            csi.NodeGetVolumeHealthRequest(**by_id, volume_publish_path=str(target)), timeout=10
         )
         assert health.volume_health == csi.VolumeHealth(volume_id=volume_id)
-        delete = csi.DeleteVolumeRequest(**one)
+        delete = csi.DeleteVolumeRequest(**by_id)
         code, _ = await code_of(controller.DeleteVolume(delete, timeout=10))
         assert code is grpc.StatusCode.FAILED_PRECONDITION
         for _ in range(2):
             await node.NodeUnpublishVolume(
-                csi.NodeUnpublishVolumeRequest(**one, target_path=str(target)), timeout=10
+                csi.NodeUnpublishVolumeRequest(**by_id, target_path=str(target)), timeout=10
             )
             await node.NodeUnstageVolume(
-                csi.NodeUnstageVolumeRequest(**one, staging_target_path=str(staging)), timeout=10
+                csi.NodeUnstageVolumeRequest(**by_id, staging_target_path=str(staging)), timeout=10
             )
             await controller.ControllerUnpublishVolume(
-                csi.ControllerUnpublishVolumeRequest(**one, node_id=NODE), timeout=10
+                csi.ControllerUnpublishVolumeRequest(**by_id, node_id=NODE), timeout=10
             )
         assert not target.exists()
         for _ in range(2):
@@ -125,8 +125,8 @@ def test_a_group_lives_whole() -> None:
         sources = [(await client.create(name)).volume_id for name in ("a", "b")]
         wanted = csi.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=sources)
         group = (await client.group.CreateVolumeGroupSnapshot(wanted, timeout=10)).group_snapshot
-        assert {one.source_volume_id for one in group.snapshots} == set(sources)
-        members = [one.snapshot_id for one in group.snapshots]
+        assert {snapshot.source_volume_id for snapshot in group.snapshots} == set(sources)
+        members = [snapshot.snapshot_id for snapshot in group.snapshots]
         request = csi.GetVolumeGroupSnapshotRequest(
             group_snapshot_id=group.group_snapshot_id, snapshot_ids=members
         )
@@ -151,7 +151,7 @@ def test_what_is_ill_is_said_to_be() -> None:
         well, ill = [(await client.create(name)).volume_id for name in ("well", "ill")]
         backend = client.pool.backend
         assert isinstance(backend, FailingBackend)
-        [image] = [one for one in backend.images() if str(one.id) == ill]
+        [image] = [image for image in backend.images() if str(image.id) == ill]
         backend.set_faults(
             image.id, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it coughs", Severity.INACCESSIBLE)
         )
@@ -168,13 +168,15 @@ def test_what_is_ill_is_said_to_be() -> None:
             answer = await controller.ControllerGetVolumeHealth(request, timeout=10)
             assert len(answer.volume_health.health_statuses) == count
         volumes = await controller.ListVolumes(csi.ListVolumesRequest(), timeout=10)
-        abnormal = {one.volume.volume_id: one.status.volume_condition for one in volumes.entries}
+        abnormal = {
+            entry.volume.volume_id: entry.status.volume_condition for entry in volumes.entries
+        }
         assert not abnormal[well].abnormal
         assert abnormal[ill].message == "FilesystemShutDown: it coughs"
         storage = await client.node.NodeGetStorageHealth(
             csi.NodeGetStorageHealthRequest(), timeout=10
         )
-        assert [one.reason for one in storage.backend_health] == ["PoolNearlyFull"]
+        assert [fault.reason for fault in storage.backend_health] == ["PoolNearlyFull"]
 
     play(scenario)
 

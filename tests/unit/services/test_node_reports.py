@@ -51,7 +51,7 @@ def test_a_report_says_who_it_is_and_what_room_there_is() -> None:
 
     report = asyncio.run(scenario())
     assert (report.node, report.version, report.max_volumes) == ("a", "1.2.3", 8)
-    assert [(one.node, one.volumes) for one in report.published] == [("b", 1)]
+    assert [(entry.node, entry.volumes) for entry in report.published] == [("b", 1)]
     [pool_] = report.pools
     assert pool_.id == pool.backend.id
     spaces = {Allocation(space.allocation): space.largest for space in pool_.available_space}
@@ -126,7 +126,7 @@ def test_listening_ends_when_the_node_goes() -> None:
         listening = reports.listen()
         await first(listening)
         reports.close()
-        return [one async for one in listening]
+        return [report async for report in listening]
 
     assert asyncio.run(scenario()) == []
 
@@ -134,14 +134,14 @@ def test_listening_ends_when_the_node_goes() -> None:
 def test_a_name_has_one_router_at_a_time() -> None:
     async def scenario() -> None:
         node, request = peer(), cellar.ReserveRequest(key="k")
-        one, two = node.Reserve(request, None), node.Reserve(request, None)
+        first_stream, second_stream = node.Reserve(request, None), node.Reserve(request, None)
         other = node.Reserve(cellar.ReserveRequest(key="other"), None)
-        assert (await first(one)).taken
+        assert (await first(first_stream)).taken
         assert (await first(other)).taken
-        waiting = asyncio.ensure_future(first(two))
+        waiting = asyncio.ensure_future(first(second_stream))
         done, _ = await asyncio.wait({waiting}, timeout=0.05)
         assert not done
-        await one.aclose()  # type: ignore[attr-defined]
+        await first_stream.aclose()  # type: ignore[attr-defined]
         assert (await waiting).taken
         late = await first(node.Reserve(request, None))
         assert not late.taken

@@ -22,7 +22,7 @@ ELSEWHERE = csi.Topology(segments={KEY: "node-b"})
 
 
 def _names(capabilities: Any, kind: Any) -> set[str]:
-    return {kind.Type.Name(one.rpc.type) for one in capabilities}
+    return {kind.Type.Name(capability.rpc.type) for capability in capabilities}
 
 
 def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
@@ -32,7 +32,7 @@ def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
         request = csi.GetPluginCapabilitiesRequest()
         answer = await client.identity.GetPluginCapabilities(request, timeout=10)
         service = csi.PluginCapability.Service.Type
-        named = {service.Name(one.service.type) for one in answer.capabilities[:-1]}
+        named = {service.Name(capability.service.type) for capability in answer.capabilities[:-1]}
         assert named == {
             "CONTROLLER_SERVICE",
             "VOLUME_ACCESSIBILITY_CONSTRAINTS",
@@ -239,7 +239,7 @@ def test_what_cannot_be_enforced_is_not_said_to_be(change: dict[str, str], code:
         assert codes == code
         asked = csi.ControllerGetCapabilitiesRequest()
         response = await client.controller.ControllerGetCapabilities(asked, timeout=10)
-        kinds = {one.rpc.type for one in response.capabilities}
+        kinds = {capability.rpc.type for capability in response.capabilities}
         assert csi.ControllerServiceCapability.RPC.MODIFY_VOLUME not in kinds
 
     play(scenario)

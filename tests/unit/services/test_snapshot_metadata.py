@@ -43,7 +43,7 @@ async def snapped(client: Client, name: str, volume_id: str) -> str:
 def write(client: Client, volume_id: str, places: Sequence[tuple[int, int]]) -> None:
     """As a pod would: a raw block volume, attached by its staging."""
     backend, host = client.pool.backend, client.pool.host
-    [volume] = [one for one in backend.images() if str(one.id) == volume_id]
+    [volume] = [image for image in backend.images() if str(image.id) == volume_id]
     device: Any = backend.attach(volume, read_only=False)  # type: ignore[arg-type]
     for offset, length in places:
         host.write(device.path, offset, b"x" * length)  # type: ignore[attr-defined]
@@ -60,15 +60,17 @@ async def two(client: Client) -> tuple[str, str]:
 
 
 async def messages(call: Any) -> list[Any]:
-    messages_ = [one async for one in call]
-    assert {one.block_metadata_type for one in messages_} == {csi.VARIABLE_LENGTH}
-    assert {one.volume_capacity_bytes for one in messages_} == {SIZE}
+    messages_ = [message async for message in call]
+    assert {message.block_metadata_type for message in messages_} == {csi.VARIABLE_LENGTH}
+    assert {message.volume_capacity_bytes for message in messages_} == {SIZE}
     return messages_
 
 
 def ranges(messages_: Sequence[Any]) -> list[tuple[int, int]]:
-    extents = [(one.byte_offset, one.size_bytes) for m in messages_ for one in m.block_metadata]
-    assert all(one[0] + one[1] <= other[0] for one, other in pairwise(extents))
+    extents = [
+        (extent.byte_offset, extent.size_bytes) for m in messages_ for extent in m.block_metadata
+    ]
+    assert all(extent[0] + extent[1] <= following[0] for extent, following in pairwise(extents))
     return extents
 
 
@@ -105,7 +107,7 @@ def test_no_message_has_more_than_was_asked_for(most: int) -> None:
             delta(client, base, target, max_results=most),
         ):
             messages_ = await messages(call)
-            assert max(len(one.block_metadata) for one in messages_) <= min(
+            assert max(len(message.block_metadata) for message in messages_) <= min(
                 most, snapshot_metadata.MAX_RESULTS
             )
             assert len(pages(ranges(messages_))) in {len(OLD + NEW), len(NEW)}
@@ -124,9 +126,9 @@ def test_whoever_goes_on_behind_what_it_has_misses_nothing_and_gets_nothing_twic
             call.cancel()
             if not message.block_metadata:
                 break
-            [one] = message.block_metadata
-            extents.append((one.byte_offset, one.size_bytes))
-            start = one.byte_offset + one.size_bytes
+            [extent] = message.block_metadata
+            extents.append((extent.byte_offset, extent.size_bytes))
+            start = extent.byte_offset + extent.size_bytes
         assert extents == NEW
 
     play(scenario)
@@ -157,17 +159,21 @@ def refusing(*calls: tuple[str, Code, dict[str, Any]]) -> Scenario:
 
 
 def test_what_cannot_be_told_is_refused_as_the_specification_has_it() -> None:
-    one, both = "GetMetadataAllocated", "GetMetadataDelta"
+    allocated_rpc, both = "GetMetadataAllocated", "GetMetadataDelta"
     older = {"base_snapshot_id": "base", "target_snapshot_id": "target"}
     play(
         refusing(
-            (one, Code.INVALID_ARGUMENT, {}),
-            (one, Code.INVALID_ARGUMENT, {"snapshot_id": "base", "max_results": -1}),
-            (one, Code.NOT_FOUND, {"snapshot_id": "gone"}),
-            (one, Code.NOT_FOUND, {"snapshot_id": "not one of ours"}),
-            (one, Code.UNAVAILABLE, {"snapshot_id": f"{'0' * 12}-{'0' * 32}"}),
-            (one, Code.OUT_OF_RANGE, {"snapshot_id": "base", "starting_offset": SIZE + 1}),
-            (one, Code.OUT_OF_RANGE, {"snapshot_id": "base", "starting_offset": -1}),
+            (allocated_rpc, Code.INVALID_ARGUMENT, {}),
+            (allocated_rpc, Code.INVALID_ARGUMENT, {"snapshot_id": "base", "max_results": -1}),
+            (allocated_rpc, Code.NOT_FOUND, {"snapshot_id": "gone"}),
+            (allocated_rpc, Code.NOT_FOUND, {"snapshot_id": "not one of ours"}),
+            (allocated_rpc, Code.UNAVAILABLE, {"snapshot_id": f"{'0' * 12}-{'0' * 32}"}),
+            (
+                allocated_rpc,
+                Code.OUT_OF_RANGE,
+                {"snapshot_id": "base", "starting_offset": SIZE + 1},
+            ),
+            (allocated_rpc, Code.OUT_OF_RANGE, {"snapshot_id": "base", "starting_offset": -1}),
             (both, Code.INVALID_ARGUMENT, {"base_snapshot_id": "base"}),
             (both, Code.INVALID_ARGUMENT, {**older, "max_results": -1}),
             (both, Code.INVALID_ARGUMENT, {**older, "base_snapshot_id": "other"}),

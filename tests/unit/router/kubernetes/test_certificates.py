@@ -36,8 +36,8 @@ class Clock:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Cluster, Path]]:
-    with api_server(tmp_path) as one:
-        yield one
+    with api_server(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def value(cluster: Cluster, name: str, file: str) -> bytes:
 
 def given(cluster: Cluster, name: str, **files: bytes) -> None:
     """Somebody else's Secret."""
-    data = {file.replace("_", "."): b64encode(one).decode() for file, one in files.items()}
+    data = {file.replace("_", "."): b64encode(data_).decode() for file, data_ in files.items()}
     cluster.put(SECRETS, name, type="kubernetes.io/tls", data=data)
 
 
@@ -77,10 +77,10 @@ def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
     cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
-        one = router()
-        await one.synchronise()
+        secrets = router()
+        await secrets.synchronise()
         assert set(cluster.objects[SECRETS]) == NAMES
-        assert one.identity.certificate == value(cluster, "cellar-router", "tls.crt")
+        assert secrets.identity.certificate == value(cluster, "cellar-router", "tls.crt")
         ca = Authority.read(
             value(cluster, "cellar-ca", "tls.crt"), value(cluster, "cellar-ca", "tls.key")
         )
@@ -91,7 +91,7 @@ def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
             assert value(cluster, f"cellar-{identity}", "tls.key") != ca.key_pem()
             begin, end = authority.validity(value(cluster, f"cellar-{identity}", "tls.crt"))
             assert end - begin == timedelta(days=VALIDITY) + authority.CLOCK_TOLERANCE
-        assert not one.changed()
+        assert not secrets.changed()
 
     play(scenario)
 
@@ -113,16 +113,16 @@ def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
     cluster: Cluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
-        one = router()
-        await one.synchronise()
-        old, ca = one.identity, cluster.objects[SECRETS]["cellar-ca"]
+        secrets = router()
+        await secrets.synchronise()
+        old, ca = secrets.identity, cluster.objects[SECRETS]["cellar-ca"]
         node = value(cluster, "cellar-node", "tls.crt")
         clock.pass_(VALIDITY * 2 / 3 + 1)
-        await one.synchronise()
-        assert one.changed()
-        assert not one.changed()
-        assert one.identity.certificate != old.certificate
-        assert one.identity.ca == old.ca
+        await secrets.synchronise()
+        assert secrets.changed()
+        assert not secrets.changed()
+        assert secrets.identity.certificate != old.certificate
+        assert secrets.identity.ca == old.ca
         assert value(cluster, "cellar-node", "tls.crt") != node
         assert cluster.objects[SECRETS]["cellar-ca"] == ca
 
@@ -133,17 +133,17 @@ def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
 def test_routers_that_begin_at_once_agree(
     cluster: Cluster, play: Callable[[Scenario], None], passed: float
 ) -> None:
-    """On one CA, and each of them has a certificate that is in the cluster."""
+    """On secrets CA, and each of them has a certificate that is in the cluster."""
 
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         if passed:
             await router().synchronise()
             clock.pass_(passed)
         routers = [router() for _ in range(4)]
-        await asyncio.gather(*(patiently(one) for one in routers))
-        await asyncio.gather(*(patiently(one) for one in routers))
+        await asyncio.gather(*(patiently(router) for router in routers))
+        await asyncio.gather(*(patiently(router) for router in routers))
         now = value(cluster, "cellar-router", "tls.crt")
-        assert {one.identity.certificate for one in routers} == {now}
+        assert {router.identity.certificate for router in routers} == {now}
         ca = value(cluster, "cellar-ca", "tls.crt")
         assert {value(cluster, f"cellar-{each}", "ca.crt") for each in ("node", "router")} == {ca}
         assert not authority.is_due(now, clock.now)
@@ -157,11 +157,11 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def patiently(one: Secrets) -> None:
+async def patiently(secrets: Secrets) -> None:
     """As `keep` does it: a lost race is tried again."""
     while True:
         try:
-            return await one.synchronise()
+            return await secrets.synchronise()
         except ApiError as error:
             if not error.conflict:
                 raise
@@ -176,19 +176,19 @@ def test_given_secrets_are_read_and_never_written(
             certificate, key = ca.issue(identity, NOW, 10)
             given(cluster, f"cellar-{identity}", ca_crt=ca.pem(), tls_crt=certificate, tls_key=key)
         before = cluster.version
-        one = router()
-        await one.synchronise()
-        assert one.identity.ca == ca.pem()
+        secrets = router()
+        await secrets.synchronise()
+        assert secrets.identity.ca == ca.pem()
         clock.pass_(9)
-        await one.synchronise()
+        await secrets.synchronise()
         assert (cluster.version, set(cluster.objects[SECRETS])) == (before, NAMES - {"cellar-ca"})
         clock.pass_(2)
         with pytest.raises(Invalid, match="cellar-router expired"):
-            await one.synchronise()
+            await secrets.synchronise()
         certificate, key = ca.issue("router", clock.now, 10)
         given(cluster, "cellar-router", ca_crt=ca.pem(), tls_crt=certificate, tls_key=key)
-        await one.synchronise()
-        assert one.changed()
+        await secrets.synchronise()
+        assert secrets.changed()
 
     play(scenario)
 
@@ -199,13 +199,13 @@ def test_a_given_ca_signs_what_is_missing(
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         ca = Authority.new(NOW)
         given(cluster, "cellar-ca", tls_crt=ca.pem(), tls_key=ca.key_pem())
-        one = router()
-        await one.synchronise()
-        assert one.identity.ca == ca.pem()
+        secrets = router()
+        await secrets.synchronise()
+        assert secrets.identity.ca == ca.pem()
         given(cluster, "cellar-ca", tls_crt=ca.pem(), tls_key=Authority.new(NOW).key_pem())
         cluster.remove(SECRETS, "cellar-node")
         with pytest.raises(Invalid, match="Secret cellar-ca: the key is not that"):
-            await one.synchronise()
+            await secrets.synchronise()
 
     play(scenario)
 
@@ -217,15 +217,15 @@ def test_after_a_theft_all_get_certificates_of_a_new_ca(
     """Deleting them is enough; whoever has the old ones is a stranger."""
 
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
-        one = router()
-        await one.synchronise()
-        old = one.identity
+        secrets = router()
+        await secrets.synchronise()
+        old = secrets.identity
         for name in lost:
             cluster.remove(SECRETS, name)
-        await one.synchronise()
-        assert one.changed()
-        assert one.identity.ca != old.ca
-        assert one.identity.ca == value(cluster, "cellar-node", "ca.crt")
+        await secrets.synchronise()
+        assert secrets.changed()
+        assert secrets.identity.ca != old.ca
+        assert secrets.identity.ca == value(cluster, "cellar-node", "ca.crt")
 
     play(scenario)
 
@@ -236,12 +236,12 @@ def test_a_server_that_cannot_be_reached_is_asked_again(
     monkeypatch.setattr("driver.router.kubernetes.certificates.RETRY_INTERVAL", 0.01)
 
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
-        one = router()
-        keeping = asyncio.create_task(one.keep())
-        await until(lambda: "not able to answer" in one.problem)
+        secrets = router()
+        keeping = asyncio.create_task(secrets.keep())
+        await until(lambda: "not able to answer" in secrets.problem)
         cluster.refuse = ""
-        await until(lambda: not one.problem)
-        await one.ready()
+        await until(lambda: not secrets.problem)
+        await secrets.ready()
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 

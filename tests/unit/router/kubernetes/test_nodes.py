@@ -50,7 +50,7 @@ class World:
         await self.until(lambda: self.members() == addresses)
 
     def members(self) -> dict[str, str | None] | None:
-        return {one.name: one.address for one in self.told[-1]} if self.told else None
+        return {member.name: member.address for member in self.told[-1]} if self.told else None
 
 
 Scenario = Callable[[World], Awaitable[None]]
@@ -58,8 +58,8 @@ Scenario = Callable[[World], Awaitable[None]]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Cluster, Path]]:
-    with api_server(tmp_path) as one:
-        yield one
+    with api_server(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture
@@ -167,9 +167,9 @@ def test_a_cordoned_node_is_known_as_such(
     async def scenario(world: World) -> None:
         await world.becomes(a="10.0.0.1:9500", b=None)
         node(cluster, "a", cordoned=True)
-        await world.until(lambda: [one.cordoned for one in world.told[-1]] == [True, False])
+        await world.until(lambda: [member.cordoned for member in world.told[-1]] == [True, False])
         node(cluster, "a")
-        await world.until(lambda: [one.cordoned for one in world.told[-1]] == [False, False])
+        await world.until(lambda: [member.cordoned for member in world.told[-1]] == [False, False])
 
     play(scenario)
 
@@ -182,7 +182,9 @@ def test_what_was_missed_is_seen_after_a_list(
         await world.becomes(a="10.0.0.1:9500", b=None)
         cluster.refuse = "WATCH|GET"
         cluster.hang_up()
-        await world.until(lambda: not any(one.up for one in world.directory.watches.values()))
+        await world.until(
+            lambda: not any(informer.up for informer in world.directory.watches.values())
+        )
         slice_of(cluster, "one", endpoint("a", "10.0.0.7"))
         cluster.remove(CSINODES, "b")
         if way == "410 as an answer":
@@ -193,7 +195,7 @@ def test_what_was_missed_is_seen_after_a_list(
             cluster.error(500)
         cluster.refuse = ""
         await world.becomes(a="10.0.0.7:9500")
-        await world.until(lambda: all(one.up for one in world.directory.watches.values()))
+        await world.until(lambda: all(informer.up for informer in world.directory.watches.values()))
 
     play(scenario)
 
@@ -207,7 +209,9 @@ def test_a_bookmark_moves_the_place_to_go_on_from(
         cluster.bookmark()
         version = str(cluster.version)
         await world.until(
-            lambda: all(one._version == version for one in world.directory.watches.values())
+            lambda: all(
+                informer._version == version for informer in world.directory.watches.values()
+            )
         )
         cluster.oldest = cluster.version
         before = len([line for line in cluster.asked if line.startswith("GET")])
