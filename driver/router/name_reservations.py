@@ -60,10 +60,10 @@ async def reserved(
         yield ()
         return
     keeper, begin = keeper_of(nodes, key), time.monotonic()
-    others = [node for node in searched if node is not keeper]
-    search = asyncio.ensure_future(holders_of_volume(others, key))
     volume_ids = _volume_ids(keeper, key) if keeper in searched else []
     call = keeper.peer().Reserve(cellar.ReserveRequest(key=key, volume_ids=volume_ids))
+    others = [node for node in searched if node is not keeper]
+    search = asyncio.ensure_future(holders_of_volume(others, key))
     try:
         answer = await _wait_for(call)
         holders = [*((keeper,) if answer.exists else ()), *await search]
