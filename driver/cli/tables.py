@@ -61,13 +61,18 @@ def pools_by_default(
 @pools.command("list")
 def list_pools(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
     """List the pools of a running driver."""
-    rows = _show(endpoint, output, POOLS, _pool_rows)
-    if output is Output.TABLE:
-        for row in rows:
+    unavailable: list[Row] = []
+
+    def rows_of(client: Client) -> Iterator[Row]:
+        for row in _pool_rows(client):
             if row["away"]:
-                console(stderr=True).print(
-                    f"{row['name']} is unavailable: {row['away']}", style="red"
-                )
+                unavailable.append(row)
+            yield row
+
+    _show(endpoint, output, POOLS, rows_of)
+    if output is Output.TABLE:
+        for row in unavailable:
+            console(stderr=True).print(f"{row['name']} is unavailable: {row['away']}", style="red")
 
 
 @pools.command("init")
@@ -93,24 +98,27 @@ def _show(
     output: Output,
     columns: Sequence[Column],
     ask: Callable[[Client], Iterator[Row]],
-) -> list[Row]:
+) -> None:
+    """Print the rows that `ask` yields, in a table as they come. Raises: typer.Exit."""
     if not endpoint:
         raise typer.BadParameter("give --endpoint unix:///PATH, or set CELLAR_ENDPOINT")
     try:
         with Client(endpoint) as client:
-            rows = list(ask(client))
+            _print(output, columns, ask(client))
     except CallFailed as error:
         console(stderr=True).print(f"{error}", style="red", soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+def _print(output: Output, columns: Sequence[Column], rows: Iterator[Row]) -> None:
     if output is Output.JSON:
-        as_json(rows)
+        as_json(list(rows))
     else:
         as_table(
             [column.title for column in columns],
-            [[column.cell(row) for column in columns] for row in rows],
+            ([column.cell(row) for column in columns] for row in rows),
             right={column.title for column in columns if column.number},
         )
-    return rows
 
 
 # --- from protobuf to rows: the keys are those of `-o json`

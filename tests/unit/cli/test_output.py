@@ -48,6 +48,30 @@ def test_a_table_in_a_pipe_has_one_line_for_each_row(capsys: pytest.CaptureFixtu
     assert second.endswith(" 20") or second.rstrip().endswith(" 20")
 
 
+def test_a_table_is_shown_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of ten thousand rows the first are there before the last is known."""
+    shown: list[int] = []
+
+    def rows() -> Iterator[list[str]]:
+        for number in range(2000):
+            if number == 1500:
+                shown.append(len(capsys.readouterr().out.splitlines()))
+            yield [f"volume {number}", "wider than before" if number == 1999 else ""]
+
+    output.as_table(["volume", "note"], rows(), right=())
+    assert shown == [1501]
+    assert capsys.readouterr().out.splitlines()[-1].split("  ")[-1] == "wider than before"
+
+
+def test_columns_stand_below_each_other_in_any_script(capsys: pytest.CaptureFixture[str]) -> None:
+    output.as_table(["name", "size"], [["日本", "1"], ["e\u0301t\u00e9", "20"]], right={"size"})
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME  SIZE",
+        "日本     1",
+        "e\u0301t\u00e9     20",
+    ]
+
+
 def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     output.as_json([{"name": "päckchen"}])
     assert json.loads(capsys.readouterr().out) == [{"name": "päckchen"}]
