@@ -84,7 +84,7 @@ def test_an_orphan_goes_by_the_documented_commands(
     driver: Release, cluster: Cluster, kube: Kube, space: str
 ) -> None:
     """A PersistentVolume whose finalizers somebody took off while it was attached."""
-    section = ("install.md", "Stuck pods, stuck volumes")
+    section = ("install.md", "Orphans")
     kube.apply(claim("data", space), pod("writer", space, {"data": "/data"}, node="node-1"))
     kube.running("writer", space)
     volume, handle = _volume(kube, "data", space), _handle(kube, "data", space)

@@ -127,7 +127,7 @@ def _delete_orphans(driver: Release, cluster: Cluster, kube: Kube) -> None:
     found = driver.driver_pod("node-2")
     assert found
     name = found["metadata"]["name"]
-    section = ("install.md", "Stuck pods, stuck volumes")
+    section = ("install.md", "Orphans")
     for kind, key, call in (
         ("snapshots", "snapshot_id", "DeleteSnapshot"),
         ("volumes", "volume_id", "DeleteVolume"),

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import documents
 from tests.promises.conftest import FILESYSTEMS, serve
 from tests.promises.disks import MIB, Disk, run
 from tests.promises.node import Life, Node
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 POOL = "/srv/fast"
 
 
 def recipe() -> str:
-    text = DOCUMENT.read_text(encoding="utf-8").partition("**Reading a volume without")[2]
-    found = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
-    assert found
-    return found[1]
+    [block] = documents.blocks(how="run", what="by hand")
+    return block.text
 
 
 def read(disk: Disk, image_id: str, place: Path, options: str = "") -> dict[str, bytes]:

@@ -12,6 +12,7 @@ import yaml
 from driver.app.load_settings import load
 from driver.csi import parameters
 from tests.documents import DOCUMENTS, PLACES, READINGS, ROOT, Block, blocks
+from tests.e2e import documents as e2e_documents
 
 
 def test_the_documents_have_as_many_blocks_as_fences() -> None:
@@ -53,3 +54,10 @@ def test_documented_parameters_of_a_class_are_accepted(block: Block) -> None:
     ours = {key: value for key, value in told.items() if not key.endswith(("-name", "-namespace"))}
     assert ours
     assert parameters.parse(ours, {}).encrypted == ("encrypted" in ours)
+
+
+def test_the_tests_of_a_cluster_find_their_sections() -> None:
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests/e2e").glob("test_*.py"))
+    sections = set(re.findall(r'\("(\w+\.md)", "([^"]+)"\)', sources))
+    texts = {text for section in sections for text in e2e_documents.blocks(*section)}
+    assert {block.text for block in blocks(how="run", what="e2e")} <= texts
