@@ -16,6 +16,7 @@ from driver.backends.lvm import pool_type as lvm
 from driver.backends.lvm.provisioning import location
 from driver.backends.pool_type import PoolType, Reader
 from driver.core.model import Allocation, FsType
+from driver.core.options.volume_options import OPTIONS
 from driver.core.quantity import parse_bytes
 from driver.csi import parameters
 
@@ -66,13 +67,16 @@ _PARAMETER: Final[Mapping[str, Schema]] = {
     "pool": {"type": "string"},
     "allocation": {"enum": list(Allocation)},
     parameters.FSTYPE: {"enum": ["", *FsType]},
-    "mkfsOptions": {"type": "string"},
     "blockSize": {"enum": [512, 4096, "512", "4096"]},
     "encrypted": _TRUTH,
     "readIops": _text_or_number("[0-9]{1,18}", 0, _LARGEST),
     "writeIops": _text_or_number("[0-9]{1,18}", 0, _LARGEST),
     "readBps": _SIZE,
     "writeBps": _SIZE,
+    **{
+        option.key: {"type": "string", **({"pattern": f"^{option.form}$"} if option.form else {})}
+        for option in OPTIONS.values()
+    },
 }
 
 

@@ -27,6 +27,7 @@ from driver.core.model import (
     Unreadable,
     Volume,
 )
+from driver.core.options.volume_options import dump_options, load_options
 
 SCHEMA: Final = 1
 MIGRATIONS: Final[dict[int, Callable[[dict[str, str]], dict[str, str]]]] = {}
@@ -188,7 +189,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
     return {
         "kind": "volume",
         "source": _reference(volume.source),
-        "mkfsOptions": " ".join(volume.mkfs_options),
+        **dump_options(volume.options),
         "formatted": "yes" if volume.formatted else "",
         "renewal": "yes" if volume.needs_new_uuid else "",
         "inline": volume.inline or "",
@@ -216,7 +217,7 @@ def _volume(flat: Mapping[str, str]) -> Volume:
         allocation=Allocation(flat["allocation"]),
         block_size=int(flat["blockSize"]),
         source=_parse_reference(flat.get("source", "")),
-        mkfs_options=tuple(flat.get("mkfsOptions", "").split()),
+        options=load_options(flat),
         formatted="formatted" in flat,
         limits=Limits(*map(int, flat.get("limits", "0,0,0,0").split(","))),
         luks_key_id=flat.get("luksKey"),

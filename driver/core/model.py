@@ -79,6 +79,16 @@ class Limits:
     write_bps: Bytes = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeOptions:
+    """StorageClass parameters that a volume keeps as they were given.
+
+    `core.options.volume_options` has how each of them is read and stored.
+    """
+
+    mkfs_options: tuple[str, ...] = ()  # words for mkfs
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """To which node ControllerPublishVolume published a volume, and for which access."""
@@ -99,7 +109,7 @@ class Volume:
     allocation: Allocation
     block_size: Bytes  # logical block size of the device, chosen at creation, used at each attach
     source: ImageId | None = None
-    mkfs_options: tuple[str, ...] = ()
+    options: VolumeOptions = field(default_factory=VolumeOptions)
     formatted: bool = False
     limits: Limits = field(default_factory=Limits)
     published: Publication | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from driver.core.errors import Invalid
 from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, FsType, Limits
-from driver.core.options.mkfs_options import parse_mkfs_options
+from driver.core.options.volume_options import OPTIONS
 from driver.core.quantity import parse_bytes
 from driver.csi import capability
 
@@ -29,14 +29,10 @@ class Class:
     pool: str | None = None
     allocation: Allocation | None = None
     fs: FsType | None = None
-    mkfs_options: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)  # texts, by the field of VolumeOptions
     block_size: Bytes | None = None
     encrypted: bool | None = None
     limits: Limits = field(default_factory=Limits)
-
-    def options_for(self, fs: FsType | None) -> tuple[str, ...]:
-        """Return the options for mkfs of `fs`, as arguments. Raises: Invalid."""
-        return parse_mkfs_options(fs, self.mkfs_options)
 
 
 def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
@@ -69,9 +65,10 @@ def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
 
 
 def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
-    creation = {name: value for name, value in read.items() if name in _CREATED}
-    limits = {name: value for name, value in read.items() if name not in _CREATED}
-    return Class(limits=Limits(**{**limits, **changed}), **creation)
+    options = {name: value for name, value in read.items() if name in OPTIONS}
+    limits = {name: value for name, value in read.items() if name in _LIMITED}
+    creation = {name: value for name, value in read.items() if name not in {*OPTIONS, *_LIMITED}}
+    return Class(options=options, limits=Limits(**{**limits, **changed}), **creation)
 
 
 def none_accepted(parameters: Mapping[str, str]) -> None:
@@ -193,15 +190,15 @@ CREATION: Final[dict[str, tuple[str, Reader]]] = {
     "pool": ("pool", _pool),
     "allocation": ("allocation", _allocation),
     FSTYPE: ("fs", _fs),
-    "mkfsOptions": ("mkfs_options", str),
     "blockSize": ("block_size", _block_size),
     "encrypted": ("encrypted", _encrypted),
+    **{option.key: (name, str) for name, option in OPTIONS.items()},
 }
-_CREATED: Final = {name for name, _ in CREATION.values()}
+_NOT_IN_PODS: Final = {option.key for option in OPTIONS.values() if not option.in_pods}
 # What pods may request. Not options of mkfs: those are for whoever makes StorageClasses.
 _INLINE: Final[dict[str, tuple[str, Reader]]] = {
     "size": ("size", _size),
-    **{key: reader for key, reader in CREATION.items() if key != "mkfsOptions"},
+    **{key: reader for key, reader in CREATION.items() if key not in _NOT_IN_PODS},
     "encrypted": ("encrypted", _not_encrypted),
 }
 LIMITS: Final[dict[str, tuple[str, Reader]]] = {
@@ -210,3 +207,4 @@ LIMITS: Final[dict[str, tuple[str, Reader]]] = {
     "readBps": ("read_bps", _bytes_per_second),
     "writeBps": ("write_bps", _bytes_per_second),
 }
+_LIMITED: Final = {name for name, _ in LIMITS.values()}

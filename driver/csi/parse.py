@@ -17,6 +17,7 @@ from driver.core.errors import Invalid
 from driver.core.ids import ImageId
 from driver.core.model import FsType
 from driver.core.options import mount_options
+from driver.core.options.volume_options import parse_options
 from driver.csi import capability, parameters
 from driver.volumes import requests
 from driver.volumes.paging import parse_token
@@ -41,7 +42,7 @@ def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
         range=capacity(request.capacity_range),
         fs=fs,
         fs_asked=named is not None,
-        mkfs_options=parsed.options_for(fs),
+        options=parse_options(parsed.options, fs),
         pool=parsed.pool,
         allocation=parsed.allocation,
         block_size=parsed.block_size,
@@ -136,7 +137,7 @@ def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
     capabilities = capability.parse_all(request.volume_capabilities)
     named = capability.agreed(capabilities, parsed.fs)
     fs = None if _are_block(capabilities) else named or DEFAULT_FS
-    parsed.options_for(fs)
+    parse_options(parsed.options, fs)  # Invalid, as CreateVolume would say
     return requests.GetCapacity(
         fs=fs, pool=parsed.pool, allocation=parsed.allocation, encrypted=bool(parsed.encrypted)
     )

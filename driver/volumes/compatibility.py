@@ -8,6 +8,7 @@ from typing import Final
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, Limits, Volume
 from driver.core.options.mount_options import effective, require
+from driver.core.options.volume_options import option_differences
 from driver.volumes.requests import Capability, CreateVolume, ValidateCapabilities
 
 _ELSEWHERE_TOO: Final = frozenset(
@@ -77,8 +78,7 @@ def parameter_differences(pool_name: str, volume: Volume, wanted: CreateVolume) 
         yield f"it is {'not ' if wanted.encrypted else ''}encrypted"
     if wanted.block_size not in {None, volume.block_size}:
         yield f"its blockSize is {volume.block_size}, not {wanted.block_size}"
-    if wanted.mkfs_options not in {(), volume.mkfs_options}:
-        yield f"its mkfsOptions are {volume.mkfs_options}, not {wanted.mkfs_options}"
+    yield from option_differences(volume.options, wanted.options)
 
 
 def unconfirmed(pool_name: str, volume: Volume, wanted: ValidateCapabilities) -> Iterator[str]:

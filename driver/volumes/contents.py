@@ -29,7 +29,7 @@ class Contents:
             return nothing
         if source:
             return lambda where: pool.host.new_uuid(where, fs, block_size=size)
-        options = volume.mkfs_options
+        options = volume.options.mkfs_options
         return lambda where: pool.host.mkfs(where, fs, block_size=size, options=options)
 
 

@@ -216,7 +216,7 @@ class Provisioner:
             allocation=wanted.allocation or allocation,
             block_size=_block_size(pool, wanted, fs, source),
             source=wanted.source,
-            mkfs_options=wanted.mkfs_options,
+            options=wanted.options,
             inline=Inline.CREATED if wanted.inline else None,
             formatted=not fresh if key else fs is not None,
             limits=wanted.limits,

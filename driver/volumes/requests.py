@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from driver.core.capacity import CapacityRange
 from driver.core.ids import ImageId, InlineHandle, Key, SnapshotId, VolumeId
-from driver.core.model import AccessMode, Allocation, Bytes, FsType, Limits
+from driver.core.model import AccessMode, Allocation, Bytes, FsType, Limits, VolumeOptions
 from driver.volumes import locks as claim
 from driver.volumes.locks import NO_LOCKS, Locks
 
@@ -38,7 +38,7 @@ class CreateVolume:
     range: CapacityRange
     fs: FsType | None  # None: raw block
     fs_asked: bool = True  # False: `fs` is only what is usual; that of a source comes first
-    mkfs_options: tuple[str, ...] = ()
+    options: VolumeOptions = field(default_factory=VolumeOptions)
     pool: str | None = None  # by name; None: any
     allocation: Allocation | None = None  # None: the pool's own
     block_size: Bytes | None = None

@@ -20,6 +20,7 @@ from driver.core.model import (
     Inline,
     Limits,
     Publication,
+    VolumeOptions,
 )
 from tests.contract.grounds import Ground, size_of, whole
 from tests.contract.images import SIZE, a_snapshot, a_volume, made, nothing, snapped
@@ -50,7 +51,7 @@ def test_a_created_volume_is_found_with_all_that_was_said_of_it(ground: Ground) 
         name="pvc-ä 1",
         fs=FsType.XFS,
         block_size=4096,
-        mkfs_options=("-i", "size=1024"),
+        options=VolumeOptions(mkfs_options=("-i", "size=1024")),
         formatted=True,
         limits=Limits(1, 2, 3, 4),
         luks_key_id="key-1",

@@ -14,7 +14,7 @@ import pytest
 from driver.backends.lvm import tags
 from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, Refused
-from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume
+from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume, VolumeOptions
 from driver.linux.formats.luks import LinuxCrypt, Options
 from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import layers, lvm, volumes
@@ -379,7 +379,7 @@ def test_discards_reach_the_thin_pool(thin_world: LvmWorld) -> None:
 
 
 def test_a_failed_first_stage_leaves_nothing(world: SealedWorld) -> None:
-    volume = world.create(mkfs_options=("-N", "999999999999"))
+    volume = world.create(options=VolumeOptions(mkfs_options=("-N", "999999999999")))
     with pytest.raises(Invalid, match="mkfsOptions"):
         world.stage(volume)
     assert mappings() == []

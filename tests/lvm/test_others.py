@@ -21,7 +21,7 @@ from driver.backends.lvm.provisioning.thin import Thin
 from driver.backends.lvm.tags import lv_name
 from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolReadOnly, PoolUnavailable
-from driver.core.model import MIB
+from driver.core.model import MIB, VolumeOptions
 from driver.core.ports.records import Records
 from driver.linux.devices import dm
 from driver.linux.devices.lvm import CONFIG
@@ -487,7 +487,7 @@ def test_a_group_whose_disk_is_read_only_is_known_and_takes_nothing(
             lambda: made(pool, "new"),
             lambda: pool.delete(other.id),
             lambda: pool.resize(other, 64 * MIB),
-            lambda: pool.record(replace(other, mkfs_options=("-L", "x"))),
+            lambda: pool.record(replace(other, options=VolumeOptions(mkfs_options=("-L", "x")))),
         ):
             with pytest.raises(PoolReadOnly):
                 change()

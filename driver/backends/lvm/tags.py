@@ -18,6 +18,7 @@ from driver.backends import record
 from driver.core.errors import Damaged
 from driver.core.ids import ImageId, PoolId
 from driver.core.model import AccessMode, Bytes, Image, Publication, Snapshot, Unreadable, Volume
+from driver.core.options.volume_options import OPTIONS
 from driver.linux.devices.lvm import LogicalVolume
 
 PREFIX: Final = "cellar-"  # begins the names of logical volumes, and of our layers
@@ -41,7 +42,6 @@ _LETTERS: Final = {
     "created": "c",
     "incarnation": "i",
     "source": "o",
-    "mkfsOptions": "m",
     "formatted": "F",
     "limits": "l",
     "group": "g",
@@ -50,6 +50,7 @@ _LETTERS: Final = {
     "renewal": "r",
     "blank": "B",
     "inline": "I",
+    **{option.key: option.tag for option in OPTIONS.values()},
 }
 _FIELDS: Final = {letter: name for name, letter in _LETTERS.items()}
 _OMITTED: Final = ("id", "size")  # they are in the name, and in the size of the LV

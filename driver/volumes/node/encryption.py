@@ -59,7 +59,7 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
         zeros = fs is None and not volume.discards
         with crypt.format_and_open(where, secret, block_size=size, zeros=zeros) as inside:
             if fs:
-                pool.host.mkfs(inside, fs, block_size=size, options=volume.mkfs_options)
+                pool.host.mkfs(inside, fs, block_size=size, options=volume.options.mkfs_options)
 
     pool.backend.detach(volume.id)  # no pod has seen it: left behind, if it is attached at all
     done = backend.replace_contents(volume, prepare)

@@ -20,6 +20,7 @@ from driver.core.model import (
     Publication,
     Snapshot,
     Volume,
+    VolumeOptions,
 )
 
 hexes = st.text("0123456789abcdef", min_size=32, max_size=32)
@@ -38,7 +39,9 @@ volumes = st.builds(
     allocation=st.sampled_from(Allocation),
     block_size=st.sampled_from([512, 4096]),
     source=st.none() | volume_ids | snapshot_ids,
-    mkfs_options=st.sampled_from([(), ("-m", "0"), ("-E", "stride=4")]),
+    options=st.builds(
+        VolumeOptions, mkfs_options=st.sampled_from([(), ("-m", "0"), ("-E", "stride=4")])
+    ),
     formatted=st.booleans(),
     limits=st.builds(Limits, *[st.integers(0, 1 << 40)] * 4),
     published=st.none(),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from driver.core.errors import Invalid
 from driver.core.model import MIB, Allocation, FsType, Limits
+from driver.core.options.volume_options import parse_options
 from driver.csi import parameters
 from driver.csi.parameters import Class
 
@@ -36,12 +37,13 @@ def test_all_keys_at_once() -> None:
         pool="fast",
         allocation=Allocation.SPARSE,
         fs=FsType.XFS,
-        mkfs_options="-m reflink=0",
+        options={"mkfs_options": "-m reflink=0"},
         block_size=512,
         encrypted=False,
         limits=Limits(100, 200, 10 * MIB, 20 * MIB),
     )
-    assert parsed.options_for(FsType.XFS) == ("-m", "reflink=0")
+    options = parse_options(parsed.options, FsType.XFS)
+    assert options.mkfs_options == ("-m", "reflink=0")
 
 
 def test_what_is_mutable_wins() -> None:

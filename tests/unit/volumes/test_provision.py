@@ -24,7 +24,7 @@ from driver.core.errors import (
 )
 from driver.core.faults import Fault, FaultKind
 from driver.core.ids import SnapshotId, VolumeId
-from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits
+from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits, VolumeOptions
 from driver.core.options.mkfs_options import SMALLEST
 from driver.volumes.contents import Contents
 from driver.volumes.provision import Provisioner
@@ -48,7 +48,7 @@ UNKNOWN = VolumeId("0" * 12, "0" * 32)
 
 
 def test_a_new_volume_is_formatted_and_recorded(world: World) -> None:
-    volume = world.create(mkfs_options=("-m", "0"))
+    volume = world.create(options=VolumeOptions(mkfs_options=("-m", "0")))
     assert world.fast.backend.find(volume.id) == volume
     assert (volume.size, volume.fs, volume.formatted) == (SIZE, FsType.EXT4, True)
     assert (volume.allocation, volume.block_size) == (Allocation.SPARSE, 4096)
@@ -85,7 +85,7 @@ def test_a_repeat_that_names_all_that_the_volume_has_is_no_conflict(world: World
         "pool": "slow",
         "allocation": Allocation.THICK,
         "block_size": 512,
-        "mkfs_options": ("-m", "0"),
+        "options": VolumeOptions(mkfs_options=("-m", "0")),
         "range": CapacityRange(SIZE, SIZE),
     }
     volume = world.create(**wanted)
@@ -105,7 +105,7 @@ def test_a_repeat_that_names_all_that_the_volume_has_is_no_conflict(world: World
         ({"pool": "slow"}, "pool"),
         ({"allocation": Allocation.THICK}, "allocation"),
         ({"block_size": 512}, "blockSize"),
-        ({"mkfs_options": ("-m", "0")}, "mkfsOptions"),
+        ({"options": VolumeOptions(mkfs_options=("-m", "0"))}, "mkfsOptions"),
         ({"source": UNKNOWN}, "source"),
     ],
 )

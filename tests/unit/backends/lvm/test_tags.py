@@ -23,6 +23,7 @@ from driver.core.model import (
     Publication,
     Snapshot,
     Volume,
+    VolumeOptions,
 )
 
 POOL = "0123456789ab"
@@ -72,7 +73,11 @@ def members(count: int) -> tuple[SnapshotId, ...]:
         VOLUME,
         replace(VOLUME, fs=None, formatted=False, source=SNAPSHOT.id),
         replace(VOLUME, source=VolumeId("f" * 12, volume_key("elsewhere")), luks_key_id="k:1 ,%ä"),
-        replace(VOLUME, limits=Limits(1, 2, 3, 4), mkfs_options=("-i", "size=1024")),
+        replace(
+            VOLUME,
+            limits=Limits(1, 2, 3, 4),
+            options=VolumeOptions(mkfs_options=("-i", "size=1024")),
+        ),
         replace(
             VOLUME,
             published=Publication("node-1.example", True, AccessMode.SINGLE_NODE_SINGLE_WRITER),
