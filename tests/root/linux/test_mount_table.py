@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux.mounts import fsopen, mount, mount_ids, mount_table, statmount
+from driver.linux.mounts import fsopen, mount, mount_ids, mount_table, statmount, statmount_table
 from driver.linux.mounts.mount_entry import Mount, device_of, node_of
 from driver.linux.mounts.mount_table import MountTable
 from driver.linux.mounts.mountinfo import MountinfoTable
@@ -312,20 +312,33 @@ def test_another_namespace_has_mounts_of_its_own(
     assert targets(table.showing(volume.status.number)) == [volume.target]
 
 
-def test_many_mounts_are_searched_in_no_time(
-    table: MountTable, attach: Attach, tmp_path: Path
+@pytest.mark.parametrize("recent", [0, 3, 256])
+def test_many_mounts_that_come_and_go_are_searched_in_no_time(
+    table: MountTable,
+    attach: Attach,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recent: int,
 ) -> None:
-    volume = attach(FsType.EXT4)
-    places = [tmp_path / f"place-{number}" for number in range(100)]
-    for place in places:
-        place.mkdir()
-        mount.bind(volume.target, place, read_only=False)
+    monkeypatch.setattr(statmount_table, "_RECENT", recent)
+    monkeypatch.setattr(statmount_table, "_GONE", recent)
+    volume, number = attach(FsType.EXT4), 0
+    shown = [volume.target]
     try:
-        assert all(len(table.at(place)) == 1 for place in places)
-        assert set(places) <= set(targets(table.showing(volume.status.number)))
+        for turn in range(12):
+            for _ in range(10):
+                shown.append(tmp_path / f"place-{number}")
+                shown[-1].mkdir()
+                mount.bind(volume.target, shown[-1], read_only=False)
+                number += 1
+            assert all(len(table.at(path)) == 1 for path in shown)
+            assert targets(table.showing(volume.status.number)) == sorted(shown)
+            for index in (1, len(shown) // 2, -1 - turn % 2):
+                mount.unmount(shown.pop(index))
+            assert targets(table.showing(volume.status.number)) == sorted(shown)
     finally:
-        for place in places:
-            mount.unmount(place)
+        for path in shown[1:]:
+            mount.unmount(path)
     assert targets(table.showing(volume.status.number)) == [volume.target]
 
 
@@ -333,10 +346,10 @@ def test_many_mounts_are_searched_in_no_time(
 def test_one_mount_is_asked_without_a_list_of_all(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> list[int]:
+    def refuse(*_: object) -> bytes:
         pytest.fail("all mounts were listed for a question about one")
 
-    monkeypatch.setattr("driver.linux.mounts.statmount.ids", refuse)
+    monkeypatch.setattr("driver.linux.mounts.statmount.listing", refuse)
     monkeypatch.setattr("driver.linux.mounts.mountinfo.read", refuse)
     table = StatmountTable()
     assert table.topmost_at(volume.target)
@@ -362,4 +375,4 @@ def test_each_mount_is_examined_once(volume: Volume, monkeypatch: pytest.MonkeyP
     assert len(table.showing(volume.status.number)) == 1
     assert len(asked) < 20  # of those that tests beside this one mount
     monkeypatch.undo()
-    assert len(table._numbers) <= len(statmount.ids()) + 50
+    assert len(table._numbers) <= len(statmount.ids(statmount.listing())) + 300
