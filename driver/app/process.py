@@ -40,8 +40,8 @@ def health_pages(
     """Return the pages /healthz (it fails if a new process may help) and /readyz (it fails if
     others should know).
 
-    `problem`: returns what is wrong beside the driver's own Probe; None: nothing. `remarks`:
-    returns lines for people, about what works only in part.
+    `problem`: returns what is wrong that Probe does not report; None: nothing. `remarks`: returns
+    lines for people, about what works only in part.
     """
 
     async def healthz() -> Answer:

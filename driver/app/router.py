@@ -83,7 +83,7 @@ class _RouterProcess:
             server = UnixServer(self._metrics.on_finish)
             self._register(nodes, server, cluster.abandon)
             for work in (nodes.watch(), *cluster.background):
-                await stack.enter_async_context(_run_beside(work, stop))
+                await stack.enter_async_context(_in_background(work, stop))
             await server.open(settings.endpoint)
             stack.push_async_callback(server.close, process.GRACE)
             if settings.metrics:
@@ -198,8 +198,8 @@ class _RouterProcess:
 
 
 @asynccontextmanager
-async def _run_beside(work: Awaitable[None], stop: asyncio.Event) -> AsyncIterator[None]:
-    """Run `work` beside what is inside. If it ends by itself, which is an error, set `stop`."""
+async def _in_background(work: Awaitable[None], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run `work` in the background of the block. If it ends by itself, an error, set `stop`."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda _: stop.set())
     try:

@@ -1,4 +1,4 @@
-"""Questions to a pool that may never answer: its disk can hang, and whoever asks must not."""
+"""How a pool is asked whose disk may hang, without that the caller hangs too."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ def thread_tag(pool: str) -> str:
 
 
 class Answers(Protocol):
-    """Puts questions to one pool, in threads of its own, so that the caller need not wait for its
-    disk.
-    """
+    """Asks one pool in threads of its own, so that the caller need not wait for its disk."""
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Ask the pool and return a future of the answer, without waiting. Raises: PoolSilent: the
-        pool has not answered for too long.
+        """Call `question` in a thread of the pool, and return the future of its result.
+
+        Raises: PoolSilent: the pool has not answered for too long.
         """
 
     def note(self) -> None:
-        """Note that the pool has answered now, to somebody who asked it directly."""
+        """Record that the pool answered now to a call without `begin`."""
 
     @property
     def answered_recently(self) -> bool:
-        """Return whether the pool has answered a moment ago, so that it may be asked directly."""
+        """Return whether the pool answered a moment ago, so that `begin` is not needed."""
 
     @property
     def silent_for(self) -> float:
-        """Return for how many seconds a question has been waiting for its answer, if that is too
-        long; else 0.
+        """Return for how many seconds the oldest question has had no answer, if that is too long;
+        else 0.
         """
 
 
 class Direct:
-    """Asks a pool in the caller's thread: one that cannot hang, simulated or in a test."""
+    """Asks a pool in the thread of the caller, because it cannot hang."""
 
     answered_recently = True
     silent_for = 0.0
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Ask the pool now and return its answer, or the exception, as a future."""
+        """Call `question` now, and return its result or its exception as a future."""
         answer: Future[T] = Future()
         try:
             answer.set_result(question())
@@ -54,4 +53,4 @@ class Direct:
         return answer
 
     def note(self) -> None:
-        pass
+        """Do nothing: every answer is recent."""

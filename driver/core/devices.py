@@ -15,22 +15,22 @@ class Device:
     path: Path
     number: int  # dev_t
     read_only: bool
-    parent: int = 0  # dev_t of what an open container lies on; 0: it is none
+    parent: int = 0  # dev_t of the device below an open LUKS container; 0: it is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPoint:
-    """What the topmost mount at a path shows, as the kernel tells it."""
+    """The topmost mount at a path, as the kernel reports it."""
 
     target: Path
-    number: int  # dev_t of the device shown; 0: no device that we could name (tmpfs, proc)
+    number: int  # dev_t of the mounted device; 0: none that has a number (tmpfs, proc)
     node: bool  # True: the device node itself (raw block); False: a filesystem
-    root: str  # the part of the filesystem that is shown; "/" for the whole
+    root: str  # the directory of the filesystem that is mounted; "/" for all of it
     read_only: bool
     options: frozenset[str]  # mount and superblock options
-    turned: bool = False  # mounted for writing; the filesystem turned read-only by itself
+    turned: bool = False  # mounted for writing, and the filesystem turned read-only after an error
     fs_type: str = ""
-    source: str = ""  # what was mounted, by name; it may be gone since
+    source: str = ""  # the device's name when it was mounted; it may not exist any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class PhysicalExtent:
 
     @property
     def end(self) -> Bytes:
+        """Return the offset in the image of the first byte after the extent."""
         return self.start + self.length
 
 

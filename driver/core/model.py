@@ -1,4 +1,4 @@
-"""Volumes and snapshots: the records of what lies in a pool. Frozen, compared by content."""
+"""Volumes and snapshots: the records of the images in a pool. Frozen, compared by value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GIB: Final = 1 << 30
 DEFAULT_SIZE: Final = GIB
 
 
-LUKS_HEADER: Final = 16 * MIB  # of an encrypted volume's bytes: keys, and nothing else
+LUKS_HEADER: Final = 16 * MIB  # at the beginning of an encrypted volume, for its keys
 
 
 class Allocation(StrEnum):
@@ -57,6 +57,7 @@ class AccessMode(StrEnum):
 
     @property
     def reads_only(self) -> bool:
+        """Return whether the mode allows nobody to write."""
         return self in {AccessMode.SINGLE_NODE_READER_ONLY, AccessMode.MULTI_NODE_READER_ONLY}
 
 
@@ -65,7 +66,7 @@ class Inline(StrEnum):
     once.
     """
 
-    CREATED = "made"  # no pod has seen it
+    CREATED = "made"  # never mounted for its pod
     MOUNTED = "shown"
 
 
@@ -114,15 +115,15 @@ class Volume:
     limits: Limits = field(default_factory=Limits)
     published: Publication | None = None
     luks_key_id: str | None = None  # id of the LUKS key; None: not encrypted
-    needs_new_uuid: bool = False  # its filesystem has its source's UUID until the secret is there
-    inline: Inline | None = None  # None: it has a life of its own
+    needs_new_uuid: bool = False  # it has its source's filesystem UUID until its first stage
+    inline: Inline | None = None  # None: a persistent volume
     created: float = 0.0  # seconds since the epoch
     incarnation: str
 
     @property
     def discards(self) -> bool:
         """Return whether the volume's device takes discards: not if it is thick, which must keep
-        its space (promise 10). Nothing else decides this.
+        its space (promise 10).
         """
         return self.allocation is not Allocation.THICK
 
@@ -154,7 +155,9 @@ class Snapshot:
     allocation: Allocation  # of the source
     block_size: Bytes
     luks_key_id: str | None = None
-    unformatted: bool = False  # of an encrypted volume that was never staged: nothing is in it
+    unformatted: bool = (
+        False  # taken of an encrypted volume that was never staged, so it has no data
+    )
     group: Key | None = None
     group_name: str = ""
     members: tuple[SnapshotId, ...] = ()  # the whole group, this one included
@@ -173,14 +176,15 @@ class Unreadable:
     """
 
     id: ImageId
-    why: str  # with the cure, for people
-    size: Bytes  # of what lies there
+    why: str  # why it cannot be trusted, with the cure, for people
+    size: Bytes  # of its file or logical volume
     source: VolumeId | None = None  # of a snapshot
     created: float = 0.0
     group: Key | None = None
 
     @property
     def is_snapshot(self) -> bool:
+        """Return whether the record still says that the image is a snapshot."""
         return isinstance(self.id, SnapshotId)
 
 

@@ -1,4 +1,4 @@
-"""What the use cases answer, beside the nouns themselves."""
+"""What the use cases return, besides volumes and snapshots."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from driver.core.errors import Invalid
 from driver.core.model import LUKS_HEADER, MIB, Bytes, FsType
 
 # Smallest volume of each kind. mkfs.xfs (since 5.19) refuses less than 300 MB; mkfs.btrfs wants
-# about 110 MiB, but the kernel resizes none below 256 MiB; ext4 below 16 MiB has hardly room for
+# about 110 MiB, but the kernel resizes none below 256 MiB; ext4 below 16 MiB has hardly space for
 # its own journal.
 SMALLEST: Final[dict[FsType | None, Bytes]] = {
     None: MIB,
@@ -94,7 +94,7 @@ _WHY_NOT: Final = {
     **dict.fromkeys(("-F", "-f", "-K", "-q", "-D", "--force"), "the driver decides this"),
     **dict.fromkeys(("-S", "-t", "-M", "-o", "-Z"), "a volume would not mount"),
     **dict.fromkeys(("-r", "--rootdir", "-p", "name", "file"), "it would read files of this node"),
-    **dict.fromkeys(("device", "logdev", "rtdev"), "a volume lies on one device"),
+    **dict.fromkeys(("device", "logdev", "rtdev"), "a volume is on one device"),
     "-d": "it would read files of this node",
     "-l": "it would read files of this node",
     "-C": "use -O bigalloc alone",

@@ -64,7 +64,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     **_each("silent loud mand nomand", ("", "")),
 }
 _REMARK: Final = re.compile(r"[xX]-.*|(comment|user)=.*")
-# As mountinfo shows flags. `relatime` is what the kernel does unless it is told otherwise.
+# As mountinfo shows flags. `relatime` is the kernel's default.
 _MOUNTINFO_FLAGS: Final = frozenset(
     _each("nosuid nodev noexec sync dirsync nosymfollow nodiratime lazytime noatime relatime", "")
 )

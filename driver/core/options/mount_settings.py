@@ -23,7 +23,7 @@ class Setting:
     last one counts.
 
     `absent`: the outcome if mountinfo shows none of them. `chosen`: the kernel may choose any
-    outcome by itself. `told`: mountinfo shows the outcome at all.
+    outcome by itself. `reported`: mountinfo shows the outcome at all.
     """
 
     name: str

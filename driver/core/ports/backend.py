@@ -24,14 +24,15 @@ from driver.core.model import (
 
 
 class Backend(Protocol):
-    """The images of one pool. Blunt, not idempotent: what a repeat means is the use cases' job.
+    """The images of one pool.
 
-    Any method may raise PoolUnavailable, and OSError when the machine fails.
+    Its methods are not idempotent: the use cases decide what a repeated call means. Any method may
+    raise PoolUnavailable, and OSError when the machine fails.
     """
 
     @property
     def id(self) -> PoolId:
-        """Return the id that the pool's marker has."""
+        """Return the id in the pool's marker."""
 
     @property
     def granularity(self) -> Bytes:
@@ -52,16 +53,17 @@ class Backend(Protocol):
         called afterwards.
         """
 
-    # at rest
+    # images at rest
     def capacity(self, allocation: Allocation) -> Capacity:
         """Return what can be promised to volumes of `allocation` now (promise 6)."""
 
-    # None: there is none. Damaged: there is one, and its record cannot be trusted. Every other
-    # method that is told of such an image raises it too, but for `attached` and `detach`.
+    # Returns the volume or snapshot; None: there is none. Raises: Damaged: it exists with a record
+    # that cannot be trusted. So do all other methods for such an image but `attached`, `detach`.
     @overload
     def find(self, image_id: VolumeId) -> Volume | None: ...
     @overload
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
+
     def images(self) -> Iterator[Image]:
         """Yield all volumes and snapshots in the order of their ids, without those that `damaged`
         returns.
@@ -109,13 +111,13 @@ class Backend(Protocol):
         recorded.
 
         Also brings the image up to a size that the record already has. Raises: OutOfRange: there is
-        no room, and nothing was changed.
+        no free space, and nothing was changed.
         """
 
     def delete(self, image_id: ImageId) -> None:
         """Delete an image durably. Raises: Refused: it is attached; NotFound."""
 
-    # as a device
+    # images as devices
     def attach(self, image: Volume, *, read_only: bool) -> Device:
         """Attach an image to a block device, with the block size and discard policy of its record.
         Returns the present device if it has one.
@@ -129,7 +131,7 @@ class Backend(Protocol):
         has the device open.
         """
 
-    # while written to
+    # images in use
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
         """Freeze the filesystems on `volumes` and flush them; they are thawed on exit.
 

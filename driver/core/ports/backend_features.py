@@ -16,7 +16,7 @@ class FormatsLater(Protocol):
     """A backend whose volumes can be encrypted."""
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
-        """Write new contents beside the old ones and swap them in, with a record that says
+        """Write new contents to a new image and swap it in, with a record that says
         `formatted`.
 
         A crash leaves either the old state or the new one. Raises: Refused: the volume was
@@ -44,7 +44,9 @@ class TakesCopySnapshots(Protocol):
 
 @runtime_checkable
 class MapsPhysicalExtents(Protocol):
-    """A backend that knows where bytes lie, so that images can be compared without being read."""
+    """A backend that knows the addresses of bytes on the medium, so that images can be compared
+    without being read.
+    """
 
     def physical_extents(
         self, image_id: SnapshotId, start: Bytes, most: int
@@ -60,7 +62,7 @@ class MapsPhysicalExtents(Protocol):
 
 @runtime_checkable
 class NeedsMaintenance(Protocol):
-    """A backend that wants to be looked after now and then."""
+    """A backend that needs periodic maintenance."""
 
     def maintain(self) -> None:
         """Extend a thin pool that fills up, and the like; called periodically. No-op if the pool is
@@ -70,7 +72,7 @@ class NeedsMaintenance(Protocol):
 
 @runtime_checkable
 class TriesWriting(Protocol):
-    """A backend that can be tried: its disk may still be read when nothing can be written."""
+    """A backend that can test whether its disk takes writes: a disk may still be readable."""
 
     def try_writing(self) -> None:
         """Write something small durably; returns also if that fails for another reason than the

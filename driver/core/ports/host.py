@@ -19,17 +19,17 @@ class FaultFinder(Protocol):
 
 
 class Host(Protocol):
-    """What this machine's kernel does with a device, whatever lies below it."""
+    """What the kernel of this machine does with a device, whatever storage is below it."""
 
     def lacks(self, fs: FsType) -> str | None:
         """Return why no volume with `fs` can be used on this machine; None: it can. Cheap: it is
         asked for each call.
         """
 
-    # contents
+    # formats
     def mkfs(self, path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
         """Format `path` with `fs`; `options` are words for mkfs. Only called inside
-        `Backend.create`, on an image that nobody has seen (promise 1).
+        `Backend.create`, on an image that was never visible as a volume (promise 1).
 
         Raises: Invalid: mkfs refuses `options`, or what they make cannot be mounted.
         """
@@ -55,11 +55,11 @@ class Host(Protocol):
     def copy(
         self, source: Path, target: Path, extents: Iterator[Extent], progress: Progress
     ) -> None:
-        """Copy the bytes of `extents` from `source` to the same places in `target`; holes stay.
+        """Copy the bytes of `extents` from `source` to the same offsets in `target`; holes stay.
         `progress` is called with the number of bytes of each piece.
         """
 
-    # places
+    # mounts
     def mount(
         self, device: Device, target: Path, fs: FsType, options: Sequence[str], *, read_only: bool
     ) -> None:

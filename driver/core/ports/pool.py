@@ -12,7 +12,7 @@ from driver.core.ports.host import Host
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A configured pool: where images are, and the machine that shows them."""
+    """A configured pool: a backend for its images, and the host that attaches and mounts them."""
 
     name: str
     backend: Backend

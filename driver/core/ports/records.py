@@ -10,8 +10,8 @@ from typing import Protocol
 class Records(Protocol):
     """Small flat records by key that a node keeps outside of its pools.
 
-    No method raises because of the disk below, or waits for it longer than a moment: what cannot be
-    written is known to this process only, and what cannot be read is not there.
+    No method raises because of the disk, or waits for it longer than a moment: what cannot be
+    written is known to this process only, and what cannot be read counts as missing.
     """
 
     @property
@@ -22,16 +22,18 @@ class Records(Protocol):
         """Return the record of `key`, or None."""
 
     def items(self) -> Mapping[str, Mapping[str, str]]:
-        """A copy of all records, by key."""
+        """Return a copy of all records, by key."""
 
     def find(self, field: str, value: str) -> Mapping[str, Mapping[str, str]]:
         """A copy of the records whose `field` has this value, by key."""
 
     def write(self, key: str, record: Mapping[str, str]) -> None:
-        """Write or replace it; it is on the disk when this returns, unless there is a `problem`."""
+        """Write or replace the record of `key`; it is on the disk when this returns, unless
+        there is a `problem`.
+        """
 
     def remove(self, key: str) -> None:
-        """No-op if there is none. Does not wait for the disk."""
+        """Remove the record of `key`; no-op if there is none. Does not wait for the disk."""
 
     def flush(self) -> bool:
         """Wait a moment until everything is on the disk. Returns False if it is not."""
@@ -39,10 +41,11 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What a driver knows of its node that no pool can tell.
+    """What a driver records of its node outside of its pools.
 
-    `places`: what is shown at a staging or target path, by that path; records of an earlier boot
-    are gone. `pools`: what was found at a configured place, by that place; durable.
+    `mount_records`: what is mounted at a staging or target path, by that path; records of an
+    earlier boot are dropped. `pools`: which pool was found at a configured location, by that
+    location; durable.
     """
 
     mount_records: Records

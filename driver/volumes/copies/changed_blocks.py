@@ -171,7 +171,7 @@ def differing_extents(
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A part of an image, up to byte `end`, that is zeros or lies in one piece on the medium.
+    """A part of an image, up to byte `end`, that is zeros or contiguous on the medium.
 
     `distance`: from an offset in the image to its address on the medium, in bytes; None:
     unknown.

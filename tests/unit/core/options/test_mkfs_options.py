@@ -128,7 +128,7 @@ def test_a_refusal_names_the_option_and_what_is_accepted() -> None:
         (FsType.EXT4, "-b 1024", "-b is not accepted.*the driver chooses the block size"),
         (FsType.EXT4, "-E lazy_journal_init=1", "would pass for a journal"),
         (FsType.EXT4, "-m 200", "-m '200' is not accepted for ext4; its form is"),
-        (FsType.XFS, "-l size=1m,logdev=/dev/sda", "'logdev=/dev/sda'.*lies on one device"),
+        (FsType.XFS, "-l size=1m,logdev=/dev/sda", "'logdev=/dev/sda'.*is on one device"),
         (FsType.BTRFS, "-O list-all", "'list-all'.*would make no filesystem"),
     ],
 )
