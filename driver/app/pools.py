@@ -10,11 +10,11 @@ from driver.app.settings import ServeSettings
 from driver.backends.loopfile import pool_type as loopfile
 from driver.backends.lvm import pool_type as lvm
 from driver.backends.memory import pool_type as memory
-from driver.backends.memory.records import memory_state
 from driver.backends.node_resources import NodeResources
 from driver.backends.pool_threads import Answering
 from driver.backends.pool_type import PoolSpec, PoolType
 from driver.core.errors import Invalid
+from driver.core.ports.memory_records import memory_state
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import NodeState
 from driver.linux.state.node_state import node_state

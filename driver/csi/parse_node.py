@@ -15,14 +15,14 @@ from driver.core.model import AccessMode
 from driver.core.options import mount_options
 from driver.csi import capability, parameters, parse
 from driver.csi.checks import field_limits
-from driver.volumes import requests
+from driver.volumes import node_requests, requests
 
 PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
 
 
-def stage(request: csi.NodeStageVolumeRequest) -> requests.Stage:
+def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
     """Return the request to stage a volume. Raises: NotFound by the volume's id; Invalid."""
-    return requests.Stage(
+    return node_requests.Stage(
         volume_id=ids.parse_volume_id(request.volume_id),
         staging=field_limits.path(request.staging_target_path, "staging_target_path"),
         capability=capability.parse(request.volume_capability),
@@ -30,23 +30,23 @@ def stage(request: csi.NodeStageVolumeRequest) -> requests.Stage:
     )
 
 
-def unstage(request: csi.NodeUnstageVolumeRequest) -> requests.Unstage:
+def unstage(request: csi.NodeUnstageVolumeRequest) -> node_requests.Unstage:
     """Return the request to unstage a volume. Raises: NotFound by the volume's id; Invalid."""
     volume_id = ids.parse_volume_id(request.volume_id)
     staging = field_limits.path(request.staging_target_path, "staging_target_path")
-    return requests.Unstage(volume_id, staging)
+    return node_requests.Unstage(volume_id, staging)
 
 
 def publish(
     request: csi.NodePublishVolumeRequest,
-) -> requests.NodePublish | requests.InlinePublish:
+) -> node_requests.NodePublish | node_requests.InlinePublish:
     """Return the request to publish a volume, or an inline volume if the context says so.
 
     Raises: NotFound by the volume's id; Refused without a staging path; Invalid.
     """
     if request.volume_context.get(parameters.EPHEMERAL) == "true":
         return _inline(request)
-    return requests.NodePublish(
+    return node_requests.NodePublish(
         volume_id=ids.parse_volume_id(request.volume_id),
         target=field_limits.path(request.target_path, "target_path"),
         staging=field_limits.staging_path(request.staging_target_path),
@@ -57,7 +57,7 @@ def publish(
 
 def unpublish(
     request: csi.NodeUnpublishVolumeRequest,
-) -> requests.NodeUnpublish | requests.InlineUnpublish:
+) -> node_requests.NodeUnpublish | node_requests.InlineUnpublish:
     """Return the request to unpublish a volume, or an inline volume if the id is of one.
 
     Raises: NotFound by the volume's id; Invalid.
@@ -65,17 +65,17 @@ def unpublish(
     target = field_limits.path(request.target_path, "target_path")
     match ids.parse_handle(request.volume_id):
         case InlineHandle() as handle:
-            return requests.InlineUnpublish(handle, target)
+            return node_requests.InlineUnpublish(handle, target)
         case volume_id:
-            return requests.NodeUnpublish(volume_id, target)
+            return node_requests.NodeUnpublish(volume_id, target)
 
 
-def expand(request: csi.NodeExpandVolumeRequest) -> requests.NodeExpand:
+def expand(request: csi.NodeExpandVolumeRequest) -> node_requests.NodeExpand:
     """Return the request to expand a volume on this node.
 
     Raises: NotFound by the volume's id; Invalid.
     """
-    return requests.NodeExpand(
+    return node_requests.NodeExpand(
         ids.parse_volume_id(request.volume_id),
         field_limits.path(request.volume_path, "volume_path"),
         parse.capacity(request.capacity_range),
@@ -84,7 +84,9 @@ def expand(request: csi.NodeExpandVolumeRequest) -> requests.NodeExpand:
     )
 
 
-def stats(request: csi.NodeGetVolumeStatsRequest) -> requests.GetVolumeStats | requests.InlineStats:
+def stats(
+    request: csi.NodeGetVolumeStatsRequest,
+) -> node_requests.GetVolumeStats | node_requests.InlineStats:
     """Return the request for the usage of a volume, or of an inline volume if the id is of one.
 
     Raises: NotFound by the volume's id, or if no volume can be at this path; Invalid.
@@ -94,7 +96,7 @@ def stats(request: csi.NodeGetVolumeStatsRequest) -> requests.GetVolumeStats | r
 
 def health(
     request: csi.NodeGetVolumeHealthRequest,
-) -> requests.GetVolumeStats | requests.InlineStats:
+) -> node_requests.GetVolumeStats | node_requests.InlineStats:
     """Return the request for the health of a volume, or of an inline volume if the id is of one.
 
     Raises: NotFound by the volume's id; Invalid.
@@ -105,17 +107,17 @@ def health(
 
 def _stats(
     request: csi.NodeGetVolumeStatsRequest | csi.NodeGetVolumeHealthRequest, path: Path | None
-) -> requests.GetVolumeStats | requests.InlineStats:
+) -> node_requests.GetVolumeStats | node_requests.InlineStats:
     """Return the request about a volume at the path where a pod has it."""
     staging = field_limits.optional_path(request.staging_target_path, "staging_target_path")
     match ids.parse_handle(request.volume_id):
         case InlineHandle() as handle:
-            return requests.InlineStats(handle, path)
+            return node_requests.InlineStats(handle, path)
         case volume_id:
-            return requests.GetVolumeStats(volume_id, path, staging)
+            return node_requests.GetVolumeStats(volume_id, path, staging)
 
 
-def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
+def _inline(request: csi.NodePublishVolumeRequest) -> node_requests.InlinePublish:
     """Return the request for an inline volume, which this call describes completely.
 
     Raises: Invalid.
@@ -146,7 +148,7 @@ def _inline(request: csi.NodePublishVolumeRequest) -> requests.InlinePublish:
     )
     if request.readonly:
         use = replace(use, mode=AccessMode.SINGLE_NODE_READER_ONLY)
-    return requests.InlinePublish(create, target, use)
+    return node_requests.InlinePublish(create, target, use)
 
 
 def _passphrase(request: csi.NodeStageVolumeRequest | csi.NodeExpandVolumeRequest) -> bytes | None:

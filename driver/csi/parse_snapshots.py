@@ -8,29 +8,29 @@ from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.errors import Invalid, NotFound
 from driver.csi import parameters, parse
-from driver.volumes import requests
+from driver.volumes import snapshot_requests
 
 
-def create(request: csi.CreateSnapshotRequest) -> requests.CreateSnapshot:
+def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapshot:
     """Return the request to create a snapshot. Raises: NotFound by the source's id; Invalid."""
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.none_accepted(request.parameters)
-    return requests.CreateSnapshot(
-        requests.Member(ids.snapshot_key(request.name), request.name, source)
+    return snapshot_requests.CreateSnapshot(
+        snapshot_requests.Member(ids.snapshot_key(request.name), request.name, source)
     )
 
 
-def delete(snapshot_id: str) -> requests.DeleteSnapshot:
+def delete(snapshot_id: str) -> snapshot_requests.DeleteSnapshot:
     """Return the request to delete the snapshot of this id. Raises: NotFound."""
-    return requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
+    return snapshot_requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
-def get(snapshot_id: str) -> requests.GetSnapshot:
+def get(snapshot_id: str) -> snapshot_requests.GetSnapshot:
     """Return the request to read the snapshot of this id. Raises: NotFound."""
-    return requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
+    return snapshot_requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
-def list_snapshots(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
+def list_snapshots(request: csi.ListSnapshotsRequest) -> snapshot_requests.ListSnapshots:
     """Return the request for a page of snapshots.
 
     Raises: NotFound if a filter is an id that cannot be of this driver: the list is empty then;
@@ -38,7 +38,7 @@ def list_snapshots(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
     """
     most, after = parse.page_arguments(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
-    return requests.ListSnapshots(
+    return snapshot_requests.ListSnapshots(
         most,
         after,
         snapshot_id=ids.parse_snapshot_id(snapshot_id) if snapshot_id else None,
@@ -46,20 +46,22 @@ def list_snapshots(request: csi.ListSnapshotsRequest) -> requests.ListSnapshots:
     )
 
 
-def get_allocated(request: csi.GetMetadataAllocatedRequest) -> requests.GetChangedBlocks:
+def get_allocated(request: csi.GetMetadataAllocatedRequest) -> snapshot_requests.GetChangedBlocks:
     """Return the request for the allocated ranges of a snapshot. Raises: NotFound by its id."""
     target = ids.parse_snapshot_id(request.snapshot_id)
-    return requests.GetChangedBlocks(target=target, start=request.starting_offset)
+    return snapshot_requests.GetChangedBlocks(target=target, start=request.starting_offset)
 
 
-def get_delta(request: csi.GetMetadataDeltaRequest) -> requests.GetChangedBlocks:
+def get_delta(request: csi.GetMetadataDeltaRequest) -> snapshot_requests.GetChangedBlocks:
     """Return the request for the ranges that differ between two snapshots.
 
     Raises: NotFound by their ids.
     """
     base = ids.parse_snapshot_id(request.base_snapshot_id)
     target = ids.parse_snapshot_id(request.target_snapshot_id)
-    return requests.GetChangedBlocks(target=target, base=base, start=request.starting_offset)
+    return snapshot_requests.GetChangedBlocks(
+        target=target, base=base, start=request.starting_offset
+    )
 
 
 def max_results(number: int, default: int, limit: int) -> int:
@@ -72,7 +74,9 @@ def max_results(number: int, default: int, limit: int) -> int:
     return min(number or default, limit)
 
 
-def create_group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.CreateGroupSnapshot:
+def create_group(
+    request: csi.CreateVolumeGroupSnapshotRequest,
+) -> snapshot_requests.CreateGroupSnapshot:
     """Return the request to create a group snapshot.
 
     Raises: NotFound by a source's id; Invalid, also if a source is named twice.
@@ -83,20 +87,21 @@ def create_group(request: csi.CreateVolumeGroupSnapshotRequest) -> requests.Crea
         raise Invalid("source_volume_ids: a volume is named twice")
     key = ids.group_key(request.name)
     members = (
-        requests.Member(ids.member_key(key, source), request.name, source) for source in sources
+        snapshot_requests.Member(ids.member_key(key, source), request.name, source)
+        for source in sources
     )
-    return requests.CreateGroupSnapshot(key, request.name, tuple(members))
+    return snapshot_requests.CreateGroupSnapshot(key, request.name, tuple(members))
 
 
 def group_ref(
     request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
-) -> requests.GroupSnapshotRef:
+) -> snapshot_requests.GroupSnapshotRef:
     """Return the reference to a group snapshot, with the members that are named.
 
     Raises: NotFound by the group's id; Invalid if a member's id is not one of ours.
     """
     key = ids.parse_group_id(request.group_snapshot_id)
-    return requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))
+    return snapshot_requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))
 
 
 def _member(text: str) -> ids.SnapshotId:

@@ -22,7 +22,7 @@ from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.lost import Abandon, NodeGone, abandon_nothing
 from driver.router.nodes.registry import Nodes
-from driver.volumes.requests import GroupSnapshotRef
+from driver.volumes.snapshot_requests import GroupSnapshotRef
 
 _CREATE: Final = methods.path("CreateVolumeGroupSnapshot")
 

@@ -19,7 +19,7 @@ from driver.csi import parse_snapshots, status
 from driver.volumes.copies.barrier import BarrierStep
 from driver.volumes.copies.copying import FREEZE_BOUND
 from driver.volumes.copies.snapshots import Snapshotter
-from driver.volumes.requests import GroupSnapshotRef, TakeGroupPart
+from driver.volumes.snapshot_requests import GroupSnapshotRef, TakeGroupPart
 
 State: TypeAlias = cellar.PartState
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, TypeVar
 from driver.services.dispatch import Dispatcher, Request, Result
 from driver.services.use_cases import UseCases
 from driver.volumes.locks import NO_LOCKS, Locks
-from driver.volumes.requests import CreateVolume, InlinePublish, InlineStats, InlineUnpublish
+from driver.volumes.node_requests import InlinePublish, InlineStats, InlineUnpublish
+from driver.volumes.requests import CreateVolume
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 _PLACED = (CreateVolume, InlinePublish, InlineUnpublish, InlineStats)

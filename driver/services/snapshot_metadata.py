@@ -16,7 +16,7 @@ from driver.core.results import ChangesPage
 from driver.csi import parse_snapshots
 from driver.services.dispatch import Dispatcher
 from driver.volumes.copies.changed_blocks import ChangedBlocks
-from driver.volumes.requests import GetChangedBlocks
+from driver.volumes.snapshot_requests import GetChangedBlocks
 
 DEFAULT_RESULTS: Final = 256  # ranges in a message, if the caller does not say
 MAX_RESULTS: Final = 4096  # at most: clients of gRPC accept no message above 4 MiB

@@ -19,9 +19,10 @@ from driver.core.results import VolumePage
 from driver.volumes import paging
 from driver.volumes.node import attachment, own_mounts
 from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.node_requests import GetVolumeStats
 from driver.volumes.pools.bounded_queries import LISTS, NAMES, ask, ask_all
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import GetVolume, GetVolumeStats, ListVolumes
+from driver.volumes.requests import GetVolume, ListVolumes
 
 _TOGETHER: Final = 16  # volumes of which a pool is asked at once
 

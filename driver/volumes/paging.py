@@ -33,6 +33,8 @@ def after_token(
     images: Iterable[tuple[Pool, SomeImage]], after: str
 ) -> Iterator[tuple[Pool, SomeImage]]:
     """Yield the images with ids above `after` ("": all), in their order."""
+    if not after:
+        return iter(images)
     return (entry for entry in images if str(entry[1].id) > after)
 
 

@@ -33,17 +33,16 @@ from driver.volumes.compatibility import incompatibility, reads_only
 from driver.volumes.health import faults_of
 from driver.volumes.node import attachment, growth, own_mounts, staging
 from driver.volumes.node.mount_records import MountRecord, MountRecords, record_of
-from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import (
+from driver.volumes.node_requests import (
     GetVolumeStats,
     NodeExpand,
     NodePublish,
     NodeUnpublish,
-    Publish,
     Stage,
-    Unpublish,
     Unstage,
 )
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import Publish, Unpublish
 
 
 class ControllerPublisher:

@@ -11,8 +11,8 @@ import secrets
 from pathlib import Path
 
 from driver.backends import record
-from driver.backends.loopfile import layout
-from driver.backends.loopfile.pool_creation import MARKER
+from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.pool.creation import MARKER
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import Allocation, Bytes, FsType, Volume
 

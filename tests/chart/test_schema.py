@@ -11,9 +11,9 @@ from driver.app.pool_spec import parse_pool
 from driver.app.pools import type_of
 from driver.backends.lvm.provisioning import location
 from driver.backends.lvm.volume_group import Groups
-from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import CellarError, Invalid
 from driver.core.options.volume_options import OPTIONS
+from driver.core.ports.memory_records import MemoryRecords
 from driver.csi import parameters
 from tools import chart, chart_schema
 

@@ -21,7 +21,9 @@ from pathlib import Path
 import pytest
 
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.loopfile import layout, pool_directory
+from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.options import Options
+from driver.backends.loopfile.pool import marker
 from driver.backends.memory import options as memory_options
 from driver.backends.memory.host import MemoryHost
 from driver.core.devices import Device
@@ -218,7 +220,7 @@ class LoopfileGround(Ground):
         self.where = where
         self._freezer = freezer
         self._host = LinuxHost()
-        pool_directory.initialise(where, OWNER)
+        marker.initialise(where, OWNER)
         self._open()
 
     def restart(self) -> None:
@@ -318,7 +320,7 @@ class LoopfileGround(Ground):
         return self.pool.backend
 
     def _open(self) -> None:
-        options = loopfile.Options(allocation=Allocation.SPARSE, overcommit=1.5)
+        options = Options(allocation=Allocation.SPARSE, overcommit=1.5)
         backend = loopfile.open_pool("loop", self.where, options, self._freezer, OWNER)
         self.pool = Pool("loop", backend, self._host, LinuxCrypt(CHEAP))
 

@@ -16,9 +16,9 @@ from driver.backends.lvm.opening import open_pool
 from driver.backends.lvm.options import Options
 from driver.backends.lvm.tags import lv_name
 from driver.backends.lvm.volume_group import Groups
-from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import ImageId
 from driver.core.model import GIB, Allocation
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.pool import Pool
 from driver.linux.devices.lvm import CONFIG
 from driver.linux.formats.luks import LinuxCrypt

@@ -21,6 +21,7 @@ import pytest
 
 from driver.backends import record
 from driver.backends.loopfile import backend as loopfile
+from driver.backends.loopfile.options import Options
 from driver.backends.lvm import tags
 from driver.core.model import Image, Snapshot, Volume
 from driver.linux.mounts.freeze import Freezer
@@ -29,7 +30,7 @@ from tests.contract.old_reader import describe
 
 HERE = Path(__file__).parent
 PAGE = 4096
-OPTIONS = loopfile.Options(overcommit=4.0)
+OPTIONS = Options(overcommit=4.0)
 
 
 @pytest.fixture

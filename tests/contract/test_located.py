@@ -15,7 +15,7 @@ from driver.core.model import MIB, Allocation, Bytes, Snapshot, Volume
 from driver.core.ports.backend_features import MapsPhysicalExtents
 from driver.volumes.copies.changed_blocks import MAX_EXTENTS, ChangedBlocks
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import GetChangedBlocks
+from driver.volumes.snapshot_requests import GetChangedBlocks
 from tests.contract.grounds import Ground, whole
 from tests.contract.images import SIZE, made, snapped
 

@@ -12,9 +12,9 @@ from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.opening import open_pool
 from driver.backends.lvm.options import Options
 from driver.backends.lvm.volume_group import Groups
-from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import SnapshotId, VolumeId, new_incarnation, snapshot_key, volume_key
 from driver.core.model import MIB, Bytes, Snapshot, Volume
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import named

@@ -17,17 +17,18 @@ from typing import Any
 import pytest
 
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.loopfile import pool_directory
+from driver.backends.loopfile import options
+from driver.backends.loopfile.pool import marker
 from driver.backends.lvm import opening, tags
 from driver.backends.lvm import options as lvm_options
 from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.volume_group import Groups
-from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.devices import Device
 from driver.core.ids import VolumeId
 from driver.core.model import GIB, MIB, AccessMode, Allocation, Bytes, FsType, Snapshot, Volume
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.pool import Pool
 from driver.linux.devices import dm
 from driver.linux.formats.luks import LinuxCrypt, Options
@@ -39,22 +40,26 @@ from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.node import attachment
 from driver.volumes.node.mount_records import MountRecords
-from driver.volumes.pools.registry import Pools
-from driver.volumes.provision import Provisioner
-from driver.volumes.publish import NodeVolumes
-from driver.volumes.requests import (
-    Capability,
-    CreateSnapshot,
-    CreateVolume,
-    DeleteVolume,
-    Expand,
+from driver.volumes.node_requests import (
     GetVolumeStats,
-    Member,
     NodeExpand,
     NodePublish,
     NodeUnpublish,
     Stage,
     Unstage,
+)
+from driver.volumes.pools.registry import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import NodeVolumes
+from driver.volumes.requests import (
+    Capability,
+    CreateVolume,
+    DeleteVolume,
+    Expand,
+)
+from driver.volumes.snapshot_requests import (
+    CreateSnapshot,
+    Member,
 )
 from tests.lvm.conftest import named
 from tests.lvm.pools import Machine as Shared
@@ -220,12 +225,12 @@ class SealedWorld(ABC):
 class LoopfileWorld(SealedWorld):
     def __init__(self, where: Path, tmp: Path, freezer: Freezer) -> None:
         self.where = where
-        pool_directory.initialise(where, OWNER)
+        marker.initialise(where, OWNER)
         super().__init__(tmp, freezer)
 
     def open(self) -> loopfile.Loopfile:
-        options = loopfile.Options(allocation=Allocation.SPARSE, overcommit=10.0)
-        return loopfile.open_pool("p", self.where, options, self._freezer, OWNER)
+        chosen = options.Options(allocation=Allocation.SPARSE, overcommit=10.0)
+        return loopfile.open_pool("p", self.where, chosen, self._freezer, OWNER)
 
     def image(self, image_id: ids.ImageId) -> Path:
         return self.where / str(image_id) / "disk.img"

@@ -19,9 +19,9 @@ from driver.backends.lvm.options import Options
 from driver.backends.lvm.provisioning.thick import Thick
 from driver.backends.lvm.provisioning.thin import Thin
 from driver.backends.lvm.tags import lv_name
-from driver.backends.memory.records import MemoryRecords
 from driver.core.errors import Conflict, NoSpace, OutOfRange, PoolReadOnly, PoolUnavailable
 from driver.core.model import MIB, VolumeOptions
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from driver.linux.devices import dm
 from driver.linux.devices.lvm import CONFIG

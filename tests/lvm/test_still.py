@@ -18,7 +18,7 @@ from driver.core.errors import NoSpace
 from driver.core.model import MIB, FsType, Snapshot, Volume
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
-from driver.volumes.requests import CreateGroupSnapshot, Member
+from driver.volumes.snapshot_requests import CreateGroupSnapshot, Member
 from tests.lvm.conftest import layers, volumes
 from tests.lvm.sealed_world import LvmWorld
 

@@ -11,27 +11,18 @@ POOL/.del-ID-LIFE/       being removed; swept at start
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, overload
+from typing import overload
 
-from driver.backends.loopfile import filesystem_limits, image_file, layout, leftovers
-from driver.backends.loopfile.catalogue import Catalogue
-from driver.backends.loopfile.image_repair import Mender
-from driver.backends.loopfile.leftovers import Leftovers
-from driver.backends.loopfile.loop_devices import Loops
-from driver.backends.loopfile.pool_creation import MARKER
-from driver.backends.loopfile.pool_directory import PoolDirectory
-from driver.backends.loopfile.pool_health import PoolHealth
-from driver.backends.loopfile.publications import Publications
-from driver.backends.loopfile.space import Accounts
-from driver.backends.loopfile.state import Shared, counted
-from driver.backends.quiesce import mark_files, quiesced, thaw
-from driver.backends.readers import Readers
-from driver.core.capacity import Capacity, PoolState
+from driver.backends.loopfile.images import image_file, layout
+from driver.backends.loopfile.options import Options
+from driver.backends.loopfile.served_pool import ServedPool
+from driver.backends.loopfile.state import Shared
+from driver.backends.quiesce import mark_files, quiesced
 from driver.core.devices import Device, Extent, PhysicalExtent
 from driver.core.errors import (
     Busy,
@@ -44,11 +35,9 @@ from driver.core.errors import (
 )
 from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, fault_of
-from driver.core.ids import ImageId, PoolId, SnapshotId, VolumeId
+from driver.core.ids import ImageId, SnapshotId, VolumeId
 from driver.core.model import (
-    Allocation,
     Bytes,
-    FsType,
     Image,
     Prepare,
     Snapshot,
@@ -56,166 +45,14 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.quantity import show_bytes
-from driver.linux import fiemap, files
-from driver.linux.devices import loop
+from driver.linux import fiemap
 from driver.linux.mounts.freeze import Freezer
 
-GRANULARITY: Final = 4096
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The options of a pool, as configured."""
-
-    allocation: Allocation = Allocation.THICK
-    overcommit: float = 1.0
-    reserve: str = "0"  # bytes, or a percentage of the filesystem: "10GiB", "5%"
-    init: bool = False
-
-
-class Loopfile:
-    """The Backend port (see core.ports) on files of a directory.
-
-    There is one for each configured pool, whether or not the pool is available. `where`: the
-    pool's directory. `owner`: the driver's name, as pools are marked with it. `shared`: what
-    all pools of the process have in common.
-    """
-
-    def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
-        self,
-        name: str,
-        where: Path,
-        options: Options,
-        freezer: Freezer,
-        owner: str,
-        *,
-        shared: Shared,
-    ) -> None:
-        self._name = name
-        self._where = where
-        self._options = options
-        self._freezer = freezer
-        self._catalogue = Catalogue(name)
-        self._accounts = Accounts(options.overcommit, shared.filesystems)
-        self._ledger = self._accounts.ledger
-        self._health = PoolHealth(where)
-        self._leftovers = Leftovers()
-        self._publications = Publications()
-        self._half_adopted = False  # found while it took no writes
-        self._root = PoolDirectory(
-            where,
-            owner,
-            init=options.init,
-            adopted=self._open_pool,
-            dropped=self._accounts.end,
-            known=shared.known,
-        )
-        self._loops = Loops()
-        self._mender = Mender(self._loops, self._accounts)
-        self._readers = Readers()
-
-    def close(self) -> None:
-        """Release the pool's lock, so that another process can take it."""
-        self._loops.close()
-        self._root.close()
-
-    # --- what it is
-
-    @property
-    def id(self) -> PoolId:
-        return self._root.id
-
-    @property
-    def granularity(self) -> Bytes:
-        return GRANULARITY
-
-    @property
-    def allocation(self) -> Allocation:
-        return self._options.allocation
-
-    def block_size(self, fs: FsType | None) -> Bytes:
-        self._root.ensure_available()
-        return 4096 if fs else self._accounts.bounds.raw_block_size
-
-    def state(self) -> PoolState:
-        return PoolState(
-            name=self._name,
-            type="loopfile",
-            location=str(self._where),
-            allocation=self.allocation,
-            reflink=self._accounts.bounds.reflinks,
-            direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
-            damaged=len(self._catalogue.damaged()),
-            **counted(self, self._catalogue.all()),
-        )
-
-    @contextmanager
-    def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
-        """Give a path to the pool's directory that stays valid while inside; see
-        `PoolDirectory.open`.
-
-        OSErrors inside become errors of the port. Raises: PoolUnavailable if the pool cannot be
-        used, or (`to_write`) not be written to; Exhausted if that cannot be told now.
-        """
-        with self._root.open() as root, self._health.translated():
-            if to_write:
-                self._health.refuse_unwritable(root)
-            yield root
-
-    def _open_pool(self, root: Path) -> None:
-        """Read a pool that appeared, under its lock: remove leftovers, probe, load and check the
-        images.
-
-        Nothing here depends on a write: a pool that is full or read-only is opened as it is.
-        """
-        self._loops.clear()
-        writable = self._health.is_writable(root)
-        self._leftovers.sweep(root, writable=writable)
-        self._accounts.begin(root, filesystem_limits.probe(root, self._options.reserve))
-        folders = layout.list_folders(root)
-        if writable:
-            leftovers.sweep_folders(root, folders)
-        self._catalogue.load(root, folders)
-        self._adopt_images(root)
-        self._thaw_marked(root, folders)
-        self._half_adopted = not writable
-
-    def _adopt_images(self, root: Path) -> None:
-        """Check the images that were read, and enter them into the ledger."""
-        for image in self._catalogue.all():
-            self._catalogue.put(self._publications.as_told(image))
-            self._mender.adopt(root, image)
-        for damaged in self._catalogue.damaged():
-            self._accounts.settle_unknown(root, str(damaged.id))
-        self._loops.adopt(root, self._catalogue.all())
-
-    def maintain(self) -> None:
-        """Retry what could not be written or removed before. No-op if the pool is unavailable."""
-        with suppress(PoolUnavailable, Exhausted):
-            if self._half_adopted:
-                self._root.adopt_again(self._health.is_writable)
-            with self._opened(to_write=True) as root:
-                self._leftovers.retry(root)
-                self._publications.retry(root)
-                if self._accounts.bounds.uncertain:
-                    self._accounts.bounds = filesystem_limits.probe(root, self._options.reserve)
-
-    def try_writing(self) -> None:
-        with self._opened() as root:
-            files.touch_durably(root / MARKER)
+class Loopfile(ServedPool):
+    """The Backend port (see core.ports) on files of a directory."""
 
     # --- at rest
-
-    def capacity(self, allocation: Allocation) -> Capacity:
-        with self._opened(to_write=True):
-            return self._accounts.capacity(self._accounts.free_space(), allocation, GRANULARITY)
-
-    def capacities(self) -> Mapping[Allocation, Capacity]:
-        """Return the capacity for each allocation, for reports; see `Accounts.free_space`."""
-        with self._opened(to_write=True):
-            space = self._accounts.free_space(known=True)
-            of = self._accounts.capacity
-            return {one: of(space, one, GRANULARITY) for one in Allocation}
 
     @overload
     def find(self, image_id: VolumeId) -> Volume | None: ...
@@ -230,8 +67,10 @@ class Loopfile:
         return iter(self._catalogue.all())
 
     def known(self) -> Sequence[Image | Unreadable]:
-        every = (*self._catalogue.all(), *self._catalogue.damaged())
-        return sorted(every, key=lambda one: str(one.id))
+        images, damaged = self._catalogue.all(), self._catalogue.damaged()
+        if not damaged:
+            return images
+        return sorted((*images, *damaged), key=lambda image: str(image.id))
 
     def damaged(self) -> Sequence[Unreadable]:
         self._root.ensure_available()
@@ -426,24 +265,11 @@ class Loopfile:
             if status
         }
 
-    def _status(self, root: Path, image_id: ImageId) -> loop.Status | None:
-        return self._loops.find(layout.disk(root, image_id), image_id)
-
     def _mark_freezing(
         self, root: Path, volumes: Sequence[VolumeId]
     ) -> AbstractContextManager[None]:
         """Keep the durable mark that the filesystems of the volumes may be left frozen."""
         return mark_files([layout.folder(root, volume) / layout.FREEZING for volume in volumes])
-
-    def _thaw_marked(self, root: Path, folders: layout.Folders) -> None:
-        """Thaw what a crash left frozen, and remove the marks. Raises: OSError."""
-        for image_id in self._catalogue.ids():
-            if layout.FREEZING not in folders[str(image_id)]:
-                continue
-            if status := self._status(root, image_id):
-                thaw(status.number)
-            with suppress(OSError):  # does no harm: the next start looks at it again
-                (layout.folder(root, image_id) / layout.FREEZING).unlink()
 
     def _shared_source(self, root: Path, image: Image) -> Path | None:
         """Return the file to share bytes with, or None: the image starts blank, and `prepare`

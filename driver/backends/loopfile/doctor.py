@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from driver.backends.loopfile import filesystem_limits
-from driver.backends.loopfile.backend import Options
-from driver.backends.loopfile.pool_creation import MARKER, Birth
+from driver.backends.loopfile.options import Options
+from driver.backends.loopfile.pool.creation import MARKER, Birth
+from driver.backends.loopfile.space import filesystem_limits
 from driver.backends.pool_type import ConfiguredPool
 from driver.core.errors import PoolUnavailable
 from driver.core.findings import Finding, ok, problem, warning

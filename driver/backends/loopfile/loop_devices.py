@@ -12,7 +12,7 @@ from typing import Final, TypeGuard
 
 from loguru import logger
 
-from driver.backends.loopfile import layout
+from driver.backends.loopfile.images import layout
 from driver.core.devices import Device
 from driver.core.errors import Refused
 from driver.core.failpoints import FailPoint, reach

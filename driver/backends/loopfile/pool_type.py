@@ -8,8 +8,9 @@ from typing import Final
 
 from loguru import logger
 
-from driver.backends.loopfile import pool_directory
-from driver.backends.loopfile.backend import Loopfile, Options
+from driver.backends.loopfile.backend import Loopfile
+from driver.backends.loopfile.options import Options
+from driver.backends.loopfile.pool import marker
 from driver.backends.loopfile.state import Shared
 from driver.backends.node_resources import NodeResources
 from driver.backends.option_readers import (
@@ -52,7 +53,7 @@ def _open(pool: ConfiguredPool[Path, Options], node: NodeResources) -> Pool:
 
 def _initialise(pool: ConfiguredPool[Path, Options], owner: str, _: Records) -> PoolId:
     """Mark the directory as a pool of the driver `owner`. Raises: Conflict, Refused."""
-    return pool_directory.initialise(pool.location, owner)
+    return marker.initialise(pool.location, owner)
 
 
 def _check(

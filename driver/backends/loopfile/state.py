@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
 
-from driver.backends.memory.records import MemoryRecords
 from driver.backends.space_surveys import Filesystems
 from driver.core.capacity import Capacity
 from driver.core.errors import Exhausted, PoolUnavailable
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Image, Volume
 from driver.core.options.mkfs_options import SMALLEST
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 
 _NOTHING: Final = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)

@@ -8,8 +8,8 @@ from driver.backends.lvm.pool import identity
 from driver.backends.lvm.pool.known_groups import KnownGroups
 from driver.backends.lvm.provisioning.location import provisioning_of
 from driver.backends.lvm.volume_group import Groups
-from driver.backends.memory.records import MemoryRecords
 from driver.core.ids import PoolId
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 
 

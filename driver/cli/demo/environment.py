@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from driver.backends.loopfile.pool_creation import MARKER
+from driver.backends.loopfile.pool.creation import MARKER
 from driver.core.errors import CellarError, Refused
 from driver.core.model import GIB, Bytes, FsType
 from driver.linux.devices import loop, loop_attach

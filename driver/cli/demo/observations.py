@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from driver.backends.loopfile.layout import DISK as IMAGE
+from driver.backends.loopfile.images.layout import DISK as IMAGE
 from driver.cli.output import human
 from driver.linux.devices import block, loop
 from driver.linux.mounts import mount_table

@@ -17,7 +17,7 @@ from driver.core.ports.backend_features import MapsPhysicalExtents
 from driver.core.ports.pool import Pool
 from driver.core.results import ChangesPage
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import GetChangedBlocks
+from driver.volumes.snapshot_requests import GetChangedBlocks
 
 MAX_EXTENTS: Final = (
     1000  # extents of a snapshot that are examined for one page, so that no worker is busy long

@@ -10,7 +10,7 @@ from driver.core.errors import Damaged, PoolUnavailable
 from driver.core.ids import Key, SnapshotId
 from driver.core.model import Snapshot
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import GroupSnapshotRef
+from driver.volumes.snapshot_requests import GroupSnapshotRef
 
 
 class Groups:

@@ -17,7 +17,7 @@ from driver.volumes.copies.copying import FREEZE_BOUND, Copier, ImageCopy
 from driver.volumes.copies.groups import Groups
 from driver.volumes.pools.pool_errors import naming
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import (
+from driver.volumes.snapshot_requests import (
     CreateGroupSnapshot,
     CreateSnapshot,
     DeleteSnapshot,

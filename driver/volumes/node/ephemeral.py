@@ -30,11 +30,7 @@ from driver.core.model import Inline, Volume
 from driver.core.ports.host import Host
 from driver.core.results import VolumeStats
 from driver.volumes.health import Health
-from driver.volumes.pools.registry import Pools
-from driver.volumes.provision import Provisioner
-from driver.volumes.publish import NodeVolumes
-from driver.volumes.requests import (
-    DeleteVolume,
+from driver.volumes.node_requests import (
     GetVolumeStats,
     InlinePublish,
     InlineStats,
@@ -42,6 +38,10 @@ from driver.volumes.requests import (
     Stage,
     Unstage,
 )
+from driver.volumes.pools.registry import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import NodeVolumes
+from driver.volumes.requests import DeleteVolume
 
 
 class EphemeralVolumes:

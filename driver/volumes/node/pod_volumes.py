@@ -6,8 +6,7 @@ from driver.core.faults import Fault
 from driver.core.results import VolumeStats
 from driver.volumes.health import Health
 from driver.volumes.node.ephemeral import EphemeralVolumes
-from driver.volumes.publish import NodeVolumes
-from driver.volumes.requests import (
+from driver.volumes.node_requests import (
     GetVolumeStats,
     InlinePublish,
     InlineStats,
@@ -15,6 +14,7 @@ from driver.volumes.requests import (
     NodePublish,
     NodeUnpublish,
 )
+from driver.volumes.publish import NodeVolumes
 
 
 class PodVolumes:

@@ -17,7 +17,8 @@ from driver.core.ports.pool import Pool
 from driver.volumes.compatibility import reads_only
 from driver.volumes.node import attachment, encryption, growth
 from driver.volumes.node.mount_records import MountRecords, record_of
-from driver.volumes.requests import Capability, Stage
+from driver.volumes.node_requests import Stage
+from driver.volumes.requests import Capability
 
 
 def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> Device:

@@ -7,23 +7,23 @@ long for all together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from heapq import merge
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from loguru import logger
 
 from driver.core.capacity import Capacity
 from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolSilent, PoolUnavailable
 from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
-from driver.core.model import Allocation, Image, Snapshot, Unreadable, Volume
+from driver.core.model import Allocation, Snapshot, Volume
 from driver.core.ports.backend import Backend
 from driver.core.ports.host import Host
 from driver.core.ports.pool import Pool
 from driver.volumes.locks import Locks
-from driver.volumes.pools.bounded_queries import LISTS, NAMES, Replies, ask_all, ask_patiently
+from driver.volumes.pools.bounded_queries import LISTS, NAMES, ask_all, ask_patiently
+from driver.volumes.pools.image_lists import ImageLists, unavailable_of
 from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.requests import CreateVolume
 
@@ -33,14 +33,14 @@ SomeImage = TypeVar("SomeImage", Volume, Snapshot)
 Find = Callable[[Backend, PoolId], SomeImage | None]
 
 
-class Pools:
+class Pools(ImageLists):
     """The configured pools (at least one), in the order of the configuration.
 
     `withdrawals`: unpublications that a pool could not record; None: kept in memory only.
     """
 
     def __init__(self, pools: Sequence[Pool], withdrawals: Withdrawals | None = None) -> None:
-        self._pools = tuple(pools)
+        super().__init__(pools)
         self._ids: dict[str, PoolId] = {}  # by the pool's name, as last seen
         self.withdrawals = withdrawals or Withdrawals()
 
@@ -181,7 +181,7 @@ class Pools:
         There may be several: a pool that comes back may bring a second.
         """
         replies = ask_all(self._pools, lambda pool: _has(pool, key), NAMES)
-        away = _away(replies)
+        away = unavailable_of(replies)
         found = [volume_id for _, volume_id in replies.given if volume_id]
         return found, next((error for _, error in away), None)
 
@@ -198,44 +198,6 @@ class Pools:
         if snapshot := pool.backend.find(snapshot_id):
             return pool, snapshot
         raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
-
-    def images(self) -> Iterator[tuple[Pool, Image]]:
-        """Yield all readable images in the order of their ids, with their pools. Pools that are
-        unavailable are skipped; of one that does not answer, what was last read is yielded.
-        """
-        return ((pool, one) for pool, one in self._listed() if not isinstance(one, Unreadable))
-
-    def volumes(self) -> Iterator[tuple[Pool, Volume]]:
-        """Yield the volumes among `images`."""
-        return ((pool, image) for pool, image in self.images() if isinstance(image, Volume))
-
-    def snapshots(self) -> Iterator[tuple[Pool, Snapshot]]:
-        """Yield the snapshots among `images`."""
-        return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
-
-    def listed_volumes(self) -> Iterator[tuple[Pool, Volume | Unreadable]]:
-        """Yield volumes as `volumes` does, and also images with a damaged record that are not
-        known to be snapshots.
-        """
-        return (
-            (pool, one)
-            for pool, one in self._listed()
-            if isinstance(one, Volume) or (isinstance(one, Unreadable) and not one.is_snapshot)
-        )
-
-    def listed_snapshots(self) -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
-        """Yield snapshots as `snapshots` does, and also those with a damaged record that still
-        names their source.
-        """
-        return (
-            (pool, one)
-            for pool, one in self._listed()
-            if isinstance(one, Snapshot) or (isinstance(one, Unreadable) and one.source)
-        )
-
-    def damaged(self) -> Iterator[Unreadable]:
-        """Yield the images with a damaged record, from the same pools as `images`."""
-        return (one for _, one in self._listed() if isinstance(one, Unreadable))
 
     def chosen(self, wanted: CreateVolume) -> Pool | None:
         """Return the pool in which the new volume must be made: the named or placed one, that of
@@ -277,16 +239,6 @@ class Pools:
 
         return pool.answers.begin(seen)
 
-    def _listed(self) -> Iterator[tuple[Pool, Image | Unreadable]]:
-        """Yield all images, damaged ones too, in the order of their ids."""
-        replies = ask_all(self._pools, _everything, LISTS)
-        found = replies.given
-        for pool, error in _away(replies):
-            if isinstance(error, PoolSilent):
-                found.append((pool, pool.backend.known()))
-        for pool, every in sorted(found, key=lambda one: str(one[1][0].id) if one[1] else ""):
-            yield from ((pool, one) for one in every)
-
     def _find(
         self, key: Key, find: Find[SomeImage], near: Pool | None
     ) -> tuple[Pool, SomeImage] | None:
@@ -313,25 +265,7 @@ class Pools:
     ) -> tuple[list[tuple[Pool, SomeImage]], list[tuple[Pool, PoolUnavailable]]]:
         """Return what the pools that answer have, and the errors of those that are unavailable."""
         replies = ask_all(pools, lambda pool: find(pool.backend, pool.backend.id), NAMES)
-        return [(pool, image) for pool, image in replies.given if image], _away(replies)
-
-
-def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
-    """Return the pool's images, damaged ones too, in the order of their ids."""
-    images, damaged = pool.backend.images(), pool.backend.damaged()
-    return list(merge(images, damaged, key=lambda one: str(one.id)))
-
-
-def _away(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
-    """Return the pools that are unavailable, with their errors. Raises any other error that a pool
-    answered with.
-    """
-    away: list[tuple[Pool, PoolUnavailable]] = []
-    for pool, error in replies.errors:
-        if not isinstance(error, PoolUnavailable):
-            raise error
-        away.append((pool, error))
-    return away
+        return [(pool, image) for pool, image in replies.given if image], unavailable_of(replies)
 
 
 def _has(pool: Pool, key: Key) -> VolumeId | None:

@@ -6,12 +6,12 @@ deleted for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from driver.core.ids import VolumeId
 from driver.core.model import Volume
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import Records
 
@@ -24,7 +24,7 @@ class Withdrawals:
     """
 
     def __init__(self, records: Records | None = None) -> None:
-        self._records = records or _Passing()
+        self._records = records or MemoryRecords()
 
     def note(self, volume_id: VolumeId, node: str | None) -> None:
         """Record that the volume is no longer published to `node` (None: to any), whatever its
@@ -46,19 +46,3 @@ class Withdrawals:
             pool.backend.record(volume)
         self._records.remove(key)
         return volume
-
-
-class _Passing:
-    """The part of core.ports.Records that is needed here, in memory."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Mapping[str, str]] = {}
-
-    def get(self, key: str) -> Mapping[str, str] | None:
-        return self._known.get(key)
-
-    def write(self, key: str, record: Mapping[str, str]) -> None:
-        self._known[key] = record
-
-    def remove(self, key: str) -> None:
-        self._known.pop(key, None)

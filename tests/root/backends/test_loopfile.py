@@ -13,7 +13,9 @@ from time import monotonic, sleep
 import pytest
 
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.loopfile import layout, state
+from driver.backends.loopfile import state
+from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.options import Options
 from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, PoolUnavailable, Refused
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import GIB, MIB, Allocation, Bytes, Snapshot, Volume
@@ -39,7 +41,7 @@ def pool(pool_dir: Path, freezer: Freezer) -> Iterator[loopfile.Loopfile]:
 
 
 def open_pool(where: Path, freezer: Freezer, **options: object) -> loopfile.Loopfile:
-    chosen = replace(loopfile.Options(init=True), **options)  # type: ignore[arg-type]
+    chosen = replace(Options(init=True), **options)  # type: ignore[arg-type]
     return loopfile.open_pool("p", where, chosen, freezer, "cellar.test")
 
 
@@ -312,7 +314,7 @@ def test_an_image_is_whole_though_its_disk_came_off_and_on_while_it_was_made(
 def test_pools_on_two_filesystems_share_no_room(make_pool: MakePool, freezer: Freezer) -> None:
     where = make_pool("ext4", size=256 * MIB)
     shared = state.Shared()
-    options = loopfile.Options(init=True)
+    options = Options(init=True)
     one, two = (
         loopfile.Loopfile("p", path, options, freezer, "cellar.test", shared=shared)
         for path in (where, make_pool("ext4", size=256 * MIB))

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.loopfile import image_file, image_repair, layout
+from driver.backends.loopfile.images import image_file, layout
+from driver.backends.loopfile.images import repair as image_repair
 from driver.core.errors import NoSpace
 from driver.core.model import MIB, Allocation, Volume
 from driver.linux import files

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.loopfile.pool_creation import MARKER
-from driver.backends.loopfile.pool_directory import PoolDirectory, write_marker
-from driver.backends.memory.records import MemoryRecords
+from driver.backends.loopfile.pool import marker
+from driver.backends.loopfile.pool.creation import MARKER
+from driver.backends.loopfile.pool.directory import PoolDirectory
 from driver.core.errors import Exhausted, PoolFailed, PoolUnavailable
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from tests.root.conftest import MIB, MakePool
 
@@ -101,9 +102,9 @@ def test_the_id_stays_when_the_pool_is_opened_again(tmp_path: Path) -> None:
 
 
 def test_a_marker_is_never_overwritten(tmp_path: Path) -> None:
-    pool_id = write_marker(tmp_path, OWNER)
+    pool_id = marker.write(tmp_path, OWNER)
     with pytest.raises(FileExistsError):
-        write_marker(tmp_path, "somebody.else")
+        marker.write(tmp_path, "somebody.else")
     assert json.loads((tmp_path / MARKER).read_text())["id"] == pool_id
     assert [one.name for one in tmp_path.iterdir()] == [MARKER]
 
@@ -119,7 +120,7 @@ def test_a_second_opener_is_refused_until_the_first_leaves(tmp_path: Path) -> No
 
 
 def test_the_pool_of_another_owner_is_refused(tmp_path: Path) -> None:
-    write_marker(tmp_path, "somebody.else")
+    marker.write(tmp_path, "somebody.else")
     with pytest.raises(PoolUnavailable, match=r"somebody\.else"):
         _ = a_root(tmp_path).id
 

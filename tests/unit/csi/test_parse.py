@@ -17,7 +17,7 @@ from driver.core.errors import CellarError, Invalid, NotFound, Refused, StaleTok
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import FsType
 from driver.csi import parse, parse_node, parse_snapshots
-from driver.volumes import requests
+from driver.volumes import node_requests, requests
 from driver.volumes.locks import Locks
 
 V = VolumeId("0123456789ab", "0" * 32)
@@ -214,18 +214,20 @@ def test_stage_and_publish() -> None:
         parse_node.publish(publish)
     publish.staging_target_path = "/s"
     parsed = parse_node.publish(publish)
-    assert isinstance(parsed, requests.NodePublish)
+    assert isinstance(parsed, node_requests.NodePublish)
     assert (parsed.staging, parsed.target, parsed.read_only) == (Path("/s"), Path("/t"), True)
     assert parsed.locks.exclusive == {V.key, "path:/t"}
 
 
 def test_unstage_unpublish_and_expand() -> None:
     unstage = csi.NodeUnstageVolumeRequest(volume_id=str(V), staging_target_path="/s")
-    assert parse_node.unstage(unstage) == requests.Unstage(V, Path("/s"))
+    assert parse_node.unstage(unstage) == node_requests.Unstage(V, Path("/s"))
     unpublish = csi.NodeUnpublishVolumeRequest(volume_id=str(V), target_path="/t")
-    assert parse_node.unpublish(unpublish) == requests.NodeUnpublish(V, Path("/t"))
+    assert parse_node.unpublish(unpublish) == node_requests.NodeUnpublish(V, Path("/t"))
     expand = csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/t")
-    assert parse_node.expand(expand) == requests.NodeExpand(V, Path("/t"), CapacityRange(), None)
+    assert parse_node.expand(expand) == node_requests.NodeExpand(
+        V, Path("/t"), CapacityRange(), None
+    )
 
 
 def test_stats_and_health() -> None:
@@ -233,9 +235,9 @@ def test_stats_and_health() -> None:
     with pytest.raises(NotFound):
         parse_node.stats(stats)
     stats.volume_path, stats.staging_target_path = "/t", "/s"
-    assert parse_node.stats(stats) == requests.GetVolumeStats(V, Path("/t"), Path("/s"))
+    assert parse_node.stats(stats) == node_requests.GetVolumeStats(V, Path("/t"), Path("/s"))
     health = csi.NodeGetVolumeHealthRequest(volume_id=str(V))
-    assert parse_node.health(health) == requests.GetVolumeStats(V, None, None)
+    assert parse_node.health(health) == node_requests.GetVolumeStats(V, None, None)
     health.volume_publish_path = "relative"
     with pytest.raises(Invalid, match="volume_publish_path"):
         parse_node.health(health)

@@ -13,7 +13,7 @@ from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, NotFound
 from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits
 from driver.csi import parse_node
-from driver.volumes import requests
+from driver.volumes import node_requests, requests
 from driver.volumes.locks import Locks
 from tests.unit.csi.test_parse import BLOCK, MOUNT, V
 
@@ -39,9 +39,9 @@ def a_publish(attributes: dict[str, str] | None = None, **how: Any) -> csi.NodeP
     return csi.NodePublishVolumeRequest(**{**request, **how})
 
 
-def parsed(attributes: dict[str, str] | None = None, **how: Any) -> requests.InlinePublish:
+def parsed(attributes: dict[str, str] | None = None, **how: Any) -> node_requests.InlinePublish:
     parsed_request = parse_node.publish(a_publish(attributes, **how))
-    assert isinstance(parsed_request, requests.InlinePublish)
+    assert isinstance(parsed_request, node_requests.InlinePublish)
     return parsed_request
 
 
@@ -148,19 +148,19 @@ def test_without_kubelets_word_a_handle_of_its_is_no_volume(value: str) -> None:
 def test_a_claims_volume_is_published_as_ever_beside_kubelets_keys() -> None:
     context = {**POD, "csi.storage.k8s.io/ephemeral": "false"}
     request = a_publish(volume_id=str(V), staging_target_path="/s", volume_context=context)
-    assert isinstance(parse_node.publish(request), requests.NodePublish)
+    assert isinstance(parse_node.publish(request), node_requests.NodePublish)
 
 
 def test_unpublish_stats_and_health_know_it_by_its_handle() -> None:
     unpublish = csi.NodeUnpublishVolumeRequest(volume_id=HANDLE, target_path=str(TARGET))
-    assert parse_node.unpublish(unpublish) == requests.InlineUnpublish(
+    assert parse_node.unpublish(unpublish) == node_requests.InlineUnpublish(
         ids.InlineHandle(HANDLE), TARGET
     )
     assert parse_node.unpublish(unpublish).locks == parsed().locks
     stats = csi.NodeGetVolumeStatsRequest(volume_id=HANDLE, volume_path=str(TARGET))
-    assert parse_node.stats(stats) == requests.InlineStats(ids.InlineHandle(HANDLE), TARGET)
+    assert parse_node.stats(stats) == node_requests.InlineStats(ids.InlineHandle(HANDLE), TARGET)
     health = csi.NodeGetVolumeHealthRequest(volume_id=HANDLE)
-    assert parse_node.health(health) == requests.InlineStats(ids.InlineHandle(HANDLE), None)
+    assert parse_node.health(health) == node_requests.InlineStats(ids.InlineHandle(HANDLE), None)
 
 
 def test_a_target_that_leads_elsewhere_is_refused() -> None:

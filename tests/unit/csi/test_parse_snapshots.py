@@ -9,7 +9,7 @@ from driver.core import ids
 from driver.core.errors import Invalid, NotFound
 from driver.core.ids import SnapshotId, VolumeId
 from driver.csi import parse_snapshots
-from driver.volumes import requests
+from driver.volumes import snapshot_requests
 
 V = VolumeId("0123456789ab", "0" * 32)
 W = VolumeId("0123456789ab", "1" * 32)
@@ -19,7 +19,7 @@ GROUP = "3" * 32
 
 def test_filters_of_snapshots() -> None:
     request = csi.ListSnapshotsRequest(source_volume_id=str(V), snapshot_id=str(S))
-    assert parse_snapshots.list_snapshots(request) == requests.ListSnapshots(
+    assert parse_snapshots.list_snapshots(request) == snapshot_requests.ListSnapshots(
         snapshot_id=S, source=V
     )
     with pytest.raises(NotFound):
@@ -31,8 +31,8 @@ def test_filters_of_snapshots() -> None:
 
 def test_a_snapshot_and_a_volume_of_one_name_have_different_keys() -> None:
     request = csi.CreateSnapshotRequest(name="data", source_volume_id=str(V))
-    assert parse_snapshots.create(request) == requests.CreateSnapshot(
-        requests.Member(ids.snapshot_key("data"), "data", V)
+    assert parse_snapshots.create(request) == snapshot_requests.CreateSnapshot(
+        snapshot_requests.Member(ids.snapshot_key("data"), "data", V)
     )
     assert ids.snapshot_key("data") != ids.volume_key("data")
     request.parameters["x"] = "y"
@@ -41,7 +41,7 @@ def test_a_snapshot_and_a_volume_of_one_name_have_different_keys() -> None:
 
 
 def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() -> None:
-    def group(*volumes: object) -> requests.CreateGroupSnapshot:
+    def group(*volumes: object) -> snapshot_requests.CreateGroupSnapshot:
         return parse_snapshots.create_group(
             csi.CreateVolumeGroupSnapshotRequest(
                 name="g", source_volume_ids=[str(volume) for volume in volumes]
@@ -59,7 +59,7 @@ def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() 
 
 def test_a_group_is_named_by_its_key_alone() -> None:
     request = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=GROUP, snapshot_ids=[str(S)])
-    assert parse_snapshots.group_ref(request) == requests.GroupSnapshotRef(GROUP, (S,))
+    assert parse_snapshots.group_ref(request) == snapshot_requests.GroupSnapshotRef(GROUP, (S,))
     request.snapshot_ids.append("none of ours")
     with pytest.raises(Invalid, match="snapshot_ids"):
         parse_snapshots.group_ref(request)

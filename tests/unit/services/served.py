@@ -16,8 +16,8 @@ import grpc.aio
 
 from csi_proto import csi_pb2 as csi
 from csi_proto import csi_pb2_grpc as stubs
-from driver.backends.memory.records import MemoryRecords
 from driver.core.model import GIB
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.pool import Pool
 from driver.csi.topology import NodeTopology
 from driver.services.server import DriverInfo, Server

@@ -11,19 +11,20 @@ from driver.core.capacity import CapacityRange
 from driver.core.errors import Damaged
 from driver.core.ids import VolumeId
 from driver.core.model import Unreadable, Volume
+from driver.volumes.node_requests import InlinePublish, InlineUnpublish
 from driver.volumes.requests import (
-    DeleteSnapshot,
     DeleteVolume,
     Expand,
-    GetSnapshot,
     GetVolume,
-    GroupSnapshotRef,
-    InlinePublish,
-    InlineUnpublish,
-    ListSnapshots,
     ListVolumes,
     Publish,
     Unpublish,
+)
+from driver.volumes.snapshot_requests import (
+    DeleteSnapshot,
+    GetSnapshot,
+    GroupSnapshotRef,
+    ListSnapshots,
 )
 from tests.unit.volumes.world import MOUNT, NODE, SIZE, World
 

@@ -15,7 +15,8 @@ from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, Limits, Volume
 from driver.volumes.node import own_mounts
-from driver.volumes.requests import GetVolume, GetVolumeStats, ListVolumes, Modify
+from driver.volumes.node_requests import GetVolumeStats
+from driver.volumes.requests import GetVolume, ListVolumes, Modify
 from tests.unit.volumes.world import BLOCK, World
 
 BELOW = Fault(FaultKind.BACKING_FILE_SHORT, "too short", Severity.DATA_LOSS)

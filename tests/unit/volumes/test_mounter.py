@@ -25,14 +25,8 @@ from driver.core.errors import (
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, AccessMode, FsType, Publication, Volume
-from driver.volumes.requests import (
-    Capability,
-    DeleteVolume,
-    Expand,
-    GetVolumeStats,
-    NodeExpand,
-    NodePublish,
-)
+from driver.volumes.node_requests import GetVolumeStats, NodeExpand, NodePublish
+from driver.volumes.requests import Capability, DeleteVolume, Expand
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, READER, SIZE, World
 
 SINGLE = Capability(AccessMode.SINGLE_NODE_SINGLE_WRITER, block=False)

@@ -10,7 +10,13 @@ from driver.core.errors import Conflict, Invalid, NoSpace, NotFound, PoolUnavail
 from driver.core.ids import VolumeId
 from driver.core.model import AccessMode, FsType, Publication, Volume
 from driver.volumes.publish import ControllerPublisher
-from driver.volumes.requests import Capability, DeleteVolume, GetVolume, Publish, Unpublish
+from driver.volumes.requests import (
+    Capability,
+    DeleteVolume,
+    GetVolume,
+    Publish,
+    Unpublish,
+)
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, World
 
 FOREIGN = VolumeId("0" * 12, "0" * 32)

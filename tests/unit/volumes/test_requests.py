@@ -6,9 +6,9 @@ from pathlib import Path
 
 from driver.core.capacity import CapacityRange
 from driver.core.ids import SnapshotId, VolumeId
-from driver.volumes import requests
+from driver.volumes import node_requests, requests, snapshot_requests
 from driver.volumes.locks import Locks
-from driver.volumes.requests import Member
+from driver.volumes.snapshot_requests import Member
 from tests.unit.volumes.world import BLOCK, MOUNT
 
 VOLUME = VolumeId("a" * 12, "1" * 32)
@@ -27,18 +27,18 @@ def test_a_volume_that_is_changed_is_had_alone() -> None:
         requests.Unpublish(VOLUME, None),
         requests.Expand(VOLUME, size),
         requests.Modify(VOLUME, {}),
-        requests.NodeExpand(VOLUME, TARGET, size),
+        node_requests.NodeExpand(VOLUME, TARGET, size),
     ):
         assert intent.locks == ONLY
 
 
 def test_a_path_is_had_alone_with_its_volume() -> None:
     for path, intent in (
-        (STAGING, requests.Stage(volume_id=VOLUME, staging=STAGING, capability=BLOCK)),
-        (STAGING, requests.Unstage(VOLUME, STAGING)),
+        (STAGING, node_requests.Stage(volume_id=VOLUME, staging=STAGING, capability=BLOCK)),
+        (STAGING, node_requests.Unstage(VOLUME, STAGING)),
         (
             TARGET,
-            requests.NodePublish(
+            node_requests.NodePublish(
                 volume_id=VOLUME,
                 staging=STAGING,
                 target=TARGET,
@@ -46,7 +46,7 @@ def test_a_path_is_had_alone_with_its_volume() -> None:
                 capability=MOUNT,
             ),
         ),
-        (TARGET, requests.NodeUnpublish(VOLUME, TARGET)),
+        (TARGET, node_requests.NodeUnpublish(VOLUME, TARGET)),
     ):
         assert intent.locks == Locks(frozenset({VOLUME.key, f"path:{path}"}))
 
@@ -59,7 +59,7 @@ def test_a_source_is_shared() -> None:
     )
     assert clone.locks == Locks(frozenset({OTHER.key}), frozenset({VOLUME.key}))
     member = Member(SNAPSHOT.key, "s", VOLUME)
-    assert requests.CreateSnapshot(member).locks == Locks(
+    assert snapshot_requests.CreateSnapshot(member).locks == Locks(
         frozenset({SNAPSHOT.key}), frozenset({VOLUME.key})
     )
 
@@ -67,8 +67,8 @@ def test_a_source_is_shared() -> None:
 def test_snapshots_that_are_compared_are_shared() -> None:
     other = SnapshotId(SNAPSHOT.pool, "7" * 32)
     one, both = (
-        requests.GetChangedBlocks(target=SNAPSHOT),
-        requests.GetChangedBlocks(target=SNAPSHOT, base=other),
+        snapshot_requests.GetChangedBlocks(target=SNAPSHOT),
+        snapshot_requests.GetChangedBlocks(target=SNAPSHOT, base=other),
     )
     assert one.locks == Locks(shared=frozenset({SNAPSHOT.key}))
     assert both.locks == Locks(shared=frozenset({SNAPSHOT.key, other.key}))
@@ -76,23 +76,23 @@ def test_snapshots_that_are_compared_are_shared() -> None:
 
 def test_a_group_has_its_members_alone_and_shares_their_sources() -> None:
     members = (Member("5" * 32, "g", VOLUME), Member("6" * 32, "g", OTHER))
-    assert requests.CreateGroupSnapshot(GROUP, "g", members).locks == Locks(
+    assert snapshot_requests.CreateGroupSnapshot(GROUP, "g", members).locks == Locks(
         frozenset({GROUP, "5" * 32, "6" * 32}), frozenset({VOLUME.key, OTHER.key})
     )
-    assert requests.GroupSnapshotRef(GROUP, (SNAPSHOT,)).locks == Locks(
+    assert snapshot_requests.GroupSnapshotRef(GROUP, (SNAPSHOT,)).locks == Locks(
         frozenset({GROUP, SNAPSHOT.key})
     )
-    assert requests.DeleteSnapshot(SNAPSHOT).locks == Locks(frozenset({SNAPSHOT.key}))
+    assert snapshot_requests.DeleteSnapshot(SNAPSHOT).locks == Locks(frozenset({SNAPSHOT.key}))
 
 
 def test_who_only_looks_claims_nothing() -> None:
     for intent in (
         requests.GetVolume(VOLUME),
-        requests.GetSnapshot(SNAPSHOT),
+        snapshot_requests.GetSnapshot(SNAPSHOT),
         requests.ListVolumes(),
-        requests.ListSnapshots(),
+        snapshot_requests.ListSnapshots(),
         requests.GetCapacity(),
-        requests.GetVolumeStats(VOLUME, TARGET),
+        node_requests.GetVolumeStats(VOLUME, TARGET),
         requests.ValidateCapabilities(volume_id=VOLUME, capabilities=(), context={}),
     ):
         assert intent.locks == Locks()

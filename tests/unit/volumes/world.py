@@ -13,7 +13,6 @@ from typing import Any, ParamSpec, TypeVar
 from driver.backends.memory.crypt import MemoryCrypt
 from driver.backends.memory.host import MemoryHost
 from driver.backends.memory.options import Options
-from driver.backends.memory.records import MemoryRecords
 from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.devices import Device, Extent, MountPoint
@@ -33,6 +32,7 @@ from driver.core.model import (
     Snapshot,
     Volume,
 )
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.pool import Pool
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
@@ -42,20 +42,17 @@ from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
-from driver.volumes.pools.registry import Pools
-from driver.volumes.provision import Provisioner
-from driver.volumes.publish import ControllerPublisher, NodeVolumes
-from driver.volumes.requests import (
-    Capability,
-    CreateGroupSnapshot,
-    CreateSnapshot,
-    CreateVolume,
-    Member,
+from driver.volumes.node_requests import (
     NodePublish,
     NodeUnpublish,
     Stage,
     Unstage,
 )
+from driver.volumes.pools.registry import Pools
+from driver.volumes.provision import Provisioner
+from driver.volumes.publish import ControllerPublisher, NodeVolumes
+from driver.volumes.requests import Capability, CreateVolume
+from driver.volumes.snapshot_requests import CreateGroupSnapshot, CreateSnapshot, Member
 from tests.support.failing_backend import FailingBackend
 
 NODE = "n1"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from driver.backends.loopfile import doctor
-from driver.backends.memory.records import MemoryRecords
 from driver.core.findings import Level
+from driver.core.ports.memory_records import MemoryRecords
 from driver.linux import flocks
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from driver.backends.lvm import doctor
 from driver.backends.lvm.options import Options
-from driver.backends.memory.records import MemoryRecords
 from driver.backends.pool_type import ConfiguredPool
 from driver.core.findings import Level
+from driver.core.ports.memory_records import MemoryRecords
 from driver.linux import command
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.memory.records import MemoryRecords
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from driver.linux import files
 from driver.linux.state import node_state, records

@@ -21,7 +21,7 @@ from driver.core.results import ChangesPage
 from driver.volumes.copies import changed_blocks
 from driver.volumes.copies.changed_blocks import ChangedBlocks, differing_extents, resized_base
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import DeleteSnapshot, GetChangedBlocks
+from driver.volumes.snapshot_requests import DeleteSnapshot, GetChangedBlocks
 from tests.unit.volumes.world import SIZE, World
 
 BLOCK = 4  # bytes of the model's blocks

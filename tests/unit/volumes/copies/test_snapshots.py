@@ -23,9 +23,9 @@ from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import MIB, Allocation, Snapshot, Volume
 from driver.core.results import Group
 from driver.volumes.copies.snapshots import Snapshotter
-from driver.volumes.requests import (
+from driver.volumes.requests import DeleteVolume
+from driver.volumes.snapshot_requests import (
     DeleteSnapshot,
-    DeleteVolume,
     GetSnapshot,
     GroupSnapshotRef,
     ListSnapshots,

@@ -16,15 +16,13 @@ from driver.core.ids import ImageId, volume_key
 from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume
 from driver.core.ports.pool import Pool
 from driver.volumes.node import attachment
+from driver.volumes.node_requests import GetVolumeStats, NodeExpand, Stage
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import (
     DeleteVolume,
     Expand,
     GetCapacity,
     GetVolume,
-    GetVolumeStats,
-    NodeExpand,
-    Stage,
     ValidateCapabilities,
 )
 from tests.unit.volumes.world import BLOCK, MOUNT, READER, SIZE, World

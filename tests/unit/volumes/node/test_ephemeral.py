@@ -24,14 +24,8 @@ from driver.core.errors import (
 )
 from driver.core.faults import Fault, FaultKind
 from driver.core.model import GIB, MIB, FsType, Inline, Volume
-from driver.volumes.requests import (
-    Capability,
-    CreateVolume,
-    DeleteVolume,
-    InlinePublish,
-    InlineStats,
-    InlineUnpublish,
-)
+from driver.volumes.node_requests import InlinePublish, InlineStats, InlineUnpublish
+from driver.volumes.requests import Capability, CreateVolume, DeleteVolume
 from tests.unit.volumes.world import MOUNT, READER, SIZE, World
 
 HANDLE = "csi-" + "0f" * 32

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.memory.records import MemoryRecords
 from driver.core.devices import Device, MountPoint
 from driver.core.errors import Refused
 from driver.core.model import Volume
+from driver.core.ports.memory_records import MemoryRecords
 from driver.volumes.node.mount_records import MountRecord, MountRecords
+from driver.volumes.node_requests import NodeUnpublish
 from driver.volumes.publish import NodeVolumes
-from driver.volumes.requests import NodeUnpublish
 from tests.unit.volumes.world import BLOCK, MOUNT, World
 
 RECORD = MountRecord(

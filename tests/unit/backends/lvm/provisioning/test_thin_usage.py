@@ -6,7 +6,7 @@ import pytest
 
 from driver.backends.lvm.provisioning.thin_usage import ThinPoolUsage
 from driver.backends.lvm.volume_group import Groups
-from driver.backends.memory.records import MemoryRecords
+from driver.core.ports.memory_records import MemoryRecords
 from driver.linux.devices.dm import ThinPool, parse_thin_pool
 
 

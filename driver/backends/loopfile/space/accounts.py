@@ -12,8 +12,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from driver.backends.loopfile import layout
-from driver.backends.loopfile.filesystem_limits import NONE, FilesystemLimits, free_of
+from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.space.filesystem_limits import NONE, FilesystemLimits, free_of
 from driver.backends.paced_worker import Background
 from driver.backends.space_entries import Entry, ratio_of
 from driver.backends.space_ledger import FreeSpace, Ledger

@@ -1,4 +1,4 @@
-"""Records that end with the process: for simulated pools, whose devices and mounts do so too."""
+"""Records that end with the process, as the devices and mounts of simulated pools do."""
 
 from __future__ import annotations
 

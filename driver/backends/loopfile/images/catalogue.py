@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from driver.backends.loopfile import image_repair, layout
+from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.images import repair as image_repair
 from driver.core.errors import Damaged, NotFound
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId, VolumeId

@@ -7,28 +7,25 @@ the pool is found gone, so that the filesystem can go too.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 from loguru import logger
 
-from driver.backends.loopfile import pool_lock
-from driver.backends.loopfile.pool_creation import MARKER, Birth
-from driver.backends.memory.records import MemoryRecords
+from driver.backends.loopfile.pool import lock as pool_lock
+from driver.backends.loopfile.pool import marker
+from driver.backends.loopfile.pool.creation import MARKER, Birth
 from driver.core import errnos
-from driver.core.errors import Conflict, PoolUnavailable, Refused
-from driver.core.ids import PoolId, new_pool_id
+from driver.core.errors import PoolUnavailable
+from driver.core.ids import PoolId
+from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from driver.linux import files
-
-SCHEMA: Final = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -195,7 +192,7 @@ class PoolDirectory:
             )
         if identity is None:
             self._birth.refuse(fd)
-            write_marker(path, self._owner)
+            marker.write(path, self._owner)
         return self._adopt(fd, path)
 
     def _adopt(self, fd: int, path: Path) -> _Held:
@@ -236,37 +233,6 @@ class PoolDirectory:
         logger.info("pool {} let go of at {}", held.id, self._where)
 
 
-def write_marker(root: Path, owner: str) -> PoolId:
-    """Write a marker with a new pool id, durably, and return the id.
-
-    Raises: FileExistsError if there is a marker; OSError.
-    """
-    pool_id = new_pool_id()
-    text = json.dumps({"schema": SCHEMA, "id": pool_id, "owner": owner}).encode()
-    beside = root / f"{MARKER}.{pool_id}"
-    try:
-        files.write_durably(beside, text)
-        os.link(beside, root / MARKER)  # never over one that is there
-    finally:
-        with suppress(FileNotFoundError):
-            beside.unlink()
-    files.sync_directory(root)
-    return pool_id
-
-
-def initialise(where: Path, owner: str) -> PoolId:
-    """Make `where` a pool of the driver `owner`.
-
-    Raises: Conflict if it is a pool; Refused if the marker cannot be written.
-    """
-    try:
-        return write_marker(where, owner)
-    except FileExistsError:
-        raise Conflict(f"{where} is a pool already") from None
-    except OSError as error:
-        raise Refused(f"{where} cannot become a pool: {error.strerror}") from error
-
-
 @cache
 def _path_of(fd: int) -> Path:
     return Path(f"/proc/{os.getpid()}/fd/{fd}")
@@ -288,7 +254,7 @@ def _lock_marker(root: int, where: Path, owner: str) -> _Held:
     """
     fd = os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
     try:
-        pool_id = _checked(os.read(fd, 4096), where, owner)
+        pool_id = marker.read_id(os.read(fd, 4096), where, owner)
         found = os.fstat(fd)
         locked = pool_lock.lock(root, fd, where)
     except BaseException:
@@ -297,20 +263,3 @@ def _lock_marker(root: int, where: Path, owner: str) -> _Held:
     if locked != fd:
         os.close(fd)
     return _Held(locked, pool_id, (found.st_dev, found.st_ino))
-
-
-def _checked(text: bytes, where: Path, owner: str) -> PoolId:
-    """Return the pool id of a marker.
-
-    Raises: PoolUnavailable if the marker is damaged, of a newer schema, or another driver's.
-    """
-    try:
-        marker = json.loads(text)
-        schema, pool_id, whose = int(marker["schema"]), str(marker["id"]), str(marker["owner"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise PoolUnavailable(f"the marker {where / MARKER} is damaged: {error!r}") from error
-    if schema > SCHEMA:
-        raise PoolUnavailable(f"the pool at {where} was made by a newer version: upgrade this one")
-    if whose != owner:
-        raise PoolUnavailable(f"the pool at {where} belongs to {whose!r}, not to {owner!r}")
-    return pool_id

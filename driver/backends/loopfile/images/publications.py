@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from driver.backends.loopfile import layout
+from driver.backends.loopfile.images import layout
 from driver.core import errnos
 from driver.core.ids import VolumeId
 from driver.core.model import Image, Volume

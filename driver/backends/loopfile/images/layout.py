@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 from loguru import logger
 
 from driver.backends import record
-from driver.backends.loopfile import leftovers
+from driver.backends.loopfile.images import leftovers
 from driver.core import errnos
 from driver.core.errors import CellarError, Conflict, Damaged
 from driver.core.failpoints import FailPoint, reach

@@ -16,7 +16,7 @@ from typing import Final
 
 from loguru import logger
 
-from driver.backends.loopfile.pool_creation import MARKER
+from driver.backends.loopfile.pool.creation import MARKER
 from driver.core import errnos
 from driver.core.errors import CellarError
 from driver.core.faults import Fault, FaultKind

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from loguru import logger
 
-from driver.backends.loopfile import layout
+from driver.backends.loopfile.images import layout
 from driver.backends.loopfile.loop_devices import Loops
-from driver.backends.loopfile.space import Accounts
+from driver.backends.loopfile.space.accounts import Accounts
 from driver.core.errors import CellarError
 from driver.core.faults import Fault, FaultKind
 from driver.core.model import Allocation, Bytes, Image, Unreadable, Volume

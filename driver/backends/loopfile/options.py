@@ -1,0 +1,17 @@
+"""The options of a pool of loop files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from driver.core.model import Allocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of a pool, as configured."""
+
+    allocation: Allocation = Allocation.THICK
+    overcommit: float = 1.0
+    reserve: str = "0"  # bytes, or a percentage of the filesystem: "10GiB", "5%"
+    init: bool = False

@@ -1,0 +1,64 @@
+"""The marker that makes a directory a pool: its id, and marked it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from driver.backends.loopfile.pool.creation import MARKER
+from driver.core.errors import Conflict, PoolUnavailable, Refused
+from driver.core.ids import PoolId, new_pool_id
+from driver.linux import files
+
+SCHEMA: Final = 1
+
+
+def write(root: Path, owner: str) -> PoolId:
+    """Write a marker with a new pool id, durably, and return the id.
+
+    Raises: FileExistsError if there is a marker; OSError.
+    """
+    pool_id = new_pool_id()
+    text = json.dumps({"schema": SCHEMA, "id": pool_id, "owner": owner}).encode()
+    beside = root / f"{MARKER}.{pool_id}"
+    try:
+        files.write_durably(beside, text)
+        os.link(beside, root / MARKER)  # never over one that is there
+    finally:
+        with suppress(FileNotFoundError):
+            beside.unlink()
+    files.sync_directory(root)
+    return pool_id
+
+
+def initialise(where: Path, owner: str) -> PoolId:
+    """Make `where` a pool of the driver `owner`.
+
+    Raises: Conflict if it is a pool; Refused if the marker cannot be written.
+    """
+    try:
+        return write(where, owner)
+    except FileExistsError:
+        raise Conflict(f"{where} is a pool already") from None
+    except OSError as error:
+        raise Refused(f"{where} cannot become a pool: {error.strerror}") from error
+
+
+def read_id(text: bytes, where: Path, owner: str) -> PoolId:
+    """Return the pool id of a marker.
+
+    Raises: PoolUnavailable if the marker is damaged, of a newer schema, or another driver's.
+    """
+    try:
+        fields = json.loads(text)
+        schema, pool_id, marked = int(fields["schema"]), str(fields["id"]), str(fields["owner"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PoolUnavailable(f"the marker {where / MARKER} is damaged: {error!r}") from error
+    if schema > SCHEMA:
+        raise PoolUnavailable(f"the pool at {where} was made by a newer version: upgrade this one")
+    if marked != owner:
+        raise PoolUnavailable(f"the pool at {where} belongs to {marked!r}, not to {owner!r}")
+    return pool_id

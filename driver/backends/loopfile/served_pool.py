@@ -1,0 +1,196 @@
+"""A pool of loop files as a whole: it appears, is read and looked after, and goes.
+
+What is done to single images is in `backend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from driver.backends.loopfile.images import layout, leftovers
+from driver.backends.loopfile.images.catalogue import Catalogue
+from driver.backends.loopfile.images.leftovers import Leftovers
+from driver.backends.loopfile.images.publications import Publications
+from driver.backends.loopfile.images.repair import Mender
+from driver.backends.loopfile.loop_devices import Loops
+from driver.backends.loopfile.options import Options
+from driver.backends.loopfile.pool.creation import MARKER
+from driver.backends.loopfile.pool.directory import PoolDirectory
+from driver.backends.loopfile.pool.health import PoolHealth
+from driver.backends.loopfile.space import filesystem_limits
+from driver.backends.loopfile.space.accounts import Accounts
+from driver.backends.loopfile.state import Shared, counted
+from driver.backends.quiesce import thaw
+from driver.backends.readers import Readers
+from driver.core.capacity import Capacity, PoolState
+from driver.core.errors import (
+    Exhausted,
+    PoolUnavailable,
+)
+from driver.core.ids import ImageId, PoolId
+from driver.core.model import (
+    Allocation,
+    Bytes,
+    FsType,
+)
+from driver.linux import files
+from driver.linux.devices import loop
+from driver.linux.mounts.freeze import Freezer
+
+GRANULARITY: Final = 4096
+
+
+class ServedPool:
+    """One configured pool, whether or not it is available.
+
+    `where`: the pool's directory. `owner`: the driver's name, as pools are marked with it.
+    `shared`: what all pools of the process have in common.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
+        self,
+        name: str,
+        where: Path,
+        options: Options,
+        freezer: Freezer,
+        owner: str,
+        *,
+        shared: Shared,
+    ) -> None:
+        self._name = name
+        self._where = where
+        self._options = options
+        self._freezer = freezer
+        self._catalogue = Catalogue(name)
+        self._accounts = Accounts(options.overcommit, shared.filesystems)
+        self._ledger = self._accounts.ledger
+        self._health = PoolHealth(where)
+        self._leftovers = Leftovers()
+        self._publications = Publications()
+        self._half_adopted = False  # found while it took no writes
+        self._root = PoolDirectory(
+            where,
+            owner,
+            init=options.init,
+            adopted=self._open_pool,
+            dropped=self._accounts.end,
+            known=shared.known,
+        )
+        self._loops = Loops()
+        self._mender = Mender(self._loops, self._accounts)
+        self._readers = Readers()
+
+    def close(self) -> None:
+        """Release the pool's lock, so that another process can take it."""
+        self._loops.close()
+        self._root.close()
+
+    @property
+    def id(self) -> PoolId:
+        return self._root.id
+
+    @property
+    def granularity(self) -> Bytes:
+        return GRANULARITY
+
+    @property
+    def allocation(self) -> Allocation:
+        return self._options.allocation
+
+    def block_size(self, fs: FsType | None) -> Bytes:
+        self._root.ensure_available()
+        return 4096 if fs else self._accounts.bounds.raw_block_size
+
+    def state(self) -> PoolState:
+        return PoolState(
+            name=self._name,
+            type="loopfile",
+            location=str(self._where),
+            allocation=self.allocation,
+            reflink=self._accounts.bounds.reflinks,
+            direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
+            damaged=len(self._catalogue.damaged()),
+            **counted(self, self._catalogue.all()),
+        )
+
+    @contextmanager
+    def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
+        """Give a path to the pool's directory that stays valid while inside; see
+        `PoolDirectory.open`.
+
+        OSErrors inside become errors of the port. Raises: PoolUnavailable if the pool cannot be
+        used, or (`to_write`) not be written to; Exhausted if that cannot be told now.
+        """
+        with self._root.open() as root, self._health.translated():
+            if to_write:
+                self._health.refuse_unwritable(root)
+            yield root
+
+    def _open_pool(self, root: Path) -> None:
+        """Read a pool that appeared, under its lock: remove leftovers, probe, load and check the
+        images.
+
+        Nothing here depends on a write: a pool that is full or read-only is opened as it is.
+        """
+        self._loops.clear()
+        writable = self._health.is_writable(root)
+        self._leftovers.sweep(root, writable=writable)
+        self._accounts.begin(root, filesystem_limits.probe(root, self._options.reserve))
+        folders = layout.list_folders(root)
+        if writable:
+            leftovers.sweep_folders(root, folders)
+        self._catalogue.load(root, folders)
+        self._adopt_images(root)
+        self._thaw_marked(root, folders)
+        self._half_adopted = not writable
+
+    def _adopt_images(self, root: Path) -> None:
+        """Check the images that were read, and enter them into the ledger."""
+        for image in self._catalogue.all():
+            self._catalogue.put(self._publications.as_told(image))
+            self._mender.adopt(root, image)
+        for damaged in self._catalogue.damaged():
+            self._accounts.settle_unknown(root, str(damaged.id))
+        self._loops.adopt(root, self._catalogue.all())
+
+    def _thaw_marked(self, root: Path, folders: layout.Folders) -> None:
+        """Thaw what a crash left frozen, and remove the marks. Raises: OSError."""
+        for image_id in self._catalogue.ids():
+            if layout.FREEZING not in folders[str(image_id)]:
+                continue
+            if status := self._status(root, image_id):
+                thaw(status.number)
+            with suppress(OSError):  # does no harm: the next start looks at it again
+                (layout.folder(root, image_id) / layout.FREEZING).unlink()
+
+    def _status(self, root: Path, image_id: ImageId) -> loop.Status | None:
+        return self._loops.find(layout.disk(root, image_id), image_id)
+
+    def maintain(self) -> None:
+        """Retry what could not be written or removed before. No-op if the pool is unavailable."""
+        with suppress(PoolUnavailable, Exhausted):
+            if self._half_adopted:
+                self._root.adopt_again(self._health.is_writable)
+            with self._opened(to_write=True) as root:
+                self._leftovers.retry(root)
+                self._publications.retry(root)
+                if self._accounts.bounds.uncertain:
+                    self._accounts.bounds = filesystem_limits.probe(root, self._options.reserve)
+
+    def try_writing(self) -> None:
+        with self._opened() as root:
+            files.touch_durably(root / MARKER)
+
+    def capacity(self, allocation: Allocation) -> Capacity:
+        with self._opened(to_write=True):
+            return self._accounts.capacity(self._accounts.free_space(), allocation, GRANULARITY)
+
+    def capacities(self) -> Mapping[Allocation, Capacity]:
+        """Return the capacity for each allocation, for reports; see `Accounts.free_space`."""
+        with self._opened(to_write=True):
+            space = self._accounts.free_space(known=True)
+            of = self._accounts.capacity
+            return {one: of(space, one, GRANULARITY) for one in Allocation}

@@ -1,0 +1,140 @@
+"""The requests of the CSI Node service, checked: the frozen arguments of its use cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from driver.core.capacity import CapacityRange
+from driver.core.ids import InlineHandle, VolumeId
+from driver.volumes import locks as claim
+from driver.volumes.locks import Locks
+from driver.volumes.requests import Capability, CreateVolume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """NodeStageVolume."""
+
+    volume_id: VolumeId
+    staging: Path
+    capability: Capability
+    secret: bytes | None = field(default=None, repr=False)
+
+    @property
+    def locks(self) -> Locks:
+        return claim.at(self.volume_id, self.staging)
+
+
+@dataclass(frozen=True, slots=True)
+class Unstage:
+    """NodeUnstageVolume."""
+
+    volume_id: VolumeId
+    staging: Path
+
+    @property
+    def locks(self) -> Locks:
+        return claim.at(self.volume_id, self.staging, takes_down=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePublish:
+    """NodePublishVolume of a persistent volume."""
+
+    volume_id: VolumeId
+    staging: Path
+    target: Path
+    read_only: bool
+    capability: Capability
+
+    @property
+    def locks(self) -> Locks:
+        return claim.at(self.volume_id, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUnpublish:
+    """NodeUnpublishVolume of a persistent volume."""
+
+    volume_id: VolumeId
+    target: Path
+
+    @property
+    def locks(self) -> Locks:
+        return claim.at(self.volume_id, self.target, takes_down=True)
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePublish:
+    """NodePublishVolume of a CSI ephemeral (inline) volume, which creates it."""
+
+    create: CreateVolume
+    target: Path
+    capability: Capability
+
+    @property
+    def locks(self) -> Locks:
+        keys = frozenset({self.create.key, f"path:{self.target}"})
+        return replace(self.create.locks, exclusive=keys)
+
+
+@dataclass(frozen=True, slots=True)
+class InlineUnpublish:
+    """NodeUnpublishVolume of a CSI ephemeral (inline) volume, which deletes it.
+
+    `placed`: the name of its pool, if that is known.
+    """
+
+    handle: InlineHandle
+    target: Path
+    placed: str | None = None
+
+    @property
+    def locks(self) -> Locks:
+        keys = frozenset({self.handle.key, f"path:{self.target}"})
+        return Locks(keys, named=self.placed, takes_down=True)
+
+
+@dataclass(frozen=True, slots=True)
+class InlineStats:
+    """NodeGetVolumeStats and NodeGetVolumeHealth of a CSI ephemeral (inline) volume.
+
+    `placed`: the name of its pool, if that is known.
+    """
+
+    handle: InlineHandle
+    path: Path | None
+    placed: str | None = None
+
+    @property
+    def locks(self) -> Locks:
+        return Locks(named=self.placed)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeExpand:
+    """NodeExpandVolume."""
+
+    volume_id: VolumeId
+    path: Path
+    range: CapacityRange
+    capability: Capability | None = None
+    secret: bytes | None = field(default=None, repr=False)
+
+    @property
+    def locks(self) -> Locks:
+        return claim.alone(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
+class GetVolumeStats:
+    """NodeGetVolumeStats and NodeGetVolumeHealth."""
+
+    volume_id: VolumeId
+    path: Path | None
+    staging: Path | None = None
+
+    @property
+    def locks(self) -> Locks:
+        return claim.reading(self.volume_id)

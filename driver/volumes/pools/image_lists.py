@@ -1,0 +1,91 @@
+"""The images of all pools in one list, ordered by their ids.
+
+A pool that is unavailable is passed over. Of one that does not answer, what was last read is
+listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from typing import Any
+
+from driver.core.errors import PoolSilent, PoolUnavailable
+from driver.core.model import Image, Snapshot, Unreadable, Volume
+from driver.core.ports.pool import Pool
+from driver.volumes.pools.bounded_queries import LISTS, Replies, ask_all
+
+
+class ImageLists:
+    """The images of some pools."""
+
+    def __init__(self, pools: Sequence[Pool]) -> None:
+        self._pools = tuple(pools)
+
+    def images(self) -> Iterator[tuple[Pool, Image]]:
+        """Yield all readable images in the order of their ids, with their pools. Pools that are
+        unavailable are skipped; of one that does not answer, what was last read is yielded.
+        """
+        return ((pool, one) for pool, one in self._listed() if not isinstance(one, Unreadable))
+
+    def volumes(self) -> Iterator[tuple[Pool, Volume]]:
+        """Yield the volumes among `images`."""
+        return ((pool, image) for pool, image in self.images() if isinstance(image, Volume))
+
+    def snapshots(self) -> Iterator[tuple[Pool, Snapshot]]:
+        """Yield the snapshots among `images`."""
+        return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
+
+    def listed_volumes(self) -> Iterator[tuple[Pool, Volume | Unreadable]]:
+        """Yield volumes as `volumes` does, and also images with a damaged record that are not
+        known to be snapshots.
+        """
+        return (
+            (pool, one)
+            for pool, one in self._listed()
+            if isinstance(one, Volume) or (isinstance(one, Unreadable) and not one.is_snapshot)
+        )
+
+    def listed_snapshots(self) -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
+        """Yield snapshots as `snapshots` does, and also those with a damaged record that still
+        names their source.
+        """
+        return (
+            (pool, one)
+            for pool, one in self._listed()
+            if isinstance(one, Snapshot) or (isinstance(one, Unreadable) and one.source)
+        )
+
+    def damaged(self) -> Iterator[Unreadable]:
+        """Yield the images with a damaged record, from the same pools as `images`."""
+        return (one for _, one in self._listed() if isinstance(one, Unreadable))
+
+    def _listed(self) -> Iterator[tuple[Pool, Image | Unreadable]]:
+        """Yield all images, damaged ones too, in the order of their ids."""
+        replies = ask_all(self._pools, _everything, LISTS)
+        found = replies.given
+        for pool, error in unavailable_of(replies):
+            if isinstance(error, PoolSilent):
+                found.append((pool, pool.backend.known()))
+        for pool, every in sorted(found, key=lambda one: str(one[1][0].id) if one[1] else ""):
+            yield from ((pool, one) for one in every)
+
+
+def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
+    """Return the pool's images, damaged ones too, in the order of their ids."""
+    images, damaged = pool.backend.images(), pool.backend.damaged()
+    if not damaged:
+        return list(images)
+    return list(merge(images, damaged, key=lambda image: str(image.id)))
+
+
+def unavailable_of(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
+    """Return the pools that are unavailable, with their errors. Raises any other error that a pool
+    answered with.
+    """
+    away: list[tuple[Pool, PoolUnavailable]] = []
+    for pool, error in replies.errors:
+        if not isinstance(error, PoolUnavailable):
+            raise error
+        away.append((pool, error))
+    return away

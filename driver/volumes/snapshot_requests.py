@@ -1,0 +1,134 @@
+"""The requests about snapshots, groups of them, and changed blocks, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from driver.core.ids import Key, SnapshotId, VolumeId
+from driver.core.model import Bytes
+from driver.volumes import locks as claim
+from driver.volumes.locks import NO_LOCKS, Locks
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSnapshot:
+    """Delete one snapshot that is not of a group."""
+
+    snapshot_id: SnapshotId
+
+    @property
+    def locks(self) -> Locks:
+        return claim.alone(self.snapshot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class GetSnapshot:
+    """A call that only reads one snapshot."""
+
+    snapshot_id: SnapshotId
+
+    @property
+    def locks(self) -> Locks:
+        return claim.reading(self.snapshot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ListSnapshots:
+    """One page as of ListVolumes; only one snapshot, or those of one source, if these are given."""
+
+    most: int = 0
+    after: str = ""
+    snapshot_id: SnapshotId | None = None
+    source: VolumeId | None = None
+    locks: ClassVar[Locks] = NO_LOCKS
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One snapshot to take, alone or in a group."""
+
+    key: Key
+    name: str
+    source: VolumeId
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSnapshot:
+    """CreateSnapshot."""
+
+    member: Member
+
+    @property
+    def locks(self) -> Locks:
+        source = self.member.source
+        return Locks(
+            frozenset({self.member.key}), frozenset({source.key}), frozenset({source.pool})
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGroupSnapshot:
+    """CreateVolumeGroupSnapshot; the members are in the order of their sources' ids."""
+
+    key: Key
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def locks(self) -> Locks:
+        alone = {self.key, *(member.key for member in self.members)}
+        return claim.of_group(alone, [member.source for member in self.members])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeGroupPart:
+    """The part of a group snapshot that one node takes, if the group is spread over several."""
+
+    group: CreateGroupSnapshot
+    sources: frozenset[VolumeId]  # of the members on this node
+    created: float  # seconds since the epoch, the same on all nodes
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The members whose sources are on this node."""
+        return tuple(one for one in self.group.members if one.source in self.sources)
+
+    @property
+    def locks(self) -> Locks:
+        alone = {self.group.key, *(member.key for member in self.members)}
+        return claim.of_group(alone, self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSnapshotRef:
+    """Deletes or reads a group snapshot; `snapshot_ids`: its members as the caller knows them."""
+
+    key: Key
+    snapshot_ids: tuple[SnapshotId, ...] = ()
+
+    @property
+    def locks(self) -> Locks:
+        keys = frozenset({self.key, *(one.key for one in self.snapshot_ids)})
+        return Locks(keys, pools=frozenset(one.pool for one in self.snapshot_ids))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetChangedBlocks:
+    """One page of the extents of a snapshot from byte `start` on, or, with a `base`, of those in
+    which the two differ.
+
+    `lives`: incarnations of target and base on the page before, to detect that one was re-
+    created; (): this page is the first.
+    """
+
+    target: SnapshotId
+    base: SnapshotId | None = None
+    start: Bytes = 0
+    lives: tuple[str, ...] = ()
+
+    @property
+    def locks(self) -> Locks:
+        both = {self.target, self.base} if self.base else {self.target}
+        keys = frozenset(one.key for one in both)
+        return Locks(shared=keys, pools=frozenset(one.pool for one in both))
