@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
@@ -14,23 +13,19 @@ from loguru import logger
 
 from csi_proto.csi_pb2_grpc import add_IdentityServicer_to_server
 from driver.app import process
+from driver.app.cluster import Cluster, no_problem, static_cluster
 from driver.app.cluster_settings import KubernetesNodes, StaticNodes
 from driver.app.settings import RouteSettings
-from driver.core.errors import Invalid
 from driver.csi.identity import Identity
 from driver.linux import descriptors
 from driver.observe import log
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
-from driver.router.kubernetes.events import Events
-from driver.router.nodes.directory import Directory, RecordEvent, StaticFile, no_events
-from driver.router.nodes.lost import Abandon, abandon_nothing
-from driver.router.nodes.pool_locations import PoolLocations
+from driver.router.nodes.lost import Abandon
 from driver.router.nodes.registry import Nodes
 from driver.services import controller, group_controller
 from driver.services.server import UnixServer
-from driver.tls.identity import Files, Identities
 
 
 def route(settings: RouteSettings) -> None:
@@ -43,22 +38,6 @@ def route(settings: RouteSettings) -> None:
     process.run(_RouterProcess(settings).live())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cluster:
-    """The nodes of a cluster, and the router's identity.
-
-    `background`: what runs until it is cancelled.
-    """
-
-    directory: Directory
-    identities: Identities
-    abandon: Abandon = abandon_nothing
-    record_event: RecordEvent = no_events
-    problem: Callable[[], str] = str  # none
-    locations: PoolLocations = field(default_factory=PoolLocations)
-    background: Sequence[Awaitable[None]] = ()
-
-
 class _RouterProcess:
     """A router, from its start to its end."""
 
@@ -66,7 +45,7 @@ class _RouterProcess:
         self._settings = settings
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, ())
-        self._problem: Callable[[], str] = str  # none is known yet
+        self._problem: Callable[[], str | None] = no_problem  # none is known yet
         pages = process.health_pages(settings.endpoint, self._find_problem)
         self._http = Http({"/metrics": self._show_metrics, **pages})
 
@@ -94,63 +73,16 @@ class _RouterProcess:
             logger.info("stopping: calls that run end first")
 
     @asynccontextmanager
-    async def _cluster(self) -> AsyncIterator[_Cluster]:
-        match self._settings.nodes:
+    async def _cluster(self) -> AsyncIterator[Cluster]:
+        settings = self._settings
+        match settings.nodes:
             case StaticNodes(file):
-                yield self._static(StaticFile(file))
+                yield static_cluster(file, settings.tls_dir)
             case KubernetesNodes() as nodes:
-                async with self._kubernetes(nodes) as cluster:
+                from driver.app.kubernetes_cluster import kubernetes_cluster  # noqa: PLC0415 - 40 MiB
+
+                async with kubernetes_cluster(settings, nodes, self._metrics) as cluster:
                     yield cluster
-
-    def _static(self, directory: StaticFile) -> _Cluster:
-        directory.read()  # Invalid now, rather than a router without nodes
-        if not (folder := self._settings.tls_dir):
-            raise Invalid("--tls-dir is required with --nodes static:FILE")
-        return _Cluster(directory=directory, identities=Files(folder))
-
-    @asynccontextmanager
-    async def _kubernetes(self, setting: KubernetesNodes) -> AsyncIterator[_Cluster]:
-        from driver.router.kubernetes import client  # noqa: PLC0415 - 40 MiB, for those who need it
-        from driver.router.kubernetes.certificates import Secrets  # noqa: PLC0415
-        from driver.router.kubernetes.lost_nodes import LostNodePolicy  # noqa: PLC0415
-        from driver.router.kubernetes.nodes import KubernetesDirectory  # noqa: PLC0415
-        from driver.router.kubernetes.pool_location_store import (  # noqa: PLC0415
-            PoolLocationStore,
-        )
-
-        settings, locations = self._settings, PoolLocations()
-        namespace = setting.namespace or client.own_namespace()
-        async with client.connect(settings.kubeconfig) as api:
-            directory = KubernetesDirectory(
-                api, namespace, setting.service, settings.driver_name, settings.node_gone_after
-            )
-            events = Events(api, settings.driver_name, directory.uid)
-            policy = LostNodePolicy(directory, events, settings.node_gone_policy)
-            store = PoolLocationStore(api, namespace, f"{settings.objects}-pools", locations)
-            background = [store.keep()]
-            identities: Identities
-            problem: Callable[[], str] = str
-            if settings.tls_dir:
-                identities = Files(settings.tls_dir)
-            else:
-                identities = secrets = Secrets(api, namespace, settings.objects)
-                problem = lambda: secrets.problem  # noqa: E731 - it changes
-                background.append(secrets.keep())
-            self._metrics.add_gauges(
-                "cellar_kubernetes_watch_up",
-                "Whether the watch of the API server works",
-                "kind",
-                lambda: {kind: informer.up for kind, informer in directory.watches.items()},
-            )
-            yield _Cluster(
-                directory=directory,
-                identities=identities,
-                abandon=policy.abandon,
-                record_event=events.record_soon,
-                problem=problem,
-                locations=locations,
-                background=background,
-            )
 
     def _register(self, nodes: Nodes, server: UnixServer, abandon: Abandon) -> None:
         """Register the services. Capabilities are those of this release, not of the nodes:
@@ -190,7 +122,7 @@ class _RouterProcess:
             lambda: {node.name: node.reachable for node in nodes.all()},
         )
 
-    def _find_problem(self) -> str:
+    def _find_problem(self) -> str | None:
         return self._problem()
 
     async def _show_metrics(self) -> Answer:

@@ -229,8 +229,8 @@ class Ledger:
                 if not changed:
                     self._lock.wait(left)
 
-    def _lacking(self, key: str, entry: Entry, survey: Survey, *, spare: int = 1) -> str:
-        """Enter the image and return "" if there is space for it; else return why there is none.
+    def _lacking(self, key: str, entry: Entry, survey: Survey, *, spare: int = 1) -> str | None:
+        """Enter the image and return None if there is space for it; else return why there is none.
 
         `spare`: how many times what it takes must be free.
         """
@@ -243,7 +243,7 @@ class Ledger:
                 free = max(0, free)
                 return f"there is room for {show_bytes(free)}, {show_bytes(more)} are needed"
             self._entries.put(key, replace(entry, pending=True))
-            return ""
+            return None
 
     def _others_pending(self, key: str) -> bool:
         """Return whether any image but this one is being made. With the lock held."""

@@ -64,7 +64,7 @@ def group(result: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
 
 
 def validation(
-    request: csi.ValidateVolumeCapabilitiesRequest, reason: str
+    request: csi.ValidateVolumeCapabilitiesRequest, reason: str | None
 ) -> csi.ValidateVolumeCapabilitiesResponse:
     """Return the response that confirms the request as it was made, or if not, has the `reason` why
     not.

@@ -31,14 +31,14 @@ SHUTDOWN_GRACE: Final = 1.0  # seconds for the response to kubelet's last call
 
 
 class Registration(RegistrationServicer):
-    """The service that kubelet calls. `problem` is empty while the driver is registered."""
+    """The service that kubelet calls. `problem` is None while the driver is registered."""
 
     def __init__(self, name: str, path: Path, on_answer: Callable[[bool], None]) -> None:
         """Take the driver's `name` and the `path` of its socket.
 
         `on_answer(accepted)` is called with each answer of kubelet.
         """
-        self.problem = "kubelet has not called yet"
+        self.problem: str | None = "kubelet has not called yet"
         self._info = plugin.PluginInfo(
             type=KIND, name=name, endpoint=str(path), supported_versions=VERSIONS
         )
@@ -53,7 +53,7 @@ class Registration(RegistrationServicer):
     ) -> plugin.RegistrationStatusResponse:
         """Take kubelet's answer: whether it has registered the driver."""
         if request.plugin_registered:
-            self.problem = ""
+            self.problem = None
             logger.info("kubelet registered the driver", endpoint=self._info.endpoint)
         else:
             self.problem = f"kubelet refused the driver: {request.error}"
@@ -82,8 +82,8 @@ class KubeletRegistration:
         self._keeping: asyncio.Task[None] | None = None
 
     @property
-    def problem(self) -> str:
-        """Why kubelet has not registered the driver; empty if it has."""
+    def problem(self) -> str | None:
+        """Return why kubelet has not registered the driver; None if it has."""
         return self._service.problem
 
     async def start(self) -> None:

@@ -20,26 +20,26 @@ _ELSEWHERE_TOO: Final = frozenset(
 )
 
 
-def incompatibility(volume: Volume, capability: Capability) -> str:
-    """Return why the volume cannot be used as `capability` says; "" if it can."""
+def incompatibility(volume: Volume, capability: Capability) -> str | None:
+    """Return why the volume cannot be used as `capability` says; None if it can."""
     if capability.mode in _ELSEWHERE_TOO:
         return f"volume_capability: {capability.mode} needs several nodes, the volume is on one"
     if capability.block is not (volume.fs is None):
         return f"volume_capability: volume {volume.id} is {_kind(volume)}"
     if capability.fs not in {None, volume.fs}:
         return f"volume_capability: volume {volume.id} carries {volume.fs}, not {capability.fs}"
-    return ""
+    return None
 
 
-def _unknown_option(volume: Volume, capability: Capability) -> str:
-    """Return why the volume's filesystem cannot be mounted with the capability's options; "" if it
-    can.
+def _unknown_option(volume: Volume, capability: Capability) -> str | None:
+    """Return why the volume's filesystem cannot be mounted with the capability's options; None if
+    it can.
     """
     try:
         require(capability.options, volume.fs)
     except Invalid as error:
         return str(error)
-    return ""
+    return None
 
 
 def reads_only(volume: Volume, capability: Capability) -> bool:

@@ -172,13 +172,13 @@ class Provisioner:
                 capacity = self._capacity(wanted)
         return capacity.for_volumes_of(smallest_of(wanted.fs, encrypted=wanted.encrypted))
 
-    def validate(self, wanted: ValidateCapabilities) -> str:
-        """Return, as text, in what the volume is not as described; "" if it is all of that.
+    def validate(self, wanted: ValidateCapabilities) -> str | None:
+        """Return, as text, in what the volume is not as described; None if it is all of that.
 
         Raises: NotFound; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(wanted.volume_id)
-        return "; ".join(compatibility.unconfirmed(pool.name, volume, wanted))
+        return "; ".join(compatibility.unconfirmed(pool.name, volume, wanted)) or None
 
     def _capacity(self, wanted: GetCapacity) -> Capacity:
         """Return the capacity of the named pool, or of the one with most free space. Raises:

@@ -239,10 +239,10 @@ class NodeVolumes:
         device = attachment.find_device(self._pools, volume_id)
         return own_mounts.is_mount_of(host, self._mounts.at(path), place, device, volume_id)
 
-    def recorded_at(self, path: Path) -> str:
-        """Return the id of the volume that was recorded as mounted at the path; "": none."""
+    def recorded_at(self, path: Path) -> str | None:
+        """Return the id of the volume that was recorded as mounted at the path; None: none."""
         record = self._mounts.at(path)
-        return record.volume if record else ""
+        return record.volume if record else None
 
     def expand(self, wanted: NodeExpand) -> Bytes:
         """Grow the filesystem to the size that the controller gave the volume, and return that

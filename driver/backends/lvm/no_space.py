@@ -33,8 +33,8 @@ def as_no_space(pool: LvmPool, needed: Bytes = 0) -> Iterator[None]:
         raise
 
 
-def _missing_space(pool: LvmPool, needed: Bytes) -> str:
-    """Return why there is no space for `needed` bytes; "" if there is. Raises: PoolUnavailable."""
+def _missing_space(pool: LvmPool, needed: Bytes) -> str | None:
+    """Return why `needed` bytes are not free; None if they are. Raises: PoolUnavailable."""
     vg, provisioning = pool.refresh(), pool.provisioning
     for fault in provisioning.faults(vg):
         if fault.kind is FaultKind.THIN_POOL_NEARLY_FULL:
@@ -43,4 +43,4 @@ def _missing_space(pool: LvmPool, needed: Bytes) -> str:
         return (
             f"{provisioning.location} has {show_bytes(free)} free, {show_bytes(needed)} are needed"
         )
-    return ""
+    return None

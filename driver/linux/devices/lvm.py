@@ -71,7 +71,7 @@ class VolumeGroup:
     mda_free: Bytes
     mda_size: Bytes
     tags: frozenset[str]
-    trouble: str  # why nothing should be done with it; "" when all is well
+    trouble: str | None  # why nothing should be done with it; None: all is well
     read_only: bool = False  # by its metadata: none is made, changed or removed
     disks: tuple[Path, ...]
     volumes: Mapping[str, LogicalVolume]  # by name
@@ -224,8 +224,8 @@ def _free_extents(row: Mapping[str, Any]) -> int:
     return int(row["pv_pe_count"]) - int(row["pv_pe_alloc_count"])
 
 
-def _trouble(row: Mapping[str, str], disks: Iterable[Mapping[str, str]]) -> str:
-    """Return why nothing should be done with the group; "" if it is usable."""
+def _trouble(row: Mapping[str, str], disks: Iterable[Mapping[str, str]]) -> str | None:
+    """Return why nothing should be done with the group; None if it is usable."""
     name = row["vg_name"]
     if row["vg_exported"]:
         return f"volume group {name} is exported: run `vgimport {name}` if it is to be used here"
@@ -233,7 +233,7 @@ def _trouble(row: Mapping[str, str], disks: Iterable[Mapping[str, str]]) -> str:
         return f"volume group {name} is not whole, a disk of it is missing: see `pvs`"
     if row["vg_shared"]:
         return f"volume group {name} is shared by several machines, which is not supported"
-    return ""
+    return None
 
 
 def _split(text: str) -> frozenset[str]:

@@ -66,38 +66,38 @@ class Disks:
         reasons = ((name, self.exclusion_reason(name)) for name in sorted(self._named))
         return ", ".join(f"/dev/{name} {reason}" for name, reason in reasons if reason)
 
-    def exclusion_reason(self, name: str) -> str:
-        """Return why the device with this kernel name is left out; "" if it is not."""
+    def exclusion_reason(self, name: str) -> str | None:
+        """Return why the device with this kernel name is left out; None if it is not."""
         return self._tenant_reason(name) or self._unnamed_reason(name)
 
-    def _tenant_reason(self, name: str) -> str:
-        """Return why a tenant may write to it, or to any device below it; "" if none may."""
+    def _tenant_reason(self, name: str) -> str | None:
+        """Return why a tenant may write to it, or to any device below it; None if none may."""
         if _is_volume(name):
             return "is a logical volume"
         if name in self._given:
             return "is shown to a pod as a raw block volume"
         if (file := _backing_file(name)) and _IMAGE.search(file):
             return "is a loop device that shows a volume"
-        return next(filter(None, map(self._tenant_reason, _devices_below(name))), "")
+        return next(filter(None, map(self._tenant_reason, _devices_below(name))), None)
 
-    def _unnamed_reason(self, name: str) -> str:
-        """Return why it is not among the devices that were named; "" if it is."""
+    def _unnamed_reason(self, name: str) -> str | None:
+        """Return why it is not among the devices that were named; None if it is."""
         if name in self._named:
-            return ""
+            return None
         if self._some and name not in self._matched:
             return "is not one of `devices=`"
         return self._virtual_reason(name)
 
-    def _virtual_reason(self, name: str) -> str:
+    def _virtual_reason(self, name: str) -> str | None:
         """Return why it has to be named by its own path: no disk of this machine is below it.
 
         "" if it has not, or was.
         """
         if name in self._named:
-            return ""
+            return None
         if kind := _kind(name):
             return f"is {kind}, which counts only if `devices=` has its path"
-        return next(filter(None, map(self._virtual_reason, _devices_below(name))), "")
+        return next(filter(None, map(self._virtual_reason, _devices_below(name))), None)
 
 
 def disk_identities(disks: Iterable[Path]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class Secrets:
     """The Secrets PREFIX-ca, with the key that signs all others, PREFIX-router and PREFIX-node.
 
     The CA's is read only when a certificate has to be made, and is mounted nowhere. `problem`:
-    what the last attempt failed with, or empty.
+    why the last attempt failed, or None.
     """
 
     identity: tls.Identity
@@ -49,7 +49,7 @@ class Secrets:
         self._clock = clock
         self._ready = asyncio.Event()
         self._changed = False
-        self.problem = "the certificates were not read yet"
+        self.problem: str | None = "the certificates were not read yet"
 
     async def ready(self) -> None:
         """Wait until the router's identity was read."""
@@ -66,7 +66,7 @@ class Secrets:
             delay = CHECK_INTERVAL
             try:
                 await self.synchronise()
-                self.problem = ""
+                self.problem = None
             except (ApiError, Invalid) as error:
                 delay = RETRY_INTERVAL
                 self._failed(error)

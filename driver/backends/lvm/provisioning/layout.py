@@ -34,10 +34,10 @@ class Layout:
         """How many disks a volume needs at once; 1: LVM takes as many as needed."""
         return max(self.stripes, self.mirrors + 1)
 
-    def trouble(self, vg: lvm.VolumeGroup) -> str:
-        """Return why the group cannot hold volumes of this layout; "" if it can."""
+    def trouble(self, vg: lvm.VolumeGroup) -> str | None:
+        """Return why the group cannot hold volumes of this layout; None if it can."""
         if self.width <= len(vg.disks):
-            return ""
+            return None
         return f"volume group {vg.name} has {len(vg.disks)} disks, {self.width} are needed"
 
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:

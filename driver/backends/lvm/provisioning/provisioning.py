@@ -33,8 +33,8 @@ class Provisioning(Protocol):
     def granularity(self, vg: lvm.VolumeGroup, /) -> Bytes:
         """Return the unit of volume sizes."""
 
-    def trouble(self, vg: lvm.VolumeGroup, /) -> str:
-        """Return why the group has no usable pool; "" if it has one."""
+    def trouble(self, vg: lvm.VolumeGroup, /) -> str | None:
+        """Return why the group has no usable pool; None if it has one."""
 
     def identity(self, vg: lvm.VolumeGroup, /) -> str:
         """Return LVM's UUIDs of what is the pool, of which its id is a hash."""

@@ -47,7 +47,7 @@ class Thick:
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
         return self._layout.granularity(vg)
 
-    def trouble(self, vg: lvm.VolumeGroup) -> str:
+    def trouble(self, vg: lvm.VolumeGroup) -> str | None:
         return self._layout.trouble(vg)
 
     def identity(self, vg: lvm.VolumeGroup) -> str:

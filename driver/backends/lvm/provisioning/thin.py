@@ -51,7 +51,7 @@ class Thin:
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
         return vg.extent_size
 
-    def trouble(self, vg: lvm.VolumeGroup) -> str:
+    def trouble(self, vg: lvm.VolumeGroup) -> str | None:
         if (pool := vg.volumes.get(self._pool)) is None or not pool.is_thin_pool:
             return f"volume group {vg.name} has no thin pool {self._pool}: see `lvs {vg.name}`"
         if not pool.zeroes:
@@ -59,7 +59,7 @@ class Thin:
                 f"thin pool {self.location} does not clear what it gives out, so volumes would show"
                 f" each other's old bytes: run `lvchange --zero y {self.location}`"
             )
-        return ""
+        return None
 
     def identity(self, vg: lvm.VolumeGroup) -> str:
         return f"{vg.uuid}/{self.uuid(vg)}"

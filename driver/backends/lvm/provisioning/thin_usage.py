@@ -27,10 +27,10 @@ EXTEND_METADATA: Final = 0.50
 _CACHE_TIME: Final = 1.0  # seconds for which the status of the pool serves its volumes
 
 
-def vg_metadata_problem(vg: lvm.VolumeGroup) -> str:
-    """Return why the metadata area of the group has no space for one more LV; "" if it has."""
+def vg_metadata_problem(vg: lvm.VolumeGroup) -> str | None:
+    """Return why the metadata area of the group has no space for one more LV; None if it has."""
     if vg.mda_free >= METADATA_MARGIN:
-        return ""
+        return None
     return (
         f"the metadata area of volume group {vg.name} is full ({vg.mda_free} of {vg.mda_size} bytes"
         " are left): delete volumes, or move them to a group made with --metadatasize 16m"
@@ -48,15 +48,15 @@ class ThinPoolUsage:
         self._pool = pool
         self._extend = extend
         self._full_name = group.full_name(pool)
-        self._last: tuple[float, str] = (0.0, "")
+        self._last: tuple[float, str | None] = (0.0, None)
 
-    def problem(self, vg: lvm.VolumeGroup) -> str:
-        """Return why nothing new should be promised; "" if it may. Raises: PoolUnavailable."""
+    def problem(self, vg: lvm.VolumeGroup) -> str | None:
+        """Return why nothing new should be promised; None if it may. Raises: PoolUnavailable."""
         problem = vg_metadata_problem(vg) or self.problem_of(self.status())
         self._last = (monotonic(), problem)
         return problem
 
-    def recent_problem(self, vg: lvm.VolumeGroup) -> str:
+    def recent_problem(self, vg: lvm.VolumeGroup) -> str | None:
         """Return what `problem` returned less than a second ago, or ask again.
 
         For a list of volumes. Raises: PoolUnavailable.
@@ -64,8 +64,8 @@ class ThinPoolUsage:
         when, problem = self._last
         return problem if monotonic() - when < _CACHE_TIME else self.problem(vg)
 
-    def problem_of(self, status: dm.ThinPool) -> str:
-        """Return why nothing new should be promised in a pool of that status; "" if it may."""
+    def problem_of(self, status: dm.ThinPool) -> str | None:
+        """Return why nothing new should be promised in a pool of that status; None if it may."""
         if status.trouble:
             return f"thin pool {self._full_name}: {status.trouble}"
         if status.data_share >= DATA_LIMIT:
@@ -75,7 +75,7 @@ class ThinPoolUsage:
                 f"the metadata of thin pool {self._full_name} is {status.metadata_share:.0%} full:"
                 " `lvextend --poolmetadatasize` it"
             )
-        return ""
+        return None
 
     def status(self) -> dm.ThinPool:
         """Return the kernel's status of the pool; the pool is activated if it is not active.

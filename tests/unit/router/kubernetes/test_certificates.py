@@ -238,7 +238,7 @@ def test_a_server_that_cannot_be_reached_is_asked_again(
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         secrets = router()
         keeping = asyncio.create_task(secrets.keep())
-        await until(lambda: "not able to answer" in secrets.problem)
+        await until(lambda: "not able to answer" in str(secrets.problem))
         cluster.refuse = ""
         await until(lambda: not secrets.problem)
         await secrets.ready()

@@ -1,0 +1,44 @@
+"""What `cellar route` knows of its cluster: its nodes, and the router's own identity."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from driver.core.errors import Invalid
+from driver.router.nodes.directory import Directory, RecordEvent, StaticFile, no_events
+from driver.router.nodes.lost import Abandon, abandon_nothing
+from driver.router.nodes.pool_locations import PoolLocations
+from driver.tls.identity import Files, Identities
+
+
+def no_problem() -> str | None:
+    """Return None: nothing can be wrong."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The nodes of a cluster, and the router's identity.
+
+    `problem`: returns why the router cannot work, or None. `background`: what runs until it is
+    cancelled.
+    """
+
+    directory: Directory
+    identities: Identities
+    abandon: Abandon = abandon_nothing
+    record_event: RecordEvent = no_events
+    problem: Callable[[], str | None] = no_problem
+    locations: PoolLocations = field(default_factory=PoolLocations)
+    background: Sequence[Awaitable[None]] = ()
+
+
+def static_cluster(file: Path, tls_dir: Path | None) -> Cluster:
+    """Return the cluster whose nodes are listed in a file. Raises: Invalid: it cannot be read."""
+    directory = StaticFile(file)
+    directory.read()  # Invalid now, rather than a router without nodes
+    if not tls_dir:
+        raise Invalid("--tls-dir is required with --nodes static:FILE")
+    return Cluster(directory=directory, identities=Files(tls_dir))

@@ -1,0 +1,57 @@
+"""The cluster of `cellar route --nodes kubernetes`. Imported only then: it takes 40 MiB."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from driver.app.cluster import Cluster, no_problem
+from driver.app.cluster_settings import KubernetesNodes
+from driver.app.settings import RouteSettings
+from driver.observe.metrics import Metrics
+from driver.router.kubernetes import client
+from driver.router.kubernetes.certificates import Secrets
+from driver.router.kubernetes.events import Events
+from driver.router.kubernetes.lost_nodes import LostNodePolicy
+from driver.router.kubernetes.nodes import KubernetesDirectory
+from driver.router.kubernetes.pool_location_store import PoolLocationStore
+from driver.router.nodes.pool_locations import PoolLocations
+from driver.tls.identity import Files, Identities
+
+
+@asynccontextmanager
+async def kubernetes_cluster(
+    settings: RouteSettings, nodes: KubernetesNodes, metrics: Metrics
+) -> AsyncIterator[Cluster]:
+    """Provide the cluster whose nodes are endpoints of a Service, while connected to its API."""
+    namespace = nodes.namespace or client.own_namespace()
+    async with client.connect(settings.kubeconfig) as api:
+        directory = KubernetesDirectory(
+            api, namespace, nodes.service, settings.driver_name, settings.node_gone_after
+        )
+        events = Events(api, settings.driver_name, directory.uid)
+        locations = PoolLocations()
+        store = PoolLocationStore(api, namespace, f"{settings.objects}-pools", locations)
+        identities: Identities
+        problem, background = no_problem, [store.keep()]
+        if settings.tls_dir:
+            identities = Files(settings.tls_dir)
+        else:
+            identities = secrets = Secrets(api, namespace, settings.objects)
+            problem = lambda: secrets.problem  # noqa: E731 - it changes
+            background.append(secrets.keep())
+        metrics.add_gauges(
+            "cellar_kubernetes_watch_up",
+            "Whether the watch of the API server works",
+            "kind",
+            lambda: {kind: informer.up for kind, informer in directory.watches.items()},
+        )
+        yield Cluster(
+            directory=directory,
+            identities=identities,
+            abandon=LostNodePolicy(directory, events, settings.node_gone_policy).abandon,
+            record_event=events.record_soon,
+            problem=problem,
+            locations=locations,
+            background=background,
+        )
