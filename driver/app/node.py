@@ -38,11 +38,12 @@ from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node.pod_volumes import PodVolumes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import ControllerPublisher, NodeVolumes
+from driver.volumes.publish import ControllerPublisher
 
 if TYPE_CHECKING:
     from driver.services.kubelet_registration import KubeletRegistration

@@ -9,10 +9,11 @@ from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node.pod_volumes import PodVolumes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import ControllerPublisher, NodeVolumes
+from driver.volumes.publish import ControllerPublisher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.node import attachment
 from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node_requests import (
     GetVolumeStats,
     NodeExpand,
@@ -50,7 +51,6 @@ from driver.volumes.node_requests import (
 )
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import NodeVolumes
 from driver.volumes.requests import (
     Capability,
     CreateVolume,

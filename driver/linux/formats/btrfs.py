@@ -9,12 +9,11 @@ from typing import Final
 
 from driver.core.errors import Busy
 from driver.core.model import Bytes, FsType
-from driver.linux import command, ioctls
+from driver.linux import bounded_calls, command, ioctls
 from driver.linux.devices import block
 from driver.linux.formats import btrfs_uuid, sparse_space, superblock
 from driver.linux.formats.replay import replay
 from driver.linux.formats.tool_versions import version
-from driver.linux.mounts import bounded_calls
 
 BTRFS_IOC_RESIZE: Final = 0x50009403  # _IOW(0x94, 3, struct btrfs_ioctl_vol_args)
 _VOL_ARGS: Final = struct.Struct("=q4088s")

@@ -11,10 +11,9 @@ from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes
-from driver.linux import command
+from driver.linux import bounded_calls, command
 from driver.linux.devices import block
 from driver.linux.formats import ext4_uuid, sparse_space, superblock
-from driver.linux.mounts import bounded_calls
 
 EXT4_IOC_RESIZE_FS: Final = 0x40086610  # _IOW('f', 16, __u64): the new number of blocks
 

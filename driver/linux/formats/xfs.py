@@ -10,12 +10,11 @@ from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes, FsType
-from driver.linux import command
+from driver.linux import bounded_calls, command
 from driver.linux.devices import block
 from driver.linux.formats import sparse_space, superblock, xfs_uuid
 from driver.linux.formats.replay import replay
 from driver.linux.formats.tool_versions import version
-from driver.linux.mounts import bounded_calls
 
 # <linux/xfs_fs.h>
 XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864  # _IOR('X', 100, struct xfs_fsop_geom_v1)

@@ -30,6 +30,7 @@ from driver.core.model import Inline, Volume
 from driver.core.ports.host import Host
 from driver.core.results import VolumeStats
 from driver.volumes.health import Health
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node_requests import (
     GetVolumeStats,
     InlinePublish,
@@ -40,7 +41,6 @@ from driver.volumes.node_requests import (
 )
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import NodeVolumes
 from driver.volumes.requests import DeleteVolume
 
 

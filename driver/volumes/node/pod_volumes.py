@@ -6,6 +6,7 @@ from driver.core.faults import Fault
 from driver.core.results import VolumeStats
 from driver.volumes.health import Health
 from driver.volumes.node.ephemeral import EphemeralVolumes
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node_requests import (
     GetVolumeStats,
     InlinePublish,
@@ -14,7 +15,6 @@ from driver.volumes.node_requests import (
     NodePublish,
     NodeUnpublish,
 )
-from driver.volumes.publish import NodeVolumes
 
 
 class PodVolumes:

@@ -30,10 +30,11 @@ from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node.pod_volumes import PodVolumes
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import ControllerPublisher, NodeVolumes
+from driver.volumes.publish import ControllerPublisher
 from tests.support.failing_backend import failing_pool
 
 NODE = "node-a"

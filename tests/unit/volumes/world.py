@@ -42,6 +42,7 @@ from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node_requests import (
     NodePublish,
     NodeUnpublish,
@@ -50,7 +51,7 @@ from driver.volumes.node_requests import (
 )
 from driver.volumes.pools.registry import Pools
 from driver.volumes.provision import Provisioner
-from driver.volumes.publish import ControllerPublisher, NodeVolumes
+from driver.volumes.publish import ControllerPublisher
 from driver.volumes.requests import Capability, CreateVolume
 from driver.volumes.snapshot_requests import CreateGroupSnapshot, CreateSnapshot, Member
 from tests.support.failing_backend import FailingBackend

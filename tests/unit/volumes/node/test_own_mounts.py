@@ -12,8 +12,8 @@ from driver.core.errors import Refused
 from driver.core.model import Volume
 from driver.core.ports.memory_records import MemoryRecords
 from driver.volumes.node.mount_records import MountRecord, MountRecords
+from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node_requests import NodeUnpublish
-from driver.volumes.publish import NodeVolumes
 from tests.unit.volumes.world import BLOCK, MOUNT, World
 
 RECORD = MountRecord(

@@ -1,0 +1,56 @@
+"""Unmounting what somebody may still use: with patience, and with the users' names in the error."""
+
+from __future__ import annotations
+
+import errno
+import time
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Failed, Refused
+from driver.linux.mounts import mount, mount_points, mount_table
+from driver.linux.mounts.holders import holders
+
+_TIMEOUT: Final = 0.5  # seconds for which a mount may be busy with somebody who only looks
+_PAUSES: Final = (0.001, 0.004, 0.01, 0.02, 0.04)  # seconds; then holders are sought, too
+
+
+def unmount_patiently(target: Path) -> None:
+    """Unmount one layer; try again for _TIMEOUT seconds while it is busy and no holder is found.
+
+    Whoever looks at a mount holds it for the time of one system call, also the statfs of a
+    monitor: such a holder is not named. Raises: Refused, if it stays busy, or a holder is
+    found; Failed.
+    """
+    end = time.monotonic() + _TIMEOUT
+    for attempt in count():
+        try:
+            mount.unmount(target)
+            return
+        except OSError as error:
+            patient = error.errno == errno.EBUSY and time.monotonic() < end
+            if not patient or (attempt >= len(_PAUSES) and _users(target)):
+                raise not_unmounted(target, error) from error
+        time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+
+
+def not_unmounted(target: Path, error: OSError) -> Refused | Failed:
+    """Return the error for a failed unmount; it names the holders."""
+    if error.errno != errno.EBUSY or not mount_table.at(target):
+        return Failed(f"{target} could not be unmounted: {error.strerror}")
+    users = ", ".join(_users(target)) or "a process that cannot be seen from here"
+    return Refused(f"{target} is busy: held by {users}")
+
+
+def _users(target: Path) -> list[str]:
+    """Return who uses the mount at `target`: processes, devices, and mounts below it.
+
+    Empty: nobody who can be seen, or it is no mount point any more.
+    """
+    if not (layers := mount_table.at(target)):
+        return []
+    number = mount_points.place(layers[-1]).number
+    device = mount_points.path_of(number) if number else target
+    mounts = [f"the mount at {each}" for each in mount_table.below(layers[-1].target)]
+    return [*mounts, *holders(device, number)]
