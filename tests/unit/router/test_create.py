@@ -1,0 +1,190 @@
+"""Which nodes a routed CreateVolume is sent to, in which order, without a node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
+from driver.core.errors import Busy, CellarError, NoSpace, PoolUnavailable, Refused
+from driver.core.ids import PoolId
+from driver.core.model import GIB
+from driver.router import create, name_reservations
+from driver.router.nodes import calls
+from driver.router.nodes.connection import NodeConnection
+from driver.router.nodes.lost import NodeGone
+from driver.router.placement import Requirement
+from tests.unit.router.reported import reported
+
+KEY = "cellar.csi.internal/node"
+MOUNT = csi.VolumeCapability(
+    mount=csi.VolumeCapability.MountVolume(),
+    access_mode=csi.VolumeCapability.AccessMode(
+        mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+    ),
+)
+
+
+def node(name: str, largest: int) -> NodeConnection:
+    pool = cellar.Pool(name="sim", id=name * 12, allocation="thick")
+    pool.available_space.add(allocation="thick", largest=largest, smallest=1)
+    return reported(pool, name=name)
+
+
+@dataclass
+class FakeNodes:
+    """The registry's part that a create needs."""
+
+    nodes: Sequence[NodeConnection]
+    gone: frozenset[str] = frozenset()
+
+    def reachable(self) -> Sequence[NodeConnection]:
+        return self.nodes
+
+    def meeting(self, requirement: Requirement) -> Sequence[NodeConnection]:
+        return [node for node in self.nodes if requirement.allows(node.name)]
+
+    def duplicated_pools(self) -> frozenset[PoolId]:
+        return frozenset()
+
+    def owner(self, pool: PoolId) -> NodeConnection:
+        if pool[0] in self.gone:
+            raise NodeGone(pool[0])
+        return next(node for node in self.nodes if pool in node.pool_ids)
+
+
+@dataclass
+class World:
+    """Nodes `a` (10 GiB), `b` (30 GiB), `c` (20 GiB), and what each answers to a create."""
+
+    nodes: FakeNodes
+    answers: dict[str, CellarError] = field(default_factory=dict)
+    holders: str = ""
+    contended: bool = False
+    sent: list[str] = field(default_factory=list)
+    searched: list[str] = field(default_factory=list)
+
+    def create(self, **fields: Any) -> str:
+        request = csi.CreateVolumeRequest(name="v", volume_capabilities=[MOUNT], **fields)
+        routes: Any = create.CreateRoutes(self.nodes, KEY)  # type: ignore[arg-type]
+        return str(asyncio.run(routes.create(request, None)).volume.volume_id)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    sizes = {"a": 10 * GIB, "b": 30 * GIB, "c": 20 * GIB}
+    world = World(FakeNodes([node(name, size) for name, size in sizes.items()]))
+
+    async def forward(node: NodeConnection, path: str, *_: Any) -> bytes:
+        assert path == "/csi.v1.Controller/CreateVolume"
+        world.sent.append(node.name)
+        if error := world.answers.get(node.name):
+            raise error
+        volume = csi.Volume(volume_id=f"on-{node.name}")
+        return csi.CreateVolumeResponse(volume=volume).SerializeToString()
+
+    @asynccontextmanager
+    async def reserved(
+        _: object, key: str, searched: Sequence[NodeConnection]
+    ) -> AsyncIterator[Sequence[NodeConnection]]:
+        world.searched = [node.name for node in searched]
+        if world.contended:
+            raise Busy("another router is creating it; try again")
+        yield [node for node in world.nodes.nodes if node.name in world.holders]
+
+    monkeypatch.setattr(calls, "forward", forward)
+    monkeypatch.setattr(name_reservations, "reserved", reserved)
+    return world
+
+
+def on(*names: str, chosen: bool = False) -> csi.TopologyRequirement:
+    topologies = [csi.Topology(segments={KEY: name}) for name in names]
+    return csi.TopologyRequirement(
+        requisite=topologies, preferred=topologies if chosen else topologies[:0]
+    )
+
+
+def test_the_node_with_most_free_space_is_first_and_not_searched(world: World) -> None:
+    assert world.create() == "on-b"
+    assert (world.sent, world.searched) == (["b"], ["a", "c"])
+
+
+def test_a_node_that_is_full_by_now_is_followed_by_the_next(world: World) -> None:
+    world.answers = {"b": NoSpace("full"), "c": NoSpace("full")}
+    assert world.create() == "on-a"
+    assert world.sent == ["b", "c", "a"]
+
+
+def test_if_all_are_full_the_error_is_that_of_the_best(world: World) -> None:
+    world.answers = {name: NoSpace(f"{name} is full") for name in "abc"}
+    with pytest.raises(NoSpace, match="b is full"):
+        world.create()
+
+
+def test_any_other_error_ends_the_call(world: World) -> None:
+    world.answers = {"b": PoolUnavailable("it hangs")}
+    with pytest.raises(PoolUnavailable):
+        world.create()
+    assert world.sent == ["b"]
+
+
+def test_the_node_that_has_the_name_is_the_only_one(world: World) -> None:
+    world.holders = "a"
+    assert world.create() == "on-a"
+    world.answers = {"a": NoSpace("full")}
+    with pytest.raises(NoSpace, match="full"):
+        world.create()
+    assert world.sent == ["a", "a"]
+
+
+def test_a_name_is_found_also_where_no_new_volume_could_go(world: World) -> None:
+    for each in world.nodes.nodes:
+        each.member = type(each.member)(name=each.name, address="h:1", cordoned=True)
+    with pytest.raises(NoSpace, match="cordoned"):
+        world.create()
+    assert world.searched == ["a", "b", "c"]
+    world.holders = "c"
+    assert world.create() == "on-c"
+
+
+def test_a_chosen_node_gets_the_call_without_a_reservation(world: World) -> None:
+    world.contended = True
+    requirement = on("a", "b", chosen=True)
+    assert world.create(accessibility_requirements=requirement) == "on-a"
+    world.answers = {"a": NoSpace("full")}
+    with pytest.raises(NoSpace, match="full"):
+        world.create(accessibility_requirements=requirement)
+    with pytest.raises(NoSpace, match="cannot be reached"):
+        world.create(accessibility_requirements=on("z", chosen=True))
+    assert world.sent == ["a", "a"]
+
+
+def test_only_accessible_nodes_are_tried_and_searched(world: World) -> None:
+    assert world.create(accessibility_requirements=on("a", "c")) == "on-c"
+    assert (world.sent, world.searched) == (["c"], ["a"])
+
+
+def test_a_name_that_another_router_has_is_busy(world: World) -> None:
+    world.contended = True
+    with pytest.raises(Busy):
+        world.create()
+    assert world.sent == []
+
+
+def test_a_source_decides_and_its_lost_node_is_a_final_answer(world: World) -> None:
+    source = csi.VolumeContentSource(
+        volume=csi.VolumeContentSource.VolumeSource(volume_id=f"{'a' * 12}-{'0' * 32}")
+    )
+    assert world.create(volume_content_source=source) == "on-a"
+    with pytest.raises(NoSpace, match="node a"):
+        world.create(volume_content_source=source, accessibility_requirements=on("b"))
+    world.nodes.gone = frozenset("a")
+    with pytest.raises(Refused, match="gone"):
+        world.create(volume_content_source=source)
+    assert world.sent == ["a"]
