@@ -46,8 +46,9 @@ from driver.volumes.provision import Provisioner
 from driver.volumes.publish import ControllerPublisher
 
 if TYPE_CHECKING:
+    from driver.csi.server import Listener
     from driver.services.kubelet_registration import KubeletRegistration
-    from driver.services.server import DriverInfo, Listener, Server
+    from driver.services.server import DriverInfo, Server
 
 ADOPTION_TIMEOUT: Final = 1.0  # seconds that the socket waits for pools that are being looked for
 
@@ -221,7 +222,7 @@ class _NodeDriver:
         if not (settings.listen and settings.tls_dir):
             return None
         from driver.csi.admission import Admission  # noqa: PLC0415 - gRPC is there by now
-        from driver.services.server import Listener  # noqa: PLC0415
+        from driver.csi.server import Listener  # noqa: PLC0415
         from driver.tls import identity  # noqa: PLC0415 - for nodes of a cluster only
 
         host, port = settings.listen

@@ -16,7 +16,8 @@ from driver.app import process
 from driver.app.cluster import Cluster, no_problem, static_cluster
 from driver.app.cluster_settings import KubernetesNodes, StaticNodes
 from driver.app.settings import RouteSettings
-from driver.csi.identity import Identity
+from driver.csi.identity import Identity, controller_capabilities, group_capabilities
+from driver.csi.server import UnixServer
 from driver.linux import descriptors
 from driver.observe import log
 from driver.observe.http import Answer, Http
@@ -24,8 +25,6 @@ from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
 from driver.router.nodes.lost import Abandon
 from driver.router.nodes.registry import Nodes
-from driver.services import controller, group_controller
-from driver.services.server import UnixServer
 
 
 def route(settings: RouteSettings) -> None:
@@ -99,15 +98,15 @@ class _RouterProcess:
         attach = self._settings.attach
         attachments = attach and isinstance(self._settings.nodes, KubernetesNodes)
 
-        async def controller_capabilities(*_: Any) -> Any:
-            return controller.capabilities(attach=attach)
+        async def report_controller(*_: Any) -> Any:
+            return controller_capabilities(attach=attach)
 
-        async def group_capabilities(*_: Any) -> Any:
-            return group_controller.capabilities()
+        async def report_group(*_: Any) -> Any:
+            return group_capabilities()
 
         return {
-            "ControllerGetCapabilities": controller_capabilities,
-            "GroupControllerGetCapabilities": group_capabilities,
+            "ControllerGetCapabilities": report_controller,
+            "GroupControllerGetCapabilities": report_group,
             **create.CreateRoutes(nodes, self._settings.topology_key).all(),
             **lists.ListRoutes(nodes).all(),
             **group_snapshots.GroupRoutes(nodes, abandon).all(),

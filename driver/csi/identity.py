@@ -1,4 +1,7 @@
-"""The Identity service. It answers on the event loop, also while all workers are busy."""
+"""The Identity service, and the capabilities of this release, for nodes and routers alike.
+
+The service answers on the event loop, also while all workers are busy.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,50 @@ CAPABILITIES: Final = (
     # OFFLINE would mean that volumes in use must not be expanded.
     csi.PluginCapability(volume_expansion=_EXPANSION(type=_EXPANSION.ONLINE)),
 )
+
+_CONTROLLER: Final = csi.ControllerServiceCapability.RPC
+_GROUP: Final = csi.GroupControllerServiceCapability.RPC
+_ATTACH: Final = (
+    _CONTROLLER.PUBLISH_UNPUBLISH_VOLUME,
+    _CONTROLLER.PUBLISH_READONLY,
+    _CONTROLLER.LIST_VOLUMES_PUBLISHED_NODES,
+)
+CONTROLLER: Final = (
+    _CONTROLLER.CREATE_DELETE_VOLUME,
+    _CONTROLLER.LIST_VOLUMES,
+    _CONTROLLER.GET_CAPACITY,
+    _CONTROLLER.CREATE_DELETE_SNAPSHOT,
+    _CONTROLLER.LIST_SNAPSHOTS,
+    _CONTROLLER.CLONE_VOLUME,
+    _CONTROLLER.EXPAND_VOLUME,
+    _CONTROLLER.VOLUME_CONDITION,
+    _CONTROLLER.GET_VOLUME,
+    _CONTROLLER.SINGLE_NODE_MULTI_WRITER,
+    _CONTROLLER.GET_SNAPSHOT,
+    _CONTROLLER.GET_VOLUME_HEALTH,
+    _CONTROLLER.LIST_VOLUME_HEALTH,
+)
+
+
+def controller_capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
+    """Return the capabilities of the Controller service.
+
+    `attach`: whether ControllerPublishVolume and ControllerUnpublishVolume are served.
+    """
+    kinds = (*CONTROLLER, *(_ATTACH if attach else ()))
+    return csi.ControllerGetCapabilitiesResponse(
+        capabilities=[
+            csi.ControllerServiceCapability(rpc=_CONTROLLER(type=kind)) for kind in sorted(kinds)
+        ]
+    )
+
+
+def group_capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
+    """Return the capabilities of the GroupController service."""
+    rpc = _GROUP(type=_GROUP.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT)
+    return csi.GroupControllerGetCapabilitiesResponse(
+        capabilities=[csi.GroupControllerServiceCapability(rpc=rpc)]
+    )
 
 
 class Identity(IdentityServicer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
 
 from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import ControllerServicer
@@ -11,6 +10,7 @@ from driver.core.capacity import NO_CAPACITY
 from driver.core.errors import Invalid, NotFound, Unsupported
 from driver.core.results import SnapshotsPage
 from driver.csi import parse, parse_snapshots, present
+from driver.csi.identity import controller_capabilities
 from driver.csi.interceptor import Context
 from driver.csi.protocol import KNOWN_NODE
 from driver.csi.topology import NodeTopology
@@ -18,48 +18,14 @@ from driver.services.dispatch import Dispatcher
 from driver.services.pool_choice import PoolChoice
 from driver.services.use_cases import UseCases
 
-_RPC: Final = csi.ControllerServiceCapability.RPC
-_ATTACH: Final = (
-    _RPC.PUBLISH_UNPUBLISH_VOLUME,
-    _RPC.PUBLISH_READONLY,
-    _RPC.LIST_VOLUMES_PUBLISHED_NODES,
-)
-CAPABILITIES: Final = (
-    _RPC.CREATE_DELETE_VOLUME,
-    _RPC.LIST_VOLUMES,
-    _RPC.GET_CAPACITY,
-    _RPC.CREATE_DELETE_SNAPSHOT,
-    _RPC.LIST_SNAPSHOTS,
-    _RPC.CLONE_VOLUME,
-    _RPC.EXPAND_VOLUME,
-    _RPC.VOLUME_CONDITION,
-    _RPC.GET_VOLUME,
-    _RPC.SINGLE_NODE_MULTI_WRITER,
-    _RPC.GET_SNAPSHOT,
-    _RPC.GET_VOLUME_HEALTH,
-    _RPC.LIST_VOLUME_HEALTH,
-)
-
-
-def capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
-    """Return the capabilities of this release, which a router reports for its nodes as well.
-
-    `attach`: whether ControllerPublishVolume and ControllerUnpublishVolume are served.
-    """
-    kinds = (*CAPABILITIES, *(_ATTACH if attach else ()))
-    return csi.ControllerGetCapabilitiesResponse(
-        capabilities=[
-            csi.ControllerServiceCapability(rpc=_RPC(type=kind)) for kind in sorted(kinds)
-        ]
-    )
-
 
 class Controller(ControllerServicer):
     """The CSI Controller service: each RPC parses its request, runs a use case, and presents the
     result.
 
     Errors are CellarErrors of the parser or the use case; CsiInterceptor turns them into
-    statuses. `topology`: of the node on which all volumes are. `attach`: as in `capabilities`.
+    statuses. `topology`: of the node on which all volumes are. `attach`: as in
+    `controller_capabilities`.
     """
 
     def __init__(
@@ -78,8 +44,8 @@ class Controller(ControllerServicer):
     async def ControllerGetCapabilities(
         self, request: csi.ControllerGetCapabilitiesRequest, context: object
     ) -> csi.ControllerGetCapabilitiesResponse:
-        """Return the capabilities; see `capabilities`."""
-        return capabilities(attach=self._attach)
+        """Return the capabilities; see `controller_capabilities`."""
+        return controller_capabilities(attach=self._attach)
 
     # volumes
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
 
 from csi_proto import csi_pb2 as csi
 from csi_proto.csi_pb2_grpc import GroupControllerServicer
 from driver.core.errors import NotFound
 from driver.csi import parse_snapshots, present
+from driver.csi.identity import group_capabilities
 from driver.csi.topology import NodeTopology
 from driver.services.dispatch import Dispatcher
 from driver.volumes.copies.snapshots import Snapshotter
-
-_RPC: Final = csi.GroupControllerServiceCapability.RPC
-
-
-def capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
-    """Return the capabilities of this release, which a router reports for its nodes as well."""
-    rpc = _RPC(type=_RPC.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT)
-    return csi.GroupControllerGetCapabilitiesResponse(
-        capabilities=[csi.GroupControllerServiceCapability(rpc=rpc)]
-    )
 
 
 class GroupController(GroupControllerServicer):
@@ -37,8 +27,8 @@ class GroupController(GroupControllerServicer):
     async def GroupControllerGetCapabilities(
         self, request: csi.GroupControllerGetCapabilitiesRequest, context: object
     ) -> csi.GroupControllerGetCapabilitiesResponse:
-        """Return the capabilities; see `capabilities`."""
-        return capabilities()
+        """Return the capabilities; see `group_capabilities`."""
+        return group_capabilities()
 
     async def CreateVolumeGroupSnapshot(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: object

@@ -21,7 +21,7 @@ from csi_proto.pluginregistration_pb2_grpc import (
     add_RegistrationServicer_to_server,
 )
 from driver.core.errors import Refused
-from driver.csi import unix_socket
+from driver.csi.server import bind_socket, identity, remove
 
 KIND: Final = "CSIPlugin"
 VERSIONS: Final = ("1.0.0",)  # of the plugin's API, not of CSI
@@ -111,21 +111,16 @@ class KubeletRegistration:
         await self._close()
 
     async def _open(self) -> None:
-        unix_socket.remove_stale_socket(self._socket)
         server = grpc.aio.server()
         add_RegistrationServicer_to_server(self._service, server)
-        with unix_socket.private_mode():
-            try:
-                server.add_insecure_port(f"unix:{self._socket}")
-            except RuntimeError as error:
-                raise Refused(f"cannot listen on {self._socket}: {error}") from None
+        self._ours = bind_socket(server, self._socket)
         await server.start()
-        self._server, self._ours = server, unix_socket.identity(self._socket)
+        self._server = server
 
     async def _close(self) -> None:
         if self._server:
             await self._server.stop(SHUTDOWN_GRACE)
-            unix_socket.remove(self._socket, self._ours)
+            remove(self._socket, self._ours)
             self._server = None
 
     def _answered(self, accepted: bool) -> None:
@@ -146,7 +141,7 @@ class KubeletRegistration:
                 await self._recreate()
             elif not self.problem:
                 delay = BACKOFF[0]
-            if unix_socket.identity(self._socket) != self._ours:
+            if identity(self._socket) != self._ours:
                 logger.warning("{} was removed or replaced: it is created again", self._socket)
                 await self._recreate()
 

@@ -1,4 +1,4 @@
-"""The gRPC server of a node: all services on one Unix socket, and on a port for routers only."""
+"""The server of a node: all services on one Unix socket, and on a port for routers only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import grpc
 import grpc.aio
 
 from csi_proto import cellar_pb2 as cellar
@@ -21,11 +20,9 @@ from csi_proto.csi_pb2_grpc import (
     add_NodeServicer_to_server,
     add_SnapshotMetadataServicer_to_server,
 )
-from driver.core.errors import Refused
-from driver.csi import unix_socket
 from driver.csi.identity import Identity
-from driver.csi.interceptor import CsiInterceptor, OnFinish
-from driver.csi.protocol import KEEPALIVE_MINIMUM_MS
+from driver.csi.interceptor import OnFinish
+from driver.csi.server import Listener, UnixServer
 from driver.csi.topology import NodeTopology
 from driver.services.controller import Controller
 from driver.services.dispatch import Dispatcher
@@ -36,8 +33,6 @@ from driver.services.peer import PeerService
 from driver.services.snapshot_metadata import SnapshotMetadata
 from driver.services.use_cases import UseCases
 
-# A client without a certificate occupies a descriptor no longer (gRPC: 120 s).
-HANDSHAKE_TIMEOUT_MS: Final = 5000
 COPY_TIMEOUT: Final = 10.0  # seconds that a call waits for a copy; the provisioner waits for 15
 
 
@@ -50,66 +45,6 @@ class DriverInfo:
     topology: NodeTopology
     max_volumes: int
     attach: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """The TCP port for routers. `admission` checks each call before CsiInterceptor does."""
-
-    address: str
-    credentials: grpc.ServerCredentials
-    admission: grpc.aio.ServerInterceptor
-
-
-class UnixServer:
-    """A gRPC server on a Unix socket, and on the port of `listener` if there is one.
-
-    `on_finish(rpc, code, seconds)` is called for every RPC that ended.
-    """
-
-    def __init__(self, on_finish: OnFinish, listener: Listener | None = None) -> None:
-        admission = [listener.admission] if listener else []
-        self._listener = listener
-        self._path: Path | None = None
-        self._socket: tuple[int, int] | None = None
-        self.grpc = grpc.aio.server(
-            interceptors=[*admission, CsiInterceptor(on_finish)],
-            options=[
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MINIMUM_MS),
-                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
-            ],
-        )
-
-    async def open(self, path: Path) -> None:
-        """Listen on the socket `path`, and serve.
-
-        Raises: Refused if the socket or the port cannot be bound.
-        """
-        if listener := self._listener:
-            self._bind(
-                listener.address,
-                lambda: self.grpc.add_secure_port(listener.address, listener.credentials),
-            )
-        unix_socket.remove_stale_socket(path)
-        with unix_socket.private_mode():
-            self._bind(str(path), lambda: self.grpc.add_insecure_port(f"unix:{path}"))
-        self._path, self._socket = path, unix_socket.identity(path)
-        await self.grpc.start()
-
-    async def close(self, grace: float) -> None:
-        """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
-        await self.grpc.stop(grace)
-        if self._path:
-            unix_socket.remove(self._path, self._socket)
-
-    @staticmethod
-    def _bind(address: str, bind: Callable[[], int]) -> None:
-        try:
-            bind()
-        except RuntimeError as error:
-            raise Refused(f"cannot listen on {address}: {error}") from None
 
 
 class Server:

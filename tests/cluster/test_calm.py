@@ -12,7 +12,7 @@ import pytest
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from driver.services.controller import capabilities
+from driver.csi.identity import controller_capabilities
 from tests.cluster.machines import (
     GIB,
     KEY,
@@ -238,7 +238,7 @@ def test_a_group_is_taken_on_one_node_or_over_several(
 def test_capabilities_are_those_of_the_release(cluster: Cluster) -> None:
     request = csi.ControllerGetCapabilitiesRequest()
     response = cluster.router.controller.ControllerGetCapabilities(request)
-    assert response == capabilities(attach=True)
+    assert response == controller_capabilities(attach=True)
 
 
 def test_the_pools_of_all_nodes_are_listed(cluster: Cluster) -> None:

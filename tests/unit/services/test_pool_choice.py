@@ -15,14 +15,8 @@ from driver.core.ids import InlineHandle, VolumeId
 from driver.core.model import AccessMode
 from driver.services.dispatch import Dispatcher
 from driver.services.pool_choice import PoolChoice
-from driver.volumes.requests import (
-    Capability,
-    CreateVolume,
-    DeleteVolume,
-    InlinePublish,
-    InlineStats,
-    InlineUnpublish,
-)
+from driver.volumes.node_requests import InlinePublish, InlineStats, InlineUnpublish
+from driver.volumes.requests import Capability, CreateVolume, DeleteVolume
 
 HANDLE = InlineHandle(f"csi-{'0f' * 32}")
 CREATE = CreateVolume(name="v", key="0" * 32, range=CapacityRange(1), fs=None)

@@ -1,0 +1,153 @@
+"""A gRPC server on a Unix socket: it replaces a stale socket, lets only owner and group in, and
+removes its own socket at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import grpc
+import grpc.aio
+
+from driver.core.errors import Refused
+from driver.csi.interceptor import CsiInterceptor, OnFinish
+from driver.csi.protocol import KEEPALIVE_MINIMUM_MS
+
+MODE: Final = 0o660
+# A client without a certificate occupies a descriptor no longer (gRPC: 120 s).
+HANDSHAKE_TIMEOUT_MS: Final = 5000
+_CONNECT_TIMEOUT: Final = 1.0  # seconds; a process with a full backlog does not accept
+
+
+SocketId: TypeAlias = tuple[int, int]  # device and inode
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The TCP port for routers. `admission` checks each call before CsiInterceptor does."""
+
+    address: str
+    credentials: grpc.ServerCredentials
+    admission: grpc.aio.ServerInterceptor
+
+
+class UnixServer:
+    """A gRPC server on a Unix socket, and on the port of `listener` if there is one.
+
+    `on_finish(rpc, code, seconds)` is called for every RPC that ended.
+    """
+
+    def __init__(self, on_finish: OnFinish, listener: Listener | None = None) -> None:
+        admission = [listener.admission] if listener else []
+        self._listener = listener
+        self._path: Path | None = None
+        self._socket: SocketId | None = None
+        self.grpc = grpc.aio.server(
+            interceptors=[*admission, CsiInterceptor(on_finish)],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MINIMUM_MS),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+            ],
+        )
+
+    async def open(self, path: Path) -> None:
+        """Listen on the socket `path`, and serve.
+
+        Raises: Refused if the socket or the port cannot be bound.
+        """
+        if listener := self._listener:
+            _bind(
+                listener.address,
+                lambda: self.grpc.add_secure_port(listener.address, listener.credentials),
+            )
+        self._path, self._socket = path, bind_socket(self.grpc, path)
+        await self.grpc.start()
+
+    async def close(self, grace: float) -> None:
+        """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
+        await self.grpc.stop(grace)
+        if self._path:
+            remove(self._path, self._socket)
+
+
+def bind_socket(server: grpc.aio.Server, path: Path) -> SocketId | None:
+    """Make the server listen on the Unix socket `path`, and return the socket's identity.
+
+    Raises: Refused if another process listens on it, or it cannot be bound.
+    """
+    remove_stale_socket(path)
+    with private_mode():
+        _bind(str(path), lambda: server.add_insecure_port(f"unix:{path}"))
+    return identity(path)
+
+
+def remove_stale_socket(path: Path) -> None:
+    """Remove a socket that a process left when it ended, and create the folder if it is missing.
+
+    Raises: Refused if a process listens on it, or `path` is not a socket.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise Refused(
+            f"{path} exists and is not a socket; move it away or choose another --endpoint"
+        )
+    if _answers(path):
+        raise Refused(f"another process listens on {path}; stop it or choose another --endpoint")
+    path.unlink()
+
+
+@contextmanager
+def private_mode() -> Iterator[None]:
+    """Set the umask so that a socket bound inside is for owner and group only from the start."""
+    before = os.umask(0o777 & ~MODE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def identity(path: Path) -> SocketId | None:
+    """Return the device and inode of the socket at `path`, or None if there is none."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        return status.st_dev, status.st_ino
+    return None
+
+
+def remove(path: Path, ours: SocketId | None) -> None:
+    """Remove the socket if its `identity` is still `ours`: a successor may have replaced it."""
+    if ours is not None and identity(path) == ours:
+        path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_CONNECT_TIMEOUT)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except (TimeoutError, BlockingIOError):
+            return True
+        return True
+
+
+def _bind(address: str, bind: Callable[[], int]) -> None:
+    """Call `bind`, and turn gRPC's error into Refused."""
+    try:
+        bind()
+    except RuntimeError as error:
+        raise Refused(f"cannot listen on {address}: {error}") from None
