@@ -67,7 +67,7 @@ class Lvm:
         self._freezer = machine.freezer
         self._pool = LvmPool(provisioning, machine.owner, init=options.init)
         self._devices = self._pool.devices
-        self._untouched: set[ImageId] = set()  # all zeros: nobody has had the device
+        self._untouched: set[ImageId] = set()  # never attached: they read as zeros
 
     def adopt(self) -> None:
         """Look for the pool, and adopt it if it is there. No-op if it is unavailable."""

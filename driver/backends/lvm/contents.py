@@ -53,8 +53,8 @@ def create(pool: LvmPool, image: Image, prepare: Prepare) -> bool:
 def fill(pool: LvmPool, volume: Volume, prepare: Prepare) -> Volume:
     """Have `prepare` write the first contents of a volume that was never formatted.
 
-    It is done in place: nobody has seen the contents until the record says `formatted`. Returns
-    the volume as recorded.
+    They are written in place: no pod can see them until the record says `formatted`. Returns the
+    volume as recorded.
 
     Raises: Refused if it was formatted, is in use, or has another incarnation; NotFound,
     Damaged; NoSpace; PoolUnavailable; CommandError; what `prepare` raises.

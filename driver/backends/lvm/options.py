@@ -23,13 +23,12 @@ class Options:
 
 
 class HostResources(Protocol):
-    """What the pools of a machine share.
-
-    `owner`: the driver's name, as pools are marked with it. `freezer`: what freezes
-    filesystems.
-    """
+    """What the pools of a machine share."""
 
     @property
-    def owner(self) -> str: ...
+    def owner(self) -> str:
+        """The driver's name, with which its pools are marked."""
+
     @property
-    def freezer(self) -> Freezer: ...
+    def freezer(self) -> Freezer:
+        """What freezes filesystems."""

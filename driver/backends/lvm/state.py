@@ -18,8 +18,11 @@ class ReportsCapacity(Protocol):
     """The part of a backend that `pool_state` needs."""
 
     @property
-    def id(self) -> PoolId: ...
-    def capacity(self, allocation: Allocation) -> Capacity: ...
+    def id(self) -> PoolId:
+        """The pool's id. Raises: PoolUnavailable."""
+
+    def capacity(self, allocation: Allocation) -> Capacity:
+        """Return what can be promised to new volumes. Raises: PoolUnavailable."""
 
 
 def pool_state(name: str, backend: ReportsCapacity, pool: LvmPool) -> PoolState:

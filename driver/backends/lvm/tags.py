@@ -197,7 +197,7 @@ def _shorten(value: str, pool: PoolId) -> str:
 
 
 def _lengthen(flat: dict[str, str], image_id: str) -> dict[str, str]:
-    """Return `flat` with the pool of `image_id` put back into what `_shortened` made shorter."""
+    """Return `flat` with the pool of `image_id` put back into what `_shorten` made shorter."""
     pool = image_id[:12]
     return flat | {
         name: re.sub(r"=([0-9a-f]{32})\b", rf"{pool}-\1", flat[name])

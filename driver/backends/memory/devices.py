@@ -74,6 +74,7 @@ class MemoryDevices(MountTable):
         return self._require(device).disk
 
     def size(self, device: Device) -> Bytes:
+        """Return the size of a device in bytes. Raises: NotFound."""
         return self._require(device).disk.size
 
     def set_faults(self, device: Device, *faults: Fault) -> None:

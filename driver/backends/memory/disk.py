@@ -30,6 +30,7 @@ class Disk:
 
     @property
     def written(self) -> Bytes:
+        """Bytes of all pages that were written."""
         return len(self._pages) * PAGE
 
     def copy(self, size: Bytes) -> Disk:

@@ -17,11 +17,13 @@ class MountTable:
         self._layers: dict[Path, list[MountPoint]] = {}  # the topmost is the last
 
     def mounted_at(self, target: Path) -> MountPoint | None:
+        """Return the topmost mount at `target`, or None."""
         with self._lock:
             layers = self._layers.get(target)
             return layers[-1] if layers else None
 
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
+        """Return all mount points of a device, and those to which its node is bound."""
         with self._lock:
             return tuple(mount for mount in self._all() if mount.number == device.number)
 
@@ -42,7 +44,7 @@ class MountTable:
         node: bool = False,
         options: Sequence[str] = (),
     ) -> None:
-        """Mount a device (its node, if `node`) at `target`. `root`: the part that is shown."""
+        """Mount a device (its node, if `node`) at `target`. `root`: the part that is mounted."""
         self._push(
             MountPoint(
                 target=target,

@@ -1,9 +1,10 @@
-"""Device-mapper: a layer of our own over a device, and what a thin pool says of itself.
+"""Device-mapper: the driver's own layer over a device, and the status of thin pools.
 
-A layer is a linear mapping with a name and a uuid of ours. It is to a logical volume what a loop
-device is to a file: it exists while the volume is attached, it carries the volume's id, and its
-filesystem can be frozen while LVM suspends the volume below (one that was suspended or frozen
-before makes `lvcreate --snapshot` fail, and leaves the thin pool with a wrong transaction id).
+A layer is a linear mapping with a name and a uuid that this driver gives it. It is to a logical
+volume what a loop device is to a file: it exists while the volume is attached, it carries the
+volume's id, and its filesystem can be frozen while LVM suspends the volume below (one that was
+suspended or frozen before makes `lvcreate --snapshot` fail, and leaves the thin pool with a wrong
+transaction id).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SECTOR: Final = 512
 _METADATA_BLOCK: Final = 4096  # of a thin pool, always
 _BLOCKS: Final = Path("/sys/class/block")
 _NODES: Final = dm_ioctl.NODES
-LAYER: Final = "CELLAR-"  # begins the uuid of each layer of ours; the id of its volume follows
+LAYER: Final = "CELLAR-"  # begins the uuid of each layer; the id of its volume follows
 READER: Final = "-ro"  # ends it if the layer cannot be written to, whatever BLKROSET says
 
 
@@ -52,14 +53,17 @@ class ThinPool:
 
     @property
     def metadata_bytes(self) -> Bytes:
+        """Size of the metadata device."""
         return self.metadata_total * _METADATA_BLOCK
 
     @property
     def data_share(self) -> float:
+        """Used share of the data device, 0 to 1."""
         return self.data_used / self.data_total
 
     @property
     def metadata_share(self) -> float:
+        """Used share of the metadata device, 0 to 1."""
         return self.metadata_used / self.metadata_total
 
 
@@ -127,7 +131,7 @@ def suspended() -> tuple[Mapped, ...]:
 
 
 def resume(name: str) -> None:
-    """Resume a suspended device; put its loaded table in place, if it has one. Raises: OSError."""
+    """Resume a suspended device, and activate its loaded table, if it has one. Raises: OSError."""
     dm_ioctl.resume(name)
 
 

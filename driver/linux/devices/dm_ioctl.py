@@ -1,6 +1,6 @@
 """The ioctls of device-mapper: devices of one target, made, changed and removed.
 
-Layouts and numbers: include/uapi/linux/dm-ioctl.h. No cookie is sent, so nobody waits for udev.
+Layouts and numbers: include/uapi/linux/dm-ioctl.h. No cookie is sent, so no call waits for udev.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def create(name: str, uuid: str) -> int:
 
 
 def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0) -> None:
-    """Load a table that `resume` will put in place: one target from 0 to `length` bytes.
+    """Load a table that `resume` activates: one target from 0 to `length` bytes.
 
     `kind` and `parameters`: of the target, as in `dmsetup`. `flags`: READ_ONLY or 0. Raises:
     OSError.
@@ -52,7 +52,7 @@ def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0
 
 
 def resume(name: str) -> None:
-    """Put a loaded table in place, or just resume the device. Raises: OSError."""
+    """Activate a loaded table, or just resume the device. Raises: OSError."""
     _call(_RESUME, name)
 
 

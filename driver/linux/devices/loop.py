@@ -29,7 +29,7 @@ class Status:
     """A bound loop device. `number` is its dev_t, `backing` st_dev and st_ino of its file.
 
     `read_only`: by its binding. `blocked`: by BLKROSET, or by its binding. `window`: offset and
-    limit, in bytes, of the part of the file that is shown; both 0 for the whole.
+    limit, in bytes, of the part of the file that the device has; both 0 for the whole.
     """
 
     path: Path
@@ -42,14 +42,17 @@ class Status:
 
     @property
     def read_only(self) -> bool:
+        """Whether it was bound read-only."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_READ_ONLY)
 
     @property
     def autoclear(self) -> bool:
+        """Whether the kernel unbinds it when its last user closes it."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_AUTOCLEAR)
 
     @property
     def scans_partitions(self) -> bool:
+        """Whether the kernel looks for partitions on it."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_PARTSCAN)
 
 
@@ -208,7 +211,7 @@ def _may_lie_in(name: str, folder: str) -> bool:
 
 
 def _status_if(name: str, accept: Callable[[loop_ioctl.LoopInfo64], bool]) -> Status | None:
-    """Return the status of a device; None: not bound, not `accept`, or it cannot be told.
+    """Return the status of a device; None: not bound, refused by `accept`, or unreadable.
 
     A pool whose xfs was shut down answers EIO for its images (stat of the file does too), so
     such a device can be no file that anybody could have found: it must not spoil the scan of

@@ -31,8 +31,8 @@ def candidates(control: int, exposed: frozenset[int], *, discards: bool) -> Iter
     """Yield free devices, best first; each may be taken by somebody else before it is bound.
 
     `control`: a descriptor of /dev/loop-control. `exposed`: dev_t of the devices whose nodes are
-    bound somewhere. They are never given: what is bound to them now would be shown there. A
-    device that is removed and made anew has its old number.
+    bound somewhere. They are never given: that node would show what is bound to them now. A device
+    that is removed and created again has its old number.
 
     The kernel names the same free device again and again while somebody has it open exclusively.
     Raises: OSError.

@@ -1,11 +1,11 @@
-"""Loop devices that this process keeps open, so that nobody else's LOOP_CLR_FD takes effect.
+"""Loop devices that this process keeps open, so that a LOOP_CLR_FD of others has no effect.
 
-The kernel asks no capability for it: a pod with the node of its volume may say it, and if nobody
-else had the device open, its number would be free for the next volume. While a descriptor is held,
-the kernel only notes LO_FLAGS_AUTOCLEAR (drivers/block/loop.c, loop_clr_fd).
+The kernel asks no capability for it: a pod with the node of its volume may call it. If no other
+process had the device open, its number would be free for the next volume. While a descriptor is
+open, the kernel only notes LO_FLAGS_AUTOCLEAR (drivers/block/loop.c, loop_clr_fd).
 
-The descriptors are the process's, whoever asks: `loop.detach` gives up the one of its device first.
-Not exclusive, for a pod may want to open its device so itself.
+The descriptors are one set for the whole process: `loop.detach` closes that of its device first.
+They are not exclusive, since a pod may want to open its device exclusively.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The kernel's side of loop devices: numbers and structs of include/uapi/linux/loop.h, the nodes in
-/dev, the attributes in /sys/block. `loop` makes sense of them.
+/dev, the attributes in /sys/block. `loop` interprets them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What a bound loop device is set to, set again: who has its node may have changed it, and a
-process that was killed may not have come to it.
+"""Settings of a bound loop device, applied again: a pod that has its node may have changed them,
+and a process that was killed may not have applied them.
 
 LOOP_SET_STATUS64, LOOP_SET_BLOCK_SIZE, LOOP_SET_DIRECT_IO and LOOP_SET_CAPACITY ask for a writable
 descriptor and no capability. Everything raises OSError; EBUSY and EAGAIN mean: not now.

@@ -47,7 +47,7 @@ class LogicalVolume:
     layout: frozenset[str]  # linear, thin, pool, sparse, raid, ...
     pool: str  # of a thin volume; else ""
     health: str  # "" when nothing is wrong
-    queues_when_full: bool  # a thin pool's writers wait for room instead of failing
+    queues_when_full: bool  # a full thin pool lets writers wait instead of failing
     chunk_size: Bytes  # of a thin pool; else 0
     zeroes: bool  # a thin pool clears a chunk before it is first used
     discards: str  # of a thin pool: passdown, nopassdown, ignore
@@ -56,6 +56,7 @@ class LogicalVolume:
 
     @property
     def is_thin_pool(self) -> bool:
+        """Whether it is a thin pool, and not a volume."""
         return {"thin", "pool"} <= self.layout
 
 
@@ -67,7 +68,7 @@ class VolumeGroup:
     uuid: str
     extent_size: Bytes
     size: Bytes
-    free_on: Mapping[Path, Bytes]  # where new volumes may be put
+    free_on: Mapping[Path, Bytes]  # on the disks where LVM may allocate extents
     mda_free: Bytes
     mda_size: Bytes
     tags: frozenset[str]
@@ -78,7 +79,7 @@ class VolumeGroup:
 
     @property
     def free(self) -> Bytes:
-        """Free bytes on all disks where new volumes may be put."""
+        """Free bytes on all disks where LVM may allocate extents."""
         return sum(self.free_on.values())
 
 

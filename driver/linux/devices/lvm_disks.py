@@ -1,4 +1,4 @@
-"""Which block devices LVM may be shown: disks, and what was named; never what a tenant writes to.
+"""Which block devices LVM may read: disks, and devices that were named; never a tenant's volume.
 
 Whoever has a raw block volume can write a label, a group of any name and any UUID into it. So lvm
 is not even started on a device that lies on such a volume, or below one. Loop devices and other
@@ -29,7 +29,7 @@ _FABRICS: Final = frozenset({"tcp", "rdma", "fc", "loop"})  # Documentation/ABI:
 
 
 class Disks:
-    """Which block devices of this machine LVM may use; made anew for each look at them.
+    """Which block devices of this machine LVM may use, as of the creation of this object.
 
     `named` are paths of devices, patterns of such paths, and files to which loop devices are
     bound; if it is empty, all disks of this machine count.
@@ -75,7 +75,7 @@ class Disks:
         if _is_volume(name):
             return "is a logical volume"
         if name in self._given:
-            return "is shown to a pod as a raw block volume"
+            return "is published to a pod as a raw block volume"
         if (file := _backing_file(name)) and _IMAGE.search(file):
             return "is a loop device that shows a volume"
         return next(filter(None, map(self._tenant_reason, _devices_below(name))), None)
@@ -103,7 +103,7 @@ class Disks:
 def disk_identities(disks: Iterable[Path]) -> tuple[str, ...]:
     """Return what changes when another device takes one of these names.
 
-    Empty if that cannot be told. The kernel counts what appears under a name:
+    Empty if that is not known. The kernel counts what appears under a name:
     Documentation/ABI/stable/sysfs-block, diskseq, since Linux 5.15.
     """
     names = (_whole_disk(disk.name) or disk.name for disk in disks)
@@ -120,7 +120,7 @@ def _named_devices(named: Iterable[str]) -> Iterator[str]:
             continue
         if stat.S_ISBLK(status.st_mode):
             name = mount_points.path_of(status.st_rdev).name
-            if _backing_file(name) != "/":  # of a file that cannot be told any more
+            if _backing_file(name) != "/":  # its path is not known any more
                 yield name
             continue
         if loop_status := loop.find((status.st_dev, status.st_ino)):
@@ -138,8 +138,7 @@ def _matched_devices(named: Iterable[str]) -> Iterator[str]:
 def _devices_of_pods() -> frozenset[str]:
     """Return kernel names of the devices that pods have as nodes, and of the devices below them.
 
-    Below a logical volume of ours are the disks of its group, which are nobody else's: they are
-    not among them.
+    Not the disks below a logical volume of this driver: no pod writes to them directly.
     """
     names: set[str] = set()
     remaining = [mount_points.path_of(number).name for number in mount_points.nodes()]
@@ -182,7 +181,7 @@ def _loop_parent(name: str) -> list[str]:
     """Return the block device that a loop device is bound to, if it is.
 
     kubelet binds a loop device to every raw block volume. Asked by number: the path that the
-    kernel shows is that of whoever bound it, and may be a link.
+    kernel has is the one that was used to bind it, and may be a link.
     """
     if not _is_loop(name):
         return []

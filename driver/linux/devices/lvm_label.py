@@ -1,4 +1,4 @@
-"""The labels that LVM writes on its disks: which disks have one, and whether anything changed.
+"""LVM's labels and metadata headers on disks: which disks have them, and whether they changed.
 
 LVM's text metadata lies in a ring; its header, one sector, names the place and checksum of the
 current text. So a group changed if and only if one of these sectors did: no command is needed to

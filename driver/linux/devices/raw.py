@@ -1,4 +1,4 @@
-"""Whole block devices: cleared, read past old caches, and searched for what is not zero."""
+"""Contents of whole block devices: zero, discard, drop the cache, find what was written."""
 
 from __future__ import annotations
 

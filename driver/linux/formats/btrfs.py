@@ -1,4 +1,4 @@
-"""btrfs: how it is made, renewed and grown."""
+"""btrfs: flags of mkfs, new UUIDs, growth."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _META_UUID: Final = slice(0x23B, 0x24B)
 _HAS_META_UUID: Final = 1 << 10  # BTRFS_FEATURE_INCOMPAT_METADATA_UUID
 _CHANGING: Final = 1 << 35 | 1 << 36  # a change of the UUID was interrupted
 
-# BTRFS_CSUM_TYPE_*; 1 is xxhash, which nobody here can compute
+# BTRFS_CSUM_TYPE_*; 1 is xxhash, which Python's library lacks
 _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
     0: lambda data: crc32c(data).to_bytes(4, "little"),
     2: lambda data: hashlib.sha256(data).digest(),

@@ -1,4 +1,4 @@
-"""CRC-32C (Castagnoli), which seals superblocks of ext4, xfs and btrfs; zlib has only CRC-32."""
+"""CRC-32C (Castagnoli), the checksum of ext4, xfs and btrfs superblocks; zlib has CRC-32 only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ext4: how it is made, renewed, repaired and grown."""
+"""ext4: flags of mkfs, new UUIDs, repair, growth."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def repair(device: Path) -> None:
     except command.CommandError as error:
         raise Refused(
             f"ext4 on {device} is damaged beyond what is safe to repair unattended;"
-            f" run `e2fsck {device}` by hand while it is not mounted: {error}"
+            f" run `e2fsck {device}` yourself while it is not mounted: {error}"
         ) from error
 
 

@@ -1,8 +1,8 @@
 """New ext4 filesystems out of memory: mkfs runs once for each size, the rest are a few writes.
 
 A program costs 7 ms and more; what it writes into 1 GiB is 150 pages. A filesystem made so differs
-from one of mkfs in nothing but that its brothers of the next minutes share its checksum seed, its
-directory hash seed and the second of its birth; its UUID is its own, as after `tune2fs -U`.
+from one of mkfs only in that filesystems made in the next minutes have the same checksum seed,
+directory hash seed and time of creation; its UUID is its own, as after `tune2fs -U`.
 """
 
 from __future__ import annotations

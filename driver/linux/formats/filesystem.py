@@ -1,4 +1,4 @@
-"""The filesystems that a volume may carry, one row each: made, renewed, checked, grown.
+"""The filesystems that a volume may carry, a row of a table each: how they are made and changed.
 
 What a device carries is read from its superblock by ourselves; a tool's exit status proves nothing.
 """
@@ -32,7 +32,7 @@ _DETACH_TIMEOUT: Final = 10.0  # seconds
 class _Row:
     """How one filesystem is made and changed."""
 
-    mkfs: tuple[str, ...]  # with the flags that force: the image is ours and nobody has seen it
+    mkfs: tuple[str, ...]  # with the flag that forces: the image was never visible as a volume
     flags: Callable[[Path, Bytes], Mapping[str, str]]
     new_uuid: Callable[[Path, Bytes], None]
     grow: Callable[[int, Path], bool]  # a descriptor of the mounted root, the device
@@ -98,7 +98,7 @@ def run_mkfs(path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str
     """Run mkfs on a device, or on a sparse image that nothing was ever written to.
 
     `options`: flags and values for mkfs, in turn. Nothing is discarded, and an image is not
-    synced. What `options` made is mounted once, so that no volume is made that nobody can use.
+    synced. What `options` made is mounted once, so that no volume is created that cannot be used.
 
     Raises: Invalid, if mkfs refuses `options`, or this kernel what they made; CommandError,
     CommandTimeout; OSError.
@@ -159,7 +159,7 @@ def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
     CommandError; OSError.
     """
     if stat.S_ISBLK(path.stat().st_mode):
-        release_leftovers(path)  # an attempt that was killed; an image is made anew with a device
+        release_leftovers(path)  # of an attempt that was killed; only devices are used again
     before = read_superblock(path)
     if before is None or before.fs is not fs:
         raise Refused(f"{path} carries {_type_name(before)} instead of {fs}")
@@ -184,7 +184,7 @@ def check(device: Path, fs: FsType) -> None:
     if carried.errors and row.repair:
         row.repair(device)
     elif carried.errors:
-        raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` by hand")
+        raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` yourself")
 
 
 def grow_unmounted(device: Path, fs: FsType) -> None:
@@ -219,7 +219,7 @@ def _growth_error(fs: FsType, target: Path, error: OSError) -> Busy | Unusable |
     if error.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT}:
         return Unusable(
             f"{fs} at {target} has its old size: what it needs to be larger could not be written"
-            f" ({error.strerror}); make room in its pool, and try again"
+            f" ({error.strerror}); free space in its pool, and try again"
         )
     return Failed(f"{fs} at {target} could not be grown: {error}")
 

@@ -159,7 +159,7 @@ class LinuxCrypt:
     def resize(self, name: str, secret: bytes) -> None:
         """Grow the open container; see core.ports.Crypt.
 
-        The key is in no keyring of ours, so cryptsetup needs the passphrase again.
+        The key is in no keyring, so cryptsetup needs the passphrase again.
         """
         with _translate_errors(f"volume {name}"):
             self._derive("resize", "--key-file=-", name, secret=secret, timeout=_OPEN_TIMEOUT)

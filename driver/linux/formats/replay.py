@@ -1,4 +1,4 @@
-"""A filesystem opened and closed without a mount point: its log is replayed, and it is clean."""
+"""Replay of a filesystem's log, by opening and closing it without a mount point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is free below a filesystem on a sparse image: it may need more than it knows of."""
+"""Free space below a filesystem on a sparse image, which the filesystem itself does not know."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def require(device: Path, growth: Bytes) -> None:
     if free is not None and free < (needed := growth // _SHARE + _LEAST):
         raise Unusable(
             f"the filesystem on {device} has its old size: its pool has {free // MIB} MiB free, and"
-            f" {needed // MIB} are needed to grow; make room there, and try again"
+            f" {needed // MIB} are needed to grow; free space there, and try again"
         )

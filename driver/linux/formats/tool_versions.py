@@ -1,5 +1,7 @@
-"""How new a program of this machine is: newer ones turn on what an older kernel cannot mount, and
-older ones refuse the words that turn it off again.
+"""Versions of this machine's programs.
+
+Newer ones turn on features that an older kernel cannot mount, and older ones refuse the flags that
+turn them off.
 """
 
 from __future__ import annotations

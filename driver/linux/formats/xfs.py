@@ -1,4 +1,4 @@
-"""xfs: how it is made, renewed and grown."""
+"""xfs: flags of mkfs, new UUIDs, growth."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _write_new_uuid(path: Path) -> bool:
 
 
 def _run_xfs_db(path: Path) -> None:
-    """Give it a new UUID by xfs_db, which writes the whole log anew.
+    """Give it a new UUID by xfs_db, which rewrites the whole log.
 
     xfs_db refuses a log that is not clean with exit status 0. Raises: Refused, if the UUID did
     not change; CommandError; OSError.

@@ -1,6 +1,6 @@
 """A new UUID for an xfs whose log is clean, by writing a handful of sectors.
 
-xfs_db writes the whole log anew: 64 MiB or more, which takes 70 ms and which a reflink copy does
+xfs_db rewrites the whole log: 64 MiB or more, which takes 70 ms and which a reflink copy does
 not share afterwards. All that is needed is the UUID in the superblocks and in the last record of
 the log; the metadata keep the old one, which becomes `sb_meta_uuid`.
 

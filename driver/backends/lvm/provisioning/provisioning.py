@@ -19,9 +19,13 @@ class Provisioning(Protocol):
     """
 
     @property
-    def group(self) -> Group: ...
+    def group(self) -> Group:
+        """The volume group of the pool."""
+
     @property
-    def allocation(self) -> Allocation: ...
+    def allocation(self) -> Allocation:
+        """How bytes are allocated: thick or thin."""
+
     @property
     def shares(self) -> bool:
         """Whether clones and snapshots share the bytes of their source, and need no copy."""
