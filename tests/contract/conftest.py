@@ -11,10 +11,10 @@ import pytest
 from driver.core.model import Allocation
 from tests.contract.grounds import (
     BACKENDS,
+    ENCRYPTED,
     EVERY,
     HOSTS,
     LOCATING,
-    SEALED,
     Ground,
     Machine,
     had_by,
@@ -43,8 +43,8 @@ def host_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Gr
         yield ground
 
 
-@pytest.fixture(params=SEALED)
-def sealed_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
+@pytest.fixture(params=ENCRYPTED)
+def encrypted_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
     """For what an encrypted volume needs beside its pool."""
     with BACKENDS[request.param](machine) as ground:
         yield ground

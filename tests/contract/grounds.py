@@ -430,7 +430,7 @@ HOSTS = [
     pytest.param("lvm-thin", marks=[*LVM, pytest.mark.slow]),
 ]
 # For each Crypt: the real one needs a kernel with dm-crypt.
-SEALED = [
+ENCRYPTED = [
     "memory",
     *(
         pytest.param(

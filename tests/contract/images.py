@@ -51,7 +51,7 @@ def a_snapshot(of: Volume, name: str = "s", **fields: Any) -> Snapshot:
     return replace(usual, **fields)
 
 
-def made(ground: Ground, name: str = "v", **fields: Any) -> Volume:
+def create_volume(ground: Ground, name: str = "v", **fields: Any) -> Volume:
     """A new volume in the pool."""
     volume = a_volume(ground.pool, name, **fields)
     ground.pool.backend.create(volume, nothing)
@@ -70,7 +70,7 @@ def formatted(ground: Ground, fs: FsType, name: str = "v", **fields: Any) -> Vol
     return volume
 
 
-def snapped(ground: Ground, of: Volume, name: str = "s") -> Snapshot:
+def create_snapshot(ground: Ground, of: Volume, name: str = "s") -> Snapshot:
     """A snapshot, shared or copied as the pool has it."""
     snapshot = a_snapshot(of, name)
     ground.pool.backend.create(snapshot, bytes_of(ground, of.id))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from driver.core.errors import Invalid, NoSpace, OutOfRange
 from driver.core.model import GIB, MIB, Allocation, Bytes, Volume
 from tests.contract.grounds import Ground
-from tests.contract.images import a_volume, cloned, made, nothing, snapped
+from tests.contract.images import a_volume, cloned, create_snapshot, create_volume, nothing
 
 Step: TypeAlias = tuple[str, int, int]
 STEPS: st.SearchStrategy[list[Step]] = st.lists(
@@ -61,7 +61,7 @@ def test_an_empty_pool_keeps_its_word(ground: Ground, allocation: Allocation) ->
 def test_what_is_promised_and_what_is_left_are_not_more_than_the_total(
     ground: Ground, allocation: Allocation
 ) -> None:
-    made(ground, size=GIB, allocation=allocation)
+    create_volume(ground, size=GIB, allocation=allocation)
     capacity = ground.pool.backend.capacity(allocation)
     assert capacity.committed > 0
     assert capacity.committed + capacity.largest <= capacity.total
@@ -101,7 +101,7 @@ def _expand(ground: Ground, name: str, allocation: Allocation, size: Bytes) -> N
 
 def _snapshot(ground: Ground, name: str, allocation: Allocation, size: Bytes) -> None:
     for volume in volumes(ground)[:1]:
-        snapped(ground, volume, name)
+        create_snapshot(ground, volume, name)
 
 
 def _clone(ground: Ground, name: str, allocation: Allocation, size: Bytes) -> None:
@@ -155,7 +155,7 @@ def test_nobody_prepares_what_has_no_room(ground: Ground) -> None:
 def test_a_thick_volume_takes_its_size_and_gives_it_back(ground: Ground) -> None:
     ground.needs(Allocation.THICK)
     before = largest(ground, Allocation.THICK)
-    volume = made(ground, size=GIB, allocation=Allocation.THICK)
+    volume = create_volume(ground, size=GIB, allocation=Allocation.THICK)
     assert 0 <= before - GIB - largest(ground, Allocation.THICK) < 8 * MIB
     ground.pool.backend.delete(volume.id)
     assert abs(before - largest(ground, Allocation.THICK)) < 8 * MIB
@@ -164,7 +164,7 @@ def test_a_thick_volume_takes_its_size_and_gives_it_back(ground: Ground) -> None
 def test_a_sparse_volume_takes_its_share_of_an_overcommitted_pool(ground: Ground) -> None:
     ground.needs(Allocation.SPARSE)
     before = largest(ground, Allocation.SPARSE)
-    made(ground, size=GIB, allocation=Allocation.SPARSE)
+    create_volume(ground, size=GIB, allocation=Allocation.SPARSE)
     assert 0 <= before - GIB - largest(ground, Allocation.SPARSE) < 8 * MIB
 
 
@@ -176,7 +176,7 @@ def test_sparse_volumes_may_promise_more_than_there_is(ground: Ground) -> None:
 
 def test_the_largest_expansion_is_what_is_left(ground: Ground) -> None:
     ground.needs(Allocation.THICK)
-    volume = made(ground, size=MIB, allocation=Allocation.THICK)
+    volume = create_volume(ground, size=MIB, allocation=Allocation.THICK)
     left = largest(ground, Allocation.THICK)
     with pytest.raises(OutOfRange):
         ground.pool.backend.resize(volume, left + 16 * MIB)
@@ -185,9 +185,9 @@ def test_the_largest_expansion_is_what_is_left(ground: Ground) -> None:
 
 def test_a_restart_changes_no_promise(ground: Ground) -> None:
     allocation = ground.allocations[0]
-    volume = made(ground, size=512 * MIB, allocation=allocation)
-    made(ground, "other", size=512 * MIB)
-    snapped(ground, volume)
+    volume = create_volume(ground, size=512 * MIB, allocation=allocation)
+    create_volume(ground, "other", size=512 * MIB)
+    create_snapshot(ground, volume)
     before = largest(ground, allocation)
     ground.restart()
     assert abs(before - largest(ground, allocation)) < 8 * MIB

@@ -10,7 +10,7 @@ from driver.core.errors import Busy
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, Allocation, FsType, Image
 from tests.contract.grounds import Ground, whole
-from tests.contract.images import SIZE, cloned, formatted, made, snapped
+from tests.contract.images import SIZE, cloned, create_snapshot, create_volume, formatted
 
 OFFSETS = (0, 3 * MIB, SIZE - 4096)
 BOUND = 0.3  # seconds; FIFREEZE alone may take a third of it
@@ -41,23 +41,23 @@ def holds(ground: Ground, image: Image, data: bytes) -> bool:
 
 
 def test_what_is_not_there_cannot_be_shared(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.pool.backend.delete(volume.id)
     assert not ground.pool.backend.shares(volume.id)
     assert not ground.pool.backend.shares(VolumeId("0" * 12, "1" * 32))
 
 
 def test_a_snapshot_holds_the_bytes_of_its_moment(ground: Ground, allocation: Allocation) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
     write_everywhere(ground, volume, NEW)
     assert holds(ground, snapshot, OLD)
     assert holds(ground, volume, NEW)
 
 
 def test_a_clone_and_its_source_go_their_own_ways(ground: Ground, allocation: Allocation) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
     clone = cloned(ground, volume)
     write_everywhere(ground, clone, NEW)
@@ -68,17 +68,17 @@ def test_a_clone_and_its_source_go_their_own_ways(ground: Ground, allocation: Al
 def test_a_snapshot_can_be_restored_when_its_source_is_gone(
     ground: Ground, allocation: Allocation
 ) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
     ground.pool.backend.delete(volume.id)
     assert holds(ground, cloned(ground, snapshot), OLD)
 
 
 def test_a_restore_outlives_its_snapshot(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     write_everywhere(ground, volume, OLD)
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
     restored = cloned(ground, snapshot)
     ground.pool.backend.delete(snapshot.id)
     ground.restart()
@@ -86,16 +86,16 @@ def test_a_restore_outlives_its_snapshot(ground: Ground) -> None:
 
 
 def test_a_larger_restore_ends_in_zeros(ground: Ground, allocation: Allocation) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
-    restored = cloned(ground, snapped(ground, volume), size=2 * SIZE)
+    restored = cloned(ground, create_snapshot(ground, volume), size=2 * SIZE)
     assert holds(ground, restored, OLD)
     assert len(whole(ground, restored)) == 2 * SIZE
 
 
 def test_a_thick_clone_of_a_sparse_volume_has_its_bytes(ground: Ground) -> None:
     ground.needs(Allocation.SPARSE, Allocation.THICK)
-    volume = made(ground, allocation=Allocation.SPARSE)
+    volume = create_volume(ground, allocation=Allocation.SPARSE)
     write_everywhere(ground, volume, OLD)
     clone = cloned(ground, volume, allocation=Allocation.THICK)
     assert holds(ground, clone, OLD)
@@ -105,7 +105,7 @@ def test_a_thick_clone_of_a_sparse_volume_has_its_bytes(ground: Ground) -> None:
 
 def test_a_thick_clone_takes_its_room_at_once(ground: Ground) -> None:
     ground.needs(Allocation.THICK)
-    volume = made(ground, size=256 * MIB)
+    volume = create_volume(ground, size=256 * MIB)
     before = ground.pool.backend.capacity(Allocation.THICK).largest
     cloned(ground, volume, allocation=Allocation.THICK)
     after = ground.pool.backend.capacity(Allocation.THICK).largest
@@ -113,10 +113,10 @@ def test_a_thick_clone_takes_its_room_at_once(ground: Ground) -> None:
 
 
 def test_a_snapshot_of_a_snapshot_restored_is_still_the_first_moment(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     write_everywhere(ground, volume, OLD)
-    restored = cloned(ground, snapped(ground, volume, "first"))
-    second = snapped(ground, restored, "second")
+    restored = cloned(ground, create_snapshot(ground, volume, "first"))
+    second = create_snapshot(ground, restored, "second")
     write_everywhere(ground, volume, NEW)
     write_everywhere(ground, restored, NEW)
     assert holds(ground, second, OLD)
@@ -124,14 +124,14 @@ def test_a_snapshot_of_a_snapshot_restored_is_still_the_first_moment(ground: Gro
 
 def test_a_copy_of_a_blank_volume_is_blank(ground: Ground) -> None:
     for allocation in ground.allocations:
-        volume = made(ground, f"of {allocation}", allocation=allocation)
+        volume = create_volume(ground, f"of {allocation}", allocation=allocation)
         assert whole(ground, cloned(ground, volume, f"clone {allocation}")) == bytes(SIZE)
 
 
 def test_a_snapshot_keeps_the_extents_of_its_moment(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     write_everywhere(ground, volume, OLD)
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
     written = {
         offset
         for extent in ground.pool.backend.extents(snapshot.id)
@@ -144,12 +144,12 @@ def test_a_snapshot_keeps_the_extents_of_its_moment(ground: Ground) -> None:
 def test_bytes_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_still(
     ground: Ground,
 ) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     for offset in OFFSETS:
         ground.write(device, offset, OLD)
     with ground.pool.backend.quiesce([volume.id], ground.patience):
-        snapshot = snapped(ground, volume)
+        snapshot = create_snapshot(ground, volume)
     assert holds(ground, snapshot, OLD)
 
 
@@ -163,7 +163,7 @@ def test_files_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_s
     host.mount(backend.attach(volume, read_only=False), targets / "v", fs, [], read_only=False)
     ground.write_file(targets / "v", OLD)
     with backend.quiesce([volume.id], ground.patience):
-        snapshot = snapped(ground, volume)
+        snapshot = create_snapshot(ground, volume)
     ground.write_file(targets / "v", NEW)
     restored = cloned(ground, snapshot)
     device = backend.attach(restored, read_only=False)
@@ -202,7 +202,7 @@ def test_writers_that_stood_still_for_too_long_make_the_hold_busy(
 
 @pytest.mark.slow
 def test_the_bound_is_kept_for_raw_blocks_too(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.pool.backend.attach(volume, read_only=False)
     with pytest.raises(Busy), ground.pool.backend.quiesce([volume.id], BOUND):
         ground.pass_time(2 * BOUND)
@@ -230,4 +230,4 @@ def test_a_volume_can_be_held_again(host_ground: Ground, targets: Path) -> None:
     host.mount(device, targets / "v", FsType.EXT4, [], read_only=False)
     for number in range(2):
         with backend.quiesce([volume.id], ground.patience):
-            snapped(ground, volume, f"s{number}")
+            create_snapshot(ground, volume, f"s{number}")

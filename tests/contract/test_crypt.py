@@ -12,7 +12,7 @@ from driver.core.model import LUKS_HEADER, MIB, Bytes, FsType, Volume
 from driver.core.ports.backend_features import FormatsLater
 from driver.core.ports.crypt import Crypt
 from tests.contract.grounds import Ground, whole
-from tests.contract.images import made
+from tests.contract.images import create_volume
 
 SECRET = b"open sesame"
 SIZE = 48 * MIB
@@ -20,9 +20,9 @@ TEXT = b"in the clear" * 256
 
 
 @pytest.fixture
-def volume(sealed_ground: Ground) -> Volume:
+def volume(encrypted_ground: Ground) -> Volume:
     """Never formatted."""
-    return made(sealed_ground, luks_key_id="k", size=SIZE)
+    return create_volume(encrypted_ground, luks_key_id="k", size=SIZE)
 
 
 def crypt(ground: Ground) -> Crypt:
@@ -56,136 +56,138 @@ def closed(ground: Ground, volume: Volume) -> None:
 
 
 def test_what_was_made_inside_is_there_when_it_is_opened(
-    sealed_ground: Ground, volume: Volume
+    encrypted_ground: Ground, volume: Volume
 ) -> None:
-    sealed = seal(sealed_ground, volume)
-    device = opened(sealed_ground, sealed)
-    sealed_ground.pool.host.check(device, FsType.EXT4)
-    assert sealed_ground.pool.host.size(device) == SIZE - LUKS_HEADER == sealed.usable_size
+    sealed = seal(encrypted_ground, volume)
+    device = opened(encrypted_ground, sealed)
+    encrypted_ground.pool.host.check(device, FsType.EXT4)
+    assert encrypted_ground.pool.host.size(device) == SIZE - LUKS_HEADER == sealed.usable_size
     assert not device.read_only
-    closed(sealed_ground, sealed)
+    closed(encrypted_ground, sealed)
 
 
-def test_what_is_written_is_not_readable_below(sealed_ground: Ground, volume: Volume) -> None:
-    sealed = seal(sealed_ground, volume)
-    device = opened(sealed_ground, sealed)
-    sealed_ground.write(device, 20 * MIB, TEXT)
-    assert sealed_ground.read(device, 20 * MIB, len(TEXT)) == TEXT
-    closed(sealed_ground, sealed)
-    assert TEXT[:64] not in whole(sealed_ground, sealed)
-    assert sealed_ground.read(opened(sealed_ground, sealed), 20 * MIB, len(TEXT)) == TEXT
-    closed(sealed_ground, sealed)
+def test_what_is_written_is_not_readable_below(encrypted_ground: Ground, volume: Volume) -> None:
+    sealed = seal(encrypted_ground, volume)
+    device = opened(encrypted_ground, sealed)
+    encrypted_ground.write(device, 20 * MIB, TEXT)
+    assert encrypted_ground.read(device, 20 * MIB, len(TEXT)) == TEXT
+    closed(encrypted_ground, sealed)
+    assert TEXT[:64] not in whole(encrypted_ground, sealed)
+    assert encrypted_ground.read(opened(encrypted_ground, sealed), 20 * MIB, len(TEXT)) == TEXT
+    closed(encrypted_ground, sealed)
 
 
-def test_a_part_of_a_page_can_be_written(sealed_ground: Ground, volume: Volume) -> None:
-    device = opened(sealed_ground, seal(sealed_ground, volume))
-    sealed_ground.write(device, 20 * MIB, TEXT)
-    sealed_ground.write(device, 20 * MIB + 100, b"changed")
-    said = sealed_ground.read(device, 20 * MIB + 90, 30)
+def test_a_part_of_a_page_can_be_written(encrypted_ground: Ground, volume: Volume) -> None:
+    device = opened(encrypted_ground, seal(encrypted_ground, volume))
+    encrypted_ground.write(device, 20 * MIB, TEXT)
+    encrypted_ground.write(device, 20 * MIB + 100, b"changed")
+    said = encrypted_ground.read(device, 20 * MIB + 90, 30)
     assert said == TEXT[90:100] + b"changed" + TEXT[107:120]
-    closed(sealed_ground, volume)
+    closed(encrypted_ground, volume)
 
 
-def test_zeros_are_had_where_they_are_asked_for(sealed_ground: Ground, volume: Volume) -> None:
-    device = opened(sealed_ground, seal(sealed_ground, volume, zeros=True))
-    assert not any(sealed_ground.read(device, 0, SIZE - LUKS_HEADER))
-    closed(sealed_ground, volume)
+def test_zeros_are_had_where_they_are_asked_for(encrypted_ground: Ground, volume: Volume) -> None:
+    device = opened(encrypted_ground, seal(encrypted_ground, volume, zeros=True))
+    assert not any(encrypted_ground.read(device, 0, SIZE - LUKS_HEADER))
+    closed(encrypted_ground, volume)
 
 
-def test_a_wrong_passphrase_opens_nothing(sealed_ground: Ground, volume: Volume) -> None:
-    sealed = seal(sealed_ground, volume)
-    before = whole(sealed_ground, sealed)
+def test_a_wrong_passphrase_opens_nothing(encrypted_ground: Ground, volume: Volume) -> None:
+    sealed = seal(encrypted_ground, volume)
+    before = whole(encrypted_ground, sealed)
     with pytest.raises(Invalid, match=r"secrets\[passphrase\]") as caught:
-        opened(sealed_ground, sealed, b"guess-of-mine")
+        opened(encrypted_ground, sealed, b"guess-of-mine")
     assert "guess" not in str(caught.value)
-    assert crypt(sealed_ground).opened(str(sealed.id), None) is None
-    assert whole(sealed_ground, sealed) == before
-    sealed_ground.pool.backend.detach(sealed.id)
+    assert crypt(encrypted_ground).opened(str(sealed.id), None) is None
+    assert whole(encrypted_ground, sealed) == before
+    encrypted_ground.pool.backend.detach(sealed.id)
 
 
 def test_opening_twice_gives_the_same_device_and_tries_the_passphrase(
-    sealed_ground: Ground, volume: Volume
+    encrypted_ground: Ground, volume: Volume
 ) -> None:
-    sealed = seal(sealed_ground, volume)
-    device = opened(sealed_ground, sealed)
-    assert opened(sealed_ground, sealed) == device
+    sealed = seal(encrypted_ground, volume)
+    device = opened(encrypted_ground, sealed)
+    assert opened(encrypted_ground, sealed) == device
     with pytest.raises(Invalid):
-        opened(sealed_ground, sealed, b"wrong")
-    lower = below(sealed_ground, sealed)
-    assert crypt(sealed_ground).opened(str(sealed.id), lower) == device
-    assert crypt(sealed_ground).opened(str(sealed.id), None) == device
-    closed(sealed_ground, sealed)
-    closed(sealed_ground, sealed)  # content
+        opened(encrypted_ground, sealed, b"wrong")
+    lower = below(encrypted_ground, sealed)
+    assert crypt(encrypted_ground).opened(str(sealed.id), lower) == device
+    assert crypt(encrypted_ground).opened(str(sealed.id), None) == device
+    closed(encrypted_ground, sealed)
+    closed(encrypted_ground, sealed)  # content
 
 
-def test_what_is_no_container_is_refused(sealed_ground: Ground, volume: Volume) -> None:
+def test_what_is_no_container_is_refused(encrypted_ground: Ground, volume: Volume) -> None:
     with pytest.raises(Refused):
-        opened(sealed_ground, volume)
-    with sealed_ground.pool.backend.reading(volume.id) as path, pytest.raises(Refused):
-        crypt(sealed_ground).new_uuid(path)
-    sealed_ground.pool.backend.detach(volume.id)
-    assert not any(whole(sealed_ground, volume))
+        opened(encrypted_ground, volume)
+    with encrypted_ground.pool.backend.reading(volume.id) as path, pytest.raises(Refused):
+        crypt(encrypted_ground).new_uuid(path)
+    encrypted_ground.pool.backend.detach(volume.id)
+    assert not any(whole(encrypted_ground, volume))
 
 
-def test_a_name_belongs_to_one_device(sealed_ground: Ground, volume: Volume) -> None:
-    opened(sealed_ground, seal(sealed_ground, volume))
-    other = seal(sealed_ground, made(sealed_ground, "other", luks_key_id="k", size=SIZE))
-    lower = below(sealed_ground, other)
-    assert crypt(sealed_ground).opened(str(volume.id), lower) is None
+def test_a_name_belongs_to_one_device(encrypted_ground: Ground, volume: Volume) -> None:
+    opened(encrypted_ground, seal(encrypted_ground, volume))
+    other = seal(
+        encrypted_ground, create_volume(encrypted_ground, "other", luks_key_id="k", size=SIZE)
+    )
+    lower = below(encrypted_ground, other)
+    assert crypt(encrypted_ground).opened(str(volume.id), lower) is None
     with pytest.raises(Refused):
-        crypt(sealed_ground).open(lower, str(volume.id), SECRET, discards=False)
-    sealed_ground.pool.backend.detach(other.id)
-    closed(sealed_ground, volume)
+        crypt(encrypted_ground).open(lower, str(volume.id), SECRET, discards=False)
+    encrypted_ground.pool.backend.detach(other.id)
+    closed(encrypted_ground, volume)
 
 
-def test_an_open_container_keeps_the_device_below(sealed_ground: Ground, volume: Volume) -> None:
-    opened(sealed_ground, seal(sealed_ground, volume))
+def test_an_open_container_keeps_the_device_below(encrypted_ground: Ground, volume: Volume) -> None:
+    opened(encrypted_ground, seal(encrypted_ground, volume))
     with pytest.raises(Refused):
-        sealed_ground.pool.backend.detach(volume.id)
-    closed(sealed_ground, volume)
+        encrypted_ground.pool.backend.detach(volume.id)
+    closed(encrypted_ground, volume)
 
 
 def test_it_is_in_use_while_it_is_mounted(
-    sealed_ground: Ground, volume: Volume, targets: Path
+    encrypted_ground: Ground, volume: Volume, targets: Path
 ) -> None:
-    sealed, host = seal(sealed_ground, volume), sealed_ground.pool.host
-    device = opened(sealed_ground, sealed)
+    sealed, host = seal(encrypted_ground, volume), encrypted_ground.pool.host
+    device = opened(encrypted_ground, sealed)
     host.mount(device, targets / "t", FsType.EXT4, (), read_only=False)
     place = host.mounted_at(targets / "t")
     assert place and place.number == device.number
     assert host.volume_label(place) == str(sealed.id)
     with pytest.raises(Refused):
-        crypt(sealed_ground).close(str(sealed.id))
+        crypt(encrypted_ground).close(str(sealed.id))
     host.unmount(targets / "t")
-    closed(sealed_ground, sealed)
+    closed(encrypted_ground, sealed)
 
 
-def test_it_grows_with_its_passphrase(sealed_ground: Ground, volume: Volume) -> None:
-    sealed = seal(sealed_ground, volume)
-    device = opened(sealed_ground, sealed)
-    grown = sealed_ground.pool.backend.resize(sealed, 2 * SIZE)
-    assert size(sealed_ground, device) == SIZE - LUKS_HEADER
+def test_it_grows_with_its_passphrase(encrypted_ground: Ground, volume: Volume) -> None:
+    sealed = seal(encrypted_ground, volume)
+    device = opened(encrypted_ground, sealed)
+    grown = encrypted_ground.pool.backend.resize(sealed, 2 * SIZE)
+    assert size(encrypted_ground, device) == SIZE - LUKS_HEADER
     with pytest.raises(Invalid):
-        crypt(sealed_ground).resize(str(sealed.id), b"wrong")
-    assert size(sealed_ground, device) == SIZE - LUKS_HEADER
-    crypt(sealed_ground).resize(str(sealed.id), SECRET)
-    assert size(sealed_ground, device) == grown.usable_size
-    closed(sealed_ground, sealed)
+        crypt(encrypted_ground).resize(str(sealed.id), b"wrong")
+    assert size(encrypted_ground, device) == SIZE - LUKS_HEADER
+    crypt(encrypted_ground).resize(str(sealed.id), SECRET)
+    assert size(encrypted_ground, device) == grown.usable_size
+    closed(encrypted_ground, sealed)
 
 
-def test_an_erased_container_opens_no_more(sealed_ground: Ground, volume: Volume) -> None:
-    sealed = seal(sealed_ground, volume)
+def test_an_erased_container_opens_no_more(encrypted_ground: Ground, volume: Volume) -> None:
+    sealed = seal(encrypted_ground, volume)
     for _ in range(2):  # a repeat is content
-        crypt(sealed_ground).erase(below(sealed_ground, sealed))
+        crypt(encrypted_ground).erase(below(encrypted_ground, sealed))
     with pytest.raises((Invalid, Failed)):
-        opened(sealed_ground, sealed)
-    sealed_ground.pool.backend.detach(sealed.id)
+        opened(encrypted_ground, sealed)
+    encrypted_ground.pool.backend.detach(sealed.id)
 
 
-def test_there_may_be_nothing_to_erase(sealed_ground: Ground, volume: Volume) -> None:
-    crypt(sealed_ground).erase(below(sealed_ground, volume))
-    sealed_ground.pool.backend.detach(volume.id)
-    assert not any(whole(sealed_ground, volume))
+def test_there_may_be_nothing_to_erase(encrypted_ground: Ground, volume: Volume) -> None:
+    crypt(encrypted_ground).erase(below(encrypted_ground, volume))
+    encrypted_ground.pool.backend.detach(volume.id)
+    assert not any(whole(encrypted_ground, volume))
 
 
 def size(ground: Ground, device: Device) -> Bytes:

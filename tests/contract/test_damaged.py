@@ -11,7 +11,7 @@ import pytest
 from driver.core.errors import Conflict, Damaged
 from driver.core.model import AccessMode, Publication, Volume
 from tests.contract.grounds import Ground
-from tests.contract.images import a_snapshot, a_volume, made, nothing, snapped
+from tests.contract.images import a_snapshot, a_volume, create_snapshot, create_volume, nothing
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def damaged(ground: Ground, volume: Volume) -> Iterator[None]:
 
 
 def test_a_damaged_image_is_listed_as_such_and_not_as_an_image(ground: Ground) -> None:
-    bad, good = made(ground, "bad"), made(ground, "good")
+    bad, good = create_volume(ground, "bad"), create_volume(ground, "good")
     with damaged(ground, bad):
         backend = ground.pool.backend
         assert [one.id for one in backend.images()] == [good.id]
@@ -41,7 +41,7 @@ def test_a_damaged_image_is_listed_as_such_and_not_as_an_image(ground: Ground) -
 
 
 def test_whatever_needs_a_damaged_image_is_told(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     with damaged(ground, volume):
         backend = ground.pool.backend
         calls: tuple[Callable[[], object], ...] = (
@@ -62,7 +62,7 @@ def test_whatever_needs_a_damaged_image_is_told(ground: Ground) -> None:
 
 
 def test_a_damaged_image_can_still_be_detached(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     with damaged(ground, volume):
         assert ground.pool.backend.attached(volume.id) == device
@@ -71,7 +71,7 @@ def test_a_damaged_image_can_still_be_detached(ground: Ground) -> None:
 
 
 def test_the_publication_of_a_damaged_volume_can_be_taken_back(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     published = replace(
         volume, published=Publication("n1", read_only=False, mode=AccessMode.SINGLE_NODE_WRITER)
     )
@@ -84,7 +84,7 @@ def test_the_publication_of_a_damaged_volume_can_be_taken_back(ground: Ground) -
 
 
 def test_a_publication_to_another_node_stays(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     published = replace(
         volume, published=Publication("n1", read_only=False, mode=AccessMode.SINGLE_NODE_WRITER)
     )
@@ -95,8 +95,8 @@ def test_a_publication_to_another_node_stays(ground: Ground) -> None:
 
 
 def test_the_room_of_damaged_images_stays_taken(ground: Ground) -> None:
-    volume = made(ground, size=64 << 20)
-    snapped(ground, volume)
+    volume = create_volume(ground, size=64 << 20)
+    create_snapshot(ground, volume)
     allocation = ground.pool.backend.allocation
     before = ground.pool.backend.capacity(allocation)
     with damaged(ground, volume):
@@ -106,7 +106,7 @@ def test_the_room_of_damaged_images_stays_taken(ground: Ground) -> None:
 
 
 def test_a_record_that_was_put_right_is_believed_at_once(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     with damaged(ground, volume), pytest.raises(Damaged):
         ground.pool.backend.find(volume.id)
     assert ground.pool.backend.find(volume.id) == volume

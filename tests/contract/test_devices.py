@@ -8,11 +8,11 @@ from driver.core.devices import Extent
 from driver.core.errors import Busy, CellarError, Damaged, NotFound, Refused
 from driver.core.model import KIB, MIB, Allocation
 from tests.contract.grounds import Ground, size_of, whole
-from tests.contract.images import SIZE, a_snapshot, a_volume, made, snapped
+from tests.contract.images import SIZE, a_snapshot, a_volume, create_snapshot, create_volume
 
 
 def test_a_new_volume_is_not_attached(ground: Ground) -> None:
-    assert ground.pool.backend.attached(made(ground).id) is None
+    assert ground.pool.backend.attached(create_volume(ground).id) is None
 
 
 def test_what_does_not_exist_is_not_attached(ground: Ground) -> None:
@@ -20,14 +20,14 @@ def test_what_does_not_exist_is_not_attached(ground: Ground) -> None:
 
 
 def test_attach_twice_gives_the_same_device(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     assert ground.pool.backend.attach(volume, read_only=False) == device
     assert ground.pool.backend.attached(volume.id) == device
 
 
 def test_an_attached_volume_is_found_after_a_restart(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.restart()
     assert ground.pool.backend.attached(volume.id) == device
@@ -35,19 +35,19 @@ def test_an_attached_volume_is_found_after_a_restart(ground: Ground) -> None:
 
 
 def test_two_volumes_have_two_devices(ground: Ground) -> None:
-    one = ground.pool.backend.attach(made(ground, "one"), read_only=False)
-    other = ground.pool.backend.attach(made(ground, "other"), read_only=False)
+    one = ground.pool.backend.attach(create_volume(ground, "one"), read_only=False)
+    other = ground.pool.backend.attach(create_volume(ground, "other"), read_only=False)
     assert one.path != other.path
     assert one.number != other.number
 
 
 def test_the_device_has_the_size_of_the_volume(ground: Ground) -> None:
-    device = ground.pool.backend.attach(made(ground), read_only=False)
+    device = ground.pool.backend.attach(create_volume(ground), read_only=False)
     assert ground.pool.host.size(device) == SIZE
 
 
 def test_an_attached_device_grows_with_its_volume(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.pool.backend.resize(volume, 2 * SIZE)
     assert ground.pool.backend.attached(volume.id) == device
@@ -56,13 +56,13 @@ def test_an_attached_device_grows_with_its_volume(ground: Ground) -> None:
 
 
 def test_a_new_block_volume_reads_as_zeros(ground: Ground, allocation: Allocation) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     ground.pool.backend.attach(volume, read_only=False)
     assert whole(ground, volume) == bytes(SIZE)
 
 
 def test_written_bytes_outlast_the_device(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 5 * KIB, b"hello")
     ground.pool.backend.detach(volume.id)
@@ -71,7 +71,7 @@ def test_written_bytes_outlast_the_device(ground: Ground) -> None:
 
 
 def test_a_read_only_device_cannot_be_written_to(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=True)
     assert device.read_only
     with pytest.raises(OSError):
@@ -81,7 +81,7 @@ def test_a_read_only_device_cannot_be_written_to(ground: Ground) -> None:
 
 
 def test_a_device_that_nobody_uses_is_attached_the_other_way_when_asked(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.pool.backend.attach(volume, read_only=True)
     device = ground.pool.backend.attach(volume, read_only=False)
     assert not device.read_only
@@ -94,7 +94,7 @@ def test_what_does_not_exist_cannot_be_attached(ground: Ground) -> None:
 
 
 def test_detach_twice_is_content(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.pool.backend.attach(volume, read_only=False)
     ground.pool.backend.detach(volume.id)
     assert ground.pool.backend.attached(volume.id) is None
@@ -102,7 +102,7 @@ def test_detach_twice_is_content(ground: Ground) -> None:
 
 
 def test_an_attached_volume_cannot_be_deleted(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 0, b"kept")
     with pytest.raises(Refused):
@@ -112,7 +112,7 @@ def test_an_attached_volume_cannot_be_deleted(ground: Ground) -> None:
 
 
 def test_an_attached_volume_cannot_be_deleted_after_a_restart(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.pool.backend.attach(volume, read_only=False)
     ground.restart()
     with pytest.raises(Refused):
@@ -120,7 +120,7 @@ def test_an_attached_volume_cannot_be_deleted_after_a_restart(ground: Ground) ->
 
 
 def test_a_detached_volume_can_be_deleted(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.pool.backend.attach(volume, read_only=False)
     ground.pool.backend.detach(volume.id)
     ground.pool.backend.delete(volume.id)
@@ -128,14 +128,14 @@ def test_a_detached_volume_can_be_deleted(ground: Ground) -> None:
 
 def test_extents_of_a_blank_volume_are_none(ground: Ground) -> None:
     for allocation in ground.allocations:
-        volume = made(ground, allocation, allocation=allocation)
+        volume = create_volume(ground, allocation, allocation=allocation)
         assert list(ground.pool.backend.extents(volume.id)) == []
 
 
 def test_extents_name_what_was_written_and_little_else(
     ground: Ground, allocation: Allocation
 ) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     device = ground.pool.backend.attach(volume, read_only=False)
     for offset in (0, 4 * MIB):
         ground.write(device, offset, b"x" * 4096)
@@ -148,7 +148,7 @@ def test_extents_name_what_was_written_and_little_else(
 
 
 def test_extents_of_an_attached_volume_name_what_was_just_written(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 4 * MIB, b"x" * 4096)
     with ground.pool.backend.quiesce([volume.id], ground.patience):
@@ -165,15 +165,15 @@ def test_what_does_not_exist_has_no_extents_and_cannot_be_read(ground: Ground) -
 
 
 def test_an_image_can_be_read_from_a_path_of_its_size(ground: Ground) -> None:
-    volume = made(ground)
-    for image in (volume, snapped(ground, volume)):
+    volume = create_volume(ground)
+    for image in (volume, create_snapshot(ground, volume)):
         with ground.pool.backend.reading(image.id) as path:
             assert size_of(path) == SIZE
 
 
 def test_an_image_cannot_be_deleted_while_it_is_read(ground: Ground) -> None:
-    volume = made(ground)
-    for image in (volume, snapped(ground, volume)):
+    volume = create_volume(ground)
+    for image in (volume, create_snapshot(ground, volume)):
         with (
             ground.pool.backend.reading(image.id),
             pytest.raises((Busy, Refused)),
@@ -182,14 +182,14 @@ def test_an_image_cannot_be_deleted_while_it_is_read(ground: Ground) -> None:
 
 
 def test_an_image_can_be_deleted_after_it_was_read(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     with ground.pool.backend.reading(volume.id):
         pass
     ground.pool.backend.delete(volume.id)
 
 
 def test_an_image_that_vanished_is_a_fault_and_no_device(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.lose(volume.id)
     assert [fault.severity for fault in ground.pool.backend.faults(volume.id)] == ["data_loss"]
     with pytest.raises(Damaged):
@@ -197,19 +197,19 @@ def test_an_image_that_vanished_is_a_fault_and_no_device(ground: Ground) -> None
 
 
 def test_an_image_that_vanished_gives_nobody_its_bytes(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.lose(volume.id)
     with pytest.raises(CellarError):
-        snapped(ground, volume)
+        create_snapshot(ground, volume)
     assert list(ground.pool.backend.images()) == [volume]
 
 
 def test_an_image_that_vanished_can_still_be_deleted(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.lose(volume.id)
     ground.pool.backend.delete(volume.id)
     assert list(ground.pool.backend.faults(volume.id)) == []
-    made(ground)
+    create_volume(ground)
 
 
 def covers(extents: list[Extent], offset: int) -> bool:

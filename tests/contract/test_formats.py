@@ -48,8 +48,8 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def freezer() -> Iterator[Freezer]:
-    with closing(Freezer()) as made:
-        yield made
+    with closing(Freezer()) as create_volume:
+        yield create_volume
 
 
 def write_sparsely(path: Path, data: bytes) -> None:
@@ -105,14 +105,16 @@ def test_a_pool_of_the_older_version_opens_with_all_that_is_in_it(
 def test_a_pool_that_this_version_wrote_opens_in_the_older_one(
     old: Path, freezer: Freezer, tmp_path: Path
 ) -> None:
-    made = tmp_path / "made"
-    made.mkdir()
+    create_volume = tmp_path / "create_volume"
+    create_volume.mkdir()
     options = replace(OPTIONS, init=True)
     with (
         closing(
             loopfile.open_pool("fast", old / "pool", OPTIONS, freezer, old_reader.OWNER)
         ) as source,
-        closing(loopfile.open_pool("fast", made, options, freezer, old_reader.OWNER)) as pool,
+        closing(
+            loopfile.open_pool("fast", create_volume, options, freezer, old_reader.OWNER)
+        ) as pool,
     ):
         for image in sorted(source.images(), key=depth):
             copy = moved(image, pool.id)
@@ -124,9 +126,9 @@ def test_a_pool_that_this_version_wrote_opens_in_the_older_one(
             pool.create(copy, prepare)
             if isinstance(copy, Volume) and copy.published:
                 pool.record(copy)
-    theirs = ask_old(old, "loopfile", made)
+    theirs = ask_old(old, "loopfile", create_volume)
     assert len(theirs) == 13
-    assert sorted(theirs, key=str) == sorted(images(made, freezer), key=str)
+    assert sorted(theirs, key=str) == sorted(images(create_volume, freezer), key=str)
 
 
 def depth(image: Image) -> int:

@@ -10,7 +10,15 @@ from driver.core.devices import Extent
 from driver.core.errors import CellarError, Refused
 from driver.core.model import KIB, MIB, FsType
 from tests.contract.grounds import Ground, whole
-from tests.contract.images import SIZE, a_volume, cloned, formatted, made, snapped, unseen
+from tests.contract.images import (
+    SIZE,
+    a_volume,
+    cloned,
+    create_snapshot,
+    create_volume,
+    formatted,
+    unseen,
+)
 
 SUPERBLOCKS = 65 * MIB  # the second one of btrfs lies at 64 MiB
 
@@ -43,7 +51,7 @@ def test_another_filesystem_is_refused_and_nothing_is_written(ground: Ground, fs
 
 @pytest.mark.parametrize("fs", FsType)
 def test_a_blank_device_is_refused_and_stays_blank(ground: Ground, fs: FsType) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     with pytest.raises(Refused):
         ground.pool.host.check(device, fs)
@@ -55,7 +63,7 @@ def test_a_filesystem_larger_than_its_device_is_refused(ground: Ground, fs: FsTy
     volume = formatted(ground, fs)
     with ground.pool.backend.reading(volume.id) as path, path.open("rb") as file:
         head = file.read(128 * KIB)
-    short = made(ground, "short")
+    short = create_volume(ground, "short")
     device = ground.pool.backend.attach(short, read_only=False)
     ground.write(device, 0, head)
     with pytest.raises(Refused):
@@ -114,7 +122,7 @@ def test_nothing_is_renewed_that_is_not_there(ground: Ground, fs: FsType) -> Non
 def test_a_snapshot_is_not_renewed(ground: Ground, fs: FsType) -> None:
     volume = formatted(ground, fs)
     device = ground.pool.backend.attach(volume, read_only=False)
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
     with ground.pool.backend.reading(snapshot.id) as path:
         assert ground.uuid(path) == ground.uuid(device.path)
 
@@ -167,7 +175,7 @@ def test_a_larger_restore_is_grown_once_it_is_mounted(
     ground.require_growing(fs)
     backend, host = ground.pool.backend, ground.pool.host
     volume = formatted(ground, fs)
-    restored = cloned(ground, snapped(ground, volume), size=2 * volume.size)
+    restored = cloned(ground, create_snapshot(ground, volume), size=2 * volume.size)
     device = backend.attach(restored, read_only=False)
     host.check(device, fs)
     host.mount(device, targets / "v", fs, [], read_only=False)

@@ -10,7 +10,7 @@ from driver.core.devices import Device
 from driver.core.errors import CellarError, Invalid, Refused
 from driver.core.model import MIB, FsType, Volume
 from tests.contract.grounds import Ground
-from tests.contract.images import cloned, formatted, made
+from tests.contract.images import cloned, create_volume, formatted
 
 FS = FsType.EXT4
 
@@ -32,7 +32,7 @@ def device(ground: Ground, volume: Volume) -> Device:
 
 @pytest.fixture
 def raw(ground: Ground) -> Device:
-    return ground.pool.backend.attach(made(ground, "raw"), read_only=False)
+    return ground.pool.backend.attach(create_volume(ground, "raw"), read_only=False)
 
 
 def mounted(ground: Ground, device: Device, target: Path) -> Path:
@@ -273,7 +273,7 @@ def test_the_next_volume_is_writable_on_a_device_that_was_exposed_read_only(
     ground.pool.host.unmount(targets / "block")
     [volume] = ground.pool.backend.images()
     ground.pool.backend.detach(volume.id)
-    device = ground.pool.backend.attach(made(ground, "next"), read_only=False)
+    device = ground.pool.backend.attach(create_volume(ground, "next"), read_only=False)
     ground.write(device, 0, b"x")
 
 

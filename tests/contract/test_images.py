@@ -23,7 +23,14 @@ from driver.core.model import (
     VolumeOptions,
 )
 from tests.contract.grounds import Ground, size_of, whole
-from tests.contract.images import SIZE, a_snapshot, a_volume, made, nothing, snapped
+from tests.contract.images import (
+    SIZE,
+    a_snapshot,
+    a_volume,
+    create_snapshot,
+    create_volume,
+    nothing,
+)
 
 
 class PrepareFailed(Exception):
@@ -65,7 +72,7 @@ def test_a_created_volume_is_found_with_all_that_was_said_of_it(ground: Ground) 
 
 
 def test_a_created_snapshot_is_found_with_all_that_was_said_of_it(ground: Ground) -> None:
-    of = made(ground, fs=FsType.EXT4, luks_key_id="key-1")
+    of = create_volume(ground, fs=FsType.EXT4, luks_key_id="key-1")
     own = SnapshotId(of.id.pool, snapshot_key("s"))
     snapshot = a_snapshot(of, created=9.25, group="2" * 32, group_name="g", members=(own,))
     ground.pool.backend.create(snapshot, nothing)
@@ -75,20 +82,20 @@ def test_a_created_snapshot_is_found_with_all_that_was_said_of_it(ground: Ground
 
 
 def test_what_was_never_created_is_not_found(ground: Ground) -> None:
-    made(ground, "other")
+    create_volume(ground, "other")
     pool_id = ground.pool.backend.id
     assert ground.pool.backend.find(VolumeId(pool_id, volume_key("v"))) is None
     assert ground.pool.backend.find(SnapshotId(pool_id, snapshot_key("v"))) is None
 
 
 def test_a_volume_is_not_found_as_a_snapshot(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     assert ground.pool.backend.find(SnapshotId(volume.id.pool, volume.id.key)) is None
 
 
 def test_images_come_in_the_order_of_their_ids(ground: Ground) -> None:
-    volumes = [made(ground, f"v{number}", size=MIB) for number in range(5)]
-    snapshots = [snapped(ground, volumes[number], f"s{number}") for number in range(3)]
+    volumes = [create_volume(ground, f"v{number}", size=MIB) for number in range(5)]
+    snapshots = [create_snapshot(ground, volumes[number], f"s{number}") for number in range(3)]
     images: list[Image] = [*volumes, *snapshots]
     expected = sorted(images, key=lambda image: str(image.id))
     assert list(ground.pool.backend.images()) == expected
@@ -98,7 +105,7 @@ def test_images_come_in_the_order_of_their_ids(ground: Ground) -> None:
 
 def test_images_can_be_deleted_while_they_are_listed(ground: Ground) -> None:
     for number in range(3):
-        made(ground, f"v{number}", size=MIB)
+        create_volume(ground, f"v{number}", size=MIB)
     for image in ground.pool.backend.images():
         ground.pool.backend.delete(image.id)
     assert list(ground.pool.backend.images()) == []
@@ -153,7 +160,7 @@ def test_after_a_failure_inside_prepare_the_same_volume_can_be_created(ground: G
 
 
 def test_a_second_create_of_the_same_id_is_a_conflict_and_touches_nothing(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 0, b"mine")
     with pytest.raises(Conflict):
@@ -163,15 +170,15 @@ def test_a_second_create_of_the_same_id_is_a_conflict_and_touches_nothing(ground
 
 
 def test_a_second_snapshot_of_the_same_id_is_a_conflict(ground: Ground) -> None:
-    volume = made(ground)
-    snapshot = snapped(ground, volume)
+    volume = create_volume(ground)
+    snapshot = create_snapshot(ground, volume)
     with pytest.raises(Conflict):
         ground.pool.backend.create(a_snapshot(volume), fail)
     assert ground.pool.backend.find(snapshot.id) == snapshot
 
 
 def test_a_volume_from_a_source_that_is_gone_is_not_made_blank(ground: Ground) -> None:
-    source = made(ground, "source")
+    source = create_volume(ground, "source")
     ground.pool.backend.delete(source.id)
     clone = a_volume(ground.pool, "clone", source=source.id)
     with pytest.raises(NotFound):
@@ -180,7 +187,7 @@ def test_a_volume_from_a_source_that_is_gone_is_not_made_blank(ground: Ground) -
 
 
 def test_a_record_is_replaced_as_a_whole(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     changed = replace(volume, limits=Limits(read_iops=100), formatted=True, inline=Inline.MOUNTED)
     ground.pool.backend.record(changed)
     assert ground.pool.backend.find(volume.id) == changed
@@ -189,7 +196,7 @@ def test_a_record_is_replaced_as_a_whole(ground: Ground) -> None:
 
 
 def test_a_publication_is_recorded_and_taken_back(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     published = replace(
         volume, published=Publication("a", read_only=True, mode=AccessMode.SINGLE_NODE_WRITER)
     )
@@ -207,16 +214,16 @@ def test_a_volume_that_does_not_exist_cannot_be_recorded(ground: Ground) -> None
 
 
 def test_a_late_record_does_not_hit_a_later_life_of_the_same_name(ground: Ground) -> None:
-    first = made(ground)
+    first = create_volume(ground)
     ground.pool.backend.delete(first.id)
-    second = made(ground)
+    second = create_volume(ground)
     with pytest.raises(NotFound):
         ground.pool.backend.record(replace(first, formatted=True))
     assert ground.pool.backend.find(first.id) == second
 
 
 def test_a_resized_volume_is_recorded_with_its_new_size(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     grown = ground.pool.backend.resize(volume, 2 * SIZE)
     assert grown == replace(volume, size=2 * SIZE)
     assert ground.pool.backend.find(volume.id) == grown
@@ -227,7 +234,7 @@ def test_a_resized_volume_is_recorded_with_its_new_size(ground: Ground) -> None:
 def test_a_resized_volume_keeps_its_bytes_and_ends_in_zeros(
     ground: Ground, allocation: Allocation
 ) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, SIZE - 4, b"last")
     ground.pool.backend.detach(volume.id)
@@ -240,7 +247,7 @@ def test_a_resized_volume_keeps_its_bytes_and_ends_in_zeros(
 def test_a_volume_does_not_grow_beyond_the_pool_and_nothing_is_written(
     ground: Ground, allocation: Allocation
 ) -> None:
-    volume = made(ground, allocation=allocation)
+    volume = create_volume(ground, allocation=allocation)
     with pytest.raises(OutOfRange):
         ground.pool.backend.resize(volume, 1 << 50)
     assert ground.pool.backend.find(volume.id) == volume
@@ -250,7 +257,7 @@ def test_a_volume_does_not_grow_beyond_the_pool_and_nothing_is_written(
 
 
 def test_a_volume_never_shrinks(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     with pytest.raises(OutOfRange):
         ground.pool.backend.resize(volume, SIZE // 2)
     assert ground.pool.backend.find(volume.id) == volume
@@ -262,7 +269,7 @@ def test_a_volume_that_does_not_exist_cannot_be_resized(ground: Ground) -> None:
 
 
 def test_a_deleted_volume_is_gone(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.pool.backend.delete(volume.id)
     assert ground.pool.backend.find(volume.id) is None
     assert list(ground.pool.backend.images()) == []
@@ -279,18 +286,18 @@ def test_what_does_not_exist_cannot_be_deleted(ground: Ground) -> None:
 
 
 def test_the_same_volume_can_be_created_again_and_is_blank(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 0, b"secret")
     ground.pool.backend.detach(volume.id)
     ground.pool.backend.delete(volume.id)
-    assert whole(ground, made(ground)) == bytes(SIZE)
+    assert whole(ground, create_volume(ground)) == bytes(SIZE)
 
 
 def test_the_state_counts_volumes_and_snapshots(ground: Ground) -> None:
-    volume = made(ground)
-    made(ground, "w")
-    snapped(ground, volume)
+    volume = create_volume(ground)
+    create_volume(ground, "w")
+    create_snapshot(ground, volume)
     state = ground.pool.backend.state()
     assert (state.volumes, state.snapshots) == (2, 1)
     assert state.id == ground.pool.backend.id
@@ -300,7 +307,7 @@ def test_the_state_counts_volumes_and_snapshots(ground: Ground) -> None:
 
 def test_a_pool_that_is_away_refuses_every_question(ground: Ground) -> None:
     backend = ground.pool.backend
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.take_away()
     try:
         asked: tuple[Callable[[], object], ...] = (
@@ -324,7 +331,7 @@ def test_a_pool_that_is_away_refuses_every_question(ground: Ground) -> None:
 
 def test_a_pool_that_is_away_says_so_in_its_state_and_faults(ground: Ground) -> None:
     backend = ground.pool.backend
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.take_away()
     try:
         state = backend.state()
@@ -337,17 +344,17 @@ def test_a_pool_that_is_away_says_so_in_its_state_and_faults(ground: Ground) -> 
 
 
 def test_a_pool_that_comes_back_has_what_it_had(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     ground.take_away()
     ground.bring_back()
     assert ground.pool.backend.find(volume.id) == volume
     assert ground.pool.backend.state().unavailable is None
-    made(ground, "w")
+    create_volume(ground, "w")
 
 
 def test_a_pool_that_is_read_only_is_known_and_takes_nothing(ground: Ground) -> None:
     backend = ground.pool.backend
-    volume, idle = made(ground), made(ground, "idle")
+    volume, idle = create_volume(ground), create_volume(ground, "idle")
     pool_id, device = backend.id, backend.attach(volume, read_only=False)
     ground.turn_read_only()
     try:
@@ -378,6 +385,6 @@ def test_a_pool_that_is_read_only_is_known_and_takes_nothing(ground: Ground) -> 
 
 
 def test_healthy_images_and_pools_have_no_faults(ground: Ground) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     assert list(ground.pool.backend.faults(volume.id)) == []
     assert list(ground.pool.backend.faults(None)) == []

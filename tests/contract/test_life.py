@@ -22,7 +22,7 @@ from driver.core.errors import Conflict, Refused
 from driver.core.ids import ImageId
 from driver.core.model import KIB, MIB, AccessMode, Bytes, Image, Publication, Volume
 from tests.contract.grounds import Ground, whole
-from tests.contract.images import a_volume, cloned, made, nothing, snapped
+from tests.contract.images import a_volume, cloned, create_snapshot, create_volume, nothing
 
 SIZES = st.sampled_from([MIB, MIB + 4 * KIB, 2 * MIB])
 OFFSETS = st.sampled_from([0, 512, 300 * KIB, MIB - 4 * KIB])
@@ -74,7 +74,9 @@ class Life(RuleBasedStateMachine):
     def create(self, size: Bytes, which: int) -> ImageId:
         had = self.ground.allocations
         allocation = had[which % len(had)]
-        volume = made(self.ground, self.memory.new_name(), size=size, allocation=allocation)
+        volume = create_volume(
+            self.ground, self.memory.new_name(), size=size, allocation=allocation
+        )
         return self._remember(volume, bytearray(size))
 
     @rule(volume=volumes)
@@ -123,7 +125,7 @@ class Life(RuleBasedStateMachine):
     def snapshot(self, volume: ImageId) -> ImageId:
         known = self._volume(volume)
         with self.ground.pool.backend.quiesce([known.id], 30.0):
-            snapshot = snapped(self.ground, known, self.memory.new_name())
+            snapshot = create_snapshot(self.ground, known, self.memory.new_name())
         return self._remember(snapshot, self.memory.images[volume].data.copy())
 
     @rule(target=volumes, source=volumes | snapshots, more=st.sampled_from([0, 4 * KIB, MIB]))

@@ -17,7 +17,7 @@ from driver.volumes.copies.changed_blocks import MAX_EXTENTS, ChangedBlocks
 from driver.volumes.pools.registry import Pools
 from driver.volumes.snapshot_requests import GetChangedBlocks
 from tests.contract.grounds import Ground, whole
-from tests.contract.images import SIZE, made, snapped
+from tests.contract.images import SIZE, create_snapshot, create_volume
 
 PAGE = 4096
 
@@ -69,9 +69,9 @@ def write(ground: Ground, volume: Volume, *writes: tuple[Bytes, bytes]) -> None:
 
 def test_what_was_written_is_located_and_nothing_else(locating_ground: Ground) -> None:
     ground = locating_ground
-    volume = made(ground, allocation=Allocation.SPARSE)
+    volume = create_volume(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"a" * PAGE), (3 * MIB, b"b" * MIB), (SIZE - PAGE, b"c" * PAGE))
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
     found = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
     assert all(one.end <= other.start for one, other in pairwise(found))
     assert changed(ground, snapshot, None) == [
@@ -83,16 +83,16 @@ def test_what_was_written_is_located_and_nothing_else(locating_ground: Ground) -
 
 def test_what_is_only_allocated_is_not_located(locating_ground: Ground) -> None:
     ground = locating_ground
-    volume = made(ground, allocation=Allocation.THICK)
+    volume = create_volume(ground, allocation=Allocation.THICK)
     write(ground, volume, (MIB, b"a" * PAGE))
-    assert changed(ground, snapped(ground, volume), None) == [Extent(MIB, PAGE)]
+    assert changed(ground, create_snapshot(ground, volume), None) == [Extent(MIB, PAGE)]
 
 
 def test_no_more_is_located_than_was_asked_for(locating_ground: Ground) -> None:
     ground = locating_ground
-    volume = made(ground, allocation=Allocation.SPARSE)
+    volume = create_volume(ground, allocation=Allocation.SPARSE)
     write(ground, volume, *((number * MIB, b"x" * PAGE) for number in range(5)))
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
     every = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
     assert len(every) == 5
     assert backend(ground).physical_extents(snapshot.id, 0, 2) == every[:2]
@@ -102,9 +102,9 @@ def test_no_more_is_located_than_was_asked_for(locating_ground: Ground) -> None:
 
 def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_ground: Ground) -> None:
     ground = locating_ground
-    volume = made(ground, allocation=Allocation.SPARSE)
+    volume = create_volume(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"x" * MIB))
-    snapshot = snapped(ground, volume)
+    snapshot = create_snapshot(ground, volume)
 
     def places(found: list[PhysicalExtent]) -> dict[Bytes, int | None]:
         """Of each page behind the first ten."""
@@ -127,12 +127,12 @@ def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_groun
 def test_snapshots_differ_where_the_volume_was_written_to(locating_ground: Ground) -> None:
     """Exactly there where bytes are shared; where they are copied, in all that is written."""
     ground = locating_ground
-    volume = made(ground, allocation=Allocation.SPARSE)
+    volume = create_volume(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"a" * 4 * MIB))
-    base = snapped(ground, volume, "base")
+    base = create_snapshot(ground, volume, "base")
     shares = ground.pool.backend.shares(base.id)
     write(ground, volume, (MIB, b"b" * PAGE), (6 * MIB, b"c" * PAGE))
-    target = snapped(ground, volume, "target")
+    target = create_snapshot(ground, volume, "target")
     touched = {MIB // PAGE, 6 * MIB // PAGE}
     everything = touched | set(range(4 * MIB // PAGE))
     assert pages_of(changed(ground, target, base)) == (touched if shares else everything)
@@ -141,13 +141,13 @@ def test_snapshots_differ_where_the_volume_was_written_to(locating_ground: Groun
 
 def test_what_was_discarded_has_changed(locating_ground: Ground) -> None:
     ground = locating_ground
-    volume = made(ground, allocation=Allocation.SPARSE)
+    volume = create_volume(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"a" * 4 * MIB))
-    base = snapped(ground, volume, "base")
+    base = create_snapshot(ground, volume, "base")
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.discard(device, MIB, MIB)
     ground.pool.backend.detach(volume.id)
-    target = snapped(ground, volume, "target")
+    target = create_snapshot(ground, volume, "target")
     gone = set(range(MIB // PAGE, 2 * MIB // PAGE))
     assert gone.isdisjoint(pages_of(changed(ground, target, None)))
     assert gone <= pages_of(changed(ground, target, base))
@@ -160,8 +160,8 @@ def test_what_was_discarded_has_changed(locating_ground: Ground) -> None:
 def test_base_and_changes_are_the_target(locating_ground: Ground, allocation: Allocation) -> None:
     """Writes of all sizes, discards and growth between snapshots; in pages of any size."""
     ground, dice = locating_ground, random.Random(7)
-    volume = made(ground, allocation=allocation)
-    taken = [snapped(ground, volume, "s0")]
+    volume = create_volume(ground, allocation=allocation)
+    taken = [create_snapshot(ground, volume, "s0")]
     for number in range(1, 5):
         device = ground.pool.backend.attach(volume, read_only=False)
         for _ in range(25):
@@ -174,7 +174,7 @@ def test_base_and_changes_are_the_target(locating_ground: Ground, allocation: Al
             else:
                 ground.write(device, at, os.urandom(length))
         ground.pool.backend.detach(volume.id)
-        taken.append(snapped(ground, volume, f"s{number}"))
+        taken.append(create_snapshot(ground, volume, f"s{number}"))
         if number == 2:
             volume = ground.pool.backend.resize(volume, volume.size + MIB)
     for older, base in enumerate(taken):
@@ -195,7 +195,7 @@ def test_what_is_not_there_is_not_located(locating_ground: Ground) -> None:
         backend(ground).physical_extents(
             SnapshotId(ground.pool.backend.id, "0" * 32), 0, MAX_EXTENTS
         )
-    snapshot = snapped(ground, made(ground))
+    snapshot = create_snapshot(ground, create_volume(ground))
     ground.lose(snapshot.id)
     with pytest.raises(Damaged):
         backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
@@ -203,10 +203,10 @@ def test_what_is_not_there_is_not_located(locating_ground: Ground) -> None:
 
 def test_where_bytes_lie_outlives_the_driver(locating_ground: Ground) -> None:
     ground = locating_ground
-    volume = made(ground, allocation=Allocation.SPARSE)
+    volume = create_volume(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"a" * MIB))
-    base = snapped(ground, volume, "base")
-    target = snapped(ground, volume, "target")
+    base = create_snapshot(ground, volume, "base")
+    target = create_snapshot(ground, volume, "target")
     before = changed(ground, target, base)
     ground.restart()
     assert changed(ground, target, base) == before

@@ -14,7 +14,7 @@ from driver.core.model import MIB, Allocation, Prepare, Volume
 from driver.core.ports.backend import Backend
 from driver.core.ports.backend_features import FormatsLater
 from tests.contract.grounds import Ground, whole
-from tests.contract.images import a_snapshot, a_volume, bytes_of, made
+from tests.contract.images import a_snapshot, a_volume, bytes_of, create_volume
 
 
 def refills(ground: Ground) -> FormatsLater:
@@ -26,7 +26,7 @@ def refills(ground: Ground) -> FormatsLater:
 
 def blank(ground: Ground, **fields: Any) -> Volume:
     refills(ground)
-    return made(ground, luks_key_id="k", **fields)
+    return create_volume(ground, luks_key_id="k", **fields)
 
 
 def writing(data: bytes) -> Prepare:

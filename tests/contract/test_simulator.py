@@ -16,7 +16,14 @@ from driver.core.faults import Fault, FaultKind
 from driver.core.model import GIB, MIB, Allocation, FsType
 from driver.core.ports.pool import Pool
 from tests.contract.grounds import MemoryGround
-from tests.contract.images import a_volume, cloned, formatted, made, nothing, snapped
+from tests.contract.images import (
+    a_volume,
+    cloned,
+    create_snapshot,
+    create_volume,
+    formatted,
+    nothing,
+)
 from tests.support.failing_backend import FailingBackend
 
 
@@ -62,16 +69,16 @@ def test_no_ratio_is_lost_in_rounding(ratio: float) -> None:
 
 
 def test_a_snapshot_costs_what_its_source_may_overwrite(ground: MemoryGround) -> None:
-    volume = made(ground, size=GIB, allocation=Allocation.THICK)
+    volume = create_volume(ground, size=GIB, allocation=Allocation.THICK)
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.write(device, 0, b"x" * MIB)
     before = ground.pool.backend.capacity(Allocation.THICK).largest
-    snapped(ground, volume)
+    create_snapshot(ground, volume)
     assert before - ground.pool.backend.capacity(Allocation.THICK).largest == MIB
 
 
 def test_faults_can_be_made_to_appear_and_to_go(ground: MemoryGround) -> None:
-    volume = made(ground)
+    volume = create_volume(ground)
     backend, host = simulated(ground.pool)
     device = backend.attach(volume, read_only=False)
     fault = Fault(FaultKind.FILESYSTEM_ERRORS, "sector 7 cannot be read")
@@ -113,7 +120,7 @@ def test_a_copy_that_was_not_renewed_is_not_mounted_beside_its_source(
 
 
 def test_a_device_ends_where_it_ends(ground: MemoryGround) -> None:
-    device = ground.pool.backend.attach(made(ground, size=MIB), read_only=False)
+    device = ground.pool.backend.attach(create_volume(ground, size=MIB), read_only=False)
     assert ground.read(device, MIB - 2, 10) == bytes(2)
     with pytest.raises(OSError, match="ends"):
         ground.write(device, MIB - 2, b"xyz")

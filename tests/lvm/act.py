@@ -7,25 +7,25 @@ from collections.abc import Callable
 from driver.backends.lvm.backend import Lvm
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import Volume
-from tests.lvm.pools import SIZE, a_snapshot, a_volume, made, snapped, write
+from tests.lvm.pools import SIZE, a_snapshot, a_volume, create_snapshot, create_volume, write
 
 NEW = b"new bytes"
 
 
 def kept(pool: Lvm) -> Volume:
     """The volume that was there before."""
-    found = pool.find(VolumeId(pool.id, volume_key("kept")))
-    assert found
-    return found
+    found_volume = pool.find(VolumeId(pool.id, volume_key("kept")))
+    assert found_volume
+    return found_volume
 
 
 def create(pool: Lvm) -> None:
-    made(pool, "new", NEW)
+    create_volume(pool, "new", NEW)
 
 
 def snapshot(pool: Lvm) -> None:
     with pool.quiesce([kept(pool).id], 60.0):
-        snapped(pool, kept(pool), "new")
+        create_snapshot(pool, kept(pool), "new")
 
 
 def copy(pool: Lvm) -> None:
@@ -34,14 +34,14 @@ def copy(pool: Lvm) -> None:
 
 
 def restore(pool: Lvm) -> None:
-    of = a_snapshot(kept(pool), "old").id
-    pool.create(a_volume(pool, "new", 2 * SIZE, of), lambda _: None)
+    snapshot_id = a_snapshot(kept(pool), "old").id
+    pool.create(a_volume(pool, "new", 2 * SIZE, snapshot_id), lambda _: None)
 
 
-def refill(pool: Lvm) -> None:
-    found = pool.find(VolumeId(pool.id, volume_key("new")))
-    volume = found or made(pool, "new", key="k")
-    pool.replace_contents(volume, lambda where: write(where, NEW))
+def replace_contents(pool: Lvm) -> None:
+    found_volume = pool.find(VolumeId(pool.id, volume_key("new")))
+    volume = found_volume or create_volume(pool, "new", key="k")
+    pool.replace_contents(volume, lambda path: write(path, NEW))
 
 
 def expand(pool: Lvm) -> None:
@@ -61,6 +61,6 @@ def detach(pool: Lvm) -> None:
 
 
 STEPS: dict[str, Callable[[Lvm], None]] = {
-    one.__name__: one
-    for one in (create, snapshot, copy, restore, refill, expand, delete, attach, detach)
+    step.__name__: step
+    for step in (create, snapshot, copy, restore, replace_contents, expand, delete, attach, detach)
 }

@@ -18,7 +18,7 @@ from tests.sanity.conftest import sanity, short_path
 
 __all__ = ["sanity", "short_path"]  # fixtures
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 THIN_POOL = "pool0"
 GIB = 1 << 30
 MakeGroup = Callable[..., str]
@@ -27,7 +27,7 @@ _LAYER = re.compile(r"cellar-[0-9a-f]{12}-")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(HERE):
+        if item.path.is_relative_to(FOLDER):
             item.add_marker(pytest.mark.lvm)
 
 
@@ -43,14 +43,14 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     With discard, so that a disk that is done with gives its memory back to the guest.
     """
-    where = tmp_path_factory.mktemp("disks")
-    image = where.with_suffix(".img")
+    path = tmp_path_factory.mktemp("disks")
+    image = path.with_suffix(".img")
     with image.open("wb") as file:
         file.truncate(64 * GIB)
     said("mkfs.ext4", "-q", str(image))
-    said("mount", "-o", "loop,discard", str(image), str(where))
-    yield where
-    said("umount", str(where))
+    said("mount", "-o", "loop,discard", str(image), str(path))
+    yield path
+    said("umount", str(path))
     image.unlink()
 
 
@@ -72,18 +72,19 @@ def making(disks: Path) -> Iterator[MakeGroup]:
             with image.open("wb") as file:
                 file.truncate(size)
             undo.callback(image.unlink)
-            found = said("losetup", "--find", "--show", str(image))
-            undo.callback(said, "losetup", "--detach", found)
-            return found
+            devices = said("losetup", "--find", "--show", str(image))
+            undo.callback(said, "losetup", "--detach", devices)
+            return devices
 
         def make(
             name: str, *, size: int = 24 * GIB, more: Sequence[int] = (), thin: int = 0
         ) -> str:
             """`more`: the sizes of further disks."""
-            found = [
-                disk(disks / f"{name}{number}", one) for number, one in enumerate([size, *more])
+            devices = [
+                disk(disks / f"{name}{number}", bytes_of_disk)
+                for number, bytes_of_disk in enumerate([size, *more])
             ]
-            lvm("vgcreate", "--metadatasize", "16m", name, *found)
+            lvm("vgcreate", "--metadatasize", "16m", name, *devices)
             undo.callback(_remove, name)
             if not thin:
                 return name
@@ -103,7 +104,7 @@ def _remove(group: str) -> None:
 
 
 @pytest.fixture(params=["thick", "thin"])
-def where(request: pytest.FixtureRequest, make_group: MakeGroup) -> str:
+def location(request: pytest.FixtureRequest, make_group: MakeGroup) -> str:
     """A pool of each kind; every volume in it must be gone at the end of the test."""
     return make_group("cellar", thin=20 * GIB if request.param == "thin" else 0)
 
@@ -128,7 +129,7 @@ def lvm(verb: str, *words: str) -> str:
 def named(*more: Path | str) -> tuple[str, ...]:
     """What `devices=` has to name: the loop devices of the disks that these tests make, and more."""
     files = Path("/sys/block").glob("loop*/loop/backing_file")
-    loops = (f"/dev/{one.parts[3]}" for one in files if re.search("/disks[0-9]+/", _read(one)))
+    loops = (f"/dev/{file.parts[3]}" for file in files if re.search("/disks[0-9]+/", _read(file)))
     return (*loops, *map(str, more))
 
 
@@ -141,8 +142,8 @@ def _read(path: Path) -> str:
 
 def volumes(group: str) -> list[str]:
     """Names of the logical volumes in a group, but for the thin pool."""
-    names = lvm("lvs", "--noheadings", "-o", "lv_name", group.partition("/")[0]).split()
-    return [name for name in names if name != THIN_POOL]
+    lv_names = lvm("lvs", "--noheadings", "-o", "lv_name", group.partition("/")[0]).split()
+    return [name for name in lv_names if name != THIN_POOL]
 
 
 def layers() -> list[str]:

@@ -31,7 +31,7 @@ class Machine:
 
 @contextmanager
 def opened(
-    where: str, options: Options | None = None, known: Records | None = None
+    location: str, options: Options | None = None, known: Records | None = None
 ) -> Iterator[Lvm]:
     """As by a process that has just begun; `known` is what one before it knew."""
     options = options or Options()
@@ -40,7 +40,7 @@ def opened(
     with closing(Freezer()) as freezer:
         machine = Machine(OWNER, freezer)
         with closing(
-            open_pool("vg", where, options, machine, Groups(known or MemoryRecords()))
+            open_pool("vg", location, options, machine, Groups(known or MemoryRecords()))
         ) as pool:
             yield pool
 
@@ -65,44 +65,44 @@ def a_volume(
     )
 
 
-def a_snapshot(of: Volume, name: str) -> Snapshot:
+def a_snapshot(volume: Volume, name: str) -> Snapshot:
     return Snapshot(
-        id=SnapshotId(of.id.pool, snapshot_key(name)),
+        id=SnapshotId(volume.id.pool, snapshot_key(name)),
         name=name,
-        size=of.size,
-        source=of.id,
+        size=volume.size,
+        source=volume.id,
         created=1.0,
-        fs=of.fs,
-        allocation=of.allocation,
-        block_size=of.block_size,
+        fs=volume.fs,
+        allocation=volume.allocation,
+        block_size=volume.block_size,
         incarnation=new_incarnation(),
     )
 
 
-def made(
+def create_volume(
     pool: Lvm, name: str, data: bytes = b"", size: Bytes = SIZE, key: str | None = None
 ) -> Volume:
     """A new volume that begins with `data`."""
     volume = a_volume(pool, name, size, key=key)
-    pool.create(volume, lambda where: write(where, data))
+    pool.create(volume, lambda path: write(path, data))
     return volume
 
 
-def snapped(pool: Lvm, of: Volume, name: str) -> Snapshot:
+def create_snapshot(pool: Lvm, volume: Volume, name: str) -> Snapshot:
     """A snapshot, shared or copied as the pool has it."""
-    snapshot = a_snapshot(of, name)
+    snapshot = a_snapshot(volume, name)
 
-    def prepare(where: Path) -> None:
-        if not pool.shares(of.id):
-            with pool.reading(of.id) as path:
-                write(where, path.read_bytes())
+    def prepare(path: Path) -> None:
+        if not pool.shares(volume.id):
+            with pool.reading(volume.id) as source:
+                write(path, source.read_bytes())
 
     pool.create(snapshot, prepare)
     return snapshot
 
 
-def write(where: Path, data: bytes) -> None:
-    fd = os.open(where, os.O_WRONLY | os.O_CLOEXEC)
+def write(path: Path, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.pwrite(fd, data, 0)
         os.fsync(fd)

@@ -34,18 +34,22 @@ def cellar(*words: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def spec(where: str) -> str:
-    return f"p=lvm:{where},devices={':'.join(named())}"
+def spec(location: str) -> str:
+    return f"p=lvm:{location},devices={':'.join(named())}"
 
 
-def findings(where: str) -> list[tuple[str, str, str]]:
+def findings(location: str) -> list[tuple[str, str, str]]:
     """Level, text and cure of what the doctor finds about a pool."""
-    command = [sys.executable, "-m", "driver", "doctor", "-o", "json", "--pool", spec(where)]
+    command = [sys.executable, "-m", "driver", "doctor", "-o", "json", "--pool", spec(location)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
-    found = json.loads(done.stdout)
-    return [(one["level"], one["text"], one["cure"]) for one in found if one["what"] == "pool p"]
+    listed = json.loads(done.stdout)
+    return [
+        (finding["level"], finding["text"], finding["cure"])
+        for finding in listed
+        if finding["what"] == "pool p"
+    ]
 
 
 def typed(line: str) -> None:
@@ -59,11 +63,11 @@ def typed(line: str) -> None:
 
 
 def test_the_doctor_says_what_a_thin_pool_lacks_and_the_cure(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB, thin=128 * MIB)
-    assert {level for level, _, _ in findings(where)} == {"ok", "warning"}  # not marked yet
-    lvm("lvchange", "--errorwhenfull", "n", where)
-    cures = {cure for level, _, cure in findings(where) if level == "problem"}
-    assert cures == {f"lvchange --errorwhenfull y {where}"}
+    location = make_group("cellar", size=GIB, thin=128 * MIB)
+    assert {level for level, _, _ in findings(location)} == {"ok", "warning"}  # not marked yet
+    lvm("lvchange", "--errorwhenfull", "n", location)
+    cures = {cure for level, _, cure in findings(location) if level == "problem"}
+    assert cures == {f"lvchange --errorwhenfull y {location}"}
 
 
 def test_the_commands_for_a_thin_pool_work_as_the_documents_have_them(
@@ -81,34 +85,34 @@ def test_the_commands_for_a_thin_pool_work_as_the_documents_have_them(
 def test_the_doctors_cure_for_a_missing_thin_pool_works_as_it_is_said(
     make_group: MakeGroup,
 ) -> None:
-    where = f"{make_group('cellar', size=GIB)}/{THIN_POOL}"
-    [(level, _, cure)] = findings(where)
+    location = f"{make_group('cellar', size=GIB)}/{THIN_POOL}"
+    [(level, _, cure)] = findings(location)
     assert level == "problem"
     typed(cure.replace("SIZE", "128M"))
-    assert {level for level, _, _ in findings(where)} == {"ok", "warning"}
+    assert {level for level, _, _ in findings(location)} == {"ok", "warning"}
 
 
-def test_a_group_with_volumes_becomes_a_pool_when_it_is_told_to(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB)
-    lvm("lvcreate", "--size", "16m", "--name", "theirs", where)
-    pool = ("--pool", spec(where))
+def test_a_group_with_volumes_becomes_a_pool_when_init_is_asked_for(make_group: MakeGroup) -> None:
+    location = make_group("cellar", size=GIB)
+    lvm("lvcreate", "--size", "16m", "--name", "theirs", location)
+    pool = ("--pool", spec(location))
     said = cellar("pools", "init", "p", *pool)
-    with opened(where) as none:  # it is marked as the usual driver's
+    with opened(location) as none:  # it is marked as the usual driver's
         assert (
             none.state().unavailable
             == "the pool cellar belongs to 'cellar.csi.internal', not to 'cellar.test'"
         )
     assert "is pool p now" in said
     assert "a pool already" in cellar("pools", "init", "p", *pool, status=1)
-    assert "is marked as this driver's" in str(findings(where))
-    lvm("lvremove", f"{where}/theirs")
-    known = uuid_of(where)
-    lvm("vgchange", "--uuid", where)  # as good as another group
-    assert uuid_of(where) != known
-    [(level, text, _)] = findings(where)
+    assert "is marked as this driver's" in str(findings(location))
+    lvm("lvremove", f"{location}/theirs")
+    known = uuid_of(location)
+    lvm("vgchange", "--uuid", location)  # as good as another group
+    assert uuid_of(location) != known
+    [(level, text, _)] = findings(location)
     assert level == "problem" and known in text
     assert "is pool p now" in cellar("pools", "init", "p", *pool)
-    assert "is marked as this driver's" in str(findings(where))
+    assert "is marked as this driver's" in str(findings(location))
 
 
 def uuid_of(group: str) -> str:

@@ -18,14 +18,14 @@ from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume, Volu
 from driver.linux.formats.luks import LinuxCrypt, Options
 from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import layers, lvm, volumes
-from tests.lvm.sealed_world import (
+from tests.lvm.encrypted_world import (
     MARKS,
     PASSPHRASE,
     SECRET,
     SIZE,
+    EncryptedWorld,
     LoopfileWorld,
     LvmWorld,
-    SealedWorld,
     disk,
     mappings,
     read,
@@ -53,13 +53,13 @@ def tmp() -> Iterator[Path]:
 
 @pytest.fixture
 def loopfile_world(disk: Path, tmp: Path, freezer: Freezer) -> Iterator[LoopfileWorld]:
-    where = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
-    world = LoopfileWorld(where, tmp, freezer)
+    location = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
+    world = LoopfileWorld(location, tmp, freezer)
     yield world
     world.close()
-    shutil.rmtree(where)
+    shutil.rmtree(location)
     assert mappings() == []
-    assert str(where) not in run("losetup", "--list", "--noheadings")
+    assert str(location) not in run("losetup", "--list", "--noheadings")
 
 
 @pytest.fixture
@@ -76,22 +76,25 @@ def thick_world(
     yield from lvm_world(lasting_group("thick"), tmp, freezer)
 
 
-def lvm_world(where: str, tmp: Path, freezer: Freezer) -> Iterator[LvmWorld]:
-    world = LvmWorld(where, tmp, freezer)
+def lvm_world(location: str, tmp: Path, freezer: Freezer) -> Iterator[LvmWorld]:
+    world = LvmWorld(location, tmp, freezer)
     yield world
     world.close()
-    assert volumes(where) == []
+    assert volumes(location) == []
     assert layers() == []
     assert mappings() == []
 
 
 @pytest.fixture(
-    params=["thin", *(pytest.param(one, marks=pytest.mark.slow) for one in ("loopfile", "thick"))],
+    params=[
+        "thin",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("loopfile", "thick")),
+    ],
 )
-def world(request: pytest.FixtureRequest) -> SealedWorld:
-    found = request.getfixturevalue(f"{request.param}_world")
-    assert isinstance(found, SealedWorld)
-    return found
+def world(request: pytest.FixtureRequest) -> EncryptedWorld:
+    world = request.getfixturevalue(f"{request.param}_world")
+    assert isinstance(world, EncryptedWorld)
+    return world
 
 
 @pytest.fixture(params=list(FsType))
@@ -99,7 +102,7 @@ def fs(request: pytest.FixtureRequest) -> FsType:
     return FsType(request.param)
 
 
-def staged(world: SealedWorld, name: str = "v", fs: FsType | None = FsType.EXT4) -> Volume:
+def staged(world: EncryptedWorld, name: str = "v", fs: FsType | None = FsType.EXT4) -> Volume:
     volume = world.create(name, fs)
     at = world.stage(volume)
     if fs:
@@ -107,7 +110,7 @@ def staged(world: SealedWorld, name: str = "v", fs: FsType | None = FsType.EXT4)
     return world.now(volume)
 
 
-def test_a_life(world: SealedWorld, fs: FsType) -> None:
+def test_a_life(world: EncryptedWorld, fs: FsType) -> None:
     volume = world.create(fs=fs)
     assert volume.luks_key_id and not volume.formatted
     assert not any(world.head(volume.id))
@@ -127,7 +130,7 @@ def test_a_life(world: SealedWorld, fs: FsType) -> None:
     world.delete(volume.id)
 
 
-def test_a_wrong_passphrase_changes_nothing(world: SealedWorld) -> None:
+def test_a_wrong_passphrase_changes_nothing(world: EncryptedWorld) -> None:
     volume = staged(world)
     world.unstage(volume)
     before = world.head(volume.id)
@@ -142,7 +145,7 @@ def test_a_wrong_passphrase_changes_nothing(world: SealedWorld) -> None:
     assert (world.stage(volume) / "file").read_text() == "kept"
 
 
-def test_a_passphrase_is_taken_byte_for_byte(world: SealedWorld) -> None:
+def test_a_passphrase_is_taken_byte_for_byte(world: EncryptedWorld) -> None:
     volume = world.create()
     world.stage(volume, b"two\nlines\n")
     world.unstage(volume)
@@ -151,7 +154,7 @@ def test_a_passphrase_is_taken_byte_for_byte(world: SealedWorld) -> None:
     world.stage(volume, b"two\nlines\n")
 
 
-def test_a_repeated_stage_is_content_but_tries_the_passphrase(world: SealedWorld) -> None:
+def test_a_repeated_stage_is_content_but_tries_the_passphrase(world: EncryptedWorld) -> None:
     volume = staged(world)
     world.stage(volume)
     with pytest.raises(Invalid):
@@ -159,7 +162,7 @@ def test_a_repeated_stage_is_content_but_tries_the_passphrase(world: SealedWorld
     assert (world.staging(volume) / "file").read_text() == "kept"
 
 
-def test_a_restarted_driver_finds_what_is_open(world: SealedWorld) -> None:
+def test_a_restarted_driver_finds_what_is_open(world: EncryptedWorld) -> None:
     volume = staged(world)
     before = world.device(volume)
     world.restart()
@@ -173,14 +176,14 @@ def test_a_restarted_driver_finds_what_is_open(world: SealedWorld) -> None:
     assert mappings() == []
 
 
-def test_publish_does_not_stage_it_again(world: SealedWorld) -> None:
+def test_publish_does_not_stage_it_again(world: EncryptedWorld) -> None:
     volume = staged(world)
     world.unstage(volume)
     with pytest.raises(Refused, match="NodeStageVolume"):
         world.publish(volume)
 
 
-def test_a_raw_block_volume(world: SealedWorld) -> None:
+def test_a_raw_block_volume(world: EncryptedWorld) -> None:
     volume = world.create(fs=None, allocation=world.thick, range=CapacityRange(40 * MIB))
     world.stage(volume)
     target = world.publish(volume)
@@ -205,7 +208,7 @@ def test_a_raw_block_volume(world: SealedWorld) -> None:
     assert read(world.publish(volume), 4096) == b"kept" * 1024
 
 
-def test_it_grows_while_it_is_mounted(world: SealedWorld) -> None:
+def test_it_grows_while_it_is_mounted(world: EncryptedWorld) -> None:
     volume = staged(world, fs=FsType.XFS)
     before = world.total(volume)
     with pytest.raises(Invalid, match=r"secrets\[passphrase\]"):
@@ -218,7 +221,7 @@ def test_it_grows_while_it_is_mounted(world: SealedWorld) -> None:
     assert (world.staging(volume) / "file").read_text() == "kept"
 
 
-def test_it_grows_at_its_next_stage(world: SealedWorld) -> None:
+def test_it_grows_at_its_next_stage(world: EncryptedWorld) -> None:
     volume = staged(world, fs=FsType.XFS)
     before = world.total(volume)
     with pytest.raises(Invalid):
@@ -228,7 +231,7 @@ def test_it_grows_at_its_next_stage(world: SealedWorld) -> None:
     assert world.total(volume) >= before + 190 * MIB
 
 
-def test_a_raw_block_volume_grows(world: SealedWorld) -> None:
+def test_a_raw_block_volume_grows(world: EncryptedWorld) -> None:
     volume = world.create(fs=None, range=CapacityRange(40 * MIB))
     world.stage(volume)
     world.publish(volume)
@@ -236,7 +239,7 @@ def test_a_raw_block_volume_grows(world: SealedWorld) -> None:
     assert world.total(volume) == 80 * MIB - LUKS_HEADER
 
 
-def test_source_snapshot_and_clones_side_by_side(world: SealedWorld, fs: FsType) -> None:
+def test_source_snapshot_and_clones_side_by_side(world: EncryptedWorld, fs: FsType) -> None:
     volume = staged(world, fs=fs)
     (world.staging(volume) / "late").write_text("unsynced")
     if not world.backend.shares(volume.id):  # a copy of 400 MiB takes longer than writers may wait
@@ -254,8 +257,8 @@ def test_source_snapshot_and_clones_side_by_side(world: SealedWorld, fs: FsType)
     world.stage(volume)
     assert len(mappings()) == 3
     every = (volume, restored, cloned)
-    inner = {_blkid(world.device(one).path) for one in every}
-    outer = {_blkid(world.below(one).path) for one in every}
+    inner = {_blkid(world.device(volume).path) for volume in every}
+    outer = {_blkid(world.device_below(volume).path) for volume in every}
     assert len(inner) == len(outer) == 3
     world.unstage(volume)
     world.delete(volume.id)
@@ -263,7 +266,7 @@ def test_source_snapshot_and_clones_side_by_side(world: SealedWorld, fs: FsType)
     assert (world.stage(restored) / "file").read_text() == "kept"
 
 
-def test_a_copy_of_nothing_is_as_new(world: SealedWorld) -> None:
+def test_a_copy_of_nothing_is_as_new(world: EncryptedWorld) -> None:
     volume = world.create()
     snapshot = world.snapshot(volume)
     restored = world.create("restored", source=snapshot.id)
@@ -276,28 +279,28 @@ def test_a_copy_of_nothing_is_as_new(world: SealedWorld) -> None:
     world.stage(volume)
 
 
-def test_deletion_erases_the_keys_and_a_snapshot_keeps_its_own(world: SealedWorld) -> None:
+def test_deletion_erases_the_keys_and_a_snapshot_keeps_its_own(world: EncryptedWorld) -> None:
     volume = staged(world)
     world.unstage(volume)
     snapshot = world.snapshot(volume)
     kept = world.head(snapshot.id)
-    seen = []
+    dumps = []
     was = world.backend.delete
 
     def delete(image_id: object) -> None:
-        seen.append(run("cryptsetup", "luksDump", str(world.image(volume.id))))
+        dumps.append(run("cryptsetup", "luksDump", str(world.image(volume.id))))
         was(volume.id)
 
     world.backend.delete = delete  # type: ignore[method-assign]
     world.delete(volume.id)
     world.backend.delete = was  # type: ignore[method-assign]
-    assert "argon" not in seen[0] and "Area offset" not in seen[0]
+    assert "argon" not in dumps[0] and "Area offset" not in dumps[0]
     assert world.head(snapshot.id) == kept
     restored = world.create("restored", source=snapshot.id)
     assert (world.stage(restored) / "file").read_text() == "kept"
 
 
-def test_what_is_in_use_is_not_deleted(world: SealedWorld) -> None:
+def test_what_is_in_use_is_not_deleted(world: EncryptedWorld) -> None:
     volume = staged(world)
     before = world.head(volume.id)
     with pytest.raises(Refused):
@@ -332,7 +335,7 @@ def test_a_killed_first_stage_is_made_again(
     """What a kill leaves: an open container over the sibling. A start closes and sweeps it."""
     world = loopfile_world
     volume = world.create(allocation=Allocation.THICK)
-    building = world.where / f".new-{volume.id}"
+    building = world.location / f".new-{volume.id}"
     building.mkdir()
     half = building / "disk.img"
     with half.open("wb") as file:
@@ -354,7 +357,7 @@ def test_a_killed_first_stage_on_a_logical_volume_is_made_again(thin_world: LvmW
     """What a kill leaves: an open container on the volume, and its tag. A start empties it."""
     world = thin_world
     volume = world.create()
-    group = world.where.partition("/")[0]
+    group = world.location.partition("/")[0]
     lvm("lvchange", "--addtag", tags.FILLING, f"{group}/{tags.lv_name(volume.id)}")
     left = world.crypt.format_and_open(world.image(volume.id), SECRET, block_size=4096, zeros=False)
     left.__enter__()
@@ -378,7 +381,7 @@ def test_discards_reach_the_thin_pool(thin_world: LvmWorld) -> None:
     assert world.occupied(volume.id) < full - 32 * MIB
 
 
-def test_a_failed_first_stage_leaves_nothing(world: SealedWorld) -> None:
+def test_a_failed_first_stage_leaves_nothing(world: EncryptedWorld) -> None:
     volume = world.create(options=VolumeOptions(mkfs_options=("-N", "999999999999")))
     with pytest.raises(Invalid, match="mkfsOptions"):
         world.stage(volume)
@@ -387,13 +390,20 @@ def test_a_failed_first_stage_leaves_nothing(world: SealedWorld) -> None:
     assert not any(world.head(volume.id))
 
 
-def test_a_device_of_somebody_elses_is_left_alone(world: SealedWorld) -> None:
+def test_a_device_of_somebody_elses_is_left_alone(world: EncryptedWorld) -> None:
     volume = staged(world)
     world.unstage(volume)
     other = world.create("other", fs=None, range=CapacityRange(40 * MIB))
     world.stage(other)
-    below = world.below(other).path
-    run("dmsetup", "create", str(volume.id), "--table", f"0 2048 linear {below} 40960", ok=False)
+    device_below = world.device_below(other).path
+    run(
+        "dmsetup",
+        "create",
+        str(volume.id),
+        "--table",
+        f"0 2048 linear {device_below} 40960",
+        ok=False,
+    )
     if str(volume.id) in mappings(""):
         with pytest.raises(Refused, match="not what this driver opened"):
             world.stage(volume)
@@ -401,23 +411,23 @@ def test_a_device_of_somebody_elses_is_left_alone(world: SealedWorld) -> None:
     assert world.backend.attached(volume.id) is None
 
 
-def test_the_passphrase_is_in_no_command_line_and_no_error(world: SealedWorld) -> None:
-    found: list[str] = []
-    seen: set[str] = set()
+def test_the_passphrase_is_in_no_command_line_and_no_error(world: EncryptedWorld) -> None:
+    texts: list[str] = []
+    verbs: set[str] = set()
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.is_set():
-            for place in Path("/proc").glob("[0-9]*"):
+            for process in Path("/proc").glob("[0-9]*"):
                 for name in ("cmdline", "environ"):
                     try:
-                        text = (place / name).read_bytes()
+                        text = (process / name).read_bytes()
                     except OSError:
                         continue
                     if b"cryptsetup" in text[:64]:
-                        seen.add(text.split(b"\0")[1].decode())
-                    if SECRET in text and place.name != str(os.getpid()):
-                        found.append(text.decode(errors="replace"))
+                        verbs.add(text.split(b"\0")[1].decode())
+                    if SECRET in text and process.name != str(os.getpid()):
+                        texts.append(text.decode(errors="replace"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -433,9 +443,9 @@ def test_the_passphrase_is_in_no_command_line_and_no_error(world: SealedWorld) -
     finally:
         stop.set()
         watcher.join()
-    assert found == []
-    assert seen & {"luksFormat", "open"}
-    assert not any(PASSPHRASE in one for one in errors)
+    assert texts == []
+    assert verbs & {"luksFormat", "open"}
+    assert not any(PASSPHRASE in error for error in errors)
     assert PASSPHRASE not in run("dmesg", ok=False)
 
 
@@ -443,12 +453,12 @@ def test_argon2id_takes_the_memory_that_was_asked_for(tmp: Path) -> None:
     image = tmp / "image"
     with image.open("wb") as file:
         file.truncate(32 * MIB)
-    wanted = LinuxCrypt(Options(memory=8 * MIB))
-    with wanted.format_and_open(image, SECRET, block_size=512, zeros=True) as inside:
+    crypt = LinuxCrypt(Options(memory=8 * MIB))
+    with crypt.format_and_open(image, SECRET, block_size=512, zeros=True) as inside:
         assert not any(read(inside, 16 * MIB))
     said = run("cryptsetup", "luksDump", str(image))
     assert "argon2id" in said and "8192" in said
 
 
-def _blkid(where: Path) -> str:
-    return run("blkid", "-p", "-o", "value", "-s", "UUID", str(where)).strip()
+def _blkid(location: Path) -> str:
+    return run("blkid", "-p", "-o", "value", "-s", "UUID", str(location)).strip()

@@ -15,7 +15,7 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from driver.core.failpoints import ENCRYPTED, FailPoint
 from tests.harness import ROOT, Driver
-from tests.lvm.sealed_world import MARKS, PASSPHRASE, disk, mappings, run
+from tests.lvm.encrypted_world import MARKS, PASSPHRASE, disk, mappings, run
 
 pytestmark = MARKS
 
@@ -35,9 +35,9 @@ MOUNT = csi.VolumeCapability(
 class Node:
     """One driver on one pool, and the calls for a volume and its clone."""
 
-    def __init__(self, where: Path, tmp: Path) -> None:
-        self.where, self.tmp = where, tmp
-        self.driver = Driver(tmp, [f"p=loopfile:{where},init=true"], arguments=LUKS)
+    def __init__(self, location: Path, tmp: Path) -> None:
+        self.location, self.tmp = location, tmp
+        self.driver = Driver(tmp, [f"p=loopfile:{location},init=true"], arguments=LUKS)
 
     def create(self, name: str, source: str = "") -> str:
         volume = csi.VolumeContentSource.VolumeSource(volume_id=source)
@@ -89,15 +89,15 @@ class Node:
 
 @pytest.fixture
 def node(disk: Path) -> Iterator[Node]:
-    where = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
+    location = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
     tmp = Path(tempfile.mkdtemp(prefix="cellar-node-", dir="/run"))
-    node = Node(where, tmp)
+    node = Node(location, tmp)
     with node.driver:
         yield node
-    shutil.rmtree(where)
+    shutil.rmtree(location)
     shutil.rmtree(tmp)
     assert mappings() == []
-    assert str(where) not in run("losetup", "--list", "--noheadings")
+    assert str(location) not in run("losetup", "--list", "--noheadings")
 
 
 @pytest.mark.parametrize("point", ENCRYPTED)
@@ -117,7 +117,7 @@ def test_killed_there_it_comes_back_right(node: Node, point: str) -> None:
     assert not [name for name in mappings() if "sealed" in name]
     node.act(point, volume_id)
     if point == "delete.erased":
-        assert list(node.where.glob("*/disk.img")) == []
+        assert list(node.location.glob("*/disk.img")) == []
         return
     at = node.stage(volume_id)
     if point == "stage.renewed":
@@ -131,11 +131,11 @@ def test_killed_there_it_comes_back_right(node: Node, point: str) -> None:
     assert (node.stage(volume_id) / "file").read_text() == "new"
     node.unstage(volume_id)
     node.delete(volume_id)
-    assert [one.name for one in node.where.iterdir()] == [".cellar-pool.json"]
+    assert [path.name for path in node.location.iterdir()] == [".cellar-pool.json"]
 
 
 def test_the_list_of_points_is_what_the_sources_reach() -> None:
-    every = "".join(one.read_text() for one in (ROOT / "driver").rglob("*.py"))
+    every = "".join(path.read_text() for path in (ROOT / "driver").rglob("*.py"))
     reached = {FailPoint[name] for name in re.findall(r"\breach\(FailPoint\.(\w+)\)", every)}
     assert set(ENCRYPTED) <= reached
 
@@ -158,7 +158,7 @@ def test_the_log_and_the_errors_do_not_know_the_passphrase(node: Node) -> None:
             node.driver.node.NodeStageVolume(request)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         said.append(caught.value.details() or "")
-    assert all("secrets[passphrase]" in one for one in said)
+    assert all("secrets[passphrase]" in text for text in said)
     node.delete(volume_id)
     node.driver.stop()
     log = node.driver.log.read_text()

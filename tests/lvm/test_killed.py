@@ -16,10 +16,10 @@ from driver.core.model import Image, Volume
 from tests.harness import ROOT
 from tests.lvm.act import NEW, STEPS
 from tests.lvm.conftest import layers, tags, volumes
-from tests.lvm.pools import SIZE, begins_with, made, opened, snapped
+from tests.lvm.pools import SIZE, begins_with, create_snapshot, create_volume, opened
 
 OLD = b"old bytes"
-CREATE = [f"create.{one}" for one in ("building", "allocated", "prepared", "synced", "renamed")]
+CREATE = [f"create.{point}" for point in ("building", "allocated", "prepared", "synced", "renamed")]
 POINTS = {
     "create": CREATE,
     "snapshot": [*CREATE, "hold.marked", "hold.frozen", "hold.thawed"],
@@ -51,7 +51,7 @@ def test_the_points_are_those_that_the_sources_pass() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def emptied(lasting: str) -> Iterator[None]:
+def empty_pool(lasting: str) -> Iterator[None]:
     yield
     with opened(lasting) as pool:
         for image in tuple(pool.images()):
@@ -80,13 +80,13 @@ def test_killed_there_it_comes_back_right(lasting: str, step: str, point: str) -
     assert layers() == []
 
 
-def killed(where: str, step: str, point: str) -> None:
+def killed(location: str, step: str, point: str) -> None:
     """In a process of its own; a fork, because a new Python takes longer than all the rest."""
     child = os.fork()
     if child == 0:
         try:
             failpoints._armed = point  # as the environment would set it
-            with opened(where) as pool:
+            with opened(location) as pool:
                 STEPS[step](pool)
         finally:
             os._exit(1)  # not killed: nothing of pytest's may run here
@@ -97,20 +97,20 @@ def killed(where: str, step: str, point: str) -> None:
 def seeded(pool: Lvm, step: str) -> Volume:
     """A volume and its snapshot, attached where the step needs it."""
     images = {image.name: image for image in pool.images()}
-    volume = images.get("kept") or made(pool, "kept", OLD)
+    volume = images.get("kept") or create_volume(pool, "kept", OLD)
     assert isinstance(volume, Volume)
     if "old" not in images:
-        snapped(pool, volume, "old")
+        create_snapshot(pool, volume, "old")
     if step in {"snapshot", "copy", "expand", "detach"}:
         pool.attach(volume, read_only=False)
     return volume
 
 
-def check_whole(pool: Lvm, where: str, step: str, images: dict[str, Image]) -> None:
+def check_whole(pool: Lvm, location: str, step: str, images: dict[str, Image]) -> None:
     """What exists is whole, what does not has left nothing."""
     assert {"kept", "old"} <= set(images) or step == "delete"
-    assert len(volumes(where)) == len(images)
-    assert not tags(where) & {"cellar.new", "cellar.fill", "cellar.freezing"}
+    assert len(volumes(location)) == len(images)
+    assert not tags(location) & {"cellar.new", "cellar.fill", "cellar.freezing"}
     for name, image in images.items():
         empty = isinstance(image, Volume) and image.luks_key_id and not image.formatted
         wrote = NEW if step in {"create", "refill"} and name == "new" and not empty else OLD
@@ -124,13 +124,13 @@ def repeat(pool: Lvm, step: str, images: dict[str, Image]) -> None:
     undone = step == "refill" and not filled
     if undone or (step != "refill" and "new" not in images and "kept" in images):
         STEPS[step](pool)
-    found = {image.name: image for image in pool.images()}
+    images = {image.name: image for image in pool.images()}
     if step == "delete":
-        assert "kept" not in found
+        assert "kept" not in images
     elif step == "expand":
-        assert found["kept"].size == 2 * SIZE
+        assert images["kept"].size == 2 * SIZE
     elif step in {"create", "snapshot", "restore", "refill"}:
-        assert "new" in found
+        assert "new" in images
 
 
 def clear(pool: Lvm) -> None:

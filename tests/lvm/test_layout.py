@@ -16,38 +16,38 @@ from driver.core.errors import Invalid, NoSpace, OutOfRange, PoolUnavailable
 from driver.core.ids import ImageId
 from driver.core.model import MIB, Allocation, Bytes, Volume
 from tests.lvm.conftest import GIB, MakeGroup, lvm, volumes
-from tests.lvm.pools import a_volume, begins_with, made, opened, snapped, write
+from tests.lvm.pools import a_volume, begins_with, create_snapshot, create_volume, opened, write
 
 KINDS = {"striped": Options(stripes=2), "mirrored": Options(mirrors=1)}
 MORE = [112 * MIB, 64 * MIB]  # small: raid1 passes no zeroing on, so every byte is written
 
 
 @pytest.fixture
-def where(make_group: MakeGroup) -> str:
+def location(make_group: MakeGroup) -> str:
     return make_group("cellar", size=80 * MIB, more=MORE)
 
 
 @pytest.fixture(params=KINDS)
-def pool(request: pytest.FixtureRequest, where: str) -> Iterator[Lvm]:
-    with opened(where, KINDS[request.param]) as found:
-        yield found
-        for image in list(found.images()):
-            if found.attached(image.id):
-                found.detach(image.id)
-            found.delete(image.id)
-    assert volumes(where) == []
+def pool(request: pytest.FixtureRequest, location: str) -> Iterator[Lvm]:
+    with opened(location, KINDS[request.param]) as pool:
+        yield pool
+        for image in list(pool.images()):
+            if pool.attached(image.id):
+                pool.detach(image.id)
+            pool.delete(image.id)
+    assert volumes(location) == []
 
 
 def lies(image: ImageId) -> list[set[str]]:
     """The disks of each mirror; of a volume that has none, all its disks."""
     words = ("--all", "--noheadings", "-o", "lv_name,seg_pe_ranges", "cellar")
-    name, found = lv_name(image), dict[str, set[str]]()
+    name, disks_of = lv_name(image), dict[str, set[str]]()
     for line in lvm("lvs", *words).splitlines():
-        one, *places = line.split()
-        disks = {place.partition(":")[0] for place in places}
-        found.setdefault(one.strip("[]"), set()).update(disks)
-    legs = [found[one] for one in sorted(found) if one.startswith(f"{name}_rimage")]
-    return legs or [found[name]]
+        lv, *ranges = line.split()
+        disks = {extents.partition(":")[0] for extents in ranges}
+        disks_of.setdefault(lv.strip("[]"), set()).update(disks)
+    legs = [disks_of[lv] for lv in sorted(disks_of) if lv.startswith(f"{name}_rimage")]
+    return legs or [disks_of[name]]
 
 
 def free() -> list[Bytes]:
@@ -63,8 +63,8 @@ def largest(pool: Lvm) -> Bytes:
 def keeps_its_word(pool: Lvm) -> None:
     size = largest(pool)
     with pytest.raises(NoSpace):
-        made(pool, "too large", size=size + pool.granularity)
-    volume = made(pool, "largest", size=size)
+        create_volume(pool, "too large", size=size + pool.granularity)
+    volume = create_volume(pool, "largest", size=size)
     pool.delete(volume.id)
     assert largest(pool) == size
 
@@ -88,20 +88,20 @@ def test_capacity_is_what_fits(pool: Lvm) -> None:
     mirrored = pool.granularity == 4 * MIB
     second = free()[1]
     assert largest(pool) == (second - 4 * MIB if mirrored else second * 2)
-    kept = [made(pool, f"v{number}", size=8 * MIB) for number in range(4)]
+    kept = [create_volume(pool, f"v{number}", size=8 * MIB) for number in range(4)]
     keeps_its_word(pool)
-    for one in kept[::2]:
-        pool.delete(one.id)
+    for volume in kept[::2]:
+        pool.delete(volume.id)
     keeps_its_word(pool)
-    for one in kept[1::2]:
-        check(one, mirrored)
+    for volume in kept[1::2]:
+        check(volume, mirrored)
 
 
 def test_a_volume_grows_where_it_lies(pool: Lvm) -> None:
     mirrored = pool.granularity == 4 * MIB
-    volume = made(pool, "v", b"before", size=8 * MIB)
+    volume = create_volume(pool, "v", b"before", size=8 * MIB)
     before = lies(volume.id)
-    made(pool, "between", size=8 * MIB)
+    create_volume(pool, "between", size=8 * MIB)
     for size in (16 * MIB, 32 * MIB):
         volume = grown(pool, volume, size)
         check(volume, mirrored)
@@ -117,9 +117,9 @@ def test_a_volume_grows_where_it_lies(pool: Lvm) -> None:
     assert volumes("cellar") and largest(pool)
 
 
-def test_each_mirror_has_every_byte(where: str) -> None:
-    with opened(where, KINDS["mirrored"]) as pool:
-        volume = made(pool, "v", size=8 * MIB)
+def test_each_mirror_has_every_byte(location: str) -> None:
+    with opened(location, KINDS["mirrored"]) as pool:
+        volume = create_volume(pool, "v", size=8 * MIB)
         device = pool.attach(volume, read_only=False)
         write(device.path, b"twice" * 1000)
         pool.detach(volume.id)
@@ -132,9 +132,9 @@ def test_each_mirror_has_every_byte(where: str) -> None:
 
 
 def test_copies_are_laid_out_like_any_volume(pool: Lvm) -> None:
-    volume = made(pool, "v", b"copied", size=8 * MIB)
+    volume = create_volume(pool, "v", b"copied", size=8 * MIB)
     pool.attach(volume, read_only=False)
-    snapshot = snapped(pool, volume, "s")
+    snapshot = create_snapshot(pool, volume, "s")
     restored = a_volume(pool, "r", 8 * MIB, source=snapshot.id)
     with pool.reading(snapshot.id) as path:
         data = path.read_bytes()
@@ -143,40 +143,40 @@ def test_copies_are_laid_out_like_any_volume(pool: Lvm) -> None:
     check(restored, pool.granularity == 4 * MIB)
 
 
-def test_what_was_made_otherwise_grows_as_it_was_made(where: str) -> None:
-    with opened(where) as pool:
-        plain = made(pool, "plain", b"plain", size=8 * MIB)
-    with opened(where, KINDS["mirrored"]) as pool:
-        mirrored = made(pool, "mirrored", b"mirrored", size=8 * MIB)
+def test_what_was_made_otherwise_grows_as_it_was_made(location: str) -> None:
+    with opened(location) as pool:
+        plain = create_volume(pool, "plain", b"plain", size=8 * MIB)
+    with opened(location, KINDS["mirrored"]) as pool:
+        mirrored = create_volume(pool, "mirrored", b"mirrored", size=8 * MIB)
         grown(pool, plain, 16 * MIB)
         assert len(lies(plain.id)[0]) == 1
-    with opened(where) as pool:
+    with opened(location) as pool:
         check(grown(pool, mirrored, 16 * MIB), True)
         for volume in (plain, mirrored):
             assert begins_with(pool, volume.id, volume.name.encode())
             pool.delete(volume.id)
 
 
-def test_the_reserve_is_of_the_whole_group(where: str) -> None:
-    with opened(where, replace(KINDS["mirrored"], reserve="120MiB")) as pool:
+def test_the_reserve_is_of_the_whole_group(location: str) -> None:
+    with opened(location, replace(KINDS["mirrored"], reserve="120MiB")) as pool:
         each = (sum(free()) - 120 * MIB) // 2 - 4 * MIB
         assert largest(pool) == each - each % (4 * MIB)
         keeps_its_word(pool)
 
 
 def test_a_group_with_too_few_disks_is_no_pool(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB)
+    location = make_group("cellar", size=GIB)
     with (
-        opened(where, KINDS["mirrored"]) as pool,
+        opened(location, KINDS["mirrored"]) as pool,
         pytest.raises(PoolUnavailable, match="2 are needed"),
     ):
         list(pool.images())
 
 
 @pytest.mark.parametrize(
-    ("where", "options"),
+    ("location", "options"),
     [("cellar/pool0", KINDS["mirrored"]), ("cellar", Options(stripes=2, mirrors=1))],
 )
-def test_what_cannot_be_is_refused(where: str, options: Options) -> None:
-    with pytest.raises(Invalid, match="mirrors"), opened(where, options):
+def test_what_cannot_be_is_refused(location: str, options: Options) -> None:
+    with pytest.raises(Invalid, match="mirrors"), opened(location, options):
         pass

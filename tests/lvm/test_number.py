@@ -9,14 +9,14 @@ import pytest
 from driver.core.errors import Refused
 from driver.linux.mounts import mount
 from tests.lvm.conftest import layers, said
-from tests.lvm.pools import made, opened
+from tests.lvm.pools import create_volume, opened
 
 
-def test_a_volume_is_not_attached_where_a_removed_one_is_still_shown(
-    where: str, tmp_path: Path
+def test_a_volume_is_not_attached_where_a_removed_one_is_still_mounted(
+    location: str, tmp_path: Path
 ) -> None:
-    with opened(where) as pool:
-        first, second = made(pool, "a"), made(pool, "b")
+    with opened(location) as pool:
+        first, second = create_volume(pool, "a"), create_volume(pool, "b")
         target = tmp_path / "target"
         target.touch()
         device = pool.attach(first, read_only=False)

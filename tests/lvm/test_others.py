@@ -28,7 +28,7 @@ from driver.linux.devices.lvm import CONFIG
 from driver.linux.host import LinuxHost
 from driver.linux.mounts import mount_points
 from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, named, said, volumes
-from tests.lvm.pools import OWNER, a_volume, begins_with, made, opened, write
+from tests.lvm.pools import OWNER, a_volume, begins_with, create_volume, opened, write
 
 DMSETUP = ("env", "DM_DISABLE_UDEV=1", "dmsetup")  # makes its nodes itself
 
@@ -38,7 +38,7 @@ def on(disk: Path | str, verb: str, *words: str) -> str:
     return said("lvm", verb, "--config", CONFIG, "--devices", str(disk), "--yes", *words)
 
 
-def a_twin(disk: str) -> None:
+def a_group_of_the_same_name(disk: str) -> None:
     """Another group called `cellar`, as another machine would make it: there /dev is empty."""
     folder, aside = Path("/dev/cellar"), Path("/dev/aside")
     if there := folder.exists():
@@ -50,37 +50,37 @@ def a_twin(disk: str) -> None:
             aside.rename(folder)
 
 
-def a_disk(where: Path, size: int = GIB) -> str:
-    with where.open("wb") as file:
+def a_disk(location: Path, size: int = GIB) -> str:
+    with location.open("wb") as file:
         file.truncate(size)
-    return said("losetup", "--find", "--show", str(where))
+    return said("losetup", "--find", "--show", str(location))
 
 
 def test_a_group_of_the_same_name_inside_a_volume_changes_nothing(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=2 * GIB)
-    with opened(where) as pool:
+    location = make_group("cellar", size=2 * GIB)
+    with opened(location) as pool:
         before = pool.id
-        volume = made(pool, "guest", size=256 * MIB)
+        volume = create_volume(pool, "guest", size=256 * MIB)
         device = pool.attach(volume, read_only=False)
         inside = said("losetup", "--find", "--show", str(device.path))  # as kubelet does it
-        a_twin(inside)
+        a_group_of_the_same_name(inside)
         on(inside, "lvcreate", "--size", "16m", "--activate", "n", "--name", "theirs", "cellar")
     try:
-        with opened(where) as pool:
+        with opened(location) as pool:
             assert pool.id == before
             assert [image.name for image in pool.images()] == ["guest"]
-            made(pool, "another")
+            create_volume(pool, "another")
         assert "theirs" not in said("dmsetup", "ls")
         assert on(inside, "lvs", "--noheadings", "-o", "lv_name").split() == ["theirs"]
     finally:
         said("losetup", "--detach", inside)
-    with opened(where) as pool:
+    with opened(location) as pool:
         pool.detach(volume.id)
         assert pool.id == before
 
 
-def refused(where: str, options: Options | None = None, known: Records | None = None) -> str:
-    with opened(where, options, known) as pool:
+def refused(location: str, options: Options | None = None, known: Records | None = None) -> str:
+    with opened(location, options, known) as pool:
         with pytest.raises(PoolUnavailable) as caught:
             list(pool.images())
         return str(caught.value)
@@ -94,25 +94,25 @@ def test_a_group_that_is_missing_exported_or_doubled_is_no_pool(
     make_group: MakeGroup, tmp_path: Path
 ) -> None:
     assert "no volume group nowhere" in refused("nowhere")
-    where = make_group("cellar", size=GIB)
+    location = make_group("cellar", size=GIB)
     [disk] = named()
-    assert "no thin pool" in refused(f"{where}/{THIN_POOL}")
-    lvm("vgexport", where)
-    assert "exported" in refused(where)
-    lvm("vgimport", where)
-    twin = a_disk(tmp_path / "twin")
-    a_twin(twin)
-    both = Options(devices=(disk, twin))
+    assert "no thin pool" in refused(f"{location}/{THIN_POOL}")
+    lvm("vgexport", location)
+    assert "exported" in refused(location)
+    lvm("vgimport", location)
+    second = a_disk(tmp_path / "second")
+    a_group_of_the_same_name(second)
+    both = Options(devices=(disk, second))
     try:
-        assert "2 volume groups" in refused(where, both)
-        assert "2 volume groups" not in refused(where, replace(both, uuid=uuid_on(twin)[::-1]))
-        with opened(where, replace(both, uuid=uuid_on(disk))) as pool:
-            made(pool, "v")
-            assert volumes_on(twin) == []
+        assert "2 volume groups" in refused(location, both)
+        assert "2 volume groups" not in refused(location, replace(both, uuid=uuid_on(second)[::-1]))
+        with opened(location, replace(both, uuid=uuid_on(disk))) as pool:
+            create_volume(pool, "v")
+            assert volumes_on(second) == []
     finally:
-        on(twin, "vgremove", "cellar")
-        said("losetup", "--detach", twin)
-    with opened(where) as pool:
+        on(second, "vgremove", "cellar")
+        said("losetup", "--detach", second)
+    with opened(location) as pool:
         assert [image.name for image in pool.images()] == ["v"]
 
 
@@ -121,52 +121,52 @@ def volumes_on(disk: str) -> list[str]:
 
 
 def test_a_group_is_its_uuid_once_it_was_known(make_group: MakeGroup, tmp_path: Path) -> None:
-    where = make_group("cellar", size=GIB)
+    location = make_group("cellar", size=GIB)
     [disk] = named()
     known = MemoryRecords()
-    with opened(where, known=known) as pool:
+    with opened(location, known=known) as pool:
         before = pool.id
-        made(pool, "v")
+        create_volume(pool, "v")
     assert known.items()["lvm:cellar"]["group"] == uuid_on(disk)
-    twin = a_disk(tmp_path / "twin")
-    a_twin(twin)
+    second = a_disk(tmp_path / "second")
+    a_group_of_the_same_name(second)
     try:
-        with opened(where, Options(devices=(disk, twin)), known) as pool:
+        with opened(location, Options(devices=(disk, second)), known) as pool:
             assert pool.id == before  # told apart
             assert [image.name for image in pool.images()] == ["v"]
-        alone = Options(devices=(twin,))
-        assert "cellar pools init" in refused(where, alone, known)
-        assert "uuid=" in refused(where, replace(alone, uuid=uuid_on(disk)))
-        opening.initialise_pool("vg", where, alone, OWNER, known)
+        options = Options(devices=(second,))
+        assert "cellar pools init" in refused(location, options, known)
+        assert "uuid=" in refused(location, replace(options, uuid=uuid_on(disk)))
+        opening.initialise_pool("vg", location, options, OWNER, known)
         with pytest.raises(Conflict):
-            opening.initialise_pool("vg", where, alone, OWNER, known)
-        with opened(where, alone, known) as pool:
+            opening.initialise_pool("vg", location, options, OWNER, known)
+        with opened(location, options, known) as pool:
             assert pool.id != before
-        with opened(where, Options(devices=(disk,), uuid=uuid_on(disk)), known) as pool:
+        with opened(location, Options(devices=(disk,), uuid=uuid_on(disk)), known) as pool:
             assert pool.id == before
         assert known.items()["lvm:cellar"]["group"] == uuid_on(disk)
     finally:
-        on(twin, "vgremove", "cellar")
-        said("losetup", "--detach", twin)
+        on(second, "vgremove", "cellar")
+        said("losetup", "--detach", second)
 
 
 def test_a_thin_pool_that_was_made_anew_is_another_one(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=2 * GIB, thin=128 * MIB)
+    location = make_group("cellar", size=2 * GIB, thin=128 * MIB)
     options, known = Options(devices=named()), MemoryRecords()
-    with opened(where, options, known) as pool:
+    with opened(location, options, known) as pool:
         before = pool.id
-    lvm("lvremove", where)
-    assert "no thin pool" in refused(where, options, known)
+    lvm("lvremove", location)
+    assert "no thin pool" in refused(location, options, known)
     lvm("lvcreate", "--type", "thin-pool", "--size", "128m", "--name", THIN_POOL, "cellar")
-    assert "has another UUID" in refused(where, options, known)
-    opening.initialise_pool("vg", where, options, OWNER, known)
-    with opened(where, options, known) as pool:
+    assert "has another UUID" in refused(location, options, known)
+    opening.initialise_pool("vg", location, options, OWNER, known)
+    with opened(location, options, known) as pool:
         assert pool.id != before
 
 
 def forge(disk: str, group: str) -> None:
     """What a tenant writes: a group with the name and the tags of the node's own."""
-    a_twin(disk)
+    a_group_of_the_same_name(disk)
     on(disk, "vgchange", "--addtag", "cellar.owner=cellar.test", group)
 
 
@@ -178,7 +178,7 @@ def a_partition_table(start: int, sectors: int) -> bytes:
 
 def guests_disks(pool: Lvm, tmp_path: Path, undo: ExitStack) -> Iterator[str]:
     """Every way in which what a tenant writes can turn up as a device of its own."""
-    volume = made(pool, "guest", size=256 * MIB)
+    volume = create_volume(pool, "guest", size=256 * MIB)
     undo.callback(pool.delete, volume.id)
     device = pool.attach(volume, read_only=False)
     undo.callback(pool.detach, volume.id)
@@ -204,23 +204,23 @@ def guests_disks(pool: Lvm, tmp_path: Path, undo: ExitStack) -> Iterator[str]:
 
 
 def test_what_a_tenant_wrote_is_never_looked_at(make_group: MakeGroup, tmp_path: Path) -> None:
-    where = make_group("cellar", size=GIB)
+    location = make_group("cellar", size=GIB)
     own = Options(devices=named())
-    with ExitStack() as undo, opened(where, own) as pool:
+    with ExitStack() as undo, opened(location, own) as pool:
         before = pool.id
         for disk in guests_disks(pool, tmp_path, undo):
             forge(disk, "cellar")
             try:
                 uuid = uuid_on(disk)
                 pool.close()
-                with opened(where, own) as again:
-                    assert again.id == before
-                    assert again.capacity(again.allocation).largest > 256 * MIB
+                with opened(location, own) as reopened:
+                    assert reopened.id == before
+                    assert reopened.capacity(reopened.allocation).largest > 256 * MIB
                 patterns = ("/dev/loop*", "/dev/dm-*", "/dev/mapper/*", "/dev/*/*")
-                assert "no volume group" in refused(where, Options(devices=patterns, uuid=uuid))
+                assert "no volume group" in refused(location, Options(devices=patterns, uuid=uuid))
                 by_mistake = Options(devices=(disk,), uuid=uuid)
                 if "somebody" not in said("losetup", "--all", "--list"):
-                    assert "no volume group" in refused(where, by_mistake)
+                    assert "no volume group" in refused(location, by_mistake)
             finally:
                 on(disk, "vgremove", "cellar")
                 on(disk, "pvremove", disk)
@@ -228,16 +228,16 @@ def test_what_a_tenant_wrote_is_never_looked_at(make_group: MakeGroup, tmp_path:
 
 def test_a_copy_of_its_disk_is_not_its_disk(make_group: MakeGroup, tmp_path: Path) -> None:
     """With the very UUIDs: LVM would take the copy that was changed last."""
-    where = make_group("cellar", size=256 * MIB)
+    location = make_group("cellar", size=256 * MIB)
     [disk] = named()
-    with opened(where) as pool:
-        made(pool, "v")
+    with opened(location) as pool:
+        create_volume(pool, "v")
     said("cp", "--sparse=always", disk, str(tmp_path / "copy"))
     copy = said("losetup", "--find", "--show", str(tmp_path / "copy"))
     try:
         on(copy, "vgchange", "--addtag", "theirs", "cellar")
-        with opened(where, Options(devices=(disk,))) as pool:
-            made(pool, "w")
+        with opened(location, Options(devices=(disk,))) as pool:
+            create_volume(pool, "w")
             assert {image.name for image in pool.images()} == {"v", "w"}
         assert "theirs" not in on(disk, "vgs", "--noheadings", "-o", "vg_tags")
     finally:
@@ -245,32 +245,32 @@ def test_a_copy_of_its_disk_is_not_its_disk(make_group: MakeGroup, tmp_path: Pat
 
 
 def test_a_group_that_lacks_a_disk_is_no_pool(make_group: MakeGroup, tmp_path: Path) -> None:
-    where = make_group("cellar", size=GIB)
+    location = make_group("cellar", size=GIB)
     second = a_disk(tmp_path / "second")
-    lvm("vgextend", where, second)
-    with opened(where, Options(devices=named(tmp_path / "second"))) as pool:
-        made(pool, "v")
+    lvm("vgextend", location, second)
+    with opened(location, Options(devices=named(tmp_path / "second"))) as pool:
+        create_volume(pool, "v")
         said("losetup", "--detach", second)
         with pytest.raises(PoolUnavailable, match="not whole"):
             list(pool.images())
-        again = said("losetup", "--find", "--show", str(tmp_path / "second"))
+        device = said("losetup", "--find", "--show", str(tmp_path / "second"))
         assert [image.name for image in pool.images()] == ["v"]
-    lvm("vgreduce", where, again)
-    lvm("pvremove", again)
-    said("losetup", "--detach", again)
+    lvm("vgreduce", location, device)
+    lvm("pvremove", device)
+    said("losetup", "--detach", device)
 
 
 def test_a_name_that_stands_for_another_device_is_not_believed(
     make_group: MakeGroup, tmp_path: Path
 ) -> None:
     """The disk is let go of, and a volume of somebody gets the number of its loop device."""
-    where = make_group("cellar", size=GIB)
+    location = make_group("cellar", size=GIB)
     second = a_disk(tmp_path / "second", 256 * MIB)
     on(second, "vgcreate", "other", second)
     image = tmp_path / f"{'0' * 12}-{'1' * 32}" / "disk.img"
     image.parent.mkdir()
     with opened("other", Options(devices=(second,))) as pool:
-        made(pool, "v")
+        create_volume(pool, "v")
         lvm("vgchange", "--activate", "n", "other")
         said("cp", "--sparse=always", str(tmp_path / "second"), str(image))
         said("losetup", "--detach", second)
@@ -278,38 +278,38 @@ def test_a_name_that_stands_for_another_device_is_not_believed(
         on(second, "vgchange", "--addtag", "theirs", "other")
         with pytest.raises(PoolUnavailable, match="no volume group other"):
             list(pool.images())
-    assert where and on(second, "pvremove", "--force", "--force", second) is not None
+    assert location and on(second, "pvremove", "--force", "--force", second) is not None
     said("losetup", "--detach", second)
 
 
 def test_a_group_of_somebody_else_is_not_taken(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB)
-    lvm("lvcreate", "--size", "16m", "--name", "theirs", where)
-    assert "init" in refused(where)
-    with opened(where, Options(init=True)) as pool:
+    location = make_group("cellar", size=GIB)
+    lvm("lvcreate", "--size", "16m", "--name", "theirs", location)
+    assert "init" in refused(location)
+    with opened(location, Options(init=True)) as pool:
         assert list(pool.images()) == []
-        made(pool, "v")
-    assert "theirs" in volumes(where)
-    lvm("vgchange", "--deltag", "cellar.owner=cellar.test", "--addtag", "cellar.owner=b", where)
-    assert "belongs to the driver 'b'" in refused(where)
+        create_volume(pool, "v")
+    assert "theirs" in volumes(location)
+    lvm("vgchange", "--deltag", "cellar.owner=cellar.test", "--addtag", "cellar.owner=b", location)
+    assert "belongs to the driver 'b'" in refused(location)
 
 
 def test_a_second_process_does_not_get_the_pool(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB)
-    with opened(where) as pool:
+    location = make_group("cellar", size=GIB)
+    with opened(location) as pool:
         assert pool.id
-        assert "another process" in refused(where)
+        assert "another process" in refused(location)
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [8, 100])
-def test_creates_beside_an_administrator_all_succeed(where: str, count: int) -> None:
+def test_creates_beside_an_administrator_all_succeed(location: str, count: int) -> None:
     stop = threading.Event()
     errors: list[str] = []
 
     def administrate() -> None:
-        group = where.partition("/")[0]
+        group = location.partition("/")[0]
         while not stop.is_set():
             for words in (
                 ("vgs",),
@@ -321,36 +321,36 @@ def test_creates_beside_an_administrator_all_succeed(where: str, count: int) -> 
                 if done.returncode:
                     errors.append(done.stderr)
 
-    with opened(where, Options(init=True)) as pool, ThreadPoolExecutor(4) as threads:
+    with opened(location, Options(init=True)) as pool, ThreadPoolExecutor(4) as threads:
         admin = threads.submit(administrate)
         try:
-            names = [f"v{number}" for number in range(count)]
-            list(threads.map(lambda name: made(pool, name), names))
+            volume_names = [f"v{number}" for number in range(count)]
+            list(threads.map(lambda name: create_volume(pool, name), volume_names))
         finally:
             stop.set()
         admin.result()
-        assert len(list(pool.images())) == len(names)
+        assert len(list(pool.images())) == len(volume_names)
         for image in pool.images():
             pool.delete(image.id)
     assert errors == []
-    lvm("vgck", where.partition("/")[0])
-    assert volumes(where) == []
+    lvm("vgck", location.partition("/")[0])
+    assert volumes(location) == []
 
 
 def test_a_thin_pool_that_fills_up_hangs_nobody_and_takes_nothing_new(
     make_group: MakeGroup,
 ) -> None:
-    where = make_group("cellar", size=2 * GIB, thin=128 * MIB)
-    with opened(where, Options(overcommit=4.0)) as pool:
-        volume = made(pool, "v", size=256 * MIB)
+    location = make_group("cellar", size=2 * GIB, thin=128 * MIB)
+    with opened(location, Options(overcommit=4.0)) as pool:
+        volume = create_volume(pool, "v", size=256 * MIB)
         device = pool.attach(volume, read_only=False)
         with pytest.raises(OSError):
             write(device.path, b"x" * volume.size)
         assert pool.capacity(pool.allocation).largest == 0
         assert [fault.kind for fault in pool.faults(None)] == ["ThinPoolNearlyFull"]
         with pytest.raises(NoSpace):
-            made(pool, "w", size=4 * MIB)
-        lvm("lvextend", "--size", "+256m", where)
+            create_volume(pool, "w", size=4 * MIB)
+        lvm("lvextend", "--size", "+256m", location)
         write(device.path, b"x" * volume.size)
         assert pool.capacity(pool.allocation).largest > 0
         pool.detach(volume.id)
@@ -360,21 +360,21 @@ def test_a_thin_pool_that_fills_up_hangs_nobody_and_takes_nothing_new(
 def test_a_thin_pool_that_runs_full_while_a_volume_is_made_has_no_space(
     make_group: MakeGroup,
 ) -> None:
-    where = make_group("cellar", size=2 * GIB, thin=128 * MIB)
-    with opened(where, Options(overcommit=4.0)) as pool:
+    location = make_group("cellar", size=2 * GIB, thin=128 * MIB)
+    with opened(location, Options(overcommit=4.0)) as pool:
         volume = a_volume(pool, "v", 256 * MIB)
         with pytest.raises(NoSpace, match="full"):
             pool.create(volume, lambda to: write(to, b"x" * volume.size))
-        assert volumes(where) == []
-        made(pool, "w")
+        assert volumes(location) == []
+        create_volume(pool, "w")
         empty(pool)
 
 
 def test_a_growth_that_an_administrator_was_quicker_than_is_out_of_range(
-    where: str, monkeypatch: pytest.MonkeyPatch
+    location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with opened(where) as pool:
-        volume = made(pool, "v")
+    with opened(location) as pool:
+        volume = create_volume(pool, "v")
         for kind in (Thick, Thin):  # what the books said a moment ago
             monkeypatch.setattr(kind, "_refuse_too_large", lambda *_, **__: None)
         if pool.shares(volume.id):  # LVM itself overcommits a thin pool
@@ -383,44 +383,44 @@ def test_a_growth_that_an_administrator_was_quicker_than_is_out_of_range(
             with pytest.raises(OutOfRange, match="are needed"):
                 pool.resize(volume, 100 * GIB)
             with pytest.raises(NoSpace, match="are needed"):
-                made(pool, "w", size=100 * GIB)
-            assert len(volumes(where)) == 1
+                create_volume(pool, "w", size=100 * GIB)
+            assert len(volumes(location)) == 1
         empty(pool)
 
 
 def test_a_disk_that_dies_makes_the_pool_away_and_its_volumes_come_off(tmp_path: Path) -> None:
     """Below it lies a device whose table can be replaced by one that answers EIO."""
-    below = a_disk(tmp_path / "below")
+    disk_below = a_disk(tmp_path / "disk_below")
     sectors = GIB // 512
-    said(*DMSETUP, "create", "ill", "--table", f"0 {sectors} linear {below} 0")
+    said(*DMSETUP, "create", "ill", "--table", f"0 {sectors} linear {disk_below} 0")
     disk = "/dev/mapper/ill"
     try:
         on(disk, "vgcreate", "sick", disk)
         with opened("sick", Options(devices=(disk,))) as pool:
-            volume, spare = made(pool, "v", b"here"), made(pool, "w")
+            volume, spare = create_volume(pool, "v", b"here"), create_volume(pool, "w")
             device = pool.attach(volume, read_only=False)
             switch(f"0 {sectors} error")
             for call in (
                 lambda: list(pool.images()),
                 lambda: pool.capacity(pool.allocation),
-                lambda: made(pool, "new"),
+                lambda: create_volume(pool, "new"),
                 lambda: pool.delete(spare.id),
                 lambda: pool.resize(spare, 64 * MIB),
             ):
                 with pytest.raises(PoolUnavailable):
                     call()
             assert pool.state().unavailable and pool.state().capacity.largest == 0
-            assert [one.severity for one in pool.faults(volume.id)] == ["inaccessible"]
+            assert [fault.severity for fault in pool.faults(volume.id)] == ["inaccessible"]
             assert mount_points.label(device.number) == str(volume.id)
             LinuxHost().release(str(volume.id))
             assert dm.find(lv_name(volume.id)) is None
-            switch(f"0 {sectors} linear {below} 0")
+            switch(f"0 {sectors} linear {disk_below} 0")
             assert begins_with(pool, volume.id, b"here")
             empty(pool)
         on(disk, "vgremove", "sick")
     finally:
         said(*DMSETUP, "remove", "--force", "ill")
-        said("losetup", "--detach", below)
+        said("losetup", "--detach", disk_below)
 
 
 def switch(table: str) -> None:
@@ -430,36 +430,38 @@ def switch(table: str) -> None:
 
 
 def test_a_thin_pool_that_would_hang_or_leak_says_so(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB, thin=128 * MIB)
-    lvm("lvchange", "--errorwhenfull", "n", where)
-    with opened(where) as pool:
+    location = make_group("cellar", size=GIB, thin=128 * MIB)
+    lvm("lvchange", "--errorwhenfull", "n", location)
+    with opened(location) as pool:
         assert [fault.kind for fault in pool.faults(None)] == ["ThinPoolQueues"]
-    lvm("lvchange", "--zero", "n", where)
-    assert "lvchange --zero y" in refused(where)
+    lvm("lvchange", "--zero", "n", location)
+    assert "lvchange --zero y" in refused(location)
 
 
 def test_what_was_left_suspended_is_resumed(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB)
-    with opened(where) as pool:
-        volume = made(pool, "v")
+    location = make_group("cellar", size=GIB)
+    with opened(location) as pool:
+        volume = create_volume(pool, "v")
         device = pool.attach(volume, read_only=False)
-        [below] = [one for one in said("dmsetup", "ls").split() if one.startswith("cellar-cellar")]
-    for one in (str(device.path), below):
-        said("dmsetup", "suspend", "--noudevsync", one)
-    with opened(where) as pool:
+        [lower] = [
+            name for name in said("dmsetup", "ls").split() if name.startswith("cellar-cellar")
+        ]
+    for name in (str(device.path), lower):
+        said("dmsetup", "suspend", "--noudevsync", name)
+    with opened(location) as pool:
         write(device.path, b"x")
         pool.detach(volume.id)
         empty(pool)
 
 
 def test_a_volume_is_not_active_after_a_reboot_until_it_is_attached(make_group: MakeGroup) -> None:
-    where = make_group("cellar", size=GIB)
-    with opened(where) as pool:
-        volume = made(pool, "v")
-    lvm("vgchange", "--activate", "n", where)
-    lvm("vgchange", "--activate", "ay", where)  # what a boot does
+    location = make_group("cellar", size=GIB)
+    with opened(location) as pool:
+        volume = create_volume(pool, "v")
+    lvm("vgchange", "--activate", "n", location)
+    lvm("vgchange", "--activate", "ay", location)  # what a boot does
     assert "cellar-cellar" not in said("dmsetup", "ls")
-    with opened(where) as pool:
+    with opened(location) as pool:
         assert pool.attached(volume.id) is None
         write(pool.attach(volume, read_only=False).path, b"x")
         pool.detach(volume.id)
@@ -475,29 +477,29 @@ def empty(pool: Lvm) -> None:
 def test_a_group_whose_disk_is_read_only_is_known_and_takes_nothing(
     make_group: MakeGroup, *, thin: bool
 ) -> None:
-    where = make_group("cellar", size=2 * GIB, thin=GIB if thin else 0)
-    with opened(where) as pool:
-        volume, other = made(pool, "v"), made(pool, "w")
+    location = make_group("cellar", size=2 * GIB, thin=GIB if thin else 0)
+    with opened(location) as pool:
+        volume, other = create_volume(pool, "v"), create_volume(pool, "w")
         device = pool.attach(volume, read_only=False)
         disks = lvm("pvs", "--noheadings", "-o", "pv_name", "--select", "vg_name=cellar").split()
         said("blockdev", "--setro", *disks)
         with pytest.raises(PoolReadOnly):
             pool.capacity(pool.allocation)
         for change in (
-            lambda: made(pool, "new"),
+            lambda: create_volume(pool, "new"),
             lambda: pool.delete(other.id),
             lambda: pool.resize(other, 64 * MIB),
             lambda: pool.record(replace(other, options=VolumeOptions(mkfs_options=("-L", "x")))),
         ):
             with pytest.raises(PoolReadOnly):
                 change()
-        assert [one.kind for one in pool.faults(None)][-1] == "PoolReadOnly"
+        assert [fault.kind for fault in pool.faults(None)][-1] == "PoolReadOnly"
         state = pool.state()
         assert (state.id, state.volumes, bool(state.unavailable)) == (pool.id, 2, True)
         assert pool.attached(volume.id) == device
         pool.detach(volume.id)
-    with opened(where) as again:
-        assert {image.name for image in again.images()} == {"v", "w"}
+    with opened(location) as reopened:
+        assert {image.name for image in reopened.images()} == {"v", "w"}
         said("blockdev", "--setrw", *disks)
-        assert again.capacity(again.allocation).largest > 0
-        again.delete(other.id)
+        assert reopened.capacity(reopened.allocation).largest > 0
+        reopened.delete(other.id)

@@ -17,11 +17,11 @@ SIZES = (f"--csi.testvolumesize={64 << 20}", f"--csi.testvolumeexpandsize={128 <
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["mount", pytest.param("block", marks=pytest.mark.slow)])
 def test_all_specs_pass_and_leave_nothing(
-    sanity: Sanity, short_path: Path, where: str, kind: str
+    sanity: Sanity, short_path: Path, location: str, kind: str
 ) -> None:
-    thin = "/" in where
+    thin = "/" in location
     options, sizes = (",overcommit=20", ()) if thin else ("", SIZES)
-    spec = f"vg=lvm:{where}{options},devices={':'.join(named())}"
+    spec = f"vg=lvm:{location}{options},devices={':'.join(named())}"
     with Driver(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
         sanity.run(
             driver, f"--csi.testvolumeaccesstype={kind}", *sizes, wrap=[], timeout=1500
@@ -29,5 +29,5 @@ def test_all_specs_pass_and_leave_nothing(
         assert list(driver.volumes()) == []
         assert driver.stop() == 0
     assert "Traceback" not in driver.log.read_text()
-    assert volumes(where) == []
+    assert volumes(location) == []
     assert layers() == []

@@ -28,12 +28,12 @@ STOPPED = ("group", "files")
 
 @dataclass
 class Ground:
-    where: Path
+    location: Path
     pools: list[str]
     driver: Driver | None = None
 
     def start(self) -> Csi:
-        self.driver = Driver(self.where, self.pools).start()
+        self.driver = Driver(self.location, self.pools).start()
         return Csi(self.driver)
 
     @contextmanager
@@ -51,9 +51,9 @@ def _stoppable(name: str, image: Path, undo: ExitStack) -> str:
     with image.open("wb") as file:
         file.truncate(GIB)
     undo.callback(image.unlink)
-    below = said("losetup", "--find", "--show", str(image))
-    undo.callback(said, "losetup", "--detach", below)
-    table = f"0 {GIB // 512} linear {below} 0"
+    loop_device = said("losetup", "--find", "--show", str(image))
+    undo.callback(said, "losetup", "--detach", loop_device)
+    table = f"0 {GIB // 512} linear {loop_device} 0"
     said("dmsetup", "create", "--noudevsync", f"stop-{name}", "--table", table)
     said("dmsetup", "mknodes")
     undo.callback(said, "dmsetup", "remove", "--retry", f"stop-{name}")
@@ -74,17 +74,17 @@ def ground(disks: Path, short_path: Path) -> Iterator[Ground]:
         undo.callback(said, "losetup", "--detach", other)
         _lvm("vgcreate", "well", other)
         undo.callback(_lvm, "vgremove", "--force", "well")
-        place = disks / "mounted"
-        place.mkdir()
-        undo.callback(place.rmdir)
+        path = disks / "mounted"
+        path.mkdir()
+        undo.callback(path.rmdir)
         said("mkfs.ext4", "-q", files)
-        said("mount", files, str(place))
-        undo.callback(said, "umount", str(place))
-        pools = [f"group=lvm:sick,devices={group}", f"files=loopfile:{place}"]
-        one = Ground(short_path, [*pools, f"well=lvm:well,devices={other}"])
-        yield one
-        if one.driver and one.driver.running:
-            one.driver.stop(60)
+        said("mount", files, str(path))
+        undo.callback(said, "umount", str(path))
+        pools = [f"group=lvm:sick,devices={group}", f"files=loopfile:{path}"]
+        ground = Ground(short_path, [*pools, f"well=lvm:well,devices={other}"])
+        yield ground
+        if ground.driver and ground.driver.running:
+            ground.driver.stop(60)
 
 
 def _lvm(verb: str, *words: str) -> str:
@@ -136,7 +136,7 @@ def test_disks_that_stop_are_nobody_elses_trouble(ground: Ground) -> None:
             unavailable(csi, pool)
         serves(csi, "second", "well")
         assert old <= set(in_time(csi.volumes))
-    assert {outcome(one.result) for one in waiting} <= {"OK", "UNAVAILABLE", "INTERNAL"}
+    assert {outcome(call.result) for call in waiting} <= {"OK", "UNAVAILABLE", "INTERNAL"}
     for pool in STOPPED:
         comes_back(csi, pool)
         serves(csi, "third", pool)

@@ -20,18 +20,18 @@ OURS, THEIRS = {"pool": "vg"}, {"pool": "fast"}
 def test_neither_takes_the_pool_away_nor_becomes_it(
     make_group: MakeGroup, disks: Path, short_path: Path, tmp_path: Path
 ) -> None:
-    where = make_group("cellar", size=GIB)
+    location = make_group("cellar", size=GIB)
     [disk] = named()
     file = said("losetup", "--noheadings", "-O", "BACK-FILE", "--list", disk)
     fast = disks / "fast"
     fast.mkdir()
-    pools = [f"vg=lvm:{where},devices={disk}:{file}", f"fast=loopfile:{fast},init=true"]
+    pools = [f"vg=lvm:{location},devices={disk}:{file}", f"fast=loopfile:{fast},init=true"]
     staging, target = tmp_path / "staging", tmp_path / "target"
     staging.mkdir()
     with Driver(short_path, pools) as driver:
         csi = Csi(driver)
-        mine = csi.create("mine", parameters=OURS, block=True)
-        room = csi.capacity(parameters=OURS, block=True).available_capacity
+        own = csi.create("own", parameters=OURS, block=True)
+        available = csi.capacity(parameters=OURS, block=True).available_capacity
         theirs = csi.create("theirs", 256 * MIB, parameters=THEIRS, block=True)
         csi.stage(theirs.volume_id, staging, block=True)
         csi.publish(theirs.volume_id, staging, target, block=True)
@@ -39,7 +39,7 @@ def test_neither_takes_the_pool_away_nor_becomes_it(
         forge(inside, "cellar")
 
         driver.restart()
-        assert csi.capacity(parameters=OURS, block=True).available_capacity == room
+        assert csi.capacity(parameters=OURS, block=True).available_capacity == available
         other = csi.create("other", parameters=OURS, block=True)
         assert on(inside, "lvs", "--noheadings", "-o", "lv_name").split() == []
 
@@ -53,9 +53,9 @@ def test_neither_takes_the_pool_away_nor_becomes_it(
         assert "no volume group cellar" in how.text
 
         said("losetup", disk, file)
-        assert set(csi.volumes()) == {one.volume_id for one in (mine, theirs, other)}
+        assert set(csi.volumes()) == {volume.volume_id for volume in (own, theirs, other)}
         on(inside, "vgremove", "cellar")
         csi.unpublish(theirs.volume_id, target)
         csi.unstage(theirs.volume_id, staging)
-        for one in (mine, theirs, other):
-            csi.delete(one.volume_id)
+        for volume in (own, theirs, other):
+            csi.delete(volume.volume_id)

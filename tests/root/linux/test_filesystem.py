@@ -279,7 +279,7 @@ def test_damage_that_needs_a_person_is_refused_with_the_cure(
     subprocess.run(
         ["debugfs", "-w", image], input=requests, text=True, check=True, capture_output=True
     )
-    with pytest.raises(Refused, match="by hand"):
+    with pytest.raises(Refused, match="yourself"):
         filesystem.check(volume.status.path, FsType.EXT4)
 
 

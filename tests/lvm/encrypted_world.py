@@ -84,8 +84,8 @@ MARKS = [
 @pytest.fixture(scope="module")
 def disk() -> Iterator[Path]:
     """In the guest all of this is memory."""
-    where = Path(tempfile.mkdtemp(prefix="cellar-crypt-", dir="/run"))
-    image, target = where / "disk", where / "pool"
+    path = Path(tempfile.mkdtemp(prefix="cellar-crypt-", dir="/run"))
+    image, target = path / "disk", path / "pool"
     with image.open("wb") as file:
         file.truncate(4 * GIB)
     target.mkdir()
@@ -93,10 +93,10 @@ def disk() -> Iterator[Path]:
     run("mount", "-o", "loop", str(image), str(target))
     yield target
     run("umount", str(target))
-    shutil.rmtree(where)
+    shutil.rmtree(path)
 
 
-class SealedWorld(ABC):
+class EncryptedWorld(ABC):
     backend: loopfile.Loopfile | Lvm
 
     def __init__(self, tmp: Path, freezer: Freezer) -> None:
@@ -130,8 +130,8 @@ class SealedWorld(ABC):
         for image in tuple(self.backend.images()):
             if isinstance(image, Volume):
                 device = attachment.device_of(self.pool, image)
-                for place in reversed(self.host.mount_points(device) if device else ()):
-                    self.host.unmount(place.target)
+                for mount in reversed(self.host.mount_points(device) if device else ()):
+                    self.host.unmount(mount.target)
                 attachment.detach(self.pool, image)
             self.backend.delete(image.id)
         self.backend.close()
@@ -142,13 +142,13 @@ class SealedWorld(ABC):
     def create(self, name: str = "v", fs: FsType | None = FsType.EXT4, **how: Any) -> Volume:
         how.setdefault("range", CapacityRange(SIZE))
         how.setdefault("encrypted", None if "source" in how else True)
-        wanted = CreateVolume(name=name, key=ids.volume_key(name), fs=fs, **how)
-        return self.volumes.create(wanted)
+        request = CreateVolume(name=name, key=ids.volume_key(name), fs=fs, **how)
+        return self.volumes.create(request)
 
     def now(self, volume: Volume) -> Volume:
-        found = self.backend.find(volume.id)
-        assert found
-        return found
+        recorded = self.backend.find(volume.id)
+        assert recorded
+        return recorded
 
     def staging(self, volume: Volume) -> Path:
         return self.tmp / f"staging-{volume.name}"
@@ -212,7 +212,7 @@ class SealedWorld(ABC):
         assert device
         return device
 
-    def below(self, volume: Volume) -> Device:
+    def device_below(self, volume: Volume) -> Device:
         device = self.backend.attached(volume.id)
         assert device
         return device
@@ -222,36 +222,36 @@ class SealedWorld(ABC):
             return file.read(16 * MIB)
 
 
-class LoopfileWorld(SealedWorld):
-    def __init__(self, where: Path, tmp: Path, freezer: Freezer) -> None:
-        self.where = where
-        marker.initialise(where, OWNER)
+class LoopfileWorld(EncryptedWorld):
+    def __init__(self, path: Path, tmp: Path, freezer: Freezer) -> None:
+        self.location = path
+        marker.initialise(path, OWNER)
         super().__init__(tmp, freezer)
 
     def open(self) -> loopfile.Loopfile:
         chosen = options.Options(allocation=Allocation.SPARSE, overcommit=10.0)
-        return loopfile.open_pool("p", self.where, chosen, self._freezer, OWNER)
+        return loopfile.open_pool("p", self.location, chosen, self._freezer, OWNER)
 
     def image(self, image_id: ids.ImageId) -> Path:
-        return self.where / str(image_id) / "disk.img"
+        return self.location / str(image_id) / "disk.img"
 
     def occupied(self, image_id: ids.ImageId) -> Bytes:
         return os.stat(self.image(image_id)).st_blocks * 512
 
 
-class LvmWorld(SealedWorld):
-    def __init__(self, where: str, tmp: Path, freezer: Freezer) -> None:
-        self.where = where
+class LvmWorld(EncryptedWorld):
+    def __init__(self, location: str, tmp: Path, freezer: Freezer) -> None:
+        self.location = location
         super().__init__(tmp, freezer)
 
     def open(self) -> Lvm:
         options = lvm_options.Options(overcommit=10.0, devices=named())
         return opening.open_pool(
-            "p", self.where, options, Shared(OWNER, self._freezer), Groups(MemoryRecords())
+            "p", self.location, options, Shared(OWNER, self._freezer), Groups(MemoryRecords())
         )
 
     def image(self, image_id: ids.ImageId) -> Path:
-        return dm.lv_node(self.where.partition("/")[0], tags.lv_name(image_id))
+        return dm.lv_node(self.location.partition("/")[0], tags.lv_name(image_id))
 
     def occupied(self, image_id: ids.ImageId) -> Bytes:
         assert isinstance(self.backend, Lvm)
@@ -267,10 +267,10 @@ def run(*words: str, ok: bool = True) -> str:
 def mappings(kind: str = CRYPT) -> list[str]:
     """Names of the devices of device-mapper whose uuid begins so: of open containers."""
     names = []
-    for place in Path("/sys/block").glob("dm-*/dm"):
+    for directory in Path("/sys/block").glob("dm-*/dm"):
         with suppress(OSError):
-            if (place / "uuid").read_text().startswith(kind):
-                names.append((place / "name").read_text().strip())
+            if (directory / "uuid").read_text().startswith(kind):
+                names.append((directory / "name").read_text().strip())
     return sorted(names)
 
 

@@ -20,7 +20,7 @@ from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
 from driver.volumes.snapshot_requests import CreateGroupSnapshot, Member
 from tests.lvm.conftest import layers, volumes
-from tests.lvm.sealed_world import LvmWorld
+from tests.lvm.encrypted_world import LvmWorld
 
 SIZE = CapacityRange(64 * MIB)
 
@@ -34,13 +34,13 @@ def freezer() -> Iterator[Freezer]:
 
 @pytest.fixture
 def world(lasting_group: Callable[[str], str], freezer: Freezer) -> Iterator[LvmWorld]:
-    where = lasting_group("thick")
+    location = lasting_group("thick")
     tmp = Path(tempfile.mkdtemp(prefix="cellar-targets-", dir="/run"))
-    world = LvmWorld(where, tmp, freezer)
+    world = LvmWorld(location, tmp, freezer)
     yield world
     world.close()
     shutil.rmtree(tmp)
-    assert volumes(where) == []
+    assert volumes(location) == []
     assert layers() == []
 
 
@@ -61,7 +61,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]) -> Non
     monkeypatch.setattr(LinuxHost, "copy", copy)
 
 
-def content(world: LvmWorld, snapshot: Snapshot) -> str:
+def read_file(world: LvmWorld, snapshot: Snapshot) -> str:
     name = f"of {snapshot.name}"
     restored = world.create(name, FsType.EXT4, source=snapshot.id, range=CapacityRange())
     text = (world.stage(restored) / "file").read_text()
@@ -82,8 +82,8 @@ def test_a_snapshot_has_the_moment_and_the_writers_go_on(
     meanwhile(monkeypatch, write)
     snapshot = world.snapshot(volume)
     assert file.read_text() == "now!"
-    assert len(volumes(world.where)) == 2
-    assert content(world, snapshot) == "then"
+    assert len(volumes(world.location)) == 2
+    assert read_file(world, snapshot) == "then"
 
 
 def test_a_group_has_one_moment(world: LvmWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,13 +96,13 @@ def test_a_group_has_one_moment(world: LvmWorld, monkeypatch: pytest.MonkeyPatch
 
     meanwhile(monkeypatch, write)
     members = tuple(
-        Member(ids.snapshot_key(f"s{one.name}"), f"s{one.name}", one.id)
-        for one in sorted(pair, key=lambda one: str(one.id))
+        Member(ids.snapshot_key(f"s{volume.name}"), f"s{volume.name}", volume.id)
+        for volume in sorted(pair, key=lambda volume: str(volume.id))
     )
     group = world.snapshots.create_group(CreateGroupSnapshot(ids.group_key("g"), "g", members))
-    assert [content(world, one) for one in group.snapshots] == ["then", "then"]
-    for one in group.snapshots:
-        world.backend.delete(one.id)
+    assert [read_file(world, snapshot) for snapshot in group.snapshots] == ["then", "then"]
+    for snapshot in group.snapshots:
+        world.backend.delete(snapshot.id)
 
 
 def test_what_is_overwritten_faster_than_it_is_copied_leaves_nothing(
@@ -110,7 +110,7 @@ def test_what_is_overwritten_faster_than_it_is_copied_leaves_nothing(
 ) -> None:
     volume = mounted(world)
 
-    def little(self: thick.Thick, vg: Any, _of: Sequence[Any]) -> int:
+    def little(self: thick.Thick, vg: Any, _lvs: Sequence[Any]) -> int:
         return int(vg.extent_size)
 
     def write() -> None:
@@ -121,5 +121,5 @@ def test_what_is_overwritten_faster_than_it_is_copied_leaves_nothing(
     meanwhile(monkeypatch, write)
     with pytest.raises(NoSpace, match="discarded"):
         world.snapshot(volume)
-    assert len(volumes(world.where)) == 1
+    assert len(volumes(world.location)) == 1
     assert (world.staging(volume) / "file").read_text() == "then"
