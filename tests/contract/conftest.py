@@ -81,9 +81,9 @@ def _is_had(item: pytest.Item) -> bool:
 @pytest.fixture
 def targets(tmp_path: Path) -> Iterator[Path]:
     """Where things are shown; nothing is, afterwards, whatever the test found out."""
-    where = tmp_path / "targets"
-    where.mkdir()
-    yield where
+    path = tmp_path / "targets"
+    path.mkdir()
+    yield path
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for target in reversed([one for one in mounted if one.startswith(f"{where}/")]):
+    for target in reversed([target for target in mounted if target.startswith(f"{path}/")]):
         run("umount", target)

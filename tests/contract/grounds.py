@@ -84,7 +84,7 @@ class Ground(ABC):
         """Not flushed; OSError where it is shown read-only."""
 
     @abstractmethod
-    def uuid(self, where: Path) -> str:
+    def uuid(self, path: Path) -> str:
         """Of the filesystem on a device or in a file."""
 
     @abstractmethod
@@ -130,9 +130,9 @@ class Ground(ABC):
         backend, host = self.pool.backend, self.pool.host
         for image in tuple(backend.images()):
             if device := backend.attached(image.id):
-                for place in reversed(host.mount_points(device)):
-                    host.unmount(place.target)
-                    host.remove(place.target)
+                for mount in reversed(host.mount_points(device)):
+                    host.unmount(mount.target)
+                    host.remove(mount.target)
                 backend.detach(image.id)
             backend.delete(image.id)
 
@@ -173,8 +173,8 @@ class MemoryGround(Ground):
     def write_file(self, target: Path, data: bytes) -> None:
         self._host.write(target, _FILE_AT, data.ljust(4096, b"\0"))
 
-    def uuid(self, where: Path) -> str:
-        header = self._host.probe(where)
+    def uuid(self, path: Path) -> str:
+        header = self._host.probe(path)
         return header.uuid if header else ""
 
     def pass_time(self, seconds: float) -> None:
@@ -216,11 +216,11 @@ class LoopfileGround(Ground):
 
     drift = MIB  # inodes and directories are freed later than files
 
-    def __init__(self, where: Path, freezer: Freezer) -> None:
-        self.where = where
+    def __init__(self, path: Path, freezer: Freezer) -> None:
+        self.directory = path
         self._freezer = freezer
         self._host = LinuxHost()
-        marker.initialise(where, OWNER)
+        marker.initialise(path, OWNER)
         self._open()
 
     def restart(self) -> None:
@@ -245,14 +245,14 @@ class LoopfileGround(Ground):
     def write_file(self, target: Path, data: bytes) -> None:
         (target / "file").write_bytes(data)
 
-    def uuid(self, where: Path) -> str:
-        return run("blkid", "-p", "-o", "value", "-s", "UUID", os.fspath(where.resolve())).strip()
+    def uuid(self, path: Path) -> str:
+        return run("blkid", "-p", "-o", "value", "-s", "UUID", os.fspath(path.resolve())).strip()
 
     def pass_time(self, seconds: float) -> None:
         time.sleep(seconds)
 
     def finish_deletes(self) -> None:
-        finish_deletes(self.where)
+        finish_deletes(self.directory)
 
     def measure_shared(self) -> None:
         accounts = self._backend._accounts
@@ -271,32 +271,32 @@ class LoopfileGround(Ground):
             yield
 
     def lose(self, image_id: ImageId) -> None:
-        (self.where / str(image_id) / layout.DISK).unlink()
+        (self.directory / str(image_id) / layout.DISK).unlink()
 
     def damage(self, image_id: ImageId) -> None:
-        record = self.where / str(image_id) / layout.RECORD
+        record = self.directory / str(image_id) / layout.RECORD
         record.rename(record.with_suffix(".good"))
         record.write_text("{")
         self.restart()
 
     def mend(self, image_id: ImageId) -> None:
-        record = self.where / str(image_id) / layout.RECORD
+        record = self.directory / str(image_id) / layout.RECORD
         record.with_suffix(".good").rename(record)
 
     def take_away(self) -> None:
-        self.where.rename(self.where.with_suffix(".away"))
-        self.where.mkdir()  # what an unmounted disk leaves
+        self.directory.rename(self.directory.with_suffix(".away"))
+        self.directory.mkdir()  # what an unmounted disk leaves
 
     def bring_back(self) -> None:
-        self.where.rmdir()
-        self.where.with_suffix(".away").rename(self.where)
+        self.directory.rmdir()
+        self.directory.with_suffix(".away").rename(self.directory)
 
     def turn_read_only(self) -> None:
-        run("mount", "--bind", os.fspath(self.where), os.fspath(self.where))
-        run("mount", "-o", "remount,bind,ro", os.fspath(self.where))
+        run("mount", "--bind", os.fspath(self.directory), os.fspath(self.directory))
+        run("mount", "-o", "remount,bind,ro", os.fspath(self.directory))
 
     def turn_writable(self) -> None:
-        run("umount", os.fspath(self.where))
+        run("umount", os.fspath(self.directory))
 
     def require_growing(self, fs: FsType) -> None:
         if fs is FsType.EXT4 and not has_capability(CAP_SYS_RESOURCE):
@@ -311,8 +311,8 @@ class LoopfileGround(Ground):
     def close(self) -> None:
         self.clear()
         self._backend.close()
-        shutil.rmtree(self.where)
-        assert str(self.where) not in run("losetup", "--list", "--noheadings")
+        shutil.rmtree(self.directory)
+        assert str(self.directory) not in run("losetup", "--list", "--noheadings")
 
     @property
     def _backend(self) -> loopfile.Loopfile:
@@ -321,7 +321,7 @@ class LoopfileGround(Ground):
 
     def _open(self) -> None:
         options = Options(allocation=Allocation.SPARSE, overcommit=1.5)
-        backend = loopfile.open_pool("loop", self.where, options, self._freezer, OWNER)
+        backend = loopfile.open_pool("loop", self.directory, options, self._freezer, OWNER)
         self.pool = Pool("loop", backend, self._host, LinuxCrypt(CHEAP))
 
 
@@ -329,7 +329,7 @@ class LoopfileGround(Ground):
 class Machine:
     """What the grounds of one test session share, made when it is first asked for."""
 
-    where: Path
+    directory: Path
     _undo: ExitStack = field(default_factory=ExitStack)
     _disks: dict[str, Path] = field(default_factory=dict)
     _freezer: Freezer | None = None
@@ -338,12 +338,12 @@ class Machine:
         self._undo.close()
         for disk in self._disks.values():
             disk.rmdir()
-        self.where.rmdir()
+        self.directory.rmdir()
 
     def disk(self, fs: str) -> Path:
         """A mounted filesystem of this kind, for pools."""
         if fs not in self._disks:
-            image, target = self.where / f"{fs}.disk", self.where / fs
+            image, target = self.directory / f"{fs}.disk", self.directory / fs
             with image.open("wb") as file:
                 file.truncate(_DISK)
             target.mkdir()
@@ -369,8 +369,8 @@ def loopfile_on(fs: str) -> Opener:
     def opener(machine: Machine) -> Iterator[Ground]:
         disk = machine.disk(fs)
         run("sync", "-f", os.fspath(disk))  # what the last test deleted is free by now
-        where = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
-        ground = LoopfileGround(where, machine.freezer())
+        path = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
+        ground = LoopfileGround(path, machine.freezer())
         try:
             yield ground
         finally:

@@ -65,7 +65,7 @@ def formatted(ground: Ground, fs: FsType, name: str = "v", **fields: Any) -> Vol
     fields = {"size": 320 * MIB, "formatted": True, "block_size": block_size, **fields}
     volume = a_volume(pool, name, fs=fs, **fields)
     pool.backend.create(
-        volume, lambda where: pool.host.mkfs(where, fs, block_size=block_size, options=())
+        volume, lambda path: pool.host.mkfs(path, fs, block_size=block_size, options=())
     )
     return volume
 
@@ -89,10 +89,10 @@ def cloned(ground: Ground, source: Image, name: str = "clone", **fields: Any) ->
     volume = a_volume(ground.pool, name, **{**usual, **fields})
     copy = bytes_of(ground, source.id)
 
-    def prepare(where: Path) -> None:
-        copy(where)
+    def prepare(path: Path) -> None:
+        copy(path)
         if volume.fs:
-            ground.pool.host.new_uuid(where, volume.fs, block_size=volume.block_size)
+            ground.pool.host.new_uuid(path, volume.fs, block_size=volume.block_size)
 
     ground.pool.backend.create(volume, prepare)
     return volume

@@ -64,14 +64,14 @@ class LvmGround(LoopfileGround):
 
     def damage(self, image_id: ImageId) -> None:
         """The first piece of its record is another's."""
-        where = f"{self._group}/{lv_name(image_id)}"
-        tags = admin("lvs", "--noheadings", "-o", "lv_tags", where).strip().split(",")
-        [self._good] = [one for one in tags if one.startswith("cellar.0=")]
-        admin("lvchange", "--deltag", self._good, "--addtag", "cellar.0=s2&kvolume", where)
+        path = f"{self._group}/{lv_name(image_id)}"
+        tags = admin("lvs", "--noheadings", "-o", "lv_tags", path).strip().split(",")
+        [self._good] = [tag for tag in tags if tag.startswith("cellar.0=")]
+        admin("lvchange", "--deltag", self._good, "--addtag", "cellar.0=s2&kvolume", path)
 
     def mend(self, image_id: ImageId) -> None:
-        where = f"{self._group}/{lv_name(image_id)}"
-        admin("lvchange", "--deltag", "cellar.0=s2&kvolume", "--addtag", self._good, where)
+        path = f"{self._group}/{lv_name(image_id)}"
+        admin("lvchange", "--deltag", "cellar.0=s2&kvolume", "--addtag", self._good, path)
 
     def take_away(self) -> None:
         admin("vgrename", self._group, f"{self._group}-away")
@@ -110,9 +110,9 @@ class LvmGround(LoopfileGround):
         return self.pool.backend
 
     def _open(self) -> None:
-        where = f"{self._group}/{self._pool}" if self._pool else self._group
+        path = f"{self._group}/{self._pool}" if self._pool else self._group
         options = Options(overcommit=1.5 if self._pool else 1.0, devices=(self._disk,))
-        backend = open_pool("lvm", where, options, self._shared, Groups(MemoryRecords()))
+        backend = open_pool("lvm", path, options, self._shared, Groups(MemoryRecords()))
         self.pool = Pool("lvm", backend, self._host, LinuxCrypt(CHEAP))
 
 

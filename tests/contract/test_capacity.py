@@ -170,7 +170,9 @@ def test_a_sparse_volume_takes_its_share_of_an_overcommitted_pool(ground: Ground
 
 def test_sparse_volumes_may_promise_more_than_there_is(ground: Ground) -> None:
     ground.needs(Allocation.THICK, Allocation.SPARSE)
-    thick, sparse = (largest(ground, one) for one in (Allocation.THICK, Allocation.SPARSE))
+    thick, sparse = (
+        largest(ground, allocation) for allocation in (Allocation.THICK, Allocation.SPARSE)
+    )
     assert abs(sparse - thick * 3 // 2) < 8 * MIB
 
 
@@ -198,7 +200,7 @@ def test_creates_at_the_same_time_share_what_there_is(ground: Ground) -> None:
     allocation = ground.allocations[0]
     size = largest(ground, allocation) // 4 // MIB * MIB - 4 * MIB
 
-    def one(number: int) -> bool:
+    def create_one_of_six(number: int) -> bool:
         try:
             create(ground, f"{number}", size, allocation)
         except NoSpace:
@@ -206,5 +208,5 @@ def test_creates_at_the_same_time_share_what_there_is(ground: Ground) -> None:
         return True
 
     with ThreadPoolExecutor(6) as threads:
-        assert sum(threads.map(one, range(6))) == 4
+        assert sum(threads.map(create_one_of_six, range(6))) == 4
     assert len(volumes(ground)) == 4

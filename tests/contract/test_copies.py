@@ -32,7 +32,7 @@ def write_everywhere(ground: Ground, image: Image, data: bytes) -> None:
     ground.pool.backend.detach(volume.id)
 
 
-def holds(ground: Ground, image: Image, data: bytes) -> bool:
+def has_bytes(ground: Ground, image: Image, data: bytes) -> bool:
     """`data` everywhere, and zeros elsewhere."""
     expected = bytearray(image.size)
     for offset in OFFSETS:
@@ -52,8 +52,8 @@ def test_a_snapshot_holds_the_bytes_of_its_moment(ground: Ground, allocation: Al
     write_everywhere(ground, volume, OLD)
     snapshot = create_snapshot(ground, volume)
     write_everywhere(ground, volume, NEW)
-    assert holds(ground, snapshot, OLD)
-    assert holds(ground, volume, NEW)
+    assert has_bytes(ground, snapshot, OLD)
+    assert has_bytes(ground, volume, NEW)
 
 
 def test_a_clone_and_its_source_go_their_own_ways(ground: Ground, allocation: Allocation) -> None:
@@ -61,8 +61,8 @@ def test_a_clone_and_its_source_go_their_own_ways(ground: Ground, allocation: Al
     write_everywhere(ground, volume, OLD)
     clone = cloned(ground, volume)
     write_everywhere(ground, clone, NEW)
-    assert holds(ground, volume, OLD)
-    assert holds(ground, clone, NEW)
+    assert has_bytes(ground, volume, OLD)
+    assert has_bytes(ground, clone, NEW)
 
 
 def test_a_snapshot_can_be_restored_when_its_source_is_gone(
@@ -72,7 +72,7 @@ def test_a_snapshot_can_be_restored_when_its_source_is_gone(
     write_everywhere(ground, volume, OLD)
     snapshot = create_snapshot(ground, volume)
     ground.pool.backend.delete(volume.id)
-    assert holds(ground, cloned(ground, snapshot), OLD)
+    assert has_bytes(ground, cloned(ground, snapshot), OLD)
 
 
 def test_a_restore_outlives_its_snapshot(ground: Ground) -> None:
@@ -82,14 +82,14 @@ def test_a_restore_outlives_its_snapshot(ground: Ground) -> None:
     restored = cloned(ground, snapshot)
     ground.pool.backend.delete(snapshot.id)
     ground.restart()
-    assert holds(ground, restored, OLD)
+    assert has_bytes(ground, restored, OLD)
 
 
 def test_a_larger_restore_ends_in_zeros(ground: Ground, allocation: Allocation) -> None:
     volume = create_volume(ground, allocation=allocation)
     write_everywhere(ground, volume, OLD)
     restored = cloned(ground, create_snapshot(ground, volume), size=2 * SIZE)
-    assert holds(ground, restored, OLD)
+    assert has_bytes(ground, restored, OLD)
     assert len(whole(ground, restored)) == 2 * SIZE
 
 
@@ -98,9 +98,9 @@ def test_a_thick_clone_of_a_sparse_volume_has_its_bytes(ground: Ground) -> None:
     volume = create_volume(ground, allocation=Allocation.SPARSE)
     write_everywhere(ground, volume, OLD)
     clone = cloned(ground, volume, allocation=Allocation.THICK)
-    assert holds(ground, clone, OLD)
+    assert has_bytes(ground, clone, OLD)
     write_everywhere(ground, clone, NEW)
-    assert holds(ground, volume, OLD)
+    assert has_bytes(ground, volume, OLD)
 
 
 def test_a_thick_clone_takes_its_room_at_once(ground: Ground) -> None:
@@ -119,7 +119,7 @@ def test_a_snapshot_of_a_snapshot_restored_is_still_the_first_moment(ground: Gro
     second = create_snapshot(ground, restored, "second")
     write_everywhere(ground, volume, NEW)
     write_everywhere(ground, restored, NEW)
-    assert holds(ground, second, OLD)
+    assert has_bytes(ground, second, OLD)
 
 
 def test_a_copy_of_a_blank_volume_is_blank(ground: Ground) -> None:
@@ -150,7 +150,7 @@ def test_bytes_that_no_one_flushed_are_in_a_snapshot_taken_while_writers_stand_s
         ground.write(device, offset, OLD)
     with ground.pool.backend.quiesce([volume.id], ground.patience):
         snapshot = create_snapshot(ground, volume)
-    assert holds(ground, snapshot, OLD)
+    assert has_bytes(ground, snapshot, OLD)
 
 
 @pytest.mark.parametrize("fs", FsType)

@@ -30,24 +30,24 @@ def crypt(ground: Ground) -> Crypt:
     return ground.pool.crypt
 
 
-def seal(ground: Ground, volume: Volume, *, zeros: bool = False) -> Volume:
+def encrypt(ground: Ground, volume: Volume, *, zeros: bool = False) -> Volume:
     backend, fs = ground.pool.backend, FsType.EXT4
     assert isinstance(backend, FormatsLater)
 
-    def prepare(where: Path) -> None:
-        with crypt(ground).format_and_open(where, SECRET, block_size=4096, zeros=zeros) as inside:
+    def prepare(path: Path) -> None:
+        with crypt(ground).format_and_open(path, SECRET, block_size=4096, zeros=zeros) as inside:
             if not zeros:
                 ground.pool.host.mkfs(inside, fs, block_size=4096, options=())
 
     return backend.replace_contents(volume, prepare)
 
 
-def below(ground: Ground, volume: Volume) -> Device:
+def device_below(ground: Ground, volume: Volume) -> Device:
     return ground.pool.backend.attach(volume, read_only=False)
 
 
 def opened(ground: Ground, volume: Volume, secret: bytes = SECRET) -> Device:
-    return crypt(ground).open(below(ground, volume), str(volume.id), secret, discards=False)
+    return crypt(ground).open(device_below(ground, volume), str(volume.id), secret, discards=False)
 
 
 def closed(ground: Ground, volume: Volume) -> None:
@@ -58,27 +58,27 @@ def closed(ground: Ground, volume: Volume) -> None:
 def test_what_was_made_inside_is_there_when_it_is_opened(
     encrypted_ground: Ground, volume: Volume
 ) -> None:
-    sealed = seal(encrypted_ground, volume)
-    device = opened(encrypted_ground, sealed)
+    encrypted = encrypt(encrypted_ground, volume)
+    device = opened(encrypted_ground, encrypted)
     encrypted_ground.pool.host.check(device, FsType.EXT4)
-    assert encrypted_ground.pool.host.size(device) == SIZE - LUKS_HEADER == sealed.usable_size
+    assert encrypted_ground.pool.host.size(device) == SIZE - LUKS_HEADER == encrypted.usable_size
     assert not device.read_only
-    closed(encrypted_ground, sealed)
+    closed(encrypted_ground, encrypted)
 
 
 def test_what_is_written_is_not_readable_below(encrypted_ground: Ground, volume: Volume) -> None:
-    sealed = seal(encrypted_ground, volume)
-    device = opened(encrypted_ground, sealed)
+    encrypted = encrypt(encrypted_ground, volume)
+    device = opened(encrypted_ground, encrypted)
     encrypted_ground.write(device, 20 * MIB, TEXT)
     assert encrypted_ground.read(device, 20 * MIB, len(TEXT)) == TEXT
-    closed(encrypted_ground, sealed)
-    assert TEXT[:64] not in whole(encrypted_ground, sealed)
-    assert encrypted_ground.read(opened(encrypted_ground, sealed), 20 * MIB, len(TEXT)) == TEXT
-    closed(encrypted_ground, sealed)
+    closed(encrypted_ground, encrypted)
+    assert TEXT[:64] not in whole(encrypted_ground, encrypted)
+    assert encrypted_ground.read(opened(encrypted_ground, encrypted), 20 * MIB, len(TEXT)) == TEXT
+    closed(encrypted_ground, encrypted)
 
 
 def test_a_part_of_a_page_can_be_written(encrypted_ground: Ground, volume: Volume) -> None:
-    device = opened(encrypted_ground, seal(encrypted_ground, volume))
+    device = opened(encrypted_ground, encrypt(encrypted_ground, volume))
     encrypted_ground.write(device, 20 * MIB, TEXT)
     encrypted_ground.write(device, 20 * MIB + 100, b"changed")
     said = encrypted_ground.read(device, 20 * MIB + 90, 30)
@@ -87,35 +87,35 @@ def test_a_part_of_a_page_can_be_written(encrypted_ground: Ground, volume: Volum
 
 
 def test_zeros_are_had_where_they_are_asked_for(encrypted_ground: Ground, volume: Volume) -> None:
-    device = opened(encrypted_ground, seal(encrypted_ground, volume, zeros=True))
+    device = opened(encrypted_ground, encrypt(encrypted_ground, volume, zeros=True))
     assert not any(encrypted_ground.read(device, 0, SIZE - LUKS_HEADER))
     closed(encrypted_ground, volume)
 
 
 def test_a_wrong_passphrase_opens_nothing(encrypted_ground: Ground, volume: Volume) -> None:
-    sealed = seal(encrypted_ground, volume)
-    before = whole(encrypted_ground, sealed)
+    encrypted = encrypt(encrypted_ground, volume)
+    before = whole(encrypted_ground, encrypted)
     with pytest.raises(Invalid, match=r"secrets\[passphrase\]") as caught:
-        opened(encrypted_ground, sealed, b"guess-of-mine")
+        opened(encrypted_ground, encrypted, b"guess-of-mine")
     assert "guess" not in str(caught.value)
-    assert crypt(encrypted_ground).opened(str(sealed.id), None) is None
-    assert whole(encrypted_ground, sealed) == before
-    encrypted_ground.pool.backend.detach(sealed.id)
+    assert crypt(encrypted_ground).opened(str(encrypted.id), None) is None
+    assert whole(encrypted_ground, encrypted) == before
+    encrypted_ground.pool.backend.detach(encrypted.id)
 
 
 def test_opening_twice_gives_the_same_device_and_tries_the_passphrase(
     encrypted_ground: Ground, volume: Volume
 ) -> None:
-    sealed = seal(encrypted_ground, volume)
-    device = opened(encrypted_ground, sealed)
-    assert opened(encrypted_ground, sealed) == device
+    encrypted = encrypt(encrypted_ground, volume)
+    device = opened(encrypted_ground, encrypted)
+    assert opened(encrypted_ground, encrypted) == device
     with pytest.raises(Invalid):
-        opened(encrypted_ground, sealed, b"wrong")
-    lower = below(encrypted_ground, sealed)
-    assert crypt(encrypted_ground).opened(str(sealed.id), lower) == device
-    assert crypt(encrypted_ground).opened(str(sealed.id), None) == device
-    closed(encrypted_ground, sealed)
-    closed(encrypted_ground, sealed)  # content
+        opened(encrypted_ground, encrypted, b"wrong")
+    parent = device_below(encrypted_ground, encrypted)
+    assert crypt(encrypted_ground).opened(str(encrypted.id), parent) == device
+    assert crypt(encrypted_ground).opened(str(encrypted.id), None) == device
+    closed(encrypted_ground, encrypted)
+    closed(encrypted_ground, encrypted)  # content
 
 
 def test_what_is_no_container_is_refused(encrypted_ground: Ground, volume: Volume) -> None:
@@ -128,20 +128,20 @@ def test_what_is_no_container_is_refused(encrypted_ground: Ground, volume: Volum
 
 
 def test_a_name_belongs_to_one_device(encrypted_ground: Ground, volume: Volume) -> None:
-    opened(encrypted_ground, seal(encrypted_ground, volume))
-    other = seal(
+    opened(encrypted_ground, encrypt(encrypted_ground, volume))
+    other = encrypt(
         encrypted_ground, create_volume(encrypted_ground, "other", luks_key_id="k", size=SIZE)
     )
-    lower = below(encrypted_ground, other)
-    assert crypt(encrypted_ground).opened(str(volume.id), lower) is None
+    parent = device_below(encrypted_ground, other)
+    assert crypt(encrypted_ground).opened(str(volume.id), parent) is None
     with pytest.raises(Refused):
-        crypt(encrypted_ground).open(lower, str(volume.id), SECRET, discards=False)
+        crypt(encrypted_ground).open(parent, str(volume.id), SECRET, discards=False)
     encrypted_ground.pool.backend.detach(other.id)
     closed(encrypted_ground, volume)
 
 
 def test_an_open_container_keeps_the_device_below(encrypted_ground: Ground, volume: Volume) -> None:
-    opened(encrypted_ground, seal(encrypted_ground, volume))
+    opened(encrypted_ground, encrypt(encrypted_ground, volume))
     with pytest.raises(Refused):
         encrypted_ground.pool.backend.detach(volume.id)
     closed(encrypted_ground, volume)
@@ -150,42 +150,42 @@ def test_an_open_container_keeps_the_device_below(encrypted_ground: Ground, volu
 def test_it_is_in_use_while_it_is_mounted(
     encrypted_ground: Ground, volume: Volume, targets: Path
 ) -> None:
-    sealed, host = seal(encrypted_ground, volume), encrypted_ground.pool.host
-    device = opened(encrypted_ground, sealed)
+    encrypted, host = encrypt(encrypted_ground, volume), encrypted_ground.pool.host
+    device = opened(encrypted_ground, encrypted)
     host.mount(device, targets / "t", FsType.EXT4, (), read_only=False)
-    place = host.mounted_at(targets / "t")
-    assert place and place.number == device.number
-    assert host.volume_label(place) == str(sealed.id)
+    mount = host.mounted_at(targets / "t")
+    assert mount and mount.number == device.number
+    assert host.volume_label(mount) == str(encrypted.id)
     with pytest.raises(Refused):
-        crypt(encrypted_ground).close(str(sealed.id))
+        crypt(encrypted_ground).close(str(encrypted.id))
     host.unmount(targets / "t")
-    closed(encrypted_ground, sealed)
+    closed(encrypted_ground, encrypted)
 
 
 def test_it_grows_with_its_passphrase(encrypted_ground: Ground, volume: Volume) -> None:
-    sealed = seal(encrypted_ground, volume)
-    device = opened(encrypted_ground, sealed)
-    grown = encrypted_ground.pool.backend.resize(sealed, 2 * SIZE)
+    encrypted = encrypt(encrypted_ground, volume)
+    device = opened(encrypted_ground, encrypted)
+    grown = encrypted_ground.pool.backend.resize(encrypted, 2 * SIZE)
     assert size(encrypted_ground, device) == SIZE - LUKS_HEADER
     with pytest.raises(Invalid):
-        crypt(encrypted_ground).resize(str(sealed.id), b"wrong")
+        crypt(encrypted_ground).resize(str(encrypted.id), b"wrong")
     assert size(encrypted_ground, device) == SIZE - LUKS_HEADER
-    crypt(encrypted_ground).resize(str(sealed.id), SECRET)
+    crypt(encrypted_ground).resize(str(encrypted.id), SECRET)
     assert size(encrypted_ground, device) == grown.usable_size
-    closed(encrypted_ground, sealed)
+    closed(encrypted_ground, encrypted)
 
 
 def test_an_erased_container_opens_no_more(encrypted_ground: Ground, volume: Volume) -> None:
-    sealed = seal(encrypted_ground, volume)
+    encrypted = encrypt(encrypted_ground, volume)
     for _ in range(2):  # a repeat is content
-        crypt(encrypted_ground).erase(below(encrypted_ground, sealed))
+        crypt(encrypted_ground).erase(device_below(encrypted_ground, encrypted))
     with pytest.raises((Invalid, Failed)):
-        opened(encrypted_ground, sealed)
-    encrypted_ground.pool.backend.detach(sealed.id)
+        opened(encrypted_ground, encrypted)
+    encrypted_ground.pool.backend.detach(encrypted.id)
 
 
 def test_there_may_be_nothing_to_erase(encrypted_ground: Ground, volume: Volume) -> None:
-    crypt(encrypted_ground).erase(below(encrypted_ground, volume))
+    crypt(encrypted_ground).erase(device_below(encrypted_ground, volume))
     encrypted_ground.pool.backend.detach(volume.id)
     assert not any(whole(encrypted_ground, volume))
 

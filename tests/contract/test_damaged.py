@@ -27,16 +27,16 @@ def test_a_damaged_image_is_listed_as_such_and_not_as_an_image(ground: Ground) -
     bad, good = create_volume(ground, "bad"), create_volume(ground, "good")
     with damaged(ground, bad):
         backend = ground.pool.backend
-        assert [one.id for one in backend.images()] == [good.id]
-        [one] = backend.damaged()
-        assert one.id == bad.id
-        assert str(bad.id) in one.why
-        assert one.size == bad.size
+        assert [unreadable.id for unreadable in backend.images()] == [good.id]
+        [unreadable] = backend.damaged()
+        assert unreadable.id == bad.id
+        assert str(bad.id) in unreadable.why
+        assert unreadable.size == bad.size
         assert backend.state().damaged == 1
         assert backend.state().volumes == 1
         [fault] = backend.faults(bad.id)
         assert (fault.kind, fault.severity) == ("RecordDamaged", "data_loss")
-        assert [one.kind for one in backend.faults(None)] == ["RecordDamaged"]
+        assert [fault.kind for fault in backend.faults(None)] == ["RecordDamaged"]
         assert list(backend.faults(good.id)) == []
 
 

@@ -35,10 +35,10 @@ def test_an_attached_volume_is_found_after_a_restart(ground: Ground) -> None:
 
 
 def test_two_volumes_have_two_devices(ground: Ground) -> None:
-    one = ground.pool.backend.attach(create_volume(ground, "one"), read_only=False)
+    first = ground.pool.backend.attach(create_volume(ground, "one"), read_only=False)
     other = ground.pool.backend.attach(create_volume(ground, "other"), read_only=False)
-    assert one.path != other.path
-    assert one.number != other.number
+    assert first.path != other.path
+    assert first.number != other.number
 
 
 def test_the_device_has_the_size_of_the_volume(ground: Ground) -> None:
@@ -141,7 +141,7 @@ def test_extents_name_what_was_written_and_little_else(
         ground.write(device, offset, b"x" * 4096)
     ground.pool.backend.detach(volume.id)
     extents = list(ground.pool.backend.extents(volume.id))
-    assert extents == sorted(extents, key=lambda one: one.start)
+    assert extents == sorted(extents, key=lambda extent: extent.start)
     assert covers(extents, 0) and covers(extents, 4 * MIB)
     assert not covers(extents, 2 * MIB)
     assert extents[-1].start + extents[-1].length <= SIZE
@@ -213,4 +213,4 @@ def test_an_image_that_vanished_can_still_be_deleted(ground: Ground) -> None:
 
 
 def covers(extents: list[Extent], offset: int) -> bool:
-    return any(one.start <= offset < one.start + one.length for one in extents)
+    return any(extent.start <= offset < extent.start + extent.length for extent in extents)

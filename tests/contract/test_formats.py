@@ -66,20 +66,20 @@ def ask_old(old: Path, kind: str, path: Path) -> list[dict[str, Any]]:
     environment = os.environ | {"PYTHONPATH": str(old / "code")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    images: list[dict[str, Any]] = json.loads(done.stdout)
+    return images
 
 
 def images(directory: Path, freezer: Freezer) -> list[dict[str, Any]]:
     with closing(loopfile.open_pool("fast", directory, OPTIONS, freezer, old_reader.OWNER)) as pool:
         assert pool.state().unavailable is None
         assert pool.damaged() == []
-        found = []
+        images = []
         for image in pool.images():
             with pool.reading(image.id) as path, path.open("rb") as file:
                 file.seek(old_reader.OFFSET)
-                found.append(describe(image) | {"bytes": file.read(old_reader.LENGTH).decode()})
-        return found
+                images.append(describe(image) | {"bytes": file.read(old_reader.LENGTH).decode()})
+        return images
 
 
 @pytest.mark.root

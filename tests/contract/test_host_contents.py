@@ -29,7 +29,7 @@ def ground(host_ground: Ground) -> Ground:
 
 
 def other_than(fs: FsType) -> list[FsType]:
-    return [one for one in FsType if one is not fs]
+    return [other for other in FsType if other is not fs]
 
 
 @pytest.mark.parametrize("fs", FsType)
@@ -86,31 +86,31 @@ def test_a_renewed_copy_has_a_uuid_of_its_own_and_the_same_filesystem(
     backend = ground.pool.backend
     volume = formatted(ground, fs)
     clone = cloned(ground, volume)
-    old, new = (backend.attach(one, read_only=False) for one in (volume, clone))
+    old, new = (backend.attach(volume, read_only=False) for volume in (volume, clone))
     assert ground.uuid(old.path) != ground.uuid(new.path) != ""
     ground.pool.host.check(new, fs)
 
 
 @pytest.mark.parametrize("fs", FsType)
 def test_each_renewal_gives_another_uuid(ground: Ground, fs: FsType) -> None:
-    seen: set[str] = set()
+    uuids: set[str] = set()
 
-    def prepare(where: Path) -> None:
-        ground.pool.host.mkfs(where, fs, block_size=4096, options=())
+    def prepare(path: Path) -> None:
+        ground.pool.host.mkfs(path, fs, block_size=4096, options=())
         for _ in range(3):
-            seen.add(ground.uuid(where))
-            ground.pool.host.new_uuid(where, fs, block_size=4096)
-        seen.add(ground.uuid(where))
+            uuids.add(ground.uuid(path))
+            ground.pool.host.new_uuid(path, fs, block_size=4096)
+        uuids.add(ground.uuid(path))
 
     volume = a_volume(ground.pool, fs=fs, size=320 * MIB, block_size=4096)
     ground.pool.backend.create(volume, prepare)
-    assert len(seen - {""}) == 4
+    assert len(uuids - {""}) == 4
 
 
 @pytest.mark.parametrize("fs", FsType)
 def test_nothing_is_renewed_that_is_not_there(ground: Ground, fs: FsType) -> None:
-    def prepare(where: Path) -> None:
-        ground.pool.host.new_uuid(where, fs, block_size=4096)
+    def prepare(path: Path) -> None:
+        ground.pool.host.new_uuid(path, fs, block_size=4096)
 
     volume = a_volume(ground.pool, fs=fs, size=320 * MIB, block_size=4096)
     with pytest.raises(CellarError):
@@ -131,11 +131,12 @@ def test_a_snapshot_is_not_renewed(ground: Ground, fs: FsType) -> None:
 def test_source_and_clones_mount_side_by_side(ground: Ground, targets: Path, fs: FsType) -> None:
     backend, host = ground.pool.backend, ground.pool.host
     volume = formatted(ground, fs)
-    for number, one in enumerate([volume, cloned(ground, volume), cloned(ground, volume, "more")]):
-        device = backend.attach(one, read_only=False)
+    clones = [cloned(ground, volume), cloned(ground, volume, "more")]
+    for number, image in enumerate([volume, *clones]):
+        device = backend.attach(image, read_only=False)
         host.mount(device, targets / str(number), fs, [], read_only=False)
         ground.write_file(targets / str(number), str(number).encode())
-    assert [ground.read_file(targets / one) for one in "012"] == [b"0", b"1", b"2"]
+    assert [ground.read_file(targets / name) for name in "012"] == [b"0", b"1", b"2"]
 
 
 @pytest.mark.parametrize("fs", FsType)
@@ -225,10 +226,12 @@ def test_a_copy_tells_how_far_it_is(ground: Ground, tmp_path: Path) -> None:
     source, to = tmp_path / "source", tmp_path / "to"
     source.write_bytes(b"x" * 12 * MIB)
     to.write_bytes(b"")
-    seen: list[int] = []
-    ground.pool.host.copy(source, to, iter([Extent(0, 4096), Extent(MIB, 11 * MIB)]), seen.append)
-    assert sum(seen) == 4096 + 11 * MIB
-    assert len(seen) > 2
+    lengths: list[int] = []
+    ground.pool.host.copy(
+        source, to, iter([Extent(0, 4096), Extent(MIB, 11 * MIB)]), lengths.append
+    )
+    assert sum(lengths) == 4096 + 11 * MIB
+    assert len(lengths) > 2
 
 
 def test_a_copy_ends_when_whoever_watches_says_so(ground: Ground, tmp_path: Path) -> None:

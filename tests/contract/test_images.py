@@ -114,15 +114,15 @@ def test_images_can_be_deleted_while_they_are_listed(ground: Ground) -> None:
 def test_prepare_is_given_a_file_of_the_size_of_the_volume_with_nothing_in_it(
     ground: Ground,
 ) -> None:
-    seen: list[bytes] = []
+    contents: list[bytes] = []
     volume = a_volume(ground.pool, size=MIB)
-    ground.pool.backend.create(volume, lambda where: seen.append(where.read_bytes()))
-    assert seen == [bytes(MIB)]
+    ground.pool.backend.create(volume, lambda path: contents.append(path.read_bytes()))
+    assert contents == [bytes(MIB)]
 
 
 def test_what_prepare_writes_is_in_the_volume(ground: Ground) -> None:
-    def write(where: Path) -> None:
-        with where.open("r+b") as file:
+    def write(path: Path) -> None:
+        with path.open("r+b") as file:
             file.seek(3 * KIB)
             file.write(b"hello")
 
@@ -134,9 +134,9 @@ def test_what_prepare_writes_is_in_the_volume(ground: Ground) -> None:
 def test_nobody_sees_a_volume_before_it_is_prepared(ground: Ground) -> None:
     backend = ground.pool.backend
     volume = a_volume(ground.pool)
-    seen: list[object] = []
-    backend.create(volume, lambda _: seen.extend([backend.find(volume.id), *backend.images()]))
-    assert seen == [None]
+    visible: list[object] = []
+    backend.create(volume, lambda _: visible.extend([backend.find(volume.id), *backend.images()]))
+    assert visible == [None]
 
 
 def test_a_failure_inside_prepare_leaves_nothing_behind(ground: Ground) -> None:

@@ -161,20 +161,20 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def all_that_was_made_is_there_and_nothing_else(self) -> None:
-        expected = [one.image for one in self.memory.images.values()]
-        found = list(self.ground.pool.backend.images())
-        assert found == sorted(expected, key=lambda image: str(image.id))
+        expected = [entry.image for entry in self.memory.images.values()]
+        images = list(self.ground.pool.backend.images())
+        assert images == sorted(expected, key=lambda image: str(image.id))
         assert all(self.ground.pool.backend.find(image.id) == image for image in expected)
 
     @invariant()
     def every_image_has_its_bytes(self) -> None:
-        for one in self.memory.images.values():
-            assert whole(self.ground, one.image) == bytes(one.data)
+        for entry in self.memory.images.values():
+            assert whole(self.ground, entry.image) == bytes(entry.data)
 
     @invariant()
     def only_what_was_attached_is(self) -> None:
-        for image_id, one in self.memory.images.items():
-            assert (self.ground.pool.backend.attached(image_id) is not None) is one.attached
+        for image_id, entry in self.memory.images.items():
+            assert (self.ground.pool.backend.attached(image_id) is not None) is entry.attached
 
     def _remember(self, image: Image, data: bytearray) -> ImageId:
         self.memory.images[image.id] = Remembered(image, data)

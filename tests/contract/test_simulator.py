@@ -100,8 +100,8 @@ def test_pools_of_one_machine_know_of_each_others_places(tmp_path: Path) -> None
         devices.append(ground.pool.backend.attach(volume, read_only=False))
         host.mount(devices[-1], tmp_path / str(number), FsType.EXT4, [], read_only=False)
     for number, device in enumerate(devices):
-        place = grounds[1 - number].pool.host.mounted_at(tmp_path / str(number))
-        assert place and place.number == device.number
+        mount = grounds[1 - number].pool.host.mounted_at(tmp_path / str(number))
+        assert mount and mount.number == device.number
 
 
 @pytest.mark.parametrize("fs", [FsType.XFS, FsType.BTRFS])
@@ -109,14 +109,14 @@ def test_a_copy_that_was_not_renewed_is_not_mounted_beside_its_source(
     ground: MemoryGround, tmp_path: Path, fs: FsType
 ) -> None:
     volume = formatted(ground, fs)
-    twin = a_volume(ground.pool, "twin", fs=fs, size=volume.size, source=volume.id)
-    ground.pool.backend.create(twin, nothing)
+    copy = a_volume(ground.pool, "copy", fs=fs, size=volume.size, source=volume.id)
+    ground.pool.backend.create(copy, nothing)
     backend, host = ground.pool.backend, ground.pool.host
-    for one in (volume, cloned(ground, volume, fs=fs)):
-        device = backend.attach(one, read_only=False)
-        host.mount(device, tmp_path / one.name, fs, [], read_only=False)
+    for copied in (volume, cloned(ground, volume, fs=fs)):
+        device = backend.attach(copied, read_only=False)
+        host.mount(device, tmp_path / copied.name, fs, [], read_only=False)
     with pytest.raises(Refused):
-        host.mount(backend.attach(twin, read_only=False), tmp_path / "t", fs, [], read_only=False)
+        host.mount(backend.attach(copy, read_only=False), tmp_path / "t", fs, [], read_only=False)
 
 
 def test_a_device_ends_where_it_ends(ground: MemoryGround) -> None:

@@ -32,31 +32,33 @@ def changed(
 ) -> list[Extent]:
     """All pages of the use case."""
     changes = ChangedBlocks(Pools([ground.pool]), most)
-    wanted = GetChangedBlocks(target=target.id, base=base.id if base else None)
-    found: list[Extent] = []
+    request = GetChangedBlocks(target=target.id, base=base.id if base else None)
+    ranges: list[Extent] = []
     while True:
-        page = changes.page(wanted)
-        found += page.ranges
+        page = changes.page(request)
+        ranges += page.ranges
         if page.end == page.size:
-            return found
-        assert page.end > wanted.start
-        wanted = GetChangedBlocks(target=target.id, base=wanted.base, start=page.end)
+            return ranges
+        assert page.end > request.start
+        request = GetChangedBlocks(target=target.id, base=request.base, start=page.end)
 
 
 def rebuilt(ground: Ground, base: bytes, target: Snapshot, ranges: list[Extent]) -> bytes:
     """What a consumer has who restored the base and reads what is said to have changed."""
     there = whole(ground, target)
     data = bytearray(base.ljust(target.size, b"\xee"))  # nobody promised zeros behind the base
-    for one in ranges:
-        data[one.start : one.start + one.length] = there[one.start : one.start + one.length]
+    for extent in ranges:
+        data[extent.start : extent.start + extent.length] = there[
+            extent.start : extent.start + extent.length
+        ]
     return bytes(data)
 
 
 def pages_of(ranges: list[Extent]) -> set[int]:
     return {
         page
-        for one in ranges
-        for page in range(one.start // PAGE, -(-(one.start + one.length) // PAGE))
+        for extent in ranges
+        for page in range(extent.start // PAGE, -(-(extent.start + extent.length) // PAGE))
     }
 
 
@@ -72,8 +74,8 @@ def test_what_was_written_is_located_and_nothing_else(locating_ground: Ground) -
     volume = create_volume(ground, allocation=Allocation.SPARSE)
     write(ground, volume, (0, b"a" * PAGE), (3 * MIB, b"b" * MIB), (SIZE - PAGE, b"c" * PAGE))
     snapshot = create_snapshot(ground, volume)
-    found = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
-    assert all(one.end <= other.start for one, other in pairwise(found))
+    extents = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
+    assert all(extent.end <= other.start for extent, other in pairwise(extents))
     assert changed(ground, snapshot, None) == [
         Extent(0, PAGE),
         Extent(3 * MIB, MIB),
@@ -106,20 +108,20 @@ def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_groun
     write(ground, volume, (0, b"x" * MIB))
     snapshot = create_snapshot(ground, volume)
 
-    def places(found: list[PhysicalExtent]) -> dict[Bytes, int | None]:
+    def addresses(extents: list[PhysicalExtent]) -> dict[Bytes, int | None]:
         """Of each page behind the first ten."""
         return {
-            at: one.at + at - one.start if one.at is not None else None
-            for one in found
-            for at in range(one.start, one.end, PAGE)
+            at: extent.at + at - extent.start if extent.at is not None else None
+            for extent in extents
+            for at in range(extent.start, extent.end, PAGE)
             if at >= 10 * PAGE
         }
 
-    looks = (
+    queries = (
         list(backend(ground).physical_extents(snapshot.id, start, MAX_EXTENTS))
         for start in (0, 10 * PAGE)
     )
-    whole_, rest = (places(found) for found in looks)
+    whole_, rest = (addresses(extents) for extents in queries)
     assert rest == whole_
     assert None not in rest.values()
 

@@ -59,14 +59,14 @@ def test_a_mounted_device_is_shown_where_it_was_mounted(
     volume = formatted(ground, fs, "of its kind")
     device = ground.pool.backend.attach(volume, read_only=False)
     ground.pool.host.mount(device, targets / "v", fs, [], read_only=False)
-    place = ground.pool.host.mounted_at(targets / "v")
-    assert place
-    assert place.target == targets / "v"
-    assert place.number == device.number
-    assert ground.pool.host.volume_label(place) == str(volume.id)
-    assert not place.node and not place.read_only
-    assert place.root == "/"
-    assert ground.pool.host.mount_points(device) == (place,)
+    mount = ground.pool.host.mounted_at(targets / "v")
+    assert mount
+    assert mount.target == targets / "v"
+    assert mount.number == device.number
+    assert ground.pool.host.volume_label(mount) == str(volume.id)
+    assert not mount.node and not mount.read_only
+    assert mount.root == "/"
+    assert ground.pool.host.mount_points(device) == (mount,)
 
 
 def test_mount_makes_the_last_component_of_its_target(
@@ -97,8 +97,8 @@ def test_a_file_shows_no_filesystem(ground: Ground, device: Device, targets: Pat
 
 def test_mount_options_are_shown(ground: Ground, device: Device, targets: Path) -> None:
     ground.pool.host.mount(device, targets / "v", FS, ["noatime"], read_only=False)
-    place = ground.pool.host.mounted_at(targets / "v")
-    assert place and "noatime" in place.options and "ro" not in place.options
+    mount = ground.pool.host.mounted_at(targets / "v")
+    assert mount and "noatime" in mount.options and "ro" not in mount.options
 
 
 def test_an_option_that_the_kernel_does_not_know_is_invalid_and_leaves_nothing(
@@ -120,8 +120,8 @@ def test_a_read_only_mount_cannot_be_written_to(
     ground: Ground, device: Device, targets: Path
 ) -> None:
     ground.pool.host.mount(device, targets / "v", FS, [], read_only=True)
-    place = ground.pool.host.mounted_at(targets / "v")
-    assert place and place.read_only and "ro" in place.options
+    mount = ground.pool.host.mounted_at(targets / "v")
+    assert mount and mount.read_only and "ro" in mount.options
     with pytest.raises(OSError):
         ground.write_file(targets / "v", b"x")
 
@@ -161,11 +161,11 @@ def test_files_outlast_unmount_and_detach(
 def test_a_bind_shows_the_same_device(ground: Ground, device: Device, targets: Path) -> None:
     staging = mounted(ground, device, targets / "staging")
     ground.pool.host.bind(staging, targets / "pod", read_only=False)
-    place = ground.pool.host.mounted_at(targets / "pod")
-    assert place and place.number == device.number and not place.read_only
+    mount = ground.pool.host.mounted_at(targets / "pod")
+    assert mount and mount.number == device.number and not mount.read_only
     ground.write_file(targets / "pod", b"hello")
     assert ground.read_file(staging) == b"hello"
-    assert {one.target for one in ground.pool.host.mount_points(device)} == {
+    assert {mount.target for mount in ground.pool.host.mount_points(device)} == {
         staging,
         targets / "pod",
     }
@@ -176,8 +176,8 @@ def test_a_read_only_bind_cannot_be_written_to_and_leaves_its_source_writable(
 ) -> None:
     staging = mounted(ground, device, targets / "staging")
     ground.pool.host.bind(staging, targets / "pod", read_only=True)
-    place = ground.pool.host.mounted_at(targets / "pod")
-    assert place and place.read_only
+    mount = ground.pool.host.mounted_at(targets / "pod")
+    assert mount and mount.read_only
     with pytest.raises(OSError):
         ground.write_file(targets / "pod", b"x")
     ground.write_file(staging, b"hello")
@@ -189,8 +189,8 @@ def test_a_bind_of_a_read_only_mount_is_read_only(
 ) -> None:
     ground.pool.host.mount(device, targets / "staging", FS, [], read_only=True)
     ground.pool.host.bind(targets / "staging", targets / "pod", read_only=False)
-    place = ground.pool.host.mounted_at(targets / "pod")
-    assert place and place.read_only
+    mount = ground.pool.host.mounted_at(targets / "pod")
+    assert mount and mount.read_only
 
 
 def test_a_directory_that_is_no_mount_is_never_shown(ground: Ground, targets: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_bind_outlasts_its_source(ground: Ground, device: Device, targets: Pat
     ground.pool.host.bind(staging, targets / "pod", read_only=False)
     ground.pool.host.unmount(staging)
     ground.write_file(targets / "pod", b"hello")
-    assert [one.target for one in ground.pool.host.mount_points(device)] == [targets / "pod"]
+    assert [mount.target for mount in ground.pool.host.mount_points(device)] == [targets / "pod"]
 
 
 # exposed
@@ -213,10 +213,10 @@ def test_a_bind_outlasts_its_source(ground: Ground, device: Device, targets: Pat
 
 def test_an_exposed_device_is_a_node_at_a_file(ground: Ground, raw: Device, targets: Path) -> None:
     ground.pool.host.bind_device(raw, targets / "block", read_only=False)
-    place = ground.pool.host.mounted_at(targets / "block")
-    assert place and place.node and place.number == raw.number and not place.read_only
+    mount = ground.pool.host.mounted_at(targets / "block")
+    assert mount and mount.node and mount.number == raw.number and not mount.read_only
     assert not (targets / "block").is_dir()
-    assert ground.pool.host.mount_points(raw) == (place,)
+    assert ground.pool.host.mount_points(raw) == (mount,)
 
 
 def test_an_exposed_device_cannot_be_detached(ground: Ground, raw: Device, targets: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_device_can_be_exposed_twice_the_same_way(
 ) -> None:
     for name in "ab":
         ground.pool.host.bind_device(raw, targets / name, read_only=True)
-    assert {one.read_only for one in ground.pool.host.mount_points(raw)} == {True}
+    assert {mount.read_only for mount in ground.pool.host.mount_points(raw)} == {True}
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -251,8 +251,8 @@ def test_a_device_is_not_exposed_read_only_and_writable_at_once(
     with pytest.raises(Refused):
         ground.pool.host.bind_device(raw, targets / "second", read_only=not read_only)
     assert not (targets / "second").exists()
-    place = ground.pool.host.mounted_at(targets / "first")
-    assert place and place.read_only is read_only
+    mount = ground.pool.host.mounted_at(targets / "first")
+    assert mount and mount.read_only is read_only
 
 
 def test_a_device_exposed_read_only_is_writable_again_for_the_next(
@@ -261,8 +261,8 @@ def test_a_device_exposed_read_only_is_writable_again_for_the_next(
     ground.pool.host.bind_device(raw, targets / "first", read_only=True)
     ground.pool.host.unmount(targets / "first")
     ground.pool.host.bind_device(raw, targets / "second", read_only=False)
-    place = ground.pool.host.mounted_at(targets / "second")
-    assert place and not place.read_only
+    mount = ground.pool.host.mounted_at(targets / "second")
+    assert mount and not mount.read_only
     ground.write(raw, 0, b"x")
 
 
@@ -297,8 +297,8 @@ def test_the_topmost_layer_is_what_is_shown(ground: Ground, device: Device, targ
     other = ground.pool.backend.attach(cloned(ground, source), read_only=False)
     mounted(ground, device, targets / "v")
     mounted(ground, other, targets / "v")
-    place = ground.pool.host.mounted_at(targets / "v")
-    assert place and place.number == other.number
+    mount = ground.pool.host.mounted_at(targets / "v")
+    assert mount and mount.number == other.number
 
 
 def test_a_device_is_not_mounted_twice_at_the_same_place(
@@ -314,7 +314,7 @@ def test_unmount_leaves_other_places_alone(ground: Ground, device: Device, targe
     mounted(ground, device, targets / "v")
     ground.pool.host.bind(targets / "v", targets / "v2", read_only=False)
     ground.pool.host.unmount(targets / "v")
-    assert [one.target for one in ground.pool.host.mount_points(device)] == [targets / "v2"]
+    assert [mount.target for mount in ground.pool.host.mount_points(device)] == [targets / "v2"]
 
 
 def test_unmount_is_content_where_nothing_is_mounted(ground: Ground, targets: Path) -> None:
@@ -335,8 +335,8 @@ def test_a_place_is_thawed_whether_it_was_frozen_or_not(
     ground: Ground, device: Device, targets: Path
 ) -> None:
     mounted(ground, device, targets / "v")
-    for where in ("v", "v", "missing"):
-        ground.pool.host.thaw(targets / where)
+    for path in ("v", "v", "missing"):
+        ground.pool.host.thaw(targets / path)
     ground.write_file(targets / "v", b"x")
 
 

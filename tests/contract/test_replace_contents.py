@@ -24,14 +24,14 @@ def refills(ground: Ground) -> FormatsLater:
     return backend
 
 
-def blank(ground: Ground, **fields: Any) -> Volume:
+def create_unformatted(ground: Ground, **fields: Any) -> Volume:
     refills(ground)
     return create_volume(ground, luks_key_id="k", **fields)
 
 
 def writing(data: bytes) -> Prepare:
-    def prepare(where: Path) -> None:
-        with where.open("r+b") as file:
+    def prepare(path: Path) -> None:
+        with path.open("r+b") as file:
             assert not any(file.read(MIB))
             file.seek(0)
             file.write(data)
@@ -40,7 +40,7 @@ def writing(data: bytes) -> Prepare:
 
 
 def test_the_new_contents_come_with_the_record(ground: Ground) -> None:
-    volume = blank(ground)
+    volume = create_unformatted(ground)
     done = refills(ground).replace_contents(volume, writing(b"new"))
     assert done == replace(volume, formatted=True)
     assert ground.pool.backend.find(volume.id) == done
@@ -51,16 +51,16 @@ def test_the_new_contents_come_with_the_record(ground: Ground) -> None:
 
 
 def test_what_was_ever_formatted_is_never_filled_again(ground: Ground) -> None:
-    volume = blank(ground)
+    volume = create_unformatted(ground)
     done = refills(ground).replace_contents(volume, writing(b"old"))
-    for claim in (done, volume):  # whatever the caller believes
+    for changed in (done, volume):  # whatever the caller believes
         with pytest.raises(Refused):
-            refills(ground).replace_contents(claim, writing(b"new"))
+            refills(ground).replace_contents(changed, writing(b"new"))
     assert whole(ground, done).rstrip(b"\0") == b"old"
 
 
 def test_what_is_attached_is_not_filled(ground: Ground) -> None:
-    volume = blank(ground)
+    volume = create_unformatted(ground)
     ground.pool.backend.attach(volume, read_only=False)
     with pytest.raises(Refused):
         refills(ground).replace_contents(volume, writing(b"new"))
@@ -69,7 +69,7 @@ def test_what_is_attached_is_not_filled(ground: Ground) -> None:
 
 
 def test_another_life_of_the_name_is_not_filled(ground: Ground) -> None:
-    volume = blank(ground)
+    volume = create_unformatted(ground)
     with pytest.raises(Refused):
         refills(ground).replace_contents(
             replace(volume, incarnation=new_incarnation()), writing(b"new")
@@ -83,11 +83,11 @@ def test_another_life_of_the_name_is_not_filled(ground: Ground) -> None:
 def test_a_preparation_that_fails_leaves_it_as_it_was(
     ground: Ground, allocation: Allocation
 ) -> None:
-    volume = blank(ground, allocation=allocation)
-    before = room(ground.pool.backend)
+    volume = create_unformatted(ground, allocation=allocation)
+    before = largest_size(ground.pool.backend)
 
-    def failing(where: Path) -> None:
-        writing(b"half")(where)
+    def failing(path: Path) -> None:
+        writing(b"half")(path)
         raise Failed("mkfs was killed")
 
     with pytest.raises(Failed):
@@ -95,7 +95,7 @@ def test_a_preparation_that_fails_leaves_it_as_it_was(
     assert ground.pool.backend.find(volume.id) == volume
     assert not any(whole(ground, volume))
     assert list(ground.pool.backend.images()) == [volume]
-    assert abs(room(ground.pool.backend) - before) <= ground.drift
+    assert abs(largest_size(ground.pool.backend) - before) <= ground.drift
     assert refills(ground).replace_contents(volume, writing(b"new")).formatted
 
 
@@ -105,17 +105,17 @@ def test_a_thick_volume_has_its_room_once(ground: Ground) -> None:
     ground.needs(Allocation.THICK)
     largest = ground.pool.backend.capacity(Allocation.THICK).largest
     size = largest - (64 * MIB if ground.drift else 0)
-    volume = blank(ground, allocation=Allocation.THICK, size=size)
-    left = room(ground.pool.backend)
+    volume = create_unformatted(ground, allocation=Allocation.THICK, size=size)
+    left = largest_size(ground.pool.backend)
     done = refills(ground).replace_contents(volume, writing(b"new"))
     assert done.size == size
     assert (
-        abs(room(ground.pool.backend) - left) <= 32 * ground.drift
+        abs(largest_size(ground.pool.backend) - left) <= 32 * ground.drift
     )  # btrfs moves its metadata about
 
 
 def test_copies_that_shared_its_nothing_keep_it(ground: Ground) -> None:
-    volume = blank(ground)
+    volume = create_unformatted(ground)
     snapshot = a_snapshot(volume, unformatted=True)
     ground.pool.backend.create(snapshot, bytes_of(ground, volume.id))
     refills(ground).replace_contents(volume, writing(b"new"))
@@ -123,5 +123,5 @@ def test_copies_that_shared_its_nothing_keep_it(ground: Ground) -> None:
     assert ground.pool.backend.find(snapshot.id) == snapshot
 
 
-def room(backend: Backend) -> int:
+def largest_size(backend: Backend) -> int:
     return backend.capacity(backend.allocation).largest
