@@ -27,7 +27,7 @@ def test_what_is_missing_comes_with_the_packages_that_bring_it(
 def test_a_machine_with_all_of_it_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "missing", lambda programs: ())
     (tmp_path / "control").touch()
-    assert {one.level for one in doctor.check_machine(tmp_path / "control")} == {Level.OK}
+    assert {finding.level for finding in doctor.check_machine(tmp_path / "control")} == {Level.OK}
 
 
 def test_a_pool_is_not_looked_at_without_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_a_linear_volume_knows_where_it_lies_on_every_disk() -> None:
     assert not volume.is_thin_pool
 
 
-def test_a_thin_pool_and_its_volumes_are_told_apart() -> None:
+def test_a_thin_pool_is_distinguished_from_its_volumes() -> None:
     volumes = lvm.parse_report(REPORT).volumes
     pool, volume = volumes["pool0"], volumes["s1"]
     assert pool.is_thin_pool and not volume.is_thin_pool
@@ -66,7 +66,7 @@ def test_a_thin_pool_and_its_volumes_are_told_apart() -> None:
     assert volume.pool == "pool0"
 
 
-def test_a_thin_pool_whose_writers_wait_is_told() -> None:
+def test_a_thin_pool_whose_writers_wait_is_reported() -> None:
     assert (
         lvm.parse_report(changed("lv", 1, lv_when_full="queue")).volumes["pool0"].queues_when_full
     )
@@ -152,11 +152,11 @@ def a_disk(path: Path, *, areas: tuple[int, ...] = (4096,), mark: bytes = b"firs
 
 
 def test_the_stamp_changes_with_the_header_of_any_metadata_area(tmp_path: Path) -> None:
-    one, other = a_disk(tmp_path / "one"), a_disk(tmp_path / "other", areas=(4096, 65536))
-    before = lvm_label.read_headers([one, other])
-    assert lvm_label.read_headers([one, other]) == before
-    a_disk(other, areas=(4096, 65536), mark=b"second")
-    assert lvm_label.read_headers([one, other]) != before
+    first, second = a_disk(tmp_path / "first"), a_disk(tmp_path / "second", areas=(4096, 65536))
+    before = lvm_label.read_headers([first, second])
+    assert lvm_label.read_headers([first, second]) == before
+    a_disk(second, areas=(4096, 65536), mark=b"second")
+    assert lvm_label.read_headers([first, second]) != before
 
 
 def test_a_disk_without_metadata_has_no_part_in_the_stamp(tmp_path: Path) -> None:
@@ -164,10 +164,10 @@ def test_a_disk_without_metadata_has_no_part_in_the_stamp(tmp_path: Path) -> Non
 
 
 def test_what_has_no_label_is_no_disk(tmp_path: Path) -> None:
-    blank = tmp_path / "blank"
-    blank.write_bytes(bytes(8192))
-    assert not lvm_label.has_label(blank)
+    unlabelled = tmp_path / "unlabelled"
+    unlabelled.write_bytes(bytes(8192))
+    assert not lvm_label.has_label(unlabelled)
     assert not lvm_label.has_label(tmp_path / "none")
     assert lvm_label.has_label(a_disk(tmp_path / "disk"))
     with pytest.raises(OSError):
-        lvm_label.read_headers([blank])
+        lvm_label.read_headers([unlabelled])

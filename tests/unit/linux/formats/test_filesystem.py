@@ -92,7 +92,9 @@ def test_what_an_older_kernel_cannot_mount_is_turned_off(
     tool_versions.version.cache_clear()
     monkeypatch.setattr(command, "run", lambda *_, **__: said)
     row = xfs if "xfs" in said else btrfs
-    found = {word for words in row.flags(Path("image"), 4096).values() for word in words.split(",")}
+    features = {
+        word for words in row.flags(Path("image"), 4096).values() for word in words.split(",")
+    }
     known = {"exchange=0", "parent=0", "metadir=0", "^block-group-tree"}
     tool_versions.version.cache_clear()
-    assert found & known == newer
+    assert features & known == newer

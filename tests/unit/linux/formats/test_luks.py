@@ -150,8 +150,8 @@ def test_sixteen_volumes_that_are_opened_together_wait_for_each_other(
 
     monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(luks, "parallel_derivations", lambda *_: 2)
-    one = LinuxCrypt()
+    crypt = LinuxCrypt()
     with ThreadPoolExecutor(16) as threads:
         for _ in range(16):
-            threads.submit(one._open, image, "", SECRET, discards=False)
+            threads.submit(crypt._open, image, "", SECRET, discards=False)
     assert (most, ran) == (2, 16)

@@ -17,7 +17,7 @@ GIB = 1 << 30
 SPAN = 68 << 10  # btrfs has its superblock at 64 KiB
 
 
-def put(image: bytearray, at: int, raw: bytes) -> None:
+def write_at(image: bytearray, at: int, raw: bytes) -> None:
     image[at : at + len(raw)] = raw
 
 
@@ -27,32 +27,32 @@ def little(value: int, length: int) -> bytes:
 
 def ext4(*, state: int = 1, incompat: int = 0x80, blocks: int = GIB >> 12) -> bytes:
     image = bytearray(SPAN)
-    put(image, 1024 + 0x04, little(blocks & 0xFFFFFFFF, 4))
-    put(image, 1024 + 0x18, little(2, 4))
-    put(image, 1024 + 0x38, little(0xEF53, 2))
-    put(image, 1024 + 0x3A, little(state, 2))
-    put(image, 1024 + 0x60, little(incompat, 4))
-    put(image, 1024 + 0x68, ID.bytes)
-    put(image, 1024 + 0x150, little(blocks >> 32, 4))
+    write_at(image, 1024 + 0x04, little(blocks & 0xFFFFFFFF, 4))
+    write_at(image, 1024 + 0x18, little(2, 4))
+    write_at(image, 1024 + 0x38, little(0xEF53, 2))
+    write_at(image, 1024 + 0x3A, little(state, 2))
+    write_at(image, 1024 + 0x60, little(incompat, 4))
+    write_at(image, 1024 + 0x68, ID.bytes)
+    write_at(image, 1024 + 0x150, little(blocks >> 32, 4))
     return bytes(image)
 
 
 def xfs(*, in_progress: int = 0, incompat: int = 0) -> bytes:
     image = bytearray(SPAN)
-    put(image, 0, b"XFSB" + (4096).to_bytes(4, "big") + (GIB >> 12).to_bytes(8, "big"))
-    put(image, 32, ID.bytes)
-    put(image, 126, bytes([in_progress]))
-    put(image, 216, incompat.to_bytes(4, "big"))
+    write_at(image, 0, b"XFSB" + (4096).to_bytes(4, "big") + (GIB >> 12).to_bytes(8, "big"))
+    write_at(image, 32, ID.bytes)
+    write_at(image, 126, bytes([in_progress]))
+    write_at(image, 216, incompat.to_bytes(4, "big"))
     return bytes(image)
 
 
 def btrfs(*, flags: int = 1, log_root: int = 0) -> bytes:
     image = bytearray(SPAN)
-    put(image, 65536 + 0x20, ID.bytes)
-    put(image, 65536 + 0x38, little(flags, 8))
-    put(image, 65536 + 0x40, b"_BHRfS_M")
-    put(image, 65536 + 0x60, little(log_root, 8))
-    put(image, 65536 + 0xD1, little(GIB, 8))
+    write_at(image, 65536 + 0x20, ID.bytes)
+    write_at(image, 65536 + 0x38, little(flags, 8))
+    write_at(image, 65536 + 0x40, b"_BHRfS_M")
+    write_at(image, 65536 + 0x60, little(log_root, 8))
+    write_at(image, 65536 + 0xD1, little(GIB, 8))
     return bytes(image)
 
 
@@ -72,15 +72,15 @@ def test_an_ext4_is_read() -> None:
 
 
 def test_an_ext4_of_more_than_16_tebibytes_has_its_size() -> None:
-    found = parse(ext4(blocks=5 << 32))
-    assert found
-    assert found.size == 5 << 44
+    parsed = parse(ext4(blocks=5 << 32))
+    assert parsed
+    assert parsed.size == 5 << 44
 
 
 def test_the_high_bits_of_a_32_bit_ext4_do_not_count() -> None:
-    found = parse(ext4(blocks=5 << 32 | 7, incompat=0))
-    assert found
-    assert found.size == 7 << 12
+    parsed = parse(ext4(blocks=5 << 32 | 7, incompat=0))
+    assert parsed
+    assert parsed.size == 7 << 12
 
 
 def test_an_xfs_is_read() -> None:
@@ -120,7 +120,7 @@ def test_no_damage_makes_it_fail(
 ) -> None:
     broken = bytearray(image)
     for at, raw in damage:
-        put(broken, at, raw)
+        write_at(broken, at, raw)
     parse(bytes(broken[:length]))
 
 

@@ -11,8 +11,8 @@ from driver.core.errors import Invalid
 from driver.core.model import MIB, Bytes
 from driver.linux.devices.lvm import VolumeGroup, parse_physical_extents
 
-STEP = 4 * MIB
-PARTS = """
+EXTENT = 4 * MIB
+LVS_REPORT = """
 { "report": [ { "lv": [
   {"lv_name":"v", "seg_pe_ranges":"v_rimage_0:0-15 v_rimage_1:0-15"},
   {"lv_name":"[v_rimage_0]", "seg_pe_ranges":"/dev/sda:9-16"},
@@ -23,13 +23,13 @@ PARTS = """
 """
 
 
-def group(*free: Bytes, away: int = 0) -> VolumeGroup:
-    """Each disk with so much room; `away` more take nothing new."""
-    disks = tuple(Path(f"/dev/sd{letter}") for letter in "abcdef"[: len(free) + away])
+def group(*free: Bytes, full: int = 0) -> VolumeGroup:
+    """Each disk with so much room; `full` more take nothing new."""
+    disks = tuple(Path(f"/dev/sd{letter}") for letter in "abcdef"[: len(free) + full])
     return VolumeGroup(
         name="vg",
         uuid="u",
-        extent_size=STEP,
+        extent_size=EXTENT,
         size=sum(free),
         free_on=dict(zip(disks, free, strict=False)),
         mda_free=MIB,
@@ -65,25 +65,25 @@ def test_what_fits_is_what_the_least_of_its_disks_has(
 
 def test_a_mirror_grows_on_its_own_disks() -> None:
     vg = group(100 * MIB, 60 * MIB, 40 * MIB)
-    places = (Path("/dev/sda"), Path("/dev/sdc"))
-    assert Layout(mirrors=1).largest(vg, places) == 36 * MIB
-    assert Layout(mirrors=1).largest(group(100 * MIB, 60 * MIB, away=1), places) == 0
+    disks = (Path("/dev/sda"), Path("/dev/sdc"))
+    assert Layout(mirrors=1).largest(vg, disks) == 36 * MIB
+    assert Layout(mirrors=1).largest(group(100 * MIB, 60 * MIB, full=1), disks) == 0
 
 
-def test_a_disk_that_takes_nothing_new_is_no_trouble_but_no_room() -> None:
-    vg = group(100 * MIB, away=1)
+def test_a_disk_without_free_extents_is_no_trouble_but_gives_no_space() -> None:
+    vg = group(100 * MIB, full=1)
     assert Layout(mirrors=1).trouble(vg) is None
     assert Layout(mirrors=1).largest(vg) == 0
     assert "2 are needed" in str(Layout(mirrors=1).trouble(group(100 * MIB)))
 
 
-def test_legs_are_told_apart() -> None:
-    parts = parse_physical_extents(PARTS)
-    mirrors = legs("v", parts)
+def test_the_legs_of_a_mirror_are_found() -> None:
+    extents = parse_physical_extents(LVS_REPORT)
+    mirrors = legs("v", extents)
     assert mirrors == [("/dev/sda:9-16", "/dev/sda:30-37"), ("/dev/sdb:9-24",)]
     assert are_apart(mirrors)
     assert not are_apart([*mirrors, ("/dev/sda:50-51",)])
-    assert legs("v.more", parts) == []
+    assert legs("v.more", extents) == []
 
 
 def test_both_together_are_refused() -> None:

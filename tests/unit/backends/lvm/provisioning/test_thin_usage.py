@@ -25,15 +25,15 @@ def test_below_its_marks_there_is_nothing_wrong(data: int, metadata: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("found", "cure"),
+    ("status", "cure"),
     [
         (pool(data=95), "`lvextend`"),
         (pool(metadata=80), "`lvextend --poolmetadatasize`"),
         (pool(trouble="it is read-only"), "read-only"),
     ],
 )
-def test_beyond_a_mark_the_cure_is_said(found: ThinPool, cure: str) -> None:
-    said = guard().problem_of(found)
+def test_beyond_a_mark_the_cure_is_said(status: ThinPool, cure: str) -> None:
+    said = guard().problem_of(status)
     assert "vg/pool0" in str(said)
     assert cure in str(said)
 
