@@ -1,6 +1,6 @@
 """Runs the tests marked lvm: `python -m tools.lvm all|brief [PYTEST ARGUMENTS]`.
 
-`brief` is what `make test` has time for: thin pools, their guard, and others beside them. The tests
+`brief` is what `make test` has time for: full thin pools, and other groups beside a pool. The tests
 run in guests side by side, one for each share of the tests, because a guest has one processor. With
 NATIVE in the environment on this machine's own kernel, one after the other.
 """
@@ -20,7 +20,7 @@ TIERS = {
     "brief": (
         "lvm and not slow",
         ("tests/contract/test_images.py",),
-        ("tests/lvm/test_guard.py", "tests/lvm/test_others.py"),
+        ("tests/lvm/test_thin_usage.py", "tests/lvm/test_others.py"),
     ),
 }
 NO_TESTS = 5  # pytest's status
