@@ -16,7 +16,7 @@ from driver.observe.metrics import Metrics
 from driver.observe.pool_log import PoolLog
 from driver.volumes import maintenance
 from driver.volumes.pools import abilities
-from driver.volumes.pools.bounded_queries import LISTS
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT
 from driver.volumes.pools.pool_states import States
 from driver.volumes.pools.pool_watch import EVERY, Watching
 
@@ -53,7 +53,7 @@ class Upkeep:
     def begin(self) -> None:
         """Listen for disks that appear, and log what this machine lacks."""
         self.observer.submit(DiskEvents(self._pools, self.observer).watch)
-        self.observer.submit(abilities.tell, self._pools)
+        self.observer.submit(abilities.log_missing, self._pools)
 
     def tasks(
         self, running: Callable[[str], Sequence[float]]
@@ -95,9 +95,9 @@ class Upkeep:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(INTERVAL)
-            await loop.run_in_executor(self._maintainers[pool.name], maintenance.tend, pool)
+            await loop.run_in_executor(self._maintainers[pool.name], maintenance.maintain, pool)
 
 
 def _look(states: States) -> Iterator[PoolState]:
     """Yield the states of the pools. They are asked when the first one is read."""
-    yield from (reply.state for reply in states.look(LISTS))
+    yield from (reply.state for reply in states.look(LIST_TIMEOUT))

@@ -88,14 +88,14 @@ class Answering:
                 self._forget(answer)
                 continue
             try:
-                found = question()
+                result = question()
             except Exception as error:  # noqa: BLE001 - it is raised where the answer is read
                 self._forget(answer)
                 answer.set_exception(error)
             else:
                 self._forget(answer)
                 self.note()
-                answer.set_result(found)
+                answer.set_result(result)
 
     def _forget(self, answer: Future[Any]) -> None:
         with self._lock:

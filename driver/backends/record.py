@@ -185,7 +185,7 @@ def _check(image: Image) -> None:
 
 def _volume_fields(volume: Volume) -> dict[str, str]:
     limits = volume.limits
-    numbers = (limits.read_iops, limits.write_iops, limits.read_bps, limits.write_bps)
+    values = (limits.read_iops, limits.write_iops, limits.read_bps, limits.write_bps)
     return {
         "kind": "volume",
         "source": _reference(volume.source),
@@ -193,7 +193,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
         "formatted": "yes" if volume.formatted else "",
         "renewal": "yes" if volume.needs_new_uuid else "",
         "inline": volume.inline or "",
-        "limits": ",".join(map(str, numbers)) if any(numbers) else "",
+        "limits": ",".join(map(str, values)) if any(values) else "",
     }
 
 
@@ -243,7 +243,7 @@ def _snapshot(flat: Mapping[str, str]) -> Snapshot:
         unformatted="blank" in flat,
         group=flat.get("group"),
         group_name=flat.get("groupName", ""),
-        members=tuple(parse_snapshot_id(one) for one in members.split(",") if one),
+        members=tuple(parse_snapshot_id(member) for member in members.split(",") if member),
         incarnation=flat["incarnation"],
     )
 
@@ -255,7 +255,7 @@ def _reference(source: ImageId | None) -> str:
 
 
 def _parse_reference(text: str) -> ImageId | None:
-    kind, _, which = text.partition(":")
-    if not which:
+    kind, _, image_id = text.partition(":")
+    if not image_id:
         return None
-    return parse_snapshot_id(which) if kind == "snapshot" else parse_volume_id(which)
+    return parse_snapshot_id(image_id) if kind == "snapshot" else parse_volume_id(image_id)

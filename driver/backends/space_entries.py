@@ -113,7 +113,7 @@ class Entries:
         before = self.all.pop(key, None)
         if before is None and entry is None:
             return
-        shared_before, shared = (one.shared if one else 0 for one in (before, entry))
+        shared_before, shared = (each.shared if each else 0 for each in (before, entry))
         written_before = self._written.get(key, 0)
         if occupied is None:
             occupied = max(0, written_before - max(0, shared - shared_before)) + shared

@@ -90,7 +90,7 @@ class Ledger:
         """How often images of this filesystem came, went, grew or were made final."""
         return self._filesystem.sums.changes
 
-    def settle(self, key: str, entry: Entry, occupied: Bytes | None = None) -> None:
+    def record(self, key: str, entry: Entry, occupied: Bytes | None = None) -> None:
         """Enter an image that exists, in place of any earlier entry.
 
         `occupied`: its allocated bytes, if they are known.
@@ -111,7 +111,7 @@ class Ledger:
             if entry := self._entries.all.get(key):
                 self._entries.put(key, entry, occupied)
 
-    def drop(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         """Remove the entry of an image. No-op if there is none."""
         with self._lock:
             self._entries.put(key, None)
@@ -123,7 +123,7 @@ class Ledger:
             return self._entries.all.get(key)
 
     def measured(self, key: str, shared: Bytes, of: Entry | None = None) -> None:
-        """Lower the shared bytes of a settled image to what the filesystem reports now.
+        """Lower the shared bytes of a finished image to what the filesystem reports now.
 
         `of`: its entry when the measurement began; if that was replaced since, nothing is
         changed.
@@ -181,7 +181,7 @@ class Ledger:
         """Enter a pending image or a larger promise; the earlier state is restored if the body
         raises.
 
-        On success the body has settled the final entry. Raises: NoSpace.
+        On success the body has recorded the final entry. Raises: NoSpace.
         """
         before = self.entry(key)
         self._enter(key, entry)
@@ -193,7 +193,7 @@ class Ledger:
                 self._lock.notify_all()
             raise
 
-    def recharge(self, key: str, entry: Entry) -> None:
+    def update_pending(self, key: str, entry: Entry) -> None:
         """Replace the entry of a pending image by what it turned out to cost.
 
         Raises: NoSpace, on which the enclosing `reserve` removes the image again.

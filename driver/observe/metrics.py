@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from driver.core.capacity import PoolState
 from driver.core.ports.pool import Pool
-from driver.volumes.pools.bounded_queries import LISTS
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT
 from driver.volumes.pools.pool_states import States
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -97,7 +97,7 @@ class _Pools(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("cellar_build", "This program", {"version": self._version})
-        states = [known.state for known in self._states.look(LISTS)]
+        states = [known.state for known in self._states.look(LIST_TIMEOUT)]
         for name, (text, value) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"cellar_pool_{name}", text, labels=["pool", "type"])
             for state in states:

@@ -50,47 +50,47 @@ def reads_only(volume: Volume, capability: Capability) -> bool:
     return published or capability.mode.reads_only or "ro" in effective(capability.options).flags
 
 
-def differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterator[str]:
+def differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterator[str]:
     """Yield, as text, in what an existing volume differs from a CreateVolume request."""
-    if volume.source != wanted.source:
-        yield f"its source is {volume.source}, not {wanted.source}"
-    if not _same_kind(volume, wanted):
-        yield f"it is {_kind(volume)}, not {wanted.fs or 'a raw block volume'}"
-    if volume.size not in wanted.range:
+    if volume.source != request.source:
+        yield f"its source is {volume.source}, not {request.source}"
+    if not _same_kind(volume, request):
+        yield f"it is {_kind(volume)}, not {request.fs or 'a raw block volume'}"
+    if volume.size not in request.range:
         yield (
-            f"its {volume.size} bytes are not between required_bytes {wanted.range.required}"
-            f" and limit_bytes {wanted.range.limit}"
+            f"its {volume.size} bytes are not between required_bytes {request.range.required}"
+            f" and limit_bytes {request.range.limit}"
         )
-    if wanted.encrypted is None and wanted.source is None and volume.luks_key_id is not None:
+    if request.encrypted is None and request.source is None and volume.luks_key_id is not None:
         yield "it is encrypted"
-    yield from parameter_differences(pool_name, volume, wanted)
+    yield from parameter_differences(pool_name, volume, request)
 
 
-def parameter_differences(pool_name: str, volume: Volume, wanted: CreateVolume) -> Iterator[str]:
+def parameter_differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterator[str]:
     """Yield, as text, in what the volume differs from those StorageClass parameters that were
     given.
     """
-    if wanted.pool not in {None, pool_name}:
-        yield f"its pool is {pool_name}, not {wanted.pool}"
-    if wanted.allocation not in {None, volume.allocation}:
-        yield f"its allocation is {volume.allocation}, not {wanted.allocation}"
-    if wanted.encrypted not in {None, volume.luks_key_id is not None}:
-        yield f"it is {'not ' if wanted.encrypted else ''}encrypted"
-    if wanted.block_size not in {None, volume.block_size}:
-        yield f"its blockSize is {volume.block_size}, not {wanted.block_size}"
-    yield from option_differences(volume.options, wanted.options)
+    if request.pool not in {None, pool_name}:
+        yield f"its pool is {pool_name}, not {request.pool}"
+    if request.allocation not in {None, volume.allocation}:
+        yield f"its allocation is {volume.allocation}, not {request.allocation}"
+    if request.encrypted not in {None, volume.luks_key_id is not None}:
+        yield f"it is {'not ' if request.encrypted else ''}encrypted"
+    if request.block_size not in {None, volume.block_size}:
+        yield f"its blockSize is {volume.block_size}, not {request.block_size}"
+    yield from option_differences(volume.options, request.options)
 
 
-def unconfirmed(pool_name: str, volume: Volume, wanted: ValidateCapabilities) -> Iterator[str]:
+def unconfirmed(pool_name: str, volume: Volume, request: ValidateCapabilities) -> Iterator[str]:
     """Yield, as text, why ValidateVolumeCapabilities does not confirm what it was told of the
     volume.
     """
-    for capability in wanted.capabilities:
+    for capability in request.capabilities:
         if reason := incompatibility(volume, capability) or _unknown_option(volume, capability):
             yield reason
-    if unknown := sorted(key for key in wanted.context if not _is_kubernetes(key)):
+    if unknown := sorted(key for key in request.context if not _is_kubernetes(key)):
         yield f"volume_context: volumes have none, and {', '.join(unknown)} was given"
-    if (given := wanted.parameters) is None:
+    if (given := request.parameters) is None:
         return
     yield from parameter_differences(pool_name, volume, given)
     if given.fs_asked and given.fs not in {None, volume.fs}:
@@ -104,13 +104,13 @@ def _is_kubernetes(key: str) -> bool:
     return key.partition("/")[0].endswith(("kubernetes.io", "k8s.io"))
 
 
-def _same_kind(volume: Volume, wanted: CreateVolume) -> bool:
+def _same_kind(volume: Volume, request: CreateVolume) -> bool:
     """Return whether the volume is what was asked for: raw block, the filesystem asked for by
     name, or any filesystem if none was.
     """
-    if wanted.fs and volume.fs and not wanted.fs_asked:
+    if request.fs and volume.fs and not request.fs_asked:
         return True
-    return volume.fs is wanted.fs
+    return volume.fs is request.fs
 
 
 def _kind(volume: Volume) -> str:

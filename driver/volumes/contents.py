@@ -28,16 +28,16 @@ class Contents:
         if fs is None:
             return nothing
         if source:
-            return lambda where: pool.host.new_uuid(where, fs, block_size=size)
+            return lambda location: pool.host.new_uuid(location, fs, block_size=size)
         options = volume.options.mkfs_options
-        return lambda where: pool.host.mkfs(where, fs, block_size=size, options=options)
+        return lambda location: pool.host.mkfs(location, fs, block_size=size, options=options)
 
 
 def _new_container(pool: Pool) -> Prepare:
     """Return what gives the copied LUKS container a new UUID. The filesystem inside gets its own
     at the first stage, which has the secret.
     """
-    return lambda where: require_crypt(pool).new_uuid(where)
+    return lambda location: require_crypt(pool).new_uuid(location)
 
 
 def nothing(_where: Path) -> None:

@@ -20,7 +20,7 @@ from driver.volumes import paging
 from driver.volumes.node import attachment, own_mounts
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.node_requests import GetVolumeStats
-from driver.volumes.pools.bounded_queries import LISTS, NAMES, ask, ask_all
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask, ask_all
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import GetVolume, ListVolumes
 
@@ -68,7 +68,9 @@ class Health:
         """Return the faults of all pools, and of volumes that have the same name in several. A
         pool that does not answer in time has that as its fault.
         """
-        replies = ask_all(self._pools.all(), lambda pool: tuple(pool.backend.faults(None)), LISTS)
+        replies = ask_all(
+            self._pools.all(), lambda pool: tuple(pool.backend.faults(None)), LIST_TIMEOUT
+        )
         found = dict(replies.given) | {pool: _away(error) for pool, error in replies.errors}
         return (
             *chain.from_iterable(found[pool] for pool in self._pools.all()),
@@ -148,7 +150,7 @@ def faults_of_each(
             found = [away] * len(part)
             if not away:
                 try:
-                    found = ask(pool, partial(find, part), NAMES)
+                    found = ask(pool, partial(find, part), NAME_TIMEOUT)
                 except PoolUnavailable as error:
                     away = _away(error)
                     found = [away] * len(part)

@@ -17,7 +17,7 @@ from driver.core.model import Image
 from driver.core.ports.pool import Pool
 from driver.volumes.locks import NO_LOCKS, Locks
 from driver.volumes.pools import abilities
-from driver.volumes.pools.bounded_queries import LISTS, ask_all
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, ask_all
 from driver.volumes.pools.pool_states import States
 
 
@@ -25,7 +25,7 @@ from driver.volumes.pools.pool_states import States
 class ReadPools:
     """The request to read the states of all pools, in at most `timeout` seconds."""
 
-    timeout: float = LISTS
+    timeout: float = LIST_TIMEOUT
     locks: ClassVar[Locks] = NO_LOCKS
 
 
@@ -79,7 +79,7 @@ class Inventory:
 
     def find(self, request: FindImages) -> ImagesFound:
         """Return those of the images that exist in pools that answer."""
-        replies = ask_all(self._pools, lambda pool: _find_in(pool, request.image_ids), LISTS)
+        replies = ask_all(self._pools, lambda pool: _find_in(pool, request.image_ids), LIST_TIMEOUT)
         results = [result for _, result in replies.given]
         images = [image for result in results for image in result.images]
         return ImagesFound(images, sum(result.damaged for result in results))

@@ -32,12 +32,14 @@ NO_LOCKS = Locks()
 
 def reading(*images: ImageId) -> Locks:
     """Return no locks, only the pools whose workers read the images."""
-    return Locks(pools=frozenset(one.pool for one in images))
+    return Locks(pools=frozenset(image.pool for image in images))
 
 
 def alone(*images: ImageId) -> Locks:
     """Return exclusive locks on the images."""
-    return Locks(frozenset(one.key for one in images), pools=frozenset(one.pool for one in images))
+    return Locks(
+        frozenset(image.key for image in images), pools=frozenset(image.pool for image in images)
+    )
 
 
 def at(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Locks:
@@ -56,6 +58,6 @@ def of_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Locks:
     given = tuple(sources)
     return Locks(
         frozenset(keys),
-        frozenset(one.key for one in given),
-        frozenset(one.pool for one in given),
+        frozenset(image.key for image in given),
+        frozenset(image.pool for image in given),
     )

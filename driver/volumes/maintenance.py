@@ -9,7 +9,7 @@ from driver.core.ports.backend_features import NeedsMaintenance
 from driver.core.ports.pool import Pool
 
 
-def tend(pool: Pool) -> None:
+def maintain(pool: Pool) -> None:
     """Run the backend's maintenance, if it needs any; errors are logged, not raised."""
     if isinstance(pool.backend, NeedsMaintenance):
         try:

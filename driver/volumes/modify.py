@@ -32,7 +32,7 @@ class Modifier:
 
 def refuse_limits(limits: Limits) -> None:
     """Raise Refused if any limit is set: one that has no effect must not look as if it had."""
-    if any(getattr(limits, one.name) for one in fields(limits)):
+    if any(getattr(limits, field.name) for field in fields(limits)):
         raise Refused(
             "readIops, writeIops, readBps and writeBps cannot be enforced by this version, so they"
             " are refused: leave them out of the StorageClass and the VolumeAttributesClass, or"

@@ -21,7 +21,7 @@ from driver.volumes.modify import refuse_limits
 from driver.volumes.node import attachment, encryption
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools import abilities
-from driver.volumes.pools.bounded_queries import CAPACITY, ask
+from driver.volumes.pools.bounded_queries import CAPACITY_TIMEOUT, ask
 from driver.volumes.pools.pool_errors import naming
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import (
@@ -62,7 +62,7 @@ class Provisioner:
         self._copier = Copier(copies)
         self._clock = clock
 
-    def create(self, wanted: CreateVolume) -> Volume:
+    def create(self, request: CreateVolume) -> Volume:
         """Create the volume and return it; return the present one if it matches the request.
 
         Raises: Conflict: the name exists with other properties; Invalid: no such pool, or the
@@ -72,49 +72,49 @@ class Provisioner:
         """
         near = None
         with suppress(Invalid, PoolUnavailable):  # what exists already counts first
-            near = self._pools.chosen(wanted)
-        if found := self._pools.find_volume(wanted.key, near):
-            return _same_or_conflict(*found, wanted)
-        refuse_limits(wanted.limits)
-        pool = near or self._pools.chosen(wanted) or self._pools.roomiest(wanted.allocation)[0]
+            near = self._pools.chosen(request)
+        if found := self._pools.find_volume(request.key, near):
+            return _same_or_conflict(*found, request)
+        refuse_limits(request.limits)
+        pool = near or self._pools.chosen(request) or self._pools.roomiest(request.allocation)[0]
         with naming(pool):
-            return self._create_in(pool, wanted)
+            return self._create_in(pool, request)
 
-    def _create_in(self, pool: Pool, wanted: CreateVolume) -> Volume:
+    def _create_in(self, pool: Pool, request: CreateVolume) -> Volume:
         """Create the volume in the pool, with its source's bytes if it has a source."""
-        if wanted.source is None:
-            volume = self._planned(pool, wanted, None)
+        if request.source is None:
+            volume = self._planned(pool, request, None)
             pool.backend.create(volume, self._contents.for_(pool, volume, None))
             return volume
-        origin, source = self._source(wanted.source)
-        volume = self._planned(pool, wanted, (origin, source))
+        origin, source = self._source(request.source)
+        volume = self._planned(pool, request, (origin, source))
         finish = self._contents.for_(pool, volume, source)
         copy = ImageCopy.plan(pool, volume, origin, source, finish)
         self._copier.copy(f"making volume {volume.id} from {source.id}", [copy])
         return volume
 
-    def place(self, wanted: CreateVolume) -> str:
+    def place(self, request: CreateVolume) -> str:
         """Return the name of the pool that has the volume, or else of the one with most free
         space. Raises: Invalid; PoolUnavailable.
         """
-        found = self._pools.find_volume(wanted.key)
-        pool, _ = found or self._pools.roomiest(wanted.allocation)
+        found = self._pools.find_volume(request.key)
+        pool, _ = found or self._pools.roomiest(request.allocation)
         return pool.name
 
-    def delete(self, wanted: DeleteVolume) -> None:
+    def delete(self, request: DeleteVolume) -> None:
         """Delete the volume; the key slots of an encrypted one are destroyed first.
 
         Raises: NotFound; Refused: it is published, mounted, or staged as a raw block volume;
         PoolUnavailable; Damaged.
         """
-        pool, volume = self._pools.volume(wanted.volume_id)
+        pool, volume = self._pools.volume(request.volume_id)
         volume = self._pools.withdrawals.made_up(pool, volume)
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
         if device := attachment.device_of(pool, volume):
-            if places := pool.host.mount_points(device):
-                shown = ", ".join(str(place.target) for place in places)
-                raise Refused(f"volume {volume.id} is in use at {shown}")
+            if mounts := pool.host.mount_points(device):
+                targets = ", ".join(str(mount.target) for mount in mounts)
+                raise Refused(f"volume {volume.id} is in use at {targets}")
             if volume.fs is None:
                 raise Refused(f"volume {volume.id} is staged as {device.path}")
         if device or volume.luks_key_id is not None:
@@ -122,7 +122,7 @@ class Provisioner:
         encryption.erase(pool, volume)
         pool.backend.delete(volume.id)
 
-    def expand(self, wanted: Expand) -> Expanded:
+    def expand(self, request: Expand) -> Expanded:
         """Grow the image, and its device if it is attached. The filesystem is grown by
         NodeExpandVolume.
 
@@ -130,65 +130,65 @@ class Provisioner:
         the volume is larger than limit_bytes, or there is no free space for it;
         PoolUnavailable; Damaged.
         """
-        pool, volume = self._pools.volume(wanted.volume_id)
-        if wanted.capability and (
-            reason := compatibility.incompatibility(volume, wanted.capability)
+        pool, volume = self._pools.volume(request.volume_id)
+        if request.capability and (
+            reason := compatibility.incompatibility(volume, request.capability)
         ):
             raise Invalid(reason)
-        if wanted.range.limit and wanted.range.limit < volume.size:
+        if request.range.limit and request.range.limit < volume.size:
             raise OutOfRange(
                 f"capacity_range: volume {volume.id} has {volume.size} bytes, more than"
-                f" limit_bytes {wanted.range.limit}; volumes do not shrink"
+                f" limit_bytes {request.range.limit}; volumes do not shrink"
             )
         size = volume.size
-        if wanted.range.required > size:
-            size = wanted.range.pick(pool.backend.granularity)
+        if request.range.required > size:
+            size = request.range.pick(pool.backend.granularity)
         with naming(pool):
             volume = pool.backend.resize(volume, size)  # a repeat too: the device may not know yet
         on_node = volume.fs is not None or volume.luks_key_id is not None
         return Expanded(volume.size, node_expansion_required=on_node)
 
-    def get(self, wanted: GetVolume) -> tuple[Volume, tuple[Fault, ...]]:
+    def get(self, request: GetVolume) -> tuple[Volume, tuple[Fault, ...]]:
         """Return the volume and its faults. Raises: NotFound; PoolUnavailable; Damaged."""
-        pool, volume = self._pools.volume(wanted.volume_id)
+        pool, volume = self._pools.volume(request.volume_id)
         return volume, health.faults_of(pool, volume, self._mounts)
 
-    def list(self, wanted: ListVolumes) -> VolumePage:
+    def list(self, request: ListVolumes) -> VolumePage:
         """Return one page of all volumes with their faults. Raises: StaleToken."""
-        page, following = paging.cut(self._pools.listed_volumes(), wanted.most, wanted.after)
+        page, following = paging.cut(self._pools.listed_volumes(), request.most, request.after)
         return VolumePage(tuple(health.faults_of_each(page, self._mounts)), following)
 
-    def capacity(self, wanted: GetCapacity) -> Capacity:
+    def capacity(self, request: GetCapacity) -> Capacity:
         """Return the capacity for such volumes of the named pool, or of the one with most free
         space.
 
         `largest` is 0 if the pool is unavailable or cannot have such volumes. Raises: Invalid:
         no such pool, or no pool has the allocation.
         """
-        pools = self._pools.all() if wanted.pool is None else [self._pools.named(wanted.pool)]
+        pools = self._pools.all() if request.pool is None else [self._pools.named(request.pool)]
         capacity = NO_CAPACITY
-        if not abilities.none_can(pools, wanted.fs, encrypted=wanted.encrypted):
+        if not abilities.none_can(pools, request.fs, encrypted=request.encrypted):
             with suppress(PoolUnavailable):
-                capacity = self._capacity(wanted)
-        return capacity.for_volumes_of(smallest_of(wanted.fs, encrypted=wanted.encrypted))
+                capacity = self._capacity(request)
+        return capacity.for_volumes_of(smallest_of(request.fs, encrypted=request.encrypted))
 
-    def validate(self, wanted: ValidateCapabilities) -> str | None:
+    def validate(self, request: ValidateCapabilities) -> str | None:
         """Return, as text, in what the volume is not as described; None if it is all of that.
 
         Raises: NotFound; PoolUnavailable; Damaged.
         """
-        pool, volume = self._pools.volume(wanted.volume_id)
-        return "; ".join(compatibility.unconfirmed(pool.name, volume, wanted)) or None
+        pool, volume = self._pools.volume(request.volume_id)
+        return "; ".join(compatibility.unconfirmed(pool.name, volume, request)) or None
 
-    def _capacity(self, wanted: GetCapacity) -> Capacity:
+    def _capacity(self, request: GetCapacity) -> Capacity:
         """Return the capacity of the named pool, or of the one with most free space. Raises:
         Invalid; PoolUnavailable.
         """
-        if wanted.pool is None:
-            return self._pools.roomiest(wanted.allocation)[1]
-        pool = self._pools.named(wanted.pool)
-        allocation = wanted.allocation or pool.backend.allocation
-        return ask(pool, lambda one: one.backend.capacity(allocation), CAPACITY)
+        if request.pool is None:
+            return self._pools.roomiest(request.allocation)[1]
+        pool = self._pools.named(request.pool)
+        allocation = request.allocation or pool.backend.allocation
+        return ask(pool, lambda queried: queried.backend.capacity(allocation), CAPACITY_TIMEOUT)
 
     def _source(self, source: ImageId) -> Origin:
         """Return the source image and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
@@ -196,7 +196,7 @@ class Provisioner:
             return self._pools.snapshot(source)
         return self._pools.volume(source)
 
-    def _planned(self, pool: Pool, wanted: CreateVolume, origin: Origin | None) -> Volume:
+    def _planned(self, pool: Pool, request: CreateVolume, origin: Origin | None) -> Volume:
         """Return the record of the new volume.
 
         Raises: Invalid: the source does not fit the request; NoSpace: the pool can have no such
@@ -204,22 +204,22 @@ class Provisioner:
         """
         pool_id = self._pools.id_of(pool)  # with a bound: it may be asked for the first time
         source = origin[1] if origin else None
-        fs, key = _filesystem(wanted, source), _key(pool, wanted, source)
+        fs, key = _filesystem(request, source), _key(pool, request, source)
         abilities.refuse(pool, fs, encrypted=key is not None)
         fresh = source is None or source.unformatted
         allocation = source.allocation if source else pool.backend.allocation
         return Volume(
-            id=VolumeId(pool_id, wanted.key),
-            name=wanted.name,
-            size=_size(pool, wanted.range, smallest_of(fs, encrypted=key is not None), origin),
+            id=VolumeId(pool_id, request.key),
+            name=request.name,
+            size=_size(pool, request.range, smallest_of(fs, encrypted=key is not None), origin),
             fs=fs,
-            allocation=wanted.allocation or allocation,
-            block_size=_block_size(pool, wanted, fs, source),
-            source=wanted.source,
-            options=wanted.options,
-            inline=Inline.CREATED if wanted.inline else None,
+            allocation=request.allocation or allocation,
+            block_size=_block_size(pool, request, fs, source),
+            source=request.source,
+            options=request.options,
+            inline=Inline.CREATED if request.inline else None,
             formatted=not fresh if key else fs is not None,
-            limits=wanted.limits,
+            limits=request.limits,
             luks_key_id=key,
             needs_new_uuid=key is not None and fs is not None and not fresh,
             created=self._clock(),
@@ -227,38 +227,38 @@ class Provisioner:
         )
 
 
-def _same_or_conflict(pool: Pool, volume: Volume, wanted: CreateVolume) -> Volume:
+def _same_or_conflict(pool: Pool, volume: Volume, request: CreateVolume) -> Volume:
     """Return the existing volume. Raises: Conflict: it differs from the request."""
-    if reasons := list(compatibility.differences(pool.name, volume, wanted)):
-        raise Conflict(f"volume {wanted.name!r} exists, but {'; '.join(reasons)}")
+    if reasons := list(compatibility.differences(pool.name, volume, request)):
+        raise Conflict(f"volume {request.name!r} exists, but {'; '.join(reasons)}")
     return volume
 
 
-def _filesystem(wanted: CreateVolume, source: Image | None) -> FsType | None:
+def _filesystem(request: CreateVolume, source: Image | None) -> FsType | None:
     """Return the filesystem of the new volume; None: raw block. A copy has its source's, or is a
     raw block volume. Raises: Invalid: another one was asked for.
     """
-    if source is None or wanted.fs in {None, source.fs}:
-        return wanted.fs
-    if source.fs and not wanted.fs_asked:
+    if source is None or request.fs in {None, source.fs}:
+        return request.fs
+    if source.fs and not request.fs_asked:
         return source.fs
     raise Invalid(
         f"volume_content_source: {source.id} carries {source.fs or 'no filesystem of its own'},"
-        f" it cannot become a volume with {wanted.fs}"
+        f" it cannot become a volume with {request.fs}"
     )
 
 
-def _key(pool: Pool, wanted: CreateVolume, source: Image | None) -> str | None:
+def _key(pool: Pool, request: CreateVolume, source: Image | None) -> str | None:
     """Return the id of the new volume's LUKS key; None: not encrypted. A copy is encrypted as its
     source is, with the same key; a copy of a source that was never formatted gets a new one.
 
     Raises: Invalid: the request differs from the source, or the pool cannot encrypt.
     """
     if source is None:
-        encrypted = bool(wanted.encrypted)
+        encrypted = bool(request.encrypted)
     else:
         encrypted = source.luks_key_id is not None
-        if wanted.encrypted not in {None, encrypted}:
+        if request.encrypted not in {None, encrypted}:
             raise Invalid(
                 f"parameters[encrypted]: {source.id} is {'' if encrypted else 'not '}encrypted,"
                 " and a volume made from it is as it is"
@@ -269,30 +269,39 @@ def _key(pool: Pool, wanted: CreateVolume, source: Image | None) -> str | None:
     return source.luks_key_id if source and not source.unformatted else new_key_id()
 
 
-def _block_size(pool: Pool, wanted: CreateVolume, fs: FsType | None, source: Image | None) -> Bytes:
+def _block_size(
+    pool: Pool, request: CreateVolume, fs: FsType | None, source: Image | None
+) -> Bytes:
     """Return the logical block size in bytes. A copy has its source's, because a filesystem is
     made for one block size and cannot be mounted with a larger one. Raises: Invalid: another
     one was asked for.
     """
     if source is None:
-        return wanted.block_size or pool.backend.block_size(fs)
-    if wanted.block_size not in {None, source.block_size}:
+        return request.block_size or pool.backend.block_size(fs)
+    if request.block_size not in {None, source.block_size}:
         raise Invalid(
             f"parameters[blockSize]: {source.id} has blocks of {source.block_size} bytes, a volume"
-            f" made from it has the same, not {wanted.block_size}"
+            f" made from it has the same, not {request.block_size}"
         )
     return source.block_size
 
 
-def _size(pool: Pool, wanted: CapacityRange, smallest: Bytes, origin: Origin | None) -> Bytes:
+def _size(
+    pool: Pool, capacity_range: CapacityRange, smallest: Bytes, origin: Origin | None
+) -> Bytes:
     """Return the size of the new volume in bytes: at least `smallest`, and its source's size.
     Raises: OutOfRange.
     """
     step = pool.backend.granularity
     if origin is None:
-        return wanted.pick(step, smallest)
-    giver, source = origin
-    asked = max(-(-wanted.required // one) * one for one in (step, giver.backend.granularity))
-    if (asked and max(asked, smallest) < source.size) or 0 < wanted.limit < source.size:
+        return capacity_range.pick(step, smallest)
+    source_pool, source = origin
+    asked = max(
+        -(-capacity_range.required // granularity) * granularity
+        for granularity in (step, source_pool.backend.granularity)
+    )
+    if (asked and max(asked, smallest) < source.size) or 0 < capacity_range.limit < source.size:
         raise OutOfRange(f"capacity_range: {source.id} has {source.size} bytes, which is more")
-    return CapacityRange(max(wanted.required, source.size), wanted.limit).pick(step, smallest)
+    return CapacityRange(max(capacity_range.required, source.size), capacity_range.limit).pick(
+        step, smallest
+    )

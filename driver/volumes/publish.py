@@ -82,7 +82,7 @@ class ControllerPublisher:
             try:
                 pool, volume = self._pools.volume(wanted.volume_id)
             except Damaged:
-                backend = self._pools.of(wanted.volume_id.pool).backend
+                backend = self._pools.with_id(wanted.volume_id.pool).backend
                 backend.withdraw(wanted.volume_id, wanted.node)
                 return
             volume = self._pools.withdrawals.made_up(pool, volume)

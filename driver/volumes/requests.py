@@ -52,8 +52,8 @@ class CreateVolume:
         sources = {self.source} if self.source else set()
         return Locks(
             frozenset({self.key}),
-            frozenset(one.key for one in sources),
-            frozenset(one.pool for one in sources),
+            frozenset(source.key for source in sources),
+            frozenset(source.pool for source in sources),
             self.pool or self.placed,
         )
 

@@ -92,7 +92,7 @@ class TakeGroupPart:
     @property
     def members(self) -> tuple[Member, ...]:
         """The members whose sources are on this node."""
-        return tuple(one for one in self.group.members if one.source in self.sources)
+        return tuple(each for each in self.group.members if each.source in self.sources)
 
     @property
     def locks(self) -> Locks:
@@ -109,8 +109,8 @@ class GroupSnapshotRef:
 
     @property
     def locks(self) -> Locks:
-        keys = frozenset({self.key, *(one.key for one in self.snapshot_ids)})
-        return Locks(keys, pools=frozenset(one.pool for one in self.snapshot_ids))
+        keys = frozenset({self.key, *(each.key for each in self.snapshot_ids)})
+        return Locks(keys, pools=frozenset(each.pool for each in self.snapshot_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,5 +130,5 @@ class GetChangedBlocks:
     @property
     def locks(self) -> Locks:
         both = {self.target, self.base} if self.base else {self.target}
-        keys = frozenset(one.key for one in both)
-        return Locks(shared=keys, pools=frozenset(one.pool for one in both))
+        keys = frozenset(each.key for each in both)
+        return Locks(shared=keys, pools=frozenset(each.pool for each in both))

@@ -67,12 +67,12 @@ def _create(pool: Path, name: str) -> Path:
 
 
 def _delete(pool: Path, name: str) -> None:
-    grave = pool / f".del-{name}"
-    (pool / name).rename(grave)
+    deleted_folder = pool / f".del-{name}"
+    (pool / name).rename(deleted_folder)
     _sync(pool)
-    for one in ("disk.img", "volume.json"):
-        (grave / one).unlink()
-    grave.rmdir()
+    for name_inside in ("disk.img", "volume.json"):
+        (deleted_folder / name_inside).unlink()
+    deleted_folder.rmdir()
 
 
 def _mkfs(image: Path) -> None:

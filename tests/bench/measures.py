@@ -104,17 +104,17 @@ def parallel_lives(ground: Ground, fs: str, rounds: int) -> Iterator[Figure]:
     def ours() -> None:
         ground.lives(ground.ours)
 
-    alone: dict[Callable[[], None], list[float]] = {ours: [], ground.floor: []}
+    one_by_one: dict[Callable[[], None], list[float]] = {ours: [], ground.floor: []}
     at_once: dict[Callable[[], None], list[float]] = {ours: [], ground.floor: []}
     for turn in range(rounds + 1):
         for life in (ours, ground.floor):
             times = statistics.median(timed(life) for _ in range(PARALLEL)), together(life)
             if turn:  # the first one warms up
-                alone[life].append(times[0])
+                one_by_one[life].append(times[0])
                 at_once[life].append(times[1])
     value, bare = (statistics.median(at_once[life]) for life in (ours, ground.floor))
-    our_gain = PARALLEL * statistics.median(alone[ours]) / value
-    floor_gain = PARALLEL * statistics.median(alone[ground.floor]) / bare
+    our_gain = PARALLEL * statistics.median(one_by_one[ours]) / value
+    floor_gain = PARALLEL * statistics.median(one_by_one[ground.floor]) / bare
     peer = together(lambda: ground.lives(ground.peer)) if ground.peer else None  # type: ignore[arg-type]
     yield Figure(
         f"{PARALLEL} lives at once, {fs} pool",

@@ -91,16 +91,16 @@ def _lives(both: tuple[Ground, Ground], rounds: int) -> Iterator[Row]:
         for ground, kept in zip(both, times, strict=True):
             kept.append(_life(ground, f"life-{turn}"))
     for step in times[0][0]:
-        few, many = (median(life[step] for life in one[1:]) for one in times)
+        few, many = (median(life[step] for life in lives[1:]) for lives in times)
         yield Row(step, few, many, ratio=1.25)
-    few, many = (median(sum(life.values()) for life in one[1:]) for one in times)
+    few, many = (median(sum(life.values()) for life in lives[1:]) for lives in times)
     yield Row("one life", few, many, ratio=1.25)
 
 
 def _life(ground: Ground, name: str) -> dict[str, float]:
-    made: list[Life] = []
-    took = {"CreateVolume": timed(lambda: made.append(ground.life(name)))}
-    [life] = made
+    lives: list[Life] = []
+    took = {"CreateVolume": timed(lambda: lives.append(ground.life(name)))}
+    [life] = lives
     took["NodeStageVolume"] = timed(life.stage)
     took["NodePublishVolume"] = timed(life.publish)
     took["NodeUnpublishVolume"] = timed(life.unpublish)

@@ -132,7 +132,7 @@ class Loopfile(ServedPool):
         grown = replace(volume, size=size)
         with self._opened() as root:
             known = self._catalogue.volume(volume.id)
-            disk = self._mender.whole(root, known)
+            disk = self._repairer.ensure_complete(root, known)
             if size <= known.size:
                 return self._regrow(disk, known, size)
             self._health.refuse_unwritable(root)
@@ -143,7 +143,7 @@ class Loopfile(ServedPool):
                     reach(FailPoint.RESIZE_ALLOCATED)
                     layout.write_record(root, grown)
                     self._catalogue.put(grown)
-                    self._ledger.settle(str(volume.id), replace(pending, pending=False))
+                    self._ledger.record(str(volume.id), replace(pending, pending=False))
             except NoSpace as error:
                 text = f"volume {volume.id} cannot grow to {show_bytes(size)}: {error}"
                 raise OutOfRange(text) from error
@@ -171,11 +171,11 @@ class Loopfile(ServedPool):
             if self._loops.find(layout.disk(root, image_id), image_id):
                 raise Refused(f"{image_id} is attached as a loop device")
             with self._catalogue.leaving(image_id):
-                grave = layout.mark_deleted(root, image)
-            self._ledger.drop(str(image_id))
+                deleted_folder = layout.mark_deleted(root, image)
+            self._ledger.remove(str(image_id))
             self._root.sync(root)
             reach(FailPoint.DELETE_SYNCED)
-            self._leftovers.clear(grave)
+            self._leftovers.clear(deleted_folder)
             reach(FailPoint.DELETE_UNLINKED)
             self._leftovers.retry(root)
 
@@ -184,7 +184,7 @@ class Loopfile(ServedPool):
     def attach(self, image: Volume, *, read_only: bool) -> Device:
         with self._opened() as root:
             known = self._catalogue.volume(image.id)
-            disk = self._mender.whole(root, known)
+            disk = self._repairer.ensure_complete(root, known)
             self._ledger.mark_attached(str(known.id))
             return self._loops.attach(disk, known, read_only=read_only)
 
@@ -219,7 +219,7 @@ class Loopfile(ServedPool):
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
         with self.reading(image_id) as disk:
-            yield from (Extent(one.start, one.length) for one in fiemap.written(disk))
+            yield from (Extent(extent.start, extent.length) for extent in fiemap.written(disk))
 
     def physical_extents(
         self, image_id: SnapshotId, start: Bytes, most: int
@@ -231,9 +231,11 @@ class Loopfile(ServedPool):
         try:
             with self._opened() as root:
                 if image_id is None:
-                    reasons = {str(one.id): one.why for one in self._catalogue.damaged()}
-                    yield from self._accounts.bounds.faults(root, self._where, reasons)
-                    yield from self._leftovers.faults(self._where)
+                    reasons = {
+                        str(damaged.id): damaged.why for damaged in self._catalogue.damaged()
+                    }
+                    yield from self._accounts.bounds.faults(root, self._location, reasons)
+                    yield from self._leftovers.faults(self._location)
                 else:
                     yield from self._catalogue.faults(root, image_id)
                     yield from self._loops.faults(root, self._catalogue.get(image_id))
@@ -253,7 +255,7 @@ class Loopfile(ServedPool):
             return None
         with self._opened() as root:
             return self._catalogue.read_again(
-                root, image_id, lambda found: self._accounts.settle_again(image_id, found)
+                root, image_id, lambda image: self._accounts.record_again(image_id, image)
             )
 
     def _devices(self, root: Path, volumes: Sequence[VolumeId]) -> dict[VolumeId, Device]:
@@ -289,13 +291,15 @@ class Loopfile(ServedPool):
         reach(FailPoint.CREATE_PREPARED)
 
 
-def open_pool(name: str, where: Path, options: Options, freezer: Freezer, owner: str) -> Loopfile:
+def open_pool(
+    name: str, location: Path, options: Options, freezer: Freezer, owner: str
+) -> Loopfile:
     """Return the backend of one pool that shares nothing with others, and look for the pool at
     once.
 
     It is returned also if the pool is unavailable.
     """
-    pool = Loopfile(name, where, options, freezer, owner, shared=Shared())
+    pool = Loopfile(name, location, options, freezer, owner, shared=Shared())
     with suppress(PoolUnavailable, Exhausted):
         _ = pool.id
     return pool

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.backends.loopfile.options import Options
-from driver.backends.loopfile.pool.creation import MARKER, Birth
+from driver.backends.loopfile.pool.creation import MARKER, PoolCreation
 from driver.backends.loopfile.space import filesystem_limits
 from driver.backends.pool_type import ConfiguredPool
 from driver.core.errors import PoolUnavailable
@@ -39,7 +39,7 @@ def check_pool(name: str, directory: Path, records: Records, *, init: bool) -> I
     """
     subject = f"pool {name}"
     try:
-        yield _check_marker(subject, name, directory, Birth(directory, records, init=init))
+        yield _check_marker(subject, name, directory, PoolCreation(directory, records, init=init))
         if os.statvfs(directory).f_flag & os.ST_RDONLY:
             text = f"{directory} is read-only: nothing can be stored or attached"
             yield problem(subject, text, "mount it for writing; after an error check it first")
@@ -82,12 +82,12 @@ def _check_other_processes(
         yield warning(f"pool {name}", text, cure)
 
 
-def _check_marker(subject: str, name: str, directory: Path, birth: Birth) -> Finding:
+def _check_marker(subject: str, name: str, directory: Path, creation: PoolCreation) -> Finding:
     with files.opened_directory(directory) as fd:
         if MARKER in os.listdir(fd):
             return ok(subject, f"{directory} has its marker")
         try:
-            birth.refuse(fd)
+            creation.refuse_directory(fd)
         except PoolUnavailable as error:
             command = f"cellar pools init {name} --pool {name}=loopfile:{directory}"
             return problem(subject, str(error), f"mount its disk, or `{command}`")

@@ -27,7 +27,7 @@ from driver.linux.mounts.holders import holders
 DETACH_BOUND: Final = 2.0  # seconds that the kernel may take to let go of an image
 
 
-class Loops:
+class LoopDevices:
     """The loop devices of a pool's images.
 
     A device is an image's if and only if device and inode in its LOOP_GET_STATUS64 are those of
@@ -207,18 +207,23 @@ class Loops:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            who = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
-            raise Refused(f"{status.path} of {image_id} is in use, held by: {who}") from error
+            holder_names = (
+                ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
+            )
+            raise Refused(
+                f"{status.path} of {image_id} is in use, held by: {holder_names}"
+            ) from error
         self._hints.pop(image_id, None)
         self.buffered.discard(image_id)
 
     def _hinted(self, disk: Path, image_id: ImageId) -> loop.Status | None:
         """Return the device that the image had last, if it still is bound to it; else None."""
-        found = os.stat(disk)
-        if hint := self._hints.pop(image_id, None):
+        if hint := self._hints.get(image_id):
+            image_status = os.stat(disk)
             status = loop.status(hint.path)
-            if status and status.backing == (found.st_dev, found.st_ino):
+            if status and status.backing == (image_status.st_dev, image_status.st_ino):
                 return status
+            self._hints.pop(image_id, None)
         return None
 
     def _orphan(self, image_id: ImageId) -> loop.Status | None:
@@ -250,9 +255,9 @@ def _bound(disk: Path) -> loop.Status | None:
     """
     fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        found = os.fstat(fd)
-        number = found.st_dev, found.st_ino
-        return loop.find(number, disk.parent.name) if is_open_elsewhere(fd) else None
+        status = os.fstat(fd)
+        backing = status.st_dev, status.st_ino
+        return loop.find(backing, disk.parent.name) if is_open_elsewhere(fd) else None
     finally:
         os.close(fd)
 
@@ -281,6 +286,6 @@ def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:
     A bound device node does not hold the device: it would show the next volume that gets its
     number.
     """
-    if shown := mount_points.of_device(status.number):
-        where = ", ".join(str(one.target) for one in shown)
-        raise Refused(f"{status.path} of {image_id} is still shown at {where}")
+    if mounts := mount_points.of_device(status.number):
+        targets = ", ".join(str(mount.target) for mount in mounts)
+        raise Refused(f"{status.path} of {image_id} is still shown at {targets}")

@@ -14,8 +14,8 @@ from driver.backends.loopfile.images import layout, leftovers
 from driver.backends.loopfile.images.catalogue import Catalogue
 from driver.backends.loopfile.images.leftovers import Leftovers
 from driver.backends.loopfile.images.publications import Publications
-from driver.backends.loopfile.images.repair import Mender
-from driver.backends.loopfile.loop_devices import Loops
+from driver.backends.loopfile.images.repair import ImageRepairer
+from driver.backends.loopfile.loop_devices import LoopDevices
 from driver.backends.loopfile.options import Options
 from driver.backends.loopfile.pool.creation import MARKER
 from driver.backends.loopfile.pool.directory import PoolDirectory
@@ -53,7 +53,7 @@ class ServedPool:
     def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
         self,
         name: str,
-        where: Path,
+        location: Path,
         options: Options,
         freezer: Freezer,
         owner: str,
@@ -61,26 +61,26 @@ class ServedPool:
         shared: Shared,
     ) -> None:
         self._name = name
-        self._where = where
+        self._location = location
         self._options = options
         self._freezer = freezer
         self._catalogue = Catalogue(name)
         self._accounts = Accounts(options.overcommit, shared.filesystems)
         self._ledger = self._accounts.ledger
-        self._health = PoolHealth(where)
+        self._health = PoolHealth(location)
         self._leftovers = Leftovers()
         self._publications = Publications()
         self._half_adopted = False  # found while it took no writes
         self._root = PoolDirectory(
-            where,
+            location,
             owner,
             init=options.init,
             adopted=self._open_pool,
             dropped=self._accounts.end,
             known=shared.known,
         )
-        self._loops = Loops()
-        self._mender = Mender(self._loops, self._accounts)
+        self._loops = LoopDevices()
+        self._repairer = ImageRepairer(self._loops, self._accounts)
         self._readers = Readers()
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class ServedPool:
         return PoolState(
             name=self._name,
             type="loopfile",
-            location=str(self._where),
+            location=str(self._location),
             allocation=self.allocation,
             reflink=self._accounts.bounds.reflinks,
             direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
@@ -150,10 +150,10 @@ class ServedPool:
     def _adopt_images(self, root: Path) -> None:
         """Check the images that were read, and enter them into the ledger."""
         for image in self._catalogue.all():
-            self._catalogue.put(self._publications.as_told(image))
-            self._mender.adopt(root, image)
+            self._catalogue.put(self._publications.with_unwritten(image))
+            self._repairer.adopt(root, image)
         for damaged in self._catalogue.damaged():
-            self._accounts.settle_unknown(root, str(damaged.id))
+            self._accounts.record_unreadable(root, str(damaged.id))
         self._loops.adopt(root, self._catalogue.all())
 
     def _thaw_marked(self, root: Path, folders: layout.Folders) -> None:
@@ -192,5 +192,7 @@ class ServedPool:
         """Return the capacity for each allocation, for reports; see `Accounts.free_space`."""
         with self._opened(to_write=True):
             space = self._accounts.free_space(known=True)
-            of = self._accounts.capacity
-            return {one: of(space, one, GRANULARITY) for one in Allocation}
+            capacity = self._accounts.capacity
+            return {
+                allocation: capacity(space, allocation, GRANULARITY) for allocation in Allocation
+            }

@@ -54,18 +54,18 @@ def counted(backend: Asked, images: Sequence[Image]) -> Counted:
     raises PoolUnavailable.
     """
     pool_id, unavailable = None, None
-    rooms: Mapping[Allocation, Capacity] = {}
+    capacities: Mapping[Allocation, Capacity] = {}
     try:
         pool_id = backend.id
-        rooms = backend.capacities()
+        capacities = backend.capacities()
     except (PoolUnavailable, Exhausted) as error:
         unavailable = str(error)
     volumes = sum(isinstance(image, Volume) for image in images)
     return Counted(
         id=pool_id,
         unavailable=unavailable,
-        capacity=rooms.get(backend.allocation, _NOTHING),
-        capacities=rooms,
+        capacity=capacities.get(backend.allocation, _NOTHING),
+        capacities=capacities,
         volumes=volumes,
         snapshots=len(images) - volumes,
     )

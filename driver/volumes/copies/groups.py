@@ -66,8 +66,8 @@ class Groups:
         missing = self.missing(members)
         for member in members[0].members:
             if member not in missing:
-                self._pools.of(member.pool).backend.delete(member)
+                self._pools.with_id(member.pool).backend.delete(member)
 
     def _find(self, snapshot_id: SnapshotId) -> Snapshot | None:
         """Return a snapshot, or None. Raises: PoolUnavailable; Damaged."""
-        return self._pools.of(snapshot_id.pool).backend.find(snapshot_id)
+        return self._pools.with_id(snapshot_id.pool).backend.find(snapshot_id)

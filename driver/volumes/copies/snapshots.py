@@ -56,7 +56,7 @@ class Snapshotter:
         `Copier.copy` raises.
         """
         member = request.member
-        near = self._pools.seen_as(member.source.pool)
+        near = self._pools.known_with_id(member.source.pool)
         if not (existing := self._pools.find_snapshot(member.key, near)):
             [snapshot] = self._take(f"taking snapshot {member.name!r}", [member])
             return snapshot
@@ -153,7 +153,7 @@ class Snapshotter:
         members = self._groups.members(request.key)
         self._groups.refuse_damaged(members[0].members if members else request.snapshot_ids)
         for member in members:
-            self._pools.of(member.id.pool).backend.delete(member.id)
+            self._pools.with_id(member.id.pool).backend.delete(member.id)
 
     def _take(
         self, text: str, members: Sequence[Member], group: CreateGroupSnapshot | None = None

@@ -36,7 +36,7 @@ def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
     If the pool is unavailable or cannot tell, only an open container is found, by its name.
     """
     try:
-        pool = pools.of(volume_id.pool)
+        pool = pools.with_id(volume_id.pool)
         below = pool.backend.attached(volume_id)
         return (_container(pool, volume_id, below) or below) if below else None
     except (PoolUnavailable, OSError):
@@ -110,7 +110,7 @@ def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
         encryption.require_crypt(pools.nearest(volume_id)).close(str(volume_id))
         reach(FailPoint.UNSTAGE_CLOSED)
     try:
-        pools.of(volume_id.pool).backend.detach(volume_id)
+        pools.with_id(volume_id.pool).backend.detach(volume_id)
     except (PoolUnavailable, OSError):
         pools.host_of(volume_id).release(str(volume_id))
 

@@ -118,7 +118,7 @@ class EphemeralVolumes:
 
     def _show(self, volume: Volume, wanted: InlinePublish) -> None:
         """Mount the volume at the target, then record that a pod has seen it."""
-        pool = self._pools.of(volume.id.pool)
+        pool = self._pools.with_id(volume.id.pool)
         stage = Stage(volume_id=volume.id, staging=wanted.target, capability=wanted.capability)
         self._mounter.stage_volume(pool, volume, stage)
         if volume.inline is Inline.CREATED:

@@ -51,7 +51,7 @@ def refuse(pool: Pool, fs: FsType | None, *, encrypted: bool) -> None:
         raise NoSpace(why)
 
 
-def tell(pools: Sequence[Pool]) -> None:
+def log_missing(pools: Sequence[Pool]) -> None:
     """Log what is lacking, once for all pools of a machine."""
     for host in {id(pool.host): pool.host for pool in pools}.values():
         for fs in FsType:

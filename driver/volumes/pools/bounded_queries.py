@@ -11,11 +11,11 @@ from typing import Final, Generic, TypeVar
 from driver.core.errors import CellarError, PoolSilent, PoolUnavailable
 from driver.core.ports.pool import Pool
 
-NAMES: Final = 1.5  # seconds in which a pool says whether it has a name, or an id
-LISTS: Final = 2.5  # seconds for its part of what many pools answer together
-CAPACITY: Final = 5.0  # seconds for the capacity of one
+NAME_TIMEOUT: Final = 1.5  # seconds in which a pool says whether it has a name, or an id
+LIST_TIMEOUT: Final = 2.5  # seconds for its part of what many pools answer together
+CAPACITY_TIMEOUT: Final = 5.0  # seconds for the capacity of one
 
-_STEP: Final = 0.5  # seconds from one look at whether it is silent to the next
+_POLL_INTERVAL: Final = 0.5  # seconds from one look at whether it is silent to the next
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def ask_patiently(pool: Pool, question: Callable[[Pool], T]) -> T:
     """
     begun = pool.answers.begin(lambda: question(pool))
     while not pool.answers.silent_for:
-        wait([begun], _STEP)
+        wait([begun], _POLL_INTERVAL)
         if begun.done():
             return begun.result()
     return _read(pool, begun, time.monotonic())
@@ -62,8 +62,10 @@ def ask_all(pools: Iterable[Pool], question: Callable[[Pool], T], within: float)
         try:
             replies.given.append((pool, _read(pool, begun, end)))
         except OSError as error:
-            away = PoolUnavailable(f"pool {pool.name} cannot be asked: {error.strerror or error}")
-            replies.errors.append((pool, away))
+            unavailable = PoolUnavailable(
+                f"pool {pool.name} cannot be asked: {error.strerror or error}"
+            )
+            replies.errors.append((pool, unavailable))
         except CellarError as error:
             replies.errors.append((pool, error))
     return replies

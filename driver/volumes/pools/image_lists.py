@@ -13,7 +13,7 @@ from typing import Any
 from driver.core.errors import PoolSilent, PoolUnavailable
 from driver.core.model import Image, Snapshot, Unreadable, Volume
 from driver.core.ports.pool import Pool
-from driver.volumes.pools.bounded_queries import LISTS, Replies, ask_all
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, Replies, ask_all
 
 
 class ImageLists:
@@ -26,7 +26,9 @@ class ImageLists:
         """Yield all readable images in the order of their ids, with their pools. Pools that are
         unavailable are skipped; of one that does not answer, what was last read is yielded.
         """
-        return ((pool, one) for pool, one in self._listed() if not isinstance(one, Unreadable))
+        return (
+            (pool, image) for pool, image in self._listed() if not isinstance(image, Unreadable)
+        )
 
     def volumes(self) -> Iterator[tuple[Pool, Volume]]:
         """Yield the volumes among `images`."""
@@ -41,9 +43,10 @@ class ImageLists:
         known to be snapshots.
         """
         return (
-            (pool, one)
-            for pool, one in self._listed()
-            if isinstance(one, Volume) or (isinstance(one, Unreadable) and not one.is_snapshot)
+            (pool, image)
+            for pool, image in self._listed()
+            if isinstance(image, Volume)
+            or (isinstance(image, Unreadable) and not image.is_snapshot)
         )
 
     def listed_snapshots(self) -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
@@ -51,24 +54,26 @@ class ImageLists:
         names their source.
         """
         return (
-            (pool, one)
-            for pool, one in self._listed()
-            if isinstance(one, Snapshot) or (isinstance(one, Unreadable) and one.source)
+            (pool, image)
+            for pool, image in self._listed()
+            if isinstance(image, Snapshot) or (isinstance(image, Unreadable) and image.source)
         )
 
     def damaged(self) -> Iterator[Unreadable]:
         """Yield the images with a damaged record, from the same pools as `images`."""
-        return (one for _, one in self._listed() if isinstance(one, Unreadable))
+        return (image for _, image in self._listed() if isinstance(image, Unreadable))
 
     def _listed(self) -> Iterator[tuple[Pool, Image | Unreadable]]:
         """Yield all images, damaged ones too, in the order of their ids."""
-        replies = ask_all(self._pools, _everything, LISTS)
-        found = replies.given
+        replies = ask_all(self._pools, _everything, LIST_TIMEOUT)
+        listed = replies.given
         for pool, error in unavailable_of(replies):
             if isinstance(error, PoolSilent):
-                found.append((pool, pool.backend.known()))
-        for pool, every in sorted(found, key=lambda one: str(one[1][0].id) if one[1] else ""):
-            yield from ((pool, one) for one in every)
+                listed.append((pool, pool.backend.known()))
+        for pool, images in sorted(
+            listed, key=lambda image: str(image[1][0].id) if image[1] else ""
+        ):
+            yield from ((pool, image) for image in images)
 
 
 def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
@@ -83,9 +88,9 @@ def unavailable_of(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
     """Return the pools that are unavailable, with their errors. Raises any other error that a pool
     answered with.
     """
-    away: list[tuple[Pool, PoolUnavailable]] = []
+    unavailable: list[tuple[Pool, PoolUnavailable]] = []
     for pool, error in replies.errors:
         if not isinstance(error, PoolUnavailable):
             raise error
-        away.append((pool, error))
-    return away
+        unavailable.append((pool, error))
+    return unavailable

@@ -17,7 +17,7 @@ def naming(*pools: Pool) -> Iterator[None]:
     try:
         yield
     except (NoSpace, OutOfRange) as error:
-        names = {pool.name for pool in pools}
-        if len(names) > 1:
+        pool_names = {pool.name for pool in pools}
+        if len(pool_names) > 1:
             raise
-        raise type(error)(f"pool {names.pop()}: {error}") from error
+        raise type(error)(f"pool {pool_names.pop()}: {error}") from error

@@ -17,7 +17,7 @@ NOTHING: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class KnownState:
     """The state of a pool, and how old it is."""
 
     state: PoolState
@@ -34,7 +34,7 @@ class States:
         self._clock = clock
         self._last: dict[str, tuple[PoolState, float]] = {}
 
-    def look(self, within: float) -> list[Told]:
+    def look(self, within: float) -> list[KnownState]:
         """Return the states of all pools in the order of the configuration, after at most `within`
         seconds.
 
@@ -46,16 +46,16 @@ class States:
         for pool, state in replies.given:
             self._last[pool.name] = state, begun
         why = {pool.name: str(error) for pool, error in replies.errors}
-        return [self._told(pool, why.get(pool.name)) for pool in self._pools]
+        return [self._known_state(pool, why.get(pool.name)) for pool in self._pools]
 
-    def _told(self, pool: Pool, why: str | None) -> Told:
+    def _known_state(self, pool: Pool, why: str | None) -> KnownState:
         """Return the last state of the pool; `why`: it does not answer; None: it does."""
         state, at = self._last.get(pool.name, (None, 0.0))
         age = self._clock() - at
         if state and (not why or age <= FRESH):
-            return Told(state, age)
+            return KnownState(state, age)
         state = state or _unknown(pool)
-        return Told(replace(state, unavailable=why, capacity=NOTHING, capacities={}), 0.0)
+        return KnownState(replace(state, unavailable=why, capacity=NOTHING, capacities={}), 0.0)
 
 
 def _unknown(pool: Pool) -> PoolState:

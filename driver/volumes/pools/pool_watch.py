@@ -53,13 +53,15 @@ class Watching:
         seconds.
         """
         end = self._clock() - STUCK
-        return {one.name: sum(at < end for at in self._running(one.name)) for one in self._pools}
+        return {pool.name: sum(at < end for at in self._running(pool.name)) for pool in self._pools}
 
     def longest(self) -> Mapping[str, float]:
         """Return, by the pool's name, the age in seconds of its oldest call that has not ended; 0:
         none.
         """
-        return {one.name: max(self._longest(one), one.answers.silent_for) for one in self._pools}
+        return {
+            pool.name: max(self._longest(pool), pool.answers.silent_for) for pool in self._pools
+        }
 
     def _longest(self, pool: Pool) -> float:
         """Return for how many seconds the oldest call to the pool has been at work; 0: none is."""

@@ -22,7 +22,7 @@ from driver.core.ports.backend import Backend
 from driver.core.ports.host import Host
 from driver.core.ports.pool import Pool
 from driver.volumes.locks import Locks
-from driver.volumes.pools.bounded_queries import LISTS, NAMES, ask_all, ask_patiently
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask_all, ask_patiently
 from driver.volumes.pools.image_lists import ImageLists, unavailable_of
 from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.requests import CreateVolume
@@ -66,7 +66,7 @@ class Pools(ImageLists):
         """
         return [self._adopt(pool) for pool in self._pools]
 
-    def share_of(self, claims: Locks) -> str:
+    def share_of(self, locks: Locks) -> str:
         """Return the name of the pool whose workers serve a call with these locks; MANY if it
         concerns several or unknown pools, "" if it concerns none in particular. No pool is
         asked.
@@ -74,21 +74,21 @@ class Pools(ImageLists):
         Raises: PoolSilent: the one pool does not answer, and the call does not take a volume
         down.
         """
-        seen = {pool for one in claims.pools if (pool := self.seen_as(one))}
-        if claims.named is not None:
-            seen |= {pool for pool in self._pools if pool.name == claims.named}
-        if len(self._pools) == 1 and claims.exclusive:
-            seen = set(self._pools)
-        if len(seen) != 1:
-            return MANY if seen or claims.exclusive else ""
-        [pool] = seen
-        if (silent := pool.answers.silent_for) and not claims.takes_down:
+        pools = {pool for pool_id in locks.pools if (pool := self.known_with_id(pool_id))}
+        if locks.named is not None:
+            pools |= {pool for pool in self._pools if pool.name == locks.named}
+        if len(self._pools) == 1 and locks.exclusive:
+            pools = set(self._pools)
+        if len(pools) != 1:
+            return MANY if pools or locks.exclusive else ""
+        [pool] = pools
+        if (silent := pool.answers.silent_for) and not locks.takes_down:
             raise PoolSilent(f"pool {pool.name} has not answered for {silent:.0f} s")
         return pool.name
 
-    def seen_as(self, pool_id: PoolId) -> Pool | None:
+    def known_with_id(self, pool_id: PoolId) -> Pool | None:
         """Return the pool that had this id when it was last read, or None. It is not asked."""
-        return next((one for one in self._pools if self._ids.get(one.name) == pool_id), None)
+        return next((pool for pool in self._pools if self._ids.get(pool.name) == pool_id), None)
 
     def id_of(self, pool: Pool) -> PoolId:
         """Return the pool's id. It is read in this thread if the pool has answered a moment ago,
@@ -97,31 +97,31 @@ class Pools(ImageLists):
         Raises: PoolUnavailable; PoolSilent: the pool does not answer.
         """
         if pool.answers.answered_recently and not pool.answers.silent_for:
-            found = pool.backend.id
+            pool_id = pool.backend.id
             pool.answers.note()
         else:
-            found = ask_patiently(pool, lambda one: one.backend.id)
-        self._ids[pool.name] = found
-        return found
+            pool_id = ask_patiently(pool, lambda one: one.backend.id)
+        self._ids[pool.name] = pool_id
+        return pool_id
 
-    def of(self, pool_id: PoolId) -> Pool:
+    def with_id(self, pool_id: PoolId) -> Pool:
         """Return the pool that has this id now.
 
         Raises: PoolUnavailable: no pool has it, and a pool with this id may come back;
         PoolSilent: the same, while a pool that may be it does not answer.
         """
         missing: list[CellarError] = []
-        if seen := self.seen_as(pool_id):
+        if known := self.known_with_id(pool_id):
             try:
-                if self.id_of(seen) == pool_id:
-                    return seen
+                if self.id_of(known) == pool_id:
+                    return known
             except PoolUnavailable as error:
                 missing.append(error)
-        others = [pool for pool in self._pools if pool is not seen]
-        replies = ask_all(others, lambda pool: pool.backend.id, NAMES)
-        for pool, found in replies.given:
-            self._ids[pool.name] = found
-            if found == pool_id:
+        others = [pool for pool in self._pools if pool is not known]
+        replies = ask_all(others, lambda pool: pool.backend.id, NAME_TIMEOUT)
+        for pool, found_id in replies.given:
+            self._ids[pool.name] = found_id
+            if found_id == pool_id:
                 return pool
         missing += [error for _, error in replies.errors]
         silent = any(isinstance(error, PoolSilent) for error in missing)
@@ -134,7 +134,9 @@ class Pools(ImageLists):
         """Return whether a pool with this id was seen here, or a configured pool was never read
         and may have it. None is asked.
         """
-        return bool(self.seen_as(pool_id)) or any(one.name not in self._ids for one in self._pools)
+        return bool(self.known_with_id(pool_id)) or any(
+            pool.name not in self._ids for pool in self._pools
+        )
 
     def host_of(self, volume_id: VolumeId) -> Host:
         """Return the machine of the volume's pool, also while the pool is unavailable; see
@@ -148,11 +150,11 @@ class Pools(ImageLists):
 
         So what is mounted can be unmounted without the pool.
         """
-        if seen := self.seen_as(volume_id.pool):
-            return seen
+        if known := self.known_with_id(volume_id.pool):
+            return known
         with suppress(PoolUnavailable):
-            return self.of(volume_id.pool)
-        return next((one for one in self._pools if one.name not in self._ids), self._pools[0])
+            return self.with_id(volume_id.pool)
+        return next((pool for pool in self._pools if pool.name not in self._ids), self._pools[0])
 
     def hosts(self) -> Sequence[Host]:
         """Return the machines of all pools, each once (usually there is one)."""
@@ -180,36 +182,36 @@ class Pools(ImageLists):
 
         There may be several: a pool that comes back may bring a second.
         """
-        replies = ask_all(self._pools, lambda pool: _has(pool, key), NAMES)
-        away = unavailable_of(replies)
-        found = [volume_id for _, volume_id in replies.given if volume_id]
-        return found, next((error for _, error in away), None)
+        replies = ask_all(self._pools, lambda pool: _has(pool, key), NAME_TIMEOUT)
+        unavailable = unavailable_of(replies)
+        volume_ids = [volume_id for _, volume_id in replies.given if volume_id]
+        return volume_ids, next((error for _, error in unavailable), None)
 
     def volume(self, volume_id: VolumeId) -> tuple[Pool, Volume]:
         """Return the volume and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
-        pool = self.of(volume_id.pool)
+        pool = self.with_id(volume_id.pool)
         if volume := pool.backend.find(volume_id):
             return pool, volume
         raise NotFound(f"no volume {volume_id} in pool {pool.name}")
 
     def snapshot(self, snapshot_id: SnapshotId) -> tuple[Pool, Snapshot]:
         """Return the snapshot and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
-        pool = self.of(snapshot_id.pool)
+        pool = self.with_id(snapshot_id.pool)
         if snapshot := pool.backend.find(snapshot_id):
             return pool, snapshot
         raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
 
-    def chosen(self, wanted: CreateVolume) -> Pool | None:
+    def chosen(self, request: CreateVolume) -> Pool | None:
         """Return the pool in which the new volume must be made: the named or placed one, that of
         its source, or the only one; None: any.
 
         Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is
         unavailable.
         """
-        if (name := wanted.pool or wanted.placed) is not None:
-            return self.named(name, "volume_context" if wanted.inline else "parameters")
-        if wanted.source:
-            return self.of(wanted.source.pool)
+        if (name := request.pool or request.placed) is not None:
+            return self.named(name, "volume_context" if request.inline else "parameters")
+        if request.source:
+            return self.with_id(request.source.pool)
         if len(self._pools) == 1:
             return self._pools[0]
         return None
@@ -223,21 +225,21 @@ class Pools(ImageLists):
         replies = ask_all(
             self._pools,
             lambda pool: pool.backend.capacity(allocation or pool.backend.allocation),
-            LISTS,
+            LIST_TIMEOUT,
         )
         if replies.given:
-            return max(replies.given, key=lambda one: one[1].largest)
+            return max(replies.given, key=lambda reply: reply[1].largest)
         errors = [error for _, error in replies.errors]
-        raise next((one for one in errors if isinstance(one, PoolUnavailable)), errors[0])
+        raise next((reply for reply in errors if isinstance(reply, PoolUnavailable)), errors[0])
 
     def _adopt(self, pool: Pool) -> Future[PoolId]:
         """Begin to read the pool's id, and return the future."""
 
-        def seen() -> PoolId:
-            found = self._ids[pool.name] = pool.backend.id
-            return found
+        def read_id() -> PoolId:
+            pool_id = self._ids[pool.name] = pool.backend.id
+            return pool_id
 
-        return pool.answers.begin(seen)
+        return pool.answers.begin(read_id)
 
     def _find(
         self, key: Key, find: Find[SomeImage], near: Pool | None
@@ -249,22 +251,26 @@ class Pools(ImageLists):
             with suppress(PoolUnavailable):
                 if image := find(near.backend, self.id_of(near)):
                     return near, image
-        found, away = self._find_in([pool for pool in self._pools if pool is not near], find)
-        if len(found) > 1:
-            logger.warning("one name, {}: the newest counts", [str(one.id) for _, one in found])
-        for pool, error in away if not found else ():
+        images, unavailable = self._find_in(
+            [pool for pool in self._pools if pool is not near], find
+        )
+        if len(images) > 1:
+            logger.warning(
+                "one name, {}: the newest counts", [str(found.id) for _, found in images]
+            )
+        for pool, error in unavailable if not images else ():
             if not isinstance(error, PoolSilent):
                 continue
             unknown = not (near or pool.name in self._ids or pool.answers.silent_for)
             if unknown or any(image.id.key == key for image in pool.backend.known()):
                 raise error
-        return max(found, key=lambda one: one[1].created, default=None)
+        return max(images, key=lambda found: found[1].created, default=None)
 
     def _find_in(
         self, pools: Sequence[Pool], find: Find[SomeImage]
     ) -> tuple[list[tuple[Pool, SomeImage]], list[tuple[Pool, PoolUnavailable]]]:
         """Return what the pools that answer have, and the errors of those that are unavailable."""
-        replies = ask_all(pools, lambda pool: find(pool.backend, pool.backend.id), NAMES)
+        replies = ask_all(pools, lambda pool: find(pool.backend, pool.backend.id), NAME_TIMEOUT)
         return [(pool, image) for pool, image in replies.given if image], unavailable_of(replies)
 
 

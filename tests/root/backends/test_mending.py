@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.loopfile.images import image_file, layout
-from driver.backends.loopfile.images import repair as image_repair
+from driver.backends.loopfile.images import image_file, layout, repair
 from driver.core.errors import NoSpace
 from driver.core.model import MIB, Allocation, Volume
 from driver.linux import files
@@ -265,9 +264,10 @@ def test_without_nocow_there_is_no_room_for_thick(
     assert kinds(pool, sparse) == []
 
 
-def test_no_fault_is_found_of_what_is_gone(pool_dir: Path, freezer: Freezer) -> None:
+def test_of_what_is_gone_only_that_is_a_fault(pool_dir: Path, freezer: Freezer) -> None:
     pool = open_pool(pool_dir, freezer)
     volume = made(pool)
     shutil.rmtree(pool_dir / str(volume.id))
-    assert list(image_repair.find_faults(pool_dir, volume)) == []
+    [fault] = repair.find_faults(pool_dir, volume)
+    assert fault.kind == "BackingFileGone"
     pool.close()

@@ -44,7 +44,7 @@ def owed(ledger: Ledger, disk: Disk) -> Bytes:
 def make(ledger: Ledger, disk: Disk, key: str, size: Bytes, allocation: Allocation) -> None:
     with ledger.reserve(key, Entry(size, allocation, pending=True)):
         disk.occupied[key] = size if allocation is THICK else 0
-        ledger.settle(key, Entry(size, allocation))
+        ledger.record(key, Entry(size, allocation))
 
 
 @example(1.9, [(1589, Allocation.SPARSE), (1589, Allocation.SPARSE)], Allocation.SPARSE)
@@ -93,14 +93,14 @@ def test_a_snapshot_of_a_thick_volume_costs_what_overwriting_may() -> None:
     make(ledger, disk, "v", GIB // 4, THICK)
     before = ledger.largest(THICK)
     with ledger.reserve("s", Entry(GIB // 4, THICK, shared=GIB // 4, pending=True)):
-        ledger.settle("s", Entry(GIB // 4, THICK, shared=GIB // 4))
+        ledger.record("s", Entry(GIB // 4, THICK, shared=GIB // 4))
     assert ledger.largest(THICK) == before - GIB // 4
 
 
 def test_what_is_no_longer_shared_is_no_longer_owed() -> None:
     disk = Disk(GIB)
     ledger = a_ledger(disk)
-    ledger.settle("s", Entry(GIB // 4, THICK, shared=GIB // 4))
+    ledger.record("s", Entry(GIB // 4, THICK, shared=GIB // 4))
     before = ledger.largest(THICK)
     ledger.measured("s", 0)
     assert ledger.largest(THICK) == before + GIB // 4
@@ -110,7 +110,7 @@ def test_what_is_no_longer_shared_is_no_longer_owed() -> None:
 def test_a_measure_never_makes_an_image_owe_more() -> None:
     disk = Disk(GIB)
     ledger = a_ledger(disk)
-    ledger.settle("s", Entry(MIB, THICK, shared=0))
+    ledger.record("s", Entry(MIB, THICK, shared=0))
     ledger.measured("s", MIB)
     assert owed(ledger, disk) == 0
 
@@ -118,10 +118,10 @@ def test_a_measure_never_makes_an_image_owe_more() -> None:
 def test_a_measure_of_an_earlier_life_says_nothing_of_the_next() -> None:
     disk = Disk(GIB)
     ledger = a_ledger(disk)
-    ledger.settle("s", Entry(MIB, THICK, shared=MIB))
+    ledger.record("s", Entry(MIB, THICK, shared=MIB))
     before = ledger.entry("s")
-    ledger.drop("s")
-    ledger.settle("s", Entry(MIB, THICK, shared=MIB // 2))
+    ledger.remove("s")
+    ledger.record("s", Entry(MIB, THICK, shared=MIB // 2))
     ledger.measured("s", 0, before)
     assert owed(ledger, disk) == MIB // 2
     ledger.measured("s", 0, ledger.entry("s"))
@@ -150,7 +150,7 @@ def test_a_pending_image_that_costs_more_than_thought_is_refused_when_full() -> 
     disk = Disk(GIB)
     ledger = a_ledger(disk)
     with pytest.raises(NoSpace), ledger.reserve("s", Entry(MIB, THICK, MIB, pending=True)):
-        ledger.recharge("s", Entry(2 * GIB, THICK, 2 * GIB, pending=True))
+        ledger.update_pending("s", Entry(2 * GIB, THICK, 2 * GIB, pending=True))
     assert owed(ledger, disk) == 0
 
 
@@ -160,7 +160,7 @@ def test_growth_costs_the_difference_only() -> None:
     make(ledger, disk, "v", GIB // 2, THICK)
     with ledger.reserve("v", Entry(GIB * 3 // 4, THICK, pending=True)):
         disk.occupied["v"] = GIB * 3 // 4
-        ledger.settle("v", Entry(GIB * 3 // 4, THICK))
+        ledger.record("v", Entry(GIB * 3 // 4, THICK))
     with pytest.raises(NoSpace), ledger.reserve("v", Entry(2 * GIB, THICK, pending=True)):
         pass
     assert ledger.committed() == GIB * 3 // 4
@@ -198,7 +198,7 @@ def test_pools_on_one_filesystem_promise_its_room_once() -> None:
     disk, (one, other) = shared(1.0, 4.0)
     before = other.largest(THICK)
     make(one, disk, "v", GIB // 2, THICK)
-    one.settle("v", Entry(GIB // 2, THICK, shared=GIB // 4))  # with a snapshot
+    one.record("v", Entry(GIB // 2, THICK, shared=GIB // 4))  # with a snapshot
     assert other.largest(THICK) == before - GIB * 3 // 4
     make(other, disk, "w", other.largest(SPARSE), SPARSE)
     assert one.largest(THICK) == 0
@@ -260,7 +260,7 @@ def test_no_lock_is_held_while_the_filesystem_is_asked() -> None:
     with ThreadPoolExecutor(1) as threads:
         room = threads.submit(ledger.largest, THICK)
         assert asked.wait(10)
-        ledger.settle("v", Entry(MIB, THICK))  # would wait for the lock
+        ledger.record("v", Entry(MIB, THICK))  # would wait for the lock
         assert ledger.committed() == MIB
         answer.set()
         assert room.result(10) <= GIB - MIB
@@ -274,7 +274,7 @@ def test_what_is_settled_while_the_filesystem_is_asked_counts_in_full() -> None:
         free = disk.available()
         if not disk.occupied:
             disk.occupied["v"] = GIB // 2
-            ledger.settle("v", Entry(GIB // 2, THICK))
+            ledger.record("v", Entry(GIB // 2, THICK))
         return free
 
     ledger = Ledger(overcommit=1.0, occupied=lambda _: 0, available=late)

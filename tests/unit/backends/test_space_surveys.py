@@ -57,7 +57,7 @@ class Disk:
 def make(ledger: Ledger, disk: Disk, key: str, size: Bytes, allocation: Allocation) -> None:
     with ledger.reserve(key, Entry(size, allocation, pending=True)):
         disk.occupied[key] = size if allocation is THICK else 0
-        ledger.settle(key, Entry(size, allocation))
+        ledger.record(key, Entry(size, allocation))
 
 
 def crowded(disk: Disk, count: int = MANY) -> Ledger:
@@ -163,7 +163,7 @@ def test_what_is_deleted_is_free_again_without_a_survey() -> None:
     disk = Disk()
     ledger = crowded(disk, MANY + 1)
     before = ledger.measure().free
-    ledger.drop("v0")
+    ledger.remove("v0")
     assert ledger.measure().free == before + SIZE
     assert disk.asked == 0
 
@@ -253,7 +253,7 @@ def _grow(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Byt
         with ledger.reserve(key, Entry(old + size, how, pending=True)):
             if how is THICK:
                 disk.occupied[key] = old + size
-            ledger.settle(key, Entry(old + size, how))
+            ledger.record(key, Entry(old + size, how))
     except NoSpace:
         return
     sizes[key] = old + size, how
@@ -261,7 +261,7 @@ def _grow(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Byt
 
 def _delete(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
     ledger.mark_detached(key, disk.occupied[key])
-    ledger.drop(key)
+    ledger.remove(key)
     if size % 2:  # xfs frees in the background
         disk.occupied.pop(key)
         sizes.pop(key)

@@ -32,7 +32,7 @@ HANDLE = "csi-" + "a" * 64
 
 
 def damage(world: World, volume: Volume) -> None:
-    world.backend(world.pools.of(volume.id.pool)).damage_record(volume.id)
+    world.backend(world.pools.with_id(volume.id.pool)).damage_record(volume.id)
 
 
 def test_every_call_on_a_damaged_volume_is_data_loss_and_delete_too(world: World) -> None:
@@ -85,8 +85,8 @@ def test_it_can_be_taken_down_and_detached(world: World) -> None:
     world.unpublish(volume)
     world.unstage(volume)
     world.publisher.unpublish(Unpublish(volume.id, NODE))
-    assert world.pools.of(volume.id.pool).backend.attached(volume.id) is None
-    world.backend(world.pools.of(volume.id.pool)).repair_record(volume.id)
+    assert world.pools.with_id(volume.id.pool).backend.attached(volume.id) is None
+    world.backend(world.pools.with_id(volume.id.pool)).repair_record(volume.id)
     found, _ = world.volumes.get(GetVolume(volume.id))
     assert found.published is None
 

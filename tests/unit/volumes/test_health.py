@@ -41,7 +41,8 @@ def test_a_list_has_the_mounts_read_once_and_looks_again_at_what_it_finds(
 ) -> None:
     volumes = [world.create(f"v{number}") for number in range(40)]
     ill, over, *_ = [
-        world.pools.of(volume.id.pool).backend.attach(volume, read_only=False) for volume in volumes
+        world.pools.with_id(volume.id.pool).backend.attach(volume, read_only=False)
+        for volume in volumes
     ]
     world.host.set_faults(ill, ABOVE)
     finder, asked = Finder({ill, over}), list[Device]()
@@ -114,7 +115,7 @@ def test_only_the_ill_are_listed_in_pages(world: World) -> None:
     volumes = [world.create(f"v{n}", pool=("fast", "slow")[n % 2]) for n in range(6)]
     ill = volumes[:3]
     for volume in ill:
-        world.backend(world.pools.of(volume.id.pool)).set_faults(volume.id, BELOW)
+        world.backend(world.pools.with_id(volume.id.pool)).set_faults(volume.id, BELOW)
     first = world.health.of_volumes(ListVolumes(2))
     rest = world.health.of_volumes(ListVolumes(2, first.next))
     assert (len(first.volumes), len(rest.volumes), rest.next) == (2, 1, "")

@@ -142,7 +142,7 @@ def test_what_was_unpublished_while_its_pool_was_away_stays_so(world: World) -> 
     """Kubernetes says it once. The pool still has the record when it comes back."""
     volume = world.create()
     world.publisher.publish(wanted(volume))
-    backend = world.backend(world.pools.of(volume.id.pool))
+    backend = world.backend(world.pools.with_id(volume.id.pool))
     backend.make_unavailable()
     world.publisher.unpublish(Unpublish(volume.id, NODE))
     with pytest.raises(PoolUnavailable):
@@ -159,7 +159,7 @@ def test_what_was_unpublished_while_its_pool_was_away_stays_so(world: World) -> 
 def test_what_was_unpublished_while_its_pool_was_away_can_be_deleted(world: World) -> None:
     volume = world.create()
     world.publisher.publish(wanted(volume))
-    backend = world.backend(world.pools.of(volume.id.pool))
+    backend = world.backend(world.pools.with_id(volume.id.pool))
     backend.make_unavailable()
     world.publisher.unpublish(Unpublish(volume.id, None))
     backend.make_available()

@@ -315,7 +315,7 @@ class World:
 
     def write(self, volume: Volume, data: bytes, at: Bytes = MIB) -> None:
         """Through a device, as a pod would."""
-        backend = self.backend(self.pools.of(volume.id.pool))
+        backend = self.backend(self.pools.with_id(volume.id.pool))
         was = backend.attached(volume.id)
         device = was or backend.attach(volume, read_only=False)
         self.host.write(device.path, at, data)
@@ -323,7 +323,7 @@ class World:
             backend.detach(volume.id)
 
     def read(self, volume: Volume, length: Bytes = 4, at: Bytes = MIB) -> bytes:
-        backend = self.backend(self.pools.of(volume.id.pool))
+        backend = self.backend(self.pools.with_id(volume.id.pool))
         was = backend.attached(volume.id)
         device = was or backend.attach(volume, read_only=True)
         data = self.host.read(device.path, at, length)
@@ -332,7 +332,7 @@ class World:
         return data
 
     def uuid(self, volume: Volume) -> str:
-        with self.pools.of(volume.id.pool).backend.reading(volume.id) as path:
+        with self.pools.with_id(volume.id.pool).backend.reading(volume.id) as path:
             header = self.host.probe(path)
         assert header
         return header.uuid

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from driver.backends.loopfile.images import layout
-from driver.backends.loopfile.images import repair as image_repair
+from driver.backends.loopfile.images import layout, repair
 from driver.core.errors import Damaged, NotFound
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId, VolumeId
@@ -35,8 +34,8 @@ class Catalogue:
         Readers see the old images until all are read. Raises: OSError if the process lacks the
         means to read them, such as descriptors.
         """
-        found, self._damaged = layout.load(root, folders)
-        self._images = {image.id: image for image in found}
+        images, self._damaged = layout.load(root, folders)
+        self._images = {image.id: image for image in images}
         self._version = object()
 
     def put(self, image: Image) -> None:
@@ -52,8 +51,8 @@ class Catalogue:
 
     def known(self, image_id: ImageId) -> Image:
         """Return an image. Raises: NotFound; Damaged if its record cannot be read."""
-        if one := self._damaged.get(str(image_id)):
-            raise Damaged(one.why)
+        if damaged := self._damaged.get(str(image_id)):
+            raise Damaged(damaged.why)
         if not (image := self._images.get(image_id)):
             raise NotFound(f"no image {image_id} in pool {self._pool}")
         return image
@@ -76,11 +75,11 @@ class Catalogue:
 
     def damaged(self) -> Sequence[Unreadable]:
         """Return the images whose record cannot be read, in the order of their ids."""
-        return [one for _, one in sorted(self._damaged.items())]
+        return [image for _, image in sorted(self._damaged.items())]
 
     def ids(self) -> Sequence[ImageId]:
         """Return the ids of all images that have a folder, damaged ones included."""
-        return [*list(self._images), *(one.id for one in self.damaged())]
+        return [*list(self._images), *(image.id for image in self.damaged())]
 
     def is_damaged(self, image_id: ImageId) -> bool:
         """Return whether the record of the image cannot be read, as far as is known."""
@@ -96,13 +95,13 @@ class Catalogue:
 
         Raises: Damaged if its record still cannot be read.
         """
-        found = layout.read(root, str(image_id))
-        if isinstance(found, Unreadable):
-            self._damaged[str(image_id)] = found
-            raise Damaged(found.why)
-        changed(found)
-        if found:
-            self.put(found)
+        image = layout.read(root, str(image_id))
+        if isinstance(image, Unreadable):
+            self._damaged[str(image_id)] = image
+            raise Damaged(image.why)
+        changed(image)
+        if image:
+            self.put(image)
         self._damaged.pop(str(image_id), None)
         return self._images.get(image_id)
 
@@ -121,10 +120,14 @@ class Catalogue:
 
     def faults(self, root: Path, image_id: ImageId) -> Iterator[Fault]:
         """Give the faults of an image; none if it is deleted while it is examined."""
-        if one := self._damaged.get(str(image_id)):
-            yield Fault(FaultKind.RECORD_DAMAGED, one.why, Severity.DATA_LOSS)
+        if damaged := self._damaged.get(str(image_id)):
+            yield Fault(FaultKind.RECORD_DAMAGED, damaged.why, Severity.DATA_LOSS)
         if image := self._images.get(image_id):
-            found = (*layout.faults(root, image), *image_repair.find_faults(root, image))
-            still = self._images.get(image_id)
-            if still and still.incarnation == image.incarnation and image_id not in self._leaving:
-                yield from found
+            faults = tuple(repair.find_faults(root, image))
+            current = self._images.get(image_id)
+            if (
+                current
+                and current.incarnation == image.incarnation
+                and image_id not in self._leaving
+            ):
+                yield from faults

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +107,7 @@ def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
     The new record is the instant. Until it says `formatted`, nobody has seen the contents, and
     they are made again. Raises: what `fill` raises; OSError.
     """
-    building, place = root / building_name(image.id), folder(root, image.id)
+    building, image_folder = root / building_name(image.id), folder(root, image.id)
     with ExitStack() as undo:
         leftovers.clear(building)  # left behind by a crash
         building.mkdir(mode=0o700)
@@ -116,29 +116,29 @@ def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
         fill(building / DISK)
         files.sync(building / DISK)
         reach(FailPoint.REPLACE_SYNCED)
-        (building / DISK).rename(place / DISK)
-        files.sync_directory(place)
+        (building / DISK).rename(image_folder / DISK)
+        files.sync_directory(image_folder)
         reach(FailPoint.REPLACE_SWAPPED)
-        files.write_durably(place / RECORD, record.to_json(image))
-        files.sync_directory(place)  # from here on it is never formatted again
+        files.write_durably(image_folder / RECORD, record.to_json(image))
+        files.sync_directory(image_folder)  # from here on it is never formatted again
         reach(FailPoint.REPLACE_RECORDED)
 
 
 def write_record(root: Path, image: Image) -> None:
     """Replace the record of an image, durably. Raises: OSError."""
-    place = folder(root, image.id)
-    files.write_durably(place / RECORD, record.to_json(image))
+    image_folder = folder(root, image.id)
+    files.write_durably(image_folder / RECORD, record.to_json(image))
     reach(FailPoint.RECORD_RENAMED)
-    files.sync_directory(place)
+    files.sync_directory(image_folder)
 
 
 def write_publication(root: Path, volume: Volume) -> None:
     """Not synced: the VolumeAttachment in etcd is the durable record."""
-    place = folder(root, volume.id) / ATTACHED
+    path = folder(root, volume.id) / ATTACHED
     if volume.published:
-        files.write_beside(place, record.publication_to_json(volume.published))
+        files.write_beside(path, record.publication_to_json(volume.published))
     else:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def mark_deleted(root: Path, image: Image) -> Path:
@@ -147,18 +147,18 @@ def mark_deleted(root: Path, image: Image) -> Path:
     The caller syncs `root`, then removes the folder. It is no error if the folder is gone.
     Raises: OSError.
     """
-    grave = root / f"{leftovers.DEL}{image.id}-{image.incarnation}"
+    deleted_folder = root / f"{leftovers.DEL}{image.id}-{image.incarnation}"
     with suppress(FileNotFoundError):
         try:
-            folder(root, image.id).rename(grave)
+            folder(root, image.id).rename(deleted_folder)
         except OSError as error:
             if error.errno not in errnos.FULL:
                 raise
             # A full btrfs may have no room for a rename, but for giving room back it has.
             os.truncate(disk(root, image.id), 0)
-            folder(root, image.id).rename(grave)
+            folder(root, image.id).rename(deleted_folder)
     reach(FailPoint.DELETE_RENAMED)
-    return grave
+    return deleted_folder
 
 
 def verified_image(root: Path, image: Image) -> Path:
@@ -166,30 +166,31 @@ def verified_image(root: Path, image: Image) -> Path:
 
     Raises: Damaged if it is gone, or shorter than recorded; OSError if that cannot be told.
     """
-    for fault in faults(root, image):
-        raise Damaged(fault.text)
-    return disk(root, image.id)
-
-
-def faults(root: Path, image: Image) -> Iterator[Fault]:
-    """Give a fault if the file of an image is gone, or shorter than recorded.
-
-    Raises: OSError if that cannot be told.
-    """
+    path = disk(root, image.id)
     try:
-        size = disk(root, image.id).stat().st_size
+        size = os.stat(path).st_size
     except OSError as error:
-        if error.errno not in errnos.GONE:
-            raise  # the disk fails, or the machine: the image may be as it was
-        yield Fault(
-            FaultKind.BACKING_FILE_GONE,
-            f"{image.id}: its image is gone: {error.strerror}",
-            Severity.DATA_LOSS,
-        )
-        return
+        raise Damaged(fault_of_file(image, error).text) from error
     if size < image.size:
-        text = f"{image.id}: its image has {size} bytes, {image.size} are recorded"
-        yield Fault(FaultKind.BACKING_FILE_SHORT, text, Severity.DATA_LOSS)
+        raise Damaged(fault_of_size(image, size).text)
+    return path
+
+
+def fault_of_file(image: Image, error: OSError) -> Fault:
+    """Return the fault of an image whose file is gone.
+
+    Raises: `error`, if it says something else: the image may be as it was.
+    """
+    if error.errno not in errnos.GONE:
+        raise error
+    text = f"{image.id}: its image is gone: {error.strerror}"
+    return Fault(FaultKind.BACKING_FILE_GONE, text, Severity.DATA_LOSS)
+
+
+def fault_of_size(image: Image, size: Bytes) -> Fault:
+    """Return the fault of an image whose file has only `size` bytes."""
+    text = f"{image.id}: its image has {size} bytes, {image.size} are recorded"
+    return Fault(FaultKind.BACKING_FILE_SHORT, text, Severity.DATA_LOSS)
 
 
 Folders: TypeAlias = Mapping[str, frozenset[str]]
@@ -216,16 +217,16 @@ def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadabl
 
     Raises: OSError if the process lacks the means to read them, such as descriptors.
     """
-    found: list[Image] = []
+    images: list[Image] = []
     damaged: dict[str, Unreadable] = {}
-    for name, names in folders.items():
-        image = read(root, name, attached=ATTACHED in names)
+    for name, file_names in folders.items():
+        image = read(root, name, attached=ATTACHED in file_names)
         if isinstance(image, Unreadable):
             logger.error("left alone: {}", image.why)
             damaged[name] = image
         elif image:
-            found.append(image)
-    return found, damaged
+            images.append(image)
+    return images, damaged
 
 
 def read(root: Path, name: str, *, attached: bool = True) -> Image | Unreadable | None:
@@ -233,16 +234,16 @@ def read(root: Path, name: str, *, attached: bool = True) -> Image | Unreadable 
 
     `attached`: whether there may be a record that it is published. Raises: OSError as `load`.
     """
-    place, text = f"{root}/{name}", b""
+    image_folder, text = f"{root}/{name}", b""
     try:
-        text = _text(f"{place}/{RECORD}")
+        text = _text(f"{image_folder}/{RECORD}")
         image = record.from_json(text)
         if str(image.id) != name:
             raise Damaged(f"the record speaks of {image.id}")
     except (CellarError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise
-        if not os.path.lexists(place):
+        if not os.path.lexists(image_folder):
             return None
         return record.unreadable(name, text, error, length(root, name))
     if isinstance(image, Volume) and attached and (published := _published(root / name)):
@@ -256,20 +257,20 @@ def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
 
     Not synced, as it was not when it was written.
     """
-    place = folder(root, volume_id)
-    published = _published(place)
+    image_folder = folder(root, volume_id)
+    published = _published(image_folder)
     if published is None or node in {None, published.node}:
         with suppress(FileNotFoundError, IsADirectoryError):
-            (place / ATTACHED).unlink()
+            (image_folder / ATTACHED).unlink()
 
 
-def _published(place: Path) -> Publication | None:
+def _published(image_folder: Path) -> Publication | None:
     """Return to which node a volume is published; None also if the record cannot be read.
 
     etcd has the attachment, and the external-attacher calls ControllerPublishVolume again.
     """
     try:
-        return record.publication_from_json(_text(f"{place}/{ATTACHED}"))
+        return record.publication_from_json(_text(f"{image_folder}/{ATTACHED}"))
     except (Damaged, OSError):
         return None
 
@@ -281,11 +282,11 @@ def _text(path: str) -> bytes:
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             raise Damaged(f"{os.path.basename(path)} is no regular file")
-        if found.st_size > _RECORD_MOST:
-            raise Damaged(f"{os.path.basename(path)} has {found.st_size} bytes")
+        if status.st_size > _RECORD_MOST:
+            raise Damaged(f"{os.path.basename(path)} has {status.st_size} bytes")
         return os.read(fd, _RECORD_MOST)
     finally:
         os.close(fd)

@@ -63,15 +63,15 @@ class Leftovers:
                     self._remove(root, name)
                     logger.info("swept {}, left by a call that did not end", name)
 
-    def clear(self, grave: Path) -> None:
+    def clear(self, deleted_folder: Path) -> None:
         """Remove the folder of a deleted image.
 
         Raises: OSError if that fails; it is retried later.
         """
         try:
-            clear(grave)
+            clear(deleted_folder)
         except OSError as error:
-            self._why[grave.name] = str(error)
+            self._why[deleted_folder.name] = str(error)
             raise
 
     def forget(self, name: str) -> None:
@@ -79,13 +79,13 @@ class Leftovers:
         with self._lock:
             self._why.pop(name, None)
 
-    def faults(self, where: Path) -> Iterator[Fault]:
-        """Give a fault for each folder that cannot be removed. `where`: the pool's configured
+    def faults(self, location: Path) -> Iterator[Fault]:
+        """Give a fault for each folder that cannot be removed. `location`: the pool's configured
         path.
         """
         for name, why in tuple(self._why.items()):
             if why:
-                yield Fault(FaultKind.LEFTOVER_STAYS, f"{where / name} cannot be removed: {why}")
+                yield Fault(FaultKind.LEFTOVER_STAYS, f"{location / name} cannot be removed: {why}")
 
     def _remove(self, root: Path, name: str) -> None:
         """Remove the folder `name`, and what a killed preparation left open or mounted in it.
@@ -105,21 +105,24 @@ class Leftovers:
         del self._why[name]
 
 
-def clear(grave: Path) -> None:
+def clear(deleted_folder: Path) -> None:
     """Remove a folder with a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses
     to).
 
     The image is truncated first: xfs and btrfs free the space of an unlinked file some time
     later only. No-op if the folder is gone. Raises: OSError.
     """
-    with suppress(FileNotFoundError), files.opened_directory(grave, follow=False) as folder:
+    with (
+        suppress(FileNotFoundError),
+        files.opened_directory(deleted_folder, follow=False) as folder,
+    ):
         fd = os.open(DISK, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
         try:
             os.ftruncate(fd, 0)
         finally:
             os.close(fd)
     with suppress(FileNotFoundError):
-        shutil.rmtree(grave)
+        shutil.rmtree(deleted_folder)
 
 
 def sweep_folders(root: Path, folders: Mapping[str, Collection[str]]) -> None:
@@ -127,12 +130,12 @@ def sweep_folders(root: Path, folders: Mapping[str, Collection[str]]) -> None:
 
     What cannot be removed is logged.
     """
-    for folder, names in folders.items():
-        _remove_files(root / folder, [name for name in _INSIDE if name in names])
+    for folder, file_names in folders.items():
+        _remove_files(root / folder, [name for name in _INSIDE if name in file_names])
 
 
-def _remove_files(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
+def _remove_files(folder: Path, file_names: Iterable[str]) -> None:
+    for name in file_names:
         try:
             (folder / name).unlink()
         except OSError as error:

@@ -39,13 +39,13 @@ class Publications:
         else:
             self._unwritten.pop(volume.id, None)
 
-    def as_told(self, image: Image) -> Image:
+    def with_unwritten(self, image: Image) -> Image:
         """Return an image that was read from the pool, with its unwritten publication if it has
         one.
         """
-        told = self._unwritten.get(image.id) if isinstance(image, Volume) else None
-        if isinstance(image, Volume) and told and told.incarnation == image.incarnation:
-            return replace(image, published=told.published)
+        unwritten = self._unwritten.get(image.id) if isinstance(image, Volume) else None
+        if isinstance(image, Volume) and unwritten and unwritten.incarnation == image.incarnation:
+            return replace(image, published=unwritten.published)
         return image
 
     def retry(self, root: Path) -> None:

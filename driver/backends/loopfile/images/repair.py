@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from loguru import logger
 
 from driver.backends.loopfile.images import layout
-from driver.backends.loopfile.loop_devices import Loops
+from driver.backends.loopfile.loop_devices import LoopDevices
 from driver.backends.loopfile.space.accounts import Accounts
 from driver.core.errors import CellarError
 from driver.core.faults import Fault, FaultKind
@@ -22,10 +23,10 @@ from driver.linux import fiemap, files
 from driver.linux.devices import block
 
 
-class Mender:
+class ImageRepairer:
     """Repairs the images of one pool."""
 
-    def __init__(self, loops: Loops, accounts: Accounts) -> None:
+    def __init__(self, loops: LoopDevices, accounts: Accounts) -> None:
         self._loops = loops
         self._accounts = accounts
 
@@ -47,7 +48,7 @@ class Mender:
         for fault in find_faults(root, image):
             logger.warning("{}", fault.text)
 
-    def whole(self, root: Path, volume: Volume) -> Path:
+    def ensure_complete(self, root: Path, volume: Volume) -> Path:
         """Return the file of a volume before it is attached, repaired to what is recorded.
 
         What cannot be repaired is logged, and keeps no pod from its data. Raises: Damaged if
@@ -71,8 +72,8 @@ class Mender:
         disk = layout.disk(root, image.id)
         if os.stat(disk).st_size <= image.size or _is_written(disk, image.size):
             return
-        shown = self._loops.find(disk, image.id)
-        if shown and block.size(shown.path) > image.size:
+        device = self._loops.find(disk, image.id)
+        if device and block.size(device.path) > image.size:
             return
         recorded = layout.read(root, str(image.id))
         if recorded and not isinstance(recorded, Unreadable) and recorded.size == image.size:
@@ -105,40 +106,52 @@ def _may_be_attached(disk: Path) -> bool:
 
 
 def find_faults(root: Path, image: Image) -> Iterator[Fault]:
-    """Give the faults of an image that has all its bytes: unrecorded ones, holes, copy-on-write."""
+    """Give the faults of an image: its file is gone or short, or has unrecorded bytes, holes, or
+    copies on write.
+
+    Raises: OSError if that cannot be told.
+    """
     disk = layout.disk(root, image.id)
     try:
-        found = os.stat(disk)
-        excess, lacking = found.st_size - image.size, _holes(image, found)
-        if excess < 0:
-            return  # what is missing is no hole, and others tell
-        if excess > 0 and _is_written(disk, image.size):
-            yield Fault(
-                FaultKind.IMAGE_LONGER_THAN_RECORD,
-                f"{image.id}: its image has {excess} bytes more than recorded, and some are"
-                f" written: expand the volume to {found.st_size} bytes",
-            )
-        if lacking:
-            yield Fault(
-                FaultKind.THICK_IMAGE_HAS_HOLES,
-                f"{image.id}: {lacking} bytes of it are not allocated, although it is thick: they"
-                " are when it is next attached, if the pool has the room",
-            )
-        if _is_thick(image) and files.copies_on_write(disk):
-            yield Fault(
-                FaultKind.THICK_IMAGE_COPIES_ON_WRITE,
-                f"{image.id}: it has no NOCOW, so overwriting it takes room that the pool may not"
-                " have: copy what is in it to a new volume",
-            )
-    except FileNotFoundError:
-        return  # it is gone, which others tell
+        status = os.stat(disk)
+    except OSError as error:
+        yield layout.fault_of_file(image, error)
+        return
+    if status.st_size < image.size:
+        yield layout.fault_of_size(image, status.st_size)
+        return
+    with suppress(FileNotFoundError):  # it is gone since
+        yield from _faults_of_blocks(disk, image, status)
 
 
-def _holes(image: Image, found: os.stat_result) -> Bytes:
+def _faults_of_blocks(disk: Path, image: Image, status: os.stat_result) -> Iterator[Fault]:
+    """Give the faults of an image that has all its bytes."""
+    excess, lacking = status.st_size - image.size, _holes(image, status)
+    if excess > 0 and _is_written(disk, image.size):
+        yield Fault(
+            FaultKind.IMAGE_LONGER_THAN_RECORD,
+            f"{image.id}: its image has {excess} bytes more than recorded, and some are"
+            f" written: expand the volume to {status.st_size} bytes",
+        )
+    if lacking:
+        yield Fault(
+            FaultKind.THICK_IMAGE_HAS_HOLES,
+            f"{image.id}: {lacking} bytes of it are not allocated, although it is thick: they"
+            " are when it is next attached, if the pool has the room",
+        )
+    if _is_thick(image) and files.copies_on_write(disk):
+        yield Fault(
+            FaultKind.THICK_IMAGE_COPIES_ON_WRITE,
+            f"{image.id}: it has no NOCOW, so overwriting it takes room that the pool may not"
+            " have: copy what is in it to a new volume",
+        )
+
+
+def _holes(image: Image, status: os.stat_result) -> Bytes:
     """Return the bytes of a thick volume that are not allocated; 0 if it need not have them yet."""
     if not isinstance(image, Volume) or image.unformatted or not _is_thick(image):
         return 0
-    return max(0, image.size - found.st_blocks * 512)
+    return max(0, image.size - status.st_blocks * 512)
 
 
 def _is_thick(image: Image) -> bool:
@@ -149,4 +162,4 @@ def _is_written(disk: Path, start: Bytes) -> bool:
     """Return whether anything is written from `start` on. Raises: OSError if the filesystem cannot
     tell.
     """
-    return any(one.start + one.length > start for one in fiemap.written(disk, start))
+    return any(extent.start + extent.length > start for extent in fiemap.written(disk, start))

@@ -29,55 +29,55 @@ _ID: Final = "pool"
 _FILESYSTEM: Final = "filesystem"  # its UUID; empty if it tells none
 
 
-class Birth:
+class PoolCreation:
     """Decides whether the directory at one place may become a pool.
 
     `known`: which pool was found at a place, kept outside of the pools. `init`: the user wants
     a pool there.
     """
 
-    def __init__(self, where: Path, known: Records, *, init: bool) -> None:
-        self._where = where
+    def __init__(self, location: Path, known: Records, *, init: bool) -> None:
+        self._location = location
         self._known = known
         self._init = init
         self._running = False  # this process has found a pool here
 
-    def refuse(self, fd: int) -> None:
+    def refuse_directory(self, fd: int) -> None:
         """Raise PoolUnavailable unless the directory open as `fd`, which has no marker, may become
         a pool.
         """
-        names = [name for name in os.listdir(fd) if not _PASSING.fullmatch(name)]
-        if any(map(_IMAGE.fullmatch, names)):
+        file_names = [name for name in os.listdir(fd) if not _PASSING.fullmatch(name)]
+        if any(map(_IMAGE.fullmatch, file_names)):
             raise PoolUnavailable(
-                f"{self._where} has volumes and no pool marker: put {MARKER} back, or move them"
+                f"{self._location} has volumes and no pool marker: put {MARKER} back, or move them"
                 " away if this is to become a new pool"
             )
-        if not names and open_directory.is_local_disk(fd):
+        if not file_names and open_directory.is_local_disk(fd):
             return  # an empty disk, whichever it is
         if not self._init:
             raise PoolUnavailable(
-                f"{self._where} has no pool marker: is its disk mounted? If this is to become a"
+                f"{self._location} has no pool marker: is its disk mounted? If this is to become a"
                 " pool, run `cellar pools init` or give the pool init=true"
             )
-        if names or not open_directory.is_whole_filesystem(fd):
+        if file_names or not open_directory.is_whole_filesystem(fd):
             self._refuse_missing_disk(fd)
 
-    def found(self, fd: int, pool_id: PoolId) -> None:
+    def record_pool(self, fd: int, pool_id: PoolId) -> None:
         """Record the pool in the directory open as `fd`, and warn of another pool on its
         filesystem.
         """
         self._running = True
-        place = os.fspath(self._where)
-        before = (self._known.get(place) or {}).get(_ID, pool_id)
+        location = os.fspath(self._location)
+        before = (self._known.get(location) or {}).get(_ID, pool_id)
         if before != pool_id:
-            logger.warning("pool {} is at {}, where pool {} was", pool_id, place, before)
-        for pid, where in flocks.holders_elsewhere(fd, MARKER):
+            logger.warning("pool {} is at {}, where pool {} was", pool_id, location, before)
+        for pid, marker in flocks.holders_elsewhere(fd, MARKER):
             logger.warning(
                 "process {} has the pool {} on the filesystem of pool {}: both promise its room;"
                 " give each a filesystem of its own, or one driver both pools",
-                *(pid, where.parent, place),
+                *(pid, marker.parent, location),
             )
-        self._known.write(place, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
+        self._known.write(location, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
 
     def _refuse_missing_disk(self, fd: int) -> None:
         """Raise PoolUnavailable if a pool was known here on another filesystem, or found by this
@@ -85,14 +85,14 @@ class Birth:
         """
         if self._running:
             raise PoolUnavailable(
-                f"{self._where} has lost its pool marker while the driver runs: mount its disk"
+                f"{self._location} has lost its pool marker while the driver runs: mount its disk"
                 " again; if the pool is to be made anew, start the driver again"
             )
-        known = self._known.get(os.fspath(self._where)) or {}
+        known = self._known.get(os.fspath(self._location)) or {}
         filesystem = known.get(_FILESYSTEM)
         if filesystem and filesystem != open_directory.filesystem_uuid(fd):
             raise PoolUnavailable(
-                f"{self._where} had pool {known.get(_ID)} on another filesystem: mount that."
+                f"{self._location} had pool {known.get(_ID)} on another filesystem: mount that."
                 " init=true makes no new pool in its place; if its disk is gone for good, run"
                 " `cellar pools init`"
             )

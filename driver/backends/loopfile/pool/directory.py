@@ -19,7 +19,7 @@ from loguru import logger
 
 from driver.backends.loopfile.pool import lock as pool_lock
 from driver.backends.loopfile.pool import marker
-from driver.backends.loopfile.pool.creation import MARKER, Birth
+from driver.backends.loopfile.pool.creation import MARKER, PoolCreation
 from driver.core import errnos
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
@@ -29,7 +29,7 @@ from driver.linux import files
 
 
 @dataclass(slots=True, eq=False)
-class _Held:
+class _MarkerLock:
     """The lock on the marker that this process has, and how many calls work beside it."""
 
     fd: int
@@ -45,12 +45,12 @@ class PoolDirectory:
 
     `adopted(path)` is called under the lock each time that the pool is found (again), while no
     call is inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in
-    the marker. `init`, `known`: see `Birth`.
+    the marker. `init`, `known`: see `PoolCreation`.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool's directory is, and who hears of it
         self,
-        where: Path,
+        location: Path,
         owner: str,
         *,
         init: bool,
@@ -58,13 +58,13 @@ class PoolDirectory:
         dropped: Callable[[], None] = lambda: None,
         known: Records | None = None,
     ) -> None:
-        self._where = where
-        self._marker = os.fspath(where / MARKER)
+        self._location = location
+        self._marker = os.fspath(location / MARKER)
         self._owner = owner
-        self._birth = Birth(where, known or MemoryRecords(), init=init)
+        self._creation = PoolCreation(location, known or MemoryRecords(), init=init)
         self._adopted = adopted
         self._dropped = dropped
-        self._held: _Held | None = None
+        self._marker_lock: _MarkerLock | None = None
         self._unsynced = False
         self._lock = threading.RLock()
 
@@ -74,11 +74,11 @@ class PoolDirectory:
 
         Raises: PoolUnavailable if the pool is not there, or not ours; Exhausted.
         """
-        if (held := self._held) and not self._unsynced and self._shows(held):
-            return held.id
+        if (lock := self._marker_lock) and not self._unsynced and self._shows(lock):
+            return lock.id
         with self.open():
-            assert self._held  # noqa: S101 - open() has proved it
-            return self._held.id
+            assert self._marker_lock  # noqa: S101 - open() has proved it
+            return self._marker_lock.id
 
     def ensure_available(self) -> None:
         """Raise PoolUnavailable if the pool is not there, or not ours."""
@@ -96,15 +96,15 @@ class PoolDirectory:
         found out.
         """
         with self._lock:
-            fd, path, held = self._open()
-            held.users += 1
+            fd, path, lock = self._open()
+            lock.users += 1
         try:
             yield path
         finally:
             os.close(fd)
             with self._lock:
-                held.users -= 1
-                if held.closed or (held.gone and not self._shows(held)):
+                lock.users -= 1
+                if lock.closed or (lock.gone and not self._shows(lock)):
                     self._lose()
 
     def sync(self, root: Path) -> None:
@@ -126,9 +126,9 @@ class PoolDirectory:
         Raises: PoolUnavailable, Exhausted.
         """
         with self._lock:
-            fd, path, held = self._open()
+            fd, path, lock = self._open()
             try:
-                if not held.users and ready(path):
+                if not lock.users and ready(path):
                     self._adopted(path)
             finally:
                 os.close(fd)
@@ -136,79 +136,79 @@ class PoolDirectory:
     def close(self) -> None:
         """Release the pool; if calls are inside, when the last of them leaves."""
         with self._lock:
-            if self._held:
-                self._held.closed = True
+            if self._marker_lock:
+                self._marker_lock.closed = True
             self._lose()
 
-    def _open(self) -> tuple[int, Path, _Held]:
+    def _open(self) -> tuple[int, Path, _MarkerLock]:
         """Return an open descriptor of the directory, a path through it, and the lock on the pool.
 
         Raises: PoolUnavailable if it is not the pool, or not ours; Exhausted; OSError.
         """
         try:
-            fd = os.open(self._where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(self._location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in errnos.GONE:
                 self._lose()
-            raise errnos.pool_root_error(error, os.fspath(self._where)) or error from error
+            raise errnos.pool_root_error(error, os.fspath(self._location)) or error from error
         try:
             path = _path_of(fd)
             return fd, path, self._verify_marker(fd, path)
         except OSError as error:
             os.close(fd)
-            raise errnos.pool_error(error, os.fspath(self._where)) or error from error
+            raise errnos.pool_error(error, os.fspath(self._location)) or error from error
         except BaseException:
             os.close(fd)
             raise
 
-    def _shows(self, held: _Held) -> bool:
+    def _shows(self, lock: _MarkerLock) -> bool:
         """Return whether the path shows the marker; True if that cannot be told, which `open`
         finds out.
         """
         try:
-            found = os.lstat(self._marker)
+            status = os.lstat(self._marker)
         except OSError as error:
             return error.errno not in errnos.GONE
-        return (found.st_dev, found.st_ino) == held.identity
+        return (status.st_dev, status.st_ino) == lock.identity
 
-    def _verify_marker(self, fd: int, path: Path) -> _Held:
+    def _verify_marker(self, fd: int, path: Path) -> _MarkerLock:
         """Prove by the marker that this is the pool, and ours alone; make it one if it may become
         one.
 
         Raises: PoolUnavailable.
         """
         identity = _identity(fd)
-        if (held := self._held) and held.identity == identity:
-            held.gone = False
+        if (lock := self._marker_lock) and lock.identity == identity:
+            lock.gone = False
             if self._unsynced:
                 self._sync_again(path)
-            return held
+            return lock
         self._lose()
-        if self._held:
+        if self._marker_lock:
             raise PoolUnavailable(
-                f"{self._where} shows another filesystem than before, on which calls of pool"
-                f" {self._held.id} are still at work: try again; if they hang, start the driver"
-                " again"
+                f"{self._location} shows another filesystem than before, on which calls of pool"
+                f" {self._marker_lock.id} are still at work: try again; if they hang, restart the"
+                " driver"
             )
         if identity is None:
-            self._birth.refuse(fd)
+            self._creation.refuse_directory(fd)
             marker.write(path, self._owner)
         return self._adopt(fd, path)
 
-    def _adopt(self, fd: int, path: Path) -> _Held:
+    def _adopt(self, fd: int, path: Path) -> _MarkerLock:
         """Lock the pool and have it adopted. Raises: PoolUnavailable; whatever `adopted` raises."""
-        held = _lock_marker(fd, self._where, self._owner)
+        lock = _lock_marker(fd, self._location, self._owner)
         try:
             self._adopted(path)
             self.sync(path)
         except BaseException:
-            os.close(held.fd)
+            os.close(lock.fd)
             self._dropped()
             raise
-        self._held = held
-        self._birth.found(fd, held.id)
-        logger.info("pool {} found at {}", held.id, self._where)
-        return held
+        self._marker_lock = lock
+        self._creation.record_pool(fd, lock.id)
+        logger.info("pool {} found at {}", lock.id, self._location)
+        return lock
 
     def _sync_again(self, path: Path) -> None:
         """Repeat the sync that failed. Raises: PoolUnavailable if it fails again."""
@@ -216,21 +216,23 @@ class PoolDirectory:
         try:
             self.sync(path)
         except OSError as error:
-            raise PoolUnavailable(f"the pool at {self._where} cannot be synced: {error}") from error
+            raise PoolUnavailable(
+                f"the pool at {self._location} cannot be synced: {error}"
+            ) from error
 
     def _lose(self) -> None:
         """Release the pool, or have it released once no call is inside: nobody else may sweep
         before.
         """
-        if not (held := self._held):
+        if not (lock := self._marker_lock):
             return
-        if held.users:
-            held.gone = True
+        if lock.users:
+            lock.gone = True
             return
-        self._held = None
-        os.close(held.fd)
+        self._marker_lock = None
+        os.close(lock.fd)
         self._dropped()
-        logger.info("pool {} let go of at {}", held.id, self._where)
+        logger.info("pool {} let go of at {}", lock.id, self._location)
 
 
 @cache
@@ -241,25 +243,25 @@ def _path_of(fd: int) -> Path:
 def _identity(fd: int) -> tuple[int, int] | None:
     """Return device and inode of the marker in the open directory; None: there is none."""
     try:
-        found = os.stat(MARKER, dir_fd=fd, follow_symlinks=False)
+        status = os.stat(MARKER, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def _lock_marker(root: int, where: Path, owner: str) -> _Held:
+def _lock_marker(root: int, location: Path, owner: str) -> _MarkerLock:
     """Check the marker in the open directory `root` and lock the pool.
 
     Raises: PoolUnavailable as `_checked`, or if another process has it; OSError.
     """
     fd = os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
     try:
-        pool_id = marker.read_id(os.read(fd, 4096), where, owner)
-        found = os.fstat(fd)
-        locked = pool_lock.lock(root, fd, where)
+        pool_id = marker.read_id(os.read(fd, 4096), location, owner)
+        status = os.fstat(fd)
+        locked = pool_lock.lock(root, fd, location)
     except BaseException:
         os.close(fd)
         raise
     if locked != fd:
         os.close(fd)
-    return _Held(locked, pool_id, (found.st_dev, found.st_ino))
+    return _MarkerLock(locked, pool_id, (status.st_dev, status.st_ino))

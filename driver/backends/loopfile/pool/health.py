@@ -22,8 +22,8 @@ _BELIEVED: Final = 1.0
 class PoolHealth:
     """The health of the pool at `where`; `root` is always a path that `PoolDirectory.open` gave."""
 
-    def __init__(self, where: Path) -> None:
-        self._where = os.fspath(where)
+    def __init__(self, location: Path) -> None:
+        self._location = os.fspath(location)
         self._met: PoolUnavailable | None = None  # what a call met that may be over by now
         self._tried = -inf
         self._turned, self._asked = "", -inf
@@ -34,12 +34,16 @@ class PoolHealth:
         After a call has failed, a trial write decides.
         """
         if os.statvfs(root).f_flag & os.ST_RDONLY:
-            raise PoolReadOnly(errnos.read_only_text(self._where, "its filesystem is mounted so"))
+            raise PoolReadOnly(
+                errnos.read_only_text(self._location, "its filesystem is mounted so")
+            )
         turned = self._what_it_turned(root)
         if turned == "shutdown":
-            raise PoolFailed(errnos.failed_text(self._where, "it shut itself down after an error"))
+            raise PoolFailed(
+                errnos.failed_text(self._location, "it shut itself down after an error")
+            )
         if turned:
-            raise PoolReadOnly(errnos.read_only_text(self._where, "it turned so after an error"))
+            raise PoolReadOnly(errnos.read_only_text(self._location, "it turned so after an error"))
         if self._met:
             self._try(root)
 
@@ -57,7 +61,7 @@ class PoolHealth:
         try:
             yield
         except OSError as error:
-            meant = errnos.pool_error(error, self._where)
+            meant = errnos.pool_error(error, self._location)
             if isinstance(meant, PoolUnavailable):
                 self._met, self._tried = meant, -inf
             raise meant or error from error
@@ -68,9 +72,11 @@ class PoolHealth:
         It says so in mountinfo since Linux 6.14, where statvfs says nothing.
         """
         if monotonic() - self._asked > _BELIEVED:
-            found = mount_table.of_descriptor(int(root.name))
-            words = found.super_options if found else frozenset[str]()
-            self._turned = next((one for one in ("shutdown", "emergency_ro") if one in words), "")
+            mount_point = mount_table.of_descriptor(int(root.name))
+            words = mount_point.super_options if mount_point else frozenset[str]()
+            self._turned = next(
+                (word for word in ("shutdown", "emergency_ro") if word in words), ""
+            )
             self._asked = monotonic()
         return self._turned
 
@@ -84,7 +90,7 @@ class PoolHealth:
             try:
                 files.try_writing(root)
             except OSError as error:
-                meant = errnos.pool_error(error, self._where)
+                meant = errnos.pool_error(error, self._location)
                 self._met = meant if isinstance(meant, PoolUnavailable) else None
             else:
                 self._met = None

@@ -23,27 +23,27 @@ from driver.linux import flocks
 _AFTERMATH: Final = 2.0
 
 
-def lock(root: int, marker: int, where: Path) -> int:
+def lock(root: int, marker: int, location: Path) -> int:
     """Lock the pool and return the descriptor that has the lock, `marker` or a new one.
 
     `root`, `marker`: open descriptors of the directory and its marker.
 
     Raises: PoolUnavailable if another process has the pool; OSError.
     """
-    if not (_try(marker) or _outlast(marker, where)):
-        return _lock_directory(root, where)
-    os.close(_lock_directory(root, where))
+    if not (_try(marker) or _outlast(marker, location)):
+        return _lock_directory(root, location)
+    os.close(_lock_directory(root, location))
     return marker
 
 
-def _outlast(marker: int, where: Path) -> bool:
+def _outlast(marker: int, location: Path) -> bool:
     """Return whether the marker was locked after all; False: its holder was killed, and is stuck
     elsewhere.
 
     Raises: PoolUnavailable if the holder runs.
     """
     if not flocks.held_by_the_dying(marker):
-        raise _in_use(where)
+        raise _in_use(location)
     os.utime(marker)
     os.fsync(marker)  # if this pool is where he is stuck, this process is so, too
     end = time.monotonic() + _AFTERMATH
@@ -51,12 +51,12 @@ def _outlast(marker: int, where: Path) -> bool:
         time.sleep(0.1)
     if not free:
         if not flocks.held_by_the_dying(marker):
-            raise _in_use(where)
-        logger.warning("the pool at {} is taken over from a process that was killed", where)
+            raise _in_use(location)
+        logger.warning("the pool at {} is taken over from a process that was killed", location)
     return free
 
 
-def _lock_directory(root: int, where: Path) -> int:
+def _lock_directory(root: int, location: Path) -> int:
     """Return a locked descriptor of the pool's directory.
 
     Raises: PoolUnavailable if another process has the lock.
@@ -65,7 +65,7 @@ def _lock_directory(root: int, where: Path) -> int:
     if _try(fd):
         return fd
     os.close(fd)
-    raise _in_use(where)
+    raise _in_use(location)
 
 
 def _try(fd: int) -> bool:
@@ -77,5 +77,5 @@ def _try(fd: int) -> bool:
     return True
 
 
-def _in_use(where: Path) -> PoolUnavailable:
-    return PoolUnavailable(f"another process works on the pool at {where}: stop it first")
+def _in_use(location: Path) -> PoolUnavailable:
+    return PoolUnavailable(f"another process works on the pool at {location}: stop it first")

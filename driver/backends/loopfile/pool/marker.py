@@ -34,20 +34,20 @@ def write(root: Path, owner: str) -> PoolId:
     return pool_id
 
 
-def initialise(where: Path, owner: str) -> PoolId:
-    """Make `where` a pool of the driver `owner`.
+def initialise(location: Path, owner: str) -> PoolId:
+    """Make `location` a pool of the driver `owner`.
 
     Raises: Conflict if it is a pool; Refused if the marker cannot be written.
     """
     try:
-        return write(where, owner)
+        return write(location, owner)
     except FileExistsError:
-        raise Conflict(f"{where} is a pool already") from None
+        raise Conflict(f"{location} is a pool already") from None
     except OSError as error:
-        raise Refused(f"{where} cannot become a pool: {error.strerror}") from error
+        raise Refused(f"{location} cannot become a pool: {error.strerror}") from error
 
 
-def read_id(text: bytes, where: Path, owner: str) -> PoolId:
+def read_id(text: bytes, location: Path, owner: str) -> PoolId:
     """Return the pool id of a marker.
 
     Raises: PoolUnavailable if the marker is damaged, of a newer schema, or another driver's.
@@ -56,9 +56,11 @@ def read_id(text: bytes, where: Path, owner: str) -> PoolId:
         fields = json.loads(text)
         schema, pool_id, marked = int(fields["schema"]), str(fields["id"]), str(fields["owner"])
     except (ValueError, KeyError, TypeError) as error:
-        raise PoolUnavailable(f"the marker {where / MARKER} is damaged: {error!r}") from error
+        raise PoolUnavailable(f"the marker {location / MARKER} is damaged: {error!r}") from error
     if schema > SCHEMA:
-        raise PoolUnavailable(f"the pool at {where} was made by a newer version: upgrade this one")
+        raise PoolUnavailable(
+            f"the pool at {location} was made by a newer version: upgrade this one"
+        )
     if marked != owner:
-        raise PoolUnavailable(f"the pool at {where} belongs to {marked!r}, not to {owner!r}")
+        raise PoolUnavailable(f"the pool at {location} belongs to {marked!r}, not to {owner!r}")
     return pool_id

@@ -148,7 +148,7 @@ class Accounts:
         cost = self.bounds.with_cow_cost(disk.stat().st_blocks * 512)
         promise = cost if isinstance(image, Snapshot) else image.size
         entry = Entry(promise, image.allocation, cost, pending=True)
-        self.ledger.recharge(str(image.id), entry)
+        self.ledger.update_pending(str(image.id), entry)
 
     def record_final(self, image: Image) -> None:
         """Enter an image that exists. Of a clone or snapshot all counts as shared, or what was
@@ -165,13 +165,13 @@ class Accounts:
         else:
             how = image.allocation if shares else Allocation.THICK
             entry = Entry(shared or occupied, how, shared)
-        self.ledger.settle(str(image.id), entry, occupied)
+        self.ledger.record(str(image.id), entry, occupied)
 
     def record_detached(self, image_id: ImageId) -> None:
         """Note that an image was detached, so that what it occupies does not change any more."""
         self.ledger.mark_detached(str(image_id), self._occupied(str(image_id)))
 
-    def settle_unknown(self, root: Path, name: str) -> None:
+    def record_unreadable(self, root: Path, name: str) -> None:
         """Enter an image whose record cannot be read: all of it may yet be written and
         overwritten.
         """
@@ -179,15 +179,15 @@ class Accounts:
         shared = self.bounds.with_cow_cost(occupied) if self.bounds.reflinks else 0
         promise = max(occupied, layout.length(root, name))
         whole = -(-promise * self._over // self._under)
-        self.ledger.settle(name, Entry(whole, Allocation.SPARSE, shared), occupied)
+        self.ledger.record(name, Entry(whole, Allocation.SPARSE, shared), occupied)
         self.ledger.mark_attached(name)  # it may be
 
-    def settle_again(self, image_id: ImageId, image: Image | None) -> None:
+    def record_again(self, image_id: ImageId, image: Image | None) -> None:
         """Enter an image whose record can be read again; None: drop it, somebody removed it."""
         if image:
             self.record_final(image)
         else:
-            self.ledger.drop(str(image_id))
+            self.ledger.remove(str(image_id))
 
     @contextmanager
     def punched(self, disk: Path, volume: Volume) -> Iterator[None]:
@@ -198,7 +198,7 @@ class Accounts:
         """
         key = str(volume.id)
         entry = Entry(volume.size, volume.allocation, pending=True)
-        self.ledger.settle(key, entry)
+        self.ledger.record(key, entry)
         try:
             files.punch(disk, volume.size)
             yield
@@ -224,7 +224,7 @@ class Accounts:
         """Return the bytes that copy-on-write may cost after a reflink of `source`."""
         if image.allocation is Allocation.THICK and self.bounds.kind == "xfs":
             # xfs does not share unwritten extents, and a new thick image is little else
-            written = sum(one.length for one in fiemap.written(source))
+            written = sum(extent.length for extent in fiemap.written(source))
         else:
             written = source.stat().st_blocks * 512
         return self.bounds.with_cow_cost(written)
@@ -250,8 +250,10 @@ class Accounts:
     def _due(self) -> Sequence[str]:
         """Return the images to measure: those that share bytes, each every MEASURED_FOR seconds."""
         now, sharing = monotonic(), self.ledger.sharing()
-        self._measured = {one: at for one in sharing if (at := self._measured.get(one)) is not None}
-        return [one for one in sharing if now - self._measured.get(one, -inf) >= MEASURED_FOR]
+        self._measured = {
+            name: at for name in sharing if (at := self._measured.get(name)) is not None
+        }
+        return [name for name in sharing if now - self._measured.get(name, -inf) >= MEASURED_FOR]
 
     def _is_stale(self) -> bool:
         """Return whether the last result for reports differs from what a new one would be."""
@@ -281,8 +283,8 @@ class Accounts:
         with suppress(FileNotFoundError):
             at: Bytes | None = 0
             while at is not None:
-                found, at = fiemap.shared(self._root / name / layout.DISK, at)
-                total += found
+                shared, at = fiemap.shared(self._root / name / layout.DISK, at)
+                total += shared
                 yield
             self.ledger.measured(name, self.bounds.with_cow_cost(total), entry)
 

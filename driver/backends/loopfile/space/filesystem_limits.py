@@ -52,12 +52,12 @@ class FilesystemLimits:
     overwrites: bool = True  # in place, without room for a copy: what thick volumes need
     uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
-    def available(self, where: Path) -> Bytes:
+    def available(self, location: Path) -> Bytes:
         """Return the free bytes less reserve and margin, before what is owed; may be negative.
 
         Waits for a commit of a filesystem that `lags`.
         """
-        free = _settled(where) if self.lags else free_of(where)
+        free = _settled(location) if self.lags else free_of(location)
         return free - self.reserve - self.margin
 
     @property
@@ -69,42 +69,42 @@ class FilesystemLimits:
         """Return `shared` bytes plus the metadata that overwriting them may cost."""
         return shared + int(shared * self.cow_cost)
 
-    def faults(self, root: Path, where: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
+    def faults(self, root: Path, location: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
         """Give the faults of the pool that is open as `root`.
 
-        `where`: its configured path, for messages. `damaged`: why, by name of the image.
+        `location`: its configured path, for messages. `damaged`: why, by name of the image.
         """
-        found = os.statvfs(root)
-        if found.f_bavail * found.f_frsize < _FULL:
-            yield Fault(FaultKind.POOL_FULL, f"{where} is full: delete volumes or snapshots")
-        elif found.f_bavail < found.f_blocks * _NEARLY_FULL:
-            free = found.f_bavail * found.f_frsize
-            yield Fault(FaultKind.POOL_NEARLY_FULL, f"{where} has {free // MIB} MiB left")
+        status = os.statvfs(root)
+        if status.f_bavail * status.f_frsize < _FULL:
+            yield Fault(FaultKind.POOL_FULL, f"{location} is full: delete volumes or snapshots")
+        elif status.f_bavail < status.f_blocks * _NEARLY_FULL:
+            free = status.f_bavail * status.f_frsize
+            yield Fault(FaultKind.POOL_NEARLY_FULL, f"{location} has {free // MIB} MiB left")
         if not self.overwrites:
             yield Fault(
                 FaultKind.THICK_NOT_POSSIBLE,
-                f"{where} is a btrfs that refuses NOCOW: it has no room for thick volumes, since"
+                f"{location} is a btrfs that refuses NOCOW: it has no room for thick volumes, since"
                 " overwriting one could fail; use allocation=sparse, or another filesystem",
             )
         for name, why in damaged.items():
-            yield Fault(FaultKind.RECORD_DAMAGED, f"{where / name}: {why}")
+            yield Fault(FaultKind.RECORD_DAMAGED, f"{location / name}: {why}")
 
 
-def free_of(where: Path) -> Bytes:
+def free_of(location: Path) -> Bytes:
     """Return the free bytes that the filesystem reports, without waiting for a commit."""
-    found = os.statvfs(where)
-    return found.f_bavail * found.f_frsize
+    status = os.statvfs(location)
+    return status.f_bavail * status.f_frsize
 
 
-def _settled(where: Path) -> Bytes:
+def _settled(location: Path) -> Bytes:
     """Return the free bytes of a btrfs once they agree with themselves after a commit.
 
     They lag behind fallocate and unlink until a commit, or two. See `files.commit`.
     """
     before = -1
     for _ in range(_COMMITS):
-        files.commit(where)
-        if (free := free_of(where)) == before:
+        files.commit(location)
+        if (free := free_of(location)) == before:
             break
         before = free
     return free
@@ -132,8 +132,8 @@ def probe(root: Path, reserve: str) -> FilesystemLimits:
     direct_io = _tried(lambda: files.direct_io_at(root, 4096))
     small_blocks = _tried(lambda: files.direct_io_at(root, 512))
     overwrites = _tried(lambda: files.can_overwrite_in_place(root))
-    found = os.statvfs(root)
-    total = found.f_blocks * found.f_frsize
+    status = os.statvfs(root)
+    total = status.f_blocks * status.f_frsize
     share, least = _MARGIN.get(kind, _OTHER_MARGIN)
     return FilesystemLimits(
         kind=kind,

@@ -309,7 +309,7 @@ def test_a_group_that_is_not_whole_is_none_and_is_taken_anew(
 ) -> None:
     first = take(world, members)
     lost = first.snapshots[0]
-    world.pools.of(lost.id.pool).backend.delete(lost.id)
+    world.pools.with_id(lost.id.pool).backend.delete(lost.id)
     with pytest.raises(NotFound, match="not complete"):
         world.snapshots.get_group(GroupSnapshotRef(first.id))
     again = take(world, members)
@@ -370,7 +370,7 @@ def test_a_deletion_that_was_interrupted_is_ended_by_the_next(
 ) -> None:
     group = take(world, members)
     first = group.snapshots[0]
-    world.pools.of(first.id.pool).backend.delete(first.id)
+    world.pools.with_id(first.id.pool).backend.delete(first.id)
     known = tuple(one.id for one in group.snapshots)
     world.snapshots.delete_group(GroupSnapshotRef(group.id, known))
     assert snapshots_of(world) == []

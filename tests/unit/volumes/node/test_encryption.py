@@ -43,7 +43,7 @@ def raw(world: World) -> Volume:
 
 
 def pool_of(world: World, volume: Volume) -> Pool:
-    return world.pools.of(volume.id.pool)
+    return world.pools.with_id(volume.id.pool)
 
 
 def now(world: World, volume: Volume) -> Volume:

@@ -84,7 +84,7 @@ def test_a_repeat_finds_what_the_pod_has_written(world: World) -> None:
     [volume] = volumes(world)
     world.write(volume, b"kept")
     world.host.unmount(world.target)
-    world.pools.of(volume.id.pool).backend.detach(volume.id)
+    world.pools.with_id(volume.id.pool).backend.detach(volume.id)
     world.inline.publish(wanted(world))
     assert world.read(volume) == b"kept"
 

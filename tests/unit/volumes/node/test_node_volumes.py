@@ -35,7 +35,7 @@ BLOCK_READER = Capability(AccessMode.SINGLE_NODE_READER_ONLY, block=True)
 
 
 def device_of(world: World, volume: Volume) -> Device | None:
-    return world.pools.of(volume.id.pool).backend.attached(volume.id)
+    return world.pools.with_id(volume.id.pool).backend.attached(volume.id)
 
 
 def places_of(world: World, volume: Volume) -> tuple[MountPoint, ...]:

@@ -49,7 +49,7 @@ def volume(world: World) -> Volume:
 
 def forget_device(world: World, volume: Volume) -> Device:
     """As where the pool's filesystem is dead: nobody says what is attached, nor whose it is."""
-    backend = world.backend(world.pools.of(volume.id.pool))
+    backend = world.backend(world.pools.with_id(volume.id.pool))
     device = backend.attached(volume.id)
     assert device
     world.host._plugged[device.number].label = ""
@@ -158,7 +158,7 @@ def test_two_staging_paths_are_independent(world: World, block: bool) -> None:
     world.stage(volume, capability, at=second)
     world.publish(volume, capability)
     world.unstage(volume, at=second)
-    backend = world.backend(world.pools.of(volume.id.pool))
+    backend = world.backend(world.pools.with_id(volume.id.pool))
     assert backend.attached(volume.id)
     with pytest.raises(Refused, match=str(world.target)):
         world.unstage(volume)

@@ -33,7 +33,7 @@ def anonymous(name: str) -> tuple[Pool, Anonymous]:
 
 
 def test_a_pool_is_known_by_its_id_and_by_its_name(world: World) -> None:
-    assert world.pools.of(world.slow.backend.id) is world.slow
+    assert world.pools.with_id(world.slow.backend.id) is world.slow
     assert world.pools.named("slow") is world.slow
     assert world.pools.all() == (world.fast, world.slow)
 
@@ -42,7 +42,7 @@ def test_an_unknown_id_is_of_a_pool_that_is_away_and_says_which_are(world: World
     pool, backend = anonymous("disk")
     pools = Pools([world.fast, pool])
     key = "0" * 32
-    assert pools.of(backend.id) is pool
+    assert pools.with_id(backend.id) is pool
     volume_id = VolumeId(backend.id, key)
     backend.make_unavailable("no marker in /srv/disk")
     with pytest.raises(PoolUnavailable, match="no marker in /srv/disk"):
