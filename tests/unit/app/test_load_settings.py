@@ -37,38 +37,6 @@ def test_two_flags_are_enough() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ("pbkdf=pbkdf2,iterations=1000", ["--pbkdf=pbkdf2", "--pbkdf-force-iterations=1000"]),
-        ("pbkdf=pbkdf2", ["--pbkdf=pbkdf2", "--pbkdf-force-iterations=600000"]),
-        ({"memory": "1GiB", "iterations": 5}, ["--pbkdf-memory=1048576", "iterations=5"]),
-        ("memory=32MiB", ["--pbkdf=argon2id", "--pbkdf-memory=32768", "iterations=4"]),
-    ],
-)
-def test_what_a_guess_at_a_passphrase_costs(given: object, words: list[str]) -> None:
-    said = " ".join(loaded(luks=given).luks.words())
-    assert all(word in said for word in words)
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ("argon2id", "key=value"),
-        ("pbkdf=argon2i", "argon2id or pbkdf2"),
-        ("pbkdf=pbkdf2,iterations=999", "at least 1000"),
-        ("iterations=3", "at least 4"),
-        ("iterations=-1", "at least 4"),
-        ("memory=1KiB", "between 32KiB and 4GiB"),
-        ("memory=much", "memory"),
-        ("cost=1", "unknown cost; known: iterations, memory, pbkdf"),
-    ],
-)
-def test_a_cost_that_cannot_be_is_refused(given: str, says: str) -> None:
-    with pytest.raises(Invalid, match=f"^--luks: .*{says}"):
-        loaded(luks=given)
-
-
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "cellar.yaml"
     file.write_text(
