@@ -263,10 +263,35 @@ def test_a_pool_that_two_nodes_show_is_told_of_both(world: Kubernetes) -> None:
     shutil.copytree(world.where / "disk-a", copy)
     copy.rename(world.where / "slot")
 
-    def shown_twice() -> list[dict[str, Any]]:
-        events = world.api.objects.get(kube.EVENTS, {}).values()
-        return [event for event in events if event["reason"] == "PoolShownTwice"]
+    until(lambda: len(router.volumes()) == 1 and len(events_of(world, "PoolShownTwice")) == 2)
+    events = events_of(world, "PoolShownTwice")
+    assert {event["involvedObject"]["name"] for event in events} == {"a", "c"}
+    assert all("refused on both" in event["message"] for event in events)
 
-    until(lambda: len(router.volumes()) == 1 and len(shown_twice()) == 2)
-    assert {event["involvedObject"]["name"] for event in shown_twice()} == {"a", "c"}
-    assert all("refused on both" in event["message"] for event in shown_twice())
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts")
+def test_a_pool_that_becomes_unavailable_is_an_event_of_its_node(world: Kubernetes) -> None:
+    """Once, for all routers; its node's other pools and the other nodes have none."""
+    routers = [world.router(), world.router()]
+    disk, away = world.where / "disk", world.where / "away"
+    disk.mkdir()
+    world.node("a", f"p=loopfile:{disk},allocation=sparse,overcommit=100,init=true")
+    world.node("b")
+    for router in routers:
+        placed(router, f"v-{router.where.name}", "a")
+    assert events_of(world, "PoolUnavailable") == []
+    disk.rename(away)
+    until(lambda: len(events_of(world, "PoolUnavailable")) == 1)
+    until(lambda: all("cannot be used" in router.log.read_text() for router in routers))
+    [event] = events_of(world, "PoolUnavailable")
+    assert event["involvedObject"]["name"] == "a"
+    assert event["message"].startswith("pool p cannot be used: ")
+    away.rename(disk)
+    until(lambda: all("can be used again" in router.log.read_text() for router in routers))
+
+
+def events_of(world: Kubernetes, reason: str) -> list[dict[str, Any]]:
+    """The Events with this reason."""
+    events = world.api.objects.get(kube.EVENTS, {}).values()
+    return [event for event in events if event["reason"] == reason]
