@@ -100,7 +100,7 @@ def test_a_group_with_volumes_becomes_a_pool_when_init_is_asked_for(make_group: 
     with opened(location) as none:  # it is marked as the usual driver's
         assert (
             none.state().unavailable
-            == "the pool cellar belongs to 'cellar.csi.internal', not to 'cellar.test'"
+            == "the pool cellar belongs to the driver 'cellar.csi.internal', not to 'cellar.test'"
         )
     assert "is pool p now" in said
     assert "a pool already" in cellar("pools", "init", "p", *pool, status=1)
