@@ -61,4 +61,4 @@ class PoolChoice:
             case CreateVolume() as create:
                 return self._use_cases.volumes.place(create)
             case request:
-                return self._use_cases.ephemeral.place(request.handle.key)
+                return self._use_cases.ephemeral.pool_name(request.handle.key)

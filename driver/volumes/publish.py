@@ -33,7 +33,7 @@ class ControllerPublisher:
         self._node = node
         self._max_volumes = max_volumes
 
-    def publish(self, wanted: Publish) -> None:
+    def publish(self, request: Publish) -> None:
         """Record to which node the volume is published; no-op if it is published so already.
 
         A volume is published to one node at a time. Only the node that has the pool can use it,
@@ -45,21 +45,25 @@ class ControllerPublisher:
         another node; Conflict: it is published to the same node in another way; NoSpace: the
         node has `max_volumes` volumes; PoolUnavailable; Damaged.
         """
-        pool, volume = self._pools.volume(wanted.volume_id)
-        if wanted.node != self._node and not wanted.known:
-            raise NotFound(f"no node {wanted.node!r}; volume {volume.id} is on {self._node!r}")
-        if reason := incompatibility(volume, wanted.capability):
+        pool, volume = self._pools.volume(request.volume_id)
+        if request.node != self._node and not request.known:
+            raise NotFound(f"no node {request.node!r}; volume {volume.id} is on {self._node!r}")
+        if reason := incompatibility(volume, request.capability):
             raise Invalid(reason)
         volume = self._pools.withdrawals.made_up(pool, volume)
-        publication = Publication(wanted.node, wanted.read_only, wanted.capability.mode)
+        publication = Publication(request.node, request.read_only, request.capability.mode)
         if volume.published is None or _is_left(volume.published, publication, self._node):
             self._record(pool, volume, publication)
         elif volume.published.node != publication.node:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
         elif volume.published != publication:
-            raise Conflict(f"volume {volume.id} is published otherwise: {volume.published}")
+            access = "read-only" if volume.published.read_only else "writable"
+            raise Conflict(
+                f"volume {volume.id} is published to node {volume.published.node} in another way:"
+                f" {access}, {volume.published.mode}; unpublish it first"
+            )
 
-    def unpublish(self, wanted: Unpublish) -> None:
+    def unpublish(self, request: Unpublish) -> None:
         """Remove the publication; no-op if the volume does not exist or is not published to the
         node.
 
@@ -68,25 +72,25 @@ class ControllerPublisher:
         none of them ever had this id.
         """
         try:
-            self._unpublish(wanted)
+            self._unpublish(request)
         except PoolUnavailable:
-            if not self._pools.may_come(wanted.volume_id.pool):
+            if not self._pools.may_come(request.volume_id.pool):
                 raise
-            self._pools.withdrawals.note(wanted.volume_id, wanted.node)
+            self._pools.withdrawals.note(request.volume_id, request.node)
 
-    def _unpublish(self, wanted: Unpublish) -> None:
+    def _unpublish(self, request: Unpublish) -> None:
         """Remove the publication from the pool's record, even if that is damaged. Raises:
         PoolUnavailable.
         """
         with suppress(NotFound):
             try:
-                pool, volume = self._pools.volume(wanted.volume_id)
+                pool, volume = self._pools.volume(request.volume_id)
             except Damaged:
-                backend = self._pools.with_id(wanted.volume_id.pool).backend
-                backend.withdraw(wanted.volume_id, wanted.node)
+                backend = self._pools.with_id(request.volume_id.pool).backend
+                backend.withdraw(request.volume_id, request.node)
                 return
             volume = self._pools.withdrawals.made_up(pool, volume)
-            if volume.published and wanted.node in {None, volume.published.node}:
+            if volume.published and request.node in {None, volume.published.node}:
                 pool.backend.record(replace(volume, published=None))
 
     def _record(self, pool: Pool, volume: Volume, publication: Publication) -> None:
@@ -103,8 +107,10 @@ class ControllerPublisher:
             raise limit_reached(self._node, self._max_volumes)
 
 
-def _is_left(known: Publication, wanted: Publication, here: str) -> bool:
-    """Return whether `known` names another node while `wanted` names this one (`here`), which has
+def _is_left(recorded: Publication, publication: Publication, node: str) -> bool:
+    """Return whether `recorded` names another node, while `publication` names this one, which has
     the disk.
+
+    `node`: the name of this node.
     """
-    return known.node != here == wanted.node
+    return recorded.node != node == publication.node

@@ -59,10 +59,10 @@ def ensure_attached(
     `Backend.attach` raises.
     """
     if volume.luks_key_id is None:
-        return _raised(pool, volume, read_only=read_only, undo=undo)
+        return _ensure_attached(pool, volume, read_only=read_only, undo=undo)
     crypt, name = encryption.require_crypt(pool), str(volume.id)
     secret = encryption.require_secret(volume, secret)
-    below, _ = _raised(pool, volume, read_only=False, undo=undo)
+    below, _ = _ensure_attached(pool, volume, read_only=False, undo=undo)
     was_open = crypt.opened(name, below)
     device = crypt.open(below, name, secret, discards=volume.discards)
     if not was_open:
@@ -72,7 +72,9 @@ def ensure_attached(
     return device, not was_open
 
 
-def _raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> tuple[Device, bool]:
+def _ensure_attached(
+    pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack
+) -> tuple[Device, bool]:
     """Attach the image. One that is attached is attached again, because its block size and discard
     policy may not be applied yet; a read-only device that a reader left behind is replaced by a
     writable one.
@@ -81,8 +83,8 @@ def _raised(pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack) -> 
     """
     device = pool.backend.attached(volume.id)
     if device and device.read_only and not read_only:
-        if places := pool.host.mount_points(device):
-            raise Refused(f"{device.path} is read-only, and in use so at {places[0].target}")
+        if mounts := pool.host.mount_points(device):
+            raise Refused(f"{device.path} is read-only, and in use so at {mounts[0].target}")
         pool.backend.detach(volume.id)  # left behind by a reader
         device = None
     if device:
@@ -155,10 +157,10 @@ def _at(
     """Return the volume's mount at `target`; None: nothing is mounted there. `node`: a device node
     is expected, else the whole filesystem. Raises: Refused: something else is mounted there.
     """
-    if (place := pool.host.mounted_at(target)) is None:
+    if (mount := pool.host.mounted_at(target)) is None:
         return None
     device = device or device_of(pool, volume)
-    whole = place.node is node and (node or place.root == "/")
-    if device and place.number == device.number and whole:
-        return place
+    whole = mount.node is node and (node or mount.root == "/")
+    if device and mount.number == device.number and whole:
+        return mount
     raise Refused(f"{target} shows something else than volume {volume.id}: unmount that first")

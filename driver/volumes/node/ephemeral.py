@@ -50,14 +50,14 @@ class EphemeralVolumes:
     """
 
     def __init__(
-        self, pools: Pools, volumes: Provisioner, mounter: NodeVolumes, health: Health
+        self, pools: Pools, volumes: Provisioner, node_volumes: NodeVolumes, health: Health
     ) -> None:
         self._pools = pools
         self._volumes = volumes
-        self._mounter = mounter
+        self._node_volumes = node_volumes
         self._health = health
 
-    def publish(self, wanted: InlinePublish) -> None:
+    def publish(self, request: InlinePublish) -> None:
         """Create the volume and mount it at the target, or do neither. After a reboot the present
         volume is mounted again.
 
@@ -65,67 +65,68 @@ class EphemeralVolumes:
         Unfinished: it failed, and the volume stays until NodeUnpublishVolume; what
         `Provisioner.create` and `NodeVolumes.stage_volume` raise: nothing is left.
         """
-        volume = self._volumes.create(wanted.create)
+        volume = self._volumes.create(request.create)
         try:
-            self._show(volume, wanted)
+            self._mount(volume, request)
         except (Busy, PoolUnavailable):
             raise  # their end is open: kubelet unpublishes in time
         except (CellarError, OSError) as error:
-            self._take_back(volume, wanted, error)
+            self._take_back(volume, request, error)
             raise
 
-    def unpublish(self, wanted: InlineUnpublish) -> None:
+    def unpublish(self, request: InlineUnpublish) -> None:
         """Unmount the volume, which works without its pool, and delete it; no-op if there is none.
         A volume with a damaged record is kept, and logged.
 
         Raises: Refused, and nothing was changed: the target shows something else;
         PoolUnavailable: it may be in a pool that is unavailable, in which it must not stay.
         """
-        found, away = self._pools.every_volume(wanted.handle.key)
+        volume_ids, unavailable = self._pools.every_volume(request.handle.key)
         for host in self._pools.hosts():
-            self._take_off(host, wanted, found)
-        for volume_id in found:
+            self._unmount(host, request, volume_ids)
+        for volume_id in volume_ids:
             try:
                 self._volumes.delete(DeleteVolume(volume_id))
             except Damaged as error:  # its pod must be able to go; health goes on telling
-                logger.error("inline volume {} is left alone: {}", wanted.handle, error)
-        if away and not found:
+                logger.error("inline volume {} is left alone: {}", request.handle, error)
+        if unavailable and not volume_ids:
             raise PoolUnavailable(
-                f"inline volume {wanted.handle} may be in a pool that is away: {away}"
+                f"inline volume {request.handle} may be in a pool that is unavailable:"
+                f" {unavailable}"
             )
 
-    def place(self, key: Key) -> str | None:
+    def pool_name(self, key: Key) -> str | None:
         """Return the name of the pool that has the volume with this key; None: no pool that
         answers has it.
         """
         with suppress(PoolUnavailable):  # also without its pool it must come off
-            if found := self._pools.find_volume(key):
-                return found[0].name
+            if pool_and_volume := self._pools.find_volume(key):
+                return pool_and_volume[0].name
         return None
 
-    def stats(self, wanted: InlineStats) -> VolumeStats:
+    def stats(self, request: InlineStats) -> VolumeStats:
         """Return the usage of the volume, as `NodeVolumes.stats` does. Raises: NotFound: no such
         volume, or the path shows something else; PoolUnavailable.
         """
-        return self._mounter.stats(GetVolumeStats(self._one(wanted), wanted.path))
+        return self._node_volumes.stats(GetVolumeStats(self._volume_id(request), request.path))
 
-    def faults(self, wanted: InlineStats) -> tuple[Fault, ...]:
+    def faults(self, request: InlineStats) -> tuple[Fault, ...]:
         """Return the faults of the volume; an unavailable pool is one of them. Raises: NotFound."""
         try:
-            return self._health.at(GetVolumeStats(self._one(wanted), wanted.path))
+            return self._health.at(GetVolumeStats(self._volume_id(request), request.path))
         except PoolUnavailable as error:
             return (fault_of(error),)
 
-    def _show(self, volume: Volume, wanted: InlinePublish) -> None:
+    def _mount(self, volume: Volume, request: InlinePublish) -> None:
         """Mount the volume at the target, then record that a pod has seen it."""
         pool = self._pools.with_id(volume.id.pool)
-        stage = Stage(volume_id=volume.id, staging=wanted.target, capability=wanted.capability)
-        self._mounter.stage_volume(pool, volume, stage)
+        stage = Stage(volume_id=volume.id, staging=request.target, capability=request.capability)
+        self._node_volumes.stage_volume(pool, volume, stage)
         if volume.inline is Inline.CREATED:
             pool.backend.record(replace(volume, inline=Inline.MOUNTED))
             reach(FailPoint.INLINE_RECORDED)
 
-    def _take_back(self, volume: Volume, wanted: InlinePublish, error: Exception) -> None:
+    def _take_back(self, volume: Volume, request: InlinePublish, error: Exception) -> None:
         """Unmount and delete the volume after a failed publish, unless a pod has seen it.
 
         Raises: Unfinished: the volume stays, because a pod has seen it or it could not be
@@ -136,46 +137,48 @@ class EphemeralVolumes:
                 return
             raise Unfinished(f"volume {volume.id} stays, with what is in it: {error}") from error
         try:
-            self._take_down(volume.id, wanted.target)
+            self._take_down(volume.id, request.target)
         except (CellarError, OSError) as second:
             raise Unfinished(f"{error}; and what was made could not go: {second}") from error
 
     def _take_down(self, volume_id: VolumeId, target: Path) -> None:
         """Unmount the volume from the target, if it is mounted there, and delete it."""
         host = self._pools.host_of(volume_id)
-        place = host.mounted_at(target)
-        if place and self._mounter.owns(host, target, place, volume_id):
-            self._mounter.unstage(Unstage(volume_id, target))
+        mount = host.mounted_at(target)
+        if mount and self._node_volumes.owns(host, target, mount, volume_id):
+            self._node_volumes.unstage(Unstage(volume_id, target))
             host.remove(target)
         self._volumes.delete(DeleteVolume(volume_id))
 
-    def _take_off(self, host: Host, wanted: InlineUnpublish, found: Sequence[VolumeId]) -> None:
+    def _unmount(
+        self, host: Host, request: InlineUnpublish, volume_ids: Sequence[VolumeId]
+    ) -> None:
         """Unmount the volume from the target and remove the target. Raises: Refused, and nothing
         was changed: the target shows anything else.
         """
-        if place := host.mounted_at(wanted.target):
-            recorded = self._mounter.recorded_at(wanted.target)
-            key = wanted.handle.key
-            named = [*_named(host.volume_label(place), key), *_named(recorded, key)]
-            for volume_id in [*found, *named]:
-                if self._mounter.owns(host, wanted.target, place, volume_id):
-                    self._mounter.unstage(Unstage(volume_id, wanted.target))
+        if mount := host.mounted_at(request.target):
+            recorded = self._node_volumes.recorded_at(request.target)
+            key = request.handle.key
+            named = [*_named(host.volume_label(mount), key), *_named(recorded, key)]
+            for volume_id in [*volume_ids, *named]:
+                if self._node_volumes.owns(host, request.target, mount, volume_id):
+                    self._node_volumes.unstage(Unstage(volume_id, request.target))
                     break
             else:
                 raise Refused(
-                    f"{wanted.target} shows something else than inline volume {wanted.handle};"
+                    f"{request.target} shows something else than inline volume {request.handle};"
                     " left as it is"
                 )
-        host.remove(wanted.target)
+        host.remove(request.target)
 
-    def _one(self, wanted: InlineStats) -> VolumeId:
+    def _volume_id(self, request: InlineStats) -> VolumeId:
         """Return the id of the volume. Raises: NotFound; PoolUnavailable: it may be in a pool that
         is unavailable.
         """
-        found, away = self._pools.every_volume(wanted.handle.key)
-        if found:
-            return found[0]
-        raise away or NotFound(f"no inline volume {wanted.handle}")
+        volume_ids, unavailable = self._pools.every_volume(request.handle.key)
+        if volume_ids:
+            return volume_ids[0]
+        raise unavailable or NotFound(f"no inline volume {request.handle}")
 
 
 def _named(label: str | None, key: Key) -> Sequence[VolumeId]:

@@ -56,8 +56,8 @@ def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, f
         grow(pool, volume, device, target, fs)
     except (CellarError, OSError) as error:
         _log(volume, error)
-        place = pool.host.mounted_at(target)
-        if place and (why := pool.host.broken(place, fs)):
+        mount = pool.host.mounted_at(target)
+        if mount and (why := pool.host.broken(mount, fs)):
             raise Unusable(f"volume {volume.id}: {why}, when it was to grow: {error}") from error
 
 

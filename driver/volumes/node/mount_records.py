@@ -40,13 +40,13 @@ class MountRecord:
     def is_staging(self) -> bool:
         return self.path == self.staging
 
-    def is_shown_by(self, place: MountPoint) -> bool:
-        """Return whether `place` is this mount, by device number, or by the device's path if the
+    def matches(self, mount: MountPoint) -> bool:
+        """Return whether `mount` is this mount, by device number, or by the device's path if the
         kernel does not tell a number any more.
         """
-        if place.number:
-            return place.number == self.number
-        return place.source == str(self.device)
+        if mount.number:
+            return mount.number == self.number
+        return mount.source == str(self.device)
 
 
 class MountRecords:
@@ -57,16 +57,16 @@ class MountRecords:
 
     def at(self, path: Path) -> MountRecord | None:
         """Return the record of a path; None: nothing is recorded that this version can read."""
-        found = self._records.get(str(path))
-        return _parse(path, found) if found else None
+        fields = self._records.get(str(path))
+        return _parse(path, fields) if fields else None
 
-    def of(self, volume_id: VolumeId) -> Iterator[MountRecord]:
+    def of_volume(self, volume_id: VolumeId) -> Iterator[MountRecord]:
         """Yield all records of a volume."""
         for path, fields in self._records.find("volume", str(volume_id)).items():
             if record := _parse(Path(path), fields):
                 yield record
 
-    def put(self, record: MountRecord) -> None:
+    def write(self, record: MountRecord) -> None:
         """Write the record of a path, in place of an earlier one."""
         self._records.write(
             str(record.path),
@@ -80,14 +80,14 @@ class MountRecords:
             },
         )
 
-    def drop(self, path: Path, volume_id: VolumeId) -> None:
+    def remove(self, path: Path, volume_id: VolumeId) -> None:
         """Remove the record of a path; no-op if it has none, or that of another volume."""
         fields = self._records.get(str(path))
         if fields and fields.get("volume") == str(volume_id):
             self._records.remove(str(path))
 
 
-def record_of(  # noqa: PLR0913 - the facts of one mount
+def mount_record(  # noqa: PLR0913 - the facts of one mount
     path: Path, volume_id: VolumeId, device: Device, *, node: bool, read_only: bool, staging: Path
 ) -> MountRecord:
     """Return the record of a mount that is to be made; see MountRecord."""
@@ -102,17 +102,17 @@ def record_of(  # noqa: PLR0913 - the facts of one mount
     )
 
 
-def _parse(path: Path, found: Mapping[str, str]) -> MountRecord | None:
+def _parse(path: Path, fields: Mapping[str, str]) -> MountRecord | None:
     """Return the record; None: this version cannot read it."""
     try:
         return MountRecord(
             path=path,
-            volume=found["volume"],
-            device=Path(found["device"]),
-            number=int(found["number"]),
-            node=found["node"] == _TRUE,
-            read_only=found["read_only"] == _TRUE,
-            staging=Path(found["staging"]),
+            volume=fields["volume"],
+            device=Path(fields["device"]),
+            number=int(fields["number"]),
+            node=fields["node"] == _TRUE,
+            read_only=fields["read_only"] == _TRUE,
+            staging=Path(fields["staging"]),
         )
     except (KeyError, ValueError):
         return None

@@ -25,23 +25,23 @@ _LAYERS: Final = 1000  # that are taken down at most
 def is_mount_of(
     host: Host,
     record: MountRecord | None,
-    place: MountPoint,
+    mount: MountPoint,
     device: Device | None,
     volume_id: VolumeId,
 ) -> bool:
-    """Return whether the mount `place` is the volume's.
+    """Return whether the mount `mount` is the volume's.
 
-    `record`: that of the path at which `place` was found. `device`: the volume's, if known.
+    `record`: that of the path at which `mount` was found. `device`: the volume's, if known.
     """
-    if record and record.is_shown_by(place):
+    if record and record.matches(mount):
         return record.volume == str(volume_id)
-    by_number = device is not None and place.number == device.number
-    return by_number or host.volume_label(place) == str(volume_id)
+    by_number = device is not None and mount.number == device.number
+    return by_number or host.volume_label(mount) == str(volume_id)
 
 
-def take_down(  # noqa: PLR0913 - who is asked, and what is known
+def unmount_own(  # noqa: PLR0913 - who is asked, and what is known
     host: Host,
-    mounts: MountRecords,
+    records: MountRecords,
     path: Path,
     device: Device | None,
     volume_id: VolumeId,
@@ -59,13 +59,13 @@ def take_down(  # noqa: PLR0913 - who is asked, and what is known
     still mounted after 1000 unmounts.
     """
     for layer in range(_LAYERS):
-        if (place := host.mounted_at(path)) is None:
+        if (mount := host.mounted_at(path)) is None:
             return layer > 0
-        if not is_mount_of(host, mounts.at(path), place, device, volume_id):
+        if not is_mount_of(host, records.at(path), mount, device, volume_id):
             if layer:
                 return True  # somebody else's was below it
             raise Refused(f"{path} shows something else than volume {volume_id}; left as it is")
-        if not place.node and (is_last or _is_last(host, mounts, place, volume_id)):
+        if not mount.node and (is_last or _is_last_mount(host, records, mount, volume_id)):
             host.thaw(path)
         host.unmount_top(path)
     raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")
@@ -84,24 +84,30 @@ class Users:
 
 
 def find_users(
-    host: Host, mounts: MountRecords, device: Device | None, volume_id: VolumeId, staging: Path
+    host: Host, records: MountRecords, device: Device | None, volume_id: VolumeId, staging: Path
 ) -> Users:
     """Return what uses the volume beside the staging path `staging`. Without `device` (it cannot
     be told), only recorded mounts are found.
     """
-    recorded = [record for record in mounts.of(volume_id) if record.path != staging]
-    shown = {record.path: _mount_point(host, record) for record in recorded}
-    elsewhere = [one for one in recorded if _is_in_use(one, shown) and one.staging != staging]
-    targets = [one.path for one in recorded if shown[one.path] and one.staging == staging]
-    known = {point for point in shown.values() if point}
-    known |= {place.target for place in [host.mounted_at(staging)] if place}
-    places = host.mount_points(device) if device else ()
-    targets += [place.target for place in places if place.target not in known]
-    return Users(targets, [one.path for one in elsewhere])
+    recorded = [record for record in records.of_volume(volume_id) if record.path != staging]
+    mounted = {record.path: _mount_point(host, record) for record in recorded}
+    stagings = [
+        record.path
+        for record in recorded
+        if record.staging != staging and _is_in_use(record, mounted)
+    ]
+    targets = [
+        record.path for record in recorded if record.staging == staging and mounted[record.path]
+    ]
+    known = {path for path in mounted.values() if path}
+    known |= {mount.target for mount in [host.mounted_at(staging)] if mount}
+    mounts = host.mount_points(device) if device else ()
+    targets += [mount.target for mount in mounts if mount.target not in known]
+    return Users(targets, stagings)
 
 
 def find_swapped(
-    host: Host, mounts: MountRecords, volume: Volume, device: Device | None
+    host: Host, records: MountRecords, volume: Volume, device: Device | None
 ) -> Sequence[Fault]:
     """Return a fault for each path at which a pod has a device node that is not bound to the
     volume any more.
@@ -111,15 +117,15 @@ def find_swapped(
     if volume.fs is not None:
         return ()
     return tuple(
-        Fault(FaultKind.DEVICE_SWAPPED, f"{tell_swapped(record, volume.id)}", Severity.INACCESSIBLE)
-        for record in mounts.of(volume.id)
+        Fault(FaultKind.DEVICE_SWAPPED, f"{swapped_text(record, volume.id)}", Severity.INACCESSIBLE)
+        for record in records.of_volume(volume.id)
         if record.node
         and (device is None or record.number != device.number)
         and _mount_point(host, record)
     )
 
 
-def tell_swapped(record: MountRecord, volume_id: VolumeId) -> str:
+def swapped_text(record: MountRecord, volume_id: VolumeId) -> str:
     """Return the text for a path whose device node is not bound to the volume any more."""
     return (
         f"{record.path} shows {record.device}, which is not bound to volume {volume_id} any more:"
@@ -129,23 +135,25 @@ def tell_swapped(record: MountRecord, volume_id: VolumeId) -> str:
 
 def _mount_point(host: Host, record: MountRecord) -> Path | None:
     """Return the path of the recorded mount as the kernel calls it; None: it is not mounted."""
-    place = host.mounted_at(record.path)
-    return place.target if place and record.is_shown_by(place) else None
+    mount = host.mounted_at(record.path)
+    return mount.target if mount and record.matches(mount) else None
 
 
-def _is_in_use(record: MountRecord, shown: dict[Path, Path | None]) -> bool:
+def _is_in_use(record: MountRecord, mounted: dict[Path, Path | None]) -> bool:
     """Return whether the record's path is in use. Nothing is mounted where a raw block volume is
     staged, so there it is whether the directory exists.
     """
     nothing_mounted = record.is_staging and record.node
-    return record.path.is_dir() if nothing_mounted else shown[record.path] is not None
+    return record.path.is_dir() if nothing_mounted else mounted[record.path] is not None
 
 
-def _is_last(host: Host, mounts: MountRecords, mount: MountPoint, volume_id: VolumeId) -> bool:
+def _is_last_mount(
+    host: Host, records: MountRecords, mount: MountPoint, volume_id: VolumeId
+) -> bool:
     """Return whether the filesystem is mounted once at most. The kernel tells, so it works without
     the pool; what is recorded is looked at first, so that seldom all mounts are.
     """
-    recorded = (host.mounted_at(record.path) for record in mounts.of(volume_id))
+    recorded = (host.mounted_at(record.path) for record in records.of_volume(volume_id))
     if any(other and _is_beside(other, mount) for other in recorded):
         return False
     device = Device(Path(), mount.number, read_only=False)

@@ -16,12 +16,12 @@ from driver.core.options import mount_options
 from driver.core.ports.pool import Pool
 from driver.volumes.compatibility import reads_only
 from driver.volumes.node import attachment, encryption, growth
-from driver.volumes.node.mount_records import MountRecords, record_of
+from driver.volumes.node.mount_records import MountRecords, mount_record
 from driver.volumes.node_requests import Stage
 from driver.volumes.requests import Capability
 
 
-def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> Device:
+def stage(pool: Pool, volume: Volume, request: Stage, records: MountRecords) -> Device:
     """Attach the volume and, unless it is a raw block volume, mount it at the staging path; if
     that fails, take back what this call did. Returns the device.
 
@@ -35,77 +35,83 @@ def stage(pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords) -> De
     with ExitStack() as undo:
         if volume.luks_key_id is not None:
             volume = encryption.ensure_formatted(
-                pool, volume, encryption.require_secret(volume, wanted.secret)
+                pool, volume, encryption.require_secret(volume, request.secret)
             )
         if volume.fs is None:
-            read_only, secret = reads_only(volume, wanted.capability), wanted.secret
+            read_only, secret = reads_only(volume, request.capability), request.secret
             device, _ = attachment.ensure_attached(
                 pool, volume, read_only=read_only, undo=undo, secret=secret
             )
             reach(FailPoint.STAGE_ATTACHED)
-            _record(volume, device, wanted, mounts, undo)
+            _record(volume, device, request, records, undo)
         else:
-            device = _put_filesystem(pool, volume, wanted, mounts, undo)
+            device = _put_filesystem(pool, volume, request, records, undo)
         undo.pop_all()
     return device
 
 
-def device_at(pool: Pool, volume: Volume, path: Path, mounts: MountRecords) -> Device:
+def device_at(pool: Pool, volume: Volume, path: Path, records: MountRecords) -> Device:
     """Return the volume's device if `path` shows it, or if the raw block volume is staged there.
     Raises: NotFound: nothing is there, or something else.
     """
-    device, place = attachment.device_of(pool, volume), pool.host.mounted_at(path)
-    if device and place and place.number == device.number:
+    device, mount_point = attachment.device_of(pool, volume), pool.host.mounted_at(path)
+    if device and mount_point and mount_point.number == device.number:
         return device
-    record = mounts.at(path)
-    if device and record and not place and record.is_staging and record.number == device.number:
+    record = records.at(path)
+    if (
+        device
+        and record
+        and not mount_point
+        and record.is_staging
+        and record.number == device.number
+    ):
         return device
     raise NotFound(f"volume {volume.id} is not at {path}")
 
 
-def refuse_other_access(place: MountPoint, *, read_only: bool) -> None:
+def refuse_other_access(mount_point: MountPoint, *, read_only: bool) -> None:
     """Raise Conflict if the mount is not read-only, or writable, as is wanted."""
-    if place.read_only is not read_only:
-        is_so = "read-only" if place.read_only else "writable"
-        raise Conflict(f"{place.target} shows the volume already, and is {is_so}")
+    if mount_point.read_only is not read_only:
+        is_so = "read-only" if mount_point.read_only else "writable"
+        raise Conflict(f"{mount_point.target} shows the volume already, and is {is_so}")
 
 
 def writable_mount(pool: Pool, device: Device) -> Path:
     """Return a path at which the whole filesystem is mounted writable, so that it can be grown.
     Raises: Refused: there is none.
     """
-    for place in pool.host.mount_points(device):
-        if not place.node and not place.read_only and place.root == "/":
-            return place.target
+    for mount_point in pool.host.mount_points(device):
+        if not mount_point.node and not mount_point.read_only and mount_point.root == "/":
+            return mount_point.target
     raise Refused(f"{device.path} is mounted read-only: its filesystem cannot grow")
 
 
 def _put_filesystem(
-    pool: Pool, volume: Volume, wanted: Stage, mounts: MountRecords, undo: ExitStack
+    pool: Pool, volume: Volume, request: Stage, records: MountRecords, undo: ExitStack
 ) -> Device:
     """Attach the volume and mount its filesystem at the staging path, or check that it is mounted
     there as wanted; grow it if it is writable. Returns the device.
     """
     fs = volume.fs
     assert fs  # noqa: S101 - else it is put as a raw block volume
-    staging, capability = wanted.staging, wanted.capability
+    staging, capability = request.staging, request.capability
     mount_options.require(capability.options, fs)
     read_only = reads_only(volume, capability)
-    place = attachment.filesystem_at(pool, staging, volume)
+    mount_point = attachment.filesystem_at(pool, staging, volume)
     # Writable even for a reader: a journal must be replayed before it can be read.
     device, is_new = attachment.ensure_attached(
-        pool, volume, read_only=False, undo=undo, secret=wanted.secret
+        pool, volume, read_only=False, undo=undo, secret=request.secret
     )
     reach(FailPoint.STAGE_ATTACHED)
-    if place and clear_broken(pool, volume, device, place):
-        place = None
-    if place:
-        refuse_other_access(place, read_only=read_only)
-        _refuse_other_options(place, volume, fs, capability)
-        _record(volume, device, wanted, mounts, undo)
+    if mount_point and clear_broken(pool, volume, device, mount_point):
+        mount_point = None
+    if mount_point:
+        refuse_other_access(mount_point, read_only=read_only)
+        _refuse_other_options(mount_point, volume, fs, capability)
+        _record(volume, device, request, records, undo)
     else:
-        mount(pool, volume, device, wanted, mounts, is_new=is_new)
-        undo.callback(mounts.drop, staging, volume.id)
+        mount(pool, volume, device, request, records, is_new=is_new)
+        undo.callback(records.remove, staging, volume.id)
         undo.callback(pool.host.unmount, staging)
         reach(FailPoint.STAGE_MOUNTED)
     if not read_only:
@@ -114,21 +120,22 @@ def _put_filesystem(
     return device
 
 
-def clear_broken(pool: Pool, volume: Volume, device: Device, place: MountPoint) -> bool:
+def clear_broken(pool: Pool, volume: Volume, device: Device, mount_point: MountPoint) -> bool:
     """Unmount a filesystem that broke, so that it can be mounted anew. Returns False if it works.
 
     Raises: Unusable: it is mounted elsewhere too, or an inline volume; its pods must end first.
     """
-    if volume.fs is None or not (why := pool.host.broken(place, volume.fs)):
+    if volume.fs is None or not (why := pool.host.broken(mount_point, volume.fs)):
         return False
-    others = [one.target for one in pool.host.mount_points(device) if one.target != place.target]
+    targets = [mounted.target for mounted in pool.host.mount_points(device)]
+    others = [target for target in targets if target != mount_point.target]
     if others or volume.inline:
-        where = ", ".join(map(str, others or [place.target]))
+        paths = ", ".join(map(str, others or [mount_point.target]))
         raise Unusable(
             f"volume {volume.id}: {why}; it is mounted anew, and its log replayed, when nothing"
-            f" uses it any more: end its pods, which have it at {where}"
+            f" uses it any more: end its pods, which have it at {paths}"
         )
-    pool.host.unmount(place.target)
+    pool.host.unmount(mount_point.target)
     return True
 
 
@@ -136,8 +143,8 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
     pool: Pool,
     volume: Volume,
     device: Device,
-    wanted: Stage,
-    mounts: MountRecords,
+    request: Stage,
+    records: MountRecords,
     *,
     is_new: bool = False,
 ) -> None:
@@ -150,41 +157,43 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
     """
     fs, host = volume.fs, pool.host
     assert fs  # noqa: S101 - a raw block volume is mounted nowhere
-    if is_new or all(one.node for one in host.mount_points(device)):
+    if is_new or all(mounted.node for mounted in host.mount_points(device)):
         encryption.ensure_new_uuid(pool, volume, device)
         host.check(device, fs)
         growth.fit(pool, volume, device, fs)
     reach(FailPoint.STAGE_CHECKED)
-    read_only, options = reads_only(volume, wanted.capability), wanted.capability.options
+    read_only, options = reads_only(volume, request.capability), request.capability.options
     with ExitStack() as undo:
-        _record(volume, device, wanted, mounts, undo)
-        host.mount(device, wanted.staging, fs, options, read_only=read_only)
+        _record(volume, device, request, records, undo)
+        host.mount(device, request.staging, fs, options, read_only=read_only)
         undo.pop_all()
 
 
 def _record(
-    volume: Volume, device: Device, wanted: Stage, mounts: MountRecords, undo: ExitStack
+    volume: Volume, device: Device, request: Stage, records: MountRecords, undo: ExitStack
 ) -> None:
     """Record the mount at the staging path; `undo` drops a record that was not there before."""
-    path, node = wanted.staging, volume.fs is None
-    read_only = reads_only(volume, wanted.capability)
-    if not mounts.at(path):
-        undo.callback(mounts.drop, path, volume.id)
-    mounts.put(record_of(path, volume.id, device, node=node, read_only=read_only, staging=path))
+    path, node = request.staging, volume.fs is None
+    read_only = reads_only(volume, request.capability)
+    if not records.at(path):
+        undo.callback(records.remove, path, volume.id)
+    records.write(
+        mount_record(path, volume.id, device, node=node, read_only=read_only, staging=path)
+    )
     reach(FailPoint.STAGE_RECORDED)
 
 
 def _refuse_other_options(
-    place: MountPoint, volume: Volume, fs: FsType, capability: Capability
+    mount_point: MountPoint, volume: Volume, fs: FsType, capability: Capability
 ) -> None:
     """Raise Conflict if the mount's options, as the kernel shows them, have another effect than
     the wanted ones.
     """
     differences = mount_options.differences(
-        fs, capability.options, place.options, discards=volume.discards
+        fs, capability.options, mount_point.options, discards=volume.discards
     )
     if differences:
         raise Conflict(
-            f"{place.target} is mounted with other options than were asked for now:"
+            f"{mount_point.target} is mounted with other options than were asked for now:"
             f" {', '.join(differences)}"
         )

@@ -223,8 +223,8 @@ def test_a_device_that_was_swapped_is_a_fault_wherever_a_volume_is_described(
     volume = world.create(fs=None)
     world.stage(volume, BLOCK)
     world.publish(volume, capability=BLOCK)
-    [record] = [each for each in world.mounts.of(volume.id) if each.path == world.target]
-    world.mounts.put(replace(record, number=record.number + 1))
+    [record] = [each for each in world.mounts.of_volume(volume.id) if each.path == world.target]
+    world.mounts.write(replace(record, number=record.number + 1))
     monkeypatch.setattr(own_mounts, "_mount_point", lambda _host, record: record.path)
     _, got = world.volumes.get(GetVolume(volume.id))
     [(_, listed)] = world.volumes.list(ListVolumes()).volumes

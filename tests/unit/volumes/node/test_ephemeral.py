@@ -254,7 +254,7 @@ def test_without_its_pool_it_comes_off_and_is_asked_for_again(world: World) -> N
     world.inline.publish(wanted(world, pool="slow"))
     world.backend(world.slow).make_unavailable()
     for _ in range(2):
-        with pytest.raises(PoolUnavailable, match="away"):
+        with pytest.raises(PoolUnavailable, match="unavailable"):
             world.inline.unpublish(gone(world))
         assert world.host.mounted_at(world.target) is None
         assert not world.target.exists()

@@ -60,8 +60,8 @@ def forget_device(world: World, volume: Volume) -> Device:
 def test_records_are_read_as_they_were_written() -> None:
     records = MountRecords(MemoryRecords())
     staging = replace(RECORD, path=RECORD.staging, node=True, read_only=True)
-    records.put(RECORD)
-    records.put(staging)
+    records.write(RECORD)
+    records.write(staging)
     assert records.at(RECORD.path) == RECORD
     assert records.at(RECORD.staging) == staging
     assert staging.is_staging
@@ -75,10 +75,10 @@ def test_a_record_that_this_version_cannot_read_is_none() -> None:
 
 
 def test_a_mount_is_that_of_a_record_by_number_or_else_by_name() -> None:
-    assert RECORD.is_shown_by(place(1795))
-    assert not RECORD.is_shown_by(place(1796, "/dev/loop3"))
-    assert RECORD.is_shown_by(place(0, "/dev/loop3"))
-    assert not RECORD.is_shown_by(place(0, "tmpfs"))
+    assert RECORD.matches(place(1795))
+    assert not RECORD.matches(place(1796, "/dev/loop3"))
+    assert RECORD.matches(place(0, "/dev/loop3"))
+    assert not RECORD.matches(place(0, "tmpfs"))
 
 
 def test_what_nobody_knows_any_more_comes_off_by_its_record(world: World, volume: Volume) -> None:
@@ -87,12 +87,12 @@ def test_what_nobody_knows_any_more_comes_off_by_its_record(world: World, volume
     assert not world.target.exists()
     world.unstage(volume)
     assert world.host.mounted_at(world.staging) is None
-    assert list(world.mounts.of(volume.id)) == []
+    assert list(world.mounts.of_volume(volume.id)) == []
 
 
 def test_without_a_record_it_stays(world: World, volume: Volume) -> None:
     forget_device(world, volume)
-    world.mounts.drop(world.target, volume.id)
+    world.mounts.remove(world.target, volume.id)
     with pytest.raises(Refused, match="left as it is"):
         world.unpublish(volume)
     assert world.host.mounted_at(world.target)
