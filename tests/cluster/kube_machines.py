@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tests.cluster import kube
 from tests.cluster.fake_apiserver import Cluster, api_server
-from tests.cluster.machines import free_port, ready, until
+from tests.cluster.machines import ready, until
 from tests.harness import Driver
+from tests.support.ports import free_port
 
 POOL = "sim=memory:100GiB"
 

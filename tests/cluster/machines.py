@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ import yaml
 from csi_proto import csi_pb2 as csi
 from driver.tls import authority
 from tests.harness import Driver
+from tests.support.ports import free_port
 
 KEY = "cellar.csi.internal/node"
 MODE = csi.VolumeCapability.AccessMode
@@ -23,12 +23,6 @@ MOUNT = csi.VolumeCapability(
     mount=csi.VolumeCapability.MountVolume(), access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)
 )
 GIB = 1 << 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Router(Driver):

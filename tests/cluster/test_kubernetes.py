@@ -17,8 +17,9 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from tests.cluster import kube
 from tests.cluster.kube_machines import Kubernetes, kubernetes
-from tests.cluster.machines import MOUNT, code_of, create, free_port, on, until
+from tests.cluster.machines import MOUNT, code_of, create, on, until
 from tests.harness import Driver
+from tests.support.ports import free_port
 
 Code = grpc.StatusCode
 SOON = ("--node-gone-after", "1s")

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.cluster.machines import free_port
 from tests.promises import dead, disks
 from tests.promises.client import Csi, outcome
 from tests.promises.conftest import FILESYSTEMS
 from tests.promises.disks import MIB, Disk
 from tests.promises.node import Life, Node
 from tests.promises.waiting import until
+from tests.support.ports import free_port
 
 BOUND = 8.0  # seconds for an answer that concerns others too, on a busy machine
 KNOWN = 40.0  # seconds until it is known that a pool does not answer

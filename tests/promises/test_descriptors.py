@@ -15,15 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.promises.node import Node
+from tests.promises.waiting import until
+from tests.support.ports import free_port, listens
 
 MANY = 1100
 SOFT = 1024  # what many service managers give
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager
@@ -49,7 +45,7 @@ def test_calls_go_on_beside_a_thousand_idle_connections(node: Node, tmp_path: Pa
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     words = [sys.executable, "-m", "driver", "certs", str(tmp_path)]
     subprocess.run(words, check=True, capture_output=True, cwd=Path(__file__).parents[2])
-    pages, port = _free_port(), _free_port()
+    pages, port = free_port(), free_port()
     csi = node.start(
         f"p=loopfile:{node.disk('xfs').where}",
         options=[
@@ -58,6 +54,7 @@ def test_calls_go_on_beside_a_thousand_idle_connections(node: Node, tmp_path: Pa
         ],
         wrapper=["prlimit", f"--nofile={SOFT}:{hard}"],
     )
+    until(lambda: listens(pages) and listens(port))  # its socket answers before they do
     with _idle(pages), _idle(port):
         for number in range(10):
             life = node.life(csi, csi.create(f"v{number}").volume_id)

@@ -17,8 +17,9 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from tests.cluster.fake_kubelet import NAME, Kubelet
-from tests.cluster.machines import code_of, free_port, until
+from tests.cluster.machines import code_of, until
 from tests.harness import ROOT, Driver
+from tests.support.ports import free_port
 
 REGISTERED = "cellar_kubelet_registered 1.0"
 

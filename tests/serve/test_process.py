@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,8 @@ import pytest
 
 from csi_proto import csi_pb2 as csi
 from tests.harness import ROOT, Driver
+from tests.promises.waiting import until
+from tests.support.ports import free_port, listens
 
 POOL = "sim=memory:10GiB"
 NEVER = {"typer", "rich", "click", "cryptography", "kubernetes", "aiohttp", "yaml"}
@@ -32,12 +33,6 @@ REQUEST = csi.CreateVolumeRequest(name="data", volume_capabilities=[CAPABILITY])
 def where() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="serve-") as name:
         yield Path(name)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_it_says_that_it_is_ready_and_leaves_nothing_behind(where: Path) -> None:
@@ -102,6 +97,8 @@ def test_a_pool_that_is_away_is_said_at_the_start_and_where_readiness_is_asked(w
 
 
 def _page(port: int, name: str) -> str:
+    """The page, once the driver listens: its socket answers a moment before."""
+    until(lambda: listens(port))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=10) as answer:
         return str(answer.read().decode())
 
