@@ -40,5 +40,5 @@ def _new_container(pool: Pool) -> Prepare:
     return lambda location: require_crypt(pool).new_uuid(location)
 
 
-def nothing(_where: Path) -> None:
+def nothing(_location: Path) -> None:
     """No-op: the contents of raw block volumes and snapshots stay as they are."""

@@ -30,19 +30,19 @@ class Locks:
 NO_LOCKS = Locks()
 
 
-def reading(*images: ImageId) -> Locks:
+def lock_nothing(*images: ImageId) -> Locks:
     """Return no locks, only the pools whose workers read the images."""
     return Locks(pools=frozenset(image.pool for image in images))
 
 
-def alone(*images: ImageId) -> Locks:
+def lock_exclusively(*images: ImageId) -> Locks:
     """Return exclusive locks on the images."""
     return Locks(
         frozenset(image.key for image in images), pools=frozenset(image.pool for image in images)
     )
 
 
-def at(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Locks:
+def lock_with_path(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Locks:
     """Return exclusive locks on a volume and on the path at which it is mounted or unmounted.
 
     `takes_down`: it is unmounted there.
@@ -51,7 +51,7 @@ def at(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Locks:
     return Locks(keys, pools=frozenset({volume_id.pool}), takes_down=takes_down)
 
 
-def of_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Locks:
+def lock_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Locks:
     """Return exclusive locks on `keys` (the group's and its members') and shared locks on the
     source volumes.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from driver.core.capacity import CapacityRange
 from driver.core.ids import InlineHandle, VolumeId
-from driver.volumes import locks as claim
+from driver.volumes import locks
 from driver.volumes.locks import Locks
 from driver.volumes.requests import Capability, CreateVolume
 
@@ -23,7 +23,7 @@ class Stage:
 
     @property
     def locks(self) -> Locks:
-        return claim.at(self.volume_id, self.staging)
+        return locks.lock_with_path(self.volume_id, self.staging)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Unstage:
 
     @property
     def locks(self) -> Locks:
-        return claim.at(self.volume_id, self.staging, takes_down=True)
+        return locks.lock_with_path(self.volume_id, self.staging, takes_down=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class NodePublish:
 
     @property
     def locks(self) -> Locks:
-        return claim.at(self.volume_id, self.target)
+        return locks.lock_with_path(self.volume_id, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class NodeUnpublish:
 
     @property
     def locks(self) -> Locks:
-        return claim.at(self.volume_id, self.target, takes_down=True)
+        return locks.lock_with_path(self.volume_id, self.target, takes_down=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class NodeExpand:
 
     @property
     def locks(self) -> Locks:
-        return claim.alone(self.volume_id)
+        return locks.lock_exclusively(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +137,4 @@ class GetVolumeStats:
 
     @property
     def locks(self) -> Locks:
-        return claim.reading(self.volume_id)
+        return locks.lock_nothing(self.volume_id)

@@ -1,6 +1,6 @@
 """What a caller wants, checked: the frozen arguments of the use cases.
 
-`claims` says what a call must have before a worker is asked for, and of which pool that must be.
+`locks` says which locks a call takes before it gets a worker, and whose worker that must be.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 from driver.core.capacity import CapacityRange
 from driver.core.ids import ImageId, Key, VolumeId
 from driver.core.model import AccessMode, Allocation, Bytes, FsType, Limits, VolumeOptions
-from driver.volumes import locks as claim
+from driver.volumes import locks
 from driver.volumes.locks import NO_LOCKS, Locks
 
 
@@ -74,7 +74,7 @@ class DeleteVolume:
 
     @property
     def locks(self) -> Locks:
-        return claim.alone(self.volume_id)
+        return locks.lock_exclusively(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class GetVolume:
 
     @property
     def locks(self) -> Locks:
-        return claim.reading(self.volume_id)
+        return locks.lock_nothing(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class ValidateCapabilities:
 
     @property
     def locks(self) -> Locks:
-        return claim.reading(self.volume_id)
+        return locks.lock_nothing(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Publish:
 
     @property
     def locks(self) -> Locks:
-        return claim.alone(self.volume_id)
+        return locks.lock_exclusively(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Unpublish:
 
     @property
     def locks(self) -> Locks:
-        return claim.alone(self.volume_id)
+        return locks.lock_exclusively(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Expand:
 
     @property
     def locks(self) -> Locks:
-        return claim.alone(self.volume_id)
+        return locks.lock_exclusively(self.volume_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,4 +173,4 @@ class Modify:
 
     @property
     def locks(self) -> Locks:
-        return claim.alone(self.volume_id)
+        return locks.lock_exclusively(self.volume_id)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from driver.core.ids import Key, SnapshotId, VolumeId
 from driver.core.model import Bytes
-from driver.volumes import locks as claim
+from driver.volumes import locks
 from driver.volumes.locks import NO_LOCKS, Locks
 
 
@@ -19,7 +19,7 @@ class DeleteSnapshot:
 
     @property
     def locks(self) -> Locks:
-        return claim.alone(self.snapshot_id)
+        return locks.lock_exclusively(self.snapshot_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class GetSnapshot:
 
     @property
     def locks(self) -> Locks:
-        return claim.reading(self.snapshot_id)
+        return locks.lock_nothing(self.snapshot_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class CreateGroupSnapshot:
 
     @property
     def locks(self) -> Locks:
-        alone = {self.key, *(member.key for member in self.members)}
-        return claim.of_group(alone, [member.source for member in self.members])
+        keys = {self.key, *(member.key for member in self.members)}
+        return locks.lock_group(keys, [member.source for member in self.members])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +96,8 @@ class TakeGroupPart:
 
     @property
     def locks(self) -> Locks:
-        alone = {self.group.key, *(member.key for member in self.members)}
-        return claim.of_group(alone, self.sources)
+        keys = {self.group.key, *(member.key for member in self.members)}
+        return locks.lock_group(keys, self.sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,12 @@ _EBUSY = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def life(pool: Path, places: Path, name: str, empty_call: Callable[[], object]) -> None:
-    """Create, stage, publish and all of it back; `places` is kubelet's directory."""
+def life(pool: Path, kubelet_dir: Path, name: str, empty_call: Callable[[], object]) -> None:
+    """Create, stage, publish and all of it back; `kubelet_dir` is kubelet's directory."""
     for _ in range(EMPTY_CALLS):
         empty_call()
     image = _create(pool, name)
-    staging, target = places / f"{name}.staging", places / f"{name}.target"
+    staging, target = kubelet_dir / f"{name}.staging", kubelet_dir / f"{name}.target"
     device = _attach(image)
     staging.mkdir()
     _mount(device, staging, b"ext4", 0)

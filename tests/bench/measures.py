@@ -156,7 +156,7 @@ def fragmented(node: Node, csi: Csi, pool: Path, fs: str, rounds: int) -> Iterat
     csi.delete(life.volume_id)
 
 
-def _taken(csi: Csi, life: Life, rounds: int, what: str, target: str) -> Iterator[Figure]:
+def _taken(csi: Csi, life: Life, rounds: int, subject: str, target: str) -> Iterator[Figure]:
     size = csi.volumes()[life.volume_id].capacity_bytes
     clone = csi.create_request("bench-clone", size, source=of_volume(life.volume_id), **life.how)
 
@@ -174,8 +174,8 @@ def _taken(csi: Csi, life: Life, rounds: int, what: str, target: str) -> Iterato
         os.sync()
         clones.append(timed(cloned))
         csi.delete(cloned().volume.volume_id)
-    yield Figure(f"snapshot, mounted: {what}", statistics.median(snapshots), target=target)
-    yield Figure(f"clone, mounted: {what}", statistics.median(clones), target=target)
+    yield Figure(f"snapshot, mounted: {subject}", statistics.median(snapshots), target=target)
+    yield Figure(f"clone, mounted: {subject}", statistics.median(clones), target=target)
 
 
 def _write(path: Path, size: int) -> None:
@@ -221,4 +221,4 @@ def starting(node: Node, pool: str, rounds: int) -> Iterator[Figure]:
 def weight(csi: Csi) -> int:
     process = psutil.Process(csi.driver.pid)
     everyone = [process, *process.children(recursive=True)]
-    return sum(one.memory_full_info().pss for one in everyone)
+    return sum(each.memory_full_info().pss for each in everyone)

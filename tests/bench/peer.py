@@ -28,12 +28,12 @@ class Abilities:
 class Peer:
     """A driver behind a socket; ours is measured through the same eyes."""
 
-    def __init__(self, endpoint: str, places: Path) -> None:
+    def __init__(self, endpoint: str, kubelet_dir: Path) -> None:
         self.channel = grpc.insecure_channel(endpoint)
         self.identity = rpc.IdentityStub(self.channel)
         self.controller = rpc.ControllerStub(self.channel)
         self.node = rpc.NodeStub(self.channel)
-        self._places = places
+        self._places = kubelet_dir
         self._can = self._asked()
 
     @property
@@ -46,17 +46,17 @@ class Peer:
 
     def _asked(self) -> Abilities:
         grpc.channel_ready_future(self.channel).result(timeout=SECONDS)
-        about = self.node.NodeGetInfo(pb.NodeGetInfoRequest(), timeout=SECONDS)
+        node_info = self.node.NodeGetInfo(pb.NodeGetInfoRequest(), timeout=SECONDS)
         controller = self.controller.ControllerGetCapabilities(
             pb.ControllerGetCapabilitiesRequest(), timeout=SECONDS
         )
         node = self.node.NodeGetCapabilities(pb.NodeGetCapabilitiesRequest(), timeout=SECONDS)
         return Abilities(
             attach=_Controller.PUBLISH_UNPUBLISH_VOLUME
-            in {one.rpc.type for one in controller.capabilities},
-            stage=_Node.STAGE_UNSTAGE_VOLUME in {one.rpc.type for one in node.capabilities},
-            node_id=about.node_id,
-            topology=about.accessible_topology,
+            in {each.rpc.type for each in controller.capabilities},
+            stage=_Node.STAGE_UNSTAGE_VOLUME in {each.rpc.type for each in node.capabilities},
+            node_id=node_info.node_id,
+            topology=node_info.accessible_topology,
         )
 
     def empty_call(self) -> None:

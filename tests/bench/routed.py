@@ -24,7 +24,7 @@ def routed(rounds: int) -> Iterator[Figure]:
     ):
         volume_id = create(cluster.router, name()).volume_id
 
-        def look(driver: Driver) -> object:
+        def get_volume(driver: Driver) -> object:
             request = csi.ControllerGetVolumeRequest(volume_id=volume_id)
             return driver.controller.ControllerGetVolume(request)
 
@@ -34,16 +34,18 @@ def routed(rounds: int) -> Iterator[Figure]:
         def anywhere(driver: Driver) -> object:
             return create(driver, name())
 
-        yield _compared("ControllerGetVolume", cluster, look, rounds)
+        yield _compared("ControllerGetVolume", cluster, get_volume, rounds)
         yield _compared("CreateVolume, simulated", cluster, chosen, rounds)
         yield _compared("CreateVolume without topology, simulated", cluster, anywhere, rounds)
 
 
-def _compared(what: str, cluster: Cluster, call: Callable[[Driver], object], rounds: int) -> Figure:
+def _compared(
+    subject: str, cluster: Cluster, call: Callable[[Driver], object], rounds: int
+) -> Figure:
     direct, through = [], []
     for _ in range(10 * rounds):
         direct.append(timed(lambda: call(cluster.nodes["a"])))
         through.append(timed(lambda: call(cluster.router)))
     least, value = statistics.median(direct), statistics.median(through)
     note = f"{value - least:.2f} ms more than the node itself"
-    return Figure(f"routed {what}", value, floor=least, target=TARGET, note=note)
+    return Figure(f"routed {subject}", value, floor=least, target=TARGET, note=note)

@@ -90,9 +90,9 @@ def _lives(both: tuple[Ground, Ground], rounds: int) -> Iterator[Row]:
     for turn in range(rounds + 1):
         for ground, kept in zip(both, times, strict=True):
             kept.append(_life(ground, f"life-{turn}"))
-    for step in times[0][0]:
-        few, many = (median(life[step] for life in lives[1:]) for lives in times)
-        yield Row(step, few, many, ratio=1.25)
+    for call in times[0][0]:
+        few, many = (median(life[call] for life in lives[1:]) for lives in times)
+        yield Row(call, few, many, ratio=1.25)
     few, many = (median(sum(life.values()) for life in lives[1:]) for lives in times)
     yield Row("one life", few, many, ratio=1.25)
 

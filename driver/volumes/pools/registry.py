@@ -100,7 +100,7 @@ class Pools(ImageLists):
             pool_id = pool.backend.id
             pool.answers.note()
         else:
-            pool_id = ask_patiently(pool, lambda one: one.backend.id)
+            pool_id = ask_patiently(pool, lambda asked: asked.backend.id)
         self._ids[pool.name] = pool_id
         return pool_id
 

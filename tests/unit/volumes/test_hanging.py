@@ -29,6 +29,7 @@ from driver.volumes.pools.pool_states import States
 from driver.volumes.pools.pool_watch import STUCK, SUSPICIOUS, Watching
 from driver.volumes.pools.registry import MANY, Pools
 from driver.volumes.requests import CreateVolume, ListVolumes
+from tests.promises.waiting import until
 from tests.unit.volumes.world import World
 
 
@@ -65,8 +66,8 @@ class Hanging(MemoryBackend):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (health, registry, provision):
-        for name in {"NAMES", "LISTS", "CAPACITY"} & set(vars(module)):
-            monkeypatch.setattr(module, name, 0.05)
+        for name in {"NAME_TIMEOUT", "LIST_TIMEOUT", "CAPACITY_TIMEOUT"} & set(vars(module)):
+            monkeypatch.setattr(module, name, 0.2)
 
 
 @pytest.fixture
@@ -84,6 +85,13 @@ def sick(world: World) -> Iterator[Pool]:
 def hang(pool: Pool) -> None:
     assert isinstance(pool.backend, Hanging)
     pool.backend.answers.clear()
+
+
+def recover(pool: Pool) -> None:
+    """It answers again, and what was asked meanwhile has been answered."""
+    assert isinstance(pool.backend, Hanging)
+    pool.backend.answers.set()
+    until(lambda: not pool.answers.silent_for)
 
 
 def wanted(name: str, pool: str | None = None) -> CreateVolume:
@@ -111,8 +119,7 @@ def test_a_name_that_a_hanging_pool_is_known_to_have_is_not_made_elsewhere(
     hang(sick)
     with pytest.raises(PoolSilent):
         world.volumes.create(wanted("v"))
-    assert isinstance(sick.backend, Hanging)
-    sick.backend.answers.set()
+    recover(sick)
     assert world.volumes.create(wanted("v")) == made
 
 

@@ -25,7 +25,8 @@ from driver.linux import fiemap, files
 from driver.linux.mounts import open_directory
 
 MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
-NOTICED: Final = 16 * MIB  # by which others have to change what is free before it is looked at anew
+REPORTED_FOR: Final = 60.0  # seconds for which a report needs no commit, if nothing came or went
+NOTICED: Final = 16 * MIB  # by which what is free has to change before it is looked at anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,7 @@ class Accounts:
         if known.changes != self.ledger.changes:
             return True
         moved = abs(free_of(self._root) - known.free)
-        return moved > NOTICED and monotonic() - known.at > MEASURED_FOR
+        return moved > NOTICED and monotonic() - known.at > REPORTED_FOR
 
     def _keep_up(self) -> Iterator[None]:
         """Measure what is due, in the steps of a background round."""
