@@ -89,7 +89,7 @@ def _initialise(pool: ConfiguredPool[str, Options], owner: str, records: Records
     """
     pool_id = initialise_pool(pool.name, pool.location, pool.options, owner, records)
     if records.problem:
-        raise Failed(f"it is marked, but what is known of it is not kept: {records.problem}")
+        raise Failed(f"the pool is marked, but its UUIDs could not be recorded: {records.problem}")
     return pool_id
 
 

@@ -163,9 +163,9 @@ class Group:
         return tuple(disk.path for disk in named if disk.group_uuid == uuid), uuid
 
     def _missing_text(self, refused: str) -> str:
-        place = "on the disks of `devices=`" if self.devices else "on the disks of this machine"
+        scope = "on the disks of `devices=`" if self.devices else "on the disks of this machine"
         return (
-            f"there is no volume group {self.name} {place}: are they there? see `vgs -o+vg_uuid`;"
+            f"there is no volume group {self.name} {scope}: are they there? see `vgs -o+vg_uuid`;"
             " loop devices and disks over a network count only if `devices=` has their paths"
         ) + (f"; {refused}" if refused else "")
 

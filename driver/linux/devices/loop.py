@@ -116,8 +116,8 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
     """Unbind a loop device, and wait at most `bound` seconds until it is unbound.
 
     No-op if it is not bound, or is bound to another file by now. LOOP_CLR_FD answers 0 while
-    others have the device open, and tears down when the last of them closes it; we may be the
-    last, so our own descriptor goes first.
+    others have the device open, and the kernel unbinds it when the last of them closes it. That
+    may be this process, so its own descriptor is closed first.
 
     EBUSY is tried again for `busy_timeout` seconds: a child of this process holds copies of all
     descriptors between its vfork and its exec, and with them what they keep open. Raises:
@@ -213,9 +213,8 @@ def _may_lie_in(name: str, folder: str) -> bool:
 def _status_if(name: str, accept: Callable[[loop_ioctl.LoopInfo64], bool]) -> Status | None:
     """Return the status of a device; None: not bound, refused by `accept`, or unreadable.
 
-    A pool whose xfs was shut down answers EIO for its images (stat of the file does too), so
-    such a device can be no file that anybody could have found: it must not spoil the scan of
-    the others.
+    A pool whose xfs was shut down answers EIO for its images, as stat(2) of the file does. Such a
+    device cannot be the one that is looked for, and must not end the scan.
     """
     try:
         with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:

@@ -17,9 +17,9 @@ _TIMEOUT: Final = 60.0  # seconds
 
 @cache
 def version(program: str) -> tuple[int, ...]:
-    """Return the version that `program` tells of itself with -V; () if it tells none.
+    """Return the version that `program -V` prints; () if it prints none.
 
-    Asked once: a process does not outlive an upgrade of its image. Raises: CommandError.
+    It is run once: a process does not outlive an upgrade of its image. Raises: CommandError.
     """
     match = re.search(r"\d+(\.\d+)*", command.run([program, "-V"], timeout=_TIMEOUT))
     return tuple(map(int, match[0].split("."))) if match else ()

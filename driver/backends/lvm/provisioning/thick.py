@@ -30,7 +30,7 @@ _WIPED: Final = ("--wipesignatures", "y", "--zero", "y")
 
 
 class Thick:
-    """Fully allocated volumes; see `provisioning.Provisioning`."""
+    """Provisioning of fully allocated volumes: see `Provisioning` for each method."""
 
     allocation: Final = Allocation.THICK
     shares: Final = False

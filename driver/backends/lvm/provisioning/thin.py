@@ -21,7 +21,7 @@ from driver.linux.devices import block, dm, lvm, raw
 
 
 class Thin:
-    """Volumes of the thin pool `pool`; see `provisioning.Provisioning`.
+    """Provisioning of volumes of the thin pool `pool`: see `Provisioning` for each method.
 
     `charge` returns the recorded charge of a volume in bytes; 0 if there is none.
     """
