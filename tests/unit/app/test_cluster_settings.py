@@ -30,10 +30,13 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_router_needs_nodes_and_certificates() -> None:
-    found = load_route(ROUTE, {})
-    assert (found.nodes, found.tls_dir) == (StaticNodes(Path("/etc/nodes.yaml")), Path("/tls"))
-    assert found.driver_name == "cellar.csi.internal"
-    assert found.attach
+    settings = load_route(ROUTE, {})
+    assert (settings.nodes, settings.tls_dir) == (
+        StaticNodes(Path("/etc/nodes.yaml")),
+        Path("/tls"),
+    )
+    assert settings.driver_name == "cellar.csi.internal"
+    assert settings.attach
     with pytest.raises(Invalid, match="--nodes is required"):
         load_route({"endpoint": "unix:///run/c.sock"}, {})
     with pytest.raises(Invalid, match="--tls-dir is required with --nodes static:FILE"):
@@ -42,8 +45,8 @@ def test_a_router_needs_nodes_and_certificates() -> None:
 
 def test_the_environment_is_read_for_a_router_too() -> None:
     variables = {"CELLAR_NODES": "static:n", "CELLAR_TLS_DIR": "t", "CELLAR_POOLS": "ignored"}
-    found = load_route({"endpoint": "unix:///s"}, variables)
-    assert (found.nodes, found.tls_dir) == (StaticNodes(Path("n")), Path("t"))
+    settings = load_route({"endpoint": "unix:///s"}, variables)
+    assert (settings.nodes, settings.tls_dir) == (StaticNodes(Path("n")), Path("t"))
 
 
 @pytest.mark.parametrize(
@@ -55,10 +58,10 @@ def test_the_environment_is_read_for_a_router_too() -> None:
     ],
 )
 def test_a_cluster_needs_no_files(given: str, service: str, namespace: str | None) -> None:
-    found = load_route({"endpoint": "unix:///s", "nodes": given}, {})
-    assert found.nodes == KubernetesNodes(service, namespace)
-    assert (found.tls_dir, found.objects) == (None, "cellar")
-    assert (found.node_gone_after, found.node_gone_policy) == (900.0, "retain")
+    settings = load_route({"endpoint": "unix:///s", "nodes": given}, {})
+    assert settings.nodes == KubernetesNodes(service, namespace)
+    assert (settings.tls_dir, settings.objects) == (None, "cellar")
+    assert (settings.node_gone_after, settings.node_gone_policy) == (900.0, "retain")
 
 
 @pytest.mark.parametrize(
@@ -86,9 +89,9 @@ def test_a_setting_of_the_cluster_that_cannot_be_is_named(setting: str, value: s
 
 def test_kubelet_looks_for_the_socket_where_it_is_by_default() -> None:
     flags = {"pools": ["sim=memory:1GiB"], "kubelet_dir": "/var/lib/kubelet", "node_id": "n"}
-    found = load(flags, {})
-    assert found.endpoint == Path("/var/lib/kubelet/plugins/cellar.csi.internal/csi.sock")
-    assert found.kubelet_dir == Path("/var/lib/kubelet")
+    settings = load(flags, {})
+    assert settings.endpoint == Path("/var/lib/kubelet/plugins/cellar.csi.internal/csi.sock")
+    assert settings.kubelet_dir == Path("/var/lib/kubelet")
     own = load(flags | {"endpoint": "unix:///run/c.sock"}, {"CELLAR_DRIVER_NAME": "x.y"})
     assert own.endpoint == Path("/run/c.sock")
     with pytest.raises(Invalid, match="--kubelet-dir: 'k' is not an absolute path"):

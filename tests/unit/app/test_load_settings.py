@@ -48,14 +48,14 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
         "- fast=loopfile:/srv/fast,allocation=sparse\n"
         "- {name: sim, type: memory, where: 10GiB, overcommit: 2, reflink: false}\n"
     )
-    found = load({"config": str(file)}, {"CELLAR_NODE_ID": "of-environment"})
-    assert (found.node_id, found.max_volumes, found.attach) == ("of-environment", 7, False)
-    assert found.pools == (
+    settings = load({"config": str(file)}, {"CELLAR_NODE_ID": "of-environment"})
+    assert (settings.node_id, settings.max_volumes, settings.attach) == ("of-environment", 7, False)
+    assert settings.pools == (
         PoolSpec("fast", "loopfile", "/srv/fast", {"allocation": "sparse"}),
         PoolSpec("sim", "memory", "10GiB", {"overcommit": "2", "reflink": "false"}),
     )
-    found = load({"node_id": "of-flag"}, {"CELLAR_NODE_ID": "x", "CELLAR_CONFIG": str(file)})
-    assert found.node_id == "of-flag"
+    settings = load({"node_id": "of-flag"}, {"CELLAR_NODE_ID": "x", "CELLAR_CONFIG": str(file)})
+    assert settings.node_id == "of-flag"
 
 
 def test_the_environment_alone_is_enough() -> None:
@@ -67,10 +67,10 @@ def test_the_environment_alone_is_enough() -> None:
         "CELLAR_FAILPOINT": "create.renamed",
         "CELLAR_LOG_LEVEL": "",
     }
-    found = load({"endpoint": None, "pools": None}, environment)
-    assert [pool.name for pool in found.pools] == ["a", "b"]
-    assert found.metrics == ("127.0.0.1", 9100)
-    assert not found.attach
+    settings = load({"endpoint": None, "pools": None}, environment)
+    assert [pool.name for pool in settings.pools] == ["a", "b"]
+    assert settings.metrics == ("127.0.0.1", 9100)
+    assert not settings.attach
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_cannot_be_is_named_with_the_cure(flags: dict[str, Any], says: str)
         loaded(**flags)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         loaded(max_volumes="x", log_level="y")
     assert "--max-volumes" in str(caught.value)

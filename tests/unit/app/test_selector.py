@@ -63,17 +63,17 @@ def test_for_what_is_not_there_it_waits(eager: EagerSelector, pair: Pair) -> Non
     assert monotonic() - begin >= 0.05
 
 
-@pytest.mark.parametrize("wanted", [EVENT_READ, EVENT_WRITE, BOTH])
+@pytest.mark.parametrize("expected", [EVENT_READ, EVENT_WRITE, BOTH])
 @pytest.mark.parametrize("ended", [False, True])
 def test_it_finds_what_its_parent_finds(
-    eager: EagerSelector, pair: Pair, wanted: int, *, ended: bool
+    eager: EagerSelector, pair: Pair, expected: int, *, ended: bool
 ) -> None:
     pair[1].send(b"x")
     if ended:
         pair[1].close()
     with EpollSelector() as parent:
         for one in (eager, parent):
-            one.register(pair[0], wanted)
+            one.register(pair[0], expected)
         assert eager.select(0) == parent.select(0) != []
 
 
@@ -85,14 +85,14 @@ def test_more_than_fit_into_one_answer_come_with_the_next(
     for reading, writing in pipes:
         os.write(writing, b"x")
         eager.register(reading, EVENT_READ)
-    found = set[int]()
+    events = set[int]()
     for _ in range(3):
         some = [key.fd for key, _ in eager.select(0)]
         assert len(some) <= 2
         for fd in some:
             eager.unregister(fd)
-        found |= set(some)
-    assert found == {reading for reading, _ in pipes}
+        events |= set(some)
+    assert events == {reading for reading, _ in pipes}
     for pipe in pipes:
         for fd in pipe:
             os.close(fd)
@@ -101,14 +101,14 @@ def test_more_than_fit_into_one_answer_come_with_the_next(
 def test_an_event_loop_runs_on_it() -> None:
     async def story() -> str:
         loop = asyncio.get_running_loop()
-        told = loop.create_future()
-        loop.run_in_executor(None, loop.call_soon_threadsafe, told.set_result, "told")
+        received = loop.create_future()
+        loop.run_in_executor(None, loop.call_soon_threadsafe, received.set_result, "told")
         await asyncio.sleep(0.01)
         reader, writer = await asyncio.open_connection(sock=(ends := socket.socketpair())[0])
         with ends[1] as far:
             far.send(b"line\n")
             text = (await reader.readline()).decode().strip()
             writer.close()
-        return f"{await told} {text}"
+        return f"{await received} {text}"
 
     assert process.run(story()) == "told line"

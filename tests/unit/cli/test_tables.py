@@ -61,8 +61,8 @@ class FakePools(cellar_pb2_grpc.NodeServicer):
             cellar.Record(id=INLINE, name=HANDLE, filesystem="ext4", inline=True),
             cellar.Record(id=SNAPSHOT, name="snap-1", filesystem="ext4", created=1.0),
         ]
-        wanted = {*request.volume_ids, *request.snapshot_ids}
-        return cellar.DescribeResponse(records=[one for one in records if one.id in wanted])
+        ids = {*request.volume_ids, *request.snapshot_ids}
+        return cellar.DescribeResponse(records=[one for one in records if one.id in ids])
 
 
 class FakeController(csi_pb2_grpc.ControllerServicer):

@@ -43,8 +43,8 @@ def error(code: int) -> OSError:
 
 @pytest.mark.parametrize("code", POOL)
 def test_of_a_pool(code: int) -> None:
-    meant, wanted = errnos.pool_error(error(code), "/srv/fast"), POOL[code]
-    assert type(meant) is (wanted or type(None))
+    meant, expected = errnos.pool_error(error(code), "/srv/fast"), POOL[code]
+    assert type(meant) is (expected or type(None))
     if meant and code not in errnos.EXHAUSTED:
         assert "/srv/fast" in str(meant)
         assert "secret" not in str(meant)

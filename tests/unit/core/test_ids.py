@@ -75,8 +75,8 @@ def test_equal_names_of_different_kinds_never_meet(name: str) -> None:
 
 
 @given(NAMES, NAMES)
-def test_different_names_have_different_keys(one: str, other: str) -> None:
-    assert (ids.volume_key(one) == ids.volume_key(other)) is (one == other)
+def test_different_names_have_different_keys(one: str, another: str) -> None:
+    assert (ids.volume_key(one) == ids.volume_key(another)) is (one == another)
 
 
 def test_the_key_of_a_name_never_changes_between_versions() -> None:

@@ -27,13 +27,13 @@ def ranges(draw: st.DrawFn) -> CapacityRange:
 
 @given(ranges(), GRANULARITIES, SMALLEST)
 def test_a_picked_size_keeps_every_promise(
-    wanted: CapacityRange, granularity: int, smallest: int
+    capacity_range: CapacityRange, granularity: int, smallest: int
 ) -> None:
     try:
-        size = wanted.pick(granularity, smallest)
+        size = capacity_range.pick(granularity, smallest)
     except OutOfRange:
         return
-    assert size in wanted
+    assert size in capacity_range
     assert size % granularity == 0
     assert size >= smallest
 
@@ -41,27 +41,27 @@ def test_a_picked_size_keeps_every_promise(
 @example(CapacityRange(limit=1), 512, 0)
 @given(ranges(), GRANULARITIES, SMALLEST)
 def test_a_size_is_refused_only_if_there_is_none(
-    wanted: CapacityRange, granularity: int, smallest: int
+    capacity_range: CapacityRange, granularity: int, smallest: int
 ) -> None:
-    least = -(-max(wanted.required, smallest, granularity) // granularity) * granularity
-    if least in wanted:
-        assert wanted.pick(granularity, smallest)
+    least = -(-max(capacity_range.required, smallest, granularity) // granularity) * granularity
+    if least in capacity_range:
+        assert capacity_range.pick(granularity, smallest)
     else:
         with pytest.raises(OutOfRange, match="capacity_range"):
-            wanted.pick(granularity, smallest)
+            capacity_range.pick(granularity, smallest)
 
 
 @given(ranges(), GRANULARITIES, SMALLEST)
 def test_a_required_size_is_rounded_up_by_less_than_one_step(
-    wanted: CapacityRange, granularity: int, smallest: int
+    capacity_range: CapacityRange, granularity: int, smallest: int
 ) -> None:
-    if not wanted.required:
+    if not capacity_range.required:
         return
     try:
-        size = wanted.pick(granularity, smallest)
+        size = capacity_range.pick(granularity, smallest)
     except OutOfRange:
         return
-    assert size - granularity < max(wanted.required, smallest)
+    assert size - granularity < max(capacity_range.required, smallest)
 
 
 @given(GRANULARITIES, st.integers(min_value=4 * MIB, max_value=1 << 50))

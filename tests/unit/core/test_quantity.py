@@ -11,7 +11,7 @@ from driver.core.quantity import parse_bytes, show_bytes
 
 
 @pytest.mark.parametrize(
-    ("size", "shown"),
+    ("size", "text"),
     [
         (0, "0 bytes"),
         (1023, "1023 bytes"),
@@ -24,8 +24,8 @@ from driver.core.quantity import parse_bytes, show_bytes
         (1 << 70, "1048576 PiB"),
     ],
 )
-def test_a_size_has_a_unit_and_at_most_two_decimals(size: int, shown: str) -> None:
-    assert show_bytes(size) == shown
+def test_a_size_has_a_unit_and_at_most_two_decimals(size: int, text: str) -> None:
+    assert show_bytes(size) == text
 
 
 @given(st.integers(0, 1 << 60))
@@ -33,5 +33,5 @@ def test_what_is_shown_is_never_more_than_what_is_there(size: int) -> None:
     value, unit = show_bytes(size).split()
     whole, _, rest = value.partition(".")
     factor = 1 if unit == "bytes" else parse_bytes(f"1{unit}")
-    shown = (int(whole) * 100 + int(rest.ljust(2, "0") or 0)) * factor
-    assert shown <= size * 100 < shown + factor
+    text = (int(whole) * 100 + int(rest.ljust(2, "0") or 0)) * factor
+    assert text <= size * 100 < text + factor

@@ -25,7 +25,7 @@ def demo(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.slow
-def test_the_simulated_demo_tells_the_whole_life_and_says_that_it_is_one(tmp_path: Path) -> None:
+def test_the_simulated_demo_makes_all_calls_and_says_that_it_is_simulated(tmp_path: Path) -> None:
     result = demo(tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "SIMULATED" in result.stdout

@@ -42,17 +42,17 @@ def test_fields_of_are_the_set_fields_by_their_last_name() -> None:
     ]
 
 
-def test_secrets_are_never_told() -> None:
+def test_secrets_are_never_printed() -> None:
     request = csi.DeleteVolumeRequest(volume_id=VOLUME, secrets={"passphrase": "hunter2"})
     assert dict(fields_of(request)) == {"volume_id": VOLUME}
 
 
-def test_an_empty_message_that_is_set_is_told() -> None:
+def test_an_empty_message_that_is_set_is_printed() -> None:
     block = csi.VolumeCapability(block=csi.VolumeCapability.BlockVolume())
     assert dict(fields_of(block)) == {"block": "{}"}
 
 
-def test_equal_values_of_a_list_are_told_once() -> None:
+def test_equal_values_of_a_list_are_printed_once() -> None:
     usage = csi.ListVolumesResponse(
         entries=[
             csi.ListVolumesResponse.Entry(volume=csi.Volume(volume_id=one, capacity_bytes=1024))
@@ -117,14 +117,14 @@ def test_the_longest_status_fits_its_column(paper: io.StringIO, narrator: Narrat
     assert paper.getvalue() == "   ← FAILED_PRECONDITION  12.3 ms no\n"
 
 
-def test_one_thing_that_does_not_hold_is_remembered(paper: io.StringIO, narrator: Narrator) -> None:
+def test_a_check_that_fails_is_remembered(paper: io.StringIO, narrator: Narrator) -> None:
     narrator.check("the sky is green", passed=False)
     narrator.check("the sky is up", passed=True)
     assert not narrator.passed
     assert "✘ NOT TRUE: the sky is green" in paper.getvalue()
 
 
-def test_a_broken_story_shows_what_the_driver_said_last(
+def test_a_demo_that_fails_shows_the_end_of_the_drivers_log(
     paper: io.StringIO, narrator: Narrator
 ) -> None:
     narrator.failure("it ends here", ["a last word"])

@@ -43,9 +43,9 @@ def test_a_machine_without_kubelet_is_in_order(tmp_path: Path) -> None:
 
 
 def test_private_mounts_below_kubelet_are_a_problem_with_a_cure(tmp_path: Path) -> None:
-    found = checks.kubelet(tmp_path, "22 1 254:0 / / rw - ext4 /dev/vda rw\n")
-    assert found.level is Level.PROBLEM
-    assert "Bidirectional" in found.cure
+    finding = checks.kubelet(tmp_path, "22 1 254:0 / / rw - ext4 /dev/vda rw\n")
+    assert finding.level is Level.PROBLEM
+    assert "Bidirectional" in finding.cure
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_only_root_will_do() -> None:
     ],
 )
 def test_capabilities_may_be_taken_from_root(effective: str, level: Level) -> None:
-    [found] = checks.capabilities(f"Name:\tx\nCapEff:\t{effective}\nCapBnd:\t0\n")
-    assert found.level is level
+    [finding] = checks.capabilities(f"Name:\tx\nCapEff:\t{effective}\nCapBnd:\t0\n")
+    assert finding.level is level
 
 
 def test_no_loop_control_is_a_problem(tmp_path: Path) -> None:
-    found = checks.loop_devices(dev=tmp_path)
-    assert found.level is Level.PROBLEM
-    assert "modprobe loop" in found.cure
+    finding = checks.loop_devices(dev=tmp_path)
+    assert finding.level is Level.PROBLEM
+    assert "modprobe loop" in finding.cure
 
 
 def test_nodes_that_a_container_lacks_are_a_warning(tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_nodes_that_a_container_lacks_are_a_warning(tmp_path: Path) -> None:
         one.mkdir(parents=True)
     (dev / "loop-control").touch()
     (dev / "loop0").touch()
-    found = checks.loop_devices(dev, block)
-    assert found.level is Level.WARNING
-    assert "1 of 2" in found.text
+    finding = checks.loop_devices(dev, block)
+    assert finding.level is Level.WARNING
+    assert "1 of 2" in finding.text
     (dev / "loop1").touch()
     assert checks.loop_devices(dev, block).level is Level.OK
 
@@ -107,18 +107,18 @@ def test_missing_programs_name_their_package(
     fs: str, level: Level, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "missing", tuple)
-    found = checks.programs(FsType(fs))
-    assert found.level is level
-    assert found.cure == f"apt install {checks.PACKAGES[FsType(fs)][0]}"
+    finding = checks.programs(FsType(fs))
+    assert finding.level is level
+    assert finding.cure == f"apt install {checks.PACKAGES[FsType(fs)][0]}"
 
 
 @pytest.mark.parametrize("fs", list(FsType))
 def test_programs_that_are_there_tell_their_version(fs: FsType) -> None:
     if command.missing(filesystem.PROGRAMS[fs]):
         pytest.skip(f"this machine has no programs for {fs}")
-    found = checks.programs(fs)
-    assert found.level is Level.OK
-    assert "unknown" not in found.text
+    finding = checks.programs(fs)
+    assert finding.level is Level.OK
+    assert "unknown" not in finding.text
 
 
 def test_a_filesystem_may_be_in_the_kernel_or_a_module(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_a_filesystem_may_be_in_the_kernel_or_a_module(tmp_path: Path) -> None:
 
 
 def test_a_socket_where_nobody_listens_is_a_problem(tmp_path: Path) -> None:
-    found = inspection.check_driver(f"unix://{tmp_path}/csi.sock")
-    assert found.level is Level.PROBLEM
-    assert "cellar serve --endpoint" in found.cure
+    finding = inspection.check_driver(f"unix://{tmp_path}/csi.sock")
+    assert finding.level is Level.PROBLEM
+    assert "cellar serve --endpoint" in finding.cure
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_a_sys_that_cannot_be_written_is_a_problem_with_a_cure(
 ) -> None:
     monkeypatch.setattr(sysfs, "is_read_only", lambda: read_only)
     monkeypatch.setattr(sysfs, "find_problem", lambda: trouble)
-    found = checks.sys_directory()
-    assert found.level is level
-    assert ("/sys" in found.cure) is bool(trouble)
+    finding = checks.sys_directory()
+    assert finding.level is level
+    assert ("/sys" in finding.cure) is bool(trouble)
 
 
 def test_few_open_files_are_a_warning() -> None:
@@ -163,6 +163,8 @@ def test_few_open_files_are_a_warning() -> None:
 
 def test_what_is_lacking_for_encryption_stands_with_its_cure() -> None:
     assert checks.encryption("").level is Level.OK
-    found = checks.encryption("no encrypted volumes on this node: cryptsetup not found: install it")
-    assert (found.level, found.cure) == (Level.WARNING, "install it")
-    assert "cryptsetup" in found.text
+    finding = checks.encryption(
+        "no encrypted volumes on this node: cryptsetup not found: install it"
+    )
+    assert (finding.level, finding.cure) == (Level.WARNING, "install it")
+    assert "cryptsetup" in finding.text

@@ -189,8 +189,8 @@ def test_other_options_than_are_mounted_are_told(
     fs: FsType, asked: str, has: str, says: str
 ) -> None:
     options = mount_options.parse([asked], fs)
-    [found] = mount_options.differences(fs, options, shown(has), discards=True)
-    assert says in found
+    [differences] = mount_options.differences(fs, options, shown(has), discards=True)
+    assert says in differences
 
 
 @pytest.mark.parametrize("fs", FsType)

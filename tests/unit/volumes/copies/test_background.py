@@ -28,9 +28,9 @@ def copies(later: Later) -> BackgroundCopies:
 def begin(
     copies: BackgroundCopies, work: object = lambda _: None, total: int = 100
 ) -> StillRunning:
-    with pytest.raises(StillRunning) as raised:
+    with pytest.raises(StillRunning) as error:
         copies.run("sim", "copying", total, work)  # type: ignore[arg-type]
-    return raised.value
+    return error.value
 
 
 def test_work_that_ends_in_time_gives_its_result_or_its_error() -> None:
@@ -48,11 +48,11 @@ def test_work_that_ends_in_time_gives_its_result_or_its_error() -> None:
 def test_work_that_takes_longer_goes_on_and_tells_how_far_it_is() -> None:
     half, go = Event(), Event()
 
-    def work(seen: Progress) -> None:
-        seen(50)
+    def work(progress: Progress) -> None:
+        progress(50)
         half.set()
         go.wait(60)
-        seen(50)
+        progress(50)
 
     with ThreadPoolExecutor(1) as threads:
         running = begin(BackgroundCopies(lambda _: threads, timeout=0.0), work)
@@ -95,7 +95,7 @@ def test_a_copy_that_never_began_leaves_nothing_to_tell(copies: BackgroundCopies
 def test_a_driver_that_stops_does_not_wait_for_copies(
     copies: BackgroundCopies, later: Later
 ) -> None:
-    running = begin(copies, lambda seen: seen(10))
+    running = begin(copies, lambda progress: progress(10))
     copies.stop()
     later.work()
     assert isinstance(running.done.exception(), Busy)

@@ -47,18 +47,18 @@ descents = st.lists(st.one_of(st.just("as it was"), blocks), max_size=24)
 
 def located(image: Image, *, joined: bool) -> list[PhysicalExtent]:
     """As a filesystem tells it; neighbours in one extent, or each alone."""
-    found: list[PhysicalExtent] = []
+    page: list[PhysicalExtent] = []
     for number, block in enumerate(image):
         if block is None:
             continue
         at = None if isinstance(block, Unknown) else block * BLOCK
         one = PhysicalExtent(number * BLOCK, BLOCK, at)
-        last = found[-1] if found else None
+        last = page[-1] if page else None
         if joined and last and last.end == one.start and _go_on(last, one):
-            found[-1] = replace(last, length=last.length + BLOCK)
+            page[-1] = replace(last, length=last.length + BLOCK)
         else:
-            found.append(one)
-    return found
+            page.append(one)
+    return page
 
 
 def _go_on(last: PhysicalExtent, one: PhysicalExtent) -> bool:
@@ -77,11 +77,11 @@ def differ(base: Image, target: Image) -> set[int]:
     """Block by block, by the rule as it is written down."""
     return {
         number
-        for number, mine in enumerate(target)
+        for number, extents in enumerate(target)
         if number >= len(base)
-        or isinstance(mine, Unknown)
+        or isinstance(extents, Unknown)
         or isinstance(base[number], Unknown)
-        or mine != base[number]
+        or extents != base[number]
     }
 
 
@@ -125,8 +125,8 @@ def test_a_delta_is_what_the_rule_says_of_each_block(
 @given(images, st.integers(0, 24), st.integers(0, 24))
 def test_a_part_of_a_delta_is_cut_out_of_the_whole(image: Image, start: int, length: int) -> None:
     end = min(start + length, len(image))
-    mine = located(image, joined=True)
-    ranges = list(differing_extents((), mine, start * BLOCK, end * BLOCK))
+    extents = located(image, joined=True)
+    ranges = list(differing_extents((), extents, start * BLOCK, end * BLOCK))
     written = {number for number, block in enumerate(image) if block is not None}
     assert blocks_of(ranges) == written & set(range(start, end))
     assert is_in_order(ranges)
@@ -213,11 +213,11 @@ class Moving(Known):
     def physical_extents(
         self, image_id: SnapshotId, start: Bytes, most: int
     ) -> Sequence[PhysicalExtent]:
-        found = super().physical_extents(image_id, start, most)
+        page = super().physical_extents(image_id, start, most)
         if image_id == BASE and self.times:
             self.times -= 1
             self.extents["base"] = [PhysicalExtent(0, BLOCK, 4 * BLOCK * self.times + 1)]
-        return found
+        return page
 
 
 def test_what_is_moved_meanwhile_is_looked_at_again() -> None:
@@ -338,7 +338,7 @@ def test_a_snapshot_that_was_made_anew_between_two_pages_is_another_one(world: W
     first = world.changes.page(GetChangedBlocks(target=target.id))
     world.changes.page(GetChangedBlocks(target=target.id, lives=first.incarnations))
     world.snapshots.delete(DeleteSnapshot(target.id))
-    again = world.snapshot("target", target.source)
-    assert again.id == target.id
+    repeated = world.snapshot("target", target.source)
+    assert repeated.id == target.id
     with pytest.raises(NotFound, match="created again"):
         world.changes.page(GetChangedBlocks(target=target.id, lives=first.incarnations))

@@ -272,11 +272,11 @@ def test_a_group_is_of_one_moment(world: World, members: list[Volume]) -> None:
 
 def test_a_repeat_gives_the_same_group(world: World, members: list[Volume]) -> None:
     first = take(world, members)
-    again = take(world, members)
-    assert set(first.snapshots) == set(again.snapshots)
-    assert (first.id, first.name, first.created) == (again.id, again.name, again.created)
-    found = world.snapshots.get_group(GroupSnapshotRef(first.id))
-    assert set(found.snapshots) == set(first.snapshots)
+    repeated = take(world, members)
+    assert set(first.snapshots) == set(repeated.snapshots)
+    assert (first.id, first.name, first.created) == (repeated.id, repeated.name, repeated.created)
+    existing = world.snapshots.get_group(GroupSnapshotRef(first.id))
+    assert set(existing.snapshots) == set(first.snapshots)
 
 
 def test_a_name_taken_by_a_group_of_others_is_a_conflict(
@@ -312,9 +312,9 @@ def test_a_group_that_is_not_whole_is_none_and_is_taken_anew(
     world.pools.with_id(lost.id.pool).backend.delete(lost.id)
     with pytest.raises(NotFound, match="not complete"):
         world.snapshots.get_group(GroupSnapshotRef(first.id))
-    again = take(world, members)
-    assert len(again.snapshots) == 3
-    assert not {one.incarnation for one in again.snapshots} & {
+    repeated = take(world, members)
+    assert len(repeated.snapshots) == 3
+    assert not {one.incarnation for one in repeated.snapshots} & {
         one.incarnation for one in first.snapshots
     }
     assert len(snapshots_of(world)) == 3
