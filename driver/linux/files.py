@@ -8,11 +8,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import mmap
 import os
-import signal
 import struct
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -32,7 +29,6 @@ FS_XFLAG_EXTSIZE: Final = 0x00000800
 BTRFS_IOC_START_SYNC: Final = 0x80089418  # <linux/btrfs.h>
 BTRFS_IOC_WAIT_SYNC: Final = 0x40089416
 _NUDGE: Final = 0.2  # seconds
-F_SETSIG: Final = 10
 _KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
 _PUNCH_HOLE: Final = 0x02
 
@@ -45,10 +41,7 @@ _MAGIC: Final = {
     0x794C7630: "overlay",
 }
 # what a filesystem answers that has no such thing
-_UNKNOWN: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-PROBE: Final = ".probe-"  # and eight of a-z, 0-9 and _; see tempfile
-_NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT})
-_BLOCK: Final = 4096
+UNKNOWN: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -147,7 +140,7 @@ def create(path: Path, size: Bytes, *, nocow: bool, extent_hint: Bytes) -> None:
     with _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd, ExitStack() as undo:
         undo.callback(os.unlink, path)
         if nocow:
-            _set_nocow(fd)
+            set_nocow(fd)
         if extent_hint:
             _set_extent_hint(fd, extent_hint)
         os.ftruncate(fd, size)
@@ -195,28 +188,16 @@ def copies_on_write(path: Path) -> bool:
     if filesystem_type(path) != "btrfs":
         return False
     with _opened(path, os.O_RDONLY) as fd:
-        return not _flags(fd) & FS_NOCOW_FL
+        return not flags_of(fd) & FS_NOCOW_FL
 
 
-def can_overwrite_in_place(directory: Path) -> bool:
-    """Return whether a new file in `directory` can be overwritten in place.
-
-    On btrfs this is found out by setting NOCOW on one. Raises: OSError.
-    """
-    if filesystem_type(directory) != "btrfs":
-        return True
-    with _probe(directory) as fd:
-        _set_nocow(fd)
-        return bool(_flags(fd) & FS_NOCOW_FL)
-
-
-def _flags(fd: int) -> int:
+def flags_of(fd: int) -> int:
     """Return the FS_*_FL flags of a file. Raises: OSError."""
     [flags] = struct.unpack("=I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
     return int(flags)
 
 
-def _set_nocow(fd: int) -> None:
+def set_nocow(fd: int) -> None:
     """Set NOCOW on an empty file; no-op where it does not exist: ext4 and xfs never copy on write.
 
     btrfs refuses it together with a flag of compression, on or off, that was inherited from the
@@ -224,7 +205,7 @@ def _set_nocow(fd: int) -> None:
     which is ignored.
     """
     with _where_known(errno.EPERM):
-        flags = _flags(fd)
+        flags = flags_of(fd)
         if flags & _COMPRESSION:
             flags &= ~_COMPRESSION
             fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=I", flags))
@@ -255,63 +236,7 @@ def reflink(source: Path, to: Path) -> None:
         fcntl.ioctl(fd, FICLONE, from_)
 
 
-def reflinks(directory: Path) -> bool:
-    """Return whether files in `directory` can share blocks, by trying it. Raises: OSError."""
-    with _probe(directory) as source, _probe(directory) as to:
-        os.write(source, bytes(_BLOCK))
-        try:
-            fcntl.ioctl(to, FICLONE, source)
-        except OSError as error:
-            if error.errno in _UNKNOWN or error.errno == errno.EXDEV:
-                return False
-            raise
-    return True
-
-
-def direct_io_at(directory: Path, size: Bytes) -> bool:
-    """Return whether direct I/O in blocks of `size` bytes works in `directory`, by trying it.
-
-    Raises: OSError.
-    """
-    if filesystem_type(directory) == "btrfs" and size % os.statvfs(directory).f_bsize:
-        return False  # btrfs takes less than a sector, and buffers it without a word
-    with _probe(directory) as fd, mmap.mmap(-1, 2 * max(size, _BLOCK)) as memory:
-        os.ftruncate(fd, 2 * size)
-        with memoryview(memory) as whole, whole[size : 2 * size] as block:
-            try:
-                fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_DIRECT)
-                return os.pwritev(fd, [block], size) == os.preadv(fd, [block], size) == size
-            except OSError as error:
-                if error.errno in _UNKNOWN:
-                    return False
-                raise
-
-
-def try_writing(directory: Path) -> None:
-    """Write a block to the medium, into a file without a name. Raises: OSError, if that fails."""
-    with _probe(directory) as fd:
-        os.write(fd, bytes(_BLOCK))
-        os.fsync(fd)
-
-
-# open elsewhere
-
-
-def is_open_elsewhere(fd: int) -> bool:
-    """Return whether anybody else, a loop device too, has the file of `fd` open.
-
-    Takes some microseconds. A write lease is given only to the one who has a file open
-    (check_conflicting_open in fs/locks.c), and is given back at once. Whoever opens the file in
-    between waits that long, and we are told by a signal: SIGURG, which does nothing, in place
-    of SIGIO, which would end us. Raises: OSError.
-    """
-    fcntl.fcntl(fd, F_SETSIG, signal.SIGURG)
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except BlockingIOError:
-        return True
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
+# opened
 
 
 def filesystem_type(path: Path) -> str:
@@ -348,25 +273,6 @@ def _opened(path: Path | str, flags: int) -> Iterator[int]:
 
 
 @contextmanager
-def _probe(directory: Path) -> Iterator[int]:
-    """Provide a descriptor of a new file without a name, so that a kill leaves nothing.
-
-    See open(2), O_TMPFILE. Raises: OSError.
-    """
-    try:
-        fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno not in _NO_TMPFILE:
-            raise
-        fd, name = tempfile.mkstemp(prefix=PROBE, dir=directory)
-        os.unlink(name)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
 def _where_known(*more: int) -> Iterator[None]:
     """Ignore errors which say that a filesystem lacks what is asked for.
 
@@ -375,7 +281,7 @@ def _where_known(*more: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {*_UNKNOWN, *more}:
+        if error.errno not in {*UNKNOWN, *more}:
             raise
 
 

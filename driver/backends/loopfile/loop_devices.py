@@ -20,7 +20,7 @@ from driver.core.faults import Fault, FaultKind
 from driver.core.ids import ImageId
 from driver.core.model import Image, Volume
 from driver.linux.devices import block, loop, loop_attach, loop_guard, loop_settings
-from driver.linux.files import is_open_elsewhere
+from driver.linux.file_probes import is_open_elsewhere
 from driver.linux.mounts import mount_points
 from driver.linux.mounts.holders import holders
 

@@ -253,7 +253,7 @@ def test_without_nocow_there_is_no_room_for_thick(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on a zoned btrfs."""
-    monkeypatch.setattr(files, "_set_nocow", lambda _: None)
+    monkeypatch.setattr(files, "set_nocow", lambda _: None)
     pool = reopened(make_pool("btrfs"))
     assert pool.capacity(Allocation.THICK).largest == 0
     assert pool.capacity(Allocation.SPARSE).largest > 256 * MIB

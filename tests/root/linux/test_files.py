@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import files
+from driver.linux import file_probes, files
 from driver.linux.devices import loop, loop_attach
 
 MIB = 1 << 20
@@ -66,7 +66,7 @@ def test_images_have_nocow_where_the_folder_is_compressed(make_pool: MakePool, h
     subprocess.run([*COMPRESSED[how], str(folder), *value], check=True)
     files.create(folder / "disk.img", 16 * MIB, nocow=True, extent_hint=MIB)
     assert not files.copies_on_write(folder / "disk.img")
-    assert files.can_overwrite_in_place(folder)
+    assert file_probes.can_overwrite_in_place(folder)
     files.allocate(folder / "disk.img", 16 * MIB)
     assert used(folder / "disk.img") >= 16 * MIB
 
@@ -101,7 +101,7 @@ def test_allocate_beyond_the_pool_takes_nothing(image: Path) -> None:
 
 
 def test_reflinks_are_found_out(pool_dir: Path, fs: str) -> None:
-    assert files.reflinks(pool_dir) is (fs != "ext4")
+    assert file_probes.reflinks(pool_dir) is (fs != "ext4")
     assert os.listdir(pool_dir) in ([], ["lost+found"])
 
 
@@ -122,27 +122,27 @@ def test_a_reflink_has_the_same_bytes_and_takes_no_place(image: Path, fs: str) -
 
 
 def test_direct_io_is_had_in_blocks_of_512_but_on_btrfs(pool_dir: Path, fs: str) -> None:
-    assert files.direct_io_at(pool_dir, 512) is (fs != "btrfs")
-    assert files.direct_io_at(pool_dir, 4096)
+    assert file_probes.direct_io_at(pool_dir, 512) is (fs != "btrfs")
+    assert file_probes.direct_io_at(pool_dir, 4096)
     assert os.listdir(pool_dir) in ([], ["lost+found"])
 
 
 def test_direct_io_at_512_is_not_had_on_larger_sectors(make_pool: MakePool) -> None:
     pool = make_pool("ext4", sector=4096)
-    assert not files.direct_io_at(pool, 512)
-    assert files.direct_io_at(pool, 4096)
+    assert not file_probes.direct_io_at(pool, 512)
+    assert file_probes.direct_io_at(pool, 4096)
 
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_loop_device_has_its_image_open(image: Path, *, read_only: bool) -> None:
     with image.open("r+b") as ours:
-        assert not files.is_open_elsewhere(ours.fileno())
+        assert not file_probes.is_open_elsewhere(ours.fileno())
         status = loop_attach.attach(
             image, label="", block_size=4096, read_only=read_only, discards=True
         )
-        assert files.is_open_elsewhere(ours.fileno())
+        assert file_probes.is_open_elsewhere(ours.fileno())
         loop.detach(status, bound=5)
-        assert not files.is_open_elsewhere(ours.fileno())
+        assert not file_probes.is_open_elsewhere(ours.fileno())
 
 
 def test_a_clone_does_not_count_as_open_elsewhere(image: Path, fs: str) -> None:
@@ -152,4 +152,4 @@ def test_a_clone_does_not_count_as_open_elsewhere(image: Path, fs: str) -> None:
     files.create(copy, 16 * MIB, nocow=True, extent_hint=0)
     files.reflink(image, copy)
     with image.open("r+b"), copy.open("r+b") as ours:
-        assert not files.is_open_elsewhere(ours.fileno())
+        assert not file_probes.is_open_elsewhere(ours.fileno())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import files
+from driver.linux import file_probes, files
 from driver.linux.devices import block, loop, loop_attach, loop_free, loop_ioctl, loop_settings
 from tests.promises.waiting import until
 
@@ -335,7 +335,7 @@ def test_detach_is_done_when_it_comes_back(image: Path) -> None:
     loop.detach(status, bound=5)
     assert loop.status(status.path) is None
     with image.open("r+b") as file:
-        assert not files.is_open_elsewhere(file.fileno())
+        assert not file_probes.is_open_elsewhere(file.fileno())
 
 
 def test_detach_twice_is_content(plain: Path) -> None:

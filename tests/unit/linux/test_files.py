@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux import files
+from driver.linux import file_probes, files
 
 MIB = 1 << 20
 Write = Callable[[Path, bytes], None]
@@ -139,8 +139,8 @@ def test_extend_grows_by_a_hole_and_never_shrinks(image: Path) -> None:
 
 
 def test_probes_leave_nothing_behind(tmp_path: Path) -> None:
-    files.reflinks(tmp_path)
-    files.direct_io_at(tmp_path, 4096)
+    file_probes.reflinks(tmp_path)
+    file_probes.direct_io_at(tmp_path, 4096)
     assert os.listdir(tmp_path) == []
 
 
@@ -153,21 +153,21 @@ def test_sync_of_files_and_directories(image: Path) -> None:
 
 def test_a_file_that_only_we_have_open_is_not_open_elsewhere(image: Path) -> None:
     with image.open("r+b") as ours:
-        assert not files.is_open_elsewhere(ours.fileno())
-        assert not files.is_open_elsewhere(ours.fileno())
+        assert not file_probes.is_open_elsewhere(ours.fileno())
+        assert not file_probes.is_open_elsewhere(ours.fileno())
 
 
 @pytest.mark.parametrize("mode", ["rb", "r+b"])
 def test_a_reader_or_writer_has_it_open(image: Path, mode: str) -> None:
     with image.open("r+b") as ours, image.open(mode):
-        assert files.is_open_elsewhere(ours.fileno())
+        assert file_probes.is_open_elsewhere(ours.fileno())
     with image.open("r+b") as ours:
-        assert not files.is_open_elsewhere(ours.fileno())
+        assert not file_probes.is_open_elsewhere(ours.fileno())
 
 
 LEASE = """
 import fcntl, signal, sys
-from driver.linux import files
+from driver.linux import file_probes
 class Held:
     def fcntl(self, fd, command, argument=0):
         if command == fcntl.F_SETLEASE and argument == fcntl.F_UNLCK:
@@ -176,9 +176,9 @@ class Held:
         return fcntl.fcntl(fd, command, argument)
     def __getattr__(self, name):
         return getattr(fcntl, name)
-files.fcntl = Held()
+file_probes.fcntl = Held()
 with open(sys.argv[1], "r+b") as file:
-    print(files.is_open_elsewhere(file.fileno()), flush=True)
+    print(file_probes.is_open_elsewhere(file.fileno()), flush=True)
 """
 
 

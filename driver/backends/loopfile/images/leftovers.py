@@ -21,7 +21,7 @@ from driver.core import errnos
 from driver.core.errors import CellarError
 from driver.core.faults import Fault, FaultKind
 from driver.core.ids import IMAGE_FILE
-from driver.linux import files
+from driver.linux import file_probes, files
 from driver.linux.formats import filesystem, luks
 
 DISK: Final = IMAGE_FILE
@@ -32,7 +32,8 @@ _FOLDERS: Final = re.compile(
     rf"\.new-{_IMAGE.pattern}|\.del-{_IMAGE.pattern}-[0-9a-f]{{1,32}}", re.ASCII
 )
 _FILES: Final = re.compile(
-    rf"{re.escape(files.PROBE)}[a-z0-9_]{{8}}|{re.escape(MARKER)}\.[0-9a-f]{{12}}(\.tmp)?", re.ASCII
+    rf"{re.escape(file_probes.PROBE)}[a-z0-9_]{{8}}|{re.escape(MARKER)}\.[0-9a-f]{{12}}(\.tmp)?",
+    re.ASCII,
 )
 _INSIDE: Final = ("volume.json.tmp", "attached.json.tmp")
 

@@ -19,7 +19,7 @@ from driver.backends.loopfile.space.accounts import Accounts
 from driver.core.errors import CellarError
 from driver.core.faults import Fault, FaultKind
 from driver.core.model import Allocation, Bytes, Image, Unreadable, Volume
-from driver.linux import fiemap, files
+from driver.linux import fiemap, file_probes, files
 from driver.linux.devices import block
 
 
@@ -100,7 +100,7 @@ def _may_be_attached(disk: Path) -> bool:
     """Return whether a loop device has the file, or it cannot be told."""
     try:
         with disk.open("rb", buffering=0) as opened:
-            return files.is_open_elsewhere(opened.fileno())
+            return file_probes.is_open_elsewhere(opened.fileno())
     except OSError:
         return True
 

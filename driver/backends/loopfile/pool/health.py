@@ -12,7 +12,7 @@ from typing import Final
 
 from driver.core import errnos
 from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
-from driver.linux import files
+from driver.linux import file_probes
 from driver.linux.mounts import mount_table
 
 # Seconds for which mountinfo, or a trial, is believed.
@@ -88,7 +88,7 @@ class PoolHealth:
         if monotonic() - self._tried > _BELIEVED:
             self._tried = monotonic()
             try:
-                files.try_writing(root)
+                file_probes.try_writing(root)
             except OSError as error:
                 meant = errnos.pool_error(error, self._location)
                 self._met = meant if isinstance(meant, PoolUnavailable) else None

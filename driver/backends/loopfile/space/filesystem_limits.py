@@ -15,7 +15,7 @@ from driver.core import errnos
 from driver.core.faults import Fault, FaultKind
 from driver.core.model import MIB, Bytes
 from driver.core.quantity import parse_share
-from driver.linux import files
+from driver.linux import file_probes, files
 from driver.linux.mounts import open_directory
 
 # What stays free for the filesystem's own metadata: a share of the whole, and at least so much.
@@ -129,9 +129,9 @@ def probe(root: Path, reserve: str) -> FilesystemLimits:
     `reserve`: bytes or a percentage of the filesystem. Raises: OSError if the filesystem fails.
     """
     kind = files.filesystem_type(root)
-    direct_io = _tried(lambda: files.direct_io_at(root, 4096))
-    small_blocks = _tried(lambda: files.direct_io_at(root, 512))
-    overwrites = _tried(lambda: files.can_overwrite_in_place(root))
+    direct_io = _tried(lambda: file_probes.direct_io_at(root, 4096))
+    small_blocks = _tried(lambda: file_probes.direct_io_at(root, 512))
+    overwrites = _tried(lambda: file_probes.can_overwrite_in_place(root))
     status = os.statvfs(root)
     total = status.f_blocks * status.f_frsize
     share, least = _MARGIN.get(kind, _OTHER_MARGIN)
@@ -158,7 +158,7 @@ def _reflinks(root: Path, kind: str) -> bool:
         with files.opened_directory(root) as fd:
             return open_directory.xfs_reflinks(fd)
     known = {"btrfs": True, "ext4": False}
-    return known[kind] if kind in known else bool(_tried(lambda: files.reflinks(root)))
+    return known[kind] if kind in known else bool(_tried(lambda: file_probes.reflinks(root)))
 
 
 def _tried(ask: Callable[[], bool]) -> bool | None:
