@@ -47,14 +47,14 @@ class Cluster:
     watching: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def put(self, collection: str, name: str, **parts: Any) -> Json:
+    def put(self, collection: str, name: str, **fields: Any) -> Json:
         """Create or replace, whatever was there."""
         with self.changed:
             before = self.objects.setdefault(collection, {}).get(name)
-            metadata = {"name": name, "uid": f"uid-{self.version}", **parts.pop("metadata", {})}
+            metadata = {"name": name, "uid": f"uid-{self.version}", **fields.pop("metadata", {})}
             if before:
                 metadata["uid"] = before["metadata"]["uid"]
-            return self._keep(collection, {**parts, "metadata": metadata}, new=before is None)
+            return self._keep(collection, {**fields, "metadata": metadata}, new=before is None)
 
     def remove(self, collection: str, name: str) -> None:
         with self.changed:
@@ -97,8 +97,8 @@ class Cluster:
     def _tell(self, collection: str, kind: str, thing: Json) -> None:
         self.version += 1
         thing["metadata"]["resourceVersion"] = str(self.version)
-        shown = json.loads(json.dumps(thing))
-        self.changes.append(Change(self.version, collection, kind, shown))
+        copied = json.loads(json.dumps(thing))
+        self.changes.append(Change(self.version, collection, kind, copied))
         self.changed.notify_all()
 
     def create(self, collection: str, thing: Json) -> tuple[int, Json]:
@@ -169,8 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
         return 404, _status(404, f"{name} not found")
 
     def _watch(self, path: str, query: dict[str, str], generation: int) -> None:
-        cluster, seen = self.cluster, int(query["resourceVersion"])
-        if seen < cluster.oldest:
+        cluster, version = self.cluster, int(query["resourceVersion"])
+        if version < cluster.oldest:
             self._answer(410, _status(410, "too old resource version"))
             return
         self.send_response(200)
@@ -181,9 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
         with cluster.changed:
             cluster.watching += 1
         try:
-            while (events := self._next(path, query, seen, generation)) is not None:
+            while (events := self._next(path, query, version, generation)) is not None:
                 for event in events:
-                    seen = event.version
+                    version = event.version
                     self._chunk({"type": event.kind, "object": event.thing})
             self.wfile.write(b"0\r\n\r\n")
         except OSError:
@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
                 cluster.watching -= 1
 
     def _next(
-        self, path: str, query: dict[str, str], seen: int, generation: int
+        self, path: str, query: dict[str, str], version: int, generation: int
     ) -> list[Change] | None:
         """Wait for news; None: the watch ends."""
         cluster = self.cluster
@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if found := [
                     change
                     for change in cluster.changes
-                    if change.version > seen
+                    if change.version > version
                     and (
                         change.collection == "*"
                         or (change.collection == path and _matches(change.thing, query))

@@ -22,10 +22,10 @@ GIB = 1 << 30
 
 
 class Newer(grpc.GenericRpcHandler):
-    """`asked`: the last request of each method, as it came; `let_go`: a stream has ended."""
+    """`asked`: the last request of each method, as it came; `call_ended`: a stream has ended."""
 
     def __init__(self, name: str) -> None:
-        self.let_go = threading.Event()
+        self.call_ended = threading.Event()
         self.stop: Callable[[], object] = object  # set when it is served
         self.asked: dict[str, bytes] = {}
         pool = cellar.Pool(name="p", id=POOL, allocation="thick")
@@ -53,8 +53,8 @@ class Newer(grpc.GenericRpcHandler):
         self.asked["GetMetadataAllocated"] = request
         yield from STREAM
         if csi.GetMetadataAllocatedRequest.FromString(request).starting_offset:
-            context.add_callback(self.let_go.set)
-            self.let_go.wait(60)
+            context.add_callback(self.call_ended.set)
+            self.call_ended.wait(60)
 
     def _watch(self, _request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         gone = threading.Event()

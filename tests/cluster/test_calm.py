@@ -49,14 +49,14 @@ def emptied(cluster: Cluster) -> Iterator[None]:
 def placed(cluster: Cluster, name: str, size: csi.CapacityRange) -> csi.Volume:
     """A volume, once the router was told of the room that it took."""
     ask = cluster.router.controller.GetCapacity
-    before = {node: ask(here(node)).available_capacity for node in ("a", "b", "c")}
+    before = {node: ask(capacity_at(node)).available_capacity for node in ("a", "b", "c")}
     volume = create(cluster.router, name, capacity_range=size)
     node = node_of(volume)
-    until(lambda: ask(here(node)).available_capacity < before[node])
+    until(lambda: ask(capacity_at(node)).available_capacity < before[node])
     return volume
 
 
-def here(node: str) -> csi.GetCapacityRequest:
+def capacity_at(node: str) -> csi.GetCapacityRequest:
     return csi.GetCapacityRequest(accessible_topology=csi.Topology(segments={KEY: node}))
 
 
@@ -73,11 +73,11 @@ def restored(source: csi.Snapshot) -> csi.VolumeContentSource:
 
 @pytest.mark.parametrize("node", ["a", "b", "c"])
 def test_a_volume_goes_to_the_node_that_was_chosen(cluster: Cluster, name: str, node: str) -> None:
-    wanted = on(node, "a", "b", "c")
-    volume = create(cluster.router, name, accessibility_requirements=wanted)
+    requirements = on(node, "a", "b", "c")
+    volume = create(cluster.router, name, accessibility_requirements=requirements)
     assert node_of(volume) == node
     assert cluster.nodes[node].volumes() == [volume.volume_id]
-    assert create(cluster.router, name, accessibility_requirements=wanted) == volume
+    assert create(cluster.router, name, accessibility_requirements=requirements) == volume
 
 
 def test_a_full_or_unknown_choice_lets_the_scheduler_choose_again(
@@ -128,13 +128,13 @@ def test_a_snapshots_name_is_taken_on_all_nodes(cluster: Cluster, name: str) -> 
 
 
 def test_lists_are_merged_and_paged_without_a_gap(cluster: Cluster, name: str) -> None:
-    made = {
+    created = {
         create(cluster.router, f"{name}-{n}", accessibility_requirements=on("abc"[n % 3])).volume_id
         for n in range(10)
     }
     for most in (1, 3, 4, 10, 0):
         listed = list(pages(cluster.router, most))
-        assert [volume_id for page in listed for volume_id in page] == sorted(made)
+        assert [volume_id for page in listed for volume_id in page] == sorted(created)
         assert all(len(page) <= (most or 10) for page in listed)
 
 
@@ -150,14 +150,14 @@ def test_a_list_by_an_id_that_is_none_of_ours_is_empty(cluster: Cluster) -> None
 
 def test_free_space_is_that_of_the_node_and_follows_at_once(cluster: Cluster, name: str) -> None:
     controller = cluster.router.controller
-    assert controller.GetCapacity(here("z")).available_capacity == 0
-    until(lambda: controller.GetCapacity(here("a")).available_capacity == 100 * GIB)
+    assert controller.GetCapacity(capacity_at("z")).available_capacity == 0
+    until(lambda: controller.GetCapacity(capacity_at("a")).available_capacity == 100 * GIB)
     size = csi.CapacityRange(required_bytes=60 * GIB)
     create(cluster.router, name, capacity_range=size, accessibility_requirements=on("a"))
-    until(lambda: controller.GetCapacity(here("a")).available_capacity == 40 * GIB, 1)
-    assert controller.GetCapacity(here("b")).available_capacity == 100 * GIB
-    direct = cluster.nodes["a"].controller.GetCapacity(here("a"))
-    assert controller.GetCapacity(here("a")) == direct
+    until(lambda: controller.GetCapacity(capacity_at("a")).available_capacity == 40 * GIB, 1)
+    assert controller.GetCapacity(capacity_at("b")).available_capacity == 100 * GIB
+    direct = cluster.nodes["a"].controller.GetCapacity(capacity_at("a"))
+    assert controller.GetCapacity(capacity_at("a")) == direct
 
 
 def test_errors_come_back_word_for_word(cluster: Cluster, name: str) -> None:
@@ -210,28 +210,28 @@ def test_a_group_is_taken_on_one_node_or_over_several(
     )
     group = cluster.router.group
     within = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=sources)
-    made = group.CreateVolumeGroupSnapshot(within).group_snapshot
-    assert sorted(member.source_volume_id for member in made.snapshots) == sorted(sources)
-    assert {member.group_snapshot_id for member in made.snapshots} == {made.group_snapshot_id}
-    assert made.ready_to_use
-    assert {member.creation_time.seconds for member in made.snapshots} == {
-        made.creation_time.seconds
+    created = group.CreateVolumeGroupSnapshot(within).group_snapshot
+    assert sorted(member.source_volume_id for member in created.snapshots) == sorted(sources)
+    assert {member.group_snapshot_id for member in created.snapshots} == {created.group_snapshot_id}
+    assert created.ready_to_use
+    assert {member.creation_time.seconds for member in created.snapshots} == {
+        created.creation_time.seconds
     }
-    assert group.CreateVolumeGroupSnapshot(within).group_snapshot == made
+    assert group.CreateVolumeGroupSnapshot(within).group_snapshot == created
     other = csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=[far])
     assert code_of(lambda: group.CreateVolumeGroupSnapshot(other)) is Code.ALREADY_EXISTS
-    ids = [member.snapshot_id for member in made.snapshots]
+    ids = [member.snapshot_id for member in created.snapshots]
     for members in ([], ids):
         get = csi.GetVolumeGroupSnapshotRequest(
-            group_snapshot_id=made.group_snapshot_id, snapshot_ids=members
+            group_snapshot_id=created.group_snapshot_id, snapshot_ids=members
         )
-        assert group.GetVolumeGroupSnapshot(get).group_snapshot == made
+        assert group.GetVolumeGroupSnapshot(get).group_snapshot == created
         delete = csi.DeleteVolumeGroupSnapshotRequest(
-            group_snapshot_id=made.group_snapshot_id, snapshot_ids=members
+            group_snapshot_id=created.group_snapshot_id, snapshot_ids=members
         )
         group.DeleteVolumeGroupSnapshot(delete)
         assert code_of(lambda get=get: group.GetVolumeGroupSnapshot(get)) is not Code.OK  # type: ignore[misc]
-        made = group.CreateVolumeGroupSnapshot(within).group_snapshot
+        created = group.CreateVolumeGroupSnapshot(within).group_snapshot
     group.DeleteVolumeGroupSnapshot(delete)
 
 
@@ -253,9 +253,9 @@ def test_one_name_through_two_routers_at_once_is_one_volume(cluster: Cluster) ->
     with ThreadPoolExecutor(4) as threads:
         for _ in range(20):
             name = f"pvc-{uuid.uuid4()}"
-            made = [threads.submit(create, routers[n % 2], name) for n in range(4)]
-            ids = {future.result().volume_id for future in made if not future.exception()}
-            errors = [error for future in made if (error := future.exception())]
+            created = [threads.submit(create, routers[n % 2], name) for n in range(4)]
+            ids = {future.result().volume_id for future in created if not future.exception()}
+            errors = [error for future in created if (error := future.exception())]
             assert len(ids) == 1
             assert {error.code() for error in errors} <= {Code.ABORTED}  # type: ignore[attr-defined]
             volumes = [volume_id for node in cluster.nodes.values() for volume_id in node.volumes()]

@@ -83,12 +83,12 @@ def test_a_pool_that_moves_to_another_node_keeps_the_ids(cluster: Cluster) -> No
 
 def test_a_pool_that_two_nodes_show_is_refused_on_both(cluster: Cluster) -> None:
     router = cluster.router
-    twin, other = create(router, "v", "a"), create(router, "w", "b")
+    duplicated, other = create(router, "v", "a"), create(router, "w", "b")
     copy = cluster.where / "copy"
     shutil.copytree(cluster.where / "disk-a", copy)
     copy.rename(cluster.where / "slot-b")
-    until(lambda: get(router, twin) is Code.FAILED_PRECONDITION)
-    delete = csi.DeleteVolumeRequest(volume_id=twin.volume_id)
+    until(lambda: get(router, duplicated) is Code.FAILED_PRECONDITION)
+    delete = csi.DeleteVolumeRequest(volume_id=duplicated.volume_id)
     code = code_of(lambda: router.controller.DeleteVolume(delete))
     assert code is Code.FAILED_PRECONDITION
     assert get(router, other) is Code.OK
@@ -97,4 +97,4 @@ def test_a_pool_that_two_nodes_show_is_refused_on_both(cluster: Cluster) -> None
     code = code_of(lambda: create(router, "x", "a"))
     assert code is Code.RESOURCE_EXHAUSTED
     shutil.rmtree(cluster.where / "slot-b")
-    until(lambda: get(router, twin) is Code.OK)
+    until(lambda: get(router, duplicated) is Code.OK)

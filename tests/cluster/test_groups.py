@@ -71,10 +71,10 @@ def test_a_member_whose_node_hangs_spoils_the_group_and_nothing_is_left(cluster:
         )
         assert code in {Code.FAILED_PRECONDITION, Code.UNAVAILABLE}
     until(lambda: left(cluster) == [])
-    made: Callable[[], object] = lambda: cluster.router.group.CreateVolumeGroupSnapshot(  # noqa: E731
+    created: Callable[[], object] = lambda: cluster.router.group.CreateVolumeGroupSnapshot(  # noqa: E731
         request_of("g", a, b)
     )
-    until(lambda: code_of(made) is Code.OK)
+    until(lambda: code_of(created) is Code.OK)
     assert len(left(cluster)) == 2
 
 
@@ -132,7 +132,7 @@ def test_a_half_made_group_is_made_anew(cluster: Cluster) -> None:
     """As if a node had died between its last step and the answer."""
     volumes = spread(cluster, "abc")
     group = cluster.router.group
-    made = group.CreateVolumeGroupSnapshot(request_of("g", *volumes)).group_snapshot
+    created = group.CreateVolumeGroupSnapshot(request_of("g", *volumes)).group_snapshot
     lost = cluster.nodes["c"]
     lost.kill()
     lost.start()  # what is in memory is gone with the process: its pool is a new one
@@ -144,7 +144,7 @@ def test_a_half_made_group_is_made_anew(cluster: Cluster) -> None:
             in {Code.OK, Code.UNAVAILABLE}
         )
     )
-    get = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=made.group_snapshot_id)
+    get = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=created.group_snapshot_id)
     assert code_of(lambda: group.GetVolumeGroupSnapshot(get)) is not Code.OK
 
 
@@ -158,38 +158,38 @@ class World:
         self._staged: list[tuple[Driver, csi.Volume, Path]] = []
 
     def stage(self, volume: csi.Volume, node: str) -> Path:
-        place = self.where / f"stage-{len(self._staged)}"
+        path = self.where / f"stage-{len(self._staged)}"
         driver = self.cluster.nodes[node]
         driver.node.NodeStageVolume(
             csi.NodeStageVolumeRequest(
                 volume_id=volume.volume_id,
-                staging_target_path=str(place),
+                staging_target_path=str(path),
                 volume_capability=MOUNT,
                 volume_context=volume.volume_context,
             )
         )
-        self._staged.append((driver, volume, place))
-        return place
+        self._staged.append((driver, volume, path))
+        return path
 
     def restored(self, snapshot: csi.Snapshot, node: str) -> int:
         """The number that the volume had at the moment of the snapshot."""
         source = csi.VolumeContentSource.SnapshotSource(snapshot_id=snapshot.snapshot_id)
-        content = csi.VolumeContentSource(snapshot=source)
+        content_source = csi.VolumeContentSource(snapshot=source)
         name = f"r-{snapshot.snapshot_id}"
         volume = create(
             self.router,
             name,
-            volume_content_source=content,
+            volume_content_source=content_source,
             accessibility_requirements=on(node),
             capacity_range=SIZE,
         )
         return number(self.stage(volume, node))
 
     def clear(self) -> None:
-        for driver, volume, place in self._staged:
+        for driver, volume, path in self._staged:
             driver.node.NodeUnstageVolume(
                 csi.NodeUnstageVolumeRequest(
-                    volume_id=volume.volume_id, staging_target_path=str(place)
+                    volume_id=volume.volume_id, staging_target_path=str(path)
                 )
             )
 
@@ -197,8 +197,8 @@ class World:
 SIZE = csi.CapacityRange(required_bytes=64 << 20)
 
 
-def number(place: Path) -> int:
-    return int((place / "number").read_text())
+def number(path: Path) -> int:
+    return int((path / "number").read_text())
 
 
 @contextmanager
@@ -209,8 +209,8 @@ def counted(first: Path, second: Path) -> Iterator[Callable[[], int]]:
     def write() -> None:
         while not stop.is_set():
             at[0] += 1
-            for place in (first, second):
-                fd = os.open(place / "number", os.O_RDWR | os.O_CREAT)
+            for path in (first, second):
+                fd = os.open(path / "number", os.O_RDWR | os.O_CREAT)
                 os.pwrite(fd, b"%020d" % at[0], 0)
                 os.fsync(fd)
                 os.close(fd)
@@ -229,20 +229,21 @@ def counted(first: Path, second: Path) -> Iterator[Callable[[], int]]:
 def world() -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="cl-") as name:
         where = Path(name)
-        made = {
+        created = {
             node: disks.make(where / f"{node}.disk", where / f"d{node}", "xfs", 1 << 30)
             for node in "ab"
         }
         try:
             pools = {
-                node: [f"p=loopfile:{disk.where},allocation=sparse"] for node, disk in made.items()
+                node: [f"p=loopfile:{disk.where},allocation=sparse"]
+                for node, disk in created.items()
             }
             with Cluster(where, pools) as cluster:
                 world = World(where, cluster)
                 yield world
                 world.clear()
         finally:
-            for disk in made.values():
+            for disk in created.values():
                 disk.unmount()
 
 

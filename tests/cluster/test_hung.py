@@ -63,8 +63,8 @@ def create(driver: Driver, name: str, pool: str) -> csi.Volume:
 
 
 def capacity(driver: Driver, pool: str) -> int:
-    here = csi.Topology(segments={KEY: "a"})
-    request = csi.GetCapacityRequest(accessible_topology=here, parameters={"pool": pool})
+    topology = csi.Topology(segments={KEY: "a"})
+    request = csi.GetCapacityRequest(accessible_topology=topology, parameters={"pool": pool})
     return driver.controller.GetCapacity(request).available_capacity
 
 
@@ -74,19 +74,21 @@ def test_a_pool_that_does_not_answer_leaves_the_others_of_its_node_usable(
     router = cluster.router
     old = create(router, "old", "sick")
     with dead.server_at(cluster.where / "sick"):
-        made = in_time(lambda: create(router, "new", "well"))
+        created = in_time(lambda: create(router, "new", "well"))
         until(lambda: capacity(router, "sick") == 0)
         for _ in range(50):  # the node's reports never come late for it
             assert capacity(router, "well")
             time.sleep(0.1)
         again = in_time(lambda: create(router, "new", "well"))
-        assert again == made
+        assert again == created
         get = csi.ControllerGetVolumeRequest(volume_id=old.volume_id)
         code = in_time(lambda: code_of(lambda: router.controller.ControllerGetVolume(get)))
         assert code is Code.UNAVAILABLE
         listed = in_time(lambda: router.controller.ListVolumes(csi.ListVolumesRequest()).entries)
-        ill = {entry.volume.volume_id: entry.status.volume_condition.abnormal for entry in listed}
-        assert ill == {old.volume_id: True, made.volume_id: False}
+        abnormal = {
+            entry.volume.volume_id: entry.status.volume_condition.abnormal for entry in listed
+        }
+        assert abnormal == {old.volume_id: True, created.volume_id: False}
         assert router.channel
         pools = NodeStub(router.channel).ListPools(cellar.ListPoolsRequest(), timeout=BOUND).pools
         assert [pool.name for pool in pools if pool.away] == ["sick"]

@@ -27,8 +27,8 @@ SOON = ("--node-gone-after", "1s")
 
 @pytest.fixture
 def world(where: Path) -> Iterator[Kubernetes]:
-    with kubernetes(where) as one:
-        yield one
+    with kubernetes(where) as each:
+        yield each
 
 
 def get(driver: Driver, volume: csi.Volume) -> Code:
@@ -63,9 +63,9 @@ def text_of(driver: Driver, volume: csi.Volume) -> str:
 
 def placed(router: Driver, name: str, node: str) -> csi.Volume:
     """Once the router knows that the node is there."""
-    wanted = {"accessibility_requirements": on(node)}
-    until(lambda: code_of(lambda: create(router, name, **wanted)) is Code.OK)
-    return create(router, name, **wanted)
+    fields = {"accessibility_requirements": on(node)}
+    until(lambda: code_of(lambda: create(router, name, **fields)) is Code.OK)
+    return create(router, name, **fields)
 
 
 def test_a_cluster_begins_with_no_nodes_and_grows(world: Kubernetes) -> None:
@@ -105,12 +105,12 @@ def test_a_node_that_is_gone_keeps_its_data_and_lets_go_of_attachments(world: Ku
     known = world.api.objects.setdefault(kube.CONFIGMAPS, {})
     until(lambda: known.get("cellar-pools", {}).get("data") == {pool: "a"})
     world.lose("a", node)
-    for one in (router, world.router(*SOON)):
-        until(lambda one=one: "node a is gone" in text_of(one, volume))  # type: ignore[misc]
-        assert "--node-gone-policy=forget" in text_of(one, volume)
-        assert code_of(lambda one=one: delete(one, volume.volume_id)) is Code.UNAVAILABLE  # type: ignore[misc]
-        assert unpublish(one, volume, "a") is Code.OK
-        assert unpublish(one, volume, "") is Code.OK
+    for each in (router, world.router(*SOON)):
+        until(lambda each=each: "node a is gone" in text_of(each, volume))  # type: ignore[misc]
+        assert "--node-gone-policy=forget" in text_of(each, volume)
+        assert code_of(lambda each=each: delete(each, volume.volume_id)) is Code.UNAVAILABLE  # type: ignore[misc]
+        assert unpublish(each, volume, "a") is Code.OK
+        assert unpublish(each, volume, "") is Code.OK
     assert kube.EVENTS not in world.api.objects
 
 
@@ -125,11 +125,11 @@ def test_what_needs_a_source_that_is_gone_is_refused_for_good(world: Kubernetes)
     code = code_of(lambda: router.controller.CreateSnapshot(snapshot))
     assert code is Code.FAILED_PRECONDITION
     source = csi.VolumeContentSource.VolumeSource(volume_id=volume.volume_id)
-    content = csi.VolumeContentSource(volume=source)
-    clone = {"volume_content_source": content, "accessibility_requirements": on("a")}
+    content_source = csi.VolumeContentSource(volume=source)
+    clone = {"volume_content_source": content_source, "accessibility_requirements": on("a")}
     assert code_of(lambda: create(router, "c", **clone)) is Code.FAILED_PRECONDITION
-    wanted = {"accessibility_requirements": on("a")}
-    assert code_of(lambda: create(router, "n", **wanted)) is Code.RESOURCE_EXHAUSTED
+    fields = {"accessibility_requirements": on("a")}
+    assert code_of(lambda: create(router, "n", **fields)) is Code.RESOURCE_EXHAUSTED
 
 
 def test_what_was_on_a_node_that_is_gone_can_be_forgotten(world: Kubernetes) -> None:
@@ -143,9 +143,9 @@ def test_what_was_on_a_node_that_is_gone_can_be_forgotten(world: Kubernetes) -> 
     until(lambda: "cellar-pools" in known)
     world.lose("a", node)
     other = world.router(*SOON, "--node-gone-policy", "forget")
-    for one in (router, other, router):
-        until(lambda one=one: text_of(one, volume) == "deleted")  # type: ignore[misc]
-        one.controller.DeleteSnapshot(csi.DeleteSnapshotRequest(snapshot_id=snapshot))
+    for each in (router, other, router):
+        until(lambda each=each: text_of(each, volume) == "deleted")  # type: ignore[misc]
+        each.controller.DeleteSnapshot(csi.DeleteSnapshotRequest(snapshot_id=snapshot))
     events = world.api.objects[kube.EVENTS].values()
     assert {event["involvedObject"]["name"] for event in events} == {"a"}
     messages = sorted(event["message"] for event in events)
@@ -275,20 +275,20 @@ def test_a_pool_that_two_nodes_show_is_told_of_both(world: Kubernetes) -> None:
 def test_a_pool_that_becomes_unavailable_is_an_event_of_its_node(world: Kubernetes) -> None:
     """Once, for all routers; its node's other pools and the other nodes have none."""
     routers = [world.router(), world.router()]
-    disk, away = world.where / "disk", world.where / "away"
+    disk, moved = world.where / "disk", world.where / "away"
     disk.mkdir()
     world.node("a", f"p=loopfile:{disk},allocation=sparse,overcommit=100,init=true")
     world.node("b")
     for router in routers:
         placed(router, f"v-{router.where.name}", "a")
     assert events_of(world, "PoolUnavailable") == []
-    disk.rename(away)
+    disk.rename(moved)
     until(lambda: len(events_of(world, "PoolUnavailable")) == 1)
     until(lambda: all("cannot be used" in router.log.read_text() for router in routers))
     [event] = events_of(world, "PoolUnavailable")
     assert event["involvedObject"]["name"] == "a"
     assert event["message"].startswith("pool p cannot be used: ")
-    away.rename(disk)
+    moved.rename(disk)
     until(lambda: all("can be used again" in router.log.read_text() for router in routers))
 
 

@@ -34,7 +34,7 @@ def get(driver: Driver, volume: csi.Volume) -> Code:
     return code_of(lambda: driver.controller.ControllerGetVolume(request))
 
 
-def room(driver: Driver, node: str) -> int:
+def available(driver: Driver, node: str) -> int:
     topology = csi.Topology(segments={KEY: node})
     request = csi.GetCapacityRequest(accessible_topology=topology)
     return driver.controller.GetCapacity(request).available_capacity
@@ -55,7 +55,9 @@ def test_a_node_that_is_away_takes_only_its_own_volumes_with_it(cluster: Cluster
     }
     _strike(gone, way)
     try:
-        until(lambda: room(router, "b") == 0)  # a call that was made before this may still wait
+        until(
+            lambda: available(router, "b") == 0
+        )  # a call that was made before this may still wait
         until(lambda: get(router, volumes["b"]) is Code.UNAVAILABLE)
         assert timed(AT_ONCE, router, volumes["b"]) is Code.UNAVAILABLE
         assert (
@@ -73,11 +75,11 @@ def test_a_node_that_is_away_takes_only_its_own_volumes_with_it(cluster: Cluster
         assert code is Code.UNAVAILABLE
         delete = csi.DeleteVolumeRequest(volume_id=volumes["b"].volume_id)
         assert code_of(lambda: router.controller.DeleteVolume(delete)) is Code.UNAVAILABLE
-        wanted = {"accessibility_requirements": on("b", "a")}
-        assert code_of(lambda: create(router, "x", **wanted)) is Code.RESOURCE_EXHAUSTED
+        fields = {"accessibility_requirements": on("b", "a")}
+        assert code_of(lambda: create(router, "x", **fields)) is Code.RESOURCE_EXHAUSTED
     finally:
         _recover(gone, way)
-    until(lambda: room(router, "b") > 0)
+    until(lambda: available(router, "b") > 0)
     assert node_of(create(router, "again", accessibility_requirements=on("b"))) == "b"
 
 
@@ -131,7 +133,7 @@ def test_nodes_come_and_go_with_the_file_and_no_router_restarts(where: Path) -> 
         assert code_of(lambda: create(router, "v")) is Code.UNAVAILABLE
         assert router.volumes() == []
         cluster.say("b")
-        until(lambda: room(router, "b") > 0)
+        until(lambda: available(router, "b") > 0)
         volume = create(router, "v")
         assert node_of(volume) == "b"
         cluster.file.write_text("nodes: [")
@@ -173,7 +175,7 @@ def test_a_router_that_restarts_loses_no_call_that_it_had_taken(cluster: Cluster
     working.join()
     router.start()
     until(lambda: ready(router))
-    until(lambda: all(room(router, node) for node in POOLS))
+    until(lambda: all(available(router, node) for node in POOLS))
     ids = [create(router, f"v{n}").volume_id for n in range(60)]
     assert set(answered) <= {Code.OK, Code.UNAVAILABLE, Code.CANCELLED}
     assert router.volumes() == sorted(ids)

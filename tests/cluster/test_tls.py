@@ -87,14 +87,14 @@ def test_a_router_believes_nodes_only(cluster: Cluster, tmp_path: Path, kind: st
     """The same node with files that are not a node's of this cluster."""
     node = cluster.nodes["a"]
     node.stop()
-    made = tmp_path / "tls"
+    folder = tmp_path / "tls"
     if kind == "another CA":
-        authority.create(made)
+        authority.create(folder)
     else:
-        shutil.copytree(cluster.tls, made)
+        shutil.copytree(cluster.tls, folder)
         past = datetime.now(UTC) - timedelta(days=30)
-        authority.create(made, now=past if kind == "expired" else None, days=29)
-    files = made / ("router" if kind == "router" else "node")
+        authority.create(folder, now=past if kind == "expired" else None, days=29)
+    files = folder / ("router" if kind == "router" else "node")
     node.arguments[node.arguments.index("--tls-dir") + 1] = str(files)
     until(lambda: "node a is unavailable" in cluster.router.log.read_text())
     log = len(cluster.router.log.read_text())

@@ -84,9 +84,9 @@ def test_a_stream_that_its_client_cancels_ends_on_the_node_too(
     request = csi.GetMetadataAllocatedRequest(snapshot_id=VOLUME, starting_offset=1)
     stream = router.metadata.GetMetadataAllocated(request)
     assert next(stream).volume_capacity_bytes == 1
-    assert not node[0].let_go.wait(0.1)
+    assert not node[0].call_ended.wait(0.1)
     stream.cancel()
-    assert node[0].let_go.wait(10)
+    assert node[0].call_ended.wait(10)
 
 
 def test_a_stream_of_a_node_that_dies_ends_as_one_that_can_be_gone_on_with(
