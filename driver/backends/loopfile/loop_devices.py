@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, FaultKind
 from driver.core.ids import ImageId
 from driver.core.model import Image, Volume
-from driver.linux.devices import block, loop, loop_attach, loop_guard, loop_settings
+from driver.linux.devices import block, loop, loop_attach, loop_guard, loop_ioctl, loop_settings
 from driver.linux.file_probes import is_open_elsewhere
 from driver.linux.mounts import mount_points
 from driver.linux.mounts.holders import holders
@@ -42,6 +42,16 @@ class LoopDevices:
         """Forget all devices; the kernel is asked anew."""
         self._hints.clear()
         self.buffered.clear()
+
+    def find_all(self, image_ids: Iterable[ImageId]) -> None:
+        """Find the devices of images that an earlier process attached, with one look at each
+        device. `find` verifies them; what this misses is searched for by it, one by one.
+        """
+        by_name = {str(image_id): image_id for image_id in image_ids}
+        for name in loop_ioctl.names() if by_name else ():
+            image_id = by_name.get(mount_points.image_id(loop_ioctl.backing_file(name)))
+            if image_id and (status := loop.status(Path("/dev", name))):
+                self._hints[image_id] = status
 
     def find(self, disk: Path, image_id: ImageId) -> loop.Status | None:
         """Return the loop device bound to the image, as the kernel tells; None: there is none.

@@ -149,9 +149,13 @@ class ServedPool:
 
     def _adopt_images(self, root: Path) -> None:
         """Check the images that were read, and enter them into the ledger."""
+        attached = []
         for image in self._catalogue.all():
             self._catalogue.put(self._publications.with_unwritten(image))
-            self._repairer.adopt(root, image)
+            if self._repairer.adopt(root, image):
+                self._ledger.mark_attached(str(image.id))
+                attached.append(image.id)
+        self._loops.find_all(attached)
         for damaged in self._catalogue.damaged():
             self._accounts.record_unreadable(root, str(damaged.id))
         self._loops.adopt(root, self._catalogue.all())

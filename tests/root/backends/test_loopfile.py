@@ -20,6 +20,7 @@ from driver.core.errors import Conflict, Damaged, NoSpace, NotFound, PoolUnavail
 from driver.core.ids import SnapshotId, VolumeId, snapshot_key, volume_key
 from driver.core.model import GIB, MIB, Allocation, Bytes, Snapshot, Volume
 from driver.linux import fiemap, files
+from driver.linux.devices import loop
 from driver.linux.mounts.freeze import Freezer
 from tests.root.conftest import MakePool
 
@@ -386,3 +387,39 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert monotonic() < end
         sleep(0.01)
+
+
+def test_the_devices_of_an_earlier_process_are_found_with_one_look_at_each(
+    pool_dir: Path, freezer: Freezer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a search among all devices for each image, which takes seconds among a thousand."""
+    earlier = open_pool(pool_dir, freezer)
+    volumes = [a_volume(earlier, name) for name in ("a", "b", "c")]
+    for volume in volumes:
+        earlier.create(volume, nothing)
+    devices = [earlier.attach(volume, read_only=False) for volume in volumes[:2]]
+    earlier.close()
+    searched: list[object] = []
+    monkeypatch.setattr(loop, "find", lambda *image: searched.append(image))
+    pool = open_pool(pool_dir, freezer)
+    assert [pool.attached(volume.id) for volume in volumes] == [*devices, None]
+    assert searched == []
+    monkeypatch.undo()
+    for volume in volumes:
+        pool.detach(volume.id)
+    pool.close()
+
+
+def test_what_an_attached_image_occupies_is_asked_again(pool: loopfile.Loopfile) -> None:
+    """Nobody writes to one that is not attached, so that nobody has to ask."""
+    volume = a_volume(pool, allocation=Allocation.SPARSE)
+    pool.create(volume, nothing)
+    device = pool.attach(volume, read_only=False)
+    before = pool.capacity(Allocation.SPARSE).largest
+    fd = os.open(device.path, os.O_WRONLY)
+    os.write(fd, b"\x5a" * (4 * MIB))
+    os.fsync(fd)
+    os.close(fd)
+    assert abs(pool.capacity(Allocation.SPARSE).largest - before) < MIB
+    pool.detach(volume.id)
+    assert abs(pool.capacity(Allocation.SPARSE).largest - before) < MIB

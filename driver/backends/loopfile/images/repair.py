@@ -30,10 +30,10 @@ class ImageRepairer:
         self._loops = loops
         self._accounts = accounts
 
-    def adopt(self, root: Path, image: Image) -> None:
+    def adopt(self, root: Path, image: Image) -> bool:
         """Repair an image that was found, enter it into the ledger, and log its faults.
 
-        What cannot be repaired is logged.
+        What cannot be repaired is logged. Returns whether a loop device may have its file.
         """
         disk = layout.disk(root, image.id)
         try:
@@ -43,10 +43,9 @@ class ImageRepairer:
         except (CellarError, OSError) as error:
             logger.error("{} stays as it was found: {}", image.id, error)
         self._accounts.record_final(image)
-        if _may_be_attached(disk):
-            self._accounts.ledger.mark_attached(str(image.id))
         for fault in find_faults(root, image):
             logger.warning("{}", fault.text)
+        return _may_be_attached(disk)
 
     def ensure_complete(self, root: Path, volume: Volume) -> Path:
         """Return the file of a volume before it is attached, repaired to what is recorded.
