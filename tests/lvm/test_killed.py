@@ -25,7 +25,7 @@ POINTS = {
     "snapshot": [*CREATE, "hold.marked", "hold.frozen", "hold.thawed"],
     "copy": ["still.taken"],
     "restore": CREATE,
-    "refill": ["refill.building", "refill.synced", "refill.recorded"],
+    "replace_contents": ["refill.building", "refill.synced", "refill.recorded"],
     "expand": ["resize.allocated", "resize.freed", "resize.recorded", "resize.device"],
     "delete": ["delete.synced"],
     "attach": ["attach.configured"],
@@ -113,7 +113,9 @@ def check_whole(pool: Lvm, location: str, step: str, images: dict[str, Image]) -
     assert not tags(location) & {"cellar.new", "cellar.fill", "cellar.freezing"}
     for name, image in images.items():
         empty = isinstance(image, Volume) and image.luks_key_id and not image.formatted
-        wrote = NEW if step in {"create", "refill"} and name == "new" and not empty else OLD
+        wrote = (
+            NEW if step in {"create", "replace_contents"} and name == "new" and not empty else OLD
+        )
         assert begins_with(pool, image.id, bytes(len(OLD)) if empty else wrote), name
 
 
@@ -121,7 +123,7 @@ def repeat(pool: Lvm, step: str, images: dict[str, Image]) -> None:
     """What a retry of the call would do."""
     new = images.get("new")
     filled = isinstance(new, Volume) and new.formatted
-    undone = step == "refill" and not filled
+    undone = step == "replace_contents" and not filled
     if undone or (step != "refill" and "new" not in images and "kept" in images):
         STEPS[step](pool)
     images = {image.name: image for image in pool.images()}
@@ -129,7 +131,7 @@ def repeat(pool: Lvm, step: str, images: dict[str, Image]) -> None:
         assert "kept" not in images
     elif step == "expand":
         assert images["kept"].size == 2 * SIZE
-    elif step in {"create", "snapshot", "restore", "refill"}:
+    elif step in {"create", "snapshot", "restore", "replace_contents"}:
         assert "new" in images
 
 
