@@ -47,6 +47,8 @@ class FakeUseCases:
         self.placed.append(subject)
         return "slow"
 
+    pool_name = place
+
 
 def run(request: Any, count: int = 2) -> tuple[Any, list[object]]:
     """Return the request that was run, and what was placed before."""
