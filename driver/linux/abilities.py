@@ -35,22 +35,22 @@ class Abilities:
         self._lacking: dict[Hashable, tuple[float, str]] = {}
         self._has: set[Hashable] = set()
 
-    def lacks(self, what: Hashable, ask: Callable[[], str | None]) -> str | None:
-        """Return why the ability `what` is missing, with the cure; None: this machine
+    def lacks(self, ability: Hashable, ask: Callable[[], str | None]) -> str | None:
+        """Return why `ability` is missing, with the cure; None: this machine
         has it.
 
         `ask` finds that out and returns the same; it is only called if the answer is not
         remembered. What it raises is passed on, and nothing is remembered then.
         """
-        if what in self._has:
+        if ability in self._has:
             return None
-        at, why = self._lacking.get(what, (0.0, None))
+        at, why = self._lacking.get(ability, (0.0, None))
         if why and self._clock() - at < AGAIN:
             return why
         if why := ask():
-            self._lacking[what] = self._clock(), why
+            self._lacking[ability] = self._clock(), why
         else:
-            self._has.add(what)
+            self._has.add(ability)
         return why
 
 

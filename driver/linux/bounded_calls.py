@@ -14,10 +14,10 @@ from driver.linux import ioctls
 BOUND: Final = 10.0  # seconds
 
 
-def ioctl(fd: int, request: int, argument: bytes, what: str) -> int:
+def ioctl(fd: int, request: int, argument: bytes, operation: str) -> int:
     """Ask the kernel for what may block in a way that no signal ends; return its answer.
 
-    `what` names the operation in the error text. Raises: OSError; StillRunning after BOUND
+    `operation` is named in the error text. Raises: OSError; StillRunning after BOUND
     seconds: then the kernel goes on by itself, and `done` ends when it is through.
     """
     done: Future[int] = Future()
@@ -28,7 +28,9 @@ def ioctl(fd: int, request: int, argument: bytes, what: str) -> int:
     try:
         return done.result(BOUND)
     except NotInTime:
-        text = f"{what} takes more than {BOUND:g} s: it is frozen (fsfreeze), or its disk is slow"
+        text = (
+            f"{operation} takes more than {BOUND:g} s: it is frozen (fsfreeze), or its disk is slow"
+        )
         raise StillRunning(text, done=done) from None
 
 

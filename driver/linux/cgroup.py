@@ -26,8 +26,8 @@ def memory_limit(own: Path = _OWN, root: Path = _ROOT) -> Bytes | None:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    found = [limit for file in _files(lines, root) if (limit := _limit(file)) is not None]
-    return min(found, default=None)
+    limits = [limit for file in _files(lines, root) if (limit := _limit(file)) is not None]
+    return min(limits, default=None)
 
 
 def _files(lines: list[str], root: Path) -> Iterator[Path]:

@@ -123,16 +123,16 @@ def _start(
 
 def _filled(data: bytes) -> int:
     """Return the read end of a pipe that holds all of `data`: no thread has to feed it."""
-    given, door = os.pipe2(os.O_CLOEXEC)
+    given, writing = os.pipe2(os.O_CLOEXEC)
     try:
         if len(data) > _PIPE:
-            fcntl.fcntl(door, F_SETPIPE_SZ, len(data))
-        os.write(door, data)
+            fcntl.fcntl(writing, F_SETPIPE_SZ, len(data))
+        os.write(writing, data)
     except BaseException:
         os.close(given)
         raise
     finally:
-        os.close(door)
+        os.close(writing)
     return given
 
 

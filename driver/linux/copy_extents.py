@@ -14,10 +14,10 @@ from driver.core.model import MIB, Progress
 _CHUNK: Final = 8 * MIB
 
 
-def copy(source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> None:
+def copy(source: Path, to: Path, extents: Iterator[Extent], progress: Progress) -> None:
     """Copy the bytes of `extents` from `source` to the same offsets of `to`.
 
-    Holes of `to` elsewhere stay. `seen` is called after each chunk with the number of its
+    Holes of `to` elsewhere stay. `progress` is called after each chunk with the number of its
     bytes. The bytes are read and written, never passed to copy_file_range: that may share
     blocks, and a thick image has blocks of its own. Raises: OSError.
     """
@@ -25,16 +25,18 @@ def copy(source: Path, to: Path, extents: Iterator[Extent], seen: Progress) -> N
     try:
         writing = os.open(to, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            with mmap.mmap(-1, _CHUNK) as buffer, memoryview(buffer) as room:
+            with mmap.mmap(-1, _CHUNK) as buffer, memoryview(buffer) as memory:
                 for extent in extents:
-                    _copy(reading, writing, extent, room, seen)
+                    _copy(reading, writing, extent, memory, progress)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
 
 
-def _copy(reading: int, writing: int, extent: Extent, room: memoryview, seen: Progress) -> None:
+def _copy(
+    reading: int, writing: int, extent: Extent, memory: memoryview, progress: Progress
+) -> None:
     """Copy one extent, at most to the end of the source.
 
     An extent ends on a block, a file may end before. Each slice is released by `with`: one that
@@ -43,22 +45,22 @@ def _copy(reading: int, writing: int, extent: Extent, room: memoryview, seen: Pr
     """
     at, end = extent.start, extent.start + extent.length
     while at < end:
-        with room[: min(_CHUNK, end - at)] as place:
-            count = os.preadv(reading, [place], at)
+        with memory[: min(_CHUNK, end - at)] as piece:
+            count = os.preadv(reading, [piece], at)
             if not count:
                 return
-            _write(writing, place, count, at)
+            _write(writing, piece, count, at)
         os.posix_fadvise(reading, at, count, os.POSIX_FADV_DONTNEED)  # it is read only once
         at += count
-        seen(count)
+        progress(count)
 
 
-def _write(writing: int, place: memoryview, count: int, at: int) -> None:
-    """Write the first `count` bytes of `place` at the offset `at`.
+def _write(writing: int, piece: memoryview, count: int, at: int) -> None:
+    """Write the first `count` bytes of `piece` at the offset `at`.
 
     Raises: OSError, ENOSPC among others.
     """
     done = 0
     while done < count:
-        with place[done:count] as rest:
+        with piece[done:count] as rest:
             done += os.pwrite(writing, rest, at + done)

@@ -16,8 +16,8 @@ def raise_limit() -> int:
     of strangers could use up. Raises: OSError.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
-    if soft in {resource.RLIM_INFINITY, wanted}:
+    limit = max(soft, MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
+    if soft in {resource.RLIM_INFINITY, limit}:
         return soft
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit

@@ -57,13 +57,15 @@ def located(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
     See core.ports.MapsPhysicalExtents. Compare only those of files on one filesystem: equal
     addresses of different filesystems are different bytes. Raises: OSError.
     """
-    found = (PhysicalExtent(one.start, one.length, one.at) for one in written(path, start))
-    return list(islice((one for one in found if one.end > start), most))
+    found = (
+        PhysicalExtent(extent.start, extent.length, extent.at) for extent in written(path, start)
+    )
+    return list(islice((extent for extent in found if extent.end > start), most))
 
 
 def written(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
     """Yield what `mapped` yields, without the extents that read as zeros. Raises: OSError."""
-    return (one for one in mapped(path, start) if not one.unwritten)
+    return (extent for extent in mapped(path, start) if not extent.unwritten)
 
 
 def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:

@@ -220,8 +220,8 @@ def _set_extent_hint(fd: int, hint: Bytes) -> None:
     """
     with _where_known():
         xflags, _, rest = struct.unpack("=II20s", fcntl.ioctl(fd, FS_IOC_FSGETXATTR, bytes(28)))
-        wanted = struct.pack("=II20s", xflags | FS_XFLAG_EXTSIZE, hint, rest)
-        fcntl.ioctl(fd, FS_IOC_FSSETXATTR, wanted)
+        request = struct.pack("=II20s", xflags | FS_XFLAG_EXTSIZE, hint, rest)
+        fcntl.ioctl(fd, FS_IOC_FSSETXATTR, request)
 
 
 # shared

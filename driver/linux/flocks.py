@@ -65,8 +65,8 @@ def _flocks() -> list[list[str]]:
 def _open_files(pid: int) -> Iterator[Path]:
     """Yield what the process has open; nothing more if it has ended, or may not be examined."""
     try:
-        for one in Path("/proc", str(pid), "fd").iterdir():
-            yield one.readlink()
+        for link in Path("/proc", str(pid), "fd").iterdir():
+            yield link.readlink()
     except OSError:
         return  # it ended, or is none of our business
 

@@ -80,7 +80,11 @@ class LinuxHost:
             except OSError as error:
                 raise mount_errors.not_mounted(device, fs, options, error) from error
             undo.callback(mount.unmount, target)
-            if was_held and (place := self.mounted_at(target)) and (why := self.broken(place, fs)):
+            if (
+                was_held
+                and (mount_point := self.mounted_at(target))
+                and (why := self.broken(mount_point, fs))
+            ):
                 raise Unusable(f"{why}; somebody has it mounted elsewhere, in another namespace")
             undo.pop_all()
 
@@ -101,12 +105,12 @@ class LinuxHost:
         own flag is set, which the kernel checks at each write. Raises: Refused, if it is bound
         elsewhere with another read-only flag.
         """
-        others = [each for each in self.mount_points(device) if each.node]
-        if any(each.read_only is not read_only for each in others):
-            shown = ", ".join(str(each.target) for each in others)
-            raise Refused(f"{device.path} is shown at {shown} with another read-only flag")
+        nodes = [each for each in self.mount_points(device) if each.node]
+        if any(each.read_only is not read_only for each in nodes):
+            paths = ", ".join(str(each.target) for each in nodes)
+            raise Refused(f"{device.path} is shown at {paths} with another read-only flag")
         with _failing_as(f"{device.path} could not be shown at {target}"), ExitStack() as undo:
-            if not others:
+            if not nodes:
                 _set_read_only(device, read_only=read_only)
             targets.make_file(target, undo)
             mount.bind(device.path, target, read_only=read_only)
@@ -149,8 +153,8 @@ class LinuxHost:
                     raise _not_released(status, error) from error
         layer = dm.find_layer(label)
         if layer and not mount_points.of_device(layer.number) and not dm.remove(layer.name):
-            who = ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
-            raise Refused(f"{layer.path} of {label} is in use, held by: {who}")
+            users = ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
+            raise Refused(f"{layer.path} of {label} is in use, held by: {users}")
 
     def remove(self, target: Path) -> None:
         if mount_table.is_mount_point(target):
@@ -218,8 +222,8 @@ def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
     """Return the error for a loop device that could not be detached; it names the holders."""
     if error.errno != errno.EBUSY:
         return Failed(f"{status.path} cannot be detached: {error.strerror}")
-    who = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
-    return Refused(f"{status.path} of {status.label} is in use, held by: {who}")
+    users = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
+    return Refused(f"{status.path} of {status.label} is in use, held by: {users}")
 
 
 def _set_read_only(device: Device, *, read_only: bool) -> None:

@@ -16,8 +16,8 @@ def ioctl(fd: int, request: int, buffer: bytearray) -> int:
     bytes, and with it every thread: a disk that hangs would stop all that this process does.
     Raises: OSError.
     """
-    room = (ctypes.c_char * len(buffer)).from_buffer(buffer)
-    answer: int = _libc.ioctl(fd, ctypes.c_ulong(request), room)
+    memory = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    answer: int = _libc.ioctl(fd, ctypes.c_ulong(request), memory)
     if answer < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

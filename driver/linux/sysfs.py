@@ -84,8 +84,8 @@ def _make_root() -> int:
 
     In a thread that ends here: unshare(2) changes only the calling thread.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="sysfs") as alone:
-        return alone.submit(_mount_in_new_namespace).result()
+    with ThreadPoolExecutor(1, thread_name_prefix="sysfs") as executor:
+        return executor.submit(_mount_in_new_namespace).result()
 
 
 def _mount_in_new_namespace() -> int:

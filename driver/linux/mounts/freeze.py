@@ -39,15 +39,15 @@ class Freezer:
     def __init__(self) -> None:
         """Start the child at once: before gRPC, and while this process is small."""
         self._lock = threading.Lock()
-        self._pid, self._door = _start()
+        self._pid, self._requests = _start()
 
     def close(self) -> None:
         """Wait until the child has thawed what is still frozen, and has ended."""
         with self._lock:
-            _end(self._pid, self._door)
+            _end(self._pid, self._requests)
 
-    def freeze(self, places: Sequence[Path], bound: float) -> Frozen:
-        """Freeze the filesystems mounted at `places`, for at most `bound` seconds.
+    def freeze(self, targets: Sequence[Path], bound: float) -> Frozen:
+        """Freeze the filesystems mounted at `targets`, for at most `bound` seconds.
 
         One that somebody else froze already (EBUSY) counts as frozen, and is not thawed. After
         any other failure all are thawed again.
@@ -55,34 +55,34 @@ class Freezer:
         Raises: Refused, if a filesystem shut itself down or turned read-only; Busy, if `bound`
         passed first, or the child was killed; OSError.
         """
-        with ExitStack() as undo, _whole(places):
-            fds = [_open(place, undo) for place in places]
+        with ExitStack() as undo, _whole(targets):
+            fds = [_open(target, undo) for target in targets]
             asked = [self._ask(fds[at : at + FDS], bound, undo) for at in range(0, len(fds), FDS)]
             for part in asked:
                 part.wait(bound)
             return Frozen(asked, undo.pop_all())
 
     @contextmanager
-    def frozen(self, places: Sequence[Path], bound: float) -> Iterator[None]:
+    def frozen(self, targets: Sequence[Path], bound: float) -> Iterator[None]:
         """Freeze as `freeze` does, and thaw on exit.
 
         Raises: what `freeze` raises; Busy on exit if `bound` had passed, unless the body
         failed.
         """
-        held = self.freeze(places, bound)
+        frozen = self.freeze(targets, bound)
         try:
             yield
         except BaseException:
             with suppress(Busy):  # what went wrong inside says more
-                held.thaw()
+                frozen.thaw()
             raise
-        held.thaw()
+        frozen.thaw()
 
-    def _ask(self, fds: list[int], bound: float, undo: ExitStack) -> _Part:
+    def _ask(self, fds: list[int], bound: float, undo: ExitStack) -> _Batch:
         """Have the child freeze `fds`, and thaw them when `undo` is closed. Do not wait."""
         talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(talk.close)
-        part = _Part(talk, fds)
+        part = _Batch(talk, fds)
         with theirs, self._lock:
             undo.callback(part.thaw)
             self._send(str(bound).encode(), [theirs.fileno(), *fds])
@@ -91,18 +91,18 @@ class Freezer:
     def _send(self, text: bytes, fds: list[int]) -> None:
         """Send a message to the child; to a new one, if it was killed."""
         try:
-            socket.send_fds(self._door, [text], fds)
+            socket.send_fds(self._requests, [text], fds)
         except (BrokenPipeError, ConnectionResetError):  # the child was killed: a new one serves
-            _end(self._pid, self._door)
-            self._pid, self._door = _start()
-            socket.send_fds(self._door, [text], fds)
+            _end(self._pid, self._requests)
+            self._pid, self._requests = _start()
+            socket.send_fds(self._requests, [text], fds)
 
 
 class Frozen:
     """Filesystems that are frozen, until `thaw` is called or the bound has passed."""
 
-    def __init__(self, parts: Sequence[_Part], undo: ExitStack) -> None:
-        self._parts, self._undo = parts, undo
+    def __init__(self, batches: Sequence[_Batch], undo: ExitStack) -> None:
+        self._batches, self._undo = batches, undo
 
     def thaw(self) -> None:
         """Thaw all and return when they are; to be called exactly once.
@@ -110,11 +110,11 @@ class Frozen:
         Raises: Busy, if the bound had passed before, so that they may have been written to.
         """
         self._undo.close()
-        if any(part.late for part in self._parts):
+        if any(batch.late for batch in self._batches):
             raise Busy("the filesystems stood still for longer than they may; try again")
 
 
-class _Part:
+class _Batch:
     """Filesystems that one message to the child could carry, and the socket for its answers."""
 
     def __init__(self, talk: socket.socket, fds: list[int]) -> None:
@@ -187,7 +187,7 @@ def sync(target: Path) -> None:
 
 
 @contextmanager
-def _whole(places: Sequence[Path]) -> Iterator[None]:
+def _whole(targets: Sequence[Path]) -> Iterator[None]:
     """Turn an error of a filesystem that shut itself down or turned read-only into Refused.
 
     Its text has the cure. Other errors are passed on.
@@ -198,7 +198,7 @@ def _whole(places: Sequence[Path]) -> Iterator[None]:
         if error.errno not in _BROKEN:
             raise
         raise Refused(
-            f"{', '.join(map(str, places))} cannot be written out ({error.strerror}), after an"
+            f"{', '.join(map(str, targets))} cannot be written out ({error.strerror}), after an"
             " error of the disk, or a full pool; end the pods that use it: it is mounted anew then"
         ) from error
 
@@ -214,9 +214,9 @@ def _fithaw(fd: int) -> bool:
     return True
 
 
-def _open(place: Path, undo: ExitStack) -> int:
+def _open(target: Path, undo: ExitStack) -> int:
     """Open a directory, to be closed by `undo`. Raises: OSError."""
-    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     undo.callback(os.close, fd)
     return fd
 
@@ -226,7 +226,7 @@ def _start() -> tuple[int, socket.socket]:
 
     Blocked signals stay blocked over exec, so that ^C does not end it. Raises: OSError.
     """
-    door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         pid = os.posix_spawn(
             sys.executable,
@@ -240,11 +240,11 @@ def _start() -> tuple[int, socket.socket]:
             setpgroup=0,
             setsigmask=_BLOCKED,
         )
-    return pid, door
+    return pid, requests
 
 
-def _end(pid: int, door: socket.socket) -> None:
+def _end(pid: int, requests: socket.socket) -> None:
     """Close the socket for requests; wait until the child has thawed everything and ended."""
-    door.close()
+    requests.close()
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)

@@ -123,12 +123,12 @@ def refused_option(fs_type: str, options: Sequence[str]) -> str | None:
 
 def _call(number: int, *words: Any) -> int:
     """Make a system call and return its result; str and Path become bytes. Raises: OSError."""
-    found: int = _libc.syscall(
+    result: int = _libc.syscall(
         number, *(os.fsencode(word) if isinstance(word, str | Path) else word for word in words)
     )
-    if found < 0:
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return found
+    return result
 
 
 @contextmanager

@@ -40,12 +40,12 @@ class FaultFinder:
         return of_filesystem(device.path, device.number, mounts)
 
 
-def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterator[Fault]:
-    """Yield what is wrong with the filesystem on `device` (dev_t `number`), mounted at `places`.
+def of_filesystem(device: Path, number: int, mounts: Sequence[Mount]) -> Iterator[Fault]:
+    """Yield what is wrong with the filesystem on `device` (dev_t `number`), mounted at `mounts`.
 
-    Nothing if `places` is empty.
+    Nothing if `mounts` is empty.
     """
-    for mount in places[:1]:
+    for mount in mounts[:1]:
         yield from _errors(device, number, mount.fs_type)
         if is_shut_down(mount.target, mount.fs_type, number, mount.super_options):
             yield Fault(
@@ -53,7 +53,7 @@ def of_filesystem(device: Path, number: int, places: Sequence[Mount]) -> Iterato
                 shut_down(mount.fs_type, device),
                 severity=Severity.INACCESSIBLE,
             )
-        elif any(_turned(each) for each in places):
+        elif any(_turned(each) for each in mounts):
             text = turned_read_only(mount.fs_type, device)
             yield Fault(FaultKind.REMOUNTED_READ_ONLY, text, severity=Severity.INACCESSIBLE)
         else:
@@ -105,8 +105,8 @@ def _btrfs_errors(number: int) -> int:
 
     The sum of write, read, flush, corruption and generation errors.
     """
-    for found in Path("/sys/fs/btrfs").glob(f"*/devices/{_name(number)}"):
-        stats = _read(found.parents[1] / "devinfo" / "1" / "error_stats")
+    for link in Path("/sys/fs/btrfs").glob(f"*/devices/{_name(number)}"):
+        stats = _read(link.parents[1] / "devinfo" / "1" / "error_stats")
         return sum(int(word) for word in stats.split() if word.isdecimal())
     return 0
 

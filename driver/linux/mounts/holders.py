@@ -42,18 +42,19 @@ def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
     mount namespace where it is mounted; devices on top of it. At most MOST, found within about
     BOUND seconds; never raises.
     """
-    found = chain(_devices(number) if number else (), _processes(device_or_path, number))
-    return tuple(islice(dict.fromkeys(found), MOST))
+    users = chain(_devices(number) if number else (), _processes(device_or_path, number))
+    return tuple(islice(dict.fromkeys(users), MOST))
 
 
 def _devices(number: int) -> Iterator[str]:
     """Yield the devices on top of it."""
     with suppress(OSError):
         yield from (
-            f"{one} (on top of it)" for one in sorted(os.listdir(f"{block.sysfs(number)}/holders"))
+            f"{device} (on top of it)"
+            for device in sorted(os.listdir(f"{block.sysfs(number)}/holders"))
         )
     with suppress(OSError):
-        yield from (f"{one.path.name} (on top of it)" for one in loop.list_on_device(number))
+        yield from (f"{device.path.name} (on top of it)" for device in loop.list_on_device(number))
 
 
 def _processes(path: Path, number: int) -> Iterator[str]:
@@ -86,11 +87,11 @@ def _view(pid: int, names: tuple[str, ...], number: int, path: Path | None) -> _
     lines = Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "surrogateescape").split("\n")
     ours = [line for line in lines if any(mark in line for mark in marks)]
     remote = [line for line in lines if line.partition(" - ")[2].startswith(_REMOTE)]
-    return _View(_targets(ours), tuple(one for one in _targets(remote) if one != "/"))
+    return _View(_targets(ours), tuple(target for target in _targets(remote) if target != "/"))
 
 
 def _targets(lines: list[str]) -> tuple[str, ...]:
-    return tuple(os.fspath(one.target) for one in mountinfo.parse("\n".join(lines)))
+    return tuple(os.fspath(mount.target) for mount in mountinfo.parse("\n".join(lines)))
 
 
 def _uses(pid: int, view: _View, number: int) -> bool:
@@ -111,10 +112,10 @@ def _is_on(link: str, view: _View, number: int) -> bool:
             return True
         if not path.startswith("/") or _is_below(path, view.remote):
             return False
-        asked = os.stat(link)
+        status = os.stat(link)
     except FileNotFoundError:
         return False  # closed since it was listed; or exe of a kernel thread
-    return stat.S_ISBLK(asked.st_mode) and asked.st_rdev == number
+    return stat.S_ISBLK(status.st_mode) and status.st_rdev == number
 
 
 def _is_below(path: str, targets: tuple[str, ...]) -> bool:

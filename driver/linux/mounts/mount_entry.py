@@ -41,8 +41,8 @@ def unescape(field: str) -> str:
 def split_options(options: str, more: Iterable[str] = ()) -> frozenset[str]:
     """Return the options of a filesystem, escaped and separated by commas, and `more` ones."""
     words = unescape(options)
-    found = _OPTION.findall(words) if '"' in words else filter(None, words.split(","))
-    return frozenset((*more, *found))
+    split = _OPTION.findall(words) if '"' in words else filter(None, words.split(","))
+    return frozenset((*more, *split))
 
 
 def device_of(mount: Mount) -> int:

@@ -36,9 +36,9 @@ def topmost(target: Path, *, unique: bool) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        found = _mount_id(parent, name, unique=unique)
-        covers = not name or found != _mount_id(parent, "", unique=unique)
-        return found if covers else None
+        mount_id = _mount_id(parent, name, unique=unique)
+        covers = not name or mount_id != _mount_id(parent, "", unique=unique)
+        return mount_id if covers else None
     except (FileNotFoundError, NotADirectoryError):
         return None
     finally:

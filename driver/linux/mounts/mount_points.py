@@ -25,7 +25,7 @@ def mounted_at(target: Path) -> MountPoint | None:
     Raises: OSError.
     """
     mount = mount_table.topmost_at(target)
-    return place(mount) if mount else None
+    return mount_point(mount) if mount else None
 
 
 def of_device(number: int) -> tuple[MountPoint, ...]:
@@ -33,7 +33,7 @@ def of_device(number: int) -> tuple[MountPoint, ...]:
 
     Those of its filesystem, and those to which its node is bound. Raises: OSError.
     """
-    return tuple(map(place, mount_table.table().showing(number)))
+    return tuple(map(mount_point, mount_table.table().showing(number)))
 
 
 def nodes() -> frozenset[int]:
@@ -62,14 +62,14 @@ def filesystems_of(number: int) -> tuple[Mount, ...]:
 
 def filesystems() -> Mapping[int, Sequence[Mount]]:
     """Return the mounts of all block devices, by dev_t, read once. Raises: OSError."""
-    found = dict[int, list[Mount]]()
+    mounts = dict[int, list[Mount]]()
     for mount in mount_table.mounts():
         if number := device_of(mount):
-            found.setdefault(number, []).append(mount)
-    return found
+            mounts.setdefault(number, []).append(mount)
+    return mounts
 
 
-def place(mount: Mount) -> MountPoint:
+def mount_point(mount: Mount) -> MountPoint:
     """Describe a mount: which device it shows, as a filesystem or a node, and how."""
     node = node_of(mount)
     number = node or device_of(mount)
@@ -109,19 +109,19 @@ def path_of(number: int) -> Path:
 
     If the device is gone: a path that no device has.
     """
-    where = block.sysfs(number)
+    path = block.sysfs(number)
     with suppress(FileNotFoundError):
-        where = os.readlink(where)
-    return Path("/dev", where.rpartition("/")[2])
+        path = os.readlink(path)
+    return Path("/dev", path.rpartition("/")[2])
 
 
 def _name_of_mapping(number: int) -> str:
     """Return the name of an open LUKS2 container; "" if it is another device."""
-    place = Path(block.sysfs(number), "dm")
+    folder = Path(block.sysfs(number), "dm")
     try:
-        if not Path(place, "uuid").read_text(encoding="utf-8").startswith(CRYPT):
+        if not Path(folder, "uuid").read_text(encoding="utf-8").startswith(CRYPT):
             return ""
-        return Path(place, "name").read_text(encoding="utf-8").strip()
+        return Path(folder, "name").read_text(encoding="utf-8").strip()
     except OSError:  # another kind of device
         return ""
 

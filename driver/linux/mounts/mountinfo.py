@@ -30,8 +30,8 @@ class MountinfoTable:
         for _ in range(_TRIES):
             if (topmost := mount_ids.topmost(target, unique=False)) is None:
                 return ()
-            if found := layers(read(), topmost):
-                return found
+            if mounts := layers(read(), topmost):
+                return mounts
         raise OSError(errno.EAGAIN, "its mounts change all the time", os.fspath(target))
 
     def of_descriptor(self, fd: int) -> Mount | None:
@@ -55,8 +55,8 @@ class MountinfoTable:
         )
 
     def nodes(self) -> tuple[tuple[int, Mount], ...]:
-        found = map(_parse_line, filter(_may_be_node, _lines(read())))
-        return tuple((number, mount) for mount in found if (number := node_of(mount)))
+        mounts = map(_parse_line, filter(_may_be_node, _lines(read())))
+        return tuple((number, mount) for mount in mounts if (number := node_of(mount)))
 
     def node_numbers(self) -> frozenset[int]:
         return frozenset(number for number, _ in self.nodes())
@@ -87,17 +87,17 @@ def layers(text: str, topmost: int) -> tuple[Mount, ...]:
 
     `text`: of mountinfo. Empty: it has no mount with that id. Pure.
     """
-    found = deque[str]()
+    lines = deque[str]()
     number, target = str(topmost), ""
     while line := _of_id(text, number):
-        _, parent, _, _, where, _ = line.split(" ", 5)
-        if where != (target or where):
+        _, parent, _, _, point, _ = line.split(" ", 5)
+        if point != (target or point):
             break
-        found.appendleft(line)
+        lines.appendleft(line)
         if parent == number:
             break
-        number, target = parent, where
-    return tuple(_parse_line(line) for line in found)
+        number, target = parent, point
+    return tuple(_parse_line(line) for line in lines)
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -115,9 +115,9 @@ def _may_be_node(line: str) -> bool:
 
 def _of_id(text: str, number: str) -> str:
     """Return the line of mountinfo with that mount id; empty: there is none."""
-    _, found, rest = f"\n{text}".partition(f"\n{number} ")
+    _, separator, rest = f"\n{text}".partition(f"\n{number} ")
     line, *_ = rest.split("\n", 1)
-    return f"{number} {line}" if found else ""
+    return f"{number} {line}" if separator else ""
 
 
 def _parse_line(line: str) -> Mount:

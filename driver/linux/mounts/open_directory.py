@@ -38,8 +38,8 @@ def is_whole_filesystem(fd: int) -> bool:
     A bind mount of a directory is not, nor is a subvolume, nor what was unmounted lazily.
     Raises: OSError.
     """
-    found = mount_table.of_descriptor(fd) if is_mount_root(fd) else None
-    return found is not None and found.root == "/"
+    mount = mount_table.of_descriptor(fd) if is_mount_root(fd) else None
+    return mount is not None and mount.root == "/"
 
 
 def is_local_disk(fd: int) -> bool:
@@ -47,8 +47,8 @@ def is_local_disk(fd: int) -> bool:
 
     Known by its type, see _LOCAL. Raises: OSError.
     """
-    found = mount_table.of_descriptor(fd) if is_whole_filesystem(fd) else None
-    return found is not None and found.fs_type in _LOCAL
+    mount = mount_table.of_descriptor(fd) if is_whole_filesystem(fd) else None
+    return mount is not None and mount.fs_type in _LOCAL
 
 
 def is_mount_root(fd: int) -> bool:
@@ -72,9 +72,9 @@ def filesystem_uuid(fd: int) -> str:
         (BTRFS_IOC_FS_INFO, 1024, 16),
         (XFS_IOC_FSGEOMETRY_V1, 112, 64),
     ):
-        found = _asked(fd, request, size)[start : start + 16]
-        if any(found):
-            return found.hex()
+        identity = _asked(fd, request, size)[start : start + 16]
+        if any(identity):
+            return identity.hex()
     number = os.fstatvfs(fd).f_fsid  # ext4 makes it of its UUID
     return f"{number:016x}" if number else ""
 

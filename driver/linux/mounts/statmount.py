@@ -73,7 +73,7 @@ def listing() -> bytes:
     As the kernel gives them, 8 bytes each, for thousands of Python's integers take longer than
     the kernel; see ids. Raises: OSError.
     """
-    found, last = b"", 0
+    pages, last = b"", 0
     while True:
         page = (ctypes.c_uint64 * _IDS)()
         request = _REQUEST.pack(_REQUEST.size, 0, _LSMT_ROOT, last)
@@ -81,9 +81,9 @@ def listing() -> bytes:
         if count < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), "listmount")
-        found += memoryview(page)[:count]
+        pages += memoryview(page)[:count]
         if count < _IDS:
-            return found
+            return pages
         last = page[count - 1]
 
 
@@ -167,5 +167,5 @@ def _super_flags(flags: int) -> Iterator[str]:
     yield from _words(_SB_FLAGS, flags)
 
 
-def _words(names: dict[int, str], flags: int) -> Iterable[str]:
-    return (word for flag, word in names.items() if flags & flag)
+def _words(words: dict[int, str], flags: int) -> Iterable[str]:
+    return (word for flag, word in words.items() if flags & flag)

@@ -49,8 +49,8 @@ class StatmountTable:
         for _ in range(_TRIES):
             if (mount_id := mount_ids.topmost(target, unique=True)) is None:
                 return None
-            if found := statmount.entry(mount_id):
-                return found
+            if mount := statmount.entry(mount_id):
+                return mount
         raise OSError(errno.EAGAIN, "its mounts change all the time", os.fspath(target))
 
     def at(self, target: Path) -> tuple[Mount, ...]:

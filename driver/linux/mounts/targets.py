@@ -38,9 +38,9 @@ def refuse_filled(target: Path) -> None:
 
     Raises: Refused, if it is not; OSError.
     """
-    with os.scandir(target) as found:
-        if one := next(found, None):
-            raise Refused(f"{target} is in the way: there is {one.name!r} in it")
+    with os.scandir(target) as entries:
+        if entry := next(entries, None):
+            raise Refused(f"{target} is in the way: there is {entry.name!r} in it")
 
 
 def remove(target: Path) -> None:

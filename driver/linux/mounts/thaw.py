@@ -37,18 +37,18 @@ _STACK: Final = 128 << 10  # bytes
 _FOREVER: Final = 1 << 20  # seconds
 
 
-class Hold:
+class Freeze:
     """One freeze, with a thread for each filesystem: each FIFREEZE waits some 30 ms for RCU."""
 
-    def __init__(self, places: list[int]) -> None:
+    def __init__(self, fds: list[int]) -> None:
         self._lock = _thread.allocate_lock()
         self._over = False
-        self._running = len(places)
+        self._running = len(fds)
         self._done = _thread.allocate_lock()  # released when no FIFREEZE runs any more
         self._done.acquire()
-        self._codes = dict.fromkeys(places, -1)  # errno by place; -1: not ended yet
-        for place in places:
-            _start(self._freeze, place)
+        self._codes = dict.fromkeys(fds, -1)  # errno by place; -1: not ended yet
+        for fd in fds:
+            _start(self._freeze, fd)
 
     def wait(self, seconds: float) -> bool:
         """Wait at most `seconds`; return whether every FIFREEZE has ended, successful or not."""
@@ -69,43 +69,43 @@ class Hold:
         """Thaw what is frozen now; a FIFREEZE that still runs is followed by a thaw of its own."""
         with self._lock:
             self._over = True
-            frozen = [place for place, code in self._codes.items() if code == 0]
-        for place in frozen:
-            _ioctl(place, FITHAW)
+            frozen = [fd for fd, code in self._codes.items() if code == 0]
+        for fd in frozen:
+            _ioctl(fd, FITHAW)
 
-    def _freeze(self, place: int) -> None:
+    def _freeze(self, fd: int) -> None:
         """Freeze one filesystem, and thaw it at once if `thaw` was called meanwhile."""
-        code = _ioctl(place, FIFREEZE)
+        code = _ioctl(fd, FIFREEZE)
         with self._lock:
-            self._codes[place] = code
+            self._codes[fd] = code
             too_late = self._over
             self._running -= 1
             last = self._running == 0
         if too_late and code == 0:
-            _ioctl(place, FITHAW)
+            _ioctl(fd, FITHAW)
         if last:
             self._done.release()
 
 
-def serve(talk: _socket.socket, places: list[int], bound: float) -> None:
-    """Freeze `places` (descriptors); thaw them at the parent's word or after `bound` seconds.
+def serve(talk: _socket.socket, fds: list[int], bound: float) -> None:
+    """Freeze `fds` (descriptors); thaw them at the parent's word or after `bound` seconds.
 
     Answers on `talk`. Returns when everything is thawed and closed.
     """
     end = time.monotonic() + bound
-    hold = Hold(places)
-    in_time = hold.wait(bound)
-    if in_time and hold.good():
-        _say(talk, hold.codes())
+    freeze = Freeze(fds)
+    in_time = freeze.wait(bound)
+    if in_time and freeze.good():
+        _say(talk, freeze.codes())
         in_time = _hears(talk, end - time.monotonic())
     elif in_time:
-        _say(talk, hold.codes())
-    hold.thaw()
-    if not hold.wait(0):  # one still freezes: the parent need not wait for that
+        _say(talk, freeze.codes())
+    freeze.thaw()
+    if not freeze.wait(0):  # one still freezes: the parent need not wait for that
         _say(talk, LATE)
-        hold.wait(_FOREVER)
-    for place in places:
-        posix.close(place)  # before the parent hears of it, or its umount would find them busy
+        freeze.wait(_FOREVER)
+    for fd in fds:
+        posix.close(fd)  # before the parent hears of it, or its umount would find them busy
     _say(talk, THAWED if in_time else LATE)
     talk.close()
 
@@ -115,11 +115,11 @@ def main(fd: int) -> None:
 
     `fd`: our end of the socket for requests.
     """
-    _settle(fd)
-    door = _socket.socket(fileno=fd)
+    _prepare_process(fd)
+    requests = _socket.socket(fileno=fd)
     lives: list[_thread.LockType] = []
     try:
-        while request := _receive(door):
+        while request := _receive(requests):
             alive = _thread.allocate_lock()
             alive.acquire()
             lives = [each for each in lives if each.locked()] + [alive]
@@ -129,24 +129,24 @@ def main(fd: int) -> None:
             alive.acquire()
 
 
-def _live(alive: _thread.LockType, talk: _socket.socket, places: list[int], bound: float) -> None:
+def _live(alive: _thread.LockType, talk: _socket.socket, fds: list[int], bound: float) -> None:
     """Serve one freeze, and release `alive` when it is over."""
     try:
-        serve(talk, places, bound)
+        serve(talk, fds, bound)
     finally:
         alive.release()
 
 
-def _receive(door: _socket.socket) -> tuple[_socket.socket, list[int], float] | None:
+def _receive(requests: _socket.socket) -> tuple[_socket.socket, list[int], float] | None:
     """Return one request: the socket for answers, the directories, the bound; None at the end."""
-    text, control, _, _ = door.recvmsg(64, _socket.CMSG_SPACE((FDS + 1) * _INT))
+    text, control, _, _ = requests.recvmsg(64, _socket.CMSG_SPACE((FDS + 1) * _INT))
     if not text:
         return None
     [(_, _, raw)] = control
-    talk, *places = (
+    talk, *fds = (
         int.from_bytes(raw[at : at + _INT], sys.byteorder) for at in range(0, len(raw), _INT)
     )
-    return _socket.socket(fileno=talk), places, float(text)
+    return _socket.socket(fileno=talk), fds, float(text)
 
 
 def _say(talk: _socket.socket, text: bytes) -> None:
@@ -178,16 +178,16 @@ def _start(work: Callable[..., None], *arguments: Any) -> None:
         work(*arguments)
 
 
-def _ioctl(place: int, operation: int) -> int:
+def _ioctl(fd: int, operation: int) -> int:
     """Return the errno of the ioctl; 0 if it succeeded."""
     try:
-        fcntl.ioctl(place, operation, 0)
+        fcntl.ioctl(fd, operation, 0)
     except OSError as error:
         return error.errno or errno.EIO
     return 0
 
 
-def _settle(fd: int) -> None:
+def _prepare_process(fd: int) -> None:
     """Close what was inherited, take a small stack and a name, and evade the OOM killer.
 
     The parent blocked the signals that could end us early.
