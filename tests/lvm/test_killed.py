@@ -124,7 +124,7 @@ def repeat(pool: Lvm, step: str, images: dict[str, Image]) -> None:
     new = images.get("new")
     filled = isinstance(new, Volume) and new.formatted
     undone = step == "replace_contents" and not filled
-    if undone or (step != "refill" and "new" not in images and "kept" in images):
+    if undone or (step != "replace_contents" and "new" not in images and "kept" in images):
         STEPS[step](pool)
     images = {image.name: image for image in pool.images()}
     if step == "delete":
