@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from driver.core.capacity import NO_CAPACITY, Capacity, CapacityRange
+from driver.core.capacity import NO_CAPACITY, Capacity
 from driver.core.errors import Conflict, Invalid, OutOfRange, PoolUnavailable, Refused
 from driver.core.faults import Fault
-from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, new_key_id
-from driver.core.model import Bytes, FsType, Image, Inline, Volume
+from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation
+from driver.core.model import Inline, Volume
 from driver.core.options.mkfs_options import smallest as smallest_of
 from driver.core.ports.pool import Pool
 from driver.core.results import Expanded, VolumePage
-from driver.volumes import compatibility, health, paging
+from driver.volumes import compatibility, health, new_volume, paging
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.copying import Copier, ImageCopy
@@ -33,8 +33,6 @@ from driver.volumes.requests import (
     ListVolumes,
     ValidateCapabilities,
 )
-
-Origin = tuple[Pool, Image]
 
 
 class Provisioner:
@@ -190,13 +188,15 @@ class Provisioner:
         allocation = request.allocation or pool.backend.allocation
         return ask(pool, lambda queried: queried.backend.capacity(allocation), CAPACITY_TIMEOUT)
 
-    def _source(self, source: ImageId) -> Origin:
+    def _source(self, source: ImageId) -> new_volume.Origin:
         """Return the source image and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
         if isinstance(source, SnapshotId):
             return self._pools.snapshot(source)
         return self._pools.volume(source)
 
-    def _planned(self, pool: Pool, request: CreateVolume, origin: Origin | None) -> Volume:
+    def _planned(
+        self, pool: Pool, request: CreateVolume, origin: new_volume.Origin | None
+    ) -> Volume:
         """Return the record of the new volume.
 
         Raises: Invalid: the source does not fit the request; NoSpace: the pool can have no such
@@ -204,17 +204,22 @@ class Provisioner:
         """
         pool_id = self._pools.id_of(pool)  # with a bound: it may be asked for the first time
         source = origin[1] if origin else None
-        fs, key = _filesystem(request, source), _key(pool, request, source)
+        fs, key = (
+            new_volume.filesystem_of(request, source),
+            new_volume.luks_key_of(pool, request, source),
+        )
         abilities.refuse(pool, fs, encrypted=key is not None)
         fresh = source is None or source.unformatted
         allocation = source.allocation if source else pool.backend.allocation
         return Volume(
             id=VolumeId(pool_id, request.key),
             name=request.name,
-            size=_size(pool, request.range, smallest_of(fs, encrypted=key is not None), origin),
+            size=new_volume.size_of(
+                pool, request.range, smallest_of(fs, encrypted=key is not None), origin
+            ),
             fs=fs,
             allocation=request.allocation or allocation,
-            block_size=_block_size(pool, request, fs, source),
+            block_size=new_volume.block_size_of(pool, request, fs, source),
             source=request.source,
             options=request.options,
             inline=Inline.CREATED if request.inline else None,
@@ -232,76 +237,3 @@ def _same_or_conflict(pool: Pool, volume: Volume, request: CreateVolume) -> Volu
     if reasons := list(compatibility.differences(pool.name, volume, request)):
         raise Conflict(f"volume {request.name!r} exists, but {'; '.join(reasons)}")
     return volume
-
-
-def _filesystem(request: CreateVolume, source: Image | None) -> FsType | None:
-    """Return the filesystem of the new volume; None: raw block. A copy has its source's, or is a
-    raw block volume. Raises: Invalid: another one was asked for.
-    """
-    if source is None or request.fs in {None, source.fs}:
-        return request.fs
-    if source.fs and not request.fs_asked:
-        return source.fs
-    raise Invalid(
-        f"volume_content_source: {source.id} carries {source.fs or 'no filesystem of its own'},"
-        f" it cannot become a volume with {request.fs}"
-    )
-
-
-def _key(pool: Pool, request: CreateVolume, source: Image | None) -> str | None:
-    """Return the id of the new volume's LUKS key; None: not encrypted. A copy is encrypted as its
-    source is, with the same key; a copy of a source that was never formatted gets a new one.
-
-    Raises: Invalid: the request differs from the source, or the pool cannot encrypt.
-    """
-    if source is None:
-        encrypted = bool(request.encrypted)
-    else:
-        encrypted = source.luks_key_id is not None
-        if request.encrypted not in {None, encrypted}:
-            raise Invalid(
-                f"parameters[encrypted]: {source.id} is {'' if encrypted else 'not '}encrypted,"
-                " and a volume made from it is as it is"
-            )
-    if not encrypted:
-        return None
-    encryption.require_encryption_support(pool)
-    return source.luks_key_id if source and not source.unformatted else new_key_id()
-
-
-def _block_size(
-    pool: Pool, request: CreateVolume, fs: FsType | None, source: Image | None
-) -> Bytes:
-    """Return the logical block size in bytes. A copy has its source's, because a filesystem is
-    made for one block size and cannot be mounted with a larger one. Raises: Invalid: another
-    one was asked for.
-    """
-    if source is None:
-        return request.block_size or pool.backend.block_size(fs)
-    if request.block_size not in {None, source.block_size}:
-        raise Invalid(
-            f"parameters[blockSize]: {source.id} has blocks of {source.block_size} bytes, a volume"
-            f" made from it has the same, not {request.block_size}"
-        )
-    return source.block_size
-
-
-def _size(
-    pool: Pool, capacity_range: CapacityRange, smallest: Bytes, origin: Origin | None
-) -> Bytes:
-    """Return the size of the new volume in bytes: at least `smallest`, and its source's size.
-    Raises: OutOfRange.
-    """
-    step = pool.backend.granularity
-    if origin is None:
-        return capacity_range.pick(step, smallest)
-    source_pool, source = origin
-    asked = max(
-        -(-capacity_range.required // granularity) * granularity
-        for granularity in (step, source_pool.backend.granularity)
-    )
-    if (asked and max(asked, smallest) < source.size) or 0 < capacity_range.limit < source.size:
-        raise OutOfRange(f"capacity_range: {source.id} has {source.size} bytes, which is more")
-    return CapacityRange(max(capacity_range.required, source.size), capacity_range.limit).pick(
-        step, smallest
-    )

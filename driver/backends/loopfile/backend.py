@@ -12,7 +12,7 @@ POOL/.del-ID-LIFE/       being removed; swept at start
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from driver.backends.loopfile.images import image_file, layout
 from driver.backends.loopfile.options import Options
 from driver.backends.loopfile.served_pool import ServedPool
 from driver.backends.loopfile.state import Shared
-from driver.backends.quiesce import mark_files, quiesced
+from driver.backends.quiesce import quiesced
 from driver.core.devices import Device, Extent, PhysicalExtent
 from driver.core.errors import (
     Busy,
@@ -206,7 +206,8 @@ class Loopfile(ServedPool):
             with self._health.translated():
                 self._health.refuse_unwritable(root)
                 devices = self._devices(root, volumes)
-            with quiesced(self._freezer, devices, partial(self._mark_freezing, root), bound):
+            mark = partial(layout.mark_freezing, root)
+            with quiesced(self._freezer, devices, mark, bound):
                 yield
 
     @contextmanager
@@ -266,12 +267,6 @@ class Loopfile(ServedPool):
             for volume, status in statuses
             if status
         }
-
-    def _mark_freezing(
-        self, root: Path, volumes: Sequence[VolumeId]
-    ) -> AbstractContextManager[None]:
-        """Keep the durable mark that the filesystems of the volumes may be left frozen."""
-        return mark_files([layout.folder(root, volume) / layout.FREEZING for volume in volumes])
 
     def _shared_source(self, root: Path, image: Image) -> Path | None:
         """Return the file to share bytes with, or None: the image starts blank, and `prepare`

@@ -189,14 +189,11 @@ class LoopDevices:
         with _in_use_is_no_error(status, volume):
             if loop_settings.block_size(status) != volume.block_size:
                 loop_settings.set_block_size(status, volume.block_size)
-        if not loop.has_direct_io(status) and volume.id not in self.buffered:
-            self._set_direct_io(status, volume.id)
+        is_buffered = volume.id not in self.buffered and not loop.has_direct_io(status)
+        if is_buffered and not loop_settings.set_direct_io(status):
+            self.buffered.add(volume.id)
         if block.size(status.path) < volume.size:
             loop.update_size(status)
-
-    def _set_direct_io(self, status: loop.Status, image_id: ImageId) -> None:
-        if not loop_settings.set_direct_io(status):
-            self.buffered.add(image_id)
 
     def _block(self, status: loop.Status, image_id: ImageId, *, read_only: bool) -> loop.Status:
         """Make the device read-only or writable by BLKROSET.

@@ -11,8 +11,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -21,11 +21,12 @@ from loguru import logger
 
 from driver.backends import record
 from driver.backends.loopfile.images import leftovers
+from driver.backends.quiesce import mark_files
 from driver.core import errnos
 from driver.core.errors import CellarError, Conflict, Damaged
 from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, FaultKind, Severity
-from driver.core.ids import ImageId
+from driver.core.ids import ImageId, VolumeId
 from driver.core.model import MIB, Bytes, Image, Publication, Unreadable, Volume
 from driver.linux import files
 
@@ -174,6 +175,11 @@ def verified_image(root: Path, image: Image) -> Path:
     if size < image.size:
         raise Damaged(fault_of_size(image, size).text)
     return path
+
+
+def mark_freezing(root: Path, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
+    """Keep the durable mark that the filesystems of the volumes may be left frozen."""
+    return mark_files([folder(root, volume) / FREEZING for volume in volumes])
 
 
 def fault_of_file(image: Image, error: OSError) -> Fault:
