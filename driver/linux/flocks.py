@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from driver.linux.mounts import mount_table
+from driver.linux.mounts.table import mount_table
 
 _LOCKS: Final = Path("/proc/locks")
 _ENDED: Final = frozenset({"Z", "X"})

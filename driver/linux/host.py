@@ -18,17 +18,9 @@ from driver.linux import copy_extents
 from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop
 from driver.linux.formats import filesystem
-from driver.linux.mounts import (
-    freeze,
-    health,
-    mount,
-    mount_errors,
-    mount_points,
-    mount_table,
-    targets,
-    unmount,
-)
+from driver.linux.mounts import freeze, health, mount, mount_errors, mount_points, targets, unmount
 from driver.linux.mounts.holders import holders
+from driver.linux.mounts.table import mount_table
 
 _DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
 _LAYERS: Final = 1000  # that one unmount takes down at most

@@ -49,6 +49,11 @@ class NodePublish:
     capability: Capability
 
     @property
+    def as_stage(self) -> Stage:
+        """The NodeStageVolume request, without a secret, that it presumes."""
+        return Stage(volume_id=self.volume_id, staging=self.staging, capability=self.capability)
+
+    @property
     def locks(self) -> Locks:
         return locks.lock_with_path(self.volume_id, self.target)
 

@@ -26,7 +26,8 @@ from driver.core.errors import CellarError, Refused
 from driver.core.model import GIB, Bytes, FsType
 from driver.linux.devices import loop, loop_attach
 from driver.linux.formats import filesystem
-from driver.linux.mounts import mount, mount_table
+from driver.linux.mounts import mount
+from driver.linux.mounts.table import mount_table
 
 POOL_SIZE: Final[Bytes] = 8 * GIB  # a sparse file: it uses the space that is written
 DETACH_TIMEOUT: Final = 5.0

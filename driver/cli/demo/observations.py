@@ -11,7 +11,7 @@ from typing import TypeAlias
 from driver.backends.loopfile.images.layout import DISK as IMAGE
 from driver.cli.output import human
 from driver.linux.devices import block, loop
-from driver.linux.mounts import mount_table
+from driver.linux.mounts.table import mount_table
 
 Observation: TypeAlias = tuple[str, str]
 

@@ -16,7 +16,7 @@ from driver.core.errors import Invalid
 from driver.core.findings import Finding, ok, problem, warning
 from driver.core.model import FsType
 from driver.linux.formats import luks
-from driver.linux.mounts import mountinfo
+from driver.linux.mounts.table import mountinfo
 from driver.linux.state.node_state import node_state
 
 

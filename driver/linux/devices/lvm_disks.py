@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from driver.linux.devices import dm, loop, lvm_label
-from driver.linux.mounts import mount_entry, mount_points
+from driver.linux.mounts import mount_points
+from driver.linux.mounts.table import mount_entry
 
 _BLOCKS: Final = Path("/sys/class/block")
 _NVME: Final = Path("/sys/class/nvme")

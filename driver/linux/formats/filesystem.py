@@ -20,7 +20,8 @@ from driver.linux.devices import block, loop
 from driver.linux.formats import btrfs, ext4, superblock, xfs
 from driver.linux.formats.ext4_template import Templates
 from driver.linux.formats.replay import replay
-from driver.linux.mounts import mount, mount_entry, mount_table
+from driver.linux.mounts import mount
+from driver.linux.mounts.table import mount_entry, mount_table
 
 Superblock: TypeAlias = superblock.Superblock
 

@@ -18,7 +18,7 @@ from driver.core.model import MIB, FsType
 from driver.linux.devices import block
 from driver.linux.formats import filesystem
 from driver.linux.mounts import mount_points
-from driver.linux.mounts.mount_entry import Mount
+from driver.linux.mounts.table.mount_entry import Mount
 
 _OURS: Final[frozenset[str]] = frozenset(FsType)
 _BROKEN: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.ESHUTDOWN})

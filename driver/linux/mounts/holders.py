@@ -19,7 +19,7 @@ from typing import Final
 import psutil
 
 from driver.linux.devices import block, loop
-from driver.linux.mounts import mountinfo
+from driver.linux.mounts.table import mountinfo
 
 BOUND: Final = 5.0  # seconds that a search may take; 0.1 for 200 processes on a machine at ease
 MOST: Final = 10  # that are named

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.options import mount_options
-from driver.linux.mounts import fsopen, mount_table
+from driver.linux.mounts import fsopen
+from driver.linux.mounts.table import mount_table
 
 # <linux/mount.h>
 MS_RDONLY: Final = 1

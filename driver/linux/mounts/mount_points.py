@@ -11,8 +11,8 @@ from typing import Final
 from driver.core.devices import MountPoint
 from driver.core.ids import IMAGE_FILE
 from driver.linux.devices import block, dm, loop_ioctl
-from driver.linux.mounts import mount_table
-from driver.linux.mounts.mount_entry import Mount, device_of, node_of
+from driver.linux.mounts.table import mount_table
+from driver.linux.mounts.table.mount_entry import Mount, device_of, node_of
 
 LOOP_MAJOR: Final = 7  # <linux/major.h>
 CRYPT: Final = "CRYPT-LUKS2-"  # begins the uuid of each mapping that cryptsetup makes of LUKS2

@@ -12,7 +12,7 @@ import os
 import struct
 from typing import Final
 
-from driver.linux.mounts import mount_table
+from driver.linux.mounts.table import mount_table
 
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_BASIC_STATS: Final = 0x7FF

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Failed, Refused
-from driver.linux.mounts import mount, mount_points, mount_table
+from driver.linux.mounts import mount, mount_points
 from driver.linux.mounts.holders import holders
+from driver.linux.mounts.table import mount_table
 
 _TIMEOUT: Final = 0.5  # seconds for which a mount may be busy with somebody who only looks
 _PAUSES: Final = (0.001, 0.004, 0.01, 0.02, 0.04)  # seconds; then holders are sought, too

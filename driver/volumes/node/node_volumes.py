@@ -258,7 +258,7 @@ class NodeVolumes:
                 " NodeStageVolume only: call that first"
             )
         try:
-            return self.stage_volume(pool, volume, _as_stage(request))
+            return self.stage_volume(pool, volume, request.as_stage)
         except (Conflict, Damaged, Failed, Invalid, OSError) as error:
             raise Refused(
                 f"volume {volume.id} is not staged at {request.staging}, and cannot be: {error}"
@@ -277,7 +277,7 @@ class NodeVolumes:
         if not (mount := attachment.filesystem_at(pool, request.staging, volume, device)):
             return False
         if staging.clear_broken(pool, volume, device, mount):
-            staging.mount(pool, volume, device, _as_stage(request), self._records)
+            staging.mount(pool, volume, device, request.as_stage, self._records)
             return True
         if mount.read_only and writes:
             raise Refused(f"{request.staging} is read-only, as it was staged")
@@ -286,13 +286,6 @@ class NodeVolumes:
     def _host_and_device(self, volume_id: VolumeId) -> tuple[Host, Device | None]:
         """Return the volume's machine and its device, if it has one."""
         return self._pools.host_of(volume_id), attachment.find_device(self._pools, volume_id)
-
-
-def _as_stage(request: NodePublish) -> Stage:
-    """Return the NodeStageVolume request, without a secret, that matches a publish request."""
-    return Stage(
-        volume_id=request.volume_id, staging=request.staging, capability=request.capability
-    )
 
 
 def _refuse_second_target(pool: Pool, device: Device, request: NodePublish) -> None:

@@ -15,7 +15,8 @@ from driver.core.ids import IMAGE_FILE
 from driver.core.model import MIB, FsType
 from driver.linux.devices import loop, loop_attach
 from driver.linux.formats import filesystem
-from driver.linux.mounts import mount, mount_table
+from driver.linux.mounts import mount
+from driver.linux.mounts.table import mount_table
 
 SIZE = 320 * MIB  # mkfs.xfs makes nothing smaller than 300 MB
 

@@ -11,8 +11,8 @@ import pytest
 from driver.linux import files
 from driver.linux.devices import loop, loop_attach
 from driver.linux.mounts.holders import holders
-from driver.linux.mounts.mount_entry import device_of
-from driver.linux.mounts.mount_table import mounts
+from driver.linux.mounts.table.mount_entry import device_of
+from driver.linux.mounts.table.mount_table import mounts
 
 MIB = 1 << 20
 

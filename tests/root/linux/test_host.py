@@ -21,7 +21,8 @@ from driver.core.model import MIB, FsType
 from driver.core.ports.host import Host
 from driver.linux.devices import block
 from driver.linux.host import LinuxHost
-from driver.linux.mounts import freeze, mount, mount_table
+from driver.linux.mounts import freeze, mount
+from driver.linux.mounts.table import mount_table
 from tests.root.linux.conftest import Attach, Volume, blank
 
 SHUTDOWN = 0x8004587D

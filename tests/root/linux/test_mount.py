@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux.mounts import fsopen, mount, mount_entry, mount_points, mount_table
+from driver.linux.mounts import fsopen, mount, mount_points
+from driver.linux.mounts.table import mount_entry, mount_table
 from tests.root.linux.conftest import Attach, Volume
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import FsType
-from driver.linux.mounts import fsopen, mount, mount_ids, mount_table, statmount, statmount_table
-from driver.linux.mounts.mount_entry import Mount, device_of, node_of
-from driver.linux.mounts.mount_table import MountTable
-from driver.linux.mounts.mountinfo import MountinfoTable
-from driver.linux.mounts.statmount_table import StatmountTable
+from driver.linux.mounts import fsopen, mount
+from driver.linux.mounts.table import mount_ids, mount_table, statmount, statmount_table
+from driver.linux.mounts.table.mount_entry import Mount, device_of, node_of
+from driver.linux.mounts.table.mount_table import MountTable
+from driver.linux.mounts.table.mountinfo import MountinfoTable
+from driver.linux.mounts.table.statmount_table import StatmountTable
 from tests.root.linux.conftest import Attach, Volume
 
 HAS_STATMOUNT = isinstance(mount_table.table(), StatmountTable)
@@ -349,8 +350,8 @@ def test_one_mount_is_asked_without_a_list_of_all(
     def refuse(*_: object) -> bytes:
         pytest.fail("all mounts were listed for a question about one")
 
-    monkeypatch.setattr("driver.linux.mounts.statmount.listing", refuse)
-    monkeypatch.setattr("driver.linux.mounts.mountinfo.read", refuse)
+    monkeypatch.setattr("driver.linux.mounts.table.statmount.listing", refuse)
+    monkeypatch.setattr("driver.linux.mounts.table.mountinfo.read", refuse)
     table = StatmountTable()
     assert table.topmost_at(volume.target)
     assert len(table.at(volume.target)) == 1

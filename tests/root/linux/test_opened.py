@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.linux.mounts import mount_table, open_directory
+from driver.linux.mounts import open_directory
+from driver.linux.mounts.table import mount_table
 from tests.root.conftest import MIB, MakePool
 
 

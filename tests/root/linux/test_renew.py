@@ -17,7 +17,8 @@ from driver.linux import command, files
 from driver.linux.devices import loop, loop_attach
 from driver.linux.formats import btrfs, btrfs_uuid, ext4, ext4_uuid, filesystem, xfs, xfs_uuid
 from driver.linux.formats.superblock import UnfamiliarError
-from driver.linux.mounts import freeze, mount, mount_entry, mount_table
+from driver.linux.mounts import freeze, mount
+from driver.linux.mounts.table import mount_entry, mount_table
 from tests.root.linux.conftest import SIZE, Attach, blank
 from tests.root.linux.images import (
     OPTIONS,

@@ -13,7 +13,7 @@ from typing import Final
 from driver.core import errnos
 from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
 from driver.linux import file_probes
-from driver.linux.mounts import mount_table
+from driver.linux.mounts.table import mount_table
 
 # Seconds for which mountinfo, or a trial, is believed.
 _BELIEVED: Final = 1.0

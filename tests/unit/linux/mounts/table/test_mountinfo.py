@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.linux.mounts import mount_ids, mountinfo
-from driver.linux.mounts.mount_entry import Mount
-from driver.linux.mounts.mountinfo import MountinfoTable
+from driver.linux.mounts.table import mount_ids, mountinfo
+from driver.linux.mounts.table.mount_entry import Mount
+from driver.linux.mounts.table.mountinfo import MountinfoTable
 
 RECORDED = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 24 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw,size=12331664k,nr_inodes=3082916,mode=755

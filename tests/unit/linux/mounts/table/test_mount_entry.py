@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from driver.linux.mounts import mount_entry
-from driver.linux.mounts.mount_entry import Mount
+from driver.linux.mounts.table import mount_entry
+from driver.linux.mounts.table.mount_entry import Mount
 
 TMPFS = Mount(
     id=48,

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from driver.linux.mounts import mount_ids
-from driver.linux.mounts.mount_entry import Mount, device_of, node_of, split_options, unescape
+from driver.linux.mounts.table import mount_ids
+from driver.linux.mounts.table.mount_entry import Mount, device_of, node_of, split_options, unescape
 
 _TRIES: Final = 10  # between the look at a place and the reading of the table it may change
 _PAGE: Final = 64 * 1024  # bytes to ask for

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from driver.linux.mounts.mount_entry import Mount, split_options
+from driver.linux.mounts.table.mount_entry import Mount, split_options
 
 _NR_STATMOUNT: Final = 457  # <asm-generic/unistd.h>; the same on all architectures
 _NR_LISTMOUNT: Final = 458

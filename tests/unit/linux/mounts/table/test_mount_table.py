@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from driver.linux.mounts import mount_ids, mount_table, statmount
-from driver.linux.mounts.mount_entry import Mount
-from driver.linux.mounts.mount_table import MountTable
-from driver.linux.mounts.mountinfo import MountinfoTable
-from driver.linux.mounts.statmount_table import StatmountTable
+from driver.linux.mounts.table import mount_ids, mount_table, statmount
+from driver.linux.mounts.table.mount_entry import Mount
+from driver.linux.mounts.table.mount_table import MountTable
+from driver.linux.mounts.table.mountinfo import MountinfoTable
+from driver.linux.mounts.table.statmount_table import StatmountTable
 
 HAS_STATMOUNT = isinstance(mount_table.table(), StatmountTable)
 needs_statmount = pytest.mark.skipif(not HAS_STATMOUNT, reason="statmount(2): Linux 6.13")

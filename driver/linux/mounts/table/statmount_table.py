@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from driver.linux.mounts import mount_ids, statmount
-from driver.linux.mounts.mount_entry import (
+from driver.linux.mounts.table import mount_ids, statmount
+from driver.linux.mounts.table.mount_entry import (
     Mount,
     device_of,
     may_be_node,

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from driver.linux.mounts import mount_ids, statmount
-from driver.linux.mounts.mount_entry import Mount
-from driver.linux.mounts.mountinfo import MountinfoTable
-from driver.linux.mounts.statmount_table import StatmountTable
+from driver.linux.mounts.table import mount_ids, statmount
+from driver.linux.mounts.table.mount_entry import Mount
+from driver.linux.mounts.table.mountinfo import MountinfoTable
+from driver.linux.mounts.table.statmount_table import StatmountTable
 
 
 class MountTable(Protocol):
