@@ -113,7 +113,7 @@ def test_what_a_pod_is_shown_never_counts_nor_what_lies_below_it(
     mount.bind(given.path, target, read_only=False)
     undo.callback(mount.unmount, target)
     for each in (below, given):
-        assert "shown to a pod" in reason(named, each.path)
+        assert "published to a pod" in reason(named, each.path)
         assert not shown(named, each)
 
 
