@@ -68,18 +68,21 @@ class StatmountTable:
         return _entries(statmount.ids(statmount.listing()))
 
     def showing(self, number: int) -> tuple[Mount, ...]:
-        unknown = self._examine(statmount.listing())
+        listing = statmount.listing()
+        unknown, present = self._examine(listing), statmount.ids(listing)
         with self._lock:
             known = sorted(self._mounts_of.get(number, ()))
-        return _entries(known) + tuple(
+        # A device's earlier mounts are forgotten some time after they are gone.
+        return _entries(each for each in known if _is_in(each, present)) + tuple(
             mount for mount in unknown if number in {node_of(mount), device_of(mount)}
         )
 
     def nodes(self) -> tuple[tuple[int, Mount], ...]:
-        unknown = self._examine(statmount.listing())
+        listing = statmount.listing()
+        unknown, present = self._examine(listing), statmount.ids(listing)
         with self._lock:
             nodes = sorted(self._nodes)
-        mounts = (*_entries(nodes), *unknown)
+        mounts = (*_entries(each for each in nodes if _is_in(each, present)), *unknown)
         return tuple((number, mount) for mount in mounts if (number := node_of(mount)))
 
     def node_numbers(self) -> frozenset[int]:
