@@ -19,7 +19,7 @@ from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop
 from driver.linux.formats import filesystem
 from driver.linux.mounts import freeze, health, mount, mount_errors, mount_points, targets, unmount
-from driver.linux.mounts.holders import holders
+from driver.linux.mounts.holders import name_holders
 from driver.linux.mounts.table import mount_table
 
 _DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
@@ -145,7 +145,7 @@ class LinuxHost:
                     raise _not_released(status, error) from error
         layer = dm.find_layer(label)
         if layer and not mount_points.of_device(layer.number) and not dm.remove(layer.name):
-            users = ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
+            users = name_holders(layer.path, layer.number)
             raise Refused(f"{layer.path} of {label} is in use, held by: {users}")
 
     def remove(self, target: Path) -> None:
@@ -214,7 +214,7 @@ def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
     """Return the error for a loop device that could not be detached; it names the holders."""
     if error.errno != errno.EBUSY:
         return Failed(f"{status.path} cannot be detached: {error.strerror}")
-    users = ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
+    users = name_holders(status.path, status.number)
     return Refused(f"{status.path} of {status.label} is in use, held by: {users}")
 
 

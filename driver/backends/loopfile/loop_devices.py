@@ -22,7 +22,7 @@ from driver.core.model import Image, Volume
 from driver.linux.devices import block, loop, loop_attach, loop_guard, loop_ioctl, loop_settings
 from driver.linux.file_probes import is_open_elsewhere
 from driver.linux.mounts import mount_points
-from driver.linux.mounts.holders import holders
+from driver.linux.mounts.holders import name_holders
 
 DETACH_BOUND: Final = 2.0  # seconds that the kernel may take to let go of an image
 
@@ -214,12 +214,8 @@ class LoopDevices:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            holder_names = (
-                ", ".join(holders(status.path, status.number)) or "nobody that can be seen here"
-            )
-            raise Refused(
-                f"{status.path} of {image_id} is in use, held by: {holder_names}"
-            ) from error
+            users = name_holders(status.path, status.number)
+            raise Refused(f"{status.path} of {image_id} is in use, held by: {users}") from error
         self._hints.pop(image_id, None)
         self.buffered.discard(image_id)
 

@@ -20,7 +20,7 @@ from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Volume
 from driver.linux.devices import block, dm, raw
 from driver.linux.mounts import mount_points
-from driver.linux.mounts.holders import holders
+from driver.linux.mounts.holders import name_holders
 
 
 class Devices:
@@ -85,9 +85,7 @@ class Devices:
                 targets = ", ".join(str(mount.target) for mount in mounts)
                 raise Refused(f"{layer.path} of {image_id} is still mounted at {targets}")
             if not dm.remove(tags.lv_name(image_id)):
-                users = (
-                    ", ".join(holders(layer.path, layer.number)) or "nobody that can be seen here"
-                )
+                users = name_holders(layer.path, layer.number)
                 raise Refused(f"{layer.path} of {image_id} is in use by: {users}")
 
     @contextmanager

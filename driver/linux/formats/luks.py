@@ -27,7 +27,7 @@ from driver.linux.abilities import Abilities
 from driver.linux.devices import block, dm, dm_ioctl, loop, loop_attach, raw
 from driver.linux.devices.stacked import devices_above, devices_below
 from driver.linux.formats import luks_header
-from driver.linux.mounts.holders import holders
+from driver.linux.mounts.holders import name_holders
 from driver.linux.mounts.mount_points import CRYPT
 
 PROGRAMS: Final = ("cryptsetup",)
@@ -174,7 +174,7 @@ class LinuxCrypt:
                 return
             if error.status != _BUSY:
                 raise
-            users = ", ".join(holders(mapped.path, mapped.number)) or "nobody that can be seen here"
+            users = name_holders(mapped.path, mapped.number)
             raise Refused(f"{mapped.path} is in use, held by: {users}") from error
 
     def erase(self, device: Device) -> None:

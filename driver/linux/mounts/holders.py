@@ -46,6 +46,11 @@ def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
     return tuple(islice(dict.fromkeys(users), MOST))
 
 
+def name_holders(device_or_path: Path, number: int) -> str:
+    """Return who uses the device, see `holders`, as one text for an error."""
+    return ", ".join(holders(device_or_path, number)) or "nobody that can be seen here"
+
+
 def _devices(number: int) -> Iterator[str]:
     """Yield the devices on top of it."""
     with suppress(OSError):
