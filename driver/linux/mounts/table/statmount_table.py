@@ -68,8 +68,7 @@ class StatmountTable:
         return _entries(statmount.ids(statmount.listing()))
 
     def showing(self, number: int) -> tuple[Mount, ...]:
-        listing = statmount.listing()
-        unknown, present = self._examine(listing), statmount.ids(listing)
+        unknown, present = self._examine()
         with self._lock:
             known = sorted(self._mounts_of.get(number, ()))
         # A device's earlier mounts are forgotten some time after they are gone.
@@ -78,38 +77,38 @@ class StatmountTable:
         )
 
     def nodes(self) -> tuple[tuple[int, Mount], ...]:
-        listing = statmount.listing()
-        unknown, present = self._examine(listing), statmount.ids(listing)
+        unknown, present = self._examine()
         with self._lock:
             nodes = sorted(self._nodes)
         mounts = (*_entries(each for each in nodes if _is_in(each, present)), *unknown)
         return tuple((number, mount) for mount in mounts if (number := node_of(mount)))
 
     def node_numbers(self) -> frozenset[int]:
-        listing = statmount.listing()
-        unknown, present = self._examine(listing), statmount.ids(listing)
+        unknown, present = self._examine()
         with self._lock:
             known = [number for each, number in self._nodes.items() if _is_in(each, present)]
         return frozenset(known) | frozenset(filter(None, map(node_of, unknown)))
 
-    def _examine(self, listing: bytes) -> list[Mount]:
+    def _examine(self) -> tuple[list[Mount], Sequence[int]]:
         """Find out which devices the mounts show that are new, and forget those that are gone.
 
         Returns those that should show a device and could not be examined, which may be because
-        the device is gone: they are examined anew each time.
+        the device is gone: they are examined anew each time. And the ids of all mounts that are
+        there, ascending.
         """
+        listing = statmount.listing()
+        present = statmount.ids(listing)
         with self._lock:
             known = len(self._examined) if listing.startswith(self._examined) else 0
             new = [each for each in statmount.ids(listing[known:]) if each not in self._numbers]
-            if len(self._numbers) > len(statmount.ids(listing)) + _GONE:
-                self._forget(self._numbers.keys() - set(statmount.ids(listing)))
+            if len(self._numbers) > len(present) + _GONE:
+                self._forget(self._numbers.keys() - set(present))
         unknown = self._examine_new(new)
         with self._lock:
-            present = statmount.ids(listing)
             end = bisect_left(present, min((mount.id for mount in unknown), default=_NO_ID))
             end = max(0, min(end, len(present) - _RECENT))
             self._examined = listing[: end * present.itemsize]
-        return unknown
+        return unknown, present
 
     def _examine_new(self, new: list[int]) -> list[Mount]:
         """Find out which devices some mounts show; returns those that cannot be examined now."""
