@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -30,12 +30,6 @@ class Findings:
         print(f"FINDING (seed {self.seed}): {text}", flush=True)
 
 
-@contextmanager
-def nothing_stands_still(*, down: bool) -> Iterator[None]:
-    """Before there are clients there is nobody to wait for."""
-    yield
-
-
 @dataclass
 class Ground:
     """The node of a run: its pool's disk, its driver, what must be true, and what was not."""
@@ -48,7 +42,7 @@ class Ground:
     chosen: random.Random
     counts: Counter[str]
     # Inside, every client waits between two steps; with `down`, nothing is staged or published.
-    standing_still: Callable[..., AbstractContextManager[None]] = nothing_stands_still
+    standing_still: Callable[..., AbstractContextManager[None]] = field(init=False)
 
     @property
     def pool(self) -> str:
