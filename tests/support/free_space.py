@@ -1,4 +1,4 @@
-"""The space of what was deleted, given back at once instead of a moment later."""
+"""The space of a filesystem: taken to the last byte, and given back at once after a delete."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,15 @@ from tests.promises.disks import run
 # background (xfs_blockgc_free_space). Without it statfs shows them used: 200 times of 200 on 6.18.
 _XFS_IOC_FREE_EOFBLOCKS: Final = 0x8080583A
 _NOT_XFS: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL})
+
+
+def take_all(path: Path) -> None:
+    """Make `path` a file that has every byte that is left, as somebody else's file might."""
+    with path.open("wb") as file:
+        for step in (64 << 20, 1 << 20, 4096):
+            with suppress(OSError):
+                while True:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
 
 
 def finish_deletes(directory: Path) -> None:

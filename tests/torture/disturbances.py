@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import grpc
 
 from tests.promises.client import Csi, code_of, of_snapshot, patiently
 from tests.promises.disks import run
+from tests.support.free_space import take_all
 from tests.torture.client import differences
 from tests.torture.ground import Ground
 from tests.torture.model import Fact, certain
@@ -37,11 +37,7 @@ def stop(ground: Ground) -> None:
 def fill(ground: Ground) -> None:
     """Somebody else takes the last byte of the pool's filesystem, for a moment."""
     foreign = ground.disk.where / "somebody-elses"
-    with foreign.open("wb") as file:
-        for step in (64 << 20, 1 << 20, 4096):
-            with contextlib.suppress(OSError):
-                while True:
-                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
+    take_all(foreign)
     time.sleep(2)
     foreign.unlink()
 

@@ -12,6 +12,7 @@ import pytest
 from driver.core.errors import Refused
 from driver.linux import files
 from driver.linux.devices import block, loop, loop_attach
+from tests.support.free_space import take_all
 
 MIB = 1 << 20
 
@@ -53,21 +54,13 @@ def test_what_a_full_disk_did_not_take_refuses_a_copy(pool_dir: Path) -> None:
     status = loop_attach.attach(image, label="", block_size=512, read_only=False, discards=True)
     try:
         with status.path.open("r+b") as file:
-            _fill(pool_dir / "filler")
+            take_all(pool_dir / "filler")
             with suppress(OSError):
                 file.write(os.urandom(32 * MIB))
             with pytest.raises(Refused, match="cannot be written out"):
                 block.flush_for_copy(status.path)
     finally:
         loop.detach(status, bound=5)
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb") as file:
-        for step in (64 * MIB, MIB, 4096):
-            with suppress(OSError):
-                while True:
-                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
 
 
 def test_a_file_is_no_device(tmp_path: Path) -> None:

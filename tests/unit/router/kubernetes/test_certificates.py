@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from driver.router.kubernetes.api import ApiError, Json
 from driver.router.kubernetes.certificates import VALIDITY, Secrets
 from driver.tls import authority
 from driver.tls.authority import Authority
-from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.fake_apiserver import Cluster
 from tests.cluster.kube import NAMESPACE, SECRETS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,12 +32,6 @@ class Clock:
 
     def pass_(self, days: float) -> None:
         self.now += timedelta(days=days)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Cluster, Path]]:
-    with api_server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

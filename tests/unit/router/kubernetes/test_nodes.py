@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from driver.core.errors import Invalid
 from driver.router.kubernetes import client
 from driver.router.kubernetes.nodes import KubernetesDirectory
 from driver.router.nodes.directory import Member, NodeState
-from tests.cluster.fake_apiserver import TOKEN, Cluster, api_server
+from tests.cluster.fake_apiserver import TOKEN, Cluster
 from tests.cluster.kube import (
     CSINODES,
     DRIVER,
@@ -54,12 +54,6 @@ class World:
 
 
 Scenario = Callable[[World], Awaitable[None]]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Cluster, Path]]:
-    with api_server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture
