@@ -18,7 +18,7 @@ from driver.core.errors import NoSpace
 from driver.core.model import MIB, Allocation, Volume
 from driver.linux import files
 from driver.linux.mounts.freeze import Freezer
-from tests.root.backends.test_loopfile import a_snapshot, a_volume, freezer, open_pool
+from tests.root.backends.loopfile.test_backend import a_snapshot, a_volume, freezer, open_pool
 
 __all__ = ["freezer"]  # a fixture
 pytestmark = pytest.mark.root

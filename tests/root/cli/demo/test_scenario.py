@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 CAP_SYS_RESOURCE = 24
 pytestmark = pytest.mark.root
 
