@@ -2,7 +2,8 @@
 
 Locks are taken before workers, so that a call for a busy volume is answered at once even when all
 workers are busy. They are released when the work ends, not when the caller is gone. Each pool has
-workers of its own: those that wait for a disk that hangs serve no other pool.
+workers of its own, for each group of calls: those that wait for a disk that hangs serve no other
+pool, and a pod's calls do not wait for those that create volumes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from loguru import logger
 from driver.core.answers import thread_tag
 from driver.core.errors import Busy, Overloaded, StillRunning
 from driver.csi.interceptor import RPC
-from driver.volumes.locks import Locks
+from driver.volumes.locks import Locks, WorkerGroup
 
 
 class Request(Protocol):
@@ -95,7 +96,7 @@ class LockTable:
 
 
 class PoolWorkers:
-    """The workers of one pool, and its queue.
+    """The workers of one pool for one group of calls, and their queue.
 
     `workers`: how many calls run at once. `queued`: how many more may wait.
     """
@@ -150,7 +151,7 @@ class Dispatcher:
         self._copy_timeout = copy_timeout
         self._share_of = share_of
         self._table = LockTable()
-        self._shares: dict[tuple[str, bool], PoolWorkers] = {}
+        self._shares: dict[tuple[str, WorkerGroup], PoolWorkers] = {}
 
     def running(self, pool: str) -> tuple[float, ...]:
         """Return for each busy worker of the pool when its work began (monotonic, seconds)."""
@@ -203,11 +204,11 @@ class Dispatcher:
             share.threads.shutdown(wait=False, cancel_futures=True)
 
     def _workers_for(self, locks: Locks) -> PoolWorkers:
-        """Return the workers for a call with these locks, by its pool.
+        """Return the workers for a call with these locks, by its pool and its group.
 
-        Calls that tear something down have workers of their own, for when all others hang.
+        So a pod's calls do not wait behind a hundred creates, nor its end behind calls that hang.
         """
-        key = self._share_of(locks), locks.takes_down
+        key = self._share_of(locks), locks.workers
         if not (share := self._shares.get(key)):
             share = self._shares[key] = PoolWorkers(key[0], self._workers, self._queued)
         return share

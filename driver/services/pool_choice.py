@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from driver.services.dispatch import Dispatcher, Request, Result
 from driver.services.use_cases import UseCases
-from driver.volumes.locks import NO_LOCKS, Locks
+from driver.volumes.locks import Locks
 from driver.volumes.node_requests import InlinePublish, InlineStats, InlineUnpublish
 from driver.volumes.requests import CreateVolume
 
@@ -21,7 +21,10 @@ class _FindPool:
     """The request for the pool of another request."""
 
     request: Any
-    locks: ClassVar[Locks] = NO_LOCKS
+
+    @property
+    def locks(self) -> Locks:
+        return Locks(workers=self.request.locks.workers)
 
 
 class PoolChoice:

@@ -6,9 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 
 from driver.core.ids import ImageId, Key, PoolId, VolumeId
+
+
+class WorkerGroup(Enum):
+    """Which workers of a pool run a call. Each group has its own queue, so that no call waits for
+    those of another group.
+    """
+
+    PROVISION = auto()  # calls that create, change or read images
+    POD = auto()  # calls that a pod on this node waits for
+    UNMOUNT = auto()  # calls that unmount a pod's volumes, even if the pool does not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,39 +27,39 @@ class Locks:
     """The locks that a call holds while it runs: `exclusive` and `shared` are keys.
 
     The other fields say which workers run the call, and do not count in comparisons. `pools`:
-    the ids of the pools that it concerns; `named`: the name of one; `takes_down`: it unmounts
-    something from a pod, and runs even if the pool does not answer.
+    the ids of the pools that it concerns; `named`: the name of one.
     """
 
     exclusive: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
     pools: frozenset[PoolId] = field(default=frozenset(), compare=False)
     named: str | None = field(default=None, compare=False)
-    takes_down: bool = field(default=False, compare=False)
+    workers: WorkerGroup = field(default=WorkerGroup.PROVISION, compare=False)
 
 
 NO_LOCKS = Locks()
 
 
-def lock_nothing(*images: ImageId) -> Locks:
+def lock_nothing(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
     """Return no locks, only the pools whose workers read the images."""
-    return Locks(pools=frozenset(image.pool for image in images))
+    return Locks(pools=frozenset(image.pool for image in images), workers=workers)
 
 
-def lock_exclusively(*images: ImageId) -> Locks:
+def lock_exclusively(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
     """Return exclusive locks on the images."""
     return Locks(
-        frozenset(image.key for image in images), pools=frozenset(image.pool for image in images)
+        frozenset(image.key for image in images),
+        pools=frozenset(image.pool for image in images),
+        workers=workers,
     )
 
 
-def lock_with_path(volume_id: VolumeId, path: Path, *, takes_down: bool = False) -> Locks:
-    """Return exclusive locks on a volume and on the path at which it is mounted or unmounted.
-
-    `takes_down`: it is unmounted there.
-    """
+def lock_with_path(
+    volume_id: VolumeId, path: Path, workers: WorkerGroup = WorkerGroup.POD
+) -> Locks:
+    """Return exclusive locks on a volume and on the path at which it is mounted or unmounted."""
     keys = frozenset({volume_id.key, f"path:{path}"})
-    return Locks(keys, pools=frozenset({volume_id.pool}), takes_down=takes_down)
+    return Locks(keys, pools=frozenset({volume_id.pool}), workers=workers)
 
 
 def lock_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Locks:

@@ -8,7 +8,7 @@ from pathlib import Path
 from driver.core.capacity import CapacityRange
 from driver.core.ids import InlineHandle, VolumeId
 from driver.volumes import locks
-from driver.volumes.locks import Locks
+from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.requests import Capability, CreateVolume
 
 
@@ -35,7 +35,7 @@ class Unstage:
 
     @property
     def locks(self) -> Locks:
-        return locks.lock_with_path(self.volume_id, self.staging, takes_down=True)
+        return locks.lock_with_path(self.volume_id, self.staging, WorkerGroup.UNMOUNT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class NodeUnpublish:
 
     @property
     def locks(self) -> Locks:
-        return locks.lock_with_path(self.volume_id, self.target, takes_down=True)
+        return locks.lock_with_path(self.volume_id, self.target, WorkerGroup.UNMOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class InlinePublish:
     @property
     def locks(self) -> Locks:
         keys = frozenset({self.create.key, f"path:{self.target}"})
-        return replace(self.create.locks, exclusive=keys)
+        return replace(self.create.locks, exclusive=keys, workers=WorkerGroup.POD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class InlineUnpublish:
     @property
     def locks(self) -> Locks:
         keys = frozenset({self.handle.key, f"path:{self.target}"})
-        return Locks(keys, named=self.placed, takes_down=True)
+        return Locks(keys, named=self.placed, workers=WorkerGroup.UNMOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class InlineStats:
 
     @property
     def locks(self) -> Locks:
-        return Locks(named=self.placed)
+        return Locks(named=self.placed, workers=WorkerGroup.POD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class NodeExpand:
 
     @property
     def locks(self) -> Locks:
-        return locks.lock_exclusively(self.volume_id)
+        return locks.lock_exclusively(self.volume_id, workers=WorkerGroup.POD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +142,4 @@ class GetVolumeStats:
 
     @property
     def locks(self) -> Locks:
-        return locks.lock_nothing(self.volume_id)
+        return locks.lock_nothing(self.volume_id, workers=WorkerGroup.POD)

@@ -13,7 +13,7 @@ from driver.core.capacity import CapacityRange
 from driver.core.ids import ImageId, Key, VolumeId
 from driver.core.model import AccessMode, Allocation, Bytes, FsType, Limits, VolumeOptions
 from driver.volumes import locks
-from driver.volumes.locks import NO_LOCKS, Locks
+from driver.volumes.locks import NO_LOCKS, Locks, WorkerGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Publish:
 
     @property
     def locks(self) -> Locks:
-        return locks.lock_exclusively(self.volume_id)
+        return locks.lock_exclusively(self.volume_id, workers=WorkerGroup.POD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Unpublish:
 
     @property
     def locks(self) -> Locks:
-        return locks.lock_exclusively(self.volume_id)
+        return locks.lock_exclusively(self.volume_id, workers=WorkerGroup.POD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from driver.core.model import Allocation, Snapshot, Volume
 from driver.core.ports.backend import Backend
 from driver.core.ports.host import Host
 from driver.core.ports.pool import Pool
-from driver.volumes.locks import Locks
+from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask_all, ask_patiently
 from driver.volumes.pools.image_lists import ImageLists, unavailable_of
 from driver.volumes.pools.withdrawals import Withdrawals
@@ -71,8 +71,8 @@ class Pools(ImageLists):
         concerns several or unknown pools, "" if it concerns none in particular. No pool is
         asked.
 
-        Raises: PoolSilent: the one pool does not answer, and the call does not take a volume
-        down.
+        Raises: PoolSilent: the one pool does not answer, and the call does not unmount a
+        volume.
         """
         pools = {pool for pool_id in locks.pools if (pool := self.known_with_id(pool_id))}
         if locks.named is not None:
@@ -82,7 +82,7 @@ class Pools(ImageLists):
         if len(pools) != 1:
             return MANY if pools or locks.exclusive else ""
         [pool] = pools
-        if (silent := pool.answers.silent_for) and not locks.takes_down:
+        if (silent := pool.answers.silent_for) and locks.workers is not WorkerGroup.UNMOUNT:
             raise PoolSilent(f"pool {pool.name} has not answered for {silent:.0f} s")
         return pool.name
 

@@ -17,7 +17,7 @@ from driver.core.errors import Busy, NotFound, Overloaded, PoolSilent, StillRunn
 from driver.csi import interceptor
 from driver.services import dispatch
 from driver.services.dispatch import Dispatcher, LockTable
-from driver.volumes.locks import Locks
+from driver.volumes.locks import Locks, WorkerGroup
 
 
 @dataclass(frozen=True)
@@ -297,8 +297,8 @@ async def _until_free(dispatcher: Dispatcher, key: str) -> None:
 # shares
 
 
-def of_pool(name: str, key: str, *, takes_down: bool = False) -> Request:
-    return Request(Locks(frozenset({key}), named=name, takes_down=takes_down))
+def of_pool(name: str, key: str, workers: WorkerGroup = WorkerGroup.PROVISION) -> Request:
+    return Request(Locks(frozenset({key}), named=name, workers=workers))
 
 
 def test_a_pool_whose_workers_are_stuck_has_none_of_anothers() -> None:
@@ -311,7 +311,7 @@ def test_a_pool_whose_workers_are_stuck_has_none_of_anothers() -> None:
             await dispatcher.run(nothing, of_pool("sick", "more"))
         await dispatcher.run(nothing, of_pool("well", "more"))
         await dispatcher.run(nothing, exclusive("more"))
-        await dispatcher.run(nothing, of_pool("sick", "down", takes_down=True))
+        await dispatcher.run(nothing, of_pool("sick", "down", WorkerGroup.UNMOUNT))
         assert len(dispatcher.running("sick")) == 1
         assert dispatcher.running("well") == ()
         work.let.set()
@@ -336,6 +336,48 @@ def test_a_pool_that_is_not_to_be_asked_keeps_no_claims() -> None:
             await dispatcher.run(nothing, exclusive("a"))
         silent.clear()
         await dispatcher.run(nothing, exclusive("a"))
+        dispatcher.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("workers", [WorkerGroup.POD, WorkerGroup.UNMOUNT])
+def test_a_pods_call_behind_a_hundred_creates_starts_next(workers: WorkerGroup) -> None:
+    """None of the creates ends before it does."""
+
+    async def scenario() -> None:
+        dispatcher = Dispatcher(2, 256, share_of=lambda locks: locks.named or "")
+        create, pod = Work(), Work("staged")
+        creates = [
+            start(dispatcher.run(create, of_pool("fast", f"create-{number}")))
+            for number in range(100)
+        ]
+        await create.until_begun()
+        call = start(dispatcher.run(pod, of_pool("fast", "pod", workers)))
+        await pod.until_begun()
+        pod.let.set()
+        assert await call == "staged"
+        assert not any(each.done() for each in creates)
+        create.let.set()
+        await asyncio.gather(*creates)
+        dispatcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_pods_storm_leaves_the_creates_their_workers() -> None:
+    async def scenario() -> None:
+        dispatcher = Dispatcher(2, 256, share_of=lambda locks: locks.named or "")
+        stage = Work()
+        stages = [
+            start(dispatcher.run(stage, of_pool("fast", f"pod-{number}", WorkerGroup.POD)))
+            for number in range(200)
+        ]
+        await stage.until_begun()
+        await dispatcher.run(nothing, of_pool("fast", "create"))
+        assert not any(each.done() for each in stages)
+        stage.let.set()
+        await asyncio.gather(*stages)
         dispatcher.close()
 
     asyncio.run(scenario())

@@ -23,7 +23,7 @@ from driver.core.model import GIB, MIB, Allocation, FsType, Image
 from driver.core.ports.pool import Pool
 from driver.volumes import health, provision
 from driver.volumes.health import Health
-from driver.volumes.locks import Locks
+from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.pools import pool_states, registry
 from driver.volumes.pools.pool_states import States
 from driver.volumes.pools.pool_watch import STUCK, SUSPICIOUS, Watching
@@ -196,7 +196,7 @@ def test_a_silent_pool_takes_no_calls_but_those_that_take_down(world: World) -> 
     claims = Locks(frozenset("k"), named="fast")
     with pytest.raises(PoolSilent, match="pool fast has not answered for 7 s"):
         both.share_of(claims)
-    assert both.share_of(replace(claims, takes_down=True)) == "fast"
+    assert both.share_of(replace(claims, workers=WorkerGroup.UNMOUNT)) == "fast"
 
 
 def test_a_state_is_told_again_for_a_while_and_then_the_pool_is_away(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from driver.core.capacity import CapacityRange
-from driver.core.ids import SnapshotId, VolumeId
+from driver.core.ids import InlineHandle, SnapshotId, VolumeId
 from driver.volumes import node_requests, requests, snapshot_requests
-from driver.volumes.locks import Locks
+from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.snapshot_requests import Member
 from tests.unit.volumes.world import BLOCK, MOUNT
 
@@ -96,3 +96,27 @@ def test_who_only_looks_claims_nothing() -> None:
         requests.ValidateCapabilities(volume_id=VOLUME, capabilities=(), context={}),
     ):
         assert intent.locks == Locks()
+
+
+def test_what_a_pod_waits_for_has_workers_of_its_own() -> None:
+    create = requests.CreateVolume(name="v", key=OTHER.key, range=CapacityRange(), fs=None)
+    handle = InlineHandle("csi-" + "0" * 64)
+    groups = {
+        WorkerGroup.POD: (
+            requests.Publish(volume_id=VOLUME, node="n", read_only=False, capability=MOUNT),
+            requests.Unpublish(VOLUME, None),
+            node_requests.Stage(volume_id=VOLUME, staging=STAGING, capability=BLOCK),
+            node_requests.InlinePublish(create, TARGET, MOUNT),
+            node_requests.InlineStats(handle, None),
+            node_requests.NodeExpand(VOLUME, TARGET, CapacityRange()),
+            node_requests.GetVolumeStats(VOLUME, TARGET),
+        ),
+        WorkerGroup.UNMOUNT: (
+            node_requests.Unstage(VOLUME, STAGING),
+            node_requests.NodeUnpublish(VOLUME, TARGET),
+            node_requests.InlineUnpublish(handle, TARGET),
+        ),
+        WorkerGroup.PROVISION: (create, requests.DeleteVolume(VOLUME), requests.GetVolume(VOLUME)),
+    }
+    for workers, given in groups.items():
+        assert {request.locks.workers for request in given} == {workers}
