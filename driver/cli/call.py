@@ -8,13 +8,11 @@ import typer
 from google.protobuf import json_format
 
 from driver.cli.client import CallFailed, Client
+from driver.cli.connection import Endpoint
 from driver.cli.output import console
 
 Method = Annotated[str, typer.Argument(help="The name of the RPC, as CreateVolume.")]
 Fields = Annotated[str, typer.Argument(help="The request as JSON.")]
-Endpoint = Annotated[
-    str, typer.Option(envvar="CELLAR_ENDPOINT", metavar="unix:///PATH", help="The driver's socket.")
-]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait for the answer.")]
 
 

@@ -1,29 +1,69 @@
-"""The output of the commands: sizes and ids for people, rows as a table or as JSON."""
+"""The output of the commands: rows as a table, as JSON, as YAML or as names.
+
+Exit statuses of all commands: 0 done; 1 the driver refused, did not answer, or found a problem;
+2 the command line or the settings are wrong; 130 interrupted.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from unicodedata import combining, east_asian_width
+
+from driver.cli import pager
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Row: TypeAlias = dict[str, Any]
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MEASURED: Final = 500  # rows of a table that are read before the first is shown
 PLAIN_WIDTH: Final = 100  # characters; of text that goes to a file or a pipe
 
 
+class ExitStatus(IntEnum):
+    """The exit statuses of the commands."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USE = 2
+    INTERRUPTED = 130
+
+
 class Output(StrEnum):
     """The format of a command's output."""
 
     TABLE = "table"
+    WIDE = "wide"
     JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is for people."""
+        return self in {Output.TABLE, Output.WIDE}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. `cell` returns its text for a row.
+
+    `number`: align right. `wide`: only with `-o wide`. `alarm`: whether the cell is shown in red.
+    """
+
+    title: str
+    cell: Callable[[Row], str]
+    number: bool = False
+    wide: bool = False
+    alarm: Callable[[Row], bool] | None = None
 
 
 def human(size: int) -> str:
@@ -57,35 +97,106 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     )
 
 
-def as_json(value: object) -> None:
-    """Print the value as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201 - for programs, unstyled
-
-
-def as_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str]
+def print_rows(
+    output: Output, columns: Sequence[Column], rows: Iterable[Row], *, name: str = "id"
 ) -> None:
-    """Print the rows as they come, one line each, however long. The columns in `right` are numbers.
+    """Print the rows as they come; on a terminal with a pager if they fill more than the screen.
 
-    The columns are as wide as the first 500 rows need.
+    JSON and YAML print whole rows, a table its columns, and names the value of the key `name`.
     """
-    stream, rows = _stream(), iter(rows)
-    head = [column.upper() for column in columns]
-    first = list(islice(rows, _MEASURED))
-    widths = [max(map(_width, cells)) for cells in zip(head, *first, strict=True)]
-    is_right = [column in right for column in columns]
-    stream.write(_bold(stream, _line(head, widths, is_right)) + "\n")
-    for row in chain(first, rows):
-        stream.write(_line(row, widths, is_right) + "\n")
+    stream = _stream()
+    lines = format_rows(output, columns, rows, name=name, colours=has_colours(stream))
+    pager.write(stream, lines)
     stream.flush()  # before anything is written to the other stream
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+def format_rows(
+    output: Output,
+    columns: Sequence[Column],
+    rows: Iterable[Row],
+    *,
+    name: str = "id",
+    colours: bool = False,
+) -> Iterator[str]:
+    """Yield the lines of the rows in the format `output`; see print_rows."""
+    match output:
+        case Output.JSON:
+            return _json_lines(rows)
+        case Output.YAML:
+            return _yaml_lines(rows)
+        case Output.NAME:
+            return (str(row[name]) for row in rows)
+    shown = [column for column in columns if output is Output.WIDE or not column.wide]
+    return _table_lines(shown, rows, colours=colours)
+
+
+def has_colours(stream: Any) -> bool:
+    """Return whether the stream is a terminal that shows colours, and nobody objects to them."""
+    return bool(
+        stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    )
+
+
+def _json_lines(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield a JSON array, formatted as json.dumps does with an indent of 2."""
+    pending: str | None = None
+    for row in rows:
+        yield "[" if pending is None else f"{pending},"
+        pending = "  " + json.dumps(row, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+    if pending is None:
+        yield "[]"
+    else:
+        yield pending
+        yield "]"
+
+
+def _yaml_lines(rows: Iterable[Row]) -> Iterator[str]:
+    import yaml  # noqa: PLC0415 - for this format only
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    empty = True
+    for row in rows:
+        empty = False
+        text = yaml.dump([row], Dumper=dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+        yield text.rstrip("\n")
+    if empty:
+        yield "[]"
+
+
+def _table_lines(columns: Sequence[Column], rows: Iterable[Row], *, colours: bool) -> Iterator[str]:
+    """Yield a line for each row, however long. Columns are as wide as the first 500 rows need."""
+    rows = iter(rows)
+    head = [column.title.upper() for column in columns]
+    first = list(islice(rows, _MEASURED))
+    cells = [_cells(columns, row) for row in first]
+    widths = [max(map(_width, column)) for column in zip(head, *cells, strict=True)]
+    line = _line(columns, head, widths)
+    yield f"\x1b[1m{line}\x1b[0m" if colours else line
+    for row in chain(first, rows):
+        yield _line(columns, _cells(columns, row), widths, row if colours else None)
+
+
+def _cells(columns: Sequence[Column], row: Row) -> list[str]:
+    """Return the texts of a row. Characters that could control a terminal are replaced."""
+    return [
+        text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+        for text in (column.cell(row) for column in columns)
+    ]
+
+
+def _line(
+    columns: Sequence[Column],
+    cells: Sequence[str],
+    widths: Sequence[int],
+    coloured: Row | None = None,
+) -> str:
     """Return the cells padded to the widths of their columns, two spaces apart."""
     padded = []
-    for cell, width, is_right in zip(cells, widths, right, strict=True):
+    for column, cell, width in zip(columns, cells, widths, strict=True):
         padding = " " * (width - _width(cell))
-        padded.append(padding + cell if is_right else cell + padding)
+        if coloured is not None and column.alarm and column.alarm(coloured):
+            cell = f"\x1b[31m{cell}\x1b[0m"  # noqa: PLW2901 - the same text, in red
+        padded.append(padding + cell if column.number else cell + padding)
     return "  ".join(padded).rstrip()
 
 
@@ -96,12 +207,6 @@ def _width(text: str) -> int:
     return sum(
         0 if combining(char) else 2 if east_asian_width(char) in {"W", "F"} else 1 for char in text
     )
-
-
-def _bold(stream: Any, text: str) -> str:
-    """Return the text in bold, if the stream is a terminal that shows it so."""
-    plain = not stream.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    return text if plain else f"\x1b[1m{text}\x1b[0m"
 
 
 def _stream(*, stderr: bool = False) -> Any:

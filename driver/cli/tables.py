@@ -1,49 +1,36 @@
-"""`cellar pools`, `volumes` and `snapshots`: what a running driver has, as a table or as JSON."""
+"""`cellar pools`, `volumes` and `snapshots`: what a running driver has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final
 
 import typer
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.cli.client import CallFailed, Client
-from driver.cli.output import Output, as_json, as_table, console, human, short
+from driver.cli.client import Client
+from driver.cli.connection import Endpoint, Format, connected, fail
+from driver.cli.output import Column, Output, Row, console, human, print_rows, short
 from driver.cli.pool_options import ConfigOption, PoolOption, StateDirOption, load_settings
 from driver.core.errors import CellarError
 
-Row: TypeAlias = dict[str, Any]
-
-Endpoint = Annotated[
-    str, typer.Option(envvar="CELLAR_ENDPOINT", metavar="unix:///PATH", help="The driver's socket.")
-]
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The pool's name, as in --pool or the settings file.")
 ]
-Format = Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON for programs.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table. `cell` returns its text for a row; `number`: align right."""
-
-    title: str
-    cell: Callable[[Row], str]
-    number: bool = False
 
 
 def volumes(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
     """List the volumes of a running driver."""
-    _show(endpoint, output, VOLUMES, _volume_rows)
+    with connected(endpoint) as client:
+        print_rows(output, VOLUMES, _volume_rows(client))
 
 
 def snapshots(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
     """List the snapshots of a running driver."""
-    _show(endpoint, output, SNAPSHOTS, _snapshot_rows)
+    with connected(endpoint) as client:
+        print_rows(output, SNAPSHOTS, _snapshot_rows(client))
 
 
 pools = typer.Typer(help="List the pools of a running driver; `init` marks a new one.")
@@ -61,18 +48,14 @@ def pools_by_default(
 @pools.command("list")
 def list_pools(endpoint: Endpoint = "", output: Format = Output.TABLE) -> None:
     """List the pools of a running driver."""
-    unavailable: list[Row] = []
-
-    def rows_of(client: Client) -> Iterator[Row]:
-        for row in _pool_rows(client):
+    with connected(endpoint) as client:
+        rows = [*_pool_rows(client)]
+    print_rows(output, POOLS, rows, name="name")
+    if output.is_table:
+        for row in rows:
             if row["away"]:
-                unavailable.append(row)
-            yield row
-
-    _show(endpoint, output, POOLS, rows_of)
-    if output is Output.TABLE:
-        for row in unavailable:
-            console(stderr=True).print(f"{row['name']} is unavailable: {row['away']}", style="red")
+                problem = f"{row['name']} is unavailable: {row['away']}"
+                console(stderr=True).print(problem, style="red", soft_wrap=True)
 
 
 @pools.command("init")
@@ -88,37 +71,8 @@ def init_pool(
     try:
         location, pool_id = initialise(load_settings(pool, config, state_dir), name)
     except CellarError as error:
-        console(stderr=True).print(str(error), style="red", soft_wrap=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     console().print(f"{location} is pool {name} now, with the id {pool_id}", soft_wrap=True)
-
-
-def _show(
-    endpoint: str,
-    output: Output,
-    columns: Sequence[Column],
-    ask: Callable[[Client], Iterator[Row]],
-) -> None:
-    """Print the rows that `ask` yields, in a table as they come. Raises: typer.Exit."""
-    if not endpoint:
-        raise typer.BadParameter("give --endpoint unix:///PATH, or set CELLAR_ENDPOINT")
-    try:
-        with Client(endpoint) as client:
-            _print(output, columns, ask(client))
-    except CallFailed as error:
-        console(stderr=True).print(f"{error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from None
-
-
-def _print(output: Output, columns: Sequence[Column], rows: Iterator[Row]) -> None:
-    if output is Output.JSON:
-        as_json(list(rows))
-    else:
-        as_table(
-            [column.title for column in columns],
-            ([column.cell(row) for column in columns] for row in rows),
-            right={column.title for column in columns if column.number},
-        )
 
 
 # --- from protobuf to rows: the keys are those of `-o json`
@@ -143,6 +97,7 @@ def _pool_row(pool: cellar.Pool) -> Row:
         "size_bytes": pool.total_bytes,
         "committed_bytes": pool.committed_bytes,
         "largest_bytes": pool.largest_bytes,
+        "node": pool.node,
     }
 
 
@@ -236,7 +191,11 @@ def _io(row: Row) -> str:
 
 POOLS: Final = (
     Column("pool", lambda row: row["name"]),
-    Column("state", lambda row: "unavailable" if row["away"] else "ok"),
+    Column(
+        "state",
+        lambda row: "unavailable" if row["away"] else "ok",
+        alarm=lambda row: bool(row["away"]),
+    ),
     Column("id", lambda row: row["id"] or "-"),
     Column("allocation", lambda row: row["allocation"]),
     Column("reflink", _if_available(lambda row: "yes" if row["reflink"] else "no (copies)")),
@@ -246,6 +205,7 @@ POOLS: Final = (
     Column("size", _if_available(lambda row: human(row["size_bytes"])), number=True),
     Column("committed", _if_available(lambda row: human(row["committed_bytes"])), number=True),
     Column("free", _if_available(lambda row: human(row["largest_bytes"])), number=True),
+    Column("node", lambda row: row["node"] or "-", wide=True),
     Column("location", lambda row: f"{row['type']}:{row['where']}"),
 )
 VOLUMES: Final = (
@@ -259,8 +219,14 @@ VOLUMES: Final = (
         "source",
         lambda row: "inline, of a pod" if row["inline"] else _shortened(row["source"]) or "-",
     ),
+    Column("created", lambda row: row["created"] or "?", wide=True),
+    Column("block size", lambda row: str(row["block_size"] or "?"), number=True, wide=True),
     Column("attached to", lambda row: ", ".join(row["nodes"]) or "-"),
-    Column("condition", lambda row: row["condition"] if row["abnormal"] else "ok"),
+    Column(
+        "condition",
+        lambda row: row["condition"] if row["abnormal"] else "ok",
+        alarm=lambda row: bool(row["abnormal"]),
+    ),
 )
 SNAPSHOTS: Final = (
     Column("snapshot", lambda row: row["id"]),

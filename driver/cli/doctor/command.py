@@ -9,7 +9,8 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from driver.cli.output import Output, as_json, console
+from driver.cli.connection import Format
+from driver.cli.output import ExitStatus, Output, console, print_rows
 from driver.cli.pool_options import ConfigOption, PoolOption, StateDirOption
 from driver.core.findings import Finding, Level
 
@@ -24,7 +25,6 @@ Endpoint = Annotated[
         help="The socket of a running driver, which is asked too.",
     ),
 ]
-Format = Annotated[Output, typer.Option("--output", "-o", help="A table, or JSON for programs.")]
 
 
 def command(  # noqa: PLR0913 - one for each option
@@ -47,12 +47,12 @@ def command(  # noqa: PLR0913 - one for each option
         findings += inspection.check_pools(pool, config, state_dir)
     if endpoint:
         findings.append(inspection.check_driver(endpoint))
-    if output is Output.JSON:
-        as_json([_as_row(finding) for finding in findings])
-    else:
+    if output.is_table:
         _print(findings)
+    else:
+        print_rows(output, (), map(_as_row, findings), name="what")
     if any(finding.level is Level.PROBLEM for finding in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from csi_proto import cellar_pb2 as cellar
@@ -164,6 +165,33 @@ def test_a_volume_of_a_pod_is_marked_and_its_long_name_is_cut(endpoint: str) -> 
     assert "inline, of a pod" in line
     _, clone, inline = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
     assert (inline["name"], inline["inline"], clone["inline"]) == (HANDLE, True, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["volumes"], [VOLUME, CLONE, INLINE]),
+        (["snapshots"], [SNAPSHOT]),
+        (["pools"], ["fast", "slow"]),
+    ],
+)
+def test_names_alone_are_what_other_commands_take(
+    endpoint: str, words: list[str], lines: list[str]
+) -> None:
+    assert run(*words, "-o", "name", "--endpoint", endpoint).splitlines() == lines
+
+
+def test_volumes_as_yaml_are_those_as_json(endpoint: str) -> None:
+    as_yaml, as_json = (
+        run("volumes", "-o", form, "--endpoint", endpoint) for form in ("yaml", "json")
+    )
+    assert yaml.safe_load(as_yaml) == json.loads(as_json)
+
+
+def test_a_wide_table_has_more_columns(endpoint: str) -> None:
+    head, *_ = run("volumes", "-o", "wide", "--endpoint", endpoint).splitlines()
+    assert "CREATED" in head
+    assert "BLOCK SIZE" in head
 
 
 def test_snapshots_are_listed(endpoint: str) -> None:
