@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -56,12 +55,6 @@ TOY = PoolType(
     keeps_state=False,
     silent_after=7.0,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("CELLAR_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from driver.app import process, selector
+from driver.app import selector
 from driver.app.selector import EagerSelector
 
 BOTH = EVENT_READ | EVENT_WRITE
@@ -96,19 +95,3 @@ def test_more_than_fit_into_one_answer_come_with_the_next(
     for pipe in pipes:
         for fd in pipe:
             os.close(fd)
-
-
-def test_an_event_loop_runs_on_it() -> None:
-    async def story() -> str:
-        loop = asyncio.get_running_loop()
-        received = loop.create_future()
-        loop.run_in_executor(None, loop.call_soon_threadsafe, received.set_result, "told")
-        await asyncio.sleep(0.01)
-        reader, writer = await asyncio.open_connection(sock=(ends := socket.socketpair())[0])
-        with ends[1] as far:
-            far.send(b"line\n")
-            text = (await reader.readline()).decode().strip()
-            writer.close()
-        return f"{await received} {text}"
-
-    assert process.run(story()) == "told line"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from driver.backends.option_readers import (
     read_allocation,
     read_boolean,
     read_overcommit,
-    read_path,
     read_reserve,
 )
 from driver.backends.pool_type import ConfiguredPool, PoolType
@@ -76,10 +74,3 @@ def test_a_bad_option_is_named_with_its_pool(option: str, says: str) -> None:
 def test_a_location_that_the_type_cannot_read_is_named_with_its_pool() -> None:
     with pytest.raises(Invalid, match="pool a: '/srv' is not a size"):
         TYPE.read(parse_pool("a=memory:/srv"))
-
-
-def test_a_path_is_absolute_and_does_not_go_up() -> None:
-    assert read_path("/srv/a") == Path("/srv/a")
-    for text in ("srv/a", "/srv/../etc"):
-        with pytest.raises(ValueError, match="not an absolute path"):
-            read_path(text)

@@ -14,37 +14,7 @@ from driver.backends.space_ledger import PER_IMAGE, Ledger
 from driver.backends.space_surveys import Filesystem
 from driver.core.errors import NoSpace
 from driver.core.model import GIB, MIB, Allocation, Bytes
-
-THICK, SPARSE = Allocation.THICK, Allocation.SPARSE
-
-
-class Disk:
-    """A filesystem of so many bytes, of which images occupy some."""
-
-    def __init__(self, total: Bytes) -> None:
-        self.total = total
-        self.occupied: dict[str, Bytes] = {}
-
-    def available(self) -> Bytes:
-        return self.total - sum(self.occupied.values())
-
-
-def a_ledger(disk: Disk, overcommit: float = 1.0) -> Ledger:
-    return Ledger(
-        overcommit=overcommit,
-        occupied=lambda key: disk.occupied.get(key, 0),
-        available=disk.available,
-    )
-
-
-def owed(ledger: Ledger, disk: Disk) -> Bytes:
-    return disk.available() - ledger.measure().free
-
-
-def make(ledger: Ledger, disk: Disk, key: str, size: Bytes, allocation: Allocation) -> None:
-    with ledger.reserve(key, Entry(size, allocation, pending=True)):
-        disk.occupied[key] = size if allocation is THICK else 0
-        ledger.record(key, Entry(size, allocation))
+from tests.unit.backends.ledgers import SPARSE, THICK, Disk, a_ledger, make, owed
 
 
 @example(1.9, [(1589, Allocation.SPARSE), (1589, Allocation.SPARSE)], Allocation.SPARSE)
@@ -85,57 +55,6 @@ def test_a_half_made_image_does_not_count_twice() -> None:
     with ledger.reserve("a", Entry(GIB // 2, THICK, pending=True)):
         disk.occupied["a"] = GIB // 4
         assert ledger.largest(THICK) == GIB // 2 + PER_IMAGE
-
-
-def test_a_snapshot_of_a_thick_volume_costs_what_overwriting_may() -> None:
-    disk = Disk(GIB)
-    ledger = a_ledger(disk)
-    make(ledger, disk, "v", GIB // 4, THICK)
-    before = ledger.largest(THICK)
-    with ledger.reserve("s", Entry(GIB // 4, THICK, shared=GIB // 4, pending=True)):
-        ledger.record("s", Entry(GIB // 4, THICK, shared=GIB // 4))
-    assert ledger.largest(THICK) == before - GIB // 4
-
-
-def test_what_is_no_longer_shared_is_no_longer_owed() -> None:
-    disk = Disk(GIB)
-    ledger = a_ledger(disk)
-    ledger.record("s", Entry(GIB // 4, THICK, shared=GIB // 4))
-    before = ledger.largest(THICK)
-    ledger.measured("s", 0)
-    assert ledger.largest(THICK) == before + GIB // 4
-    assert ledger.sharing() == ()
-
-
-def test_a_measure_never_makes_an_image_owe_more() -> None:
-    disk = Disk(GIB)
-    ledger = a_ledger(disk)
-    ledger.record("s", Entry(MIB, THICK, shared=0))
-    ledger.measured("s", MIB)
-    assert owed(ledger, disk) == 0
-
-
-def test_a_measure_of_an_earlier_life_says_nothing_of_the_next() -> None:
-    disk = Disk(GIB)
-    ledger = a_ledger(disk)
-    ledger.record("s", Entry(MIB, THICK, shared=MIB))
-    before = ledger.entry("s")
-    ledger.remove("s")
-    ledger.record("s", Entry(MIB, THICK, shared=MIB // 2))
-    ledger.measured("s", 0, before)
-    assert owed(ledger, disk) == MIB // 2
-    ledger.measured("s", 0, ledger.entry("s"))
-    assert owed(ledger, disk) == 0
-
-
-def test_a_sparse_volume_owes_what_it_has_not_written() -> None:
-    disk = Disk(GIB)
-    ledger = a_ledger(disk)
-    make(ledger, disk, "v", GIB // 2, SPARSE)
-    ledger.mark_attached("v")
-    before = ledger.largest(THICK)
-    disk.occupied["v"] = GIB // 4
-    assert ledger.largest(THICK) == before
 
 
 def test_overcommitted_volumes_that_fill_up_leave_no_room() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,27 +12,17 @@ from hypothesis import strategies as st
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.capacity import CapacityRange
-from driver.core.errors import CellarError, Invalid, NotFound, Refused, StaleToken
+from driver.core.errors import CellarError, Invalid, NotFound, StaleToken
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import FsType
 from driver.csi import parse, parse_node, parse_snapshots
-from driver.volumes import node_requests, requests
+from driver.volumes import requests
 from driver.volumes.locks import Locks
+from tests.unit.csi.messages import BLOCK, MOUNT, V
 
-V = VolumeId("0123456789ab", "0" * 32)
 W = VolumeId("0123456789ab", "1" * 32)
 S = SnapshotId("0123456789ab", "2" * 32)
 GROUP = "3" * 32
-
-MOUNT = csi.VolumeCapability(
-    mount=csi.VolumeCapability.MountVolume(),
-    access_mode=csi.VolumeCapability.AccessMode(
-        mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
-    ),
-)
-BLOCK = csi.VolumeCapability(
-    block=csi.VolumeCapability.BlockVolume(), access_mode=MOUNT.access_mode
-)
 
 
 def of_volume(volume_id: object) -> csi.VolumeContentSource:
@@ -202,47 +191,6 @@ def test_pages_go_on_after_an_id_of_ours() -> None:
         parse.list_volumes(csi.ListVolumesRequest(starting_token="invalid-token"))
 
 
-def test_stage_and_publish() -> None:
-    stage = csi.NodeStageVolumeRequest(
-        volume_id=str(V), staging_target_path="/s/", volume_capability=MOUNT
-    )
-    assert parse_node.stage(stage).staging == Path("/s")
-    publish = csi.NodePublishVolumeRequest(
-        volume_id=str(V), target_path="/t", volume_capability=MOUNT, readonly=True
-    )
-    with pytest.raises(Refused, match="staging_target_path"):
-        parse_node.publish(publish)
-    publish.staging_target_path = "/s"
-    parsed = parse_node.publish(publish)
-    assert isinstance(parsed, node_requests.NodePublish)
-    assert (parsed.staging, parsed.target, parsed.read_only) == (Path("/s"), Path("/t"), True)
-    assert parsed.locks.exclusive == {V.key, "path:/t"}
-
-
-def test_unstage_unpublish_and_expand() -> None:
-    unstage = csi.NodeUnstageVolumeRequest(volume_id=str(V), staging_target_path="/s")
-    assert parse_node.unstage(unstage) == node_requests.Unstage(V, Path("/s"))
-    unpublish = csi.NodeUnpublishVolumeRequest(volume_id=str(V), target_path="/t")
-    assert parse_node.unpublish(unpublish) == node_requests.NodeUnpublish(V, Path("/t"))
-    expand = csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/t")
-    assert parse_node.expand(expand) == node_requests.NodeExpand(
-        V, Path("/t"), CapacityRange(), None
-    )
-
-
-def test_stats_and_health() -> None:
-    stats = csi.NodeGetVolumeStatsRequest(volume_id=str(V), volume_path="some/path")
-    with pytest.raises(NotFound):
-        parse_node.stats(stats)
-    stats.volume_path, stats.staging_target_path = "/t", "/s"
-    assert parse_node.stats(stats) == node_requests.GetVolumeStats(V, Path("/t"), Path("/s"))
-    health = csi.NodeGetVolumeHealthRequest(volume_id=str(V))
-    assert parse_node.health(health) == node_requests.GetVolumeStats(V, None, None)
-    health.volume_publish_path = "relative"
-    with pytest.raises(Invalid, match="volume_publish_path"):
-        parse_node.health(health)
-
-
 # ids
 
 BY_ID: list[Callable[[str], Any]] = [
@@ -290,28 +238,3 @@ def test_encryption_is_asked_for_refused_or_left_to_the_source(
     assert parse.create(request).encrypted is encrypted
     capacity = csi.GetCapacityRequest(volume_capabilities=[MOUNT], parameters=given)
     assert parse.get_capacity(capacity).encrypted is bool(encrypted)
-
-
-@pytest.mark.parametrize(
-    ("secrets", "secret"),
-    [
-        ({}, None),
-        ({"passphrase": ""}, None),
-        ({"password": "x"}, None),
-        ({"passphrase": " x\n", "other": "y"}, b" x\n"),
-        ({"passphrase": "ä"}, "ä".encode()),
-    ],
-)
-def test_the_passphrase_is_taken_as_it_is_and_not_shown(
-    secrets: dict[str, str], secret: bytes | None
-) -> None:
-    stage = parse_node.stage(
-        csi.NodeStageVolumeRequest(
-            volume_id=str(V), staging_target_path="/s", volume_capability=MOUNT, secrets=secrets
-        )
-    )
-    expand = parse_node.expand(
-        csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/s", secrets=secrets)
-    )
-    assert stage.secret == expand.secret == secret
-    assert "secret" not in repr(stage) + repr(expand)

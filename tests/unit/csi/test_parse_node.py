@@ -10,12 +10,12 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.capacity import CapacityRange
-from driver.core.errors import Invalid, NotFound
+from driver.core.errors import Invalid, NotFound, Refused
 from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits
 from driver.csi import parse_node
 from driver.volumes import node_requests, requests
 from driver.volumes.locks import Locks
-from tests.unit.csi.test_parse import BLOCK, MOUNT, V
+from tests.unit.csi.messages import BLOCK, MOUNT, V
 
 HANDLE = "csi-" + "0f" * 32
 KEY = ids.InlineHandle(HANDLE).key
@@ -169,3 +169,69 @@ def test_a_target_that_leads_elsewhere_is_refused() -> None:
     unpublish = csi.NodeUnpublishVolumeRequest(volume_id=HANDLE, target_path="/a/../b")
     with pytest.raises(Invalid, match="target_path"):
         parse_node.unpublish(unpublish)
+
+
+def test_stage_and_publish() -> None:
+    stage = csi.NodeStageVolumeRequest(
+        volume_id=str(V), staging_target_path="/s/", volume_capability=MOUNT
+    )
+    assert parse_node.stage(stage).staging == Path("/s")
+    publish = csi.NodePublishVolumeRequest(
+        volume_id=str(V), target_path="/t", volume_capability=MOUNT, readonly=True
+    )
+    with pytest.raises(Refused, match="staging_target_path"):
+        parse_node.publish(publish)
+    publish.staging_target_path = "/s"
+    parsed = parse_node.publish(publish)
+    assert isinstance(parsed, node_requests.NodePublish)
+    assert (parsed.staging, parsed.target, parsed.read_only) == (Path("/s"), Path("/t"), True)
+    assert parsed.locks.exclusive == {V.key, "path:/t"}
+
+
+def test_unstage_unpublish_and_expand() -> None:
+    unstage = csi.NodeUnstageVolumeRequest(volume_id=str(V), staging_target_path="/s")
+    assert parse_node.unstage(unstage) == node_requests.Unstage(V, Path("/s"))
+    unpublish = csi.NodeUnpublishVolumeRequest(volume_id=str(V), target_path="/t")
+    assert parse_node.unpublish(unpublish) == node_requests.NodeUnpublish(V, Path("/t"))
+    expand = csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/t")
+    assert parse_node.expand(expand) == node_requests.NodeExpand(
+        V, Path("/t"), CapacityRange(), None
+    )
+
+
+def test_stats_and_health() -> None:
+    stats = csi.NodeGetVolumeStatsRequest(volume_id=str(V), volume_path="some/path")
+    with pytest.raises(NotFound):
+        parse_node.stats(stats)
+    stats.volume_path, stats.staging_target_path = "/t", "/s"
+    assert parse_node.stats(stats) == node_requests.GetVolumeStats(V, Path("/t"), Path("/s"))
+    health = csi.NodeGetVolumeHealthRequest(volume_id=str(V))
+    assert parse_node.health(health) == node_requests.GetVolumeStats(V, None, None)
+    health.volume_publish_path = "relative"
+    with pytest.raises(Invalid, match="volume_publish_path"):
+        parse_node.health(health)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "secret"),
+    [
+        ({}, None),
+        ({"passphrase": ""}, None),
+        ({"password": "x"}, None),
+        ({"passphrase": " x\n", "other": "y"}, b" x\n"),
+        ({"passphrase": "ä"}, "ä".encode()),
+    ],
+)
+def test_the_passphrase_is_taken_as_it_is_and_not_shown(
+    secrets: dict[str, str], secret: bytes | None
+) -> None:
+    stage = parse_node.stage(
+        csi.NodeStageVolumeRequest(
+            volume_id=str(V), staging_target_path="/s", volume_capability=MOUNT, secrets=secrets
+        )
+    )
+    expand = parse_node.expand(
+        csi.NodeExpandVolumeRequest(volume_id=str(V), volume_path="/s", secrets=secrets)
+    )
+    assert stage.secret == expand.secret == secret
+    assert "secret" not in repr(stage) + repr(expand)

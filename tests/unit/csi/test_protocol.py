@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from driver.csi import methods, protocol
-from driver.services.server import COPY_TIMEOUT
+from driver.csi import protocol
 from driver.volumes.copies.copying import FREEZE_BOUND
 
 
@@ -26,20 +25,8 @@ def test_a_router_may_ping_as_often_as_it_does() -> None:
     assert protocol.KEEPALIVE_MINIMUM_MS < protocol.KEEPALIVE_INTERVAL_MS
 
 
-def test_a_call_answers_before_the_provisioner_gives_up() -> None:
-    assert COPY_TIMEOUT < 15  # seconds, --timeout of external-provisioner
-
-
 def test_the_values_that_older_versions_have_stay() -> None:
     """A change of one of these needs a look at what the version before does with it."""
     assert protocol.KNOWN_NODE == "cellar-known-node"
     assert (protocol.NAME_MEMORY, protocol.NAME_SEARCH_LIFETIME) == (10, 8)
     assert (protocol.REPORT_INTERVAL, protocol.REPORT_LIFETIME) == (2, 5)
-
-
-def test_methods_have_the_paths_that_routers_and_nodes_of_all_versions_use() -> None:
-    assert methods.path("CreateVolume") == "/csi.v1.Controller/CreateVolume"
-    assert methods.path("CreateVolumeGroupSnapshot").startswith("/csi.v1.GroupController/")
-    assert methods.path("Watch") == "/cellar.v1.Node/Watch"
-    names = [method.name for method in methods.all_methods()]
-    assert len(set(names)) == len(names)

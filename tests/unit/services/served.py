@@ -46,6 +46,11 @@ MOUNT = csi.VolumeCapability(
 )
 
 
+def names_of(capabilities: Any, kind: Any) -> set[str]:
+    """Return the names of RPC capabilities."""
+    return {kind.Type.Name(capability.rpc.type) for capability in capabilities}
+
+
 @dataclass(frozen=True)
 class Client:
     """Stubs, with `call` as the way in: every call has an end."""

@@ -8,27 +8,17 @@ import pytest
 
 from driver.core.errors import Conflict, Invalid, NoSpace, NotFound, PoolUnavailable, Refused
 from driver.core.ids import VolumeId
-from driver.core.model import AccessMode, FsType, Publication, Volume
+from driver.core.model import AccessMode, FsType, Publication
 from driver.volumes.publish import ControllerPublisher
 from driver.volumes.requests import (
     Capability,
     DeleteVolume,
-    GetVolume,
-    Publish,
     Unpublish,
 )
+from tests.unit.volumes.publications import published, wanted
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, World
 
 FOREIGN = VolumeId("0" * 12, "0" * 32)
-
-
-def wanted(volume: Volume, **how: object) -> Publish:
-    usual = Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
-    return replace(usual, **how)  # type: ignore[arg-type]
-
-
-def published(world: World, volume: Volume) -> Publication | None:
-    return world.volumes.get(GetVolume(volume.id))[0].published
 
 
 def test_a_publication_is_recorded_once(world: World) -> None:
@@ -134,39 +124,5 @@ def test_unpublishing_from_a_node_that_does_not_have_it_changes_nothing(world: W
 
 
 def test_a_volume_that_cannot_be_asked_is_not_reported_as_unpublished(world: World) -> None:
-    with pytest.raises(PoolUnavailable):
-        world.publisher.unpublish(Unpublish(FOREIGN, NODE))
-
-
-def test_what_was_unpublished_while_its_pool_was_away_stays_so(world: World) -> None:
-    """Kubernetes says it once. The pool still has the record when it comes back."""
-    volume = world.create()
-    world.publisher.publish(wanted(volume))
-    backend = world.backend(world.pools.with_id(volume.id.pool))
-    backend.make_unavailable()
-    world.publisher.unpublish(Unpublish(volume.id, NODE))
-    with pytest.raises(PoolUnavailable):
-        world.publisher.publish(wanted(volume))
-    backend.make_available()
-    world.publisher.publish(wanted(volume, read_only=True))
-    found = published(world, volume)
-    assert found
-    assert found.read_only
-    world.publisher.unpublish(Unpublish(volume.id, NODE))
-    world.volumes.delete(DeleteVolume(volume.id))
-
-
-def test_what_was_unpublished_while_its_pool_was_away_can_be_deleted(world: World) -> None:
-    volume = world.create()
-    world.publisher.publish(wanted(volume))
-    backend = world.backend(world.pools.with_id(volume.id.pool))
-    backend.make_unavailable()
-    world.publisher.unpublish(Unpublish(volume.id, None))
-    backend.make_available()
-    world.volumes.delete(DeleteVolume(volume.id))
-
-
-def test_nothing_is_kept_of_a_pool_that_was_never_here(world: World) -> None:
-    world.create()
     with pytest.raises(PoolUnavailable):
         world.publisher.unpublish(Unpublish(FOREIGN, NODE))

@@ -311,6 +311,13 @@ class World:
         members = (Member(ids.member_key(key, one), name, one) for one in sorted(sources))
         return CreateGroupSnapshot(key, name, tuple(members))
 
+    def damage(self, volume: Volume) -> None:
+        """Damage the record of a volume."""
+        self.backend(self.pools.with_id(volume.id.pool)).damage_record(volume.id)
+
+    def all_snapshots(self) -> list[Snapshot]:
+        return [snapshot for _, snapshot in self.pools.snapshots()]
+
     # what bytes there are
 
     def write(self, volume: Volume, data: bytes, at: Bytes = MIB) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from driver.linux.devices import dm, lvm, lvm_label
-from driver.linux.devices.dm import ThinPool
+from driver.linux.devices import lvm
 
 REPORT = """
 { "report": [ {
@@ -98,76 +96,3 @@ def test_disks_come_with_the_group_that_they_belong_to() -> None:
         lvm.Disk(Path("/dev/sda"), "vg", "u-1", exported=False),
         lvm.Disk(Path("/dev/sdb"), "", "", exported=False),
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (
-            "0 1048576 thin-pool 3 215/2048 78/8192 - rw discard_passdown error_if_no_space - 512 ",
-            ThinPool(215, 2048, 78, 8192, ""),
-        ),
-        (
-            "0 1048576 thin-pool 3 215/2048 78/8192 - ro discard_passdown error_if_no_space - 512",
-            ThinPool(215, 2048, 78, 8192, "it is read-only"),
-        ),
-        (
-            "0 16 thin-pool 3 1/2 8/8 - out_of_data_space no_discard_passdown error_if_no_space - 1",
-            ThinPool(1, 2, 8, 8, "it is full"),
-        ),
-        (
-            "0 16 thin-pool 3 1/2 8/8 - rw no_discard_passdown error_if_no_space needs_check 1",
-            ThinPool(1, 2, 8, 8, "its metadata must be repaired: `lvconvert --repair`"),
-        ),
-        ("0 1048576 thin-pool Fail", ThinPool(1, 1, 1, 1, "it has failed")),
-    ],
-)
-def test_a_thin_pool_says_how_full_it_is_and_what_is_wrong(text: str, expected: ThinPool) -> None:
-    assert dm.parse_thin_pool(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("0 204800 thin 9984 204799", 9984 * 512), ("0 204800 thin 0 -", 0), ("0 8 thin Fail", 4096)],
-)
-def test_a_thin_volume_says_what_it_maps(text: str, expected: int) -> None:
-    assert dm.parse_mapped_bytes(text) == expected
-
-
-def test_names_of_devices_double_their_dashes() -> None:
-    assert dm.lv_device_name("my-vg", "a-b.c") == "my--vg-a--b.c"
-
-
-def a_disk(path: Path, *, areas: tuple[int, ...] = (4096,), mark: bytes = b"first") -> Path:
-    """The first sectors of a physical volume, as pvcreate writes them."""
-    image = bytearray(1 << 20)
-    image[512:544] = struct.pack("<8sQII8s", b"LABELONE", 1, 0, 32, b"LVM2 001")
-    lists = struct.pack("<QQ", 1 << 20, 0) + bytes(16)
-    lists += b"".join(struct.pack("<QQ", at, 1 << 19) for at in areas) + bytes(16)
-    image[544 + 40 : 544 + 40 + len(lists)] = lists
-    for at in areas:
-        image[at : at + len(mark)] = mark
-    path.write_bytes(image)
-    return path
-
-
-def test_the_stamp_changes_with_the_header_of_any_metadata_area(tmp_path: Path) -> None:
-    first, second = a_disk(tmp_path / "first"), a_disk(tmp_path / "second", areas=(4096, 65536))
-    before = lvm_label.read_headers([first, second])
-    assert lvm_label.read_headers([first, second]) == before
-    a_disk(second, areas=(4096, 65536), mark=b"second")
-    assert lvm_label.read_headers([first, second]) != before
-
-
-def test_a_disk_without_metadata_has_no_part_in_the_stamp(tmp_path: Path) -> None:
-    assert lvm_label.read_headers([a_disk(tmp_path / "one", areas=())]) == b""
-
-
-def test_what_has_no_label_is_no_disk(tmp_path: Path) -> None:
-    unlabelled = tmp_path / "unlabelled"
-    unlabelled.write_bytes(bytes(8192))
-    assert not lvm_label.has_label(unlabelled)
-    assert not lvm_label.has_label(tmp_path / "none")
-    assert lvm_label.has_label(a_disk(tmp_path / "disk"))
-    with pytest.raises(OSError):
-        lvm_label.read_headers([unlabelled])

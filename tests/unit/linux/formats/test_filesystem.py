@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from driver.core.errors import Invalid, Refused
 from driver.core.model import FsType
 from driver.core.options.mkfs_options import parse_mkfs_options
-from driver.linux import command
-from driver.linux.formats import btrfs, filesystem, tool_versions, xfs
+from driver.linux.formats import filesystem
 
 FLAGS = st.sampled_from(["-b", "-O", "-E", "-m"])
 PAIRS = st.lists(st.sampled_from(["a=1", "a=2", "b=1", "^c", "c"]), min_size=1).map(",".join)
@@ -70,31 +69,3 @@ def test_an_image_of_another_kind_gets_no_new_uuid(tmp_path: Path) -> None:
 
 def test_abandoning_what_is_not_there_is_content(tmp_path: Path) -> None:
     filesystem.release_leftovers(tmp_path / "missing")
-
-
-@pytest.mark.parametrize(
-    ("said", "newer"),
-    [
-        ("mkfs.xfs version 6.1.0\n", set()),
-        ("mkfs.xfs version 6.9.0\n", set()),
-        ("mkfs.xfs version 6.10.1\n", {"exchange=0", "parent=0"}),
-        ("mkfs.xfs version 6.13.0\n", {"exchange=0", "parent=0", "metadir=0"}),
-        ("mkfs.xfs version 7.0.0-rc0\n", {"exchange=0", "parent=0", "metadir=0"}),
-        ("mkfs.btrfs, part of btrfs-progs v6.14\n-EXPERIMENTAL -INJECT\n", set()),
-        ("mkfs.btrfs, part of btrfs-progs v6.19.1\n", {"^block-group-tree"}),
-        ("mkfs.btrfs, part of btrfs-progs v7\n", {"^block-group-tree"}),
-    ],
-)
-def test_what_an_older_kernel_cannot_mount_is_turned_off(
-    said: str, newer: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the words that this version knows: another would refuse them."""
-    tool_versions.version.cache_clear()
-    monkeypatch.setattr(command, "run", lambda *_, **__: said)
-    row = xfs if "xfs" in said else btrfs
-    features = {
-        word for words in row.flags(Path("image"), 4096).values() for word in words.split(",")
-    }
-    known = {"exchange=0", "parent=0", "metadir=0", "^block-group-tree"}
-    tool_versions.version.cache_clear()
-    assert features & known == newer

@@ -12,7 +12,6 @@ from driver.core.devices import Device
 from driver.core.errors import Failed, Invalid, Refused
 from driver.core.model import GIB, KIB, MIB
 from driver.linux import command
-from driver.linux.devices import stacked
 from driver.linux.formats import luks
 from driver.linux.formats.luks import LinuxCrypt, Options
 
@@ -105,10 +104,6 @@ def test_what_is_not_open_is_closed_with_success(said: list[tuple[list[str], byt
 
 def test_the_usual_cost_is_argon2id_with_64_mebibytes() -> None:
     assert Options().words()[:2] == ["--pbkdf=argon2id", "--pbkdf-memory=65536"]
-
-
-def test_nothing_is_above_a_device_that_is_not_there() -> None:
-    assert stacked.devices_above(0) == ()
 
 
 @pytest.mark.parametrize(

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from driver.linux import files
-from driver.linux.state import node_state, records
-from driver.linux.state.boot_journal import BootJournal
-from driver.linux.state.record_files import RecordFiles
-from driver.linux.state.records import StoredRecords
+from driver.linux.state import records
+from tests.unit.linux.state.conftest import again
 
 KEY = "/var/lib/kubelet/pods/x/mount"
 RECORD = {"volume": "v", "device": "7:3"}
-
-
-def again(folder: Path, boot: str = "") -> StoredRecords:
-    """As the next process finds them. `boot`: the id of this boot; empty: durable records."""
-    return StoredRecords(BootJournal(folder, boot) if boot else RecordFiles(folder), index="volume")
-
-
-@pytest.fixture(params=["file", "boot", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
-    if request.param == "memory":
-        return MemoryRecords()
-    return again(tmp_path / "state", "b" if request.param == "boot" else "")
 
 
 def test_what_was_put_is_there_until_it_is_dropped(store: Records) -> None:
@@ -72,22 +56,6 @@ def test_records_of_an_earlier_boot_are_gone(tmp_path: Path) -> None:
     store.write("other", RECORD)
     assert os.listdir(tmp_path) == ["two.journal"]
     assert again(tmp_path, "two").items() == {"other": RECORD}
-
-
-def test_a_process_that_dies_while_it_writes_leaves_the_old_record(tmp_path: Path) -> None:
-    again(tmp_path).write(KEY, RECORD)
-    [name] = os.listdir(tmp_path)
-    (tmp_path / f"{name}.tmp").write_text('{"key": "')
-    assert again(tmp_path).items() == {KEY: RECORD}
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "/x", "boot": "", "record": {}}', "null"])
-def test_what_is_no_record_of_ours_is_passed_over(text: str, tmp_path: Path) -> None:
-    again(tmp_path).write(KEY, RECORD)
-    (tmp_path / "0.json").write_text(text)
-    store = again(tmp_path)
-    assert store.items() == {KEY: RECORD}
-    assert store.problem is None
 
 
 def test_where_nothing_can_be_written_this_process_still_knows(tmp_path: Path) -> None:
@@ -153,17 +121,6 @@ def test_a_folder_that_cannot_be_read_is_read_later(
         assert store.flush()
         assert store.problem  # what is there is still unknown
     assert set(store.items()) == {KEY, "new"}
-
-
-def test_the_state_of_a_driver_has_places_and_pools_of_its_own(tmp_path: Path) -> None:
-    state = node_state.node_state(tmp_path, "one.example")
-    state.mount_records.write(KEY, RECORD)
-    state.pools.write(KEY, {"pool": "p"})
-    assert sorted(os.listdir(tmp_path / "one.example")) == ["places", "pools"]
-    [journal] = (tmp_path / "one.example" / "places").iterdir()
-    assert json.loads(journal.read_text()) == {"key": KEY, "record": RECORD}
-    assert node_state.node_state(tmp_path, "two.example").mount_records.items() == {}
-    assert node_state.node_state(tmp_path, "one.example").mount_records.items() == {KEY: RECORD}
 
 
 def _full(path: Path, data: bytes) -> None:

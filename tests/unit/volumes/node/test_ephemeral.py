@@ -23,9 +23,15 @@ from driver.core.errors import (
     Unfinished,
 )
 from driver.core.faults import Fault, FaultKind
+from driver.core.ids import VolumeId
 from driver.core.model import GIB, MIB, FsType, Inline, Volume
 from driver.volumes.node_requests import InlinePublish, InlineStats, InlineUnpublish
-from driver.volumes.requests import Capability, CreateVolume, DeleteVolume
+from driver.volumes.requests import (
+    Capability,
+    CreateVolume,
+    DeleteVolume,
+    ListVolumes,
+)
 from tests.unit.volumes.world import MOUNT, READER, SIZE, World
 
 HANDLE = "csi-" + "0f" * 32
@@ -309,3 +315,16 @@ def test_a_copy_of_it_has_a_life_of_its_own(world: World) -> None:
     snapshot = world.snapshot("s", volume.id)
     restored = world.create("r", source=snapshot.id, range=CapacityRange(SIZE + MIB))
     assert restored.inline is None
+
+
+def test_an_inline_volume_comes_off_and_stays(world: World) -> None:
+    key = ids.InlineHandle(HANDLE).key
+    create = replace(world.wanted(HANDLE, pool="fast", inline=True), key=key)
+    world.inline.publish(InlinePublish(create=create, target=world.target, capability=MOUNT))
+    volume_id = VolumeId(world.fast.backend.id, key)
+    world.backend(world.fast).damage_record(volume_id)
+    world.inline.unpublish(InlineUnpublish(ids.InlineHandle(HANDLE), world.target))
+    assert world.host.mounted_at(world.target) is None
+    [(listed, faults)] = world.volumes.list(ListVolumes()).volumes
+    assert listed.id == volume_id
+    assert [fault.kind for fault in faults] == ["RecordDamaged"]

@@ -7,13 +7,21 @@ import pytest
 from driver.backends.memory.backend import memory
 from driver.backends.memory.host import MemoryHost
 from driver.backends.memory.options import Options
-from driver.core.errors import NotFound, PoolUnavailable
+from driver.core.capacity import CapacityRange
+from driver.core.errors import Damaged, NotFound, PoolUnavailable
 from driver.core.ids import PoolId, SnapshotId, VolumeId
 from driver.core.model import GIB
 from driver.core.ports.pool import Pool
 from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import (
+    DeleteVolume,
+    Expand,
+    GetVolume,
+    Publish,
+    Unpublish,
+)
 from tests.support.failing_backend import FailingBackend
-from tests.unit.volumes.world import World
+from tests.unit.volumes.world import MOUNT, NODE, SIZE, World
 
 
 class Anonymous(FailingBackend):
@@ -83,3 +91,39 @@ def test_the_roomiest_pool_comes_first(world: World) -> None:
     larger = memory("larger", 4 * GIB)
     pools = Pools([world.fast, larger, world.slow])
     assert pools.roomiest(None)[0] is larger
+
+
+def test_every_call_on_a_damaged_volume_is_data_loss_and_delete_too(world: World) -> None:
+    volume = world.create()
+    world.damage(volume)
+    expand = Expand(volume.id, CapacityRange(2 * SIZE))
+    publish = Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
+    for call in (
+        world.create,
+        lambda: world.volumes.get(GetVolume(volume.id)),
+        lambda: world.volumes.delete(DeleteVolume(volume.id)),
+        lambda: world.volumes.expand(expand),
+        lambda: world.publisher.publish(publish),
+        lambda: world.stage(volume),
+        lambda: world.publish(volume),
+        lambda: world.snapshot("s", volume.id),
+        lambda: world.create("clone", source=volume.id),
+    ):
+        with pytest.raises(Damaged):
+            call()
+
+
+def test_it_can_be_taken_down_and_detached(world: World) -> None:
+    volume = world.create()
+    publish = Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
+    world.publisher.publish(publish)
+    world.stage(volume)
+    world.publish(volume)
+    world.damage(volume)
+    world.unpublish(volume)
+    world.unstage(volume)
+    world.publisher.unpublish(Unpublish(volume.id, NODE))
+    assert world.pools.with_id(volume.id.pool).backend.attached(volume.id) is None
+    world.backend(world.pools.with_id(volume.id.pool)).repair_record(volume.id)
+    found, _ = world.volumes.get(GetVolume(volume.id))
+    assert found.published is None

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from driver.linux.mounts.table import mount_ids, mount_table, statmount
+from driver.linux.mounts.table import mount_table, statmount
 from driver.linux.mounts.table.mount_entry import Mount
 from driver.linux.mounts.table.mount_table import MountTable
 from driver.linux.mounts.table.mountinfo import MountinfoTable
 from driver.linux.mounts.table.statmount_table import StatmountTable
-
-HAS_STATMOUNT = isinstance(mount_table.table(), StatmountTable)
-needs_statmount = pytest.mark.skipif(not HAS_STATMOUNT, reason="statmount(2): Linux 6.13")
+from tests.unit.linux.mounts.table.conftest import Refusing, needs_statmount
 
 
 @pytest.fixture(params=["mountinfo", pytest.param("statmount", marks=needs_statmount)])
@@ -70,40 +66,6 @@ def test_both_ways_tell_the_same() -> None:
     assert sorted(map(facts, by_statmount)) == sorted(map(facts, after))
 
 
-@needs_statmount
-def test_an_id_that_is_not_there_is_no_mount() -> None:
-    assert statmount.entry(1 << 62) is None
-
-
-@needs_statmount
-def test_many_ids_are_listed_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statmount, "_IDS", 2)
-    ids = list(statmount.ids(statmount.listing()))
-    assert mount_ids.topmost(Path("/proc"), unique=True) in ids
-    assert mount_ids.topmost(Path("/"), unique=True) in ids
-    assert ids == sorted(set(ids))
-
-
-@needs_statmount
-def test_a_buffer_that_is_too_small_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statmount, "_SIZES", (512, 513, 4096))
-    root = mount_ids.topmost(Path("/"), unique=True)
-    assert root
-    mount = statmount.entry(root)
-    assert mount
-    assert mount.target == Path("/")
-
-
-@needs_statmount
-def test_a_filesystem_without_handles_is_asked_by_statx(monkeypatch: pytest.MonkeyPatch) -> None:
-    unique = mount_ids.topmost(Path("/proc"), unique=True)
-    old = mount_ids.topmost(Path("/proc"), unique=False)
-    monkeypatch.setattr(mount_ids, "_libc", Refusing(mount_ids._libc, "name_to_handle_at"))
-    monkeypatch.setattr(mount_ids, "_unlocked", mount_ids._libc)
-    assert mount_ids.topmost(Path("/proc"), unique=True) == unique
-    assert mount_ids.topmost(Path("/proc"), unique=False) == old
-
-
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM, errno.EINVAL])
 @pytest.mark.usefixtures("refused")
 def test_where_it_is_refused_mountinfo_is_read(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,20 +83,6 @@ def test_a_kernel_that_cannot_tell_the_source_is_asked_by_mountinfo(
     """Linux 6.8 to 6.12."""
     monkeypatch.setattr(statmount, "_mask", lambda _: 0x7F)
     assert isinstance(mount_table.table(), MountinfoTable)
-
-
-class Refusing:
-    """A C library of which one function fails."""
-
-    def __init__(self, libc: ctypes.CDLL, function: str, code: int = errno.EOPNOTSUPP) -> None:
-        self._libc, self._function, self._code = libc, function, code
-
-    def __getattr__(self, name: str) -> Any:
-        return self._fail if name == self._function else getattr(self._libc, name)
-
-    def _fail(self, *_: object) -> int:
-        ctypes.set_errno(self._code)
-        return -1
 
 
 def facts(mount: Mount) -> tuple[object, ...]:

@@ -1,49 +1,21 @@
-"""The services as a client sees them, over a real socket: what is declared is served."""
+"""The Controller service, over a real socket; the pool is simulated."""
 
 from __future__ import annotations
-
-import asyncio
-import threading
-from typing import Any
 
 import grpc
 import pytest
 
 from csi_proto import csi_pb2 as csi
+from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import GIB
-from tests.unit.services.served import KEY, MOUNT, NODE, Client, code_of, play
+from tests.support.failing_backend import FailingBackend
+from tests.unit.services.served import KEY, MOUNT, NODE, Client, code_of, names_of, play
 
 CONTROLLER = csi.ControllerServiceCapability.RPC
 IN_USE = ("PUBLISH_UNPUBLISH_VOLUME", "PUBLISH_READONLY", "LIST_VOLUMES_PUBLISHED_NODES")
-ROOM = 16 + 256  # workers, and places in the queue
 OK = grpc.StatusCode.OK
 TOPOLOGY = csi.Topology(segments={KEY: NODE})
 ELSEWHERE = csi.Topology(segments={KEY: "node-b"})
-
-
-def _names(capabilities: Any, kind: Any) -> set[str]:
-    return {kind.Type.Name(capability.rpc.type) for capability in capabilities}
-
-
-def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
-    async def scenario(client: Client) -> None:
-        info = await client.identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=10)
-        assert (info.name, info.vendor_version) == ("cellar.csi.internal", "1.2.3")
-        request = csi.GetPluginCapabilitiesRequest()
-        answer = await client.identity.GetPluginCapabilities(request, timeout=10)
-        service = csi.PluginCapability.Service.Type
-        named = {service.Name(capability.service.type) for capability in answer.capabilities[:-1]}
-        assert named == {
-            "CONTROLLER_SERVICE",
-            "VOLUME_ACCESSIBILITY_CONSTRAINTS",
-            "GROUP_CONTROLLER_SERVICE",
-            "SNAPSHOT_METADATA_SERVICE",
-            "SNAPSHOT_ACCESSIBILITY_CONSTRAINTS",
-        }
-        expansion = csi.PluginCapability.VolumeExpansion
-        assert answer.capabilities[-1].volume_expansion.type == expansion.ONLINE
-
-    play(scenario)
 
 
 @pytest.mark.parametrize("attach", [True, False])
@@ -52,36 +24,11 @@ def test_the_controller_declares_all_but_limits_that_nothing_enforces(*, attach:
         request = csi.ControllerGetCapabilitiesRequest()
         answer = await client.controller.ControllerGetCapabilities(request, timeout=10)
         everything = set(CONTROLLER.Type.keys()) - {"UNKNOWN", "MODIFY_VOLUME"}
-        assert _names(answer.capabilities, CONTROLLER) == everything - (
+        assert names_of(answer.capabilities, CONTROLLER) == everything - (
             set() if attach else set(IN_USE)
         )
 
     play(scenario, attach=attach)
-
-
-def test_the_node_declares_all_but_mount_groups() -> None:
-    async def scenario(client: Client) -> None:
-        kind = csi.NodeServiceCapability.RPC
-        request = csi.NodeGetCapabilitiesRequest()
-        answer = await client.node.NodeGetCapabilities(request, timeout=10)
-        everything = set(kind.Type.keys())
-        assert _names(answer.capabilities, kind) == everything - {"UNKNOWN", "VOLUME_MOUNT_GROUP"}
-        group = csi.GroupControllerServiceCapability.RPC
-        answer = await client.group.GroupControllerGetCapabilities(
-            csi.GroupControllerGetCapabilitiesRequest(), timeout=10
-        )
-        assert _names(answer.capabilities, group) == {"CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT"}
-
-    play(scenario)
-
-
-def test_the_node_says_where_it_is() -> None:
-    async def scenario(client: Client) -> None:
-        info = await client.node.NodeGetInfo(csi.NodeGetInfoRequest(), timeout=10)
-        assert (info.node_id, info.max_volumes_per_node) == (NODE, 7)
-        assert info.accessible_topology == TOPOLOGY
-
-    play(scenario, max_volumes=7)
 
 
 def test_without_attach_publishing_is_unimplemented_and_nothing_else_is() -> None:
@@ -195,26 +142,6 @@ def test_a_capability_that_no_volume_has_is_not_confirmed() -> None:
     play(scenario)
 
 
-def test_bytes_that_are_no_request_are_the_callers_mistake() -> None:
-    async def scenario(client: Client) -> None:
-        call: Any = client.channel.unary_unary("/csi.v1.Controller/DeleteVolume")
-        for data in (b"\x0a\x02\xff\xfe", b"\x0a\xff"):  # not UTF-8, cut short
-            code, text = await code_of(call(data, timeout=10))
-            assert code is grpc.StatusCode.INVALID_ARGUMENT
-            assert "cannot be read" in text
-
-    play(scenario)
-
-
-def test_status_details_stay_empty() -> None:
-    async def scenario(client: Client) -> None:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await client.create(parameters={"colour": "red"})
-        assert not [key for key, _ in caught.value.trailing_metadata() or () if "-bin" in key]
-
-    play(scenario)
-
-
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -261,40 +188,87 @@ def test_lists_come_in_pages() -> None:
     play(scenario)
 
 
-def test_probe_and_capabilities_answer_while_all_workers_are_busy() -> None:
+HERE = csi.Topology(segments={KEY: NODE})
+
+
+def _of_snapshot(snapshot_id: str) -> csi.VolumeContentSource:
+    source = csi.VolumeContentSource.SnapshotSource(snapshot_id=snapshot_id)
+    return csi.VolumeContentSource(snapshot=source)
+
+
+def test_a_snapshot_lives_and_is_restored() -> None:
     async def scenario(client: Client) -> None:
-        let = threading.Event()
-        find = client.pool.backend.find
+        source = (await client.create()).volume_id
+        controller = client.controller
+        wanted = csi.CreateSnapshotRequest(name="s", source_volume_id=source)
+        snapshot = (await controller.CreateSnapshot(wanted, timeout=10)).snapshot
+        assert list(snapshot.accessible_topology) == [HERE]
+        only = csi.TopologyRequirement(requisite=[HERE])
+        wanted.accessibility_requirements.CopyFrom(only)
+        again = (await controller.CreateSnapshot(wanted, timeout=10)).snapshot
+        assert again.snapshot_id == snapshot.snapshot_id
+        assert not again.accessible_topology
+        request = csi.GetSnapshotRequest(snapshot_id=snapshot.snapshot_id)
+        assert (await controller.GetSnapshot(request, timeout=10)).snapshot == snapshot
+        page = await controller.ListSnapshots(
+            csi.ListSnapshotsRequest(source_volume_id=source), timeout=10
+        )
+        assert [entry.snapshot for entry in page.entries] == [snapshot]
+        nothing = csi.ListSnapshotsRequest(snapshot_id="none")
+        assert not (await controller.ListSnapshots(nothing, timeout=10)).entries
+        copy = await client.create("copy", volume_content_source=_of_snapshot(snapshot.snapshot_id))
+        assert copy.content_source == _of_snapshot(snapshot.snapshot_id)
+        delete = csi.DeleteSnapshotRequest(snapshot_id=snapshot.snapshot_id)
+        for _ in range(2):
+            await controller.DeleteSnapshot(delete, timeout=10)
+        code, _ = await code_of(controller.GetSnapshot(request, timeout=10))
+        assert code is grpc.StatusCode.NOT_FOUND
 
-        def stuck(image_id: Any) -> Any:
-            assert let.wait(30)
-            return find(image_id)
+    play(scenario)
 
-        client.pool.backend.find = stuck  # type: ignore[method-assign]
-        small = csi.CapacityRange(required_bytes=GIB >> 6)
-        calls = [
-            asyncio.ensure_future(code_of(client.create(f"v{number}", capacity_range=small)))
-            for number in range(ROOM + 8)
-        ]
-        refused, taken = set[asyncio.Task[Any]](), set(calls)
-        async with asyncio.timeout(20):
-            while len(taken) > ROOM:
-                done, taken = await asyncio.wait(taken, return_when=asyncio.FIRST_COMPLETED)
-                refused |= done
-        assert {(await call)[0] for call in refused} == {grpc.StatusCode.UNAVAILABLE}
-        name = f"v{next(number for number, call in enumerate(calls) if call in taken)}"
-        assert (await code_of(client.create(name)))[0] is grpc.StatusCode.ABORTED
-        for call in (
-            client.identity.Probe(csi.ProbeRequest(), timeout=5),
-            client.identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=5),
-            client.controller.ControllerGetCapabilities(
-                csi.ControllerGetCapabilitiesRequest(), timeout=5
-            ),
-            client.node.NodeGetInfo(csi.NodeGetInfoRequest(), timeout=5),
-            client.node.NodeGetCapabilities(csi.NodeGetCapabilitiesRequest(), timeout=5),
-        ):
-            assert await code_of(call) == (OK, "")
-        let.set()
-        assert {await call for call in taken} == {(OK, "")}
+
+def test_what_is_ill_is_said_to_be() -> None:
+    async def scenario(client: Client) -> None:
+        well, ill = [(await client.create(name)).volume_id for name in ("well", "ill")]
+        backend = client.pool.backend
+        assert isinstance(backend, FailingBackend)
+        [image] = [image for image in backend.images() if str(image.id) == ill]
+        backend.set_faults(
+            image.id, Fault(FaultKind.FILESYSTEM_SHUT_DOWN, "it coughs", Severity.INACCESSIBLE)
+        )
+        backend.set_faults(None, Fault(FaultKind.POOL_NEARLY_FULL, "1 % is left"))
+        controller = client.controller
+        page = await controller.ControllerListVolumeHealth(
+            csi.ControllerListVolumeHealthRequest(), timeout=10
+        )
+        [entry] = page.entries
+        assert entry.volume_id == ill
+        assert entry.health_statuses[0].status == csi.INACCESSIBLE
+        for volume_id, count in ((well, 0), (ill, 1)):
+            request = csi.ControllerGetVolumeHealthRequest(volume_id=volume_id)
+            answer = await controller.ControllerGetVolumeHealth(request, timeout=10)
+            assert len(answer.volume_health.health_statuses) == count
+        volumes = await controller.ListVolumes(csi.ListVolumesRequest(), timeout=10)
+        abnormal = {
+            entry.volume.volume_id: entry.status.volume_condition for entry in volumes.entries
+        }
+        assert not abnormal[well].abnormal
+        assert abnormal[ill].message == "FilesystemShutDown: it coughs"
+        storage = await client.node.NodeGetStorageHealth(
+            csi.NodeGetStorageHealthRequest(), timeout=10
+        )
+        assert [fault.reason for fault in storage.backend_health] == ["PoolNearlyFull"]
+
+    play(scenario)
+
+
+def test_a_capability_that_a_volume_has_is_confirmed() -> None:
+    async def scenario(client: Client) -> None:
+        volume = await client.create()
+        request = csi.ValidateVolumeCapabilitiesRequest(
+            volume_id=volume.volume_id, volume_capabilities=[MOUNT]
+        )
+        answer = await client.controller.ValidateVolumeCapabilities(request, timeout=10)
+        assert list(answer.confirmed.volume_capabilities) == [MOUNT]
 
     play(scenario)

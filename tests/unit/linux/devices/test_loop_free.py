@@ -1,17 +1,17 @@
-"""Which free loop device is taken: those with and those without discards are kept apart."""
+"""Which free loop device is bound next: the kernel's answers are simulated."""
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 from itertools import islice
-from pathlib import Path
 
 import pytest
 
 from driver.linux.devices import loop_free, loop_ioctl
 
 HARD = "4294966784"  # discard_max_hw_bytes of a device that was bound at least once
+
+
 NEVER, ON, OFF = ("0", "0"), (HARD, HARD), ("0", HARD)  # discard_max_bytes, discard_max_hw_bytes
 
 
@@ -120,17 +120,3 @@ def test_a_device_that_is_held_exclusively_does_not_use_up_the_tries(
 def test_a_device_that_is_removed_meanwhile_suits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_ioctl, "attribute", Kernel({}, set()).attribute)
     assert not loop_free._suits("loop0", discards=True)
-
-
-def test_the_structs_are_as_large_as_the_kernels() -> None:
-    assert ctypes.sizeof(loop_ioctl.LoopInfo64) == 232
-    assert ctypes.sizeof(loop_ioctl.LoopConfig) == 304
-
-
-def test_names_are_in_order_of_their_numbers(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in ("loop10", "loop9", "sda", "loop0"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(loop_ioctl, "BLOCK", str(tmp_path))
-    assert loop_ioctl.names() == ["loop0", "loop9", "loop10"]

@@ -1,66 +1,29 @@
-"""A pool that hangs: the others answer, and nothing of it is taken to be gone."""
+"""A pool that does not answer costs its own answer, and no other's."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from driver.backends.memory.backend import MemoryBackend
-from driver.backends.memory.host import MemoryHost
-from driver.backends.memory.options import Options
-from driver.backends.pool_threads import Answering
 from driver.core.answers import Direct
-from driver.core.capacity import Capacity, CapacityRange, PoolState
+from driver.core.capacity import CapacityRange
 from driver.core.errors import NotFound, PoolSilent, PoolUnavailable
-from driver.core.faults import Fault
-from driver.core.ids import ImageId, volume_key
-from driver.core.model import GIB, MIB, Allocation, FsType, Image
+from driver.core.ids import volume_key
+from driver.core.model import MIB, FsType
 from driver.core.ports.pool import Pool
 from driver.volumes import health, provision
 from driver.volumes.health import Health
 from driver.volumes.locks import Locks, WorkerGroup
-from driver.volumes.pools import pool_states, registry
-from driver.volumes.pools.pool_states import States
-from driver.volumes.pools.pool_watch import STUCK, SUSPICIOUS, Watching
+from driver.volumes.pools import registry
 from driver.volumes.pools.registry import MANY, Pools
 from driver.volumes.requests import CreateVolume, ListVolumes
 from tests.promises.waiting import until
+from tests.unit.volumes.pools.conftest import Hanging, hang
 from tests.unit.volumes.world import World
-
-
-class Hanging(MemoryBackend):
-    """Whatever looks at it waits, while `answers` is not set."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, 100 * GIB, Options(), MemoryHost())
-        self.answers = threading.Event()
-        self.answers.set()
-
-    @property
-    def id(self) -> str:
-        assert self.answers.wait(10)
-        return super().id
-
-    def images(self) -> Iterator[Image]:
-        assert self.answers.wait(10)
-        return super().images()
-
-    def capacity(self, allocation: Allocation) -> Capacity:
-        assert self.answers.wait(10)
-        return super().capacity(allocation)
-
-    def state(self) -> PoolState:
-        assert self.answers.wait(10)
-        return super().state()
-
-    def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
-        assert self.answers.wait(10)
-        return super().faults(image_id)
 
 
 @pytest.fixture(autouse=True)
@@ -68,23 +31,6 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (health, registry, provision):
         for name in {"NAME_TIMEOUT", "LIST_TIMEOUT", "CAPACITY_TIMEOUT"} & set(vars(module)):
             monkeypatch.setattr(module, name, 0.2)
-
-
-@pytest.fixture
-def sick(world: World) -> Iterator[Pool]:
-    """A pool of the world's, beside its own two, that hangs when it is told to."""
-    backend = Hanging("sick")
-    answering = Answering("sick", silent=0.3)
-    pool = Pool("sick", backend, world.host, answers=answering)
-    world.pools = world.volumes._pools = Pools([pool, world.fast, world.slow])
-    yield pool
-    backend.answers.set()
-    answering.close()
-
-
-def hang(pool: Pool) -> None:
-    assert isinstance(pool.backend, Hanging)
-    pool.backend.answers.clear()
 
 
 def recover(pool: Pool) -> None:
@@ -197,53 +143,3 @@ def test_a_silent_pool_takes_no_calls_but_those_that_take_down(world: World) -> 
     with pytest.raises(PoolSilent, match="pool fast has not answered for 7 s"):
         both.share_of(claims)
     assert both.share_of(replace(claims, workers=WorkerGroup.UNMOUNT)) == "fast"
-
-
-def test_a_state_is_told_again_for_a_while_and_then_the_pool_is_away(
-    world: World, sick: Pool
-) -> None:
-    now = [100.0]
-    told = States(world.pools.all(), lambda: now[0])
-    [before, *_] = told.look(1)
-    assert before.state.unavailable is None
-    assert before.state.capacities[Allocation.THICK].largest
-    hang(sick)
-    now[0] += pool_states.FRESH - 1
-    [again, fast, _] = told.look(0.05)
-    assert (again.state, again.age) == (before.state, pool_states.FRESH - 1)
-    assert fast.age == 0
-    now[0] += 2
-    [gone, fast, _] = told.look(0.05)
-    assert "does not answer" in str(gone.state.unavailable)
-    assert gone.state.id == before.state.id
-    assert not gone.state.capacities
-    assert gone.state.capacity.largest == 0
-    assert fast.state.unavailable is None
-
-
-class Trying(MemoryBackend):
-    """A disk that can still be read when nothing can be written."""
-
-    tried = 0
-
-    def try_writing(self) -> None:
-        self.tried += 1
-
-
-def test_a_pool_is_tried_when_a_worker_does_not_come_back(world: World) -> None:
-    backend = Trying("p", GIB, Options(), MemoryHost())
-    pool = Pool("p", backend, world.host)
-    now, running = [100.0], [100.0]
-    watching = Watching([pool], lambda _: running, lambda: now[0])
-    for seconds, times in ((SUSPICIOUS - 1, 0), (2, 1), (2, 2)):
-        now[0] += seconds
-        watching.look()
-        assert backend.tried == times
-    assert watching.stuck() == {"p": 0}
-    now[0] = 100 + STUCK + 1
-    assert watching.stuck() == {"p": 1}
-    assert watching.longest() == {"p": STUCK + 1}
-    running.clear()
-    watching.look()
-    assert backend.tried == 2
-    assert watching.longest() == {"p": 0}

@@ -1,0 +1,44 @@
+"""The server of a node: what every service has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from driver.services import server
+from driver.services.server import COPY_TIMEOUT
+from tests.unit.services.served import Client, code_of, play
+
+
+def test_a_call_answers_before_the_provisioner_gives_up() -> None:
+    assert COPY_TIMEOUT < 15  # seconds, --timeout of external-provisioner
+
+
+def test_bytes_that_are_no_request_are_the_callers_mistake() -> None:
+    async def scenario(client: Client) -> None:
+        call: Any = client.channel.unary_unary("/csi.v1.Controller/DeleteVolume")
+        for data in (b"\x0a\x02\xff\xfe", b"\x0a\xff"):  # not UTF-8, cut short
+            code, text = await code_of(call(data, timeout=10))
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert "cannot be read" in text
+
+    play(scenario)
+
+
+def test_status_details_stay_empty() -> None:
+    async def scenario(client: Client) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.create(parameters={"colour": "red"})
+        assert not [key for key, _ in caught.value.trailing_metadata() or () if "-bin" in key]
+
+    play(scenario)
+
+
+def test_the_driver_can_ask_itself() -> None:
+    async def scenario(client: Client) -> None:
+        assert await server.probe(client.path, 10)
+        assert not await server.probe(client.path.with_name("nobody"), 0.5)
+
+    play(scenario)
