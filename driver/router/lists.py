@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from google.protobuf.message import Message
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
@@ -14,19 +13,10 @@ from driver.core.errors import NotFound
 from driver.core.ids import parse_snapshot_id, parse_volume_id
 from driver.csi import methods, parse
 from driver.router.forwarding import Unary
+from driver.router.list_pages import ListRpc, Page, Request, read_page
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
-from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.registry import Nodes
-
-# The messages of a list: both have entries, and a token.
-Request = TypeVar(
-    "Request",
-    csi.ListVolumesRequest,
-    csi.ListSnapshotsRequest,
-    csi.ControllerListVolumeHealthRequest,
-)
-Page = TypeVar("Page", bound=Message)
 
 
 class ListRoutes:
@@ -53,9 +43,12 @@ class ListRoutes:
         """
         return await self._merged(
             request,
-            lambda node: node.controller().ListVolumes,
+            ListRpc(
+                rpc=lambda node: node.controller().ListVolumes,
+                id_of=lambda entry: entry.volume.volume_id,
+                count=lambda pool: pool.volumes,
+            ),
             csi.ListVolumesResponse(),
-            lambda entry: entry.volume.volume_id,
         )
 
     async def health(
@@ -67,9 +60,12 @@ class ListRoutes:
         """
         return await self._merged(
             request,
-            lambda node: node.controller().ControllerListVolumeHealth,
+            ListRpc(
+                rpc=lambda node: node.controller().ControllerListVolumeHealth,
+                id_of=lambda entry: entry.volume_id,
+                count=lambda pool: pool.volumes,
+            ),
             csi.ControllerListVolumeHealthResponse(),
-            lambda entry: entry.volume_id,
         )
 
     async def snapshots(
@@ -83,9 +79,12 @@ class ListRoutes:
         if not (request.snapshot_id or request.source_volume_id):
             return await self._merged(
                 request,
-                lambda node: node.controller().ListSnapshots,
+                ListRpc(
+                    rpc=lambda node: node.controller().ListSnapshots,
+                    id_of=lambda entry: entry.snapshot.snapshot_id,
+                    count=lambda pool: pool.snapshots,
+                ),
                 csi.ListSnapshotsResponse(),
-                lambda entry: entry.snapshot.snapshot_id,
             )
         try:
             pools = {_pool_of_snapshot(request), _pool_of_source(request)} - {""}
@@ -112,42 +111,31 @@ class ListRoutes:
             records=[record for _, response in responses for record in response.records]
         )
 
-    async def _merged(
-        self,
-        request: Request,
-        rpc: calls.Rpc[Request, Page],
-        merged: Page,
-        id_of: Callable[[Any], str],
-    ) -> Page:
-        """Return `merged`, an empty page, with the first entries after the token of all nodes,
-        sorted by id.
+    async def _merged(self, request: Request, listed: ListRpc[Request, Page], page: Page) -> Page:
+        """Return `page`, an empty one, with the first entries after the token of all nodes, sorted
+        by id.
 
         A pool that two nodes report is left out, as is a node that is unavailable. Raises:
         Invalid; StaleToken if the token is not one of ours.
         """
-        most, after = parse.page_arguments(request, parse_volume_id)  # ids of snapshots look alike
+        _, after = parse.page_arguments(request, parse_volume_id)  # ids of snapshots look alike
         label = type(request).__name__.removesuffix("Request")
-        nodes = [node for node in self._nodes.all() if _has_entries(node, after, label)]
-        responses = await calls.ask_all(nodes, rpc, lambda _: request, label=label)
-        pages: list[Any] = [page for _, page in responses]
-        every = sorted((entry for page in pages for entry in page.entries), key=id_of)
-        entries = every[:most] if most else every
-        result: Any = merged
-        if len(entries) < len(every) or any(page.next_token for page in pages):
-            result.next_token = id_of(entries[-1])
+        if not after:
+            self._log_missing(label)
+        pools = self._nodes.pools_from(after.partition("-")[0])
+        merged: Any = page
+        entries, merged.next_token = await read_page(listed, request, pools, label)
         duplicated = self._nodes.duplicated_pools()
-        result.entries.extend(
-            entry for entry in entries if id_of(entry).partition("-")[0] not in duplicated
+        merged.entries.extend(
+            entry for entry in entries if listed.id_of(entry).partition("-")[0] not in duplicated
         )
-        return merged
+        return page
 
-
-def _has_entries(node: NodeConnection, after: str, label: str) -> bool:
-    """Return whether a node is reachable, and may have entries after the token."""
-    if not node.reachable:
-        logger.warning("node {} is left out of {}: {}", node.name, label, node.problem)
-        return False
-    return any(pool >= after.partition("-")[0] for pool in node.pool_ids)
+    def _log_missing(self, label: str) -> None:
+        """Log which nodes are left out of a list, at its first page."""
+        for node in self._nodes.all():
+            if not node.reachable:
+                logger.warning("node {} is left out of {}: {}", node.name, label, node.problem)
 
 
 def _pool_of_snapshot(request: csi.ListSnapshotsRequest) -> str:

@@ -1,92 +1,136 @@
-"""Many simulated nodes in one thread: enough of each for a router to count on it."""
+"""A cluster of many simulated nodes, in few processes, and routers in front of it."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, Self
 
-import grpc
-import grpc.aio
+import yaml
 
 from csi_proto import cellar_pb2 as cellar
-from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
-from csi_proto import csi_pb2 as csi
-from driver.tls import identity as tls
+from csi_proto import cellar_pb2_grpc
+from driver.tls import authority
+from tests.cluster.machines import Router, until
+from tests.cluster.simulated import KINDS, name_of
+from tests.harness import ROOT
 
-BEAT = 2.0
-GIB = 1 << 30
-
-
-class Watched(cellar_pb2_grpc.NodeServicer):
-    def __init__(self, number: int) -> None:
-        self._report = cellar.Report(node=f"n{number}")
-        for kind in ("fast", "slow"):
-            pool = self._report.pools.add(name=kind, allocation="thick")
-            pool.id = f"{number:06x}{kind.encode().hex()[:6]}"
-            for allocation in ("thick", "sparse"):
-                pool.available_space.add(
-                    allocation=allocation, largest=(number + 1) * GIB, smallest=4096
-                )
-
-    async def Watch(  # noqa: N802 - the proto names it
-        self, request: cellar.WatchRequest, context: object
-    ) -> AsyncIterator[cellar.Report]:
-        while True:
-            yield self._report
-            await asyncio.sleep(BEAT)
+SHARE = 500  # nodes in one process
+START = 120.0  # seconds for all nodes to be reachable, on a busy machine
 
 
-class Listed(csi_pb2_grpc.ControllerServicer):
-    """A hundred volumes for each node."""
+class Nodes:
+    """The nodes of one process; see tests/cluster/simulated.py."""
 
-    def __init__(self, number: int) -> None:
-        pool = f"{number:06x}{b'fast'.hex()[:6]}"
-        self._answer = csi.ListVolumesResponse()
-        for entry in range(100):
-            self._answer.entries.add().volume.volume_id = f"{pool}-{entry:032x}"
+    def __init__(self, folder: Path, first: int, count: int) -> None:
+        words = [sys.executable, "-m", "tests.cluster.simulated", str(folder)]
+        self._numbers = range(first, first + count)
+        self._process = subprocess.Popen(
+            [*words, str(first), str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
 
-    async def ListVolumes(  # noqa: N802 - the spec names it
-        self, request: csi.ListVolumesRequest, context: object
-    ) -> csi.ListVolumesResponse:
-        return self._answer
+    @property
+    def numbers(self) -> range:
+        return self._numbers
+
+    def ports(self) -> list[int]:
+        """Wait until the process serves, and return the ports of its nodes."""
+        return self._answer()  # type: ignore[no-any-return]
+
+    def call(self, command: str, *arguments: int) -> Any:
+        """Have the process run a method of `simulated.Process`, and return what it returns."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps([command, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        return json.loads(self._process.stdout.readline())
+
+
+class ManyNodes:
+    """A cluster of `count` simulated nodes; routers are started by `router`."""
+
+    def __init__(self, where: Path, count: int) -> None:
+        self.count = count
+        self._where = where
+        self._stack = ExitStack()
+        self._groups: Sequence[Nodes] = ()
+        self._routers = 0
+
+    def __enter__(self) -> Self:
+        authority.create(self._where / "tls")
+        self._groups = [
+            Nodes(self._where / "tls/node", first, min(SHARE, self.count - first))
+            for first in range(0, self.count, SHARE)
+        ]
+        for group in self._groups:
+            self._stack.callback(group.close)
+        ports = [port for group in self._groups for port in group.ports()]
+        nodes = [
+            {"name": name_of(number), "address": f"127.0.0.1:{port}"}
+            for number, port in enumerate(ports)
+        ]
+        (self._where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def router(self) -> Router:
+        """Start one more router, and return it when it reaches all nodes."""
+        where = self._where / f"router-{self._routers}"
+        where.mkdir()
+        self._routers += 1
+        router = Router(where, self._where / "nodes.yaml", self._where / "tls/router")
+        self._stack.enter_context(router)
+        until(lambda: pools_of(router) == len(KINDS) * self.count, START)
+        return router
+
+    def stop(self, *numbers: int) -> None:
+        """Stop these nodes."""
+        self._each("stop", numbers)
+
+    def start(self, *numbers: int) -> None:
+        """Start these nodes again."""
+        self._each("start", numbers)
+
+    def asked(self) -> Counter[str]:
+        """Return the number of calls that all nodes got since the last time, by method."""
+        counts: Counter[str] = Counter()
+        for group in self._groups:
+            counts.update(group.call("asked"))
+        return counts
+
+    def _each(self, command: str, numbers: Sequence[int]) -> None:
+        for group in self._groups:
+            if given := [number for number in numbers if number in group.numbers]:
+                group.call(command, *given)
 
 
 @contextmanager
-def many(count: int, folder: Path) -> Iterator[Sequence[int]]:
-    """Their ports."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        servers = asyncio.run_coroutine_threadsafe(_started(count, folder), loop).result(60)
-        try:
-            yield [port for _, port in servers]
-        finally:
-            ending = _ended([server for server, _ in servers])
-            asyncio.run_coroutine_threadsafe(ending, loop).result(60)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+def many(where: Path, count: int) -> Iterator[tuple[ManyNodes, Router]]:
+    """A cluster of `count` nodes, and a router that reaches all of them."""
+    with ManyNodes(where, count) as nodes:
+        yield nodes, nodes.router()
 
 
-async def _started(count: int, folder: Path) -> list[tuple[grpc.aio.Server, int]]:
-    identity = tls.Files(folder).identity
-    pair = [(identity.key, identity.certificate)]
-    credentials = grpc.ssl_server_credentials(pair, identity.ca, require_client_auth=True)
-    servers = []
-    for number in range(count):
-        server = grpc.aio.server()
-        cellar_pb2_grpc.add_NodeServicer_to_server(Watched(number), server)
-        csi_pb2_grpc.add_ControllerServicer_to_server(Listed(number), server)
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-        await server.start()
-        servers.append((server, port))
-    return servers
-
-
-async def _ended(servers: Sequence[grpc.aio.Server]) -> None:
-    await asyncio.gather(*(server.stop(None) for server in servers))
+def pools_of(router: Router) -> int:
+    """Return the number of pools that the router reaches."""
+    assert router.channel
+    stub = cellar_pb2_grpc.NodeStub(router.channel)
+    return len(stub.ListPools(cellar.ListPoolsRequest(), timeout=10).pools)

@@ -1,4 +1,4 @@
-"""Two hundred nodes: what lists, capacity and watching cost a router."""
+"""Two hundred nodes: what lists, capacity and watching cost a router, and what it asks of nodes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
-from csi_proto import cellar_pb2 as cellar
-from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from driver.tls import authority
-from tests.cluster.machines import KEY, Router, until
-from tests.cluster.many import GIB, many
+from tests.cluster.machines import KEY, Router, pages, until
+from tests.cluster.many import ManyNodes, many, pools_of
+from tests.cluster.simulated import GIB, KINDS, VOLUMES
 
 NODES = 200
 WATCHED = 4  # seconds
@@ -29,23 +26,9 @@ CLASSES: tuple[dict[str, str], ...] = (
 
 
 @pytest.fixture
-def router(where: Path) -> Iterator[Router]:
-    authority.create(where / "tls")
-    with many(NODES, where / "tls/node") as ports:
-        nodes = [
-            {"name": f"n{number}", "address": f"127.0.0.1:{port}"}
-            for number, port in enumerate(ports)
-        ]
-        (where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
-        with Router(where, where / "nodes.yaml", where / "tls/router") as router:
-            until(lambda: pools(router) == 2 * NODES, 60)
-            yield router
-
-
-def pools(router: Router) -> int:
-    assert router.channel
-    stub = cellar_pb2_grpc.NodeStub(router.channel)
-    return len(stub.ListPools(cellar.ListPoolsRequest(), timeout=5).pools)
+def cluster(where: Path) -> Iterator[tuple[ManyNodes, Router]]:
+    with many(where, NODES) as cluster:
+        yield cluster
 
 
 def capacity(router: Router, number: int) -> list[int]:
@@ -58,22 +41,69 @@ def capacity(router: Router, number: int) -> list[int]:
     return [router.controller.GetCapacity(request).available_capacity for request in requests]
 
 
-def test_capacity_of_all_nodes_and_classes_is_a_matter_of_seconds(router: Router) -> None:
+def test_capacity_of_all_nodes_and_classes_is_a_matter_of_seconds(
+    cluster: tuple[ManyNodes, Router],
+) -> None:
     """With as many calls at once as the provisioner has threads."""
+    nodes, router = cluster
+    nodes.asked()
     start = time.monotonic()
     with ThreadPoolExecutor(8) as threads:
         capacities = list(threads.map(lambda number: capacity(router, number), range(NODES)))
     assert time.monotonic() - start < 5
     assert capacities == [[(number + 1) * GIB] * len(CLASSES) for number in range(NODES)]
+    assert not nodes.asked()
 
 
-def test_a_list_holds_the_volumes_of_all_nodes(router: Router) -> None:
+def test_a_list_holds_the_volumes_of_all_nodes_and_asks_each_once(
+    cluster: tuple[ManyNodes, Router],
+) -> None:
+    nodes, router = cluster
+    nodes.asked()
     start = time.monotonic()
-    assert len(router.volumes()) == 100 * NODES
-    assert time.monotonic() - start < 5
+    everything = list(pages(router, 0))
+    assert time.monotonic() - start < 10
+    assert [len(page) for page in everything] == [10_000, NODES * VOLUMES - 10_000]
+    assert nodes.asked()["ListVolumes"] <= 2 * NODES  # a node has pools on both pages
 
 
-def test_watching_costs_a_part_of_a_processor(router: Router) -> None:
+def test_a_page_asks_only_the_nodes_that_have_it(cluster: tuple[ManyNodes, Router]) -> None:
+    nodes, router = cluster
+    everything = [volume_id for page in pages(router, 0) for volume_id in page]
+    nodes.asked()
+    most = 500
+    listed = list(pages(router, most))
+    assert [volume_id for page in listed for volume_id in page] == everything
+    assert {len(page) for page in listed} == {most}
+    asked = nodes.asked()["ListVolumes"]
+    assert asked <= len(listed) * (most // (VOLUMES // len(KINDS)) + 1)
+
+
+def test_a_node_that_flaps_takes_only_its_own_volumes_with_it(
+    cluster: tuple[ManyNodes, Router],
+) -> None:
+    nodes, router = cluster
+    nodes.asked()
+    nodes.stop(7)
+    until(lambda: pools_of(router) == len(KINDS) * (NODES - 1))
+    assert sum(len(page) for page in pages(router, 0)) == (NODES - 1) * VOLUMES
+    nodes.start(7)
+    until(lambda: pools_of(router) == len(KINDS) * NODES)
+    assert sum(len(page) for page in pages(router, 0)) == NODES * VOLUMES
+    assert nodes.asked()["Watch"] == 1
+
+
+def test_a_router_that_starts_asks_each_node_for_its_reports_and_nothing_else(
+    cluster: tuple[ManyNodes, Router],
+) -> None:
+    nodes, _ = cluster
+    nodes.asked()
+    nodes.router()
+    assert nodes.asked() == {"Watch": NODES}
+
+
+def test_watching_costs_a_part_of_a_processor(cluster: tuple[ManyNodes, Router]) -> None:
+    _, router = cluster
     process = psutil.Process(router.pid)
     before = process.cpu_times()
     time.sleep(WATCHED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -56,6 +57,7 @@ class Nodes:
         self._closing: set[asyncio.Task[None]] = set()
         self._directory_read = self._all_tried = False
         self._index: dict[PoolId, tuple[NodeConnection, ...]] | None = None
+        self._pool_ids: Sequence[PoolId] = ()  # sorted, of the index
         self._duplicated: frozenset[PoolId] = frozenset()
 
     @property
@@ -115,6 +117,18 @@ class Nodes:
         """Return the pools that two nodes report."""
         self._nodes_by_pool()
         return self._duplicated
+
+    def pools_from(self, pool_id: PoolId) -> Sequence[tuple[PoolId, NodeConnection]]:
+        """Return the pools from this id on, in the order of their ids, each with the node that
+        reports it. Pools of unreachable nodes, and those that two nodes report, are left out.
+        """
+        index = self._nodes_by_pool()
+        first = bisect_left(self._pool_ids, pool_id)
+        return [
+            (each, index[each][0])
+            for each in self._pool_ids[first:]
+            if each not in self._duplicated and index[each][0].reachable
+        ]
 
     async def watch(self) -> None:
         """Follow the directory, all its nodes and the certificates, until cancelled."""
@@ -186,7 +200,7 @@ class Nodes:
             duplicated = frozenset(pool for pool, nodes in self._index.items() if len(nodes) > 1)
             for pool in duplicated - self._duplicated:
                 self._report_duplicate(pool, [node.name for node in self._index[pool]])
-            self._duplicated = duplicated
+            self._duplicated, self._pool_ids = duplicated, sorted(self._index)
         return self._index
 
     def _report_duplicate(self, pool: PoolId, names: Sequence[NodeName]) -> None:
