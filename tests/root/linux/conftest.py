@@ -13,8 +13,10 @@ import pytest
 from driver.core.devices import Device
 from driver.core.ids import IMAGE_FILE
 from driver.core.model import MIB, FsType
+from driver.core.ports.host import Host
 from driver.linux.devices import loop, loop_attach
 from driver.linux.formats import filesystem
+from driver.linux.host import LinuxHost
 from driver.linux.mounts import mount
 from driver.linux.mounts.table import mount_table
 
@@ -84,3 +86,26 @@ def blank(image: Path, size: int = SIZE) -> Path:
 def unmount_all(target: Path) -> None:
     while mount_table.at(target):
         mount.unmount(target)
+
+
+@pytest.fixture
+def host() -> Host:
+    return LinuxHost()
+
+
+@pytest.fixture
+def raw(attach: Attach, tmp_path: Path) -> Volume:
+    """A device without a filesystem."""
+    return attach(
+        FsType.EXT4, image=blank(tmp_path / "volume-0" / "disk.img", 16 * MIB), mounted=False
+    )
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[list[Path]]:
+    """Three paths that are not there; what is shown at them is taken down."""
+    found = [tmp_path / f"place-{number}" for number in range(3)]
+    yield found
+    for place in found:
+        while mount_table.at(place):
+            mount.unmount(place)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from time import monotonic
 
@@ -15,7 +13,8 @@ from driver.linux import command, files
 from driver.linux.formats import ext4, ext4_template, ext4_uuid, filesystem
 from driver.linux.formats.ext4_template import Templates
 from tests.root.linux.conftest import SIZE, Attach
-from tests.root.linux.images import check, copied, damage, make, refuses, snapshot, unmount
+from tests.root.linux.formats.ext4_images import described, image, uuid_in
+from tests.root.linux.images import check, make, refuses, snapshot, unmount
 
 SIZES = [8 * MIB, 16 * MIB + 12 * KIB, 64 * MIB, 129 * MIB, GIB, 10 * GIB, ext4_template.LARGEST]
 OWN = re.compile(
@@ -37,22 +36,6 @@ class Mkfs:
 
 def words(where: Path) -> list[str]:
     return filesystem.merge_flags(ext4.flags(where, 4096), [])
-
-
-def image(path: Path, size: Bytes = SIZE) -> Path:
-    path.unlink(missing_ok=True)
-    files.create(path, size, nocow=False, extent_hint=0)
-    return path
-
-
-def described(where: Path, *more: str) -> str:
-    return command.run(["dumpe2fs", *more, where], timeout=60)
-
-
-def uuid_in(where: Path, *more: str) -> str:
-    found = re.search(r"Filesystem UUID: +(\S+)", described(where, "-h", *more))
-    assert found
-    return found[1]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -167,37 +150,3 @@ def test_what_is_not_known_is_made_and_renewed_by_the_programs(
     filesystem.new_uuid(where, FsType.EXT4, block_size=4096)
     assert uuid_in(where) != at_first
     check(FsType.EXT4, where)
-
-
-@pytest.mark.parametrize("at", [1024 + 0x6A, 1024 + 0x30, 128 * MIB + 0x6A, 384 * MIB + 0x200])
-def test_a_damaged_superblock_is_not_written_to(tmp_path: Path, at: Bytes) -> None:
-    where = make(FsType.EXT4, image(tmp_path / "image", 512 * MIB))
-    damage(where, at)
-    refuses(ext4_uuid.new_uuid, where)
-
-
-def test_a_journal_to_replay_is_not_written_to(attach: Attach, tmp_path: Path) -> None:
-    """The replay would bring the old superblock back."""
-    source = attach(FsType.EXT4)
-    (source.target / "file").write_text("x")
-    files.sync(source.target / "file")
-    files.sync(source.image)
-    crashed = copied(source.image, tmp_path / "copy.img")
-    refuses(ext4_uuid.new_uuid, crashed)
-
-
-def test_a_grown_one_has_its_new_uuid_in_all_groups(attach: Attach, tmp_path: Path) -> None:
-    volume = attach(FsType.EXT4)
-    (volume.target / "file").write_text("x")
-    unmount(volume)
-    grown = copied(volume.image, tmp_path / "grown.img")
-    os.truncate(grown, 4 * SIZE)
-    subprocess.run(["e2fsck", "-fp", grown], check=False)
-    subprocess.run(["resize2fs", grown], check=True)
-    ext4_uuid.new_uuid(grown)
-    check(FsType.EXT4, grown)
-    backups = re.findall(r"Backup superblock at (\d+)", described(grown))
-    assert len(backups) == 5  # of 10 groups
-    for one in backups:
-        assert uuid_in(grown, "-o", f"superblock={one}", "-oblocksize=4096") == uuid_in(grown)
-    assert (attach(FsType.EXT4, image=grown).target / "file").read_text() == "x"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import pytest
@@ -14,14 +18,19 @@ from driver.core.model import MIB, FsType
 from driver.core.options.mkfs_options import _MKFS, SMALLEST
 from driver.linux import files
 from driver.linux.devices import block, loop, loop_attach
-from driver.linux.formats import filesystem, superblock
-from driver.linux.mounts import fsopen
+from driver.linux.formats import btrfs, btrfs_uuid, ext4, ext4_uuid, filesystem, xfs, xfs_uuid
+from driver.linux.formats.superblock import UnfamiliarError
+from driver.linux.mounts import freeze, fsopen, mount
+from driver.linux.mounts.table import mount_entry, mount_table
 from tests.root.linux.conftest import SIZE, Attach, Volume, blank
 from tests.root.linux.images import (
     OPTIONS,
+    backing,
     check,
+    copied,
     digest,
     make,
+    snapshot,
     unmount,
 )
 
@@ -157,21 +166,6 @@ def test_an_older_kernel_can_mount_it(fs: FsType, tmp_path: Path) -> None:
             assert not found & ~known, f"{found:#x} at {at:#x}"
 
 
-def test_no_block_of_an_ext4_is_kept_for_root(attach: Attach, tmp_path: Path) -> None:
-    """As Kubernetes' own formatting has it; mke2fs would keep 5 %.
-
-    What statfs(2) still leaves out is the kernel's own, for extents that it must split when nothing
-    is free: 2 %, at most 4096 blocks, not root's either.
-    """
-    volume = attach(FsType.EXT4)
-    shown, name = os.statvfs(volume.target), volume.status.path.name
-    own = int(Path("/sys/fs/ext4", name, "reserved_clusters").read_text())
-    assert shown.f_bfree - shown.f_bavail == own <= 4096
-    image = make(FsType.EXT4, blank(tmp_path / "image"), "-m", "3")
-    asked = os.statvfs(attach(FsType.EXT4, image=image).target)
-    assert asked.f_bfree - asked.f_bavail - own >= SIZE // asked.f_frsize * 3 // 100
-
-
 def test_what_was_there_before_does_not_matter(fs: FsType, tmp_path: Path) -> None:
     """Extents of a volume group are used again, and hold anything."""
     image = blank(tmp_path / "image")
@@ -236,62 +230,6 @@ def test_a_filesystem_that_is_larger_than_its_device_is_refused(
         filesystem.check(attach(fs, image=image, mounted=False).status.path, fs)
 
 
-def mark_damaged(image: Path) -> None:
-    subprocess.run(["debugfs", "-w", "-R", "ssv state 3", image], check=True, capture_output=True)
-
-
-def test_an_ext4_that_is_marked_damaged_is_repaired(attach: Attach, tmp_path: Path) -> None:
-    image = make(FsType.EXT4, blank(tmp_path / "image"))
-    mark_damaged(image)
-    volume = attach(FsType.EXT4, image=image, mounted=False)
-    assert superblock.read(volume.status.path).errors  # type: ignore[union-attr]
-    filesystem.check(volume.status.path, FsType.EXT4)
-    assert not superblock.read(volume.status.path).errors  # type: ignore[union-attr]
-
-
-def test_a_mounted_ext4_is_never_repaired(attach: Attach, tmp_path: Path) -> None:
-    image = make(FsType.EXT4, blank(tmp_path / "image"))
-    mark_damaged(image)
-    volume = attach(FsType.EXT4, image=image)
-    filesystem.check(volume.status.path, FsType.EXT4)
-    assert superblock.read(volume.status.path).errors  # type: ignore[union-attr]
-
-
-def test_a_read_only_ext4_is_never_repaired(attach: Attach, tmp_path: Path) -> None:
-    image = make(FsType.EXT4, blank(tmp_path / "image"))
-    mark_damaged(image)
-    volume = attach(FsType.EXT4, image=image, mounted=False, read_only=True)
-    before = digest(image)
-    filesystem.check(volume.status.path, FsType.EXT4)
-    assert digest(image) == before
-
-
-def test_damage_that_needs_a_person_is_refused_with_the_cure(
-    attach: Attach, tmp_path: Path
-) -> None:
-    """Two files that claim the same blocks."""
-    image = make(FsType.EXT4, blank(tmp_path / "image"))
-    volume = attach(FsType.EXT4, image=image)
-    for name in ("one", "two"):
-        (volume.target / name).write_bytes(os.urandom(MIB))
-    unmount(volume)
-    requests = "copy_inode one two\nssv state 3\n"
-    subprocess.run(
-        ["debugfs", "-w", image], input=requests, text=True, check=True, capture_output=True
-    )
-    with pytest.raises(Refused, match="yourself"):
-        filesystem.check(volume.status.path, FsType.EXT4)
-
-
-def test_an_xfs_that_wants_a_repair_is_refused(attach: Attach, tmp_path: Path) -> None:
-    image = make(FsType.XFS, blank(tmp_path / "image"))
-    words = ["-x", "-c", "sb 0", "-c", "write features_incompat 0x1b"]
-    subprocess.run(["xfs_db", *words, image], check=True, capture_output=True)
-    volume = attach(FsType.XFS, image=image, mounted=False)
-    with pytest.raises(Refused, match="xfs_repair"):
-        filesystem.check(volume.status.path, FsType.XFS)
-
-
 # grown
 
 
@@ -331,3 +269,138 @@ def may_grow_ext4() -> bool:
     lines = Path("/proc/self/status").read_text().splitlines()
     [effective] = [int(line.split()[1], 16) for line in lines if line.startswith("CapEff")]
     return bool(effective >> 24 & 1)  # CAP_SYS_RESOURCE
+
+
+def test_a_copy_of_a_volume_in_use_mounts_beside_it(
+    fs: FsType, attach: Attach, tmp_path: Path
+) -> None:
+    """With a journal that has to be replayed, and each keeps its own data."""
+    source = attach(fs)
+    (source.target / "before").write_text("both")
+    image = snapshot(source, tmp_path / "copy.img")
+    (source.target / "after").write_text("source")
+    filesystem.new_uuid(image, fs, block_size=4096)
+    copy = attach(fs, image=image)
+    (copy.target / "after").write_text("copy")
+    assert (copy.target / "before").read_text() == "both"
+    assert (source.target / "after").read_text() == "source"
+    assert mount_entry.device_of(mount_table.at(copy.target)[0]) == copy.status.number
+    assert mount_entry.device_of(mount_table.at(source.target)[0]) == source.status.number
+
+
+def test_a_crashed_volume_is_renewed(fs: FsType, attach: Attach, tmp_path: Path) -> None:
+    """Its image as a power cut would leave it: fsynced files are there, the log is not empty."""
+    source = attach(fs)
+    path = source.target / "synced"
+    path.write_text("durable")
+    freeze.sync(source.target)
+    path.write_text("durable too")
+    files.sync(path)
+    files.sync(source.image)
+    image = copied(source.image, tmp_path / "copy.img")
+    filesystem.new_uuid(image, fs, block_size=4096)
+    check(fs, image)
+    copy = attach(fs, image=image)
+    assert (copy.target / "synced").read_text() == "durable too"
+
+
+def test_renewing_twice_gives_two_uuids(fs: FsType, tmp_path: Path) -> None:
+    image = make(fs, blank(tmp_path / "image"))
+    seen = set()
+    for _ in range(3):
+        found = filesystem.read_superblock(image)
+        assert found
+        seen.add(found.uuid)
+        filesystem.new_uuid(image, fs, block_size=4096)
+    assert len(seen) == 3
+    check(fs, image)
+
+
+def test_a_renewed_volume_survives_a_crash(fs: FsType, attach: Attach, tmp_path: Path) -> None:
+    """The log that is written from then on is replayed under the new UUID."""
+    image = make(fs, blank(tmp_path / "image"))
+    filesystem.new_uuid(image, fs, block_size=4096)
+    volume = attach(fs, image=image)
+    path = volume.target / "synced"
+    path.write_text("durable")
+    files.sync(path)
+    files.sync(volume.image)
+    crashed = copied(volume.image, tmp_path / "crashed.img")
+    unmount(volume)
+    again = attach(fs, image=crashed)
+    assert (again.target / "synced").read_text() == "durable"
+    unmount(again)
+    check(fs, crashed)
+
+
+def test_options_do_not_hinder_renewing(fs: FsType, attach: Attach, tmp_path: Path) -> None:
+    image = make(fs, blank(tmp_path / "image"), *OPTIONS[fs])
+    source = attach(fs, image=image)
+    (source.target / "file").write_text("x")
+    copy = snapshot(source, tmp_path / "copy.img")
+    filesystem.new_uuid(copy, fs, block_size=4096)
+    check(fs, copy)
+    assert (attach(fs, image=copy).target / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("row", [ext4, xfs, btrfs])
+def test_the_program_renews_what_this_driver_would_not_dare_to(
+    row: ModuleType, attach: Attach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, by_hand = {
+        ext4: (FsType.EXT4, ext4_uuid),
+        xfs: (FsType.XFS, xfs_uuid),
+        btrfs: (FsType.BTRFS, btrfs_uuid),
+    }[row]
+
+    def refuse(_: Path) -> None:
+        raise UnfamiliarError
+
+    source = attach(fs)
+    (source.target / "file").write_text("x")
+    image = snapshot(source, tmp_path / "copy.img")
+    for _ in range(2):  # and by hand what the program has made
+        with monkeypatch.context() as patched:
+            patched.setattr(by_hand, "new_uuid", refuse)
+            filesystem.new_uuid(image, fs, block_size=4096)
+        filesystem.new_uuid(image, fs, block_size=4096)
+    check(fs, image)
+    assert (attach(fs, image=image).target / "file").read_text() == "x"
+
+
+def test_renewing_leaves_nothing_attached(fs: FsType, tmp_path: Path) -> None:
+    image = make(fs, blank(tmp_path / "image"))
+    filesystem.new_uuid(image, fs, block_size=4096)
+    assert loop.find(backing(image)) is None
+
+
+def test_what_a_kill_left_is_abandoned(tmp_path: Path, fs: FsType) -> None:
+    """Whatever the moment: at most a loop device of the image, or a mount of it."""
+    image = make(fs, blank(tmp_path / "image"))
+    status = loop_attach.attach(image, label="", block_size=4096, read_only=False, discards=True)
+    (tmp_path / "place").mkdir()
+    mount.mount(status.path, tmp_path / "place", fs, [], read_only=False)
+    filesystem.release_leftovers(image)
+    assert loop.find(backing(image)) is None
+    assert mount_table.at(tmp_path / "place") == ()
+    filesystem.release_leftovers(image)
+
+
+@pytest.mark.parametrize("after", [0.01, 0.03, 0.06, 0.1, 0.2])
+def test_a_killed_renew_leaves_no_mount(tmp_path: Path, attach: Attach, after: float) -> None:
+    source = attach(FsType.XFS)
+    (source.target / "file").write_text("x")
+    image = snapshot(source, tmp_path / "copy.img")
+    program = (
+        "from pathlib import Path; from driver.linux.formats import filesystem as f; print(flush=True);"
+        f"f.new_uuid(Path({str(image)!r}), f.FsType.XFS, block_size=4096)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert child.stdout
+    child.stdout.readline()
+    time.sleep(after)  # the moment is what is varied here
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    filesystem.release_leftovers(image)
+    assert loop.find(backing(image)) is None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from driver.core.errors import Invalid
 from driver.core.model import FsType
-from driver.linux.mounts import fsopen, mount, mount_points
+from driver.core.options import mount_options
+from driver.core.options.mount_settings import SETTINGS, Setting
+from driver.linux.host import LinuxHost
+from driver.linux.mounts import mount
 from driver.linux.mounts.table import mount_entry, mount_table
 from tests.root.linux.conftest import Attach, Volume
 
@@ -72,22 +75,6 @@ def test_a_read_only_bind_is_read_only_and_keeps_its_flags(volume: Volume, tmp_p
         mount.unmount(place)
 
 
-def test_a_read_only_bind_that_fails_leaves_nothing(
-    volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = tmp_path / "bind"
-    place.mkdir()
-
-    def fail(_: Path) -> int:
-        raise OSError(errno.EPERM, "no")
-
-    monkeypatch.setattr(fsopen, "bind_read_only", lambda *_: False)  # as before Linux 5.12
-    monkeypatch.setattr(mount, "_kept", fail)
-    with pytest.raises(PermissionError):
-        mount.bind(volume.target, place, read_only=True)
-    assert mount_table.at(place) == ()
-
-
 def test_layers_are_taken_down_one_by_one(volume: Volume, tmp_path: Path) -> None:
     """Where mounts are shared, a bind over a bind is stacked on its source too, and goes again."""
     place = tmp_path / "stack"
@@ -112,21 +99,54 @@ def test_a_busy_mount_stays(volume: Volume) -> None:
     assert len(mount_table.at(volume.target)) == 1
 
 
-def test_the_option_that_a_filesystem_does_not_know_is_named(fs: FsType) -> None:
-    assert fsopen.refused_option(fs, ["discard", "nonsense", "ro"]) in {"nonsense", None}
-    assert fsopen.refused_option(fs, ["discard", "ro"]) is None
+NUMBERS = {"stripe": "16", "sunit": "8", "swidth": "16", "logbufs": "4", "mb_optimize_scan": "0"}
+SIZES = {"logbsize": "64k", "allocsize": "1m", "max_inline": "1024"}
+WORDS = sorted(set(mount_options._WORDS) - {"ro", "sync", "dirsync"})
 
 
-def test_a_filesystem_opened_for_its_log_is_mounted_nowhere(attach: Attach) -> None:
-    volume = attach(FsType.XFS, mounted=False)
-    fsopen.replay(volume.status.path, "xfs", ["nouuid"])
-    assert mount_points.of_device(volume.status.number) == ()
-    os.close(os.open(volume.status.path, os.O_RDWR | os.O_EXCL))  # EBUSY while it is open
+def forms(setting: Setting) -> list[str]:
+    found = [word for word in setting.words if ":" not in word or word.endswith((":1", ":9"))]
+    if setting.number:
+        found.append(f"{setting.name}={NUMBERS.get(setting.name, 7)}")
+    if setting.size:
+        found.append(f"{setting.name}={SIZES[setting.name]}")
+    return found
 
 
-def test_what_cannot_be_opened_says_why(attach: Attach, tmp_path: Path) -> None:
-    volume = attach(FsType.EXT4, mounted=False)
-    with pytest.raises(OSError, match=r"(?i)xfs|magic|superblock|invalid"):
-        fsopen.replay(volume.status.path, "xfs", [])
-    with pytest.raises(OSError, match="nothing-we-know"):
-        fsopen.replay(volume.status.path, "nothing-we-know", [])
+def test_each_option_is_found_again_on_the_mount_and_missed_where_it_is_not(
+    fs: FsType, attach: Attach
+) -> None:
+    """A repeated NodeStageVolume is OK with the same options, and only with them."""
+    host, volume = LinuxHost(), attach(fs, mounted=False)
+    for setting in SETTINGS[fs]:
+        for option in forms(setting):
+            try:
+                host.mount(volume.device, volume.target, fs, [option], read_only=False)
+            except Invalid:  # an older or a newer kernel, or another mkfs
+                continue
+            place = host.mounted_at(volume.target)
+            host.unmount(volume.target)
+            assert place
+            shown = place.options
+            assert not mount_options.differences(fs, [option], shown, discards=True), option
+            asked_for = setting.outcome(option) != setting.absent
+            if setting.reported and not setting.chosen and asked_for:
+                assert mount_options.differences(fs, [], shown, discards=True), option
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_each_word_of_mount_8_is_taken(word: str, attach: Attach) -> None:
+    host, volume = LinuxHost(), attach(FsType.XFS, mounted=False)
+    host.mount(volume.device, volume.target, FsType.XFS, [word], read_only=False)
+    place = host.mounted_at(volume.target)
+    assert place
+    assert not mount_options.differences(FsType.XFS, [word], place.options, discards=True)
+
+
+def test_a_context_is_left_out_as_mount_8_does(fs: FsType, attach: Attach) -> None:
+    host, volume = LinuxHost(), attach(fs, mounted=False)
+    options = mount_options.parse(['context="system_u:object_r:container_file_t:s0:c1,c2"'], fs)
+    host.mount(volume.device, volume.target, fs, options, read_only=False)
+    place = host.mounted_at(volume.target)
+    assert place
+    assert not mount_options.differences(fs, options, place.options, discards=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,57 +12,22 @@ import pytest
 
 from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile.images import image_file, layout, repair
-from driver.core.errors import NoSpace
 from driver.core.model import MIB, Allocation, Volume
 from driver.linux import files
 from driver.linux.mounts.freeze import Freezer
-from tests.root.backends.loopfile.test_backend import a_snapshot, a_volume, freezer, open_pool
+from tests.root.backends.loopfile.conftest import (
+    Reopen,
+    a_snapshot,
+    a_volume,
+    fill,
+    kinds,
+    made,
+    open_pool,
+    write,
+)
+from tests.root.conftest import MakePool
 
-__all__ = ["freezer"]  # a fixture
 pytestmark = pytest.mark.root
-
-MakePool = Callable[..., Path]
-Reopen = Callable[..., loopfile.Loopfile]
-
-
-@pytest.fixture
-def reopened(make_pool: MakePool, freezer: Freezer) -> Iterator[Reopen]:
-    """`reopened(where)` is the pool as a process finds it that has just begun.
-
-    Closed before what `make_pool` made is unmounted.
-    """
-    del make_pool
-    pools: list[loopfile.Loopfile] = []
-
-    def reopen(where: Path, **options: object) -> loopfile.Loopfile:
-        for pool in pools:
-            pool.close()
-        pools.append(open_pool(where, freezer, **options))
-        return pools[-1]
-
-    yield reopen
-    for pool in pools:
-        pool.close()
-
-
-def made(pool: loopfile.Loopfile, name: str = "v", **more: object) -> Volume:
-    volume = a_volume(pool, name, **more)  # type: ignore[arg-type]
-    pool.create(volume, lambda disk: write(disk, b"first"))
-    return volume
-
-
-def write(disk: Path, data: bytes, at: int = 0, *, sync: bool = True) -> None:
-    fd = os.open(disk, os.O_WRONLY)
-    try:
-        os.pwrite(fd, data, at)
-        if sync:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def kinds(pool: loopfile.Loopfile, volume: Volume) -> list[str]:
-    return [fault.kind for fault in pool.faults(volume.id)]
 
 
 @pytest.mark.parametrize("allocation", [Allocation.THICK, Allocation.SPARSE])
@@ -166,17 +129,6 @@ def test_holes_of_a_thick_image_are_owed_reported_and_filled(
     pool.delete(other.id)
 
 
-def fill(where: Path) -> Path:
-    """A file that takes what is left."""
-    filler = where / "filler"
-    filler.touch()
-    for step in (64 * MIB, MIB, 4096):
-        with suppress(OSError):
-            while True:
-                files.allocate(filler, filler.stat().st_size + step)
-    return filler
-
-
 def pool_dir_free(pool_dir: Path) -> int:
     found = os.statvfs(pool_dir)
     return found.f_bavail * found.f_frsize
@@ -226,42 +178,6 @@ def test_a_pool_that_was_copied_by_hand_snapshots_and_clones(
     new = made(pool, "new")
     assert kinds(pool, new) == [] and not files.copies_on_write(layout.disk(second, new.id))
     assert files.copies_on_write(disk)
-
-
-@pytest.mark.parametrize("words", ["chattr +c", "chattr +m", "property zstd", "property none"])
-def test_thick_is_thick_in_a_folder_that_is_compressed(
-    make_pool: MakePool, reopened: Reopen, words: str
-) -> None:
-    where = make_pool("btrfs")
-    how, value = words.split()
-    command = ["chattr", value] if how == "chattr" else ["btrfs", "property", "set"]
-    more = [] if how == "chattr" else ["compression", value]
-    subprocess.run([*command, str(where), *more], check=True)
-    pool = reopened(where)
-    volume = made(pool, size=32 * MIB)
-    disk = layout.disk(where, volume.id)
-    assert not files.copies_on_write(disk) and kinds(pool, volume) == []
-    filler = fill(where)
-    for at in range(0, 32 * MIB, MIB):
-        write(disk, os.urandom(MIB), at, sync=at == 31 * MIB)
-    filler.unlink()
-
-
-def test_without_nocow_there_is_no_room_for_thick(
-    make_pool: MakePool,
-    reopened: Reopen,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As on a zoned btrfs."""
-    monkeypatch.setattr(files, "set_nocow", lambda _: None)
-    pool = reopened(make_pool("btrfs"))
-    assert pool.capacity(Allocation.THICK).largest == 0
-    assert pool.capacity(Allocation.SPARSE).largest > 256 * MIB
-    assert "ThickNotPossible" in [fault.kind for fault in pool.faults(None)]
-    with pytest.raises(NoSpace, match="NOCOW"):
-        made(pool)
-    sparse = made(pool, "sparse", allocation=Allocation.SPARSE)
-    assert kinds(pool, sparse) == []
 
 
 def test_of_what_is_gone_only_that_is_a_fault(pool_dir: Path, freezer: Freezer) -> None:

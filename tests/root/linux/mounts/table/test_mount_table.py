@@ -14,21 +14,15 @@ import pytest
 
 from driver.core.model import FsType
 from driver.linux.mounts import fsopen, mount
-from driver.linux.mounts.table import mount_ids, mount_table, statmount, statmount_table
+from driver.linux.mounts.table import mount_table, statmount_table
 from driver.linux.mounts.table.mount_entry import Mount, device_of, node_of
 from driver.linux.mounts.table.mount_table import MountTable
 from driver.linux.mounts.table.mountinfo import MountinfoTable
 from driver.linux.mounts.table.statmount_table import StatmountTable
 from tests.root.linux.conftest import Attach, Volume
+from tests.root.linux.mounts.table.conftest import needs_statmount
 
-HAS_STATMOUNT = isinstance(mount_table.table(), StatmountTable)
-needs_statmount = pytest.mark.skipif(not HAS_STATMOUNT, reason="statmount(2): Linux 6.13")
 CLONE_NEWNS = 0x20000
-
-
-@pytest.fixture(params=["mountinfo", pytest.param("statmount", marks=needs_statmount)])
-def table(request: pytest.FixtureRequest) -> MountTable:
-    return MountinfoTable() if request.param == "mountinfo" else StatmountTable()
 
 
 @pytest.fixture
@@ -341,39 +335,3 @@ def test_many_mounts_that_come_and_go_are_searched_in_no_time(
         for path in shown[1:]:
             mount.unmount(path)
     assert targets(table.showing(volume.status.number)) == [volume.target]
-
-
-@needs_statmount
-def test_one_mount_is_asked_without_a_list_of_all(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> bytes:
-        pytest.fail("all mounts were listed for a question about one")
-
-    monkeypatch.setattr("driver.linux.mounts.table.statmount.listing", refuse)
-    monkeypatch.setattr("driver.linux.mounts.table.mountinfo.read", refuse)
-    table = StatmountTable()
-    assert table.topmost_at(volume.target)
-    assert len(table.at(volume.target)) == 1
-    fd = os.open(volume.target, os.O_RDONLY)
-    try:
-        assert table.of_descriptor(fd)
-    finally:
-        os.close(fd)
-    assert mount_ids.topmost(volume.target, unique=True)
-
-
-@needs_statmount
-def test_each_mount_is_examined_once(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    table, asked, ask = StatmountTable(), list[int](), statmount._ask
-    table.showing(volume.status.number)
-
-    def count(mount_id: int) -> bytes:
-        asked.append(mount_id)
-        return ask(mount_id)
-
-    monkeypatch.setattr(statmount, "_ask", count)
-    assert len(table.showing(volume.status.number)) == 1
-    assert len(asked) < 20  # of those that tests beside this one mount
-    monkeypatch.undo()
-    assert len(table._numbers) <= len(statmount.ids(statmount.listing())) + 300

@@ -1,0 +1,48 @@
+"""What a question about mounts costs where statmount(2) answers it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from driver.linux.mounts.table import mount_ids, statmount
+from driver.linux.mounts.table.statmount_table import StatmountTable
+from tests.root.linux.conftest import Volume
+from tests.root.linux.mounts.table.conftest import needs_statmount
+
+
+@needs_statmount
+def test_one_mount_is_asked_without_a_list_of_all(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bytes:
+        pytest.fail("all mounts were listed for a question about one")
+
+    monkeypatch.setattr("driver.linux.mounts.table.statmount.listing", refuse)
+    monkeypatch.setattr("driver.linux.mounts.table.mountinfo.read", refuse)
+    table = StatmountTable()
+    assert table.topmost_at(volume.target)
+    assert len(table.at(volume.target)) == 1
+    fd = os.open(volume.target, os.O_RDONLY)
+    try:
+        assert table.of_descriptor(fd)
+    finally:
+        os.close(fd)
+    assert mount_ids.topmost(volume.target, unique=True)
+
+
+@needs_statmount
+def test_each_mount_is_examined_once(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, asked, ask = StatmountTable(), list[int](), statmount._ask
+    table.showing(volume.status.number)
+
+    def count(mount_id: int) -> bytes:
+        asked.append(mount_id)
+        return ask(mount_id)
+
+    monkeypatch.setattr(statmount, "_ask", count)
+    assert len(table.showing(volume.status.number)) == 1
+    assert len(asked) < 20  # of those that tests beside this one mount
+    monkeypatch.undo()
+    assert len(table._numbers) <= len(statmount.ids(statmount.listing())) + 300
