@@ -11,7 +11,7 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from csi_proto import cellar_pb2 as cellar
-from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
+from csi_proto import cellar_pb2_grpc, csi_pb2_grpc, inspect_pb2, inspect_pb2_grpc
 from csi_proto import csi_pb2 as csi
 
 Request = TypeVar("Request", bound=Message)
@@ -45,6 +45,7 @@ class Client:
         self.group = csi_pb2_grpc.GroupControllerStub(self._channel)
         self.node = csi_pb2_grpc.NodeStub(self._channel)
         self.peer = cellar_pb2_grpc.NodeStub(self._channel)
+        self._calls = inspect_pb2_grpc.CallsStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +91,16 @@ class Client:
         )
         return ask, request()
 
+    def calls(self, request: inspect_pb2.FollowCallsRequest) -> Iterator[inspect_pb2.Call]:
+        """Yield calls of the driver as they come; without an end unless the request says so.
+
+        Raises: CallFailed.
+        """
+        try:
+            yield from self._calls.FollowCalls(request)
+        except grpc.RpcError as error:
+            raise self._explained(error) from None
+
     def pools(self) -> list[cellar.Pool]:
         """Return all pools of the driver. Raises: CallFailed."""
         return list(self.call(self.peer.ListPools, cellar.ListPoolsRequest()).pools)
@@ -125,6 +136,8 @@ class Client:
 
     def _explained(self, error: grpc.RpcError) -> CallFailed:
         code, text = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNIMPLEMENTED and not text:
+            text = "this driver is older than this command"
         if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in text.lower():
             text = f"nothing answers at {self._endpoint}; is `cellar serve` running there?"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "pools": Command("tables", "pools", "List the pools of a running driver, or mark a new one."),
     "volumes": Command("tables", "volumes", "List the volumes of a running driver."),
     "snapshots": Command("tables", "snapshots", "List the snapshots of a running driver."),
+    "calls": Command("live.calls", "command", "Print the calls of a running driver, live."),
     "call": Command("call", "command", "Make one CSI call by hand: JSON in, JSON out."),
     "certs": Command("certs", "command", "Create the certificates of a cluster: CA, router, node."),
 }

@@ -18,6 +18,7 @@ from loguru import logger
 
 from driver.core.errors import Invalid
 from driver.csi import redact, status
+from driver.csi.calls.recent_calls import RecentCalls
 from driver.csi.checks import field_limits, required_fields
 
 RPC: Final = contextvars.ContextVar("RPC", default="a call")  # for the text of Busy
@@ -41,6 +42,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 Stream: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
 OnFinish: TypeAlias = Callable[[str, str, float], None]  # RPC, name of the code, seconds
+OnEnd: TypeAlias = "Callable[[CallRecord, float], None]"  # the call, seconds
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
 
 
@@ -92,12 +94,13 @@ def replace_behaviour(
 class CsiInterceptor(HandlerWrapper):
     """Check requests, turn errors into gRPC statuses, and log each call.
 
-    `on_finish(rpc, code, seconds)` is called for every RPC that ended.
+    `on_finish(rpc, code, seconds)` is called for every RPC that ended, and `recent` gets it.
     """
 
-    def __init__(self, on_finish: OnFinish) -> None:
+    def __init__(self, on_finish: OnFinish, recent: RecentCalls | None = None) -> None:
         super().__init__()
         self._on_finish = on_finish
+        self._recent = recent or RecentCalls()
 
     def wrap(self, method: str, handler: Any) -> Any:
         """Return the handler to use instead of `handler`, or None to leave it as it is.
@@ -109,9 +112,21 @@ class CsiInterceptor(HandlerWrapper):
             return None
         return replace_behaviour(
             handler,
-            lambda inner: _recorded_unary(rpc, inner, self._on_finish),
-            lambda inner: _recorded_stream(rpc, inner, self._on_finish),
+            lambda inner: _recorded_unary(rpc, inner, self._on_end),
+            lambda inner: _recorded_stream(rpc, inner, self._on_end),
             _tolerant(handler.request_deserializer),
+        )
+
+    def _on_end(self, record: CallRecord, seconds: float) -> None:
+        rpc, code = record.rpc, record.code.name
+        self._on_finish(rpc, code, seconds)
+        self._recent.add(
+            rpc,
+            code,
+            error=record.text,
+            seconds=seconds,
+            request=record.request,
+            response=record.response,
         )
 
 
@@ -138,21 +153,21 @@ def _tolerant(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | U
     return tolerant
 
 
-def _recorded_unary(rpc: str, inner: Unary, on_finish: OnFinish) -> Unary:
+def _recorded_unary(rpc: str, inner: Unary, on_end: OnEnd) -> Unary:
     async def call(request: Message | UndecodableRequest, context: Context) -> Any:
-        async with _recorded(rpc, context, on_finish) as record:
-            response = await inner(record.begin(request), context)
+        async with _recorded(rpc, context, on_end) as record:
+            response = record.response = await inner(record.begin(request), context)
             record.subject = record.subject or _subject(response)
             return response
 
     return call
 
 
-def _recorded_stream(rpc: str, inner: Stream, on_finish: OnFinish) -> Stream:
+def _recorded_stream(rpc: str, inner: Stream, on_end: OnEnd) -> Stream:
     """Wrap a streaming RPC. It ends when the last message was taken, or its client has gone."""
 
     async def call(request: Message | UndecodableRequest, context: Context) -> AsyncIterator[Any]:
-        async with _recorded(rpc, context, on_finish) as record:
+        async with _recorded(rpc, context, on_end) as record:
             responses: Any = inner(record.begin(request), context)
             async with aclosing(responses):
                 async for response in responses:
@@ -169,6 +184,8 @@ class CallRecord:
     code: grpc.StatusCode = grpc.StatusCode.CANCELLED  # unless it comes to an end
     text: str = ""
     subject: dict[str, str] = field(default_factory=dict)
+    request: Message | None = None
+    response: Any = None
 
     def begin(self, request: Message | UndecodableRequest) -> Message:
         """Log and check the request, and return it.
@@ -177,7 +194,7 @@ class CallRecord:
         field.
         """
         whole = _readable(request)
-        self.subject = _subject(whole)
+        self.request, self.subject = whole, _subject(whole)
         logger.opt(lazy=True).debug("{} {}", lambda: self.rpc, lambda: redact.presentable(whole))
         field_limits.check(whole)
         required_fields.check(self.rpc, whole)
@@ -185,9 +202,9 @@ class CallRecord:
 
 
 @asynccontextmanager
-async def _recorded(rpc: str, context: Context, on_finish: OnFinish) -> AsyncIterator[CallRecord]:
+async def _recorded(rpc: str, context: Context, on_end: OnEnd) -> AsyncIterator[CallRecord]:
     """Abort the call with the status of an error that is raised inside; then log it and call
-    `on_finish`.
+    `on_end`.
     """
     start, record = time.monotonic(), CallRecord(rpc)
     RPC.set(rpc)
@@ -200,7 +217,7 @@ async def _recorded(rpc: str, context: Context, on_finish: OnFinish) -> AsyncIte
         await context.abort(record.code, record.text)
     finally:
         seconds = time.monotonic() - start
-        on_finish(rpc, record.code.name, seconds)
+        on_end(record, seconds)
         _log(rpc, record.code, seconds, record.subject, record.text)
 
 

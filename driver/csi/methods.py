@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
@@ -23,7 +23,16 @@ def path_of(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
-_PATHS: Final = {method.name: path_of(method) for method in all_methods()}
+_METHODS: Final = {method.name: method for method in all_methods()}
+_PATHS: Final = {name: path_of(method) for name, method in _METHODS.items()}
+
+
+def response_type(rpc: str) -> Descriptor:
+    """Return the type of the responses of the RPC with this name.
+
+    Raises: KeyError if there is none.
+    """
+    return _METHODS[rpc].output_type
 
 
 def path(rpc: str) -> str:

@@ -16,8 +16,11 @@ from typing import Final, TypeAlias
 import grpc
 import grpc.aio
 
+from csi_proto.inspect_pb2_grpc import add_CallsServicer_to_server
 from driver.core.errors import Refused
-from driver.csi.interceptor import CsiInterceptor, OnFinish
+from driver.csi.calls.calls_service import CallsService
+from driver.csi.calls.recent_calls import RecentCalls
+from driver.csi.interceptor import POLLED, CsiInterceptor, OnFinish
 from driver.csi.protocol import KEEPALIVE_MINIMUM_MS
 
 MODE: Final = 0o660
@@ -41,7 +44,7 @@ class Listener:
 class UnixServer:
     """A gRPC server on a Unix socket, and on the port of `listener` if there is one.
 
-    `on_finish(rpc, code, seconds)` is called for every RPC that ended.
+    It shows its own last calls. `on_finish(rpc, code, seconds)` is called for every RPC that ended.
     """
 
     def __init__(self, on_finish: OnFinish, listener: Listener | None = None) -> None:
@@ -49,8 +52,9 @@ class UnixServer:
         self._listener = listener
         self._path: Path | None = None
         self._socket: SocketId | None = None
+        self._recent = RecentCalls(POLLED)
         self.grpc = grpc.aio.server(
-            interceptors=[*admission, CsiInterceptor(on_finish)],
+            interceptors=[*admission, CsiInterceptor(on_finish, self._recent)],
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_send_message_length", -1),
@@ -58,6 +62,7 @@ class UnixServer:
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
             ],
         )
+        add_CallsServicer_to_server(CallsService(self._recent), self.grpc)
 
     async def open(self, path: Path) -> None:
         """Listen on the socket `path`, and serve.
@@ -74,6 +79,7 @@ class UnixServer:
 
     async def close(self, grace: float) -> None:
         """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
+        self._recent.close()
         await self.grpc.stop(grace)
         if self._path:
             remove(self._path, self._socket)

@@ -177,7 +177,9 @@ def test_a_cancelled_call_is_counted_as_one() -> None:
 
     async def scenario() -> None:
         wrapped = guard._recorded_unary(
-            "DeleteVolume", handler, lambda *facts: finished.append(facts)
+            "DeleteVolume",
+            handler,
+            lambda record, seconds: finished.append((record.rpc, record.code.name, seconds)),
         )
         context: Any = Context()
         task = asyncio.ensure_future(_awaited(wrapped(REQUEST, context)))

@@ -1,0 +1,36 @@
+"""The gRPC services of csi_proto/inspect.proto, for grpc.aio. Made by `make proto`; do not edit."""
+
+import grpc
+
+from csi_proto import inspect_pb2 as pb
+
+
+async def _unimplemented(context):
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not implemented by this driver")
+
+
+class CallsStub:
+    def __init__(self, channel):
+        self.FollowCalls = channel.unary_stream(
+            "/cellar.v1.Calls/FollowCalls",
+            request_serializer=pb.FollowCallsRequest.SerializeToString,
+            response_deserializer=pb.Call.FromString,
+        )
+
+
+class CallsServicer:
+    async def FollowCalls(self, request, context):
+        await _unimplemented(context)
+
+
+def add_CallsServicer_to_server(servicer, server):
+    handlers = {
+        "FollowCalls": grpc.unary_stream_rpc_method_handler(
+            servicer.FollowCalls,
+            pb.FollowCallsRequest.FromString,
+            pb.Call.SerializeToString,
+        ),
+    }
+    name = "cellar.v1.Calls"
+    generic = grpc.method_handlers_generic_handler(name, handlers)
+    server.add_generic_rpc_handlers((generic,))
