@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tests.cluster import kube
 from tests.cluster.fake_apiserver import Cluster, api_server
-from tests.cluster.machines import ready, until
+from tests.cluster.machines import ready
 from tests.harness import Driver
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 POOL = "sim=memory:100GiB"
 
@@ -44,7 +45,7 @@ class Kubernetes:
         where = self.where / f"router-{time.monotonic_ns()}"
         where.mkdir()
         router = self.begin(where, *arguments)
-        until(lambda: ready(router))
+        wait_until(lambda: ready(router))
         return router
 
     def begin(self, where: Path, *arguments: str) -> Router:

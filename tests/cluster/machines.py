@@ -16,12 +16,14 @@ from csi_proto import csi_pb2 as csi
 from driver.tls import authority
 from tests.harness import Driver
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 KEY = "cellar.csi.internal/node"
 MODE = csi.VolumeCapability.AccessMode
 MOUNT = csi.VolumeCapability(
     mount=csi.VolumeCapability.MountVolume(), access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER)
 )
+
 GIB = 1 << 30
 
 
@@ -84,7 +86,7 @@ class Cluster:
         where.mkdir()
         router = Router(where, self.file, self.tls / "router", arguments=arguments, wrap=self.wrap)
         self._stack.enter_context(router)
-        until(lambda: ready(router))
+        wait_until(lambda: ready(router))
         return router
 
     def _node(self, name: str, pools: list[str]) -> Driver:
@@ -94,13 +96,6 @@ class Cluster:
         return Driver(
             where, pools, node_id=name, arguments=[*listen, *self.arguments], wrap=self.wrap
         )
-
-
-def until(true: Callable[[], bool], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
 
 
 def ready(driver: Driver) -> bool:

@@ -16,9 +16,10 @@ import yaml
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from driver.tls import authority
-from tests.cluster.machines import Router, until
+from tests.cluster.machines import Router
 from tests.cluster.simulated import KINDS, name_of
 from tests.harness import ROOT
+from tests.support.waiting import wait_until
 
 SHARE = 500  # nodes in one process
 START = 120.0  # seconds for all nodes to be reachable, on a busy machine
@@ -98,7 +99,7 @@ class ManyNodes:
         self._routers += 1
         router = Router(where, self._where / "nodes.yaml", self._where / "tls/router")
         self._stack.enter_context(router)
-        until(lambda: pools_of(router) == len(KINDS) * self.count, START)
+        wait_until(lambda: pools_of(router) == len(KINDS) * self.count, START)
         return router
 
     def stop(self, *numbers: int) -> None:

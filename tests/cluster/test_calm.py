@@ -23,8 +23,8 @@ from tests.cluster.machines import (
     node_of,
     on,
     pages,
-    until,
 )
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 
@@ -52,7 +52,7 @@ def placed(cluster: Cluster, name: str, size: csi.CapacityRange) -> csi.Volume:
     before = {node: ask(capacity_at(node)).available_capacity for node in ("a", "b", "c")}
     volume = create(cluster.router, name, capacity_range=size)
     node = node_of(volume)
-    until(lambda: ask(capacity_at(node)).available_capacity < before[node])
+    wait_until(lambda: ask(capacity_at(node)).available_capacity < before[node])
     return volume
 
 
@@ -151,10 +151,10 @@ def test_a_list_by_an_id_that_is_none_of_ours_is_empty(cluster: Cluster) -> None
 def test_free_space_is_that_of_the_node_and_follows_at_once(cluster: Cluster, name: str) -> None:
     controller = cluster.router.controller
     assert controller.GetCapacity(capacity_at("z")).available_capacity == 0
-    until(lambda: controller.GetCapacity(capacity_at("a")).available_capacity == 100 * GIB)
+    wait_until(lambda: controller.GetCapacity(capacity_at("a")).available_capacity == 100 * GIB)
     size = csi.CapacityRange(required_bytes=60 * GIB)
     create(cluster.router, name, capacity_range=size, accessibility_requirements=on("a"))
-    until(lambda: controller.GetCapacity(capacity_at("a")).available_capacity == 40 * GIB, 1)
+    wait_until(lambda: controller.GetCapacity(capacity_at("a")).available_capacity == 40 * GIB, 1)
     assert controller.GetCapacity(capacity_at("b")).available_capacity == 100 * GIB
     direct = cluster.nodes["a"].controller.GetCapacity(capacity_at("a"))
     assert controller.GetCapacity(capacity_at("a")) == direct

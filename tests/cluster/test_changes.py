@@ -10,8 +10,9 @@ import grpc
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.cluster.machines import GIB, Cluster, code_of, create, on, until
+from tests.cluster.machines import GIB, Cluster, code_of, create, on
 from tests.harness import Driver
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 POOLS = {name: ["sim=memory:100GiB"] for name in ("a", "b")}
@@ -91,7 +92,7 @@ def test_errors_come_as_the_node_gave_them(cluster: Cluster) -> None:
 def test_a_node_that_is_away_takes_only_its_own_with_it(cluster: Cluster) -> None:
     (base, target), (other, _) = two(cluster, "a"), two(cluster, "b")
     cluster.nodes["a"].kill()
-    until(lambda: code_of(lambda: allocated(cluster.router, base)) is Code.UNAVAILABLE)
+    wait_until(lambda: code_of(lambda: allocated(cluster.router, base)) is Code.UNAVAILABLE)
     assert code_of(lambda: delta(cluster.router, base, target)) is Code.UNAVAILABLE
     assert allocated(cluster.router, other)
 
@@ -100,4 +101,4 @@ def test_streams_are_in_the_log_of_both(cluster: Cluster) -> None:
     base, _ = two(cluster, "a")
     allocated(cluster.router, base)
     for driver in (cluster.router, cluster.nodes["a"]):
-        until(lambda driver=driver: "GetMetadataAllocated OK" in driver.log.read_text())  # type: ignore[misc]
+        wait_until(lambda driver=driver: "GetMetadataAllocated OK" in driver.log.read_text())  # type: ignore[misc]

@@ -11,8 +11,9 @@ import grpc
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.cluster.machines import GIB, MODE, Cluster, code_of, on, until
+from tests.cluster.machines import GIB, MODE, Cluster, code_of, on
 from tests.harness import Driver
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 BLOCK = csi.VolumeCapability(
@@ -62,9 +63,9 @@ def test_a_node_that_was_killed_comes_back_with_its_volumes(cluster: Cluster) ->
     router, node = cluster.router, cluster.nodes["a"]
     volume = create(router, "v", "a")
     node.kill()
-    until(lambda: get(router, volume) is Code.UNAVAILABLE)
+    wait_until(lambda: get(router, volume) is Code.UNAVAILABLE)
     node.start()
-    until(lambda: get(router, volume) is Code.OK)
+    wait_until(lambda: get(router, volume) is Code.OK)
     assert create(router, "v", "a") == volume
 
 
@@ -73,7 +74,7 @@ def test_a_pool_that_moves_to_another_node_keeps_the_ids(cluster: Cluster) -> No
     volume = create(router, "v", "a")
     cluster.nodes["a"].kill()
     (cluster.where / "disk-a").rename(cluster.where / "slot-b")
-    until(lambda: get(router, volume) is Code.OK)
+    wait_until(lambda: get(router, volume) is Code.OK)
     assert volume.volume_id in cluster.nodes["b"].volumes()
     assert router.volumes() == [volume.volume_id]
     request = csi.DeleteVolumeRequest(volume_id=volume.volume_id)
@@ -87,7 +88,7 @@ def test_a_pool_that_two_nodes_show_is_refused_on_both(cluster: Cluster) -> None
     copy = cluster.where / "copy"
     shutil.copytree(cluster.where / "disk-a", copy)
     copy.rename(cluster.where / "slot-b")
-    until(lambda: get(router, duplicated) is Code.FAILED_PRECONDITION)
+    wait_until(lambda: get(router, duplicated) is Code.FAILED_PRECONDITION)
     delete = csi.DeleteVolumeRequest(volume_id=duplicated.volume_id)
     code = code_of(lambda: router.controller.DeleteVolume(delete))
     assert code is Code.FAILED_PRECONDITION
@@ -97,4 +98,4 @@ def test_a_pool_that_two_nodes_show_is_refused_on_both(cluster: Cluster) -> None
     code = code_of(lambda: create(router, "x", "a"))
     assert code is Code.RESOURCE_EXHAUSTED
     shutil.rmtree(cluster.where / "slot-b")
-    until(lambda: get(router, duplicated) is Code.OK)
+    wait_until(lambda: get(router, duplicated) is Code.OK)

@@ -18,9 +18,10 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from tests.cluster.conftest import POOLS
-from tests.cluster.machines import MOUNT, Cluster, code_of, create, on, until
+from tests.cluster.machines import MOUNT, Cluster, code_of, create, on
 from tests.harness import Driver
 from tests.promises import disks
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 
@@ -70,11 +71,11 @@ def test_a_member_whose_node_hangs_spoils_the_group_and_nothing_is_left(cluster:
             lambda: cluster.router.group.CreateVolumeGroupSnapshot(request_of("g", a, b))
         )
         assert code in {Code.FAILED_PRECONDITION, Code.UNAVAILABLE}
-    until(lambda: left(cluster) == [])
+    wait_until(lambda: left(cluster) == [])
     created: Callable[[], object] = lambda: cluster.router.group.CreateVolumeGroupSnapshot(  # noqa: E731
         request_of("g", a, b)
     )
-    until(lambda: code_of(created) is Code.OK)
+    wait_until(lambda: code_of(created) is Code.OK)
     assert len(left(cluster)) == 2
 
 
@@ -104,7 +105,7 @@ def test_a_router_that_dies_leaves_nothing_and_holds_nobody(cluster: Cluster) ->
     with begun(cluster.nodes["a"], "g", a, b):
         code = code_of(lambda: cluster.router.controller.DeleteVolume(delete))
         assert code is Code.ABORTED
-    until(lambda: code_of(lambda: cluster.router.controller.DeleteVolume(delete)) is Code.OK)
+    wait_until(lambda: code_of(lambda: cluster.router.controller.DeleteVolume(delete)) is Code.OK)
     assert left(cluster) == []
 
 
@@ -125,7 +126,7 @@ def test_a_busy_member_makes_the_whole_group_wait(cluster: Cluster) -> None:
     with begun(cluster.nodes["a"], "g", a, b):
         assert code_of(make) is Code.ABORTED
         assert snapshots(cluster.nodes["b"]) == []
-    until(lambda: code_of(make) is Code.OK)
+    wait_until(lambda: code_of(make) is Code.OK)
 
 
 def test_a_half_made_group_is_made_anew(cluster: Cluster) -> None:
@@ -138,7 +139,7 @@ def test_a_half_made_group_is_made_anew(cluster: Cluster) -> None:
     lost.start()  # what is in memory is gone with the process: its pool is a new one
     assert snapshots(lost) == []
     volume = create(cluster.router, "w", accessibility_requirements=on("b"))
-    until(
+    wait_until(
         lambda: (
             code_of(lambda: group.CreateVolumeGroupSnapshot(request_of("g", volumes[0], volume)))
             in {Code.OK, Code.UNAVAILABLE}
@@ -218,7 +219,7 @@ def counted(first: Path, second: Path) -> Iterator[Callable[[], int]]:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        until(lambda: at[0] > 3)
+        wait_until(lambda: at[0] > 3)
         yield lambda: at[0]
     finally:
         stop.set()
@@ -261,7 +262,7 @@ def test_the_writers_on_all_nodes_stand_still_at_one_moment(world: World) -> Non
             before = at()
             request = request_of(f"g{turn}", *volumes)
             group = world.router.group.CreateVolumeGroupSnapshot(request).group_snapshot
-            until(lambda before=before: at() > before + 1)  # type: ignore[misc]
+            wait_until(lambda before=before: at() > before + 1)  # type: ignore[misc]
             by_source = {member.source_volume_id: member for member in group.snapshots}
             counts = [
                 world.restored(by_source[volume.volume_id], node)
@@ -284,8 +285,8 @@ def test_a_router_that_dies_leaves_no_filesystem_frozen(world: World) -> None:
         with begun(world.cluster.nodes["a"], "g", volume, other):
             now = at()
             assert at() <= now + 1
-        until(lambda: at() > now + 3)
-        until(lambda: snapshots(world.cluster.nodes["a"]) == [])
+        wait_until(lambda: at() > now + 3)
+        wait_until(lambda: snapshots(world.cluster.nodes["a"]) == [])
         with begun(world.cluster.nodes["a"], "g", volume, other):
             now = at()
-            until(lambda: at() > now + 3)  # at the bound, with the router still there
+            wait_until(lambda: at() > now + 3)  # at the bound, with the router still there

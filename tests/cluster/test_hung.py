@@ -14,9 +14,10 @@ import pytest
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from csi_proto.cellar_pb2_grpc import NodeStub
-from tests.cluster.machines import GIB, KEY, MODE, Cluster, code_of, on, until
+from tests.cluster.machines import GIB, KEY, MODE, Cluster, code_of, on
 from tests.harness import Driver
 from tests.promises import dead
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 BLOCK = csi.VolumeCapability(
@@ -75,7 +76,7 @@ def test_a_pool_that_does_not_answer_leaves_the_others_of_its_node_usable(
     old = create(router, "old", "sick")
     with dead.server_at(cluster.where / "sick"):
         created = in_time(lambda: create(router, "new", "well"))
-        until(lambda: capacity(router, "sick") == 0)
+        wait_until(lambda: capacity(router, "sick") == 0)
         for _ in range(50):  # the node's reports never come late for it
             assert capacity(router, "well")
             time.sleep(0.1)
@@ -92,7 +93,7 @@ def test_a_pool_that_does_not_answer_leaves_the_others_of_its_node_usable(
         assert router.channel
         pools = NodeStub(router.channel).ListPools(cellar.ListPoolsRequest(), timeout=BOUND).pools
         assert [pool.name for pool in pools if pool.away] == ["sick"]
-    until(lambda: capacity(router, "sick") > 0, 30)
+    wait_until(lambda: capacity(router, "sick") > 0, 30)
     assert create(router, "old", "sick") == old
 
 
@@ -104,9 +105,9 @@ def test_a_node_that_starts_with_a_pool_that_does_not_answer_joins_the_others(
     node.kill()
     with dead.server_at(cluster.where / "sick"):
         node.start()
-        until(lambda: capacity(router, "well") > 0)
+        wait_until(lambda: capacity(router, "well") > 0)
         in_time(lambda: create(router, "new", "well"))
         code = in_time(lambda: code_of(lambda: create(router, "more", "sick")))
         assert code in {Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED}
-    until(lambda: capacity(router, "sick") > 0, 30)
+    wait_until(lambda: capacity(router, "sick") > 0, 30)
     assert old.volume_id in router.volumes()

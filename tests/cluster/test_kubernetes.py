@@ -17,9 +17,10 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from tests.cluster import kube
 from tests.cluster.kube_machines import Kubernetes, kubernetes
-from tests.cluster.machines import MOUNT, code_of, create, on, until
+from tests.cluster.machines import MOUNT, code_of, create, on
 from tests.harness import Driver
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 SOON = ("--node-gone-after", "1s")
@@ -64,7 +65,7 @@ def text_of(driver: Driver, volume: csi.Volume) -> str:
 def placed(router: Driver, name: str, node: str) -> csi.Volume:
     """Once the router knows that the node is there."""
     fields = {"accessibility_requirements": on(node)}
-    until(lambda: code_of(lambda: create(router, name, **fields)) is Code.OK)
+    wait_until(lambda: code_of(lambda: create(router, name, **fields)) is Code.OK)
     return create(router, name, **fields)
 
 
@@ -78,7 +79,7 @@ def test_a_cluster_begins_with_no_nodes_and_grows(world: Kubernetes) -> None:
     world.node("b")
     placed(router, "w", "b")
     late = world.router()
-    until(lambda: get(late, volume) is Code.OK)
+    wait_until(lambda: get(late, volume) is Code.OK)
     assert router.volumes() == late.volumes()
 
 
@@ -88,12 +89,12 @@ def test_a_node_that_is_not_ready_is_away_and_comes_back(world: Kubernetes) -> N
     volume = placed(router, "v", "a")
     port = node.arguments[1].rpartition(":")[2]
     kube.slice_of(world.api, "slice-a", kube.endpoint("a", ready=False), port=int(port))
-    until(lambda: get(router, volume) is Code.UNAVAILABLE)
+    wait_until(lambda: get(router, volume) is Code.UNAVAILABLE)
     world.api.remove(kube.CSINODES, "a")
     assert "node a is unavailable" in text_of(router, volume)
     assert unpublish(router, volume, "a") is Code.UNAVAILABLE
     kube.slice_of(world.api, "slice-a", kube.endpoint("a"), port=int(port))
-    until(lambda: get(router, volume) is Code.OK)
+    wait_until(lambda: get(router, volume) is Code.OK)
 
 
 def test_a_node_that_is_gone_keeps_its_data_and_lets_go_of_attachments(world: Kubernetes) -> None:
@@ -103,10 +104,10 @@ def test_a_node_that_is_gone_keeps_its_data_and_lets_go_of_attachments(world: Ku
     volume = placed(router, "v", "a")
     pool = volume.volume_id.partition("-")[0]
     known = world.api.objects.setdefault(kube.CONFIGMAPS, {})
-    until(lambda: known.get("cellar-pools", {}).get("data") == {pool: "a"})
+    wait_until(lambda: known.get("cellar-pools", {}).get("data") == {pool: "a"})
     world.lose("a", node)
     for each in (router, world.router(*SOON)):
-        until(lambda each=each: "node a is gone" in text_of(each, volume))  # type: ignore[misc]
+        wait_until(lambda each=each: "node a is gone" in text_of(each, volume))  # type: ignore[misc]
         assert "--node-gone-policy=forget" in text_of(each, volume)
         assert code_of(lambda each=each: delete(each, volume.volume_id)) is Code.UNAVAILABLE  # type: ignore[misc]
         assert unpublish(each, volume, "a") is Code.OK
@@ -120,7 +121,7 @@ def test_what_needs_a_source_that_is_gone_is_refused_for_good(world: Kubernetes)
     node = world.node("a")
     volume = placed(router, "v", "a")
     world.lose("a", node)
-    until(lambda: "node a is gone" in text_of(router, volume))
+    wait_until(lambda: "node a is gone" in text_of(router, volume))
     snapshot = csi.CreateSnapshotRequest(name="s", source_volume_id=volume.volume_id)
     code = code_of(lambda: router.controller.CreateSnapshot(snapshot))
     assert code is Code.FAILED_PRECONDITION
@@ -140,11 +141,11 @@ def test_what_was_on_a_node_that_is_gone_can_be_forgotten(world: Kubernetes) -> 
     request = csi.CreateSnapshotRequest(name="s", source_volume_id=volume.volume_id)
     snapshot = router.controller.CreateSnapshot(request).snapshot.snapshot_id
     known = world.api.objects.setdefault(kube.CONFIGMAPS, {})
-    until(lambda: "cellar-pools" in known)
+    wait_until(lambda: "cellar-pools" in known)
     world.lose("a", node)
     other = world.router(*SOON, "--node-gone-policy", "forget")
     for each in (router, other, router):
-        until(lambda each=each: text_of(each, volume) == "deleted")  # type: ignore[misc]
+        wait_until(lambda each=each: text_of(each, volume) == "deleted")  # type: ignore[misc]
         each.controller.DeleteSnapshot(csi.DeleteSnapshotRequest(snapshot_id=snapshot))
     events = world.api.objects[kube.EVENTS].values()
     assert {event["involvedObject"]["name"] for event in events} == {"a"}
@@ -160,10 +161,10 @@ def test_nothing_is_forgotten_that_the_server_does_not_confirm(world: Kubernetes
     volume = placed(router, "v", "a")
     world.api.refuse = "GET /api/v1/nodes/a$"
     world.lose("a", node)
-    until(lambda: "node a is gone" in text_of(router, volume))
+    wait_until(lambda: "node a is gone" in text_of(router, volume))
     assert code_of(lambda: delete(router, volume.volume_id)) is Code.UNAVAILABLE
     world.api.refuse = ""
-    until(lambda: text_of(router, volume) == "deleted")
+    wait_until(lambda: text_of(router, volume) == "deleted")
 
 
 def test_a_node_that_answers_is_not_gone_whoever_deleted_its_object(world: Kubernetes) -> None:
@@ -174,7 +175,7 @@ def test_a_node_that_answers_is_not_gone_whoever_deleted_its_object(world: Kuber
     lost = world.node("b")
     other = placed(router, "w", "b")
     world.lose("b", lost)
-    until(lambda: text_of(router, other) == "deleted")
+    wait_until(lambda: text_of(router, other) == "deleted")
     assert get(router, volume) is Code.OK
     assert node.volumes() == [volume.volume_id]
 
@@ -185,9 +186,9 @@ def test_the_taint_of_a_node_that_was_shut_down_lets_go_of_attachments(world: Ku
     volume = placed(router, "v", "a")
     publish(router, volume, "a")
     node.kill()
-    until(lambda: unpublish(router, volume, "a") is Code.UNAVAILABLE)
+    wait_until(lambda: unpublish(router, volume, "a") is Code.UNAVAILABLE)
     kube.node(world.api, "a", "node.kubernetes.io/out-of-service")
-    until(lambda: unpublish(router, volume, "a") is Code.OK)
+    wait_until(lambda: unpublish(router, volume, "a") is Code.OK)
     assert code_of(lambda: delete(router, volume.volume_id)) is Code.UNAVAILABLE
     assert unpublish(router, volume, "b") is Code.UNAVAILABLE
 
@@ -202,11 +203,11 @@ def test_what_was_detached_while_its_node_was_away_can_be_deleted_when_it_is_bac
     os.kill(node.pid, signal.SIGSTOP)
     try:
         kube.node(world.api, "a", "node.kubernetes.io/out-of-service")
-        until(lambda: unpublish(router, volume, "a") is Code.OK, 60)
+        wait_until(lambda: unpublish(router, volume, "a") is Code.OK, 60)
         kube.node(world.api, "a")
     finally:
         os.kill(node.pid, signal.SIGCONT)
-    until(lambda: get(router, volume) is Code.OK, 60)
+    wait_until(lambda: get(router, volume) is Code.OK, 60)
     assert node.volumes() == [volume.volume_id]
     delete(router, volume.volume_id)
     assert node.volumes() == []
@@ -233,7 +234,7 @@ def test_a_router_lives_without_the_api_server_and_says_that_it_is_not_ready(
     assert (status("healthz"), status("readyz")) == (200, 503)
     assert not router.identity.Probe(csi.ProbeRequest()).ready.value
     world.api.refuse = ""
-    until(lambda: status("readyz") == 200)
+    wait_until(lambda: status("readyz") == 200)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         assert 'cellar_kubernetes_watch_up{kind="nodes"} 1.0' in answer.read().decode()
 
@@ -264,7 +265,7 @@ def test_a_pool_that_two_nodes_show_is_told_of_both(world: Kubernetes) -> None:
     shutil.copytree(world.where / "disk-a", copy)
     copy.rename(world.where / "slot")
 
-    until(lambda: len(router.volumes()) == 1 and len(events_of(world, "PoolShownTwice")) == 2)
+    wait_until(lambda: len(router.volumes()) == 1 and len(events_of(world, "PoolShownTwice")) == 2)
     events = events_of(world, "PoolShownTwice")
     assert {event["involvedObject"]["name"] for event in events} == {"a", "c"}
     assert all("refused on both" in event["message"] for event in events)
@@ -283,13 +284,13 @@ def test_a_pool_that_becomes_unavailable_is_an_event_of_its_node(world: Kubernet
         placed(router, f"v-{router.where.name}", "a")
     assert events_of(world, "PoolUnavailable") == []
     disk.rename(moved)
-    until(lambda: len(events_of(world, "PoolUnavailable")) == 1)
-    until(lambda: all("cannot be used" in router.log.read_text() for router in routers))
+    wait_until(lambda: len(events_of(world, "PoolUnavailable")) == 1)
+    wait_until(lambda: all("cannot be used" in router.log.read_text() for router in routers))
     [event] = events_of(world, "PoolUnavailable")
     assert event["involvedObject"]["name"] == "a"
     assert event["message"].startswith("pool p cannot be used: ")
     moved.rename(disk)
-    until(lambda: all("can be used again" in router.log.read_text() for router in routers))
+    wait_until(lambda: all("can be used again" in router.log.read_text() for router in routers))
 
 
 def events_of(world: Kubernetes, reason: str) -> list[dict[str, Any]]:

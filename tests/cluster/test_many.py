@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.cluster.machines import KEY, Router, pages, until
+from tests.cluster.machines import KEY, Router, pages
 from tests.cluster.many import ManyNodes, many, pools_of
 from tests.cluster.simulated import GIB, KINDS, VOLUMES
+from tests.support.waiting import wait_until
 
 NODES = 200
 WATCHED = 4  # seconds
@@ -85,10 +86,10 @@ def test_a_node_that_flaps_takes_only_its_own_volumes_with_it(
     nodes, router = cluster
     nodes.asked()
     nodes.stop(7)
-    until(lambda: pools_of(router) == len(KINDS) * (NODES - 1))
+    wait_until(lambda: pools_of(router) == len(KINDS) * (NODES - 1))
     assert sum(len(page) for page in pages(router, 0)) == (NODES - 1) * VOLUMES
     nodes.start(7)
-    until(lambda: pools_of(router) == len(KINDS) * NODES)
+    wait_until(lambda: pools_of(router) == len(KINDS) * NODES)
     assert sum(len(page) for page in pages(router, 0)) == NODES * VOLUMES
     assert nodes.asked()["Watch"] == 1
 

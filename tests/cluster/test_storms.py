@@ -15,8 +15,9 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from csi_proto import csi_pb2_grpc
 from tests.cluster.conftest import POOLS
-from tests.cluster.machines import KEY, MOUNT, Cluster, code_of, create, node_of, on, ready, until
+from tests.cluster.machines import KEY, MOUNT, Cluster, code_of, create, node_of, on, ready
 from tests.harness import Driver
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 AT_ONCE = 0.5  # seconds, on a machine that is busy with other things; a dial would take 20
@@ -55,10 +56,10 @@ def test_a_node_that_is_away_takes_only_its_own_volumes_with_it(cluster: Cluster
     }
     _strike(gone, way)
     try:
-        until(
+        wait_until(
             lambda: available(router, "b") == 0
         )  # a call that was made before this may still wait
-        until(lambda: get(router, volumes["b"]) is Code.UNAVAILABLE)
+        wait_until(lambda: get(router, volumes["b"]) is Code.UNAVAILABLE)
         assert timed(AT_ONCE, router, volumes["b"]) is Code.UNAVAILABLE
         assert (
             timed(AT_ONCE, router, volumes["a"]) is timed(AT_ONCE, router, volumes["c"]) is Code.OK
@@ -79,7 +80,7 @@ def test_a_node_that_is_away_takes_only_its_own_volumes_with_it(cluster: Cluster
         assert code_of(lambda: create(router, "x", **fields)) is Code.RESOURCE_EXHAUSTED
     finally:
         _recover(gone, way)
-    until(lambda: available(router, "b") > 0)
+    wait_until(lambda: available(router, "b") > 0)
     assert node_of(create(router, "again", accessibility_requirements=on("b"))) == "b"
 
 
@@ -122,7 +123,7 @@ def test_a_call_that_waits_at_a_node_is_unavailable_when_the_node_is_silent(
         assert "node a has not answered" in waiting.details()
     finally:
         os.kill(node.pid, signal.SIGCONT)
-    until(lambda: get(router, volume) is Code.OK)
+    wait_until(lambda: get(router, volume) is Code.OK)
 
 
 def test_nodes_come_and_go_with_the_file_and_no_router_restarts(where: Path) -> None:
@@ -133,14 +134,14 @@ def test_nodes_come_and_go_with_the_file_and_no_router_restarts(where: Path) -> 
         assert code_of(lambda: create(router, "v")) is Code.UNAVAILABLE
         assert router.volumes() == []
         cluster.say("b")
-        until(lambda: available(router, "b") > 0)
+        wait_until(lambda: available(router, "b") > 0)
         volume = create(router, "v")
         assert node_of(volume) == "b"
         cluster.file.write_text("nodes: [")
         time.sleep(1.5)  # the router has looked meanwhile, and keeps what it knew
         assert get(router, volume) is Code.OK
         cluster.say("a", "c")
-        until(lambda: get(router, volume) is Code.UNAVAILABLE)
+        wait_until(lambda: get(router, volume) is Code.UNAVAILABLE)
         assert router.stop() == 0
 
 
@@ -170,12 +171,12 @@ def test_a_router_that_restarts_loses_no_call_that_it_had_taken(cluster: Cluster
 
     working = threading.Thread(target=work)
     working.start()
-    until(lambda: len(answered) > 5)
+    wait_until(lambda: len(answered) > 5)
     router.kill()
     working.join()
     router.start()
-    until(lambda: ready(router))
-    until(lambda: all(available(router, node) for node in POOLS))
+    wait_until(lambda: ready(router))
+    wait_until(lambda: all(available(router, node) for node in POOLS))
     ids = [create(router, f"v{n}").volume_id for n in range(60)]
     assert set(answered) <= {Code.OK, Code.UNAVAILABLE, Code.CANCELLED}
     assert router.volumes() == sorted(ids)
@@ -191,5 +192,5 @@ def test_another_node_at_the_address_is_not_taken_for_it(cluster: Cluster) -> No
     cluster.ports["a"], cluster.ports["b"] = cluster.ports["b"], cluster.ports["a"]
     volume = create(cluster.router, "v", accessibility_requirements=on("a"))
     cluster.say(*POOLS)
-    until(lambda: get(cluster.router, volume) is Code.UNAVAILABLE)
-    until(lambda: "answers at" in cluster.router.log.read_text())
+    wait_until(lambda: get(cluster.router, volume) is Code.UNAVAILABLE)
+    wait_until(lambda: "answers at" in cluster.router.log.read_text())

@@ -14,8 +14,9 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from driver.tls import authority, identity
-from tests.cluster.machines import Cluster, code_of, create, on, until
+from tests.cluster.machines import Cluster, code_of, create, on
 from tests.harness import Driver
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 ONE = {"a": ["sim=memory:10GiB"]}
@@ -96,10 +97,10 @@ def test_a_router_believes_nodes_only(cluster: Cluster, tmp_path: Path, kind: st
         authority.create(folder, now=past if kind == "expired" else None, days=29)
     files = folder / ("router" if kind == "router" else "node")
     node.arguments[node.arguments.index("--tls-dir") + 1] = str(files)
-    until(lambda: "node a is unavailable" in cluster.router.log.read_text())
+    wait_until(lambda: "node a is unavailable" in cluster.router.log.read_text())
     log = len(cluster.router.log.read_text())
     node.start()
-    until(lambda: "failed" in cluster.router.log.read_text()[log:].lower())
+    wait_until(lambda: "failed" in cluster.router.log.read_text()[log:].lower())
     assert code_of(lambda: create(cluster.router, "v")) is Code.UNAVAILABLE
     assert "node a is reachable" not in cluster.router.log.read_text()[log:]
 
@@ -120,13 +121,13 @@ def test_new_certificates_are_taken_without_a_restart(cluster: Cluster) -> None:
     (cluster.tls / "ca.key").unlink()
     (cluster.tls / "ca.crt").unlink()
     authority.create(cluster.tls)
-    until(lambda: "loaded new certificates" in cluster.router.log.read_text())
+    wait_until(lambda: "loaded new certificates" in cluster.router.log.read_text())
     new = of(cluster.tls / "router")
-    until(lambda: listed(cluster, new) is Code.OK)
+    wait_until(lambda: listed(cluster, new) is Code.OK)
     assert listed(cluster, old) is Code.UNAVAILABLE
     request = csi.ControllerGetVolumeRequest(volume_id=volume.volume_id)
     for driver in (cluster.router, cluster.another()):
-        until(
+        wait_until(
             lambda driver=driver: (
                 code_of(  # type: ignore[misc]
                     lambda: driver.controller.ControllerGetVolume(request)

@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 
 from csi_proto import csi_pb2 as csi
 from driver.tls import authority
-from tests.cluster.machines import MOUNT, Router, code_of, on, ready, until
+from tests.cluster.machines import MOUNT, Router, code_of, on, ready
 from tests.cluster.newer import LATER, STREAM, VOLUME, Newer, newer
+from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 
@@ -31,7 +32,7 @@ def router(where: Path, node: tuple[Newer, int]) -> Iterator[Router]:
     nodes = [{"name": "a", "address": f"127.0.0.1:{node[1]}"}]
     (where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
     with Router(where, where / "nodes.yaml", where / "tls/router") as router:
-        until(lambda: ready(router))
+        wait_until(lambda: ready(router))
         yield router
 
 

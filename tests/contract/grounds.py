@@ -34,9 +34,9 @@ from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.formats.luks import Options as CryptOptions
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
-from tests.promises.waiting import until
 from tests.support.failing_backend import FailingBackend, failing_pool
 from tests.support.free_space import finish_deletes
+from tests.support.waiting import wait_until
 
 CAP_SYS_RESOURCE = 24  # <linux/capability.h>
 OWNER = "cellar.test"
@@ -263,7 +263,7 @@ class LoopfileGround(Ground):
             accounts.catch_up()
             return not accounts._is_behind()
 
-        until(measured)
+        wait_until(measured)
 
     @contextmanager
     def working_in(self, target: Path) -> Iterator[None]:

@@ -18,7 +18,7 @@ from driver.linux.devices.lvm import CONFIG
 from tests.harness import Driver
 from tests.lvm.conftest import GIB, said
 from tests.promises.client import Csi, outcome
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 BOUND = 20.0  # seconds: the guest has one processor
 KNOWN = 90.0
@@ -110,13 +110,13 @@ def serves(csi: Csi, name: str, pool: str) -> None:
 
 
 def unavailable(csi: Csi, pool: str) -> None:
-    until(lambda: not csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
+    wait_until(lambda: not csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
     code = in_time(lambda: outcome(lambda: create(csi, f"new-{pool}", pool)))
     assert code == "UNAVAILABLE"
 
 
 def comes_back(csi: Csi, pool: str) -> None:
-    until(lambda: csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
+    wait_until(lambda: csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
 
 
 def test_disks_that_stop_are_nobody_elses_trouble(ground: Ground) -> None:
@@ -153,6 +153,6 @@ def test_disks_that_stop_before_the_start_keep_no_other_pool(ground: Ground) -> 
         csi = in_time(ground.start)
         serves(csi, "first", "well")
         assert outcome(lambda: create(csi, "new", "group")) == "UNAVAILABLE"
-    until(lambda: old <= set(csi.volumes()), KNOWN)
+    wait_until(lambda: old <= set(csi.volumes()), KNOWN)
     for volume_id in csi.volumes():
         csi.delete(volume_id)

@@ -15,7 +15,7 @@ import grpc
 from csi_proto import csi_pb2 as pb
 from csi_proto import csi_pb2_grpc as rpc
 from tests.harness import Driver
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 SECONDS = 30.0
@@ -211,7 +211,7 @@ class Csi:
             )
             return snapshot if snapshot.ready_to_use else None
 
-        return until(ready)
+        return wait_until(ready)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         request = pb.DeleteSnapshotRequest(snapshot_id=snapshot_id)
@@ -300,7 +300,7 @@ def patiently(call: Callable[[], Found]) -> Found:
                 raise
             return None
 
-    [answer] = until(answered)
+    [answer] = wait_until(answered)
     return answer
 
 

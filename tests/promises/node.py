@@ -16,7 +16,7 @@ from tests import harness
 from tests.promises import disks
 from tests.promises.client import Csi, digest
 from tests.promises.disks import MIB, Disk, run
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 
 def _has_capability(bit: int) -> bool:
@@ -32,7 +32,7 @@ class Driver(harness.Driver):
     """Asks for the socket before gRPC does, which would wait a second after a first failure."""
 
     def connect(self) -> None:
-        until(lambda: self._listens() or not self.running, harness.START)
+        wait_until(lambda: self._listens() or not self.running, harness.START)
         super().connect()
 
     def _listens(self) -> bool:
@@ -197,7 +197,7 @@ class Node:
                 driver.kill()
         self.take_down()
         self._unmount(below=self.base)
-        until(self._removed)
+        wait_until(self._removed)
 
     def take_down(self) -> None:
         """Whatever is up, whoever made it."""
@@ -210,7 +210,7 @@ class Node:
         self._unmount(below=self.kubelet)
         for name in self.loops():
             subprocess.run(["losetup", "--detach", name], check=False, capture_output=True)
-        until(lambda: not self.loops())
+        wait_until(lambda: not self.loops())
 
     def _unmount(self, below: Path) -> None:
         for one in reversed([one for one in mount_points() if is_below(one, below)]):

@@ -13,7 +13,7 @@ from tests.promises.client import digest, of_snapshot, outcome, refused
 from tests.promises.conftest import Served
 from tests.promises.disks import MIB, run
 from tests.promises.node import Life, image_of
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 SIZE = 16 * MIB
 
@@ -69,7 +69,7 @@ def test_a_volume_that_another_mount_namespace_holds_is_neither_detached_nor_del
     with unharmed(each, life), refused("FAILED_PRECONDITION"):
         each.csi.delete(life.volume_id)
     each.node.leave(other)
-    until(lambda: outcome(life.unstage) == "OK")  # the kernel takes a namespace down by and by
+    wait_until(lambda: outcome(life.unstage) == "OK")  # the kernel takes a namespace down by and by
     each.csi.delete(life.volume_id)
 
 
@@ -135,7 +135,7 @@ def test_an_image_that_an_administrator_mounted_by_hand_is_not_deleted(
             each.csi.delete(life.volume_id)
     finally:
         run("umount", life.staging)
-    until(lambda: outcome(lambda: each.csi.delete(life.volume_id)) == "OK")
+    wait_until(lambda: outcome(lambda: each.csi.delete(life.volume_id)) == "OK")
 
 
 def test_an_attached_volume_is_not_deleted_before_it_is_unpublished(
@@ -197,6 +197,6 @@ def test_deleting_leaves_no_open_deleted_file_behind(each: Served) -> None:
         run("sync", "--file-system", each.disk.where)
         return before - each.disk.free() < 8 * MIB
 
-    until(given_back)
+    wait_until(given_back)
     assert not Path(each.disk.where, life.volume_id).exists()
     assert os.listdir(each.disk.where)

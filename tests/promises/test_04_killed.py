@@ -24,8 +24,8 @@ from tests.promises.client import of_snapshot, of_volume, outcome, patiently
 from tests.promises.disks import run
 from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, write_durably
 from tests.promises.test_inline import Pod
-from tests.promises.waiting import until
 from tests.promises.worlds import SIZE, Seed, World
+from tests.support.waiting import wait_until
 
 CREATE = tuple(
     f"create.{step}"
@@ -514,11 +514,11 @@ def test_a_clean_stop_finishes_running_calls_and_exits_with_zero(
     node.freeze(world.disk.where)
     request = world.csi.create_request("last")
     running = world.csi.controller.CreateVolume.future(request, timeout=30)
-    until(lambda: outcome(lambda: world.csi.create("last", timeout=5)) == "ABORTED")
+    wait_until(lambda: outcome(lambda: world.csi.create("last", timeout=5)) == "ABORTED")
     process = world.csi.driver.process
     assert process
     process.terminate()
-    until(lambda: outcome(lambda: world.csi.create("late", timeout=1)) == "UNAVAILABLE")
+    wait_until(lambda: outcome(lambda: world.csi.create("late", timeout=1)) == "UNAVAILABLE")
     node.thaw(world.disk.where)
     assert running.result().volume.volume_id
     assert process.wait(20) == 0

@@ -14,7 +14,7 @@ from csi_proto import csi_pb2 as pb
 from tests.promises.client import Csi, of_snapshot, of_volume, outcome, refused
 from tests.promises.disks import MIB
 from tests.promises.node import Life, Node
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs")
 AWAY = ("UNAVAILABLE", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "NOT_FOUND")
@@ -51,9 +51,9 @@ def test_an_unmounted_pool_refuses_everything_and_nothing_is_created_in_its_dire
     assert csi.capacity(parameters={"pool": "p"}).available_capacity == 0
     assert csi.probe()
     assert _tree(disk.where) == []
-    until(lambda: not node.loops())
+    wait_until(lambda: not node.loops())
     disk.mount()
-    until(lambda: outcome(lambda: csi.create("v")) == "OK")
+    wait_until(lambda: outcome(lambda: csi.create("v")) == "OK")
     life.up()
     assert life.read() == data
     life.down()
@@ -96,10 +96,10 @@ def test_unpublish_and_unstage_work_while_the_pool_is_away(node: Node) -> None:
     assert life.read() == data, "a pod keeps what it has"
     life.down()
     assert node.mounts() == []
-    until(lambda: not node.loops())
+    wait_until(lambda: not node.loops())
     assert _tree(disk.where) == []
     disk.mount()
-    until(lambda: outcome(life.stage) == "OK")
+    wait_until(lambda: outcome(life.stage) == "OK")
     life.publish()
     assert life.read() == data
     life.down()
@@ -116,7 +116,7 @@ def test_a_restarted_driver_takes_down_what_is_up_while_its_pool_is_away(node: N
     assert csi.capacity().available_capacity == 0
     life.down()
     assert node.mounts() == []
-    until(lambda: not node.loops())
+    wait_until(lambda: not node.loops())
 
 
 def test_one_pool_that_is_away_does_not_stop_another(node: Node) -> None:
@@ -131,7 +131,7 @@ def test_one_pool_that_is_away_does_not_stop_another(node: Node) -> None:
         csi.create("other", parameters={"pool": "gone"})
     csi.delete(volume)
     gone.mount()
-    until(lambda: outcome(lambda: csi.delete(lost)) == "OK")
+    wait_until(lambda: outcome(lambda: csi.delete(lost)) == "OK")
 
 
 def test_a_plain_directory_does_not_become_a_pool_by_itself(node: Node) -> None:
@@ -209,7 +209,7 @@ def test_a_second_process_takes_over_when_the_first_one_dies(node: Node) -> None
     volume = first.create("v").volume_id
     second = node.start(f"p=loopfile:{disk.where}")
     first.driver.kill()
-    until(lambda: outcome(lambda: second.delete(volume)) == "OK")
+    wait_until(lambda: outcome(lambda: second.delete(volume)) == "OK")
 
 
 def test_a_pool_of_another_driver_is_refused(node: Node) -> None:
@@ -252,7 +252,7 @@ def test_a_pool_that_appears_after_the_start_is_used(node: Node) -> None:
     csi = node.start(f"p=loopfile:{disk.where}")
     assert outcome(lambda: csi.create("v")) == "UNAVAILABLE"
     disk.mount()
-    until(lambda: outcome(lambda: csi.create("v")) == "OK")
+    wait_until(lambda: outcome(lambda: csi.create("v")) == "OK")
 
 
 def test_a_damaged_record_makes_one_volume_unusable_and_no_other(node: Node) -> None:

@@ -13,8 +13,8 @@ from tests.promises.client import Csi, outcome, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB
 from tests.promises.node import EXT4_GROWS_ONLINE, Node, image_of
-from tests.promises.waiting import until
 from tests.support.free_space import finish_deletes
+from tests.support.waiting import wait_until
 
 SETTINGS = (
     "",
@@ -37,7 +37,7 @@ def _settled(served: Served, **how: Any) -> int:
         once = _largest(served.csi, **how)
         return once if once == _largest(served.csi, **how) else 0
 
-    return until(settled)
+    return wait_until(settled)
 
 
 def _largest_is_right(served: Served, name: str) -> None:
@@ -48,7 +48,7 @@ def _largest_is_right(served: Served, name: str) -> None:
     volume = served.csi.create(f"{name}-most", largest)
     assert volume.capacity_bytes == largest
     served.csi.delete(volume.volume_id)
-    until(lambda: _settled(served) > largest - 4 * MIB)
+    wait_until(lambda: _settled(served) > largest - 4 * MIB)
 
 
 @pytest.mark.parametrize("fs", ["ext4", "xfs", "btrfs"])
@@ -107,7 +107,7 @@ def test_a_full_pool_says_so_and_keeps_nothing_of_the_try(node: Node, fs: str) -
     life.write()
     life.down()
     csi.delete(kept)
-    until(lambda: _settled(served) >= 16 * MIB)
+    wait_until(lambda: _settled(served) >= 16 * MIB)
     csi.create("none", 16 * MIB)
 
 

@@ -17,7 +17,7 @@ from tests.promises.client import Csi, of_volume, outcome, patiently, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB
 from tests.promises.node import Node
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 AT_ONCE = 1.0  # seconds, on a busy machine
 MANY = 320  # more calls than there are workers and places in the queue
@@ -62,7 +62,7 @@ def test_probe_and_capability_calls_answer_while_all_workers_are_busy(one: Serve
             )
             for number in range(MANY)
         ]
-        until(
+        wait_until(
             lambda: (
                 outcome(lambda: one.csi.create("wait-0", MIB, block=True, timeout=10)) == "ABORTED"
             )
@@ -72,7 +72,9 @@ def test_probe_and_capability_calls_answer_while_all_workers_are_busy(one: Serve
         assert (
             outcome(lambda: one.csi.create("wait-0", MIB, block=True, timeout=AT_ONCE)) == "ABORTED"
         )
-        until(lambda: outcome(lambda: one.csi.create("over", timeout=AT_ONCE)) == "UNAVAILABLE")
+        wait_until(
+            lambda: outcome(lambda: one.csi.create("over", timeout=AT_ONCE)) == "UNAVAILABLE"
+        )
     codes = [outcome(future.result) for future in running]
     assert set(codes) <= {"OK", "UNAVAILABLE"}, "RESOURCE_EXHAUSTED would be read as: node full"
     assert codes.count("OK") == len(one.csi.volumes())
@@ -91,7 +93,7 @@ def test_a_busy_volume_answers_aborted_at_once(one: Served) -> None:
             ),
             timeout=60,
         )
-        until(lambda: outcome(lambda: one.csi.delete(life.volume_id)) == "ABORTED")
+        wait_until(lambda: outcome(lambda: one.csi.delete(life.volume_id)) == "ABORTED")
         for call in (life.stage, life.publish, life.unpublish, life.unstage):
             assert took(lambda call=call: outcome(call)) < AT_ONCE  # type: ignore[misc]
             assert outcome(call) == "ABORTED"
@@ -180,7 +182,9 @@ def test_a_long_copy_answers_aborted_until_it_is_done(node: Node) -> None:
     with standing_still(served):
         request = csi.create_request("copy", 320 * MIB, source=of_volume(life.volume_id))
         first = csi.controller.CreateVolume.future(request, timeout=60)
-        until(lambda: outcome(lambda: csi.controller.CreateVolume(request, timeout=5)) == "ABORTED")
+        wait_until(
+            lambda: outcome(lambda: csi.controller.CreateVolume(request, timeout=5)) == "ABORTED"
+        )
         for call in (
             lambda: csi.controller.CreateVolume(request, timeout=5),
             lambda: csi.delete(life.volume_id),
@@ -207,7 +211,7 @@ def test_two_hundred_volumes_at_once(node: Node) -> None:
             assert code in ("OK", "UNAVAILABLE"), code
             return code if code == "OK" else None
 
-        return until(made, 60)
+        return wait_until(made, 60)
 
     with ThreadPoolExecutor(32) as threads:
         assert set(threads.map(create, range(200))) == {"OK"}

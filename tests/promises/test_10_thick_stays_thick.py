@@ -14,7 +14,7 @@ from tests.promises.client import of_snapshot, of_volume, outcome, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB, complaint, run
 from tests.promises.node import Life, Node, image_of
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 # containerd before 2.0 gives privileged containers such a /sys.
 READ_ONLY_SYS = (
@@ -170,7 +170,7 @@ def test_sparse_gives_space_back_on_discard(each: Served, fs: str) -> None:
     full = allocated(image)
     assert full > 48 * MIB
     (life.target / "data").unlink()
-    until(lambda: _trimmed(life.target, image) < full - 40 * MIB)  # xfs frees by and by
+    wait_until(lambda: _trimmed(life.target, image) < full - 40 * MIB)  # xfs frees by and by
     life.down()
     each.csi.delete(life.volume_id)
 

@@ -20,8 +20,8 @@ from tests.promises.client import Csi, digest, of_snapshot, of_volume, outcome, 
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB, run
 from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, layers, write_durably
-from tests.promises.waiting import until
 from tests.promises.worlds import fill_device
+from tests.support.waiting import wait_until
 
 SIZES = {"ext4": 32 * MIB, "xfs": 300 * MIB, "btrfs": 256 * MIB}
 SPARSE = {"allocation": "sparse"}
@@ -68,7 +68,7 @@ def written_to(life: Life) -> Iterator[dict[str, str]]:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        until(lambda: len(synced) > 3)
+        wait_until(lambda: len(synced) > 3)
         yield synced
     finally:
         stop.set()
@@ -219,7 +219,7 @@ def test_a_filesystem_that_somebody_else_froze_is_not_thawed_by_us(reflink: Serv
     assert snapshot.ready_to_use
     assert not can_write(life.staging, 0.5), "thawed by the driver"
     reflink.node.thaw(life.staging)
-    until(lambda: can_write(life.staging, 5))
+    wait_until(lambda: can_write(life.staging, 5))
     copy = _life(reflink, "copy", "ext4", source=of_snapshot(snapshot.snapshot_id))
     copy.up()
     assert copy.read() == data
@@ -334,7 +334,7 @@ def test_a_group_is_one_point_in_time(reflink: Served) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        until(lambda: counted[0] > 5)
+        wait_until(lambda: counted[0] > 5)
         group = reflink.csi.snapshot_group("g", [life.volume_id for life in lives])
     finally:
         stop.set()

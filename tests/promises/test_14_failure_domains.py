@@ -21,8 +21,8 @@ from tests.promises.client import Csi, outcome
 from tests.promises.conftest import FILESYSTEMS
 from tests.promises.disks import MIB, Disk
 from tests.promises.node import Life, Node
-from tests.promises.waiting import until
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 BOUND = 8.0  # seconds for an answer that concerns others too, on a busy machine
 KNOWN = 40.0  # seconds until it is known that a pool does not answer
@@ -137,9 +137,9 @@ def serves_the_well_pool(ground: Ground, name: str) -> None:
 def does_not_answer(ground: Ground) -> None:
     """What everybody is told of the sick pool, and that nothing of it is gone."""
     csi = ground.csi
-    until(lambda: not csi.capacity(parameters=SICK).available_capacity, KNOWN)
+    wait_until(lambda: not csi.capacity(parameters=SICK).available_capacity, KNOWN)
     assert any("sick" in one for one in in_time(lambda: health(csi)))
-    until(lambda: ground.metric("cellar_pool_up", "sick") == 0, KNOWN)
+    wait_until(lambda: ground.metric("cellar_pool_up", "sick") == 0, KNOWN)
     assert ground.metric("cellar_pool_up", "well") == 1
     assert in_time(lambda: outcome(lambda: csi.create("new", parameters=SICK))) == "UNAVAILABLE"
     made = in_time(lambda: csi.create("anywhere"))
@@ -149,8 +149,8 @@ def does_not_answer(ground: Ground) -> None:
 
 
 def is_well_again(ground: Ground) -> None:
-    until(lambda: ground.csi.capacity(parameters=SICK).available_capacity, KNOWN)
-    until(lambda: not any("sick" in one for one in health(ground.csi)), KNOWN)
+    wait_until(lambda: ground.csi.capacity(parameters=SICK).available_capacity, KNOWN)
+    wait_until(lambda: not any("sick" in one for one in health(ground.csi)), KNOWN)
 
 
 def test_a_pool_that_stops_answering_is_nobody_elses_trouble(ground: Ground) -> None:
@@ -196,7 +196,7 @@ def test_a_pool_that_does_not_answer_at_the_start_does_not_keep_others(ground: G
         old = ground.node.life(ground.csi, old.volume_id)
         assert time.monotonic() - begun < BOUND
         serves_the_well_pool(ground, "first")
-        until(ground.csi.probe)
+        wait_until(ground.csi.probe)
         in_time(old.unpublish)
     is_well_again(ground)
     assert old.volume_id in ground.csi.volumes()
@@ -227,12 +227,12 @@ def test_stuck_workers_are_counted_and_left_behind_with_a_status_that_says_so(
     with ground.hang():
         requests = (csi.create_request(f"s{n}", parameters=SICK) for n in range(number))
         waiting = [csi.controller.CreateVolume.future(one, timeout=120) for one in requests]
-        until(lambda: ground.metric("cellar_pool_stuck_workers", "sick") == number, KNOWN)
+        wait_until(lambda: ground.metric("cellar_pool_stuck_workers", "sick") == number, KNOWN)
         assert ground.metric("cellar_pool_oldest_call_seconds", "sick") > 1
         assert ground.metric("cellar_pool_stuck_workers", "well") == 0
         assert driver.process
         driver.process.terminate()
-        until(lambda: "left while work was still running" in driver.tail(), KNOWN)
+        wait_until(lambda: "left while work was still running" in driver.tail(), KNOWN)
         ground.start()
         serves_the_well_pool(ground, "next")
     assert driver.wait() == 1
@@ -249,13 +249,13 @@ def test_a_driver_that_was_killed_while_it_hung_leaves_the_other_pools(node: Nod
     with ground.hang():
         request = ground.csi.create_request("stuck", parameters=SICK)
         waiting = ground.csi.controller.CreateVolume.future(request, timeout=120)
-        until(lambda: ground.metric("cellar_pool_oldest_call_seconds", "sick") > 1, KNOWN)
+        wait_until(lambda: ground.metric("cellar_pool_oldest_call_seconds", "sick") > 1, KNOWN)
         assert driver.process
         driver.process.kill()
         assert driver.process.poll() is None
         ground.port = free_port()  # the other one stays bound as long
         ground.start()
-        until(lambda: kept.volume_id in ground.csi.volumes(), KNOWN)
+        wait_until(lambda: kept.volume_id in ground.csi.volumes(), KNOWN)
         serves_the_well_pool(ground, "next")
         second = node.start(f"well=loopfile:{ground.well.where}")
         assert outcome(lambda: second.create("v")) == "UNAVAILABLE"

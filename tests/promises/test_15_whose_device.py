@@ -18,7 +18,7 @@ from tests.promises.client import outcome, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB, run
 from tests.promises.node import Life, Node, mount_points
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 SIZE = 16 * MIB
 
@@ -401,7 +401,7 @@ class TestDeadPool:
         life.unpublish()
         life.unstage()
         assert node.mounts() == []
-        until(lambda: not Path("/sys/block", Path(name).name, "loop").exists())
+        wait_until(lambda: not Path("/sys/block", Path(name).name, "loop").exists())
 
     def test_without_records_the_name_of_the_image_is_enough(self, node: Node) -> None:
         """As for what was published before this version."""

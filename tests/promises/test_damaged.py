@@ -15,7 +15,7 @@ from csi_proto import csi_pb2 as pb
 from tests.promises.client import SECONDS, Csi, digest, of_snapshot, of_volume, outcome, refused
 from tests.promises.disks import MIB, Disk
 from tests.promises.node import Life, Node
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 SIZE = 16 * MIB
 
@@ -231,7 +231,9 @@ def test_a_damaged_record_is_data_loss_until_it_is_put_right(
     case.life.down()
     case.csi.delete(case.volume_id)
     case.csi.delete_snapshot(case.snapshot_id)
-    until(lambda: not [one for one in case.disk.entries() if not one.startswith(".cellar-pool")])
+    wait_until(
+        lambda: not [one for one in case.disk.entries() if not one.startswith(".cellar-pool")]
+    )
 
 
 def test_a_damaged_image_that_somebody_took_away_is_gone(node: Node) -> None:
@@ -244,7 +246,7 @@ def test_a_damaged_image_that_somebody_took_away_is_gone(node: Node) -> None:
     case.csi.delete(case.volume_id)
     case.csi.delete_snapshot(case.snapshot_id)
     assert case.csi.volumes() == {}
-    until(lambda: case.csi.capacity().available_capacity > case.room)
+    wait_until(lambda: case.csi.capacity().available_capacity > case.room)
 
 
 def test_one_damaged_record_does_not_keep_others_from_work(node: Node) -> None:

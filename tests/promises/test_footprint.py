@@ -9,7 +9,7 @@ import psutil
 
 from tests.promises.conftest import Served
 from tests.promises.node import Node
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 # Imported only where they are used: each would cost `serve` several MiB and tens of milliseconds.
 NOT_NEEDED = {"rich", "typer", "click", "cryptography", "kubernetes", "hypothesis"}
@@ -39,5 +39,5 @@ def test_idle_memory_stays_in_its_bounds_with_the_child_that_thaws(one: Served) 
         """Not a tool that ends at once."""
         return [one for one in process.children() if one.name() == "cellar-thaw"]
 
-    everyone = [process, *until(child)]
+    everyone = [process, *wait_until(child)]
     assert sum(each.memory_full_info().pss for each in everyone) <= BOUND

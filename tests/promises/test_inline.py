@@ -20,7 +20,7 @@ from tests.promises.client import SECONDS, Csi, capability, outcome, refused
 from tests.promises.conftest import Served, serve
 from tests.promises.disks import MIB, run
 from tests.promises.node import Node, layers, mount_points, write_durably
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 SIZE = "16Mi"
 
@@ -320,10 +320,10 @@ def test_without_its_pool_it_comes_off_and_goes_when_the_pool_is_back(node: Node
             pod.unpublish()
         assert node.mounts() == []
         assert not pod.target.exists()
-    until(lambda: not node.loops())
+    wait_until(lambda: not node.loops())
     assert os.listdir(served.disk.where) == []
     served.disk.mount()
-    until(lambda: outcome(pod.unpublish) == "OK")
+    wait_until(lambda: outcome(pod.unpublish) == "OK")
     assert served.left() == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.promises.client import Csi, outcome, refused
 from tests.promises.disks import Disk, run
 from tests.promises.node import Life, Node, layers
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 # As a container of the node's pod: its own view, and kubelet's directory shared both ways.
 CONTAINER = ("unshare", "--mount", "--propagation", "unchanged")
@@ -54,7 +54,7 @@ def test_a_replaced_driver_finds_every_loop_device_again(host: Node) -> None:
             new.delete(life.volume_id)
     for life in again:
         life.down()
-    until(lambda: not host.loops())
+    wait_until(lambda: not host.loops())
     for life in again:
         new.delete(life.volume_id)
     assert host.mounts() == [str(host.kubelet)]
@@ -72,7 +72,7 @@ def test_a_driver_that_was_killed_is_replaced_in_the_same_way(host: Node) -> Non
     assert outcome(lambda: new.delete(life.volume_id)) == "FAILED_PRECONDITION"
     assert again.read() == data
     again.down()
-    until(lambda: not host.loops())
+    wait_until(lambda: not host.loops())
     again.up()
     assert again.read() == data
     again.down()
@@ -102,7 +102,7 @@ def test_an_image_attached_below_another_path_is_ours_all_the_same(host: Node) -
     assert again.read() == data
     assert len(host.loops()) == 1
     again.down()
-    until(lambda: not host.loops())
+    wait_until(lambda: not host.loops())
     new.delete(life.volume_id)
 
 
@@ -146,5 +146,5 @@ def test_a_device_left_by_a_driver_that_died_is_detached_by_unstage(
         run("umount", place)
     csi.driver.start()
     life.unstage()
-    until(lambda: not node.loops())
+    wait_until(lambda: not node.loops())
     csi.delete(life.volume_id)

@@ -15,7 +15,7 @@ from csi_proto import csi_pb2 as pb
 from tests.promises.client import Csi, outcome
 from tests.promises.disks import MIB, Disk, run
 from tests.promises.node import Node
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs")
 GOINGDOWN = 0x8004587D  # _IOR('X', 125, __u32) of <xfs/xfs_fs.h>; ext4 has it too
@@ -85,7 +85,7 @@ def test_a_pool_that_turned_read_only(node: Node, fs: str, *, restarted: bool) -
     for one in (life, other):
         csi.detach(one.volume_id)
     run("mount", "-o", "remount,rw", disk.where)
-    until(lambda: csi.capacity().available_capacity > 0)
+    wait_until(lambda: csi.capacity().available_capacity > 0)
     assert storage_faults(csi) == []
     life.up()
     assert life.read() == data
@@ -111,7 +111,7 @@ def test_what_is_mounted_comes_off_a_pool_that_turned_read_only_by_itself(node: 
         if line.split()[4] == str(disk.where)
     }
     Path("/sys/fs/ext4", device, "trigger_fs_error").write_text("a test")
-    until(lambda: csi.capacity().available_capacity == 0)
+    wait_until(lambda: csi.capacity().available_capacity == 0)
     assert "read-only" in "".join(storage_faults(csi))
     assert outcome(lambda: csi.create("w")) == "UNAVAILABLE"
     assert life.read() == data
@@ -140,9 +140,9 @@ def test_a_pool_whose_filesystem_shut_down(node: Node, fs: str) -> None:
     assert csi.probe()
     csi.detach(life.volume_id)
     disk.pull()
-    until(lambda: outcome(lambda: csi.create("new")) == "UNAVAILABLE")
+    wait_until(lambda: outcome(lambda: csi.create("new")) == "UNAVAILABLE")
     disk.mount()
-    until(lambda: csi.capacity().available_capacity > 0)
+    wait_until(lambda: csi.capacity().available_capacity > 0)
     csi.delete(life.volume_id)
     csi.delete_snapshot(snapshot)
 
@@ -308,7 +308,7 @@ def test_init_makes_no_pool_in_the_place_of_a_missing_disk(node: Node) -> None:
         assert csi.capacity().available_capacity == 0
         assert os.listdir(disk.where) == []
         disk.mount()
-        until(lambda: list(csi.volumes()) == [volume])
+        wait_until(lambda: list(csi.volumes()) == [volume])
     assert csi.create("v").volume_id == volume
 
 

@@ -17,9 +17,10 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from tests.cluster.fake_kubelet import NAME, Kubelet
-from tests.cluster.machines import code_of, until
+from tests.cluster.machines import code_of
 from tests.harness import ROOT, Driver
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 REGISTERED = "cellar_kubelet_registered 1.0"
 
@@ -64,7 +65,7 @@ class Announced(Driver):
 
     def start(self) -> Announced:
         super().start()
-        until(lambda: self.kubelet.made() != 0)
+        wait_until(lambda: self.kubelet.made() != 0)
         return self
 
 
@@ -96,8 +97,8 @@ def test_a_refusal_is_told_and_a_new_socket_makes_kubelet_ask_again(
     assert (status, "the API server is down" in text) == (503, True)
     assert driver.page("healthz")[0] == 200
     assert REGISTERED not in driver.page("metrics")[1]
-    until(lambda: kubelet.made() not in {0, before})
-    until(lambda: code_of(kubelet.register) is grpc.StatusCode.OK)
+    wait_until(lambda: kubelet.made() not in {0, before})
+    wait_until(lambda: code_of(kubelet.register) is grpc.StatusCode.OK)
     assert driver.page("readyz")[0] == 200
 
 
@@ -112,8 +113,8 @@ def test_a_kubelet_that_begins_anew_finds_the_driver(driver: Announced, kubelet:
 def test_a_socket_that_somebody_removed_is_made_again(driver: Announced, kubelet: Kubelet) -> None:
     kubelet.register()
     kubelet.socket.unlink()
-    until(lambda: kubelet.made() != 0)
-    until(lambda: code_of(kubelet.register) is grpc.StatusCode.OK)
+    wait_until(lambda: kubelet.made() != 0)
+    wait_until(lambda: code_of(kubelet.register) is grpc.StatusCode.OK)
 
 
 def test_a_socket_that_a_killed_driver_left_is_replaced(
@@ -122,7 +123,7 @@ def test_a_socket_that_a_killed_driver_left_is_replaced(
     driver.kill()
     assert code_of(kubelet.info) is not grpc.StatusCode.OK
     driver.start()
-    until(lambda: code_of(kubelet.register) is grpc.StatusCode.OK)
+    wait_until(lambda: code_of(kubelet.register) is grpc.StatusCode.OK)
 
 
 def test_kubelet_forgets_the_driver_after_the_last_call_only(
@@ -134,9 +135,9 @@ def test_kubelet_forgets_the_driver_after_the_last_call_only(
     assert next(iter(running)).taken
     assert driver.process
     driver.process.send_signal(signal.SIGTERM)
-    until(lambda: "calls that run end first" in driver.log.read_text())
+    wait_until(lambda: "calls that run end first" in driver.log.read_text())
     probe = csi.ProbeRequest()
-    until(lambda: code_of(lambda: driver.identity.Probe(probe)) is grpc.StatusCode.UNAVAILABLE)
+    wait_until(lambda: code_of(lambda: driver.identity.Probe(probe)) is grpc.StatusCode.UNAVAILABLE)
     assert kubelet.info().name == NAME
     running.cancel()
     assert driver.wait() == 0

@@ -15,8 +15,8 @@ import pytest
 
 from csi_proto import csi_pb2 as csi
 from tests.harness import ROOT, Driver
-from tests.promises.waiting import until
 from tests.support.ports import free_port, listens
+from tests.support.waiting import wait_until
 
 POOL = "sim=memory:10GiB"
 NEVER = {"typer", "rich", "click", "cryptography", "kubernetes", "aiohttp", "yaml"}
@@ -98,7 +98,7 @@ def test_a_pool_that_is_away_is_said_at_the_start_and_where_readiness_is_asked(w
 
 def _page(port: int, name: str) -> str:
     """The page, once the driver listens: its socket answers a moment before."""
-    until(lambda: listens(port))
+    wait_until(lambda: listens(port))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=10) as answer:
         return str(answer.read().decode())
 

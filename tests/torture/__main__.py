@@ -25,7 +25,7 @@ from threading import Event, Thread
 
 from tests.promises import disks
 from tests.promises.node import Node
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 from tests.torture import disturbances
 from tests.torture.client import Client
 from tests.torture.ground import Findings, Ground
@@ -84,7 +84,7 @@ def _run(ground: Ground, seconds: float, clients: int) -> None:
 @contextmanager
 def _standing_still(actors: list[Client], pause: Event, *, down: bool) -> Iterator[None]:
     pause.set()
-    until(lambda: all(client.idle.is_set() for client in actors), STANDSTILL)
+    wait_until(lambda: all(client.idle.is_set() for client in actors), STANDSTILL)
     try:
         for client in actors if down else ():
             client.take_down()

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from threading import Event, current_thread, main_thread
 
 from driver.backends.paced_worker import Background
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.001)
+from tests.support.waiting import wait_until
 
 
 def test_a_round_is_done_in_a_thread_of_its_own_and_then_another_may_begin() -> None:
@@ -29,7 +23,7 @@ def test_a_round_is_done_in_a_thread_of_its_own_and_then_another_may_begin() -> 
         one.begin()
         return len(done) > 2
 
-    until(again)
+    wait_until(again)
     one.stop()
     assert not any(done)
 
@@ -46,7 +40,7 @@ def test_there_is_one_round_at_a_time_and_it_ends_with_its_step() -> None:
     one = Background("test", steps)
     for _ in range(10):
         one.begin()
-    until(lambda: begun[0] == 1)
+    wait_until(lambda: begun[0] == 1)
     one.stop()
     go.set()
     assert begun[0] == 1
@@ -82,4 +76,4 @@ def test_an_error_ends_the_round_and_not_the_next() -> None:
         one.begin()
         return tried[0] > 2
 
-    until(again)
+    wait_until(again)

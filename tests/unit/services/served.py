@@ -99,7 +99,7 @@ def play(scenario: Scenario, *, attach: bool = True, max_volumes: int = 0) -> No
             max_volumes=max_volumes,
             attach=attach,
         )
-        use_cases = _use_cases(pool, BackgroundCopies(lambda _: copiers), max_volumes)
+        use_cases = use_cases_of(pool, BackgroundCopies(lambda _: copiers), max_volumes)
         path = Path(folder) / "s"
         asyncio.run(_serve(driver, use_cases, path, scenario, pool))
         assert not path.exists()
@@ -117,7 +117,10 @@ async def _serve(
         await server.stop(10)
 
 
-def _use_cases(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCases:
+def use_cases_of(
+    pool: Pool, copies: BackgroundCopies, max_volumes: int = 0, node: str = NODE
+) -> UseCases:
+    """Return the use cases of a node that has this pool alone."""
     pools = Pools([pool])
     mounts = MountRecords(MemoryRecords())
     volumes = Provisioner(pools, Contents(), copies, time.time, mounts=mounts)
@@ -126,7 +129,7 @@ def _use_cases(pool: Pool, copies: BackgroundCopies, max_volumes: int) -> UseCas
     return UseCases(
         pools=pools,
         volumes=volumes,
-        publisher=ControllerPublisher(pools, NODE, max_volumes),
+        publisher=ControllerPublisher(pools, node, max_volumes),
         node=mounter,
         ephemeral=ephemeral,
         pods=PodVolumes(mounter, ephemeral, health),

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from driver.linux.devices import loop, loop_settings
-from tests.promises.waiting import until
 from tests.root.linux.devices.conftest import (
     attach,
 )
+from tests.support.waiting import wait_until
 
 
 def test_keep_takes_back_a_detach(attached: loop.Status) -> None:
@@ -28,4 +28,6 @@ def test_what_was_not_kept_goes_with_its_last_user(plain: Path) -> None:
         user.enter_context(status.path.open("rb"))
         with pytest.raises(OSError):
             loop.detach(status, bound=0)
-    until(lambda: loop.status(status.path) is None)  # whoever looks at it just now is a user too
+    wait_until(
+        lambda: loop.status(status.path) is None
+    )  # whoever looks at it just now is a user too

@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from driver.linux.mounts import freeze, mount
 from driver.linux.mounts.freeze import Freezer
 from tests.root.linux.conftest import Attach, Volume
 from tests.root.linux.mounts.conftest import frozen
+from tests.support.waiting import wait_until
 
 LONG = 60.0  # seconds; a bound that no test reaches
 QUICK = 5.0  # seconds that a machine with much to do may take for what takes milliseconds
@@ -100,9 +100,6 @@ def test_a_hundred_freezes_leave_nothing_behind(freezer: Freezer, attach: Attach
     descriptors = Path(f"/proc/{freezer._pid}/fd")
     for _ in range(100):
         freezer.freeze([volume.target], LONG).thaw()
-    end = time.monotonic() + QUICK
-    while len(list(threads.iterdir())) > 1 and time.monotonic() < end:
-        time.sleep(0.01)
-    assert len(list(threads.iterdir())) == 1
+    wait_until(lambda: len(list(threads.iterdir())) == 1)
     assert len(list(descriptors.iterdir())) == 4
     mount.unmount(volume.target)

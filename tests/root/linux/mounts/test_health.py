@@ -6,7 +6,6 @@ import fcntl
 import os
 import struct
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from driver.core.model import FsType
 from driver.linux.mounts import freeze, health, mount, mount_points
 from tests.root.linux.conftest import Attach, Volume
+from tests.support.waiting import wait_until
 
 GOINGDOWN = 0x8004587D  # XFS_IOC_GOINGDOWN, EXT4_IOC_SHUTDOWN
 NO_LOG_FLUSH = 2
@@ -41,9 +41,8 @@ def fail(volume: Volume) -> None:
     """As if ext4 had found something wrong on its disk."""
     kernel = Path("/sys/fs/ext4", volume.status.path.name)
     (kernel / "trigger_fs_error").write_text("a test")
-    end = time.monotonic() + 10
-    while (kernel / "errors_count").read_text() == "0\n" and time.monotonic() < end:
-        time.sleep(0.01)  # a worker of the kernel counts
+    # a worker of the kernel counts
+    wait_until(lambda: (kernel / "errors_count").read_text() != "0\n")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from driver.linux.mounts import freeze
 from driver.linux.mounts.freeze import Freezer
+from tests.support.waiting import wait_until
 
 PLACE = Path("/proc")
 UNFREEZABLE = {errno.EOPNOTSUPP, errno.EPERM}  # not root: EPERM comes first
@@ -84,9 +84,7 @@ def test_the_child_holds_nothing_that_was_inherited() -> None:
         freezer = Freezer()
         wait_for_name(freezer._pid)
         folder = Path(f"/proc/{freezer._pid}/fd")
-        end = time.monotonic() + 5
-        while len(list(folder.iterdir())) > 4 and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: len(list(folder.iterdir())) <= 4)
         assert sorted(int(one.name) for one in folder.iterdir()) == [0, 1, 2, 3]
         freezer.close()
     finally:
@@ -118,6 +116,4 @@ def test_a_sync_is_content(tmp_path: Path) -> None:
 
 def wait_for_name(pid: int) -> None:
     """The child has settled when it has its name."""
-    end = time.monotonic() + 10
-    while Path(f"/proc/{pid}/comm").read_text() != "cellar-thaw\n" and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "cellar-thaw\n")

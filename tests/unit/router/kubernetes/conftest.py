@@ -22,6 +22,7 @@ from tests.cluster.kube import (
     node,
     slice_of,
 )
+from tests.support.waiting import wait_until_async
 
 
 @pytest.fixture
@@ -43,10 +44,11 @@ class WatchedDirectory:
         self.now = 1000.0
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(15):
-            while not true():
-                assert not self.watching.done(), self.watching.exception()
-                await asyncio.sleep(0.01)
+        def ready() -> bool:
+            assert not self.watching.done(), self.watching.exception()
+            return true()
+
+        await wait_until_async(ready)
 
     async def becomes(self, **addresses: str | None) -> None:
         """Name and address of all members."""

@@ -18,6 +18,7 @@ from driver.tls import authority
 from driver.tls.authority import Authority
 from tests.cluster.fake_apiserver import Cluster
 from tests.cluster.kube import NAMESPACE, SECRETS
+from tests.support.waiting import wait_until_async
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = {"cellar-ca", "cellar-router", "cellar-node"}
@@ -145,12 +146,6 @@ def test_routers_that_begin_at_once_agree(
     play(scenario)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not true():  # noqa: ASYNC110 - what changes tells nobody
-            await asyncio.sleep(0.01)
-
-
 async def patiently(secrets: Secrets) -> None:
     """As `keep` does it: a lost race is tried again."""
     while True:
@@ -232,9 +227,9 @@ def test_a_server_that_cannot_be_reached_is_asked_again(
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         secrets = router()
         keeping = asyncio.create_task(secrets.keep())
-        await until(lambda: "not able to answer" in str(secrets.problem))
+        await wait_until_async(lambda: "not able to answer" in str(secrets.problem))
         cluster.refuse = ""
-        await until(lambda: not secrets.problem)
+        await wait_until_async(lambda: not secrets.problem)
         await secrets.ready()
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from driver.router.kubernetes.pool_location_store import PoolLocationStore
 from driver.router.nodes.pool_locations import PoolLocations
 from tests.cluster.fake_apiserver import Cluster, api_server
 from tests.cluster.kube import CONFIGMAPS, NAMESPACE
+from tests.support.waiting import wait_until_async
 
 NAME = "cellar-pools"
 
@@ -41,12 +42,6 @@ async def keeping(kubeconfig: Path, *routers: PoolLocations) -> AsyncIterator[No
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not true():  # noqa: ASYNC110 - what changes tells nobody
-            await asyncio.sleep(0.01)
-
-
 def written(cluster: Cluster) -> Any:
     return cluster.objects.get(CONFIGMAPS, {}).get(NAME, {}).get("data")
 
@@ -58,13 +53,13 @@ def test_a_router_knows_what_another_one_has_seen(server: tuple[Cluster, Path]) 
     async def scenario() -> None:
         async with keeping(kubeconfig, locations):
             locations.observe("a", ["p1", "p2"])
-            await until(lambda: written(cluster) == {"p1": "a", "p2": "a"})
+            await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "a"})
         async with keeping(kubeconfig, late):
-            await until(lambda: late.node_of("p2") == "a")
+            await wait_until_async(lambda: late.node_of("p2") == "a")
             assert late.node_of("p3") is None
             late.observe("b", ["p2"])
             assert late.node_of("p2") == "b", "what it sees itself is newer"
-            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+            await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "b"})
 
     asyncio.run(scenario())
 
@@ -78,7 +73,7 @@ def test_routers_that_write_at_once_lose_nothing(server: tuple[Cluster, Path]) -
             for number, locations in enumerate(routers):
                 locations.observe(f"n{number}", [f"p{number}"])
             expected = {f"p{number}": f"n{number}" for number in range(4)}
-            await until(lambda: written(cluster) == expected)
+            await wait_until_async(lambda: written(cluster) == expected)
 
     asyncio.run(scenario())
 
@@ -92,12 +87,12 @@ def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
     async def scenario() -> None:
         async with keeping(kubeconfig, first):
             first.observe("a", ["p1"])
-            await until(lambda: written(cluster) == {"p1": "a"})
+            await wait_until_async(lambda: written(cluster) == {"p1": "a"})
         async with keeping(kubeconfig, later):  # has p1 from the ConfigMap alone
             later.observe("b", ["p2"])
-            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+            await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "b"})
             del cluster.objects[CONFIGMAPS][NAME]
-            await until(lambda: written(cluster) == {"p1": "a", "p2": "b"})
+            await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "b"})
             assert later.node_of("p1") == "a"
 
     asyncio.run(scenario())
@@ -110,10 +105,10 @@ def test_what_could_not_be_written_is_written_later(server: tuple[Cluster, Path]
     async def scenario() -> None:
         async with keeping(kubeconfig, locations):
             locations.observe("a", ["p1"])
-            await until(lambda: len(cluster.asked) > 3)
+            await wait_until_async(lambda: len(cluster.asked) > 3)
             assert locations.node_of("p1") == "a"
             cluster.refuse = ""
-            await until(lambda: written(cluster) == {"p1": "a"})
+            await wait_until_async(lambda: written(cluster) == {"p1": "a"})
 
     cluster.refuse = "configmaps"
     asyncio.run(scenario())

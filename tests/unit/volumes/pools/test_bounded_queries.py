@@ -21,7 +21,7 @@ from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.pools import registry
 from driver.volumes.pools.registry import MANY, Pools
 from driver.volumes.requests import CreateVolume, ListVolumes
-from tests.promises.waiting import until
+from tests.support.waiting import wait_until
 from tests.unit.volumes.pools.conftest import Hanging, hang
 from tests.unit.volumes.world import World
 
@@ -37,7 +37,7 @@ def recover(pool: Pool) -> None:
     """It answers again, and what was asked meanwhile has been answered."""
     assert isinstance(pool.backend, Hanging)
     pool.backend.answers.set()
-    until(lambda: not pool.answers.silent_for)
+    wait_until(lambda: not pool.answers.silent_for)
 
 
 def wanted(name: str, pool: str | None = None) -> CreateVolume:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from threading import current_thread
-from time import monotonic, sleep
 
 import pytest
 
@@ -26,6 +24,7 @@ from tests.root.backends.loopfile.conftest import (
     write_all,
 )
 from tests.root.conftest import MakePool
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -141,7 +140,7 @@ def test_what_is_shared_is_measured_beside_the_calls(
     before = pool.capacity(Allocation.THICK).largest
     write_all(image_of(pool_dir, volume))  # nothing is shared any more
     pool._accounts._measured.clear()
-    until(lambda: pool.state().capacity is not None and not pool._ledger.sharing())
+    wait_until(lambda: pool.state().capacity is not None and not pool._ledger.sharing())
     assert asked == {"measurer"}
     pool.delete(snapshot.id)
     pool.capacity(Allocation.THICK)
@@ -154,7 +153,7 @@ def test_a_report_makes_no_filesystem_commit(
 ) -> None:
     pool.create(a_volume(pool), nothing)
     pool.state()
-    until(lambda: not pool._accounts._is_behind())
+    wait_until(lambda: not pool._accounts._is_behind())
     commits: list[Path] = []
     monkeypatch.setattr(files, "commit", commits.append)
     told = [pool.state().capacity.largest for _ in range(20)]
@@ -162,14 +161,7 @@ def test_a_report_makes_no_filesystem_commit(
     monkeypatch.undo()
     assert abs(told[-1] - pool.capacity(pool.allocation).largest) <= MIB
     pool.delete(a_volume(pool).id)
-    until(lambda: pool.state().capacity.largest > told[-1])
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = monotonic() + 30
-    while not true():
-        assert monotonic() < end
-        sleep(0.01)
+    wait_until(lambda: pool.state().capacity.largest > told[-1])
 
 
 def test_what_an_attached_image_occupies_is_asked_again(pool: loopfile.Loopfile) -> None:
