@@ -230,6 +230,9 @@ class Record(_message.Message):
     BLOCK_SIZE_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     INLINE_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    PERSISTENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     """The name in CreateVolume or CreateSnapshot: in Kubernetes that of the PersistentVolume."""
@@ -241,6 +244,13 @@ class Record(_message.Message):
     """Seconds since the epoch."""
     inline: _builtins.bool
     """A CSI ephemeral volume, which is deleted with its pod; its name is kubelet's id of it."""
+    namespace: _builtins.str
+    """The names in Kubernetes as they were at creation, if the sidecars told them: of the
+    PersistentVolumeClaim (VolumeSnapshot; pod of an inline volume), and of the PersistentVolume
+    (VolumeSnapshotContent).
+    """
+    claim: _builtins.str
+    persistent: _builtins.str
     def __init__(
         self,
         *,
@@ -251,10 +261,13 @@ class Record(_message.Message):
         block_size: _builtins.int = ...,
         created: _builtins.float = ...,
         inline: _builtins.bool = ...,
+        namespace: _builtins.str = ...,
+        claim: _builtins.str = ...,
+        persistent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "created", b"created", "filesystem", b"filesystem", "id", b"id", "inline", b"inline", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "claim", b"claim", "created", b"created", "filesystem", b"filesystem", "id", b"id", "inline", b"inline", "name", b"name", "namespace", b"namespace", "persistent", b"persistent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

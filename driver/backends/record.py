@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from driver.core.errors import CellarError, Damaged
 from driver.core.ids import ImageId, SnapshotId, VolumeId, parse_snapshot_id, parse_volume_id
 from driver.core.model import (
+    NO_OBJECTS,
     AccessMode,
     Allocation,
     Bytes,
@@ -22,6 +24,7 @@ from driver.core.model import (
     Image,
     Inline,
     Limits,
+    ObjectNames,
     Publication,
     Snapshot,
     Unreadable,
@@ -60,6 +63,8 @@ def encode(image: Image) -> dict[str, str]:
         "luksKey": image.luks_key_id or "",
         "created": repr(image.created),
         "incarnation": image.incarnation,
+        "claim": str(image.objects),
+        "persistent": image.objects.persistent,
     }
     own = _snapshot_fields(image) if isinstance(image, Snapshot) else _volume_fields(image)
     return {name: value for name, value in (common | own).items() if value}
@@ -183,6 +188,16 @@ def _check(image: Image) -> None:
         raise ValueError(f"incarnation {image.incarnation!r}")
 
 
+def _objects(flat: Mapping[str, str]) -> ObjectNames:
+    """Return the names in Kubernetes. They are for people: what cannot be read is as good as
+    none.
+    """
+    namespace, _, claim = flat.get("claim", "").partition("/")
+    if not claim:
+        return NO_OBJECTS
+    return ObjectNames(sys.intern(namespace), claim, flat.get("persistent", ""))
+
+
 def _volume_fields(volume: Volume) -> dict[str, str]:
     limits = volume.limits
     values = (limits.read_iops, limits.write_iops, limits.read_bps, limits.write_bps)
@@ -223,6 +238,7 @@ def _volume(flat: Mapping[str, str]) -> Volume:
         luks_key_id=flat.get("luksKey"),
         needs_new_uuid="renewal" in flat,
         inline=Inline(flat["inline"]) if "inline" in flat else None,
+        objects=_objects(flat),
         created=float(flat["created"]),
         incarnation=flat["incarnation"],
     )
@@ -244,6 +260,7 @@ def _snapshot(flat: Mapping[str, str]) -> Snapshot:
         group=flat.get("group"),
         group_name=flat.get("groupName", ""),
         members=tuple(parse_snapshot_id(member) for member in members.split(",") if member),
+        objects=_objects(flat),
         incarnation=flat["incarnation"],
     )
 

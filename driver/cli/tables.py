@@ -118,6 +118,9 @@ def _volume_row(
     return {
         "id": volume.volume_id,
         "name": record.name,
+        "namespace": record.namespace,
+        "claim": record.claim,
+        "persistent_volume": record.persistent,
         "pool": pool_names.get(pool_id, pool_id),
         "size_bytes": volume.capacity_bytes,
         "filesystem": record.filesystem,
@@ -152,6 +155,9 @@ def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record) -> Row:
     return {
         "id": snapshot.snapshot_id,
         "name": record.name,
+        "namespace": record.namespace,
+        "volume_snapshot": record.claim,
+        "volume_snapshot_content": record.persistent,
         "source": snapshot.source_volume_id,
         "size_bytes": snapshot.size_bytes,
         "filesystem": record.filesystem,
@@ -176,6 +182,11 @@ def _shortened(reference: str) -> str:
 def _name_cell(row: Row) -> str:
     """Return the volume's name; of an inline volume shortened, as kubelet's name for it is long."""
     return short(row["name"]) if row["inline"] else row["name"] or "?"
+
+
+def _object_cell(namespace: str, name: str) -> str:
+    """Return the claim (VolumeSnapshot; pod of an inline volume) for which an image was made."""
+    return f"{namespace}/{name}" if name else "-"
 
 
 def _if_available(cell: Callable[[Row], str]) -> Callable[[Row], str]:
@@ -211,6 +222,7 @@ POOLS: Final = (
 VOLUMES: Final = (
     Column("volume", lambda row: row["id"]),
     Column("name", _name_cell),
+    Column("claim", lambda row: _object_cell(row["namespace"], row["claim"])),
     Column("pool", lambda row: row["pool"]),
     Column("size", lambda row: human(row["size_bytes"]), number=True),
     Column("contents", lambda row: row["filesystem"] or "block"),
@@ -231,6 +243,7 @@ VOLUMES: Final = (
 SNAPSHOTS: Final = (
     Column("snapshot", lambda row: row["id"]),
     Column("name", lambda row: row["name"] or "?"),
+    Column("volumesnapshot", lambda row: _object_cell(row["namespace"], row["volume_snapshot"])),
     Column("source volume", lambda row: short(row["source"])),
     Column("size", lambda row: human(row["size_bytes"]), number=True),
     Column("contents", lambda row: row["filesystem"] or "block"),

@@ -90,6 +90,35 @@ class VolumeOptions:
     mkfs_options: tuple[str, ...] = ()  # words for mkfs
 
 
+class ObjectKind(StrEnum):
+    """What an image is made for in Kubernetes, as logs call it."""
+
+    CLAIM = "claim"  # a PersistentVolumeClaim
+    POD = "pod"  # of an inline volume
+    SNAPSHOT = "volumesnapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectNames:
+    """The names of the Kubernetes objects for which an image was made; "": not known.
+
+    They help people and are never part of the image's identity. `claim`: the name of the
+    PersistentVolumeClaim, of the VolumeSnapshot, or of the pod of an inline volume, in
+    `namespace`. `persistent`: the name of the PersistentVolume or VolumeSnapshotContent; "" also
+    if it is that of the image, as it mostly is.
+    """
+
+    namespace: str = ""
+    claim: str = ""
+    persistent: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.claim}" if self.namespace and self.claim else ""
+
+
+NO_OBJECTS: Final = ObjectNames()
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """To which node ControllerPublishVolume published a volume, and for which access."""
@@ -117,6 +146,7 @@ class Volume:
     luks_key_id: str | None = None  # id of the LUKS key; None: not encrypted
     needs_new_uuid: bool = False  # it has its source's filesystem UUID until its first stage
     inline: Inline | None = None  # None: a persistent volume
+    objects: ObjectNames = NO_OBJECTS
     created: float = 0.0  # seconds since the epoch
     incarnation: str
 
@@ -161,6 +191,7 @@ class Snapshot:
     group: Key | None = None
     group_name: str = ""
     members: tuple[SnapshotId, ...] = ()  # the whole group, this one included
+    objects: ObjectNames = NO_OBJECTS
     incarnation: str
 
 

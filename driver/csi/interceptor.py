@@ -20,6 +20,8 @@ from driver.core.errors import Invalid
 from driver.csi import redact, status
 from driver.csi.calls.recent_calls import RecentCalls
 from driver.csi.checks import field_limits, required_fields
+from driver.csi.parameters import object_facts
+from driver.volumes.pools.call_facts import FACTS, with_object
 
 RPC: Final = contextvars.ContextVar("RPC", default="a call")  # for the text of Busy
 
@@ -186,6 +188,7 @@ class CallRecord:
     subject: dict[str, str] = field(default_factory=dict)
     request: Message | None = None
     response: Any = None
+    facts: dict[str, str] = field(default_factory=dict)  # see call_facts
 
     def begin(self, request: Message | UndecodableRequest) -> Message:
         """Log and check the request, and return it.
@@ -195,6 +198,7 @@ class CallRecord:
         """
         whole = _readable(request)
         self.request, self.subject = whole, _subject(whole)
+        self.facts.update(_objects(whole))
         logger.opt(lazy=True).debug("{} {}", lambda: self.rpc, lambda: redact.presentable(whole))
         field_limits.check(whole)
         required_fields.check(self.rpc, whole)
@@ -208,17 +212,18 @@ async def _recorded(rpc: str, context: Context, on_end: OnEnd) -> AsyncIterator[
     """
     start, record = time.monotonic(), CallRecord(rpc)
     RPC.set(rpc)
+    FACTS.set(record.facts)
     try:
         yield record
         record.code = grpc.StatusCode.OK
     except Exception as error:  # noqa: BLE001 - the one broad except of the program
         record.code = status.status_of(error, rpc)
-        record.text = status.text_of(rpc, error)
+        record.text = with_object(status.text_of(rpc, error), record.facts)
         await context.abort(record.code, record.text)
     finally:
         seconds = time.monotonic() - start
         on_end(record, seconds)
-        _log(rpc, record.code, seconds, record.subject, record.text)
+        _log(rpc, record.code, seconds, record.subject | record.facts, record.text)
 
 
 def _log(
@@ -229,6 +234,15 @@ def _log(
     logger.bind(rpc=rpc, code=code.name, seconds=round(seconds, 6), **facts).log(
         "DEBUG" if usual else "INFO", "{} {} {:.1f} ms", rpc, code.name, 1e3 * seconds
     )
+
+
+def _objects(message: Message) -> dict[str, str]:
+    """Return the names in Kubernetes that a request has, by their kind; empty if it has none."""
+    names = message.DESCRIPTOR.fields_by_name
+    for name in ("parameters", "volume_context"):
+        if name in names and (values := getattr(message, name)):
+            return object_facts(values)
+    return {}
 
 
 _IDS: Final = (

@@ -5,12 +5,22 @@ A new parameter is a line in one of the tables at the end, and a field where it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from driver.core.errors import Invalid
-from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, FsType, Limits
+from driver.core.model import (
+    DEFAULT_SIZE,
+    NO_OBJECTS,
+    Allocation,
+    Bytes,
+    FsType,
+    Limits,
+    ObjectKind,
+    ObjectNames,
+)
 from driver.core.options.volume_options import OPTIONS
 from driver.core.quantity import parse_bytes
 from driver.csi import capability
@@ -20,6 +30,17 @@ FSTYPE: Final = f"{KUBERNETES}fstype"
 EPHEMERAL: Final = f"{KUBERNETES}ephemeral"
 BLOCK_SIZES: Final = {"512": 512, "4096": 4096}
 LIMIT: Final = 1 << 62  # of all numbers
+# Where the sidecars (with --extra-create-metadata) and kubelet put the names of the objects that a
+# call is for: namespace, name, and the PersistentVolume or VolumeSnapshotContent.
+_OBJECTS: Final = {
+    ObjectKind.CLAIM: ("pvc/namespace", "pvc/name", "pv/name"),
+    ObjectKind.SNAPSHOT: (
+        *("volumesnapshot/namespace", "volumesnapshot/name"),
+        "volumesnapshotcontent/name",
+    ),
+    ObjectKind.POD: ("pod.namespace", "pod.name", ""),
+}
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +90,31 @@ def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
     limits = {name: value for name, value in read.items() if name in _LIMITED}
     creation = {name: value for name, value in read.items() if name not in {*OPTIONS, *_LIMITED}}
     return Class(options=options, limits=Limits(**{**limits, **changed}), **creation)
+
+
+def object_names(parameters: Mapping[str, str], kind: ObjectKind, name: str = "") -> ObjectNames:
+    """Return the names in Kubernetes that the parameters of a volume or a snapshot have, or the
+    volume context of an inline volume. What Kubernetes could not call an object is left out.
+
+    `name`: of the image, as CSI has it.
+    """
+    namespace, claim, persistent = (_object_name(parameters, key) for key in _OBJECTS[kind])
+    if not (namespace and claim):
+        return NO_OBJECTS
+    return ObjectNames(namespace, claim, persistent if persistent != name else "")
+
+
+def object_facts(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the names in Kubernetes that a request has in such a map, for the log, by their
+    kind.
+    """
+    named = ((kind, str(object_names(parameters, kind))) for kind in _OBJECTS)
+    return {kind: text for kind, text in named if text}
+
+
+def _object_name(parameters: Mapping[str, str], key: str) -> str:
+    name = parameters.get(KUBERNETES + key, "") if key else ""
+    return name if _OBJECT_NAME.fullmatch(name) else ""
 
 
 def none_accepted(parameters: Mapping[str, str]) -> None:

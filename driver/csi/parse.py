@@ -15,7 +15,7 @@ from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid
 from driver.core.ids import ImageId
-from driver.core.model import FsType
+from driver.core.model import FsType, ObjectKind
 from driver.core.options import mount_options
 from driver.core.options.volume_options import parse_options
 from driver.csi import capability, parameters
@@ -49,6 +49,7 @@ def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
         encrypted=parsed.encrypted,
         limits=parsed.limits,
         source=_source(request.volume_content_source),
+        objects=parameters.object_names(request.parameters, ObjectKind.CLAIM, request.name),
     )
 
 

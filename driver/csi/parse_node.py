@@ -11,7 +11,7 @@ from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, NotFound
 from driver.core.ids import InlineHandle
-from driver.core.model import AccessMode
+from driver.core.model import AccessMode, ObjectKind
 from driver.core.options import mount_options
 from driver.csi import capability, parameters, parse
 from driver.csi.checks import field_limits
@@ -145,6 +145,7 @@ def _inline(request: csi.NodePublishVolumeRequest) -> node_requests.InlinePublis
         encrypted=parsed.encrypted,
         limits=parsed.limits,
         inline=True,
+        objects=parameters.object_names(request.volume_context, ObjectKind.POD),
     )
     if request.readonly:
         use = replace(use, mode=AccessMode.SINGLE_NODE_READER_ONLY)

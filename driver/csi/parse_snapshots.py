@@ -7,6 +7,7 @@ from __future__ import annotations
 from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.errors import Invalid, NotFound
+from driver.core.model import ObjectKind
 from driver.csi import parameters, parse
 from driver.volumes import snapshot_requests
 
@@ -15,8 +16,9 @@ def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapsh
     """Return the request to create a snapshot. Raises: NotFound by the source's id; Invalid."""
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.none_accepted(request.parameters)
+    objects = parameters.object_names(request.parameters, ObjectKind.SNAPSHOT, request.name)
     return snapshot_requests.CreateSnapshot(
-        snapshot_requests.Member(ids.snapshot_key(request.name), request.name, source)
+        snapshot_requests.Member(ids.snapshot_key(request.name), request.name, source, objects)
     )
 
 

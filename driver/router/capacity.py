@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from csi_proto import cellar_pb2 as cellar
 from driver.core.capacity import NO_CAPACITY, Capacity
 from driver.core.ids import PoolId
-from driver.core.model import Allocation
 from driver.core.options.mkfs_options import smallest
 from driver.router.nodes.connection import NodeConnection
 from driver.router.placement import Candidate
@@ -58,9 +56,9 @@ def capacity_of(
     features = {str(request.fs)} if request.fs else set[str]()
     features |= {ENCRYPTION} if request.encrypted else set()
     usable = (
-        _available(pool, request.allocation)
+        pool.capacities.get(request.allocation or pool.allocation, NO_CAPACITY)
         for pool in node.pools
-        if request.pool in {None, pool.name} and not pool.away and features.isdisjoint(pool.lacks)
+        if request.pool in {None, pool.name} and pool.available and features.isdisjoint(pool.lacks)
     )
     return max(usable, key=_by_size, default=NO_CAPACITY)
 
@@ -71,14 +69,9 @@ def may_use(node: NodeConnection, pool: str | None, pools: frozenset[PoolId]) ->
     `pool`: the name of the requested pool. If it is None, the node itself chooses the pool with
     the most free space, whichever that is.
     """
-    return any(each.id in pools and pool in {None, each.name} for each in node.report.pools)
-
-
-def _available(pool: cellar.Pool, allocation: Allocation | None) -> Capacity:
-    for space in pool.available_space:
-        if space.allocation == (allocation or pool.allocation):
-            return Capacity(largest=space.largest, smallest=space.smallest, total=0, committed=0)
-    return NO_CAPACITY
+    return bool(pools) and any(
+        each.id in pools and pool in {None, each.name} for each in node.report.pools
+    )
 
 
 def _by_size(capacity: Capacity) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from driver.services.group_participant import GroupParticipant
 from driver.services.name_reservations import NameReservations
 from driver.services.node_reports import NodeReports
 from driver.volumes.inventory import FindImages, Inventory, PoolEntry, ReadPools
+from driver.volumes.pools.call_facts import persistent_of
 
 
 class PeerService(NodeServicer):
@@ -187,4 +188,7 @@ def _record(image: Image) -> cellar.Record:
         block_size=image.block_size,
         created=image.created,
         inline=isinstance(image, Volume) and image.inline is not None,
+        namespace=image.objects.namespace,
+        claim=image.objects.claim,
+        persistent=persistent_of(image),
     )

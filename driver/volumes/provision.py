@@ -223,6 +223,7 @@ class Provisioner:
             source=request.source,
             options=request.options,
             inline=Inline.CREATED if request.inline else None,
+            objects=request.objects,
             formatted=not fresh if key else fs is not None,
             limits=request.limits,
             luks_key_id=key,

@@ -11,7 +11,16 @@ from typing import ClassVar
 
 from driver.core.capacity import CapacityRange
 from driver.core.ids import ImageId, Key, VolumeId
-from driver.core.model import AccessMode, Allocation, Bytes, FsType, Limits, VolumeOptions
+from driver.core.model import (
+    NO_OBJECTS,
+    AccessMode,
+    Allocation,
+    Bytes,
+    FsType,
+    Limits,
+    ObjectNames,
+    VolumeOptions,
+)
 from driver.volumes import locks
 from driver.volumes.locks import NO_LOCKS, Locks, WorkerGroup
 
@@ -44,6 +53,7 @@ class CreateVolume:
     encrypted: bool | None = None  # None: as its source is
     limits: Limits = field(default_factory=Limits)
     source: ImageId | None = None
+    objects: ObjectNames = NO_OBJECTS  # for people: another one names the same volume
     inline: bool = False  # for one pod, and gone with it
     placed: str | None = None  # the pool that was chosen for it, by name; None: none was yet
 

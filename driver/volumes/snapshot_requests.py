@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from driver.core.ids import Key, SnapshotId, VolumeId
-from driver.core.model import Bytes
+from driver.core.model import NO_OBJECTS, Bytes, ObjectNames
 from driver.volumes import locks
 from driver.volumes.locks import NO_LOCKS, Locks
 
@@ -51,6 +51,7 @@ class Member:
     key: Key
     name: str
     source: VolumeId
+    objects: ObjectNames = NO_OBJECTS
 
 
 @dataclass(frozen=True, slots=True)

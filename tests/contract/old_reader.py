@@ -1,7 +1,7 @@
 """What the code of an older commit says of a pool; `test_formats` runs this with that code.
 
-usage: PYTHONPATH=CODE python -P old_reader.py loopfile DIRECTORY | lvm FILE
-Writes JSON: the images of a directory, or those that a file of LVM tags describes.
+usage: PYTHONPATH=CODE python -P old_reader.py loopfile DIRECTORY | lvm FILE | records FILE
+Writes JSON: the images of a directory, or those that a file of LVM tags or of records describes.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def lvm(file: str) -> list[dict[str, Any]]:
     return images
 
 
+def records(file: str) -> list[dict[str, Any]]:
+    record = import_module("driver.backends.record")
+    return [describe(record.decode(flat)) for flat in json.loads(Path(file).read_text())]
+
+
 def describe(image: Any) -> dict[str, Any]:
     """The image as JSON: its record, and to which node it is published."""
     record = import_module("driver.backends.record").encode(image)
@@ -50,5 +55,5 @@ def describe(image: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    readers = {"loopfile": loopfile, "lvm": lvm}
+    readers = {"loopfile": loopfile, "lvm": lvm, "records": records}
     sys.stdout.write(json.dumps(readers[sys.argv[1]](sys.argv[2])))

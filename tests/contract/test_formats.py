@@ -23,7 +23,7 @@ from driver.backends import record
 from driver.backends.loopfile import backend as loopfile
 from driver.backends.loopfile.options import Options
 from driver.backends.lvm import tags
-from driver.core.model import Image, Snapshot, Volume
+from driver.core.model import Image, ObjectNames, Snapshot, Volume
 from driver.linux.mounts.freeze import Freezer
 from tests.contract import old_reader
 from tests.contract.old_reader import describe
@@ -161,3 +161,29 @@ def test_tags_are_those_that_the_older_version_wrote_and_reads(old: Path, tmp_pa
     file = tmp_path / "tags.json"
     file.write_text(json.dumps(volumes))
     assert ask_old(old, "lvm", file) == ours
+
+
+NAMES = ObjectNames("a", "b", "c")  # short ones, so that they fit beside every record
+
+
+def test_images_with_names_in_kubernetes_open_in_the_older_version(
+    old: Path, tmp_path: Path
+) -> None:
+    known = json.loads((old / "lvm.json").read_text())["volumes"]
+    images = [tags.decode(each["name"], each["size"], each["tags"])[0] for each in known]
+    named = [replace(image, objects=NAMES) for image in images]
+    volumes = [
+        {"name": each["name"], "size": each["size"], "tags": tags.encode(image, each["charge"])}
+        for each, image in zip(known, named, strict=True)
+    ]
+    assert sum("cellar.k=a/b:c" in volume["tags"] for volume in volumes) >= 5
+    file = tmp_path / "tags.json"
+    file.write_text(json.dumps(volumes))
+    expected = [describe(image) for image in images]
+    assert [
+        {key: theirs[key] for key in ("record", "published")}
+        for theirs in ask_old(old, "lvm", file)
+    ] == expected
+    file.write_text(json.dumps([record.encode(image) for image in named]))
+    theirs = ask_old(old, "records", file)
+    assert [each["record"] for each in theirs] == [each["record"] for each in expected]

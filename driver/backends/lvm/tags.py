@@ -1,8 +1,9 @@
 """The record of an image as LVM tags: short ones, for the metadata area of a group is small.
 
 `cellar.0=...` is the record, in pieces where one tag would be too long: fields of one letter with
-`&` between them. `cellar.p=` is ControllerPublishVolume's. Size and id are not in it: the volume
-has a size, and is called `cellar-ID`. LVM takes letters, digits and _+.-/=!:# and & in tags;
+`&` between them. `cellar.p=` is ControllerPublishVolume's. `cellar.k=` has the names in Kubernetes;
+as a tag of its own it hinders no version that does not know it. Size and id are not in it: the
+volume has a size, and is called `cellar-ID`. LVM takes letters, digits and _+.-/=!:# and & in tags;
 everything else is escaped as #XX.
 """
 
@@ -28,7 +29,10 @@ FILLING: Final = "cellar.fill"  # its first contents are being written: so far t
 FREEZING: Final = "cellar.freezing"  # its filesystem may have been left frozen
 _RECORD: Final = re.compile(r"cellar\.([0-9]{1,2})=(.*)")
 _PUBLISHED: Final = "cellar.p="
+_OBJECTS: Final = "cellar.k="
 _OWNER: Final = "cellar.owner="
+_LIMIT: Final = 200  # bytes of all tags; with more, the names in Kubernetes are left out
+_PUBLISHED_SIZE: Final = 36  # bytes that are kept free for a tag `cellar.p=`
 _PIECE: Final = 1000  # characters; LVM allows 1024 with the name
 
 _LETTERS: Final = {
@@ -54,6 +58,7 @@ _LETTERS: Final = {
 }
 _FIELDS: Final = {letter: name for name, letter in _LETTERS.items()}
 _OMITTED: Final = ("id", "size")  # they are in the name, and in the size of the LV
+_OBJECT_FIELDS: Final = ("claim", "persistent")  # they are in a tag of their own
 # As short as the first version had them; some later ones wrote the full names.
 _MODES: Final = {
     AccessMode.SINGLE_NODE_WRITER: "SNW",
@@ -98,11 +103,13 @@ def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
     fields = [
         _LETTERS[name] + _escape(_shorten(value, image.id.pool))
         for name, value in flat.items()
-        if name not in _OMITTED
+        if name not in (*_OMITTED, *_OBJECT_FIELDS)
     ]
     text = "&".join([*fields, *([f"{_CHARGE}{charge}"] if charge else [])])
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
     tags = [f"cellar.{number}={piece}" for number, piece in enumerate(pieces)]
+    free = _LIMIT - sum(map(len, tags)) - _PUBLISHED_SIZE * isinstance(image, Volume)
+    tags += _encode_objects(flat, free)
     if isinstance(image, Volume) and (publication := image.published):
         tags.append(_PUBLISHED + _encode_publication(publication))
     return tuple(tags)
@@ -110,7 +117,8 @@ def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
 
 def own_tags(tags: Iterable[str]) -> frozenset[str]:
     """Return those of the tags of a volume that `encode` makes."""
-    return frozenset(tag for tag in tags if _RECORD.match(tag) or tag.startswith(_PUBLISHED))
+    other = (_PUBLISHED, _OBJECTS)
+    return frozenset(tag for tag in tags if _RECORD.match(tag) or tag.startswith(other))
 
 
 def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
@@ -124,7 +132,8 @@ def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
     charge = fields.pop(_CHARGE, "0")
     try:
         flat = {_FIELDS[key]: _unescape(value) for key, value in fields.items() if key}
-        image = record.decode(_lengthen(flat, image_id) | {"id": image_id, "size": str(size)})
+        flat |= _objects(tags) | {"id": image_id, "size": str(size)}
+        image = record.decode(_lengthen(flat, image_id))
         if isinstance(image, Snapshot):
             return image, int(charge)
         return replace(image, published=_publication(tags)), int(charge)
@@ -179,6 +188,28 @@ def _publication(tags: Iterable[str]) -> Publication | None:
             node, read_only, mode = tag.removeprefix(_PUBLISHED).rsplit(":", 2)
             return Publication(_unescape(node), read_only == "1", _parse_mode(mode))
     return None
+
+
+def _encode_objects(flat: dict[str, str], most: Bytes) -> list[str]:
+    """Return the tag of the names in Kubernetes; none if there are none, or it is longer than
+    `most` bytes.
+    """
+    if "claim" not in flat:
+        return []
+    tag = _OBJECTS + ":".join(_escape(flat[key]) for key in _OBJECT_FIELDS if key in flat)
+    return [tag] if len(tag) <= most else []
+
+
+def _objects(tags: Iterable[str]) -> dict[str, str]:
+    """Return the fields of the names in Kubernetes that the tags have; none if they cannot be
+    read: they are for people only.
+    """
+    with suppress(ValueError):
+        for tag in tags:
+            if tag.startswith(_OBJECTS):
+                values = map(_unescape, tag.removeprefix(_OBJECTS).split(":"))
+                return dict(zip(_OBJECT_FIELDS, values, strict=False))
+    return {}
 
 
 def _encode_publication(publication: Publication) -> str:

@@ -21,7 +21,9 @@ from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 from driver.csi import protocol
 from driver.csi.protocol import REPORT_LIFETIME
+from driver.router.nodes import reported_pools
 from driver.router.nodes.directory import Member, NodeName
+from driver.router.nodes.reported_pools import ReportedPool
 from driver.tls import identity
 
 RECONNECT_INTERVAL: Final = 1.0  # seconds between two attempts to reach a node
@@ -59,6 +61,8 @@ class NodeConnection:
         self.member = member
         self.report = cellar.Report()  # the last one, also of a node that is unreachable
         self.pool_ids: frozenset[PoolId] = frozenset()
+        self._parsed_report: cellar.Report | None = None
+        self._parsed_pools: tuple[ReportedPool, ...] = ()
         self.problem = "it was not reached yet"
         self.tried = False
         self._on_change = on_change
@@ -78,7 +82,7 @@ class NodeConnection:
         return self._open and self._clock() - self._reported_at <= REPORT_LIFETIME
 
     @property
-    def pools(self) -> tuple[cellar.Pool, ...]:
+    def pools(self) -> tuple[ReportedPool, ...]:
         """The reported pools, with their free space; empty if the node is unreachable.
 
         Pools that the node itself examined more than REPORT_LIFETIME seconds ago are left out.
@@ -86,10 +90,11 @@ class NodeConnection:
         if not self.reachable:
             return ()
         received = self._clock() - self._reported_at
-        age = self.report.age  # of all pools, in a report of an older version
-        return tuple(
-            pool for pool in self.report.pools if max(age, pool.age) + received <= REPORT_LIFETIME
-        )
+        if self._parsed_report is not self.report:
+            self._parsed_report, self._parsed_pools = self.report, reported_pools.parse(self.report)
+        if all(pool.age + received <= REPORT_LIFETIME for pool in self._parsed_pools):
+            return self._parsed_pools
+        return tuple(pool for pool in self._parsed_pools if pool.age + received <= REPORT_LIFETIME)
 
     def channel(self) -> grpc.aio.Channel:
         """Return the channel to the node. Raises: PoolUnavailable if the node is unreachable."""
@@ -210,10 +215,12 @@ class NodeConnection:
 
     def _set_unreachable(self, problem: str) -> None:
         """Note that the node is unreachable. `problem`: for the log and for callers."""
-        if self._open or problem != self.problem:
+        changed = self._open or not self.tried
+        if changed or problem != self.problem:
             logger.warning("node {} is unavailable: {}", self.name, problem)
         self._open, self.problem, self.tried = False, problem, True
-        self._on_change(self)
+        if changed:
+            self._on_change(self)
 
     def _connect(self, credentials: grpc.ChannelCredentials) -> None:
         address = self.member.address or "unix:nowhere"  # not dialled

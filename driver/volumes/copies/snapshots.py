@@ -198,6 +198,7 @@ def _planned(
         group=group.key if group else None,
         group_name=group.name if group else "",
         members=tuple(map(_id, group.members)) if group else (),
+        objects=member.objects,
         incarnation=new_incarnation(),
     )
 

@@ -23,6 +23,7 @@ from driver.core.ports.host import Host
 from driver.core.ports.pool import Pool
 from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask_all, ask_patiently
+from driver.volumes.pools.call_facts import note_image
 from driver.volumes.pools.image_lists import ImageLists, unavailable_of
 from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.requests import CreateVolume
@@ -191,6 +192,7 @@ class Pools(ImageLists):
         """Return the volume and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
         pool = self.with_id(volume_id.pool)
         if volume := pool.backend.find(volume_id):
+            note_image(volume)
             return pool, volume
         raise NotFound(f"no volume {volume_id} in pool {pool.name}")
 
@@ -198,6 +200,7 @@ class Pools(ImageLists):
         """Return the snapshot and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
         pool = self.with_id(snapshot_id.pool)
         if snapshot := pool.backend.find(snapshot_id):
+            note_image(snapshot)
             return pool, snapshot
         raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
 

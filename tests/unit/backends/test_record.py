@@ -12,11 +12,13 @@ from driver.backends import record
 from driver.core.errors import Damaged
 from driver.core.ids import SnapshotId, VolumeId
 from driver.core.model import (
+    NO_OBJECTS,
     AccessMode,
     Allocation,
     FsType,
     Inline,
     Limits,
+    ObjectNames,
     Publication,
     Snapshot,
     Volume,
@@ -29,6 +31,9 @@ volume_ids = st.builds(VolumeId, pools, hexes)
 snapshot_ids = st.builds(SnapshotId, pools, hexes)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 sizes = st.integers(1, 1 << 62)
+
+labels = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,60}[a-z0-9])?", fullmatch=True)
+objects = st.just(NO_OBJECTS) | st.builds(ObjectNames, labels, labels, st.just("") | labels)
 
 volumes = st.builds(
     Volume,
@@ -48,6 +53,7 @@ volumes = st.builds(
     luks_key_id=st.none() | st.just("k1"),
     needs_new_uuid=st.booleans(),
     inline=st.none() | st.sampled_from(Inline),
+    objects=objects,
     created=st.floats(0, 1e10),
     incarnation=hexes,
 )
@@ -66,6 +72,7 @@ snapshots = st.builds(
     group=st.none() | hexes,
     group_name=st.just("") | names,
     members=st.lists(snapshot_ids, max_size=3).map(tuple),
+    objects=objects,
     incarnation=hexes,
 )
 

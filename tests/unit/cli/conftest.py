@@ -58,7 +58,15 @@ class FakePools(cellar_pb2_grpc.NodeServicer):
 
     def Describe(self, request: cellar.DescribeRequest, context: Any) -> Any:
         records = [
-            cellar.Record(id=VOLUME, name="pvc-1", filesystem="ext4", allocation="thick"),
+            cellar.Record(
+                id=VOLUME,
+                name="pvc-1",
+                filesystem="ext4",
+                allocation="thick",
+                namespace="shop",
+                claim="data",
+                persistent="pvc-1",
+            ),
             cellar.Record(id=INLINE, name=HANDLE, filesystem="ext4", inline=True),
             cellar.Record(id=SNAPSHOT, name="snap-1", filesystem="ext4", created=1.0),
         ]

@@ -47,7 +47,7 @@ def test_pools_as_json(endpoint: str) -> None:
 
 def test_volumes_of_all_pages_are_listed(endpoint: str) -> None:
     _, first, second, _ = run("volumes", "--endpoint", endpoint).splitlines()
-    assert first.split()[:8] == [VOLUME, "pvc-1", "fast", "1", "GiB", "ext4", "thick", "-"]
+    assert first.split()[1:7] == ["pvc-1", "shop/data", "fast", "1", "GiB", "ext4"]
     assert "image is gone" in first
     assert second.startswith(CLONE)
     assert f"snapshot {POOL}-bbbbbbbb…" in second
@@ -57,6 +57,15 @@ def test_volumes_as_json_keep_whole_ids(endpoint: str) -> None:
     _, clone, _ = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
     assert clone["source"] == f"snapshot {SNAPSHOT}"
     assert clone["pool"] == "fast"
+
+
+def test_volumes_show_their_claim(endpoint: str) -> None:
+    head, line, *_ = run("volumes", "--endpoint", endpoint).splitlines()
+    assert head.split()[:4] == ["VOLUME", "NAME", "CLAIM", "POOL"]
+    assert line.split()[:4] == [VOLUME, "pvc-1", "shop/data", "fast"]
+    volume, *_ = json.loads(run("volumes", "-o", "json", "--endpoint", endpoint))
+    keys = ("namespace", "claim", "persistent_volume")
+    assert [volume[key] for key in keys] == ["shop", "data", "pvc-1"]
 
 
 def test_a_volume_without_a_record_is_listed_all_the_same(endpoint: str) -> None:

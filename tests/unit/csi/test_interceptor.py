@@ -21,6 +21,7 @@ from driver.csi import interceptor as guard
 from driver.csi import status
 from driver.csi.interceptor import CsiInterceptor
 from driver.csi.status import status_of
+from driver.volumes.pools.call_facts import FACTS
 
 
 @dataclass
@@ -313,3 +314,37 @@ def test_what_is_not_ours_is_left_to_grpc() -> None:
 def test_a_text_that_no_header_could_carry_is_cut() -> None:
     outcome = call(raising(errors.Failed("x" * 100_000)), REQUEST)
     assert len(outcome.context.text) == status.TEXT
+
+
+def test_the_log_and_an_error_name_the_claim() -> None:
+    names = {
+        "csi.storage.k8s.io/pvc/name": "data",
+        "csi.storage.k8s.io/pvc/namespace": "shop",
+    }
+    capability = csi.VolumeCapability(
+        mount=csi.VolumeCapability.MountVolume(),
+        access_mode=csi.VolumeCapability.AccessMode(
+            mode=csi.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+        ),
+    )
+    request = csi.CreateVolumeRequest(
+        name="pvc-1", parameters=names, volume_capabilities=[capability]
+    )
+
+    def fail(_: object) -> None:
+        raise errors.NoSpace("pool fast is full")
+
+    outcome = call(fail, request, "CreateVolume")
+    assert outcome.context.text == "pool fast is full (claim shop/data)"
+    assert "shop/data" in outcome.log[-1]
+
+
+def test_what_a_worker_finds_out_is_logged_too() -> None:
+    def find(_: object) -> csi.DeleteVolumeResponse:
+        facts = FACTS.get()
+        assert facts is not None
+        facts["claim"] = "shop/data"
+        return csi.DeleteVolumeResponse()
+
+    outcome = call(find, csi.DeleteVolumeRequest(volume_id="v"))
+    assert "shop/data" in outcome.log[-1]

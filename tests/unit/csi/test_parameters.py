@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core.errors import Invalid
-from driver.core.model import MIB, Allocation, FsType, Limits
+from driver.core.model import MIB, Allocation, FsType, Limits, ObjectKind, ObjectNames
 from driver.core.options.volume_options import parse_options
 from driver.csi import parameters
 from driver.csi.parameters import Class
@@ -131,3 +131,31 @@ def test_any_text_is_either_understood_or_invalid(given: dict[str, str]) -> None
 def test_every_number_of_operations_is_understood(number: int, key: str) -> None:
     [parsed] = parameters.parse_limits({key: str(number)}).values()
     assert parsed == number
+
+
+CLAIM = {
+    "csi.storage.k8s.io/pvc/name": "data",
+    "csi.storage.k8s.io/pvc/namespace": "shop",
+    "csi.storage.k8s.io/pv/name": "pvc-1",
+}
+
+
+def test_the_names_of_a_claim_are_read_and_change_nothing_else() -> None:
+    assert parameters.parse(CLAIM, {}) == parameters.parse({}, {})
+    names = parameters.object_names(CLAIM, ObjectKind.CLAIM, "pvc-1")
+    assert names == ObjectNames("shop", "data")
+    assert parameters.object_names(CLAIM, ObjectKind.CLAIM, "vol-1").persistent == "pvc-1"
+    assert parameters.object_names(CLAIM, ObjectKind.POD) == ObjectNames()
+
+
+@pytest.mark.parametrize("name", ["", "A", "a/b", "<script>", "a\nb", "é", "x" * 254])
+def test_what_is_no_name_in_kubernetes_is_left_out(name: str) -> None:
+    parameters_given = CLAIM | {"csi.storage.k8s.io/pvc/name": name}
+    assert parameters.object_names(parameters_given, ObjectKind.CLAIM) == ObjectNames()
+
+
+def test_the_facts_of_a_request_are_named_by_their_kind() -> None:
+    pod = {"csi.storage.k8s.io/pod.name": "web-0", "csi.storage.k8s.io/pod.namespace": "shop"}
+    assert parameters.object_facts(CLAIM) == {"claim": "shop/data"}
+    assert parameters.object_facts(pod) == {"pod": "shop/web-0"}
+    assert parameters.object_facts({"pool": "fast"}) == {}

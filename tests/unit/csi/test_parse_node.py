@@ -11,7 +11,7 @@ from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.capacity import CapacityRange
 from driver.core.errors import Invalid, NotFound, Refused
-from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits
+from driver.core.model import GIB, MIB, AccessMode, Allocation, FsType, Limits, ObjectNames
 from driver.csi import parse_node
 from driver.volumes import node_requests, requests
 from driver.volumes.locks import Locks
@@ -59,6 +59,7 @@ def test_the_least_that_a_pod_can_say() -> None:
         fs=FsType.EXT4,
         fs_asked=False,
         inline=True,
+        objects=ObjectNames("shop", "web-0"),
     )
     assert parsed_request.target == TARGET
     assert parsed_request.capability.mode is AccessMode.SINGLE_NODE_WRITER

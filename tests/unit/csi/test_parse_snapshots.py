@@ -8,6 +8,7 @@ from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.errors import Invalid, NotFound
 from driver.core.ids import SnapshotId, VolumeId
+from driver.core.model import ObjectNames
 from driver.csi import parse_snapshots
 from driver.volumes import snapshot_requests
 
@@ -70,3 +71,20 @@ def test_a_group_is_named_by_its_key_alone() -> None:
 
 
 # the node
+
+
+def test_a_snapshot_knows_its_names_in_kubernetes() -> None:
+    prefix = "csi.storage.k8s.io/volumesnapshot"
+    request = csi.CreateSnapshotRequest(
+        name="snapshot-1",
+        source_volume_id=f"{'a' * 12}-{'b' * 32}",
+        parameters={
+            f"{prefix}/name": "nightly",
+            f"{prefix}/namespace": "shop",
+            f"{prefix}content/name": "snapcontent-1",
+        },
+    )
+    member = parse_snapshots.create(request).member
+    assert member.objects == ObjectNames("shop", "nightly", "snapcontent-1")
+    request.parameters[f"{prefix}content/name"] = "snapshot-1"
+    assert parse_snapshots.create(request).member.objects == ObjectNames("shop", "nightly")

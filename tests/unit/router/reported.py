@@ -14,5 +14,7 @@ def reported(*pools: cellar.Pool, name: str = "a") -> NodeConnection:
     node.report = cellar.Report(pools=pools)
     node.pool_ids = frozenset(pool.id for pool in pools)
     node.name = name
+    node._parsed_report = None
+    node._on_change = lambda _: None
     node._open, node._reported_at, node._clock = True, 100.0, lambda: 101.0
     return node

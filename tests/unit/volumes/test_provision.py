@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from dataclasses import replace
 
 import pytest
@@ -24,9 +25,11 @@ from driver.core.model import (
     MIB,
     Allocation,
     FsType,
+    ObjectNames,
 )
 from driver.core.options.mkfs_options import SMALLEST
 from driver.volumes.contents import Contents
+from driver.volumes.pools.call_facts import FACTS
 from driver.volumes.provision import Provisioner
 from driver.volumes.requests import (
     DeleteVolume,
@@ -39,6 +42,25 @@ from driver.volumes.requests import (
 from tests.unit.volumes.world import BLOCK, MOUNT, NODE, SIZE, World
 
 # create
+
+
+def test_the_names_in_kubernetes_are_recorded_and_are_no_part_of_identity(world: World) -> None:
+    volume = world.create(objects=ObjectNames("shop", "data"))
+    assert volume.objects == ObjectNames("shop", "data")
+    assert world.create(objects=ObjectNames("shop", "other")) == volume
+    assert world.create() == volume
+
+
+def test_a_call_learns_which_claim_it_is_about(world: World) -> None:
+    volume = world.create(objects=ObjectNames("shop", "data"))
+    facts: dict[str, str] = {}
+    context = contextvars.copy_context()
+    context.run(FACTS.set, facts)
+    context.run(world.volumes.get, GetVolume(volume.id))
+    assert facts == {"claim": "shop/data"}
+    context.run(FACTS.set, requested := {"claim": "shop/clone"})
+    context.run(world.volumes.get, GetVolume(volume.id))
+    assert requested == {"claim": "shop/clone"}
 
 
 def test_a_repeat_gives_the_same_volume(world: World) -> None:

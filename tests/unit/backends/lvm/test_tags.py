@@ -20,6 +20,7 @@ from driver.core.model import (
     Image,
     Inline,
     Limits,
+    ObjectNames,
     Publication,
     Snapshot,
     Volume,
@@ -109,6 +110,27 @@ def test_usual_images_have_no_more_than_two_hundred_bytes_of_tags() -> None:
         replace(VOLUME, published=published),
     ):
         assert sum(len(tag) for tag in tags.encode(image, 1 << 40)) <= 200
+
+
+def test_the_names_in_kubernetes_come_back_within_two_hundred_bytes() -> None:
+    published = Publication("worker-17.example.com", False, AccessMode.SINGLE_NODE_WRITER)
+    objects = ObjectNames("production", "data-postgres-0")
+    volume = replace(VOLUME, objects=objects, published=published)
+    assert back(volume) == (volume, 0)
+    assert sum(map(len, tags.encode(volume))) <= 200
+    snapshot = replace(SNAPSHOT, objects=ObjectNames("shop", "b", "another-name"))
+    assert back(snapshot) == (snapshot, 0)
+
+
+def test_names_that_are_too_long_are_left_out_whole() -> None:
+    volume = replace(VOLUME, objects=ObjectNames("production", "c" * 63))
+    assert back(volume) == (VOLUME, 0)
+    assert tags.encode(volume) == tags.encode(VOLUME)
+
+
+def test_names_that_cannot_be_read_damage_nothing() -> None:
+    encoded = [*tags.encode(VOLUME), "cellar.k=#FF/a"]
+    assert tags.decode(tags.lv_name(VOLUME.id), VOLUME.size, encoded) == (VOLUME, 0)
 
 
 def test_an_owner_is_found_among_other_tags() -> None:

@@ -22,3 +22,27 @@ def test_reports_that_repeat_what_is_known_change_nothing() -> None:
         node._set_report(cellar.Report(node="a", pools=[pool]))
         assert len(changes) == count
     assert changes == [node] * 3
+
+
+def test_attempts_that_fail_again_change_nothing() -> None:
+    """Else one node that is down would have the index of all pools made again each second."""
+    node, changes = reported(cellar.Pool(name="fast", id="1" * 12)), list[NodeConnection]()
+    node._on_change, node.problem, node.tried = changes.append, "", True
+    for problem in ("connection refused", "connection refused", "no route to host"):
+        node._set_unreachable(problem)
+        assert (changes, node.problem, node.reachable) == ([node], problem, False)
+
+
+def test_pools_are_left_out_when_they_are_too_old() -> None:
+    node = reported(
+        cellar.Pool(name="fast", id="1" * 12), cellar.Pool(name="slow", id="2" * 12, age=3.5)
+    )
+    now = 100.0
+    node._clock = lambda: now
+    assert [pool.name for pool in node.pools] == ["fast", "slow"]
+    now += 2
+    assert [pool.name for pool in node.pools] == ["fast"]
+    node._set_report(cellar.Report(node="a", pools=[cellar.Pool(name="slow", id="2" * 12)]))
+    assert [pool.name for pool in node.pools] == ["slow"]
+    now += 6
+    assert node.pools == ()

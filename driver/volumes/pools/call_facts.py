@@ -1,0 +1,43 @@
+"""What is found out about a call while it runs, for the line that the log has of it at its end."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Mapping
+from typing import Final
+
+from driver.core.model import Image, ObjectKind, Snapshot
+
+# The facts of the current call, which its workers see too; None: nobody asks for them.
+FACTS: Final = contextvars.ContextVar[dict[str, str] | None]("FACTS", default=None)
+
+
+def note_image(image: Image) -> None:
+    """Note the claim of the image that the current call is about, unless the request named it."""
+    facts = FACTS.get()
+    if facts is not None and (names := str(image.objects)):
+        facts.setdefault(kind_of(image), names)
+
+
+def kind_of(image: Image) -> ObjectKind:
+    """Return the kind of object for which the image was made."""
+    if isinstance(image, Snapshot):
+        return ObjectKind.SNAPSHOT
+    return ObjectKind.POD if image.inline else ObjectKind.CLAIM
+
+
+def persistent_of(image: Image) -> str:
+    """Return the name of the image's PersistentVolume or VolumeSnapshotContent; "": none is
+    known.
+    """
+    if not image.objects.claim or kind_of(image) is ObjectKind.POD:
+        return ""
+    return image.objects.persistent or image.name
+
+
+def with_object(text: str, facts: Mapping[str, str]) -> str:
+    """Return an error's text with the object that the call was about, if that is known."""
+    for kind in ObjectKind:
+        if (names := facts.get(kind)) and names not in text:
+            return f"{text} ({kind} {names})"
+    return text
