@@ -35,6 +35,7 @@ from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
+from driver.volumes.limit_upkeep import LimitUpkeep
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
@@ -104,7 +105,7 @@ class _NodeDriver:
             stack.push_async_callback(self._unregister)
             stack.push_async_callback(server.stop, process.GRACE)
             stack.callback(self._http.stop)
-            for work in self._upkeep.tasks(server.running):
+            for work in self._upkeep.tasks(server, LimitUpkeep(self._pools)):
                 stack.callback(asyncio.create_task(work).cancel)
             await self._begin()
             await stop.wait()

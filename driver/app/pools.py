@@ -52,7 +52,7 @@ def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
     Call it before gRPC is imported: a child of the process starts here. Raises: Invalid.
     """
     types = [type_of(spec) for spec in settings.pools]
-    node = NodeResources(settings.driver_name, settings.luks, state.pools)
+    node = NodeResources(settings.driver_name, settings.luks, state.pools, settings.pods_cgroup)
     return [
         _open(spec, pool_type, node) for spec, pool_type in zip(settings.pools, types, strict=True)
     ]

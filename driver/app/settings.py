@@ -229,6 +229,15 @@ class ServeSettings(CommonSettings):
             "DIR",
         ),
     ] = Field(default_factory=default_state_dir)
+    pods_cgroup: Annotated[
+        Path | None,
+        AfterValidator(check_folder),
+        Flag(
+            "the control group of all pods, in which IO limits are set; default: the one below"
+            " /sys/fs/cgroup that kubelet made",
+            "DIR",
+        ),
+    ] = None
     max_volumes: Annotated[
         int, Field(ge=0), Flag("volumes that this node may have; 0: no limit", "N")
     ] = 0

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from loguru import logger
 
 from driver.core.answers import thread_tag
 from driver.core.capacity import PoolState
+from driver.core.errors import CellarError
 from driver.core.ports.backend_features import NeedsMaintenance
 from driver.core.ports.pool import Pool
 from driver.observe.disk_events import DiskEvents
 from driver.observe.metrics import Metrics
 from driver.observe.pool_log import PoolLog
 from driver.volumes import maintenance
+from driver.volumes.limit_upkeep import EnforceLimits, LimitUpkeep
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT
 from driver.volumes.pools.pool_states import States
 from driver.volumes.pools.pool_watch import EVERY, Watching
+
+if TYPE_CHECKING:
+    from driver.services.server import Server
 
 COPIERS: Final = 2  # threads of each pool
 INTERVAL: Final = 10.0  # seconds between two rounds of maintenance
@@ -56,14 +63,14 @@ class Upkeep:
         self.observer.submit(abilities.log_missing, self._pools)
 
     def tasks(
-        self, running: Callable[[str], Sequence[float]]
+        self, server: Server, limit_upkeep: LimitUpkeep
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield what has to run until the driver stops.
-
-        `running`: returns, for a pool's name, since when each of its busy workers is at work.
+        """Yield what has to run until the driver stops. `server`: runs calls, and says since when
+        its workers are busy.
         """
-        yield self._watch_workers(Watching(self._pools, running))
+        yield self._watch_workers(Watching(self._pools, server.running))
         yield self._watch_states()
+        yield self._watch_limits(server, limit_upkeep)
         for pool in self._pools:
             if pool.name in self._maintainers:
                 yield self._maintain(pool)
@@ -88,6 +95,17 @@ class Upkeep:
         loop, states = asyncio.get_running_loop(), States(self._pools)
         while True:
             await loop.run_in_executor(self.observer, self._pool_log.observe, _look(states))
+            await asyncio.sleep(INTERVAL)
+
+    async def _watch_limits(self, server: Server, limit_upkeep: LimitUpkeep) -> None:
+        """Set IO limits again that the kernel lost, with the volume locked as for a call."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for volume_id in await loop.run_in_executor(self.observer, limit_upkeep.differing):
+                try:
+                    await server.run(limit_upkeep.enforce, EnforceLimits(volume_id))
+                except (CellarError, OSError) as error:  # the volume is busy, or gone
+                    logger.info("{} keeps its IO limits as they are: {}", volume_id, error)
             await asyncio.sleep(INTERVAL)
 
     async def _maintain(self, pool: Pool) -> None:

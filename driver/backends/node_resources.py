@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from driver.core.ports.records import Records
@@ -11,6 +12,8 @@ from driver.linux import cgroup
 from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.formats.luks import Options as LuksOptions
 from driver.linux.host import LinuxHost
+from driver.linux.io_limits import pods_cgroup
+from driver.linux.io_limits.enforcement import LinuxIoLimits
 from driver.linux.mounts.freeze import Freezer
 
 T = TypeVar("T")
@@ -20,13 +23,21 @@ class NodeResources:
     """What pools of one node share. Each part is made when the first pool needs it.
 
     `owner`: the driver's name, as pools are marked with it. `pool_records`: which pool was found
-    at a location, kept outside of the pools.
+    at a location, kept outside of the pools. `pods_group`: the control group of all pods; None: it
+    is looked for.
     """
 
-    def __init__(self, owner: str, luks: LuksOptions, pool_records: Records) -> None:
+    def __init__(
+        self,
+        owner: str,
+        luks: LuksOptions,
+        pool_records: Records,
+        pods_group: Path | None = None,
+    ) -> None:
         self.owner = owner
         self.pool_records = pool_records
         self._luks = luks
+        self._pods_group = pods_group
         self._shared: dict[object, Any] = {}
 
     @cached_property
@@ -43,6 +54,11 @@ class NodeResources:
     def crypt(self) -> LinuxCrypt:
         """Return the encryption by LUKS."""
         return LinuxCrypt(self._luks, cgroup.memory_limit())
+
+    @cached_property
+    def io_limits(self) -> LinuxIoLimits:
+        """Return the limits of the IO of pods."""
+        return LinuxIoLimits(partial(pods_cgroup.find, self._pods_group))
 
     def shared(self, make: Callable[[NodeResources], T]) -> T:
         """Return what `make(self)` returned at its first call: one value for all pools of a type.

@@ -39,6 +39,7 @@ class FailPoint(StrEnum):
     QUIESCE_FROZEN = "hold.frozen"
     QUIESCE_THAWED = "hold.thawed"
     # volumes
+    ATTACH_LIMITED = "attach.limited"
     STAGE_ATTACHED = "stage.attached"
     STAGE_CHECKED = "stage.checked"
     STAGE_RECORDED = "stage.recorded"
@@ -48,9 +49,12 @@ class FailPoint(StrEnum):
     PUBLISH_BOUND = "publish.bound"
     UNPUBLISH_UNMOUNTED = "unpublish.unmounted"
     UNSTAGE_UNMOUNTED = "unstage.unmounted"
+    DETACH_UNLIMITED = "detach.unlimited"
     UNSTAGE_DETACHED = "unstage.detached"
     SNAPSHOT_TAKEN = "snapshot.taken"
     EXPAND_GROWN = "expand.grown"
+    MODIFY_RECORDED = "modify.recorded"
+    MODIFY_ENFORCED = "modify.enforced"
     INLINE_RECORDED = "inline.recorded"
     # encrypted volumes
     REPLACE_BUILDING = "refill.building"

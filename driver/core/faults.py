@@ -39,6 +39,7 @@ class FaultKind(StrEnum):
     FILESYSTEM_ERRORS = "FilesystemErrors"
     FILESYSTEM_NOT_GROWN = "FilesystemNotGrown"
     FILESYSTEM_SHUT_DOWN = "FilesystemShutDown"
+    IO_LIMITS_NOT_SET = "IoLimitsNotSet"
     REMOUNTED_READ_ONLY = "RemountedReadOnly"
 
 

@@ -55,12 +55,17 @@ CONTROLLER: Final = (
 )
 
 
-def controller_capabilities(*, attach: bool) -> csi.ControllerGetCapabilitiesResponse:
+def controller_capabilities(
+    *, attach: bool, modify: bool = True
+) -> csi.ControllerGetCapabilitiesResponse:
     """Return the capabilities of the Controller service.
 
-    `attach`: whether ControllerPublishVolume and ControllerUnpublishVolume are served.
+    `attach`: whether ControllerPublishVolume and ControllerUnpublishVolume are served. `modify`:
+    whether IO limits can be enforced. A router does not know that, and declares what it forwards.
     """
-    kinds = (*CONTROLLER, *(_ATTACH if attach else ()))
+    kinds = [*CONTROLLER, *(_ATTACH if attach else ())]
+    if modify:
+        kinds.append(_CONTROLLER.MODIFY_VOLUME)
     return csi.ControllerGetCapabilitiesResponse(
         capabilities=[
             csi.ControllerServiceCapability(rpc=_CONTROLLER(type=kind)) for kind in sorted(kinds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -136,17 +136,20 @@ class LinuxHost:
         except OSError as error:
             raise unmount.not_unmounted(target, error) from error
 
-    def release(self, label: str) -> None:
+    def release(self, label: str, prepare: Callable[[Device], None]) -> None:
         for status in loop.list_of_image(label):
             if not mount_points.of_device(status.number):
+                prepare(Device(status.path, status.number, read_only=status.blocked))
                 try:
                     loop.detach(status, bound=_DETACH)
                 except OSError as error:
                     raise _not_released(status, error) from error
         layer = dm.find_layer(label)
-        if layer and not mount_points.of_device(layer.number) and not dm.remove(layer.name):
-            users = name_holders(layer.path, layer.number)
-            raise Refused(f"{layer.path} of {label} is in use, held by: {users}")
+        if layer and not mount_points.of_device(layer.number):
+            prepare(Device(layer.path, layer.number, read_only=False))
+            if not dm.remove(layer.name):
+                users = name_holders(layer.path, layer.number)
+                raise Refused(f"{layer.path} of {label} is in use, held by: {users}")
 
     def remove(self, target: Path) -> None:
         if mount_table.is_mount_point(target):

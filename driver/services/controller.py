@@ -45,7 +45,8 @@ class Controller(ControllerServicer):
         self, request: csi.ControllerGetCapabilitiesRequest, context: object
     ) -> csi.ControllerGetCapabilitiesResponse:
         """Return the capabilities; see `controller_capabilities`."""
-        return controller_capabilities(attach=self._attach)
+        modify = self._use_cases.modifier.is_possible()
+        return controller_capabilities(attach=self._attach, modify=modify)
 
     # volumes
 
@@ -158,7 +159,7 @@ class Controller(ControllerServicer):
     async def ControllerModifyVolume(
         self, request: csi.ControllerModifyVolumeRequest, context: object
     ) -> csi.ControllerModifyVolumeResponse:
-        """Change the limits of a volume that are named; the others stay."""
+        """Change the limits of a volume that are named; the others stay. See Modifier.modify."""
         await self._run(self._use_cases.modifier.modify, parse.modify(request))
         return csi.ControllerModifyVolumeResponse()
 

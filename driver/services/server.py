@@ -25,7 +25,7 @@ from driver.csi.interceptor import OnFinish
 from driver.csi.server import Listener, UnixServer
 from driver.csi.topology import NodeTopology
 from driver.services.controller import Controller
-from driver.services.dispatch import Dispatcher
+from driver.services.dispatch import AnyRequest, Dispatcher, Result
 from driver.services.group_controller import GroupController
 from driver.services.group_participant import GroupParticipant
 from driver.services.node import Node
@@ -73,6 +73,10 @@ class Server:
         It may be called from any thread.
         """
         return self._dispatcher.running(pool)
+
+    async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
+        """Run a use case with the locks of its request, as for a call. Raises: see Dispatcher."""
+        return await self._dispatcher.run(work, request)
 
     async def start(self, path: Path) -> None:
         """Listen on the socket `path`, and serve.

@@ -18,7 +18,7 @@ from driver.core.ports.host import FaultFinder
 from driver.core.ports.pool import Pool
 from driver.core.results import VolumePage
 from driver.volumes import paging
-from driver.volumes.node import attachment, own_mounts
+from driver.volumes.node import attachment, io_limits, own_mounts
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.node_requests import GetVolumeStats
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask, ask_all
@@ -133,6 +133,8 @@ def faults_of(
         # Unless the device is another volume's by now.
         if host_faults and attachment.device_of(pool, volume) == device:
             faults += host_faults
+        if device:
+            faults += tuple(io_limits.find_fault(pool, volume, device))
         if records:
             faults += tuple(own_mounts.find_swapped(pool.host, records, volume, device))
     return faults

@@ -1,11 +1,14 @@
-"""IO limits: nothing on a node enforces them yet, so they are refused, not promised."""
+"""IO limits: recorded with the volume, and enforced on its device while it is attached."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from contextlib import ExitStack
+from dataclasses import replace
 
-from driver.core.errors import Refused
-from driver.core.model import Limits
+from driver.core.failpoints import FailPoint, reach
+from driver.core.model import Limits, Volume
+from driver.core.ports.pool import Pool
+from driver.volumes.node import attachment, io_limits
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import Modify
 
@@ -16,25 +19,34 @@ class Modifier:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
-    def modify(self, request: Modify) -> None:
-        """Record the limits that the request names; the others stay as they are (CSI,
-        ControllerModifyVolume). Run it with the volume locked, so that of two changes none is
-        lost.
+    def is_possible(self) -> bool:
+        """Return whether limits can be enforced on the machine of any pool; none is asked."""
+        return any(pool.io_limits.lacks() is None for pool in self._pools.all())
 
-        Raises: NotFound; Refused: a limit is set; PoolUnavailable; Damaged.
+    def modify(self, request: Modify) -> None:
+        """Record the limits that the request names, and enforce them if the volume is attached;
+        the others stay as they are (CSI, ControllerModifyVolume). Run it with the volume locked, so
+        that of two changes none is lost.
+
+        Raises: Refused: this machine cannot enforce a limit; Failed: the kernel did not take it;
+        in both cases nothing was changed; NotFound; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
+        io_limits.require_enforceable(pool, replace(Limits(), **request.limits))
         limits = replace(volume.limits, **request.limits)
-        refuse_limits(limits)
-        if volume.limits != limits:
-            pool.backend.record(replace(volume, limits=limits))
+        with ExitStack() as undo:
+            if volume.limits != limits:
+                pool.backend.record(replace(volume, limits=limits))
+                undo.callback(pool.backend.record, volume)
+            reach(FailPoint.MODIFY_RECORDED)
+            _enforce(pool, volume, limits)
+            reach(FailPoint.MODIFY_ENFORCED)
+            undo.pop_all()
 
 
-def refuse_limits(limits: Limits) -> None:
-    """Raise Refused if any limit is set: one that has no effect must not look as if it had."""
-    if any(getattr(limits, field.name) for field in fields(limits)):
-        raise Refused(
-            "readIops, writeIops, readBps and writeBps cannot be enforced by this version, so they"
-            " are refused: leave them out of the StorageClass and the VolumeAttributesClass, or"
-            " set each to 0, which means no limit"
-        )
+def _enforce(pool: Pool, volume: Volume, limits: Limits) -> None:
+    """Enforce the limits on the volume's device, if it is attached. No-op where none can be.
+    Raises: Failed.
+    """
+    if pool.io_limits.lacks() is None and (device := attachment.device_of(pool, volume)):
+        pool.io_limits.enforce(device, limits)

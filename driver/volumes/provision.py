@@ -17,8 +17,7 @@ from driver.volumes import compatibility, health, new_volume, paging
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.copying import Copier, ImageCopy
-from driver.volumes.modify import refuse_limits
-from driver.volumes.node import attachment, encryption
+from driver.volumes.node import attachment, encryption, io_limits
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import CAPACITY_TIMEOUT, ask
@@ -65,16 +64,16 @@ class Provisioner:
 
         Raises: Conflict: the name exists with other properties; Invalid: no such pool, or the
         source does not fit the request; NotFound: the source does not exist; Refused: IO limits
-        are set, or a source that is in use cannot be copied; NoSpace; OutOfRange: no such size;
-        StillRunning: bytes are copied in the background; PoolUnavailable; Damaged.
+        cannot be enforced here, or a source that is in use cannot be copied; NoSpace; OutOfRange:
+        no such size; StillRunning: bytes are copied in the background; PoolUnavailable; Damaged.
         """
         near = None
         with suppress(Invalid, PoolUnavailable):  # what exists already counts first
             near = self._pools.chosen(request)
         if found := self._pools.find_volume(request.key, near):
             return _same_or_conflict(*found, request)
-        refuse_limits(request.limits)
         pool = near or self._pools.chosen(request) or self._pools.roomiest(request.allocation)[0]
+        io_limits.require_enforceable(pool, request.limits)
         with naming(pool):
             return self._create_in(pool, request)
 
@@ -116,7 +115,7 @@ class Provisioner:
             if volume.fs is None:
                 raise Refused(f"volume {volume.id} is staged as {device.path}")
         if device or volume.luks_key_id is not None:
-            attachment.detach(pool, volume)
+            attachment.detach(pool, volume, device)
         encryption.erase(pool, volume)
         pool.backend.delete(volume.id)
 

@@ -264,9 +264,22 @@ def test_what_cannot_be_is_refused(wrong: str) -> None:
         "attributesClasses[0].name=slow,attributesClasses[0].parameters.writeIops=100",
     ],
 )
-def test_a_limit_that_nothing_enforces_is_refused_with_the_reason(told: str) -> None:
-    with pytest.raises(RuntimeError, match="cannot enforce limits"):
+def test_a_limit_that_nothing_enforces_is_refused_with_the_cure(told: str) -> None:
+    with pytest.raises(RuntimeError, match=r"ioLimits\.enabled=true"):
         chart.template(["--set", told])
+    chart.template(["--set", told, "--set", "ioLimits.enabled=true"])
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_the_control_groups_are_mounted_for_limits_only(*, enabled: bool) -> None:
+    (node,) = of("DaemonSet", *(["--set", "ioLimits.enabled=true"] if enabled else []))
+    pod = node["spec"]["template"]["spec"]
+    (cellar,) = pod["containers"]
+    mounts = [mount for mount in cellar["volumeMounts"] if mount["name"] == "cgroup"]
+    volumes = [volume for volume in pod["volumes"] if volume["name"] == "cgroup"]
+    directory = {"path": "/sys/fs/cgroup", "type": "Directory"}
+    assert volumes == ([{"name": "cgroup", "hostPath": directory}] if enabled else [])
+    assert mounts == ([{"name": "cgroup", "mountPath": "/sys/fs/cgroup"}] if enabled else [])
 
 
 def test_a_class_that_claims_may_hold_on_to_is_left_by_helm() -> None:

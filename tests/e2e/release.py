@@ -47,8 +47,10 @@ VALUES: Final[Values] = {
         {"name": "cellar-xfs", "parameters": {"csi.storage.k8s.io/fstype": "xfs"}},
     ],
     "attributesClasses": [
-        {"name": "free", "parameters": {"writeIops": "0"}},  # limits are refused so far
+        {"name": "free", "parameters": {"writeBps": "0"}},
+        {"name": "slow", "parameters": {"writeBps": "4Mi"}},
     ],
+    "ioLimits": {"enabled": True},
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 
 import pytest
 
@@ -57,29 +59,38 @@ def test_a_growth_that_cannot_be_is_said_and_can_be_taken_back(
     kube.until(lambda: _capacity(kube, space) == "352Mi", "the claim has the smaller size")
 
 
-def test_limits_that_nothing_enforces_are_not_said_to_be_applied(
+def test_limits_change_below_a_running_pod_or_are_refused_with_the_cure(
     driver: Release, kube: Kube, space: str
 ) -> None:
-    """Neither to a new claim that names a VolumeAttributesClass, nor to one that has its volume."""
-    kube.apply(claim("limited", space, of="cellar-now", volumeAttributesClassName="free"))
-
-    def refused() -> bool:
-        told = kube.events(space, "limited")
-        return any("does not support VolumeAttributesClass" in one for one in told)
-
-    kube.until(refused, "an event says why there is no volume")
-    kube.apply(claim("data", space, of="cellar-now"))
-    kube.until(lambda: kube.phase("pvc", "data", space) == "Bound", "the other claim is bound")
-    _change(kube, space, {"volumeAttributesClassName": "free"})
-    _change(kube, space, {"resources": {"requests": {"storage": "96Mi"}}})
-    kube.until(
-        lambda: any("Resize" in one for one in kube.events(space, "data")), "the resizer was here"
+    """On a machine with control groups of version 1 only that they are refused can be shown."""
+    kube.apply(
+        claim("data", space, of="cellar-now", volumeAttributesClassName="free"),
+        pod("writer", space, {"data": "/data"}),
     )
+    kube.running("writer", space)
+    _change(kube, space, {"volumeAttributesClassName": "slow"})
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        cure = "control groups of version 2"
+        kube.until(
+            lambda: any(cure in one for one in kube.events(space, "data")), "an event has the cure"
+        )
+        assert _attributes_class(kube, space) == "free"
+        assert not any("VolumeModifySuccessful" in one for one in kube.events(space, "data"))
+        return
+    kube.until(lambda: _attributes_class(kube, space) == "slow", "the claim has its new class")
+    begun = time.monotonic()
+    kube.shell("writer", space, "dd if=/dev/zero of=/data/a bs=1M count=16 conv=fsync")
+    assert time.monotonic() - begun > 16 / 4 * 0.85
+    _change(kube, space, {"volumeAttributesClassName": "free"})
+    kube.until(lambda: _attributes_class(kube, space) == "free", "the claim has its first class")
+
+
+def _attributes_class(kube: Kube, space: str) -> str | None:
+    """The class whose attributes the volume has."""
     found = kube.get("pvc", "data", space)
     assert found
-    assert not found["status"].get("currentVolumeAttributesClassName")
-    assert not any("VolumeModifySuccessful" in one for one in kube.events(space, "data"))
-    kube.delete("pvc", "limited", space)
+    name: str | None = found["status"].get("currentVolumeAttributesClassName")
+    return name
 
 
 def _change(kube: Kube, space: str, spec: dict[str, object]) -> None:

@@ -132,7 +132,7 @@ class EncryptedWorld(ABC):
                 device = attachment.device_of(self.pool, image)
                 for mount in reversed(self.host.mount_points(device) if device else ()):
                     self.host.unmount(mount.target)
-                attachment.detach(self.pool, image)
+                attachment.detach(self.pool, image, device)
             self.backend.delete(image.id)
         self.backend.close()
         self.copiers.shutdown()

@@ -412,7 +412,7 @@ def test_a_disk_that_dies_makes_the_pool_away_and_its_volumes_come_off(tmp_path:
             assert pool.state().unavailable and pool.state().capacity.largest == 0
             assert [fault.severity for fault in pool.faults(volume.id)] == ["inaccessible"]
             assert mount_points.label(device.number) == str(volume.id)
-            LinuxHost().release(str(volume.id))
+            LinuxHost().release(str(volume.id), lambda _: None)
             assert dm.find(lv_name(volume.id)) is None
             switch(f"0 {sectors} linear {disk_below} 0")
             assert begins_with(pool, volume.id, b"here")

@@ -167,9 +167,9 @@ class DeleteSnapshot(Operation):
 
 
 class Modify(Operation):
-    """Takes off a limit that an older version recorded: all that can be changed so far."""
+    """Takes off a limit, which is possible also where none can be enforced."""
 
-    points = ("record.renamed",)
+    points = ("record.renamed", "modify.recorded", "modify.enforced")
 
     def before(self) -> None:
         place = self.world.disk.where / self.world.seed.kept / "volume.json"
@@ -187,7 +187,7 @@ class Modify(Operation):
 
 class Stage(Operation):
     points = (
-        *("attach.bound", "attach.configured", "stage.attached"),
+        *("attach.bound", "attach.configured", "attach.limited", "stage.attached"),
         *("stage.checked", "stage.recorded", "stage.mounted"),
     )
     pools = ("xfs",)
@@ -242,7 +242,10 @@ class PublishBlock(Operation):
 
 
 class Down(Operation):
-    points = ("unpublish.unmounted", "unstage.unmounted", "detach.cleared", "unstage.detached")
+    points = (
+        *("unpublish.unmounted", "unstage.unmounted"),
+        *("detach.unlimited", "detach.cleared", "unstage.detached"),
+    )
     pools = ("xfs",)
 
     def before(self) -> None:

@@ -30,7 +30,7 @@ def failing_pool(
     """Return a simulated pool whose backend can be made to fail."""
     host = host or MemoryHost()
     backend = FailingBackend(name, size, options or Options(), host)
-    return Pool(name, backend, host, MemoryCrypt(host))
+    return Pool(name, backend, host, MemoryCrypt(host), io_limits=host.io_limits)
 
 
 class FailingBackend(MemoryBackend):

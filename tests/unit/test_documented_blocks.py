@@ -53,7 +53,7 @@ def test_documented_parameters_of_a_class_are_accepted(block: Block) -> None:
     # external-provisioner keeps the secrets' names to itself
     ours = {key: value for key, value in told.items() if not key.endswith(("-name", "-namespace"))}
     assert ours
-    assert parameters.parse(ours, {}).encrypted == ("encrypted" in ours)
+    assert bool(parameters.parse(ours, {}).encrypted) == ("encrypted" in ours)
 
 
 def test_the_tests_of_a_cluster_find_their_sections() -> None:

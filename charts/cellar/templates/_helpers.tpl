@@ -72,12 +72,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ join "," $options }}
 {{- end -}}
 
-{{/* Refuse IO limits, as the driver does, which cannot enforce them: dict where, parameters. */}}
-{{- define "cellar.refuseLimits" -}}
+{{/* Refuse IO limits if they are not enforced: dict root, where, parameters. */}}
+{{- define "cellar.requireLimits" -}}
 {{- $where := .where -}}
+{{- $enabled := .root.Values.ioLimits.enabled -}}
 {{- range $key, $value := .parameters -}}
-{{- if and (has $key (list "readIops" "writeIops" "readBps" "writeBps")) (not (regexMatch "^0+([kKmMgGtTpP].*)?$" (toString $value))) -}}
-{{- fail (printf "%s: %s=%v: this version cannot enforce limits and refuses them; leave it out, or set it to 0, which means no limit" $where $key $value) -}}
+{{- if and (not $enabled) (has $key (list "readIops" "writeIops" "readBps" "writeBps")) (not (regexMatch "^0+([kKmMgGtTpP].*)?$" (toString $value))) -}}
+{{- fail (printf "%s: %s=%v: limits are enforced with ioLimits.enabled=true only; set that, leave it out, or set it to 0, which means no limit" $where $key $value) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -48,7 +48,7 @@ def _open(pool: ConfiguredPool[Path, Options], node: NodeResources) -> Pool:
         node.owner,
         shared=node.shared(_shared),
     )
-    return Pool(pool.name, backend, node.host, node.crypt)
+    return Pool(pool.name, backend, node.host, node.crypt, io_limits=node.io_limits)
 
 
 def _initialise(pool: ConfiguredPool[Path, Options], owner: str, _: Records) -> PoolId:

@@ -79,7 +79,7 @@ def _open(pool: ConfiguredPool[str, Options], node: NodeResources) -> Pool:
         raise Invalid(f"pool {pool.name}: {', '.join(missing)} not found: install lvm2")
     groups = node.shared(_groups)
     backend = configure_pool(pool.name, pool.location, pool.options, node, groups)
-    return Pool(pool.name, backend, node.host, node.crypt)
+    return Pool(pool.name, backend, node.host, node.crypt, io_limits=node.io_limits)
 
 
 def _initialise(pool: ConfiguredPool[str, Options], owner: str, records: Records) -> PoolId:

@@ -43,9 +43,8 @@ def memory(
 ) -> Pool:
     """Return a simulated pool of `size` bytes; pools on one simulated machine share its `host`."""
     host = host or MemoryHost()
-    return Pool(
-        name, MemoryBackend(name, size, options or Options(), host), host, MemoryCrypt(host)
-    )
+    backend = MemoryBackend(name, size, options or Options(), host)
+    return Pool(name, backend, host, MemoryCrypt(host), io_limits=host.io_limits)
 
 
 class MemoryBackend:

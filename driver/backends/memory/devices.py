@@ -69,6 +69,11 @@ class MemoryDevices(MountTable):
                     raise Refused(f"{device.path} is in use: {plugged.device.path} lies on it")
             self._plugged.pop(device.number, None)
 
+    def exists(self, number: int) -> bool:
+        """Return whether a device has this number (dev_t)."""
+        with self._lock:
+            return number in self._plugged
+
     def disk(self, device: Device) -> Disk:
         """Return the disk that the device shows. Raises: NotFound."""
         return self._require(device).disk

@@ -10,7 +10,7 @@ import os
 import stat
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from driver.backends.memory import filesystem
 from driver.backends.memory.devices import MemoryDevices, Plugged
 from driver.backends.memory.disk import PAGE
 from driver.backends.memory.filesystem import Header
+from driver.backends.memory.io_limits import MemoryIoLimits
 from driver.core.devices import Device, Extent, MountPoint, Usage
 from driver.core.errors import Refused
 from driver.core.faults import Fault, FaultKind
@@ -39,6 +40,7 @@ class MemoryHost(MemoryDevices):
     def __init__(self) -> None:
         super().__init__()
         self._openers: Counter[Path] = Counter()
+        self.io_limits = MemoryIoLimits(self.exists)
         self.lacking: dict[FsType, str] = {}  # why this machine cannot use a filesystem
 
     def lacks(self, fs: FsType) -> str | None:
@@ -195,7 +197,7 @@ class MemoryHost(MemoryDevices):
         inodes = disk.size // _INODE_RATIO
         return Usage(total, used, total - used, inodes, 1, inodes - 1)
 
-    def release(self, label: str) -> None:
+    def release(self, label: str, prepare: Callable[[Device], None]) -> None:
         """No-op: an unavailable pool keeps its devices, and has them when it is available again."""
 
     def faults(self, device: Device) -> Iterator[Fault]:

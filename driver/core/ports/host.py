@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -104,9 +104,9 @@ class Host(Protocol):
         busy; the text names the holders.
         """
 
-    def release(self, label: str) -> None:
+    def release(self, label: str, prepare: Callable[[Device], None]) -> None:
         """Detach the device of the image with the id `label`, whose pool is unavailable or cannot
-        tell. No-op while a mount shows it.
+        tell. No-op while a mount shows it. `prepare` is called with the device before.
         """
 
     def remove(self, target: Path) -> None:

@@ -8,11 +8,15 @@ from driver.core.answers import Answers, Direct
 from driver.core.ports.backend import Backend
 from driver.core.ports.crypt import Crypt
 from driver.core.ports.host import Host
+from driver.core.ports.io_limits import IoLimits, NoIoLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A configured pool: a backend for its images, and the host that attaches and mounts them."""
+    """A configured pool: a backend for its images, and the host that attaches and mounts them.
+
+    `io_limits`: those of its machine.
+    """
 
     name: str
     backend: Backend
@@ -20,4 +24,5 @@ class Pool:
     crypt: Crypt | None = None  # None: its volumes cannot be encrypted
     type: str = ""
     location: str = ""
+    io_limits: IoLimits = field(default_factory=NoIoLimits)
     answers: Answers = field(default_factory=Direct)

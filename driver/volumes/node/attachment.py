@@ -14,7 +14,7 @@ from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import VolumeId
 from driver.core.model import Volume
 from driver.core.ports.pool import Pool
-from driver.volumes.node import encryption
+from driver.volumes.node import encryption, io_limits
 from driver.volumes.pools.registry import Pools
 
 
@@ -51,7 +51,8 @@ def _container(pool: Pool, volume_id: VolumeId, below: Device | None) -> Device 
 def ensure_attached(
     pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack, secret: bytes | None = None
 ) -> tuple[Device, bool]:
-    """Attach the volume if it is not attached. Returns its device, and whether this call made it.
+    """Attach the volume if it is not attached, and let its device have the volume's IO limits.
+    Returns the device, and whether this call made it.
 
     An encrypted volume is attached writable and opened; `secret` is checked even if it is open
     already. `undo`: gets what takes back the steps of this call. Raises: Refused: it is in use
@@ -59,7 +60,20 @@ def ensure_attached(
     `Backend.attach` raises.
     """
     if volume.luks_key_id is None:
-        return _ensure_attached(pool, volume, read_only=read_only, undo=undo)
+        device, is_new = _ensure_attached(pool, volume, read_only=read_only, undo=undo)
+    else:
+        device, is_new = _ensure_open(pool, volume, undo, secret)
+    io_limits.ensure(pool, volume, device)
+    if is_new:
+        undo.callback(io_limits.remove, pool, device)
+    reach(FailPoint.ATTACH_LIMITED)
+    return device, is_new
+
+
+def _ensure_open(
+    pool: Pool, volume: Volume, undo: ExitStack, secret: bytes | None
+) -> tuple[Device, bool]:
+    """Attach an encrypted volume and open its container; see `ensure_attached`."""
     crypt, name = encryption.require_crypt(pool), str(volume.id)
     secret = encryption.require_secret(volume, secret)
     below, _ = _ensure_attached(pool, volume, read_only=False, undo=undo)
@@ -85,7 +99,8 @@ def _ensure_attached(
     if device and device.read_only and not read_only:
         if mounts := pool.host.mount_points(device):
             raise Refused(f"{device.path} is read-only, and in use so at {mounts[0].target}")
-        pool.backend.detach(volume.id)  # left behind by a reader
+        with io_limits.removed(pool, device):
+            pool.backend.detach(volume.id)  # left behind by a reader
         device = None
     if device:
         return pool.backend.attach(volume, read_only=device.read_only), False
@@ -94,27 +109,30 @@ def _ensure_attached(
     return device, True
 
 
-def detach(pool: Pool, volume: Volume) -> None:
+def detach(pool: Pool, volume: Volume, device: Device | None) -> None:
     """Close the volume's container if it is encrypted, and detach its device; no-op if it is not
-    attached. Raises: Refused: something holds it.
+    attached. `device`: what `device_of` returned. Raises: Refused: something holds it.
     """
-    if volume.luks_key_id is not None:
-        encryption.require_crypt(pool).close(str(volume.id))
-        reach(FailPoint.UNSTAGE_CLOSED)
-    pool.backend.detach(volume.id)
+    with io_limits.removed(pool, device):
+        if volume.luks_key_id is not None:
+            encryption.require_crypt(pool).close(str(volume.id))
+            reach(FailPoint.UNSTAGE_CLOSED)
+        pool.backend.detach(volume.id)
 
 
 def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
     """Close and detach what `find_device` returned. If the pool is unavailable, the device is
     found by the image's name. Raises: Refused: something holds it.
     """
-    if device and device.parent:
-        encryption.require_crypt(pools.nearest(volume_id)).close(str(volume_id))
-        reach(FailPoint.UNSTAGE_CLOSED)
-    try:
-        pools.with_id(volume_id.pool).backend.detach(volume_id)
-    except (PoolUnavailable, OSError):
-        pools.host_of(volume_id).release(str(volume_id))
+    nearest = pools.nearest(volume_id)
+    with io_limits.removed(nearest, device):
+        if device and device.parent:
+            encryption.require_crypt(nearest).close(str(volume_id))
+            reach(FailPoint.UNSTAGE_CLOSED)
+        try:
+            pools.with_id(volume_id.pool).backend.detach(volume_id)
+        except (PoolUnavailable, OSError):
+            nearest.host.release(str(volume_id), lambda device: io_limits.remove(nearest, device))
 
 
 def ensure_size(pool: Pool, volume: Volume, device: Device, secret: bytes | None) -> None:

@@ -24,11 +24,12 @@ from driver.core.faults import FaultKind
 from driver.core.ids import VolumeId
 from driver.core.model import AccessMode, Bytes, Volume
 from driver.core.ports.host import Host
+from driver.core.ports.io_limits import NO_LIMITS
 from driver.core.ports.pool import Pool
 from driver.core.results import VolumeStats
 from driver.volumes.compatibility import incompatibility, reads_only
 from driver.volumes.health import faults_of
-from driver.volumes.node import attachment, growth, own_mounts, staging
+from driver.volumes.node import attachment, growth, io_limits, own_mounts, staging
 from driver.volumes.node.mount_records import MountRecord, MountRecords, mount_record
 from driver.volumes.node_requests import (
     GetVolumeStats,
@@ -111,6 +112,8 @@ class NodeVolumes:
         read_only = request.read_only or reads_only(volume, request.capability)
         mount = self._mount_at_target(pool, volume, request, read_only=read_only)
         device = self._ensure_staged(pool, volume, request)
+        if volume.limits != NO_LIMITS:  # kubelet may have made the pods' control group anew
+            io_limits.ensure(pool, volume, device)
         record = mount_record(
             request.target,
             volume.id,

@@ -1,4 +1,4 @@
-"""IO limits of a volume that exists."""
+"""IO limits as they are asked for: recorded and enforced, or refused with the cure."""
 
 from __future__ import annotations
 
@@ -6,41 +6,86 @@ from dataclasses import replace
 
 import pytest
 
-from driver.core.errors import NotFound, Refused
+from driver.core.errors import Failed, NotFound, Refused
 from driver.core.ids import VolumeId
 from driver.core.model import Limits
 from driver.volumes.requests import GetVolume, ListVolumes, Modify
 from tests.unit.volumes.world import World
 
+LACKING = "no control groups: boot another kernel"
+FIELDS = ["read_iops", "write_iops", "read_bps", "write_bps"]
 
-@pytest.mark.parametrize("limit", ["read_iops", "write_iops", "read_bps", "write_bps"])
+
+def _limits(world: World, volume_id: VolumeId) -> Limits:
+    return world.volumes.get(GetVolume(volume_id))[0].limits
+
+
+@pytest.mark.parametrize("limit", FIELDS)
+def test_a_limit_is_recorded_before_the_volume_is_attached(world: World, limit: str) -> None:
+    limits = Limits(**{limit: 7})
+    made = world.create("made", limits=limits)
+    changed = world.create("changed")
+    world.modifier.modify(Modify(changed.id, {limit: 7}))
+    assert _limits(world, made.id) == _limits(world, changed.id) == limits
+
+
+def test_a_limit_changes_under_a_running_pod(world: World) -> None:
+    volume = world.create(limits=Limits(read_iops=100, write_bps=7000))
+    world.stage(volume)
+    world.publish(volume)
+    device = world.fast.backend.attached(volume.id)
+    assert device
+    assert world.host.io_limits.enforced(device) == volume.limits
+    world.modifier.modify(Modify(volume.id, {"read_iops": 0, "write_iops": 5}))
+    changed = Limits(write_iops=5, write_bps=7000)
+    assert world.host.io_limits.enforced(device) == _limits(world, volume.id) == changed
+
+
+@pytest.mark.parametrize("limit", FIELDS)
 def test_a_limit_that_nothing_enforces_is_refused(world: World, limit: str) -> None:
+    world.host.io_limits.lacking = LACKING
     volume = world.create()
-    with pytest.raises(Refused, match="cannot be enforced"):
+    with pytest.raises(Refused, match=LACKING):
         world.modifier.modify(Modify(volume.id, {limit: 1}))
-    with pytest.raises(Refused, match="cannot be enforced"):
+    with pytest.raises(Refused, match=LACKING):
         world.create("other", limits=Limits(**{limit: 1}))
     assert [one.id for one, _ in world.volumes.list(ListVolumes()).volumes] == [volume.id]
     assert world.volumes.get(GetVolume(volume.id))[0] == volume
 
 
-def test_a_limit_that_an_older_version_recorded_can_be_taken_off(world: World) -> None:
-    volume = world.create()
-    world.fast.backend.record(replace(volume, limits=Limits(read_iops=100)))
-    for _ in range(2):
+def test_limits_can_be_taken_off_one_by_one_where_nothing_enforces_them(world: World) -> None:
+    volume = world.create(limits=Limits(read_iops=100, write_bps=7))
+    world.host.io_limits.lacking = LACKING
+    world.stage(volume)
+    for limits in (Limits(write_bps=7), Limits(write_bps=7)):
         world.modifier.modify(Modify(volume.id, {"read_iops": 0}))
-        assert world.volumes.get(GetVolume(volume.id))[0] == volume
+        assert _limits(world, volume.id) == limits
+    world.modifier.modify(Modify(volume.id, {"write_bps": 0}))
+    assert _limits(world, volume.id) == Limits()
 
 
-def test_only_the_limits_that_are_named_change(world: World) -> None:
-    volume = replace(world.create(), limits=Limits(read_iops=100, write_bps=7))
-    world.fast.backend.record(volume)
-    with pytest.raises(Refused, match="cannot be enforced"):  # one of them stays
-        world.modifier.modify(Modify(volume.id, {"read_iops": 0}))
-    world.modifier.modify(Modify(volume.id, {"read_iops": 0, "write_bps": 0}))
-    assert world.volumes.get(GetVolume(volume.id))[0].limits == Limits()
+def test_a_limit_that_the_kernel_does_not_take_changes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = world.create(limits=Limits(read_iops=100))
+    world.stage(volume)
+
+    def fail(*_: object) -> None:
+        raise Failed("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.host.io_limits, "enforce", fail)
+        with pytest.raises(Failed):
+            world.modifier.modify(Modify(volume.id, {"read_iops": 5}))
+    assert world.fast.backend.find(volume.id) == volume
 
 
 def test_a_volume_that_is_not_there_is_not_modified(world: World) -> None:
     with pytest.raises(NotFound):
         world.modifier.modify(Modify(VolumeId(world.fast.backend.id, "0" * 32), {}))
+
+
+def test_a_repeated_create_may_name_the_limits_or_none(world: World) -> None:
+    volume = world.create(limits=Limits(read_iops=100))
+    world.modifier.modify(Modify(volume.id, {"read_iops": 5}))
+    assert world.create() == replace(volume, limits=Limits(read_iops=5))

@@ -39,6 +39,7 @@ from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
+from driver.volumes.limit_upkeep import LimitUpkeep
 from driver.volumes.modify import Modifier
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
@@ -230,6 +231,7 @@ class World:
         self.publisher = ControllerPublisher(self.pools, NODE, max_volumes=0)
         self.mounter = NodeVolumes(self.pools, self.mounts)
         self.modifier = Modifier(self.pools)
+        self.limit_upkeep = LimitUpkeep(self.pools)
         self.health = Health(self.pools, self.mounts)
         self.changes = ChangedBlocks(self.pools)
         self.inline = EphemeralVolumes(self.pools, self.volumes, self.mounter, self.health)
@@ -243,7 +245,8 @@ class World:
         options = Options(
             allocation=Allocation.SPARSE, overcommit=2.0, reflink=reflink, clock=self.clock
         )
-        return Pool(name, Store(name, size, options, self), self.host, MemoryCrypt(self.host))
+        backend, crypt = Store(name, size, options, self), MemoryCrypt(self.host)
+        return Pool(name, backend, self.host, crypt, io_limits=self.host.io_limits)
 
     @staticmethod
     def backend(pool: Pool) -> Store:

@@ -1,0 +1,78 @@
+"""What the use cases ask of a machine's kernel to limit the IO of pods on a device."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final, Protocol
+
+from driver.core.devices import Device
+from driver.core.errors import Refused
+from driver.core.model import Limits
+
+NO_LIMITS: Final = Limits()
+LEAST: Final = 2  # the kernel accepts no smaller number
+MOST_IOPS: Final = (1 << 32) - 2  # the kernel takes more for no limit
+
+
+def enforceable(limits: Limits) -> Limits:
+    """Return the limits as the kernel can have them: none of 1, and no operations per second that
+    are too many for it to count.
+    """
+    values = {name: max(value, LEAST) if value else 0 for name, value in asdict(limits).items()}
+    for name in ("read_iops", "write_iops"):
+        if values[name] > MOST_IOPS:
+            values[name] = 0
+    return Limits(**values)
+
+
+class IoLimits(Protocol):
+    """The limits of the IO of all pods of this machine, by device. Thread-safe.
+
+    A device is known by its number (dev_t), which another device may have later.
+    """
+
+    def lacks(self) -> str | None:
+        """Return why no limit can be enforced on this machine, with the cure; None: it can be."""
+
+    def enforced(self, device: Device) -> Limits:
+        """Return the limits that the kernel enforces on `device`. None are where nothing can be
+        enforced.
+        """
+
+    def enforce(self, device: Device, limits: Limits) -> None:
+        """Let pods do no more IO on `device` than `enforceable(limits)` allows, from now on. A
+        limit that it has by its number, and that is not in `limits`, is removed.
+
+        Cheap if that is so already, and a no-op if `limits` has none and nothing can be enforced.
+        Raises: Refused: nothing can be enforced here, and `limits` has one; Failed.
+        """
+
+    def refresh(self) -> bool:
+        """Find out anew whether and where limits can be enforced, and remove those of devices that
+        do not exist any more. Returns whether any device has a limit. To be called periodically,
+        while any volume has limits. Raises: Failed.
+        """
+
+
+class NoIoLimits:
+    """The port on a machine that cannot limit the IO of pods. `why`: the reason, with the cure."""
+
+    def __init__(self, why: str = "no IO limits: this pool does not support them") -> None:
+        self._why = why
+
+    def lacks(self) -> str | None:
+        """Return the reason."""
+        return self._why
+
+    def enforced(self, device: Device) -> Limits:  # noqa: ARG002
+        """Return no limits."""
+        return NO_LIMITS
+
+    def enforce(self, device: Device, limits: Limits) -> None:  # noqa: ARG002
+        """Raise Refused if there is a limit."""
+        if limits != NO_LIMITS:
+            raise Refused(self._why)
+
+    def refresh(self) -> bool:
+        """Return False: no device has a limit."""
+        return False

@@ -1,0 +1,96 @@
+"""The IO limits of a volume, on the device that pods have of it: while it is attached, no longer.
+
+That device is the topmost one: a limit counts what is submitted to the device that has it, and
+what device-mapper or a loop device then does below is not the pod's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loguru import logger
+
+from driver.core.devices import Device
+from driver.core.errors import CellarError, Refused
+from driver.core.failpoints import FailPoint, reach
+from driver.core.faults import Fault, FaultKind
+from driver.core.model import Limits, Volume
+from driver.core.ports.io_limits import NO_LIMITS, enforceable
+from driver.core.ports.pool import Pool
+
+
+def require_enforceable(pool: Pool, limits: Limits) -> None:
+    """Raise Refused if there is a limit, and this machine cannot enforce it: one that has no
+    effect must not look as if it had.
+    """
+    if limits != NO_LIMITS and (why := pool.io_limits.lacks()):
+        raise Refused(
+            f"{why}; or leave out readIops, writeIops, readBps and writeBps, or set them to 0,"
+            " which means no limit"
+        )
+
+
+def ensure(pool: Pool, volume: Volume, device: Device) -> None:
+    """Enforce the volume's limits on `device`, the topmost one, and none on the device below it.
+
+    A failure is logged: a volume without its limits is better than a pod without its volume. Its
+    health shows it, and upkeep tries again.
+    """
+    try:
+        if device.parent:
+            below = Device(Path(), device.parent, read_only=False)
+            pool.io_limits.enforce(below, NO_LIMITS)
+        pool.io_limits.enforce(device, volume.limits)
+    except CellarError as error:
+        logger.warning("{} has other IO limits than it should: {}", volume.id, error)
+
+
+def is_enforced(pool: Pool, volume: Volume, device: Device) -> bool:
+    """Return whether `device`, the topmost one, has the volume's limits. Raises: Failed."""
+    return pool.io_limits.enforced(device) == enforceable(volume.limits)
+
+
+def find_fault(pool: Pool, volume: Volume, device: Device) -> Iterator[Fault]:
+    """Yield a fault if the volume has limits, and its `device` has not."""
+    if volume.limits == NO_LIMITS:
+        return
+    try:
+        if is_enforced(pool, volume, device):
+            return
+        why = pool.io_limits.lacks() or f"{device.path} has other limits, which are set again soon"
+    except CellarError as error:
+        why = str(error)
+    yield Fault(FaultKind.IO_LIMITS_NOT_SET, f"the IO limits of the volume are not set: {why}")
+
+
+def remove(pool: Pool, device: Device) -> None:
+    """Remove the limits of a device that is to be detached: its number may be another volume's
+    next. A failure is logged.
+    """
+    try:
+        pool.io_limits.enforce(device, NO_LIMITS)
+    except CellarError as error:
+        logger.warning("{} keeps its IO limits for now: {}", device.path, error)
+
+
+@contextmanager
+def removed(pool: Pool, device: Device | None) -> Iterator[None]:
+    """Remove the limits of a device that the `with` block detaches, and set them again if that
+    fails. `device`: the topmost one; None: there is none.
+    """
+    limits = NO_LIMITS
+    if device:
+        with suppress(CellarError):
+            limits = pool.io_limits.enforced(device)
+        if limits != NO_LIMITS:
+            remove(pool, device)
+    reach(FailPoint.DETACH_UNLIMITED)
+    try:
+        yield
+    except BaseException:
+        if device and limits != NO_LIMITS:
+            with suppress(CellarError):  # upkeep tries again
+                pool.io_limits.enforce(device, limits)
+        raise
