@@ -14,18 +14,24 @@ from driver.volumes.requests import CreateVolume, GetCapacity
 
 
 def candidates(
-    nodes: Iterable[NodeConnection], volume: CreateVolume, duplicated: frozenset[PoolId]
+    nodes: Iterable[NodeConnection],
+    volume: CreateVolume,
+    duplicated: frozenset[PoolId],
+    reachable: Iterable[NodeConnection],
 ) -> Sequence[Candidate]:
     """Return the nodes as candidates for a new volume, each with the space that it has for it.
 
-    `duplicated`: pools that two nodes report, which accept no new volume.
+    `duplicated`: pools that two nodes report, which accept no new volume. `reachable`: all nodes:
+    if none of them has a pool of the requested name, each says so better than a router could.
     """
+    exists = any(_has_pool(node, volume.pool) for node in reachable)
     return [
         Candidate(
             node.name,
             capacity_of(node, volume, duplicated).largest,
             cordoned=node.member.cordoned,
             duplicated=may_use(node, volume.pool, duplicated),
+            lacks_pool=exists and not _has_pool(node, volume.pool),
         )
         for node in nodes
     ]
@@ -72,6 +78,11 @@ def may_use(node: NodeConnection, pool: str | None, pools: frozenset[PoolId]) ->
     return bool(pools) and any(
         each.id in pools and pool in {None, each.name} for each in node.report.pools
     )
+
+
+def _has_pool(node: NodeConnection, pool: str | None) -> bool:
+    """Return whether a pool of this name is configured on the node; None: any."""
+    return pool is None or any(each.name == pool for each in node.report.pools)
 
 
 def _by_size(capacity: Capacity) -> tuple[int, int]:

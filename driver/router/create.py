@@ -82,7 +82,8 @@ class CreateRoutes:
         The best node is not asked whether it has the name: it checks when it creates.
         """
         nodes = {node.name: node for node in self._nodes.meeting(requirement)}
-        candidates = capacity.candidates(nodes.values(), volume, self._nodes.duplicated_pools())
+        duplicated, reachable = self._nodes.duplicated_pools(), self._nodes.reachable()
+        candidates = capacity.candidates(nodes.values(), volume, duplicated, reachable)
         best: Sequence[NodeConnection] = ()
         failure: CellarError | None = None
         try:
@@ -94,7 +95,7 @@ class CreateRoutes:
         if requirement.chosen is not None:
             return await _create_on(best[0], request, context)
         others = [node for node in nodes.values() if node not in best[:1]]
-        reserved = name_reservations.reserved(self._nodes.reachable(), volume.key, others)
+        reserved = name_reservations.reserved(reachable, volume.key, others)
         async with reserved as holders:
             for node in holders[:1] or best:
                 try:

@@ -16,13 +16,14 @@ class Candidate:
 
     `largest`: the largest volume of the requested kind that it accepts, in bytes. `cordoned`: it
     accepts new volumes only if the request names it. `duplicated`: it reports a pool that another
-    node reports too, and accepts none.
+    node reports too, and accepts none. `lacks_pool`: only other nodes have the requested pool.
     """
 
     name: NodeName
     largest: Bytes
     cordoned: bool = False
     duplicated: bool = False
+    lacks_pool: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,9 @@ def check_source(requirement: Requirement, node: NodeName) -> None:
 def order(requirement: Requirement, candidates: Iterable[Candidate]) -> Sequence[NodeName]:
     """Return the nodes to try, that with the most free space first; at least one.
 
-    Raises: NoSpace if no reachable node meets the requirement, or all are cordoned or report
-    duplicated pools; PoolUnavailable if there is no requirement and no node is reachable.
+    Raises: NoSpace if no reachable node meets the requirement, or all are cordoned, report
+    duplicated pools or lack the requested pool; PoolUnavailable if there is no requirement and no
+    node is reachable.
     """
     known = list(candidates)
     allowed = [candidate for candidate in known if requirement.allows(candidate.name)]
@@ -97,9 +99,12 @@ def order(requirement: Requirement, candidates: Iterable[Candidate]) -> Sequence
             raise NoSpace(f"accessibility_requirements: {names} cannot be reached now")
     elif not known:
         raise PoolUnavailable("no node can be reached now")
+    having = [candidate for candidate in allowed if not candidate.lacks_pool]
+    if not having:
+        raise NoSpace("no accessible node has the pool that is asked for; other nodes have it")
     usable = [
         candidate
-        for candidate in allowed
+        for candidate in having
         if not candidate.duplicated and (chosen or not candidate.cordoned)
     ]
     if not usable:

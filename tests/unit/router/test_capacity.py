@@ -94,9 +94,24 @@ def test_candidates_are_all_nodes_with_what_speaks_against_each() -> None:
         reported(pool("p", "2" * 12, thick=2 * GIB), name="b"),
         reported(name="c"),
     ]
-    result = capacity.candidates(nodes, volume, frozenset({"2" * 12}))
+    result = capacity.candidates(nodes, volume, frozenset({"2" * 12}), nodes)
     assert [(each.name, each.largest, each.duplicated) for each in result] == [
         ("a", GIB, False),
         ("b", 0, True),
         ("c", 0, False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"), [("p", ["b"]), (None, []), ("nowhere", [])], ids=["p", "any", "nowhere"]
+)
+def test_a_node_lacks_a_pool_that_only_others_have(name: str | None, lacking: list[str]) -> None:
+    key, size = "0" * 32, CapacityRange(GIB)
+    volume = CreateVolume(name="v", key=key, range=size, fs=None, pool=name)
+    nodes = [
+        reported(pool("p", "1" * 12, thick=GIB), name="a"),
+        reported(pool("q", "2" * 12, thick=2 * GIB), name="b"),
+    ]
+    for asked in (nodes, nodes[1:]):  # the others count also if the request excludes them
+        result = capacity.candidates(asked, volume, frozenset(), nodes)
+        assert [each.name for each in result if each.lacks_pool] == lacking

@@ -50,6 +50,14 @@ def test_a_node_that_shows_anothers_pool_takes_nothing() -> None:
         order(parse_requirement(KEY, topologies("b"), topologies("b")), [A, duplicated])
 
 
+def test_only_a_node_with_the_pool_is_tried_and_the_scheduler_may_choose_again() -> None:
+    lacking = Candidate("b", 0, lacks_pool=True)
+    assert order(ANY, [A, lacking]) == ["a"]
+    for requirement in (ANY, parse_requirement(KEY, topologies("a", "b"), topologies("b", "a"))):
+        with pytest.raises(NoSpace, match="other nodes have it"):
+            order(requirement, [lacking])
+
+
 def test_no_node_at_all_is_no_lack_of_room() -> None:
     with pytest.raises(PoolUnavailable):
         order(ANY, [])
