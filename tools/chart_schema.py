@@ -132,7 +132,8 @@ def updated(schema: str) -> str:
     """The text of values.schema.json with its parts written anew."""
     whole = json.loads(schema)
     values = whole["properties"]
-    values["pools"]["items"] = pool()
+    for pools in (values["pools"], values["nodeGroups"]["items"]["properties"]["pools"]):
+        pools["items"] = pool()
     values["storageClasses"]["items"]["properties"]["parameters"] = class_parameters()
     values["attributesClasses"]["items"]["properties"]["parameters"] = attributes()
     return json.dumps(whole, indent=2) + "\n"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from driver.app import leave, process
-from driver.app.pools import open_pools, open_state
+from driver.app.pools import driver_folder, open_pools, open_state
 from driver.app.settings import ServeSettings
 from driver.app.upkeep import Upkeep
 from driver.backends.pool_threads import SILENT
@@ -25,6 +25,7 @@ from driver.core.ports.pool import Pool
 from driver.core.ports.records import NodeState
 from driver.csi.topology import NodeTopology
 from driver.linux import descriptors
+from driver.linux.state.node_lock import lock_node
 from driver.observe import log
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
@@ -58,6 +59,8 @@ def serve(settings: ServeSettings) -> None:
     """Serve the pools of this node until SIGTERM. Raises: Invalid, Refused if it cannot start."""
     log.set_up(settings.log_level, settings.log_format)
     descriptors.raise_limit()
+    if folder := driver_folder(settings):
+        lock_node(folder, settings.driver_name)
     state = open_state(settings)
     pools = open_pools(settings, state)
     stopped = process.run(_NodeDriver(settings, pools, state).live())

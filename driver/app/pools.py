@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from driver.app.settings import ServeSettings
@@ -14,6 +15,7 @@ from driver.backends.node_resources import NodeResources
 from driver.backends.pool_threads import Answering
 from driver.backends.pool_type import PoolSpec, PoolType
 from driver.core.errors import Invalid
+from driver.core.kubelet import csi_socket
 from driver.core.ports.memory_records import memory_state
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import NodeState
@@ -34,6 +36,16 @@ def type_of(spec: PoolSpec) -> PoolType[Any, Any]:
             return pool_type
     known = ", ".join(pool_type.name for pool_type in POOL_TYPES)
     raise Invalid(f"pool {spec.name}: type {spec.type!r} is not one of {known}")
+
+
+def driver_folder(settings: ServeSettings) -> Path | None:
+    """Return the folder below kubelet's that only drivers of this name use; None: there is none,
+    or not yet kubelet's.
+    """
+    if kubelet := settings.kubelet_dir:
+        return csi_socket(kubelet, settings.driver_name).parent if kubelet.is_dir() else None
+    folder = settings.endpoint.parent  # registered by the registrar, at the same place
+    return folder if folder.name == settings.driver_name else None
 
 
 def open_state(settings: ServeSettings) -> NodeState:

@@ -42,7 +42,7 @@ def containers(*arguments: str) -> dict[str, Any]:
 
 
 def node(*arguments: str) -> Any:
-    (daemonset,) = of("DaemonSet", *arguments)
+    daemonset, *_ = of("DaemonSet", *arguments)
     return daemonset["spec"]["template"]["spec"]
 
 
@@ -229,6 +229,16 @@ def test_a_pool_becomes_the_flag_that_it_is() -> None:
     assert "--pool=bulk=loopfile:/srv/bulk" in told
     mounts = {one["mountPath"]: one for one in node(*EVERYTHING)["containers"][0]["volumeMounts"]}
     assert mounts["/srv/fast"]["mountPropagation"] == "HostToContainer"
+
+
+def test_a_large_number_is_written_as_the_driver_reads_it(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    pool = {"name": "fast", "type": "loopfile", "where": "/srv/fast", "reserve": 1 << 30}
+    given = {"pools": [pool | {"overcommit": 1.5}], "maxVolumes": 3_000_000}
+    values.write_text(yaml.safe_dump(given), encoding="utf-8")
+    told = node("--values", str(values))["containers"][0]["args"]
+    assert "--pool=fast=loopfile:/srv/fast,overcommit=1.5,reserve=1073741824" in told
+    assert "--max-volumes=3000000" in told
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,29 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         assert ended.returncode == 1
         assert f"--kubelet-dir {folder} does not exist" in ended.stderr.decode()
         assert not folder.exists()
+
+
+def test_one_node_has_one_driver_of_a_name(driver: Announced, kubelet: Kubelet) -> None:
+    """Two DaemonSets on one node: the second waits until the first has left, as when a node moves
+    from group to group, and takes nothing from it meanwhile.
+    """
+    kubelet.register()
+    with tempfile.TemporaryDirectory(prefix="dr-") as name:
+        second = Announced(Path(name), kubelet)
+        process = second.spawn()
+        wait_until(lambda: "waiting for its end" in second.log.read_text())
+        assert kubelet.register() == "node-a"
+        assert driver.identity.Probe(csi.ProbeRequest()).ready.value
+        assert process.poll() is None
+        assert driver.stop() == 0
+        second.connect()
+        wait_until(lambda: code_of(kubelet.register) is grpc.StatusCode.OK)
+        assert second.stop() == 0
+
+
+def test_a_driver_that_stays_has_the_node(driver: Announced, kubelet: Kubelet) -> None:
+    with tempfile.TemporaryDirectory(prefix="dr-") as name:
+        second = Announced(Path(name), kubelet)
+        assert second.spawn().wait(60) == 1
+        assert f"another driver named {NAME} runs on this node" in second.log.read_text()
+        assert kubelet.register() == "node-a"

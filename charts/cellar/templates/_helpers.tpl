@@ -67,6 +67,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "cellar.pool" -}}
 {{- $options := list (printf "%s=%s:%s" .name .type .where) -}}
 {{- range $key, $value := omit . "name" "type" "where" -}}
+{{- if and (kindIs "float64" $value) (eq (toString $value) (toString (floor $value))) -}}
+{{- $value = int64 $value -}}{{/* else helm writes 1.073741824e+09 */}}
+{{- end -}}
 {{- $options = append $options (printf "%s=%s" $key (toString $value)) -}}
 {{- end -}}
 {{ join "," $options }}

@@ -1,0 +1,55 @@
+"""The lock that makes a driver the only one of its name on a node: flock(2) on a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import Refused
+from driver.linux import flocks
+
+HANDOVER: Final = 25.0  # seconds; a driver leaves within 20 s of SIGTERM
+_INTERVAL: Final = 0.2  # seconds between two attempts
+
+
+def lock_node(folder: Path, driver_name: str, timeout: float = HANDOVER) -> int | None:
+    """Lock `folder`, the driver's own in kubelet's directory, as long as this process lives.
+
+    Waits at most `timeout` seconds for a driver that is about to leave, as when a node moves from
+    one DaemonSet to another. Returns the descriptor with the lock; None: the folder is locked by a
+    process that was killed and has not ended yet. Raises: Refused: another driver has it; OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if _try(fd):
+        return fd
+    logger.info("another driver named {} is on this node: waiting for its end", driver_name)
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        time.sleep(_INTERVAL)
+        if _try(fd):
+            return fd
+    is_dying = flocks.held_by_the_dying(fd)
+    os.close(fd)
+    if is_dying:
+        logger.warning("{} is locked by a driver that was killed, and does not end", folder)
+        return None
+    raise Refused(
+        f"another driver named {driver_name} runs on this node: it has {folder} locked. Stop it, or"
+        " give this one another --driver-name; in Kubernetes, two DaemonSets select this node, see"
+        " nodeGroups in the chart's values"
+    )
+
+
+def _try(fd: int) -> bool:
+    """Lock the descriptor without waiting; return whether that succeeded."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
