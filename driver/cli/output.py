@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = dict[str, Any]
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_MEASURED: Final = 500  # rows of a table that are read before the first is shown
+MEASURED: Final = 500  # rows of a table that are read before the first is shown
 PLAIN_WIDTH: Final = 100  # characters; of text that goes to a file or a pipe
 
 
@@ -110,15 +110,19 @@ def print_rows(
     stream.flush()  # before anything is written to the other stream
 
 
-def format_rows(
+def format_rows(  # noqa: PLR0913 - what is printed, and how
     output: Output,
     columns: Sequence[Column],
     rows: Iterable[Row],
     *,
     name: str = "id",
     colours: bool = False,
+    measured: int = MEASURED,
 ) -> Iterator[str]:
-    """Yield the lines of the rows in the format `output`; see print_rows."""
+    """Yield the lines of the rows in the format `output`; see print_rows.
+
+    `measured`: how many rows of a table are read before the first is shown, for its widths.
+    """
     match output:
         case Output.JSON:
             return _json_lines(rows)
@@ -127,7 +131,7 @@ def format_rows(
         case Output.NAME:
             return (str(row[name]) for row in rows)
     shown = [column for column in columns if output is Output.WIDE or not column.wide]
-    return _table_lines(shown, rows, colours=colours)
+    return _table_lines(shown, rows, measured, colours=colours)
 
 
 def has_colours(stream: Any) -> bool:
@@ -163,11 +167,13 @@ def _yaml_lines(rows: Iterable[Row]) -> Iterator[str]:
         yield "[]"
 
 
-def _table_lines(columns: Sequence[Column], rows: Iterable[Row], *, colours: bool) -> Iterator[str]:
-    """Yield a line for each row, however long. Columns are as wide as the first 500 rows need."""
+def _table_lines(
+    columns: Sequence[Column], rows: Iterable[Row], measured: int, *, colours: bool
+) -> Iterator[str]:
+    """Yield a line for each row, however long. Columns are as wide as the first rows need."""
     rows = iter(rows)
     head = [column.title.upper() for column in columns]
-    first = list(islice(rows, _MEASURED))
+    first = list(islice(rows, measured))
     cells = [_cells(columns, row) for row in first]
     widths = [max(map(_width, column)) for column in zip(head, *cells, strict=True)]
     line = _line(columns, head, widths)

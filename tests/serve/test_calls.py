@@ -72,26 +72,26 @@ def test_lists_and_polls_are_shown_on_request(driver: Driver) -> None:
 
 def test_a_follower_sees_each_call_at_once(driver: Driver) -> None:
     words = ["calls", "--endpoint", driver.endpoint, "--follow", "--past", "0", "-o", "json"]
+    stop = threading.Event()
+    calling = threading.Thread(target=_call_until, args=(driver, stop))
     with subprocess.Popen(
         [sys.executable, "-m", "driver", *words], stdout=subprocess.PIPE, text=True
     ) as following:
-        stop = threading.Event()
-        creating = threading.Thread(target=_create_until, args=(driver, stop))
-        creating.start()
-        assert following.stdout
-        line = following.stdout.readline()
-        stop.set()
-        creating.join()
-        following.terminate()
-    assert json.loads(line)["request"]["name"].startswith("followed")
+        calling.start()
+        try:
+            assert following.stdout
+            line = following.stdout.readline()
+        finally:
+            stop.set()
+            following.kill()
+    calling.join()
+    assert json.loads(line)["request"] == {"volume_id": "followed"}
 
 
-def _create_until(driver: Driver, stop: threading.Event) -> None:
-    """Create volumes until somebody has seen one: when a follower is connected is not known."""
-    for number in range(600):
-        create(driver, f"followed-{number}")
-        if stop.wait(0.1):
-            return
+def _call_until(driver: Driver, stop: threading.Event) -> None:
+    """Call until somebody has seen it: when a follower is connected is not known."""
+    while not stop.wait(0.1):
+        driver.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id="followed"))
 
 
 def test_a_follower_does_not_keep_the_driver_from_stopping(tmp_path: Path) -> None:

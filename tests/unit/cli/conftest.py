@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from driver.cli import call, tables
+from driver.cli import call
 from driver.cli.doctor import command as doctor
+from driver.cli.lists import tables
 
 POOL = "0123456789ab"
 VOLUME = f"{POOL}-{'a' * 32}"

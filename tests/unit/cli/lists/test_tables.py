@@ -114,3 +114,17 @@ def test_snapshots_are_listed(endpoint: str) -> None:
     assert "1970-01-01T00:01:00+00:00" in line
     assert "snap-1" in line
     assert "not yet" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        (["--namespace", "shop"], [VOLUME]),
+        (["--unhealthy"], [VOLUME]),
+        (["--pool", "slow"], []),
+        (["--sort", "condition"], [VOLUME, CLONE, INLINE]),
+        (["--sort", "claim", "--pool", "fast"], [CLONE, INLINE, VOLUME]),
+    ],
+)
+def test_volumes_are_selected_and_sorted(endpoint: str, words: list[str], ids: list[str]) -> None:
+    assert run("volumes", *words, "-o", "name", "--endpoint", endpoint).splitlines() == ids

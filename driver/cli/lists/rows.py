@@ -1,0 +1,111 @@
+"""Pools, volumes and snapshots of a driver as rows: the keys are those of `-o json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
+from driver.cli.client import Client
+from driver.cli.output import Row
+
+
+def pool_rows(client: Client) -> Iterator[Row]:
+    """Return a row for each pool. Raises: CallFailed."""
+    return map(_pool_row, client.pools())
+
+
+def _pool_row(pool: cellar.Pool) -> Row:
+    return {
+        "name": pool.name,
+        "type": pool.type,
+        "where": pool.where,
+        "id": pool.id,
+        "away": pool.away,
+        "allocation": pool.allocation,
+        "reflink": pool.reflink,
+        "direct_io": pool.direct_io,
+        "volumes": pool.volumes,
+        "snapshots": pool.snapshots,
+        "size_bytes": pool.total_bytes,
+        "committed_bytes": pool.committed_bytes,
+        "largest_bytes": pool.largest_bytes,
+        "node": pool.node,
+    }
+
+
+def volume_rows(client: Client) -> Iterator[Row]:
+    """Yield a row for each volume, page by page. Raises: CallFailed."""
+    pool_names = {pool.id: pool.name for pool in client.pools()}
+    for page in client.volumes():
+        records = client.describe(volume_ids=[entry.volume.volume_id for entry in page])
+        for entry in page:
+            record = records.get(entry.volume.volume_id, cellar.Record())
+            yield _volume_row(entry, record, pool_names)
+
+
+def _volume_row(
+    entry: csi.ListVolumesResponse.Entry, record: cellar.Record, pool_names: dict[str, str]
+) -> Row:
+    volume, status = entry.volume, entry.status
+    pool_id = volume.volume_id.partition("-")[0]
+    return {
+        "id": volume.volume_id,
+        "name": record.name,
+        "namespace": record.namespace,
+        "claim": record.claim,
+        "persistent_volume": record.persistent,
+        "pool": pool_names.get(pool_id, pool_id),
+        "size_bytes": volume.capacity_bytes,
+        "filesystem": record.filesystem,
+        "allocation": record.allocation,
+        "block_size": record.block_size,
+        "created": _timestamp(record.created),
+        "source": _source(volume.content_source),
+        "inline": record.inline,
+        "nodes": list(status.published_node_ids),
+        "abnormal": status.volume_condition.abnormal,
+        "condition": status.volume_condition.message,
+    }
+
+
+def _source(source: csi.VolumeContentSource) -> str:
+    match source.WhichOneof("type"):
+        case "snapshot":
+            return f"snapshot {source.snapshot.snapshot_id}"
+        case "volume":
+            return f"volume {source.volume.volume_id}"
+    return ""
+
+
+def snapshot_rows(client: Client) -> Iterator[Row]:
+    """Yield a row for each snapshot, page by page. Raises: CallFailed."""
+    pool_names = {pool.id: pool.name for pool in client.pools()}
+    for page in client.snapshots():
+        records = client.describe(snapshot_ids=[snapshot.snapshot_id for snapshot in page])
+        for snapshot in page:
+            record = records.get(snapshot.snapshot_id, cellar.Record())
+            yield _snapshot_row(snapshot, record, pool_names)
+
+
+def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record, pool_names: dict[str, str]) -> Row:
+    pool_id = snapshot.snapshot_id.partition("-")[0]
+    return {
+        "id": snapshot.snapshot_id,
+        "name": record.name,
+        "namespace": record.namespace,
+        "volume_snapshot": record.claim,
+        "volume_snapshot_content": record.persistent,
+        "pool": pool_names.get(pool_id, pool_id),
+        "source": snapshot.source_volume_id,
+        "size_bytes": snapshot.size_bytes,
+        "filesystem": record.filesystem,
+        "created": _timestamp(snapshot.creation_time.seconds),
+        "ready": snapshot.ready_to_use,
+        "group": snapshot.group_snapshot_id,
+    }
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""

@@ -1,0 +1,68 @@
+"""Which rows of a list are printed, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+
+from driver.cli.output import Row
+
+
+class SortKey(StrEnum):
+    """What a list of volumes can be sorted by."""
+
+    NAME = "name"
+    CLAIM = "claim"
+    POOL = "pool"
+    SIZE = "size"
+    CREATED = "created"
+    CONDITION = "condition"
+
+
+PoolName = Annotated[str, typer.Option("--pool", metavar="NAME", help="Only those in this pool.")]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", metavar="NAME", help="Only those of this namespace.")
+]
+Unhealthy = Annotated[bool, typer.Option("--unhealthy", help="Only those that are not healthy.")]
+Sort = Annotated[
+    SortKey | None,
+    typer.Option(help="Sort: the largest, newest and unhealthy first. Else in the order of ids."),
+]
+
+_KEYS: Final[dict[SortKey, Callable[[Row], Any]]] = {
+    SortKey.NAME: lambda row: row["name"],
+    SortKey.CLAIM: lambda row: (row["namespace"], row["claim"]),
+    SortKey.POOL: lambda row: row["pool"],
+    SortKey.SIZE: lambda row: row["size_bytes"],
+    SortKey.CREATED: lambda row: row["created"],
+    SortKey.CONDITION: lambda row: row["abnormal"],
+}
+_DESCENDING: Final = frozenset({SortKey.SIZE, SortKey.CREATED, SortKey.CONDITION})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which rows are wanted: "" means any."""
+
+    pool: str = ""
+    namespace: str = ""
+    unhealthy: bool = False
+    sort: SortKey | None = None
+
+    def apply(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Return the selected rows: as they come, or sorted when all have come."""
+        selected = (row for row in rows if self._has(row))
+        if self.sort is None:
+            return selected
+        return iter(sorted(selected, key=_KEYS[self.sort], reverse=self.sort in _DESCENDING))
+
+    def _has(self, row: Row) -> bool:
+        return (
+            self.pool in {"", row["pool"]}
+            and self.namespace in {"", row["namespace"]}
+            and (not self.unhealthy or bool(row["abnormal"]))
+        )
