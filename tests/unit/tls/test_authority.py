@@ -8,34 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from driver.core.errors import Invalid, Refused
 from driver.tls import authority, identity
-
-
-def read(path: Path) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(path.read_bytes())
-
-
-@pytest.mark.parametrize(
-    ("name", "role", "use"),
-    [
-        ("router", identity.ROUTER, ExtendedKeyUsageOID.CLIENT_AUTH),
-        ("node", identity.NODE, ExtendedKeyUsageOID.SERVER_AUTH),
-    ],
-)
-def test_an_identity_has_one_role_and_one_use(
-    tmp_path: Path, name: str, role: str, use: x509.ObjectIdentifier
-) -> None:
-    authority.create(tmp_path)
-    leaf, ca = read(tmp_path / name / "tls.crt"), read(tmp_path / "ca.crt")
-    leaf.verify_directly_issued_by(ca)
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == [role]
-    assert list(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [use]
-    assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+from tests.unit.tls.certificates import read
 
 
 def test_each_folder_is_ready_and_the_ca_key_is_in_neither(tmp_path: Path) -> None:
