@@ -27,7 +27,8 @@ TIERS: Final[dict[str, list[str]]] = {
 }
 HEAD: Final = """# Modules and what covers them
 
-Made by `make modules`: for each module its file in `tests/unit`, and the share of its lines that
+Made by `make modules`: for each module its file in `tests/unit`, or else in `tests/root` (of a
+module without one, `tests/unit/test_mirror.py` says what tests it), and the share of its lines that
 ran during the tests of `tests/unit`, of `tests/contract` on the simulator, and of those with root
 (`tests/root`, `tests/contract` on loop files), in the tests' own process. What a driver does as a
 process of its own is not counted: `tests/promises`, `tests/serve`, `tests/cluster`, `tests/e2e`;
@@ -67,21 +68,24 @@ def _run(words: list[str], report: Path) -> int:
 def page(shares: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page. `shares`: for each tier coverage.py's report of its files."""
     date = datetime.now(UTC).date().isoformat()
-    rows = [f"| module | unit tests | lines | {' | '.join(shares)} |", "|---|---|---|---|---|---|"]
+    rows = [f"| module | tests | lines | {' | '.join(shares)} |", "|---|---|---|---|---|---|"]
     for path in sorted((ROOT / "driver").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         found = [files.get(name, {}).get("summary", {}) for files in shares.values()]
         if lines := max(summary.get("num_statements", 0) for summary in found):
             parts = [f"{summary.get('percent_covered', 0):.0f} %" for summary in found]
-            rows.append(f"| {name} | {unit_tests(path)} | {lines} | {' | '.join(parts)} |")
+            rows.append(f"| {name} | {test_file(path)} | {lines} | {' | '.join(parts)} |")
     return f"{HEAD}Measured on {date}.\n\n" + "\n".join(rows) + "\n"
 
 
-def unit_tests(module: Path) -> str:
-    """Return the module's file in tests/unit, or nothing."""
+def test_file(module: Path) -> str:
+    """Return the module's file in tests/unit, or else in tests/root, or nothing."""
     inside = module.relative_to(ROOT / "driver")
-    test = Path("tests/unit") / inside.parent / f"test_{module.stem}.py"
-    return test.as_posix() if (ROOT / test).exists() else ""
+    for tier in ("unit", "root"):
+        test = Path("tests", tier) / inside.parent / f"test_{module.stem}.py"
+        if (ROOT / test).exists():
+            return test.as_posix()
+    return ""
 
 
 if __name__ == "__main__":

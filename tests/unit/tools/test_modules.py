@@ -9,7 +9,7 @@ from tools.shell import ROOT
 def test_a_row_says_what_ran_in_each_tier() -> None:
     measured = {"driver/core/ids.py": {"summary": {"num_statements": 50, "percent_covered": 97.6}}}
     page = modules.page({"unit": measured, "contract": {}})
-    assert "| module | unit tests | lines | unit | contract |" in page
+    assert "| module | tests | lines | unit | contract |" in page
     assert "| driver/core/ids.py | tests/unit/core/test_ids.py | 50 | 98 % | 0 % |" in page
     assert "driver/core/errors.py" not in page  # nothing was measured of it
 
