@@ -24,17 +24,41 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63si_proto/inspect.proto\x12\tcellar.v1\"E\n\x12\x46ollowCallsRequest\x12\x0c\n\x04past\x18\x01 \x01(\x05\x12\x11\n\tpast_only\x18\x02 \x01(\x08\x12\x0e\n\x06polled\x18\x03 \x01(\x08\"\x83\x01\n\x04\x43\x61ll\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\r\n\x05\x65nded\x18\x02 \x01(\x01\x12\x0b\n\x03rpc\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0f\n\x07seconds\x18\x06 \x01(\x01\x12\x0f\n\x07request\x18\x07 \x01(\t\x12\x10\n\x08response\x18\x08 \x01(\t2J\n\x05\x43\x61lls\x12\x41\n\x0b\x46ollowCalls\x12\x1d.cellar.v1.FollowCallsRequest\x1a\x0f.cellar.v1.Call\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63si_proto/inspect.proto\x12\tcellar.v1\"E\n\x12\x46ollowCallsRequest\x12\x0c\n\x04past\x18\x01 \x01(\x05\x12\x11\n\tpast_only\x18\x02 \x01(\x08\x12\x0e\n\x06polled\x18\x03 \x01(\x08\"\x83\x01\n\x04\x43\x61ll\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\r\n\x05\x65nded\x18\x02 \x01(\x01\x12\x0b\n\x03rpc\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0f\n\x07seconds\x18\x06 \x01(\x01\x12\x0f\n\x07request\x18\x07 \x01(\t\x12\x10\n\x08response\x18\x08 \x01(\t\")\n\x14InspectVolumeRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\"\x9f\x03\n\x15InspectVolumeResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04pool\x18\x02 \x01(\t\x12<\n\x06record\x18\x03 \x03(\x0b\x32,.cellar.v1.InspectVolumeResponse.RecordEntry\x12&\n\x06\x64\x65vice\x18\x04 \x01(\x0b\x32\x16.cellar.v1.BlockDevice\x12&\n\x06mounts\x18\x05 \x03(\x0b\x32\x16.cellar.v1.VolumeMount\x12\x0f\n\x07holders\x18\x06 \x03(\t\x12&\n\x06\x66\x61ults\x18\x07 \x03(\x0b\x32\x16.cellar.v1.VolumeFault\x12\x0f\n\x07\x65xtents\x18\x08 \x01(\x03\x12\x15\n\rwritten_bytes\x18\t \x01(\x03\x12\x11\n\tsnapshots\x18\n \x03(\t\x12\x0e\n\x06\x63lones\x18\x0b \x03(\t\x12)\n\x05usage\x18\x0c \x01(\x0b\x32\x1a.cellar.v1.FilesystemUsage\x1a-\n\x0bRecordEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x0b\x42lockDevice\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\t\x12\x11\n\tread_only\x18\x03 \x01(\x08\"]\n\x0bVolumeMount\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tread_only\x18\x02 \x01(\x08\x12\x0b\n\x03raw\x18\x03 \x01(\x08\x12\x0f\n\x07staging\x18\x04 \x01(\x08\x12\x0f\n\x07options\x18\x05 \x03(\t\";\n\x0bVolumeFault\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08severity\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"x\n\x0f\x46ilesystemUsage\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x03\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x61vailable_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06inodes\x18\x04 \x01(\x03\x12\x13\n\x0binodes_used\x18\x05 \x01(\x03\"\x12\n\x10ListNodesRequest\"8\n\x11ListNodesResponse\x12#\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.cellar.v1.NodeEntry\"\xc0\x01\n\tNodeEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\treachable\x18\x04 \x01(\x08\x12\x0f\n\x07problem\x18\x05 \x01(\t\x12\x12\n\nreport_age\x18\x06 \x01(\x01\x12\x10\n\x08\x63ordoned\x18\x07 \x01(\x08\x12\r\n\x05pools\x18\x08 \x03(\t\x12\x19\n\x11unavailable_pools\x18\t \x03(\t\x12\x0f\n\x07volumes\x18\n \x01(\x03\x32J\n\x05\x43\x61lls\x12\x41\n\x0b\x46ollowCalls\x12\x1d.cellar.v1.FollowCallsRequest\x1a\x0f.cellar.v1.Call\"\x00\x30\x01\x32\xac\x01\n\nInspection\x12T\n\rInspectVolume\x12\x1f.cellar.v1.InspectVolumeRequest\x1a .cellar.v1.InspectVolumeResponse\"\x00\x12H\n\tListNodes\x12\x1b.cellar.v1.ListNodesRequest\x1a\x1c.cellar.v1.ListNodesResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'csi_proto.inspect_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_INSPECTVOLUMERESPONSE_RECORDENTRY']._loaded_options = None
+  _globals['_INSPECTVOLUMERESPONSE_RECORDENTRY']._serialized_options = b'8\001'
   _globals['_FOLLOWCALLSREQUEST']._serialized_start=38
   _globals['_FOLLOWCALLSREQUEST']._serialized_end=107
   _globals['_CALL']._serialized_start=110
   _globals['_CALL']._serialized_end=241
-  _globals['_CALLS']._serialized_start=243
-  _globals['_CALLS']._serialized_end=317
+  _globals['_INSPECTVOLUMEREQUEST']._serialized_start=243
+  _globals['_INSPECTVOLUMEREQUEST']._serialized_end=284
+  _globals['_INSPECTVOLUMERESPONSE']._serialized_start=287
+  _globals['_INSPECTVOLUMERESPONSE']._serialized_end=702
+  _globals['_INSPECTVOLUMERESPONSE_RECORDENTRY']._serialized_start=657
+  _globals['_INSPECTVOLUMERESPONSE_RECORDENTRY']._serialized_end=702
+  _globals['_BLOCKDEVICE']._serialized_start=704
+  _globals['_BLOCKDEVICE']._serialized_end=766
+  _globals['_VOLUMEMOUNT']._serialized_start=768
+  _globals['_VOLUMEMOUNT']._serialized_end=861
+  _globals['_VOLUMEFAULT']._serialized_start=863
+  _globals['_VOLUMEFAULT']._serialized_end=922
+  _globals['_FILESYSTEMUSAGE']._serialized_start=924
+  _globals['_FILESYSTEMUSAGE']._serialized_end=1044
+  _globals['_LISTNODESREQUEST']._serialized_start=1046
+  _globals['_LISTNODESREQUEST']._serialized_end=1064
+  _globals['_LISTNODESRESPONSE']._serialized_start=1066
+  _globals['_LISTNODESRESPONSE']._serialized_end=1122
+  _globals['_NODEENTRY']._serialized_start=1125
+  _globals['_NODEENTRY']._serialized_end=1317
+  _globals['_CALLS']._serialized_start=1319
+  _globals['_CALLS']._serialized_end=1393
+  _globals['_INSPECTION']._serialized_start=1396
+  _globals['_INSPECTION']._serialized_end=1568
 # @@protoc_insertion_point(module_scope)

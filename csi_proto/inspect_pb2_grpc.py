@@ -34,3 +34,43 @@ def add_CallsServicer_to_server(servicer, server):
     name = "cellar.v1.Calls"
     generic = grpc.method_handlers_generic_handler(name, handlers)
     server.add_generic_rpc_handlers((generic,))
+
+
+class InspectionStub:
+    def __init__(self, channel):
+        self.InspectVolume = channel.unary_unary(
+            "/cellar.v1.Inspection/InspectVolume",
+            request_serializer=pb.InspectVolumeRequest.SerializeToString,
+            response_deserializer=pb.InspectVolumeResponse.FromString,
+        )
+        self.ListNodes = channel.unary_unary(
+            "/cellar.v1.Inspection/ListNodes",
+            request_serializer=pb.ListNodesRequest.SerializeToString,
+            response_deserializer=pb.ListNodesResponse.FromString,
+        )
+
+
+class InspectionServicer:
+    async def InspectVolume(self, request, context):
+        await _unimplemented(context)
+
+    async def ListNodes(self, request, context):
+        await _unimplemented(context)
+
+
+def add_InspectionServicer_to_server(servicer, server):
+    handlers = {
+        "InspectVolume": grpc.unary_unary_rpc_method_handler(
+            servicer.InspectVolume,
+            pb.InspectVolumeRequest.FromString,
+            pb.InspectVolumeResponse.SerializeToString,
+        ),
+        "ListNodes": grpc.unary_unary_rpc_method_handler(
+            servicer.ListNodes,
+            pb.ListNodesRequest.FromString,
+            pb.ListNodesResponse.SerializeToString,
+        ),
+    }
+    name = "cellar.v1.Inspection"
+    generic = grpc.method_handlers_generic_handler(name, handlers)
+    server.add_generic_rpc_handlers((generic,))

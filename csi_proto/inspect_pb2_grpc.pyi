@@ -59,3 +59,44 @@ class CallsServicer:
         """The last calls that ended, then those that end while the stream is open."""
 
 def add_CallsServicer_to_server(servicer: CallsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class InspectionStub:
+    """What is known of single volumes, and of the nodes of a cluster. A node serves the first method; a router
+    serves both, and forwards the first to the node that has the volume's pool.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> InspectionAsyncStub: ...
+    InspectVolume: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.InspectVolumeRequest, _inspect_pb2.InspectVolumeResponse]
+    ListNodes: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListNodesRequest, _inspect_pb2.ListNodesResponse]
+
+@_typing.type_check_only
+class InspectionAsyncStub(InspectionStub):
+    """What is known of single volumes, and of the nodes of a cluster. A node serves the first method; a router
+    serves both, and forwards the first to the node that has the volume's pool.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    InspectVolume: _aio.UnaryUnaryMultiCallable[_inspect_pb2.InspectVolumeRequest, _inspect_pb2.InspectVolumeResponse]  # type: ignore[assignment]
+    ListNodes: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListNodesRequest, _inspect_pb2.ListNodesResponse]  # type: ignore[assignment]
+
+class InspectionServicer:
+    """What is known of single volumes, and of the nodes of a cluster. A node serves the first method; a router
+    serves both, and forwards the first to the node that has the volume's pool.
+    """
+
+    def InspectVolume(
+        self,
+        request: _inspect_pb2.InspectVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspect_pb2.InspectVolumeResponse, _abc.Awaitable[_inspect_pb2.InspectVolumeResponse]]: ...
+
+    def ListNodes(
+        self,
+        request: _inspect_pb2.ListNodesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspect_pb2.ListNodesResponse, _abc.Awaitable[_inspect_pb2.ListNodesResponse]]: ...
+
+def add_InspectionServicer_to_server(servicer: InspectionServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

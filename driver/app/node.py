@@ -38,6 +38,7 @@ from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.limit_upkeep import LimitUpkeep
 from driver.volumes.modify import Modifier
+from driver.volumes.node.description import Describer
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.node.node_volumes import NodeVolumes
@@ -218,6 +219,7 @@ class _NodeDriver:
             modifier=Modifier(pools),
             health=health,
             changes=ChangedBlocks(pools),
+            describer=Describer(pools, mounts),
         )
 
     def _listener(self) -> Listener | None:

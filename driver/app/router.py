@@ -23,6 +23,7 @@ from driver.observe import log
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
+from driver.router.nodes.entries import NodeEntries
 from driver.router.nodes.lost import Abandon
 from driver.router.nodes.registry import Nodes
 
@@ -107,6 +108,7 @@ class _RouterProcess:
         return {
             "ControllerGetCapabilities": report_controller,
             "GroupControllerGetCapabilities": report_group,
+            "ListNodes": NodeEntries(nodes).list_nodes,
             **create.CreateRoutes(nodes, self._settings.topology_key).all(),
             **lists.ListRoutes(nodes).all(),
             **group_snapshots.GroupRoutes(nodes, abandon).all(),

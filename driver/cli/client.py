@@ -46,6 +46,7 @@ class Client:
         self.node = csi_pb2_grpc.NodeStub(self._channel)
         self.peer = cellar_pb2_grpc.NodeStub(self._channel)
         self._calls = inspect_pb2_grpc.CallsStub(self._channel)
+        self.inspection = inspect_pb2_grpc.InspectionStub(self._channel)
 
     def __enter__(self) -> Self:
         return self

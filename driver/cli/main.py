@@ -33,6 +33,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "pools": Command("lists.tables", "pools", "List the pools of a running driver; mark one."),
     "volumes": Command("lists.tables", "volumes", "List the volumes of a running driver."),
     "snapshots": Command("lists.tables", "snapshots", "List the snapshots of a running driver."),
+    "describe": Command("lists.describe", "command", "Print all that is known of a volume."),
+    "nodes": Command("lists.nodes", "command", "List the nodes of a router, and why not reached."),
     "calls": Command("live.calls", "command", "Print the calls of a running driver, live."),
     "call": Command("call", "command", "Make one CSI call by hand: JSON in, JSON out."),
     "certs": Command("certs", "command", "Create the certificates of a cluster: CA, router, node."),

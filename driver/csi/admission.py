@@ -13,7 +13,10 @@ from driver.tls.identity import ROUTER
 
 # Not csi.v1.Node: a router does not mount volumes. (cellar.v1.Node is the peer service.)
 OPEN: Final = frozenset(
-    ("csi.v1.Controller", "csi.v1.GroupController", "csi.v1.SnapshotMetadata", "cellar.v1.Node")
+    (
+        *("csi.v1.Controller", "csi.v1.GroupController", "csi.v1.SnapshotMetadata"),
+        *("cellar.v1.Node", "cellar.v1.Inspection"),
+    )
 )
 
 

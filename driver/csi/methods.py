@@ -9,11 +9,12 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
+from csi_proto import inspect_pb2
 
 
 def all_methods() -> Iterator[MethodDescriptor]:
-    """Yield the methods of CSI and of the peer service. No two of them have the same name."""
-    for file in (csi.DESCRIPTOR, cellar.DESCRIPTOR):
+    """Yield the methods of CSI and of our own services. No two of them have the same name."""
+    for file in (csi.DESCRIPTOR, cellar.DESCRIPTOR, inspect_pb2.DESCRIPTOR):
         for service in file.services_by_name.values():
             yield from service.methods
 

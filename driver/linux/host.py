@@ -19,7 +19,7 @@ from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop
 from driver.linux.formats import filesystem
 from driver.linux.mounts import freeze, health, mount, mount_errors, mount_points, targets, unmount
-from driver.linux.mounts.holders import name_holders
+from driver.linux.mounts.holders import holders, name_holders
 from driver.linux.mounts.table import mount_table
 
 _DETACH: Final = 2.0  # seconds that the kernel may take to let go of a device
@@ -184,6 +184,9 @@ class LinuxHost:
             inodes_used=status.f_files - status.f_ffree,
             inodes_free=status.f_ffree,
         )
+
+    def holders(self, device: Device) -> tuple[str, ...]:
+        return holders(device.path, device.number)
 
     def size(self, device: Device) -> Bytes:
         with _failing_as(f"{device.path} cannot say how large it is"):

@@ -20,6 +20,7 @@ from csi_proto.csi_pb2_grpc import (
     add_NodeServicer_to_server,
     add_SnapshotMetadataServicer_to_server,
 )
+from csi_proto.inspect_pb2_grpc import add_InspectionServicer_to_server
 from driver.csi.identity import Identity
 from driver.csi.interceptor import OnFinish
 from driver.csi.server import Listener, UnixServer
@@ -28,6 +29,7 @@ from driver.services.controller import Controller
 from driver.services.dispatch import AnyRequest, Dispatcher, Result
 from driver.services.group_controller import GroupController
 from driver.services.group_participant import GroupParticipant
+from driver.services.inspection import Inspection
 from driver.services.node import Node
 from driver.services.peer import PeerService
 from driver.services.snapshot_metadata import SnapshotMetadata
@@ -101,6 +103,8 @@ class Server:
         add_GroupControllerServicer_to_server(groups, server)
         metadata = SnapshotMetadata(dispatcher, use_cases.changes)
         add_SnapshotMetadataServicer_to_server(metadata, server)
+        inspection = Inspection(dispatcher.run, use_cases.describer, topology.node)
+        add_InspectionServicer_to_server(inspection, server)
         node = Node(dispatcher, use_cases, topology, max_volumes=driver.max_volumes)
         add_NodeServicer_to_server(node, server)
         report = cellar.Report(

@@ -8,6 +8,7 @@ from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
+from driver.volumes.node.description import Describer
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node.pod_volumes import PodVolumes
@@ -30,3 +31,4 @@ class UseCases:
     modifier: Modifier
     health: Health
     changes: ChangedBlocks
+    describer: Describer

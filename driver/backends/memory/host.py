@@ -197,6 +197,15 @@ class MemoryHost(MemoryDevices):
         inodes = disk.size // _INODE_RATIO
         return Usage(total, used, total - used, inodes, 1, inodes - 1)
 
+    def holders(self, device: Device) -> tuple[str, ...]:
+        with self._lock:
+            targets = [mount.target for mount in self.mount_points(device)]
+            return tuple(
+                f"{count} openers of {target}"
+                for target in targets
+                if (count := self._openers[target])
+            )
+
     def release(self, label: str, prepare: Callable[[Device], None]) -> None:
         """No-op: an unavailable pool keeps its devices, and has them when it is available again."""
 

@@ -61,7 +61,7 @@ def _volume_row(
         "filesystem": record.filesystem,
         "allocation": record.allocation,
         "block_size": record.block_size,
-        "created": _timestamp(record.created),
+        "created": timestamp(record.created),
         "source": _source(volume.content_source),
         "inline": record.inline,
         "nodes": list(status.published_node_ids),
@@ -101,11 +101,12 @@ def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record, pool_names: dic
         "source": snapshot.source_volume_id,
         "size_bytes": snapshot.size_bytes,
         "filesystem": record.filesystem,
-        "created": _timestamp(snapshot.creation_time.seconds),
+        "created": timestamp(snapshot.creation_time.seconds),
         "ready": snapshot.ready_to_use,
         "group": snapshot.group_snapshot_id,
     }
 
 
-def _timestamp(seconds: float) -> str:
+def timestamp(seconds: float) -> str:
+    """Return a time since the epoch in ISO 8601 and UTC, or "" if it is 0: not known."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""

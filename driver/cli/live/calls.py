@@ -117,24 +117,23 @@ def _print_each(output: Output, rows: Iterator[Row]) -> None:
         stream.flush()
 
 
+def one_line(row: Row) -> str:
+    """Return when a call ended, how long it took, its name, code, and what it was about."""
+    took = f"{_duration(row):>9}"
+    code = f"{row['code']:<19}"
+    return f"{row['ended'][11:23]}  {took}  {row['rpc']:<26}  {code}  {row['about'] or '-'}"
+
+
 def _lines(row: Row, *, wide: bool) -> Iterator[str]:
-    yield "  ".join(
-        (
-            row["ended"][11:23],
-            f"{_duration(row):>9}",
-            f"{row['rpc']:<26}",
-            f"{row['code']:<19}",
-            row["about"] or "-",
-        )
-    ).rstrip()
+    yield one_line(row)
     if row["error"]:
         yield f"    error    {row['error']}"
     if wide:
         for key in ("request", "response"):
-            yield f"    {key:<8} {_one_line(row[key])}"
+            yield f"    {key:<8} {_message(row[key])}"
 
 
-def _one_line(message: Row | None) -> str:
+def _message(message: Row | None) -> str:
     return "(not kept)" if message is None else json.dumps(message, ensure_ascii=False)
 
 

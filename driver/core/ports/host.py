@@ -135,6 +135,11 @@ class Host(Protocol):
         them.
         """
 
+    def holders(self, device: Device) -> tuple[str, ...]:
+        """Return texts that name who has `device` or a filesystem on it open: processes, mounts of
+        other namespaces, devices on top of it. Best effort; may take seconds.
+        """
+
     def size(self, device: Device) -> Bytes:
         """Return the size of `device` in bytes."""
 

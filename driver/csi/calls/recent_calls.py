@@ -16,7 +16,7 @@ from driver.csi import redact
 KEPT: Final = 200  # calls
 KEPT_POLLED: Final = 50
 # They read only. Their responses may have thousands of entries and are not kept.
-_LISTS: Final = ("List", "ControllerList", "Describe", "GetMetadata")
+_LISTS: Final = ("List", "ControllerList", "Describe", "Inspect", "GetMetadata")
 
 Response: TypeAlias = Message | bytes  # bytes: a node's, which a router passed on
 

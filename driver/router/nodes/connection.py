@@ -82,6 +82,12 @@ class NodeConnection:
         return self._open and self._clock() - self._reported_at <= REPORT_LIFETIME
 
     @property
+    def report_age(self) -> float | None:
+        """The age of its last report in seconds, or None if there was none."""
+        age = self._clock() - self._reported_at
+        return None if age == float("inf") else age
+
+    @property
     def pools(self) -> tuple[ReportedPool, ...]:
         """The reported pools, with their free space; empty if the node is unreachable.
 

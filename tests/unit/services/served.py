@@ -28,6 +28,7 @@ from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
 from driver.volumes.modify import Modifier
+from driver.volumes.node.description import Describer
 from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.node.node_volumes import NodeVolumes
@@ -137,6 +138,7 @@ def use_cases_of(
         modifier=Modifier(pools),
         health=health,
         changes=ChangedBlocks(pools, most=PAGE_EXTENTS),
+        describer=Describer(pools, mounts),
     )
 
 

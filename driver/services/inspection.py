@@ -1,0 +1,88 @@
+"""The service that describes single volumes of this node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from csi_proto import inspect_pb2
+from csi_proto.inspect_pb2_grpc import InspectionServicer
+from driver.backends import record
+from driver.core.devices import Device, MountPoint, Usage
+from driver.core.faults import Fault
+from driver.core.ids import parse_volume_id
+from driver.volumes.node.description import Describer, VolumeDescription
+from driver.volumes.requests import GetVolume
+
+
+class Inspection(InspectionServicer):
+    """Describes volumes of this node. `run`: Dispatcher.run; `node`: its name."""
+
+    def __init__(
+        self,
+        run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
+        describer: Describer,
+        node: str,
+    ) -> None:
+        self._run = run
+        self._describer = describer
+        self._node = node
+
+    async def InspectVolume(
+        self, request: inspect_pb2.InspectVolumeRequest, context: object
+    ) -> inspect_pb2.InspectVolumeResponse:
+        """Return all that is known of a volume."""
+        volume = GetVolume(parse_volume_id(request.volume_id))
+        response = _present(await self._run(self._describer.describe, volume))
+        response.node = self._node
+        return response
+
+
+def _present(description: VolumeDescription) -> inspect_pb2.InspectVolumeResponse:
+    mounts = (
+        _mount(mount, staging=description.staging.get(mount.target, False))
+        for mount in description.mounts
+    )
+    return inspect_pb2.InspectVolumeResponse(
+        pool=description.pool,
+        record=record.encode(description.volume),
+        device=_device(description.device) if description.device else None,
+        mounts=mounts,
+        holders=description.holders,
+        faults=map(_fault, description.faults),
+        extents=description.extents or 0,
+        written_bytes=description.written,
+        snapshots=map(str, description.snapshots),
+        clones=map(str, description.clones),
+        usage=_usage(description.usage) if description.usage else None,
+    )
+
+
+def _device(device: Device) -> inspect_pb2.BlockDevice:
+    number = f"{os.major(device.number)}:{os.minor(device.number)}"
+    return inspect_pb2.BlockDevice(path=str(device.path), number=number, read_only=device.read_only)
+
+
+def _mount(mount: MountPoint, *, staging: bool) -> inspect_pb2.VolumeMount:
+    return inspect_pb2.VolumeMount(
+        path=str(mount.target),
+        read_only=mount.read_only,
+        raw=mount.node,
+        staging=staging,
+        options=sorted(mount.options),
+    )
+
+
+def _fault(fault: Fault) -> inspect_pb2.VolumeFault:
+    return inspect_pb2.VolumeFault(kind=fault.kind, severity=fault.severity, text=fault.text)
+
+
+def _usage(usage: Usage) -> inspect_pb2.FilesystemUsage:
+    return inspect_pb2.FilesystemUsage(
+        total_bytes=usage.total,
+        used_bytes=usage.used,
+        available_bytes=usage.available,
+        inodes=usage.inodes,
+        inodes_used=usage.inodes_used,
+    )

@@ -1,0 +1,89 @@
+"""All that is known of one volume, for a person who asks what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from driver.core.devices import Device, MountPoint, Usage
+from driver.core.faults import Fault
+from driver.core.ids import ImageId
+from driver.core.model import Bytes, Snapshot, Volume
+from driver.core.ports.backend_features import EstimatesUsage
+from driver.core.ports.pool import Pool
+from driver.volumes.health import faults_of
+from driver.volumes.node import attachment
+from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.pools.registry import Pools
+from driver.volumes.requests import GetVolume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeDescription:
+    """All that is known of a volume. `staging`: whether a path is recorded as its staging path.
+
+    `extents`: None if only an upper bound of the written bytes is known.
+    """
+
+    pool: str
+    volume: Volume
+    device: Device | None
+    mounts: tuple[MountPoint, ...]
+    staging: Mapping[Path, bool]
+    holders: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    extents: int | None
+    written: Bytes
+    snapshots: tuple[ImageId, ...]
+    clones: tuple[ImageId, ...]
+    usage: Usage | None
+
+
+class Describer:
+    """Describes volumes of this node. It changes nothing."""
+
+    def __init__(self, pools: Pools, records: MountRecords) -> None:
+        self._pools = pools
+        self._records = records
+
+    def describe(self, request: GetVolume) -> VolumeDescription:
+        """Return all that is known of the volume.
+
+        The extents of its image are read, which may take seconds while much is being written.
+        Raises: NotFound, PoolUnavailable, Damaged.
+        """
+        pool, volume = self._pools.volume(request.volume_id)
+        device = attachment.device_of(pool, volume)
+        mounts = pool.host.mount_points(device) if device else ()
+        filesystems = [mount.target for mount in mounts if not mount.node]
+        extents, written = _usage_of_pool(pool, volume)
+        images = pool.backend.known()
+        return VolumeDescription(
+            pool=pool.name,
+            volume=volume,
+            device=device,
+            mounts=mounts,
+            staging={each.path: each.is_staging for each in self._records.of_volume(volume.id)},
+            holders=pool.host.holders(device) if device else (),
+            faults=faults_of(pool, volume, self._records),
+            extents=extents,
+            written=written,
+            snapshots=_made_from(volume, (each for each in images if isinstance(each, Snapshot))),
+            clones=_made_from(volume, (each for each in images if isinstance(each, Volume))),
+            usage=pool.host.usage(filesystems[0]) if filesystems else None,
+        )
+
+
+def _made_from(volume: Volume, images: Iterable[Volume | Snapshot]) -> tuple[ImageId, ...]:
+    return tuple(image.id for image in images if image.source == volume.id)
+
+
+def _usage_of_pool(pool: Pool, volume: Volume) -> tuple[int | None, Bytes]:
+    """Return the number of the image's extents, and their bytes; None: only a bound is known."""
+    if isinstance(pool.backend, EstimatesUsage):
+        return None, pool.backend.written_bytes(volume.id)
+    count = written = 0
+    for extent in pool.backend.extents(volume.id):
+        count, written = count + 1, written + extent.length
+    return count, written
