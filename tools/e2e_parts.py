@@ -109,7 +109,7 @@ def packages() -> None:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
     for name, version in PACKAGES.items():
-        _download(name, version, folder)
+        download(name, version, folder)
     for package in sorted(folder.glob("*.deb")):
         run(["dpkg-deb", "-x", str(package), str(root)])
     mark_done(stamp, wanted)
@@ -132,7 +132,8 @@ def module(path: str) -> Path:
     return Path(found["Dir"])
 
 
-def _download(name: str, version: str, folder: Path) -> None:
+def download(name: str, version: str, folder: Path) -> None:
+    """Put a Debian package into `folder`: of this version, or if apt has not that, of another."""
     # in the folder of the file: apt-get download knows no other; its sandbox may not write there
     fetch = ["apt-get", "download", "--quiet", "-o", "APT::Sandbox::User=root"]
     exact = subprocess.run(

@@ -26,10 +26,12 @@ from driver.core.ports.records import NodeState
 from driver.csi.topology import NodeTopology
 from driver.linux import descriptors
 from driver.linux.state.node_lock import lock_node
-from driver.observe import log
+from driver.observe import log, process_metrics
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.observe.pool_log import PoolLog
+from driver.observe.volume_metrics.collector import VolumeMetrics
+from driver.observe.volume_metrics.survey import VolumeSurvey
 from driver.services.use_cases import UseCases
 from driver.volumes.contents import Contents
 from driver.volumes.copies.background import BackgroundCopies
@@ -81,7 +83,9 @@ class _NodeDriver:
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, pools)
         self._pool_log = PoolLog()
-        self._upkeep = Upkeep(pools, self._metrics, self._pool_log)
+        records = MountRecords(state.mount_records)
+        survey = VolumeSurvey(pools, records)
+        self._upkeep = Upkeep(pools, self._metrics, self._pool_log, survey)
         self._copies = BackgroundCopies(self._upkeep.copier_of)
         self._pools = Pools(pools, Withdrawals(state.pools))
         self._names = ", ".join(pool.name for pool in pools)
@@ -95,11 +99,17 @@ class _NodeDriver:
             "Whether the state directory cannot be read or written",
             lambda: bool(state.mount_records.problem or state.pools.problem),
         )
+        process_metrics.add_copies(self._metrics, self._copies)
+        process_metrics.add_certificates(self._metrics, settings.tls_dir)
+        if settings.metrics_volumes:
+            volumes = VolumeMetrics(pools, records, survey, settings.node_id)
+            self._metrics.add_text(volumes.text)
 
     async def live(self) -> float:
         """Serve until SIGTERM, and return when that came (monotonic, seconds)."""
         stop = process.stop_signals()
         server = self._server()
+        process_metrics.add_queues(self._metrics, server.waiting)
         timeout = self._started + ADOPTION_TIMEOUT - time.monotonic()
         await asyncio.to_thread(wait, self._adopted, timeout)
         await server.start(self._settings.endpoint)

@@ -19,13 +19,15 @@ from driver.app.settings import RouteSettings
 from driver.csi.identity import Identity, controller_capabilities, group_capabilities
 from driver.csi.server import UnixServer
 from driver.linux import descriptors
-from driver.observe import log
+from driver.observe import log, process_metrics
 from driver.observe.http import Answer, Http
+from driver.observe.loop_lag import measure_loop_lag
 from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
 from driver.router.nodes.entries import NodeEntries
 from driver.router.nodes.lost import Abandon
 from driver.router.nodes.registry import Nodes
+from driver.tls.identity import Identities
 
 
 def route(settings: RouteSettings) -> None:
@@ -59,9 +61,10 @@ class _RouterProcess:
             )
             self._problem = cluster.problem
             self._watch_nodes(nodes)
+            process_metrics.add_expiries(self._metrics, lambda: _certificates(cluster.identities))
             server = UnixServer(self._metrics.on_finish)
             self._register(nodes, server, cluster.abandon)
-            for work in (nodes.watch(), *cluster.background):
+            for work in (nodes.watch(), measure_loop_lag(), *cluster.background):
                 await stack.enter_async_context(_in_background(work, stop))
             await server.open(settings.endpoint)
             stack.push_async_callback(server.close, process.GRACE)
@@ -128,6 +131,12 @@ class _RouterProcess:
 
     async def _show_metrics(self) -> Answer:
         return Answer(HTTPStatus.OK, self._metrics.text(), process.METRICS)
+
+
+def _certificates(identities: Identities) -> Mapping[str, bytes]:
+    """Return the certificates of the router and of its CA; none if it has none yet."""
+    identity = getattr(identities, "identity", None)
+    return {"ca": identity.ca, "tls": identity.certificate} if identity else {}
 
 
 @asynccontextmanager

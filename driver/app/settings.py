@@ -238,6 +238,9 @@ class ServeSettings(CommonSettings):
             "DIR",
         ),
     ] = None
+    metrics_volumes: Annotated[
+        bool, Flag("false: no metrics of single volumes; default: true", "true|false")
+    ] = True
     max_volumes: Annotated[
         int, Field(ge=0), Flag("volumes that this node may have; 0: no limit", "N")
     ] = 0

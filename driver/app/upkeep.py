@@ -15,8 +15,10 @@ from driver.core.errors import CellarError
 from driver.core.ports.backend_features import NeedsMaintenance
 from driver.core.ports.pool import Pool
 from driver.observe.disk_events import DiskEvents
+from driver.observe.loop_lag import measure_loop_lag
 from driver.observe.metrics import Metrics
 from driver.observe.pool_log import PoolLog
+from driver.observe.volume_metrics.survey import VolumeSurvey
 from driver.volumes import maintenance
 from driver.volumes.limit_upkeep import EnforceLimits, LimitUpkeep
 from driver.volumes.pools import abilities
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 COPIERS: Final = 2  # threads of each pool
 INTERVAL: Final = 10.0  # seconds between two rounds of maintenance
+SURVEY_DELAY: Final = 5.0  # seconds from the start to the first survey of the volumes
 
 
 class Upkeep:
@@ -38,8 +41,12 @@ class Upkeep:
     delays no other. `pool_log` gets the states of the pools.
     """
 
-    def __init__(self, pools: Sequence[Pool], metrics: Metrics, pool_log: PoolLog) -> None:
+    def __init__(
+        self, pools: Sequence[Pool], metrics: Metrics, pool_log: PoolLog, survey: VolumeSurvey
+    ) -> None:
         self._pools = pools
+        self._survey = survey
+        self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="surveyor")
         self._metrics = metrics
         self._pool_log = pool_log
         self.observer = ThreadPoolExecutor(1, thread_name_prefix="observer")
@@ -71,13 +78,16 @@ class Upkeep:
         yield self._watch_workers(Watching(self._pools, server.running))
         yield self._watch_states()
         yield self._watch_limits(server, limit_upkeep)
+        yield self._survey_volumes()
+        yield measure_loop_lag()
         for pool in self._pools:
             if pool.name in self._maintainers:
                 yield self._maintain(pool)
 
     def stop(self) -> None:
         """End the threads as soon as their present work is done; do not wait for them."""
-        for executor in (*self._copiers.values(), *self._maintainers.values(), self.observer):
+        shared = (self.observer, self._surveyor)
+        for executor in (*self._copiers.values(), *self._maintainers.values(), *shared):
             executor.shutdown(wait=False, cancel_futures=True)
 
     async def _watch_workers(self, watching: Watching) -> None:
@@ -107,6 +117,13 @@ class Upkeep:
                 except (CellarError, OSError) as error:  # the volume is busy, or gone
                     logger.info("{} keeps its IO limits as they are: {}", volume_id, error)
             await asyncio.sleep(INTERVAL)
+
+    async def _survey_volumes(self) -> None:
+        """Survey the volumes, at first when the start is over."""
+        loop, due = asyncio.get_running_loop(), SURVEY_DELAY
+        while True:
+            await asyncio.sleep(due)
+            due = await loop.run_in_executor(self._surveyor, self._survey.look)
 
     async def _maintain(self, pool: Pool) -> None:
         """Maintain the pool every INTERVAL seconds, on its own thread."""

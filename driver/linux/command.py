@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from driver.core.errors import Failed, StillRunning
+from driver.core.ports.measures import MEASURES, Measure
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Without udevd beside it, as in a container, libdm would wait for nodes that nobody makes.
@@ -61,7 +62,7 @@ def run(
     when it is gone); Failed, if it is not installed.
     """
     words = [os.fspath(word) for word in argv]
-    with _memory() as out, _memory() as err:
+    with MEASURES.timed(Measure.COMMAND, words[0]), _memory() as out, _memory() as err:
         child = _start(words, {**ENVIRONMENT, **more}, stdin, out, err)
         if not _ended(child, timeout):
             _end(child, words[0])

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from driver.core.capacity import PoolState
 from driver.core.ports.pool import Pool
+from driver.observe.measured import Measured
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT
 from driver.volumes.pools.pool_states import States
 
@@ -45,6 +46,8 @@ class Metrics:
         )
         ProcessCollector(registry=self._registry)
         self._registry.register(_Pools(version, States(pools)))
+        self._registry.register(Measured())
+        self._texts: list[Callable[[], bytes]] = []
 
     def add_gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge with the help text `text`; `value` is called when the metrics are read."""
@@ -58,7 +61,23 @@ class Metrics:
         `values` returns the numbers by the label's value, and is called when the metrics are
         read.
         """
-        self._registry.register(_Family(name, text, label, values))
+        self.add_gauges_by(
+            name, text, (label,), lambda: {(key,): value for key, value in values().items()}
+        )
+
+    def add_gauges_by(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        values: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        """Add a gauge with several labels; `values` returns the numbers by the labels' values."""
+        self._registry.register(_Family(name, text, labels, values))
+
+    def add_text(self, text: Callable[[], bytes]) -> None:
+        """Add metrics that are made as text, called when the metrics are read."""
+        self._texts.append(text)
 
     def on_finish(self, method: str, code: str, seconds: float) -> None:
         """Count an RPC that ended, with its gRPC code and duration."""
@@ -66,21 +85,29 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the metrics. It asks the pools, so do not call it on the event loop."""
-        return generate_latest(self._registry)
+        return b"".join([generate_latest(self._registry), *(text() for text in self._texts)])
 
 
 class _Family(Collector):
-    """A gauge with a label, for things that come and go."""
+    """A gauge with labels, for things that come and go."""
 
     def __init__(
-        self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        values: Callable[[], Mapping[tuple[str, ...], float]],
     ) -> None:
-        self._name, self._text, self._label, self._values = name, text, label, values
+        self._name, self._text, self._labels, self._values = name, text, labels, values
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing: the values may not be there yet when this collector is registered."""
+        return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        gauge = GaugeMetricFamily(self._name, self._text, labels=[self._label])
-        for value, number in self._values().items():
-            gauge.add_metric([value], number)
+        gauge = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for values, number in self._values().items():
+            gauge.add_metric(values, number)
         yield gauge
 
 

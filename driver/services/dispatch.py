@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from loguru import logger
 
 from driver.core.answers import thread_tag
 from driver.core.errors import Busy, Overloaded, StillRunning
+from driver.core.ports.measures import MEASURES, Measure
 from driver.csi.interceptor import RPC
 from driver.volumes.locks import Locks, WorkerGroup
 
@@ -98,11 +99,14 @@ class LockTable:
 class PoolWorkers:
     """The workers of one pool for one group of calls, and their queue.
 
-    `workers`: how many calls run at once. `queued`: how many more may wait.
+    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: its name in
+    the metrics.
     """
 
-    def __init__(self, name: str, workers: int, queued: int) -> None:
+    def __init__(self, name: str, workers: int, queued: int, group: str = "") -> None:
         self.name = name
+        self._group = group
+        self._slots = workers + queued
         self.free = workers + queued
         self.threads = ThreadPoolExecutor(workers, f"worker{thread_tag(name)}")
         self._since: dict[object, float] = {}  # of each piece of work that runs
@@ -117,15 +121,22 @@ class PoolWorkers:
             raise Overloaded(f"all workers {pool}are busy and the queue is full; try again")
         self.free -= 1
         context = contextvars.copy_context()
-        return self.threads.submit(context.run, self._work, work, request)
+        return self.threads.submit(context.run, self._work, work, request, time.monotonic())
 
     def running(self) -> tuple[float, ...]:
         """Return for each busy worker when its work began (monotonic, seconds)."""
         return tuple(self._since.values())
 
-    def _work(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
+    def waiting(self) -> int:
+        """Return how many calls wait for a worker."""
+        return max(0, self._slots - self.free - len(self._since))
+
+    def _work(
+        self, work: Callable[[AnyRequest], Result], request: AnyRequest, submitted: float
+    ) -> Result:
         token = object()
-        self._since[token] = time.monotonic()
+        begun = self._since[token] = time.monotonic()
+        MEASURES.observe(Measure.QUEUE_WAIT, begun - submitted, self._group)
         try:
             return work(request)
         finally:
@@ -159,6 +170,13 @@ class Dispatcher:
         return tuple(
             since for (name, _), share in shares if name == pool for since in share.running()
         )
+
+    def waiting(self) -> Mapping[tuple[str, str], int]:
+        """Return how many calls wait, by the name of their pool ("": none) and their class."""
+        return {
+            (name, group.name.lower()): share.waiting()
+            for (name, group), share in tuple(self._shares.items())
+        }
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
         """Run `work(request)` in a worker, with the locks of `request`, and return its result.
@@ -210,8 +228,11 @@ class Dispatcher:
         """
         key = self._share_of(locks), locks.workers
         if not (share := self._shares.get(key)):
-            share = self._shares[key] = PoolWorkers(key[0], self._workers, self._queued)
+            share = self._shares[key] = self._new_workers(*key)
         return share
+
+    def _new_workers(self, pool: str, group: WorkerGroup) -> PoolWorkers:
+        return PoolWorkers(pool, self._workers, self._queued, group.name.lower())
 
     def _finish(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -79,6 +79,10 @@ class Server:
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
         """Run a use case with the locks of its request, as for a call. Raises: see Dispatcher."""
         return await self._dispatcher.run(work, request)
+
+    def waiting(self) -> Mapping[tuple[str, str], int]:
+        """Return how many calls wait for a worker, by the name of their pool and their class."""
+        return self._dispatcher.waiting()
 
     async def start(self, path: Path) -> None:
         """Listen on the socket `path`, and serve.

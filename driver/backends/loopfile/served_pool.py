@@ -116,6 +116,11 @@ class ServedPool:
             **counted(self, self._catalogue.all()),
         )
 
+    def allocated(self) -> Mapping[str, Bytes]:
+        images = self._catalogue.all()
+        with self._opened() as root, files.opened_directory(root) as fd:
+            return {str(image.id): layout.allocated_bytes(fd, str(image.id)) for image in images}
+
     @contextmanager
     def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
         """Give a path to the pool's directory that stays valid while inside; see

@@ -7,7 +7,7 @@ has it active.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -228,6 +228,13 @@ class Lvm:
     def written_bytes(self, image_id: ImageId) -> Bytes:
         entry = self._pool.healthy_entry(image_id)
         return 0 if image_id in self._untouched else self._provisioning.written_bytes(entry.lv)
+
+    def allocated(self) -> Mapping[str, Bytes]:
+        allocated = {
+            str(entry.image.id): self._provisioning.allocated_bytes(entry.lv)
+            for entry in tuple(self._pool.index.entries.values())
+        }
+        return {key: size for key, size in allocated.items() if size is not None}
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
         with self._reading(image_id) as path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +30,16 @@ class EstimatesUsage(Protocol):
 
     def written_bytes(self, image_id: ImageId) -> Bytes:
         """Return an upper bound of the bytes written to the image, without reading it."""
+
+
+@runtime_checkable
+class MeasuresAllocation(Protocol):
+    """A backend that knows how much of its pool each image occupies."""
+
+    def allocated(self) -> Mapping[str, Bytes]:
+        """Return the bytes that each image occupies, by its id, without those of which that is
+        not known. Shared bytes count for each. May wait for the disk. Raises: PoolUnavailable.
+        """
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Busy, Refused
+from driver.core.ports.measures import MEASURES, Measure
 from driver.linux.mounts.thaw import FDS, FITHAW, LATE, THAW, THAWED
 
 _CHILD: Final = Path(__file__).with_name("thaw.py")
@@ -56,6 +57,7 @@ class Freezer:
         passed first, or the child was killed; OSError.
         """
         with ExitStack() as undo, _whole(targets):
+            undo.enter_context(MEASURES.timed(Measure.FREEZE))
             fds = [_open(target, undo) for target in targets]
             asked = [self._ask(fds[at : at + FDS], bound, undo) for at in range(0, len(fds), FDS)]
             for part in asked:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from driver.core.errors import Busy, StillRunning
 from driver.core.model import Bytes, Progress
+from driver.core.ports.measures import MEASURES, Count, Measure
 
 T = TypeVar("T")
 
@@ -37,6 +38,7 @@ class BackgroundCopies:
         self.clock = clock
         self._stopping = threading.Event()
         self._failures: dict[tuple[str, str], tuple[float, BaseException]] = {}
+        self._running: dict[Future[Any], _Progress] = {}  # those that their calls do not wait for
 
     def run(
         self,
@@ -64,7 +66,8 @@ class BackgroundCopies:
         wait([future], timeout=self._timeout)
         if future.done():
             return future.result()
-        future.add_done_callback(lambda done: self._remember((text, incarnations), done))
+        self._running[future] = progress
+        future.add_done_callback(lambda done: self._ended((text, incarnations), done))
         raise StillRunning(f"{text} takes longer: try again", done=future, status=progress.status)
 
     def stop(self) -> None:
@@ -73,8 +76,16 @@ class BackgroundCopies:
         """
         self._stopping.set()
 
-    def _remember(self, key: tuple[str, str], done: Future[T]) -> None:
-        """Keep the error of a copy that failed, for the next call."""
+    def remaining(self) -> Sequence[Bytes]:
+        """Return how many bytes each running copy has still to copy."""
+        return [progress.remaining for progress in tuple(self._running.values())]
+
+    def _ended(self, key: tuple[str, str], done: Future[T]) -> None:
+        """Keep the error of a copy that failed, for the next call, and measure the copy."""
+        if progress := self._running.pop(done, None):
+            failed = done.cancelled() or done.exception()
+            MEASURES.observe(Measure.COPY, progress.seconds, "failed" if failed else "ok")
+            MEASURES.add(Count.COPIED_BYTES, progress.done)
         if not done.cancelled() and (error := done.exception()):
             self._failures[key] = self.clock(), error
 
@@ -92,7 +103,8 @@ class _Progress:
     def __init__(self, text: str, total: Bytes, stopping: threading.Event) -> None:
         self._text = text
         self._total = total
-        self._done = 0
+        self.done = 0
+        self._begun = time.monotonic()
         self._stopping = stopping
 
     def add(self, length: Bytes) -> None:
@@ -101,10 +113,20 @@ class _Progress:
             raise Busy(
                 "the driver is being stopped; the copy is started again when the call is repeated"
             )
-        self._done += length
+        self.done += length
+
+    @property
+    def remaining(self) -> Bytes:
+        """Return the bytes that are still to be copied."""
+        return max(0, self._total - self.done)
+
+    @property
+    def seconds(self) -> float:
+        """Return for how long the copy has been at work, or waited for a thread."""
+        return time.monotonic() - self._begun
 
     def status(self) -> str:
         """Return the progress for people. It never says 100 %, because the last bytes are still to
         be synced: the next call's success says that.
         """
-        return f"{self._text}: {min(99, 100 * self._done // max(1, self._total))} %"
+        return f"{self._text}: {min(99, 100 * self.done // max(1, self._total))} %"

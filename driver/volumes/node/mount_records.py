@@ -60,6 +60,16 @@ class MountRecords:
         fields = self._records.get(str(path))
         return _parse(path, fields) if fields else None
 
+    def staged(self) -> Mapping[str, tuple[str, int]]:
+        """Return where each volume is staged (an inline volume: mounted), and its device's number
+        then, by the volume's id. Fast: it is for all volumes at once.
+        """
+        staged: dict[str, tuple[str, int]] = {}
+        for path, fields in self._records.items().items():
+            if fields.get("staging") == path and fields.get("number", "").isdigit():
+                staged[fields.get("volume", "")] = path, int(fields["number"])
+        return staged
+
     def of_volume(self, volume_id: VolumeId) -> Iterator[MountRecord]:
         """Yield all records of a volume."""
         for path, fields in self._records.find("volume", str(volume_id)).items():

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.core.errors import Busy, NotFound, Overloaded, PoolSilent, StillRunning
+from driver.core.ports.measures import MEASURES, Measure
 from driver.csi import interceptor
 from driver.services import dispatch
 from driver.services.dispatch import Dispatcher, LockTable
@@ -381,3 +382,24 @@ def test_a_pods_storm_leaves_the_creates_their_workers() -> None:
         dispatcher.close()
 
     asyncio.run(scenario())
+
+
+def test_calls_that_wait_are_counted_by_pool_and_class() -> None:
+    async def scenario(dispatcher: Dispatcher) -> None:
+        work = [Work(), Work()]
+        calls = [start(dispatcher.run(each, shared("a"))) for each in work]
+        await work[0].until_begun()
+        assert dispatcher.waiting() == {("", "provision"): 1}
+        for each in work:
+            each.let.set()
+        await asyncio.gather(*calls)
+        assert dispatcher.waiting() == {("", "provision"): 0}
+
+    before = sum(_waits())
+    play(scenario, workers=1)
+    assert sum(_waits()) == before + 2
+
+
+def _waits() -> list[int]:
+    distribution = MEASURES.distributions().get((Measure.QUEUE_WAIT, "provision"))
+    return distribution.buckets if distribution else []

@@ -21,6 +21,7 @@ from driver.core import errnos
 from driver.core.errors import CellarError
 from driver.core.faults import Fault, FaultKind
 from driver.core.ids import IMAGE_FILE
+from driver.core.ports.measures import MEASURES, Count
 from driver.linux import file_probes, files
 from driver.linux.formats import filesystem, luks
 
@@ -62,6 +63,7 @@ class Leftovers:
             with self._lock, suppress(CellarError, OSError):
                 if name in self._why:
                     self._remove(root, name)
+                    MEASURES.add(Count.LEFTOVERS)
                     logger.info("swept {}, left by a call that did not end", name)
 
     def clear(self, deleted_folder: Path) -> None:

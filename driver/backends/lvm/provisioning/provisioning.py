@@ -88,6 +88,9 @@ class Provisioning(Protocol):
     def written_bytes(self, lv: lvm.LogicalVolume, /) -> Bytes:
         """Return an upper bound of the bytes written to a volume."""
 
+    def allocated_bytes(self, lv: lvm.LogicalVolume, /) -> Bytes | None:
+        """Return the bytes that a volume occupies in the pool; None: not known now."""
+
     def extend(self, lv: lvm.LogicalVolume, volume: Volume, size: Bytes, /) -> None:
         """Extend a volume to `size`; the new part reads as zeros. `volume`: its record.
 

@@ -111,6 +111,9 @@ class Thick:
         """Return the whole size: LVM keeps no record of what was written."""
         return lv.size
 
+    def allocated_bytes(self, lv: lvm.LogicalVolume) -> Bytes | None:
+        return lv.size
+
     def extend(self, lv: lvm.LogicalVolume, _volume: Volume, size: Bytes) -> None:
         """Extend a volume by extents that were zeroed as a volume of their own.
 

@@ -132,6 +132,10 @@ class Thin:
         name = dm.lv_device_name(self.group.name, lv.name)
         return dm.mapped_bytes(name) if dm.find(name) else lv.size
 
+    def allocated_bytes(self, lv: lvm.LogicalVolume) -> Bytes | None:
+        name = dm.lv_device_name(self.group.name, lv.name)
+        return dm.mapped_bytes(name) if dm.find(name) else None
+
     def extend(self, lv: lvm.LogicalVolume, volume: Volume, size: Bytes) -> None:
         with self.group.lock:
             vg = self.group.report()

@@ -9,6 +9,7 @@ import pytest
 
 from driver.core.errors import Busy, NoSpace, StillRunning
 from driver.core.model import Progress
+from driver.core.ports.measures import MEASURES, Count
 from driver.volumes.copies.background import KEEP_FAILURE, BackgroundCopies
 from tests.unit.volumes.world import Later
 
@@ -119,3 +120,14 @@ def test_a_failure_of_long_ago_or_of_another_source_is_told_to_nobody(later: Lat
     with pytest.raises(StillRunning):
         copies.run("sim", "copying", 1, lambda _: None, "second life")
     assert copies._failures == {}
+
+
+def test_the_bytes_that_are_left_are_known_until_the_copy_ends(
+    copies: BackgroundCopies, later: Later
+) -> None:
+    before = MEASURES.counts()[Count.COPIED_BYTES]
+    begin(copies, lambda progress: progress(60))
+    assert copies.remaining() == [100]
+    later.work()
+    assert copies.remaining() == []
+    assert MEASURES.counts()[Count.COPIED_BYTES] == before + 60

@@ -1,0 +1,114 @@
+"""How full mounted filesystems are, asked in a time that no hung filesystem can exceed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from driver.core.devices import Usage
+
+BOUND: Final = 0.5  # seconds for all filesystems together
+PATIENCE: Final = 0.25  # seconds for one
+MOST_HUNG: Final = 8  # filesystems that may hang, with a thread each, before nothing is asked
+
+ReadUsage = Callable[[str, int], Usage | None]
+
+
+def usage_at(path: str, device: int) -> Usage | None:
+    """Return the usage of the filesystem on `device` (dev_t) that is mounted at `path`; None:
+    something else is there, as the directory below once it is unmounted.
+
+    btrfs has device numbers of its own: any other filesystem than that above counts there.
+    Raises: OSError.
+    """
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        number = os.fstat(fd).st_dev
+        if number != device and (os.major(number) or number == _parent_device(path)):
+            return None
+        found = os.fstatvfs(fd)
+    finally:
+        os.close(fd)
+    return Usage(
+        total=found.f_blocks * found.f_frsize,
+        used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+        available=found.f_bavail * found.f_frsize,
+        inodes=found.f_files,
+        inodes_used=found.f_files - found.f_ffree,
+        inodes_free=found.f_ffree,
+    )
+
+
+def _parent_device(path: str) -> int:
+    return os.stat(os.path.dirname(path)).st_dev
+
+
+class UsageReader:
+    """Reads the usage of many mounts. One that hangs keeps a thread, and is left out until it ends.
+
+    `read`: usage_at.
+    """
+
+    def __init__(self, read: ReadUsage = usage_at) -> None:
+        self._read = read
+        self._hung: dict[str, threading.Thread] = {}
+
+    def read(self, mounts: Mapping[str, int]) -> dict[str, Usage]:
+        """Return the usage by path, after at most BOUND seconds. `mounts`: devices by path."""
+        self._hung = {path: thread for path, thread in self._hung.items() if thread.is_alive()}
+        left = {path: device for path, device in mounts.items() if path not in self._hung}
+        usages: dict[str, Usage] = {}
+        budget = BOUND
+        while left and budget > 0 and len(self._hung) < MOST_HUNG:
+            walk = _Walk(self._read, left)
+            budget -= walk.wait(budget)
+            usages |= walk.usages
+            if hung := walk.at:
+                self._hung[hung] = walk.thread
+            left = {path: device for path, device in left.items() if path in walk.left}
+        return usages
+
+
+class _Walk:
+    """One thread that reads the usage of one mount after the other."""
+
+    def __init__(self, read: ReadUsage, mounts: Mapping[str, int]) -> None:
+        self._read = read
+        self._mounts = mounts
+        self._ended = threading.Event()
+        self._done = 0
+        self._abandoned = False
+        self._found: dict[str, Usage] = {}
+        self.at: str | None = None  # where it hangs
+        self.left: frozenset[str] = frozenset()
+        self.usages: Mapping[str, Usage] = {}
+        self.thread = threading.Thread(target=self._run, name="usage", daemon=True)
+        self.thread.start()
+
+    def wait(self, budget: float) -> float:
+        """Wait while it gets on, for at most `budget` seconds; return how many it took."""
+        spent, done = 0.0, -1
+        while not self._ended.is_set() and spent < budget and self._done != done:
+            done = self._done
+            self._ended.wait(PATIENCE)
+            spent += PATIENCE
+        self._abandoned = True
+        paths = tuple(self._mounts)
+        if not self._ended.is_set():
+            self.at = paths[min(self._done, len(paths) - 1)]
+            self.left = frozenset(paths[self._done + 1 :])
+        self.usages = self._found.copy()
+        return spent
+
+    def _run(self) -> None:
+        for path, device in self._mounts.items():
+            with suppress(OSError):
+                if usage := self._read(path, device):
+                    self._found[path] = usage
+            if self._abandoned:
+                return
+            self._done += 1
+        self._ended.set()

@@ -1,0 +1,52 @@
+"""The metrics of what the lower layers measure while they work; see core/ports/measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from driver.core.ports.measures import BOUNDS, MEASURES, Count, Distribution, Measure, Measures
+
+_DURATIONS: Final = {  # name, help, label
+    Measure.COMMAND: ("cellar_command_seconds", "Time that a program took", "program"),
+    Measure.COPY: ("cellar_copy_seconds", "Time that a background copy took", "result"),
+    Measure.FREEZE: ("cellar_freeze_seconds", "Time that filesystems were frozen", ""),
+    Measure.LOOP_LAG: ("cellar_event_loop_lag_seconds", "How late the event loop is", ""),
+    Measure.QUEUE_WAIT: ("cellar_queue_wait_seconds", "Time until a worker took a call", "class"),
+}
+_COUNTS: Final = {
+    Count.COPIED_BYTES: ("cellar_copied_bytes", "Bytes copied in the background"),
+    Count.LEFTOVERS: ("cellar_leftovers_removed", "Remains of interrupted calls that were removed"),
+}
+_NAMES: Final = (*map(floatToGoString, BOUNDS), "+Inf")
+
+
+class Measured(Collector):
+    """The histograms and counters of `measures`."""
+
+    def __init__(self, measures: Measures = MEASURES) -> None:
+        self._measures = measures
+
+    def collect(self) -> Iterator[Metric]:
+        known = self._measures.distributions()
+        for measure, (name, text, label) in _DURATIONS.items():
+            histogram = HistogramMetricFamily(name, text, labels=[label] if label else [])
+            for (measured, value), distribution in sorted(known.items()):
+                if measured is measure:
+                    values = [value] if label else []
+                    histogram.add_metric(values, _buckets(distribution), distribution.total)
+            yield histogram
+        for count, amount in self._measures.counts().items():
+            counter = CounterMetricFamily(*_COUNTS[count])
+            counter.add_metric([], amount)
+            yield counter
+
+
+def _buckets(distribution: Distribution) -> Sequence[tuple[str, float]]:
+    """Return the buckets as Prometheus has them: each counts all up to its bound."""
+    return list(zip(_NAMES, accumulate(distribution.buckets), strict=True))

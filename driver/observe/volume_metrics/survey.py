@@ -1,0 +1,92 @@
+"""Looks at all volumes now and then: what is wrong with them, and what they occupy.
+
+That may wait for a disk, so it is not done when the metrics are read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import CellarError
+from driver.core.faults import Fault
+from driver.core.model import Bytes, Unreadable, Volume
+from driver.core.ports.backend_features import MeasuresAllocation
+from driver.core.ports.pool import Pool
+from driver.volumes.health import faults_of_each
+from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, ask
+
+INTERVAL: Final = 30.0  # seconds between two surveys, or more:
+SHARE: Final = 0.02  # of the time at most is spent on them
+
+AnyVolume = Volume | Unreadable
+Faults = Mapping[str, tuple[Fault, ...]]
+OnChange = Callable[[AnyVolume, tuple[Fault, ...]], None]
+
+
+class VolumeSurvey:
+    """What was last seen of the volumes of all pools. Surveyed on one thread, read from any.
+
+    `on_change` is called with each volume whose kinds of faults are others than before, and with
+    its faults; (): it is healthy again.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        records: MountRecords,
+        on_change: OnChange = lambda _volume, _faults: None,
+    ) -> None:
+        self._pools = pools
+        self._records = records
+        self._on_change = on_change
+        self.faults: Faults = {}
+        self.allocated: Mapping[str, Bytes] = {}
+
+    def look(self) -> float:
+        """Survey all volumes. Returns the seconds until the next survey is due."""
+        begun = time.monotonic()
+        try:
+            self._look()
+        except Exception:  # noqa: BLE001 - the metrics must go on
+            logger.exception("the volumes were not surveyed")
+        return max(INTERVAL, (time.monotonic() - begun) / SHARE)
+
+    def _look(self) -> None:
+        faults: dict[str, tuple[Fault, ...]] = {}
+        for volume, found in faults_of_each(self._volumes(), self._records):
+            if found:
+                faults[str(volume.id)] = found
+            if _kinds(found) != _kinds(self.faults.get(str(volume.id), ())):
+                self._on_change(volume, found)
+        self.faults = faults
+        self.allocated = dict(self._allocated())
+
+    def _volumes(self) -> Iterator[tuple[Pool, AnyVolume]]:
+        for pool in self._pools:
+            for image in pool.backend.known():
+                if isinstance(image, Volume) or (
+                    isinstance(image, Unreadable) and not image.is_snapshot
+                ):
+                    yield pool, image
+
+    def _allocated(self) -> Iterator[tuple[str, Bytes]]:
+        for pool in self._pools:
+            if isinstance(pool.backend, MeasuresAllocation):
+                with suppress(CellarError, OSError):
+                    yield from ask(pool, _allocated_in, LIST_TIMEOUT).items()
+
+
+def _allocated_in(pool: Pool) -> Mapping[str, Bytes]:
+    backend = pool.backend
+    assert isinstance(backend, MeasuresAllocation)  # noqa: S101 - see _allocated
+    return backend.allocated()
+
+
+def _kinds(faults: Sequence[Fault]) -> frozenset[str]:
+    return frozenset(fault.kind for fault in faults)

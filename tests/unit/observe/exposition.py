@@ -1,0 +1,31 @@
+"""All metrics of a driver as text, with a sample of each that can have one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from driver.core.faults import Fault, FaultKind
+from driver.core.model import GIB
+from driver.core.ports.measures import MEASURES, Measure
+from driver.observe import process_metrics
+from driver.observe.metrics import Metrics
+from driver.volumes.copies.background import BackgroundCopies
+from tests.support.failing_backend import failing_pool
+from tests.unit.observe.volume_metrics.test_collector import NAMED, Node
+
+
+def everything() -> str:
+    """Return the metrics of a node with a volume in use."""
+    metrics = Metrics("1.2.3", [failing_pool("fast", GIB)])
+    metrics.on_finish("CreateVolume", "OK", 0.1)
+    for measure in Measure:
+        MEASURES.observe(measure, 0.1, "some")
+    process_metrics.add_copies(metrics, BackgroundCopies(lambda _: ThreadPoolExecutor()))
+    process_metrics.add_queues(metrics, lambda: {("fast", "pod"): 1})
+    process_metrics.add_expiries(metrics, dict)
+    node = Node([NAMED])
+    node.stage(NAMED.id)
+    node.survey.allocated = {str(NAMED.id): 1}
+    node.survey.faults = {str(NAMED.id): (Fault(FaultKind.DEVICE_ALTERED, "x"),)}
+    metrics.add_text(node.metrics.text)
+    return metrics.text().decode()
