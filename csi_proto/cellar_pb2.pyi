@@ -223,6 +223,26 @@ Global___DescribeResponse: _TypeAlias = DescribeResponse  # noqa: Y015
 class Record(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     FILESYSTEM_FIELD_NUMBER: _builtins.int
@@ -233,6 +253,7 @@ class Record(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     CLAIM_FIELD_NUMBER: _builtins.int
     PERSISTENT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     """The name in CreateVolume or CreateSnapshot: in Kubernetes that of the PersistentVolume."""
@@ -251,6 +272,10 @@ class Record(_message.Message):
     """
     claim: _builtins.str
     persistent: _builtins.str
+    @_builtins.property
+    def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The IO limits of a volume by their parameter (readIops, ...); without an entry: no limit."""
+
     def __init__(
         self,
         *,
@@ -264,10 +289,11 @@ class Record(_message.Message):
         namespace: _builtins.str = ...,
         claim: _builtins.str = ...,
         persistent: _builtins.str = ...,
+        limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "claim", b"claim", "created", b"created", "filesystem", b"filesystem", "id", b"id", "inline", b"inline", "name", b"name", "namespace", b"namespace", "persistent", b"persistent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "claim", b"claim", "created", b"created", "filesystem", b"filesystem", "id", b"id", "inline", b"inline", "limits", b"limits", "name", b"name", "namespace", b"namespace", "persistent", b"persistent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,8 +1,8 @@
 """Runs the tests marked lvm: `python -m tools.lvm all|brief [PYTEST ARGUMENTS]`.
 
-`brief` is what `make test` has time for: full thin pools, and other groups beside a pool. The tests
-run in guests side by side, one for each share of the tests, because a guest has one processor. With
-NATIVE in the environment on this machine's own kernel, one after the other.
+`brief` is what `make test` has time for: full thin pools, other groups beside a pool, IO limits.
+The tests run in guests side by side, one for each share of the tests, because a guest has one
+processor. With NATIVE in the environment on this machine's own kernel, one after the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ TIERS = {
     "brief": (
         "lvm and not slow",
         ("tests/contract/test_images.py",),
-        ("tests/lvm/test_thin_usage.py", "tests/lvm/test_others.py"),
+        (
+            *("tests/lvm/test_thin_usage.py", "tests/lvm/test_others.py"),
+            *("tests/lvm/test_io_limits.py", "tests/lvm/test_io_limits_killed.py"),
+        ),
     ),
 }
 NO_TESTS = 5  # pytest's status

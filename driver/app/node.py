@@ -30,6 +30,7 @@ from driver.observe import log, process_metrics
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.observe.pool_log import PoolLog
+from driver.observe.volume_limits import add_limits
 from driver.observe.volume_metrics.collector import VolumeMetrics
 from driver.observe.volume_metrics.survey import VolumeSurvey
 from driver.services.use_cases import UseCases
@@ -88,6 +89,8 @@ class _NodeDriver:
         self._upkeep = Upkeep(pools, self._metrics, self._pool_log, survey)
         self._copies = BackgroundCopies(self._upkeep.copier_of)
         self._pools = Pools(pools, Withdrawals(state.pools))
+        self._limit_upkeep = LimitUpkeep(self._pools)
+        add_limits(self._metrics, self._limit_upkeep.limited)
         self._names = ", ".join(pool.name for pool in pools)
         self._started = time.monotonic()
         self._adopted = self._pools.adopt()
@@ -119,7 +122,7 @@ class _NodeDriver:
             stack.push_async_callback(self._unregister)
             stack.push_async_callback(server.stop, process.GRACE)
             stack.callback(self._http.stop)
-            for work in self._upkeep.tasks(server, LimitUpkeep(self._pools)):
+            for work in self._upkeep.tasks(server, self._limit_upkeep):
                 stack.callback(asyncio.create_task(work).cancel)
             await self._begin()
             await stop.wait()

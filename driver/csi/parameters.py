@@ -85,6 +85,12 @@ def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
     return _read(mutable, LIMITS, "mutable_parameters")
 
 
+def limits_by_key(limits: Limits) -> dict[str, int]:
+    """Return the limits that are set, by their key: what `parse_limits` reads."""
+    values = {key: getattr(limits, name) for key, (name, _) in LIMITS.items()}
+    return {key: value for key, value in values.items() if value}
+
+
 def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
     options = {name: value for name, value in read.items() if name in OPTIONS}
     limits = {name: value for name, value in read.items() if name in _LIMITED}

@@ -15,6 +15,7 @@ from driver.core.errors import NotFound, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Image, Volume
 from driver.core.ports.pool import Pool
+from driver.csi.parameters import limits_by_key
 from driver.csi.protocol import POOL_REPORT_TIMEOUT
 from driver.services.group_participant import GroupParticipant
 from driver.services.name_reservations import NameReservations
@@ -191,4 +192,5 @@ def _record(image: Image) -> cellar.Record:
         namespace=image.objects.namespace,
         claim=image.objects.claim,
         persistent=persistent_of(image),
+        limits=limits_by_key(image.limits) if isinstance(image, Volume) else {},
     )

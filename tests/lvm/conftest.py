@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from driver.linux.devices.lvm import CONFIG
+from tests.lvm.pods_group import ROOT, Pods
 from tests.sanity.conftest import sanity, short_path
 
 __all__ = ["sanity", "short_path"]  # fixtures
@@ -119,6 +120,17 @@ def lasting_group(disks: Path) -> Iterator[Callable[[str], str]]:
 @pytest.fixture(scope="module", params=[pytest.param("thick", marks=pytest.mark.slow), "thin"])
 def lasting(request: pytest.FixtureRequest, lasting_group: Callable[[str], str]) -> str:
     return lasting_group(request.param)
+
+
+@pytest.fixture(scope="module")
+def pods() -> Iterator[Pods]:
+    """The control group of all pods, with nothing limited in it."""
+    if "io" not in (ROOT / "cgroup.controllers").read_text().split():
+        pytest.skip("this kernel does not limit IO")
+    pods = Pods()
+    pods.make()
+    yield pods
+    pods.remove()
 
 
 def lvm(verb: str, *words: str) -> str:

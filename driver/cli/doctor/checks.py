@@ -160,6 +160,18 @@ def encryption(lacking: str | None) -> Finding:
     return warning(subject, text, cure)
 
 
+def io_limits(lacking: str | None) -> Finding:
+    """Report whether IO limits can be enforced.
+
+    `lacking`: why they cannot, then a colon and the cure; None: they can.
+    """
+    subject = "IO limits"
+    if not lacking:
+        return ok(subject, "can be set in the control group of all pods")
+    text, _, cure = lacking.partition(": ")
+    return warning(subject, text, cure)
+
+
 def uevents() -> Finding:
     """Check that the kernel's events about devices (uevents) can be received."""
     try:

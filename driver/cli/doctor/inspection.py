@@ -16,6 +16,7 @@ from driver.core.errors import Invalid
 from driver.core.findings import Finding, ok, problem, warning
 from driver.core.model import FsType
 from driver.linux.formats import luks
+from driver.linux.io_limits.enforcement import LinuxIoLimits
 from driver.linux.mounts.table import mountinfo
 from driver.linux.state.node_state import node_state
 
@@ -34,6 +35,7 @@ def check_machine(kubelet_dir: Path) -> Iterator[Finding]:
         yield checks.kernel_filesystem(fs, known, Path("/lib/modules", release))
     yield checks.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     yield checks.encryption(luks.lacks_encryption())
+    yield checks.io_limits(LinuxIoLimits().lacks())
     yield checks.uevents()
     yield checks.kubelet(kubelet_dir, mountinfo.read())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from driver.cli.output import Column, Row, human, short
@@ -21,6 +21,15 @@ def _name_cell(row: Row) -> str:
 def _object_cell(namespace: str, name: str) -> str:
     """Return the claim (VolumeSnapshot; pod of an inline volume) for which an image was made."""
     return f"{namespace}/{name}" if name else "-"
+
+
+def _limits_cell(limits: Mapping[str, int]) -> str:
+    """Return the IO limits per second, those in bytes with a unit."""
+    texts = (
+        f"{key} {human(value) if key.endswith('Bps') else value}"
+        for key, value in sorted(limits.items())
+    )
+    return ", ".join(texts) or "-"
 
 
 def _if_available(cell: Callable[[Row], str]) -> Callable[[Row], str]:
@@ -67,6 +76,7 @@ VOLUMES: Final = (
     ),
     Column("created", lambda row: row["created"] or "?", wide=True),
     Column("block size", lambda row: str(row["block_size"] or "?"), number=True, wide=True),
+    Column("limits", lambda row: _limits_cell(row["limits"]), wide=True),
     Column("attached to", lambda row: ", ".join(row["nodes"]) or "-"),
     Column(
         "condition",

@@ -64,6 +64,7 @@ def _volume_row(
         "created": timestamp(record.created),
         "source": _source(volume.content_source),
         "inline": record.inline,
+        "limits": dict(record.limits),
         "nodes": list(status.published_node_ids),
         "abnormal": status.volume_condition.abnormal,
         "condition": status.volume_condition.message,

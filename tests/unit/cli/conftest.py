@@ -67,6 +67,7 @@ class FakePools(cellar_pb2_grpc.NodeServicer):
                 namespace="shop",
                 claim="data",
                 persistent="pvc-1",
+                limits={"readIops": 100, "writeBps": 4 << 20},
             ),
             cellar.Record(id=INLINE, name=HANDLE, filesystem="ext4", inline=True),
             cellar.Record(id=SNAPSHOT, name="snap-1", filesystem="ext4", created=1.0),

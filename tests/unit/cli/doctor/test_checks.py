@@ -155,6 +155,15 @@ def test_few_open_files_are_a_warning() -> None:
     assert {checks.descriptors(hard).level for hard in (-1, 4096, 1 << 20)} == {Level.OK}
 
 
+def test_what_is_lacking_for_io_limits_stands_with_its_cure() -> None:
+    assert checks.io_limits(None).level is Level.OK
+    finding = checks.io_limits(
+        "IO limits cannot be enforced on this node, because of X: echo +io > /y"
+    )
+    assert (finding.level, finding.cure) == (Level.WARNING, "echo +io > /y")
+    assert finding.text.endswith("because of X")
+
+
 def test_what_is_lacking_for_encryption_stands_with_its_cure() -> None:
     assert checks.encryption("").level is Level.OK
     finding = checks.encryption(

@@ -1,0 +1,221 @@
+"""IO limits that bite: a pod in a control group below kubelet's is as slow as its volume may be.
+
+For loop files, thick and thin logical volumes; direct and buffered; filesystems, raw blocks and
+encrypted volumes. The guest has control groups of version 2, with the controller io.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from csi_proto import csi_pb2 as pb
+from driver.core.model import Limits
+from driver.linux.io_limits import io_max
+from tests.lvm import pod_io
+from tests.lvm.conftest import making, named
+from tests.lvm.pods_group import Pods
+from tests.promises import disks as promised
+from tests.promises.client import Csi, refused
+from tests.promises.node import Life, Node
+from tests.promises.test_inline import Pod
+from tests.support.waiting import wait_until
+
+MIB = 1 << 20
+GIB = 1 << 30
+SIZE = 64 * MIB
+RATE = 4 * MIB
+OPERATIONS = 100
+LIMITED = {"readBps": "4Mi", "writeBps": "4Mi"}
+SECRETS = {"passphrase": "a long secret"}
+TOLERANCE = 0.15
+# Who wrote to a device's own page cache before, here the driver, answers for what is written from
+# it, until the kernel notices that it is somebody else (wbc_detach_inode in fs/fs-writeback.c).
+MOST_ROUNDS = 20
+KINDS = ("mount", "block", "encrypted")
+
+
+@dataclass
+class Machine:
+    node: Node
+    csi: Csi
+    pods: Pods
+
+    def create(self, name: str, pool: str, kind: str, **parameters: str) -> Life:
+        fields: dict[str, Any] = {"block": True} if kind == "block" else {}
+        given = {"pool": pool, **({"encrypted": "true"} if kind == "encrypted" else {})}
+        volume = self.csi.create_patiently(name, SIZE, parameters=given | parameters, **fields)
+        if kind == "encrypted":
+            fields["secrets"] = SECRETS
+        return self.node.life(self.csi, volume.volume_id, **fields)
+
+    def modify(self, life: Life, **limits: str) -> None:
+        request = pb.ControllerModifyVolumeRequest(
+            volume_id=life.volume_id, mutable_parameters=limits
+        )
+        self.csi.controller.ControllerModifyVolume(request, timeout=30)
+
+    def up(self, life: Life) -> Path:
+        """Return the path that the pod uses: its device, or a file."""
+        life.stage()
+        fields = {name: value for name, value in life.how.items() if name != "secrets"}
+        life.csi.publish(life.volume_id, life.staging, life.target, **fields)
+        return life.target if life.how.get("block") else life.target / "file"
+
+    def number(self, life: Life) -> int:
+        """dev_t of the device that the pod has."""
+        status = os.stat(life.target)
+        return status.st_rdev or status.st_dev
+
+    def down(self, life: Life) -> None:
+        life.down()
+        self.csi.delete(life.volume_id)
+
+
+@pytest.fixture(scope="module")
+def machine(disks: Path, pods: Pods) -> Iterator[Machine]:
+    with promised.shelf() as shelf, making(disks) as make:
+        thick, thin = make("thick", size=4 * GIB), make("thinly", size=8 * GIB, thin=4 * GIB)
+        node = Node(shelf)
+        disk = node.disk("xfs", GIB)
+        devices = f"devices={':'.join(named())},init=true"
+        csi = node.start(
+            f"loop=loopfile:{disk.where}",
+            f"thick=lvm:{thick},{devices}",
+            f"thin=lvm:{thin},{devices}",
+            options=["--luks", "pbkdf=pbkdf2,iterations=1000"],
+        )
+        try:
+            yield Machine(node, csi, pods)
+        finally:
+            node.close()
+
+
+def is_near(found: float, wanted: float) -> bool:
+    return abs(found - wanted) <= TOLERANCE * wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pool", ["loop", pytest.param("thick", marks=pytest.mark.slow), "thin"])
+def test_a_pod_is_as_slow_as_its_volume_may_be(machine: Machine, pool: str, kind: str) -> None:
+    life = machine.create("limited", pool, kind, **LIMITED)
+    path, pod = machine.up(life), machine.pods.pod
+    assert machine.pods.limits() == {machine.number(life): Limits(read_bps=RATE, write_bps=RATE)}
+    chunk = 256 * 1024
+    rates = {how: chunk * pod_io.per_second(pod, how, path, chunk, 32) for how in ("write", "read")}
+    rounds = 1
+    while not is_near(rate := chunk * pod_io.per_second(pod, "buffered", path, chunk, 32), RATE):
+        assert kind == "block" and rounds < MOST_ROUNDS, rate / MIB
+        rounds += 1
+    rates["buffered"] = rate
+    machine.modify(life, readBps="0", writeBps="0", writeIops=str(OPERATIONS))
+    assert machine.pods.limits() == {machine.number(life): Limits(write_iops=OPERATIONS)}
+    operations = pod_io.per_second(pod, "write", path, 4096, 200)
+    machine.modify(life, writeIops="0")
+    assert machine.pods.limits() == {}
+    free = chunk * pod_io.per_second(pod, "write", path, chunk, 64)
+    machine.down(life)
+    shown = {how: round(rate / MIB, 2) for how, rate in rates.items()}
+    shown |= {"rounds": rounds, "operations": round(operations, 1), "free": round(free / MIB)}
+    sys.stdout.write(f"{pool} {kind}, MiB/s: {shown}\n")
+    assert all(is_near(rate, RATE) for rate in rates.values()), shown
+    assert is_near(operations, OPERATIONS)
+    assert free > 2 * RATE
+    assert machine.pods.limits() == {}
+
+
+def test_a_pod_has_an_inline_volume_with_limits(machine: Machine) -> None:
+    pod = Pod(machine.node, machine.csi, "inline", {"size": "64Mi", "pool": "loop", **LIMITED})
+    path = pod.publish() / "file"
+    chunk = 256 * 1024
+    rate = chunk * pod_io.per_second(machine.pods.pod, "write", path, chunk, 32)
+    pod.unpublish()
+    assert is_near(rate, RATE), rate / MIB
+    assert machine.pods.limits() == {}
+
+
+def test_a_limit_changes_within_a_second_below_a_writer(machine: Machine) -> None:
+    life = machine.create("live", "loop", "mount", writeBps="1Mi")
+    path = machine.up(life)
+    with pod_io.begin(machine.pods.pod, "write", path, 64 * 1024, 0) as pod:
+        assert pod.stdout
+        assert sum(int(pod.stdout.readline()) for _ in range(10)) < 2 * MIB
+        machine.modify(life, writeBps="16Mi")
+        begun = time.monotonic()
+        while int(pod.stdout.readline()) < 8 * MIB // 10:
+            assert time.monotonic() - begun < 1.0, "the pod is not faster after a second"
+        machine.modify(life, writeBps="1Mi")
+        slow = [int(pod.stdout.readline()) for _ in range(25)][-10:]
+        pod.kill()
+    assert sum(slow) < 2 * MIB
+    machine.down(life)
+
+
+def test_nothing_is_inherited_with_the_number_of_a_loop_device(machine: Machine) -> None:
+    first = machine.create("first", "loop", "mount", **LIMITED)
+    machine.up(first)
+    number = machine.number(first)
+    first.down()
+    line = io_max.format_line(number, Limits(write_bps=MIB))
+    machine.pods.set_line(line)  # as somebody may leave it who had the device
+    second = machine.create("second", "loop", "mount")
+    path = machine.up(second)
+    assert machine.number(second) == number, "this test needs the same device again"
+    assert machine.pods.limits() == {}
+    assert pod_io.per_second(machine.pods.pod, "write", path, MIB, 16) > 8
+    machine.down(second)
+    machine.csi.delete(first.volume_id)
+
+
+def test_limits_are_set_again_after_a_crash_and_in_a_new_control_group(machine: Machine) -> None:
+    life = machine.create("kept", "loop", "mount", **LIMITED)
+    free = machine.create("free", "loop", "mount")
+    machine.up(life)
+    machine.up(free)
+    wanted = {machine.number(life): Limits(read_bps=RATE, write_bps=RATE)}
+    assert machine.pods.limits() == wanted
+    machine.pods.remove()
+    machine.pods.make()
+    wait_until(lambda: machine.pods.limits() == wanted, 30)
+    machine.csi.driver.kill()
+    machine.pods.set_line(io_max.format_line(machine.number(life), Limits()))
+    machine.pods.set_line(io_max.format_line(machine.number(free), Limits(read_bps=MIB)))
+    machine.csi.driver.start()
+    wait_until(lambda: machine.pods.limits() == wanted, 30)
+    machine.down(life)
+    machine.down(free)
+    assert machine.pods.limits() == {}
+
+
+def test_without_a_control_group_of_pods_a_limit_is_refused_with_the_cure(
+    machine: Machine,
+) -> None:
+    life = machine.create("refused", "loop", "mount", **LIMITED)
+    machine.pods.remove()
+    try:
+        with refused("FAILED_PRECONDITION") as refusal:
+            machine.create("other", "loop", "mount", **LIMITED)
+        assert "start kubelet, or set --pods-cgroup" in refusal.text
+        with refused("FAILED_PRECONDITION"):
+            machine.modify(life, writeBps="1Mi")
+        machine.up(life)  # rather without its limits than without its pod
+        condition = machine.csi.stats(life.volume_id, life.target).volume_condition
+        assert condition.abnormal
+        assert "IO limits" in condition.message
+    finally:
+        machine.pods.make()
+    wait_until(lambda: len(machine.pods.limits()) == 1, 30)
+    condition = machine.csi.stats(life.volume_id, life.target).volume_condition
+    assert not condition.abnormal
+    machine.down(life)
+    with suppress(grpc.RpcError):
+        machine.csi.delete("other")
