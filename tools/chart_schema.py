@@ -45,6 +45,11 @@ _OPTION: Final[Mapping[Callable[[str], object], Schema]] = {
         "not": {"type": "string", "pattern": _ZERO},
     },
     option_readers.read_reserve: _text_or_number(rf"({_SHARE}|{_BYTES})", 0, _LARGEST),
+    option_readers.read_disk: {
+        "type": "string",
+        "pattern": f"^{option_readers.DISK}$",
+        "not": {"pattern": r"/\.\.(/|$)"},
+    },
     lvm.read_stripes: _text_or_number("([1-9]|[0-9][1-9]|[1-9]0)", 1, 99),
     lvm.read_mirrors: _text_or_number("[0-9]{1,2}", 0, 99),
     lvm.read_devices: {

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Final
 
 from driver.core.model import GIB, Allocation
 from driver.core.quantity import parse_share
+from driver.linux.disks.find_filesystem import DiskSource
+
+DISK: Final = r"(UUID=[0-9A-Fa-f-]{36}|LABEL=[A-Za-z0-9_.+-]{1,255}|/dev/[^,\s]+)"
 
 
 def read_path(text: str) -> Path:
@@ -41,6 +45,16 @@ def read_reserve(text: str) -> str:
     """Return the text, which is a size or a share of the pool. Raises: Invalid."""
     parse_share(text, GIB)
     return text
+
+
+def read_disk(text: str) -> DiskSource:
+    """Return how a disk is named: by its filesystem's UUID or label, or its path. Raises:
+    ValueError.
+    """
+    if not re.fullmatch(DISK, text, re.ASCII) or ".." in text.split("/"):
+        raise ValueError("UUID=..., LABEL=... or a path below /dev is expected")
+    key, equals, value = text.partition("=")
+    return DiskSource(key, value) if equals and "/" not in key else DiskSource("", text)
 
 
 def read_boolean(text: str) -> bool:

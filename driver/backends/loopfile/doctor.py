@@ -17,7 +17,11 @@ from driver.core.findings import Finding, ok, problem, warning
 from driver.core.ports.records import Records
 from driver.core.quantity import show_bytes
 from driver.linux import files, flocks
+from driver.linux.disks import find_filesystem
+from driver.linux.disks.find_filesystem import DiskSource
 from driver.linux.mounts import open_directory
+from driver.linux.mounts.table import mount_table
+from driver.linux.mounts.table.mount_entry import device_of
 
 NEARLY_FULL: Final = 0.05  # share of the filesystem that is free
 
@@ -28,8 +32,28 @@ def check(pools: Sequence[ConfiguredPool[Path, Options]], records: Records) -> I
     `records`: which pool was found in a directory, kept outside of the pools.
     """
     for pool in pools:
+        if pool.options.disk:
+            is_mounted, finding = _check_disk(pool.name, pool.location, pool.options.disk)
+            yield finding
+            if not is_mounted:
+                continue
         yield from check_pool(pool.name, pool.location, records, init=pool.options.init)
     yield from check_shared_filesystems({pool.name: pool.location for pool in pools})
+
+
+def _check_disk(name: str, directory: Path, source: DiskSource) -> tuple[bool, Finding]:
+    """Return whether the pool's own disk is mounted at its directory, and a finding about it."""
+    subject = f"pool {name}"
+    try:
+        found = find_filesystem.find(source)
+        topmost = mount_table.topmost_at(directory) if directory.exists() else None
+    except (PoolUnavailable, OSError) as error:
+        cure = "connect the disk, or correct the option `disk`; `cellar disks` lists the disks"
+        return False, problem(subject, str(error), cure)
+    if topmost and device_of(topmost) == found.number:
+        return True, ok(subject, f"{found.path} with {source} is mounted at {directory}")
+    text = f"{found.path} has {source}; the driver mounts it at {directory} when it starts"
+    return False, ok(subject, text)
 
 
 def check_pool(name: str, directory: Path, records: Records, *, init: bool) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from driver.core.model import Allocation
+from driver.linux.disks.find_filesystem import DiskSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,3 +16,4 @@ class Options:
     overcommit: float = 1.0
     reserve: str = "0"  # bytes, or a percentage of the filesystem: "10GiB", "5%"
     init: bool = False
+    disk: DiskSource | None = None  # mounted by the driver at the pool's location

@@ -11,11 +11,13 @@ from loguru import logger
 from driver.backends.loopfile.backend import Loopfile
 from driver.backends.loopfile.options import Options
 from driver.backends.loopfile.pool import marker
+from driver.backends.loopfile.pool.pool_disk import PoolDisk
 from driver.backends.loopfile.state import Shared
 from driver.backends.node_resources import NodeResources
 from driver.backends.option_readers import (
     read_allocation,
     read_boolean,
+    read_disk,
     read_overcommit,
     read_path,
     read_reserve,
@@ -52,7 +54,12 @@ def _open(pool: ConfiguredPool[Path, Options], node: NodeResources) -> Pool:
 
 
 def _initialise(pool: ConfiguredPool[Path, Options], owner: str, _: Records) -> PoolId:
-    """Mark the directory as a pool of the driver `owner`. Raises: Conflict, Refused."""
+    """Mark the directory as a pool of the driver `owner`.
+
+    Raises: Conflict, Refused; PoolUnavailable, if the pool's disk cannot be mounted there.
+    """
+    if pool.options.disk:
+        PoolDisk(pool.location, pool.options.disk).ensure_mounted()
     return marker.initialise(pool.location, owner)
 
 
@@ -73,6 +80,7 @@ POOL_TYPE: Final = PoolType(
         "overcommit": read_overcommit,
         "reserve": read_reserve,
         "init": read_boolean,
+        "disk": read_disk,
     },
     open=_open,
     initialise=_initialise,

@@ -20,6 +20,7 @@ from driver.backends.loopfile.options import Options
 from driver.backends.loopfile.pool.creation import MARKER
 from driver.backends.loopfile.pool.directory import PoolDirectory
 from driver.backends.loopfile.pool.health import PoolHealth
+from driver.backends.loopfile.pool.pool_disk import PoolDisk
 from driver.backends.loopfile.space import filesystem_limits
 from driver.backends.loopfile.space.accounts import Accounts
 from driver.backends.loopfile.state import Shared, counted
@@ -78,6 +79,7 @@ class ServedPool:
             adopted=self._open_pool,
             dropped=self._accounts.end,
             known=shared.known,
+            disk=PoolDisk(location, options.disk) if options.disk else None,
         )
         self._loops = LoopDevices()
         self._repairer = ImageRepairer(self._loops, self._accounts)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from driver.cli.connection import Endpoint, Format, connected, fail
+from driver.cli.disks.create import create_pool
 from driver.cli.lists.columns import POOLS, SNAPSHOTS, VOLUMES
 from driver.cli.lists.rows import pool_rows, snapshot_rows, volume_rows
 from driver.cli.lists.selection import Namespace, PoolName, Selection, Sort, Unhealthy
@@ -59,7 +60,10 @@ def snapshots(
         )
 
 
-pools = typer.Typer(help="List the pools of a running driver; `init` marks a new one.")
+pools = typer.Typer(
+    help="List the pools of a running driver; `create` makes one of disks, `init` marks one."
+)
+pools.command("create")(create_pool)
 
 
 @pools.callback(invoke_without_command=True)

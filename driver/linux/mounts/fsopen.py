@@ -59,12 +59,15 @@ def require(fs_type: str) -> None:
         pass
 
 
-def mount_detached(fs_type: str) -> int:
-    """Mount a filesystem that needs no device, at no mount point; return a descriptor of its root.
+def mount_detached(fs_type: str, options: Sequence[str] = ()) -> int:
+    """Mount a filesystem at no mount point; return a descriptor of its root.
 
-    See fsmount(2). The mount ends when the descriptor is closed. Raises: OSError.
+    `options`: each "name" or "name=value"; a filesystem on a device needs "source=DEVICE". See
+    fsmount(2). The mount ends when the descriptor is closed. Raises: OSError.
     """
     with _context(fs_type) as context:
+        for option in options:
+            _set(context, option)
         _configure(context, _FSCONFIG_CMD_CREATE, None, None)
         root: int = _libc.syscall(_NR_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
         if root < 0:

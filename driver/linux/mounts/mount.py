@@ -30,6 +30,7 @@ MS_RELATIME: Final = 1 << 21
 MS_I_VERSION: Final = 1 << 23
 MS_STRICTATIME: Final = 1 << 24
 MS_LAZYTIME: Final = 1 << 25
+MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 
 # Words that `mount_options.settle` leaves, which mount(2) knows as flags.
@@ -104,6 +105,16 @@ def unmount(target: Path) -> None:
         code = ctypes.get_errno()
         if code not in {errno.EINVAL, errno.ENOENT}:  # not a mount point: there is nothing to do
             raise OSError(code, os.strerror(code), os.fspath(target))
+
+
+def detach(target: Path) -> None:
+    """Take the topmost mount off `target` at once, also if it is in use (MNT_DETACH).
+
+    For a filesystem whose disk is gone. Raises: OSError.
+    """
+    if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW | MNT_DETACH) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), os.fspath(target))
 
 
 def _mount(source: Path, target: Path, fs_type: str, flags: int, data: str = "") -> None:

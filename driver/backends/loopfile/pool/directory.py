@@ -20,6 +20,7 @@ from loguru import logger
 from driver.backends.loopfile.pool import lock as pool_lock
 from driver.backends.loopfile.pool import marker
 from driver.backends.loopfile.pool.creation import MARKER, PoolCreation
+from driver.backends.loopfile.pool.pool_disk import PoolDisk
 from driver.core import errnos
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
@@ -45,7 +46,7 @@ class PoolDirectory:
 
     `adopted(path)` is called under the lock each time that the pool is found (again), while no
     call is inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in
-    the marker. `init`, `known`: see `PoolCreation`.
+    the marker. `init`, `known`: see `PoolCreation`. `disk`: is mounted there if need be.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool's directory is, and who hears of it
@@ -57,11 +58,13 @@ class PoolDirectory:
         adopted: Callable[[Path], None],
         dropped: Callable[[], None] = lambda: None,
         known: Records | None = None,
+        disk: PoolDisk | None = None,
     ) -> None:
         self._location = location
         self._marker = os.fspath(location / MARKER)
         self._owner = owner
         self._creation = PoolCreation(location, known or MemoryRecords(), init=init)
+        self._disk = disk
         self._adopted = adopted
         self._dropped = dropped
         self._marker_lock: _MarkerLock | None = None
@@ -145,6 +148,7 @@ class PoolDirectory:
 
         Raises: PoolUnavailable if it is not the pool, or not ours; Exhausted; OSError.
         """
+        self._ensure_mounted()
         try:
             fd = os.open(self._location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -159,6 +163,16 @@ class PoolDirectory:
             raise errnos.pool_error(error, os.fspath(self._location)) or error from error
         except BaseException:
             os.close(fd)
+            raise
+
+    def _ensure_mounted(self) -> None:
+        """Mount the pool's disk, if it has one of its own. Raises: PoolUnavailable."""
+        if self._disk is None:
+            return
+        try:
+            self._disk.ensure_mounted()
+        except PoolUnavailable:
+            self._lose()
             raise
 
     def _shows(self, lock: _MarkerLock) -> bool:

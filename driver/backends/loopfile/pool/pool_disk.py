@@ -1,0 +1,129 @@
+"""The disk of a pool that the driver mounts itself, in the mount namespace of this process.
+
+There is no fstab, and no systemd: the filesystem is found and mounted when the pool is opened, and
+stays mounted when the process ends. In a container the mount ends with it, and the next container
+makes it again; the loop devices of attached volumes keep the filesystem itself meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.core.errors import PoolUnavailable
+from driver.linux.devices import block
+from driver.linux.disks import find_filesystem
+from driver.linux.disks.find_filesystem import DiskSource, FoundFilesystem
+from driver.linux.mounts import mount
+from driver.linux.mounts.table import mount_table
+from driver.linux.mounts.table.mount_entry import Mount, device_of
+
+OPTIONS: Final = ("noatime", "nodev", "noexec", "nosuid")
+_PAUSE: Final = 1.0  # seconds between two searches for a disk that is not there
+
+
+@dataclass(frozen=True, slots=True)
+class _Mounted:
+    """What was mounted: st_dev of its root, and the device's directory in /sys with its inode.
+
+    That directory goes when the disk does, and is another one when a disk takes its number.
+    """
+
+    st_dev: int
+    sysfs: str
+    inode: int
+
+
+class PoolDisk:
+    """The disk `source`, to be mounted at `location`. `now`: seconds of a monotonic clock."""
+
+    def __init__(
+        self, location: Path, source: DiskSource, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._location = location
+        self._source = source
+        self._now = now
+        self._mounted: _Mounted | None = None
+        self._failure: PoolUnavailable | None = None
+        self._failed_at = 0.0
+        self._lock = threading.Lock()
+
+    def ensure_mounted(self) -> None:
+        """Mount the disk, unless it is; two calls of stat(2) if it is.
+
+        Raises: PoolUnavailable, if it is not there, something else is mounted there, or it
+        cannot be mounted.
+        """
+        if self._is_mounted():
+            return
+        with self._lock:
+            if self._is_mounted():
+                return
+            if self._failure and self._now() < self._failed_at + _PAUSE:
+                raise self._failure
+            try:
+                self._mount()
+            except PoolUnavailable as error:
+                self._failure, self._failed_at = error, self._now()
+                raise
+            except OSError as error:
+                text = f"the disk {self._source} cannot be mounted: {error.strerror}"
+                self._failure, self._failed_at = PoolUnavailable(text), self._now()
+                raise self._failure from error
+            self._failure = None
+
+    def _is_mounted(self) -> bool:
+        """Return whether the location shows the disk, and the disk is still there."""
+        if (mounted := self._mounted) is None:
+            return False
+        try:
+            shown = os.stat(self._location).st_dev == mounted.st_dev
+            return shown and os.stat(mounted.sysfs).st_ino == mounted.inode
+        except OSError:
+            return False
+
+    def _mount(self) -> None:
+        """Find the disk and mount it. Raises: PoolUnavailable, OSError."""
+        self._mounted = None
+        found = find_filesystem.find(self._source)
+        self._location.mkdir(parents=True, exist_ok=True)
+        topmost = mount_table.topmost_at(self._location)
+        if topmost is None or device_of(topmost) != found.number:
+            self._uncover(topmost)
+            self._mount_at_location(found)
+        sysfs = block.sysfs(found.number)
+        inode = os.stat(sysfs).st_ino
+        self._mounted = _Mounted(os.stat(self._location).st_dev, sysfs, inode)
+
+    def _mount_at_location(self, found: FoundFilesystem) -> None:
+        """Mount it over an empty directory. Raises: PoolUnavailable, OSError."""
+        if os.listdir(self._location):
+            raise PoolUnavailable(
+                f"{self._location} is not empty, so that {self._source} is not mounted over it:"
+                " move what is in it away"
+            )
+        mount.mount(found.path, self._location, found.fs, OPTIONS, read_only=False)
+        logger.info("{} of {} is mounted at {}", found.fs, found.path, self._location)
+
+    def _uncover(self, topmost: Mount | None) -> None:
+        """Take off the mount of a disk that has gone; leave a directory of the node's.
+
+        That is what a container has there: the node's directory, bound. Raises: PoolUnavailable,
+        if another filesystem is mounted there; OSError.
+        """
+        if topmost is None or topmost.root != "/":
+            return
+        number = device_of(topmost)
+        if not number or os.path.exists(block.sysfs(number)):
+            raise PoolUnavailable(
+                f"{self._location} shows {topmost.source}, not the pool's disk {self._source}"
+            )
+        mount.detach(self._location)
+        logger.warning("{} showed {}, which is gone", self._location, topmost.source)

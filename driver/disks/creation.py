@@ -1,0 +1,140 @@
+"""Making a pool of blank disks: they are held from the last check until they are written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+from driver.backends.loopfile.pool import marker
+from driver.core.errors import CellarError, Failed, Refused
+from driver.core.model import Bytes
+from driver.disks import lvm_pool
+from driver.disks.examination import content_refusal
+from driver.disks.judgement import Consent, refusal
+from driver.disks.plan import PoolPlan, settings
+from driver.disks.pool_kind import PoolKind
+from driver.linux.disks import blank_scan, block_devices, cover, pool_filesystem, usage
+from driver.linux.disks.block_device import BlockDevice
+from driver.linux.disks.held_disk import HeldDisk, hold
+from driver.linux.formats import filesystem
+
+
+def create(plan: PoolPlan, on_progress: Callable[[BlockDevice, Bytes], None]) -> dict[str, str]:
+    """Make the pool, and return it as in the settings file.
+
+    `on_progress` is called from other threads with a disk and the bytes of it that were read.
+    Nothing is written before every disk was held, examined and read to its end as zeros. Raises:
+    Refused, which names the disk and what lies on it; Failed, Conflict, OSError.
+    """
+    if plan.kind is not PoolKind.LOOPFILE:
+        lvm_pool.refuse_taken(plan)
+    with ExitStack() as stack:
+        disks = [stack.enter_context(_held(device, plan)) for device in plan.devices]
+        _require_blank(disks, plan, on_progress)
+        for disk in disks:
+            _examine(disk, plan)
+        uuid = _write(plan, disks)
+    if plan.kind is not PoolKind.LOOPFILE:
+        lvm_pool.finish(plan, uuid)
+    return settings(plan, uuid)
+
+
+def _write(plan: PoolPlan, disks: Sequence[HeldDisk]) -> str:
+    """Write to the disks for the first time; return the UUID of the volume group, or ""."""
+    if plan.kind is not PoolKind.LOOPFILE:
+        with ExitStack() as stack:
+            covers = [stack.enter_context(cover.covered(disk)) for disk in disks]
+            return lvm_pool.make_group(plan, covers)
+    [disk] = disks
+    with cover.covered(disk) as path:
+        pool_filesystem.make(path, plan.fs, plan.label, disk.device)
+        with pool_filesystem.opened(path, plan.fs) as root:
+            marker.write(root, plan.owner)
+    written = filesystem.read_superblock(disk.path)
+    if written is None or written.fs is not plan.fs:
+        raise Failed(f"{disk.device.path} does not show the {plan.fs} that was written to it")
+    return ""
+
+
+@contextmanager
+def _held(device: BlockDevice, plan: PoolPlan) -> Iterator[HeldDisk]:
+    """Hold a disk, and examine it. Raises: Refused, which names it; OSError."""
+    with ExitStack() as stack:
+        with _naming(device):
+            disk = stack.enter_context(hold(device))
+        _examine(disk, plan)
+        yield disk
+
+
+def _examine(disk: HeldDisk, plan: PoolPlan) -> None:
+    """Look for anything that forbids to write to the disk, in what can be looked at quickly.
+
+    Raises: Refused, which names the disk.
+    """
+    with _naming(disk.device):
+        devices = block_devices.list_devices()
+        device = next((each for each in devices if each.number == disk.device.number), None)
+        if device is None or not _is_same(device, disk.device):
+            raise Refused("it is not the device any more that it was a moment ago")
+        now = usage.read_usage(devices)
+        consent = Consent(named=True, removable=plan.removable)
+        if reason := refusal(device, now, consent) or _open_elsewhere(device):
+            raise Refused(reason)
+        if reason := content_refusal(device):
+            raise Refused(reason)
+
+
+def _is_same(now: BlockDevice, before: BlockDevice) -> bool:
+    """Return whether it is the same disk, of the same size, as before."""
+    return (now.name, now.size, now.sequence) == (before.name, before.size, before.sequence)
+
+
+def _open_elsewhere(device: BlockDevice) -> str:
+    """Return who else may write to the disk; "": nobody, as far as can be seen."""
+    if reason := usage.tenant_reason(device):
+        return f"it {reason}"
+    users = usage.processes(device)
+    return f"it is open: {', '.join(users)}" if users else ""
+
+
+def _require_blank(
+    disks: Sequence[HeldDisk],
+    plan: PoolPlan,
+    on_progress: Callable[[BlockDevice, Bytes], None],
+) -> None:
+    """Read all disks to their ends, at once. Raises: Refused, if one is not all zeros."""
+    stopped = threading.Event()
+
+    def read(disk: HeldDisk) -> None:
+        def progress(done: Bytes) -> None:
+            if stopped.is_set():
+                raise Refused("stopped")
+            on_progress(disk.device, done)
+
+        with _naming(disk.device):
+            if data := blank_scan.find_data(
+                disk.fd, disk.size, blank_scan.Rate(plan.rate), progress
+            ):
+                raise Refused(f"it has {data}")
+
+    with ThreadPoolExecutor(len(disks), thread_name_prefix="read-disk") as executor:
+        futures = [executor.submit(read, disk) for disk in disks]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            stopped.set()
+
+
+@contextmanager
+def _naming(device: BlockDevice) -> Iterator[None]:
+    """Put the disk's name before the text of an error, and that it was not written to."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{device.path} cannot be examined: {error.strerror}; nothing was written to it"
+        raise Refused(text) from error
+    except CellarError as error:
+        raise Refused(f"{device.path}: {error}; nothing was written to it") from error

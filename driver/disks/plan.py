@@ -1,0 +1,141 @@
+"""What a new pool is to be made of, checked against the disks, and described for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from driver.core.errors import Invalid
+from driver.core.model import GIB, MIB, Bytes, FsType
+from driver.core.quantity import show_bytes
+from driver.disks.pool_kind import PoolKind
+from driver.linux.disks.block_device import BlockDevice, Kind
+from driver.linux.disks.pool_filesystem import label_of
+
+METADATA_SIZE: Final = 16 * MIB  # of a volume group, on each disk: docs/operations.md
+THIN_POOL: Final = "pool0"
+_SMALLEST: Final = {FsType.XFS: 320 * MIB, FsType.BTRFS: 256 * MIB, FsType.EXT4: 64 * MIB}
+_NAMED_ONLY: Final = frozenset({Kind.LOOP, Kind.VIRTUAL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolPlan:
+    """A pool that is to be made. `location`: the mount point, or the volume group's name.
+
+    `owner`: the driver's name, with which the pool is marked. `rate`: at most so many bytes of
+    each disk are read in a second.
+    """
+
+    name: str
+    kind: PoolKind
+    devices: tuple[BlockDevice, ...]
+    location: str
+    owner: str
+    rate: Bytes
+    fs: FsType = FsType.XFS
+    stripes: int = 1
+    mirrors: int = 0
+    removable: bool = False
+
+    @property
+    def size(self) -> Bytes:
+        """The size of all disks together, in bytes."""
+        return sum(device.size for device in self.devices)
+
+    @property
+    def label(self) -> str:
+        """The label of the pool's filesystem."""
+        return label_of(self.name)
+
+
+def check(plan: PoolPlan) -> None:
+    """Check that the plan can be carried out on disks of this number and size. Raises: Invalid."""
+    if len({device.number for device in plan.devices}) < len(plan.devices):
+        raise Invalid("a disk is named twice")
+    if plan.kind is PoolKind.LOOPFILE:
+        _check_loopfile(plan)
+    elif plan.stripes * (plan.mirrors + 1) > len(plan.devices):
+        needed = plan.stripes * (plan.mirrors + 1)
+        raise Invalid(f"{plan.stripes} stripes and {plan.mirrors} mirrors need {needed} disks")
+
+
+def _check_loopfile(plan: PoolPlan) -> None:
+    if len(plan.devices) != 1:
+        raise Invalid("a pool of loop files has one disk: use --type lvm for several")
+    if plan.stripes > 1 or plan.mirrors:
+        raise Invalid("stripes and mirrors are options of --type lvm")
+    if plan.size < _SMALLEST[plan.fs]:
+        raise Invalid(f"{plan.fs} needs a disk of at least {show_bytes(_SMALLEST[plan.fs])}")
+
+
+def steps(plan: PoolPlan) -> Sequence[str]:
+    """Return what will be done, a sentence for each step."""
+    size = show_bytes(plan.size)
+    read = f"read all {size}, at most {show_bytes(plan.rate)} a second from each disk, and stop"
+    first = f"{read} at the first byte that is no zero, with nothing written"
+    if plan.kind is PoolKind.LOOPFILE:
+        return (
+            first,
+            f"make {plan.fs} with the label {plan.label} on the whole disk",
+            f"mark it as a pool of {plan.owner}; the driver mounts it at {plan.location}",
+        )
+    group = f"make the volume group {plan.location} of it, with metadata of 16 MiB on each disk"
+    if plan.kind is PoolKind.LVM:
+        return first, group, f"mark the group as a pool of {plan.owner}"
+    return (
+        first,
+        group,
+        f"make the thin pool {THIN_POOL} in it, which fails writes at once when it is full",
+        f"mark the thin pool as a pool of {plan.owner}",
+    )
+
+
+def settings(plan: PoolPlan, uuid: str) -> dict[str, str]:
+    """Return the pool as in the settings file and the chart's values.
+
+    `uuid`: of the volume group; of a filesystem it is not needed.
+    """
+    entry = {"name": plan.name}
+    if plan.kind is PoolKind.LOOPFILE:
+        entry |= {"type": "loopfile", "where": plan.location}
+        return entry | {"disk": _filesystem_source(plan)}
+    suffix = f"/{THIN_POOL}" if plan.kind is PoolKind.LVM_THIN else ""
+    entry |= {"type": "lvm", "where": plan.location + suffix, "uuid": uuid}
+    if plan.stripes > 1:
+        entry["stripes"] = str(plan.stripes)
+    if plan.mirrors:
+        entry["mirrors"] = str(plan.mirrors)
+    if any(_has_to_be_named(device) for device in plan.devices):
+        entry["devices"] = ":".join(str(device.best_path) for device in plan.devices)
+    return entry
+
+
+def as_flag(entry: dict[str, str]) -> str:
+    """Return the value of `cellar serve --pool` that means the same as `entry`."""
+    options = "".join(
+        f",{key}={value}" for key, value in entry.items() if key not in {"name", "type", "where"}
+    )
+    return f"{entry['name']}={entry['type']}:{entry['where']}{options}"
+
+
+def thin_pool_sizes(free: Bytes, extent: Bytes) -> tuple[Bytes, Bytes]:
+    """Return the sizes of the data and of the metadata of a thin pool, in whole extents.
+
+    `free`: bytes of the group. Metadata are 1 % of it, between 64 MiB and 15 GiB, twice, since
+    LVM keeps a spare; 1 % stays free, so that the metadata can grow.
+    """
+    metadata = min(max(free // 100, 64 * MIB), 15 * GIB)
+    metadata = -(-metadata // extent) * extent
+    data = (free - 2 * metadata - free // 100) // extent * extent
+    return data, metadata
+
+
+def _filesystem_source(plan: PoolPlan) -> str:
+    """Return how the driver finds the filesystem; see the option `disk`."""
+    device = plan.devices[0]
+    return str(device.best_path) if _has_to_be_named(device) else f"LABEL={plan.label}"
+
+
+def _has_to_be_named(device: BlockDevice) -> bool:
+    return device.kind in _NAMED_ONLY or device.transport in {"iscsi", "fc", "rbd"}

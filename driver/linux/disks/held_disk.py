@@ -1,0 +1,86 @@
+"""A disk that is held open exclusively, so that nobody else can begin to use it.
+
+O_EXCL on a block device fails while it, or a partition of it, is mounted in any mount namespace,
+is swap, or has a device of device-mapper, md, bcache or another exclusive user on top of it, and
+keeps all of these away as long as it is open. systemd's BLOCK_DEVICE_LOCKING asks for flock(2)
+too: udevd and many partitioning tools then wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from driver.core.errors import Refused
+from driver.core.model import Bytes
+from driver.linux.devices.block import BLKGETSIZE64
+from driver.linux.disks.block_device import BlockDevice
+from driver.linux.mounts import holders
+
+_LOCK_TIMEOUT: Final = 5.0  # seconds; udevd locks a disk while it probes it
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDisk:
+    """A disk and the descriptor that holds it: read and write, past the page cache."""
+
+    device: BlockDevice
+    fd: int
+    size: Bytes
+
+    @property
+    def path(self) -> Path:
+        """A path to the same device, whatever its name leads to by now; for this process only."""
+        return Path(f"/proc/self/fd/{self.fd}")
+
+
+@contextmanager
+def hold(device: BlockDevice) -> Iterator[HeldDisk]:
+    """Hold the disk while inside. Nothing is written.
+
+    Raises: Refused, which names who uses it; OSError.
+    """
+    fd = _open(device)
+    try:
+        if os.fstat(fd).st_rdev != device.number:
+            raise Refused(f"{device.path} is another device than a moment ago")
+        _lock(device, fd)
+        size = int.from_bytes(fcntl.ioctl(fd, BLKGETSIZE64, bytes(8)), "little")
+        if size != device.size:
+            raise Refused(f"{device.path} has another size than a moment ago")
+        yield HeldDisk(device, fd, size)
+    finally:
+        os.close(fd)
+
+
+def _open(device: BlockDevice) -> int:
+    """Open the disk exclusively. Raises: Refused, if somebody uses it; OSError."""
+    flags = os.O_RDWR | os.O_EXCL | os.O_DIRECT | os.O_CLOEXEC
+    try:
+        return os.open(device.path, flags)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        users = holders.name_holders(device.path, device.number)
+        raise Refused(f"it is in use, by {users}") from error
+
+
+def _lock(device: BlockDevice, fd: int) -> None:
+    """Take the advisory lock on the disk. Raises: Refused, if another program keeps it."""
+    deadline = time.monotonic() + _LOCK_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Refused(f"another program has locked {device.path} (flock)") from None
+            time.sleep(0.05)
+        else:
+            return

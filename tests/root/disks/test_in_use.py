@@ -1,0 +1,258 @@
+"""Disks that are blank and in use: by whom is said, and nothing is written."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from driver.core.errors import NotFound, Refused
+from driver.core.model import MIB
+from driver.disks import creation
+from driver.disks.examination import examine, examine_all
+from driver.disks.judgement import Consent
+from driver.linux.disks import blank_scan, usage
+from driver.linux.disks.block_devices import list_devices, read_device
+from tests.root.conftest import MakePool
+from tests.root.disks.conftest import Disk, MakeDisk
+
+BLKPG = 0x1269  # <linux/blkpg.h>
+XFS_IOC_GOINGDOWN = 0x8004587D  # <xfs/xfs_fs.h>
+
+
+def _run(*words: str | Path) -> None:
+    subprocess.run([str(word) for word in words], check=True, capture_output=True)
+
+
+def refused(disk: Disk, sentence: str) -> None:
+    """Both the list and `create` say it, and the disk is as it was."""
+    before = disk.digest()
+    now = usage.read_usage(list_devices())
+    said = examine(read_device(disk.path), now, Consent(named=True)).refusal
+    assert sentence in said
+    with pytest.raises(Refused) as error:
+        disk.create()
+    assert sentence in str(error.value)
+    assert disk.digest() == before
+
+
+@contextmanager
+def partition(disk: Disk) -> Iterator[None]:
+    """A partition that the kernel has and no table on the disk says."""
+    fd = os.open(disk.path, os.O_RDONLY)
+
+    def ask(operation: int) -> None:
+        part = ctypes.create_string_buffer(
+            struct.pack("=qqi64s64s4x", 8 * MIB, 16 * MIB, 1, b"", b"")
+        )
+        words = struct.pack("=iii4xQ", operation, 0, len(part) - 1, ctypes.addressof(part))
+        fcntl.ioctl(fd, BLKPG, words)
+
+    try:
+        ask(1)
+        yield
+        ask(2)
+    finally:
+        os.close(fd)
+
+
+def test_a_disk_with_a_partition(make_disk: MakeDisk) -> None:
+    disk = make_disk(options=("--partscan",))
+    with partition(disk):
+        refused(disk, f"it has partitions: {disk.path.name}p1")
+        device = read_device(Path(f"{disk.path}p1"))
+        assert device.parent == disk.path.name
+        now = usage.read_usage(list_devices())
+        said = examine(device, now, Consent(named=True)).refusal
+        assert "only whole disks become pools" in said
+
+
+def test_a_mounted_disk(disk: Disk, tmp_path: Path) -> None:
+    _run("mkfs.ext4", "-q", disk.path)
+    target = tmp_path / "mounted"
+    target.mkdir()
+    _run("mount", "-o", "ro", disk.path, target)
+    try:
+        refused(disk, f"it is mounted at {target}")
+    finally:
+        _run("umount", target)
+
+
+def test_a_disk_that_is_mounted_in_another_mount_namespace_only(disk: Disk, tmp_path: Path) -> None:
+    _run("mkfs.ext4", "-q", disk.path)
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    script = 'mount -o ro "$0" "$1" && echo ready && read -r _'
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    with subprocess.Popen(
+        [*words, str(disk.path), str(target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "ready\n"
+        refused(disk, "which has it mounted at")
+        other.communicate("\n")
+
+
+def test_a_disk_that_another_process_has_exclusively(disk: Disk) -> None:
+    script = (
+        "import os,sys; os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL); print(); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        ["python3", "-c", script, str(disk.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        refused(disk, f"it is in use, by python3 (pid {other.pid})")
+        other.communicate()
+
+
+def test_a_disk_that_another_process_has_open_as_a_virtual_machine_has(disk: Disk) -> None:
+    with subprocess.Popen(
+        ["sh", "-c", 'exec 3<>"$0"; echo ready; read -r _', str(disk.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        refused(disk, f"it is open: sh (pid {other.pid})")
+        other.communicate(b"\n")
+
+
+def test_a_disk_that_is_below_a_loop_device(disk: Disk) -> None:
+    with _bound(disk) as name:
+        refused(disk, f"{name} is bound to it")
+
+
+@contextmanager
+def _bound(disk: Disk) -> Iterator[str]:
+    said = subprocess.run(
+        ["losetup", "--find", "--show", str(disk.path)], check=True, capture_output=True, text=True
+    )
+    path = said.stdout.strip()
+    try:
+        yield Path(path).name
+    finally:
+        _run("losetup", "--detach", path)
+
+
+def test_a_read_only_disk(disk: Disk) -> None:
+    _run("blockdev", "--setro", disk.path)
+    try:
+        refused(disk, "it is read-only")
+    finally:
+        _run("blockdev", "--setrw", disk.path)
+
+
+def test_a_disk_that_is_swap(disk: Disk) -> None:
+    _run("mkswap", disk.path)
+    _run("swapon", disk.path)
+    try:
+        refused(disk, "it is swap")
+    finally:
+        _run("swapoff", disk.path)
+
+
+def test_the_image_of_a_volume(make_disk: MakeDisk, tmp_path: Path) -> None:
+    image = tmp_path / f"{'0' * 12}-{'a' * 32}" / "disk.img"
+    refused(make_disk(image=image), "it is a loop device that shows a volume")
+
+
+def test_a_disk_that_is_published_to_a_pod(disk: Disk, tmp_path: Path) -> None:
+    target = tmp_path / "node"
+    target.touch()
+    _run("mount", "--bind", disk.path, target)
+    try:
+        refused(disk, "it is published to a pod as a raw block volume")
+    finally:
+        _run("umount", target)
+
+
+def test_a_disk_that_another_program_has_locked(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driver.linux.disks.held_disk._LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("driver.linux.disks.usage.processes", lambda device: ())
+    fd = os.open(disk.path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        with pytest.raises(Refused, match="another program has locked"):
+            disk.create()
+    finally:
+        os.close(fd)
+
+
+def test_a_disk_that_answers_eio(make_pool: MakePool, make_disk: MakeDisk) -> None:
+    pool = make_pool("xfs", size=1024 * MIB)
+    disk = make_disk(image=pool / "image")
+    root = os.open(pool, os.O_RDONLY)
+    try:
+        fcntl.ioctl(root, XFS_IOC_GOINGDOWN, struct.pack("I", 2))
+    finally:
+        os.close(root)
+    with pytest.raises(Refused, match="Input/output error"):
+        disk.create()
+    now = usage.read_usage(list_devices())
+    said = examine(read_device(disk.path), now, Consent(named=True)).refusal
+    assert "Input/output error" in said
+
+
+def test_what_is_written_while_the_disk_is_read_is_found_before_anything_is_made(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def and_somebody_writes(fd: int, size: int, *rest: object) -> str:
+        disk.write((0, b"a late signature"))
+        return ""
+
+    monkeypatch.setattr(blank_scan, "find_data", and_somebody_writes)
+    before = disk.digest()
+    with pytest.raises(Refused, match="text at byte 0"):
+        disk.create()
+    disk.write((0, bytes(16)))
+    assert disk.digest() == before
+
+
+def test_a_disk_that_was_exchanged_between_the_plan_and_the_creation(disk: Disk) -> None:
+    before = disk.digest()
+    for fact in ({"sequence": "1"}, {"size": disk.size + 512}, {"number": 12345}):
+        changed = replace(read_device(disk.path), **fact)
+        with pytest.raises(Refused, match=r"another (device|size)|not the device any more"):
+            disk.create(devices=(changed,))
+    assert disk.digest() == before
+
+
+def test_of_two_disks_neither_is_written_to_if_one_is_not_blank(make_disk: MakeDisk) -> None:
+    first, second = make_disk(), make_disk()
+    second.write((300 * MIB, b"somebody's"))
+    before = first.digest(), second.digest()
+    plan = first.plan(
+        kind="lvm", devices=(read_device(first.path), read_device(second.path)), location="x"
+    )
+    with ExitStack() as stack:
+        disks = [stack.enter_context(creation._held(device, plan)) for device in plan.devices]
+        with pytest.raises(Refused, match=second.path.name):
+            creation._require_blank(disks, plan, lambda device, done: None)
+    assert (first.digest(), second.digest()) == before
+
+
+def test_all_devices_are_listed_without_any_that_hangs_or_is_not_bound(disk: Disk) -> None:
+    examinations = {each.device.path: each for each in examine_all()}
+    assert "only if it is named" in examinations[disk.path].refusal
+    assert all(each.device.size or each.refusal for each in examinations.values())
+
+
+def test_a_path_that_is_no_device(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "missing", Path("/dev/null")):
+        with pytest.raises(NotFound, match="no block device"):
+            read_device(path)
