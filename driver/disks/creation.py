@@ -63,6 +63,7 @@ def _held(device: BlockDevice, plan: PoolPlan) -> Iterator[HeldDisk]:
     """Hold a disk, and examine it. Raises: Refused, which names it; OSError."""
     with ExitStack() as stack:
         with _naming(device):
+            _refuse_used(device, plan)
             disk = stack.enter_context(hold(device))
         _examine(disk, plan)
         yield disk
@@ -74,16 +75,21 @@ def _examine(disk: HeldDisk, plan: PoolPlan) -> None:
     Raises: Refused, which names the disk.
     """
     with _naming(disk.device):
-        devices = block_devices.list_devices()
-        device = next((each for each in devices if each.number == disk.device.number), None)
-        if device is None or not _is_same(device, disk.device):
-            raise Refused("it is not the device any more that it was a moment ago")
-        now = usage.read_usage(devices)
-        consent = Consent(named=True, removable=plan.removable)
-        if reason := refusal(device, now, consent) or _open_elsewhere(device):
+        device = _refuse_used(disk.device, plan)
+        if reason := _open_elsewhere(device) or content_refusal(device):
             raise Refused(reason)
-        if reason := content_refusal(device):
-            raise Refused(reason)
+
+
+def _refuse_used(before: BlockDevice, plan: PoolPlan) -> BlockDevice:
+    """Return the device as it is now. Raises: Refused, by all that is known without reading it."""
+    devices = block_devices.list_devices()
+    device = next((each for each in devices if each.number == before.number), None)
+    if device is None or not _is_same(device, before):
+        raise Refused("it is not the device any more that it was a moment ago")
+    consent = Consent(named=True, removable=plan.removable)
+    if reason := refusal(device, usage.read_usage(devices), consent):
+        raise Refused(reason)
+    return device
 
 
 def _is_same(now: BlockDevice, before: BlockDevice) -> bool:

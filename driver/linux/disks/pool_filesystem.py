@@ -11,6 +11,7 @@ from typing import Final
 
 from driver.core.errors import Failed, Invalid
 from driver.core.model import KIB, Bytes, FsType
+from driver.linux import files
 from driver.linux.disks.block_device import BlockDevice
 from driver.linux.formats import filesystem
 from driver.linux.mounts import fsopen
@@ -51,7 +52,7 @@ def opened(path: Path, fs: FsType) -> Iterator[Path]:
     root = fsopen.mount_detached(fs, options=(f"source={path}",))
     try:
         yield Path(f"/proc/self/fd/{root}")
-        os.fsync(root)
+        files.sync_directory(Path(f"/proc/self/fd/{root}"))  # fsmount(2) gives an O_PATH one
     finally:
         os.close(root)
 

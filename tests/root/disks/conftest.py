@@ -72,6 +72,11 @@ class Disk:
 MakeDisk = Callable[..., Disk]
 
 
+def _remove(image: Path) -> None:
+    with suppress(OSError):  # its filesystem is dead
+        image.unlink()
+
+
 @pytest.fixture
 def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
     """`make_disk(size=..., image=..., options=[...])`; with `losetup`, not what is tested."""
@@ -85,7 +90,7 @@ def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
             image.parent.mkdir(parents=True, exist_ok=True)
             with image.open("ab") as file:
                 file.truncate(size)
-            undo.callback(image.unlink, missing_ok=True)
+            undo.callback(_remove, image)
             words = ["losetup", "--find", "--show", *options, str(image)]
             said = subprocess.run(words, check=True, capture_output=True, text=True)
             path = Path(said.stdout.strip())

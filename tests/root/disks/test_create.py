@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,17 @@ def link(tmp_path: Path) -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
-def open_pool(flag: str) -> Loopfile:
+@contextmanager
+def opened(flag: str) -> Iterator[Loopfile]:
     """The backend that `serve --pool FLAG` has."""
     spec = parse_pool(flag)
     kind = type_of(spec)
-    pool = kind.open(kind.read(spec), NodeResources(OWNER, LuksOptions(), MemoryRecords()))
-    assert isinstance(pool.backend, Loopfile)
-    return pool.backend
+    node = NodeResources(OWNER, LuksOptions(), MemoryRecords())
+    with closing(node.freezer):
+        pool = kind.open(kind.read(spec), node)
+        assert isinstance(pool.backend, Loopfile)
+        with closing(pool.backend):
+            yield pool.backend
 
 
 @pytest.mark.parametrize("fs", list(FsType))
@@ -71,8 +76,7 @@ def test_a_blank_disk_becomes_a_pool_that_the_driver_mounts_and_finds(
     assert not place.exists(), "it is mounted nowhere yet"
     assert not [each for each in loop.list_bound() if loop.parent_of(each.path)]
 
-    backend = open_pool(as_flag(entry))
-    try:
+    with opened(as_flag(entry)) as backend:
         assert backend.capacity(Allocation.THICK).largest > 100 * MIB
         marker = json.loads((place / ".cellar-pool.json").read_text())
         assert marker["id"] == backend.id
@@ -81,8 +85,6 @@ def test_a_blank_disk_becomes_a_pool_that_the_driver_mounts_and_finds(
         assert mounted.options >= {"nodev", "noexec", "nosuid"}
         if fs is FsType.XFS:
             assert backend.state().reflink
-    finally:
-        backend.close()
 
 
 def test_a_restart_finds_it_mounted_or_not(disk: Disk, place: Path) -> None:
@@ -91,9 +93,8 @@ def test_a_restart_finds_it_mounted_or_not(disk: Disk, place: Path) -> None:
     for is_mounted in (False, True, False):
         if not is_mounted and place.exists():
             mount.unmount(place)
-        backend = open_pool(flag)
-        ids.add(backend.id)
-        backend.close()
+        with opened(flag) as backend:
+            ids.add(backend.id)
         assert len(mount_table.at(place)) == 1
     assert len(ids) == 1
 
@@ -166,21 +167,19 @@ def test_a_disk_that_goes_away_and_comes_back_as_another_device(
     flag = as_flag(disk.create(location=str(place))).replace(str(disk.path), str(link))
     place.mkdir(parents=True)
     link.unlink()
-    backend = open_pool(f"{flag},init=true")
-    with pytest.raises(PoolUnavailable, match="no disk of this node: plug it in"):
-        _ = backend.id
-    assert not list(place.iterdir()), "the directory below it becomes no pool"
-    link.symlink_to(disk.path)
-    time.sleep(1.1)
-    first = backend.id
-    backend.close()
+    with opened(f"{flag},init=true") as backend:
+        with pytest.raises(PoolUnavailable, match="no disk of this node: plug it in"):
+            _ = backend.id
+        assert not list(place.iterdir()), "the directory below it becomes no pool"
+        link.symlink_to(disk.path)
+        time.sleep(1.1)
+        first = backend.id
     mount.unmount(place)
     subprocess.run(["losetup", "--detach", str(disk.path)], check=True)
     link.unlink()
     link.symlink_to(make_disk(image=disk.image).path)
-    backend = open_pool(flag)
-    assert backend.id == first
-    backend.close()
+    with opened(flag) as backend:
+        assert backend.id == first
 
 
 def test_a_disk_that_was_exchanged_is_not_mounted(
@@ -193,8 +192,10 @@ def test_a_disk_that_was_exchanged_is_not_mounted(
     before = other.digest()
     link.unlink()
     link.symlink_to(other.path)
-    backend = open_pool(flag)
-    with pytest.raises(PoolUnavailable, match="has no filesystem that `cellar pools create`"):
+    with (
+        opened(flag) as backend,
+        pytest.raises(PoolUnavailable, match="has no filesystem that `cellar pools create`"),
+    ):
         _ = backend.id
     assert other.digest() == before
 
@@ -205,20 +206,19 @@ def test_it_is_not_mounted_over_files_or_another_filesystem(
     flag = as_flag(disk.create(location=str(place)))
     place.mkdir(parents=True)
     (place / "letters").touch()
-    backend = open_pool(flag)
-    with pytest.raises(PoolUnavailable, match="is not empty"):
-        _ = backend.id
-    (place / "letters").unlink()
-    other = make_disk()
-    subprocess.run(["mkfs.ext4", "-q", str(other.path)], check=True)
-    subprocess.run(["mount", str(other.path), str(place)], check=True)
-    time.sleep(1.1)
-    with pytest.raises(PoolUnavailable, match=f"shows {other.path}, not the pool's disk"):
-        _ = backend.id
-    subprocess.run(["umount", str(place)], check=True)
-    time.sleep(1.1)
-    assert backend.id
-    backend.close()
+    with opened(flag) as backend:
+        with pytest.raises(PoolUnavailable, match="is not empty"):
+            _ = backend.id
+        (place / "letters").unlink()
+        other = make_disk()
+        subprocess.run(["mkfs.ext4", "-q", str(other.path)], check=True)
+        subprocess.run(["mount", str(other.path), str(place)], check=True)
+        time.sleep(1.1)
+        with pytest.raises(PoolUnavailable, match=f"shows {other.path}, not the pool's disk"):
+            _ = backend.id
+        subprocess.run(["umount", str(place)], check=True)
+        time.sleep(1.1)
+        assert backend.id
 
 
 def test_a_loop_device_is_not_found_by_label_or_uuid(disk: Disk) -> None:

@@ -233,7 +233,7 @@ def test_a_disk_that_was_exchanged_between_the_plan_and_the_creation(disk: Disk)
 
 def test_of_two_disks_neither_is_written_to_if_one_is_not_blank(make_disk: MakeDisk) -> None:
     first, second = make_disk(), make_disk()
-    second.write((300 * MIB, b"somebody's"))
+    second.write((301 * MIB, b"somebody's"))
     before = first.digest(), second.digest()
     plan = first.plan(
         kind="lvm", devices=(read_device(first.path), read_device(second.path)), location="x"

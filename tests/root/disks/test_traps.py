@@ -116,8 +116,14 @@ TRAPS: dict[str, tuple[Trap, str]] = {
     "Intel RAID": (raw((-1024, b"Intel Raid ISM Cfg Sig. 1.2.02")), "Intel|isw"),
     "DDF RAID": (raw((-512, b"\xde\x11\xde\x11")), "DDF|ddf"),
     "LUKS": (raw((0, b"LUKS\xba\xbe\0\1")), "LUKS"),
-    "LUKS2's second header": (raw((16 * KIB, b"SKUL\xba\xbe\0\2")), "second header of LUKS2"),
-    "LUKS2's last second header": (raw((4 * MIB, b"SKUL\xba\xbe\0\2")), "second header of LUKS2"),
+    "LUKS2's second header": (
+        raw((16 * KIB, b"SKUL\xba\xbe\0\2")),
+        "second header of LUKS2|crypto_LUKS",
+    ),
+    "LUKS2's last second header": (
+        raw((4 * MIB, b"SKUL\xba\xbe\0\2")),
+        "second header of LUKS2|crypto_LUKS",
+    ),
     "BitLocker": (raw((0, b"\xeb\x58\x90-FVE-FS-")), "BitLocker|boot sector"),
     "bcache": (raw((4120, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81"))), "bcache"),
     "VDO": (raw((0, b"dmvdo001")), "VDO|vdo"),
@@ -136,8 +142,8 @@ TRAPS: dict[str, tuple[Trap, str]] = {
     # other systems
     "NTFS": (raw((0, b"\xeb\x52\x90NTFS    ")), "NTFS"),
     "NTFS' backup boot sector": (raw((-512 + 3, b"NTFS    ")), "NTFS"),
-    "exFAT": (raw((3, b"EXFAT   ")), "exFAT"),
-    "FAT": (raw((54, b"FAT16   "), (510, b"\x55\xaa")), "FAT|boot sector"),
+    "exFAT": (raw((3, b"EXFAT   ")), "(?i)exfat"),
+    "FAT": (raw((54, b"FAT16   "), (510, b"\x55\xaa")), "FAT|boot sector|partition table"),
     "ISO 9660": (raw((32 * KIB + 1, b"CD001\1")), "ISO 9660|iso9660"),
     "UDF": (raw((32 * KIB + 1, b"BEA01\1")), "UDF|udf"),
     "f2fs": (raw((1024, b"\x10\x20\xf5\xf2")), "f2fs"),
