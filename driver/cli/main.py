@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "nodes": Command("lists.nodes", "command", "List the nodes of a router, and why not reached."),
     "calls": Command("live.calls", "command", "Print the calls of a running driver, live."),
     "call": Command("call", "command", "Make one CSI call by hand: JSON in, JSON out."),
+    "completion": Command("completion", "command", "Print what a shell needs to complete."),
     "certs": Command("certs", "command", "Create the certificates of a cluster: CA, router, node."),
 }
 
@@ -45,6 +47,8 @@ COMMANDS: Final[dict[str, Command]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in `arguments` (by default of this process); return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if "_CELLAR_COMPLETE" in os.environ:
+        return _complete()
     if words[:1] == ["--version"]:
         return _print_version()
     chosen = words[0] if words and words[0] in COMMANDS else None
@@ -52,6 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = _module(chosen).main(words[1:])
         return status
     result = app(chosen)(words, prog_name="cellar", standalone_mode=True)
+    return int(result or 0)
+
+
+def _complete() -> int:
+    """Answer a shell that completes a command line. serve and route are not completed."""
+    from driver.cli import completion  # noqa: PLC0415 - typer, for this only
+
+    completion.enable()
+    words = completion.words_before_cursor()
+    chosen = words[0] if len(words) > 1 and words[0] in COMMANDS else None
+    if chosen and not COMMANDS[chosen].attribute:
+        chosen = None
+    result = app(chosen)(prog_name="cellar", standalone_mode=True)
     return int(result or 0)
 
 

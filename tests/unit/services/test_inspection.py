@@ -1,0 +1,87 @@
+"""The service that describes volumes, on a simulated pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_proto import inspect_pb2
+from driver.core.errors import NotFound
+from driver.core.faults import Fault, FaultKind, Severity
+from driver.core.ids import VolumeId, volume_key
+from driver.core.model import GIB, Allocation, FsType, Volume
+from driver.core.ports.memory_records import MemoryRecords
+from driver.core.ports.pool import Pool
+from driver.services.inspection import Inspection
+from driver.volumes.node.description import Describer
+from driver.volumes.node.mount_records import MountRecords
+from driver.volumes.pools.registry import Pools
+from tests.support.failing_backend import FailingBackend, failing_pool
+
+
+async def run(work: Callable[[Any], Any], request: Any) -> Any:
+    return work(request)
+
+
+def create(pool: Pool) -> Volume:
+    volume = Volume(
+        id=VolumeId(pool.backend.id, volume_key("pvc-1")),
+        name="pvc-1",
+        size=GIB,
+        fs=FsType.EXT4,
+        allocation=Allocation.THICK,
+        block_size=4096,
+        incarnation="1",
+    )
+    pool.backend.create(
+        volume, lambda path: pool.host.mkfs(path, FsType.EXT4, block_size=4096, options=())
+    )
+    return volume
+
+
+def inspected(pool: Pool, volume_id: str) -> inspect_pb2.InspectVolumeResponse:
+    describer = Describer(Pools([pool]), MountRecords(MemoryRecords()))
+    request = inspect_pb2.InspectVolumeRequest(volume_id=volume_id)
+    return asyncio.run(Inspection(run, describer, "node-a").InspectVolume(request, None))
+
+
+def test_a_mounted_volume_is_shown_with_its_device_and_its_mount(tmp_path: Path) -> None:
+    pool = failing_pool("fast", 10 * GIB)
+    volume, target = create(pool), tmp_path / "target"
+    device = pool.backend.attach(volume, read_only=False)
+    pool.host.mount(device, target, FsType.EXT4, (), read_only=True)
+    answer = inspected(pool, str(volume.id))
+    assert (answer.node, answer.pool, answer.record["name"]) == ("node-a", "fast", "pvc-1")
+    assert (answer.device.path, answer.device.read_only) == (str(device.path), False)
+    [mount] = answer.mounts
+    assert (mount.path, mount.read_only, mount.raw) == (str(target), True, False)
+    assert answer.usage.total_bytes == GIB
+
+
+def test_a_volume_that_is_not_attached_has_no_device_and_its_faults() -> None:
+    pool = failing_pool("fast", 10 * GIB)
+    volume = create(pool)
+    fault = Fault(FaultKind.BACKING_FILE_SHORT, "too short", Severity.DATA_LOSS)
+    assert isinstance(pool.backend, FailingBackend)
+    pool.backend.set_faults(volume.id, fault)
+    answer = inspected(pool, str(volume.id))
+    assert not answer.HasField("device")
+    assert not answer.HasField("usage")
+    [shown] = answer.faults
+    assert (shown.kind, shown.severity, shown.text) == (
+        "BackingFileShort",
+        "data_loss",
+        "too short",
+    )
+
+
+@pytest.mark.parametrize("volume_id", ["not ours", f"{'0' * 12}-{'0' * 32}"])
+def test_what_does_not_exist_is_not_found(volume_id: str) -> None:
+    pool = failing_pool("fast", 10 * GIB)
+    unknown = volume_id.replace("0" * 12, pool.backend.id)
+    with pytest.raises(NotFound):
+        inspected(pool, unknown)
