@@ -24,9 +24,9 @@ from tests.bench import measures
 from tests.bench.measures import Figure, Ground
 from tests.bench.peer import Peer
 from tests.bench.routed import routed
-from tests.promises.client import Csi
-from tests.promises.disks import GIB
-from tests.promises.node import Node
+from tests.support.client import Csi
+from tests.support.disks import GIB
+from tests.support.node import Node
 
 POOL = 16 * GIB  # sparse: what is written to it is what it costs
 SETTINGS = "allocation=sparse,overcommit=1000"

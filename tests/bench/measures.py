@@ -17,9 +17,9 @@ from csi_proto import csi_pb2 as pb
 from driver.linux import fiemap
 from tests.bench import floor
 from tests.bench.peer import Peer
-from tests.promises.client import MIB, Csi, of_volume
-from tests.promises.disks import GIB
-from tests.promises.node import Life, Node
+from tests.support.client import MIB, Csi, of_volume
+from tests.support.disks import GIB
+from tests.support.node import Life, Node
 
 PARALLEL = 8
 WRITTEN = 2 * GIB

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from csi_proto import csi_pb2 as csi
 from tests.bench.measures import Figure, name, timed
-from tests.cluster.machines import Cluster, create, on
-from tests.harness import Driver
+from tests.cluster.machines import RoutedCluster, create, on
+from tests.support.driver_process import DriverProcess
 
 ONE = {"a": ["sim=memory:100TiB"]}
 TARGET = "<= 2 ms more"
@@ -20,18 +20,18 @@ def routed(rounds: int) -> Iterator[Figure]:
     """A call about one volume; a create for the node that the scheduler chose, and for any node."""
     with (
         tempfile.TemporaryDirectory(prefix="cellar-bench-") as base,
-        Cluster(Path(base), ONE) as cluster,
+        RoutedCluster(Path(base), ONE) as cluster,
     ):
         volume_id = create(cluster.router, name()).volume_id
 
-        def get_volume(driver: Driver) -> object:
+        def get_volume(driver: DriverProcess) -> object:
             request = csi.ControllerGetVolumeRequest(volume_id=volume_id)
             return driver.controller.ControllerGetVolume(request)
 
-        def chosen(driver: Driver) -> object:
+        def chosen(driver: DriverProcess) -> object:
             return create(driver, name(), accessibility_requirements=on("a"))
 
-        def anywhere(driver: Driver) -> object:
+        def anywhere(driver: DriverProcess) -> object:
             return create(driver, name())
 
         yield _compared("ControllerGetVolume", cluster, get_volume, rounds)
@@ -40,7 +40,7 @@ def routed(rounds: int) -> Iterator[Figure]:
 
 
 def _compared(
-    subject: str, cluster: Cluster, call: Callable[[Driver], object], rounds: int
+    subject: str, cluster: RoutedCluster, call: Callable[[DriverProcess], object], rounds: int
 ) -> Figure:
     direct, through = [], []
     for _ in range(10 * rounds):

@@ -22,8 +22,8 @@ from rich.table import Table
 from driver.core.model import GIB
 from tests.bench import crowd, performance
 from tests.bench.scale_rows import SIZE, Ground, Row, measured
-from tests.promises.disks import run
-from tests.promises.node import Node
+from tests.support.disks import run
+from tests.support.node import Node
 
 SETTINGS = "allocation=sparse,overcommit=1000"
 DISK = 100 * GIB  # sparse: what is written to it is what it costs

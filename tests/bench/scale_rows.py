@@ -15,8 +15,8 @@ from statistics import median
 from csi_proto import csi_pb2 as pb
 from driver.core.model import GIB, MIB
 from tests.bench.measures import timed, weight
-from tests.promises.client import SECONDS, Csi
-from tests.promises.node import Life, Node
+from tests.support.client import SECONDS, Csi
+from tests.support.node import Life, Node
 
 SIZE = GIB  # of each volume
 PAGE = 500  # entries

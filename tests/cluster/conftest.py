@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.machines import Cluster
+from tests.cluster.machines import RoutedCluster
 
 HERE = Path(__file__).parent
 POOLS = {name: ["sim=memory:100GiB"] for name in ("a", "b", "c")}
@@ -28,9 +28,9 @@ def where() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[RoutedCluster]:
     """Three nodes and a router, for all tests of a module: each has volumes of its own."""
     with tempfile.TemporaryDirectory(prefix="cl-") as name:
-        with Cluster(Path(name), POOLS) as cluster:
+        with RoutedCluster(Path(name), POOLS) as cluster:
             yield cluster
         assert not [log for log in Path(name).rglob("*.log") if "Traceback" in log.read_text()]

@@ -33,7 +33,7 @@ class Change:
 
 
 @dataclass
-class Cluster:
+class FakeCluster:
     """The state, behind one lock; `changed` wakes the watches."""
 
     objects: dict[str, dict[str, Json]] = field(default_factory=dict)  # by collection and name
@@ -120,7 +120,7 @@ class Cluster:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    cluster: Cluster
+    cluster: FakeCluster
 
     def log_message(self, *_: object) -> None:
         pass
@@ -257,9 +257,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def api_server(folder: Path) -> Iterator[tuple[Cluster, Path]]:
+def api_server(folder: Path) -> Iterator[tuple[FakeCluster, Path]]:
     """The state, and a kubeconfig that leads to it, with TOKEN."""
-    cluster = Cluster()
+    cluster = FakeCluster()
     handler = type("Handler", (_Handler,), {"cluster": cluster})
     server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))

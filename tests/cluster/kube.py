@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cluster.fake_apiserver import Cluster
+from tests.cluster.fake_apiserver import FakeCluster
 
 NAMESPACE = "storage"
 SERVICE = "cellar-node"
@@ -15,12 +15,12 @@ CONFIGMAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 EVENTS = "/api/v1/namespaces/default/events"
 
 
-def node(cluster: Cluster, name: str, *taints: str, cordoned: bool = False) -> None:
+def node(cluster: FakeCluster, name: str, *taints: str, cordoned: bool = False) -> None:
     spec = {"unschedulable": True} if cordoned else {}
     cluster.put(NODES, name, spec=spec | {"taints": [{"key": taint} for taint in taints]})
 
 
-def csinode(cluster: Cluster, name: str, *drivers: str) -> None:
+def csinode(cluster: FakeCluster, name: str, *drivers: str) -> None:
     known = [{"name": driver, "nodeID": name} for driver in drivers]
     cluster.put(CSINODES, name, spec={"drivers": known or None})
 
@@ -31,7 +31,7 @@ def endpoint(node: str, host: str = "127.0.0.1", *, ready: bool | None = True) -
 
 
 def slice_of(
-    cluster: Cluster,
+    cluster: FakeCluster,
     name: str,
     *endpoints: dict[str, object],
     port: int = 9500,

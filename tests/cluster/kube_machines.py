@@ -9,16 +9,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.cluster import kube
-from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.fake_apiserver import FakeCluster, api_server
 from tests.cluster.machines import ready
-from tests.harness import Driver
+from tests.support.driver_process import DriverProcess
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 POOL = "sim=memory:100GiB"
 
 
-class Router(Driver):
+class KubernetesRouter(DriverProcess):
     """`cellar route --nodes kubernetes`."""
 
     def __init__(self, where: Path, kubeconfig: Path, arguments: Sequence[str]) -> None:
@@ -34,13 +34,13 @@ class Router(Driver):
 
 
 class Kubernetes:
-    def __init__(self, where: Path, api: Cluster, kubeconfig: Path, stack: ExitStack) -> None:
+    def __init__(self, where: Path, api: FakeCluster, kubeconfig: Path, stack: ExitStack) -> None:
         self.where = where
         self.api = api
         self.kubeconfig = kubeconfig
         self._stack = stack
 
-    def router(self, *arguments: str) -> Router:
+    def router(self, *arguments: str) -> KubernetesRouter:
         """One that knows all nodes."""
         where = self.where / f"router-{time.monotonic_ns()}"
         where.mkdir()
@@ -48,23 +48,23 @@ class Kubernetes:
         wait_until(lambda: ready(router))
         return router
 
-    def begin(self, where: Path, *arguments: str) -> Router:
-        return self._stack.enter_context(Router(where, self.kubeconfig, arguments))
+    def begin(self, where: Path, *arguments: str) -> KubernetesRouter:
+        return self._stack.enter_context(KubernetesRouter(where, self.kubeconfig, arguments))
 
-    def node(self, name: str, pool: str = POOL) -> Driver:
+    def node(self, name: str, pool: str = POOL) -> DriverProcess:
         """A node with its pod: an endpoint that is ready, with the Secret that the router made."""
         where = self.where / name
         where.mkdir()
         tls, port = self.mounted("cellar-node", where / "tls"), free_port()
         listen = ["--listen", f"127.0.0.1:{port}", "--tls-dir", str(tls)]
-        driver = Driver(where, [pool], node_id=name, arguments=listen)
+        driver = DriverProcess(where, [pool], node_id=name, arguments=listen)
         self._stack.enter_context(driver)
         kube.node(self.api, name)
         kube.csinode(self.api, name, kube.DRIVER)
         kube.slice_of(self.api, f"slice-{name}", kube.endpoint(name), port=port)
         return driver
 
-    def lose(self, name: str, driver: Driver) -> None:
+    def lose(self, name: str, driver: DriverProcess) -> None:
         """`kubectl delete node` of one that died: everything of it goes with the Node."""
         driver.kill()
         kube.slice_of(self.api, f"slice-{name}")

@@ -14,7 +14,7 @@ import yaml
 
 from csi_proto import csi_pb2 as csi
 from driver.tls import authority
-from tests.harness import Driver
+from tests.support.driver_process import DriverProcess
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -27,7 +27,7 @@ MOUNT = csi.VolumeCapability(
 GIB = 1 << 30
 
 
-class Router(Driver):
+class RouterProcess(DriverProcess):
     """`cellar route` in place of `cellar serve`."""
 
     def __init__(self, where: Path, nodes: Path, tls: Path, **more: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ class Router(Driver):
         return [*words[:at], "route", *own, "--tls-dir", str(self.tls), *self.arguments]
 
 
-class Cluster:
+class RoutedCluster:
     """Nodes `a`, `b`, `c`, ... with the pools given, and a router; more can be started."""
 
     def __init__(
@@ -80,29 +80,31 @@ class Cluster:
         beside.write_text(yaml.safe_dump({"nodes": nodes}))
         beside.replace(self.file)
 
-    def another(self, *arguments: str) -> Router:
+    def another(self, *arguments: str) -> RouterProcess:
         """One more router, that has found all nodes."""
         where = self.where / f"router-{time.monotonic_ns()}"
         where.mkdir()
-        router = Router(where, self.file, self.tls / "router", arguments=arguments, wrap=self.wrap)
+        router = RouterProcess(
+            where, self.file, self.tls / "router", arguments=arguments, wrap=self.wrap
+        )
         self._stack.enter_context(router)
         wait_until(lambda: ready(router))
         return router
 
-    def _node(self, name: str, pools: list[str]) -> Driver:
+    def _node(self, name: str, pools: list[str]) -> DriverProcess:
         where = self.where / name
         where.mkdir()
         listen = ["--listen", f"127.0.0.1:{self.ports[name]}", "--tls-dir", str(self.tls / "node")]
-        return Driver(
+        return DriverProcess(
             where, pools, node_id=name, arguments=[*listen, *self.arguments], wrap=self.wrap
         )
 
 
-def ready(driver: Driver) -> bool:
+def ready(driver: DriverProcess) -> bool:
     return driver.identity.Probe(csi.ProbeRequest()).ready.value
 
 
-def create(driver: Driver, name: str, **fields: object) -> csi.Volume:
+def create(driver: DriverProcess, name: str, **fields: object) -> csi.Volume:
     request = csi.CreateVolumeRequest(name=name, volume_capabilities=[MOUNT], **fields)  # type: ignore[arg-type]
     return driver.controller.CreateVolume(request).volume
 
@@ -127,7 +129,7 @@ def code_of(call: Callable[[], object]) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
-def pages(driver: Driver, most: int) -> Iterator[list[str]]:
+def pages(driver: DriverProcess, most: int) -> Iterator[list[str]]:
     """The ids of all volumes, page by page."""
     token = ""
     while True:

@@ -16,9 +16,9 @@ import yaml
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from driver.tls import authority
-from tests.cluster.machines import Router
+from tests.cluster.machines import RouterProcess
 from tests.cluster.simulated import KINDS, name_of
-from tests.harness import ROOT
+from tests.support.driver_process import ROOT
 from tests.support.waiting import wait_until
 
 SHARE = 500  # nodes in one process
@@ -92,12 +92,12 @@ class ManyNodes:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def router(self) -> Router:
+    def router(self) -> RouterProcess:
         """Start one more router, and return it when it reaches all nodes."""
         where = self._where / f"router-{self._routers}"
         where.mkdir()
         self._routers += 1
-        router = Router(where, self._where / "nodes.yaml", self._where / "tls/router")
+        router = RouterProcess(where, self._where / "nodes.yaml", self._where / "tls/router")
         self._stack.enter_context(router)
         wait_until(lambda: pools_of(router) == len(KINDS) * self.count, START)
         return router
@@ -124,13 +124,13 @@ class ManyNodes:
 
 
 @contextmanager
-def many(where: Path, count: int) -> Iterator[tuple[ManyNodes, Router]]:
+def many(where: Path, count: int) -> Iterator[tuple[ManyNodes, RouterProcess]]:
     """A cluster of `count` nodes, and a router that reaches all of them."""
     with ManyNodes(where, count) as nodes:
         yield nodes, nodes.router()
 
 
-def pools_of(router: Router) -> int:
+def pools_of(router: RouterProcess) -> int:
     """Return the number of pools that the router reaches."""
     assert router.channel
     stub = cellar_pb2_grpc.NodeStub(router.channel)

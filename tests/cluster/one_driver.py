@@ -19,7 +19,7 @@ from google.protobuf import message_factory
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
-from tests.harness import TIMEOUT, Driver
+from tests.support.driver_process import TIMEOUT, DriverProcess
 
 NODE = csi.DESCRIPTOR.services_by_name["Node"].methods_by_name
 
@@ -57,7 +57,9 @@ class _OneDriver(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def as_one_driver(where: Path, nodes: Sequence[Driver], routers: Sequence[Driver]) -> Iterator[str]:
+def as_one_driver(
+    where: Path, nodes: Sequence[DriverProcess], routers: Sequence[DriverProcess]
+) -> Iterator[str]:
     """The endpoint. One thread serves, so that the routers are really asked in turn."""
     endpoint = f"unix://{where}/one.sock"
     with ExitStack() as stack:

@@ -17,7 +17,7 @@ from tests.cluster.machines import (
     GIB,
     KEY,
     MOUNT,
-    Cluster,
+    RoutedCluster,
     code_of,
     create,
     node_of,
@@ -35,7 +35,7 @@ def name() -> str:
 
 
 @pytest.fixture(autouse=True)
-def emptied(cluster: Cluster) -> Iterator[None]:
+def emptied(cluster: RoutedCluster) -> Iterator[None]:
     yield
     controller = cluster.router.controller
     for entry in controller.ListSnapshots(csi.ListSnapshotsRequest()).entries:
@@ -46,7 +46,7 @@ def emptied(cluster: Cluster) -> Iterator[None]:
         controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume_id))
 
 
-def placed(cluster: Cluster, name: str, size: csi.CapacityRange) -> csi.Volume:
+def placed(cluster: RoutedCluster, name: str, size: csi.CapacityRange) -> csi.Volume:
     """A volume, once the router was told of the room that it took."""
     ask = cluster.router.controller.GetCapacity
     before = {node: ask(capacity_at(node)).available_capacity for node in ("a", "b", "c")}
@@ -60,7 +60,7 @@ def capacity_at(node: str) -> csi.GetCapacityRequest:
     return csi.GetCapacityRequest(accessible_topology=csi.Topology(segments={KEY: node}))
 
 
-def snapshot(cluster: Cluster, name: str, volume: csi.Volume) -> csi.Snapshot:
+def snapshot(cluster: RoutedCluster, name: str, volume: csi.Volume) -> csi.Snapshot:
     request = csi.CreateSnapshotRequest(name=name, source_volume_id=volume.volume_id)
     return cluster.router.controller.CreateSnapshot(request).snapshot
 
@@ -72,7 +72,9 @@ def restored(source: csi.Snapshot) -> csi.VolumeContentSource:
 
 
 @pytest.mark.parametrize("node", ["a", "b", "c"])
-def test_a_volume_goes_to_the_node_that_was_chosen(cluster: Cluster, name: str, node: str) -> None:
+def test_a_volume_goes_to_the_node_that_was_chosen(
+    cluster: RoutedCluster, name: str, node: str
+) -> None:
     requirements = on(node, "a", "b", "c")
     volume = create(cluster.router, name, accessibility_requirements=requirements)
     assert node_of(volume) == node
@@ -81,7 +83,7 @@ def test_a_volume_goes_to_the_node_that_was_chosen(cluster: Cluster, name: str, 
 
 
 def test_a_full_or_unknown_choice_lets_the_scheduler_choose_again(
-    cluster: Cluster, name: str
+    cluster: RoutedCluster, name: str
 ) -> None:
     for node, size in (("a", 200 * GIB), ("z", GIB)):
         request = csi.CreateVolumeRequest(
@@ -96,7 +98,7 @@ def test_a_full_or_unknown_choice_lets_the_scheduler_choose_again(
 
 
 def test_without_a_choice_free_space_decides_and_a_repeat_finds_its_volume(
-    cluster: Cluster,
+    cluster: RoutedCluster,
 ) -> None:
     names = [f"pvc-{uuid.uuid4()}" for _ in range(6)]
     size = csi.CapacityRange(required_bytes=20 * GIB)
@@ -105,7 +107,7 @@ def test_without_a_choice_free_space_decides_and_a_repeat_finds_its_volume(
     assert [create(cluster.router, name, capacity_range=size) for name in names] == first
 
 
-def test_a_restore_goes_to_its_source_or_nowhere(cluster: Cluster, name: str) -> None:
+def test_a_restore_goes_to_its_source_or_nowhere(cluster: RoutedCluster, name: str) -> None:
     volume = create(cluster.router, name, accessibility_requirements=on("b"))
     source = restored(snapshot(cluster, "s", volume))
     copy = create(cluster.router, f"{name}-copy", volume_content_source=source)
@@ -117,7 +119,7 @@ def test_a_restore_goes_to_its_source_or_nowhere(cluster: Cluster, name: str) ->
     assert node_of(create(cluster.router, f"{name}-near", **allowed)) == "b"
 
 
-def test_a_snapshots_name_is_taken_on_all_nodes(cluster: Cluster, name: str) -> None:
+def test_a_snapshots_name_is_taken_on_all_nodes(cluster: RoutedCluster, name: str) -> None:
     first, second = (
         create(cluster.router, f"{name}-{node}", accessibility_requirements=on(node))
         for node in "ab"
@@ -127,7 +129,7 @@ def test_a_snapshots_name_is_taken_on_all_nodes(cluster: Cluster, name: str) -> 
     assert code_of(lambda: snapshot(cluster, name, second)) is Code.ALREADY_EXISTS
 
 
-def test_lists_are_merged_and_paged_without_a_gap(cluster: Cluster, name: str) -> None:
+def test_lists_are_merged_and_paged_without_a_gap(cluster: RoutedCluster, name: str) -> None:
     created = {
         create(cluster.router, f"{name}-{n}", accessibility_requirements=on("abc"[n % 3])).volume_id
         for n in range(10)
@@ -138,17 +140,19 @@ def test_lists_are_merged_and_paged_without_a_gap(cluster: Cluster, name: str) -
         assert all(len(page) <= (most or 10) for page in listed)
 
 
-def test_a_token_of_somebody_else_is_refused(cluster: Cluster) -> None:
+def test_a_token_of_somebody_else_is_refused(cluster: RoutedCluster) -> None:
     request = csi.ListVolumesRequest(starting_token="page-2")
     assert code_of(lambda: cluster.router.controller.ListVolumes(request)) is Code.ABORTED
 
 
-def test_a_list_by_an_id_that_is_none_of_ours_is_empty(cluster: Cluster) -> None:
+def test_a_list_by_an_id_that_is_none_of_ours_is_empty(cluster: RoutedCluster) -> None:
     request = csi.ListSnapshotsRequest(snapshot_id="other")
     assert not cluster.router.controller.ListSnapshots(request).entries
 
 
-def test_free_space_is_that_of_the_node_and_follows_at_once(cluster: Cluster, name: str) -> None:
+def test_free_space_is_that_of_the_node_and_follows_at_once(
+    cluster: RoutedCluster, name: str
+) -> None:
     controller = cluster.router.controller
     assert controller.GetCapacity(capacity_at("z")).available_capacity == 0
     wait_until(lambda: controller.GetCapacity(capacity_at("a")).available_capacity == 100 * GIB)
@@ -160,7 +164,7 @@ def test_free_space_is_that_of_the_node_and_follows_at_once(cluster: Cluster, na
     assert controller.GetCapacity(capacity_at("a")) == direct
 
 
-def test_errors_come_back_word_for_word(cluster: Cluster, name: str) -> None:
+def test_errors_come_back_word_for_word(cluster: RoutedCluster, name: str) -> None:
     volume = create(cluster.router, name, accessibility_requirements=on("c"))
     request = csi.ControllerExpandVolumeRequest(
         volume_id=volume.volume_id, capacity_range=csi.CapacityRange(required_bytes=500 * GIB)
@@ -174,7 +178,7 @@ def test_errors_come_back_word_for_word(cluster: Cluster, name: str) -> None:
     assert said[0][0] is Code.OUT_OF_RANGE
 
 
-def test_ids_that_are_none_of_ours_are_gone_or_unknown(cluster: Cluster) -> None:
+def test_ids_that_are_none_of_ours_are_gone_or_unknown(cluster: RoutedCluster) -> None:
     controller = cluster.router.controller
     controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id="other"))
     controller.DeleteSnapshot(csi.DeleteSnapshotRequest(snapshot_id="other"))
@@ -185,7 +189,7 @@ def test_ids_that_are_none_of_ours_are_gone_or_unknown(cluster: Cluster) -> None
 
 
 def test_every_node_of_the_cluster_may_be_published_to_and_no_other(
-    cluster: Cluster, name: str
+    cluster: RoutedCluster, name: str
 ) -> None:
     volume = create(cluster.router, name, accessibility_requirements=on("a"))
     controller = cluster.router.controller
@@ -202,7 +206,7 @@ def test_every_node_of_the_cluster_may_be_published_to_and_no_other(
 
 @pytest.mark.parametrize("nodes", ["aa", "ab", "abc"])
 def test_a_group_is_taken_on_one_node_or_over_several(
-    cluster: Cluster, name: str, nodes: str
+    cluster: RoutedCluster, name: str, nodes: str
 ) -> None:
     far, *sources = (
         create(cluster.router, f"{name}-{n}", accessibility_requirements=on(node)).volume_id
@@ -235,20 +239,20 @@ def test_a_group_is_taken_on_one_node_or_over_several(
     group.DeleteVolumeGroupSnapshot(delete)
 
 
-def test_capabilities_are_those_of_the_release(cluster: Cluster) -> None:
+def test_capabilities_are_those_of_the_release(cluster: RoutedCluster) -> None:
     request = csi.ControllerGetCapabilitiesRequest()
     response = cluster.router.controller.ControllerGetCapabilities(request)
     assert response == controller_capabilities(attach=True)
 
 
-def test_the_pools_of_all_nodes_are_listed(cluster: Cluster) -> None:
+def test_the_pools_of_all_nodes_are_listed(cluster: RoutedCluster) -> None:
     assert cluster.router.channel
     stub = cellar_pb2_grpc.NodeStub(cluster.router.channel)
     pools = stub.ListPools(cellar.ListPoolsRequest(), timeout=5).pools
     assert [(pool.node, pool.name) for pool in pools] == [(node, "sim") for node in "abc"]
 
 
-def test_one_name_through_two_routers_at_once_is_one_volume(cluster: Cluster) -> None:
+def test_one_name_through_two_routers_at_once_is_one_volume(cluster: RoutedCluster) -> None:
     routers = [cluster.router, cluster.another()]
     with ThreadPoolExecutor(4) as threads:
         for _ in range(20):

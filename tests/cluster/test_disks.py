@@ -11,8 +11,8 @@ import grpc
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.cluster.machines import GIB, MODE, Cluster, code_of, on
-from tests.harness import Driver
+from tests.cluster.machines import GIB, MODE, RoutedCluster, code_of, on
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
@@ -27,14 +27,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def cluster(where: Path) -> Iterator[Cluster]:
+def cluster(where: Path) -> Iterator[RoutedCluster]:
     """Each of two nodes with a disk, and a slot for another one."""
     pools = {}
     for name in ("a", "b"):
         (where / f"disk-{name}").mkdir()
         pools[name] = [_pool("own", where / f"disk-{name}", init=True)]
         pools[name].append(_pool("slot", where / f"slot-{name}", init=False))
-    with Cluster(where, pools) as cluster:
+    with RoutedCluster(where, pools) as cluster:
         yield cluster
     assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
 
@@ -43,7 +43,7 @@ def _pool(name: str, where: Path, *, init: bool) -> str:
     return f"{name}=loopfile:{where},allocation=sparse,overcommit=100,init={str(init).lower()}"
 
 
-def create(driver: Driver, name: str, node: str) -> csi.Volume:
+def create(driver: DriverProcess, name: str, node: str) -> csi.Volume:
     request = csi.CreateVolumeRequest(
         name=name,
         volume_capabilities=[BLOCK],
@@ -54,12 +54,12 @@ def create(driver: Driver, name: str, node: str) -> csi.Volume:
     return driver.controller.CreateVolume(request).volume
 
 
-def get(driver: Driver, volume: csi.Volume) -> Code:
+def get(driver: DriverProcess, volume: csi.Volume) -> Code:
     request = csi.ControllerGetVolumeRequest(volume_id=volume.volume_id)
     return code_of(lambda: driver.controller.ControllerGetVolume(request))
 
 
-def test_a_node_that_was_killed_comes_back_with_its_volumes(cluster: Cluster) -> None:
+def test_a_node_that_was_killed_comes_back_with_its_volumes(cluster: RoutedCluster) -> None:
     router, node = cluster.router, cluster.nodes["a"]
     volume = create(router, "v", "a")
     node.kill()
@@ -69,7 +69,7 @@ def test_a_node_that_was_killed_comes_back_with_its_volumes(cluster: Cluster) ->
     assert create(router, "v", "a") == volume
 
 
-def test_a_pool_that_moves_to_another_node_keeps_the_ids(cluster: Cluster) -> None:
+def test_a_pool_that_moves_to_another_node_keeps_the_ids(cluster: RoutedCluster) -> None:
     router = cluster.router
     volume = create(router, "v", "a")
     cluster.nodes["a"].kill()
@@ -82,7 +82,7 @@ def test_a_pool_that_moves_to_another_node_keeps_the_ids(cluster: Cluster) -> No
     assert cluster.nodes["b"].volumes() == []
 
 
-def test_a_pool_that_two_nodes_show_is_refused_on_both(cluster: Cluster) -> None:
+def test_a_pool_that_two_nodes_show_is_refused_on_both(cluster: RoutedCluster) -> None:
     router = cluster.router
     duplicated, other = create(router, "v", "a"), create(router, "w", "b")
     copy = cluster.where / "copy"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.cluster.machines import Cluster, create
+from tests.cluster.machines import RoutedCluster, create
 
 # Imported only where they are used: each would cost a node several MiB.
 NOT_NEEDED = {"rich", "typer", "click", "cryptography", "kubernetes", "aiohttp", "yaml"}
@@ -15,7 +15,7 @@ ONE = {"a": ["sim=memory:100GiB"]}
 
 
 def test_a_node_of_a_cluster_imports_no_more_than_it_needs(where: Path) -> None:
-    cluster = Cluster(where, ONE)
+    cluster = RoutedCluster(where, ONE)
     # The interpreter itself names every import, on stderr: that is the log.
     cluster.nodes["a"].env["PYTHONPROFILEIMPORTTIME"] = "1"
     with cluster:
@@ -28,7 +28,7 @@ def test_a_node_of_a_cluster_imports_no_more_than_it_needs(where: Path) -> None:
 
 
 def test_a_node_and_a_router_stay_in_their_memory(where: Path) -> None:
-    with Cluster(where, ONE) as cluster:
+    with RoutedCluster(where, ONE) as cluster:
         create(cluster.router, "v")
         for driver in (cluster.nodes["a"], cluster.router):
             assert psutil.Process(driver.pid).memory_full_info().uss <= BOUND

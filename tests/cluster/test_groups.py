@@ -18,17 +18,17 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from tests.cluster.conftest import POOLS
-from tests.cluster.machines import MOUNT, Cluster, code_of, create, on
-from tests.harness import Driver
-from tests.promises import disks
+from tests.cluster.machines import MOUNT, RoutedCluster, code_of, create, on
+from tests.support import disks
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
 
 
 @pytest.fixture
-def cluster(where: Path) -> Iterator[Cluster]:
-    with Cluster(where, POOLS) as cluster:
+def cluster(where: Path) -> Iterator[RoutedCluster]:
+    with RoutedCluster(where, POOLS) as cluster:
         yield cluster
     assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
 
@@ -38,24 +38,24 @@ def request_of(name: str, *volumes: csi.Volume) -> csi.CreateVolumeGroupSnapshot
     return csi.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=ids)
 
 
-def spread(cluster: Cluster, nodes: str) -> list[csi.Volume]:
+def spread(cluster: RoutedCluster, nodes: str) -> list[csi.Volume]:
     """A volume on each of the nodes."""
     return [
         create(cluster.router, f"v-{node}", accessibility_requirements=on(node)) for node in nodes
     ]
 
 
-def snapshots(driver: Driver) -> list[str]:
+def snapshots(driver: DriverProcess) -> list[str]:
     entries = driver.controller.ListSnapshots(csi.ListSnapshotsRequest()).entries
     return [entry.snapshot.snapshot_id for entry in entries]
 
 
-def left(cluster: Cluster) -> list[str]:
+def left(cluster: RoutedCluster) -> list[str]:
     return [snapshot for node in cluster.nodes.values() for snapshot in snapshots(node)]
 
 
 @contextmanager
-def stopped(node: Driver) -> Iterator[None]:
+def stopped(node: DriverProcess) -> Iterator[None]:
     """It hangs, and nobody knows yet."""
     os.kill(node.pid, signal.SIGSTOP)
     try:
@@ -64,7 +64,9 @@ def stopped(node: Driver) -> Iterator[None]:
         os.kill(node.pid, signal.SIGCONT)
 
 
-def test_a_member_whose_node_hangs_spoils_the_group_and_nothing_is_left(cluster: Cluster) -> None:
+def test_a_member_whose_node_hangs_spoils_the_group_and_nothing_is_left(
+    cluster: RoutedCluster,
+) -> None:
     a, b = spread(cluster, "ab")
     with stopped(cluster.nodes["b"]):
         code = code_of(
@@ -80,7 +82,7 @@ def test_a_member_whose_node_hangs_spoils_the_group_and_nothing_is_left(cluster:
 
 
 @contextmanager
-def begun(node: Driver, name: str, local: csi.Volume, *others: csi.Volume) -> Iterator[Any]:
+def begun(node: DriverProcess, name: str, local: csi.Volume, *others: csi.Volume) -> Iterator[Any]:
     """Another router has begun a group, and got as far as this: the writers stand still."""
     assert node.channel
     stub = cellar_pb2_grpc.NodeStub(node.channel)
@@ -99,7 +101,7 @@ def begun(node: Driver, name: str, local: csi.Volume, *others: csi.Volume) -> It
         states.cancel()
 
 
-def test_a_router_that_dies_leaves_nothing_and_holds_nobody(cluster: Cluster) -> None:
+def test_a_router_that_dies_leaves_nothing_and_holds_nobody(cluster: RoutedCluster) -> None:
     a, b = spread(cluster, "ab")
     delete = csi.DeleteVolumeRequest(volume_id=a.volume_id)
     with begun(cluster.nodes["a"], "g", a, b):
@@ -109,7 +111,7 @@ def test_a_router_that_dies_leaves_nothing_and_holds_nobody(cluster: Cluster) ->
     assert left(cluster) == []
 
 
-def test_a_router_that_hangs_is_not_waited_for(cluster: Cluster) -> None:
+def test_a_router_that_hangs_is_not_waited_for(cluster: RoutedCluster) -> None:
     """The writers stand still for seconds at most, whatever becomes of the router."""
     a, b = spread(cluster, "ab")
     with begun(cluster.nodes["a"], "g", a, b) as states:
@@ -119,7 +121,7 @@ def test_a_router_that_hangs_is_not_waited_for(cluster: Cluster) -> None:
     assert left(cluster) == []
 
 
-def test_a_busy_member_makes_the_whole_group_wait(cluster: Cluster) -> None:
+def test_a_busy_member_makes_the_whole_group_wait(cluster: RoutedCluster) -> None:
     a, b = spread(cluster, "ab")
     request = request_of("g", a, b)
     make: Callable[[], object] = lambda: cluster.router.group.CreateVolumeGroupSnapshot(request)  # noqa: E731
@@ -129,7 +131,7 @@ def test_a_busy_member_makes_the_whole_group_wait(cluster: Cluster) -> None:
     wait_until(lambda: code_of(make) is Code.OK)
 
 
-def test_a_half_made_group_is_made_anew(cluster: Cluster) -> None:
+def test_a_half_made_group_is_made_anew(cluster: RoutedCluster) -> None:
     """As if a node had died between its last step and the answer."""
     volumes = spread(cluster, "abc")
     group = cluster.router.group
@@ -149,14 +151,14 @@ def test_a_half_made_group_is_made_anew(cluster: Cluster) -> None:
     assert code_of(lambda: group.GetVolumeGroupSnapshot(get)) is not Code.OK
 
 
-class World:
+class NodesWithDisks:
     """Two nodes with disks that can share bytes, a volume on each of them, and a writer."""
 
-    def __init__(self, where: Path, cluster: Cluster) -> None:
+    def __init__(self, where: Path, cluster: RoutedCluster) -> None:
         self.where = where
         self.cluster = cluster
         self.router = cluster.router
-        self._staged: list[tuple[Driver, csi.Volume, Path]] = []
+        self._staged: list[tuple[DriverProcess, csi.Volume, Path]] = []
 
     def stage(self, volume: csi.Volume, node: str) -> Path:
         path = self.where / f"stage-{len(self._staged)}"
@@ -227,7 +229,7 @@ def counted(first: Path, second: Path) -> Iterator[Callable[[], int]]:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def on_disks() -> Iterator[NodesWithDisks]:
     with tempfile.TemporaryDirectory(prefix="cl-") as name:
         where = Path(name)
         created = {
@@ -239,10 +241,10 @@ def world() -> Iterator[World]:
                 node: [f"p=loopfile:{disk.where},allocation=sparse"]
                 for node, disk in created.items()
             }
-            with Cluster(where, pools) as cluster:
-                world = World(where, cluster)
-                yield world
-                world.clear()
+            with RoutedCluster(where, pools) as cluster:
+                on_disks = NodesWithDisks(where, cluster)
+                yield on_disks
+                on_disks.clear()
         finally:
             for disk in created.values():
                 disk.unmount()
@@ -250,22 +252,26 @@ def world() -> Iterator[World]:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts")
-def test_the_writers_on_all_nodes_stand_still_at_one_moment(world: World) -> None:
+def test_the_writers_on_all_nodes_stand_still_at_one_moment(on_disks: NodesWithDisks) -> None:
     """What was written later is in no snapshot without what was written before it."""
     volumes = [
-        create(world.router, f"v{node}", accessibility_requirements=on(node), capacity_range=SIZE)
+        create(
+            on_disks.router, f"v{node}", accessibility_requirements=on(node), capacity_range=SIZE
+        )
         for node in "ab"
     ]
-    first, second = (world.stage(volume, node) for volume, node in zip(volumes, "ab", strict=True))
+    first, second = (
+        on_disks.stage(volume, node) for volume, node in zip(volumes, "ab", strict=True)
+    )
     with counted(first, second) as at:
         for turn in range(3):
             before = at()
             request = request_of(f"g{turn}", *volumes)
-            group = world.router.group.CreateVolumeGroupSnapshot(request).group_snapshot
+            group = on_disks.router.group.CreateVolumeGroupSnapshot(request).group_snapshot
             wait_until(lambda before=before: at() > before + 1)  # type: ignore[misc]
             by_source = {member.source_volume_id: member for member in group.snapshots}
             counts = [
-                world.restored(by_source[volume.volume_id], node)
+                on_disks.restored(by_source[volume.volume_id], node)
                 for volume, node in zip(volumes, "ab", strict=True)
             ]
             assert counts[0] - counts[1] in {0, 1}
@@ -274,19 +280,21 @@ def test_the_writers_on_all_nodes_stand_still_at_one_moment(world: World) -> Non
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts")
-def test_a_router_that_dies_leaves_no_filesystem_frozen(world: World) -> None:
+def test_a_router_that_dies_leaves_no_filesystem_frozen(on_disks: NodesWithDisks) -> None:
     volume, other = (
-        create(world.router, f"v{node}", accessibility_requirements=on(node), capacity_range=SIZE)
+        create(
+            on_disks.router, f"v{node}", accessibility_requirements=on(node), capacity_range=SIZE
+        )
         for node in "ab"
     )
-    first, second = world.stage(volume, "a"), world.where / "elsewhere"
+    first, second = on_disks.stage(volume, "a"), on_disks.where / "elsewhere"
     second.mkdir()
     with counted(first, second) as at:
-        with begun(world.cluster.nodes["a"], "g", volume, other):
+        with begun(on_disks.cluster.nodes["a"], "g", volume, other):
             now = at()
             assert at() <= now + 1
         wait_until(lambda: at() > now + 3)
-        wait_until(lambda: snapshots(world.cluster.nodes["a"]) == [])
-        with begun(world.cluster.nodes["a"], "g", volume, other):
+        wait_until(lambda: snapshots(on_disks.cluster.nodes["a"]) == [])
+        with begun(on_disks.cluster.nodes["a"], "g", volume, other):
             now = at()
             wait_until(lambda: at() > now + 3)  # at the bound, with the router still there

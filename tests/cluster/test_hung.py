@@ -14,9 +14,9 @@ import pytest
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from csi_proto.cellar_pb2_grpc import NodeStub
-from tests.cluster.machines import GIB, KEY, MODE, Cluster, code_of, on
-from tests.harness import Driver
+from tests.cluster.machines import GIB, KEY, MODE, RoutedCluster, code_of, on
 from tests.promises import dead
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
@@ -34,14 +34,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def cluster(where: Path) -> Iterator[Cluster]:
+def cluster(where: Path) -> Iterator[RoutedCluster]:
     """Node `a` has two pools, of which one will not answer; node `b` has one."""
     pools: dict[str, list[str]] = {"a": [], "b": ["other=memory:100GiB"]}
     for name in ("sick", "well"):
         (where / name).mkdir()
         how = "allocation=sparse,overcommit=100,init=true"
         pools["a"].append(f"{name}=loopfile:{where / name},{how}")
-    with Cluster(where, pools) as cluster:
+    with RoutedCluster(where, pools) as cluster:
         yield cluster
 
 
@@ -52,7 +52,7 @@ def in_time(call: Callable[[], T]) -> T:
     return answer
 
 
-def create(driver: Driver, name: str, pool: str) -> csi.Volume:
+def create(driver: DriverProcess, name: str, pool: str) -> csi.Volume:
     request = csi.CreateVolumeRequest(
         name=name,
         volume_capabilities=[BLOCK],
@@ -63,14 +63,14 @@ def create(driver: Driver, name: str, pool: str) -> csi.Volume:
     return driver.controller.CreateVolume(request).volume
 
 
-def capacity(driver: Driver, pool: str) -> int:
+def capacity(driver: DriverProcess, pool: str) -> int:
     topology = csi.Topology(segments={KEY: "a"})
     request = csi.GetCapacityRequest(accessible_topology=topology, parameters={"pool": pool})
     return driver.controller.GetCapacity(request).available_capacity
 
 
 def test_a_pool_that_does_not_answer_leaves_the_others_of_its_node_usable(
-    cluster: Cluster,
+    cluster: RoutedCluster,
 ) -> None:
     router = cluster.router
     old = create(router, "old", "sick")
@@ -98,7 +98,7 @@ def test_a_pool_that_does_not_answer_leaves_the_others_of_its_node_usable(
 
 
 def test_a_node_that_starts_with_a_pool_that_does_not_answer_joins_the_others(
-    cluster: Cluster,
+    cluster: RoutedCluster,
 ) -> None:
     router, node = cluster.router, cluster.nodes["a"]
     old = create(router, "old", "sick")

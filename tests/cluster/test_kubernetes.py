@@ -18,7 +18,7 @@ from csi_proto import csi_pb2 as csi
 from tests.cluster import kube
 from tests.cluster.kube_machines import Kubernetes, kubernetes
 from tests.cluster.machines import MOUNT, code_of, create, on
-from tests.harness import Driver
+from tests.support.driver_process import DriverProcess
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -32,29 +32,29 @@ def world(where: Path) -> Iterator[Kubernetes]:
         yield each
 
 
-def get(driver: Driver, volume: csi.Volume) -> Code:
+def get(driver: DriverProcess, volume: csi.Volume) -> Code:
     request = csi.ControllerGetVolumeRequest(volume_id=volume.volume_id)
     return code_of(lambda: driver.controller.ControllerGetVolume(request))
 
 
-def delete(driver: Driver, volume_id: str) -> None:
+def delete(driver: DriverProcess, volume_id: str) -> None:
     driver.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume_id))
 
 
-def publish(driver: Driver, volume: csi.Volume, node: str) -> None:
+def publish(driver: DriverProcess, volume: csi.Volume, node: str) -> None:
     request = csi.ControllerPublishVolumeRequest(
         volume_id=volume.volume_id, node_id=node, volume_capability=MOUNT
     )
     driver.controller.ControllerPublishVolume(request)
 
 
-def unpublish(driver: Driver, volume: csi.Volume, node: str) -> Code:
+def unpublish(driver: DriverProcess, volume: csi.Volume, node: str) -> Code:
     request = csi.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id, node_id=node)
     # Sidecars give each call a time: one that waits at a node which stopped is not ended otherwise.
     return code_of(lambda: driver.controller.ControllerUnpublishVolume(request, timeout=5))
 
 
-def text_of(driver: Driver, volume: csi.Volume) -> str:
+def text_of(driver: DriverProcess, volume: csi.Volume) -> str:
     try:
         delete(driver, volume.volume_id)
     except grpc.RpcError as error:
@@ -62,7 +62,7 @@ def text_of(driver: Driver, volume: csi.Volume) -> str:
     return "deleted"
 
 
-def placed(router: Driver, name: str, node: str) -> csi.Volume:
+def placed(router: DriverProcess, name: str, node: str) -> csi.Volume:
     """Once the router knows that the node is there."""
     fields = {"accessibility_requirements": on(node)}
     wait_until(lambda: code_of(lambda: create(router, name, **fields)) is Code.OK)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.cluster.machines import KEY, Router, pages
+from tests.cluster.machines import KEY, RouterProcess, pages
 from tests.cluster.many import ManyNodes, many, pools_of
 from tests.cluster.simulated import GIB, KINDS, VOLUMES
 from tests.support.waiting import wait_until
@@ -27,12 +27,12 @@ CLASSES: tuple[dict[str, str], ...] = (
 
 
 @pytest.fixture
-def cluster(where: Path) -> Iterator[tuple[ManyNodes, Router]]:
+def cluster(where: Path) -> Iterator[tuple[ManyNodes, RouterProcess]]:
     with many(where, NODES) as cluster:
         yield cluster
 
 
-def capacity(router: Router, number: int) -> list[int]:
+def capacity(router: RouterProcess, number: int) -> list[int]:
     """Of all classes on one node."""
     topology = csi.Topology(segments={KEY: f"n{number}"})
     requests = [
@@ -43,7 +43,7 @@ def capacity(router: Router, number: int) -> list[int]:
 
 
 def test_capacity_of_all_nodes_and_classes_is_a_matter_of_seconds(
-    cluster: tuple[ManyNodes, Router],
+    cluster: tuple[ManyNodes, RouterProcess],
 ) -> None:
     """With as many calls at once as the provisioner has threads."""
     nodes, router = cluster
@@ -57,7 +57,7 @@ def test_capacity_of_all_nodes_and_classes_is_a_matter_of_seconds(
 
 
 def test_a_list_holds_the_volumes_of_all_nodes_and_asks_each_once(
-    cluster: tuple[ManyNodes, Router],
+    cluster: tuple[ManyNodes, RouterProcess],
 ) -> None:
     nodes, router = cluster
     nodes.asked()
@@ -68,7 +68,7 @@ def test_a_list_holds_the_volumes_of_all_nodes_and_asks_each_once(
     assert nodes.asked()["ListVolumes"] <= 2 * NODES  # a node has pools on both pages
 
 
-def test_a_page_asks_only_the_nodes_that_have_it(cluster: tuple[ManyNodes, Router]) -> None:
+def test_a_page_asks_only_the_nodes_that_have_it(cluster: tuple[ManyNodes, RouterProcess]) -> None:
     nodes, router = cluster
     everything = [volume_id for page in pages(router, 0) for volume_id in page]
     nodes.asked()
@@ -81,7 +81,7 @@ def test_a_page_asks_only_the_nodes_that_have_it(cluster: tuple[ManyNodes, Route
 
 
 def test_a_node_that_flaps_takes_only_its_own_volumes_with_it(
-    cluster: tuple[ManyNodes, Router],
+    cluster: tuple[ManyNodes, RouterProcess],
 ) -> None:
     nodes, router = cluster
     nodes.asked()
@@ -95,7 +95,7 @@ def test_a_node_that_flaps_takes_only_its_own_volumes_with_it(
 
 
 def test_a_router_that_starts_asks_each_node_for_its_reports_and_nothing_else(
-    cluster: tuple[ManyNodes, Router],
+    cluster: tuple[ManyNodes, RouterProcess],
 ) -> None:
     nodes, _ = cluster
     nodes.asked()
@@ -103,7 +103,7 @@ def test_a_router_that_starts_asks_each_node_for_its_reports_and_nothing_else(
     assert nodes.asked() == {"Watch": NODES}
 
 
-def test_watching_costs_a_part_of_a_processor(cluster: tuple[ManyNodes, Router]) -> None:
+def test_watching_costs_a_part_of_a_processor(cluster: tuple[ManyNodes, RouterProcess]) -> None:
     _, router = cluster
     process = psutil.Process(router.pid)
     before = process.cpu_times()

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.machines import Cluster
+from tests.cluster.machines import RoutedCluster
 from tests.cluster.one_driver import as_one_driver
-from tests.harness import ROOT
 from tests.sanity.conftest import Sanity
+from tests.support.driver_process import ROOT
 
 pytestmark = pytest.mark.sanity
 POOLS = {name: ["sim=memory:1TiB"] for name in ("a", "b", "c")}
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[RoutedCluster]:
     with tempfile.TemporaryDirectory(prefix="cl-") as name:
-        with Cluster(Path(name), POOLS, arguments=["--max-volumes", "8"]) as cluster:
+        with RoutedCluster(Path(name), POOLS, arguments=["--max-volumes", "8"]) as cluster:
             yield cluster
             for driver in (*cluster.nodes.values(), cluster.router):
                 assert driver.stop() == 0
@@ -29,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def sanity(cluster: Cluster) -> Sanity:
+def sanity(cluster: RoutedCluster) -> Sanity:
     program = ROOT / ".cache/bin/csi-sanity"
     if not program.exists():
         path = shutil.which("csi-sanity")
@@ -40,7 +40,7 @@ def sanity(cluster: Cluster) -> Sanity:
 
 @pytest.mark.parametrize("kind", ["mount", "block"])
 def test_all_specs_pass_with_calls_that_alternate_between_two_routers(
-    cluster: Cluster, sanity: Sanity, kind: str
+    cluster: RoutedCluster, sanity: Sanity, kind: str
 ) -> None:
     nodes, routers = list(cluster.nodes.values()), [cluster.router, cluster.another()]
     with as_one_driver(cluster.where, nodes, routers) as endpoint:

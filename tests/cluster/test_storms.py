@@ -15,8 +15,8 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from csi_proto import csi_pb2_grpc
 from tests.cluster.conftest import POOLS
-from tests.cluster.machines import KEY, MOUNT, Cluster, code_of, create, node_of, on, ready
-from tests.harness import Driver
+from tests.cluster.machines import KEY, MOUNT, RoutedCluster, code_of, create, node_of, on, ready
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
@@ -24,24 +24,24 @@ AT_ONCE = 0.5  # seconds, on a machine that is busy with other things; a dial wo
 
 
 @pytest.fixture
-def cluster(where: Path) -> Iterator[Cluster]:
-    with Cluster(where, POOLS) as cluster:
+def cluster(where: Path) -> Iterator[RoutedCluster]:
+    with RoutedCluster(where, POOLS) as cluster:
         yield cluster
     assert not [log for log in where.rglob("*.log") if "Traceback" in log.read_text()]
 
 
-def get(driver: Driver, volume: csi.Volume) -> Code:
+def get(driver: DriverProcess, volume: csi.Volume) -> Code:
     request = csi.ControllerGetVolumeRequest(volume_id=volume.volume_id)
     return code_of(lambda: driver.controller.ControllerGetVolume(request))
 
 
-def available(driver: Driver, node: str) -> int:
+def available(driver: DriverProcess, node: str) -> int:
     topology = csi.Topology(segments={KEY: node})
     request = csi.GetCapacityRequest(accessible_topology=topology)
     return driver.controller.GetCapacity(request).available_capacity
 
 
-def timed(seconds: float, driver: Driver, volume: csi.Volume) -> Code:
+def timed(seconds: float, driver: DriverProcess, volume: csi.Volume) -> Code:
     start = time.monotonic()
     code = get(driver, volume)
     assert time.monotonic() - start < seconds
@@ -49,7 +49,9 @@ def timed(seconds: float, driver: Driver, volume: csi.Volume) -> Code:
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
-def test_a_node_that_is_away_takes_only_its_own_volumes_with_it(cluster: Cluster, way: str) -> None:
+def test_a_node_that_is_away_takes_only_its_own_volumes_with_it(
+    cluster: RoutedCluster, way: str
+) -> None:
     router, gone = cluster.router, cluster.nodes["b"]
     volumes = {
         node: create(router, f"v-{node}", accessibility_requirements=on(node)) for node in POOLS
@@ -84,21 +86,21 @@ def test_a_node_that_is_away_takes_only_its_own_volumes_with_it(cluster: Cluster
     assert node_of(create(router, "again", accessibility_requirements=on("b"))) == "b"
 
 
-def _strike(node: Driver, way: str) -> None:
+def _strike(node: DriverProcess, way: str) -> None:
     if way == "killed":
         node.kill()
     else:
         os.kill(node.pid, signal.SIGSTOP)
 
 
-def _recover(node: Driver, way: str) -> None:
+def _recover(node: DriverProcess, way: str) -> None:
     if way == "killed":
         node.start()
     else:
         os.kill(node.pid, signal.SIGCONT)
 
 
-def test_a_call_that_a_dying_node_had_begun_is_unavailable(cluster: Cluster) -> None:
+def test_a_call_that_a_dying_node_had_begun_is_unavailable(cluster: RoutedCluster) -> None:
     """SIGSTOP first: the call waits there when the node dies."""
     router, node = cluster.router, cluster.nodes["a"]
     volume = create(router, "v", accessibility_requirements=on("a"))
@@ -110,7 +112,7 @@ def test_a_call_that_a_dying_node_had_begun_is_unavailable(cluster: Cluster) -> 
 
 
 def test_a_call_that_waits_at_a_node_is_unavailable_when_the_node_is_silent(
-    cluster: Cluster,
+    cluster: RoutedCluster,
 ) -> None:
     """The kernel of a stopped process answers for its connection: gRPC itself sees nothing."""
     router, node = cluster.router, cluster.nodes["a"]
@@ -127,7 +129,7 @@ def test_a_call_that_waits_at_a_node_is_unavailable_when_the_node_is_silent(
 
 
 def test_nodes_come_and_go_with_the_file_and_no_router_restarts(where: Path) -> None:
-    with Cluster(where, POOLS) as cluster:
+    with RoutedCluster(where, POOLS) as cluster:
         cluster.say()
         router = cluster.another()
         assert ready(router)
@@ -147,7 +149,7 @@ def test_nodes_come_and_go_with_the_file_and_no_router_restarts(where: Path) -> 
 
 def test_a_router_that_cannot_find_its_nodes_is_ready_without_them(where: Path) -> None:
     """Not before each of them was tried: a restart is no reason to say that they are away."""
-    with Cluster(where, POOLS) as cluster:
+    with RoutedCluster(where, POOLS) as cluster:
         cluster.nodes["c"].kill()
         router = cluster.another()
         log = router.log.read_text()
@@ -156,7 +158,7 @@ def test_a_router_that_cannot_find_its_nodes_is_ready_without_them(where: Path) 
         assert "node c is unavailable" in log
 
 
-def test_a_router_that_restarts_loses_no_call_that_it_had_taken(cluster: Cluster) -> None:
+def test_a_router_that_restarts_loses_no_call_that_it_had_taken(cluster: RoutedCluster) -> None:
     """Stopped in an orderly way it ends what runs; killed, the node goes on and a repeat finds it."""
     router = cluster.router
     answered: list[Code] = []
@@ -182,13 +184,13 @@ def test_a_router_that_restarts_loses_no_call_that_it_had_taken(cluster: Cluster
     assert router.volumes() == sorted(ids)
 
 
-def test_a_node_that_is_asked_to_go_does_not_wait_for_its_routers(cluster: Cluster) -> None:
+def test_a_node_that_is_asked_to_go_does_not_wait_for_its_routers(cluster: RoutedCluster) -> None:
     start = time.monotonic()
     assert cluster.nodes["a"].stop() == 0
     assert time.monotonic() - start < 10  # less than the time that running calls have
 
 
-def test_another_node_at_the_address_is_not_taken_for_it(cluster: Cluster) -> None:
+def test_another_node_at_the_address_is_not_taken_for_it(cluster: RoutedCluster) -> None:
     cluster.ports["a"], cluster.ports["b"] = cluster.ports["b"], cluster.ports["a"]
     volume = create(cluster.router, "v", accessibility_requirements=on("a"))
     cluster.say(*POOLS)

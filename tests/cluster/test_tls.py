@@ -14,8 +14,8 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from driver.tls import authority, identity
-from tests.cluster.machines import Cluster, code_of, create, on
-from tests.harness import Driver
+from tests.cluster.machines import RoutedCluster, code_of, create, on
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
@@ -23,12 +23,12 @@ ONE = {"a": ["sim=memory:10GiB"]}
 
 
 @pytest.fixture
-def cluster(where: Path) -> Iterator[Cluster]:
-    with Cluster(where, ONE) as cluster:
+def cluster(where: Path) -> Iterator[RoutedCluster]:
+    with RoutedCluster(where, ONE) as cluster:
         yield cluster
 
 
-def channel(cluster: Cluster, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+def channel(cluster: RoutedCluster, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     address = f"127.0.0.1:{cluster.ports['a']}"
     if credentials is None:
         return grpc.insecure_channel(address)
@@ -36,7 +36,7 @@ def channel(cluster: Cluster, credentials: grpc.ChannelCredentials | None) -> gr
     return grpc.secure_channel(address, credentials, options)
 
 
-def listed(cluster: Cluster, credentials: grpc.ChannelCredentials | None) -> Code:
+def listed(cluster: RoutedCluster, credentials: grpc.ChannelCredentials | None) -> Code:
     """What a client of these credentials is told by the node."""
     with channel(cluster, credentials) as line:
         stub = cellar_pb2_grpc.NodeStub(line)
@@ -47,7 +47,7 @@ def of(folder: Path) -> grpc.ChannelCredentials:
     return identity.Files(folder).identity.client()
 
 
-def test_only_a_router_gets_an_answer_from_a_node(cluster: Cluster, tmp_path: Path) -> None:
+def test_only_a_router_gets_an_answer_from_a_node(cluster: RoutedCluster, tmp_path: Path) -> None:
     others, expired = tmp_path / "others", tmp_path / "expired"
     authority.create(others)
     shutil.copytree(cluster.tls, expired)
@@ -66,7 +66,7 @@ def test_only_a_router_gets_an_answer_from_a_node(cluster: Cluster, tmp_path: Pa
         assert listed(cluster, credentials) is Code.UNAVAILABLE, name
 
 
-def test_a_router_has_no_business_in_a_nodes_mounts(cluster: Cluster) -> None:
+def test_a_router_has_no_business_in_a_nodes_mounts(cluster: RoutedCluster) -> None:
     with channel(cluster, of(cluster.tls / "router")) as line:
         stub = csi_pb2_grpc.NodeStub(line)
         code = code_of(lambda: stub.NodeGetInfo(csi.NodeGetInfoRequest(), timeout=10))
@@ -74,7 +74,7 @@ def test_a_router_has_no_business_in_a_nodes_mounts(cluster: Cluster) -> None:
 
 
 def test_a_certificate_of_both_uses_without_the_role_is_refused(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: RoutedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The role decides, not only what a certificate may be used for."""
     _, use = authority.IDENTITIES["router"]
@@ -84,7 +84,7 @@ def test_a_certificate_of_both_uses_without_the_role_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["router", "another CA", "expired"])
-def test_a_router_believes_nodes_only(cluster: Cluster, tmp_path: Path, kind: str) -> None:
+def test_a_router_believes_nodes_only(cluster: RoutedCluster, tmp_path: Path, kind: str) -> None:
     """The same node with files that are not a node's of this cluster."""
     node = cluster.nodes["a"]
     node.stop()
@@ -105,8 +105,8 @@ def test_a_router_believes_nodes_only(cluster: Cluster, tmp_path: Path, kind: st
     assert "node a is reachable" not in cluster.router.log.read_text()[log:]
 
 
-def test_a_port_that_is_taken_is_said_and_leaves_no_socket(cluster: Cluster) -> None:
-    other = Driver(cluster.where, ["sim=memory:1GiB"], node_id="b")
+def test_a_port_that_is_taken_is_said_and_leaves_no_socket(cluster: RoutedCluster) -> None:
+    other = DriverProcess(cluster.where, ["sim=memory:1GiB"], node_id="b")
     other.arguments = cluster.nodes["a"].arguments
     other.spawn()
     assert other.wait() == 1
@@ -114,7 +114,7 @@ def test_a_port_that_is_taken_is_said_and_leaves_no_socket(cluster: Cluster) -> 
     assert not other.socket.exists()
 
 
-def test_new_certificates_are_taken_without_a_restart(cluster: Cluster) -> None:
+def test_new_certificates_are_taken_without_a_restart(cluster: RoutedCluster) -> None:
     """Even of a new CA, which makes strangers of all who had the old one."""
     old = of(cluster.tls / "router")
     volume = create(cluster.router, "v", accessibility_requirements=on("a"))

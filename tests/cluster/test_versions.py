@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from csi_proto import csi_pb2 as csi
 from driver.tls import authority
-from tests.cluster.machines import MOUNT, Router, code_of, on, ready
+from tests.cluster.machines import MOUNT, RouterProcess, code_of, on, ready
 from tests.cluster.newer import LATER, STREAM, VOLUME, Newer, newer
 from tests.support.waiting import wait_until
 
@@ -28,15 +28,15 @@ def node(where: Path) -> Iterator[tuple[Newer, int]]:
 
 
 @pytest.fixture
-def router(where: Path, node: tuple[Newer, int]) -> Iterator[Router]:
+def router(where: Path, node: tuple[Newer, int]) -> Iterator[RouterProcess]:
     nodes = [{"name": "a", "address": f"127.0.0.1:{node[1]}"}]
     (where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
-    with Router(where, where / "nodes.yaml", where / "tls/router") as router:
+    with RouterProcess(where, where / "nodes.yaml", where / "tls/router") as router:
         wait_until(lambda: ready(router))
         yield router
 
 
-def call(router: Router, method: str, request: bytes) -> bytes:
+def call(router: RouterProcess, method: str, request: bytes) -> bytes:
     assert router.channel
     ask: Any = router.channel.unary_unary(f"/csi.v1.Controller/{method}")
     return bytes(ask(request, timeout=10))
@@ -57,19 +57,19 @@ REQUESTS: dict[str, Message] = {
 
 @pytest.mark.parametrize("method", list(REQUESTS))
 def test_fields_that_the_router_does_not_know_go_through_it(
-    router: Router, node: tuple[Newer, int], method: str
+    router: RouterProcess, node: tuple[Newer, int], method: str
 ) -> None:
     answer = call(router, method, REQUESTS[method].SerializeToString() + LATER)
     assert LATER in node[0].asked[method]
     assert LATER in answer
 
 
-def test_calls_that_the_router_does_not_know_are_not_implemented(router: Router) -> None:
+def test_calls_that_the_router_does_not_know_are_not_implemented(router: RouterProcess) -> None:
     assert code_of(lambda: call(router, "ControllerDoLater", b"")) is Code.UNIMPLEMENTED
 
 
 def test_fields_of_streams_that_the_router_does_not_know_go_through_it(
-    router: Router, node: tuple[Newer, int]
+    router: RouterProcess, node: tuple[Newer, int]
 ) -> None:
     request = csi.GetMetadataAllocatedRequest(snapshot_id=VOLUME).SerializeToString() + LATER
     assert router.channel
@@ -80,7 +80,7 @@ def test_fields_of_streams_that_the_router_does_not_know_go_through_it(
 
 
 def test_a_stream_that_its_client_cancels_ends_on_the_node_too(
-    router: Router, node: tuple[Newer, int]
+    router: RouterProcess, node: tuple[Newer, int]
 ) -> None:
     request = csi.GetMetadataAllocatedRequest(snapshot_id=VOLUME, starting_offset=1)
     stream = router.metadata.GetMetadataAllocated(request)
@@ -91,7 +91,7 @@ def test_a_stream_that_its_client_cancels_ends_on_the_node_too(
 
 
 def test_a_stream_of_a_node_that_dies_ends_as_one_that_can_be_gone_on_with(
-    router: Router, node: tuple[Newer, int]
+    router: RouterProcess, node: tuple[Newer, int]
 ) -> None:
     request = csi.GetMetadataAllocatedRequest(snapshot_id=VOLUME, starting_offset=1)
     stream = router.metadata.GetMetadataAllocated(request)
@@ -100,7 +100,7 @@ def test_a_stream_of_a_node_that_dies_ends_as_one_that_can_be_gone_on_with(
     assert code_of(lambda: next(stream)) is Code.UNAVAILABLE
 
 
-def test_a_node_that_has_no_such_stream_says_so(router: Router) -> None:
+def test_a_node_that_has_no_such_stream_says_so(router: RouterProcess) -> None:
     """As one that is a version older."""
     request = csi.GetMetadataDeltaRequest(base_snapshot_id=VOLUME, target_snapshot_id=VOLUME)
     assert router.channel

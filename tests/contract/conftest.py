@@ -1,4 +1,4 @@
-"""Fixtures of the contract suites: every implementation in turn, on ground that was cleared."""
+"""Fixtures of the contract suites: every implementation in turn, cleared."""
 
 from __future__ import annotations
 
@@ -9,52 +9,60 @@ from pathlib import Path
 import pytest
 
 from driver.core.model import Allocation
-from tests.contract.grounds import (
+from tests.contract.backends_under_test import (
     BACKENDS,
     ENCRYPTED,
     EVERY,
     HOSTS,
     LOCATING,
-    Ground,
-    Machine,
+    BackendUnderTest,
+    SharedDisks,
     had_by,
     run,
 )
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def shared_disks() -> Iterator[SharedDisks]:
     """Not below pytest's own folders: it would empty what is still mounted there."""
-    machine = Machine(Path(tempfile.mkdtemp(prefix="cellar-contract-")))
-    yield machine
-    machine.close()
+    shared_disks = SharedDisks(Path(tempfile.mkdtemp(prefix="cellar-contract-")))
+    yield shared_disks
+    shared_disks.close()
 
 
 @pytest.fixture(params=EVERY)
-def ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
-    with BACKENDS[request.param](machine) as ground:
-        yield ground
+def under_test(
+    request: pytest.FixtureRequest, shared_disks: SharedDisks
+) -> Iterator[BackendUnderTest]:
+    with BACKENDS[request.param](shared_disks) as under_test:
+        yield under_test
 
 
 @pytest.fixture(params=HOSTS)
-def host_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
+def host_under_test(
+    request: pytest.FixtureRequest, shared_disks: SharedDisks
+) -> Iterator[BackendUnderTest]:
     """For what does not depend on the filesystem below the pool."""
-    with BACKENDS[request.param](machine) as ground:
-        yield ground
+    with BACKENDS[request.param](shared_disks) as under_test:
+        yield under_test
 
 
 @pytest.fixture(params=ENCRYPTED)
-def encrypted_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
+def encrypted_ground(
+    request: pytest.FixtureRequest, shared_disks: SharedDisks
+) -> Iterator[BackendUnderTest]:
     """For what an encrypted volume needs beside its pool."""
-    with BACKENDS[request.param](machine) as ground:
-        yield ground
+    with BACKENDS[request.param](shared_disks) as under_test:
+        yield under_test
 
 
 @pytest.fixture(params=LOCATING)
-def locating_ground(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ground]:
+def locating_ground(
+    request: pytest.FixtureRequest, shared_disks: SharedDisks
+) -> Iterator[BackendUnderTest]:
     """For pools that know where bytes lie."""
-    with BACKENDS[request.param](machine) as ground:
-        yield ground
+    with BACKENDS[request.param](shared_disks) as under_test:
+        yield under_test
 
 
 @pytest.fixture(params=Allocation)
@@ -75,7 +83,7 @@ def _is_had(item: pytest.Item) -> bool:
         else {}
     )
     asked = chosen.get("allocation")
-    return asked is None or "ground" not in chosen or asked in had_by(str(chosen["ground"]))
+    return asked is None or "under_test" not in chosen or asked in had_by(str(chosen["under_test"]))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from driver.core.ids import ImageId, SnapshotId, VolumeId, new_incarnation, snapshot_key, volume_key
 from driver.core.model import MIB, FsType, Image, Prepare, Snapshot, Volume
 from driver.core.ports.pool import Pool
-from tests.contract.grounds import Ground
+from tests.contract.backends_under_test import BackendUnderTest
 
 SIZE = 8 * MIB
 
@@ -51,16 +51,16 @@ def a_snapshot(of: Volume, name: str = "s", **fields: Any) -> Snapshot:
     return replace(usual, **fields)
 
 
-def create_volume(ground: Ground, name: str = "v", **fields: Any) -> Volume:
+def create_volume(under_test: BackendUnderTest, name: str = "v", **fields: Any) -> Volume:
     """A new volume in the pool."""
-    volume = a_volume(ground.pool, name, **fields)
-    ground.pool.backend.create(volume, nothing)
+    volume = a_volume(under_test.pool, name, **fields)
+    under_test.pool.backend.create(volume, nothing)
     return volume
 
 
-def formatted(ground: Ground, fs: FsType, name: str = "v", **fields: Any) -> Volume:
+def formatted(under_test: BackendUnderTest, fs: FsType, name: str = "v", **fields: Any) -> Volume:
     """A new volume with a filesystem."""
-    pool = ground.pool
+    pool = under_test.pool
     block_size = pool.backend.block_size(fs)
     fields = {"size": 320 * MIB, "formatted": True, "block_size": block_size, **fields}
     volume = a_volume(pool, name, fs=fs, **fields)
@@ -70,14 +70,16 @@ def formatted(ground: Ground, fs: FsType, name: str = "v", **fields: Any) -> Vol
     return volume
 
 
-def create_snapshot(ground: Ground, of: Volume, name: str = "s") -> Snapshot:
+def create_snapshot(under_test: BackendUnderTest, of: Volume, name: str = "s") -> Snapshot:
     """A snapshot, shared or copied as the pool has it."""
     snapshot = a_snapshot(of, name)
-    ground.pool.backend.create(snapshot, bytes_of(ground, of.id))
+    under_test.pool.backend.create(snapshot, bytes_of(under_test, of.id))
     return snapshot
 
 
-def cloned(ground: Ground, source: Image, name: str = "clone", **fields: Any) -> Volume:
+def cloned(
+    under_test: BackendUnderTest, source: Image, name: str = "clone", **fields: Any
+) -> Volume:
     """A clone or a restore, shared or copied as the pool has it, with a UUID of its own."""
     usual = {
         "size": source.size,
@@ -86,21 +88,21 @@ def cloned(ground: Ground, source: Image, name: str = "clone", **fields: Any) ->
         "allocation": source.allocation,
         "source": source.id,
     }
-    volume = a_volume(ground.pool, name, **{**usual, **fields})
-    copy = bytes_of(ground, source.id)
+    volume = a_volume(under_test.pool, name, **{**usual, **fields})
+    copy = bytes_of(under_test, source.id)
 
     def prepare(path: Path) -> None:
         copy(path)
         if volume.fs:
-            ground.pool.host.new_uuid(path, volume.fs, block_size=volume.block_size)
+            under_test.pool.host.new_uuid(path, volume.fs, block_size=volume.block_size)
 
-    ground.pool.backend.create(volume, prepare)
+    under_test.pool.backend.create(volume, prepare)
     return volume
 
 
-def bytes_of(ground: Ground, source: ImageId) -> Prepare:
+def bytes_of(under_test: BackendUnderTest, source: ImageId) -> Prepare:
     """What a use case does to give a new image the bytes of another."""
-    pool = ground.pool
+    pool = under_test.pool
     if pool.backend.shares(source):
         return nothing
 

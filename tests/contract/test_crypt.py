@@ -11,7 +11,7 @@ from driver.core.errors import Failed, Invalid, Refused
 from driver.core.model import LUKS_HEADER, MIB, Bytes, FsType, Volume
 from driver.core.ports.backend_features import FormatsLater
 from driver.core.ports.crypt import Crypt
-from tests.contract.grounds import Ground, whole
+from tests.contract.backends_under_test import BackendUnderTest, whole
 from tests.contract.images import create_volume
 
 SECRET = b"open sesame"
@@ -20,43 +20,47 @@ TEXT = b"in the clear" * 256
 
 
 @pytest.fixture
-def volume(encrypted_ground: Ground) -> Volume:
+def volume(encrypted_ground: BackendUnderTest) -> Volume:
     """Never formatted."""
     return create_volume(encrypted_ground, luks_key_id="k", size=SIZE)
 
 
-def crypt(ground: Ground) -> Crypt:
-    assert ground.pool.crypt
-    return ground.pool.crypt
+def crypt(under_test: BackendUnderTest) -> Crypt:
+    assert under_test.pool.crypt
+    return under_test.pool.crypt
 
 
-def encrypt(ground: Ground, volume: Volume, *, zeros: bool = False) -> Volume:
-    backend, fs = ground.pool.backend, FsType.EXT4
+def encrypt(under_test: BackendUnderTest, volume: Volume, *, zeros: bool = False) -> Volume:
+    backend, fs = under_test.pool.backend, FsType.EXT4
     assert isinstance(backend, FormatsLater)
 
     def prepare(path: Path) -> None:
-        with crypt(ground).format_and_open(path, SECRET, block_size=4096, zeros=zeros) as inside:
+        with crypt(under_test).format_and_open(
+            path, SECRET, block_size=4096, zeros=zeros
+        ) as inside:
             if not zeros:
-                ground.pool.host.mkfs(inside, fs, block_size=4096, options=())
+                under_test.pool.host.mkfs(inside, fs, block_size=4096, options=())
 
     return backend.replace_contents(volume, prepare)
 
 
-def device_below(ground: Ground, volume: Volume) -> Device:
-    return ground.pool.backend.attach(volume, read_only=False)
+def device_below(under_test: BackendUnderTest, volume: Volume) -> Device:
+    return under_test.pool.backend.attach(volume, read_only=False)
 
 
-def opened(ground: Ground, volume: Volume, secret: bytes = SECRET) -> Device:
-    return crypt(ground).open(device_below(ground, volume), str(volume.id), secret, discards=False)
+def opened(under_test: BackendUnderTest, volume: Volume, secret: bytes = SECRET) -> Device:
+    return crypt(under_test).open(
+        device_below(under_test, volume), str(volume.id), secret, discards=False
+    )
 
 
-def closed(ground: Ground, volume: Volume) -> None:
-    crypt(ground).close(str(volume.id))
-    ground.pool.backend.detach(volume.id)
+def closed(under_test: BackendUnderTest, volume: Volume) -> None:
+    crypt(under_test).close(str(volume.id))
+    under_test.pool.backend.detach(volume.id)
 
 
 def test_what_was_made_inside_is_there_when_it_is_opened(
-    encrypted_ground: Ground, volume: Volume
+    encrypted_ground: BackendUnderTest, volume: Volume
 ) -> None:
     encrypted = encrypt(encrypted_ground, volume)
     device = opened(encrypted_ground, encrypted)
@@ -66,7 +70,9 @@ def test_what_was_made_inside_is_there_when_it_is_opened(
     closed(encrypted_ground, encrypted)
 
 
-def test_what_is_written_is_not_readable_below(encrypted_ground: Ground, volume: Volume) -> None:
+def test_what_is_written_is_not_readable_below(
+    encrypted_ground: BackendUnderTest, volume: Volume
+) -> None:
     encrypted = encrypt(encrypted_ground, volume)
     device = opened(encrypted_ground, encrypted)
     encrypted_ground.write(device, 20 * MIB, TEXT)
@@ -77,7 +83,9 @@ def test_what_is_written_is_not_readable_below(encrypted_ground: Ground, volume:
     closed(encrypted_ground, encrypted)
 
 
-def test_a_part_of_a_page_can_be_written(encrypted_ground: Ground, volume: Volume) -> None:
+def test_a_part_of_a_page_can_be_written(
+    encrypted_ground: BackendUnderTest, volume: Volume
+) -> None:
     device = opened(encrypted_ground, encrypt(encrypted_ground, volume))
     encrypted_ground.write(device, 20 * MIB, TEXT)
     encrypted_ground.write(device, 20 * MIB + 100, b"changed")
@@ -86,13 +94,17 @@ def test_a_part_of_a_page_can_be_written(encrypted_ground: Ground, volume: Volum
     closed(encrypted_ground, volume)
 
 
-def test_zeros_are_had_where_they_are_asked_for(encrypted_ground: Ground, volume: Volume) -> None:
+def test_zeros_are_had_where_they_are_asked_for(
+    encrypted_ground: BackendUnderTest, volume: Volume
+) -> None:
     device = opened(encrypted_ground, encrypt(encrypted_ground, volume, zeros=True))
     assert not any(encrypted_ground.read(device, 0, SIZE - LUKS_HEADER))
     closed(encrypted_ground, volume)
 
 
-def test_a_wrong_passphrase_opens_nothing(encrypted_ground: Ground, volume: Volume) -> None:
+def test_a_wrong_passphrase_opens_nothing(
+    encrypted_ground: BackendUnderTest, volume: Volume
+) -> None:
     encrypted = encrypt(encrypted_ground, volume)
     before = whole(encrypted_ground, encrypted)
     with pytest.raises(Invalid, match=r"secrets\[passphrase\]") as caught:
@@ -104,7 +116,7 @@ def test_a_wrong_passphrase_opens_nothing(encrypted_ground: Ground, volume: Volu
 
 
 def test_opening_twice_gives_the_same_device_and_tries_the_passphrase(
-    encrypted_ground: Ground, volume: Volume
+    encrypted_ground: BackendUnderTest, volume: Volume
 ) -> None:
     encrypted = encrypt(encrypted_ground, volume)
     device = opened(encrypted_ground, encrypted)
@@ -118,7 +130,9 @@ def test_opening_twice_gives_the_same_device_and_tries_the_passphrase(
     closed(encrypted_ground, encrypted)  # content
 
 
-def test_what_is_no_container_is_refused(encrypted_ground: Ground, volume: Volume) -> None:
+def test_what_is_no_container_is_refused(
+    encrypted_ground: BackendUnderTest, volume: Volume
+) -> None:
     with pytest.raises(Refused):
         opened(encrypted_ground, volume)
     with encrypted_ground.pool.backend.reading(volume.id) as path, pytest.raises(Refused):
@@ -127,7 +141,7 @@ def test_what_is_no_container_is_refused(encrypted_ground: Ground, volume: Volum
     assert not any(whole(encrypted_ground, volume))
 
 
-def test_a_name_belongs_to_one_device(encrypted_ground: Ground, volume: Volume) -> None:
+def test_a_name_belongs_to_one_device(encrypted_ground: BackendUnderTest, volume: Volume) -> None:
     opened(encrypted_ground, encrypt(encrypted_ground, volume))
     other = encrypt(
         encrypted_ground, create_volume(encrypted_ground, "other", luks_key_id="k", size=SIZE)
@@ -140,7 +154,9 @@ def test_a_name_belongs_to_one_device(encrypted_ground: Ground, volume: Volume) 
     closed(encrypted_ground, volume)
 
 
-def test_an_open_container_keeps_the_device_below(encrypted_ground: Ground, volume: Volume) -> None:
+def test_an_open_container_keeps_the_device_below(
+    encrypted_ground: BackendUnderTest, volume: Volume
+) -> None:
     opened(encrypted_ground, encrypt(encrypted_ground, volume))
     with pytest.raises(Refused):
         encrypted_ground.pool.backend.detach(volume.id)
@@ -148,7 +164,7 @@ def test_an_open_container_keeps_the_device_below(encrypted_ground: Ground, volu
 
 
 def test_it_is_in_use_while_it_is_mounted(
-    encrypted_ground: Ground, volume: Volume, targets: Path
+    encrypted_ground: BackendUnderTest, volume: Volume, targets: Path
 ) -> None:
     encrypted, host = encrypt(encrypted_ground, volume), encrypted_ground.pool.host
     device = opened(encrypted_ground, encrypted)
@@ -162,7 +178,7 @@ def test_it_is_in_use_while_it_is_mounted(
     closed(encrypted_ground, encrypted)
 
 
-def test_it_grows_with_its_passphrase(encrypted_ground: Ground, volume: Volume) -> None:
+def test_it_grows_with_its_passphrase(encrypted_ground: BackendUnderTest, volume: Volume) -> None:
     encrypted = encrypt(encrypted_ground, volume)
     device = opened(encrypted_ground, encrypted)
     grown = encrypted_ground.pool.backend.resize(encrypted, 2 * SIZE)
@@ -175,7 +191,9 @@ def test_it_grows_with_its_passphrase(encrypted_ground: Ground, volume: Volume) 
     closed(encrypted_ground, encrypted)
 
 
-def test_an_erased_container_opens_no_more(encrypted_ground: Ground, volume: Volume) -> None:
+def test_an_erased_container_opens_no_more(
+    encrypted_ground: BackendUnderTest, volume: Volume
+) -> None:
     encrypted = encrypt(encrypted_ground, volume)
     for _ in range(2):  # a repeat is content
         crypt(encrypted_ground).erase(device_below(encrypted_ground, encrypted))
@@ -184,11 +202,11 @@ def test_an_erased_container_opens_no_more(encrypted_ground: Ground, volume: Vol
     encrypted_ground.pool.backend.detach(encrypted.id)
 
 
-def test_there_may_be_nothing_to_erase(encrypted_ground: Ground, volume: Volume) -> None:
+def test_there_may_be_nothing_to_erase(encrypted_ground: BackendUnderTest, volume: Volume) -> None:
     crypt(encrypted_ground).erase(device_below(encrypted_ground, volume))
     encrypted_ground.pool.backend.detach(volume.id)
     assert not any(whole(encrypted_ground, volume))
 
 
-def size(ground: Ground, device: Device) -> Bytes:
-    return ground.pool.host.size(device)
+def size(under_test: BackendUnderTest, device: Device) -> Bytes:
+    return under_test.pool.host.size(device)

@@ -16,22 +16,26 @@ from driver.core.ports.backend_features import MapsPhysicalExtents
 from driver.volumes.copies.changed_blocks import MAX_EXTENTS, ChangedBlocks
 from driver.volumes.pools.registry import Pools
 from driver.volumes.snapshot_requests import GetChangedBlocks
-from tests.contract.grounds import Ground, whole
+from tests.contract.backends_under_test import BackendUnderTest, whole
 from tests.contract.images import SIZE, create_snapshot, create_volume
 
 PAGE = 4096
 
 
-def backend(ground: Ground) -> MapsPhysicalExtents:
-    assert isinstance(ground.pool.backend, MapsPhysicalExtents)
-    return ground.pool.backend
+def backend(under_test: BackendUnderTest) -> MapsPhysicalExtents:
+    assert isinstance(under_test.pool.backend, MapsPhysicalExtents)
+    return under_test.pool.backend
 
 
 def changed(
-    ground: Ground, target: Snapshot, base: Snapshot | None, *, most: int = MAX_EXTENTS
+    under_test: BackendUnderTest,
+    target: Snapshot,
+    base: Snapshot | None,
+    *,
+    most: int = MAX_EXTENTS,
 ) -> list[Extent]:
     """All pages of the use case."""
-    changes = ChangedBlocks(Pools([ground.pool]), most)
+    changes = ChangedBlocks(Pools([under_test.pool]), most)
     request = GetChangedBlocks(target=target.id, base=base.id if base else None)
     ranges: list[Extent] = []
     while True:
@@ -43,9 +47,11 @@ def changed(
         request = GetChangedBlocks(target=target.id, base=request.base, start=page.end)
 
 
-def rebuilt(ground: Ground, base: bytes, target: Snapshot, ranges: list[Extent]) -> bytes:
+def rebuilt(
+    under_test: BackendUnderTest, base: bytes, target: Snapshot, ranges: list[Extent]
+) -> bytes:
     """What a consumer has who restored the base and reads what is said to have changed."""
-    there = whole(ground, target)
+    there = whole(under_test, target)
     data = bytearray(base.ljust(target.size, b"\xee"))  # nobody promised zeros behind the base
     for extent in ranges:
         data[extent.start : extent.start + extent.length] = there[
@@ -62,51 +68,53 @@ def pages_of(ranges: list[Extent]) -> set[int]:
     }
 
 
-def write(ground: Ground, volume: Volume, *writes: tuple[Bytes, bytes]) -> None:
-    device = ground.pool.backend.attach(volume, read_only=False)
+def write(under_test: BackendUnderTest, volume: Volume, *writes: tuple[Bytes, bytes]) -> None:
+    device = under_test.pool.backend.attach(volume, read_only=False)
     for offset, data in writes:
-        ground.write(device, offset, data)
-    ground.pool.backend.detach(volume.id)
+        under_test.write(device, offset, data)
+    under_test.pool.backend.detach(volume.id)
 
 
-def test_what_was_written_is_located_and_nothing_else(locating_ground: Ground) -> None:
-    ground = locating_ground
-    volume = create_volume(ground, allocation=Allocation.SPARSE)
-    write(ground, volume, (0, b"a" * PAGE), (3 * MIB, b"b" * MIB), (SIZE - PAGE, b"c" * PAGE))
-    snapshot = create_snapshot(ground, volume)
-    extents = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
+def test_what_was_written_is_located_and_nothing_else(locating_ground: BackendUnderTest) -> None:
+    under_test = locating_ground
+    volume = create_volume(under_test, allocation=Allocation.SPARSE)
+    write(under_test, volume, (0, b"a" * PAGE), (3 * MIB, b"b" * MIB), (SIZE - PAGE, b"c" * PAGE))
+    snapshot = create_snapshot(under_test, volume)
+    extents = backend(under_test).physical_extents(snapshot.id, 0, MAX_EXTENTS)
     assert all(extent.end <= other.start for extent, other in pairwise(extents))
-    assert changed(ground, snapshot, None) == [
+    assert changed(under_test, snapshot, None) == [
         Extent(0, PAGE),
         Extent(3 * MIB, MIB),
         Extent(SIZE - PAGE, PAGE),
     ]
 
 
-def test_what_is_only_allocated_is_not_located(locating_ground: Ground) -> None:
-    ground = locating_ground
-    volume = create_volume(ground, allocation=Allocation.THICK)
-    write(ground, volume, (MIB, b"a" * PAGE))
-    assert changed(ground, create_snapshot(ground, volume), None) == [Extent(MIB, PAGE)]
+def test_what_is_only_allocated_is_not_located(locating_ground: BackendUnderTest) -> None:
+    under_test = locating_ground
+    volume = create_volume(under_test, allocation=Allocation.THICK)
+    write(under_test, volume, (MIB, b"a" * PAGE))
+    assert changed(under_test, create_snapshot(under_test, volume), None) == [Extent(MIB, PAGE)]
 
 
-def test_no_more_is_located_than_was_asked_for(locating_ground: Ground) -> None:
-    ground = locating_ground
-    volume = create_volume(ground, allocation=Allocation.SPARSE)
-    write(ground, volume, *((number * MIB, b"x" * PAGE) for number in range(5)))
-    snapshot = create_snapshot(ground, volume)
-    every = backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
+def test_no_more_is_located_than_was_asked_for(locating_ground: BackendUnderTest) -> None:
+    under_test = locating_ground
+    volume = create_volume(under_test, allocation=Allocation.SPARSE)
+    write(under_test, volume, *((number * MIB, b"x" * PAGE) for number in range(5)))
+    snapshot = create_snapshot(under_test, volume)
+    every = backend(under_test).physical_extents(snapshot.id, 0, MAX_EXTENTS)
     assert len(every) == 5
-    assert backend(ground).physical_extents(snapshot.id, 0, 2) == every[:2]
-    assert backend(ground).physical_extents(snapshot.id, MIB + PAGE, 2) == every[2:4]
-    assert backend(ground).physical_extents(snapshot.id, every[-1].end, 2) == []
+    assert backend(under_test).physical_extents(snapshot.id, 0, 2) == every[:2]
+    assert backend(under_test).physical_extents(snapshot.id, MIB + PAGE, 2) == every[2:4]
+    assert backend(under_test).physical_extents(snapshot.id, every[-1].end, 2) == []
 
 
-def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_ground: Ground) -> None:
-    ground = locating_ground
-    volume = create_volume(ground, allocation=Allocation.SPARSE)
-    write(ground, volume, (0, b"x" * MIB))
-    snapshot = create_snapshot(ground, volume)
+def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(
+    locating_ground: BackendUnderTest,
+) -> None:
+    under_test = locating_ground
+    volume = create_volume(under_test, allocation=Allocation.SPARSE)
+    write(under_test, volume, (0, b"x" * MIB))
+    snapshot = create_snapshot(under_test, volume)
 
     def addresses(extents: list[PhysicalExtent]) -> dict[Bytes, int | None]:
         """Of each page behind the first ten."""
@@ -118,7 +126,7 @@ def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_groun
         }
 
     queries = (
-        list(backend(ground).physical_extents(snapshot.id, start, MAX_EXTENTS))
+        list(backend(under_test).physical_extents(snapshot.id, start, MAX_EXTENTS))
         for start in (0, 10 * PAGE)
     )
     whole_, rest = (addresses(extents) for extents in queries)
@@ -126,89 +134,95 @@ def test_a_look_into_the_middle_of_an_extent_finds_the_same_place(locating_groun
     assert None not in rest.values()
 
 
-def test_snapshots_differ_where_the_volume_was_written_to(locating_ground: Ground) -> None:
+def test_snapshots_differ_where_the_volume_was_written_to(
+    locating_ground: BackendUnderTest,
+) -> None:
     """Exactly there where bytes are shared; where they are copied, in all that is written."""
-    ground = locating_ground
-    volume = create_volume(ground, allocation=Allocation.SPARSE)
-    write(ground, volume, (0, b"a" * 4 * MIB))
-    base = create_snapshot(ground, volume, "base")
-    shares = ground.pool.backend.shares(base.id)
-    write(ground, volume, (MIB, b"b" * PAGE), (6 * MIB, b"c" * PAGE))
-    target = create_snapshot(ground, volume, "target")
+    under_test = locating_ground
+    volume = create_volume(under_test, allocation=Allocation.SPARSE)
+    write(under_test, volume, (0, b"a" * 4 * MIB))
+    base = create_snapshot(under_test, volume, "base")
+    shares = under_test.pool.backend.shares(base.id)
+    write(under_test, volume, (MIB, b"b" * PAGE), (6 * MIB, b"c" * PAGE))
+    target = create_snapshot(under_test, volume, "target")
     touched = {MIB // PAGE, 6 * MIB // PAGE}
     everything = touched | set(range(4 * MIB // PAGE))
-    assert pages_of(changed(ground, target, base)) == (touched if shares else everything)
-    assert changed(ground, target, target) == []
+    assert pages_of(changed(under_test, target, base)) == (touched if shares else everything)
+    assert changed(under_test, target, target) == []
 
 
-def test_what_was_discarded_has_changed(locating_ground: Ground) -> None:
-    ground = locating_ground
-    volume = create_volume(ground, allocation=Allocation.SPARSE)
-    write(ground, volume, (0, b"a" * 4 * MIB))
-    base = create_snapshot(ground, volume, "base")
-    device = ground.pool.backend.attach(volume, read_only=False)
-    ground.discard(device, MIB, MIB)
-    ground.pool.backend.detach(volume.id)
-    target = create_snapshot(ground, volume, "target")
+def test_what_was_discarded_has_changed(locating_ground: BackendUnderTest) -> None:
+    under_test = locating_ground
+    volume = create_volume(under_test, allocation=Allocation.SPARSE)
+    write(under_test, volume, (0, b"a" * 4 * MIB))
+    base = create_snapshot(under_test, volume, "base")
+    device = under_test.pool.backend.attach(volume, read_only=False)
+    under_test.discard(device, MIB, MIB)
+    under_test.pool.backend.detach(volume.id)
+    target = create_snapshot(under_test, volume, "target")
     gone = set(range(MIB // PAGE, 2 * MIB // PAGE))
-    assert gone.isdisjoint(pages_of(changed(ground, target, None)))
-    assert gone <= pages_of(changed(ground, target, base))
-    assert rebuilt(ground, whole(ground, base), target, changed(ground, target, base)) == whole(
-        ground, target
-    )
+    assert gone.isdisjoint(pages_of(changed(under_test, target, None)))
+    assert gone <= pages_of(changed(under_test, target, base))
+    assert rebuilt(
+        under_test, whole(under_test, base), target, changed(under_test, target, base)
+    ) == whole(under_test, target)
 
 
 @pytest.mark.parametrize("allocation", [Allocation.SPARSE, Allocation.THICK])
-def test_base_and_changes_are_the_target(locating_ground: Ground, allocation: Allocation) -> None:
+def test_base_and_changes_are_the_target(
+    locating_ground: BackendUnderTest, allocation: Allocation
+) -> None:
     """Writes of all sizes, discards and growth between snapshots; in pages of any size."""
-    ground, dice = locating_ground, random.Random(7)
-    volume = create_volume(ground, allocation=allocation)
-    taken = [create_snapshot(ground, volume, "s0")]
+    under_test, dice = locating_ground, random.Random(7)
+    volume = create_volume(under_test, allocation=allocation)
+    taken = [create_snapshot(under_test, volume, "s0")]
     for number in range(1, 5):
-        device = ground.pool.backend.attach(volume, read_only=False)
+        device = under_test.pool.backend.attach(volume, read_only=False)
         for _ in range(25):
             at = dice.randrange(volume.size // 512) * 512
             length = min(dice.choice((512, PAGE, 64 << 10)), volume.size - at)
             if dice.random() < 0.3 and volume.discards:
                 at = at // PAGE * PAGE
                 length = min(8 * PAGE, volume.size - at)
-                ground.discard(device, at, length)
+                under_test.discard(device, at, length)
             else:
-                ground.write(device, at, os.urandom(length))
-        ground.pool.backend.detach(volume.id)
-        taken.append(create_snapshot(ground, volume, f"s{number}"))
+                under_test.write(device, at, os.urandom(length))
+        under_test.pool.backend.detach(volume.id)
+        taken.append(create_snapshot(under_test, volume, f"s{number}"))
         if number == 2:
-            volume = ground.pool.backend.resize(volume, volume.size + MIB)
+            volume = under_test.pool.backend.resize(volume, volume.size + MIB)
     for older, base in enumerate(taken):
         for target in taken[older:]:
-            ranges = changed(ground, target, base)
-            assert rebuilt(ground, whole(ground, base), target, ranges) == whole(ground, target)
+            ranges = changed(under_test, target, base)
+            assert rebuilt(under_test, whole(under_test, base), target, ranges) == whole(
+                under_test, target
+            )
             for most in (1, 7):
-                paged = changed(ground, target, base, most=most)
+                paged = changed(under_test, target, base, most=most)
                 assert pages_of(paged) == pages_of(ranges)
-        allocated = changed(ground, base, None)
-        assert rebuilt(ground, bytes(base.size), base, allocated) == whole(ground, base)
-        assert pages_of(changed(ground, base, None, most=2)) == pages_of(allocated)
+        allocated = changed(under_test, base, None)
+        assert rebuilt(under_test, bytes(base.size), base, allocated) == whole(under_test, base)
+        assert pages_of(changed(under_test, base, None, most=2)) == pages_of(allocated)
 
 
-def test_what_is_not_there_is_not_located(locating_ground: Ground) -> None:
-    ground = locating_ground
+def test_what_is_not_there_is_not_located(locating_ground: BackendUnderTest) -> None:
+    under_test = locating_ground
     with pytest.raises(NotFound):
-        backend(ground).physical_extents(
-            SnapshotId(ground.pool.backend.id, "0" * 32), 0, MAX_EXTENTS
+        backend(under_test).physical_extents(
+            SnapshotId(under_test.pool.backend.id, "0" * 32), 0, MAX_EXTENTS
         )
-    snapshot = create_snapshot(ground, create_volume(ground))
-    ground.lose(snapshot.id)
+    snapshot = create_snapshot(under_test, create_volume(under_test))
+    under_test.lose(snapshot.id)
     with pytest.raises(Damaged):
-        backend(ground).physical_extents(snapshot.id, 0, MAX_EXTENTS)
+        backend(under_test).physical_extents(snapshot.id, 0, MAX_EXTENTS)
 
 
-def test_where_bytes_lie_outlives_the_driver(locating_ground: Ground) -> None:
-    ground = locating_ground
-    volume = create_volume(ground, allocation=Allocation.SPARSE)
-    write(ground, volume, (0, b"a" * MIB))
-    base = create_snapshot(ground, volume, "base")
-    target = create_snapshot(ground, volume, "target")
-    before = changed(ground, target, base)
-    ground.restart()
-    assert changed(ground, target, base) == before
+def test_where_bytes_lie_outlives_the_driver(locating_ground: BackendUnderTest) -> None:
+    under_test = locating_ground
+    volume = create_volume(under_test, allocation=Allocation.SPARSE)
+    write(under_test, volume, (0, b"a" * MIB))
+    base = create_snapshot(under_test, volume, "base")
+    target = create_snapshot(under_test, volume, "target")
+    before = changed(under_test, target, base)
+    under_test.restart()
+    assert changed(under_test, target, base) == before

@@ -15,7 +15,7 @@ from driver.core.errors import NotFound, Refused
 from driver.core.faults import Fault, FaultKind
 from driver.core.model import GIB, MIB, Allocation, FsType
 from driver.core.ports.pool import Pool
-from tests.contract.grounds import MemoryGround
+from tests.contract.backends_under_test import MemoryUnderTest
 from tests.contract.images import (
     a_volume,
     cloned,
@@ -28,8 +28,8 @@ from tests.support.failing_backend import FailingBackend
 
 
 @pytest.fixture
-def ground() -> MemoryGround:
-    return MemoryGround(8 * GIB)
+def under_test() -> MemoryUnderTest:
+    return MemoryUnderTest(8 * GIB)
 
 
 def simulated(pool: Pool) -> tuple[FailingBackend, MemoryHost]:
@@ -68,18 +68,18 @@ def test_no_ratio_is_lost_in_rounding(ratio: float) -> None:
     assert size == int(10 * GIB * round(ratio * 10)) // 10 // 4096 * 4096
 
 
-def test_a_snapshot_costs_what_its_source_may_overwrite(ground: MemoryGround) -> None:
-    volume = create_volume(ground, size=GIB, allocation=Allocation.THICK)
-    device = ground.pool.backend.attach(volume, read_only=False)
-    ground.write(device, 0, b"x" * MIB)
-    before = ground.pool.backend.capacity(Allocation.THICK).largest
-    create_snapshot(ground, volume)
-    assert before - ground.pool.backend.capacity(Allocation.THICK).largest == MIB
+def test_a_snapshot_costs_what_its_source_may_overwrite(under_test: MemoryUnderTest) -> None:
+    volume = create_volume(under_test, size=GIB, allocation=Allocation.THICK)
+    device = under_test.pool.backend.attach(volume, read_only=False)
+    under_test.write(device, 0, b"x" * MIB)
+    before = under_test.pool.backend.capacity(Allocation.THICK).largest
+    create_snapshot(under_test, volume)
+    assert before - under_test.pool.backend.capacity(Allocation.THICK).largest == MIB
 
 
-def test_faults_can_be_made_to_appear_and_to_go(ground: MemoryGround) -> None:
-    volume = create_volume(ground)
-    backend, host = simulated(ground.pool)
+def test_faults_can_be_made_to_appear_and_to_go(under_test: MemoryUnderTest) -> None:
+    volume = create_volume(under_test)
+    backend, host = simulated(under_test.pool)
     device = backend.attach(volume, read_only=False)
     fault = Fault(FaultKind.FILESYSTEM_ERRORS, "sector 7 cannot be read")
     for image_id in (volume.id, None):
@@ -93,57 +93,57 @@ def test_faults_can_be_made_to_appear_and_to_go(ground: MemoryGround) -> None:
 
 def test_pools_of_one_machine_know_of_each_others_places(tmp_path: Path) -> None:
     host = MemoryHost()
-    grounds = [MemoryGround(GIB, host=host) for _ in range(2)]
+    backends_under_test = [MemoryUnderTest(GIB, host=host) for _ in range(2)]
     devices = []
-    for number, ground in enumerate(grounds):
-        volume = formatted(ground, FsType.EXT4, size=32 * MIB)
-        devices.append(ground.pool.backend.attach(volume, read_only=False))
+    for number, under_test in enumerate(backends_under_test):
+        volume = formatted(under_test, FsType.EXT4, size=32 * MIB)
+        devices.append(under_test.pool.backend.attach(volume, read_only=False))
         host.mount(devices[-1], tmp_path / str(number), FsType.EXT4, [], read_only=False)
     for number, device in enumerate(devices):
-        mount = grounds[1 - number].pool.host.mounted_at(tmp_path / str(number))
+        mount = backends_under_test[1 - number].pool.host.mounted_at(tmp_path / str(number))
         assert mount and mount.number == device.number
 
 
 @pytest.mark.parametrize("fs", [FsType.XFS, FsType.BTRFS])
 def test_a_copy_that_was_not_renewed_is_not_mounted_beside_its_source(
-    ground: MemoryGround, tmp_path: Path, fs: FsType
+    under_test: MemoryUnderTest, tmp_path: Path, fs: FsType
 ) -> None:
-    volume = formatted(ground, fs)
-    copy = a_volume(ground.pool, "copy", fs=fs, size=volume.size, source=volume.id)
-    ground.pool.backend.create(copy, nothing)
-    backend, host = ground.pool.backend, ground.pool.host
-    for copied in (volume, cloned(ground, volume, fs=fs)):
+    volume = formatted(under_test, fs)
+    copy = a_volume(under_test.pool, "copy", fs=fs, size=volume.size, source=volume.id)
+    under_test.pool.backend.create(copy, nothing)
+    backend, host = under_test.pool.backend, under_test.pool.host
+    for copied in (volume, cloned(under_test, volume, fs=fs)):
         device = backend.attach(copied, read_only=False)
         host.mount(device, tmp_path / copied.name, fs, [], read_only=False)
     with pytest.raises(Refused):
         host.mount(backend.attach(copy, read_only=False), tmp_path / "t", fs, [], read_only=False)
 
 
-def test_a_device_ends_where_it_ends(ground: MemoryGround) -> None:
-    device = ground.pool.backend.attach(create_volume(ground, size=MIB), read_only=False)
-    assert ground.read(device, MIB - 2, 10) == bytes(2)
+def test_a_device_ends_where_it_ends(under_test: MemoryUnderTest) -> None:
+    device = under_test.pool.backend.attach(create_volume(under_test, size=MIB), read_only=False)
+    assert under_test.read(device, MIB - 2, 10) == bytes(2)
     with pytest.raises(OSError, match="ends"):
-        ground.write(device, MIB - 2, b"xyz")
+        under_test.write(device, MIB - 2, b"xyz")
 
 
-def test_a_filesystem_that_was_overwritten_is_gone(ground: MemoryGround) -> None:
-    volume = formatted(ground, FsType.EXT4)
-    device = ground.pool.backend.attach(volume, read_only=False)
-    ground.write(device, 20, b"?" * 100)
-    assert ground.uuid(device.path) == ""
+def test_a_filesystem_that_was_overwritten_is_gone(under_test: MemoryUnderTest) -> None:
+    volume = formatted(under_test, FsType.EXT4)
+    device = under_test.pool.backend.attach(volume, read_only=False)
+    under_test.write(device, 20, b"?" * 100)
+    assert under_test.uuid(device.path) == ""
     with pytest.raises(Refused):
-        ground.pool.host.check(device, FsType.EXT4)
+        under_test.pool.host.check(device, FsType.EXT4)
 
 
-def test_a_device_that_was_never_attached_is_not_found(ground: MemoryGround) -> None:
+def test_a_device_that_was_never_attached_is_not_found(under_test: MemoryUnderTest) -> None:
     stranger = Device(Path("/dev/memory/stranger"), 1, read_only=False)
     with pytest.raises(NotFound):
-        ground.pool.host.size(stranger)
+        under_test.pool.host.size(stranger)
     with pytest.raises(NotFound):
-        ground.read(stranger, 0, 1)
+        under_test.read(stranger, 0, 1)
 
 
-def test_only_what_is_mounted_grows(ground: MemoryGround, tmp_path: Path) -> None:
-    device = ground.pool.backend.attach(formatted(ground, FsType.EXT4), read_only=False)
+def test_only_what_is_mounted_grows(under_test: MemoryUnderTest, tmp_path: Path) -> None:
+    device = under_test.pool.backend.attach(formatted(under_test, FsType.EXT4), read_only=False)
     with pytest.raises(Refused):
-        ground.pool.host.grow(device, tmp_path, FsType.EXT4)
+        under_test.pool.host.grow(device, tmp_path, FsType.EXT4)

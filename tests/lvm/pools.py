@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from driver.backends.lvm.backend import Lvm
@@ -18,15 +18,10 @@ from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import named
+from tests.support.lvm_resources import LvmResources
 
 SIZE = 8 * MIB
 OWNER = "cellar.test"
-
-
-@dataclass(frozen=True)
-class Machine:
-    owner: str
-    freezer: Freezer
 
 
 @contextmanager
@@ -38,9 +33,9 @@ def opened(
     if not options.devices:
         options = replace(options, devices=named())
     with closing(Freezer()) as freezer:
-        machine = Machine(OWNER, freezer)
+        resources = LvmResources(OWNER, freezer)
         with closing(
-            open_pool("vg", location, options, machine, Groups(known or MemoryRecords()))
+            open_pool("vg", location, options, resources, Groups(known or MemoryRecords()))
         ) as pool:
             yield pool
 

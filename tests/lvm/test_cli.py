@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.documents import blocks
-from tests.harness import ROOT
 from tests.lvm.conftest import GIB, THIN_POOL, MakeGroup, lvm, named
 from tests.lvm.pools import opened
+from tests.support.driver_process import ROOT
 
 MIB = 1 << 20
 

@@ -20,7 +20,7 @@ from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
 from driver.volumes.snapshot_requests import CreateGroupSnapshot, Member
 from tests.lvm.conftest import layers, volumes
-from tests.lvm.encrypted_world import LvmWorld
+from tests.lvm.encrypted_pools import EncryptedLvmPool
 
 SIZE = CapacityRange(64 * MIB)
 
@@ -33,10 +33,10 @@ def freezer() -> Iterator[Freezer]:
 
 
 @pytest.fixture
-def world(lasting_group: Callable[[str], str], freezer: Freezer) -> Iterator[LvmWorld]:
+def world(lasting_group: Callable[[str], str], freezer: Freezer) -> Iterator[EncryptedLvmPool]:
     location = lasting_group("thick")
     tmp = Path(tempfile.mkdtemp(prefix="cellar-targets-", dir="/run"))
-    world = LvmWorld(location, tmp, freezer)
+    world = EncryptedLvmPool(location, tmp, freezer)
     yield world
     world.close()
     shutil.rmtree(tmp)
@@ -44,7 +44,7 @@ def world(lasting_group: Callable[[str], str], freezer: Freezer) -> Iterator[Lvm
     assert layers() == []
 
 
-def mounted(world: LvmWorld, name: str = "v") -> Volume:
+def mounted(world: EncryptedLvmPool, name: str = "v") -> Volume:
     volume = world.create(name, FsType.EXT4, encrypted=None, range=SIZE)
     (world.stage(volume) / "file").write_text("then")
     return volume
@@ -61,7 +61,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]) -> Non
     monkeypatch.setattr(LinuxHost, "copy", copy)
 
 
-def read_file(world: LvmWorld, snapshot: Snapshot) -> str:
+def read_file(world: EncryptedLvmPool, snapshot: Snapshot) -> str:
     name = f"of {snapshot.name}"
     restored = world.create(name, FsType.EXT4, source=snapshot.id, range=CapacityRange())
     text = (world.stage(restored) / "file").read_text()
@@ -70,7 +70,7 @@ def read_file(world: LvmWorld, snapshot: Snapshot) -> str:
 
 
 def test_a_snapshot_has_the_moment_and_the_writers_go_on(
-    world: LvmWorld, monkeypatch: pytest.MonkeyPatch
+    world: EncryptedLvmPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = mounted(world)
     file = world.staging(volume) / "file"
@@ -86,7 +86,7 @@ def test_a_snapshot_has_the_moment_and_the_writers_go_on(
     assert read_file(world, snapshot) == "then"
 
 
-def test_a_group_has_one_moment(world: LvmWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_has_one_moment(world: EncryptedLvmPool, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = [mounted(world, "a"), mounted(world, "b")]
 
     def write() -> None:
@@ -106,7 +106,7 @@ def test_a_group_has_one_moment(world: LvmWorld, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_overwritten_faster_than_it_is_copied_leaves_nothing(
-    world: LvmWorld, monkeypatch: pytest.MonkeyPatch
+    world: EncryptedLvmPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = mounted(world)
 

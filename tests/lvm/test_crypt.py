@@ -18,14 +18,14 @@ from driver.core.model import LUKS_HEADER, MIB, Allocation, FsType, Volume, Volu
 from driver.linux.formats.luks import LinuxCrypt, Options
 from driver.linux.mounts.freeze import Freezer
 from tests.lvm.conftest import layers, lvm, volumes
-from tests.lvm.encrypted_world import (
+from tests.lvm.encrypted_pools import (
     MARKS,
     PASSPHRASE,
     SECRET,
     SIZE,
-    EncryptedWorld,
-    LoopfileWorld,
-    LvmWorld,
+    EncryptedLoopfilePool,
+    EncryptedLvmPool,
+    EncryptedPool,
     disk,
     mappings,
     read,
@@ -52,9 +52,9 @@ def tmp() -> Iterator[Path]:
 
 
 @pytest.fixture
-def loopfile_world(disk: Path, tmp: Path, freezer: Freezer) -> Iterator[LoopfileWorld]:
+def loopfile_world(disk: Path, tmp: Path, freezer: Freezer) -> Iterator[EncryptedLoopfilePool]:
     location = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
-    world = LoopfileWorld(location, tmp, freezer)
+    world = EncryptedLoopfilePool(location, tmp, freezer)
     yield world
     world.close()
     shutil.rmtree(location)
@@ -65,19 +65,19 @@ def loopfile_world(disk: Path, tmp: Path, freezer: Freezer) -> Iterator[Loopfile
 @pytest.fixture
 def thin_world(
     lasting_group: Callable[[str], str], tmp: Path, freezer: Freezer
-) -> Iterator[LvmWorld]:
+) -> Iterator[EncryptedLvmPool]:
     yield from lvm_world(lasting_group("thin"), tmp, freezer)
 
 
 @pytest.fixture
 def thick_world(
     lasting_group: Callable[[str], str], tmp: Path, freezer: Freezer
-) -> Iterator[LvmWorld]:
+) -> Iterator[EncryptedLvmPool]:
     yield from lvm_world(lasting_group("thick"), tmp, freezer)
 
 
-def lvm_world(location: str, tmp: Path, freezer: Freezer) -> Iterator[LvmWorld]:
-    world = LvmWorld(location, tmp, freezer)
+def lvm_world(location: str, tmp: Path, freezer: Freezer) -> Iterator[EncryptedLvmPool]:
+    world = EncryptedLvmPool(location, tmp, freezer)
     yield world
     world.close()
     assert volumes(location) == []
@@ -91,9 +91,9 @@ def lvm_world(location: str, tmp: Path, freezer: Freezer) -> Iterator[LvmWorld]:
         *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("loopfile", "thick")),
     ],
 )
-def world(request: pytest.FixtureRequest) -> EncryptedWorld:
+def world(request: pytest.FixtureRequest) -> EncryptedPool:
     world = request.getfixturevalue(f"{request.param}_world")
-    assert isinstance(world, EncryptedWorld)
+    assert isinstance(world, EncryptedPool)
     return world
 
 
@@ -102,7 +102,7 @@ def fs(request: pytest.FixtureRequest) -> FsType:
     return FsType(request.param)
 
 
-def staged(world: EncryptedWorld, name: str = "v", fs: FsType | None = FsType.EXT4) -> Volume:
+def staged(world: EncryptedPool, name: str = "v", fs: FsType | None = FsType.EXT4) -> Volume:
     volume = world.create(name, fs)
     at = world.stage(volume)
     if fs:
@@ -110,7 +110,7 @@ def staged(world: EncryptedWorld, name: str = "v", fs: FsType | None = FsType.EX
     return world.now(volume)
 
 
-def test_a_life(world: EncryptedWorld, fs: FsType) -> None:
+def test_a_life(world: EncryptedPool, fs: FsType) -> None:
     volume = world.create(fs=fs)
     assert volume.luks_key_id and not volume.formatted
     assert not any(world.head(volume.id))
@@ -130,7 +130,7 @@ def test_a_life(world: EncryptedWorld, fs: FsType) -> None:
     world.delete(volume.id)
 
 
-def test_a_wrong_passphrase_changes_nothing(world: EncryptedWorld) -> None:
+def test_a_wrong_passphrase_changes_nothing(world: EncryptedPool) -> None:
     volume = staged(world)
     world.unstage(volume)
     before = world.head(volume.id)
@@ -145,7 +145,7 @@ def test_a_wrong_passphrase_changes_nothing(world: EncryptedWorld) -> None:
     assert (world.stage(volume) / "file").read_text() == "kept"
 
 
-def test_a_passphrase_is_taken_byte_for_byte(world: EncryptedWorld) -> None:
+def test_a_passphrase_is_taken_byte_for_byte(world: EncryptedPool) -> None:
     volume = world.create()
     world.stage(volume, b"two\nlines\n")
     world.unstage(volume)
@@ -154,7 +154,7 @@ def test_a_passphrase_is_taken_byte_for_byte(world: EncryptedWorld) -> None:
     world.stage(volume, b"two\nlines\n")
 
 
-def test_a_repeated_stage_is_content_but_tries_the_passphrase(world: EncryptedWorld) -> None:
+def test_a_repeated_stage_is_content_but_tries_the_passphrase(world: EncryptedPool) -> None:
     volume = staged(world)
     world.stage(volume)
     with pytest.raises(Invalid):
@@ -162,7 +162,7 @@ def test_a_repeated_stage_is_content_but_tries_the_passphrase(world: EncryptedWo
     assert (world.staging(volume) / "file").read_text() == "kept"
 
 
-def test_a_restarted_driver_finds_what_is_open(world: EncryptedWorld) -> None:
+def test_a_restarted_driver_finds_what_is_open(world: EncryptedPool) -> None:
     volume = staged(world)
     before = world.device(volume)
     world.restart()
@@ -176,14 +176,14 @@ def test_a_restarted_driver_finds_what_is_open(world: EncryptedWorld) -> None:
     assert mappings() == []
 
 
-def test_publish_does_not_stage_it_again(world: EncryptedWorld) -> None:
+def test_publish_does_not_stage_it_again(world: EncryptedPool) -> None:
     volume = staged(world)
     world.unstage(volume)
     with pytest.raises(Refused, match="NodeStageVolume"):
         world.publish(volume)
 
 
-def test_a_raw_block_volume(world: EncryptedWorld) -> None:
+def test_a_raw_block_volume(world: EncryptedPool) -> None:
     volume = world.create(fs=None, allocation=world.thick, range=CapacityRange(40 * MIB))
     world.stage(volume)
     target = world.publish(volume)
@@ -208,7 +208,7 @@ def test_a_raw_block_volume(world: EncryptedWorld) -> None:
     assert read(world.publish(volume), 4096) == b"kept" * 1024
 
 
-def test_it_grows_while_it_is_mounted(world: EncryptedWorld) -> None:
+def test_it_grows_while_it_is_mounted(world: EncryptedPool) -> None:
     volume = staged(world, fs=FsType.XFS)
     before = world.total(volume)
     with pytest.raises(Invalid, match=r"secrets\[passphrase\]"):
@@ -221,7 +221,7 @@ def test_it_grows_while_it_is_mounted(world: EncryptedWorld) -> None:
     assert (world.staging(volume) / "file").read_text() == "kept"
 
 
-def test_it_grows_at_its_next_stage(world: EncryptedWorld) -> None:
+def test_it_grows_at_its_next_stage(world: EncryptedPool) -> None:
     volume = staged(world, fs=FsType.XFS)
     before = world.total(volume)
     with pytest.raises(Invalid):
@@ -231,7 +231,7 @@ def test_it_grows_at_its_next_stage(world: EncryptedWorld) -> None:
     assert world.total(volume) >= before + 190 * MIB
 
 
-def test_a_raw_block_volume_grows(world: EncryptedWorld) -> None:
+def test_a_raw_block_volume_grows(world: EncryptedPool) -> None:
     volume = world.create(fs=None, range=CapacityRange(40 * MIB))
     world.stage(volume)
     world.publish(volume)
@@ -239,7 +239,7 @@ def test_a_raw_block_volume_grows(world: EncryptedWorld) -> None:
     assert world.total(volume) == 80 * MIB - LUKS_HEADER
 
 
-def test_source_snapshot_and_clones_side_by_side(world: EncryptedWorld, fs: FsType) -> None:
+def test_source_snapshot_and_clones_side_by_side(world: EncryptedPool, fs: FsType) -> None:
     volume = staged(world, fs=fs)
     (world.staging(volume) / "late").write_text("unsynced")
     if not world.backend.shares(volume.id):  # a copy of 400 MiB takes longer than writers may wait
@@ -266,7 +266,7 @@ def test_source_snapshot_and_clones_side_by_side(world: EncryptedWorld, fs: FsTy
     assert (world.stage(restored) / "file").read_text() == "kept"
 
 
-def test_a_copy_of_nothing_is_as_new(world: EncryptedWorld) -> None:
+def test_a_copy_of_nothing_is_as_new(world: EncryptedPool) -> None:
     volume = world.create()
     snapshot = world.snapshot(volume)
     restored = world.create("restored", source=snapshot.id)
@@ -279,7 +279,7 @@ def test_a_copy_of_nothing_is_as_new(world: EncryptedWorld) -> None:
     world.stage(volume)
 
 
-def test_deletion_erases_the_keys_and_a_snapshot_keeps_its_own(world: EncryptedWorld) -> None:
+def test_deletion_erases_the_keys_and_a_snapshot_keeps_its_own(world: EncryptedPool) -> None:
     volume = staged(world)
     world.unstage(volume)
     snapshot = world.snapshot(volume)
@@ -300,7 +300,7 @@ def test_deletion_erases_the_keys_and_a_snapshot_keeps_its_own(world: EncryptedW
     assert (world.stage(restored) / "file").read_text() == "kept"
 
 
-def test_what_is_in_use_is_not_deleted(world: EncryptedWorld) -> None:
+def test_what_is_in_use_is_not_deleted(world: EncryptedPool) -> None:
     volume = staged(world)
     before = world.head(volume.id)
     with pytest.raises(Refused):
@@ -309,7 +309,7 @@ def test_what_is_in_use_is_not_deleted(world: EncryptedWorld) -> None:
     assert (world.staging(volume) / "file").read_text() == "kept"
 
 
-def test_thick_stays_thick_and_sparse_gives_back(loopfile_world: LoopfileWorld) -> None:
+def test_thick_stays_thick_and_sparse_gives_back(loopfile_world: EncryptedLoopfilePool) -> None:
     world = loopfile_world
     for allocation in (Allocation.THICK, Allocation.SPARSE):
         volume = world.create(allocation.value, allocation=allocation)
@@ -330,7 +330,7 @@ def test_thick_stays_thick_and_sparse_gives_back(loopfile_world: LoopfileWorld) 
 
 
 def test_a_killed_first_stage_is_made_again(
-    loopfile_world: LoopfileWorld, monkeypatch: pytest.MonkeyPatch
+    loopfile_world: EncryptedLoopfilePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a kill leaves: an open container over the sibling. A start closes and sweeps it."""
     world = loopfile_world
@@ -353,7 +353,9 @@ def test_a_killed_first_stage_is_made_again(
     (world.stage(volume) / "file").write_text("kept")
 
 
-def test_a_killed_first_stage_on_a_logical_volume_is_made_again(thin_world: LvmWorld) -> None:
+def test_a_killed_first_stage_on_a_logical_volume_is_made_again(
+    thin_world: EncryptedLvmPool,
+) -> None:
     """What a kill leaves: an open container on the volume, and its tag. A start empties it."""
     world = thin_world
     volume = world.create()
@@ -368,7 +370,7 @@ def test_a_killed_first_stage_on_a_logical_volume_is_made_again(thin_world: LvmW
     (world.stage(volume) / "file").write_text("kept")
 
 
-def test_discards_reach_the_thin_pool(thin_world: LvmWorld) -> None:
+def test_discards_reach_the_thin_pool(thin_world: EncryptedLvmPool) -> None:
     world = thin_world
     volume = world.create()
     at = world.stage(volume)
@@ -381,7 +383,7 @@ def test_discards_reach_the_thin_pool(thin_world: LvmWorld) -> None:
     assert world.occupied(volume.id) < full - 32 * MIB
 
 
-def test_a_failed_first_stage_leaves_nothing(world: EncryptedWorld) -> None:
+def test_a_failed_first_stage_leaves_nothing(world: EncryptedPool) -> None:
     volume = world.create(options=VolumeOptions(mkfs_options=("-N", "999999999999")))
     with pytest.raises(Invalid, match="mkfsOptions"):
         world.stage(volume)
@@ -390,7 +392,7 @@ def test_a_failed_first_stage_leaves_nothing(world: EncryptedWorld) -> None:
     assert not any(world.head(volume.id))
 
 
-def test_a_device_of_somebody_elses_is_left_alone(world: EncryptedWorld) -> None:
+def test_a_device_of_somebody_elses_is_left_alone(world: EncryptedPool) -> None:
     volume = staged(world)
     world.unstage(volume)
     other = world.create("other", fs=None, range=CapacityRange(40 * MIB))
@@ -411,7 +413,7 @@ def test_a_device_of_somebody_elses_is_left_alone(world: EncryptedWorld) -> None
     assert world.backend.attached(volume.id) is None
 
 
-def test_the_passphrase_is_in_no_command_line_and_no_error(world: EncryptedWorld) -> None:
+def test_the_passphrase_is_in_no_command_line_and_no_error(world: EncryptedPool) -> None:
     texts: list[str] = []
     verbs: set[str] = set()
     stop = threading.Event()

@@ -14,8 +14,8 @@ import pytest
 
 from csi_proto import csi_pb2 as csi
 from driver.core.failpoints import ENCRYPTED, FailPoint
-from tests.harness import ROOT, Driver
-from tests.lvm.encrypted_world import MARKS, PASSPHRASE, disk, mappings, run
+from tests.lvm.encrypted_pools import MARKS, PASSPHRASE, disk, mappings, run
+from tests.support.driver_process import ROOT, DriverProcess
 
 pytestmark = MARKS
 
@@ -32,12 +32,12 @@ MOUNT = csi.VolumeCapability(
 )
 
 
-class Node:
+class EncryptedNode:
     """One driver on one pool, and the calls for a volume and its clone."""
 
     def __init__(self, location: Path, tmp: Path) -> None:
         self.location, self.tmp = location, tmp
-        self.driver = Driver(tmp, [f"p=loopfile:{location},init=true"], arguments=LUKS)
+        self.driver = DriverProcess(tmp, [f"p=loopfile:{location},init=true"], arguments=LUKS)
 
     def create(self, name: str, source: str = "") -> str:
         volume = csi.VolumeContentSource.VolumeSource(volume_id=source)
@@ -88,10 +88,10 @@ class Node:
 
 
 @pytest.fixture
-def node(disk: Path) -> Iterator[Node]:
+def node(disk: Path) -> Iterator[EncryptedNode]:
     location = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
     tmp = Path(tempfile.mkdtemp(prefix="cellar-node-", dir="/run"))
-    node = Node(location, tmp)
+    node = EncryptedNode(location, tmp)
     with node.driver:
         yield node
     shutil.rmtree(location)
@@ -101,7 +101,7 @@ def node(disk: Path) -> Iterator[Node]:
 
 
 @pytest.mark.parametrize("point", ENCRYPTED)
-def test_killed_there_it_comes_back_right(node: Node, point: str) -> None:
+def test_killed_there_it_comes_back_right(node: EncryptedNode, point: str) -> None:
     volume_id = node.create("v")
     if not point.startswith("refill") and point != "stage.sealed":
         (node.stage(volume_id) / "file").write_text("kept")
@@ -140,7 +140,7 @@ def test_the_list_of_points_is_what_the_sources_reach() -> None:
     assert set(ENCRYPTED) <= reached
 
 
-def test_the_log_and_the_errors_do_not_know_the_passphrase(node: Node) -> None:
+def test_the_log_and_the_errors_do_not_know_the_passphrase(node: EncryptedNode) -> None:
     node.driver.arguments = [*LUKS, "--log-level", "debug"]
     node.restart()
     volume_id = node.create("v")

@@ -12,9 +12,9 @@ import pytest
 
 from driver.core.model import Allocation
 from driver.linux.devices import loop
-from tests.harness import ROOT
 from tests.lvm.conftest import GIB, lvm, said
 from tests.lvm.pools import OWNER, a_volume, opened
+from tests.support.driver_process import ROOT
 
 pytestmark = pytest.mark.slow
 MakeDisk = Callable[[str], str]

@@ -24,10 +24,10 @@ from driver.linux.io_limits import io_max
 from tests.lvm import pod_io
 from tests.lvm.conftest import making, named
 from tests.lvm.pods_group import Pods
-from tests.promises import disks as promised
-from tests.promises.client import Csi, refused
-from tests.promises.node import Life, Node
-from tests.promises.test_inline import Pod
+from tests.promises.test_inline import InlinePod
+from tests.support import disks as promised
+from tests.support.client import Csi, refused
+from tests.support.node import Life, Node
 from tests.support.waiting import wait_until
 
 MIB = 1 << 20
@@ -134,7 +134,9 @@ def test_a_pod_is_as_slow_as_its_volume_may_be(machine: Machine, pool: str, kind
 
 
 def test_a_pod_has_an_inline_volume_with_limits(machine: Machine) -> None:
-    pod = Pod(machine.node, machine.csi, "inline", {"size": "64Mi", "pool": "loop", **LIMITED})
+    pod = InlinePod(
+        machine.node, machine.csi, "inline", {"size": "64Mi", "pool": "loop", **LIMITED}
+    )
     path = pod.publish() / "file"
     chunk = 256 * 1024
     rate = chunk * pod_io.per_second(machine.pods.pod, "write", path, chunk, 32)

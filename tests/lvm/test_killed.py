@@ -13,10 +13,10 @@ from driver.backends.lvm.backend import Lvm
 from driver.core import failpoints
 from driver.core.failpoints import FailPoint
 from driver.core.model import Image, Volume
-from tests.harness import ROOT
 from tests.lvm.act import NEW, STEPS
 from tests.lvm.conftest import layers, tags, volumes
 from tests.lvm.pools import SIZE, begins_with, create_snapshot, create_volume, opened
+from tests.support.driver_process import ROOT
 
 OLD = b"old bytes"
 CREATE = [f"create.{point}" for point in ("building", "allocated", "prepared", "synced", "renamed")]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Driver
 from tests.lvm.conftest import layers, named, volumes
 from tests.sanity.conftest import Sanity
+from tests.support.driver_process import DriverProcess
 
 # Thick snapshots are copies: one of the usual 10 GiB takes longer than a call of csi-sanity waits.
 SIZES = (f"--csi.testvolumesize={64 << 20}", f"--csi.testvolumeexpandsize={128 << 20}")
@@ -22,7 +22,7 @@ def test_all_specs_pass_and_leave_nothing(
     thin = "/" in location
     options, sizes = (",overcommit=20", ()) if thin else ("", SIZES)
     spec = f"vg=lvm:{location}{options},devices={':'.join(named())}"
-    with Driver(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
+    with DriverProcess(short_path, [spec], arguments=["--max-volumes", "8"]) as driver:
         sanity.run(
             driver, f"--csi.testvolumeaccesstype={kind}", *sizes, wrap=[], timeout=1500
         ).check()

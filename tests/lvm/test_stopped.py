@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from driver.linux.devices.lvm import CONFIG
-from tests.harness import Driver
 from tests.lvm.conftest import GIB, said
-from tests.promises.client import Csi, outcome
+from tests.support.client import Csi, outcome
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 BOUND = 20.0  # seconds: the guest has one processor
@@ -27,13 +27,13 @@ STOPPED = ("group", "files")
 
 
 @dataclass
-class Ground:
+class StoppableNode:
     location: Path
     pools: list[str]
-    driver: Driver | None = None
+    driver: DriverProcess | None = None
 
     def start(self) -> Csi:
-        self.driver = Driver(self.location, self.pools).start()
+        self.driver = DriverProcess(self.location, self.pools).start()
         return Csi(self.driver)
 
     @contextmanager
@@ -61,7 +61,7 @@ def _stoppable(name: str, image: Path, undo: ExitStack) -> str:
 
 
 @pytest.fixture
-def ground(disks: Path, short_path: Path) -> Iterator[Ground]:
+def node(disks: Path, short_path: Path) -> Iterator[StoppableNode]:
     with ExitStack() as undo:
         group, files = (_stoppable(name, disks / name, undo) for name in STOPPED)
         _lvm("vgcreate", "sick", group)
@@ -81,10 +81,10 @@ def ground(disks: Path, short_path: Path) -> Iterator[Ground]:
         said("mount", files, str(path))
         undo.callback(said, "umount", str(path))
         pools = [f"group=lvm:sick,devices={group}", f"files=loopfile:{path}"]
-        ground = Ground(short_path, [*pools, f"well=lvm:well,devices={other}"])
-        yield ground
-        if ground.driver and ground.driver.running:
-            ground.driver.stop(60)
+        node = StoppableNode(short_path, [*pools, f"well=lvm:well,devices={other}"])
+        yield node
+        if node.driver and node.driver.running:
+            node.driver.stop(60)
 
 
 def _lvm(verb: str, *words: str) -> str:
@@ -119,10 +119,10 @@ def comes_back(csi: Csi, pool: str) -> None:
     wait_until(lambda: csi.capacity(parameters={"pool": pool}).available_capacity, KNOWN)
 
 
-def test_disks_that_stop_are_nobody_elses_trouble(ground: Ground) -> None:
-    csi = ground.start()
+def test_disks_that_stop_are_nobody_elses_trouble(node: StoppableNode) -> None:
+    csi = node.start()
     old = {create(csi, f"old-{pool}", pool) for pool in STOPPED}
-    with ground.stopped():
+    with node.stopped():
         waiting = [
             csi.controller.CreateVolume.future(
                 csi.create_request(f"{pool}{n}", 8 * MIB, block=True, parameters={"pool": pool}),
@@ -144,13 +144,13 @@ def test_disks_that_stop_are_nobody_elses_trouble(ground: Ground) -> None:
         csi.delete(volume_id)
 
 
-def test_disks_that_stop_before_the_start_keep_no_other_pool(ground: Ground) -> None:
-    csi = ground.start()
+def test_disks_that_stop_before_the_start_keep_no_other_pool(node: StoppableNode) -> None:
+    csi = node.start()
     old = {create(csi, f"old-{pool}", pool) for pool in STOPPED}
-    assert ground.driver
-    assert ground.driver.stop() == 0
-    with ground.stopped():
-        csi = in_time(ground.start)
+    assert node.driver
+    assert node.driver.stop() == 0
+    with node.stopped():
+        csi = in_time(node.start)
         serves(csi, "first", "well")
         assert outcome(lambda: create(csi, "new", "group")) == "UNAVAILABLE"
     wait_until(lambda: old <= set(csi.volumes()), KNOWN)

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from driver.linux.mounts import mount_points
-from tests.harness import Driver
 from tests.lvm.conftest import GIB, MakeGroup, lvm, named, said
 from tests.lvm.test_others import forge, on
-from tests.promises.client import MIB, Csi, refused
 from tests.sanity.conftest import short_path
+from tests.support.client import MIB, Csi, refused
+from tests.support.driver_process import DriverProcess
 
 __all__ = ["short_path"]  # a fixture
 
@@ -28,7 +28,7 @@ def test_neither_takes_the_pool_away_nor_becomes_it(
     pools = [f"vg=lvm:{location},devices={disk}:{file}", f"fast=loopfile:{fast},init=true"]
     staging, target = tmp_path / "staging", tmp_path / "target"
     staging.mkdir()
-    with Driver(short_path, pools) as driver:
+    with DriverProcess(short_path, pools) as driver:
         csi = Csi(driver)
         own = csi.create("own", parameters=OURS, block=True)
         available = csi.capacity(parameters=OURS, block=True).available_capacity

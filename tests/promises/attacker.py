@@ -30,7 +30,7 @@ OFFSET, SIZE_LIMIT, FLAGS, NAME = 24, 32, 52, 56  # in struct loop_info64, of 23
 PARTSCAN: Final = 8
 
 
-class Pod:
+class AttackingPod:
     """A process that was started as a pod is: with the node, and without capabilities."""
 
     def __init__(self, node: Path, *, writes: bool = True) -> None:

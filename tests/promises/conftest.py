@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.promises import disks
-from tests.promises.client import Csi, outcome
-from tests.promises.disks import Disk
-from tests.promises.node import Life, Node
+from tests.support import disks
+from tests.support.client import Csi, outcome
+from tests.support.disks import Disk
+from tests.support.node import Life, Node
 
 HERE = Path(__file__).parent
 PASSED = pytest.StashKey[bool]()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import capability, digest, refused
 from tests.promises.conftest import Served
-from tests.promises.disks import MIB, run
-from tests.promises.node import Life, Node, image_of
+from tests.support.client import capability, digest, refused
+from tests.support.disks import MIB, run
+from tests.support.node import Life, Node, image_of
 
 SIZES = {"ext4": 16 * MIB, "xfs": 300 * MIB, "btrfs": 256 * MIB}
 WITHOUT_A_WAY_OUT = ("FAILED_PRECONDITION", "DATA_LOSS", "INTERNAL")

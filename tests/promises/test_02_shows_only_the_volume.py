@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.client import outcome, refused
 from tests.promises.conftest import Served
-from tests.promises.disks import MIB, run
-from tests.promises.node import Life, layers, mount_points
+from tests.support.client import outcome, refused
+from tests.support.disks import MIB, run
+from tests.support.node import Life, layers, mount_points
 
 
 @pytest.fixture

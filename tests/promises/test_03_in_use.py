@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.client import digest, of_snapshot, outcome, refused
 from tests.promises.conftest import Served
-from tests.promises.disks import MIB, run
-from tests.promises.node import Life, image_of
+from tests.support.client import digest, of_snapshot, outcome, refused
+from tests.support.disks import MIB, run
+from tests.support.node import Life, image_of
 from tests.support.waiting import wait_until
 
 SIZE = 16 * MIB

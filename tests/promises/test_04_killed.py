@@ -19,12 +19,12 @@ import pytest
 
 from csi_proto import csi_pb2 as pb
 from driver.core.failpoints import ENCRYPTED, LVM, POINTS, FailPoint
-from tests.promises import worlds
-from tests.promises.client import of_snapshot, of_volume, outcome, patiently
-from tests.promises.disks import run
-from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, write_durably
-from tests.promises.test_inline import Pod
-from tests.promises.worlds import SIZE, Seed, World
+from tests.promises import promised_pool
+from tests.promises.promised_pool import SIZE, PromisedPool, Seed
+from tests.promises.test_inline import InlinePod
+from tests.support.client import of_snapshot, of_volume, outcome, patiently
+from tests.support.disks import run
+from tests.support.node import EXT4_GROWS_ONLINE, Life, Node, can_write, write_durably
 from tests.support.waiting import wait_until
 
 CREATE = tuple(
@@ -41,8 +41,8 @@ class Operation:
     points: tuple[str, ...] = ()
     pools: tuple[str, ...] = POOLS
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, promised: PromisedPool) -> None:
+        self.promised = promised
 
     def before(self) -> None:
         """Answered OK before; does not pass the fail point."""
@@ -64,9 +64,9 @@ class _Makes(Operation):
 
     def act(self) -> None:
         volume = self.make()
-        self.world.volumes.add(volume.volume_id)
+        self.promised.volumes.add(volume.volume_id)
         if self.data:
-            self.world.files[volume.volume_id] = self.data
+            self.promised.files[volume.volume_id] = self.data
 
 
 class Create(_Makes):
@@ -74,16 +74,16 @@ class Create(_Makes):
 
     def make(self) -> pb.Volume:
         thick = {"allocation": "thick"}
-        return self.world.csi.create_patiently("new", SIZE, parameters=thick)
+        return self.promised.csi.create_patiently("new", SIZE, parameters=thick)
 
 
 class Restore(_Makes):
     points = ("create.allocated", "create.prepared", "create.done")
 
     def make(self) -> pb.Volume:
-        self.data = self.world.seed.data
-        source = of_snapshot(self.world.seed.snapshot)
-        return self.world.csi.create_patiently("restored", SIZE, source=source)
+        self.data = self.promised.seed.data
+        source = of_snapshot(self.promised.seed.snapshot)
+        return self.promised.csi.create_patiently("restored", SIZE, source=source)
 
 
 class CloneMounted(_Makes):
@@ -91,12 +91,12 @@ class CloneMounted(_Makes):
     pools = ("xfs", "btrfs")
 
     def before(self) -> None:
-        self.world.kept.up()
-        self.data = self.world.files[self.world.seed.kept] = self.world.kept.write()
+        self.promised.kept.up()
+        self.data = self.promised.files[self.promised.seed.kept] = self.promised.kept.write()
 
     def make(self) -> pb.Volume:
-        source = of_volume(self.world.seed.kept)
-        return self.world.csi.create_patiently("cloned", SIZE, source=source)
+        source = of_volume(self.promised.seed.kept)
+        return self.promised.csi.create_patiently("cloned", SIZE, source=source)
 
 
 class SnapshotMounted(Operation):
@@ -104,16 +104,16 @@ class SnapshotMounted(Operation):
     pools = ("xfs", "btrfs")
 
     def before(self) -> None:
-        self.world.kept.up()
-        self.data = self.world.files[self.world.seed.kept] = self.world.kept.write()
+        self.promised.kept.up()
+        self.data = self.promised.files[self.promised.seed.kept] = self.promised.kept.write()
 
     def act(self) -> None:
-        snapshot = self.world.csi.snapshot("new", self.world.seed.kept)
-        self.world.snapshots.add(snapshot.snapshot_id)
+        snapshot = self.promised.csi.snapshot("new", self.promised.seed.kept)
+        self.promised.snapshots.add(snapshot.snapshot_id)
 
     def after(self) -> None:
-        [new] = self.world.snapshots - {self.world.seed.snapshot}
-        self.world.check_snapshot(new, self.data)
+        [new] = self.promised.snapshots - {self.promised.seed.snapshot}
+        self.promised.check_snapshot(new, self.data)
 
 
 class SnapshotAtRest(Operation):
@@ -121,12 +121,12 @@ class SnapshotAtRest(Operation):
     pools = ("ext4",)  # no reflink: a copy in the background
 
     def act(self) -> None:
-        snapshot = self.world.csi.snapshot("new", self.world.seed.kept)
-        self.world.snapshots.add(snapshot.snapshot_id)
+        snapshot = self.promised.csi.snapshot("new", self.promised.seed.kept)
+        self.promised.snapshots.add(snapshot.snapshot_id)
 
     def after(self) -> None:
-        [new] = self.world.snapshots - {self.world.seed.snapshot}
-        self.world.check_snapshot(new, self.world.seed.data)
+        [new] = self.promised.snapshots - {self.promised.seed.snapshot}
+        self.promised.check_snapshot(new, self.promised.seed.data)
 
 
 class Expand(Operation):
@@ -134,18 +134,18 @@ class Expand(Operation):
 
     def before(self) -> None:
         if EXT4_GROWS_ONLINE:
-            self.world.kept.up()
+            self.promised.kept.up()
 
     def act(self) -> None:
-        kept = self.world.kept
-        grown = patiently(lambda: self.world.csi.expand(kept.volume_id, 2 * SIZE))
+        kept = self.promised.kept
+        grown = patiently(lambda: self.promised.csi.expand(kept.volume_id, 2 * SIZE))
         assert grown.capacity_bytes == 2 * SIZE
         kept.up()
-        self.world.csi.grow(kept.volume_id, kept.target, 2 * SIZE)
+        self.promised.csi.grow(kept.volume_id, kept.target, 2 * SIZE)
 
     def after(self) -> None:
-        assert self.world.csi.volumes()[self.world.seed.kept].capacity_bytes == 2 * SIZE
-        usage = self.world.csi.stats(self.world.seed.kept, self.world.kept.target).usage
+        assert self.promised.csi.volumes()[self.promised.seed.kept].capacity_bytes == 2 * SIZE
+        usage = self.promised.csi.stats(self.promised.seed.kept, self.promised.kept.target).usage
         assert usage[0].total > 1.5 * SIZE
 
 
@@ -153,8 +153,8 @@ class Delete(Operation):
     points = ("delete.renamed", "delete.synced", "delete.unlinked")
 
     def act(self) -> None:
-        self.world.forget(self.world.seed.kept)
-        patiently(lambda: self.world.csi.delete(self.world.seed.kept))
+        self.promised.forget(self.promised.seed.kept)
+        patiently(lambda: self.promised.csi.delete(self.promised.seed.kept))
 
 
 class DeleteSnapshot(Operation):
@@ -162,8 +162,8 @@ class DeleteSnapshot(Operation):
     pools = ("xfs",)
 
     def act(self) -> None:
-        self.world.forget(self.world.seed.snapshot)
-        patiently(lambda: self.world.csi.delete_snapshot(self.world.seed.snapshot))
+        self.promised.forget(self.promised.seed.snapshot)
+        patiently(lambda: self.promised.csi.delete_snapshot(self.promised.seed.snapshot))
 
 
 class Modify(Operation):
@@ -172,17 +172,17 @@ class Modify(Operation):
     points = ("record.renamed", "modify.recorded", "modify.enforced")
 
     def before(self) -> None:
-        place = self.world.disk.where / self.world.seed.kept / "volume.json"
+        place = self.promised.disk.where / self.promised.seed.kept / "volume.json"
         record = json.loads(place.read_text())
         place.write_text(json.dumps(record | {"limits": "100,0,0,0"}))
         run("sync", "--file-system", place)
-        self.world.csi.driver.restart()
+        self.promised.csi.driver.restart()
 
     def act(self) -> None:
         request = pb.ControllerModifyVolumeRequest(
-            volume_id=self.world.seed.kept, mutable_parameters={"readIops": "0"}
+            volume_id=self.promised.seed.kept, mutable_parameters={"readIops": "0"}
         )
-        patiently(lambda: self.world.csi.controller.ControllerModifyVolume(request, timeout=30))
+        patiently(lambda: self.promised.csi.controller.ControllerModifyVolume(request, timeout=30))
 
 
 class Stage(Operation):
@@ -193,7 +193,7 @@ class Stage(Operation):
     pools = ("xfs",)
 
     def act(self) -> None:
-        patiently(self.world.kept.stage)
+        patiently(self.promised.kept.stage)
 
 
 class StageLarger(Operation):
@@ -203,19 +203,19 @@ class StageLarger(Operation):
     pools = ("xfs",)
 
     def before(self) -> None:
-        source = of_snapshot(self.world.seed.snapshot)
-        volume = self.world.csi.create_patiently("larger", 2 * SIZE, source=source)
-        self.world.volumes.add(volume.volume_id)
-        self.world.files[volume.volume_id] = self.world.seed.data
+        source = of_snapshot(self.promised.seed.snapshot)
+        volume = self.promised.csi.create_patiently("larger", 2 * SIZE, source=source)
+        self.promised.volumes.add(volume.volume_id)
+        self.promised.files[volume.volume_id] = self.promised.seed.data
         self.larger = volume.volume_id
 
     def act(self) -> None:
-        life = self.world.life(self.larger)
+        life = self.promised.life(self.larger)
         patiently(life.stage)
         life.publish()
 
     def after(self) -> None:
-        usage = self.world.csi.stats(self.larger, self.world.life(self.larger).target).usage
+        usage = self.promised.csi.stats(self.larger, self.promised.life(self.larger).target).usage
         assert usage[0].total > 1.5 * SIZE
 
 
@@ -224,10 +224,10 @@ class Publish(Operation):
     pools = ("xfs",)
 
     def before(self) -> None:
-        self.world.kept.stage()
+        self.promised.kept.stage()
 
     def act(self) -> None:
-        patiently(self.world.kept.publish)
+        patiently(self.promised.kept.publish)
 
 
 class PublishBlock(Operation):
@@ -235,10 +235,10 @@ class PublishBlock(Operation):
     pools = ("xfs",)
 
     def before(self) -> None:
-        self.world.life(self.world.seed.raw).stage()
+        self.promised.life(self.promised.seed.raw).stage()
 
     def act(self) -> None:
-        patiently(self.world.life(self.world.seed.raw).publish)
+        patiently(self.promised.life(self.promised.seed.raw).publish)
 
 
 class Down(Operation):
@@ -249,26 +249,26 @@ class Down(Operation):
     pools = ("xfs",)
 
     def before(self) -> None:
-        self.world.kept.up()
-        self.world.files[self.world.seed.kept] = self.world.kept.write()
+        self.promised.kept.up()
+        self.promised.files[self.promised.seed.kept] = self.promised.kept.write()
 
     def act(self) -> None:
-        patiently(self.world.kept.unpublish)
-        patiently(self.world.kept.unstage)
+        patiently(self.promised.kept.unpublish)
+        patiently(self.promised.kept.unstage)
 
     def after(self) -> None:
-        assert self.world.node.loops() == []
+        assert self.promised.node.loops() == []
 
 
 class _Inline(Operation):
     """A volume that stands in a pod: nobody asked for it by name, and nobody deletes it."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.pod = Pod(world.node, world.csi, "inline")
+    def __init__(self, promised: PromisedPool) -> None:
+        super().__init__(promised)
+        self.pod = InlinePod(promised.node, promised.csi, "inline")
 
     def found(self) -> set[str]:
-        return set(self.world.csi.volumes()) - {self.world.seed.kept, self.world.seed.raw}
+        return set(self.promised.csi.volumes()) - {self.promised.seed.kept, self.promised.seed.raw}
 
 
 class PublishInline(_Inline):
@@ -284,12 +284,12 @@ class PublishInline(_Inline):
         self.made = self.found()
         assert len(self.made) == 1
         write_durably(self.pod.target / "data", SIZE // 4)
-        self.world.volumes |= self.made
+        self.promised.volumes |= self.made
 
     def after(self) -> None:
         patiently(self.pod.unpublish)
         assert self.found() == set()
-        self.world.volumes -= self.made
+        self.promised.volumes -= self.made
 
 
 class UnpublishInline(_Inline):
@@ -303,7 +303,7 @@ class UnpublishInline(_Inline):
     def act(self) -> None:
         patiently(self.pod.unpublish)
         assert self.found() == set()
-        assert self.world.node.mounts() == []
+        assert self.promised.node.mounts() == []
 
 
 class UnpublishInlineOfPublishThatDied(_Inline):
@@ -319,7 +319,7 @@ class UnpublishInlineOfPublishThatDied(_Inline):
             self.pod.publish()
         patiently(self.pod.unpublish)
         assert self.found() == set()
-        assert self.world.node.mounts() == []
+        assert self.promised.node.mounts() == []
 
 
 OPERATIONS: tuple[type[Operation], ...] = (
@@ -355,7 +355,7 @@ def seeds(shelf: Path) -> Iterator[Callable[[str], Seed]]:
 
     def seed(fs: str) -> Seed:
         if fs not in made:
-            made[fs] = worlds.sow(shelf, fs)
+            made[fs] = promised_pool.sow(shelf, fs)
         return made[fs]
 
     yield seed
@@ -367,14 +367,14 @@ def seeds(shelf: Path) -> Iterator[Callable[[str], Seed]]:
 def test_killed_there_it_comes_back_right(
     node: Node, seeds: Callable[[str], Seed], operation: type[Operation], point: str, pool: str
 ) -> None:
-    world = worlds.plant(node, seeds(pool), {"CELLAR_FAILPOINT": point})
-    work = operation(world)
+    promised = promised_pool.plant(node, seeds(pool), {"CELLAR_FAILPOINT": point})
+    work = operation(promised)
     work.before()
-    _dies(world, work, point)
-    cut = world.beside()  # the copy is taken here
+    _dies(promised, work, point)
+    cut = promised.beside()  # the copy is taken here
     if point in HOLD:
-        assert can_write(world.kept.target, 2.0), "left frozen by a driver that died"
-    again = world.csi.driver
+        assert can_write(promised.kept.target, 2.0), "left frozen by a driver that died"
+    again = promised.csi.driver
     del again.env["CELLAR_FAILPOINT"]
     again.spawn()
     cut.csi.driver.connect()
@@ -382,25 +382,25 @@ def test_killed_there_it_comes_back_right(
     cut.check_bytes(pod="cut")
     again.connect()
     work.act()
-    world.check_all_there()
-    world.check_nothing_else()
+    promised.check_all_there()
+    promised.check_nothing_else()
     work.after()
-    for volume_id in world.volumes:
-        world.life(volume_id).down()
+    for volume_id in promised.volumes:
+        promised.life(volume_id).down()
     assert len(node.loops()) == 0
-    world.check_bytes(pod="again")
-    world.clear()
+    promised.check_bytes(pod="again")
+    promised.clear()
 
 
-def _dies(world: World, work: Operation, point: str) -> None:
-    promised = set(world.volumes), set(world.snapshots)
+def _dies(promised: PromisedPool, work: Operation, point: str) -> None:
+    before = set(promised.volumes), set(promised.snapshots)
     try:
         work.act()
     except grpc.RpcError:
-        assert world.csi.driver.wait(10) == -signal.SIGKILL, world.csi.driver.tail()
+        assert promised.csi.driver.wait(10) == -signal.SIGKILL, promised.csi.driver.tail()
     else:
         pytest.fail(f"{type(work).__name__} never reached {point}")
-    assert world.volumes <= promised[0] and world.snapshots <= promised[1]
+    assert promised.volumes <= before[0] and promised.snapshots <= before[1]
 
 
 def test_every_fail_point_is_reached_by_some_operation() -> None:
@@ -420,39 +420,39 @@ def test_the_list_of_fail_points_is_what_the_sources_reach() -> None:
 class _Ledger:
     """Notes what was answered OK, and copies the disk at once."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.cuts: list[tuple[str, World]] = []
+    def __init__(self, promised: PromisedPool) -> None:
+        self.promised = promised
+        self.cuts: list[tuple[str, PromisedPool]] = []
 
     def copied(self, step: str) -> None:
-        disk = self.world.node.copy(self.world.disk)
-        cut = World(self.world.node, disk, self.world.csi, self.world.seed)
-        cut.volumes, cut.snapshots = set(self.world.volumes), set(self.world.snapshots)
-        cut.files, cut.raws = dict(self.world.files), dict(self.world.raws)
+        disk = self.promised.node.copy(self.promised.disk)
+        cut = PromisedPool(self.promised.node, disk, self.promised.csi, self.promised.seed)
+        cut.volumes, cut.snapshots = set(self.promised.volumes), set(self.promised.snapshots)
+        cut.files, cut.raws = dict(self.promised.files), dict(self.promised.raws)
         self.cuts.append((step, cut))
 
     def has(self, step: str, volume: pb.Volume, data: str = "") -> Life:
-        self.world.volumes.add(volume.volume_id)
+        self.promised.volumes.add(volume.volume_id)
         if data:
-            self.world.files[volume.volume_id] = data
+            self.promised.files[volume.volume_id] = data
         self.copied(step)
-        return self.world.life(volume.volume_id)
+        return self.promised.life(volume.volume_id)
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_what_was_answered_is_on_the_medium(
     node: Node, seeds: Callable[[str], Seed], pool: str
 ) -> None:
-    world = worlds.plant(node, seeds(pool))
-    csi, ledger = world.csi, _Ledger(world)
+    promised = promised_pool.plant(node, seeds(pool))
+    csi, ledger = promised.csi, _Ledger(promised)
     thick = ledger.has("create", csi.create("thick", SIZE, parameters={"allocation": "thick"}))
     thick.up()
-    world.files[thick.volume_id] = data = thick.write()
+    promised.files[thick.volume_id] = data = thick.write()
     ledger.copied("write")
     if pool == "ext4":
         thick.down()
     snapshot = csi.snapshot("second", thick.volume_id).snapshot_id
-    world.snapshots.add(snapshot)
+    promised.snapshots.add(snapshot)
     ledger.copied("snapshot")
     restored = csi.create_patiently("restored", SIZE, source=of_snapshot(snapshot))
     ledger.has("restore", restored, data)
@@ -460,10 +460,10 @@ def test_what_was_answered_is_on_the_medium(
     ledger.has("clone", cloned, data)
     csi.expand(thick.volume_id, 2 * SIZE)
     ledger.copied("expand")
-    world.forget(restored.volume_id)
+    promised.forget(restored.volume_id)
     csi.delete(restored.volume_id)
     ledger.copied("delete")
-    world.forget(snapshot)
+    promised.forget(snapshot)
     csi.delete_snapshot(snapshot)
     ledger.copied("delete snapshot")
     for step, cut in ledger.cuts:
@@ -482,49 +482,49 @@ def test_what_was_answered_is_on_the_medium(
 def test_a_retry_after_a_kill_gives_the_id_that_the_first_try_had(
     node: Node, seeds: Callable[[str], Seed]
 ) -> None:
-    world = worlds.plant(node, seeds("xfs"))
-    first = world.csi.create("same").volume_id
-    world.csi.driver.restart()
-    assert world.csi.create("same").volume_id == first
-    world.csi.delete(first)
-    assert world.csi.create("same").volume_id == first
+    promised = promised_pool.plant(node, seeds("xfs"))
+    first = promised.csi.create("same").volume_id
+    promised.csi.driver.restart()
+    assert promised.csi.create("same").volume_id == first
+    promised.csi.delete(first)
+    assert promised.csi.create("same").volume_id == first
 
 
 def test_killed_again_and_again_while_it_works(node: Node, seeds: Callable[[str], Seed]) -> None:
     """Not at a fail point: wherever it happens to be."""
-    world = worlds.plant(node, seeds("xfs"))
+    promised = promised_pool.plant(node, seeds("xfs"))
     for turn in range(4):
         futures = [
-            world.csi.controller.CreateVolume.future(
-                world.csi.create_request(f"many-{number}"), timeout=20
+            promised.csi.controller.CreateVolume.future(
+                promised.csi.create_request(f"many-{number}"), timeout=20
             )
             for number in range(12)
         ]
         next(future for future in futures[turn:]).result()
-        world.csi.driver.restart()
-    ids = {world.csi.create_patiently(f"many-{number}").volume_id for number in range(12)}
-    world.volumes |= ids
-    world.check_nothing_else()
-    world.check_all_there()
+        promised.csi.driver.restart()
+    ids = {promised.csi.create_patiently(f"many-{number}").volume_id for number in range(12)}
+    promised.volumes |= ids
+    promised.check_nothing_else()
+    promised.check_all_there()
 
 
 def test_a_clean_stop_finishes_running_calls_and_exits_with_zero(
     node: Node, seeds: Callable[[str], Seed]
 ) -> None:
-    world = worlds.plant(node, seeds("xfs"))
-    life = world.kept
+    promised = promised_pool.plant(node, seeds("xfs"))
+    life = promised.kept
     life.up()
-    node.freeze(world.disk.where)
-    request = world.csi.create_request("last")
-    running = world.csi.controller.CreateVolume.future(request, timeout=30)
-    wait_until(lambda: outcome(lambda: world.csi.create("last", timeout=5)) == "ABORTED")
-    process = world.csi.driver.process
+    node.freeze(promised.disk.where)
+    request = promised.csi.create_request("last")
+    running = promised.csi.controller.CreateVolume.future(request, timeout=30)
+    wait_until(lambda: outcome(lambda: promised.csi.create("last", timeout=5)) == "ABORTED")
+    process = promised.csi.driver.process
     assert process
     process.terminate()
-    wait_until(lambda: outcome(lambda: world.csi.create("late", timeout=1)) == "UNAVAILABLE")
-    node.thaw(world.disk.where)
+    wait_until(lambda: outcome(lambda: promised.csi.create("late", timeout=1)) == "UNAVAILABLE")
+    node.thaw(promised.disk.where)
     assert running.result().volume.volume_id
     assert process.wait(20) == 0
     assert (life.target / "data").exists(), "a pod does not notice that its driver is replaced"
-    world.csi.driver.start()
+    promised.csi.driver.start()
     life.down()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import Csi, of_snapshot, of_volume, outcome, refused
-from tests.promises.disks import MIB
-from tests.promises.node import Life, Node
+from tests.support.client import Csi, of_snapshot, of_volume, outcome, refused
+from tests.support.disks import MIB
+from tests.support.node import Life, Node
 from tests.support.waiting import wait_until
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs")

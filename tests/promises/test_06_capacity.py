@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from driver.linux.formats.luks import lacks_encryption
-from tests.promises.client import Csi, outcome, refused
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB
-from tests.promises.node import EXT4_GROWS_ONLINE, Node, image_of
+from tests.support.client import Csi, outcome, refused
+from tests.support.disks import MIB
 from tests.support.free_space import finish_deletes
+from tests.support.node import EXT4_GROWS_ONLINE, Node, image_of
 from tests.support.waiting import wait_until
 
 SETTINGS = (

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import Csi, of_volume, outcome, patiently, refused
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB
-from tests.promises.node import Node
+from tests.support.client import Csi, of_volume, outcome, patiently, refused
+from tests.support.disks import MIB
+from tests.support.node import Node
 from tests.support.waiting import wait_until
 
 AT_ONCE = 1.0  # seconds, on a busy machine

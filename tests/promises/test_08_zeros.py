@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from tests.promises.client import of_snapshot, of_volume
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB
-from tests.promises.node import Life, Node
-from tests.promises.worlds import fill_device
+from tests.promises.promised_pool import fill_device
+from tests.support.client import of_snapshot, of_volume
+from tests.support.disks import MIB
+from tests.support.node import Life, Node
 
 SECRET = b"another tenant's"
 SIZE = 32 * MIB

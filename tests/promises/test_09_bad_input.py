@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import Csi, capability, of_snapshot, of_volume, outcome
 from tests.promises.conftest import Served
-from tests.promises.disks import MIB
-from tests.promises.node import Life
+from tests.support.client import Csi, capability, of_snapshot, of_volume, outcome
+from tests.support.disks import MIB
+from tests.support.node import Life
 
 LONG = "x" * 129
 IDS = (

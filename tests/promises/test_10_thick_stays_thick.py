@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.client import of_snapshot, of_volume, outcome, refused
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB, complaint, run
-from tests.promises.node import Life, Node, image_of
+from tests.support.client import of_snapshot, of_volume, outcome, refused
+from tests.support.disks import MIB, complaint, run
+from tests.support.node import Life, Node, image_of
 from tests.support.waiting import wait_until
 
 # containerd before 2.0 gives privileged containers such a /sys.

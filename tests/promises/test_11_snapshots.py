@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import Csi, digest, of_snapshot, of_volume, outcome, refused
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB, run
-from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write, layers, write_durably
-from tests.promises.worlds import fill_device
+from tests.promises.promised_pool import fill_device
+from tests.support.client import Csi, digest, of_snapshot, of_volume, outcome, refused
+from tests.support.disks import MIB, run
+from tests.support.node import EXT4_GROWS_ONLINE, Life, Node, can_write, layers, write_durably
 from tests.support.waiting import wait_until
 
 SIZES = {"ext4": 32 * MIB, "xfs": 300 * MIB, "btrfs": 256 * MIB}

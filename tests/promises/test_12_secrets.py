@@ -7,8 +7,8 @@ from pathlib import Path
 import grpc
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import capability
-from tests.promises.node import Node
+from tests.support.client import capability
+from tests.support.node import Node
 
 SECRET = "hunter2-of-the-tests"
 HIDDEN = {"passphrase": SECRET}

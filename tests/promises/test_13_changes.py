@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from driver.linux.formats.luks import lacks_encryption
-from tests.promises.client import of_snapshot, refused
 from tests.promises.conftest import Served
-from tests.promises.disks import MIB, run
-from tests.promises.node import Life
+from tests.support.client import of_snapshot, refused
+from tests.support.disks import MIB, run
+from tests.support.node import Life
 
 SIZE = 16 * MIB
 PAGE = 4096

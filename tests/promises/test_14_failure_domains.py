@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises import dead, disks
-from tests.promises.client import Csi, outcome
+from tests.promises import dead
 from tests.promises.conftest import FILESYSTEMS
-from tests.promises.disks import MIB, Disk
-from tests.promises.node import Life, Node
+from tests.support import disks
+from tests.support.client import Csi, outcome
+from tests.support.disks import MIB, Disk
+from tests.support.node import Life, Node
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -31,7 +32,7 @@ WELL = {"pool": "well"}
 
 
 @dataclass
-class Ground:
+class SickAndWell:
     """Two pools; `hang` makes the one called `sick` stop for as long as it is inside."""
 
     node: Node
@@ -67,7 +68,7 @@ def _frozen(node: Node, where: Any) -> Iterator[None]:
         node.thaw(where)
 
 
-def _ground(node: Node, fs: str, how: str) -> Ground:
+def _ground(node: Node, fs: str, how: str) -> SickAndWell:
     well = node.disk(fs, name="well")
     if how == "stopped":
         under = disks.make(node.base / "under.disk", node.base / "under", "ext4", 1024 * MIB)
@@ -80,24 +81,24 @@ def _ground(node: Node, fs: str, how: str) -> Ground:
         "stopped": lambda: _frozen(node, under.where),
         "dead": lambda: dead.server_at(sick.where),
     }[how]
-    return Ground(node, sick, well, hang, free_port(), None)  # type: ignore[arg-type]
+    return SickAndWell(node, sick, well, hang, free_port(), None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(
     params=[(fs, how) for fs in FILESYSTEMS for how in ("frozen", "stopped")] + [("xfs", "dead")],
     ids="-".join,
 )
-def ground(node: Node, request: pytest.FixtureRequest) -> Ground:
+def both(node: Node, request: pytest.FixtureRequest) -> SickAndWell:
     return _ground(node, *request.param)
 
 
 @pytest.fixture
-def unanswered(node: Node) -> Ground:
+def unanswered(node: Node) -> SickAndWell:
     return _ground(node, "ext4", "dead")
 
 
 @pytest.fixture
-def frozen(node: Node) -> Ground:
+def frozen(node: Node) -> SickAndWell:
     return _ground(node, "ext4", "frozen")
 
 
@@ -115,10 +116,10 @@ def health(csi: Csi) -> list[str]:
     ]
 
 
-def serves_the_well_pool(ground: Ground, name: str) -> None:
+def serves_the_well_pool(both: SickAndWell, name: str) -> None:
     """A whole life there, and all that is asked of the node as a whole."""
-    csi = ground.csi
-    life = ground.life(in_time(lambda: csi.create(name, parameters=WELL)))
+    csi = both.csi
+    life = both.life(in_time(lambda: csi.create(name, parameters=WELL)))
     for step in (life.stage, life.publish):
         in_time(step)
     life.write()
@@ -134,13 +135,13 @@ def serves_the_well_pool(ground: Ground, name: str) -> None:
     assert csi.probe()
 
 
-def does_not_answer(ground: Ground) -> None:
+def does_not_answer(both: SickAndWell) -> None:
     """What everybody is told of the sick pool, and that nothing of it is gone."""
-    csi = ground.csi
+    csi = both.csi
     wait_until(lambda: not csi.capacity(parameters=SICK).available_capacity, KNOWN)
     assert any("sick" in one for one in in_time(lambda: health(csi)))
-    wait_until(lambda: ground.metric("cellar_pool_up", "sick") == 0, KNOWN)
-    assert ground.metric("cellar_pool_up", "well") == 1
+    wait_until(lambda: both.metric("cellar_pool_up", "sick") == 0, KNOWN)
+    assert both.metric("cellar_pool_up", "well") == 1
     assert in_time(lambda: outcome(lambda: csi.create("new", parameters=SICK))) == "UNAVAILABLE"
     made = in_time(lambda: csi.create("anywhere"))
     assert made.volume_id in in_time(csi.volumes)
@@ -148,34 +149,34 @@ def does_not_answer(ground: Ground) -> None:
     csi.delete(made.volume_id)
 
 
-def is_well_again(ground: Ground) -> None:
-    wait_until(lambda: ground.csi.capacity(parameters=SICK).available_capacity, KNOWN)
-    wait_until(lambda: not any("sick" in one for one in health(ground.csi)), KNOWN)
+def is_well_again(both: SickAndWell) -> None:
+    wait_until(lambda: both.csi.capacity(parameters=SICK).available_capacity, KNOWN)
+    wait_until(lambda: not any("sick" in one for one in health(both.csi)), KNOWN)
 
 
-def test_a_pool_that_stops_answering_is_nobody_elses_trouble(ground: Ground) -> None:
-    ground.start()
-    csi = ground.csi
-    old = ground.life(csi.create("old", parameters=SICK))
+def test_a_pool_that_stops_answering_is_nobody_elses_trouble(both: SickAndWell) -> None:
+    both.start()
+    csi = both.csi
+    old = both.life(csi.create("old", parameters=SICK))
     old.up()
     written = old.write()
-    with ground.hang():
+    with both.hang():
         stuck = [
             csi.controller.CreateVolume.future(
                 csi.create_request(f"s{n}", parameters=SICK), timeout=120
             )
             for n in range(20)
         ]
-        serves_the_well_pool(ground, "first")
-        does_not_answer(ground)
-        serves_the_well_pool(ground, "second")
+        serves_the_well_pool(both, "first")
+        does_not_answer(both)
+        serves_the_well_pool(both, "second")
         listed = csi.controller.ListVolumes(pb.ListVolumesRequest(), timeout=BOUND).entries
         [entry] = [one for one in listed if one.volume.volume_id == old.volume_id]
         assert entry.status.volume_condition.abnormal
         in_time(old.unpublish)
     codes = {outcome(one.result) for one in stuck}
     assert codes <= {"OK", "UNAVAILABLE"}
-    is_well_again(ground)
+    is_well_again(both)
     old.publish()
     assert old.read() == written
     for volume_id in (old.volume_id, csi.create("new", parameters=SICK).volume_id):
@@ -184,57 +185,57 @@ def test_a_pool_that_stops_answering_is_nobody_elses_trouble(ground: Ground) -> 
         csi.delete(volume_id)
 
 
-def test_a_pool_that_does_not_answer_at_the_start_does_not_keep_others(ground: Ground) -> None:
-    ground.start()
-    old = ground.life(ground.csi.create("old", parameters=SICK))
+def test_a_pool_that_does_not_answer_at_the_start_does_not_keep_others(both: SickAndWell) -> None:
+    both.start()
+    old = both.life(both.csi.create("old", parameters=SICK))
     old.up()
     written = old.write()
-    ground.csi.driver.kill()
-    with ground.hang():
+    both.csi.driver.kill()
+    with both.hang():
         begun = time.monotonic()
-        ground.start()
-        old = ground.node.life(ground.csi, old.volume_id)
+        both.start()
+        old = both.node.life(both.csi, old.volume_id)
         assert time.monotonic() - begun < BOUND
-        serves_the_well_pool(ground, "first")
-        wait_until(ground.csi.probe)
+        serves_the_well_pool(both, "first")
+        wait_until(both.csi.probe)
         in_time(old.unpublish)
-    is_well_again(ground)
-    assert old.volume_id in ground.csi.volumes()
+    is_well_again(both)
+    assert old.volume_id in both.csi.volumes()
     old.publish()
     assert old.read() == written
     old.down()
-    ground.csi.delete(old.volume_id)
+    both.csi.delete(old.volume_id)
 
 
-def test_looks_that_wait_keep_the_driver_from_nothing(unanswered: Ground) -> None:
-    ground = unanswered
-    ground.start()
-    with ground.hang():
-        does_not_answer(ground)
+def test_looks_that_wait_keep_the_driver_from_nothing(unanswered: SickAndWell) -> None:
+    both = unanswered
+    both.start()
+    with both.hang():
+        does_not_answer(both)
         begun = time.monotonic()
-        assert ground.csi.driver.stop(60) == 0
+        assert both.csi.driver.stop(60) == 0
         assert time.monotonic() - begun < BOUND
 
 
 @pytest.mark.slow
 def test_stuck_workers_are_counted_and_left_behind_with_a_status_that_says_so(
-    frozen: Ground,
+    frozen: SickAndWell,
 ) -> None:
     """A thread that waits for a frozen filesystem cannot be killed: all else ends in time."""
-    ground, number = frozen, 3
-    ground.start()
-    csi, driver = ground.csi, ground.csi.driver
-    with ground.hang():
+    both, number = frozen, 3
+    both.start()
+    csi, driver = both.csi, both.csi.driver
+    with both.hang():
         requests = (csi.create_request(f"s{n}", parameters=SICK) for n in range(number))
         waiting = [csi.controller.CreateVolume.future(one, timeout=120) for one in requests]
-        wait_until(lambda: ground.metric("cellar_pool_stuck_workers", "sick") == number, KNOWN)
-        assert ground.metric("cellar_pool_oldest_call_seconds", "sick") > 1
-        assert ground.metric("cellar_pool_stuck_workers", "well") == 0
+        wait_until(lambda: both.metric("cellar_pool_stuck_workers", "sick") == number, KNOWN)
+        assert both.metric("cellar_pool_oldest_call_seconds", "sick") > 1
+        assert both.metric("cellar_pool_stuck_workers", "well") == 0
         assert driver.process
         driver.process.terminate()
         wait_until(lambda: "left while work was still running" in driver.tail(), KNOWN)
-        ground.start()
-        serves_the_well_pool(ground, "next")
+        both.start()
+        serves_the_well_pool(both, "next")
     assert driver.wait() == 1
     assert "OK" not in map(outcome, [one.result for one in waiting])
 
@@ -242,31 +243,31 @@ def test_stuck_workers_are_counted_and_left_behind_with_a_status_that_says_so(
 @pytest.mark.parametrize("fs", FILESYSTEMS)
 def test_a_driver_that_was_killed_while_it_hung_leaves_the_other_pools(node: Node, fs: str) -> None:
     """It has its locks until it is gone, which a frozen filesystem does not let it."""
-    ground = _ground(node, fs, "frozen")
-    ground.start()
-    kept = ground.csi.create("kept", parameters=WELL)
-    driver = ground.csi.driver
-    with ground.hang():
-        request = ground.csi.create_request("stuck", parameters=SICK)
-        waiting = ground.csi.controller.CreateVolume.future(request, timeout=120)
-        wait_until(lambda: ground.metric("cellar_pool_oldest_call_seconds", "sick") > 1, KNOWN)
+    both = _ground(node, fs, "frozen")
+    both.start()
+    kept = both.csi.create("kept", parameters=WELL)
+    driver = both.csi.driver
+    with both.hang():
+        request = both.csi.create_request("stuck", parameters=SICK)
+        waiting = both.csi.controller.CreateVolume.future(request, timeout=120)
+        wait_until(lambda: both.metric("cellar_pool_oldest_call_seconds", "sick") > 1, KNOWN)
         assert driver.process
         driver.process.kill()
         assert driver.process.poll() is None
-        ground.port = free_port()  # the other one stays bound as long
-        ground.start()
-        wait_until(lambda: kept.volume_id in ground.csi.volumes(), KNOWN)
-        serves_the_well_pool(ground, "next")
-        second = node.start(f"well=loopfile:{ground.well.where}")
+        both.port = free_port()  # the other one stays bound as long
+        both.start()
+        wait_until(lambda: kept.volume_id in both.csi.volumes(), KNOWN)
+        serves_the_well_pool(both, "next")
+        second = node.start(f"well=loopfile:{both.well.where}")
         assert outcome(lambda: second.create("v")) == "UNAVAILABLE"
         second.driver.stop()
     assert driver.wait() < 0
     assert outcome(waiting.result) != "OK"
-    is_well_again(ground)
-    ground.csi.create("stuck", parameters=SICK)
-    again = ground.node.start(*ground.csi.driver.pools)
+    is_well_again(both)
+    both.csi.create("stuck", parameters=SICK)
+    again = both.node.start(*both.csi.driver.pools)
     assert outcome(lambda: again.create("v", parameters=WELL)) == "UNAVAILABLE"
     again.driver.stop()
-    assert ground.csi.driver.stop() == 0
-    ground.start()
-    assert kept.volume_id in ground.csi.volumes()
+    assert both.csi.driver.stop() == 0
+    both.start()
+    assert kept.volume_id in both.csi.volumes()

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.promises.attacker import Pod
-from tests.promises.client import outcome, refused
+from tests.promises.attacker import AttackingPod
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB, run
-from tests.promises.node import Life, Node, mount_points
+from tests.support.client import outcome, refused
+from tests.support.disks import MIB, run
+from tests.support.node import Life, Node, mount_points
 from tests.support.waiting import wait_until
 
 SIZE = 16 * MIB
@@ -37,8 +37,8 @@ def raw(served: Served, name: str) -> Life:
 
 
 @contextmanager
-def pod_of(life: Life, *, writes: bool = True) -> Iterator[Pod]:
-    pod = Pod(life.target, writes=writes)
+def pod_of(life: Life, *, writes: bool = True) -> Iterator[AttackingPod]:
+    pod = AttackingPod(life.target, writes=writes)
     try:
         yield pod
     finally:

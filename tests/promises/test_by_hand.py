@@ -10,8 +10,8 @@ import pytest
 
 from tests import documents
 from tests.promises.conftest import FILESYSTEMS, serve
-from tests.promises.disks import MIB, Disk, run
-from tests.promises.node import Life, Node
+from tests.support.disks import MIB, Disk, run
+from tests.support.node import Life, Node
 
 POOL = "/srv/fast"
 

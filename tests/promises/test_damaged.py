@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import SECONDS, Csi, digest, of_snapshot, of_volume, outcome, refused
-from tests.promises.disks import MIB, Disk
-from tests.promises.node import Life, Node
+from tests.support.client import SECONDS, Csi, digest, of_snapshot, of_volume, outcome, refused
+from tests.support.disks import MIB, Disk
+from tests.support.node import Life, Node
 from tests.support.waiting import wait_until
 
 SIZE = 16 * MIB

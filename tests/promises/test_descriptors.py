@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.node import Node
+from tests.support.node import Node
 from tests.support.ports import free_port, listens
 from tests.support.waiting import wait_until
 

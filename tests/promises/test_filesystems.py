@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import outcome, patiently
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import GIB, MIB, complaint, run
-from tests.promises.node import EXT4_GROWS_ONLINE, Life, Node, can_write
+from tests.support.client import outcome, patiently
+from tests.support.disks import GIB, MIB, complaint, run
+from tests.support.node import EXT4_GROWS_ONLINE, Life, Node, can_write
 
 KINDS = ("ext4", "xfs", "btrfs")
 SIZE = 320 * MIB

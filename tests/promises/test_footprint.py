@@ -8,7 +8,7 @@ from __future__ import annotations
 import psutil
 
 from tests.promises.conftest import Served
-from tests.promises.node import Node
+from tests.support.node import Node
 from tests.support.waiting import wait_until
 
 # Imported only where they are used: each would cost `serve` several MiB and tens of milliseconds.

@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import SECONDS, Csi, capability, outcome, refused
 from tests.promises.conftest import Served, serve
-from tests.promises.disks import MIB, run
-from tests.promises.node import Node, layers, mount_points, write_durably
+from tests.support.client import SECONDS, Csi, capability, outcome, refused
+from tests.support.disks import MIB, run
+from tests.support.node import Node, layers, mount_points, write_durably
 from tests.support.waiting import wait_until
 
 SIZE = "16Mi"
 
 
 @dataclass
-class Pod:
+class InlinePod:
     """One volume in one pod, as kubelet calls for it."""
 
     node: Node
@@ -68,8 +68,8 @@ class Pod:
         self.csi.unpublish(self.handle, self.target)
 
 
-def a_pod(served: Served, name: str = "pod", **how: Any) -> Pod:
-    return Pod(served.node, served.csi, name, **how)
+def a_pod(served: Served, name: str = "pod", **how: Any) -> InlinePod:
+    return InlinePod(served.node, served.csi, name, **how)
 
 
 @pytest.mark.parametrize("fs", ["", "ext4", "xfs", "btrfs"])
@@ -137,7 +137,7 @@ def test_a_read_only_one_cannot_be_written_to(each: Served) -> None:
     with pytest.raises(OSError, match="Read-only"):
         (pod.target / "data").touch()
     with refused("ALREADY_EXISTS"):
-        Pod(each.node, each.csi, pod.name).publish()
+        InlinePod(each.node, each.csi, pod.name).publish()
     pod.unpublish()
     assert each.left() == []
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.client import Csi, outcome, refused
-from tests.promises.disks import Disk, run
-from tests.promises.node import Life, Node, layers
+from tests.support.client import Csi, outcome, refused
+from tests.support.disks import Disk, run
+from tests.support.node import Life, Node, layers
 from tests.support.waiting import wait_until
 
 # As a container of the node's pod: its own view, and kubelet's directory shared both ways.

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as pb
-from tests.promises.client import Csi, outcome
-from tests.promises.disks import MIB, Disk, run
-from tests.promises.node import Node
+from tests.support.client import Csi, outcome
+from tests.support.disks import MIB, Disk, run
+from tests.support.node import Node
 from tests.support.waiting import wait_until
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from driver.linux.state.boot_journal import BootJournal
-from tests.harness import ROOT, Driver
+from tests.support.driver_process import ROOT, DriverProcess
 
 HERE = Path(__file__).parent
 SPECS = 103
@@ -54,7 +54,9 @@ class Sanity:
     program: Path
     where: Path
 
-    def run(self, driver: Driver, *arguments: str, wrap: list[str], timeout: float = 240) -> Report:
+    def run(
+        self, driver: DriverProcess, *arguments: str, wrap: list[str], timeout: float = 240
+    ) -> Report:
         report = self.where / "report.json"
         words = [
             *wrap,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Driver
 from tests.sanity.conftest import Sanity
+from tests.support.driver_process import DriverProcess
 
 GIB = 1 << 30
 MKFS = {
@@ -70,7 +70,7 @@ def test_all_specs_pass_twice_on_one_driver_and_leave_nothing(
     spec = f"fast=loopfile:{pool},allocation=sparse,overcommit=20"
     alone = ["unshare", "--mount", "--propagation", "private"]
     arguments = ["--max-volumes", "8"]
-    with Driver(short_path, [spec], arguments=arguments, wrap=alone) as driver:
+    with DriverProcess(short_path, [spec], arguments=arguments, wrap=alone) as driver:
         beside = ["nsenter", f"--mount=/proc/{driver.pid}/ns/mnt"]
         for _ in range(2):
             sanity.run(driver, f"--csi.testvolumeaccesstype={kind}", wrap=beside).check()

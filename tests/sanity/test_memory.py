@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Driver
 from tests.sanity.conftest import Sanity
+from tests.support.driver_process import DriverProcess
 
 
 @pytest.mark.parametrize("kind", ["mount", "block"])
@@ -15,7 +15,9 @@ def test_all_specs_pass_twice_on_one_driver_that_is_not_root(
     sanity: Sanity, short_path: Path, ordinary: list[str], kind: str
 ) -> None:
     arguments = ["--max-volumes", "8"]
-    with Driver(short_path, ["sim=memory:1TiB"], arguments=arguments, wrap=ordinary) as driver:
+    with DriverProcess(
+        short_path, ["sim=memory:1TiB"], arguments=arguments, wrap=ordinary
+    ) as driver:
         assert _effective_capabilities(driver.pid) == 0 or not ordinary
         for _ in range(2):
             sanity.run(driver, f"--csi.testvolumeaccesstype={kind}", wrap=ordinary).check()

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.harness import Driver
+from tests.support.driver_process import DriverProcess
 
 CAPABILITY = csi.VolumeCapability(
     mount=csi.VolumeCapability.MountVolume(fs_type="ext4"),
@@ -25,24 +25,24 @@ CAPABILITY = csi.VolumeCapability(
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    with Driver(tmp_path_factory.mktemp("calls"), ["sim=memory:10GiB"]) as driver:
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DriverProcess]:
+    with DriverProcess(tmp_path_factory.mktemp("calls"), ["sim=memory:10GiB"]) as driver:
         yield driver
 
 
-def cellar(driver: Driver, *words: str) -> str:
+def cellar(driver: DriverProcess, *words: str) -> str:
     command = [sys.executable, "-m", "driver", "calls", "--endpoint", driver.endpoint, *words]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def create(driver: Driver, name: str) -> str:
+def create(driver: DriverProcess, name: str) -> str:
     request = csi.CreateVolumeRequest(
         name=name, volume_capabilities=[CAPABILITY], secrets={"passphrase": "hunter2"}
     )
     return driver.controller.CreateVolume(request).volume.volume_id
 
 
-def test_a_call_is_shown_with_request_and_answer_and_without_secrets(driver: Driver) -> None:
+def test_a_call_is_shown_with_request_and_answer_and_without_secrets(driver: DriverProcess) -> None:
     volume_id = create(driver, "shown")
     said = cellar(driver, "-o", "json", "--about", "shown")
     [call] = json.loads(said)
@@ -52,7 +52,7 @@ def test_a_call_is_shown_with_request_and_answer_and_without_secrets(driver: Dri
     assert "hunter2" not in said
 
 
-def test_calls_that_failed_are_shown_with_the_reason(driver: Driver) -> None:
+def test_calls_that_failed_are_shown_with_the_reason(driver: DriverProcess) -> None:
     with pytest.raises(grpc.RpcError):
         driver.controller.CreateVolume(csi.CreateVolumeRequest(name="no capabilities"))
     said = cellar(driver, "--failed", "-o", "wide", "--about", "no capabilities")
@@ -64,13 +64,13 @@ def test_calls_that_failed_are_shown_with_the_reason(driver: Driver) -> None:
     assert response.endswith("(not kept)")
 
 
-def test_lists_and_polls_are_shown_on_request(driver: Driver) -> None:
+def test_lists_and_polls_are_shown_on_request(driver: DriverProcess) -> None:
     driver.controller.ListVolumes(csi.ListVolumesRequest())
     assert "ListVolumes" not in cellar(driver)
     assert "ListVolumes" in cellar(driver, "--all")
 
 
-def test_a_follower_sees_each_call_at_once(driver: Driver) -> None:
+def test_a_follower_sees_each_call_at_once(driver: DriverProcess) -> None:
     words = ["calls", "--endpoint", driver.endpoint, "--follow", "--past", "0", "-o", "json"]
     stop = threading.Event()
     calling = threading.Thread(target=_call_until, args=(driver, stop))
@@ -88,14 +88,14 @@ def test_a_follower_sees_each_call_at_once(driver: Driver) -> None:
     assert json.loads(line)["request"] == {"volume_id": "followed"}
 
 
-def _call_until(driver: Driver, stop: threading.Event) -> None:
+def _call_until(driver: DriverProcess, stop: threading.Event) -> None:
     """Call until somebody has seen it: when a follower is connected is not known."""
     while not stop.wait(0.1):
         driver.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id="followed"))
 
 
 def test_a_follower_does_not_keep_the_driver_from_stopping(tmp_path: Path) -> None:
-    with Driver(tmp_path, ["sim=memory:10GiB"]) as driver:
+    with DriverProcess(tmp_path, ["sim=memory:10GiB"]) as driver:
         words = ["calls", "--endpoint", driver.endpoint, "--follow", "-o", "name"]
         with subprocess.Popen(
             [sys.executable, "-m", "driver", *words], stdout=subprocess.PIPE, text=True

@@ -18,7 +18,7 @@ from csi_proto import cellar_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from tests.cluster.fake_kubelet import NAME, Kubelet
 from tests.cluster.machines import code_of
-from tests.harness import ROOT, Driver
+from tests.support.driver_process import ROOT, DriverProcess
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -39,7 +39,7 @@ def driver(kubelet: Kubelet) -> Iterator[Announced]:
         assert "Traceback" not in driver.log.read_text()
 
 
-class Announced(Driver):
+class Announced(DriverProcess):
     """Its socket is where kubelet looks for it."""
 
     def __init__(self, where: Path, kubelet: Kubelet) -> None:
@@ -148,7 +148,7 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="dr-") as name:
         folder = Path(name) / "not-mounted"
         words = ["--kubelet-dir", str(folder), "--endpoint", f"unix://{name}/csi.sock"]
-        driver = Driver(Path(name), ["sim=memory:1GiB"])
+        driver = DriverProcess(Path(name), ["sim=memory:1GiB"])
         command = [*driver.command()[:4], *words, "--pool", "sim=memory:1GiB"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=60)
         assert ended.returncode == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.harness import ROOT, Driver
+from tests.support.driver_process import ROOT, DriverProcess
 from tests.support.ports import free_port, listens
 from tests.support.waiting import wait_until
 
@@ -36,7 +36,7 @@ def where() -> Iterator[Path]:
 
 
 def test_it_says_that_it_is_ready_and_leaves_nothing_behind(where: Path) -> None:
-    with Driver(where, [POOL]) as driver:
+    with DriverProcess(where, [POOL]) as driver:
         assert driver.identity.Probe(csi.ProbeRequest()).ready.value
         volume = driver.controller.CreateVolume(REQUEST).volume
         assert driver.socket.stat().st_mode & 0o777 == 0o660
@@ -51,14 +51,14 @@ def test_it_says_that_it_is_ready_and_leaves_nothing_behind(where: Path) -> None
 
 
 def test_the_terminals_signal_ends_it_cleanly_too(where: Path) -> None:
-    with Driver(where, [POOL]) as driver:
+    with DriverProcess(where, [POOL]) as driver:
         assert driver.process
         driver.process.send_signal(signal.SIGINT)
         assert driver.wait(20) == 0
 
 
 def test_a_second_driver_on_the_same_socket_gives_way(where: Path) -> None:
-    with Driver(where, [POOL]) as driver:
+    with DriverProcess(where, [POOL]) as driver:
         second = subprocess.run(driver.command(), cwd=ROOT, capture_output=True, check=False)
         assert second.returncode == 1
         assert f"another process listens on {driver.socket}" in second.stderr.decode()
@@ -66,7 +66,7 @@ def test_a_second_driver_on_the_same_socket_gives_way(where: Path) -> None:
 
 
 def test_a_socket_that_a_killed_driver_left_is_taken_over(where: Path) -> None:
-    with Driver(where, [POOL]) as driver:
+    with DriverProcess(where, [POOL]) as driver:
         driver.kill()
         assert driver.socket.exists()
         driver.start()
@@ -75,7 +75,7 @@ def test_a_socket_that_a_killed_driver_left_is_taken_over(where: Path) -> None:
 
 def test_metrics_and_health_over_http(where: Path) -> None:
     port = free_port()
-    with Driver(where, [POOL], arguments=["--metrics", f"127.0.0.1:{port}"]) as driver:
+    with DriverProcess(where, [POOL], arguments=["--metrics", f"127.0.0.1:{port}"]) as driver:
         driver.controller.CreateVolume(REQUEST)
         assert _page(port, "healthz") == "ok\n"
         metrics = _page(port, "metrics")
@@ -86,7 +86,7 @@ def test_metrics_and_health_over_http(where: Path) -> None:
 def test_a_pool_that_is_away_is_said_at_the_start_and_where_readiness_is_asked(where: Path) -> None:
     port, missing = free_port(), where / "missing"
     pools = [POOL, f"fast=loopfile:{missing}"]
-    with Driver(where, pools, arguments=["--metrics", f"127.0.0.1:{port}"]) as driver:
+    with DriverProcess(where, pools, arguments=["--metrics", f"127.0.0.1:{port}"]) as driver:
         end = time.monotonic() + 10
         while (text := _page(port, "readyz")) == "ok\n" and time.monotonic() < end:
             time.sleep(0.05)
@@ -105,7 +105,7 @@ def _page(port: int, name: str) -> str:
 
 def test_it_imports_nothing_that_only_other_commands_need(where: Path) -> None:
     env = {"PYTHONPROFILEIMPORTTIME": "1"}
-    with Driver(where, [POOL], env=env) as driver:
+    with DriverProcess(where, [POOL], env=env) as driver:
         driver.controller.CreateVolume(REQUEST)
     imported = {
         line.rsplit("|", 1)[1].strip().partition(".")[0]
@@ -118,7 +118,7 @@ def test_it_imports_nothing_that_only_other_commands_need(where: Path) -> None:
 
 def test_calls_that_run_when_it_is_told_to_stop_are_answered(where: Path) -> None:
     """Those that gRPC had not handed over yet are not begun: UNAVAILABLE or CANCELLED."""
-    with Driver(where, [POOL]) as driver:
+    with DriverProcess(where, [POOL]) as driver:
         calls = [
             driver.controller.CreateVolume.future(
                 csi.CreateVolumeRequest(name=f"v{number}", volume_capabilities=[CAPABILITY])

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tests.promises.disks import run
+from tests.support.disks import run
 
 # _IOR('X', 58, struct xfs_fs_eofblocks), version 1: it waits for inodes that are being freed in the
 # background (xfs_blockgc_free_space). Without it statfs shows them used: 200 times of 200 on 6.18.

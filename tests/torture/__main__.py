@@ -23,13 +23,13 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.promises import disks
-from tests.promises.node import Node
+from tests.support import disks
+from tests.support.node import Node
 from tests.support.waiting import wait_until
 from tests.torture import disturbances
 from tests.torture.client import Client
-from tests.torture.ground import Findings, Ground
 from tests.torture.model import Model
+from tests.torture.run import Findings, TortureRun
 
 DISK = 4 * disks.GIB  # bytes, of the pool
 STANDSTILL = 200.0  # seconds until all clients have ended the step that they are in
@@ -43,10 +43,10 @@ def torture(fs: str, seed: int, seconds: float, clients: int) -> tuple[Findings,
         try:
             disk = node.disk(fs, DISK)
             csi = node.start(f"p=loopfile:{disk.where}")
-            ground = Ground(
+            torture = TortureRun(
                 node, disk, csi, Model(), findings, random.Random(f"{seed}/{fs}"), counts
             )
-            _run(ground, seconds, clients)
+            _run(torture, seconds, clients)
             if findings.texts:
                 _keep_log(csi.driver.log, fs, seed)
         finally:
@@ -60,25 +60,25 @@ def _keep_log(log: Path, fs: str, seed: int) -> None:
     print(f"the driver's log: {kept}", flush=True)
 
 
-def _run(ground: Ground, seconds: float, clients: int) -> None:
+def _run(torture: TortureRun, seconds: float, clients: int) -> None:
     stop, pause = Event(), Event()
-    actors = [Client(number, ground) for number in range(clients)]
-    ground.standing_still = partial(_standing_still, actors, pause)
+    actors = [Client(number, torture) for number in range(clients)]
+    torture.standing_still = partial(_standing_still, actors, pause)
     threads = [Thread(target=one.run, args=(stop, pause), daemon=True) for one in actors]
     for thread in threads:
         thread.start()
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not ground.findings.texts:
-        time.sleep(ground.chosen.uniform(0.5, 2.5))
-        name = ground.chosen.choice(list(disturbances.ALL))
-        ground.counts[name] += 1
-        disturbances.ALL[name](ground)
-        if ground.chosen.random() < 0.25:
-            _compare_all(ground)
+    while time.monotonic() < end and not torture.findings.texts:
+        time.sleep(torture.chosen.uniform(0.5, 2.5))
+        name = torture.chosen.choice(list(disturbances.ALL))
+        torture.counts[name] += 1
+        disturbances.ALL[name](torture)
+        if torture.chosen.random() < 0.25:
+            _compare_all(torture)
     stop.set()
     for thread in threads:
         thread.join(STANDSTILL)
-    _end(ground, actors)
+    _end(torture, actors)
 
 
 @contextmanager
@@ -95,22 +95,22 @@ def _standing_still(actors: list[Client], pause: Event, *, down: bool) -> Iterat
         pause.clear()
 
 
-def _compare_all(ground: Ground) -> None:
-    with ground.standing_still(down=False):
-        disturbances.look_at_all(ground)
-        if still := disturbances.frozen(ground):
-            ground.findings.add(f"frozen, and nobody thaws: {still}")
-        ground.counts["comparisons of all"] += 1
+def _compare_all(torture: TortureRun) -> None:
+    with torture.standing_still(down=False):
+        disturbances.look_at_all(torture)
+        if still := disturbances.frozen(torture):
+            torture.findings.add(f"frozen, and nobody thaws: {still}")
+        torture.counts["comparisons of all"] += 1
 
 
-def _end(ground: Ground, actors: list[Client]) -> None:
+def _end(torture: TortureRun, actors: list[Client]) -> None:
     for one in actors:
         one.clear()
-        ground.counts["calls"] += one.calls
-    disturbances.look_at_all(ground)
-    for what in (ground.node.mounts(), ground.node.loops()):
-        if what and not ground.findings.texts:
-            ground.findings.add(f"left after everything was taken down: {what}")
+        torture.counts["calls"] += one.calls
+    disturbances.look_at_all(torture)
+    for what in (torture.node.mounts(), torture.node.loops()):
+        if what and not torture.findings.texts:
+            torture.findings.add(f"left after everything was taken down: {what}")
 
 
 def main() -> int:

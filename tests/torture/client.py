@@ -14,10 +14,10 @@ from typing import Any
 
 import grpc
 
-from tests.promises.client import MIB, code_of, digest, of_snapshot, of_volume
-from tests.promises.node import Life, write_durably
-from tests.torture.ground import Channel, Ground, Impatience
+from tests.support.client import MIB, code_of, digest, of_snapshot, of_volume
+from tests.support.node import Life, write_durably
 from tests.torture.model import Item, Presence
+from tests.torture.run import Channel, Impatience, TortureRun
 
 # What a client repeats, as kubelet and the sidecars do; CANCELLED is our own doing.
 AGAIN = frozenset({"ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
@@ -42,14 +42,16 @@ class Volume:
 class Client:
     """Runs until `stop` is set. `number` makes its names its own; the seed makes its choices."""
 
-    def __init__(self, number: int, ground: Ground) -> None:
-        self._random = random.Random(f"{ground.findings.seed}/{number}")
-        self._number, self._node = number, ground.node
-        impatience = Impatience(random.Random(f"{ground.findings.seed}/{number}/i"), ground.counts)
-        self._channel = Channel(ground.csi.driver.endpoint, impatience)
+    def __init__(self, number: int, torture: TortureRun) -> None:
+        self._random = random.Random(f"{torture.findings.seed}/{number}")
+        self._number, self._node = number, torture.node
+        impatience = Impatience(
+            random.Random(f"{torture.findings.seed}/{number}/i"), torture.counts
+        )
+        self._channel = Channel(torture.csi.driver.endpoint, impatience)
         self._csi = self._channel.csi()
-        self._model, self._findings = ground.model, ground.findings
-        self._counts = ground.counts
+        self._model, self._findings = torture.model, torture.findings
+        self._counts = torture.counts
         self._volumes: list[Volume] = []
         self._snapshots: list[Item] = []
         self._made = 0

@@ -60,7 +60,7 @@ class FakeNodes:
 
 
 @dataclass
-class World:
+class RoutedCreate:
     """Nodes `a` (10 GiB), `b` (30 GiB), `c` (20 GiB), and what each answers to a create."""
 
     nodes: FakeNodes
@@ -77,14 +77,14 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def routed(monkeypatch: pytest.MonkeyPatch) -> RoutedCreate:
     sizes = {"a": 10 * GIB, "b": 30 * GIB, "c": 20 * GIB}
-    world = World(FakeNodes([node(name, size) for name, size in sizes.items()]))
+    routed = RoutedCreate(FakeNodes([node(name, size) for name, size in sizes.items()]))
 
     async def forward(node: NodeConnection, path: str, *_: Any) -> bytes:
         assert path == "/csi.v1.Controller/CreateVolume"
-        world.sent.append(node.name)
-        if error := world.answers.get(node.name):
+        routed.sent.append(node.name)
+        if error := routed.answers.get(node.name):
             raise error
         volume = csi.Volume(volume_id=f"on-{node.name}")
         return csi.CreateVolumeResponse(volume=volume).SerializeToString()
@@ -93,14 +93,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     async def reserved(
         _: object, key: str, searched: Sequence[NodeConnection]
     ) -> AsyncIterator[Sequence[NodeConnection]]:
-        world.searched = [node.name for node in searched]
-        if world.contended:
+        routed.searched = [node.name for node in searched]
+        if routed.contended:
             raise Busy("another router is creating it; try again")
-        yield [node for node in world.nodes.nodes if node.name in world.holders]
+        yield [node for node in routed.nodes.nodes if node.name in routed.holders]
 
     monkeypatch.setattr(calls, "forward", forward)
     monkeypatch.setattr(name_reservations, "reserved", reserved)
-    return world
+    return routed
 
 
 def on(*names: str, chosen: bool = False) -> csi.TopologyRequirement:
@@ -110,81 +110,81 @@ def on(*names: str, chosen: bool = False) -> csi.TopologyRequirement:
     )
 
 
-def test_the_node_with_most_free_space_is_first_and_not_searched(world: World) -> None:
-    assert world.create() == "on-b"
-    assert (world.sent, world.searched) == (["b"], ["a", "c"])
+def test_the_node_with_most_free_space_is_first_and_not_searched(routed: RoutedCreate) -> None:
+    assert routed.create() == "on-b"
+    assert (routed.sent, routed.searched) == (["b"], ["a", "c"])
 
 
-def test_a_node_that_is_full_by_now_is_followed_by_the_next(world: World) -> None:
-    world.answers = {"b": NoSpace("full"), "c": NoSpace("full")}
-    assert world.create() == "on-a"
-    assert world.sent == ["b", "c", "a"]
+def test_a_node_that_is_full_by_now_is_followed_by_the_next(routed: RoutedCreate) -> None:
+    routed.answers = {"b": NoSpace("full"), "c": NoSpace("full")}
+    assert routed.create() == "on-a"
+    assert routed.sent == ["b", "c", "a"]
 
 
-def test_if_all_are_full_the_error_is_that_of_the_best(world: World) -> None:
-    world.answers = {name: NoSpace(f"{name} is full") for name in "abc"}
+def test_if_all_are_full_the_error_is_that_of_the_best(routed: RoutedCreate) -> None:
+    routed.answers = {name: NoSpace(f"{name} is full") for name in "abc"}
     with pytest.raises(NoSpace, match="b is full"):
-        world.create()
+        routed.create()
 
 
-def test_any_other_error_ends_the_call(world: World) -> None:
-    world.answers = {"b": PoolUnavailable("it hangs")}
+def test_any_other_error_ends_the_call(routed: RoutedCreate) -> None:
+    routed.answers = {"b": PoolUnavailable("it hangs")}
     with pytest.raises(PoolUnavailable):
-        world.create()
-    assert world.sent == ["b"]
+        routed.create()
+    assert routed.sent == ["b"]
 
 
-def test_the_node_that_has_the_name_is_the_only_one(world: World) -> None:
-    world.holders = "a"
-    assert world.create() == "on-a"
-    world.answers = {"a": NoSpace("full")}
+def test_the_node_that_has_the_name_is_the_only_one(routed: RoutedCreate) -> None:
+    routed.holders = "a"
+    assert routed.create() == "on-a"
+    routed.answers = {"a": NoSpace("full")}
     with pytest.raises(NoSpace, match="full"):
-        world.create()
-    assert world.sent == ["a", "a"]
+        routed.create()
+    assert routed.sent == ["a", "a"]
 
 
-def test_a_name_is_found_also_where_no_new_volume_could_go(world: World) -> None:
-    for each in world.nodes.nodes:
+def test_a_name_is_found_also_where_no_new_volume_could_go(routed: RoutedCreate) -> None:
+    for each in routed.nodes.nodes:
         each.member = type(each.member)(name=each.name, address="h:1", cordoned=True)
     with pytest.raises(NoSpace, match="cordoned"):
-        world.create()
-    assert world.searched == ["a", "b", "c"]
-    world.holders = "c"
-    assert world.create() == "on-c"
+        routed.create()
+    assert routed.searched == ["a", "b", "c"]
+    routed.holders = "c"
+    assert routed.create() == "on-c"
 
 
-def test_a_chosen_node_gets_the_call_without_a_reservation(world: World) -> None:
-    world.contended = True
+def test_a_chosen_node_gets_the_call_without_a_reservation(routed: RoutedCreate) -> None:
+    routed.contended = True
     requirement = on("a", "b", chosen=True)
-    assert world.create(accessibility_requirements=requirement) == "on-a"
-    world.answers = {"a": NoSpace("full")}
+    assert routed.create(accessibility_requirements=requirement) == "on-a"
+    routed.answers = {"a": NoSpace("full")}
     with pytest.raises(NoSpace, match="full"):
-        world.create(accessibility_requirements=requirement)
+        routed.create(accessibility_requirements=requirement)
     with pytest.raises(NoSpace, match="cannot be reached"):
-        world.create(accessibility_requirements=on("z", chosen=True))
-    assert world.sent == ["a", "a"]
+        routed.create(accessibility_requirements=on("z", chosen=True))
+    assert routed.sent == ["a", "a"]
 
 
-def test_only_accessible_nodes_are_tried_and_searched(world: World) -> None:
-    assert world.create(accessibility_requirements=on("a", "c")) == "on-c"
-    assert (world.sent, world.searched) == (["c"], ["a"])
+def test_only_accessible_nodes_are_tried_and_searched(routed: RoutedCreate) -> None:
+    assert routed.create(accessibility_requirements=on("a", "c")) == "on-c"
+    assert (routed.sent, routed.searched) == (["c"], ["a"])
 
 
-def test_a_name_that_another_router_has_is_busy(world: World) -> None:
-    world.contended = True
+def test_a_name_that_another_router_has_is_busy(routed: RoutedCreate) -> None:
+    routed.contended = True
     with pytest.raises(Busy):
-        world.create()
-    assert world.sent == []
+        routed.create()
+    assert routed.sent == []
 
 
-def test_a_source_decides_and_its_lost_node_is_a_final_answer(world: World) -> None:
+def test_a_source_decides_and_its_lost_node_is_a_final_answer(routed: RoutedCreate) -> None:
     source = csi.VolumeContentSource(
         volume=csi.VolumeContentSource.VolumeSource(volume_id=f"{'a' * 12}-{'0' * 32}")
     )
-    assert world.create(volume_content_source=source) == "on-a"
+    assert routed.create(volume_content_source=source) == "on-a"
     with pytest.raises(NoSpace, match="node a"):
-        world.create(volume_content_source=source, accessibility_requirements=on("b"))
-    world.nodes.gone = frozenset("a")
+        routed.create(volume_content_source=source, accessibility_requirements=on("b"))
+    routed.nodes.gone = frozenset("a")
     with pytest.raises(Refused, match="gone"):
-        world.create(volume_content_source=source)
-    assert world.sent == ["a"]
+        routed.create(volume_content_source=source)
+    assert routed.sent == ["a"]

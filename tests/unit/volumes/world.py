@@ -78,7 +78,7 @@ class Clock:
         return self.now
 
 
-class Machine(MemoryHost):
+class SimulatedHost(MemoryHost):
     """Copies cost time here, freezing is noted, and steps can be made to fail."""
 
     def __init__(self, clock: Clock) -> None:
@@ -214,7 +214,7 @@ class World:
         self.tmp = tmp
         self.clock = Clock()
         self.set_back = 0.0  # seconds by which somebody changed what the clock on the wall says
-        self.host = Machine(self.clock)
+        self.host = SimulatedHost(self.clock)
         self.events: list[str] = []
         self.seconds_per_create = 0.0
         self.room = 1_000_000  # images that can still be created

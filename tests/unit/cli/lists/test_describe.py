@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.harness import Driver
+from tests.support.driver_process import DriverProcess
 
 CAPABILITY = csi.VolumeCapability(
     mount=csi.VolumeCapability.MountVolume(fs_type="ext4"),
@@ -23,13 +23,13 @@ META = "csi.storage.k8s.io"
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    with Driver(tmp_path_factory.mktemp("describe"), ["sim=memory:10GiB"]) as driver:
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DriverProcess]:
+    with DriverProcess(tmp_path_factory.mktemp("describe"), ["sim=memory:10GiB"]) as driver:
         yield driver
 
 
 @pytest.fixture(scope="module")
-def staging(driver: Driver) -> Path:
+def staging(driver: DriverProcess) -> Path:
     """Where the volume of shop/data is staged."""
     path = driver.where / "staging"
     path.mkdir()
@@ -56,7 +56,7 @@ def staging(driver: Driver) -> Path:
     return path
 
 
-def cellar(driver: Driver, *words: str, status: int = 0) -> str:
+def cellar(driver: DriverProcess, *words: str, status: int = 0) -> str:
     command = [sys.executable, "-m", "driver", *words, "--endpoint", driver.endpoint]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == status, result.stderr
@@ -65,7 +65,7 @@ def cellar(driver: Driver, *words: str, status: int = 0) -> str:
 
 @pytest.mark.parametrize("reference", ["shop/data", "pvc-1"])
 def test_a_volume_is_described_with_all_that_is_known(
-    driver: Driver, staging: Path, reference: str
+    driver: DriverProcess, staging: Path, reference: str
 ) -> None:
     [row] = json.loads(cellar(driver, "describe", reference, "-o", "json"))
     assert (row["node"], row["pool"]) == ("node-a", "sim")
@@ -81,7 +81,7 @@ def test_a_volume_is_described_with_all_that_is_known(
     ]
 
 
-def test_a_person_reads_it_from_top_to_bottom(driver: Driver, staging: Path) -> None:
+def test_a_person_reads_it_from_top_to_bottom(driver: DriverProcess, staging: Path) -> None:
     text = cellar(driver, "describe", "shop/data")
     assert "Claim:       shop/data\n" in text
     assert "Health:\n  ok\n" in text
@@ -89,16 +89,16 @@ def test_a_person_reads_it_from_top_to_bottom(driver: Driver, staging: Path) -> 
     assert "NodeStageVolume" in text
 
 
-def test_the_beginning_of_an_id_will_do(driver: Driver, staging: Path) -> None:
+def test_the_beginning_of_an_id_will_do(driver: DriverProcess, staging: Path) -> None:
     volume_id = cellar(driver, "volumes", "-o", "name").strip()
     assert cellar(driver, "describe", volume_id[:20], "-o", "name") == f"{volume_id}\n"
 
 
-def test_what_does_not_exist_is_said(driver: Driver, staging: Path) -> None:
+def test_what_does_not_exist_is_said(driver: DriverProcess, staging: Path) -> None:
     assert "no volume 'shop/other'" in cellar(driver, "describe", "shop/other", status=1)
     unknown = f"{'0' * 12}-{'0' * 32}"
     assert "is not on this node" in cellar(driver, "describe", unknown, status=1)
 
 
-def test_nodes_are_asked_of_a_router(driver: Driver) -> None:
+def test_nodes_are_asked_of_a_router(driver: DriverProcess) -> None:
     assert "ask a router" in cellar(driver, "nodes", status=1)

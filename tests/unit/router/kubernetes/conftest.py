@@ -12,7 +12,7 @@ import pytest
 from driver.router.kubernetes import client
 from driver.router.kubernetes.nodes import KubernetesDirectory
 from driver.router.nodes.directory import Member
-from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.fake_apiserver import FakeCluster, api_server
 from tests.cluster.kube import (
     DRIVER,
     NAMESPACE,
@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until_async
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Cluster, Path]]:
+def server(tmp_path: Path) -> Iterator[tuple[FakeCluster, Path]]:
     with api_server(tmp_path) as server:
         yield server
 
@@ -62,7 +62,7 @@ Scenario = Callable[[WatchedDirectory], Awaitable[None]]
 
 
 @pytest.fixture
-def cluster(server: tuple[Cluster, Path]) -> Cluster:
+def cluster(server: tuple[FakeCluster, Path]) -> FakeCluster:
     """Two nodes, on one of which the driver listens."""
     state, _ = server
     for name in ("a", "b"):
@@ -96,7 +96,7 @@ async def watching_server(kubeconfig: Path) -> AsyncIterator[WatchedDirectory]:
 
 
 @pytest.fixture
-def play(server: tuple[Cluster, Path]) -> Callable[[Scenario], None]:
+def play(server: tuple[FakeCluster, Path]) -> Callable[[Scenario], None]:
     """Run a story beside a directory that watches; nothing is left of it."""
 
     def run(scenario: Scenario) -> None:

@@ -16,7 +16,7 @@ from driver.router.kubernetes.api import ApiError, Json
 from driver.router.kubernetes.certificates import VALIDITY, Secrets
 from driver.tls import authority
 from driver.tls.authority import Authority
-from tests.cluster.fake_apiserver import Cluster
+from tests.cluster.fake_apiserver import FakeCluster
 from tests.cluster.kube import NAMESPACE, SECRETS
 from tests.support.waiting import wait_until_async
 
@@ -36,7 +36,7 @@ class Clock:
 
 
 @pytest.fixture
-def cluster(server: tuple[Cluster, Path]) -> Cluster:
+def cluster(server: tuple[FakeCluster, Path]) -> FakeCluster:
     return server[0]
 
 
@@ -44,7 +44,7 @@ Scenario = Callable[[Callable[[], Secrets], Clock], Awaitable[None]]
 
 
 @pytest.fixture
-def play(server: tuple[Cluster, Path]) -> Callable[[Scenario], None]:
+def play(server: tuple[FakeCluster, Path]) -> Callable[[Scenario], None]:
     """A story of routers, each made by a call."""
 
     def run(scenario: Scenario) -> None:
@@ -58,18 +58,18 @@ def play(server: tuple[Cluster, Path]) -> Callable[[Scenario], None]:
     return run
 
 
-def value(cluster: Cluster, name: str, file: str) -> bytes:
+def value(cluster: FakeCluster, name: str, file: str) -> bytes:
     return b64decode(cluster.objects[SECRETS][name]["data"][file])
 
 
-def given(cluster: Cluster, name: str, **files: bytes) -> None:
+def given(cluster: FakeCluster, name: str, **files: bytes) -> None:
     """Somebody else's Secret."""
     data = {file.replace("_", "."): b64encode(data_).decode() for file, data_ in files.items()}
     cluster.put(SECRETS, name, type="kubernetes.io/tls", data=data)
 
 
 def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         secrets = router()
@@ -92,7 +92,7 @@ def test_the_first_router_makes_all_and_keeps_the_key_of_the_ca_apart(
 
 
 def test_what_is_there_and_in_time_is_not_touched(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         await router().synchronise()
@@ -105,7 +105,7 @@ def test_what_is_there_and_in_time_is_not_touched(
 
 
 def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         secrets = router()
@@ -126,7 +126,7 @@ def test_leaves_are_renewed_at_two_thirds_by_the_same_ca(
 
 @pytest.mark.parametrize("passed", [0, VALIDITY * 2 / 3 + 1])
 def test_routers_that_begin_at_once_agree(
-    cluster: Cluster, play: Callable[[Scenario], None], passed: float
+    cluster: FakeCluster, play: Callable[[Scenario], None], passed: float
 ) -> None:
     """On secrets CA, and each of them has a certificate that is in the cluster."""
 
@@ -157,7 +157,7 @@ async def patiently(secrets: Secrets) -> None:
 
 
 def test_given_secrets_are_read_and_never_written(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         ca = Authority.new(NOW)
@@ -183,7 +183,7 @@ def test_given_secrets_are_read_and_never_written(
 
 
 def test_a_given_ca_signs_what_is_missing(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         ca = Authority.new(NOW)
@@ -201,7 +201,7 @@ def test_a_given_ca_signs_what_is_missing(
 
 @pytest.mark.parametrize("lost", [{"cellar-ca", "cellar-node"}, NAMES])
 def test_after_a_theft_all_get_certificates_of_a_new_ca(
-    cluster: Cluster, play: Callable[[Scenario], None], lost: set[str]
+    cluster: FakeCluster, play: Callable[[Scenario], None], lost: set[str]
 ) -> None:
     """Deleting them is enough; whoever has the old ones is a stranger."""
 
@@ -220,7 +220,7 @@ def test_after_a_theft_all_get_certificates_of_a_new_ca(
 
 
 def test_a_server_that_cannot_be_reached_is_asked_again(
-    cluster: Cluster, play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("driver.router.kubernetes.certificates.RETRY_INTERVAL", 0.01)
 
@@ -239,7 +239,7 @@ def test_a_server_that_cannot_be_reached_is_asked_again(
 
 
 def test_a_renewal_that_another_router_made_meanwhile_is_kept(
-    server: tuple[Cluster, Path],
+    server: tuple[FakeCluster, Path],
 ) -> None:
     """The resourceVersion decides."""
     _, kubeconfig = server

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cluster.fake_apiserver import Cluster
+from tests.cluster.fake_apiserver import FakeCluster
 from tests.cluster.kube import (
     CSINODES,
     NODES,
@@ -19,7 +19,7 @@ from tests.unit.router.kubernetes.conftest import Scenario, WatchedDirectory
 
 @pytest.mark.parametrize("way", ["410 as an answer", "410 in the stream", "another error"])
 def test_what_was_missed_is_seen_after_a_list(
-    cluster: Cluster, play: Callable[[Scenario], None], way: str
+    cluster: FakeCluster, play: Callable[[Scenario], None], way: str
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)
@@ -46,7 +46,7 @@ def test_what_was_missed_is_seen_after_a_list(
 
 
 def test_a_bookmark_moves_the_place_to_go_on_from(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)
@@ -70,7 +70,7 @@ def test_a_bookmark_moves_the_place_to_go_on_from(
 
 
 def test_nothing_is_told_before_all_is_known(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         cluster.refuse = "GET /api/v1/nodes"
@@ -84,7 +84,7 @@ def test_nothing_is_told_before_all_is_known(
 
 
 def test_a_server_that_is_down_is_not_asked_in_a_loop_without_pause(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)

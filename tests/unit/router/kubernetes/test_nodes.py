@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from driver.router.nodes.directory import NodeState
-from tests.cluster.fake_apiserver import TOKEN, Cluster
+from tests.cluster.fake_apiserver import TOKEN, FakeCluster
 from tests.cluster.kube import (
     CSINODES,
     DRIVER,
@@ -20,7 +20,7 @@ from tests.unit.router.kubernetes.conftest import AFTER, Scenario, WatchedDirect
 
 
 def test_a_node_is_where_its_endpoint_is_and_away_without_one(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)
@@ -37,7 +37,7 @@ def test_a_node_is_where_its_endpoint_is_and_away_without_one(
 
 
 def test_slices_are_merged_and_those_of_other_services_left_out(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     """While a pod is replaced its node has two endpoints: the one that is ready counts."""
     slice_of(cluster, "foreign", endpoint("b", "10.9.9.9"), service="other")
@@ -52,7 +52,7 @@ def test_slices_are_merged_and_those_of_other_services_left_out(
 
 
 def test_a_csinode_makes_a_member_and_never_ends_one_that_listens(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)
@@ -69,7 +69,7 @@ def test_a_csinode_makes_a_member_and_never_ends_one_that_listens(
 
 
 def test_a_cordoned_node_is_known_as_such(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)
@@ -86,7 +86,7 @@ def test_a_cordoned_node_is_known_as_such(
 
 
 def test_a_node_is_gone_when_there_was_no_object_of_its_name_for_long(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         directory = watched.directory
@@ -116,7 +116,7 @@ def test_a_node_is_gone_when_there_was_no_object_of_its_name_for_long(
 
 
 def test_nobody_is_gone_while_the_server_is_not_heard(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)
@@ -136,7 +136,7 @@ def test_nobody_is_gone_while_the_server_is_not_heard(
 
 
 def test_the_taint_of_a_node_that_was_shut_down_is_seen(
-    cluster: Cluster, play: Callable[[Scenario], None]
+    cluster: FakeCluster, play: Callable[[Scenario], None]
 ) -> None:
     async def scenario(watched: WatchedDirectory) -> None:
         await watched.becomes(a="10.0.0.1:9500", b=None)

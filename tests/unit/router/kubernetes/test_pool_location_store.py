@@ -13,7 +13,7 @@ import pytest
 from driver.router.kubernetes import client, pool_location_store
 from driver.router.kubernetes.pool_location_store import PoolLocationStore
 from driver.router.nodes.pool_locations import PoolLocations
-from tests.cluster.fake_apiserver import Cluster, api_server
+from tests.cluster.fake_apiserver import FakeCluster, api_server
 from tests.cluster.kube import CONFIGMAPS, NAMESPACE
 from tests.support.waiting import wait_until_async
 
@@ -21,7 +21,7 @@ NAME = "cellar-pools"
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Path]]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeCluster, Path]]:
     monkeypatch.setattr(pool_location_store, "DEBOUNCE", 0.01)
     monkeypatch.setattr(pool_location_store, "RETRY_INTERVAL", 0.01)
     monkeypatch.setattr(pool_location_store, "READ_INTERVAL", 0.02)
@@ -42,11 +42,11 @@ async def keeping(kubeconfig: Path, *routers: PoolLocations) -> AsyncIterator[No
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def written(cluster: Cluster) -> Any:
+def written(cluster: FakeCluster) -> Any:
     return cluster.objects.get(CONFIGMAPS, {}).get(NAME, {}).get("data")
 
 
-def test_a_router_knows_what_another_one_has_seen(server: tuple[Cluster, Path]) -> None:
+def test_a_router_knows_what_another_one_has_seen(server: tuple[FakeCluster, Path]) -> None:
     cluster, kubeconfig = server
     locations, late = PoolLocations(), PoolLocations()
 
@@ -64,7 +64,7 @@ def test_a_router_knows_what_another_one_has_seen(server: tuple[Cluster, Path]) 
     asyncio.run(scenario())
 
 
-def test_routers_that_write_at_once_lose_nothing(server: tuple[Cluster, Path]) -> None:
+def test_routers_that_write_at_once_lose_nothing(server: tuple[FakeCluster, Path]) -> None:
     cluster, kubeconfig = server
     routers = [PoolLocations() for _ in range(4)]
 
@@ -79,7 +79,7 @@ def test_routers_that_write_at_once_lose_nothing(server: tuple[Cluster, Path]) -
 
 
 def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
-    server: tuple[Cluster, Path],
+    server: tuple[FakeCluster, Path],
 ) -> None:
     cluster, kubeconfig = server
     first, later = PoolLocations(), PoolLocations()
@@ -98,7 +98,7 @@ def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
     asyncio.run(scenario())
 
 
-def test_what_could_not_be_written_is_written_later(server: tuple[Cluster, Path]) -> None:
+def test_what_could_not_be_written_is_written_later(server: tuple[FakeCluster, Path]) -> None:
     cluster, kubeconfig = server
     locations = PoolLocations()
 

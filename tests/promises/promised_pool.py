@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.promises.client import Csi, digest, of_snapshot
-from tests.promises.disks import MIB, Disk, run
-from tests.promises.node import Life, Node
+from tests.support.client import Csi, digest, of_snapshot
+from tests.support.disks import MIB, Disk, run
+from tests.support.node import Life, Node
 
 SIZE = 16 * MIB
 RAW = 4 * MIB
@@ -50,7 +50,7 @@ def sow(shelf: Path, fs: str) -> Seed:
 
 
 @dataclass
-class World:
+class PromisedPool:
     """One disk, the driver on it, and what must be found on it whatever happens."""
 
     node: Node
@@ -83,12 +83,12 @@ class World:
     def kept(self) -> Life:
         return self.life(self.seed.kept)
 
-    def beside(self) -> World:
+    def beside(self) -> PromisedPool:
         """The same promises on a copy of the disk, taken now; its driver is not waited for."""
         disk = self.node.copy(self.disk)
         disk.mount()
         csi = self.node.launch(f"p=loopfile:{disk.where}")
-        copy = World(self.node, disk, csi, self.seed)
+        copy = PromisedPool(self.node, disk, csi, self.seed)
         copy.volumes, copy.snapshots = set(self.volumes), set(self.snapshots)
         copy.files, copy.raws = dict(self.files), dict(self.raws)
         return copy
@@ -141,7 +141,7 @@ class World:
         assert self.node.mounts() == []
 
 
-def plant(node: Node, seed: Seed, environment: dict[str, str] | None = None) -> World:
+def plant(node: Node, seed: Seed, environment: dict[str, str] | None = None) -> PromisedPool:
     """A node with a copy of the seed's disk, and a driver on it."""
     label = f"disk{len(node.disks)}"
     disk = Disk(node.base / f"{label}.disk", node.base / label, seed.fs)
@@ -149,9 +149,9 @@ def plant(node: Node, seed: Seed, environment: dict[str, str] | None = None) -> 
     node.disks.append(disk)
     disk.mount()
     csi = node.start(f"p=loopfile:{disk.where}", environment=environment)
-    world = World(node, disk, csi, seed)
-    world.promise_seed()
-    return world
+    promised = PromisedPool(node, disk, csi, seed)
+    promised.promise_seed()
+    return promised
 
 
 def fill_device(device: Path, size: int) -> str:

@@ -62,7 +62,7 @@ from driver.volumes.snapshot_requests import (
     Member,
 )
 from tests.lvm.conftest import named
-from tests.lvm.pools import Machine as Shared
+from tests.support.lvm_resources import LvmResources
 
 OWNER = "cellar.test"
 PASSPHRASE = "open-sesame-of-the-tests"
@@ -96,7 +96,7 @@ def disk() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-class EncryptedWorld(ABC):
+class EncryptedPool(ABC):
     backend: loopfile.Loopfile | Lvm
 
     def __init__(self, tmp: Path, freezer: Freezer) -> None:
@@ -222,7 +222,7 @@ class EncryptedWorld(ABC):
             return file.read(16 * MIB)
 
 
-class LoopfileWorld(EncryptedWorld):
+class EncryptedLoopfilePool(EncryptedPool):
     def __init__(self, path: Path, tmp: Path, freezer: Freezer) -> None:
         self.location = path
         marker.initialise(path, OWNER)
@@ -239,7 +239,7 @@ class LoopfileWorld(EncryptedWorld):
         return os.stat(self.image(image_id)).st_blocks * 512
 
 
-class LvmWorld(EncryptedWorld):
+class EncryptedLvmPool(EncryptedPool):
     def __init__(self, location: str, tmp: Path, freezer: Freezer) -> None:
         self.location = location
         super().__init__(tmp, freezer)
@@ -247,7 +247,7 @@ class LvmWorld(EncryptedWorld):
     def open(self) -> Lvm:
         options = lvm_options.Options(overcommit=10.0, devices=named())
         return opening.open_pool(
-            "p", self.location, options, Shared(OWNER, self._freezer), Groups(MemoryRecords())
+            "p", self.location, options, LvmResources(OWNER, self._freezer), Groups(MemoryRecords())
         )
 
     def image(self, image_id: ids.ImageId) -> Path:

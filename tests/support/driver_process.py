@@ -1,6 +1,6 @@
 """Starts `cellar serve` as a process of its own, and gives the client that a test needs.
 
-    with Driver(where, ["sim=memory:10GiB"]) as driver:
+    with DriverProcess(where, ["sim=memory:10GiB"]) as driver:
         driver.controller.CreateVolume(...)
 
 Every call has a timeout; the log is `driver.log`; `kill` is SIGKILL, `stop` a clean end.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,9 @@ import grpc
 
 from csi_proto import csi_pb2 as csi
 from csi_proto import csi_pb2_grpc
+from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0  # of a call that states none
 START = 90.0  # until the socket answers: a cold machine, not the promise of one second
 
@@ -64,7 +66,7 @@ class _Timeouts(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercep
         )
 
 
-class Driver:
+class DriverProcess:
     """One driver: its process, its socket, its log and stubs of its services.
 
     `wrap` is put before the command (`["unshare", "-m"]`), `env` on top of this environment,
@@ -141,7 +143,11 @@ class Driver:
         return self
 
     def connect(self) -> None:
-        """Wait until the socket answers; the log is in the error when it does not."""
+        """Wait until the socket answers; the log is in the error when it does not.
+
+        It is asked for before gRPC is, which would wait a second after a first failure.
+        """
+        wait_until(lambda: self._listens() or not self.running, START)
         channel = grpc.insecure_channel(self.endpoint, options=[("grpc.enable_http_proxy", 0)])
         ready = grpc.channel_ready_future(channel)
         end = time.monotonic() + START
@@ -160,6 +166,10 @@ class Driver:
         self.group = csi_pb2_grpc.GroupControllerStub(bounded)
         self.node = csi_pb2_grpc.NodeStub(bounded)
         self.metadata = csi_pb2_grpc.SnapshotMetadataStub(bounded)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(os.fspath(self.socket)) == 0
 
     def volumes(self) -> list[str]:
         """The ids of all volumes, as ListVolumes says it."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, cast
 import grpc
 
 from csi_proto import csi_pb2_grpc as rpc
-from tests.promises.client import Csi
-from tests.promises.disks import Disk
-from tests.promises.node import Node
+from tests.support.client import Csi
+from tests.support.disks import Disk
+from tests.support.node import Node
 from tests.torture.model import Model
 
 
@@ -31,7 +31,7 @@ class Findings:
 
 
 @dataclass
-class Ground:
+class TortureRun:
     """The node of a run: its pool's disk, its driver, what must be true, and what was not."""
 
     node: Node

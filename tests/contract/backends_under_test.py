@@ -1,6 +1,6 @@
 """One implementation each, with what a test must be able to do around the ports.
 
-The suites know a `Ground` only: how bytes get through a device or into a mounted filesystem, how
+The suites know a `BackendUnderTest` only: how bytes get through a device or into a mounted filesystem, how
 time passes, how a pool goes away, differs from one to the other and is not part of the contract.
 """
 
@@ -45,7 +45,7 @@ _FILE_AT = MIB  # where the simulator keeps the one file of a mounted filesystem
 _DISK = 4 * GIB  # of the filesystems below the real pools; a sparse file itself
 
 
-class Ground(ABC):
+class BackendUnderTest(ABC):
     """A pool, and the world around it. `pool` is another object after `restart`."""
 
     pool: Pool
@@ -137,7 +137,7 @@ class Ground(ABC):
             backend.delete(image.id)
 
 
-class MemoryGround(Ground):
+class MemoryUnderTest(BackendUnderTest):
     drift = 0
 
     def __init__(
@@ -211,7 +211,7 @@ class MemoryGround(Ground):
         """Nobody forbids it here."""
 
 
-class LoopfileGround(Ground):
+class LoopfileUnderTest(BackendUnderTest):
     """A folder on a real filesystem; devices and mounts are the kernel's."""
 
     drift = MIB  # inodes and directories are freed later than files
@@ -326,8 +326,8 @@ class LoopfileGround(Ground):
 
 
 @dataclass
-class Machine:
-    """What the grounds of one test session share, made when it is first asked for."""
+class SharedDisks:
+    """What the backends of one test session share, made when it is first asked for."""
 
     directory: Path
     _undo: ExitStack = field(default_factory=ExitStack)
@@ -361,39 +361,39 @@ class Machine:
         return self._freezer
 
 
-Opener = Callable[[Machine], AbstractContextManager[Ground]]
+Opener = Callable[[SharedDisks], AbstractContextManager[BackendUnderTest]]
 
 
 def loopfile_on(fs: str) -> Opener:
     @contextmanager
-    def opener(machine: Machine) -> Iterator[Ground]:
-        disk = machine.disk(fs)
+    def opener(shared_disks: SharedDisks) -> Iterator[BackendUnderTest]:
+        disk = shared_disks.disk(fs)
         run("sync", "-f", os.fspath(disk))  # what the last test deleted is free by now
         path = Path(tempfile.mkdtemp(prefix="pool-", dir=disk))
-        ground = LoopfileGround(path, machine.freezer())
+        under_test = LoopfileUnderTest(path, shared_disks.freezer())
         try:
-            yield ground
+            yield under_test
         finally:
-            ground.close()
+            under_test.close()
 
     return opener
 
 
 def simulated(*, reflink: bool) -> Opener:
     @contextmanager
-    def opener(_machine: Machine) -> Iterator[Ground]:
-        yield MemoryGround(_DISK, reflink=reflink)
+    def opener(_shared_disks: SharedDisks) -> Iterator[BackendUnderTest]:
+        yield MemoryUnderTest(_DISK, reflink=reflink)
 
     return opener
 
 
 def on_lvm(pool: str) -> Opener:
     @contextmanager
-    def opener(machine: Machine) -> Iterator[Ground]:
-        from tests.contract import lvm_ground  # noqa: PLC0415 - it stands on this module
+    def opener(shared_disks: SharedDisks) -> Iterator[BackendUnderTest]:
+        from tests.contract import lvm_under_test  # noqa: PLC0415 - it stands on this module
 
-        with lvm_ground.on_lvm(machine, pool) as ground:
-            yield ground
+        with lvm_under_test.on_lvm(shared_disks, pool) as under_test:
+            yield under_test
 
     return opener
 
@@ -473,7 +473,7 @@ def run(*words: str) -> str:
 
 def had_by(name: str) -> tuple[Allocation, ...]:
     """The allocations of a pool, before there is one."""
-    thin = (Allocation.THIN,) if name == "lvm-thin" else Ground.allocations
+    thin = (Allocation.THIN,) if name == "lvm-thin" else BackendUnderTest.allocations
     return (Allocation.THICK,) if name == "lvm-thick" else thin
 
 
@@ -483,10 +483,10 @@ def size_of(path: Path) -> Bytes:
         return os.lseek(fd, 0, os.SEEK_END)
 
 
-def whole(ground: Ground, image: Image) -> bytes:
+def whole(under_test: BackendUnderTest, image: Image) -> bytes:
     """All bytes of an image: through its device if it has one, else as the pool gives them."""
-    backend = ground.pool.backend
+    backend = under_test.pool.backend
     if isinstance(image, Volume) and (device := backend.attached(image.id)):
-        return ground.read(device, 0, image.size)
+        return under_test.read(device, 0, image.size)
     with backend.reading(image.id) as path:
         return path.read_bytes()

@@ -14,7 +14,7 @@ import grpc
 
 from csi_proto import csi_pb2 as pb
 from csi_proto import csi_pb2_grpc as rpc
-from tests.harness import Driver
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 MIB = 1 << 20
@@ -110,7 +110,7 @@ class Ranges:
 class Csi:
     """Calls to one driver, also after it was started again."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: DriverProcess) -> None:
         self.driver = driver
 
     @property

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.opening import open_pool
@@ -24,7 +23,8 @@ from driver.linux.devices.lvm import CONFIG
 from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
-from tests.contract.grounds import CHEAP, OWNER, LoopfileGround, Machine, run
+from tests.contract.backends_under_test import CHEAP, OWNER, LoopfileUnderTest, SharedDisks, run
+from tests.support.lvm_resources import LvmResources
 
 NAME = "cellar-test"
 THIN_POOL = "pool.0"
@@ -32,13 +32,7 @@ _SIZE = 3 * GIB
 _EXTENT = "4k"
 
 
-@dataclass(frozen=True)
-class Shared:
-    owner: str
-    freezer: Freezer
-
-
-class LvmGround(LoopfileGround):
+class LvmUnderTest(LoopfileUnderTest):
     """Devices, mounts and bytes are as with loop files; pools are not."""
 
     lives = 2
@@ -49,7 +43,7 @@ class LvmGround(LoopfileGround):
         self._group = group
         self._pool = pool
         self._disk = disk
-        self._shared = Shared(OWNER, freezer)
+        self._shared = LvmResources(OWNER, freezer)
         self._host = LinuxHost()
         self._good = ""
         self.allocations = (Allocation.THIN,) if pool else (Allocation.THICK,)
@@ -117,29 +111,31 @@ class LvmGround(LoopfileGround):
 
 
 @contextmanager
-def on_lvm(machine: Machine, pool: str) -> Iterator[LvmGround]:
+def on_lvm(shared_disks: SharedDisks, pool: str) -> Iterator[LvmUnderTest]:
     """The group outlives a test that leaves it empty: to make one takes several commands."""
     name = f"{NAME}-thin" if pool else NAME
-    if not (ground := _grounds.get((id(machine), name))):
-        disk = _make_group(machine, name, pool)
-        ground = _grounds[id(machine), name] = LvmGround(name, pool, disk, machine.freezer())
-        machine._undo.callback(ground.close)
+    if not (under_test := _opened.get((id(shared_disks), name))):
+        disk = _make_group(shared_disks, name, pool)
+        under_test = _opened[id(shared_disks), name] = LvmUnderTest(
+            name, pool, disk, shared_disks.freezer()
+        )
+        shared_disks._undo.callback(under_test.close)
     try:
-        yield ground
+        yield under_test
     finally:
-        ground.leave()
+        under_test.leave()
 
 
-def _make_group(machine: Machine, name: str, pool: str) -> str:
+def _make_group(shared_disks: SharedDisks, name: str, pool: str) -> str:
     """On a disk that clears ranges without writing zeros: that disk."""
-    image = machine.disk("ext4") / name
+    image = shared_disks.disk("ext4") / name
     with image.open("wb") as file:
         file.truncate(_SIZE)
-    machine._undo.callback(image.unlink)
+    shared_disks._undo.callback(image.unlink)
     disk = run("losetup", "--find", "--show", os.fspath(image)).strip()
-    machine._undo.callback(run, "losetup", "--detach", disk)
+    shared_disks._undo.callback(run, "losetup", "--detach", disk)
     admin("vgcreate", "--physicalextentsize", _EXTENT, name, disk)
-    machine._undo.callback(admin, "vgremove", "--force", name)
+    shared_disks._undo.callback(admin, "vgremove", "--force", name)
     if pool:
         size = ("--size", "2560m", "--chunksize", "64k", "--poolmetadatasize", "32m")
         admin("lvcreate", "--type", "thin-pool", "--zero", "y", *size, "--name", pool, name)
@@ -152,4 +148,4 @@ def admin(verb: str, *words: str) -> str:
     return run("lvm", verb, "--config", CONFIG, "--yes", *words)
 
 
-_grounds: dict[tuple[int, str], LvmGround] = {}  # by the machine whose end is theirs
+_opened: dict[tuple[int, str], LvmUnderTest] = {}  # by the shared disks whose end is theirs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import harness
-from tests.promises import disks
-from tests.promises.client import Csi, digest
-from tests.promises.disks import MIB, Disk, run
+from tests.support import disks
+from tests.support.client import Csi, digest
+from tests.support.disks import MIB, Disk, run
+from tests.support.driver_process import DriverProcess
 from tests.support.waiting import wait_until
 
 
@@ -26,18 +25,6 @@ def _has_capability(bit: int) -> bool:
 
 
 EXT4_GROWS_ONLINE = _has_capability(24)  # CAP_SYS_RESOURCE; some virtual machines go without
-
-
-class Driver(harness.Driver):
-    """Asks for the socket before gRPC does, which would wait a second after a first failure."""
-
-    def connect(self) -> None:
-        wait_until(lambda: self._listens() or not self.running, harness.START)
-        super().connect()
-
-    def _listens(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as one:
-            return one.connect_ex(os.fspath(self.socket)) == 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,7 @@ class Node:
         self.kubelet = self.base / "kubelet"
         self.kubelet.mkdir()
         self.disks: list[Disk] = []
-        self.drivers: list[Driver] = []
+        self.drivers: list[DriverProcess] = []
         self._bystanders: list[subprocess.Popen[bytes]] = []
         self._frozen: set[Path] = set()
 
@@ -131,7 +118,7 @@ class Node:
         """Started, and not waited for: `driver.connect()` does that."""
         where = self.base / f"d{len(self.drivers)}"
         where.mkdir()
-        driver = Driver(
+        driver = DriverProcess(
             where, pools, node_id="n1", arguments=options, env=environment, wrap=wrapper
         )
         self.drivers.append(driver)
