@@ -41,7 +41,7 @@ TOLERANCE = 0.15
 # Who wrote to a device's own page cache before, here the driver, answers for what is written from
 # it, until the kernel notices that it is somebody else (wbc_detach_inode in fs/fs-writeback.c).
 MOST_ROUNDS = 20
-KINDS = ("mount", "block", "encrypted")
+BRIEF = {("loop", "mount"), ("loop", "block"), ("loop", "encrypted"), ("thin", "mount")}
 
 
 @dataclass
@@ -104,8 +104,14 @@ def is_near(found: float, wanted: float) -> bool:
     return abs(found - wanted) <= TOLERANCE * wanted
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("pool", ["loop", pytest.param("thick", marks=pytest.mark.slow), "thin"])
+@pytest.mark.parametrize(
+    ("pool", "kind"),
+    [
+        pytest.param(pool, kind, marks=[] if (pool, kind) in BRIEF else [pytest.mark.slow])
+        for pool in ("loop", "thick", "thin")
+        for kind in ("mount", "block", "encrypted")
+    ],
+)
 def test_a_pod_is_as_slow_as_its_volume_may_be(machine: Machine, pool: str, kind: str) -> None:
     life = machine.create("limited", pool, kind, **LIMITED)
     path, pod = machine.up(life), machine.pods.pod
