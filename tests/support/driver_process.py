@@ -199,10 +199,14 @@ class DriverProcess:
         return self.wait(timeout)
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel's out-of-memory killer does it."""
+        """SIGKILL, as the kernel's out-of-memory killer does it.
+
+        A thread that waits for a commit of btrfs dies after it, and with it whoever would have
+        asked btrfs again: that may take its commit interval of 30 s (`files.commit`).
+        """
         if self.process:
             self.process.kill()
-            self.wait()
+            self.wait(timeout=90)
 
     def restart(self) -> Self:
         self.kill()
