@@ -254,6 +254,7 @@ class Record(_message.Message):
     CLAIM_FIELD_NUMBER: _builtins.int
     PERSISTENT_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     """The name in CreateVolume or CreateSnapshot: in Kubernetes that of the PersistentVolume."""
@@ -272,6 +273,8 @@ class Record(_message.Message):
     """
     claim: _builtins.str
     persistent: _builtins.str
+    held: _builtins.bool
+    """It is held: no call can delete it."""
     @_builtins.property
     def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """The IO limits of a volume by their parameter (readIops, ...); without an entry: no limit."""
@@ -290,14 +293,53 @@ class Record(_message.Message):
         claim: _builtins.str = ...,
         persistent: _builtins.str = ...,
         limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        held: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "claim", b"claim", "created", b"created", "filesystem", b"filesystem", "id", b"id", "inline", b"inline", "limits", b"limits", "name", b"name", "namespace", b"namespace", "persistent", b"persistent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "block_size", b"block_size", "claim", b"claim", "created", b"created", "filesystem", b"filesystem", "held", b"held", "id", b"id", "inline", b"inline", "limits", b"limits", "name", b"name", "namespace", b"namespace", "persistent", b"persistent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class SetHoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    held: _builtins.bool
+    """False: release it. Either is no error if it is so already."""
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        held: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHoldRequest: _TypeAlias = SetHoldRequest  # noqa: Y015
+
+@_typing.final
+class SetHoldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHoldResponse: _TypeAlias = SetHoldResponse  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):

@@ -51,6 +51,11 @@ class NodeStub:
             request_serializer=pb.DeletePartRequest.SerializeToString,
             response_deserializer=pb.DeletePartResponse.FromString,
         )
+        self.SetHold = channel.unary_unary(
+            "/cellar.v1.Node/SetHold",
+            request_serializer=pb.SetHoldRequest.SerializeToString,
+            response_deserializer=pb.SetHoldResponse.FromString,
+        )
 
 
 class NodeServicer:
@@ -76,6 +81,9 @@ class NodeServicer:
         await _unimplemented(context)
 
     async def DeletePart(self, request, context):
+        await _unimplemented(context)
+
+    async def SetHold(self, request, context):
         await _unimplemented(context)
 
 
@@ -120,6 +128,11 @@ def add_NodeServicer_to_server(servicer, server):
             servicer.DeletePart,
             pb.DeletePartRequest.FromString,
             pb.DeletePartResponse.SerializeToString,
+        ),
+        "SetHold": grpc.unary_unary_rpc_method_handler(
+            servicer.SetHold,
+            pb.SetHoldRequest.FromString,
+            pb.SetHoldResponse.SerializeToString,
         ),
     }
     name = "cellar.v1.Node"

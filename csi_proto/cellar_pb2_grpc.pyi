@@ -54,6 +54,8 @@ class NodeStub:
     FindPart: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.FindPartRequest, _cellar_pb2.FindPartResponse]
     """The members of a group snapshot that this node has, complete or not."""
     DeletePart: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.DeletePartRequest, _cellar_pb2.DeletePartResponse]
+    SetHold: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.SetHoldRequest, _cellar_pb2.SetHoldResponse]
+    """Holds a volume, so that no call can delete it, or releases it again."""
 
 @_typing.type_check_only
 class NodeAsyncStub(NodeStub):
@@ -76,6 +78,8 @@ class NodeAsyncStub(NodeStub):
     FindPart: _aio.UnaryUnaryMultiCallable[_cellar_pb2.FindPartRequest, _cellar_pb2.FindPartResponse]  # type: ignore[assignment]
     """The members of a group snapshot that this node has, complete or not."""
     DeletePart: _aio.UnaryUnaryMultiCallable[_cellar_pb2.DeletePartRequest, _cellar_pb2.DeletePartResponse]  # type: ignore[assignment]
+    SetHold: _aio.UnaryUnaryMultiCallable[_cellar_pb2.SetHoldRequest, _cellar_pb2.SetHoldResponse]  # type: ignore[assignment]
+    """Holds a volume, so that no call can delete it, or releases it again."""
 
 class NodeServicer:
     """The peer service. Its name is part of the path of its methods, so it stays `Node`."""
@@ -135,5 +139,12 @@ class NodeServicer:
         request: _cellar_pb2.DeletePartRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cellar_pb2.DeletePartResponse, _abc.Awaitable[_cellar_pb2.DeletePartResponse]]: ...
+
+    def SetHold(
+        self,
+        request: _cellar_pb2.SetHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cellar_pb2.SetHoldResponse, _abc.Awaitable[_cellar_pb2.SetHoldResponse]]:
+        """Holds a volume, so that no call can delete it, or releases it again."""
 
 def add_NodeServicer_to_server(servicer: NodeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -33,6 +33,7 @@ from driver.core.model import (
 from driver.core.options.volume_options import dump_options, load_options
 
 SCHEMA: Final = 1
+SCHEMA_HELD: Final = 2  # of a held volume: versions that know no holds must not delete it
 MIGRATIONS: Final[dict[int, Callable[[dict[str, str]], dict[str, str]]]] = {}
 CURE: Final = (
     "nothing was changed: put its record right or take the image away by hand, see 'A record that"
@@ -53,7 +54,7 @@ def encode(image: Image) -> dict[str, str]:
     Empty values are left out.
     """
     common = {
-        "schema": str(SCHEMA),
+        "schema": str(SCHEMA_HELD if isinstance(image, Volume) and image.held else SCHEMA),
         "id": str(image.id),
         "name": image.name,
         "size": str(image.size),
@@ -164,10 +165,10 @@ def _migrated(flat: dict[str, str]) -> dict[str, str]:
     """
     while (schema := int(flat["schema"])) < SCHEMA:
         flat = MIGRATIONS[schema](flat)
-    if schema > SCHEMA:
+    if schema > (SCHEMA_HELD if "hold" in flat else SCHEMA):
         raise Newer(
             f"its record is of schema {schema}, written by a newer version of Cellar; this one"
-            f" knows schemas up to {SCHEMA}: upgrade it; nothing was changed"
+            f" knows schemas up to {SCHEMA_HELD}: upgrade it; nothing was changed"
         )
     values: Mapping[str, object] = flat
     if strange := [name for name, value in values.items() if not isinstance(value, str)]:
@@ -208,6 +209,7 @@ def _volume_fields(volume: Volume) -> dict[str, str]:
         "formatted": "yes" if volume.formatted else "",
         "renewal": "yes" if volume.needs_new_uuid else "",
         "inline": volume.inline or "",
+        "hold": "yes" if volume.held else "",
         "limits": ",".join(map(str, values)) if any(values) else "",
     }
 
@@ -238,6 +240,7 @@ def _volume(flat: Mapping[str, str]) -> Volume:
         luks_key_id=flat.get("luksKey"),
         needs_new_uuid="renewal" in flat,
         inline=Inline(flat["inline"]) if "inline" in flat else None,
+        held="hold" in flat,
         objects=_objects(flat),
         created=float(flat["created"]),
         incarnation=flat["incarnation"],

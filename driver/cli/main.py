@@ -37,6 +37,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "snapshots": Command("lists.tables", "snapshots", "List the snapshots of a running driver."),
     "describe": Command("lists.describe", "command", "Print all that is known of a volume."),
     "nodes": Command("lists.nodes", "command", "List the nodes of a router, and why not reached."),
+    "hold": Command("live.hold", "hold", "Hold a volume, so that no call can delete it."),
+    "release": Command("live.hold", "release", "Release a volume that is held."),
     "calls": Command("live.calls", "command", "Print the calls of a running driver, live."),
     "call": Command("call", "command", "Make one CSI call by hand: JSON in, JSON out."),
     "completion": Command("completion", "command", "Print what a shell needs to complete."),

@@ -146,6 +146,7 @@ class Volume:
     luks_key_id: str | None = None  # id of the LUKS key; None: not encrypted
     needs_new_uuid: bool = False  # it has its source's filesystem UUID until its first stage
     inline: Inline | None = None  # None: a persistent volume
+    held: bool = False  # no call may delete it
     objects: ObjectNames = NO_OBJECTS
     created: float = 0.0  # seconds since the epoch
     incarnation: str

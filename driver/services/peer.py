@@ -22,13 +22,14 @@ from driver.services.name_reservations import NameReservations
 from driver.services.node_reports import NodeReports
 from driver.volumes.inventory import FindImages, Inventory, PoolEntry, ReadPools
 from driver.volumes.pools.call_facts import persistent_of
+from driver.volumes.requests import SetHold
 
 
 class PeerService(NodeServicer):
     """The peer service, which routers and Cellar's own commands call.
 
     `run`: Dispatcher.run. `node`: the part of a report that does not change. `participant`:
-    None if there are no group snapshots over several nodes.
+    None if there are no group snapshots over several nodes. `set_hold`: Holds.set.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class PeerService(NodeServicer):
         pools: Sequence[Pool],
         node: cellar.Report | None = None,
         participant: GroupParticipant | None = None,
+        set_hold: Callable[[SetHold], None] | None = None,
     ) -> None:
         self._run = run
         self._inventory = Inventory(pools)
         self._node = node or cellar.Report()
         self._reservations = NameReservations()
         self._participant = participant
+        self._set_hold = set_hold
         self.node_reports = NodeReports(self._report, self._node)
 
     async def ListPools(
@@ -113,6 +116,18 @@ class PeerService(NodeServicer):
         """Delete the members of a group snapshot that are here."""
         await self._required_participant().delete(request)
         return cellar.DeletePartResponse()
+
+    async def SetHold(
+        self, request: cellar.SetHoldRequest, context: object
+    ) -> cellar.SetHoldResponse:
+        """Hold a volume, or release it; see Holds.set.
+
+        Raises: NotFound also if no volume has such an id; Unsupported if this is no driver.
+        """
+        if self._set_hold is None:
+            raise Unsupported("this driver has no holds")
+        await self._run(self._set_hold, SetHold(parse_volume_id(request.volume_id), request.held))
+        return cellar.SetHoldResponse()
 
     def _required_participant(self) -> GroupParticipant:
         if self._participant is None:
@@ -193,4 +208,5 @@ def _record(image: Image) -> cellar.Record:
         claim=image.objects.claim,
         persistent=persistent_of(image),
         limits=limits_by_key(image.limits) if isinstance(image, Volume) else {},
+        held=isinstance(image, Volume) and image.held,
     )

@@ -34,6 +34,7 @@ from driver.services.node import Node
 from driver.services.peer import PeerService
 from driver.services.snapshot_metadata import SnapshotMetadata
 from driver.services.use_cases import UseCases
+from driver.volumes.space.holds import Holds
 
 COPY_TIMEOUT: Final = 10.0  # seconds that a call waits for a copy; the provisioner waits for 15
 
@@ -115,7 +116,8 @@ class Server:
             node=topology.node, version=driver.version, max_volumes=driver.max_volumes
         )
         participant = GroupParticipant(dispatcher.run, use_cases.snapshots)
-        peer = PeerService(dispatcher.run, use_cases.pools.all(), report, participant)
+        holds = Holds(use_cases.pools)
+        peer = PeerService(dispatcher.run, use_cases.pools.all(), report, participant, holds.set)
         self._node_reports = peer.node_reports
         self._on_finish.append(self._node_reports.on_finish)
         add_PeerServicer_to_server(peer, server)

@@ -101,11 +101,13 @@ class Provisioner:
     def delete(self, request: DeleteVolume) -> None:
         """Delete the volume; the key slots of an encrypted one are destroyed first.
 
-        Raises: NotFound; Refused: it is published, mounted, or staged as a raw block volume;
+        Raises: NotFound; Refused: it is held, published, mounted, or staged as a raw block volume;
         PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         volume = self._pools.withdrawals.made_up(pool, volume)
+        if volume.held:
+            raise Refused(f"volume {volume.id} is held: `cellar release` allows deleting it again")
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
         if device := attachment.device_of(pool, volume):

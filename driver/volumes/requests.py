@@ -88,6 +88,18 @@ class DeleteVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class SetHold:
+    """Hold a volume, so that no call can delete it, or release it (`held` is False)."""
+
+    volume_id: VolumeId
+    held: bool
+
+    @property
+    def locks(self) -> Locks:
+        return locks.lock_exclusively(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
 class GetVolume:
     """A call that only reads one volume."""
 

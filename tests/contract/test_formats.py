@@ -166,6 +166,46 @@ def test_tags_are_those_that_the_older_version_wrote_and_reads(old: Path, tmp_pa
 NAMES = ObjectNames("a", "b", "c")  # short ones, so that they fit beside every record
 
 
+def test_the_older_version_neither_uses_nor_deletes_a_held_volume(
+    old: Path, tmp_path: Path
+) -> None:
+    known = json.loads((old / "lvm.json").read_text())["volumes"]
+    images = [tags.decode(each["name"], each["size"], each["tags"])[0] for each in known]
+    each = next(image for image in images if isinstance(image, Volume))
+    held = replace(each, held=True)
+    words = tags.encode(held)
+    assert "cellar.hold" in words
+    assert tags.decode(tags.lv_name(held.id), held.size, words)[0] == held
+    assert set(words) == tags.own_tags(words), "a release takes the tag away"
+    file = tmp_path / "held.json"
+    volume = {"name": tags.lv_name(held.id), "size": held.size, "tags": words}
+    for kind, text in (("lvm", [volume]), ("records", [record.encode(held)])):
+        file.write_text(json.dumps(text))
+        with pytest.raises(AssertionError, match="schema 2 is newer than this program"):
+            ask_old(old, kind, file)
+    released = record.encode(replace(held, held=False))
+    assert released == record.encode(each)
+    file.write_text(json.dumps([released]))
+    assert ask_old(old, "records", file)
+
+
+@pytest.mark.root
+def test_a_pool_with_a_held_volume_opens_in_the_older_version_without_it(
+    old: Path, freezer: Freezer
+) -> None:
+    where = old / "pool"
+    with closing(loopfile.open_pool("fast", where, OPTIONS, freezer, old_reader.OWNER)) as pool:
+        volume = next(image for image in pool.images() if isinstance(image, Volume))
+        pool.record(replace(volume, held=True))
+    with closing(loopfile.open_pool("fast", where, OPTIONS, freezer, old_reader.OWNER)) as pool:
+        found = pool.find(volume.id)
+        assert found and found.held, "it survives a restart"
+    theirs = ask_old(old, "loopfile", where)
+    assert len(theirs) == 12
+    assert str(volume.id) not in {image["record"]["id"] for image in theirs}
+    assert (where / str(volume.id) / "disk.img").exists(), "the older one has swept nothing away"
+
+
 def test_images_with_names_in_kubernetes_open_in_the_older_version(
     old: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,12 @@ from tests.support.node import Life, image_of
 from tests.support.waiting import wait_until
 
 SIZE = 16 * MIB
+
+
+def cellar(served: Served, command: str, volume: str) -> None:
+    """Run a command of Cellar's about a volume."""
+    endpoint = served.csi.driver.endpoint
+    run(sys.executable, "-m", "driver", command, volume, "--endpoint", endpoint)
 
 
 @contextmanager
@@ -42,6 +49,26 @@ def test_a_staged_volume_is_not_deleted(each: Served, life: Life) -> None:
     life.publish()
     assert life.read() == written
     life.down()
+    each.csi.delete(life.volume_id)
+
+
+def test_a_held_volume_is_not_deleted_also_after_a_restart(each: Served, life: Life) -> None:
+    life.up()
+    written = life.write()
+    life.down()
+    cellar(each, "hold", life.volume_id)
+    with unharmed(each, life), refused("FAILED_PRECONDITION") as refusal:
+        each.csi.delete(life.volume_id)
+    assert "is held" in refusal.text
+    each.csi.driver.kill()
+    each.csi.driver.start()
+    with unharmed(each, life), refused("FAILED_PRECONDITION") as refusal:
+        each.csi.delete(life.volume_id)
+    assert "is held" in refusal.text
+    life.up()
+    assert life.read() == written
+    life.down()
+    cellar(each, "release", life.volume_id)
     each.csi.delete(life.volume_id)
 
 

@@ -2,9 +2,10 @@
 
 `cellar.0=...` is the record, in pieces where one tag would be too long: fields of one letter with
 `&` between them. `cellar.p=` is ControllerPublishVolume's. `cellar.k=` has the names in Kubernetes;
-as a tag of its own it hinders no version that does not know it. Size and id are not in it: the
-volume has a size, and is called `cellar-ID`. LVM takes letters, digits and _+.-/=!:# and & in tags;
-everything else is escaped as #XX.
+as a tag of its own it hinders no version that does not know it. `cellar.hold` marks a held volume;
+its schema keeps those that do not know it from deleting the volume. Size and id are not in the
+record: the volume has a size, and is called `cellar-ID`. LVM takes letters, digits and _+.-/=!:#
+and & in tags; everything else is escaped as #XX.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ COPY_SNAPSHOT: Final = ".still-"  # in the name of a temporary snapshot to copy 
 BUILDING: Final = "cellar.new"  # it was never visible as a volume: it may be removed
 FILLING: Final = "cellar.fill"  # its first contents are being written: so far they are void
 FREEZING: Final = "cellar.freezing"  # its filesystem may have been left frozen
+_HELD: Final = "cellar.hold"
 _RECORD: Final = re.compile(r"cellar\.([0-9]{1,2})=(.*)")
 _PUBLISHED: Final = "cellar.p="
 _OBJECTS: Final = "cellar.k="
@@ -103,11 +105,12 @@ def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
     fields = [
         _LETTERS[name] + _escape(_shorten(value, image.id.pool))
         for name, value in flat.items()
-        if name not in (*_OMITTED, *_OBJECT_FIELDS)
+        if name not in (*_OMITTED, *_OBJECT_FIELDS, "hold")
     ]
     text = "&".join([*fields, *([f"{_CHARGE}{charge}"] if charge else [])])
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
     tags = [f"cellar.{number}={piece}" for number, piece in enumerate(pieces)]
+    tags += [_HELD] if "hold" in flat else []
     free = _LIMIT - sum(map(len, tags)) - _PUBLISHED_SIZE * isinstance(image, Volume)
     tags += _encode_objects(flat, free)
     if isinstance(image, Volume) and (publication := image.published):
@@ -117,7 +120,7 @@ def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
 
 def own_tags(tags: Iterable[str]) -> frozenset[str]:
     """Return those of the tags of a volume that `encode` makes."""
-    other = (_PUBLISHED, _OBJECTS)
+    other = (_PUBLISHED, _OBJECTS, _HELD)
     return frozenset(tag for tag in tags if _RECORD.match(tag) or tag.startswith(other))
 
 
@@ -133,6 +136,7 @@ def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
     try:
         flat = {_FIELDS[key]: _unescape(value) for key, value in fields.items() if key}
         flat |= _objects(tags) | {"id": image_id, "size": str(size)}
+        flat |= {"hold": "yes"} if _HELD in tags else {}
         image = record.decode(_lengthen(flat, image_id))
         if isinstance(image, Snapshot):
             return image, int(charge)

@@ -77,6 +77,7 @@ VOLUMES: Final = (
     Column("created", lambda row: row["created"] or "?", wide=True),
     Column("block size", lambda row: str(row["block_size"] or "?"), number=True, wide=True),
     Column("limits", lambda row: _limits_cell(row["limits"]), wide=True),
+    Column("held", lambda row: "yes" if row["held"] else "-", wide=True),
     Column("attached to", lambda row: ", ".join(row["nodes"]) or "-"),
     Column(
         "condition",

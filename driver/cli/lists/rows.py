@@ -64,6 +64,7 @@ def _volume_row(
         "created": timestamp(record.created),
         "source": _source(volume.content_source),
         "inline": record.inline,
+        "held": record.held,
         "limits": dict(record.limits),
         "nodes": list(status.published_node_ids),
         "abnormal": status.volume_condition.abnormal,

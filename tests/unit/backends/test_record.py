@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,7 @@ volumes = st.builds(
     luks_key_id=st.none() | st.just("k1"),
     needs_new_uuid=st.booleans(),
     inline=st.none() | st.sampled_from(Inline),
+    held=st.booleans(),
     objects=objects,
     created=st.floats(0, 1e10),
     incarnation=hexes,
@@ -97,8 +99,20 @@ def test_a_record_that_lacks_a_field_is_damaged(volume: Volume, data: st.DataObj
 
 
 @given(volumes)
+def test_only_a_held_volume_has_the_newer_schema_and_no_other_record_may_have_it(
+    volume: Volume,
+) -> None:
+    held = record.encode(replace(volume, held=True))
+    free = record.encode(replace(volume, held=False))
+    assert (held["schema"], free["schema"]) == ("2", "1")
+    assert {key: held[key] for key in free} == free | {"schema": "2"}
+    with pytest.raises(record.Newer):
+        record.decode(free | {"schema": "2"})
+
+
+@given(volumes)
 def test_a_newer_schema_is_refused_with_the_cure(volume: Volume) -> None:
-    flat = record.encode(volume) | {"schema": str(record.SCHEMA + 1)}
+    flat = record.encode(volume) | {"schema": str(record.SCHEMA_HELD + 1)}
     with pytest.raises(Damaged, match="upgrade"):
         record.decode(flat)
 
@@ -120,7 +134,7 @@ def test_what_cannot_be_parsed_is_damaged_and_nothing_worse(text: str) -> None:
         record.from_json(text.encode())
 
 
-@given(snapshots, st.integers(record.SCHEMA + 1, 99))
+@given(snapshots, st.integers(record.SCHEMA_HELD + 1, 99))
 def test_a_newer_record_tells_what_it_is_of(snapshot: Snapshot, schema: int) -> None:
     flat: dict[str, object] = {**record.encode(snapshot), "schema": schema, "more": [1, {}]}
     text = json.dumps(flat).encode()

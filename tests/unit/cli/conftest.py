@@ -19,6 +19,7 @@ from csi_proto import csi_pb2 as csi
 from driver.cli import call
 from driver.cli.doctor import command as doctor
 from driver.cli.lists import tables
+from driver.cli.live import hold
 
 POOL = "0123456789ab"
 VOLUME = f"{POOL}-{'a' * 32}"
@@ -32,6 +33,8 @@ app = typer.Typer()
 app.command("volumes")(tables.volumes)
 app.command("snapshots")(tables.snapshots)
 app.command("call")(call.command)
+app.command("hold")(hold.hold)
+app.command("release")(hold.release)
 app.add_typer(tables.pools, name="pools")
 app.command("doctor")(doctor.command)
 
@@ -68,12 +71,18 @@ class FakePools(cellar_pb2_grpc.NodeServicer):
                 claim="data",
                 persistent="pvc-1",
                 limits={"readIops": 100, "writeBps": 4 << 20},
+                held=True,
             ),
             cellar.Record(id=INLINE, name=HANDLE, filesystem="ext4", inline=True),
             cellar.Record(id=SNAPSHOT, name="snap-1", filesystem="ext4", created=1.0),
         ]
         ids = {*request.volume_ids, *request.snapshot_ids}
         return cellar.DescribeResponse(records=[one for one in records if one.id in ids])
+
+    def SetHold(self, request: cellar.SetHoldRequest, context: Any) -> Any:
+        if request.volume_id != VOLUME:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such volume")
+        return cellar.SetHoldResponse()
 
 
 class FakeController(csi_pb2_grpc.ControllerServicer):

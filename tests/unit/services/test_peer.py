@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, Allocation, FsType, Volume
 from driver.core.ports.pool import Pool
 from driver.services.peer import PeerService
+from driver.volumes.requests import SetHold
 from tests.support.failing_backend import FailingBackend, failing_pool
 
 
@@ -53,6 +55,18 @@ def listed(peer: PeerService) -> list[cellar.Pool]:
 def described(peer: PeerService, *volume_ids: str) -> list[cellar.Record]:
     request = cellar.DescribeRequest(volume_ids=volume_ids)
     return list(asyncio.run(peer.Describe(request, None)).records)
+
+
+def test_a_hold_reaches_the_use_case_and_is_shown(pools: list[Pool]) -> None:
+    asked: list[SetHold] = []
+    peer = PeerService(run, pools, set_hold=asked.append)
+    volume = a_volume(pools[0])
+    assert not described(peer, str(volume.id))[0].held
+    request = cellar.SetHoldRequest(volume_id=str(volume.id), held=True)
+    asyncio.run(peer.SetHold(request, None))
+    assert asked == [SetHold(volume.id, held=True)]
+    pools[0].backend.record(replace(volume, held=True))
+    assert described(peer, str(volume.id))[0].held
 
 
 def away(pool: Pool) -> None:
