@@ -6,12 +6,14 @@ import asyncio
 import time
 from typing import Any
 
+import grpc.aio
 import pytest
 
+from csi_proto import cellar_pb2 as cellar
 from driver.core import ids
-from driver.core.errors import Busy, CellarError, NoSpace, PoolUnavailable, Refused
+from driver.core.errors import Busy, CellarError, Failed, NoSpace, PoolUnavailable, Refused
 from driver.router import group_coordinator
-from driver.router.group_coordinator import GroupParts
+from driver.router.group_coordinator import GroupParts, State
 from tests.support.waiting import wait_until_async
 from tests.unit.router.routed import Routed, play
 
@@ -150,6 +152,104 @@ def test_a_node_that_is_unavailable_leaves_the_question_open() -> None:
             await group_coordinator.find(both, KEY)
 
     play(scenario)
+
+
+class ScriptedNode:
+    """A node whose part of a group goes through the states that a test gives it.
+
+    A state of None: the call ends there, as when the node dies. After the last state the node is
+    silent until it is told to undo its part.
+    """
+
+    def __init__(self, name: str, *states: Any) -> None:
+        self.name = name
+        self.advanced: list[int] = []
+        self.deleted = 0
+        self.cancelled = False
+        self._states = asyncio.Queue[Any]()
+        for state in states:
+            self._states.put_nowait(state)
+
+    def peer(self) -> ScriptedNode:
+        return self
+
+    def TakePart(self, _: cellar.TakePartRequest) -> ScriptedNode:  # noqa: N802 - the RPC's name
+        return self
+
+    async def read(self) -> Any:
+        state = await self._states.get()
+        if state is None:
+            return grpc.aio.EOF
+        step, code, text = state if isinstance(state, tuple) else (state, "", "")
+        return cellar.PartState(step=step, code=code, text=text)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    async def Advance(  # noqa: N802 - the RPC's name
+        self, request: cellar.AdvanceRequest, **_how: object
+    ) -> cellar.AdvanceResponse:
+        self.advanced.append(request.step)
+        if request.step == State.UNDONE:
+            self._states.put_nowait((State.UNDONE, "ABORTED", "undone"))
+        return cellar.AdvanceResponse()
+
+    async def DeletePart(  # noqa: N802 - the RPC's name
+        self, _: cellar.DeletePartRequest, **_how: object
+    ) -> cellar.DeletePartResponse:
+        self.deleted += 1
+        return cellar.DeletePartResponse()
+
+
+def take_scripted(*nodes: ScriptedNode) -> CellarError:
+    """Take a group on these nodes, and return the error with which it fails."""
+    of: dict[Any, list[str]] = {node: [f"v-{node.name}"] for node in nodes}
+    with pytest.raises(CellarError) as caught:
+        asyncio.run(group_coordinator.take(of, "g", KEY, 5.0))
+    assert all(node.cancelled for node in nodes)  # nothing is left running
+    return caught.value
+
+
+STEPS = (State.FROZEN, State.TAKEN, State.THAWED)
+
+
+def test_a_part_that_was_complete_is_deleted_if_another_failed() -> None:
+    complete = ScriptedNode("a", *STEPS, State.DONE)
+    failed = ScriptedNode("b", *STEPS, (State.UNDONE, "RESOURCE_EXHAUSTED", "full"))
+    assert isinstance(take_scripted(complete, failed), NoSpace)
+    assert (complete.deleted, failed.deleted) == (1, 0)
+
+
+def test_a_part_that_is_not_complete_is_told_to_undo_and_waited_for() -> None:
+    waiting = ScriptedNode("a", State.FROZEN)
+    failed = ScriptedNode("b", (State.UNDONE, "RESOURCE_EXHAUSTED", "full"))
+    assert isinstance(take_scripted(waiting, failed), NoSpace)
+    assert waiting.advanced == [State.UNDONE]
+    assert failed.advanced == []  # it has undone its part
+    assert waiting.deleted == failed.deleted == 0
+
+
+def test_no_node_goes_on_before_all_are_at_the_same_step() -> None:
+    behind = ScriptedNode("a", State.TAKEN)
+    other = ScriptedNode("b", State.FROZEN)
+    error = take_scripted(behind, other)
+    assert isinstance(error, Failed)
+    assert "node a is at step" in str(error)
+    assert behind.advanced == other.advanced == [State.UNDONE]
+
+
+def test_a_call_that_ends_is_the_error_of_its_node() -> None:
+    error = take_scripted(ScriptedNode("a", *STEPS, None), ScriptedNode("b", *STEPS))
+    assert isinstance(error, PoolUnavailable)
+    assert "node a ended the call" in str(error)
+
+
+def test_a_group_is_not_taken_until_all_parts_are_done() -> None:
+    """Thawed in time is not yet published."""
+    silent = ScriptedNode("a", *STEPS, (State.UNDONE, "UNAVAILABLE", "the disk is away"))
+    error = take_scripted(silent)
+    assert isinstance(error, PoolUnavailable)
+    assert silent.advanced == list(STEPS)
 
 
 def _snapshots(routed: Routed) -> list[tuple[str, Any]]:
