@@ -30,7 +30,7 @@ def parse_pool(text: str) -> PoolSpec:
 
 
 def read_pools(value: object) -> object:
-    """Return the entries of a setting: those of CELLAR_POOLS stand with spaces between them."""
+    """Return the pools in a setting: those of CELLAR_POOLS are separated by spaces."""
     return value.split() if isinstance(value, str) else value
 
 

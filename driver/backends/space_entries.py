@@ -40,13 +40,13 @@ def ratio_of(overcommit: float) -> Fraction:
 
 @dataclass(slots=True)
 class Sums:
-    """What all entries on one filesystem come to, in bytes.
+    """The sums of the entries of all pools on one filesystem, in bytes.
 
     `owed`: what the images may still come to occupy, as if nothing of those that are not fully
     allocated were written. `written`: how much of that they occupy already, as far as it was
     found out. `added` and `dropped`: by how much promises grew, and how much was owed to images
-    that were removed, since the process began. `changes`: how often an entry was added, replaced
-    or removed. `attached`: how often an image was attached.
+    that were removed, since the process began. `changes`: how often an entry was added,
+    replaced or removed. `attached`: how often an image was attached.
     """
 
     owed: Bytes = 0

@@ -40,7 +40,7 @@ class Filesystem:
 
 
 class Filesystems:
-    """The filesystems that the pools of this process lie on. Thread-safe."""
+    """The filesystems on which the pools of this process lie, by their keys. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: dict[str, Filesystem] = {}
@@ -64,8 +64,10 @@ class Survey:
     at: float  # monotonic, seconds
 
     def free_now(self, sums: Sums) -> Bytes:
-        """Return what is left of it. What was promised since counts in full, for it may have been
-        taken after the filesystem was asked. With the lock held.
+        """Return the bytes that are still free, with the filesystem's lock held.
+
+        What was charged since the survey is subtracted in full, because it may have been
+        written after the filesystem was asked.
         """
         return self.free - (sums.added - self.added)
 
@@ -110,9 +112,11 @@ class Surveys:
         return begun(free) if free * _NEARLY_FULL >= free + owed else None
 
     def closely(self) -> Survey:
-        """Ask the images, and return a survey during which none grew that is being made, so that
-        no bytes count twice, and none was attached, which could give bytes back unseen. It is
-        repeated until then, for 2 seconds at most.
+        """Ask the filesystem about every image, and return what is free.
+
+        Bytes of an image that grows meanwhile would count twice, and an image that is attached
+        meanwhile could give bytes back. So the survey is repeated until neither happened, for 2
+        seconds at most.
         """
         end = monotonic() + _REST_TIMEOUT
         while True:

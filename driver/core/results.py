@@ -42,7 +42,7 @@ class ChangesPage:
     """One page of allocated or changed extents.
 
     `end`: byte offset of the next page, equal to `size` (of the target, in bytes) on the last.
-    `lives`: incarnations of target and base, to detect that one was re-created between pages.
+    `incarnations`: of target and base, to detect that one was re-created between pages.
     """
 
     ranges: tuple[Extent, ...]

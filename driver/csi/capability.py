@@ -30,7 +30,7 @@ _CLAIM_MODES: Final = {
 
 
 def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Capability:
-    """Return the capability.
+    """Return the capability that the message asks for.
 
     `field`: its name, for errors. Raises: Invalid, which names the part that is not supported,
     and what is.

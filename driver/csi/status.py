@@ -67,7 +67,9 @@ def text_of(rpc: str, error: Exception) -> str:
 
 
 def error_of(error: grpc.aio.AioRpcError) -> CellarError:
-    """Return the error that stands for the status of a node; Failed for an unknown code."""
+    """Return the error whose class has the status code of a node's answer; Failed for an unknown
+    code.
+    """
     text = error.details() or ""
     if kind := _ERRORS.get(error.code()):
         return kind(text)

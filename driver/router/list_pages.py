@@ -61,7 +61,7 @@ class _Entries:
             self.last = end if self.last is None else min(self.last, end)
 
     def may_extend(self, pools: Sequence[PoolOnNode]) -> bool:
-        """Return whether the entries of these pools, which come next, are in line."""
+        """Return whether entries of these pools, which come next, may belong to the page."""
         return bool(pools) and (self.last is None or self.last > pools[0][0])
 
     def up_to(self, pool: PoolId | None) -> list[Any]:

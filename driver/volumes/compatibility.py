@@ -82,8 +82,8 @@ def parameter_differences(pool_name: str, volume: Volume, request: CreateVolume)
 
 
 def unconfirmed(pool_name: str, volume: Volume, request: ValidateCapabilities) -> Iterator[str]:
-    """Yield, as text, why ValidateVolumeCapabilities does not confirm what it was told of the
-    volume.
+    """Yield, as text, in what the volume differs from the description in
+    ValidateVolumeCapabilities.
     """
     for capability in request.capabilities:
         if reason := incompatibility(volume, capability) or _unknown_option(volume, capability):

@@ -1,6 +1,6 @@
 """What a new volume needs of its own before anyone sees it: a filesystem, or a UUID.
 
-`Host.make` is called here, for images that are being created, and in `sealing`.
+`Host.mkfs` is called here, for images that are being created, and in node/encryption.
 """
 
 from __future__ import annotations

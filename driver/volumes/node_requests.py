@@ -14,7 +14,9 @@ from driver.volumes.requests import Capability, CreateVolume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """NodeStageVolume."""
+    """The request to make a volume usable at its staging path (NodeStageVolume). `secret`: the
+    passphrase of an encrypted volume.
+    """
 
     volume_id: VolumeId
     staging: Path
@@ -28,7 +30,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Unstage:
-    """NodeUnstageVolume."""
+    """The request to unmount a volume from its staging path and detach it (NodeUnstageVolume)."""
 
     volume_id: VolumeId
     staging: Path
@@ -40,7 +42,7 @@ class Unstage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePublish:
-    """NodePublishVolume of a persistent volume."""
+    """The request to mount a persistent volume at a pod's target path (NodePublishVolume)."""
 
     volume_id: VolumeId
     staging: Path
@@ -60,7 +62,7 @@ class NodePublish:
 
 @dataclass(frozen=True, slots=True)
 class NodeUnpublish:
-    """NodeUnpublishVolume of a persistent volume."""
+    """The request to unmount a persistent volume from a pod's target path (NodeUnpublishVolume)."""
 
     volume_id: VolumeId
     target: Path
@@ -72,7 +74,9 @@ class NodeUnpublish:
 
 @dataclass(frozen=True, slots=True)
 class InlinePublish:
-    """NodePublishVolume of a CSI ephemeral (inline) volume, which creates it."""
+    """The request to create a CSI ephemeral (inline) volume and mount it at a pod's target path
+    (NodePublishVolume).
+    """
 
     create: CreateVolume
     target: Path
@@ -119,7 +123,7 @@ class InlineStats:
 
 @dataclass(frozen=True, slots=True)
 class NodeExpand:
-    """NodeExpandVolume."""
+    """The request to grow a volume's filesystem to the size of its device (NodeExpandVolume)."""
 
     volume_id: VolumeId
     path: Path
@@ -134,7 +138,9 @@ class NodeExpand:
 
 @dataclass(frozen=True, slots=True)
 class GetVolumeStats:
-    """NodeGetVolumeStats and NodeGetVolumeHealth."""
+    """The request for the usage or the health of a volume (NodeGetVolumeStats,
+    NodeGetVolumeHealth).
+    """
 
     volume_id: VolumeId
     path: Path | None

@@ -22,7 +22,8 @@ from driver.volumes.requests import Publish, Unpublish
 
 
 class ControllerPublisher:
-    """ControllerPublishVolume and ControllerUnpublishVolume.
+    """Publishes volumes to this node and ends their publications (ControllerPublishVolume,
+    ControllerUnpublishVolume).
 
     `node`: the name of this node; `max_volumes`: how many volumes may be published to it (0:
     any).

@@ -112,7 +112,9 @@ class GetVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateCapabilities:
-    """ValidateVolumeCapabilities."""
+    """The request to confirm that a volume is what the caller takes it for
+    (ValidateVolumeCapabilities).
+    """
 
     volume_id: VolumeId
     capabilities: tuple[Capability, ...]
@@ -137,7 +139,9 @@ class ListVolumes:
 
 @dataclass(frozen=True, slots=True)
 class GetCapacity:
-    """GetCapacity: of the pool with this name, or of the one with most free space."""
+    """The request for the free space (GetCapacity) of the pool with this name, or of the one with
+    most.
+    """
 
     fs: FsType | None = None
     pool: str | None = None
@@ -148,7 +152,7 @@ class GetCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
-    """ControllerPublishVolume."""
+    """The request to make a volume available to a node (ControllerPublishVolume)."""
 
     volume_id: VolumeId
     node: str
@@ -163,7 +167,9 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Unpublish:
-    """ControllerUnpublishVolume; `node` None: from any node."""
+    """The request to end the publication of a volume (ControllerUnpublishVolume); `node` None: to
+    any node.
+    """
 
     volume_id: VolumeId
     node: str | None
@@ -175,7 +181,7 @@ class Unpublish:
 
 @dataclass(frozen=True, slots=True)
 class Expand:
-    """ControllerExpandVolume."""
+    """The request to make a volume larger (ControllerExpandVolume)."""
 
     volume_id: VolumeId
     range: CapacityRange
@@ -188,7 +194,9 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Modify:
-    """ControllerModifyVolume: the limits that are named, by their field in Limits."""
+    """The request to change the limits of a volume (ControllerModifyVolume): those that are named,
+    by their field in Limits.
+    """
 
     volume_id: VolumeId
     limits: Mapping[str, int]

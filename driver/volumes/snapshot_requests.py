@@ -56,7 +56,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class CreateSnapshot:
-    """CreateSnapshot."""
+    """The request to take a snapshot of one volume (CreateSnapshot)."""
 
     member: Member
 
@@ -70,7 +70,9 @@ class CreateSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CreateGroupSnapshot:
-    """CreateVolumeGroupSnapshot; the members are in the order of their sources' ids."""
+    """The request to take snapshots of several volumes at one moment (CreateVolumeGroupSnapshot);
+    the members are in the order of their sources' ids.
+    """
 
     key: Key
     name: str

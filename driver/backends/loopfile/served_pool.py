@@ -47,7 +47,7 @@ GRANULARITY: Final = 4096
 class ServedPool:
     """One configured pool, whether or not it is available.
 
-    `where`: the pool's directory. `owner`: the driver's name, as pools are marked with it.
+    `location`: the pool's directory. `owner`: the driver's name, as pools are marked with it.
     `shared`: what all pools of the process have in common.
     """
 

@@ -48,9 +48,8 @@ def memory(
 
 
 class MemoryBackend:
-    """The Backend port (see core.ports) in memory.
-
-    One lock is held for microseconds; `prepare` runs without it.
+    """The Backend port (see core.ports) in memory. Its lock is held for microseconds; `prepare`
+    runs without it.
     """
 
     def __init__(self, name: str, size: Bytes, options: Options, host: MemoryHost) -> None:

@@ -15,10 +15,11 @@ GRANULARITY: Bytes = 4096
 
 
 class MemorySpace:
-    """Promises of a pool of `size` bytes. Not thread-safe: the pool's lock is around each call.
+    """The space of a simulated pool of `size` bytes, and how much of it is promised to images. Not
+    thread-safe: the pool's lock is around each call.
 
-    `reserve`: bytes or a percentage of the size that is never given out. `overcommit`: by how much
-    more than its size is promised to sparse images.
+    `reserve`: bytes or a percentage of the size that is never given out. `overcommit`: by how
+    much more than its size is promised to sparse images.
     """
 
     def __init__(self, size: Bytes, reserve: str, overcommit: float) -> None:

@@ -222,7 +222,7 @@ class Calls:
             raise DemoFailed(f"the call succeeded; {code.name} was expected")
 
     def show(self, observations: Iterable[Observation]) -> None:
-        """Print observations."""
+        """Print what was observed of the volume, one line each."""
         for subject, detail in observations:
             self._narrator.observation(subject, detail)
 

@@ -60,7 +60,7 @@ class Narrator:
         self._line(Text(), Text(explanation, style="italic dim"), 3)
 
     def request(self, request: Message) -> None:
-        """Print a request."""
+        """Print the name of a call and the fields that are set in its request."""
         rpc = request.DESCRIPTOR.name.removesuffix("Request")
         self._row("→", rpc, self._pairs(fields_of(request)), style="bold cyan")
 
@@ -86,7 +86,7 @@ class Narrator:
         self._row("·", self._text(subject).plain, self._text(detail, style="dim"), style="blue")
 
     def check(self, text: str, *, passed: bool) -> None:
-        """Print whether a statement holds, and set `good` to False if it does not."""
+        """Print whether a statement is true, and set `passed` to False if it is not."""
         self.passed &= passed
         mark, style = ("✔", "green") if passed else ("✘", "bold red")
         statement = self._text(text if passed else f"NOT TRUE: {text}").plain
@@ -101,7 +101,7 @@ class Narrator:
             self._console.print(Text(f"   | {line}"), soft_wrap=True)
 
     def conclusion(self, text: str) -> None:
-        """Print the last line."""
+        """Print `text` as the last line of the demo."""
         self._console.print()
         self._console.print(Text(text, style="bold green" if self.passed else "bold red"))
 

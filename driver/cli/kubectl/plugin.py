@@ -26,7 +26,10 @@ TIMEOUT: Final = 30.0  # seconds in which the API server lists the pods
 
 
 def main(arguments: Sequence[str] | None = None) -> int:  # noqa: RET503 - execv does not return
-    """Become `kubectl exec` of the command; return only the exit status of a failure."""
+    """Replace this process by `kubectl exec` of the command in the driver's pod.
+
+    Returns only if that fails, with the exit status.
+    """
     options = _parser().parse_args(arguments)
     words = options.command
     if not words or words[0] not in COMMANDS:

@@ -273,7 +273,7 @@ def _is_bound_to(node: int, status: Status) -> bool:
 
 
 def _is_still_bound_to(status: Status) -> bool:
-    """Return what `_shows` does, by the path of the device; False if it is gone."""
+    """Return what `_is_bound_to` does, by the path of the device; False if it is gone."""
     try:
         with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
             return _is_bound_to(node, status)

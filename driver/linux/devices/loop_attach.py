@@ -27,8 +27,8 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
 
     `label`: for people, at most 63 bytes. `discards`: whether the device takes discards.
 
-    Does not check whether `image` is bound already: `find` does. The kernel falls back to
-    buffered I/O by itself where it cannot do direct I/O in such blocks: see `has_direct_io`.
+    Does not check whether `image` is bound already: `loop.find` does. The kernel falls back to
+    buffered I/O by itself where it cannot do direct I/O in such blocks: see `loop.has_direct_io`.
     Raises: Refused, if discards cannot be forbidden because /sys is read-only; OSError, EBUSY
     if no device is free.
     """

@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 
 class BarrierStep(IntEnum):
-    """The steps of a group snapshot on several nodes, with the numbers of the private proto."""
+    """The steps of a group snapshot on several nodes, with their numbers in
+    csi_proto/cellar.proto.
+    """
 
     FROZEN = 1  # the sources are frozen
     TAKEN = 2  # every image has its bytes

@@ -140,8 +140,8 @@ class _Examination:
 def resized_base(
     base: Iterable[PhysicalExtent], size: Bytes, target: Bytes
 ) -> Iterator[PhysicalExtent]:
-    """Yield the extents of a base of `size` bytes as if it had `target` bytes: cut at its own end,
-    and followed by an extent that equals nothing.
+    """Yield the extents of a base of `size` bytes as if it had `target` bytes: cut off at
+    `target`, or followed by an extent that counts as changed.
     """
     for extent in base:
         if extent.start < size:

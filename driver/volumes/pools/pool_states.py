@@ -39,7 +39,7 @@ class States:
         seconds.
 
         Of a pool that does not answer, return its last state with its age; once that is older
-        than FRESH seconds, with `away` set and without capacity.
+        than FRESH seconds, a state that says so in `unavailable` and has no capacity.
         """
         begun = self._clock()
         replies = ask_all(self._pools, lambda pool: pool.backend.state(), within)

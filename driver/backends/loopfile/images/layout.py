@@ -67,7 +67,7 @@ def allocated_bytes(root: int, name: str) -> Bytes:
 
 
 def length(root: Path, name: str) -> Bytes:
-    """Return the length of an image's file in bytes; 0 if it cannot be told."""
+    """Return the length of an image's file in bytes; 0 if it cannot be read."""
     try:
         return (root / name / DISK).lstat().st_size
     except OSError:

@@ -105,10 +105,10 @@ def _may_be_attached(disk: Path) -> bool:
 
 
 def find_faults(root: Path, image: Image) -> Iterator[Fault]:
-    """Give the faults of an image: its file is gone or short, or has unrecorded bytes, holes, or
-    copies on write.
+    """Yield the faults of an image: its file is missing or too short, or it has bytes beyond its
+    recorded size, holes, or copies on write.
 
-    Raises: OSError if that cannot be told.
+    Raises: OSError if the file cannot be examined.
     """
     disk = layout.disk(root, image.id)
     try:

@@ -266,7 +266,7 @@ def _identity(fd: int) -> tuple[int, int] | None:
 def _lock_marker(root: int, location: Path, owner: str) -> _MarkerLock:
     """Check the marker in the open directory `root` and lock the pool.
 
-    Raises: PoolUnavailable as `_checked`, or if another process has it; OSError.
+    Raises: PoolUnavailable as `marker.read_id`, or if another process has it; OSError.
     """
     fd = os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
     try:

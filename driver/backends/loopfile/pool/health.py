@@ -20,7 +20,7 @@ _BELIEVED: Final = 1.0
 
 
 class PoolHealth:
-    """The health of the pool at `where`; `root` is always a path that `PoolDirectory.open` gave."""
+    """The health of the pool at `location`. `root`: a path from `PoolDirectory.open`."""
 
     def __init__(self, location: Path) -> None:
         self._location = os.fspath(location)

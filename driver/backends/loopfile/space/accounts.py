@@ -47,11 +47,12 @@ _CLOSE: Final = 2.0  # seconds that the end of a pool waits for its measuring th
 
 
 class Accounts:
-    """The ledger of a pool, and what its filesystem reports as shared.
+    """The space that the images of a pool are charged, and what its filesystem says that they
+    share.
 
-    All is asked of the directory that was proven to be the pool's, whatever its path shows by
-    now. Shared bytes are measured in the background: until then all of an image counts as
-    shared, which is only careful.
+    Files are looked up in the directory that was proven to be the pool's, not by its path.
+    Shared bytes are measured in the background. Until an image was measured, all of it counts
+    as shared, so that too much is charged and not too little.
     """
 
     def __init__(self, overcommit: float, filesystems: Filesystems) -> None:
@@ -136,7 +137,7 @@ class Accounts:
         return Entry(self._occupied(str(image.source)), Allocation.THICK, pending=True)
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
-        """Return the entry of a volume that is about to grow to `size`."""
+        """Return the charge of a volume that is about to grow to `size` bytes."""
         shared = self.ledger.shared(str(volume.id))
         return Entry(size, volume.allocation, shared, pending=True)
 
@@ -152,8 +153,10 @@ class Accounts:
         self.ledger.update_pending(str(image.id), entry)
 
     def record_final(self, image: Image) -> None:
-        """Enter an image that exists. Of a clone or snapshot all counts as shared, or what was
-        when it was made, until it was measured.
+        """Charge an image that exists for its present state.
+
+        All of a clone or snapshot counts as shared until it was measured, or what was shared
+        when it was made, if that was less.
         """
         occupied = self._occupied(str(image.id))
         shares = self.bounds.reflinks and image.source is not None
@@ -173,7 +176,7 @@ class Accounts:
         self.ledger.mark_detached(str(image_id), self._occupied(str(image_id)))
 
     def record_unreadable(self, root: Path, name: str) -> None:
-        """Enter an image whose record cannot be read: all of it may yet be written and
+        """Charge an image whose record cannot be read as if all of it will be written and
         overwritten.
         """
         occupied = self._occupied(name)
@@ -184,7 +187,9 @@ class Accounts:
         self.ledger.mark_attached(name)  # it may be
 
     def record_again(self, image_id: ImageId, image: Image | None) -> None:
-        """Enter an image whose record can be read again; None: drop it, somebody removed it."""
+        """Charge an image whose record can be read again. `image` None: it was removed, and is no
+        longer charged.
+        """
         if image:
             self.record_final(image)
         else:

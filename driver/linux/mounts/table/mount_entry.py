@@ -15,9 +15,10 @@ _OPTION: Final = re.compile(r'(?:[^,"]|"[^"]*")+')  # an SELinux context has com
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """What proc_pid_mountinfo(5) and statmount(2) tell of a mount.
+    """A mount as proc_pid_mountinfo(5) and statmount(2) show it.
 
-    `id`, `parent`: unique ones if statmount told (2^31 and more), else those that are used again.
+    `id`, `parent`: unique ones if statmount is used (2^31 and more), else those that the kernel
+    uses again.
     """
 
     id: int
