@@ -155,4 +155,4 @@ def test_a_name_in_backticks_exists() -> None:
         for name in re.findall(r"`([A-Za-z_][\w.]*)(?:\(.*?\))?`", docstring)
     }
     assert len(named) > 100
-    assert named - known == OF_THE_KERNEL
+    assert named - known <= OF_THE_KERNEL

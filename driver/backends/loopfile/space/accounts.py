@@ -51,8 +51,8 @@ class Accounts:
     share.
 
     Files are looked up in the directory that was proven to be the pool's, not by its path.
-    Shared bytes are measured in the background. Until an image was measured, all of it counts
-    as shared, so that too much is charged and not too little.
+    Until an image was measured, in the background, all of it counts as shared, which is too
+    much.
     """
 
     def __init__(self, overcommit: float, filesystems: Filesystems) -> None:
@@ -153,10 +153,8 @@ class Accounts:
         self.ledger.update_pending(str(image.id), entry)
 
     def record_final(self, image: Image) -> None:
-        """Charge an image that exists for its present state.
-
-        All of a clone or snapshot counts as shared until it was measured, or what was shared
-        when it was made, if that was less.
+        """Charge an image that exists. Until it was measured, all of a clone or snapshot counts as
+        shared, or what was when it was made.
         """
         occupied = self._occupied(str(image.id))
         shares = self.bounds.reflinks and image.source is not None
