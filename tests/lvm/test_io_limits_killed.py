@@ -118,6 +118,11 @@ def path() -> Iterator[Path]:
             process.create(f"v{number}", [None, FsType.EXT4][number % 2])
         process.backend.close()
     yield path
+    with closing(Freezer()) as freezer:
+        process = Process(path, freezer)
+        for volume in process.known():
+            process.unstage(volume)
+        process.backend.close()
     shutil.rmtree(path)
 
 
@@ -147,6 +152,7 @@ def killed(path: Path, choose: random.Random) -> None:
     os.waitpid(child, 0)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_io_max_is_exact_after_kills_at_any_instant(
     pods: PodsGroup, path: Path, rounds: int

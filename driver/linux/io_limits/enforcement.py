@@ -122,7 +122,8 @@ class LinuxIoLimits:
         """Return the open io.max. Raises: Refused; Failed."""
         self._was_sought = True
         if not self._file:
-            path = self._find() / pods_cgroup.IO_MAX
+            with _failing_as("the control group of all pods could not be looked for"):
+                path = self._find() / pods_cgroup.IO_MAX
             with _failing_as(f"{path} could not be opened"):
                 self._file = IoMax(path)
         return self._file

@@ -164,6 +164,17 @@ def test_limits_that_the_kernel_does_not_take_are_an_error(node: Node) -> None:
         node.limits.enforce(LOOP, LIMITS)
 
 
+def test_a_tree_that_cannot_be_read_is_said() -> None:
+    def fail() -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    limits = LinuxIoLimits(fail)
+    assert str(limits.lacks()).endswith(os.strerror(errno.EIO))
+    assert limits.refresh() is False
+    with pytest.raises(Failed):
+        limits.enforce(LOOP, LIMITS)
+
+
 def test_numbers_that_the_kernel_cannot_have_are_as_near_as_can_be(node: Node) -> None:
     node.limits.enforce(LOOP, Limits(read_bps=1, read_iops=1 << 32, write_iops=(1 << 32) - 1))
     assert node.limits.enforced(LOOP) == Limits(read_bps=2)
