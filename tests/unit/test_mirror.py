@@ -29,7 +29,7 @@ ELSEWHERE = {
         backends/lvm/faults backends/lvm/no_space backends/lvm/opening backends/lvm/pool/identity
         backends/lvm/pool/pool backends/lvm/pool/recovery backends/lvm/pool/unfinished
         backends/lvm/provisioning/thick backends/lvm/provisioning/thin backends/lvm/state
-        backends/lvm/volume_group linux/devices/dm_ioctl
+        backends/lvm/volume_group disks/lvm_pool linux/devices/dm_ioctl
     """,
     "processes as a whole: tests/serve, tests/promises, tests/cluster": """
         __main__ app/kubernetes_cluster app/node app/upkeep backends/loopfile/pool_type

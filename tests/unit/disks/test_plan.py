@@ -70,13 +70,6 @@ def test_a_disk_without_a_name_that_lasts_is_found_by_its_label_or_its_path() ->
     assert "devices" not in plans.settings(lvm(), UUID)
 
 
-def test_a_label_is_the_pools_name_or_a_hash_of_it_and_fits_into_xfs() -> None:
-    assert plan(name="fast").label == "cellar-fast"
-    labels = {plan(name=f"a-pool-with-a-long-name-{number}").label for number in range(50)}
-    assert len(labels) == 50
-    assert all(len(label) == 12 for label in labels)
-
-
 @pytest.mark.parametrize(
     ("pool", "reason"),
     [

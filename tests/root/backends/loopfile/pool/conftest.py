@@ -12,6 +12,9 @@ import pytest
 from driver.backends.loopfile.pool.directory import PoolDirectory
 from driver.core.ports.records import Records
 from tests.root.conftest import MIB, MakePool
+from tests.support.blank_disks import make_disk
+
+__all__ = ["make_disk"]  # a fixture
 
 OWNER = "cellar.test"
 

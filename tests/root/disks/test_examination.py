@@ -17,7 +17,7 @@ from driver.disks.examination import examine
 from driver.disks.judgement import Consent
 from driver.linux.disks import usage
 from driver.linux.disks.block_devices import list_devices, read_device
-from tests.root.disks.conftest import SIZE, Disk, MakeDisk
+from tests.support.blank_disks import SIZE, Disk, MakeDisk
 
 Trap = Callable[[Disk], None]
 MD = b"\xfc\x4e\x2b\xa9"

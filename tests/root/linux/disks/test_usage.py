@@ -8,21 +8,19 @@ import os
 import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from driver.core.errors import NotFound, Refused
+from driver.core.errors import Refused
 from driver.core.model import MIB
-from driver.disks import creation
-from driver.disks.examination import examine, examine_all
+from driver.disks.examination import examine
 from driver.disks.judgement import Consent
-from driver.linux.disks import blank_scan, usage
+from driver.linux.disks import usage
 from driver.linux.disks.block_devices import list_devices, read_device
 from tests.root.conftest import MakePool
-from tests.root.disks.conftest import Disk, MakeDisk
+from tests.support.blank_disks import Disk, MakeDisk
 
 BLKPG = 0x1269  # <linux/blkpg.h>
 XFS_IOC_GOINGDOWN = 0x8004587D  # <xfs/xfs_fs.h>
@@ -178,20 +176,6 @@ def test_a_disk_that_is_published_to_a_pod(disk: Disk, tmp_path: Path) -> None:
         _run("umount", target)
 
 
-def test_a_disk_that_another_program_has_locked(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("driver.linux.disks.held_disk._LOCK_TIMEOUT", 0.1)
-    monkeypatch.setattr("driver.linux.disks.usage.processes", lambda device: ())
-    fd = os.open(disk.path, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH)
-        with pytest.raises(Refused, match="another program has locked"):
-            disk.create()
-    finally:
-        os.close(fd)
-
-
 def test_a_disk_that_answers_eio(make_pool: MakePool, make_disk: MakeDisk) -> None:
     pool = make_pool("xfs", size=1024 * MIB)
     disk = make_disk(image=pool / "image")
@@ -205,54 +189,3 @@ def test_a_disk_that_answers_eio(make_pool: MakePool, make_disk: MakeDisk) -> No
     now = usage.read_usage(list_devices())
     said = examine(read_device(disk.path), now, Consent(named=True)).refusal
     assert "Input/output error" in said
-
-
-def test_what_is_written_while_the_disk_is_read_is_found_before_anything_is_made(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def and_somebody_writes(fd: int, size: int, *rest: object) -> str:
-        disk.write((0, b"a late signature"))
-        return ""
-
-    monkeypatch.setattr(blank_scan, "find_data", and_somebody_writes)
-    before = disk.digest()
-    with pytest.raises(Refused, match="text at byte 0"):
-        disk.create()
-    disk.write((0, bytes(16)))
-    assert disk.digest() == before
-
-
-def test_a_disk_that_was_exchanged_between_the_plan_and_the_creation(disk: Disk) -> None:
-    before = disk.digest()
-    for fact in ({"sequence": "1"}, {"size": disk.size + 512}, {"number": 12345}):
-        changed = replace(read_device(disk.path), **fact)
-        with pytest.raises(Refused, match=r"another (device|size)|not the device any more"):
-            disk.create(devices=(changed,))
-    assert disk.digest() == before
-
-
-def test_of_two_disks_neither_is_written_to_if_one_is_not_blank(make_disk: MakeDisk) -> None:
-    first, second = make_disk(), make_disk()
-    second.write((301 * MIB, b"somebody's"))
-    before = first.digest(), second.digest()
-    plan = first.plan(
-        kind="lvm", devices=(read_device(first.path), read_device(second.path)), location="x"
-    )
-    with ExitStack() as stack:
-        disks = [stack.enter_context(creation._held(device, plan)) for device in plan.devices]
-        with pytest.raises(Refused, match=second.path.name):
-            creation._require_blank(disks, plan, lambda device, done: None)
-    assert (first.digest(), second.digest()) == before
-
-
-def test_all_devices_are_listed_without_any_that_hangs_or_is_not_bound(disk: Disk) -> None:
-    examinations = {each.device.path: each for each in examine_all()}
-    assert "only if it is named" in examinations[disk.path].refusal
-    assert all(each.device.size or each.refusal for each in examinations.values())
-
-
-def test_a_path_that_is_no_device(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "missing", Path("/dev/null")):
-        with pytest.raises(NotFound, match="no block device"):
-            read_device(path)
