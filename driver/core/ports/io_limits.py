@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Final, Protocol
 
 from driver.core.devices import Device
@@ -18,11 +17,21 @@ def enforceable(limits: Limits) -> Limits:
     """Return the limits as the kernel can have them: none of 1, and no operations per second that
     are too many for it to count.
     """
-    values = {name: max(value, LEAST) if value else 0 for name, value in asdict(limits).items()}
-    for name in ("read_iops", "write_iops"):
-        if values[name] > MOST_IOPS:
-            values[name] = 0
-    return Limits(**values)
+    if limits == NO_LIMITS:  # as most are; each attach asks
+        return NO_LIMITS
+    return Limits(
+        read_iops=_enforceable(limits.read_iops, MOST_IOPS),
+        write_iops=_enforceable(limits.write_iops, MOST_IOPS),
+        read_bps=_enforceable(limits.read_bps),
+        write_bps=_enforceable(limits.write_bps),
+    )
+
+
+def _enforceable(value: int, most: int | None = None) -> int:
+    """Return the number as the kernel can have it; 0: no limit. `most`: the largest; None: any."""
+    if not value or (most is not None and value > most):
+        return 0
+    return max(value, LEAST)
 
 
 class IoLimits(Protocol):
