@@ -366,6 +366,7 @@ class Report(_message.Message):
     AGE_FIELD_NUMBER: _builtins.int
     MAX_VOLUMES_FIELD_NUMBER: _builtins.int
     PUBLISHED_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node's own name, to compare with the name in the router's list of nodes."""
     version: _builtins.str
@@ -377,6 +378,10 @@ class Report(_message.Message):
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pool]: ...
     @_builtins.property
     def published(self) -> _containers.RepeatedCompositeFieldContainer[Global___Published]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """What happened since the last report of this stream; in the first one, in the last ten minutes."""
+
     def __init__(
         self,
         *,
@@ -386,14 +391,69 @@ class Report(_message.Message):
         age: _builtins.float = ...,
         max_volumes: _builtins.int = ...,
         published: _abc.Iterable[Global___Published] | None = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "max_volumes", b"max_volumes", "node", b"node", "pools", b"pools", "published", b"published", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "events", b"events", "max_volumes", b"max_volumes", "node", b"node", "pools", b"pools", "published", b"published", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    """Something that happened on the node, for an Event in Kubernetes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PERSISTENT_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its number since the node's driver began, and its time in seconds since the epoch: together they
+    distinguish it from all others of the node.
+    """
+    at: _builtins.float
+    reason: _builtins.str
+    """One CamelCase word, and a text for people."""
+    text: _builtins.str
+    warning: _builtins.bool
+    kind: _builtins.str
+    """What it happened to: claim, pod or volumesnapshot, as Record names it; empty: the node."""
+    namespace: _builtins.str
+    name: _builtins.str
+    persistent: _builtins.str
+    """As in Record; of a pod its uid, if that is known."""
+    volume_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        at: _builtins.float = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+        warning: _builtins.bool = ...,
+        kind: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        persistent: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "kind", b"kind", "name", b"name", "namespace", b"namespace", "number", b"number", "persistent", b"persistent", "reason", b"reason", "text", b"text", "volume_id", b"volume_id", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class Published(_message.Message):

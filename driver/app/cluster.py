@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from driver.core.errors import Invalid
-from driver.router.nodes.directory import Directory, RecordEvent, StaticFile, no_events
+from driver.router.nodes.directory import (
+    Directory,
+    RecordEvent,
+    RecordReported,
+    StaticFile,
+    no_events,
+    no_reported_events,
+)
 from driver.router.nodes.lost import Abandon, abandon_nothing
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.tls.identity import Files, Identities
@@ -30,6 +37,7 @@ class Cluster:
     identities: Identities
     abandon: Abandon = abandon_nothing
     record_event: RecordEvent = no_events
+    record_reported: RecordReported = no_reported_events
     problem: Callable[[], str | None] = no_problem
     locations: PoolLocations = field(default_factory=PoolLocations)
     background: Sequence[Awaitable[None]] = ()

@@ -51,6 +51,7 @@ async def kubernetes_cluster(
             identities=identities,
             abandon=LostNodePolicy(directory, events, settings.node_gone_policy).abandon,
             record_event=events.record_soon,
+            record_reported=events.record_reported_soon,
             problem=problem,
             locations=locations,
             background=background,

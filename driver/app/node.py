@@ -21,12 +21,14 @@ from driver.app.settings import ServeSettings
 from driver.app.upkeep import Upkeep
 from driver.backends.pool_threads import SILENT
 from driver.core.kubelet import registration_socket
+from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import NodeState
 from driver.csi.topology import NodeTopology
 from driver.linux import descriptors
 from driver.linux.state.node_lock import lock_node
 from driver.observe import log, process_metrics
+from driver.observe.health_events import HealthEvents
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.observe.pool_log import PoolLog
@@ -83,11 +85,13 @@ class _NodeDriver:
         self._state = state
         self._version = metadata.version("cellar-csi")
         self._metrics = Metrics(self._version, pools)
+        self._events = NodeEvents()
+        health_events = HealthEvents(self._events)
         self._pool_log = PoolLog()
         records = MountRecords(state.mount_records)
-        survey = VolumeSurvey(pools, records)
+        survey = VolumeSurvey(pools, records, health_events.on_volume, health_events.on_pool)
         self._upkeep = Upkeep(pools, self._metrics, self._pool_log, survey)
-        self._copies = BackgroundCopies(self._upkeep.copier_of)
+        self._copies = BackgroundCopies(self._upkeep.copier_of, events=self._events)
         self._pools = Pools(pools, Withdrawals(state.pools))
         self._limit_upkeep = LimitUpkeep(self._pools)
         add_limits(self._metrics, self._limit_upkeep.limited)
@@ -232,6 +236,7 @@ class _NodeDriver:
             modifier=Modifier(pools),
             health=health,
             changes=ChangedBlocks(pools),
+            events=self._events,
             describer=Describer(pools, mounts),
         )
 

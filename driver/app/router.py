@@ -57,7 +57,11 @@ class _RouterProcess:
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(self._cluster())
             nodes = Nodes(
-                cluster.directory, cluster.identities, cluster.locations, cluster.record_event
+                cluster.directory,
+                cluster.identities,
+                cluster.locations,
+                cluster.record_event,
+                cluster.record_reported,
             )
             self._problem = cluster.problem
             self._watch_nodes(nodes)

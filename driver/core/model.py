@@ -105,7 +105,7 @@ class ObjectNames:
     They help people and are never part of the image's identity. `claim`: the name of the
     PersistentVolumeClaim, of the VolumeSnapshot, or of the pod of an inline volume, in
     `namespace`. `persistent`: the name of the PersistentVolume or VolumeSnapshotContent; "" also
-    if it is that of the image, as it mostly is.
+    if it is that of the image, as it mostly is. Of a pod: its uid.
     """
 
     namespace: str = ""

@@ -31,14 +31,14 @@ EPHEMERAL: Final = f"{KUBERNETES}ephemeral"
 BLOCK_SIZES: Final = {"512": 512, "4096": 4096}
 LIMIT: Final = 1 << 62  # of all numbers
 # Where the sidecars (with --extra-create-metadata) and kubelet put the names of the objects that a
-# call is for: namespace, name, and the PersistentVolume or VolumeSnapshotContent.
+# call is for: namespace, name, and the PersistentVolume, VolumeSnapshotContent or pod's uid.
 _OBJECTS: Final = {
     ObjectKind.CLAIM: ("pvc/namespace", "pvc/name", "pv/name"),
     ObjectKind.SNAPSHOT: (
         *("volumesnapshot/namespace", "volumesnapshot/name"),
         "volumesnapshotcontent/name",
     ),
-    ObjectKind.POD: ("pod.namespace", "pod.name", ""),
+    ObjectKind.POD: ("pod.namespace", "pod.name", "pod.uid"),
 }
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 

@@ -16,7 +16,9 @@ from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import CellarError
+from driver.core.ports.node_events import NodeEvent, NodeEvents
 from driver.csi.protocol import REPORT_INTERVAL, REPORT_TIMEOUT
+from driver.volumes.pools.call_facts import kind_of, persistent_of
 
 DEBOUNCE: Final = 0.02  # seconds in which several changes make one report
 CHANGING: Final = frozenset(
@@ -35,10 +37,14 @@ class NodeReports:
     """The reports of this node for all routers. Lives on the event loop.
 
     `read` makes a report, once for all routers that listen. `initial`: the report until then.
+    `events`: those of this node, each of which is sent to each router.
     """
 
-    def __init__(self, read: ReadReport, initial: cellar.Report) -> None:
+    def __init__(
+        self, read: ReadReport, initial: cellar.Report, events: NodeEvents | None = None
+    ) -> None:
         self._read = read
+        self._events = events or NodeEvents()
         self._last, self._read_at = initial, -float("inf")
         self._reading: asyncio.Task[None] | None = None
         self._listeners: set[asyncio.Event] = set()
@@ -64,11 +70,16 @@ class NodeReports:
         """
         changed = asyncio.Event()
         self._listeners.add(changed)
+        sent_number = 0
         try:
             while not self._closed:
                 changed.clear()
                 await self._refresh()
-                yield self._current()
+                report = self._current()
+                events = self._events.after(sent_number)
+                report.events.extend(map(present_event, events))
+                yield report
+                sent_number = events[-1].number if events else sent_number
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), REPORT_INTERVAL)
                     await asyncio.sleep(DEBOUNCE)
@@ -98,3 +109,20 @@ class NodeReports:
         report.CopyFrom(self._last)
         report.age = time.monotonic() - self._read_at
         return report
+
+
+def present_event(event: NodeEvent) -> cellar.Event:
+    """Return an event as a message."""
+    message = cellar.Event(
+        number=event.number,
+        at=event.at,
+        reason=event.reason,
+        text=event.text,
+        warning=event.warning,
+    )
+    if image := event.image:
+        message.kind = kind_of(image)
+        message.namespace, message.name = image.objects.namespace, image.objects.claim
+        message.persistent = image.objects.persistent or persistent_of(image)
+        message.volume_id = str(image.id)
+    return message

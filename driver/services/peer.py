@@ -14,6 +14,7 @@ from driver.core.capacity import PoolState
 from driver.core.errors import NotFound, Unsupported
 from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Image, Volume
+from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.pool import Pool
 from driver.csi.parameters import limits_by_key
 from driver.csi.protocol import POOL_REPORT_TIMEOUT
@@ -29,16 +30,19 @@ class PeerService(NodeServicer):
     """The peer service, which routers and Cellar's own commands call.
 
     `run`: Dispatcher.run. `node`: the part of a report that does not change. `participant`:
-    None if there are no group snapshots over several nodes. `set_hold`: Holds.set.
+    None if there are no group snapshots over several nodes. `set_hold`: Holds.set. `events`: those
+    of this node.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the calls need
         self,
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
         pools: Sequence[Pool],
         node: cellar.Report | None = None,
         participant: GroupParticipant | None = None,
+        *,
         set_hold: Callable[[SetHold], None] | None = None,
+        events: NodeEvents | None = None,
     ) -> None:
         self._run = run
         self._inventory = Inventory(pools)
@@ -46,7 +50,7 @@ class PeerService(NodeServicer):
         self._reservations = NameReservations()
         self._participant = participant
         self._set_hold = set_hold
-        self.node_reports = NodeReports(self._report, self._node)
+        self.node_reports = NodeReports(self._report, self._node, events)
 
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object

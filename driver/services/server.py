@@ -116,8 +116,15 @@ class Server:
             node=topology.node, version=driver.version, max_volumes=driver.max_volumes
         )
         participant = GroupParticipant(dispatcher.run, use_cases.snapshots)
-        holds = Holds(use_cases.pools)
-        peer = PeerService(dispatcher.run, use_cases.pools.all(), report, participant, holds.set)
+        set_hold = Holds(use_cases.pools).set
+        peer = PeerService(
+            dispatcher.run,
+            use_cases.pools.all(),
+            report,
+            participant,
+            set_hold=set_hold,
+            events=use_cases.events,
+        )
         self._node_reports = peer.node_reports
         self._on_finish.append(self._node_reports.on_finish)
         add_PeerServicer_to_server(peer, server)

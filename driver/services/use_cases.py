@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from driver.core.ports.node_events import NodeEvents
 from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
@@ -32,3 +33,4 @@ class UseCases:
     health: Health
     changes: ChangedBlocks
     describer: Describer
+    events: NodeEvents = field(default_factory=NodeEvents)

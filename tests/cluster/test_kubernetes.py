@@ -291,6 +291,45 @@ def test_a_pool_that_becomes_unavailable_is_an_event_of_its_node(world: Kubernet
     assert event["message"].startswith("pool p cannot be used: ")
     moved.rename(disk)
     wait_until(lambda: all("can be used again" in router.log.read_text() for router in routers))
+    wait_until(lambda: len(events_of(world, "PoolAvailable")) == 1)
+    [event] = events_of(world, "PoolAvailable")
+    assert (event["involvedObject"]["name"], event["type"]) == ("a", "Normal")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loop devices and mounts")
+def test_a_claim_has_an_event_when_its_volume_is_unhealthy_and_when_it_is_healthy_again(
+    world: Kubernetes,
+) -> None:
+    """Once, for all routers; it takes a survey of the volumes to find it, and one to find its end."""
+    router, _ = world.router(), world.router()
+    disk = world.where / "disk"
+    disk.mkdir()
+    world.node("a", f"p=loopfile:{disk},allocation=sparse,overcommit=100,init=true")
+    placed(router, "first", "a")
+    uid, claims = "0c5f5b1e-3f0e-4d5e-9b3a-0123456789ab", "/api/v1/namespaces/shop/events"
+    names = {"pvc/name": "data", "pvc/namespace": "shop", "pv/name": f"pvc-{uid}"}
+    volume = create(
+        router,
+        f"pvc-{uid}",
+        accessibility_requirements=on("a"),
+        parameters={f"csi.storage.k8s.io/{key}": name for key, name in names.items()},
+    )
+    image = disk / volume.volume_id / "disk.img"
+    os.truncate(image, volume.capacity_bytes // 2)
+
+    def events(reason: str) -> list[dict[str, Any]]:
+        found = world.api.objects.get(claims, {}).values()
+        return [event for event in found if event["reason"] == reason]
+
+    wait_until(lambda: events("VolumeUnhealthy"), 60)
+    os.truncate(image, volume.capacity_bytes)
+    wait_until(lambda: events("VolumeHealthy"), 90)
+    [unhealthy], [healthy] = events("VolumeUnhealthy"), events("VolumeHealthy")
+    claim = {"kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data", "uid": uid}
+    assert unhealthy["involvedObject"] == healthy["involvedObject"] == claim | {"apiVersion": "v1"}
+    assert (unhealthy["type"], healthy["type"]) == ("Warning", "Normal")
+    assert "(node a)" in unhealthy["message"]
 
 
 def events_of(world: Kubernetes, reason: str) -> list[dict[str, Any]]:

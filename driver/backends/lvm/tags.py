@@ -195,13 +195,14 @@ def _publication(tags: Iterable[str]) -> Publication | None:
 
 
 def _encode_objects(flat: dict[str, str], most: Bytes) -> list[str]:
-    """Return the tag of the names in Kubernetes; none if there are none, or it is longer than
-    `most` bytes.
+    """Return the tag of the names in Kubernetes, in at most `most` bytes: if all of them are too
+    long, without `persistent`, or none.
     """
     if "claim" not in flat:
         return []
-    tag = _OBJECTS + ":".join(_escape(flat[key]) for key in _OBJECT_FIELDS if key in flat)
-    return [tag] if len(tag) <= most else []
+    claim = _OBJECTS + _escape(flat["claim"])
+    both = f"{claim}:{_escape(flat.get('persistent', ''))}".removesuffix(":")
+    return next(([tag] for tag in (both, claim) if len(tag) <= most), [])
 
 
 def _objects(tags: Iterable[str]) -> dict[str, str]:

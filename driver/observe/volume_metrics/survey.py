@@ -19,13 +19,14 @@ from driver.core.ports.backend_features import MeasuresAllocation
 from driver.core.ports.pool import Pool
 from driver.volumes.health import faults_of_each
 from driver.volumes.node.mount_records import MountRecords
-from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, ask
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, ask, ask_all
 
 INTERVAL: Final = 30.0  # seconds between two surveys, or more:
 SHARE: Final = 0.02  # of the time at most is spent on them
 
 AnyVolume = Volume | Unreadable
 Faults = Mapping[str, tuple[Fault, ...]]
+OnPool = Callable[[str, tuple[Fault, ...]], None]
 OnChange = Callable[[AnyVolume, tuple[Fault, ...]], None]
 
 
@@ -33,7 +34,8 @@ class VolumeSurvey:
     """What was last seen of the volumes of all pools. Surveyed on one thread, read from any.
 
     `on_change` is called with each volume whose kinds of faults are others than before, and with
-    its faults; (): it is healthy again.
+    its faults; (): it is healthy again. `on_pool` is called with the name and the faults of each
+    pool that answers.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class VolumeSurvey:
         pools: Sequence[Pool],
         records: MountRecords,
         on_change: OnChange = lambda _volume, _faults: None,
+        on_pool: OnPool = lambda _pool, _faults: None,
     ) -> None:
         self._pools = pools
         self._records = records
         self._on_change = on_change
+        self._on_pool = on_pool
         self.faults: Faults = {}
         self.allocated: Mapping[str, Bytes] = {}
 
@@ -66,6 +70,9 @@ class VolumeSurvey:
                 self._on_change(volume, found)
         self.faults = faults
         self.allocated = dict(self._allocated())
+        replies = ask_all(self._pools, lambda pool: tuple(pool.backend.faults(None)), LIST_TIMEOUT)
+        for pool, pool_faults in replies.given:
+            self._on_pool(pool.name, pool_faults)
 
     def _volumes(self) -> Iterator[tuple[Pool, AnyVolume]]:
         for pool in self._pools:

@@ -1,23 +1,29 @@
-"""Kubernetes Events of nodes, which `kubectl describe node` shows."""
+"""Kubernetes Events of nodes, claims, pods and snapshots, which `kubectl describe` shows."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 
-from driver.router.kubernetes.api import Api, ApiError
+from csi_proto import cellar_pb2 as cellar
+from driver.router.kubernetes import involved
+from driver.router.kubernetes.api import Api, ApiError, Json
 from driver.router.nodes.directory import NodeName
 
-EVENTS: Final = "/api/v1/namespaces/default/events"  # of Nodes, which have no namespace
+_OF_NODES: Final = "default"  # the namespace of Events of Nodes, which have none
+# What may come again: its Event is recorded again after so many seconds, in which it is one.
+_AGAIN: Final = {"PoolUnavailable": 600, "PoolAvailable": 600}
+_GOOD: Final = frozenset({"PoolAvailable"})
+_REMEMBERED: Final = 1000  # reported events that are not recorded again
 
 
 class Events:
-    """Record Events of Node objects. Lives on the event loop.
+    """Record Events of objects. Lives on the event loop.
 
     `component`: the source of the Events. `uid` returns the uid of a Node object, also of one
     that is gone.
@@ -35,38 +41,89 @@ class Events:
         self._uid = uid
         self._clock = clock
         self._recording: set[asyncio.Task[None]] = set()
+        self._reported: dict[str, None] = {}  # names of Events, in order
 
     def record_soon(self, node: NodeName, reason: str, text: str) -> None:
         """Do what `record` does, without waiting for it."""
-        task = asyncio.create_task(self.record(node, reason, text))
-        self._recording.add(task)
-        task.add_done_callback(self._recording.discard)
+        self._soon(self.record(node, reason, text))
+
+    def record_reported_soon(self, node: NodeName, event: cellar.Event) -> None:
+        """Do what `record_reported` does, without waiting for it; no-op if that was done."""
+        name = _reported_name(node, event)
+        if name not in self._reported:
+            self._reported[name] = None
+            if len(self._reported) > _REMEMBERED:
+                del self._reported[next(iter(self._reported))]
+            self._soon(self.record_reported(node, event))
 
     async def record(self, node: NodeName, reason: str, text: str) -> None:
         """Record an Event, once for each node, reason and text: a repeat, or another router, finds
-        that it exists.
+        that it exists. What may come again has a new one after ten minutes.
 
         `reason`: one CamelCase word; `text`: for people. An error of the API server is logged
         only.
         """
-        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        digest = hashlib.sha256(f"{node}/{reason}/{text}".encode()).hexdigest()[:16]
-        involved = {"apiVersion": "v1", "kind": "Node", "name": node}
-        event = {
+        now = self._clock()
+        again = f"/{now.timestamp() // _AGAIN[reason]:.0f}" if reason in _AGAIN else ""
+        digest = hashlib.sha256(f"{node}/{reason}/{text}{again}".encode()).hexdigest()[:16]
+        event = self._event(f"{node}.cellar-{digest}", reason, text, now)
+        kind = "Normal" if reason in _GOOD else "Warning"
+        await self._create({**event, "involvedObject": self._node(node), "type": kind})
+
+    async def record_reported(self, node: NodeName, event: cellar.Event) -> None:
+        """Record an Event that a node reports, of what it happened to: once, whichever routers
+        hear of it. An error of the API server is logged only.
+        """
+        subject = await involved.object_of(self._api, event) or self._node(node)
+        text = f"{event.text} (node {node})" if subject["kind"] != "Node" else event.text
+        at = datetime.fromtimestamp(event.at, UTC)
+        kind = "Warning" if event.warning else "Normal"
+        namespace = subject.get("namespace", _OF_NODES)
+        message = self._event(_reported_name(node, event), event.reason, text, at, namespace)
+        await self._create({**message, "involvedObject": subject, "type": kind})
+
+    def _event(
+        self, name: str, reason: str, text: str, at: datetime, namespace: str = _OF_NODES
+    ) -> Json:
+        moment = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{node}.cellar-{digest}", "namespace": "default"},
-            "involvedObject": involved | {"uid": self._uid(node) or node},
-            "type": "Warning",
+            "metadata": {"name": name, "namespace": namespace},
             "reason": reason,
             "message": text,
             "source": {"component": self._component},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
+            "firstTimestamp": moment,
+            "lastTimestamp": moment,
             "count": 1,
         }
+
+    def _node(self, node: NodeName) -> Json:
+        uid = self._uid(node) or node
+        return {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}
+
+    async def _create(self, event: Json) -> None:
+        path = f"/api/v1/namespaces/{event['metadata']['namespace']}/events"
         try:
-            await self._api.create(EVENTS, event)
+            await self._api.create(path, event)
         except ApiError as error:
             if not error.conflict:
-                logger.warning("an Event of node {} was not recorded: {}", node, error)
+                subject = event["involvedObject"]
+                logger.warning(
+                    "an Event of {} {} was not recorded: {}",
+                    subject["kind"],
+                    subject["name"],
+                    error,
+                )
+
+    def _soon(self, recording: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(recording)
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+
+def _reported_name(node: NodeName, event: cellar.Event) -> str:
+    """Return the name of the Event, the same for all routers that hear of it."""
+    identity = f"{node}/{event.at!r}/{event.number}/{event.reason}/{event.volume_id}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return f"{(event.name or node)[:200].rstrip('.-')}.cellar-{digest}"

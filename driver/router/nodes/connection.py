@@ -22,7 +22,12 @@ from driver.core.ids import PoolId
 from driver.csi import protocol
 from driver.csi.protocol import REPORT_LIFETIME
 from driver.router.nodes import reported_pools
-from driver.router.nodes.directory import Member, NodeName
+from driver.router.nodes.directory import (
+    Member,
+    NodeName,
+    RecordReported,
+    no_reported_events,
+)
 from driver.router.nodes.reported_pools import ReportedPool
 from driver.tls import identity
 
@@ -47,7 +52,8 @@ class NodeConnection:
     """The connection to one node: its channel, its last report, and whether it is reachable.
 
     `on_change(connection)` is called when the node becomes reachable or unreachable, and when
-    its set of pools or their problems change. `clock`: monotonic, seconds.
+    its set of pools or their problems change. `on_event(name, event)` is called with each event
+    that it reports. `clock`: monotonic, seconds.
     """
 
     def __init__(
@@ -56,7 +62,9 @@ class NodeConnection:
         credentials: grpc.ChannelCredentials,
         on_change: Callable[[NodeConnection], None],
         clock: Callable[[], float] = time.monotonic,
+        on_event: RecordReported = no_reported_events,
     ) -> None:
+        self._on_event = on_event
         self.name: NodeName = member.name
         self.member = member
         self.report = cellar.Report()  # the last one, also of a node that is unreachable
@@ -218,6 +226,8 @@ class NodeConnection:
         self._open = self.tried = True
         if changed:
             self._on_change(self)
+        for event in report.events:
+            self._on_event(self.name, event)
 
     def _set_unreachable(self, problem: str) -> None:
         """Note that the node is unreachable. `problem`: for the log and for callers."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from loguru import logger
 
+from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import Invalid
 
 NodeName: TypeAlias = str
@@ -52,6 +53,13 @@ class RecordEvent(Protocol):
 
 def no_events(node: NodeName, reason: str, text: str) -> None:
     """Record nothing, where there is no API server; the log has it anyway."""
+
+
+RecordReported: TypeAlias = Callable[[NodeName, cellar.Event], None]  # an Event that a node sent
+
+
+def no_reported_events(node: NodeName, event: cellar.Event) -> None:
+    """Record nothing, where there is no API server; the node's log has it."""
 
 
 class Directory(Protocol):

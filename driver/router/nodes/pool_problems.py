@@ -1,4 +1,4 @@
-"""Events for pools that become unavailable, so that `kubectl describe node` shows them."""
+"""Events for pools that become unavailable or available again, for `kubectl describe node`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from driver.router.nodes.directory import NodeName, RecordEvent
 
 
 class PoolProblems:
-    """Records an Event of a node for each of its pools that becomes unavailable.
+    """Records an Event of a node for each of its pools that becomes unavailable, and when it is
+    back.
 
     Several routers may do so: the same Event is recorded once.
     """
@@ -31,7 +32,9 @@ class PoolProblems:
                 logger.warning("node {}: {}", node, text)
                 self._record_event(node, "PoolUnavailable", text)
         for name in known.keys() - current.keys():
-            logger.info("node {}: pool {} can be used again", node, name)
+            text = f"pool {name} can be used again"
+            logger.info("node {}: {}", node, text)
+            self._record_event(node, "PoolAvailable", text)
         self._known[node] = current
 
 

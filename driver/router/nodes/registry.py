@@ -20,7 +20,9 @@ from driver.router.nodes.directory import (
     NodeName,
     NodeState,
     RecordEvent,
+    RecordReported,
     no_events,
+    no_reported_events,
 )
 from driver.router.nodes.lost import NodeGone
 from driver.router.nodes.pool_locations import PoolLocations
@@ -36,7 +38,7 @@ class Nodes:
     """The connections to all nodes of the directory, and the index of their pools.
 
     Lives on the event loop. `locations`: the last known locations of pools. `record_event`
-    records an Event of a node.
+    records an Event of a node, and `record_reported` one that a node reports.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Nodes:
         identities: Identities,
         locations: PoolLocations | None = None,
         record_event: RecordEvent = no_events,
+        record_reported: RecordReported = no_reported_events,
     ) -> None:
         self._directory = directory
         self._identities = identities
         self._locations = locations or PoolLocations()
         self._locations.reported = self._reported_pools
         self._record_event = record_event
+        self._record_reported = record_reported
         self._pool_problems = PoolProblems(record_event)
         self._connections: dict[NodeName, NodeConnection] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
@@ -158,7 +162,9 @@ class Nodes:
         logger.info("{} nodes in the directory", len(members))
 
     def _connect(self, member: Member) -> None:
-        node = NodeConnection(member, self._credentials(), self._on_change)
+        node = NodeConnection(
+            member, self._credentials(), self._on_change, on_event=self._record_reported
+        )
         self._connections[member.name] = node
         following = asyncio.create_task(node.follow())
         following.add_done_callback(_log_failure)

@@ -10,8 +10,10 @@ from concurrent.futures import Executor, Future, wait
 from typing import Any, Final, TypeVar
 
 from driver.core.errors import Busy, StillRunning
-from driver.core.model import Bytes, Progress
+from driver.core.model import Bytes, Image, Progress
 from driver.core.ports.measures import MEASURES, Count, Measure
+from driver.core.ports.node_events import NodeEvents
+from driver.core.quantity import show_bytes
 
 T = TypeVar("T")
 
@@ -24,7 +26,8 @@ class BackgroundCopies:
 
     `executor_of`: returns, for a pool's name, an executor of its own, so that a pool that hangs
     delays no other's copies. Its workers must not call `run`: they would wait for each other.
-    `timeout`: seconds that a call waits for its copy; `clock`: monotonic seconds.
+    `timeout`: seconds that a call waits for its copy; `clock`: monotonic seconds; `events`: gets
+    what becomes of copies that no call waits for.
     """
 
     def __init__(
@@ -32,28 +35,32 @@ class BackgroundCopies:
         executor_of: Callable[[str], Executor],
         timeout: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        events: NodeEvents | None = None,
     ) -> None:
         self._executor_of = executor_of
         self._timeout = timeout
         self.clock = clock
+        self._events = events
         self._stopping = threading.Event()
         self._failures: dict[tuple[str, str], tuple[float, BaseException]] = {}
         self._running: dict[Future[Any], _Progress] = {}  # those that their calls do not wait for
 
-    def run(
+    def run(  # noqa: PLR0913 - what is copied, and how people call it
         self,
         pool: str,
         text: str,
         total: Bytes,
         work: Callable[[Progress], T],
         incarnations: str = "",
+        *,
+        images: Sequence[Image] = (),
     ) -> T:
         """Run `work` in the pool's executor and return what it returns.
 
         `pool`: the pool's name; `text`: names the copy, for people and among failures; `total`:
-        bytes to copy, for the progress; `incarnations`: those of its sources. If a copy
-        fails when no call waits for it, the next call with the same `text` and `incarnations`
-        raises its error, within KEEP_FAILURE seconds.
+        bytes to copy, for the progress; `incarnations`: those of its sources; `images`: what it
+        makes. If a copy fails when no call waits for it, the next call with the same `text` and
+        `incarnations` raises its error, within KEEP_FAILURE seconds.
 
         Raises: StillRunning: it takes longer than `timeout`, and goes on; what `work` raises.
         """
@@ -67,7 +74,8 @@ class BackgroundCopies:
         if future.done():
             return future.result()
         self._running[future] = progress
-        future.add_done_callback(lambda done: self._ended((text, incarnations), done))
+        self._record(images, "CopyStarted", f"{text}: {show_bytes(total)} are copied")
+        future.add_done_callback(lambda done: self._ended((text, incarnations), done, images))
         raise StillRunning(f"{text} takes longer: try again", done=future, status=progress.status)
 
     def stop(self) -> None:
@@ -80,14 +88,29 @@ class BackgroundCopies:
         """Return how many bytes each running copy has still to copy."""
         return [progress.remaining for progress in tuple(self._running.values())]
 
-    def _ended(self, key: tuple[str, str], done: Future[T]) -> None:
-        """Keep the error of a copy that failed, for the next call, and measure the copy."""
+    def _ended(self, key: tuple[str, str], done: Future[T], images: Sequence[Image]) -> None:
+        """Keep the error of a copy that failed, for the next call, and tell how it ended."""
         if progress := self._running.pop(done, None):
             failed = done.cancelled() or done.exception()
             MEASURES.observe(Measure.COPY, progress.seconds, "failed" if failed else "ok")
             MEASURES.add(Count.COPIED_BYTES, progress.done)
+            if failed:
+                text = f"{progress.status()}, and failed: {failed}"
+                self._record(images, "CopyFailed", text, warning=True)
+            else:
+                self._record(images, "CopyCompleted", f"{key[0]}: done")
         if not done.cancelled() and (error := done.exception()):
             self._failures[key] = self.clock(), error
+
+    def _record(
+        self, images: Sequence[Image], reason: str, text: str, *, warning: bool = False
+    ) -> None:
+        """Record an event of each image for which somebody in Kubernetes waits."""
+        if not self._events:
+            return
+        for image in images:
+            if image.objects.claim:
+                self._events.record(reason, text, warning=warning, image=image)
 
     def _forget_old(self) -> None:
         """Drop the errors that are older than KEEP_FAILURE seconds."""

@@ -113,6 +113,7 @@ class Copier:
                 total,
                 lambda progress: self._create_from_copy_snapshots(copies, live, progress),
                 incarnations,
+                images=[copy.image for copy in copies],
             )
             return
         self._refuse_too_large([copy for copy in live if not copy.shares_bytes])
@@ -123,6 +124,7 @@ class Copier:
                 to_copy,
                 lambda progress: self._create(idle, live, progress),
                 incarnations,
+                images=[copy.image for copy in copies],
             )
         else:
             self._create(idle, live, _no_progress)

@@ -59,7 +59,7 @@ def test_the_least_that_a_pod_can_say() -> None:
         fs=FsType.EXT4,
         fs_asked=False,
         inline=True,
-        objects=ObjectNames("shop", "web-0"),
+        objects=ObjectNames("shop", "web-0", "1234"),
     )
     assert parsed_request.target == TARGET
     assert parsed_request.capability.mode is AccessMode.SINGLE_NODE_WRITER

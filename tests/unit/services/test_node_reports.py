@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from csi_proto import cellar_pb2 as cellar
@@ -11,10 +12,12 @@ from driver.backends.memory.backend import memory
 from driver.backends.memory.options import Options
 from driver.core.errors import Overloaded
 from driver.core.ids import VolumeId, volume_key
-from driver.core.model import GIB, AccessMode, Allocation, Publication, Volume
+from driver.core.model import GIB, AccessMode, Allocation, ObjectNames, Publication, Volume
+from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.pool import Pool
 from driver.services.node_reports import NodeReports
 from driver.services.peer import PeerService
+from tests.unit.backends.lvm.test_tags import VOLUME
 
 NODE = cellar.Report(node="a", version="1.2.3", max_volumes=8)
 
@@ -146,5 +149,29 @@ def test_a_name_has_one_router_at_a_time() -> None:
         late = await first(node.Reserve(request, None))
         assert not late.taken
         assert "another router" in late.text
+
+    asyncio.run(scenario())
+
+
+def test_each_router_hears_each_event_once_with_whose_it_is() -> None:
+    events = NodeEvents()
+    volume = replace(VOLUME, objects=ObjectNames("shop", "data"))
+    events.record("VolumeUnhealthy", "errors", warning=True, image=volume)
+
+    async def scenario() -> None:
+        node = PeerService(run, [], NODE, events=events)
+        for _ in range(2):
+            stream: Any = node.Watch(cellar.WatchRequest(), None)
+            [event] = (await first(stream)).events
+            assert (event.reason, event.text, event.warning) == ("VolumeUnhealthy", "errors", True)
+            assert (event.kind, event.namespace, event.name) == ("claim", "shop", "data")
+            assert (event.persistent, event.volume_id) == (volume.name, str(volume.id))
+            events.record("PoolAvailable", "it is back")
+            node.node_reports.on_finish("CreateVolume", "OK", 0.1)
+            report = await first(stream)
+            assert [event.reason for event in report.events][-1:] == ["PoolAvailable"]
+            assert "VolumeUnhealthy" not in [event.reason for event in report.events]
+            await stream.aclose()
+            events._events.pop()
 
     asyncio.run(scenario())

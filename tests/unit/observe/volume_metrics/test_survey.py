@@ -55,3 +55,18 @@ def test_a_pool_that_does_not_answer_leaves_out_what_it_occupies(tmp_path: Path)
     backend.make_unavailable()
     survey.look()
     assert survey.allocated == {}
+
+
+def test_the_faults_of_pools_that_answer_are_passed_on(tmp_path: Path) -> None:
+    world, told = World(tmp_path), list[tuple[str, tuple[Fault, ...]]]()
+    backend = world.fast.backend
+    assert isinstance(backend, FailingBackend)
+    full = Fault(FaultKind.POOL_NEARLY_FULL, "12 MiB are left")
+    backend.set_faults(None, full)
+    survey = VolumeSurvey(
+        [world.fast],
+        MountRecords(MemoryRecords()),
+        on_pool=lambda pool, faults: told.append((pool, faults)),
+    )
+    survey.look()
+    assert told == [("fast", (full,))]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from csi_proto import cellar_pb2 as cellar
 from driver.router.kubernetes.api import ApiError, Json
-from driver.router.kubernetes.events import EVENTS, Events
+from driver.router.kubernetes.events import Events
 from tests.support.waiting import wait_until_async
 
 
@@ -21,12 +22,15 @@ class FakeApi:
         self.created: dict[str, Json] = {}
 
     async def create(self, path: str, item: Json) -> Json:
-        assert path == EVENTS
+        assert path == f"/api/v1/namespaces/{item['metadata']['namespace']}/events"
         name = item["metadata"]["name"]
         if self.status or name in self.created:
             raise ApiError("refused", status=self.status or 409)
         self.created[name] = item
         return item
+
+    async def get(self, path: str, **_: str) -> Json:
+        raise ApiError(path, status=404)
 
 
 def events(api: Any, component: str = "router-1") -> Events:
@@ -94,3 +98,86 @@ def test_what_is_recorded_soon_is_kept_until_it_is_done() -> None:
 
     asyncio.run(run())
     assert len(api.created) == 1
+
+
+UID = "0c5f5b1e-3f0e-4d5e-9b3a-0123456789ab"
+UNHEALTHY = cellar.Event(
+    number=3,
+    at=1767312000.25,
+    reason="VolumeUnhealthy",
+    text="the filesystem reports 3 errors",
+    warning=True,
+    kind="claim",
+    namespace="shop",
+    name="data",
+    persistent=f"pvc-{UID}",
+    volume_id="v",
+)
+
+
+def record_reported(api: Any, *reported: cellar.Event, routers: int = 1) -> None:
+    async def run() -> None:
+        recorders = [events(api, f"router-{number}") for number in range(routers)]
+        for recorder in recorders:
+            for event in reported:
+                recorder.record_reported_soon("a", event)
+        await wait_until_async(lambda: not any(recorder._recording for recorder in recorders))
+
+    asyncio.run(run())
+
+
+def test_what_a_node_reports_of_a_claim_is_an_event_of_the_claim() -> None:
+    api = FakeApi()
+    record_reported(api, UNHEALTHY)
+    [event] = api.created.values()
+    assert event["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": "shop",
+        "name": "data",
+        "uid": UID,
+    }
+    assert event["metadata"]["namespace"] == "shop"
+    assert (event["type"], event["reason"]) == ("Warning", "VolumeUnhealthy")
+    assert event["message"] == "the filesystem reports 3 errors (node a)"
+    assert event["firstTimestamp"] == "2026-01-02T00:00:00Z"
+
+
+def test_what_two_routers_hear_and_hear_again_is_one_event() -> None:
+    api = FakeApi()
+    record_reported(api, UNHEALTHY, UNHEALTHY, routers=2)
+    assert len(api.created) == 1
+
+
+def test_the_same_again_later_is_another_event() -> None:
+    api, later = FakeApi(), cellar.Event()
+    later.CopyFrom(UNHEALTHY)
+    later.number, later.at = 4, UNHEALTHY.at + 60
+    record_reported(api, UNHEALTHY, later)
+    assert len(api.created) == 2
+
+
+def test_what_a_node_reports_of_itself_is_an_event_of_the_node() -> None:
+    api = FakeApi()
+    record_reported(api, cellar.Event(at=1.0, reason="PoolAvailable", text="pool fast is back"))
+    [event] = api.created.values()
+    assert (event["involvedObject"]["kind"], event["involvedObject"]["uid"]) == ("Node", "uid-1")
+    assert (event["metadata"]["namespace"], event["type"]) == ("default", "Normal")
+    assert event["message"] == "pool fast is back"
+
+
+def test_a_pool_that_is_away_again_has_another_event_after_a_while() -> None:
+    api = FakeApi()
+
+    def recorded_at(minute: int) -> None:
+        anything: Any = api
+        moment = datetime(2026, 1, 2, 3, minute, tzinfo=UTC)
+        recorder = Events(anything, "router-1", lambda _: "", lambda: moment)
+        asyncio.run(recorder.record("a", "PoolUnavailable", "pool fast cannot be used"))
+        asyncio.run(recorder.record("a", "PoolAvailable", "pool fast can be used again"))
+
+    for minute in (1, 2, 15):
+        recorded_at(minute)
+    assert (
+        sorted(event["type"] for event in api.created.values()) == ["Normal"] * 2 + ["Warning"] * 2
+    )

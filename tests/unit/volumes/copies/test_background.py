@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 
 import pytest
 
 from driver.core.errors import Busy, NoSpace, StillRunning
-from driver.core.model import Progress
+from driver.core.model import ObjectNames, Progress
 from driver.core.ports.measures import MEASURES, Count
+from driver.core.ports.node_events import NodeEvents
 from driver.volumes.copies.background import KEEP_FAILURE, BackgroundCopies
+from tests.unit.backends.lvm.test_tags import VOLUME
 from tests.unit.volumes.world import Later
 
 
@@ -131,3 +134,26 @@ def test_the_bytes_that_are_left_are_known_until_the_copy_ends(
     later.work()
     assert copies.remaining() == []
     assert MEASURES.counts()[Count.COPIED_BYTES] == before + 60
+
+
+def test_whoever_waits_in_kubernetes_is_told_how_a_copy_goes(later: Later) -> None:
+    events = NodeEvents()
+    copies = BackgroundCopies(lambda _: later, timeout=0.0, events=events)
+    named = replace(VOLUME, objects=ObjectNames("shop", "data"))
+
+    def fail(progress: Progress) -> None:
+        progress(50)
+        raise NoSpace("the pool is full")
+
+    for work in (lambda _: None, fail):
+        with pytest.raises(StillRunning):
+            copies.run("sim", "copying", 2 << 20, work, images=[named, VOLUME])
+        later.work()
+    told = [(event.reason, event.text, event.warning) for event in events.after(0)]
+    assert told == [
+        ("CopyStarted", "copying: 2 MiB are copied", False),
+        ("CopyCompleted", "copying: done", False),
+        ("CopyStarted", "copying: 2 MiB are copied", False),
+        ("CopyFailed", "copying: 0 %, and failed: the pool is full", True),
+    ]
+    assert all(event.image == named for event in events.after(0))

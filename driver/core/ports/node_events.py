@@ -1,0 +1,103 @@
+"""What happened on this node that a person should read in Kubernetes, until a router has told it.
+
+Bounded in number and rate: a volume whose health changes all the time, or a pool that takes ten
+thousand volumes with it, must not fill the cluster's database.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from loguru import logger
+
+from driver.core.model import Image
+
+KEEP: Final = 600.0  # seconds for which an event is kept for routers that connect
+MOST: Final = 200  # events that are kept
+BURST: Final = 10  # events of one object that may come at once,
+REFILL: Final = 300.0  # seconds until there may be one more; both as those of Kubernetes' clients
+NODE_REFILL: Final = 1.0  # seconds, of all objects together after MOST events at once
+_MOST_BUCKETS: Final = 10_000
+_TEXT: Final = 900  # characters; Kubernetes accepts 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEvent:
+    """Something that happened. `reason`: one CamelCase word; `text`: for people; `image`: what it
+    happened to, or None: the node; `at`: seconds since the epoch.
+    """
+
+    number: int
+    at: float
+    reason: str
+    text: str
+    warning: bool
+    image: Image | None
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """A bucket of tokens: `left` of them at the time `at`."""
+
+    left: float
+    at: float
+
+    def take(self, now: float, burst: float, refill: float) -> bool:
+        """Take a token if there is one."""
+        self.left = min(burst, self.left + (now - self.at) / refill)
+        self.at = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
+class NodeEvents:
+    """The events of this node. Thread-safe. `clock`: seconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._events: deque[NodeEvent] = deque(maxlen=MOST)
+        self._all = _Bucket(MOST, clock())
+        self._buckets: dict[str, _Bucket] = {}
+
+    def record(
+        self, reason: str, text: str, *, warning: bool = False, image: Image | None = None
+    ) -> None:
+        """Record an event; no-op, but for the log, if there were too many."""
+        with self._lock:
+            now = self._clock()
+            if not self._may_record(str(image.id) if image else "", now):
+                logger.debug("an event too many: {} {}", reason, text)
+                return
+            self._events.append(
+                NodeEvent(
+                    number=next(self._numbers),
+                    at=now,
+                    reason=reason,
+                    text=text if len(text) <= _TEXT else f"{text[:_TEXT]}...",
+                    warning=warning,
+                    image=image,
+                )
+            )
+
+    def after(self, number: int) -> Sequence[NodeEvent]:
+        """Return the events with a higher number that are not too old."""
+        with self._lock:
+            oldest = self._clock() - KEEP
+            return [event for event in self._events if event.number > number and event.at >= oldest]
+
+    def _may_record(self, key: str, now: float) -> bool:
+        """Return whether one more event of the object may be recorded, and count it."""
+        if len(self._buckets) >= _MOST_BUCKETS:
+            self._buckets.clear()
+        bucket = self._buckets.setdefault(key, _Bucket(BURST, now))
+        return bucket.take(now, BURST, REFILL) and self._all.take(now, MOST, NODE_REFILL)
