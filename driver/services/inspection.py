@@ -10,6 +10,7 @@ from csi_proto import inspect_pb2
 from csi_proto.inspect_pb2_grpc import InspectionServicer
 from driver.backends import record
 from driver.core.devices import Device, MountPoint, Usage
+from driver.core.errors import Unsupported
 from driver.core.faults import Fault
 from driver.core.ids import parse_volume_id
 from driver.volumes.node.description import Describer, VolumeDescription
@@ -37,6 +38,12 @@ class Inspection(InspectionServicer):
         response = _present(await self._run(self._describer.describe, volume))
         response.node = self._node
         return response
+
+    async def ListNodes(
+        self, request: inspect_pb2.ListNodesRequest, context: object
+    ) -> inspect_pb2.ListNodesResponse:
+        """Refuse: only a router knows the nodes. Raises: Unsupported."""
+        raise Unsupported("this driver is one node; ask a router, as `cellar route` serves it")
 
 
 def _present(description: VolumeDescription) -> inspect_pb2.InspectVolumeResponse:

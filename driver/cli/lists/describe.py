@@ -34,15 +34,19 @@ def command(
 ) -> None:
     """Print all that is known of a volume: record, device, mounts, who uses it, health, calls."""
     with connected(endpoint) as client:
-        volume_id = find_id(client, reference)
-        request = inspect_pb2.InspectVolumeRequest(volume_id=volume_id)
-        answer = client.call(client.inspection.InspectVolume, request)
-        row = {"id": volume_id, **_row(answer), "calls": [*_calls(client, volume_id)]}
+        row = describe(client, find_id(client, reference))
     if not output.is_table:
         print_rows(output, (), [row])
         return
     for line in _lines(row):
         console().print(line, soft_wrap=True)
+
+
+def describe(client: Client, volume_id: str) -> Row:
+    """Return all that the driver knows of the volume. Raises: CallFailed."""
+    request = inspect_pb2.InspectVolumeRequest(volume_id=volume_id)
+    answer = client.call(client.inspection.InspectVolume, request)
+    return {"id": volume_id, **_row(answer), "calls": [*_calls(client, volume_id)]}
 
 
 def find_id(client: Client, reference: str) -> str:

@@ -1,0 +1,168 @@
+"""What the page shows: asked of a driver again and again, and passed on as far as it changed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+import grpc
+
+from csi_proto import inspect_pb2
+from driver.cli.client import CallFailed, Client
+from driver.cli.lists.nodes import node_rows
+from driver.cli.lists.rows import pool_rows, snapshot_rows, volume_rows
+from driver.cli.live.calls import call_row
+from driver.cli.output import Row
+
+INTERVAL: Final = 2.0  # seconds between two questions while somebody looks
+_SHARE: Final = 5.0  # a driver is asked for at most a fifth of the time
+_CALLS: Final = 200
+_CHUNK: Final = 1000  # rows of an event
+_WAITING: Final = 200  # events that a browser may be behind before it has to begin again
+
+Event: TypeAlias = tuple[str, Any]  # its name, and what becomes JSON
+Rows: TypeAlias = dict[str, Row]
+
+
+class Watcher:
+    """What a driver has, as it was last seen, and the browsers that follow it.
+
+    Lives on the event loop. `make_client` returns a new client of the driver. It is asked as long
+    as a browser follows, and once before.
+    """
+
+    def __init__(self, make_client: Callable[[], Client]) -> None:
+        self._make_client = make_client
+        self._lists: dict[str, Rows] = {"pools": {}, "nodes": {}, "volumes": {}, "snapshots": {}}
+        self._calls: deque[Row] = deque(maxlen=_CALLS)
+        self._status: Row = {"problem": "the driver was not asked yet"}
+        self._is_router = True  # until the driver says that it is a node
+        self._followers: set[asyncio.Queue[Event | None]] = set()
+        self._wanted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Ask the driver until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_calls())
+            tasks.create_task(self._follow_lists())
+
+    async def follow(self) -> AsyncIterator[Event]:
+        """Yield everything, then each change, as events; ends if the reader is too slow.
+
+        What changes meanwhile may be told twice.
+        """
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING)
+        self._followers.add(queue)
+        self._wanted.set()
+        try:
+            for event in [*self._everything()]:
+                yield event
+            while change := await queue.get():
+                yield change
+        finally:
+            self._followers.discard(queue)
+            if not self._followers:
+                self._wanted.clear()
+
+    def _everything(self) -> Iterator[Event]:
+        yield "begin", {}
+        for name, rows in self._lists.items():
+            yield from _changes(name, {}, rows)
+        yield "calls", [*self._calls]
+        yield "status", self._status
+
+    async def _follow_lists(self) -> None:
+        while True:
+            start = time.monotonic()
+            try:
+                lists = await asyncio.to_thread(self._ask)
+            except CallFailed as error:
+                self._set_status({"problem": str(error)})
+            else:
+                for name, rows in lists.items():
+                    for event in _changes(name, self._lists[name], rows):
+                        self._publish(event)
+                self._lists = lists
+                self._set_status({"problem": "", "seen": time.time()})
+            await asyncio.sleep(max(INTERVAL, (time.monotonic() - start) * _SHARE))
+            await self._wanted.wait()
+
+    def _ask(self) -> dict[str, Rows]:
+        """Return all lists, by the key of their rows. Raises: CallFailed."""
+        with self._make_client() as client:
+            return {
+                "pools": {f"{row['node']}/{row['name']}": row for row in pool_rows(client)},
+                "nodes": {row["name"]: row for row in self._nodes(client)},
+                "volumes": {row["id"]: _short(row) for row in volume_rows(client)},
+                "snapshots": {row["id"]: _short(row) for row in snapshot_rows(client)},
+            }
+
+    def _nodes(self, client: Client) -> list[Row]:
+        """Return the nodes of a router; none if the driver is a node. Raises: CallFailed."""
+        try:
+            return node_rows(client) if self._is_router else []
+        except CallFailed as error:
+            if error.code is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            self._is_router = False
+            return []
+
+    async def _follow_calls(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(CallFailed):
+                await asyncio.to_thread(self._read_calls, loop)
+            await asyncio.sleep(INTERVAL)
+
+    def _read_calls(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Pass on the calls of the driver until it ends them. Raises: CallFailed."""
+        request = inspect_pb2.FollowCallsRequest(past=_CALLS)
+        loop.call_soon_threadsafe(self._calls.clear)
+        with self._make_client() as client:
+            for call in client.calls(request):
+                loop.call_soon_threadsafe(self._add_call, call_row(call))
+
+    def _add_call(self, row: Row) -> None:
+        self._calls.append(row)
+        self._publish(("calls", [row]))
+
+    def _set_status(self, status: Row) -> None:
+        self._status = status
+        self._publish(("status", status))
+
+    def _publish(self, event: Event) -> None:
+        for queue in [*self._followers]:
+            try:
+                queue.put_nowait(event)
+            except asyncio.QueueFull:  # the browser connects again, and gets everything
+                self._followers.discard(queue)
+                queue.get_nowait()
+                queue.put_nowait(None)
+
+
+def _changes(name: str, before: Rows, after: Rows) -> Iterator[Event]:
+    """Yield what has to be told to somebody who knows `before`, in pieces."""
+    changed = [row for key, row in after.items() if before.get(key) != row]
+    for start in range(0, len(changed), _CHUNK):
+        rows = {_key(name, row): row for row in changed[start : start + _CHUNK]}
+        yield name, {"rows": rows}
+    if gone := [key for key in before if key not in after]:
+        yield name, {"gone": gone}
+
+
+def _key(name: str, row: Row) -> str:
+    match name:
+        case "pools":
+            return f"{row['node']}/{row['name']}"
+        case "nodes":
+            return str(row["name"])
+    return str(row["id"])
+
+
+def _short(row: Row) -> Row:
+    """Return the row without what is empty: there may be ten thousand."""
+    return {key: value for key, value in row.items() if value}

@@ -1,0 +1,184 @@
+"""`cellar page` in a real browser; without one only what needs none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import typer
+from aiohttp import web
+from typer.testing import CliRunner
+
+from driver.cli.page import command, watcher
+from driver.cli.page.server import make_app
+from tests.support import browser
+from tests.support.browser import Page
+from tests.unit.cli.page.fake_driver import FakeDriver, id_of
+
+needs_browser = pytest.mark.skipif(not browser.PROGRAM, reason="Debian's chromium is not installed")
+Scenario = Callable[[Page, FakeDriver], Awaitable[None]]
+NASTY = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "INTERVAL", 0.2)
+
+
+@asynccontextmanager
+async def served(driver: FakeDriver) -> AsyncIterator[str]:
+    runner = web.AppRunner(make_app(driver.make, "127.0.0.1"), shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+def looked_at(driver: FakeDriver, scenario: Scenario) -> None:
+    """Open the page in a browser; nothing it does may be refused by the policy, or fail."""
+
+    async def run() -> None:
+        async with served(driver) as url, browser.browser() as page:
+            await page.open(url)
+            await page.until("document.querySelectorAll('#volume-rows tr').length > 0")
+            await scenario(page, driver)
+            assert page.messages == []
+
+    asyncio.run(run())
+
+
+@needs_browser
+@pytest.mark.slow
+def test_what_changes_is_shown_without_a_reload() -> None:
+    async def scenario(page: Page, driver: FakeDriver) -> None:
+        assert (await page.texts("#pool-cards h3"))[0].startswith("slow")  # what is wrong first
+        driver.names[id_of(7)] = "a-new-one"
+        driver.abnormal[id_of(7)] = "the image is gone"
+        driver.end_call("DeleteVolume", code="ABORTED", error="busy: try again")
+        await page.until("document.body.innerText.includes('a-new-one')")
+        await page.until("document.body.innerText.includes('busy: try again')")
+        await page.click("#unhealthy")
+        await page.until("document.querySelectorAll('#volume-rows tr').length === 1")
+        assert "the image is gone" in (await page.texts("#volume-rows tr"))[0]
+        driver.problem = "nothing answers"
+        await page.until("document.querySelector('#status').innerText.includes('nothing answers')")
+
+    looked_at(FakeDriver(), scenario)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_volume_and_a_call_open_to_all_that_is_known() -> None:
+    driver = FakeDriver()
+    driver.snapshot_of["0123456789ab-" + "f" * 32] = id_of(0)
+    driver.end_call("CreateVolume", f'{{"volume_id": "{id_of(0)}"}}')
+
+    async def scenario(page: Page, driver: FakeDriver) -> None:
+        await page.click("#call-list summary")
+        await page.until("document.querySelector('#call-list pre').innerText.includes('volume_id')")
+        await page.until("document.querySelector('#tree').innerText.includes('snap-1')")
+        await page.click("#volume-rows button")
+        await page.until("document.querySelector('dialog[open]').innerText.includes('n1')")
+        assert "CreateVolume" in (await page.texts("dialog .calls"))[0]
+        await page.send(
+            "Input.dispatchKeyEvent",
+            type="keyDown",
+            key="Escape",
+            code="Escape",
+            windowsVirtualKeyCode=27,
+        )
+        await page.until("document.querySelector('dialog[open]') === null")
+
+    looked_at(driver, scenario)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_name_is_never_read_as_html() -> None:
+    driver = FakeDriver()
+    driver.names[id_of(0)] = NASTY
+    driver.abnormal[id_of(0)] = NASTY
+    driver.end_call("CreateVolume", '{"name": "<script>"}', code="INTERNAL", error=NASTY)
+
+    async def scenario(page: Page, driver: FakeDriver) -> None:
+        await page.until("document.body.innerText.includes('<img src=x')")
+        assert await page.run("document.title") == "Cellar"
+        assert await page.run("document.querySelectorAll('main img, body script').length") == 0
+
+    looked_at(driver, scenario)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_ten_thousand_volumes_are_searched_and_sorted() -> None:
+    driver = FakeDriver(count=10_000)
+
+    async def scenario(page: Page, driver: FakeDriver) -> None:
+        await page.until("document.querySelector('#volume-count').innerText === '10,000'")
+        assert await page.run("document.querySelectorAll('#volume-rows tr').length") == 100
+        start = time.monotonic()
+        await page.type("#search", "pvc-9999")
+        await page.until("document.querySelectorAll('#volume-rows tr').length === 1")
+        assert time.monotonic() - start < 5  # 0.1 on a machine at ease
+        assert await page.run("performance.memory.usedJSHeapSize") < 200 << 20
+
+    looked_at(driver, scenario)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_it_is_dark_where_the_person_wants_it_dark() -> None:
+    async def scenario(page: Page, driver: FakeDriver) -> None:
+        ground = "getComputedStyle(document.body).backgroundColor"
+        await page.emulate(prefers_color_scheme="light")
+        light = await page.run(ground)
+        await page.emulate(prefers_color_scheme="dark")
+        assert await page.run(ground) != light
+
+    looked_at(FakeDriver(), scenario)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_whoever_does_not_see_it_can_use_it() -> None:
+    """Every control has a name, the sorted column says so, and Tab reaches the volumes."""
+
+    async def scenario(page: Page, driver: FakeDriver) -> None:
+        tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]
+        roles = {"button", "link", "textbox", "searchbox", "checkbox", "combobox", "image"}
+        unnamed = [
+            node
+            for node in tree
+            if not node.get("ignored")
+            and node.get("role", {}).get("value") in roles
+            and not node.get("name", {}).get("value")
+        ]
+        assert unnamed == []
+        assert await page.texts("th[aria-sort=ascending]") == ["Claim"]
+        await page.click("#volume-head th:nth-child(3) button")
+        await page.until("document.querySelector('th[aria-sort]').innerText === 'Size'")
+
+    looked_at(FakeDriver(), scenario)
+
+
+app = typer.Typer()
+app.command()(command.command)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (["--listen", "9580", "--endpoint", "unix:///no.sock"], 2, "is not HOST:PORT"),
+        (["--endpoint", "unix:///no.sock"], 1, "nothing answers"),
+        ([], 2, "give --endpoint"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(words: list[str], status: int, text: str) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == status
+    assert text in result.output
