@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import overload
 
-from driver.backends.loopfile.images import image_file, layout
+from driver.backends.loopfile.images import image_file, image_records, layout
 from driver.backends.loopfile.options import Options
 from driver.backends.loopfile.served_pool import ServedPool
 from driver.backends.loopfile.state import Shared
@@ -78,7 +78,7 @@ class Loopfile(ServedPool):
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
         with self._opened() as root:
-            layout.withdraw(root, volume_id, node)
+            image_records.withdraw(root, volume_id, node)
 
     def shares(self, source: ImageId) -> bool:
         self._root.ensure_available()
@@ -109,7 +109,7 @@ class Loopfile(ServedPool):
             if known.published != volume.published:
                 self._publications.write(root, volume)
             if replace(volume, published=known.published) != known:
-                layout.write_record(root, volume)
+                image_records.write_record(root, volume)
             self._catalogue.put(volume)
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
@@ -141,7 +141,7 @@ class Loopfile(ServedPool):
                 with self._ledger.reserve(str(volume.id), pending), image_file.no_space():
                     image_file.lengthen(disk, known, size)
                     reach(FailPoint.RESIZE_ALLOCATED)
-                    layout.write_record(root, grown)
+                    image_records.write_record(root, grown)
                     self._catalogue.put(grown)
                     self._ledger.record(str(volume.id), replace(pending, pending=False))
             except NoSpace as error:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from driver.backends.loopfile.images import layout, leftovers
+from driver.backends.loopfile.images import image_records, layout, leftovers
 from driver.backends.loopfile.images.catalogue import Catalogue
 from driver.backends.loopfile.images.leftovers import Leftovers
 from driver.backends.loopfile.images.publications import Publications
@@ -146,7 +146,7 @@ class ServedPool:
         writable = self._health.is_writable(root)
         self._leftovers.sweep(root, writable=writable)
         self._accounts.begin(root, filesystem_limits.probe(root, self._options.reserve))
-        folders = layout.list_folders(root)
+        folders = image_records.list_folders(root)
         if writable:
             leftovers.sweep_folders(root, folders)
         self._catalogue.load(root, folders)
@@ -167,7 +167,7 @@ class ServedPool:
             self._accounts.record_unreadable(root, str(damaged.id))
         self._loops.adopt(root, self._catalogue.all())
 
-    def _thaw_marked(self, root: Path, folders: layout.Folders) -> None:
+    def _thaw_marked(self, root: Path, folders: image_records.Folders) -> None:
         """Thaw what a crash left frozen, and remove the marks. Raises: OSError."""
         for image_id in self._catalogue.ids():
             if layout.FREEZING not in folders[str(image_id)]:

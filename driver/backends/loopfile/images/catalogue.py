@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from driver.backends.loopfile.images import layout, repair
+from driver.backends.loopfile.images import image_records, repair
 from driver.core.errors import Damaged, NotFound
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId, VolumeId
@@ -28,13 +28,13 @@ class Catalogue:
         self._damaged: dict[str, Unreadable] = {}  # by the name of the folder
         self._leaving: set[ImageId] = set()  # being deleted
 
-    def load(self, root: Path, folders: layout.Folders) -> None:
+    def load(self, root: Path, folders: image_records.Folders) -> None:
         """Replace all images by what the records in `folders` of `root` say.
 
         Readers see the old images until all are read. Raises: OSError if the process lacks the
         means to read them, such as descriptors.
         """
-        images, self._damaged = layout.load(root, folders)
+        images, self._damaged = image_records.load(root, folders)
         self._images = {image.id: image for image in images}
         self._version = object()
 
@@ -95,7 +95,7 @@ class Catalogue:
 
         Raises: Damaged if its record still cannot be read.
         """
-        image = layout.read(root, str(image_id))
+        image = image_records.read(root, str(image_id))
         if isinstance(image, Unreadable):
             self._damaged[str(image_id)] = image
             raise Damaged(image.why)

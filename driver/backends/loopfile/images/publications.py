@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.images import image_records
 from driver.core import errnos
 from driver.core.ids import VolumeId
 from driver.core.model import Image, Volume
@@ -30,7 +30,7 @@ class Publications:
         Raises: OSError for any other failure.
         """
         try:
-            layout.write_publication(root, volume)
+            image_records.write_publication(root, volume)
         except OSError as error:
             if error.errno not in errnos.UNWRITABLE:
                 raise
@@ -52,5 +52,5 @@ class Publications:
         """Write what could not be written before; what still cannot is retried later."""
         for volume in tuple(self._unwritten.values()):
             with suppress(OSError):
-                layout.write_publication(root, volume)
+                image_records.write_publication(root, volume)
                 del self._unwritten[volume.id]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.images import image_records, layout
 from driver.backends.loopfile.loop_devices import LoopDevices
 from driver.backends.loopfile.space.accounts import Accounts
 from driver.core.errors import CellarError
@@ -74,7 +74,7 @@ class ImageRepairer:
         device = self._loops.find(disk, image.id)
         if device and block.size(device.path) > image.size:
             return
-        recorded = layout.read(root, str(image.id))
+        recorded = image_records.read(root, str(image.id))
         if recorded and not isinstance(recorded, Unreadable) and recorded.size == image.size:
             os.truncate(disk, image.size)
             self._accounts.record_final(image)

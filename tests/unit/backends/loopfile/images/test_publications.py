@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.loopfile.images import layout
+from driver.backends.loopfile.images import image_records
 from driver.backends.loopfile.images.publications import Publications
 from driver.core.ids import VolumeId
 from driver.core.model import GIB, AccessMode, Allocation, Publication, Volume
@@ -30,7 +30,7 @@ ON_B = replace(VOLUME, published=Publication("b", read_only=False, mode=MODE))
 
 
 class FakeDisk:
-    """What `layout.write_publication` wrote; `code`: the errno with which it fails."""
+    """What `image_records.write_publication` wrote; `code`: the errno with which it fails."""
 
     def __init__(self, code: int = 0) -> None:
         self.code = code
@@ -46,7 +46,7 @@ class FakeDisk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> FakeDisk:
     disk = FakeDisk()
-    monkeypatch.setattr(layout, "write_publication", disk.write)
+    monkeypatch.setattr(image_records, "write_publication", disk.write)
     return disk
 
 
