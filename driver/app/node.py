@@ -52,6 +52,7 @@ from driver.volumes.pools.registry import Pools
 from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import ControllerPublisher
+from driver.volumes.space.trimming import Trimmer
 
 if TYPE_CHECKING:
     from driver.csi.server import Listener
@@ -126,7 +127,8 @@ class _NodeDriver:
             stack.push_async_callback(self._unregister)
             stack.push_async_callback(server.stop, process.GRACE)
             stack.callback(self._http.stop)
-            for work in self._upkeep.tasks(server, self._limit_upkeep):
+            trimming = self._upkeep.trim(server, Trimmer(self._pools), self._settings.trim_interval)
+            for work in (*self._upkeep.tasks(server, self._limit_upkeep), *trimming):
                 stack.callback(asyncio.create_task(work).cancel)
             await self._begin()
             await stop.wait()

@@ -241,6 +241,11 @@ class ServeSettings(CommonSettings):
     metrics_volumes: Annotated[
         bool, Flag("false: no metrics of single volumes; default: true", "true|false")
     ] = True
+    trim_interval: Annotated[
+        float,  # seconds
+        BeforeValidator(parse_span),
+        Flag("give the free space of volumes back this often, as 7d; default: 0, never", "SPAN"),
+    ] = 0.0
     max_volumes: Annotated[
         int, Field(ge=0), Flag("volumes that this node may have; 0: no limit", "N")
     ] = 0

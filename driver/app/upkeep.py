@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
+from driver.app.trim_rounds import TrimRounds
 from driver.core.answers import thread_tag
 from driver.core.capacity import PoolState
 from driver.core.errors import CellarError
@@ -25,6 +26,7 @@ from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT
 from driver.volumes.pools.pool_states import States
 from driver.volumes.pools.pool_watch import EVERY, Watching
+from driver.volumes.space.trimming import Trimmer
 
 if TYPE_CHECKING:
     from driver.services.server import Server
@@ -83,6 +85,17 @@ class Upkeep:
         for pool in self._pools:
             if pool.name in self._maintainers:
                 yield self._maintain(pool)
+
+    def trim(
+        self, server: Server, trimmer: Trimmer, interval: float
+    ) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what trims the volumes of each pool every `interval` seconds; 0: nothing."""
+        if not interval:
+            return
+        rounds = TrimRounds(server.run, trimmer, interval)
+        text = "Free bytes of volumes that their filesystems told the pool of, since the start"
+        self._metrics.add_gauges("cellar_pool_trimmed_bytes", text, "pool", rounds.discarded.copy)
+        yield from map(rounds.repeat, self._pools)
 
     def stop(self) -> None:
         """End the threads as soon as their present work is done; do not wait for them."""

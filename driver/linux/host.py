@@ -18,7 +18,16 @@ from driver.linux import copy_extents
 from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop
 from driver.linux.formats import filesystem
-from driver.linux.mounts import freeze, health, mount, mount_errors, mount_points, targets, unmount
+from driver.linux.mounts import (
+    freeze,
+    health,
+    mount,
+    mount_errors,
+    mount_points,
+    targets,
+    trim,
+    unmount,
+)
 from driver.linux.mounts.holders import holders, name_holders
 from driver.linux.mounts.table import mount_table
 
@@ -172,6 +181,9 @@ class LinuxHost:
         if mount.turned:
             return health.turned_read_only(fs, mount_points.path_of(mount.number))
         return None
+
+    def trim(self, mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
+        return trim.trim(mount, start, length, smallest)
 
     def usage(self, target: Path) -> Usage:
         with _failing_as(f"{target} cannot say what it uses"):

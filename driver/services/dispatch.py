@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from loguru import logger
 
 from driver.core.answers import thread_tag
-from driver.core.errors import Busy, Overloaded, StillRunning
+from driver.core.errors import Overloaded, StillRunning
 from driver.core.ports.measures import MEASURES, Measure
-from driver.csi.interceptor import RPC
+from driver.services.lock_table import LockHolder, LockTable
 from driver.volumes.locks import Locks, WorkerGroup
+
+_OUTWAIT: Final = 1.0  # seconds that a call waits for upkeep
 
 
 class Request(Protocol):
@@ -36,64 +37,6 @@ class Request(Protocol):
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 Result = TypeVar("Result")
-
-
-@dataclass(slots=True, eq=False)
-class LockHolder:
-    """The locks that one call holds, and the text for calls that need one of them.
-
-    `since`: monotonic, seconds. `status` returns the progress of work in the background, or "".
-    """
-
-    locks: Locks
-    rpc: str
-    since: float
-    status: Callable[[], str] = field(default=lambda: "")
-
-    def __str__(self) -> str:
-        text = f"{self.rpc} has been at work on it for {time.monotonic() - self.since:.1f} s"
-        return f"{text}: {status}" if (status := self.status()) else text
-
-
-class LockTable:
-    """The locks that are held, by key: exclusively, or shared with others that share it."""
-
-    def __init__(self) -> None:
-        self._exclusive: dict[str, LockHolder] = {}
-        self._shared: dict[str, list[LockHolder]] = {}
-
-    def take(self, locks: Locks) -> LockHolder:
-        """Take all of these locks, or none.
-
-        Raises: Busy, which says who holds one of them.
-        """
-        for key in locks.exclusive:
-            self._check_exclusive(key)
-        for key in locks.shared - locks.exclusive:
-            self._check_shared(key)
-        holder = LockHolder(locks, RPC.get(), time.monotonic())
-        self._exclusive.update(dict.fromkeys(locks.exclusive, holder))
-        for key in locks.shared - locks.exclusive:
-            self._shared.setdefault(key, []).append(holder)
-        return holder
-
-    def release(self, holder: LockHolder) -> None:
-        """Release the locks that `take` returned."""
-        for key in holder.locks.exclusive:
-            del self._exclusive[key]
-        for key in holder.locks.shared - holder.locks.exclusive:
-            self._shared[key].remove(holder)
-            if not self._shared[key]:
-                del self._shared[key]
-
-    def _check_exclusive(self, key: str) -> None:
-        self._check_shared(key)
-        if holders := self._shared.get(key):
-            raise Busy(f"busy: {holders[0]}; try again")
-
-    def _check_shared(self, key: str) -> None:
-        if holder := self._exclusive.get(key):
-            raise Busy(f"busy: {holder}; try again")
 
 
 class PoolWorkers:
@@ -196,6 +139,8 @@ class Dispatcher:
 
     async def _run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
         locks = request.locks
+        if upkeep := self._table.upkeep(locks):
+            await _is_set_within(upkeep, _OUTWAIT)
         holder = self._table.take(locks)
         try:
             share = self._workers_for(locks)
@@ -266,9 +211,13 @@ async def _ends_within(done: Future[Any], seconds: float) -> bool:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     done.add_done_callback(lambda _: _call_soon(loop, ended.set))
+    return await _is_set_within(ended, seconds)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
     try:
         async with asyncio.timeout(seconds):
-            await ended.wait()
+            await event.wait()
     except TimeoutError:
         return False
     return True

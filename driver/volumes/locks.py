@@ -27,7 +27,8 @@ class Locks:
     """The locks that a call holds while it runs: `exclusive` and `shared` are keys.
 
     The other fields say which workers run the call, and do not count in comparisons. `pools`:
-    the ids of the pools that it concerns; `named`: the name of one.
+    the ids of the pools that it concerns; `named`: the name of one. `brief`: upkeep
+    holds them for milliseconds; calls wait for them, and are not refused.
     """
 
     exclusive: frozenset[str] = frozenset()
@@ -35,6 +36,7 @@ class Locks:
     pools: frozenset[PoolId] = field(default=frozenset(), compare=False)
     named: str | None = field(default=None, compare=False)
     workers: WorkerGroup = field(default=WorkerGroup.PROVISION, compare=False)
+    brief: bool = field(default=False, compare=False)
 
 
 NO_LOCKS = Locks()

@@ -186,6 +186,10 @@ class MemoryHost(MemoryDevices):
             disk.write(0, filesystem.encode(replace(header, size=disk.size)))
             return fs is FsType.XFS
 
+    def trim(self, mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
+        del mount, start, length, smallest
+        return 0  # nothing in memory is given back
+
     def usage(self, target: Path) -> Usage:
         with self._lock:
             disk = self._device_at(target).disk

@@ -130,6 +130,11 @@ class Host(Protocol):
         None: it works.
         """
 
+    def trim(self, mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
+        """Discard the free extents, of at least `smallest` bytes, in a range of the mounted
+        filesystem, and return their bytes. Raises: OSError.
+        """
+
     def usage(self, target: Path) -> Usage:
         """Return the bytes and inodes of the filesystem mounted at `target`, as statvfs(3) gives
         them.

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from driver.core.errors import Busy, NotFound, Overloaded, PoolSilent, StillRunning
 from driver.core.ports.measures import MEASURES, Measure
 from driver.csi import interceptor
 from driver.services import dispatch
-from driver.services.dispatch import Dispatcher, LockTable
+from driver.services.dispatch import Dispatcher
 from driver.volumes.locks import Locks, WorkerGroup
 
 
@@ -70,62 +68,6 @@ def play(
 
 def start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return asyncio.ensure_future(work)
-
-
-# the table
-
-
-def test_what_is_alone_is_refused_to_all_and_what_is_shared_to_those_who_want_it_alone() -> None:
-    table = LockTable()
-    holder = table.take(exclusive("a").locks)
-    for other in (exclusive("a"), shared("a"), exclusive("a", "b")):
-        with pytest.raises(Busy):
-            table.take(other.locks)
-    table.release(holder)
-    first, second = table.take(shared("a").locks), table.take(shared("a").locks)
-    table.release(first)
-    with pytest.raises(Busy):
-        table.take(exclusive("a").locks)
-    table.release(second)
-    table.take(exclusive("a").locks)
-
-
-def test_a_call_may_share_what_it_has_alone() -> None:
-    table = LockTable()
-    both = Locks(frozenset({"a"}), frozenset({"a", "b"}))
-    holder = table.take(both)
-    table.release(holder)
-    table.take(exclusive("a", "b").locks)
-
-
-keys = st.frozensets(st.sampled_from("abc"), max_size=3)
-
-
-@given(st.lists(st.tuples(st.builds(Locks, keys, keys), st.booleans()), max_size=30))
-def test_the_table_agrees_with_a_plain_model(steps: list[tuple[Locks, bool]]) -> None:
-    table = LockTable()
-    holders: list[dispatch.LockHolder] = []
-    for locks, release in steps:
-        if release and holders:
-            table.release(holders.pop(0))
-        others = [holder.locks for holder in holders]
-        free = not any(
-            locks.exclusive & (held.exclusive | held.shared) or locks.shared & held.exclusive
-            for held in others
-        )
-        try:
-            taken = table.take(locks)
-        except Busy:
-            assert not free
-        else:
-            assert free
-            holders.append(taken)
-    for holder in holders:
-        table.release(holder)
-    table.take(Locks(frozenset("abc")))
-
-
-# the dispatcher
 
 
 def test_a_busy_key_is_refused_at_once_and_free_when_the_answer_is_there() -> None:
@@ -403,3 +345,36 @@ def test_calls_that_wait_are_counted_by_pool_and_class() -> None:
 def _waits() -> list[int]:
     distribution = MEASURES.distributions().get((Measure.QUEUE_WAIT, "provision"))
     return distribution.buckets if distribution else []
+
+
+def test_a_call_waits_for_upkeep_that_has_its_volume_for_a_moment() -> None:
+    async def scenario(dispatcher: Dispatcher) -> None:
+        upkeep, call = Work(), Work("done")
+        brief = Request(Locks(exclusive=frozenset({"a"}), brief=True))
+        held = start(dispatcher.run(upkeep, brief))
+        await upkeep.until_begun()
+        waiting = start(dispatcher.run(call, exclusive("a")))
+        await asyncio.sleep(0)
+        assert not call.begun.is_set()
+        upkeep.let.set()
+        call.let.set()
+        assert await waiting == "done"
+        await held
+
+    play(scenario)
+
+
+def test_upkeep_that_hangs_refuses_calls_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_OUTWAIT", 0.05)
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        upkeep = Work()
+        held = start(dispatcher.run(upkeep, Request(Locks(frozenset({"a"}), brief=True))))
+        await upkeep.until_begun()
+        with pytest.raises(Busy):
+            await dispatcher.run(nothing, exclusive("a"))
+        upkeep.let.set()
+        await held
+        await dispatcher.run(nothing, exclusive("a"))
+
+    play(scenario)

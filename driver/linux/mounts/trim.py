@@ -1,0 +1,33 @@
+"""FITRIM: a filesystem tells its device which blocks are free. See <linux/fs.h>."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING, Final
+
+from driver.linux.ioctls import ioctl
+
+if TYPE_CHECKING:
+    from driver.core.devices import MountPoint
+    from driver.core.model import Bytes
+
+_FITRIM: Final = 0xC0185879  # _IOWR('X', 121, struct fstrim_range)
+_RANGE: Final = struct.Struct("=QQQ")  # start, len, minlen
+
+
+def trim(mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
+    """Discard the free extents in a range of the mounted filesystem, and return their bytes.
+
+    `smallest`: shorter extents are left. Returns 0 if `mount.target` shows another filesystem by
+    now. Raises: OSError: EOPNOTSUPP if the device or the filesystem cannot.
+    """
+    fd = os.open(mount.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_dev != mount.number:
+            return 0
+        asked = bytearray(_RANGE.pack(start, length, smallest))
+        ioctl(fd, _FITRIM, asked)
+        return int(_RANGE.unpack(asked)[1])
+    finally:
+        os.close(fd)

@@ -1,0 +1,82 @@
+"""Free space of volumes is given back to their pools (fstrim), in slices that take milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from driver.core.ids import VolumeId
+from driver.core.model import KIB, Bytes, FsType, Volume
+from driver.core.ports.pool import Pool
+from driver.volumes.locks import Locks
+from driver.volumes.node import attachment
+from driver.volumes.pools.registry import Pools
+
+# btrfs discards by itself (discard=async), and knows no ranges of a device: a slice would be all.
+SLICED: Final = frozenset({FsType.EXT4, FsType.XFS})
+SMALLEST: Final = 64 * KIB  # of a free extent; shorter ones would only break the pool's into pieces
+
+
+@dataclass(frozen=True, slots=True)
+class TrimSlice:
+    """The request to discard the free extents in a range of a mounted volume.
+
+    Calls for the volume wait for a slice, and are not refused.
+    """
+
+    volume_id: VolumeId
+    start: Bytes
+    length: Bytes
+
+    @property
+    def locks(self) -> Locks:
+        keys, pools = frozenset({self.volume_id.key}), frozenset({self.volume_id.pool})
+        return Locks(keys, pools=pools, brief=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceDone:
+    """What a slice discarded, in bytes, and whether it was the volume's last one."""
+
+    discarded: Bytes
+    last: bool
+
+
+_NOTHING: Final = SliceDone(0, last=True)
+
+
+class Trimmer:
+    """Discards the free extents of sparse and thin volumes."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+
+    def all(self) -> Sequence[Pool]:
+        """Return the pools, in the order of the configuration."""
+        return self._pools.all()
+
+    def candidates(self, pool: Pool) -> Sequence[VolumeId]:
+        """Return the volumes of the pool that may have space to give back. It is not asked."""
+        known = pool.backend.known()
+        return [
+            image.id
+            for image in known
+            if isinstance(image, Volume) and image.discards and image.fs in SLICED
+        ]
+
+    def trim(self, request: TrimSlice) -> SliceDone:
+        """Discard a slice. No-op if the volume is not mounted for writing.
+
+        Raises: NotFound; PoolUnavailable; Damaged; Refused; OSError: the kernel cannot, or failed.
+        """
+        pool, volume = self._pools.volume(request.volume_id)
+        end = request.start + request.length
+        if not (device := attachment.device_of(pool, volume)):
+            return _NOTHING
+        mounts = pool.host.mount_points(device)
+        writable = [mount for mount in mounts if not (mount.node or mount.read_only)]
+        if not writable or any(mount.turned for mount in mounts):
+            return _NOTHING
+        discarded = pool.host.trim(writable[0], request.start, request.length, SMALLEST)
+        return SliceDone(discarded, last=end >= volume.size)
