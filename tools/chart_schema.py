@@ -19,6 +19,7 @@ from driver.core.model import Allocation, FsType
 from driver.core.options.volume_options import OPTIONS
 from driver.core.quantity import parse_bytes
 from driver.csi import parameters
+from driver.linux.disks import disk_rule
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -49,6 +50,17 @@ _OPTION: Final[Mapping[Callable[[str], object], Schema]] = {
         "type": "string",
         "pattern": f"^{option_readers.DISK}$",
         "not": {"pattern": r"/\.\.(/|$)"},
+    },
+    disk_rule.parse_rule: {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string", "pattern": "^[^;,=]+$"},
+            "sizeMin": _SIZE,
+            "rotational": _TRUTH,
+            "path": {"type": "string", "pattern": r"^/dev/[^;,=\s]+$"},
+        },
+        "additionalProperties": False,
+        "minProperties": 1,
     },
     lvm.read_stripes: _text_or_number("([1-9]|[0-9][1-9]|[1-9]0)", 1, 99),
     lvm.read_mirrors: _text_or_number("[0-9]{1,2}", 0, 99),

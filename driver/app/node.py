@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from driver.app import leave, process
-from driver.app.pools import driver_folder, open_pools, open_state
+from driver.app.pools import disk_claims, driver_folder, open_pools, open_state
 from driver.app.settings import ServeSettings
 from driver.app.upkeep import Upkeep
 from driver.backends.pool_threads import SILENT
@@ -107,6 +107,10 @@ class _NodeDriver:
             "Whether the state directory cannot be read or written",
             lambda: bool(state.mount_records.problem or state.pools.problem),
         )
+        if claims := disk_claims(settings, state, self._events):
+            text = "Blank disks that became the pool since the driver started"
+            self._metrics.add_gauges("cellar_claimed_disks", text, "pool", claims.claimed)
+        self._claims = claims
         process_metrics.add_copies(self._metrics, self._copies)
         process_metrics.add_certificates(self._metrics, settings.tls_dir)
         if settings.metrics_volumes:
@@ -142,6 +146,8 @@ class _NodeDriver:
             await self._http.start(*settings.metrics)
         logger.info("ready", endpoint=settings.endpoint, node=settings.node_id, pools=self._names)
         self._upkeep.begin()
+        if self._claims:
+            self._claims.start()
         await self._register()
 
     async def _register(self) -> None:
@@ -166,6 +172,8 @@ class _NodeDriver:
             await self._registration.stop()
 
     def _stop_copies(self) -> None:
+        if self._claims:
+            self._claims.stop()
         self._copies.stop()
         self._upkeep.stop()
 

@@ -66,6 +66,8 @@ def _refuse_twice(label: str, values: list[str]) -> None:
 
 def _as_text(option: Any) -> str:
     """Return a value of YAML as `--pool` would have it."""
+    if isinstance(option, dict):
+        return ";".join(f"{key}={_as_text(value)}" for key, value in option.items())
     if isinstance(option, list):
         return ":".join(map(str, option))
     return str(option).lower() if isinstance(option, bool) else str(option)

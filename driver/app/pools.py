@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from driver.app.settings import ServeSettings
 from driver.backends.loopfile import pool_type as loopfile
@@ -20,6 +20,10 @@ from driver.core.ports.memory_records import memory_state
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import NodeState
 from driver.linux.state.node_state import node_state
+
+if TYPE_CHECKING:
+    from driver.core.ports.node_events import NodeEvents
+    from driver.disks.claims import DiskClaims
 
 # A new backend is a package, and a line here.
 POOL_TYPES: Final[Sequence[PoolType[Any, Any]]] = (
@@ -68,6 +72,20 @@ def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
     return [
         _open(spec, pool_type, node) for spec, pool_type in zip(settings.pools, types, strict=True)
     ]
+
+
+def disk_claims(settings: ServeSettings, state: NodeState, events: NodeEvents) -> DiskClaims | None:
+    """Return what makes pools of blank disks; None: no pool is configured so. Raises: Invalid."""
+    pools = [type_of(spec).read(spec) for spec in settings.pools if spec.type == "loopfile"]
+    claiming = [pool for pool in pools if pool.options.claimBlankDisks]
+    if not claiming:
+        return None
+    from driver.disks.claims import Claim, DiskClaims  # noqa: PLC0415 - pyudev; where it is used
+
+    claims = [
+        Claim(pool.name, pool.location, pool.options.disk, pool.options.disks) for pool in claiming
+    ]
+    return DiskClaims(claims, settings.driver_name, state.pools, events)
 
 
 def _open(spec: PoolSpec, pool_type: PoolType[Any, Any], node: NodeResources) -> Pool:

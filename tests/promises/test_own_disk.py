@@ -85,3 +85,14 @@ def test_without_its_disk_the_pool_is_unavailable_until_it_is_there(host: Node, 
     wait_until(lambda: outcome(lambda: csi.create("late")) == "OK")
     csi.delete(csi.create("late").volume_id)
     assert not where.exists() or not os.listdir(where)
+
+
+def test_a_blank_disk_of_the_rule_becomes_the_pool_while_the_driver_runs(
+    host: Node, blank: str
+) -> None:
+    where = host.base / "fast"
+    pool = f"p=loopfile:{where},disk={blank},disks=path={blank},claimBlankDisks=true"
+    csi = host.start(pool, wrapper=CONTAINER)
+    wait_until(lambda: outcome(lambda: csi.create("v")) == "OK")
+    assert f"the blank disk {blank} became pool p" in csi.driver.log.read_text()
+    csi.delete(csi.create("v").volume_id)

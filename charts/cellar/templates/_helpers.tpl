@@ -70,6 +70,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (kindIs "float64" $value) (eq (toString $value) (toString (floor $value))) -}}
 {{- $value = int64 $value -}}{{/* else helm writes 1.073741824e+09 */}}
 {{- end -}}
+{{- if kindIs "map" $value -}}
+{{- $parts := list -}}
+{{- range $name, $part := $value -}}
+{{- if kindIs "float64" $part -}}{{- $part = int64 $part -}}{{- end -}}
+{{- $parts = append $parts (printf "%s=%s" $name (toString $part)) -}}
+{{- end -}}
+{{- $value = join ";" $parts -}}
+{{- end -}}
 {{- $options = append $options (printf "%s=%s" $key (toString $value)) -}}
 {{- end -}}
 {{ join "," $options }}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from driver.core.model import Allocation
+from driver.linux.disks.disk_rule import DiskRule
 from driver.linux.disks.find_filesystem import DiskSource
 
 
@@ -17,3 +18,5 @@ class Options:
     reserve: str = "0"  # bytes, or a percentage of the filesystem: "10GiB", "5%"
     init: bool = False
     disk: DiskSource | None = None  # mounted by the driver at the pool's location
+    disks: DiskRule | None = None  # which blank disk becomes the pool
+    claimBlankDisks: bool = False  # noqa: N815 - the name of the option

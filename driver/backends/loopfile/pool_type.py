@@ -23,12 +23,16 @@ from driver.backends.option_readers import (
     read_reserve,
 )
 from driver.backends.pool_type import ConfiguredPool, PoolType
+from driver.core.errors import Invalid
 from driver.core.findings import Finding
 from driver.core.ids import PoolId
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import Records
 from driver.linux import sysfs
 from driver.linux.devices import loop_ioctl
+from driver.linux.disks.disk_rule import parse_rule
+from driver.linux.disks.find_filesystem import DiskSource
+from driver.linux.disks.pool_filesystem import label_of
 
 
 def _shared(node: NodeResources) -> Shared:
@@ -38,6 +42,7 @@ def _shared(node: NodeResources) -> Shared:
 
 def _open(pool: ConfiguredPool[Path, Options], node: NodeResources) -> Pool:
     """Return the pool; an error is logged if this machine cannot attach its volumes."""
+    _check_claim(pool)
     if text := loop_ioctl.find_problem():
         logger.error("pool {} cannot attach volumes: {}", pool.name, text)
     elif text := sysfs.find_problem():
@@ -51,6 +56,20 @@ def _open(pool: ConfiguredPool[Path, Options], node: NodeResources) -> Pool:
         shared=node.shared(_shared),
     )
     return Pool(pool.name, backend, node.host, node.crypt, io_limits=node.io_limits)
+
+
+def _check_claim(pool: ConfiguredPool[Path, Options]) -> None:
+    """Raise Invalid unless a pool that takes blank disks says which, and finds what it has made."""
+    options, source = pool.options, DiskSource("LABEL", label_of(pool.name))
+    if not options.claimBlankDisks:
+        return
+    if not (options.disks and options.disk):
+        raise Invalid(
+            f"pool {pool.name}: claimBlankDisks needs `disks`, which disks it may take, and"
+            f" `disk={source}`, how it finds the one that it took"
+        )
+    if options.disk.key and options.disk != source:
+        raise Invalid(f"pool {pool.name}: it makes a filesystem with {source}, not {options.disk}")
 
 
 def _initialise(pool: ConfiguredPool[Path, Options], owner: str, _: Records) -> PoolId:
@@ -81,6 +100,8 @@ POOL_TYPE: Final = PoolType(
         "reserve": read_reserve,
         "init": read_boolean,
         "disk": read_disk,
+        "disks": parse_rule,
+        "claimBlankDisks": read_boolean,
     },
     open=_open,
     initialise=_initialise,

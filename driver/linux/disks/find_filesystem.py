@@ -72,6 +72,17 @@ def find(source: DiskSource) -> FoundFilesystem:
     return found[0]
 
 
+def exists(source: DiskSource) -> bool:
+    """Return whether there is a filesystem that the source names, or several. Raises: OSError."""
+    if source.key:
+        return any(_matches(each, source) for each in _on_disks())
+    try:
+        _at_path(Path(source.value))
+    except PoolUnavailable:
+        return False
+    return True
+
+
 def read(path: Path) -> FoundFilesystem | None:
     """Return the filesystem on a device; None: none of ext4, xfs and btrfs. Raises: OSError."""
     block = superblock.read(path)
