@@ -408,3 +408,92 @@ class NodeEntry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeEntry: _TypeAlias = NodeEntry  # noqa: Y015
+
+@_typing.final
+class ListIoRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIoRequest: _TypeAlias = ListIoRequest  # noqa: Y015
+
+@_typing.final
+class ListIoResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def volumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeIo]: ...
+    def __init__(
+        self,
+        *,
+        volumes: _abc.Iterable[Global___VolumeIo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["volumes", b"volumes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIoResponse: _TypeAlias = ListIoResponse  # noqa: Y015
+
+@_typing.final
+class VolumeIo(_message.Message):
+    """What the device of a staged volume has done since it was attached, as the kernel counts it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    READS_FIELD_NUMBER: _builtins.int
+    READ_BYTES_FIELD_NUMBER: _builtins.int
+    READ_SECONDS_FIELD_NUMBER: _builtins.int
+    WRITES_FIELD_NUMBER: _builtins.int
+    WRITTEN_BYTES_FIELD_NUMBER: _builtins.int
+    WRITE_SECONDS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    BUSY_SECONDS_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    node: _builtins.str
+    clock: _builtins.float
+    """Seconds of a clock that goes on evenly, to tell the time between two answers of one node."""
+    reads: _builtins.int
+    read_bytes: _builtins.int
+    read_seconds: _builtins.float
+    """The time of all reads, which overlap."""
+    writes: _builtins.int
+    written_bytes: _builtins.int
+    write_seconds: _builtins.float
+    in_flight: _builtins.int
+    busy_seconds: _builtins.float
+    """Time in which there was one request at least."""
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        node: _builtins.str = ...,
+        clock: _builtins.float = ...,
+        reads: _builtins.int = ...,
+        read_bytes: _builtins.int = ...,
+        read_seconds: _builtins.float = ...,
+        writes: _builtins.int = ...,
+        written_bytes: _builtins.int = ...,
+        write_seconds: _builtins.float = ...,
+        in_flight: _builtins.int = ...,
+        busy_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_seconds", b"busy_seconds", "clock", b"clock", "in_flight", b"in_flight", "node", b"node", "read_bytes", b"read_bytes", "read_seconds", b"read_seconds", "reads", b"reads", "volume_id", b"volume_id", "write_seconds", b"write_seconds", "writes", b"writes", "written_bytes", b"written_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeIo: _TypeAlias = VolumeIo  # noqa: Y015

@@ -48,6 +48,11 @@ class InspectionStub:
             request_serializer=pb.ListNodesRequest.SerializeToString,
             response_deserializer=pb.ListNodesResponse.FromString,
         )
+        self.ListIo = channel.unary_unary(
+            "/cellar.v1.Inspection/ListIo",
+            request_serializer=pb.ListIoRequest.SerializeToString,
+            response_deserializer=pb.ListIoResponse.FromString,
+        )
 
 
 class InspectionServicer:
@@ -55,6 +60,9 @@ class InspectionServicer:
         await _unimplemented(context)
 
     async def ListNodes(self, request, context):
+        await _unimplemented(context)
+
+    async def ListIo(self, request, context):
         await _unimplemented(context)
 
 
@@ -69,6 +77,11 @@ def add_InspectionServicer_to_server(servicer, server):
             servicer.ListNodes,
             pb.ListNodesRequest.FromString,
             pb.ListNodesResponse.SerializeToString,
+        ),
+        "ListIo": grpc.unary_unary_rpc_method_handler(
+            servicer.ListIo,
+            pb.ListIoRequest.FromString,
+            pb.ListIoResponse.SerializeToString,
         ),
     }
     name = "cellar.v1.Inspection"

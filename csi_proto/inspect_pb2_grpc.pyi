@@ -61,8 +61,8 @@ class CallsServicer:
 def add_CallsServicer_to_server(servicer: CallsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class InspectionStub:
-    """What is known of single volumes, and of the nodes of a cluster. A node serves the first method; a router
-    serves both, and forwards the first to the node that has the volume's pool.
+    """What is known of single volumes, and of the nodes of a cluster. A node does not
+    serve ListNodes. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
     """
 
     @_typing.overload
@@ -71,20 +71,24 @@ class InspectionStub:
     def __new__(cls, channel: _aio.Channel) -> InspectionAsyncStub: ...
     InspectVolume: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.InspectVolumeRequest, _inspect_pb2.InspectVolumeResponse]
     ListNodes: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListNodesRequest, _inspect_pb2.ListNodesResponse]
+    ListIo: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListIoRequest, _inspect_pb2.ListIoResponse]
+    """The reads and writes of all staged volumes."""
 
 @_typing.type_check_only
 class InspectionAsyncStub(InspectionStub):
-    """What is known of single volumes, and of the nodes of a cluster. A node serves the first method; a router
-    serves both, and forwards the first to the node that has the volume's pool.
+    """What is known of single volumes, and of the nodes of a cluster. A node does not
+    serve ListNodes. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     InspectVolume: _aio.UnaryUnaryMultiCallable[_inspect_pb2.InspectVolumeRequest, _inspect_pb2.InspectVolumeResponse]  # type: ignore[assignment]
     ListNodes: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListNodesRequest, _inspect_pb2.ListNodesResponse]  # type: ignore[assignment]
+    ListIo: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListIoRequest, _inspect_pb2.ListIoResponse]  # type: ignore[assignment]
+    """The reads and writes of all staged volumes."""
 
 class InspectionServicer:
-    """What is known of single volumes, and of the nodes of a cluster. A node serves the first method; a router
-    serves both, and forwards the first to the node that has the volume's pool.
+    """What is known of single volumes, and of the nodes of a cluster. A node does not
+    serve ListNodes. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
     """
 
     def InspectVolume(
@@ -98,5 +102,12 @@ class InspectionServicer:
         request: _inspect_pb2.ListNodesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inspect_pb2.ListNodesResponse, _abc.Awaitable[_inspect_pb2.ListNodesResponse]]: ...
+
+    def ListIo(
+        self,
+        request: _inspect_pb2.ListIoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspect_pb2.ListIoResponse, _abc.Awaitable[_inspect_pb2.ListIoResponse]]:
+        """The reads and writes of all staged volumes."""
 
 def add_InspectionServicer_to_server(servicer: InspectionServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

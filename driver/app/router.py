@@ -116,6 +116,7 @@ class _RouterProcess:
             "ControllerGetCapabilities": report_controller,
             "GroupControllerGetCapabilities": report_group,
             "ListNodes": NodeEntries(nodes).list_nodes,
+            "ListIo": NodeEntries(nodes).list_io,
             **create.CreateRoutes(nodes, self._settings.topology_key).all(),
             **lists.ListRoutes(nodes).all(),
             **group_snapshots.GroupRoutes(nodes, abandon).all(),

@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "hold": Command("live.hold", "hold", "Hold a volume, so that no call can delete it."),
     "release": Command("live.hold", "release", "Release a volume that is held."),
     "calls": Command("live.calls", "command", "Print the calls of a running driver, live."),
+    "top": Command("live.top", "command", "Show the busiest volumes and calls, live."),
     "page": Command("page.command", "command", "Show a running driver in a browser, live."),
     "call": Command("call", "command", "Make one CSI call by hand: JSON in, JSON out."),
     "completion": Command("completion", "command", "Print what a shell needs to complete."),

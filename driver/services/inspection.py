@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from driver.core.devices import Device, MountPoint, Usage
 from driver.core.errors import Unsupported
 from driver.core.faults import Fault
 from driver.core.ids import parse_volume_id
+from driver.linux.meters.io_counters import IoCounters, io_counters
 from driver.volumes.node.description import Describer, VolumeDescription
 from driver.volumes.requests import GetVolume
 
@@ -38,6 +41,21 @@ class Inspection(InspectionServicer):
         response = _present(await self._run(self._describer.describe, volume))
         response.node = self._node
         return response
+
+    async def ListIo(
+        self, request: inspect_pb2.ListIoRequest, context: object
+    ) -> inspect_pb2.ListIoResponse:
+        """Return what the devices of all staged volumes have done. No disk is asked."""
+        return await asyncio.to_thread(self._read_io)
+
+    def _read_io(self) -> inspect_pb2.ListIoResponse:
+        return inspect_pb2.ListIoResponse(
+            volumes=[
+                _io(volume_id, self._node, counters)
+                for volume_id, (_, device) in self._describer.staged().items()
+                if (counters := io_counters(device))
+            ]
+        )
 
     async def ListNodes(
         self, request: inspect_pb2.ListNodesRequest, context: object
@@ -83,6 +101,22 @@ def _mount(mount: MountPoint, *, staging: bool) -> inspect_pb2.VolumeMount:
 
 def _fault(fault: Fault) -> inspect_pb2.VolumeFault:
     return inspect_pb2.VolumeFault(kind=fault.kind, severity=fault.severity, text=fault.text)
+
+
+def _io(volume_id: str, node: str, counters: IoCounters) -> inspect_pb2.VolumeIo:
+    return inspect_pb2.VolumeIo(
+        volume_id=volume_id,
+        node=node,
+        clock=time.monotonic(),
+        reads=counters.reads,
+        read_bytes=counters.read_bytes,
+        read_seconds=counters.read_seconds,
+        writes=counters.writes,
+        written_bytes=counters.written_bytes,
+        write_seconds=counters.write_seconds,
+        in_flight=counters.in_flight,
+        busy_seconds=counters.busy,
+    )
 
 
 def _usage(usage: Usage) -> inspect_pb2.FilesystemUsage:

@@ -19,7 +19,9 @@ from driver.core.errors import CellarError, Failed
 from driver.linux import command
 
 # Those that ask the driver of the pod; the others are for a machine, not for a cluster.
-COMMANDS: Final = frozenset({"pools", "volumes", "snapshots", "describe", "nodes", "calls", "call"})
+COMMANDS: Final = frozenset(
+    {"pools", "volumes", "snapshots", "describe", "nodes", "calls", "top", "call"}
+)
 LABELS: Final = "app.kubernetes.io/name=cellar,app.kubernetes.io/component="
 CONTAINER: Final = "cellar"
 TIMEOUT: Final = 30.0  # seconds in which the API server lists the pods

@@ -18,7 +18,7 @@ def _name_cell(row: Row) -> str:
     return short(row["name"]) if row["inline"] else row["name"] or "?"
 
 
-def _object_cell(namespace: str, name: str) -> str:
+def object_cell(namespace: str, name: str) -> str:
     """Return the claim (VolumeSnapshot; pod of an inline volume) for which an image was made."""
     return f"{namespace}/{name}" if name else "-"
 
@@ -65,7 +65,7 @@ POOLS: Final = (
 VOLUMES: Final = (
     Column("volume", lambda row: row["id"]),
     Column("name", _name_cell),
-    Column("claim", lambda row: _object_cell(row["namespace"], row["claim"])),
+    Column("claim", lambda row: object_cell(row["namespace"], row["claim"])),
     Column("pool", lambda row: row["pool"]),
     Column("size", lambda row: human(row["size_bytes"]), number=True),
     Column("contents", lambda row: row["filesystem"] or "block"),
@@ -88,7 +88,7 @@ VOLUMES: Final = (
 SNAPSHOTS: Final = (
     Column("snapshot", lambda row: row["id"]),
     Column("name", lambda row: row["name"] or "?"),
-    Column("volumesnapshot", lambda row: _object_cell(row["namespace"], row["volume_snapshot"])),
+    Column("volumesnapshot", lambda row: object_cell(row["namespace"], row["volume_snapshot"])),
     Column("pool", lambda row: row["pool"], wide=True),
     Column("source volume", lambda row: short(row["source"])),
     Column("size", lambda row: human(row["size_bytes"]), number=True),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from csi_proto import inspect_pb2
+from csi_proto import inspect_pb2, inspect_pb2_grpc
+from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.registry import Nodes
@@ -20,6 +21,19 @@ class NodeEntries:
         """Return all nodes of the directory, by name. No node is asked."""
         nodes = sorted(self._nodes.all(), key=lambda node: node.name)
         return inspect_pb2.ListNodesResponse(nodes=map(_entry, nodes))
+
+    async def list_io(
+        self, request: inspect_pb2.ListIoRequest, context: Context
+    ) -> inspect_pb2.ListIoResponse:
+        """Return the reads and writes of the staged volumes of all reachable nodes."""
+        answers = await calls.ask_all(
+            self._nodes.reachable(),
+            lambda node: inspect_pb2_grpc.InspectionStub(node.channel()).ListIo,
+            lambda _: request,
+            label="ListIo",
+        )
+        volumes = [volume for _, answer in answers for volume in answer.volumes]
+        return inspect_pb2.ListIoResponse(volumes=volumes)
 
 
 def _entry(node: NodeConnection) -> inspect_pb2.NodeEntry:

@@ -47,6 +47,10 @@ class Describer:
         self._pools = pools
         self._records = records
 
+    def staged(self) -> Mapping[str, tuple[str, int]]:
+        """Return the staging path and the device (dev_t) of each staged volume, by its id."""
+        return self._records.staged()
+
     def describe(self, request: GetVolume) -> VolumeDescription:
         """Return all that is known of the volume.
 

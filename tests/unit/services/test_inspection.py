@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from csi_proto import inspect_pb2
-from driver.core.errors import NotFound
+from driver.core.errors import NotFound, Unsupported
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, Allocation, FsType, Volume
 from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.pool import Pool
+from driver.linux.meters.io_counters import IoCounters
+from driver.services import inspection
 from driver.services.inspection import Inspection
 from driver.volumes.node.description import Describer
 from driver.volumes.node.mount_records import MountRecords
@@ -85,3 +87,26 @@ def test_what_does_not_exist_is_not_found(volume_id: str) -> None:
     unknown = volume_id.replace("0" * 12, pool.backend.id)
     with pytest.raises(NotFound):
         inspected(pool, unknown)
+
+
+def test_devices_that_the_kernel_counts_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = failing_pool("fast", 10 * GIB)
+    describer = Describer(Pools([pool]), MountRecords(MemoryRecords()))
+    monkeypatch.setattr(
+        Describer, "staged", lambda _: {"a": ("/staging/a", 7), "gone": ("/staging/b", 8)}
+    )
+    counters = IoCounters(1, 512, 0.5, 2, 1024, 0.25, 3, 0.75)
+    monkeypatch.setattr(inspection, "io_counters", {7: counters}.get)
+    service = Inspection(run, describer, "node-a")
+    [volume] = asyncio.run(service.ListIo(inspect_pb2.ListIoRequest(), None)).volumes
+    assert (volume.volume_id, volume.node, volume.reads, volume.in_flight) == ("a", "node-a", 1, 3)
+    assert (volume.read_bytes, volume.written_bytes, volume.busy_seconds) == (512, 1024, 0.75)
+
+
+def test_the_nodes_are_known_to_a_router_only() -> None:
+    pool = failing_pool("fast", 10 * GIB)
+    describer = Describer(Pools([pool]), MountRecords(MemoryRecords()))
+    with pytest.raises(Unsupported, match="ask a router"):
+        asyncio.run(
+            Inspection(run, describer, "node-a").ListNodes(inspect_pb2.ListNodesRequest(), None)
+        )
