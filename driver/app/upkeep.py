@@ -111,13 +111,13 @@ class Upkeep:
         self._metrics.add_gauges("cellar_pool_oldest_call_seconds", text, "pool", watching.longest)
         while True:
             await asyncio.sleep(EVERY)
-            watching.look()
+            watching.check()
 
     async def _watch_states(self) -> None:
         """Follow the state of the pools, for the log and /readyz."""
         loop, states = asyncio.get_running_loop(), States(self._pools)
         while True:
-            await loop.run_in_executor(self.observer, self._pool_log.observe, _look(states))
+            await loop.run_in_executor(self.observer, self._pool_log.observe, _read(states))
             await asyncio.sleep(INTERVAL)
 
     async def _watch_limits(self, server: Server, limit_upkeep: LimitUpkeep) -> None:
@@ -146,6 +146,6 @@ class Upkeep:
             await loop.run_in_executor(self._maintainers[pool.name], maintenance.maintain, pool)
 
 
-def _look(states: States) -> Iterator[PoolState]:
+def _read(states: States) -> Iterator[PoolState]:
     """Yield the states of the pools. They are asked when the first one is read."""
-    yield from (reply.state for reply in states.look(LIST_TIMEOUT))
+    yield from (reply.state for reply in states.read(LIST_TIMEOUT))

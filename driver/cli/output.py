@@ -130,8 +130,8 @@ def format_rows(  # noqa: PLR0913 - what is printed, and how
             return _yaml_lines(rows)
         case Output.NAME:
             return (str(row[name]) for row in rows)
-    shown = [column for column in columns if output is Output.WIDE or not column.wide]
-    return _table_lines(shown, rows, measured, colours=colours)
+    visible = [column for column in columns if output is Output.WIDE or not column.wide]
+    return _table_lines(visible, rows, measured, colours=colours)
 
 
 def has_colours(stream: Any) -> bool:

@@ -17,7 +17,7 @@ from driver.linux import command
 from driver.linux.formats import filesystem
 from driver.linux.mounts import fsopen
 
-AGAIN: Final = 60.0  # seconds after which what was lacking is looked for again
+RETRY_INTERVAL: Final = 60.0  # seconds after which what was missing is checked again
 _KNOWN: Final = Path("/proc/filesystems")
 _MODULES: Final = Path("/lib/modules")
 # Answers that say nothing of the filesystem: a kernel or a sandbox without fsopen(2).
@@ -25,7 +25,7 @@ _UNSAID: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
 
 
 class Abilities:
-    """Remember what this machine has, and for AGAIN seconds what it lacks: it is asked often.
+    """Remember what this machine has, and what it lacks for RETRY_INTERVAL seconds.
 
     Thread-safe: two threads that ask at the same time get the same answer.
     """
@@ -45,7 +45,7 @@ class Abilities:
         if ability in self._has:
             return None
         at, why = self._lacking.get(ability, (0.0, None))
-        if why and self._clock() - at < AGAIN:
+        if why and self._clock() - at < RETRY_INTERVAL:
             return why
         if why := ask():
             self._lacking[ability] = self._clock(), why

@@ -28,7 +28,7 @@ NOTHING: Final[Mapping[str, str]] = {}
 GRACE: Final = 1.0  # seconds that a killed child has to go away
 F_SETPIPE_SZ: Final = 1031  # <linux/fcntl.h>
 _PIPE: Final = 64 * 1024  # bytes that a new pipe holds: pipe(7)
-SHOWN: Final = 400  # characters of the beginning and of the end of stderr that an error shows
+STDERR_PART: Final = 400  # characters of the beginning and of the end of stderr that an error shows
 
 
 class CommandError(Failed):
@@ -78,12 +78,14 @@ def missing(programs: Iterable[str]) -> tuple[str, ...]:
 
 
 def _short(text: str) -> str:
-    """Keep only the first and the last SHOWN characters of a longer text.
+    """Keep only the first and the last STDERR_PART characters of a longer text.
 
     The reason is at the beginning where a program prints its usage after it, at the end where
     it prints a long report before it.
     """
-    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} ... {text[-SHOWN:]}"
+    return (
+        text if len(text) <= 2 * STDERR_PART else f"{text[:STDERR_PART]} ... {text[-STDERR_PART:]}"
+    )
 
 
 @contextmanager

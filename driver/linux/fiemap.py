@@ -51,16 +51,16 @@ class Mapped:
     shared: bool
 
 
-def located(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
+def physical_extents(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
     """Return the first `most` extents that end after byte `start`, with their physical addresses.
 
     See core.ports.MapsPhysicalExtents. Compare only those of files on one filesystem: equal
     addresses of different filesystems are different bytes. Raises: OSError.
     """
-    found = (
+    extents = (
         PhysicalExtent(extent.start, extent.length, extent.at) for extent in written(path, start)
     )
-    return list(islice((extent for extent in found if extent.end > start), most))
+    return list(islice((extent for extent in extents if extent.end > start), most))
 
 
 def written(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
@@ -106,9 +106,9 @@ def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
         os.close(fd)
     if not extents:
         return 0, None
-    found = sum(length for _, _, length, flags in extents if flags & FIEMAP_EXTENT_SHARED)
+    shared_bytes = sum(length for _, _, length, flags in extents if flags & FIEMAP_EXTENT_SHARED)
     logical, _, length, flags = extents[-1]
-    return found, None if flags & FIEMAP_EXTENT_LAST else logical + length
+    return shared_bytes, None if flags & FIEMAP_EXTENT_LAST else logical + length
 
 
 def _chunk(fd: int, start: Bytes, flags: int = FIEMAP_FLAG_SYNC) -> list[tuple[int, int, int, int]]:
@@ -119,6 +119,6 @@ def _chunk(fd: int, start: Bytes, flags: int = FIEMAP_FLAG_SYNC) -> list[tuple[i
     request = bytearray(_HEADER.size + CHUNK * _EXTENT.size)
     _HEADER.pack_into(request, 0, start, _WHOLE - start, flags, 0, CHUNK, 0)
     ioctls.ioctl(fd, FS_IOC_FIEMAP, request)
-    found = _HEADER.unpack_from(request)[3]
-    end = _HEADER.size + found * _EXTENT.size
+    count = _HEADER.unpack_from(request)[3]
+    end = _HEADER.size + count * _EXTENT.size
     return list(_EXTENT.iter_unpack(memoryview(request)[_HEADER.size : end]))

@@ -43,11 +43,11 @@ def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
 
 def _holders(fd: int) -> list[int]:
     """Return the process ids of those that hold a flock(2) on the open file."""
-    found, on = os.fstat(fd), mount_table.of_descriptor(fd)
+    status, on = os.fstat(fd), mount_table.of_descriptor(fd)
     if on is None:
         return []
     # The filesystem's own number: what stat(2) says of btrfs is that of a subvolume.
-    key = f"{_device(on.device)}{found.st_ino}"
+    key = f"{_device(on.device)}{status.st_ino}"
     return [int(words[4]) for words in _flocks() if words[5] == key]
 
 

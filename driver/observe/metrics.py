@@ -124,7 +124,7 @@ class _Pools(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("cellar_build", "This program", {"version": self._version})
-        states = [known.state for known in self._states.look(LIST_TIMEOUT)]
+        states = [known.state for known in self._states.read(LIST_TIMEOUT)]
         for name, (text, value) in _GAUGES.items():
             gauge = GaugeMetricFamily(f"cellar_pool_{name}", text, labels=["pool", "type"])
             for state in states:

@@ -63,11 +63,11 @@ class Inventory:
 
     def states(self, request: ReadPools) -> Sequence[PoolState]:
         """Return the state of each pool, in the order of the configuration."""
-        return [known.state for known in self._states.look(request.timeout)]
+        return [known.state for known in self._states.read(request.timeout)]
 
     def entries(self, request: ReadPools) -> Sequence[PoolEntry]:
         """Return each pool as routers need it, in the order of the configuration."""
-        states = self._states.look(request.timeout)
+        states = self._states.read(request.timeout)
         return [
             PoolEntry(known.state, known.age, tuple(abilities.lacking(pool)))
             for pool, known in zip(self._pools, states, strict=True)

@@ -70,8 +70,8 @@ class Provisioner:
         near = None
         with suppress(Invalid, PoolUnavailable):  # what exists already counts first
             near = self._pools.chosen(request)
-        if found := self._pools.find_volume(request.key, near):
-            return _same_or_conflict(*found, request)
+        if existing := self._pools.find_volume(request.key, near):
+            return _same_or_conflict(*existing, request)
         pool = near or self._pools.chosen(request) or self._pools.roomiest(request.allocation)[0]
         io_limits.require_enforceable(pool, request.limits)
         with naming(pool):
@@ -94,8 +94,8 @@ class Provisioner:
         """Return the name of the pool that has the volume, or else of the one with most free
         space. Raises: Invalid; PoolUnavailable.
         """
-        found = self._pools.find_volume(request.key)
-        pool, _ = found or self._pools.roomiest(request.allocation)
+        existing = self._pools.find_volume(request.key)
+        pool, _ = existing or self._pools.roomiest(request.allocation)
         return pool.name
 
     def delete(self, request: DeleteVolume) -> None:

@@ -17,7 +17,7 @@ NODES: Final = Path(__file__).with_name("nodes")
 RUN: Final = Path(os.environ.get("CELLAR_E2E", "/tmp/cellar-e2e"))  # as nodes/env.sh has it
 SCRIPT: Final = str(NODES / "cluster.sh")
 CALL: Final = 120.0  # seconds for one command
-PATIENCE: Final = 90.0  # seconds for something to come true
+TIMEOUT: Final = 90.0  # seconds for something to come true
 
 Object: TypeAlias = Mapping[str, Any]
 Found = TypeVar("Found")
@@ -144,7 +144,7 @@ class Kube:
         self,
         question: Callable[[], Found | None],
         what: str,
-        seconds: float = PATIENCE,
+        seconds: float = TIMEOUT,
     ) -> Found:
         """The first answer that is true. AssertionError says what did not come."""
         end = time.monotonic() + seconds
@@ -157,7 +157,7 @@ class Kube:
         found = self.get(kind, name, namespace)
         return str(found["status"].get("phase", "")) if found else ""
 
-    def running(self, pod: str, namespace: str, seconds: float = PATIENCE) -> Any:
+    def running(self, pod: str, namespace: str, seconds: float = TIMEOUT) -> Any:
         """Wait until a pod is ready; the pod."""
 
         def ready() -> Any | None:
@@ -171,7 +171,7 @@ class Kube:
             told = "\n".join(self.events(namespace, pod))
             raise AssertionError(f"{error}\n{told}") from None
 
-    def gone(self, kind: str, name: str, namespace: str = "", seconds: float = PATIENCE) -> None:
+    def gone(self, kind: str, name: str, namespace: str = "", seconds: float = TIMEOUT) -> None:
         self.until(
             lambda: self.get(kind, name, namespace) is None, f"{kind} {name} is gone", seconds
         )

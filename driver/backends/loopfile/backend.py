@@ -226,7 +226,7 @@ class Loopfile(ServedPool):
         self, image_id: SnapshotId, start: Bytes, most: int
     ) -> Sequence[PhysicalExtent]:
         with self.reading(image_id) as disk:
-            return fiemap.located(disk, start, most)
+            return fiemap.physical_extents(disk, start, most)
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         try:

@@ -45,14 +45,14 @@ def _check_disk(name: str, directory: Path, source: DiskSource) -> tuple[bool, F
     """Return whether the pool's own disk is mounted at its directory, and a finding about it."""
     subject = f"pool {name}"
     try:
-        found = find_filesystem.find(source)
+        filesystem = find_filesystem.find(source)
         topmost = mount_table.topmost_at(directory) if directory.exists() else None
     except (PoolUnavailable, OSError) as error:
         cure = "connect the disk, or correct the option `disk`; `cellar disks` lists the disks"
         return False, problem(subject, str(error), cure)
-    if topmost and device_of(topmost) == found.number:
-        return True, ok(subject, f"{found.path} with {source} is mounted at {directory}")
-    text = f"{found.path} has {source}; the driver mounts it at {directory} when it starts"
+    if topmost and device_of(topmost) == filesystem.number:
+        return True, ok(subject, f"{filesystem.path} with {source} is mounted at {directory}")
+    text = f"{filesystem.path} has {source}; the driver mounts it at {directory} when it starts"
     return False, ok(subject, text)
 
 

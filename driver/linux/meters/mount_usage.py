@@ -11,7 +11,7 @@ from typing import Final
 from driver.core.devices import Usage
 
 BOUND: Final = 0.5  # seconds for all filesystems together
-PATIENCE: Final = 0.25  # seconds for one
+TIMEOUT: Final = 0.25  # seconds for one
 MOST_HUNG: Final = 8  # filesystems that may hang, with a thread each, before nothing is asked
 
 ReadUsage = Callable[[str, int], Usage | None]
@@ -29,16 +29,16 @@ def usage_at(path: str, device: int) -> Usage | None:
         number = os.fstat(fd).st_dev
         if number != device and (os.major(number) or number == _parent_device(path)):
             return None
-        found = os.fstatvfs(fd)
+        status = os.fstatvfs(fd)
     finally:
         os.close(fd)
     return Usage(
-        total=found.f_blocks * found.f_frsize,
-        used=(found.f_blocks - found.f_bfree) * found.f_frsize,
-        available=found.f_bavail * found.f_frsize,
-        inodes=found.f_files,
-        inodes_used=found.f_files - found.f_ffree,
-        inodes_free=found.f_ffree,
+        total=status.f_blocks * status.f_frsize,
+        used=(status.f_blocks - status.f_bfree) * status.f_frsize,
+        available=status.f_bavail * status.f_frsize,
+        inodes=status.f_files,
+        inodes_used=status.f_files - status.f_ffree,
+        inodes_free=status.f_ffree,
     )
 
 
@@ -93,8 +93,8 @@ class _Walk:
         spent, done = 0.0, -1
         while not self._ended.is_set() and spent < budget and self._done != done:
             done = self._done
-            self._ended.wait(PATIENCE)
-            spent += PATIENCE
+            self._ended.wait(TIMEOUT)
+            spent += TIMEOUT
         self._abandoned = True
         paths = tuple(self._mounts)
         if not self._ended.is_set():

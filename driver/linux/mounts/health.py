@@ -24,7 +24,7 @@ _OURS: Final[frozenset[str]] = frozenset(FsType)
 _BROKEN: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.ESHUTDOWN})
 # ext4 says emergency_ro since Linux 6.14; some kernels before (6.1.113 ...) do not tell at all, so
 # that only its count of errors remains.
-_TELLS: Final = (6, 14)  # Linux: an ext4 that was shut down shows it in its options
+_REPORTS_SHUTDOWN: Final = (6, 14)  # Linux: an ext4 that was shut down shows it in its options
 _TURNED: Final = frozenset({"ro", "emergency_ro"})
 
 
@@ -138,7 +138,7 @@ def _may_be_silent(number: int) -> bool:
     It may have shut down since it was mounted, which no file in /proc or /sys tells. Linux 5.9
     counts its messages.
     """
-    if _kernel() >= _TELLS:
+    if _kernel() >= _REPORTS_SHUTDOWN:
         return False
     return int(_read(Path("/sys/fs/ext4", _name(number), "msg_count")) or 0) > 1
 

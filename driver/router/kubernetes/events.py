@@ -16,8 +16,8 @@ from driver.router.kubernetes.api import Api, ApiError, Json
 from driver.router.nodes.directory import NodeName
 
 _OF_NODES: Final = "default"  # the namespace of Events of Nodes, which have none
-# What may come again: its Event is recorded again after so many seconds, in which it is one.
-_AGAIN: Final = {"PoolUnavailable": 600, "PoolAvailable": 600}
+# Reasons that may recur: within so many seconds they are one Event.
+_REPEAT_INTERVALS: Final = {"PoolUnavailable": 600, "PoolAvailable": 600}
 _GOOD: Final = frozenset({"PoolAvailable"})
 _REMEMBERED: Final = 1000  # reported events that are not recorded again
 
@@ -64,7 +64,11 @@ class Events:
         only.
         """
         now = self._clock()
-        again = f"/{now.timestamp() // _AGAIN[reason]:.0f}" if reason in _AGAIN else ""
+        again = (
+            f"/{now.timestamp() // _REPEAT_INTERVALS[reason]:.0f}"
+            if reason in _REPEAT_INTERVALS
+            else ""
+        )
         digest = hashlib.sha256(f"{node}/{reason}/{text}{again}".encode()).hexdigest()[:16]
         event = self._event(f"{node}.cellar-{digest}", reason, text, now)
         kind = "Normal" if reason in _GOOD else "Warning"

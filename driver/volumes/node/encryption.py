@@ -53,11 +53,11 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
     if not isinstance(backend, FormatsLater):
         raise Refused(f"pool {pool.name} cannot encrypt volumes")
 
-    def prepare(where: Path) -> None:
+    def prepare(path: Path) -> None:
         size = volume.block_size
         # Zeros of a sparse volume would have to be written too, and take all of its room.
         zeros = fs is None and not volume.discards
-        with crypt.format_and_open(where, secret, block_size=size, zeros=zeros) as inside:
+        with crypt.format_and_open(path, secret, block_size=size, zeros=zeros) as inside:
             if fs:
                 pool.host.mkfs(inside, fs, block_size=size, options=volume.options.mkfs_options)
 

@@ -34,7 +34,7 @@ class States:
         self._clock = clock
         self._last: dict[str, tuple[PoolState, float]] = {}
 
-    def look(self, within: float) -> list[KnownState]:
+    def read(self, within: float) -> list[KnownState]:
         """Return the states of all pools in the order of the configuration, after at most `within`
         seconds.
 

@@ -37,7 +37,7 @@ class Watching:
         self._clock = clock
         self._tried: dict[str, Future[None]] = {}
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Begin a trial write in each pool with a call older than SUSPICIOUS seconds. Does not
         wait for it.
         """

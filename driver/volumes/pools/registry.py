@@ -259,7 +259,7 @@ class Pools(ImageLists):
         )
         if len(images) > 1:
             logger.warning(
-                "one name, {}: the newest counts", [str(found.id) for _, found in images]
+                "one name, {}: the newest counts", [str(image.id) for _, image in images]
             )
         for pool, error in unavailable if not images else ():
             if not isinstance(error, PoolSilent):
@@ -267,7 +267,7 @@ class Pools(ImageLists):
             unknown = not (near or pool.name in self._ids or pool.answers.silent_for)
             if unknown or any(image.id.key == key for image in pool.backend.known()):
                 raise error
-        return max(images, key=lambda found: found[1].created, default=None)
+        return max(images, key=lambda entry: entry[1].created, default=None)
 
     def _find_in(
         self, pools: Sequence[Pool], find: Find[SomeImage]

@@ -132,15 +132,15 @@ def test_what_is_located_begins_where_it_is_asked_for(image: Path) -> None:
     files.allocate(image, 64 * MIB)
     for number in range(4):
         write(image, number * 4 * MIB, b"x" * MIB)
-    every = fiemap.located(image, 0, 100)
+    every = fiemap.physical_extents(image, 0, 100)
     assert [(one.start, one.length) for one in every] == [(n * 4 * MIB, MIB) for n in range(4)]
-    assert fiemap.located(image, MIB, 2) == every[1:3]
-    [rest] = fiemap.located(image, 12 * MIB + BLOCK, 100)
+    assert fiemap.physical_extents(image, MIB, 2) == every[1:3]
+    [rest] = fiemap.physical_extents(image, 12 * MIB + BLOCK, 100)
     assert rest.end == 13 * MIB
     assert rest.at is not None
     assert every[3].at is not None
     assert rest.at - rest.start == every[3].at - every[3].start
-    assert fiemap.located(image, 13 * MIB, 100) == []
+    assert fiemap.physical_extents(image, 13 * MIB, 100) == []
 
 
 def test_a_loop_that_stops_early_leaves_no_descriptor(image: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from driver.core.model import FsType
 from driver.linux import abilities, command
-from driver.linux.abilities import AGAIN, Abilities
+from driver.linux.abilities import RETRY_INTERVAL, Abilities
 from driver.linux.devices import dm_ioctl
 from driver.linux.formats import filesystem, luks
 from driver.linux.mounts import fsopen
@@ -31,7 +31,7 @@ def test_what_is_there_is_asked_for_once_and_what_is_not_again() -> None:
         assert (ask("a"), ask("b")) == (None, "no b")
     assert asked == ["a", "b"]
     answers["b"] = None
-    now[0] += AGAIN + 1
+    now[0] += RETRY_INTERVAL + 1
     assert (ask("b"), ask("b")) == (None, None)
     assert asked == ["a", "b", "b"]
 

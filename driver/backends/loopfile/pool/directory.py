@@ -77,7 +77,7 @@ class PoolDirectory:
 
         Raises: PoolUnavailable if the pool is not there, or not ours; Exhausted.
         """
-        if (lock := self._marker_lock) and not self._unsynced and self._shows(lock):
+        if (lock := self._marker_lock) and not self._unsynced and self._is_at_path(lock):
             return lock.id
         with self.open():
             assert self._marker_lock  # noqa: S101 - open() has proved it
@@ -107,7 +107,7 @@ class PoolDirectory:
             os.close(fd)
             with self._lock:
                 lock.users -= 1
-                if lock.closed or (lock.gone and not self._shows(lock)):
+                if lock.closed or (lock.gone and not self._is_at_path(lock)):
                     self._lose()
 
     def sync(self, root: Path) -> None:
@@ -175,9 +175,9 @@ class PoolDirectory:
             self._lose()
             raise
 
-    def _shows(self, lock: _MarkerLock) -> bool:
-        """Return whether the path shows the marker; True if that cannot be told, which `open`
-        finds out.
+    def _is_at_path(self, lock: _MarkerLock) -> bool:
+        """Return whether the marker is still at the pool's path; True if that cannot be read:
+        `open` finds out.
         """
         try:
             status = os.lstat(self._marker)

@@ -100,7 +100,7 @@ class Accounts:
         """
         self.catch_up()
         if known and self.bounds.lags:
-            return (self._known or self._look()).space
+            return (self._known or self._measure_free()).space
         return self.ledger.measure()
 
     def catch_up(self) -> None:
@@ -277,7 +277,7 @@ class Accounts:
             changes = self.ledger.changes
         self._looked_through = changes, monotonic()
         if self._is_stale() if self.bounds.lags else self.ledger.is_stale:
-            self._look()
+            self._measure_free()
             yield
 
     def _measure(self, name: str) -> Iterator[None]:
@@ -292,7 +292,7 @@ class Accounts:
                 yield
             self.ledger.measured(name, self.bounds.with_cow_cost(total), entry)
 
-    def _look(self) -> _Known:
+    def _measure_free(self) -> _Known:
         """Measure the free space closely, which may make the filesystem commit."""
         changes, free = self.ledger.changes, free_of(self._root)
         space = self.ledger.measure(closely=True)

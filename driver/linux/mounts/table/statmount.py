@@ -31,7 +31,7 @@ _MNT_OPTS: Final = 0x080
 _FS_SUBTYPE: Final = 0x100
 _SB_SOURCE: Final = 0x200
 _NEEDED: Final = _SB_BASIC | _MNT_BASIC | _MNT_ROOT | _MNT_POINT | _FS_TYPE | _SB_SOURCE
-_WANTED: Final = _NEEDED | _MNT_OPTS | _FS_SUBTYPE  # not there if they are empty
+_REQUESTED: Final = _NEEDED | _MNT_OPTS | _FS_SUBTYPE  # not there if they are empty
 
 # struct statmount: mnt_opts, mask, sb_dev_major and _minor, sb_flags, fs_type, mnt_id,
 # mnt_parent_id, mnt_attr, mnt_root, mnt_point, fs_subtype, sb_source
@@ -110,7 +110,7 @@ def entry(mount_id: int) -> Mount | None:
 
 def _ask(mount_id: int) -> bytes:
     """Return a struct statmount and the strings behind it. Raises: OSError."""
-    request = _REQUEST.pack(_REQUEST.size, 0, mount_id, _WANTED)
+    request = _REQUEST.pack(_REQUEST.size, 0, mount_id, _REQUESTED)
     for size in _SIZES:
         answer = ctypes.create_string_buffer(size)
         if _libc.syscall(_NR_STATMOUNT, request, answer, ctypes.c_size_t(size), 0) == 0:

@@ -62,7 +62,7 @@ def test_one_that_hangs_costs_only_its_own_answer(let: threading.Event) -> None:
 def test_the_threads_that_hang_are_few(
     let: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mount_usage, "PATIENCE", 0.01)
+    monkeypatch.setattr(mount_usage, "TIMEOUT", 0.01)
 
     def read(_path: str, _device: int) -> Usage:
         let.wait(60)

@@ -14,17 +14,17 @@ def test_a_state_is_told_again_for_a_while_and_then_the_pool_is_away(
     world: World, sick: Pool
 ) -> None:
     now = [100.0]
-    told = States(world.pools.all(), lambda: now[0])
-    [before, *_] = told.look(1)
+    states = States(world.pools.all(), lambda: now[0])
+    [before, *_] = states.read(1)
     assert before.state.unavailable is None
     assert before.state.capacities[Allocation.THICK].largest
     hang(sick)
     now[0] += pool_states.FRESH - 1
-    [again, fast, _] = told.look(0.05)
+    [again, fast, _] = states.read(0.05)
     assert (again.state, again.age) == (before.state, pool_states.FRESH - 1)
     assert fast.age == 0
     now[0] += 2
-    [gone, fast, _] = told.look(0.05)
+    [gone, fast, _] = states.read(0.05)
     assert "does not answer" in str(gone.state.unavailable)
     assert gone.state.id == before.state.id
     assert not gone.state.capacities

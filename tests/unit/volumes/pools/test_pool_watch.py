@@ -27,13 +27,13 @@ def test_a_pool_is_tried_when_a_worker_does_not_come_back(world: World) -> None:
     watching = Watching([pool], lambda _: running, lambda: now[0])
     for seconds, times in ((SUSPICIOUS - 1, 0), (2, 1), (2, 2)):
         now[0] += seconds
-        watching.look()
+        watching.check()
         assert backend.tried == times
     assert watching.stuck() == {"p": 0}
     now[0] = 100 + STUCK + 1
     assert watching.stuck() == {"p": 1}
     assert watching.longest() == {"p": STUCK + 1}
     running.clear()
-    watching.look()
+    watching.check()
     assert backend.tried == 2
     assert watching.longest() == {"p": 0}
