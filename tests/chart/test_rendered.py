@@ -19,7 +19,9 @@ pytestmark = pytest.mark.chart
 HERE = Path(__file__).parent
 EVERYTHING = ("--values", str(HERE / "everything.yaml"))
 SNAPSHOTS = chart.SNAPSHOT_APIS
-FOREIGN = "Certificate,ServiceMonitor,SecurityContextConstraints,SnapshotMetadataService"
+FOREIGN = (
+    "Certificate,ServiceMonitor,PrometheusRule,SecurityContextConstraints,SnapshotMetadataService"
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
