@@ -1,6 +1,7 @@
 """The parameters of a StorageClass and of a VolumeAttributesClass: each key has one parser.
 
-A new parameter is a line in one of the tables at the end, and a field where it is used.
+A parameter that a volume keeps is an entry of OPTIONS in core/options/volume_options.py; one that
+decides where or how a volume is created is a line of CREATION here.
 """
 
 from __future__ import annotations

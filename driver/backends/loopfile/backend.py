@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import overload
 
-from driver.backends.loopfile.images import image_file, image_records, layout
+from driver.backends.loopfile.images import deletion, image_file, image_records, layout
 from driver.backends.loopfile.options import Options
 from driver.backends.loopfile.served_pool import ServedPool
 from driver.backends.loopfile.state import Shared
@@ -171,7 +171,7 @@ class Loopfile(ServedPool):
             if self._loops.find(layout.disk(root, image_id), image_id):
                 raise Refused(f"{image_id} is attached as a loop device")
             with self._catalogue.leaving(image_id):
-                deleted_folder = layout.mark_deleted(root, image)
+                deleted_folder = deletion.mark_deleted(root, image)
             self._ledger.remove(str(image_id))
             self._root.sync(root)
             reach(FailPoint.DELETE_SYNCED)

@@ -1,8 +1,8 @@
-"""The layout of a loop-file pool on disk: how an image begins and ceases to exist.
+"""The layout of a loop-file pool on disk: the folder of an image, and how it is made.
 
 Paths here are below a root that `PoolDirectory.open` gave. One rename is the instant at which an
-image begins to exist, another that at which it stops; a crash leaves only names that `leftovers`
-removes.
+image begins to exist, another that at which it ceases to (see `deletion`); a crash leaves only
+names that `leftovers` removes.
 """
 
 from __future__ import annotations
@@ -122,26 +122,6 @@ def _fill_disk(building: Path, fill: Callable[[Path], None]) -> None:
     """Have `fill` make the file in the folder, and sync it."""
     fill(building / DISK)
     files.sync(building / DISK)  # btrfs loses a clone's bytes without it
-
-
-def mark_deleted(root: Path, image: Image) -> Path:
-    """Rename the folder of an image, with which it ceases to exist, and return its new path.
-
-    The caller syncs `root`, then removes the folder. It is no error if the folder is gone.
-    Raises: OSError.
-    """
-    deleted_folder = root / f"{leftovers.DEL}{image.id}-{image.incarnation}"
-    with suppress(FileNotFoundError):
-        try:
-            folder(root, image.id).rename(deleted_folder)
-        except OSError as error:
-            if error.errno not in errnos.FULL:
-                raise
-            # A full btrfs may have no room for a rename, but for giving room back it has.
-            os.truncate(disk(root, image.id), 0)
-            folder(root, image.id).rename(deleted_folder)
-    reach(FailPoint.DELETE_RENAMED)
-    return deleted_folder
 
 
 def verified_image(root: Path, image: Image) -> Path:

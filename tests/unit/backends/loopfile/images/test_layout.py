@@ -48,14 +48,6 @@ def test_contents_are_replaced_as_a_whole_or_not_at_all(root: Path) -> None:
     assert [path.name for path in root.iterdir()] == [NAME]
 
 
-def test_a_deleted_image_has_a_name_of_its_life_and_a_repeat_is_no_error(root: Path) -> None:
-    deleted = layout.mark_deleted(root, VOLUME)
-    assert deleted.name == f".del-{NAME}-{VOLUME.incarnation}"
-    assert deleted.is_dir()
-    assert image_records.read(root, NAME) is None
-    assert layout.mark_deleted(root, VOLUME) == deleted
-
-
 def test_an_image_that_is_short_or_gone_is_damaged(root: Path) -> None:
     assert layout.verified_image(root, VOLUME) == layout.disk(root, VOLUME.id)
     os.truncate(layout.disk(root, VOLUME.id), MIB - 1)

@@ -1,0 +1,33 @@
+"""How an image of a loop-file pool ceases to exist: by one rename. `leftovers` frees its bytes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from driver.backends.loopfile.images.layout import disk, folder
+from driver.backends.loopfile.images.leftovers import DEL
+from driver.core import errnos
+from driver.core.failpoints import FailPoint, reach
+from driver.core.model import Image
+
+
+def mark_deleted(root: Path, image: Image) -> Path:
+    """Rename the folder of an image, with which it ceases to exist, and return its new path.
+
+    The caller syncs `root`, then removes the folder. It is no error if the folder is gone.
+    Raises: OSError.
+    """
+    deleted_folder = root / f"{DEL}{image.id}-{image.incarnation}"
+    with suppress(FileNotFoundError):
+        try:
+            folder(root, image.id).rename(deleted_folder)
+        except OSError as error:
+            if error.errno not in errnos.FULL:
+                raise
+            # A full btrfs may have no room for a rename, but for giving room back it has.
+            os.truncate(disk(root, image.id), 0)
+            folder(root, image.id).rename(deleted_folder)
+    reach(FailPoint.DELETE_RENAMED)
+    return deleted_folder
