@@ -38,11 +38,7 @@ def quiesced(
     Raises: Busy, on exit, if the block took longer; Refused, if what was written to a device
     cannot be written out, or a filesystem cannot be frozen; OSError; what `mark` raises.
     """
-    targets = _targets(devices)
-    for target in targets.values():
-        freeze.sync(target)
-    for device in devices.values():
-        _flush(device)
+    targets = flush(devices)
     with ExitStack() as undo:
         if targets:
             undo.enter_context(mark(tuple(targets)))
@@ -51,6 +47,20 @@ def quiesced(
             reach(FailPoint.QUIESCE_FROZEN)
             yield
         reach(FailPoint.QUIESCE_THAWED)
+
+
+def flush(devices: Mapping[VolumeId, Device]) -> dict[VolumeId, Path]:
+    """Write out the filesystems on attached volumes, and their devices, to the images.
+
+    Returns where the filesystems are mounted; raw block volumes have none. Raises: Refused, if
+    it cannot be written out; OSError.
+    """
+    targets = _targets(devices)
+    for target in targets.values():
+        freeze.sync(target)
+    for device in devices.values():
+        _flush(device)
+    return targets
 
 
 @contextmanager

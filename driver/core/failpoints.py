@@ -35,6 +35,7 @@ class FailPoint(StrEnum):
     ATTACH_BOUND = "attach.bound"
     ATTACH_CONFIGURED = "attach.configured"
     DETACH_CLEARED = "detach.cleared"
+    SHARED_AHEAD = "share.ahead"
     QUIESCE_MARKED = "hold.marked"
     QUIESCE_FROZEN = "hold.frozen"
     QUIESCE_THAWED = "hold.thawed"

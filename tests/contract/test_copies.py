@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,17 @@ import pytest
 from driver.core.errors import Busy
 from driver.core.ids import VolumeId
 from driver.core.model import MIB, Allocation, FsType, Image
+from driver.core.ports.backend_features import SharesAhead
 from tests.contract.backends_under_test import BackendUnderTest, whole
-from tests.contract.images import SIZE, cloned, create_snapshot, create_volume, formatted
+from tests.contract.images import (
+    SIZE,
+    a_snapshot,
+    bytes_of,
+    cloned,
+    create_snapshot,
+    create_volume,
+    formatted,
+)
 
 OFFSETS = (0, 3 * MIB, SIZE - 4096)
 BOUND = 0.3  # seconds; FIFREEZE alone may take a third of it
@@ -56,6 +67,45 @@ def test_a_snapshot_holds_the_bytes_of_its_moment(
     write_everywhere(under_test, volume, NEW)
     assert has_bytes(under_test, snapshot, OLD)
     assert has_bytes(under_test, volume, NEW)
+
+
+@contextmanager
+def shared_ahead(under_test: BackendUnderTest, image: Image) -> Iterator[None]:
+    """As a use case does before it freezes the source."""
+    backend = under_test.pool.backend
+    if isinstance(backend, SharesAhead):
+        with backend.share_ahead(image):
+            yield
+    else:
+        yield
+
+
+def test_what_was_written_since_bytes_were_shared_ahead_is_in_the_copy(
+    under_test: BackendUnderTest, allocation: Allocation
+) -> None:
+    volume = create_volume(under_test, allocation=allocation)
+    write_everywhere(under_test, volume, b"gone")
+    snapshot = a_snapshot(volume)
+    with shared_ahead(under_test, snapshot):
+        write_everywhere(under_test, volume, OLD)
+        under_test.pool.backend.create(snapshot, bytes_of(under_test, volume.id))
+    write_everywhere(under_test, volume, NEW)
+    assert has_bytes(under_test, snapshot, OLD)
+    assert has_bytes(under_test, volume, NEW)
+
+
+def test_nothing_is_left_of_what_was_shared_ahead_in_vain(under_test: BackendUnderTest) -> None:
+    backend = under_test.pool.backend
+    volume = create_volume(under_test, allocation=Allocation.THICK)
+    write_everywhere(under_test, volume, OLD)
+    before = backend.capacity(Allocation.THICK).committed
+    snapshot = a_snapshot(volume)
+    with pytest.raises(ZeroDivisionError), shared_ahead(under_test, snapshot):
+        raise ZeroDivisionError
+    assert backend.capacity(Allocation.THICK).committed == before
+    assert backend.find(snapshot.id) is None
+    backend.create(snapshot, bytes_of(under_test, volume.id))
+    assert has_bytes(under_test, snapshot, OLD)
 
 
 def test_a_clone_and_its_source_go_their_own_ways(

@@ -100,8 +100,8 @@ class CloneMounted(_Makes):
 
 
 class SnapshotMounted(Operation):
-    points = ("create.building", *CREATE[1:], *HOLD, "snapshot.taken")
-    pools = ("xfs", "btrfs")
+    points: tuple[str, ...] = ("create.building", *CREATE[1:], *HOLD, "snapshot.taken")
+    pools: tuple[str, ...] = ("xfs", "btrfs")
 
     def before(self) -> None:
         self.promised.kept.up()
@@ -114,6 +114,11 @@ class SnapshotMounted(Operation):
     def after(self) -> None:
         [new] = self.promised.snapshots - {self.promised.seed.snapshot}
         self.promised.check_snapshot(new, self.data)
+
+
+class SnapshotSharedAhead(SnapshotMounted):
+    points = ("share.ahead",)
+    pools = ("xfs",)
 
 
 class SnapshotAtRest(Operation):
@@ -327,6 +332,7 @@ OPERATIONS: tuple[type[Operation], ...] = (
     Restore,
     CloneMounted,
     SnapshotMounted,
+    SnapshotSharedAhead,
     SnapshotAtRest,
     Expand,
     Delete,

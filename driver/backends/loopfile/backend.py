@@ -12,18 +12,17 @@ POOL/.del-ID-LIFE/       being removed; swept at start
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import overload
 
+from driver.backends.loopfile.copying_pool import CopyingPool
 from driver.backends.loopfile.images import deletion, image_file, image_records, layout
 from driver.backends.loopfile.options import Options
-from driver.backends.loopfile.served_pool import ServedPool
 from driver.backends.loopfile.state import Shared
-from driver.backends.quiesce import quiesced
-from driver.core.devices import Device, Extent, PhysicalExtent
+from driver.core.devices import Device
 from driver.core.errors import (
     Busy,
     Exhausted,
@@ -45,11 +44,10 @@ from driver.core.model import (
     Volume,
 )
 from driver.core.quantity import show_bytes
-from driver.linux import fiemap
 from driver.linux.mounts.freeze import Freezer
 
 
-class Loopfile(ServedPool):
+class Loopfile(CopyingPool):
     """The Backend port (see core.ports) on files of a directory."""
 
     # --- at rest
@@ -92,9 +90,10 @@ class Loopfile(ServedPool):
             self._leftovers.forget(layout.building_name(image.id))
             layout.refuse_taken(root, image.id)
             source = self._shared_source(root, image)
-            pending = self._accounts.pending(image, source)
-            with self._ledger.reserve(str(image.id), pending), image_file.no_space():
-                layout.build(root, image, lambda disk: self._fill(disk, image, source, prepare))
+            begun = image.id in self._ahead
+            with self._reserved(image, source), image_file.no_space():
+                fill = partial(self._fill, image=image, source=source, prepare=prepare)
+                layout.build(root, image, fill, begun=begun)
                 self._accounts.record_final(image)
             self._catalogue.put(image)
             reach(FailPoint.CREATE_RENAMED)
@@ -198,36 +197,6 @@ class Loopfile(ServedPool):
             self._accounts.record_detached(image_id)
             reach(FailPoint.DETACH_CLEARED)
 
-    # --- while written to
-
-    @contextmanager
-    def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
-        with self._root.open() as root:
-            with self._health.translated():
-                self._health.refuse_unwritable(root)
-                devices = self._devices(root, volumes)
-            mark = partial(layout.mark_freezing, root)
-            with quiesced(self._freezer, devices, mark, bound):
-                yield
-
-    @contextmanager
-    def reading(self, image_id: ImageId) -> Iterator[Path]:
-        with self._root.open() as root:
-            with self._health.translated():
-                disk = layout.verified_image(root, self._catalogue.known(image_id))
-            with self._readers.counted(image_id):
-                yield disk
-
-    def extents(self, image_id: ImageId) -> Iterator[Extent]:
-        with self.reading(image_id) as disk:
-            yield from (Extent(extent.start, extent.length) for extent in fiemap.written(disk))
-
-    def physical_extents(
-        self, image_id: SnapshotId, start: Bytes, most: int
-    ) -> Sequence[PhysicalExtent]:
-        with self.reading(image_id) as disk:
-            return fiemap.physical_extents(disk, start, most)
-
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
         try:
             with self._opened() as root:
@@ -259,31 +228,9 @@ class Loopfile(ServedPool):
                 root, image_id, lambda image: self._accounts.record_again(image_id, image)
             )
 
-    def _devices(self, root: Path, volumes: Sequence[VolumeId]) -> dict[VolumeId, Device]:
-        """Return the loop devices of those of the volumes that are attached."""
-        statuses = ((volume, self._status(root, volume)) for volume in volumes)
-        return {
-            volume: Device(status.path, status.number, status.read_only)
-            for volume, status in statuses
-            if status
-        }
-
-    def _shared_source(self, root: Path, image: Image) -> Path | None:
-        """Return the file to share bytes with, or None: the image starts blank, and `prepare`
-        copies if need be.
-
-        Raises: NotFound or Damaged if the source is in this pool and cannot be used.
-        """
-        if image.source is None or image.source.pool != image.id.pool:
-            return None
-        source = self._catalogue.known(image.source)
-        return layout.verified_image(root, source) if self._accounts.bounds.reflinks else None
-
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
         """Make the file of an image and let `prepare` fill it. Raises: NoSpace, OSError."""
-        image_file.make(disk, image, source, self._accounts.update_charge)
-        prepare(disk)
-        reach(FailPoint.CREATE_PREPARED)
+        image_file.make(disk, image, source, self._accounts.update_charge, prepare)
 
 
 def open_pool(

@@ -84,6 +84,7 @@ class ServedPool:
         self._loops = LoopDevices()
         self._repairer = ImageRepairer(self._loops, self._accounts)
         self._readers = Readers()
+        self._ahead: set[ImageId] = set()  # images that were begun, with space for them
 
     def close(self) -> None:
         """Release the pool's lock, so that another process can take it."""

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from driver.core.devices import PhysicalExtent
 from driver.core.ids import ImageId, SnapshotId, VolumeId
-from driver.core.model import Bytes, Prepare, Volume
+from driver.core.model import Bytes, Image, Prepare, Volume
 
 
 @runtime_checkable
@@ -39,6 +39,19 @@ class MeasuresAllocation(Protocol):
     def allocated(self) -> Mapping[str, Bytes]:
         """Return the bytes that each image occupies, by its id, without those of which that is
         not known. Shared bytes count for each. May wait for the disk. Raises: PoolUnavailable.
+        """
+
+
+@runtime_checkable
+class SharesAhead(Protocol):
+    """A backend that shares the bytes of a source in less time if it did so before."""
+
+    def share_ahead(self, image: Image) -> AbstractContextManager[None]:
+        """Share the bytes of the image's source, a volume in use, and reserve the space.
+
+        To be done before the source is frozen: inside, `create` shares only what was written since.
+        What was made is removed at the end, unless `create` used it. No-op if nothing is gained.
+        Raises: NoSpace; NotFound; Conflict: an image has this id; PoolUnavailable.
         """
 
 

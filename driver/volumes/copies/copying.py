@@ -7,7 +7,7 @@ background if nobody can write to the source, else while the source is frozen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -17,7 +17,7 @@ from driver.core.errors import Busy, Refused
 from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import GIB, MIB, Bytes, Image, Prepare, Progress, Volume
-from driver.core.ports.backend_features import EstimatesUsage, TakesCopySnapshots
+from driver.core.ports.backend_features import EstimatesUsage, SharesAhead, TakesCopySnapshots
 from driver.core.ports.pool import Pool
 from driver.volumes.copies.background import BackgroundCopies
 from driver.volumes.copies.barrier import Barrier, BarrierStep, no_barrier
@@ -160,7 +160,9 @@ class Copier:
         crash leaves at most an incomplete group, which readers treat as absent.
         """
         copies = (*idle, *live)
-        with ExitStack() as undo, ExitStack() as freeze:
+        with ExitStack() as ahead, ExitStack() as undo, ExitStack() as freeze:
+            for copy in live:
+                ahead.enter_context(_share_ahead(copy))
             for copy in copies:
                 if live and copy is live[0]:
                     progress = self._freeze_sources(live, freeze)
@@ -245,6 +247,14 @@ def _prepare(copy: ImageCopy, progress: Progress, release: Callable[[], None]) -
         copy.finish(path)
 
     return prepare
+
+
+def _share_ahead(copy: ImageCopy) -> AbstractContextManager[None]:
+    """Share the bytes of a source in use before it is frozen, where that shortens the freeze."""
+    backend = copy.pool.backend
+    if copy.shares_bytes and isinstance(backend, SharesAhead):
+        return backend.share_ahead(copy.image)
+    return nullcontext()
 
 
 def _by_pool(copies: Sequence[ImageCopy]) -> dict[Pool, list[VolumeId]]:

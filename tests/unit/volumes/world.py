@@ -164,6 +164,11 @@ class Store(FailingBackend):
             yield
         self._world.events.append(f"thaw {self._label}")
 
+    @contextmanager
+    def share_ahead(self, image: Image) -> Iterator[None]:
+        self._world.events.append(f"share ahead in {self._label}")
+        yield
+
     def create(self, image: Image, prepare: Prepare) -> None:
         self._world.clock.now += self._world.seconds_per_create
         if not self._world.room:

@@ -12,31 +12,59 @@ from typing import Final
 from driver.core import errnos
 from driver.core.errors import NoSpace
 from driver.core.failpoints import FailPoint, reach
-from driver.core.model import MIB, Allocation, Bytes, Image, Volume
+from driver.core.model import MIB, Allocation, Bytes, Image, Prepare, Volume
 from driver.linux import files
 
 EXTENT_HINT: Final = MIB  # keeps the extents of an image few, so that a reflink is quick
 
 
 def make(
-    disk: Path, image: Image, source: Path | None, shared: Callable[[Path, Image], None]
+    disk: Path,
+    image: Image,
+    source: Path | None,
+    shared: Callable[[Path, Image], None],
+    prepare: Prepare,
 ) -> None:
     """Make the file of an image, with the bytes of `source` by reflink if there is one.
 
-    `shared` is called once it has them. On btrfs the file copies on write if the source does,
-    as in a pool that was copied by hand.
+    `shared` is called once it has them, and then `prepare`, which thaws a source in use: the
+    holes of a thick copy are filled after that. On btrfs the file copies on write if the source
+    does, as in a pool that was copied by hand.
 
     Raises: NoSpace if a thick image without a source would copy on write; OSError.
     """
-    nocow = not (source and files.copies_on_write(source))
-    files.create(disk, image.size, nocow=nocow, extent_hint=EXTENT_HINT)
     if source:
-        files.reflink(source, disk)
-        if disk.stat().st_size > image.size:  # the source's own expansion was cut short
-            os.truncate(disk, image.size)
+        share(disk, image, source)
         shared(disk, image)
-    elif _is_thick(image) and files.copies_on_write(disk):
-        raise NoSpace("the pool's btrfs refuses NOCOW, so there is no room for thick volumes")
+        prepare(disk)
+        _allocate(disk, image)
+    else:
+        _create(disk, image, nocow=True)
+        if _is_thick(image) and files.copies_on_write(disk):
+            raise NoSpace("the pool's btrfs refuses NOCOW, so there is no room for thick volumes")
+        _allocate(disk, image)
+        prepare(disk)
+    reach(FailPoint.CREATE_PREPARED)
+
+
+def share(disk: Path, image: Image, source: Path) -> None:
+    """Give the file of an image the bytes of `source` by reflink; it is made if it is not there.
+
+    Raises: OSError.
+    """
+    if not disk.exists():
+        _create(disk, image, nocow=not files.copies_on_write(source))
+    files.reflink(source, disk)
+    if disk.stat().st_size > image.size:  # the source's own expansion was cut short
+        os.truncate(disk, image.size)
+
+
+def _create(disk: Path, image: Image, *, nocow: bool) -> None:
+    files.create(disk, image.size, nocow=nocow, extent_hint=EXTENT_HINT)
+
+
+def _allocate(disk: Path, image: Image) -> None:
+    """Allocate all of a thick image, so that it has no holes. Raises: OSError."""
     if _is_thick(image):
         files.allocate(disk, image.size)
     reach(FailPoint.CREATE_ALLOCATED)

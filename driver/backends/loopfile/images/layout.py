@@ -70,13 +70,13 @@ def refuse_taken(root: Path, image_id: ImageId) -> None:
         raise Conflict(f"{image_id} is there already, with a record that cannot be trusted")
 
 
-def build(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
+def build(root: Path, image: Image, fill: Callable[[Path], None], *, begun: bool = False) -> None:
     """Make an image in a folder of its own, sync it, and rename it; the caller syncs `root`.
 
-    `fill` makes the file at the path that it is given. If anything fails, the folder is
-    removed. Raises: what `fill` raises; OSError.
+    `fill` makes the file at the path that it is given. `begun`: the folder is there already. If
+    anything fails, the folder is removed. Raises: what `fill` raises; OSError.
     """
-    with _building_folder(root, image.id) as building:
+    with _building_folder(root, image.id, begun=begun) as building:
         reach(FailPoint.CREATE_BUILDING)
         _fill_disk(building, fill)
         reach(FailPoint.CREATE_SYNCED)
@@ -107,12 +107,14 @@ def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _building_folder(root: Path, image_id: ImageId) -> Iterator[Path]:
-    """Make the folder in which an image is made, and give its path; remove it after an error."""
+def _building_folder(root: Path, image_id: ImageId, *, begun: bool = False) -> Iterator[Path]:
+    """Make the folder in which an image is made, unless that has `begun`, and give its path; remove
+    it after an error.
+    """
     building = root / building_name(image_id)
     with ExitStack() as undo:
-        leftovers.clear(building)  # left behind by a crash
-        building.mkdir(mode=0o700)
+        if not begun:
+            leftovers.make_anew(building)
         undo.callback(leftovers.clear, building)
         yield building
         undo.pop_all()

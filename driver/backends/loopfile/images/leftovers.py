@@ -108,6 +108,15 @@ class Leftovers:
         del self._why[name]
 
 
+def make_anew(folder: Path) -> None:
+    """Make the folder in which an image is made; what a crash left there is removed first.
+
+    Raises: OSError.
+    """
+    clear(folder)
+    folder.mkdir(mode=0o700)
+
+
 def clear(deleted_folder: Path) -> None:
     """Remove a folder with a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses
     to).

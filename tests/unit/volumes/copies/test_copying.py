@@ -33,8 +33,8 @@ def test_the_writers_go_on_before_a_snapshot_is_seen(world: World) -> None:
     world.create("clone", source=volume.id)
     assert world.events == [
         "made in fast",
-        *["hold fast 1", "thaw fast", "made in fast"],
-        *["hold fast 1", "thaw fast", "made in fast"],
+        *["share ahead in fast", "hold fast 1", "thaw fast", "made in fast"],
+        *["share ahead in fast", "hold fast 1", "thaw fast", "made in fast"],
     ]
 
 

@@ -68,6 +68,7 @@ def test_a_group_is_of_one_moment(world: World, members: list[Volume]) -> None:
     world.events.clear()
     group = take(world, members)
     assert world.events == [
+        *["share ahead in fast"] * 2,
         "made in slow",
         "hold fast 2",
         "made in fast",
