@@ -99,7 +99,7 @@ bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another 
 	@$(PYTHON) -m tools.setup bench
 	$(BIN)/python -m tests.bench
 
-bench-scale: ## measure 10,000 volumes and 1,000 mounts against an empty driver, for docs/performance.md
+bench-scale: ## measure what many volumes, mounts, callers, extents and nodes cost, for docs/performance.md (10 minutes)
 	@$(PYTHON) -m tools.setup bench
 	$(BIN)/python -m tests.bench.scale --write
 

@@ -19,10 +19,10 @@ from driver.core.model import Allocation, Bytes, FsType, Volume
 BLOCK = 4096
 
 
-def fill(pool: Path, count: int, size: Bytes) -> None:
-    """Add `count` sparse volumes of `size` bytes to a pool that no driver serves now."""
+def fill(pool: Path, numbers: range, size: Bytes) -> None:
+    """Add sparse volumes of `size` bytes, named by `numbers`, to a pool that no driver serves now."""
     pool_id = json.loads((pool / MARKER).read_text())["id"]
-    for number in range(count):
+    for number in numbers:
         _add(pool, _volume(pool_id, f"crowd-{number}", size))
 
 

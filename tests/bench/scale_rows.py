@@ -58,7 +58,7 @@ class Ground:
         return self.node.life(self.csi, self.csi.create(name, SIZE).volume_id, pod="bench")
 
 
-def measured(empty: Ground, full: Ground, rounds: int) -> Iterator[Row]:
+def compared(empty: Ground, full: Ground, rounds: int) -> Iterator[Row]:
     """All rows, each as soon as it was measured."""
     both = empty, full
     yield Row("GetCapacity", *_by_turns(both, rounds, _capacity), most=5)
@@ -69,6 +69,21 @@ def measured(empty: Ground, full: Ground, rounds: int) -> Iterator[Row]:
     weights = [weight(ground.csi) / MIB for ground in both]
     yield Row("memory (PSS)", weights[0], weights[1], "MiB", most=160)
     yield Row("from start to ready", *_by_turns(both, 3, _ready), most=3000)
+
+
+def growing(ground: Ground) -> Iterator[tuple[str, float]]:
+    """Milliseconds of the calls whose cost might grow with the number of volumes, by label."""
+    yield "GetCapacity", _median(ground, 20, _capacity)
+    yield "CreateVolume and DeleteVolume", _median(ground, 20, _created)
+    yield "ListVolumes, all", _median(ground, 5, _listed)
+    yield "ListVolumes, a page of 500", _median(ground, 10, _page)
+    yield "from start to ready", _median(ground, 2, _ready)
+
+
+def _median(ground: Ground, times: int, call: Callable[[Ground], object]) -> float:
+    """The median, after a first call that warms up."""
+    call(ground)
+    return median(timed(partial(call, ground)) for _ in range(times))
 
 
 def _by_turns(
@@ -111,6 +126,15 @@ def _life(ground: Ground, name: str) -> dict[str, float]:
 
 def _capacity(ground: Ground) -> object:
     return ground.csi.capacity()
+
+
+def _created(ground: Ground) -> None:
+    ground.csi.delete(ground.csi.create("growing", SIZE).volume_id)
+
+
+def _page(ground: Ground) -> object:
+    page = pb.ListVolumesRequest(max_entries=PAGE)
+    return ground.csi.controller.ListVolumes(page, timeout=SECONDS)
 
 
 def _listed(ground: Ground) -> object:

@@ -1,0 +1,89 @@
+"""What the number of volumes and mounts costs one node.
+
+An empty driver and one that has many volumes, some of them mounted, answer the same calls by turns.
+The mounts are slaves of another namespace, for which the kernel takes longest to list them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from driver.core.model import GIB
+from tests.bench import crowd
+from tests.bench.scale_rows import SIZE, Ground, Row, compared, growing
+from tests.support.disks import run
+from tests.support.node import Node
+
+SETTINGS = "allocation=sparse,overcommit=1000"
+DISK = 100 * GIB  # sparse: what is written to it is what it costs
+SLAVE = ("unshare", "--mount", "--propagation", "slave")
+Curves = dict[str, list[tuple[int, float]]]
+
+
+def measured(count: int, mounted: int, rounds: int) -> tuple[list[Row], Curves]:
+    """The rows of a driver with `count` volumes, of which `mounted` are mounted, against an empty
+    one; and what grows from few volumes to many.
+    """
+    console, rows = Console(stderr=True), []
+    with ground(wrapper=SLAVE) as empty, ground(wrapper=SLAVE) as full:
+        curves = _grown(full, count - mounted)
+        _mount(full, mounted)
+        for row in compared(empty, full, rounds):
+            rows.append(row)
+            console.print(f"[dim]{row.name}: {row.full:.1f} {row.unit}[/dim]")
+    return rows, curves
+
+
+@contextmanager
+def ground(*options: str, wrapper: Sequence[str] = ()) -> Iterator[Ground]:
+    """A node whose directory is a mount of its own; what is mounted below reaches namespaces that
+    are made after it. `options`: of the driver; `wrapper`: the command that starts it.
+    """
+    with tempfile.TemporaryDirectory(prefix="cellar-bench-") as base:
+        run("mount", "--bind", base, base)
+        run("mount", "--make-shared", base)
+        node = Node(Path(base))
+        try:
+            disk = node.disk("xfs", DISK)
+            pool = f"p=loopfile:{disk.where},{SETTINGS}"
+            csi = node.start(pool, options=options, wrapper=wrapper)
+            yield Ground(node, disk.where, csi)
+        finally:
+            node.close()
+            run("umount", "--recursive", base)
+
+
+def _grown(ground: Ground, count: int) -> Curves:
+    """Fill the pool with `count` volumes in steps, each ten times the one before."""
+    curves: Curves = {}
+    steps = [step for step in (10, 100, 1_000) if step < count] + [count]
+    there = 0
+    for step in steps:
+        ground.csi.driver.stop()
+        crowd.fill(ground.where, range(there, step), SIZE)
+        run("sync", "--file-system", ground.where)
+        ground.csi.driver.start()
+        there = step
+        for label, value in growing(ground):
+            curves.setdefault(label, []).append((step, value))
+    return curves
+
+
+def _mount(ground: Ground, mounted: int) -> None:
+    """Mount volumes in the outer namespace, and start the driver anew in a namespace that is a
+    slave of the outer one.
+    """
+    driver = ground.csi.driver
+    driver.stop()
+    driver.wrap = []
+    driver.start()
+    for number in range(mounted):
+        ground.life(f"mounted-{number}").stage()
+    driver.stop()
+    driver.wrap = list(SLAVE)
+    driver.start()
