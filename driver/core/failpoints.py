@@ -40,12 +40,12 @@ class FailPoint(StrEnum):
     QUIESCE_FROZEN = "hold.frozen"
     QUIESCE_THAWED = "hold.thawed"
     # volumes
-    ATTACH_LIMITED = "attach.limited"
     STAGE_ATTACHED = "stage.attached"
     STAGE_CHECKED = "stage.checked"
     STAGE_RECORDED = "stage.recorded"
     STAGE_MOUNTED = "stage.mounted"
     STAGE_GROWN = "stage.grown"
+    STAGE_LIMITED = "stage.limited"
     PUBLISH_RECORDED = "publish.recorded"
     PUBLISH_BOUND = "publish.bound"
     UNPUBLISH_UNMOUNTED = "unpublish.unmounted"

@@ -44,7 +44,7 @@ from tests.lvm.pods_group import Pods as PodsGroup
 OWNER = "cellar.test"
 LIMITS = (0, 1000, 2000)
 POINTS = (
-    *("attach.bound", "attach.configured", "attach.limited", "stage.attached", "stage.mounted"),
+    *("attach.bound", "attach.configured", "stage.attached", "stage.mounted", "stage.limited"),
     *("detach.unlimited", "detach.cleared", "unstage.unmounted", "unstage.detached"),
     *("record.renamed", "modify.recorded", "modify.enforced"),
 )

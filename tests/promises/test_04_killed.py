@@ -192,8 +192,8 @@ class Modify(Operation):
 
 class Stage(Operation):
     points = (
-        *("attach.bound", "attach.configured", "attach.limited", "stage.attached"),
-        *("stage.checked", "stage.recorded", "stage.mounted"),
+        *("attach.bound", "attach.configured", "stage.attached"),
+        *("stage.checked", "stage.recorded", "stage.mounted", "stage.limited"),
     )
     pools = ("xfs",)
 

@@ -13,6 +13,7 @@ from driver.core.errors import PoolUnavailable, Refused
 from driver.core.failpoints import FailPoint, reach
 from driver.core.ids import VolumeId
 from driver.core.model import Volume
+from driver.core.ports.io_limits import NO_LIMITS
 from driver.core.ports.pool import Pool
 from driver.volumes.node import encryption, io_limits
 from driver.volumes.pools.registry import Pools
@@ -51,8 +52,8 @@ def _container(pool: Pool, volume_id: VolumeId, below: Device | None) -> Device 
 def ensure_attached(
     pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack, secret: bytes | None = None
 ) -> tuple[Device, bool]:
-    """Attach the volume if it is not attached, and let its device have the volume's IO limits.
-    Returns the device, and whether this call made it.
+    """Attach the volume if it is not attached. Returns its device, and whether this call made it;
+    a new one has no IO limits.
 
     An encrypted volume is attached writable and opened; `secret` is checked even if it is open
     already. `undo`: gets what takes back the steps of this call. Raises: Refused: it is in use
@@ -63,10 +64,8 @@ def ensure_attached(
         device, is_new = _ensure_attached(pool, volume, read_only=read_only, undo=undo)
     else:
         device, is_new = _ensure_open(pool, volume, undo, secret)
-    io_limits.ensure(pool, volume, device)
-    if is_new:
-        undo.callback(io_limits.remove, pool, device)
-    reach(FailPoint.ATTACH_LIMITED)
+    if is_new or volume.limits == NO_LIMITS:
+        io_limits.remove(pool, device)  # of who had its number before
     return device, is_new
 
 
@@ -125,14 +124,13 @@ def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
     found by the image's name. Raises: Refused: something holds it.
     """
     nearest = pools.nearest(volume_id)
-    with io_limits.removed(nearest, device):
-        if device and device.parent:
-            encryption.require_crypt(nearest).close(str(volume_id))
-            reach(FailPoint.UNSTAGE_CLOSED)
-        try:
-            pools.with_id(volume_id.pool).backend.detach(volume_id)
-        except (PoolUnavailable, OSError):
-            nearest.host.release(str(volume_id), lambda device: io_limits.remove(nearest, device))
+    if device and device.parent:
+        encryption.require_crypt(nearest).close(str(volume_id))
+        reach(FailPoint.UNSTAGE_CLOSED)
+    try:
+        pools.with_id(volume_id.pool).backend.detach(volume_id)
+    except (PoolUnavailable, OSError):
+        nearest.host.release(str(volume_id), lambda device: io_limits.remove(nearest, device))
 
 
 def ensure_size(pool: Pool, volume: Volume, device: Device, secret: bytes | None) -> None:

@@ -40,8 +40,7 @@ def ensure(pool: Pool, volume: Volume, device: Device) -> None:
     """
     try:
         if device.parent:
-            below = Device(Path(), device.parent, read_only=False)
-            pool.io_limits.enforce(below, NO_LIMITS)
+            pool.io_limits.enforce(_below(device), NO_LIMITS)
         pool.io_limits.enforce(device, volume.limits)
     except CellarError as error:
         logger.warning("{} has other IO limits than it should: {}", volume.id, error)
@@ -66,10 +65,12 @@ def find_fault(pool: Pool, volume: Volume, device: Device) -> Iterator[Fault]:
 
 
 def remove(pool: Pool, device: Device) -> None:
-    """Remove the limits of a device that is to be detached: its number may be another volume's
-    next. A failure is logged.
+    """Remove the limits of a device and of the one below it: its number was another volume's
+    before, or may be one's next. A failure is logged.
     """
     try:
+        if device.parent:
+            pool.io_limits.enforce(_below(device), NO_LIMITS)
         pool.io_limits.enforce(device, NO_LIMITS)
     except CellarError as error:
         logger.warning("{} keeps its IO limits for now: {}", device.path, error)
@@ -77,8 +78,9 @@ def remove(pool: Pool, device: Device) -> None:
 
 @contextmanager
 def removed(pool: Pool, device: Device | None) -> Iterator[None]:
-    """Remove the limits of a device that the `with` block detaches, and set them again if that
-    fails. `device`: the topmost one; None: there is none.
+    """Remove the limits of a device that the `with` block unmounts and detaches, and set them again
+    if that fails. What is written out meanwhile is not held up, as no pod has the volume any more.
+    `device`: the topmost one; None: there is none.
     """
     limits = NO_LIMITS
     if device:
@@ -94,3 +96,8 @@ def removed(pool: Pool, device: Device | None) -> Iterator[None]:
             with suppress(CellarError):  # upkeep tries again
                 pool.io_limits.enforce(device, limits)
         raise
+
+
+def _below(device: Device) -> Device:
+    """Return the device below an open LUKS container."""
+    return Device(Path(), device.parent, read_only=False)

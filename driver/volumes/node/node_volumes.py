@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from driver.core.devices import Device, MountPoint
@@ -81,17 +82,15 @@ class NodeVolumes:
         volume_id, path = request.volume_id, request.staging
         host, device = self._host_and_device(volume_id)
         users = own_mounts.find_users(host, self._records, device, volume_id, path)
-        if users.targets:
-            targets = ", ".join(map(str, users.targets))
-            raise Refused(
-                f"volume {volume_id} is still shown at {targets}: take it down there first"
-            )
+        users.refuse_targets(volume_id)
         is_last = not users.stagings
-        if own_mounts.unmount_own(host, self._records, path, device, volume_id, is_last=is_last):
-            reach(FailPoint.UNSTAGE_UNMOUNTED)
-        if is_last:
-            attachment.release(self._pools, volume_id, device)
-            reach(FailPoint.UNSTAGE_DETACHED)
+        unmount = partial(own_mounts.unmount_own, host, self._records, path, device, volume_id)
+        with io_limits.removed(self._pools.nearest(volume_id), device if is_last else None):
+            if unmount(is_last=is_last):
+                reach(FailPoint.UNSTAGE_UNMOUNTED)
+            if is_last:
+                attachment.release(self._pools, volume_id, device)
+                reach(FailPoint.UNSTAGE_DETACHED)
         self._records.remove(path, volume_id)
 
     def publish(self, request: NodePublish) -> None:

@@ -82,6 +82,14 @@ class Users:
     targets: Sequence[Path]
     stagings: Sequence[Path]
 
+    def refuse_targets(self, volume_id: VolumeId) -> None:
+        """Raise Refused if there are targets, from which the volume must be unmounted first."""
+        if self.targets:
+            targets = ", ".join(map(str, self.targets))
+            raise Refused(
+                f"volume {volume_id} is still shown at {targets}: take it down there first"
+            )
+
 
 def find_users(
     host: Host, records: MountRecords, device: Device | None, volume_id: VolumeId, staging: Path

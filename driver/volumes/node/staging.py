@@ -13,9 +13,10 @@ from driver.core.errors import Conflict, NotFound, Refused, Unusable
 from driver.core.failpoints import FailPoint, reach
 from driver.core.model import FsType, Volume
 from driver.core.options import mount_options
+from driver.core.ports.io_limits import NO_LIMITS
 from driver.core.ports.pool import Pool
 from driver.volumes.compatibility import reads_only
-from driver.volumes.node import attachment, encryption, growth
+from driver.volumes.node import attachment, encryption, growth, io_limits
 from driver.volumes.node.mount_records import MountRecords, mount_record
 from driver.volumes.node_requests import Stage
 from driver.volumes.requests import Capability
@@ -23,7 +24,7 @@ from driver.volumes.requests import Capability
 
 def stage(pool: Pool, volume: Volume, request: Stage, records: MountRecords) -> Device:
     """Attach the volume and, unless it is a raw block volume, mount it at the staging path; if
-    that fails, take back what this call did. Returns the device.
+    that fails, take back what this call did. At the end its IO limits are set. Returns the device.
 
     An encrypted volume is formatted first if it never was. Raises: Conflict: it is mounted
     there with other options, or with the other of read-only and writable; Refused: something
@@ -47,6 +48,9 @@ def stage(pool: Pool, volume: Volume, request: Stage, records: MountRecords) -> 
         else:
             device = _put_filesystem(pool, volume, request, records, undo)
         undo.pop_all()
+    if volume.limits != NO_LIMITS:  # last: what was done before is not a pod's
+        io_limits.ensure(pool, volume, device)
+    reach(FailPoint.STAGE_LIMITED)
     return device
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -47,23 +48,55 @@ def test_a_volume_has_its_limits_while_it_is_attached(world: World, capability: 
     assert _all_limits(world) == {}
 
 
-def test_the_limits_are_there_before_the_mount(
+def test_what_the_driver_does_at_a_device_is_not_limited(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It is a pod itself: a journal is replayed and a cache written out before and after."""
     volume = world.create(limits=LIMITS)
-    world.host.errors["mount"] = Refused("no mount now")
     found: list[dict[int, Limits]] = []
-    check = world.host.check
+    check, unmount_top = world.host.check, world.host.unmount_top
 
-    def note(device: Device, fs: FsType) -> None:
+    def note_check(device: Device, fs: FsType) -> None:
         found.append(_all_limits(world))
         check(device, fs)
 
-    monkeypatch.setattr(world.host, "check", note)
+    def note_unmount(target: Path) -> None:
+        found.append(_all_limits(world))
+        unmount_top(target)
+
+    monkeypatch.setattr(world.host, "check", note_check)
+    monkeypatch.setattr(world.host, "unmount_top", note_unmount)
+    world.stage(volume)
+    assert list(_all_limits(world).values()) == [LIMITS]
+    world.unstage(volume)
+    assert len(found) > 1
+    assert not any(found)
+
+
+def test_a_stage_that_fails_leaves_no_limits(world: World) -> None:
+    volume = world.create(limits=LIMITS)
+    world.host.errors["mount"] = Refused("no mount now")
     with pytest.raises(Refused):
         world.stage(volume)
-    assert [list(limits.values()) for limits in found[:1]] == [[LIMITS]]
-    assert _all_limits(world) == {}, "what is taken back leaves no limit"
+    assert _all_limits(world) == {}
+
+
+def test_limits_stay_while_a_volume_is_staged_again(world: World) -> None:
+    volume = world.create(limits=LIMITS)
+    world.stage(volume)
+    world.publish(volume)
+    world.stage(volume)
+    world.stage(volume, at=world.tmp / "second")
+    world.unstage(volume, at=world.tmp / "second")
+    assert list(_all_limits(world).values()) == [LIMITS]
+
+
+def test_an_unmount_that_is_refused_keeps_the_limits(world: World) -> None:
+    volume = world.create(limits=LIMITS)
+    world.stage(volume)
+    with world.host.keep_busy(world.staging), pytest.raises(Refused):
+        world.unstage(volume)
+    assert list(_all_limits(world).values()) == [LIMITS]
 
 
 def test_the_topmost_device_of_an_encrypted_volume_is_limited(world: World) -> None:
