@@ -11,12 +11,13 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import CellarError, Refused
+from driver.core.errors import CellarError, Invalid, Refused
 from driver.core.model import MIB, Bytes
 from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.records import Records
@@ -26,12 +27,13 @@ from driver.disks.judgement import Consent
 from driver.disks.plan import PoolPlan, check
 from driver.disks.pool_kind import PoolKind
 from driver.linux.disks import block_devices, find_filesystem, usage
-from driver.linux.disks.block_device import BlockDevice, Kind
+from driver.linux.disks.block_device import BlockDevice
 from driver.linux.disks.disk_rule import DiskRule
 from driver.linux.disks.find_filesystem import DiskSource
 
 RATE: Final = 200 * MIB  # bytes a second that are read of a disk, beside the volumes' own use
 INTERVAL: Final = 15.0  # seconds between two looks at which disks there are
+ROUNDS: Final = 20  # looks at which disks there are, of which one examines them anyhow
 _BLOCKS: Final = Path("/sys/class/block")
 
 
@@ -86,14 +88,19 @@ class DiskClaims:
                 self._log_once(f"pool {claim.pool} gets no disk: {error}")
 
     def _run(self) -> None:
-        """Look when the disks have changed, until `stop`."""
+        """Look when the disks have changed, and every ROUNDS times, until `stop`.
+
+        A disk may have been in use for a moment, or was wiped by hand, which changes nothing
+        that can be seen without reading it.
+        """
         before: frozenset[tuple[str, int]] = frozenset()
-        while not self._stopping.is_set():
+        for number in count():
             now = _disks()
-            if now != before:
+            if now != before or number % ROUNDS == 0:
                 self.look()
             before = now
-            self._stopping.wait(INTERVAL)
+            if self._stopping.wait(INTERVAL):
+                return
 
     def _has_disk(self, claim: Claim) -> bool:
         """Return whether the pool has a disk, or had one, which may come back. Raises: OSError."""
@@ -121,13 +128,13 @@ class DiskClaims:
                     f"{device.path} matches pool {claim.pool} and is not used:"
                     f" {examination.refusal}"
                 )
-            elif device.kind is not Kind.PARTITION and self._create(claim, device):
+            elif self._create(claim, device):
                 return
 
     def _create(self, claim: Claim, device: BlockDevice) -> bool:
         """Make the pool of a disk; return False if it is not blank after all.
 
-        Raises: Invalid, Failed, OSError.
+        Raises: Failed, OSError.
         """
         plan = PoolPlan(
             name=claim.pool,
@@ -137,14 +144,14 @@ class DiskClaims:
             owner=self._owner,
             rate=RATE,
         )
-        check(plan)
-        logger.info("reading {} for pool {}, to see that it is blank", device.path, claim.pool)
         try:
+            check(plan)
+            logger.info("reading {} for pool {}, to see that it is blank", device.path, claim.pool)
             create(plan, self._on_progress)
-        except Refused as error:
+        except (Invalid, Refused) as error:
             if not self._stopping.is_set():
                 self._refused.add((device.number, device.sequence))
-                self._log_once(f"pool {claim.pool} does not get {error}")
+                self._log_once(f"pool {claim.pool} does not get {device.path}: {error}")
             return False
         self._claimed[claim.pool] += 1
         text = f"the blank disk {device.best_path} became pool {claim.pool}"

@@ -94,6 +94,16 @@ def test_a_loop_device_is_not_taken_by_a_pattern_nor_a_disk_that_is_too_small(di
     assert not any(disk.image.read_bytes())
 
 
+def test_a_disk_that_is_too_small_for_xfs_does_not_keep_others_from_being_taken(
+    make_disk: MakeDisk,
+) -> None:
+    small = make_disk(size=200 * MIB)
+    looking, _ = claims(small)
+    looking.look()
+    assert looking.claimed() == {"fast": 0.0}
+    assert not any(small.image.read_bytes())
+
+
 def test_the_end_of_the_driver_stops_the_reading_with_nothing_written(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
