@@ -1,4 +1,4 @@
-"""An image's folder, while it is made and while it is deleted."""
+"""An image's folder, while it is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.loopfile.images import layout
 from driver.core.errors import PoolUnavailable
 from driver.core.model import MIB, Allocation
 from tests.root.backends.loopfile.conftest import (
@@ -20,23 +19,6 @@ from tests.root.backends.loopfile.conftest import (
 )
 
 pytestmark = pytest.mark.root
-
-
-def test_an_image_is_not_ill_at_any_instant_of_its_deletion(
-    pool: loopfile.Loopfile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    volume = a_volume(pool)
-    pool.create(volume, nothing)
-    seen: dict[str, list[str]] = {}
-
-    def look(point: str) -> None:
-        seen[point] = [one.kind for one in pool.faults(volume.id)]
-
-    monkeypatch.setattr(layout, "reach", look)
-    monkeypatch.setattr(loopfile, "reach", look)
-    pool.delete(volume.id)
-    assert set(seen) == {"delete.renamed", "delete.synced", "delete.unlinked"}
-    assert not any(seen.values())
 
 
 def test_an_image_is_whole_though_its_disk_came_off_and_on_while_it_was_made(
