@@ -82,6 +82,7 @@ class Pool(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     AGE_FIELD_NUMBER: _builtins.int
     LACKS_FIELD_NUMBER: _builtins.int
+    FREEING_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """loopfile, memory."""
@@ -110,6 +111,8 @@ class Pool(_message.Message):
     """Seconds since the pool was examined. Only in a Report: a pool that does not answer is reported as it
     was, and after some seconds as unavailable, without available space.
     """
+    freeing_bytes: _builtins.int
+    """Bytes of deleted images that are freed in the background."""
     @_builtins.property
     def available_space(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvailableSpace]:
         """The space for new volumes, by allocation. Only in a Report."""
@@ -138,10 +141,11 @@ class Pool(_message.Message):
         node: _builtins.str = ...,
         age: _builtins.float = ...,
         lacks: _abc.Iterable[_builtins.str] | None = ...,
+        freeing_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "allocation", b"allocation", "available_space", b"available_space", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "id", b"id", "lacks", b"lacks", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "allocation", b"allocation", "available_space", b"available_space", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "freeing_bytes", b"freeing_bytes", "id", b"id", "lacks", b"lacks", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

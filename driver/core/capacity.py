@@ -52,6 +52,7 @@ class PoolState:
     snapshots: int
     capacity: Capacity
     damaged: int = 0  # images whose record cannot be read, in neither count
+    freeing: Bytes = 0  # of deleted images that are freed in the background
     data_used: float | None = None  # share of a volume group or thin pool
     metadata_used: float | None = None
     capacities: Mapping[Allocation, Capacity] = field(

@@ -22,6 +22,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
     "total_bytes": ("Bytes that the pool can promise", lambda state: state.capacity.total),
     "committed_bytes": ("Bytes that it has promised", lambda state: state.capacity.committed),
     "largest_bytes": ("The largest volume it accepts", lambda state: state.capacity.largest),
+    "freeing_bytes": ("Bytes of deleted volumes to be freed yet", lambda state: state.freeing),
     "volumes": ("Volumes in the pool", lambda state: state.volumes),
     "snapshots": ("Snapshots in the pool", lambda state: state.snapshots),
     "damaged_images": ("Images whose record cannot be read", lambda state: state.damaged),

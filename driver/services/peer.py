@@ -175,6 +175,7 @@ def present_pool(state: PoolState) -> cellar.Pool:
         total_bytes=state.capacity.total,
         committed_bytes=state.capacity.committed,
         largest_bytes=state.capacity.largest,
+        freeing_bytes=state.freeing,
     )
 
 

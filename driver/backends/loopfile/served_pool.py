@@ -12,6 +12,7 @@ from typing import Final
 
 from driver.backends.loopfile.images import image_records, layout, leftovers
 from driver.backends.loopfile.images.catalogue import Catalogue
+from driver.backends.loopfile.images.freeing import SpaceFreer
 from driver.backends.loopfile.images.leftovers import Leftovers
 from driver.backends.loopfile.images.publications import Publications
 from driver.backends.loopfile.images.repair import ImageRepairer
@@ -69,7 +70,8 @@ class ServedPool:
         self._accounts = Accounts(options.overcommit, shared.filesystems)
         self._ledger = self._accounts.ledger
         self._health = PoolHealth(location)
-        self._leftovers = Leftovers()
+        self._freer = SpaceFreer()
+        self._leftovers = Leftovers(self._freer)
         self._publications = Publications()
         self._half_adopted = False  # found while it took no writes
         self._root = PoolDirectory(
@@ -77,7 +79,7 @@ class ServedPool:
             owner,
             init=options.init,
             adopted=self._open_pool,
-            dropped=self._accounts.end,
+            dropped=self._drop,
             known=shared.known,
             disk=PoolDisk(location, options.disk) if options.disk else None,
         )
@@ -116,6 +118,7 @@ class ServedPool:
             reflink=self._accounts.bounds.reflinks,
             direct_io=self._accounts.bounds.direct_io and not self._loops.buffered,
             damaged=len(self._catalogue.damaged()),
+            freeing=self._freer.pending,
             **counted(self, self._catalogue.all()),
         )
 
@@ -155,6 +158,11 @@ class ServedPool:
         self._thaw_marked(root, folders)
         self._half_adopted = not writable
 
+    def _drop(self) -> None:
+        """Close what is open in a pool that is gone, or closed."""
+        self._freer.stop()
+        self._accounts.end()
+
     def _adopt_images(self, root: Path) -> None:
         """Check the images that were read, and enter them into the ledger."""
         attached = []
@@ -188,6 +196,7 @@ class ServedPool:
                 self._root.adopt_again(self._health.is_writable)
             with self._opened(to_write=True) as root:
                 self._leftovers.retry(root)
+                self._freer.resume()
                 self._publications.retry(root)
                 if self._accounts.bounds.uncertain:
                     self._accounts.bounds = filesystem_limits.probe(root, self._options.reserve)

@@ -59,6 +59,12 @@ POOLS: Final = (
     Column("size", _if_available(lambda row: human(row["size_bytes"])), number=True),
     Column("committed", _if_available(lambda row: human(row["committed_bytes"])), number=True),
     Column("free", _if_available(lambda row: human(row["largest_bytes"])), number=True),
+    Column(
+        "being freed",
+        _if_available(lambda row: human(row["freeing_bytes"])),
+        number=True,
+        wide=True,
+    ),
     Column("node", lambda row: row["node"] or "-", wide=True),
     Column("location", lambda row: f"{row['type']}:{row['where']}"),
 )

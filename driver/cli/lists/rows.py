@@ -31,6 +31,7 @@ def _pool_row(pool: cellar.Pool) -> Row:
         "size_bytes": pool.total_bytes,
         "committed_bytes": pool.committed_bytes,
         "largest_bytes": pool.largest_bytes,
+        "freeing_bytes": pool.freeing_bytes,
         "node": pool.node,
     }
 

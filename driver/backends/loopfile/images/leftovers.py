@@ -16,6 +16,7 @@ from typing import Final
 
 from loguru import logger
 
+from driver.backends.loopfile.images.freeing import SpaceFreer
 from driver.backends.loopfile.pool.creation import MARKER
 from driver.core import errnos
 from driver.core.errors import CellarError
@@ -40,9 +41,13 @@ _INSIDE: Final = ("volume.json.tmp", "attached.json.tmp")
 
 
 class Leftovers:
-    """Folders that could not be removed yet; they are retried until they are gone."""
+    """Folders that could not be removed yet; they are retried until they are gone.
 
-    def __init__(self) -> None:
+    `freer` removes them.
+    """
+
+    def __init__(self, freer: SpaceFreer) -> None:
+        self._freer = freer
         self._why: dict[str, str] = {}
         self._lock = threading.Lock()  # held while one is removed, so that none is made anew below
 
@@ -67,12 +72,12 @@ class Leftovers:
                     logger.info("swept {}, left by a call that did not end", name)
 
     def clear(self, deleted_folder: Path) -> None:
-        """Remove the folder of a deleted image.
+        """Remove the folder of a deleted image, in the background if that takes long.
 
         Raises: OSError if that fails; it is retried later.
         """
         try:
-            clear(deleted_folder)
+            self._freer.free(deleted_folder)
         except OSError as error:
             self._why[deleted_folder.name] = str(error)
             raise
@@ -99,7 +104,7 @@ class Leftovers:
             if not any(map(os.path.islink, (root / name, root / name / DISK))):
                 luks.close_leftovers(root / name / DISK)
                 filesystem.release_leftovers(root / name / DISK)
-            clear(root / name)
+            self._freer.free(root / name)
         except (CellarError, OSError) as error:
             if str(error) != self._why[name]:
                 logger.error("{} stays, it cannot be removed: {}", name, error)

@@ -1,0 +1,154 @@
+"""Deleted images give their space back: at once, or in the background if that takes long.
+
+Freeing a large image with many extents takes seconds. It is cut from its end, piece by piece; what
+is left after a moment is for a thread that takes a rest after each piece.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from driver.backends.paced_worker import Background
+from driver.core.ids import IMAGE_FILE
+from driver.core.model import MIB, Bytes
+from driver.linux import files
+
+_MOMENT: Final = 0.1  # seconds that a call may spend on it
+_FIRST: Final = 64 * MIB  # of an image; pieces become longer as long as they are quick
+_QUICK: Final = 0.005  # seconds
+_RESTS: Final = 1.0  # times what a piece cost
+_CLOSE: Final = 2.0  # seconds that the end of a pool waits for the thread
+
+
+class SpaceFreer:
+    """Removes the folders of deleted images of one pool.
+
+    What is not finished when the pool is dropped is found again with it, as a leftover.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[_DeletedImage] = deque()
+        self._lock = threading.Lock()  # of the queue
+        self._background = Background("freer", self._pieces, _RESTS)
+
+    @property
+    def pending(self) -> Bytes:
+        """The bytes that are still to be freed in the background."""
+        with self._lock:
+            return sum(image.allocated for image in self._waiting)
+
+    def free(self, deleted_folder: Path) -> None:
+        """Remove a folder with a `.new-` or `.del-` name; what takes longer than a moment is done
+        in the background. Never follows a link. No-op if the folder is gone. Raises: OSError.
+        """
+        with suppress(FileNotFoundError):
+            image = _DeletedImage(deleted_folder)
+            try:
+                finished = image.shrink(_MOMENT)
+            except BaseException:
+                image.close()
+                raise
+            if finished:
+                image.remove()
+                return
+            logger.info("{} is freed in the background: {} bytes", image.name, image.allocated)
+            with self._lock:
+                self._waiting.append(image)
+            self._background.begin()
+
+    def resume(self) -> None:
+        """Begin again if something is left, for example after an error."""
+        if self._waiting:
+            self._background.begin()
+
+    def stop(self) -> None:
+        """End the thread after its present piece, and close what is open."""
+        self._background.close(_CLOSE)
+        with self._lock:
+            for image in self._waiting:
+                image.close()
+            self._waiting.clear()
+
+    def _pieces(self) -> Iterator[None]:
+        """Free what waits, piece by piece; the body of the thread. Raises: OSError."""
+        while self._waiting:
+            image = self._waiting[0]
+            try:
+                while not image.shrink(0.0):
+                    yield
+                image.remove()
+            except OSError:
+                with self._lock:
+                    self._waiting.rotate(-1)  # the others first, when it is tried again
+                raise
+            with self._lock:
+                self._waiting.remove(image)
+
+
+class _DeletedImage:
+    """The folder of a deleted image, with its pool's directory held open."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises: OSError: FileNotFoundError if the folder is gone."""
+        self.name = folder.name
+        self.allocated: Bytes = 0  # as it was last seen
+        self._piece = _FIRST
+        with files.opened_directory(folder, follow=False):
+            self._parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def shrink(self, seconds: float) -> bool:
+        """Free pieces for so long, one at least; return whether no bytes are left. Raises:
+        OSError.
+        """
+        end = time.monotonic() + seconds
+        try:
+            fd = self._open_image()
+        except FileNotFoundError:
+            return True
+        try:
+            while not (finished := self._cut(fd)) and time.monotonic() < end:
+                pass
+        finally:
+            os.close(fd)
+        return finished
+
+    def _open_image(self) -> int:
+        """Open the image's file, following no link. Raises: OSError."""
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        folder = os.open(self.name, flags | os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._parent)
+        try:
+            return os.open(IMAGE_FILE, flags | os.O_WRONLY, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def _cut(self, fd: int) -> bool:
+        """Cut a piece off the image's end, and return whether it was the last. Raises: OSError."""
+        began = time.monotonic()
+        size = max(0, os.fstat(fd).st_size - self._piece)
+        os.ftruncate(fd, size)
+        self.allocated = os.fstat(fd).st_blocks * 512
+        if time.monotonic() - began < _QUICK:
+            self._piece *= 2
+        return size == 0
+
+    def remove(self) -> None:
+        """Remove the folder, and close. Raises: OSError: it is still open."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.name, dir_fd=self._parent)
+        self.close()
+
+    def close(self) -> None:
+        """Close the pool's directory; no-op if it is closed."""
+        if self._parent >= 0:
+            os.close(self._parent)
+        self._parent = -1
