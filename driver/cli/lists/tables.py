@@ -8,6 +8,7 @@ import typer
 
 from driver.cli.connection import Endpoint, Format, connected, fail
 from driver.cli.disks.create import create_pool
+from driver.cli.disks.grow import command as grow_pool
 from driver.cli.lists.columns import POOLS, SNAPSHOTS, VOLUMES
 from driver.cli.lists.rows import pool_rows, snapshot_rows, volume_rows
 from driver.cli.lists.selection import Namespace, PoolName, Selection, Sort, Unhealthy
@@ -61,9 +62,11 @@ def snapshots(
 
 
 pools = typer.Typer(
-    help="List the pools of a running driver; `create` makes one of disks, `init` marks one."
+    help="List the pools of a running driver; `create` makes one of disks, `init` marks one, `grow`"
+    " grows one to its disk."
 )
 pools.command("create")(create_pool)
+pools.command("grow")(grow_pool)
 
 
 @pools.callback(invoke_without_command=True)

@@ -1,0 +1,39 @@
+"""`cellar pools grow`: the disk of a pool has grown, and its filesystem follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driver.cli.connection import Endpoint, connected, fail
+from driver.cli.output import console, human
+from driver.core.errors import CellarError
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The pool's name.")]
+
+
+def command(name: Name, endpoint: Endpoint = "") -> None:
+    """Grow the filesystem of a loop-file pool to its disk, while the pool is in use.
+
+    Run it where the driver runs: in Kubernetes in its container.
+    """
+    with connected(endpoint) as client:
+        found = {pool.name: pool for pool in client.pools()}
+    if not (pool := found.get(name)):
+        fail(f"no pool {name!r}; there are {', '.join(found)}")
+    if pool.type != "loopfile":
+        fail(f"{name} is of type {pool.type}: for LVM run `pvresize DISK`, the driver sees it")
+    if pool.away:
+        fail(f"{name} is unavailable: {pool.away}")
+    from driver.linux.disks.pool_growth import grow_filesystem  # noqa: PLC0415 - not for --help
+
+    try:
+        before, after = grow_filesystem(Path(pool.where))
+    except (CellarError, OSError) as error:
+        fail(f"{name}: {error}")
+    if before == after:
+        console().print(f"{name} fills its disk already: {human(after)}", soft_wrap=True)
+    else:
+        console().print(f"{name} has grown from {human(before)} to {human(after)}", soft_wrap=True)
