@@ -11,7 +11,7 @@ export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench bench-scale newcomer sanity test-root test-lvm test-cluster proto format lock modules outdated image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench bench-scale newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^#: /{print "\n" substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  %-16s%s\n", $$1, $$2}' Makefile
@@ -106,6 +106,10 @@ bench-scale: ## measure what many volumes, mounts, callers, extents and nodes co
 record: ## run all tests and the benchmark and write docs/record.md; ARGS="check bench": some of them
 	@$(PYTHON) -m tools.setup test
 	$(BIN)/python -m tools.record $(ARGS)
+
+screenshots: ## take those of `cellar page` in docs; needs Debian's chromium
+	@$(PYTHON) -m tools.setup test
+	$(BIN)/python -m tools.screenshots
 
 modules: ## measure which tests cover which module, and write docs/modules.md
 	@$(PYTHON) -m tools.setup test

@@ -57,6 +57,10 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection: a stream that another thread reads ends with CallFailed."""
         self._channel.close()
 
     def call(self, method: Method[Request, Response], request: Request) -> Response:

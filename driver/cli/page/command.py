@@ -34,7 +34,12 @@ def command(*, endpoint: Endpoint = "", listen: Listen = "127.0.0.1:9580") -> No
         client.pools()  # an endpoint that is wrong is said now
     try:
         app = make_app(lambda: Client(endpoint), host)
-        typer.echo(f"http://{host}:{port}/ shows {endpoint} until Ctrl-C")
-        web.run_app(app, host=host.strip("[]"), port=int(port), print=None, shutdown_timeout=1)
+        web.run_app(
+            app,
+            host=host.strip("[]"),
+            port=int(port),
+            shutdown_timeout=1,
+            print=lambda _: typer.echo(f"http://{listen}/ shows {endpoint} until Ctrl-C"),
+        )
     except (OSError, ValueError) as error:
         fail(f"cannot listen on {listen}: {error}", ExitStatus.FAILED)

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from importlib import resources
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ def _guard(host: str) -> Any:
 
 
 def _file(name: str, kind: str) -> Handler:
-    data = (resources.files("driver.cli.page") / "static" / name).read_bytes()
+    data = (resources.files("driver.cli.page.static") / name).read_bytes()
 
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(body=data, content_type=kind, charset="utf-8", headers=HEADERS)
@@ -92,9 +93,10 @@ def _events(watcher: Watcher) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
-        async for name, value in watcher.follow():
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-            await response.write(f"event: {name}\ndata: {text}\n\n".encode())
+        with suppress(ConnectionResetError):  # the browser has gone
+            async for name, value in watcher.follow():
+                text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+                await response.write(f"event: {name}\ndata: {text}\n\n".encode())
         return response
 
     return answer

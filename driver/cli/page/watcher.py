@@ -40,15 +40,20 @@ class Watcher:
         self._lists: dict[str, Rows] = {"pools": {}, "nodes": {}, "volumes": {}, "snapshots": {}}
         self._calls: deque[Row] = deque(maxlen=_CALLS)
         self._status: Row = {"problem": "the driver was not asked yet"}
+        self._following: Client | None = None  # the client that reads calls in a thread
         self._is_router = True  # until the driver says that it is a node
         self._followers: set[asyncio.Queue[Event | None]] = set()
         self._wanted = asyncio.Event()
 
     async def run(self) -> None:
         """Ask the driver until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_calls())
-            tasks.create_task(self._follow_lists())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow_calls())
+                tasks.create_task(self._follow_lists())
+        finally:
+            if self._following:  # its thread would wait for the next call for ever
+                self._following.close()
 
     async def follow(self) -> AsyncIterator[Event]:
         """Yield everything, then each change, as events; ends if the reader is too slow.
@@ -123,6 +128,7 @@ class Watcher:
         request = inspect_pb2.FollowCallsRequest(past=_CALLS)
         loop.call_soon_threadsafe(self._calls.clear)
         with self._make_client() as client:
+            self._following = client
             for call in client.calls(request):
                 loop.call_soon_threadsafe(self._add_call, call_row(call))
 

@@ -17,6 +17,7 @@ KEPT: Final = 200  # calls
 KEPT_POLLED: Final = 50
 # They read only. Their responses may have thousands of entries and are not kept.
 _LISTS: Final = ("List", "ControllerList", "Describe", "Inspect", "GetMetadata")
+_USUAL: Final = frozenset({"OK", "UNIMPLEMENTED"})  # of a list: a command asks what there is
 
 Response: TypeAlias = Message | bytes  # bytes: a node's, which a router passed on
 
@@ -73,7 +74,7 @@ class RecentCalls:
             request and redact.without_marked_secrets(request),
             None if is_list else response,
         )
-        usual = code == "OK" and (is_list or rpc in self._polled)
+        usual = code in _USUAL if is_list else code == "OK" and rpc in self._polled
         (self._polls if usual else self._calls).append(call)
         for listener in self._listeners:
             listener.set()

@@ -54,6 +54,9 @@ class FakeDriver:
 
     # --- what driver.cli.client.Client has
 
+    def close(self) -> None:
+        pass
+
     def pools(self) -> list[cellar.Pool]:
         self.asked += 1
         if self.problem:

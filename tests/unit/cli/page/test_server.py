@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import resources
 
 import aiohttp
 import pytest
@@ -41,6 +42,11 @@ def test_each_file_is_served_with_a_policy_that_allows_nothing_else(path: str) -
     assert policy == HEADERS["Content-Security-Policy"]
     assert "unsafe" not in policy
     assert "http:" not in policy
+
+
+def test_the_files_are_in_a_package_so_that_a_wheel_has_them() -> None:
+    assert resources.files("driver.cli.page.static").joinpath("index.html").is_file()
+    assert resources.files("driver.cli.page.static").joinpath("__init__.py").is_file()
 
 
 def test_the_page_itself_loads_nothing_from_elsewhere_and_has_no_script_inside() -> None:
