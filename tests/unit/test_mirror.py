@@ -34,7 +34,6 @@ ELSEWHERE = {
     "processes as a whole: tests/serve, tests/promises, tests/cluster": """
         __main__ app/kubernetes_cluster app/node app/upkeep backends/loopfile/pool_type
         backends/loopfile/copying_pool backends/loopfile/served_pool backends/memory/pool_type
-        linux/disks/pool_growth
         services/kubelet_registration
     """,
     "the demo, which checks itself: tests/unit/cli/demo and tests/root/cli/demo": """
