@@ -45,7 +45,7 @@ BRIEF = {("loop", "mount"), ("loop", "block"), ("loop", "encrypted"), ("thin", "
 
 
 @dataclass
-class Machine:
+class LimitedNode:
     node: Node
     csi: Csi
     pods: Pods
@@ -82,7 +82,7 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machine(disks: Path, pods: Pods) -> Iterator[Machine]:
+def limited(disks: Path, pods: Pods) -> Iterator[LimitedNode]:
     with promised.shelf() as shelf, making(disks) as make:
         thick, thin = make("thick", size=4 * GIB), make("thinly", size=8 * GIB, thin=4 * GIB)
         node = Node(shelf)
@@ -95,7 +95,7 @@ def machine(disks: Path, pods: Pods) -> Iterator[Machine]:
             options=["--luks", "pbkdf=pbkdf2,iterations=1000"],
         )
         try:
-            yield Machine(node, csi, pods)
+            yield LimitedNode(node, csi, pods)
         finally:
             node.close()
 
@@ -112,10 +112,10 @@ def is_near(found: float, wanted: float) -> bool:
         for kind in ("mount", "block", "encrypted")
     ],
 )
-def test_a_pod_is_as_slow_as_its_volume_may_be(machine: Machine, pool: str, kind: str) -> None:
-    life = machine.create("limited", pool, kind, **LIMITED)
-    path, pod = machine.up(life), machine.pods.pod
-    assert machine.pods.limits() == {machine.number(life): Limits(read_bps=RATE, write_bps=RATE)}
+def test_a_pod_is_as_slow_as_its_volume_may_be(limited: LimitedNode, pool: str, kind: str) -> None:
+    life = limited.create("limited", pool, kind, **LIMITED)
+    path, pod = limited.up(life), limited.pods.pod
+    assert limited.pods.limits() == {limited.number(life): Limits(read_bps=RATE, write_bps=RATE)}
     chunk = 256 * 1024
     rates = {how: chunk * pod_io.per_second(pod, how, path, chunk, 32) for how in ("write", "read")}
     rounds = 1
@@ -123,107 +123,109 @@ def test_a_pod_is_as_slow_as_its_volume_may_be(machine: Machine, pool: str, kind
         assert kind == "block" and rounds < MOST_ROUNDS, rate / MIB
         rounds += 1
     rates["buffered"] = rate
-    machine.modify(life, readBps="0", writeBps="0", writeIops=str(OPERATIONS))
-    assert machine.pods.limits() == {machine.number(life): Limits(write_iops=OPERATIONS)}
+    limited.modify(life, readBps="0", writeBps="0", writeIops=str(OPERATIONS))
+    assert limited.pods.limits() == {limited.number(life): Limits(write_iops=OPERATIONS)}
     operations = pod_io.per_second(pod, "write", path, 4096, 200)
-    machine.modify(life, writeIops="0")
-    assert machine.pods.limits() == {}
+    limited.modify(life, writeIops="0")
+    assert limited.pods.limits() == {}
     free = chunk * pod_io.per_second(pod, "write", path, chunk, 64)
-    machine.down(life)
+    limited.down(life)
     shown = {how: round(rate / MIB, 2) for how, rate in rates.items()}
     shown |= {"rounds": rounds, "operations": round(operations, 1), "free": round(free / MIB)}
     sys.stdout.write(f"{pool} {kind}, MiB/s: {shown}\n")
     assert all(is_near(rate, RATE) for rate in rates.values()), shown
     assert is_near(operations, OPERATIONS)
     assert free > 2 * RATE
-    assert machine.pods.limits() == {}
+    assert limited.pods.limits() == {}
 
 
-def test_a_pod_has_an_inline_volume_with_limits(machine: Machine) -> None:
+def test_a_pod_has_an_inline_volume_with_limits(limited: LimitedNode) -> None:
     pod = InlinePod(
-        machine.node, machine.csi, "inline", {"size": "64Mi", "pool": "loop", **LIMITED}
+        limited.node, limited.csi, "inline", {"size": "64Mi", "pool": "loop", **LIMITED}
     )
     path = pod.publish() / "file"
     chunk = 256 * 1024
-    rate = chunk * pod_io.per_second(machine.pods.pod, "write", path, chunk, 32)
+    rate = chunk * pod_io.per_second(limited.pods.pod, "write", path, chunk, 32)
     pod.unpublish()
     assert is_near(rate, RATE), rate / MIB
-    assert machine.pods.limits() == {}
+    assert limited.pods.limits() == {}
 
 
-def test_a_limit_changes_within_a_second_below_a_writer(machine: Machine) -> None:
-    life = machine.create("live", "loop", "mount", writeBps="1Mi")
-    path = machine.up(life)
-    with pod_io.begin(machine.pods.pod, "write", path, 64 * 1024, 0) as pod:
+def test_a_limit_changes_within_a_second_below_a_writer(limited: LimitedNode) -> None:
+    life = limited.create("live", "loop", "mount", writeBps="1Mi")
+    path = limited.up(life)
+    with pod_io.begin(limited.pods.pod, "write", path, 64 * 1024, 0) as pod:
         assert pod.stdout
         assert sum(int(pod.stdout.readline()) for _ in range(10)) < 2 * MIB
-        machine.modify(life, writeBps="16Mi")
+        limited.modify(life, writeBps="16Mi")
         begun = time.monotonic()
         while int(pod.stdout.readline()) < 8 * MIB // 10:
             assert time.monotonic() - begun < 1.0, "the pod is not faster after a second"
-        machine.modify(life, writeBps="1Mi")
+        limited.modify(life, writeBps="1Mi")
         slow = [int(pod.stdout.readline()) for _ in range(25)][-10:]
         pod.kill()
     assert sum(slow) < 2 * MIB
-    machine.down(life)
+    limited.down(life)
 
 
-def test_nothing_is_inherited_with_the_number_of_a_loop_device(machine: Machine) -> None:
-    first = machine.create("first", "loop", "mount", **LIMITED)
-    machine.up(first)
-    number = machine.number(first)
+def test_nothing_is_inherited_with_the_number_of_a_loop_device(limited: LimitedNode) -> None:
+    first = limited.create("first", "loop", "mount", **LIMITED)
+    limited.up(first)
+    number = limited.number(first)
     first.down()
     line = io_max.format_line(number, Limits(write_bps=MIB))
-    machine.pods.set_line(line)  # as somebody may leave it who had the device
-    second = machine.create("second", "loop", "mount")
-    path = machine.up(second)
-    assert machine.number(second) == number, "this test needs the same device again"
-    assert machine.pods.limits() == {}
-    assert pod_io.per_second(machine.pods.pod, "write", path, MIB, 16) > 8
-    machine.down(second)
-    machine.csi.delete(first.volume_id)
+    limited.pods.set_line(line)  # as somebody may leave it who had the device
+    second = limited.create("second", "loop", "mount")
+    path = limited.up(second)
+    assert limited.number(second) == number, "this test needs the same device again"
+    assert limited.pods.limits() == {}
+    assert pod_io.per_second(limited.pods.pod, "write", path, MIB, 16) > 8
+    limited.down(second)
+    limited.csi.delete(first.volume_id)
 
 
-def test_limits_are_set_again_after_a_crash_and_in_a_new_control_group(machine: Machine) -> None:
-    life = machine.create("kept", "loop", "mount", **LIMITED)
-    free = machine.create("free", "loop", "mount")
-    machine.up(life)
-    machine.up(free)
-    wanted = {machine.number(life): Limits(read_bps=RATE, write_bps=RATE)}
-    assert machine.pods.limits() == wanted
-    machine.pods.remove()
-    machine.pods.make()
-    wait_until(lambda: machine.pods.limits() == wanted, 30)
-    machine.csi.driver.kill()
-    machine.pods.set_line(io_max.format_line(machine.number(life), Limits()))
-    machine.pods.set_line(io_max.format_line(machine.number(free), Limits(read_bps=MIB)))
-    machine.csi.driver.start()
-    wait_until(lambda: machine.pods.limits() == wanted, 30)
-    machine.down(life)
-    machine.down(free)
-    assert machine.pods.limits() == {}
+def test_limits_are_set_again_after_a_crash_and_in_a_new_control_group(
+    limited: LimitedNode,
+) -> None:
+    life = limited.create("kept", "loop", "mount", **LIMITED)
+    free = limited.create("free", "loop", "mount")
+    limited.up(life)
+    limited.up(free)
+    wanted = {limited.number(life): Limits(read_bps=RATE, write_bps=RATE)}
+    assert limited.pods.limits() == wanted
+    limited.pods.remove()
+    limited.pods.make()
+    wait_until(lambda: limited.pods.limits() == wanted, 30)
+    limited.csi.driver.kill()
+    limited.pods.set_line(io_max.format_line(limited.number(life), Limits()))
+    limited.pods.set_line(io_max.format_line(limited.number(free), Limits(read_bps=MIB)))
+    limited.csi.driver.start()
+    wait_until(lambda: limited.pods.limits() == wanted, 30)
+    limited.down(life)
+    limited.down(free)
+    assert limited.pods.limits() == {}
 
 
 def test_without_a_control_group_of_pods_a_limit_is_refused_with_the_cure(
-    machine: Machine,
+    limited: LimitedNode,
 ) -> None:
-    life = machine.create("refused", "loop", "mount", **LIMITED)
-    machine.pods.remove()
+    life = limited.create("refused", "loop", "mount", **LIMITED)
+    limited.pods.remove()
     try:
         with refused("FAILED_PRECONDITION") as refusal:
-            machine.create("other", "loop", "mount", **LIMITED)
+            limited.create("other", "loop", "mount", **LIMITED)
         assert "start kubelet, or set --pods-cgroup" in refusal.text
         with refused("FAILED_PRECONDITION"):
-            machine.modify(life, writeBps="1Mi")
-        machine.up(life)  # rather without its limits than without its pod
-        condition = machine.csi.stats(life.volume_id, life.target).volume_condition
+            limited.modify(life, writeBps="1Mi")
+        limited.up(life)  # rather without its limits than without its pod
+        condition = limited.csi.stats(life.volume_id, life.target).volume_condition
         assert condition.abnormal
         assert "IO limits" in condition.message
     finally:
-        machine.pods.make()
-    wait_until(lambda: len(machine.pods.limits()) == 1, 30)
-    condition = machine.csi.stats(life.volume_id, life.target).volume_condition
+        limited.pods.make()
+    wait_until(lambda: len(limited.pods.limits()) == 1, 30)
+    condition = limited.csi.stats(life.volume_id, life.target).volume_condition
     assert not condition.abnormal
-    machine.down(life)
+    limited.down(life)
     with suppress(grpc.RpcError):
-        machine.csi.delete("other")
+        limited.csi.delete("other")

@@ -22,7 +22,7 @@ SIZE = 400 * MIB
 
 
 @dataclass(frozen=True)
-class Disk:
+class BlankDisk:
     """A loop device and the file that it shows."""
 
     path: Path
@@ -69,7 +69,7 @@ class Disk:
         return creation.create(self.plan(**facts), lambda device, done: None)
 
 
-MakeDisk = Callable[..., Disk]
+MakeDisk = Callable[..., BlankDisk]
 
 
 def _remove(image: Path) -> None:
@@ -85,7 +85,7 @@ def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
 
         def make(
             *, size: int = SIZE, image: Path | None = None, options: tuple[str, ...] = ()
-        ) -> Disk:
+        ) -> BlankDisk:
             image = image or tmp_path / f"disk{next(numbers)}.img"
             image.parent.mkdir(parents=True, exist_ok=True)
             with image.open("ab") as file:
@@ -95,12 +95,12 @@ def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
             said = subprocess.run(words, check=True, capture_output=True, text=True)
             path = Path(said.stdout.strip())
             undo.callback(subprocess.run, ["losetup", "--detach", str(path)], check=False)
-            return Disk(path, image, size)
+            return BlankDisk(path, image, size)
 
         yield make
 
 
 @pytest.fixture
-def disk(make_disk: MakeDisk) -> Disk:
+def disk(make_disk: MakeDisk) -> BlankDisk:
     """A blank one."""
     return make_disk()

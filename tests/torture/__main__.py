@@ -27,7 +27,7 @@ from tests.support import disks
 from tests.support.node import Node
 from tests.support.waiting import wait_until
 from tests.torture import disturbances
-from tests.torture.client import Client
+from tests.torture.client import TortureClient
 from tests.torture.model import Model
 from tests.torture.run import Findings, TortureRun
 
@@ -62,7 +62,7 @@ def _keep_log(log: Path, fs: str, seed: int) -> None:
 
 def _run(torture: TortureRun, seconds: float, clients: int) -> None:
     stop, pause = Event(), Event()
-    actors = [Client(number, torture) for number in range(clients)]
+    actors = [TortureClient(number, torture) for number in range(clients)]
     torture.standing_still = partial(_standing_still, actors, pause)
     threads = [Thread(target=one.run, args=(stop, pause), daemon=True) for one in actors]
     for thread in threads:
@@ -82,7 +82,7 @@ def _run(torture: TortureRun, seconds: float, clients: int) -> None:
 
 
 @contextmanager
-def _standing_still(actors: list[Client], pause: Event, *, down: bool) -> Iterator[None]:
+def _standing_still(actors: list[TortureClient], pause: Event, *, down: bool) -> Iterator[None]:
     pause.set()
     wait_until(lambda: all(client.idle.is_set() for client in actors), STANDSTILL)
     try:
@@ -103,7 +103,7 @@ def _compare_all(torture: TortureRun) -> None:
         torture.counts["comparisons of all"] += 1
 
 
-def _end(torture: TortureRun, actors: list[Client]) -> None:
+def _end(torture: TortureRun, actors: list[TortureClient]) -> None:
     for one in actors:
         one.clear()
         torture.counts["calls"] += one.calls

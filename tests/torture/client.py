@@ -39,7 +39,7 @@ class Volume:
     fills: int = 0  # how often the pool had been filled by somebody else when this was made
 
 
-class Client:
+class TortureClient:
     """Runs until `stop` is set. `number` makes its names its own; the seed makes its choices."""
 
     def __init__(self, number: int, torture: TortureRun) -> None:

@@ -24,7 +24,7 @@ from driver.linux.disks.block_device import BlockDevice
 from driver.linux.disks.disk_rule import DiskRule
 from driver.linux.disks.find_filesystem import DiskSource
 from driver.linux.formats.luks import Options as LuksOptions
-from tests.support.blank_disks import Disk, MakeDisk
+from tests.support.blank_disks import BlankDisk, MakeDisk
 
 OWNER = "cellar.csi.internal"
 WHERE = Path("/srv/fast")
@@ -36,7 +36,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def claims(
-    disk: Disk, *, path: str = "", known: MemoryRecords | None = None, size: int = 0
+    disk: BlankDisk, *, path: str = "", known: MemoryRecords | None = None, size: int = 0
 ) -> tuple[DiskClaims, NodeEvents]:
     rule = DiskRule(path=path or str(disk.path), size_min=size)
     claim = Claim("fast", WHERE, DiskSource("", str(disk.path)), rule)
@@ -44,7 +44,7 @@ def claims(
     return DiskClaims([claim], OWNER, known or MemoryRecords(), events), events
 
 
-def test_a_blank_disk_that_matches_becomes_the_pool_once(disk: Disk) -> None:
+def test_a_blank_disk_that_matches_becomes_the_pool_once(disk: BlankDisk) -> None:
     looking, events = claims(disk)
     looking.look()
     found = find_filesystem.read(disk.path)
@@ -59,7 +59,7 @@ def test_a_blank_disk_that_matches_becomes_the_pool_once(disk: Disk) -> None:
 
 @pytest.mark.parametrize("at", [0, 211 * MIB])
 def test_a_disk_that_is_not_blank_is_never_taken_and_read_once(
-    at: int, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    at: int, disk: BlankDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk.write((at, b"somebody's letters"))
     before = disk.digest()
@@ -79,7 +79,7 @@ def test_a_disk_that_is_not_blank_is_never_taken_and_read_once(
     assert looking.claimed() == {"fast": 0.0}
 
 
-def test_no_blank_disk_is_taken_in_place_of_one_that_is_missing(disk: Disk) -> None:
+def test_no_blank_disk_is_taken_in_place_of_one_that_is_missing(disk: BlankDisk) -> None:
     known = MemoryRecords()
     known.write(str(WHERE), {"pool": "0" * 12, "filesystem": "1"})
     looking, _ = claims(disk, known=known)
@@ -87,7 +87,9 @@ def test_no_blank_disk_is_taken_in_place_of_one_that_is_missing(disk: Disk) -> N
     assert not any(disk.image.read_bytes())
 
 
-def test_a_loop_device_is_not_taken_by_a_pattern_nor_a_disk_that_is_too_small(disk: Disk) -> None:
+def test_a_loop_device_is_not_taken_by_a_pattern_nor_a_disk_that_is_too_small(
+    disk: BlankDisk,
+) -> None:
     for looking, _ in (claims(disk, path="/dev/loop*"), claims(disk, size=GIB)):
         looking.look()
         assert looking.claimed() == {"fast": 0.0}
@@ -105,7 +107,7 @@ def test_a_disk_that_is_too_small_for_xfs_does_not_keep_others_from_being_taken(
 
 
 def test_the_end_of_the_driver_stops_the_reading_with_nothing_written(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch
+    disk: BlankDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claiming, "RATE", 8 * MIB)
     looking, _ = claims(disk)

@@ -15,10 +15,10 @@ from driver.core.model import MIB
 from driver.disks import creation
 from driver.linux.disks import blank_scan, find_filesystem
 from driver.linux.disks.block_devices import read_device
-from tests.support.blank_disks import Disk, MakeDisk
+from tests.support.blank_disks import BlankDisk, MakeDisk
 
 
-def test_a_pool_is_refused_as_the_disk_of_another(disk: Disk) -> None:
+def test_a_pool_is_refused_as_the_disk_of_another(disk: BlankDisk) -> None:
     disk.create()
     before = disk.digest()
     with pytest.raises(Refused, match=r"xfs \(filesystem\) with the label 'cellar-fast'"):
@@ -26,7 +26,7 @@ def test_a_pool_is_refused_as_the_disk_of_another(disk: Disk) -> None:
     assert disk.digest() == before
 
 
-def test_two_processes_that_want_one_disk_make_one_pool(disk: Disk) -> None:
+def test_two_processes_that_want_one_disk_make_one_pool(disk: BlankDisk) -> None:
     words = [sys.executable, "-m", "driver", "pools", "create", "fast", "--yes"]
     words += ["--disk", str(disk.path)]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in "ab"]
@@ -40,7 +40,7 @@ def test_two_processes_that_want_one_disk_make_one_pool(disk: Disk) -> None:
     assert found.label == "cellar-fast"
 
 
-def test_the_command_asks_and_says_how_the_pool_is_used(disk: Disk, tmp_path: Path) -> None:
+def test_the_command_asks_and_says_how_the_pool_is_used(disk: BlankDisk, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "driver", "pools", "create", "fast", "--where", str(tmp_path)]
     words += ["--disk", str(disk.path)]
     asked = subprocess.run(
@@ -59,7 +59,7 @@ def test_the_command_asks_and_says_how_the_pool_is_used(disk: Disk, tmp_path: Pa
 
 
 def test_what_is_written_while_the_disk_is_read_is_found_before_anything_is_made(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch
+    disk: BlankDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def and_somebody_writes(fd: int, size: int, *rest: object) -> str:
         disk.write((0, b"a late signature"))
@@ -73,7 +73,7 @@ def test_what_is_written_while_the_disk_is_read_is_found_before_anything_is_made
     assert disk.digest() == before
 
 
-def test_a_disk_that_was_exchanged_between_the_plan_and_the_creation(disk: Disk) -> None:
+def test_a_disk_that_was_exchanged_between_the_plan_and_the_creation(disk: BlankDisk) -> None:
     before = disk.digest()
     for fact in ({"sequence": "1"}, {"size": disk.size + 512}, {"number": 12345}):
         changed = replace(read_device(disk.path), **fact)

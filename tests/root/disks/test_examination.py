@@ -17,9 +17,9 @@ from driver.disks.examination import examine
 from driver.disks.judgement import Consent
 from driver.linux.disks import usage
 from driver.linux.disks.block_devices import list_devices, read_device
-from tests.support.blank_disks import SIZE, Disk, MakeDisk
+from tests.support.blank_disks import SIZE, BlankDisk, MakeDisk
 
-Trap = Callable[[Disk], None]
+Trap = Callable[[BlankDisk], None]
 MD = b"\xfc\x4e\x2b\xa9"
 UBERBLOCK = b"\x0c\xb1\xba\0\0\0\0\0"
 LABEL = b"LABELONE" + struct.pack("<QII", 0, 0, 32) + b"LVM2 001"
@@ -56,7 +56,7 @@ def protective_mbr(size: int) -> bytes:
     return bytes(446) + entry + bytes(48) + b"\x55\xaa"
 
 
-def whole_gpt(disk: Disk) -> None:
+def whole_gpt(disk: BlankDisk) -> None:
     last = disk.size // SECTOR - 1
     disk.write(
         (0, protective_mbr(disk.size)),
@@ -65,7 +65,7 @@ def whole_gpt(disk: Disk) -> None:
     )
 
 
-def backup_gpt(disk: Disk) -> None:
+def backup_gpt(disk: BlankDisk) -> None:
     last = disk.size // SECTOR - 1
     disk.write((last * SECTOR, gpt(last, 1, disk.size)))
 
@@ -73,14 +73,14 @@ def backup_gpt(disk: Disk) -> None:
 def wiped(*mkfs: str) -> Trap:
     """A filesystem whose signatures wipefs took away: all else of it is there."""
 
-    def make(disk: Disk) -> None:
+    def make(disk: BlankDisk) -> None:
         _run(*mkfs, str(disk.path))
         _run("wipefs", "--all", str(disk.path))
 
     return make
 
 
-def second_superblock_of_xfs(disk: Disk) -> None:
+def second_superblock_of_xfs(disk: BlankDisk) -> None:
     _run("mkfs.xfs", "-q", str(disk.path))
     _run("dd", "if=/dev/zero", f"of={disk.path}", "bs=4M", "count=2", "conv=fsync")
     quarter = disk.size // 4
@@ -168,7 +168,7 @@ HIDDEN: dict[str, tuple[Trap, str]] = {
 
 
 @pytest.mark.parametrize("name", [*TRAPS, *HIDDEN])
-def test_a_disk_with_anything_on_it_is_refused_and_unchanged(name: str, disk: Disk) -> None:
+def test_a_disk_with_anything_on_it_is_refused_and_unchanged(name: str, disk: BlankDisk) -> None:
     trap, sentence = (TRAPS | HIDDEN)[name]
     trap(disk)
     before = disk.digest()
@@ -180,7 +180,7 @@ def test_a_disk_with_anything_on_it_is_refused_and_unchanged(name: str, disk: Di
 
 
 @pytest.mark.parametrize("name", TRAPS)
-def test_the_list_of_disks_says_the_same(name: str, disk: Disk) -> None:
+def test_the_list_of_disks_says_the_same(name: str, disk: BlankDisk) -> None:
     trap, sentence = TRAPS[name]
     trap(disk)
     before = disk.digest()
@@ -199,7 +199,7 @@ def test_the_mirror_of_btrfs_at_256_gib_is_found(make_disk: MakeDisk) -> None:
         disk.create()
 
 
-def test_a_blank_disk_is_no_trap(disk: Disk) -> None:
+def test_a_blank_disk_is_no_trap(disk: BlankDisk) -> None:
     now = usage.read_usage(list_devices())
     examination = examine(read_device(disk.path), now, Consent(named=True))
     assert examination.may_become_pool, examination.refusal

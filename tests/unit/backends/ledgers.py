@@ -9,7 +9,7 @@ from driver.core.model import Allocation, Bytes
 THICK, SPARSE = Allocation.THICK, Allocation.SPARSE
 
 
-class Disk:
+class LedgerDisk:
     """A filesystem of so many bytes, of which images occupy some."""
 
     def __init__(self, total: Bytes) -> None:
@@ -20,7 +20,7 @@ class Disk:
         return self.total - sum(self.occupied.values())
 
 
-def a_ledger(disk: Disk, overcommit: float = 1.0) -> Ledger:
+def a_ledger(disk: LedgerDisk, overcommit: float = 1.0) -> Ledger:
     return Ledger(
         overcommit=overcommit,
         occupied=lambda key: disk.occupied.get(key, 0),
@@ -28,11 +28,11 @@ def a_ledger(disk: Disk, overcommit: float = 1.0) -> Ledger:
     )
 
 
-def owed(ledger: Ledger, disk: Disk) -> Bytes:
+def owed(ledger: Ledger, disk: LedgerDisk) -> Bytes:
     return disk.available() - ledger.measure().free
 
 
-def make(ledger: Ledger, disk: Disk, key: str, size: Bytes, allocation: Allocation) -> None:
+def make(ledger: Ledger, disk: LedgerDisk, key: str, size: Bytes, allocation: Allocation) -> None:
     with ledger.reserve(key, Entry(size, allocation, pending=True)):
         disk.occupied[key] = size if allocation is THICK else 0
         ledger.record(key, Entry(size, allocation))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from driver.backends.space_entries import Entry
 from driver.core.model import GIB, MIB
-from tests.unit.backends.ledgers import SPARSE, THICK, Disk, a_ledger, make, owed
+from tests.unit.backends.ledgers import SPARSE, THICK, LedgerDisk, a_ledger, make, owed
 
 
 def test_a_snapshot_of_a_thick_volume_costs_what_overwriting_may() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     make(ledger, disk, "v", GIB // 4, THICK)
     before = ledger.largest(THICK)
@@ -18,7 +18,7 @@ def test_a_snapshot_of_a_thick_volume_costs_what_overwriting_may() -> None:
 
 
 def test_what_is_no_longer_shared_is_no_longer_owed() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     ledger.record("s", Entry(GIB // 4, THICK, shared=GIB // 4))
     before = ledger.largest(THICK)
@@ -28,7 +28,7 @@ def test_what_is_no_longer_shared_is_no_longer_owed() -> None:
 
 
 def test_a_measure_never_makes_an_image_owe_more() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     ledger.record("s", Entry(MIB, THICK, shared=0))
     ledger.measured("s", MIB)
@@ -36,7 +36,7 @@ def test_a_measure_never_makes_an_image_owe_more() -> None:
 
 
 def test_a_measure_of_an_earlier_life_says_nothing_of_the_next() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     ledger.record("s", Entry(MIB, THICK, shared=MIB))
     before = ledger.entry("s")
@@ -49,7 +49,7 @@ def test_a_measure_of_an_earlier_life_says_nothing_of_the_next() -> None:
 
 
 def test_a_sparse_volume_owes_what_it_has_not_written() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     make(ledger, disk, "v", GIB // 2, SPARSE)
     ledger.mark_attached("v")

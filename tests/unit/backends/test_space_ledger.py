@@ -14,7 +14,7 @@ from driver.backends.space_ledger import PER_IMAGE, Ledger
 from driver.backends.space_surveys import Filesystem
 from driver.core.errors import NoSpace
 from driver.core.model import GIB, MIB, Allocation, Bytes
-from tests.unit.backends.ledgers import SPARSE, THICK, Disk, a_ledger, make, owed
+from tests.unit.backends.ledgers import SPARSE, THICK, LedgerDisk, a_ledger, make, owed
 
 
 @example(1.9, [(1589, Allocation.SPARSE), (1589, Allocation.SPARSE)], Allocation.SPARSE)
@@ -26,7 +26,7 @@ from tests.unit.backends.ledgers import SPARSE, THICK, Disk, a_ledger, make, owe
 def test_the_largest_is_accepted_and_one_more_is_not(
     overcommit: float, wanted: list[tuple[Bytes, Allocation]], allocation: Allocation
 ) -> None:
-    disk = Disk(4 * GIB)
+    disk = LedgerDisk(4 * GIB)
     ledger = a_ledger(disk, overcommit)
     for number, (size, how) in enumerate(wanted):
         try:
@@ -41,7 +41,7 @@ def test_the_largest_is_accepted_and_one_more_is_not(
 
 
 def test_a_refused_image_leaves_the_books_as_they_were() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     before = ledger.largest(THICK)
     with pytest.raises(RuntimeError), ledger.reserve("a", Entry(MIB, THICK, pending=True)):
@@ -50,7 +50,7 @@ def test_a_refused_image_leaves_the_books_as_they_were() -> None:
 
 
 def test_a_half_made_image_does_not_count_twice() -> None:
-    disk = Disk(GIB + 2 * PER_IMAGE)
+    disk = LedgerDisk(GIB + 2 * PER_IMAGE)
     ledger = a_ledger(disk)
     with ledger.reserve("a", Entry(GIB // 2, THICK, pending=True)):
         disk.occupied["a"] = GIB // 4
@@ -58,7 +58,7 @@ def test_a_half_made_image_does_not_count_twice() -> None:
 
 
 def test_overcommitted_volumes_that_fill_up_leave_no_room() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk, overcommit=4)
     make(ledger, disk, "v", 2 * GIB, SPARSE)
     disk.occupied["v"] = GIB
@@ -66,7 +66,7 @@ def test_overcommitted_volumes_that_fill_up_leave_no_room() -> None:
 
 
 def test_a_pending_image_that_costs_more_than_thought_is_refused_when_full() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     with pytest.raises(NoSpace), ledger.reserve("s", Entry(MIB, THICK, MIB, pending=True)):
         ledger.update_pending("s", Entry(2 * GIB, THICK, 2 * GIB, pending=True))
@@ -74,7 +74,7 @@ def test_a_pending_image_that_costs_more_than_thought_is_refused_when_full() -> 
 
 
 def test_growth_costs_the_difference_only() -> None:
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     make(ledger, disk, "v", GIB // 2, THICK)
     with ledger.reserve("v", Entry(GIB * 3 // 4, THICK, pending=True)):
@@ -85,9 +85,9 @@ def test_growth_costs_the_difference_only() -> None:
     assert ledger.committed() == GIB * 3 // 4
 
 
-def shared(*overcommits: float) -> tuple[Disk, list[Ledger]]:
+def shared(*overcommits: float) -> tuple[LedgerDisk, list[Ledger]]:
     """Ledgers of pools that lie on one filesystem."""
-    disk, filesystem = Disk(GIB), Filesystem()
+    disk, filesystem = LedgerDisk(GIB), Filesystem()
     ledgers = [a_ledger(disk, overcommit) for overcommit in overcommits]
     for ledger in ledgers:
         ledger.join(filesystem)
@@ -149,7 +149,7 @@ def test_a_parallel_burst_never_promises_more_than_there_is(pools: int) -> None:
 
 def test_no_lock_is_held_while_the_filesystem_is_asked() -> None:
     """A commit of a busy btrfs takes seconds; meanwhile another call can settle its image."""
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
     asked, answer = Event(), Event()
 
     def slowly() -> Bytes:
@@ -169,7 +169,7 @@ def test_no_lock_is_held_while_the_filesystem_is_asked() -> None:
 
 def test_what_is_settled_while_the_filesystem_is_asked_counts_in_full() -> None:
     """It was asked before the bytes were taken, so that they are neither free nor owed."""
-    disk = Disk(GIB)
+    disk = LedgerDisk(GIB)
 
     def late() -> Bytes:
         free = disk.available()

@@ -35,7 +35,7 @@ STEPS: st.SearchStrategy[list[Step]] = st.lists(
 
 
 @dataclass
-class Disk:
+class SurveyedDisk:
     """A filesystem with images; `asked`: how often one was asked what it occupies."""
 
     total: Bytes = 64 * GIB
@@ -54,13 +54,13 @@ class Disk:
         return Ledger(overcommit=overcommit, occupied=self.ask, available=self.available)
 
 
-def make(ledger: Ledger, disk: Disk, key: str, size: Bytes, allocation: Allocation) -> None:
+def make(ledger: Ledger, disk: SurveyedDisk, key: str, size: Bytes, allocation: Allocation) -> None:
     with ledger.reserve(key, Entry(size, allocation, pending=True)):
         disk.occupied[key] = size if allocation is THICK else 0
         ledger.record(key, Entry(size, allocation))
 
 
-def crowded(disk: Disk, count: int = MANY) -> Ledger:
+def crowded(disk: SurveyedDisk, count: int = MANY) -> Ledger:
     ledger = disk.ledger()
     for number in range(count):
         make(ledger, disk, f"v{number}", SIZE, SPARSE)
@@ -72,7 +72,7 @@ def crowded(disk: Disk, count: int = MANY) -> Ledger:
 
 def test_what_is_not_attached_is_never_asked() -> None:
     """Nobody writes to it. What it occupied when it was detached is believed."""
-    disk = Disk(total=MANY * SIZE + 8 * MIB)
+    disk = SurveyedDisk(total=MANY * SIZE + 8 * MIB)
     ledger = crowded(disk)
     for number in range(MANY):
         disk.occupied[f"v{number}"] = SIZE // 2
@@ -82,7 +82,7 @@ def test_what_is_not_attached_is_never_asked() -> None:
 
 
 def test_what_is_attached_is_asked_again() -> None:
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = disk.ledger()
     make(ledger, disk, "v", SIZE, SPARSE)
     ledger.mark_attached("v")
@@ -94,7 +94,7 @@ def test_what_is_attached_is_asked_again() -> None:
 
 def test_what_is_attached_while_the_images_are_asked_is_asked_too() -> None:
     """It may give bytes back before the filesystem is asked, which are still owed."""
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = disk.ledger()
 
     def attached_meanwhile() -> Bytes:
@@ -111,7 +111,7 @@ def test_what_is_attached_while_the_images_are_asked_is_asked_too() -> None:
 
 
 def test_far_from_full_no_image_is_asked() -> None:
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = crowded(disk)
     before = ledger.largest(THICK)
     make(ledger, disk, "more", SIZE, SPARSE)
@@ -123,7 +123,7 @@ def test_far_from_full_no_image_is_asked() -> None:
 
 def test_written_images_are_not_asked_either() -> None:
     """What they have written is neither free nor owed, as the last survey found."""
-    disk = Disk(total=2 * MANY * SIZE)
+    disk = SurveyedDisk(total=2 * MANY * SIZE)
     ledger = crowded(disk)
     for number in range(MANY):
         disk.occupied[f"v{number}"] = SIZE
@@ -135,7 +135,7 @@ def test_written_images_are_not_asked_either() -> None:
 
 
 def test_few_images_are_asked_each_time() -> None:
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = crowded(disk, space_surveys.FEW)
     disk.occupied["v0"] = SIZE
     assert ledger.measure().free == disk.total - space_surveys.FEW * SIZE
@@ -143,7 +143,7 @@ def test_few_images_are_asked_each_time() -> None:
 
 
 def test_what_somebody_else_takes_is_not_free() -> None:
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = crowded(disk)
     before = ledger.measure().free
     disk.others += GIB
@@ -151,7 +151,7 @@ def test_what_somebody_else_takes_is_not_free() -> None:
 
 
 def test_what_is_discarded_is_not_free_for_others() -> None:
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = crowded(disk)
     disk.occupied["v0"] = SIZE
     before = ledger.measure(closely=True).free
@@ -160,7 +160,7 @@ def test_what_is_discarded_is_not_free_for_others() -> None:
 
 
 def test_what_is_deleted_is_free_again_without_a_survey() -> None:
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = crowded(disk, MANY + 1)
     before = ledger.measure().free
     ledger.remove("v0")
@@ -169,7 +169,7 @@ def test_what_is_deleted_is_free_again_without_a_survey() -> None:
 
 
 def test_near_the_end_each_image_is_asked() -> None:
-    disk = Disk(total=MANY * SIZE + 8 * MIB)
+    disk = SurveyedDisk(total=MANY * SIZE + 8 * MIB)
     ledger = crowded(disk)
     disk.occupied["v0"] = SIZE
     assert ledger.measure().free == 8 * MIB
@@ -177,7 +177,7 @@ def test_near_the_end_each_image_is_asked() -> None:
 
 
 def test_an_image_for_which_the_estimate_does_not_do_is_looked_at_closely() -> None:
-    disk = Disk(total=3 * MANY * SIZE)
+    disk = SurveyedDisk(total=3 * MANY * SIZE)
     ledger = crowded(disk)
     for number in range(MANY):
         disk.occupied[f"v{number}"] = SIZE // 2
@@ -187,7 +187,7 @@ def test_an_image_for_which_the_estimate_does_not_do_is_looked_at_closely() -> N
 
 
 def test_an_old_survey_is_not_estimated_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Disk()
+    disk = SurveyedDisk()
     ledger = crowded(disk)
     later = monotonic() + 3600
     monkeypatch.setattr(space_surveys, "monotonic", lambda: later)
@@ -214,7 +214,7 @@ def test_an_estimate_is_never_more_than_a_survey_finds(steps: list[Step]) -> Non
     """And whatever was promised can be written, whatever anybody does meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(space_surveys, "FEW", 0)
-        disk = Disk(total=20 * SIZE)
+        disk = SurveyedDisk(total=20 * SIZE)
         ledger = disk.ledger()
         sizes: dict[str, tuple[Bytes, Allocation]] = {}
         for number, (kind, which, size) in enumerate(steps):
@@ -228,7 +228,7 @@ def test_an_estimate_is_never_more_than_a_survey_finds(steps: list[Step]) -> Non
         assert disk.available() >= 0
 
 
-def _survey(disk: Disk, sizes: dict[str, tuple[Bytes, Allocation]]) -> Bytes:
+def _survey(disk: SurveyedDisk, sizes: dict[str, tuple[Bytes, Allocation]]) -> Bytes:
     owed = sum(size - disk.occupied[key] for key, (size, _) in sizes.items())
     return disk.available() - owed
 
@@ -236,8 +236,10 @@ def _survey(disk: Disk, sizes: dict[str, tuple[Bytes, Allocation]]) -> Bytes:
 _Sizes: TypeAlias = dict[str, tuple[Bytes, Allocation]]
 
 
-def _make(how: Allocation) -> Callable[[Ledger, Disk, _Sizes, str, int, Bytes], None]:
-    def step(ledger: Ledger, disk: Disk, sizes: _Sizes, _: str, number: int, size: Bytes) -> None:
+def _make(how: Allocation) -> Callable[[Ledger, SurveyedDisk, _Sizes, str, int, Bytes], None]:
+    def step(
+        ledger: Ledger, disk: SurveyedDisk, sizes: _Sizes, _: str, number: int, size: Bytes
+    ) -> None:
         try:
             make(ledger, disk, f"v{number}", 4 * size, how)
         except NoSpace:
@@ -247,7 +249,7 @@ def _make(how: Allocation) -> Callable[[Ledger, Disk, _Sizes, str, int, Bytes], 
     return step
 
 
-def _grow(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
+def _grow(ledger: Ledger, disk: SurveyedDisk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
     old, how = sizes[key]
     try:
         with ledger.reserve(key, Entry(old + size, how, pending=True)):
@@ -259,7 +261,9 @@ def _grow(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Byt
     sizes[key] = old + size, how
 
 
-def _delete(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
+def _delete(
+    ledger: Ledger, disk: SurveyedDisk, sizes: _Sizes, key: str, _: int, size: Bytes
+) -> None:
     ledger.mark_detached(key, disk.occupied[key])
     ledger.remove(key)
     if size % 2:  # xfs frees in the background
@@ -270,29 +274,33 @@ def _delete(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: B
         sizes.pop(key)
 
 
-def _write(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
+def _write(
+    ledger: Ledger, disk: SurveyedDisk, sizes: _Sizes, key: str, _: int, size: Bytes
+) -> None:
     whole, _how = sizes[key]
     ledger.mark_attached(key)
     disk.occupied[key] = min(whole, disk.occupied[key] + 4 * size)
 
 
-def _discard(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
+def _discard(
+    ledger: Ledger, disk: SurveyedDisk, sizes: _Sizes, key: str, _: int, size: Bytes
+) -> None:
     ledger.mark_attached(key)
     if sizes[key][1] is SPARSE:
         disk.occupied[key] = max(0, disk.occupied[key] - 4 * size)
 
 
-def _take(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
+def _take(ledger: Ledger, disk: SurveyedDisk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
     """Somebody else, of what is owed to nobody. A discard may hide that until the next survey."""
     disk.others += max(0, min(size, _survey(disk, sizes)))
     ledger.measure(closely=True)
 
 
-def _look(ledger: Ledger, disk: Disk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
+def _look(ledger: Ledger, disk: SurveyedDisk, sizes: _Sizes, key: str, _: int, size: Bytes) -> None:
     ledger.measure(closely=True)
 
 
-_STEPS: dict[str, Callable[[Ledger, Disk, _Sizes, str, int, Bytes], None]] = {
+_STEPS: dict[str, Callable[[Ledger, SurveyedDisk, _Sizes, str, int, Bytes], None]] = {
     "sparse": _make(SPARSE),
     "thick": _make(THICK),
     "grow": _grow,

@@ -10,14 +10,14 @@ import grpc
 
 from csi_proto import csi_pb2 as csi
 from driver.core.model import GIB
-from tests.unit.services.served import Client, code_of, play
+from tests.unit.services.served import ServedClient, code_of, play
 
 ROOM = 16 + 256  # workers, and places in the queue
 OK = grpc.StatusCode.OK
 
 
 def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         info = await client.identity.GetPluginInfo(csi.GetPluginInfoRequest(), timeout=10)
         assert (info.name, info.vendor_version) == ("cellar.csi.internal", "1.2.3")
         request = csi.GetPluginCapabilitiesRequest()
@@ -38,7 +38,7 @@ def test_the_plugin_says_who_it_is_and_what_it_has() -> None:
 
 
 def test_probe_and_capabilities_answer_while_all_workers_are_busy() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         let = threading.Event()
         find = client.pool.backend.find
 

@@ -11,7 +11,7 @@ from driver.observe import process_metrics
 from driver.observe.metrics import Metrics
 from driver.volumes.copies.background import BackgroundCopies
 from tests.support.failing_backend import failing_pool
-from tests.unit.observe.volume_metrics.test_collector import NAMED, Node
+from tests.unit.observe.volume_metrics.test_collector import NAMED, MeteredNode
 
 
 def everything() -> str:
@@ -23,7 +23,7 @@ def everything() -> str:
     process_metrics.add_copies(metrics, BackgroundCopies(lambda _: ThreadPoolExecutor()))
     process_metrics.add_queues(metrics, lambda: {("fast", "pod"): 1})
     process_metrics.add_expiries(metrics, dict)
-    node = Node([NAMED])
+    node = MeteredNode([NAMED])
     node.stage(NAMED.id)
     node.survey.allocated = {str(NAMED.id): 1}
     node.survey.faults = {str(NAMED.id): (Fault(FaultKind.DEVICE_ALTERED, "x"),)}

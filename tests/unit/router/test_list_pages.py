@@ -16,7 +16,7 @@ from driver.router.nodes.connection import NodeConnection
 from tests.unit.router.reported import reported
 
 
-class Cluster:
+class ListedNodes:
     """Nodes with volumes: `volumes[node][pool]` numbers, of which reports tell `told`.
 
     `limit`: the largest page that a node returns.
@@ -95,14 +95,14 @@ clusters = st.lists(
 def test_pages_are_complete_and_in_order_whatever_is_reported(
     volumes: list[dict[int, int]], most: int, told: int | None, limit: int
 ) -> None:
-    cluster = Cluster(volumes, told, limit)
+    cluster = ListedNodes(volumes, told, limit)
     pages = cluster.pages(most)
     assert [volume_id for page in pages for volume_id in page] == cluster.ids
     assert all(len(page) <= most for page in pages)
 
 
 def test_a_page_asks_the_nodes_whose_pools_come_next_and_no_other() -> None:
-    cluster = Cluster([{number: 10} for number in range(20)])
+    cluster = ListedNodes([{number: 10} for number in range(20)])
     first, token = cluster.page(25)
     assert (first, token) == (cluster.ids[:25], cluster.ids[24])
     assert cluster.asked == ["n0", "n1", "n2"]
@@ -112,12 +112,12 @@ def test_a_page_asks_the_nodes_whose_pools_come_next_and_no_other() -> None:
 
 
 def test_nodes_that_have_less_than_they_reported_are_followed_by_others() -> None:
-    cluster = Cluster([{number: 1} for number in range(5)], told=10)
+    cluster = ListedNodes([{number: 1} for number in range(5)], told=10)
     assert cluster.page(4) == (cluster.ids[:4], cluster.ids[3])
     assert cluster.asked == ["n0", "n1", "n2", "n3"]
 
 
 def test_a_page_of_any_size_is_one_that_clients_accept() -> None:
-    cluster = Cluster([{0: MAX_ENTRIES + 1}])
+    cluster = ListedNodes([{0: MAX_ENTRIES + 1}])
     assert [len(page) for page in cluster.pages(0)] == [MAX_ENTRIES, 1]
     assert len(cluster.page(2 * MAX_ENTRIES)[0]) == MAX_ENTRIES

@@ -53,7 +53,7 @@ def names_of(capabilities: Any, kind: Any) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Client:
+class ServedClient:
     """Stubs, with `call` as the way in: every call has an end."""
 
     channel: grpc.aio.Channel
@@ -86,7 +86,7 @@ class Client:
         return answer.volume
 
 
-Scenario = Callable[[Client], Awaitable[None]]
+Scenario = Callable[[ServedClient], Awaitable[None]]
 
 
 def play(scenario: Scenario, *, attach: bool = True, max_volumes: int = 0) -> None:
@@ -113,7 +113,7 @@ async def _serve(
     await server.start(path)
     try:
         async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
-            await scenario(Client(channel, pool, path))
+            await scenario(ServedClient(channel, pool, path))
     finally:
         await server.stop(10)
 

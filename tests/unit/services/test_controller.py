@@ -10,7 +10,7 @@ from driver.backends.memory.host import MemoryHost
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import GIB
 from tests.support.failing_backend import FailingBackend
-from tests.unit.services.served import KEY, MOUNT, NODE, Client, code_of, names_of, play
+from tests.unit.services.served import KEY, MOUNT, NODE, ServedClient, code_of, names_of, play
 
 CONTROLLER = csi.ControllerServiceCapability.RPC
 IN_USE = ("PUBLISH_UNPUBLISH_VOLUME", "PUBLISH_READONLY", "LIST_VOLUMES_PUBLISHED_NODES")
@@ -24,7 +24,7 @@ ELSEWHERE = csi.Topology(segments={KEY: "node-b"})
 def test_the_controller_declares_all_but_limits_that_nothing_enforces(
     *, attach: bool, lacking: str
 ) -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         _lack_limits(client, lacking)
         request = csi.ControllerGetCapabilitiesRequest()
         answer = await client.controller.ControllerGetCapabilities(request, timeout=10)
@@ -38,7 +38,7 @@ def test_the_controller_declares_all_but_limits_that_nothing_enforces(
 
 
 def test_without_attach_publishing_is_unimplemented_and_nothing_else_is() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         volume = await client.create()
         publish = csi.ControllerPublishVolumeRequest(
             volume_id=volume.volume_id, node_id=NODE, volume_capability=MOUNT
@@ -56,7 +56,7 @@ def test_without_attach_publishing_is_unimplemented_and_nothing_else_is() -> Non
 
 
 def test_deleting_what_cannot_be_ours_is_done_already() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         unknown = f"0123456789ab-{'0' * 32}"
         for volume_id in ("fake", "../../etc", "-o"):
             request = csi.DeleteVolumeRequest(volume_id=volume_id)
@@ -75,7 +75,7 @@ def test_deleting_what_cannot_be_ours_is_done_already() -> None:
 
 
 def test_a_full_pool_is_named_with_its_node_and_sizes_for_people() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         large = csi.CapacityRange(required_bytes=100 * GIB + 4096)
         code, text = await code_of(client.create(capacity_range=large))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -95,7 +95,7 @@ def test_a_full_pool_is_named_with_its_node_and_sizes_for_people() -> None:
 
 
 def test_a_volume_for_another_node_is_not_made_here() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         only = csi.TopologyRequirement(requisite=[ELSEWHERE])
         code, text = await code_of(client.create(accessibility_requirements=only))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -110,7 +110,7 @@ def test_a_volume_for_another_node_is_not_made_here() -> None:
 
 
 def test_capacity_elsewhere_is_nothing_and_here_is_the_largest_volume() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         ask = client.controller.GetCapacity
         elsewhere = await ask(csi.GetCapacityRequest(accessible_topology=ELSEWHERE), timeout=10)
         assert elsewhere.available_capacity == elsewhere.maximum_volume_size.value == 0
@@ -122,7 +122,7 @@ def test_capacity_elsewhere_is_nothing_and_here_is_the_largest_volume() -> None:
 
 
 def test_a_capability_that_no_volume_has_is_not_confirmed() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         volume = await client.create()
         shared = csi.VolumeCapability()
         shared.CopyFrom(MOUNT)
@@ -148,7 +148,7 @@ def test_a_capability_that_no_volume_has_is_not_confirmed() -> None:
     play(scenario)
 
 
-def _lack_limits(client: Client, why: str) -> None:
+def _lack_limits(client: ServedClient, why: str) -> None:
     """Let the simulated machine be unable to enforce limits, for this reason; "": it can."""
     assert isinstance(client.pool.host, MemoryHost)
     client.pool.host.io_limits.lacking = why
@@ -168,7 +168,7 @@ def _lack_limits(client: Client, why: str) -> None:
 def test_what_cannot_be_enforced_is_not_said_to_be(
     change: dict[str, str], code: str, lacking: str
 ) -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         _lack_limits(client, lacking)
         volume = await client.create(parameters={"readIops": "0"})
         request = csi.ControllerModifyVolumeRequest(
@@ -185,7 +185,7 @@ def test_what_cannot_be_enforced_is_not_said_to_be(
 
 
 def test_lists_come_in_pages() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         made = {(await client.create(f"v{number}")).volume_id for number in range(5)}
         codes: list[str] = []
         token, pages = "", 0
@@ -209,7 +209,7 @@ def _of_snapshot(snapshot_id: str) -> csi.VolumeContentSource:
 
 
 def test_a_snapshot_lives_and_is_restored() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         source = (await client.create()).volume_id
         controller = client.controller
         wanted = csi.CreateSnapshotRequest(name="s", source_volume_id=source)
@@ -240,7 +240,7 @@ def test_a_snapshot_lives_and_is_restored() -> None:
 
 
 def test_what_is_ill_is_said_to_be() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         well, ill = [(await client.create(name)).volume_id for name in ("well", "ill")]
         backend = client.pool.backend
         assert isinstance(backend, FailingBackend)
@@ -275,7 +275,7 @@ def test_what_is_ill_is_said_to_be() -> None:
 
 
 def test_a_capability_that_a_volume_has_is_confirmed() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         volume = await client.create()
         request = csi.ValidateVolumeCapabilitiesRequest(
             volume_id=volume.volume_id, volume_capabilities=[MOUNT]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import grpc
 
 from csi_proto import csi_pb2 as csi
-from tests.unit.services.served import Client, code_of, play
+from tests.unit.services.served import ServedClient, code_of, play
 
 
 def test_a_group_lives_whole() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         sources = [(await client.create(name)).volume_id for name in ("a", "b")]
         wanted = csi.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=sources)
         group = (await client.group.CreateVolumeGroupSnapshot(wanted, timeout=10)).group_snapshot

@@ -9,13 +9,13 @@ import grpc
 
 from csi_proto import csi_pb2 as csi
 from driver.core.model import GIB
-from tests.unit.services.served import KEY, MOUNT, NODE, Client, code_of, names_of, play
+from tests.unit.services.served import KEY, MOUNT, NODE, ServedClient, code_of, names_of, play
 
 TOPOLOGY = csi.Topology(segments={KEY: NODE})
 
 
 def test_the_node_declares_all_but_mount_groups() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         kind = csi.NodeServiceCapability.RPC
         request = csi.NodeGetCapabilitiesRequest()
         answer = await client.node.NodeGetCapabilities(request, timeout=10)
@@ -31,7 +31,7 @@ def test_the_node_declares_all_but_mount_groups() -> None:
 
 
 def test_the_node_says_where_it_is() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         info = await client.node.NodeGetInfo(csi.NodeGetInfoRequest(), timeout=10)
         assert (info.node_id, info.max_volumes_per_node) == (NODE, 7)
         assert info.accessible_topology == TOPOLOGY
@@ -43,7 +43,7 @@ def test_a_volume_lives_and_is_used(tmp_path: Path) -> None:
     staging, target = tmp_path / "staging", tmp_path / "target"
     staging.mkdir()
 
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         volume_id = (await client.create()).volume_id
         node, controller = client.node, client.controller
         by_id: dict[str, Any] = {"volume_id": volume_id}

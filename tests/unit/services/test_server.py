@@ -9,7 +9,7 @@ import pytest
 
 from driver.services import server
 from driver.services.server import COPY_TIMEOUT
-from tests.unit.services.served import Client, code_of, play
+from tests.unit.services.served import ServedClient, code_of, play
 
 
 def test_a_call_answers_before_the_provisioner_gives_up() -> None:
@@ -17,7 +17,7 @@ def test_a_call_answers_before_the_provisioner_gives_up() -> None:
 
 
 def test_bytes_that_are_no_request_are_the_callers_mistake() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         call: Any = client.channel.unary_unary("/csi.v1.Controller/DeleteVolume")
         for data in (b"\x0a\x02\xff\xfe", b"\x0a\xff"):  # not UTF-8, cut short
             code, text = await code_of(call(data, timeout=10))
@@ -28,7 +28,7 @@ def test_bytes_that_are_no_request_are_the_callers_mistake() -> None:
 
 
 def test_status_details_stay_empty() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.create(parameters={"colour": "red"})
         assert not [key for key, _ in caught.value.trailing_metadata() or () if "-bin" in key]
@@ -37,7 +37,7 @@ def test_status_details_stay_empty() -> None:
 
 
 def test_the_driver_can_ask_itself() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         assert await server.probe(client.path, 10)
         assert not await server.probe(client.path.with_name("nobody"), 0.5)
 

@@ -13,7 +13,7 @@ import pytest
 from csi_proto import csi_pb2 as csi
 from driver.core.model import GIB, MIB
 from driver.services import snapshot_metadata
-from tests.unit.services.served import Client, Scenario, code_of, play
+from tests.unit.services.served import Scenario, ServedClient, code_of, play
 
 PAGE = 4096
 SIZE = GIB
@@ -28,19 +28,19 @@ OLD = [(number * MIB, PAGE) for number in range(10)]
 NEW = [(number * MIB + PAGE, PAGE) for number in range(5, 12)]
 
 
-async def made(client: Client, name: str = "v") -> str:
+async def made(client: ServedClient, name: str = "v") -> str:
     request = csi.CreateVolumeRequest(name=name, volume_capabilities=[BLOCK])
     answer = await client.controller.CreateVolume(request, timeout=10)
     return str(answer.volume.volume_id)
 
 
-async def snapped(client: Client, name: str, volume_id: str) -> str:
+async def snapped(client: ServedClient, name: str, volume_id: str) -> str:
     request = csi.CreateSnapshotRequest(name=name, source_volume_id=volume_id)
     answer = await client.controller.CreateSnapshot(request, timeout=10)
     return str(answer.snapshot.snapshot_id)
 
 
-def write(client: Client, volume_id: str, places: Sequence[tuple[int, int]]) -> None:
+def write(client: ServedClient, volume_id: str, places: Sequence[tuple[int, int]]) -> None:
     """As a pod would: a raw block volume, attached by its staging."""
     backend, host = client.pool.backend, client.pool.host
     [volume] = [image for image in backend.images() if str(image.id) == volume_id]
@@ -50,7 +50,7 @@ def write(client: Client, volume_id: str, places: Sequence[tuple[int, int]]) -> 
     backend.detach(volume.id)
 
 
-async def two(client: Client) -> tuple[str, str]:
+async def two(client: ServedClient) -> tuple[str, str]:
     """Snapshots: the first of OLD, the second of OLD and NEW."""
     volume_id = await made(client)
     write(client, volume_id, OLD)
@@ -78,18 +78,18 @@ def pages(extents: Sequence[tuple[int, int]]) -> set[int]:
     return {at for start, length in extents for at in range(start, start + length, PAGE)}
 
 
-def allocated(client: Client, snapshot_id: str, **more: Any) -> Any:
+def allocated(client: ServedClient, snapshot_id: str, **more: Any) -> Any:
     request = csi.GetMetadataAllocatedRequest(snapshot_id=snapshot_id, **more)
     return client.metadata.GetMetadataAllocated(request, timeout=10)
 
 
-def delta(client: Client, base: str, target: str, **more: Any) -> Any:
+def delta(client: ServedClient, base: str, target: str, **more: Any) -> Any:
     request = csi.GetMetadataDeltaRequest(base_snapshot_id=base, target_snapshot_id=target, **more)
     return client.metadata.GetMetadataDelta(request, timeout=10)
 
 
 def test_a_snapshot_tells_what_it_has_and_what_was_changed() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         base, target = await two(client)
         assert ranges(await messages(allocated(client, base))) == OLD
         assert pages(ranges(await messages(allocated(client, target)))) == pages(OLD + NEW)
@@ -100,7 +100,7 @@ def test_a_snapshot_tells_what_it_has_and_what_was_changed() -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 1 << 30])
 def test_no_message_has_more_than_was_asked_for(most: int) -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         base, target = await two(client)
         for call in (
             allocated(client, target, max_results=most),
@@ -116,7 +116,7 @@ def test_no_message_has_more_than_was_asked_for(most: int) -> None:
 
 
 def test_whoever_goes_on_behind_what_it_has_misses_nothing_and_gets_nothing_twice() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         base, target = await two(client)
         extents: list[tuple[int, int]] = []
         start = 0
@@ -135,7 +135,7 @@ def test_whoever_goes_on_behind_what_it_has_misses_nothing_and_gets_nothing_twic
 
 
 def test_a_snapshot_of_nothing_tells_its_size() -> None:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         snapshot_id = await snapped(client, "s", await made(client))
         messages_ = await messages(allocated(client, snapshot_id))
         assert len(messages_) == 1
@@ -145,7 +145,7 @@ def test_a_snapshot_of_nothing_tells_its_size() -> None:
 
 
 def refusing(*calls: tuple[str, Code, dict[str, Any]]) -> Scenario:
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         base, target = await two(client)
         other = await snapped(client, "other", await made(client, "w"))
         known = {"base": base, "target": target, "other": other, "gone": base[:13] + "0" * 32}
@@ -192,7 +192,7 @@ def test_what_cannot_be_told_is_refused_as_the_specification_has_it() -> None:
 def test_a_client_that_takes_its_time_keeps_nobody_from_deleting() -> None:
     """And hears of it: the stream does not end as if all had been told."""
 
-    async def scenario(client: Client) -> None:
+    async def scenario(client: ServedClient) -> None:
         volume_id = await made(client)
         write(client, volume_id, [(number * 2 * PAGE, PAGE) for number in range(20_000)])
         snapshot_id = await snapped(client, "s", volume_id)
@@ -211,7 +211,7 @@ async def drained(call: Any) -> None:
         pass
 
 
-async def deleted(client: Client, snapshot_id: str) -> None:
+async def deleted(client: ServedClient, snapshot_id: str) -> None:
     """As the snapshotter does it: ABORTED means to ask again."""
     request = csi.DeleteSnapshotRequest(snapshot_id=snapshot_id)
     for _ in range(500):

@@ -9,7 +9,7 @@ import pytest
 from driver.core.errors import NotFound
 from driver.disks.examination import examine_all
 from driver.linux.disks.block_devices import read_device
-from tests.support.blank_disks import Disk
+from tests.support.blank_disks import BlankDisk
 
 
 def test_a_path_that_is_no_device(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_path_that_is_no_device(tmp_path: Path) -> None:
             read_device(path)
 
 
-def test_all_devices_are_listed_without_any_that_hangs_or_is_not_bound(disk: Disk) -> None:
+def test_all_devices_are_listed_without_any_that_hangs_or_is_not_bound(disk: BlankDisk) -> None:
     examinations = {each.device.path: each for each in examine_all()}
     assert "only if it is named" in examinations[disk.path].refusal
     assert all(each.device.size or each.refusal for each in examinations.values())

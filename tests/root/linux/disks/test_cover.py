@@ -14,11 +14,11 @@ import pytest
 from driver.core.errors import Refused
 from driver.linux.devices import loop
 from driver.linux.disks import pool_filesystem
-from tests.support.blank_disks import Disk
+from tests.support.blank_disks import BlankDisk
 
 
 def test_nobody_can_use_the_disk_until_it_is_made(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    disk: BlankDisk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """From the last check until the program that writes has it: O_EXCL fails all the time."""
     tried = []
@@ -45,7 +45,7 @@ def test_nobody_can_use_the_disk_until_it_is_made(
 
 
 def test_killed_while_it_makes_the_filesystem_it_leaves_no_loop_device_and_no_pool(
-    disk: Disk,
+    disk: BlankDisk,
 ) -> None:
     script = """
 import os, signal, sys

@@ -8,10 +8,10 @@ from driver.core.errors import PoolUnavailable
 from driver.linux.disks import find_filesystem
 from driver.linux.disks.find_filesystem import DiskSource
 from driver.linux.formats import filesystem
-from tests.support.blank_disks import Disk
+from tests.support.blank_disks import BlankDisk
 
 
-def test_a_loop_device_is_not_found_by_label_or_uuid(disk: Disk) -> None:
+def test_a_loop_device_is_not_found_by_label_or_uuid(disk: BlankDisk) -> None:
     """A pod with a raw block volume could write any filesystem into it."""
     disk.create()
     carried = filesystem.read_superblock(disk.path)

@@ -8,11 +8,11 @@ import os
 import pytest
 
 from driver.core.errors import Refused
-from tests.support.blank_disks import Disk
+from tests.support.blank_disks import BlankDisk
 
 
 def test_a_disk_that_another_program_has_locked(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch
+    disk: BlankDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("driver.linux.disks.held_disk._LOCK_TIMEOUT", 0.1)
     monkeypatch.setattr("driver.linux.disks.usage.processes", lambda device: ())

@@ -20,7 +20,7 @@ from driver.disks.judgement import Consent
 from driver.linux.disks import usage
 from driver.linux.disks.block_devices import list_devices, read_device
 from tests.root.conftest import MakePool
-from tests.support.blank_disks import Disk, MakeDisk
+from tests.support.blank_disks import BlankDisk, MakeDisk
 
 BLKPG = 0x1269  # <linux/blkpg.h>
 XFS_IOC_GOINGDOWN = 0x8004587D  # <xfs/xfs_fs.h>
@@ -30,7 +30,7 @@ def _run(*words: str | Path) -> None:
     subprocess.run([str(word) for word in words], check=True, capture_output=True)
 
 
-def refused(disk: Disk, sentence: str) -> None:
+def refused(disk: BlankDisk, sentence: str) -> None:
     """Both the list and `create` say it, and the disk is as it was."""
     before = disk.digest()
     now = usage.read_usage(list_devices())
@@ -43,7 +43,7 @@ def refused(disk: Disk, sentence: str) -> None:
 
 
 @contextmanager
-def partition(disk: Disk) -> Iterator[None]:
+def partition(disk: BlankDisk) -> Iterator[None]:
     """A partition that the kernel has and no table on the disk says."""
     fd = os.open(disk.path, os.O_RDONLY)
 
@@ -73,7 +73,7 @@ def test_a_disk_with_a_partition(make_disk: MakeDisk) -> None:
         assert "only whole disks become pools" in said
 
 
-def test_a_mounted_disk(disk: Disk, tmp_path: Path) -> None:
+def test_a_mounted_disk(disk: BlankDisk, tmp_path: Path) -> None:
     _run("mkfs.ext4", "-q", disk.path)
     target = tmp_path / "mounted"
     target.mkdir()
@@ -84,7 +84,9 @@ def test_a_mounted_disk(disk: Disk, tmp_path: Path) -> None:
         _run("umount", target)
 
 
-def test_a_disk_that_is_mounted_in_another_mount_namespace_only(disk: Disk, tmp_path: Path) -> None:
+def test_a_disk_that_is_mounted_in_another_mount_namespace_only(
+    disk: BlankDisk, tmp_path: Path
+) -> None:
     _run("mkfs.ext4", "-q", disk.path)
     target = tmp_path / "elsewhere"
     target.mkdir()
@@ -102,7 +104,7 @@ def test_a_disk_that_is_mounted_in_another_mount_namespace_only(disk: Disk, tmp_
         other.communicate("\n")
 
 
-def test_a_disk_that_another_process_has_exclusively(disk: Disk) -> None:
+def test_a_disk_that_another_process_has_exclusively(disk: BlankDisk) -> None:
     script = (
         "import os,sys; os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL); print(); sys.stdin.read()"
     )
@@ -115,7 +117,7 @@ def test_a_disk_that_another_process_has_exclusively(disk: Disk) -> None:
         other.communicate()
 
 
-def test_a_disk_that_another_process_has_open_as_a_virtual_machine_has(disk: Disk) -> None:
+def test_a_disk_that_another_process_has_open_as_a_virtual_machine_has(disk: BlankDisk) -> None:
     with subprocess.Popen(
         ["sh", "-c", 'exec 3<>"$0"; echo ready; read -r _', str(disk.path)],
         stdin=subprocess.PIPE,
@@ -127,13 +129,13 @@ def test_a_disk_that_another_process_has_open_as_a_virtual_machine_has(disk: Dis
         other.communicate(b"\n")
 
 
-def test_a_disk_that_is_below_a_loop_device(disk: Disk) -> None:
+def test_a_disk_that_is_below_a_loop_device(disk: BlankDisk) -> None:
     with _bound(disk) as name:
         refused(disk, f"{name} is bound to it")
 
 
 @contextmanager
-def _bound(disk: Disk) -> Iterator[str]:
+def _bound(disk: BlankDisk) -> Iterator[str]:
     said = subprocess.run(
         ["losetup", "--find", "--show", str(disk.path)], check=True, capture_output=True, text=True
     )
@@ -144,7 +146,7 @@ def _bound(disk: Disk) -> Iterator[str]:
         _run("losetup", "--detach", path)
 
 
-def test_a_read_only_disk(disk: Disk) -> None:
+def test_a_read_only_disk(disk: BlankDisk) -> None:
     _run("blockdev", "--setro", disk.path)
     try:
         refused(disk, "it is read-only")
@@ -152,7 +154,7 @@ def test_a_read_only_disk(disk: Disk) -> None:
         _run("blockdev", "--setrw", disk.path)
 
 
-def test_a_disk_that_is_swap(disk: Disk) -> None:
+def test_a_disk_that_is_swap(disk: BlankDisk) -> None:
     _run("mkswap", disk.path)
     _run("swapon", disk.path)
     try:
@@ -166,7 +168,7 @@ def test_the_image_of_a_volume(make_disk: MakeDisk, tmp_path: Path) -> None:
     refused(make_disk(image=image), "it is a loop device that shows a volume")
 
 
-def test_a_disk_that_is_published_to_a_pod(disk: Disk, tmp_path: Path) -> None:
+def test_a_disk_that_is_published_to_a_pod(disk: BlankDisk, tmp_path: Path) -> None:
     target = tmp_path / "node"
     target.touch()
     _run("mount", "--bind", disk.path, target)

@@ -36,7 +36,7 @@ class Group:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
 
-class Node:
+class KubeletGroups:
     """A node whose kubelet makes the group, perhaps several times."""
 
     def __init__(self, path: Path) -> None:
@@ -94,14 +94,14 @@ class File:
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    node = Node(tmp_path)
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KubeletGroups:
+    node = KubeletGroups(tmp_path)
     monkeypatch.setattr(enforcement, "IoMax", node.open)
     node.make_group()
     return node
 
 
-def test_limits_are_set_changed_and_removed(node: Node) -> None:
+def test_limits_are_set_changed_and_removed(node: KubeletGroups) -> None:
     node.group.lines[DISK.number] = Limits(read_bps=1234)  # somebody else's
     for limits in (LIMITS, Limits(write_bps=5), Limits()):
         node.limits.enforce(LOOP, limits)
@@ -110,14 +110,14 @@ def test_limits_are_set_changed_and_removed(node: Node) -> None:
     assert node.group.lines == {DISK.number: Limits(read_bps=1234)}
 
 
-def test_a_volume_without_limits_costs_one_read(node: Node) -> None:
+def test_a_volume_without_limits_costs_one_read(node: KubeletGroups) -> None:
     node.limits.enforce(LOOP, Limits())
     node.group.reads = 0
     node.limits.enforce(LOOP, Limits())
     assert (node.group.reads, node.group.writes, node.lookups) == (1, 0, 1)
 
 
-def test_without_a_group_a_volume_without_limits_costs_nothing(node: Node) -> None:
+def test_without_a_group_a_volume_without_limits_costs_nothing(node: KubeletGroups) -> None:
     node.group.is_gone = True
     for _ in range(3):
         node.limits.enforce(LOOP, Limits())
@@ -132,7 +132,7 @@ def test_without_a_group_a_volume_without_limits_costs_nothing(node: Node) -> No
     assert node.limits.enforced(LOOP) == LIMITS
 
 
-def test_a_group_that_is_made_anew_is_found(node: Node) -> None:
+def test_a_group_that_is_made_anew_is_found(node: KubeletGroups) -> None:
     node.limits.enforce(LOOP, LIMITS)
     node.make_group()
     assert node.limits.enforced(LOOP) == Limits()
@@ -140,7 +140,7 @@ def test_a_group_that_is_made_anew_is_found(node: Node) -> None:
     assert node.group.lines == {LOOP.number: LIMITS}
 
 
-def test_a_group_in_another_place_is_found_by_refresh(node: Node) -> None:
+def test_a_group_in_another_place_is_found_by_refresh(node: KubeletGroups) -> None:
     node.limits.enforce(LOOP, LIMITS)
     old = node.group
     node.make_group()
@@ -150,7 +150,7 @@ def test_a_group_in_another_place_is_found_by_refresh(node: Node) -> None:
     assert node.limits.enforced(LOOP) == Limits()
 
 
-def test_a_group_that_went_away_is_no_error_without_limits(node: Node) -> None:
+def test_a_group_that_went_away_is_no_error_without_limits(node: KubeletGroups) -> None:
     node.limits.enforce(LOOP, LIMITS)
     node.group.is_gone = True
     node.limits.enforce(LOOP, Limits())
@@ -158,7 +158,7 @@ def test_a_group_that_went_away_is_no_error_without_limits(node: Node) -> None:
     assert node.limits.enforced(LOOP) == Limits()
 
 
-def test_limits_that_the_kernel_does_not_take_are_an_error(node: Node) -> None:
+def test_limits_that_the_kernel_does_not_take_are_an_error(node: KubeletGroups) -> None:
     node.group.takes_nothing = True
     with pytest.raises(Failed, match=r"loop900 .* did not take them"):
         node.limits.enforce(LOOP, LIMITS)
@@ -175,12 +175,12 @@ def test_a_tree_that_cannot_be_read_is_said() -> None:
         limits.enforce(LOOP, LIMITS)
 
 
-def test_numbers_that_the_kernel_cannot_have_are_as_near_as_can_be(node: Node) -> None:
+def test_numbers_that_the_kernel_cannot_have_are_as_near_as_can_be(node: KubeletGroups) -> None:
     node.limits.enforce(LOOP, Limits(read_bps=1, read_iops=1 << 32, write_iops=(1 << 32) - 1))
     assert node.limits.enforced(LOOP) == Limits(read_bps=2)
 
 
-def test_unbound_loop_devices_lose_their_lines_and_nothing_else_does(node: Node) -> None:
+def test_unbound_loop_devices_lose_their_lines_and_nothing_else_does(node: KubeletGroups) -> None:
     node.group.lines.update({LOOP.number: LIMITS, DISK.number: LIMITS})
     assert node.limits.refresh() is True
     assert node.group.lines == {DISK.number: LIMITS}

@@ -35,7 +35,7 @@ STAGING = Path("/staging")
 MANY: Final = 10_000
 
 
-class Node:
+class MeteredNode:
     """A node with some volumes in memory."""
 
     def __init__(self, images: list[Image]) -> None:
@@ -76,14 +76,14 @@ def counters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_volume_at_rest_has_its_size_and_no_more_than_is_known() -> None:
-    node = Node([NAMED, SNAPSHOT])
+    node = MeteredNode([NAMED, SNAPSHOT])
     assert node.samples() == {"cellar_volume_size_bytes": NAMED.size, "cellar_volume_snapshots": 1}
     node.survey.allocated = {str(NAMED.id): 4096}
     assert node.samples()["cellar_volume_allocated_bytes"] == 4096
 
 
 def test_a_volume_in_use_has_its_usage_and_what_its_device_has_done() -> None:
-    node = Node([NAMED])
+    node = MeteredNode([NAMED])
     node.stage(NAMED.id)
     samples = node.samples()
     assert samples["cellar_volume_filesystem_size_bytes"] == 100
@@ -98,7 +98,7 @@ def test_a_volume_in_use_has_its_usage_and_what_its_device_has_done() -> None:
 
 def test_a_raw_block_volume_has_no_filesystem() -> None:
     raw = replace(NAMED, fs=None)
-    node = Node([raw])
+    node = MeteredNode([raw])
     node.stage(raw.id)
     samples = node.samples()
     assert "cellar_volume_used_bytes" not in samples
@@ -106,7 +106,7 @@ def test_a_raw_block_volume_has_no_filesystem() -> None:
 
 
 def test_each_kind_of_fault_is_a_series() -> None:
-    node = Node([NAMED])
+    node = MeteredNode([NAMED])
     twice = (Fault(FaultKind.FILESYSTEM_ERRORS, "a"), Fault(FaultKind.FILESYSTEM_ERRORS, "b"))
     node.survey.faults = {str(NAMED.id): (*twice, Fault(FaultKind.DEVICE_ALTERED, "c"))}
     text = node.metrics.text().decode()
@@ -130,7 +130,9 @@ def test_the_labels_say_whose_volume_it_is() -> None:
 
 
 def labels(image: Image) -> Mapping[str, str]:
-    family = next(iter(text_string_to_metric_families(Node([image]).metrics.text().decode())))
+    family = next(
+        iter(text_string_to_metric_families(MeteredNode([image]).metrics.text().decode()))
+    )
     return family.samples[0].labels
 
 
@@ -139,7 +141,7 @@ def test_ten_thousand_volumes_are_told_in_a_second(monkeypatch: pytest.MonkeyPat
     volumes = [
         replace(NAMED, id=VolumeId("0123456789ab", f"{number:032x}")) for number in range(MANY)
     ]
-    node = Node([*volumes])
+    node = MeteredNode([*volumes])
     node.survey.allocated = {str(volume.id): 4096 for volume in volumes}
     for volume in volumes[:1000]:
         node.stage(volume.id, STAGING / volume.id.key)

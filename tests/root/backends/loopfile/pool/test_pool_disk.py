@@ -25,13 +25,13 @@ from driver.linux.disks import find_filesystem
 from driver.linux.formats.luks import Options as LuksOptions
 from driver.linux.mounts import mount
 from driver.linux.mounts.table import mount_table
-from tests.support.blank_disks import Disk, MakeDisk
+from tests.support.blank_disks import BlankDisk, MakeDisk
 
 OWNER = "cellar.csi.internal"
 
 
 @pytest.fixture
-def blank(make_disk: MakeDisk) -> Disk:
+def blank(make_disk: MakeDisk) -> BlankDisk:
     return make_disk()
 
 
@@ -67,7 +67,7 @@ def opened(flag: str) -> Iterator[Loopfile]:
 
 @pytest.mark.parametrize("fs", list(FsType))
 def test_a_blank_disk_becomes_a_pool_that_the_driver_mounts_and_finds(
-    fs: FsType, blank: Disk, place: Path
+    fs: FsType, blank: BlankDisk, place: Path
 ) -> None:
     entry = blank.create(fs=fs, location=str(place))
     found = find_filesystem.read(blank.path)
@@ -87,7 +87,7 @@ def test_a_blank_disk_becomes_a_pool_that_the_driver_mounts_and_finds(
             assert backend.state().reflink
 
 
-def test_a_restart_finds_it_mounted_or_not(blank: Disk, place: Path) -> None:
+def test_a_restart_finds_it_mounted_or_not(blank: BlankDisk, place: Path) -> None:
     flag = as_flag(blank.create(location=str(place)))
     ids = set()
     for is_mounted in (False, True, False):
@@ -100,7 +100,7 @@ def test_a_restart_finds_it_mounted_or_not(blank: Disk, place: Path) -> None:
 
 
 def test_a_disk_that_goes_away_and_comes_back_as_another_device(
-    blank: Disk, place: Path, make_disk: MakeDisk, link: Path
+    blank: BlankDisk, place: Path, make_disk: MakeDisk, link: Path
 ) -> None:
     link.symlink_to(blank.path)
     flag = as_flag(blank.create(location=str(place))).replace(str(blank.path), str(link))
@@ -122,7 +122,7 @@ def test_a_disk_that_goes_away_and_comes_back_as_another_device(
 
 
 def test_a_disk_that_was_exchanged_is_not_mounted(
-    blank: Disk, place: Path, make_disk: MakeDisk, link: Path
+    blank: BlankDisk, place: Path, make_disk: MakeDisk, link: Path
 ) -> None:
     link.symlink_to(blank.path)
     flag = as_flag(blank.create(location=str(place))).replace(str(blank.path), str(link))
@@ -140,7 +140,7 @@ def test_a_disk_that_was_exchanged_is_not_mounted(
 
 
 def test_it_is_not_mounted_over_files_or_another_filesystem(
-    blank: Disk, place: Path, make_disk: MakeDisk
+    blank: BlankDisk, place: Path, make_disk: MakeDisk
 ) -> None:
     flag = as_flag(blank.create(location=str(place)))
     place.mkdir(parents=True)
