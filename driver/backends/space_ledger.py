@@ -178,8 +178,8 @@ class Ledger:
 
     @contextmanager
     def reserve(self, key: str, entry: Entry) -> Iterator[None]:
-        """Enter a pending image or a larger promise; the earlier state is restored if the body
-        raises.
+        """Charge an image that is about to be made or grown; if the body raises, its earlier
+        charge is restored.
 
         On success the body has recorded the final entry. Raises: NoSpace.
         """

@@ -135,7 +135,9 @@ def format_rows(  # noqa: PLR0913 - what is printed, and how
 
 
 def has_colours(stream: Any) -> bool:
-    """Return whether the stream is a terminal that shows colours, and nobody objects to them."""
+    """Return whether the stream is a terminal that shows colours, and NO_COLOR does not forbid
+    them.
+    """
     return bool(
         stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     )
