@@ -33,7 +33,7 @@ ELSEWHERE = {
     """,
     "processes as a whole: tests/serve, tests/promises, tests/cluster": """
         __main__ app/kubernetes_cluster app/node app/upkeep backends/loopfile/pool_type
-        backends/loopfile/copying_pool backends/loopfile/served_pool backends/memory/pool_type
+        backends/loopfile/served_pool backends/memory/pool_type
         services/kubelet_registration
     """,
     "the demo, which checks itself: tests/unit/cli/demo and tests/root/cli/demo": """

@@ -90,6 +90,8 @@ class CopyingPool(ServedPool):
 
     def _clear_ahead(self, image_id: ImageId) -> None:
         """Remove what `share_ahead` made; no-op if the image was created of it."""
+        if not self._catalogue.get(image_id):
+            self._ledger.remove(str(image_id))
         with suppress(CellarError, OSError), self._opened() as root:  # swept later
             self._leftovers.clear(root / layout.building_name(image_id))
 
