@@ -37,7 +37,9 @@ RATE = 4 * MIB
 OPERATIONS = 100
 LIMITED = {"readBps": "4Mi", "writeBps": "4Mi"}
 SECRETS = {"passphrase": "a long secret"}
+CHUNK = 256 * 1024
 TOLERANCE = 0.15
+SLOW_ROUNDS = 4
 # Who wrote to a device's own page cache before, here the driver, answers for what is written from
 # it, until the kernel notices that it is somebody else (wbc_detach_inode in fs/fs-writeback.c).
 MOST_ROUNDS = 20
@@ -100,8 +102,22 @@ def limited(disks: Path, pods: Pods) -> Iterator[LimitedNode]:
             node.close()
 
 
-def is_near(found: float, wanted: float) -> bool:
-    return abs(found - wanted) <= TOLERANCE * wanted
+def settled(  # noqa: PLR0913 - of the pod, and what is expected of it
+    group: Path, how: str, path: Path, size: int, count: int, *, wanted: float, above: int = 0
+) -> float:
+    """Return how many requests the pod does in a second, which must be near `wanted`.
+
+    It is asked again if it is slower, as it is on a machine that has much to do, and `above` times
+    if it is faster.
+    """
+    rates: list[float] = []
+    while len(rates) <= above + SLOW_ROUNDS:
+        rates.append(rate := pod_io.per_second(group, how, path, size, count))
+        if abs(rate - wanted) <= TOLERANCE * wanted:
+            return rate
+        faster = [each for each in rates if each > wanted]
+        assert len(faster) <= above, f"{how}: {rates} a second instead of {wanted}"
+    raise AssertionError(f"{how}: {rates} a second instead of {wanted}")
 
 
 @pytest.mark.parametrize(
@@ -116,25 +132,21 @@ def test_a_pod_is_as_slow_as_its_volume_may_be(limited: LimitedNode, pool: str, 
     life = limited.create("limited", pool, kind, **LIMITED)
     path, pod = limited.up(life), limited.pods.pod
     assert limited.pods.limits() == {limited.number(life): Limits(read_bps=RATE, write_bps=RATE)}
-    chunk = 256 * 1024
-    rates = {how: chunk * pod_io.per_second(pod, how, path, chunk, 32) for how in ("write", "read")}
-    rounds = 1
-    while not is_near(rate := chunk * pod_io.per_second(pod, "buffered", path, chunk, 32), RATE):
-        assert kind == "block" and rounds < MOST_ROUNDS, rate / MIB
-        rounds += 1
-    rates["buffered"] = rate
+    rates = {
+        how: settled(pod, how, path, CHUNK, 32, wanted=RATE / CHUNK) for how in ("write", "read")
+    }
+    most = MOST_ROUNDS if kind == "block" else 0
+    rates["buffered"] = settled(pod, "buffered", path, CHUNK, 32, wanted=RATE / CHUNK, above=most)
     limited.modify(life, readBps="0", writeBps="0", writeIops=str(OPERATIONS))
     assert limited.pods.limits() == {limited.number(life): Limits(write_iops=OPERATIONS)}
-    operations = pod_io.per_second(pod, "write", path, 4096, 200)
+    operations = settled(pod, "write", path, 4096, 200, wanted=OPERATIONS)
     limited.modify(life, writeIops="0")
     assert limited.pods.limits() == {}
-    free = chunk * pod_io.per_second(pod, "write", path, chunk, 64)
+    free = CHUNK * pod_io.per_second(pod, "write", path, CHUNK, 64)
     limited.down(life)
-    shown = {how: round(rate / MIB, 2) for how, rate in rates.items()}
-    shown |= {"rounds": rounds, "operations": round(operations, 1), "free": round(free / MIB)}
+    shown = {how: round(rate * CHUNK / MIB, 2) for how, rate in rates.items()}
+    shown |= {"operations": round(operations, 1), "free": round(free / MIB)}
     sys.stdout.write(f"{pool} {kind}, MiB/s: {shown}\n")
-    assert all(is_near(rate, RATE) for rate in rates.values()), shown
-    assert is_near(operations, OPERATIONS)
     assert free > 2 * RATE
     assert limited.pods.limits() == {}
 
@@ -144,10 +156,8 @@ def test_a_pod_has_an_inline_volume_with_limits(limited: LimitedNode) -> None:
         limited.node, limited.csi, "inline", {"size": "64Mi", "pool": "loop", **LIMITED}
     )
     path = pod.publish() / "file"
-    chunk = 256 * 1024
-    rate = chunk * pod_io.per_second(limited.pods.pod, "write", path, chunk, 32)
+    settled(limited.pods.pod, "write", path, CHUNK, 32, wanted=RATE / CHUNK)
     pod.unpublish()
-    assert is_near(rate, RATE), rate / MIB
     assert limited.pods.limits() == {}
 
 
