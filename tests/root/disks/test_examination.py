@@ -153,7 +153,7 @@ TRAPS: dict[str, tuple[Trap, str]] = {
     "btrfs' mirror": (raw((64 * MIB + 64, b"_BHRfS_M")), "mirror of a btrfs superblock"),
     "ext4 after wipefs": (wiped("mkfs.ext4", "-q"), "data of an unknown kind"),
     "xfs after wipefs": (wiped("mkfs.xfs", "-q"), "data of an unknown kind|copy of an xfs"),
-    "the first byte": (raw((0, b"\1")), "at byte 0$|at byte 0;"),
+    "the first byte": (raw((0, b"\1")), "at byte 0;"),
     "the last byte": (raw((-1, b"\1")), f"at byte {SIZE - 1}"),
     "text at the beginning": (raw((0, b"hello\n")), "text at byte 0"),
     "two signatures": (raw((0, LABEL), (0x10040, b"_BHRfS_M")), "LVM|contradict|btrfs"),
@@ -172,23 +172,15 @@ def test_a_disk_with_anything_on_it_is_refused_and_unchanged(name: str, disk: Bl
     trap, sentence = (TRAPS | HIDDEN)[name]
     trap(disk)
     before = disk.digest()
+    now = usage.read_usage(list_devices())
+    listed = examine(read_device(disk.path), now, Consent(named=True))
+    assert listed.may_become_pool is (name in HIDDEN), listed.refusal
+    if name in TRAPS:  # a sentence of `create` ends with what was not done
+        assert re.search(sentence, f"{listed.refusal};"), listed.refusal
     with pytest.raises(Refused, match=sentence) as refused:
         disk.create()
     assert "nothing was written to it" in str(refused.value)
     assert disk.path.name in str(refused.value)
-    assert disk.digest() == before
-
-
-@pytest.mark.parametrize("name", TRAPS)
-def test_the_list_of_disks_says_the_same(name: str, disk: BlankDisk) -> None:
-    trap, sentence = TRAPS[name]
-    trap(disk)
-    before = disk.digest()
-    now = usage.read_usage(list_devices())
-    examination = examine(read_device(disk.path), now, Consent(named=True))
-    # a sentence of creating ends with what was not done
-    assert not examination.may_become_pool
-    assert re.search(sentence, examination.refusal), examination.refusal
     assert disk.digest() == before
 
 
