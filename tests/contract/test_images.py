@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from driver.core.model import (
     Image,
     Inline,
     Limits,
+    ObjectNames,
     Publication,
     VolumeOptions,
 )
+from driver.core.ports.backend_features import MeasuresAllocation
 from tests.contract.backends_under_test import BackendUnderTest, size_of, whole
 from tests.contract.images import (
     SIZE,
@@ -71,6 +74,42 @@ def test_a_created_volume_is_found_with_all_that_was_said_of_it(
     assert under_test.pool.backend.find(volume.id) == volume
     under_test.restart()
     assert under_test.pool.backend.find(volume.id) == volume
+
+
+def test_the_names_in_kubernetes_are_found_again(under_test: BackendUnderTest) -> None:
+    objects = ObjectNames("shop", "data", "pv-1")
+    volume = a_volume(under_test.pool, objects=objects)
+    under_test.pool.backend.create(volume, nothing)
+    under_test.restart()
+    assert under_test.pool.backend.find(volume.id) == volume
+    changed = replace(volume, published=Publication("n", False, AccessMode.SINGLE_NODE_WRITER))
+    under_test.pool.backend.record(changed)
+    under_test.restart()
+    found = under_test.pool.backend.find(volume.id)
+    assert found
+    assert found.objects == objects
+
+
+def test_what_images_occupy_is_known_where_the_backend_can_tell(
+    under_test: BackendUnderTest,
+) -> None:
+    backend = under_test.pool.backend
+    if not isinstance(backend, MeasuresAllocation):
+        pytest.skip("it cannot tell")
+    assert backend.allocated() == {}
+    volume = a_volume(under_test.pool)
+
+    def prepare(path: Path) -> None:
+        with path.open("r+b") as file:
+            file.write(b"x" * MIB)
+            file.flush()
+            os.fsync(file.fileno())
+
+    backend.create(volume, prepare)
+    backend.attach(volume, read_only=False)
+    occupied = backend.allocated()[str(volume.id)]
+    backend.detach(volume.id)
+    assert MIB <= occupied <= 2 * volume.size
 
 
 def test_a_created_snapshot_is_found_with_all_that_was_said_of_it(
