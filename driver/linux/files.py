@@ -17,6 +17,7 @@ from threading import Event, Thread
 from typing import Final
 
 from driver.core.model import Bytes
+from driver.linux.descriptors import Opened
 
 FICLONE: Final = 0x40049409
 FS_IOC_GETFLAGS: Final = 0x80086601
@@ -52,13 +53,13 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 def sync(path: Path) -> None:
     """Write the data and metadata of a file to the medium (fsync). Raises: OSError."""
-    with _opened(path, os.O_RDONLY) as fd:
+    with Opened(path, os.O_RDONLY) as fd:
         os.fsync(fd)
 
 
 def sync_directory(path: Path) -> None:
     """Write the entries of a directory to the medium (fsync). Raises: OSError."""
-    with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+    with Opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
         os.fsync(fd)
 
 
@@ -82,7 +83,7 @@ def write_beside(path: Path, data: bytes) -> None:
 def _write(path: Path, data: bytes, *, durably: bool) -> None:
     """Write a file beside `path` and rename it to `path`. Raises: OSError."""
     beside = f"{path}.tmp"
-    with _opened(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd, ExitStack() as undo:
+    with Opened(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd, ExitStack() as undo:
         undo.callback(os.unlink, beside)  # a full disk needs the place
         view = memoryview(data)
         while view:
@@ -98,7 +99,7 @@ def commit(path: Path) -> None:
 
     This does not sync all data. `path`: any file on it. Raises: OSError.
     """
-    with _opened(path, os.O_RDONLY) as fd, _nudged(fd):
+    with Opened(path, os.O_RDONLY) as fd, _nudged(fd):
         transaction = fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
         fcntl.ioctl(fd, BTRFS_IOC_WAIT_SYNC, transaction)
 
@@ -137,7 +138,7 @@ def create(path: Path, size: Bytes, *, nocow: bool, extent_hint: Bytes) -> None:
     xfs; 0: no hint. Both are ignored by other filesystems. Raises: OSError, FileExistsError
     among others, and no new file is left.
     """
-    with _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd, ExitStack() as undo:
+    with Opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd, ExitStack() as undo:
         undo.callback(os.unlink, path)
         if nocow:
             set_nocow(fd)
@@ -153,7 +154,7 @@ def allocate(path: Path, size: Bytes) -> None:
     Raises: OSError, ENOSPC and EFBIG among others. The file has its former length then: ext4
     and xfs extend it while they allocate.
     """
-    with _opened(path, os.O_RDWR) as fd:
+    with Opened(path, os.O_RDWR) as fd:
         former = os.fstat(fd).st_size
         while _libc.fallocate(fd, 0, 0, size) < 0:
             if (code := ctypes.get_errno()) != errno.EINTR:
@@ -166,7 +167,7 @@ def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
 
     A device reads as zeros there, if it can do that. Raises: OSError.
     """
-    with _opened(path, os.O_RDWR) as fd:
+    with Opened(path, os.O_RDWR) as fd:
         if _libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, start, size) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), os.fspath(path))
@@ -174,7 +175,7 @@ def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
 
 def extend(path: Path, size: Bytes) -> None:
     """Extend a file by a hole to `size` bytes; no-op if it has as many. Raises: OSError."""
-    with _opened(path, os.O_RDWR) as fd:
+    with Opened(path, os.O_RDWR) as fd:
         if os.fstat(fd).st_size < size:
             os.ftruncate(fd, size)
 
@@ -187,7 +188,7 @@ def copies_on_write(path: Path) -> bool:
     """
     if filesystem_type(path) != "btrfs":
         return False
-    with _opened(path, os.O_RDONLY) as fd:
+    with Opened(path, os.O_RDONLY) as fd:
         return not flags_of(fd) & FS_NOCOW_FL
 
 
@@ -232,7 +233,7 @@ def reflink(source: Path, to: Path) -> None:
 
     Raises: OSError; EINVAL on btrfs, if only one of them has NOCOW.
     """
-    with _opened(source, os.O_RDONLY) as from_, _opened(to, os.O_WRONLY) as fd:
+    with Opened(source, os.O_RDONLY) as from_, Opened(to, os.O_WRONLY) as fd:
         fcntl.ioctl(fd, FICLONE, from_)
 
 
@@ -252,24 +253,12 @@ def filesystem_type(path: Path) -> str:
     return _MAGIC.get(f_type, hex(f_type))
 
 
-@contextmanager
-def opened_directory(path: Path, *, follow: bool = True) -> Iterator[int]:
+def opened_directory(path: Path, *, follow: bool = True) -> Opened:
     """Provide a descriptor of a directory while inside.
 
     Raises: OSError; ENOTDIR, if it is none, or if it is a symbolic link and not `follow`.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW)
-    with _opened(path, flags) as fd:
-        yield fd
-
-
-@contextmanager
-def _opened(path: Path | str, flags: int) -> Iterator[int]:
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    return Opened(path, os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
 
 
 @contextmanager

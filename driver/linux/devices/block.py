@@ -6,13 +6,12 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes
+from driver.linux.descriptors import Opened
 
 BLKROSET: Final = 0x125D
 BLKROGET: Final = 0x125E
@@ -23,7 +22,7 @@ _LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 def size(device: Path) -> Bytes:
     """Return the size of a block device in bytes. Raises: OSError."""
-    with _opened(device) as fd:
+    with Opened(device, os.O_RDONLY) as fd:
         answer = fcntl.ioctl(fd, BLKGETSIZE64, bytes(8))
     return int.from_bytes(answer, "little")
 
@@ -33,13 +32,13 @@ def set_read_only(device: Path, *, read_only: bool) -> None:
 
     A writer that has it open already may go on. Raises: OSError.
     """
-    with _opened(device) as fd:
+    with Opened(device, os.O_RDONLY) as fd:
         fcntl.ioctl(fd, BLKROSET, struct.pack("i", read_only))
 
 
 def is_read_only(device: Path) -> bool:
     """Return whether the read-only flag of a device is set (BLKROGET). Raises: OSError."""
-    with _opened(device) as fd:
+    with Opened(device, os.O_RDONLY) as fd:
         return any(fcntl.ioctl(fd, BLKROGET, bytes(4)))
 
 
@@ -79,7 +78,7 @@ def flush(device: Path) -> None:
 
     Raises: OSError.
     """
-    with _opened(device) as fd:
+    with Opened(device, os.O_RDONLY) as fd:
         os.fsync(fd)
 
 
@@ -97,12 +96,3 @@ def flush_for_copy(device: Path) -> None:
             f"what was written to {device} cannot be written out ({error.strerror}): its pool is"
             " full, or its disk failed (see the kernel's log); the volume lacks those bytes"
         ) from error
-
-
-@contextmanager
-def _opened(device: Path) -> Iterator[int]:
-    fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

@@ -91,7 +91,7 @@ def list_on_device(number: int) -> Iterator[Status]:
 def parent_of(path: Path) -> int:
     """Return dev_t of the block device that it is bound to; 0: to a file, or not bound."""
     try:
-        with loop_ioctl.opened(os.fspath(path), os.O_RDONLY) as node:
+        with loop_ioctl.OpenedNode(path, os.O_RDONLY) as node:
             return int(loop_ioctl.info_of(node).lo_rdevice)
     except OSError as error:
         if error.errno in loop_ioctl.GONE:
@@ -140,7 +140,7 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
 
 def detach_when_closed(status: Status) -> None:
     """Have the kernel unbind a device that could not be detached, when its last user closes it."""
-    with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
+    with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         info = loop_ioctl.info_of(node)
         if backing_of(info) == status.backing:
             info.lo_flags |= loop_ioctl.LO_FLAGS_AUTOCLEAR
@@ -149,7 +149,7 @@ def detach_when_closed(status: Status) -> None:
 
 def update_size(status: Status) -> None:
     """Give the device the size that its backing file has now."""
-    with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
+    with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         fcntl.ioctl(node, loop_ioctl.LOOP_SET_CAPACITY)
 
 
@@ -165,7 +165,7 @@ def _open_exclusively(path: Path, busy_timeout: float, undo: ExitStack) -> int:
     """
     for _ in _retry_for(busy_timeout):
         try:
-            return undo.enter_context(loop_ioctl.opened(os.fspath(path), os.O_RDONLY | os.O_EXCL))
+            return undo.enter_context(loop_ioctl.OpenedNode(path, os.O_RDONLY | os.O_EXCL))
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
@@ -217,7 +217,7 @@ def _status_if(name: str, accept: Callable[[loop_ioctl.LoopInfo64], bool]) -> St
     device cannot be the one that is looked for, and must not end the scan.
     """
     try:
-        with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
+        with loop_ioctl.OpenedNode(f"/dev/{name}", os.O_RDONLY) as node:
             info = loop_ioctl.info_of(node)
             return status_of(name, node, info) if accept(info) else None
     except OSError as error:
@@ -229,7 +229,7 @@ def _status_if(name: str, accept: Callable[[loop_ioctl.LoopInfo64], bool]) -> St
 def _read_status(name: str) -> Status | None:
     """Return the status of a device; None: EIO. Raises: OSError, if it is not bound."""
     try:
-        with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
+        with loop_ioctl.OpenedNode(f"/dev/{name}", os.O_RDONLY) as node:
             return status_of(name, node, loop_ioctl.info_of(node))
     except OSError as error:
         if error.errno != errno.EIO:
@@ -275,7 +275,7 @@ def _is_bound_to(node: int, status: Status) -> bool:
 def _is_still_bound_to(status: Status) -> bool:
     """Return what `_is_bound_to` does, by the path of the device; False if it is gone."""
     try:
-        with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
+        with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
             return _is_bound_to(node, status)
     except OSError as error:
         if error.errno in loop_ioctl.GONE:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from driver.core.failpoints import FailPoint, reach
 from driver.core.model import Bytes
+from driver.linux.descriptors import Opened
 from driver.linux.devices import loop, loop_free, loop_ioctl
 from driver.linux.mounts import mount_points
 
@@ -36,8 +37,8 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
     flags |= loop_ioctl.LO_FLAGS_DIRECT_IO if direct_io else 0
     info = loop_ioctl.LoopInfo64(lo_flags=flags, lo_file_name=loop_ioctl.encode_label(label))
     with (
-        loop_ioctl.opened(os.fspath(image), os.O_RDONLY if read_only else os.O_RDWR) as backing,
-        loop_ioctl.opened(loop_ioctl.CONTROL, os.O_RDWR) as control,
+        Opened(image, os.O_RDONLY if read_only else os.O_RDWR) as backing,
+        Opened(loop_ioctl.CONTROL, os.O_RDWR) as control,
     ):
         config = loop_ioctl.LoopConfig(fd=backing, block_size=block_size, info=info)
         exposed = mount_points.bound_nodes()
@@ -51,7 +52,7 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
 
 def _bind(name: str, config: loop_ioctl.LoopConfig, *, discards: bool) -> loop.Status | None:
     """Bind a device; None: another process was quicker, or the device is gone."""
-    with loop_ioctl.ignore_gone(), loop_ioctl.opened(f"/dev/{name}", os.O_RDWR) as node:
+    with loop_ioctl.ignore_gone(), loop_ioctl.OpenedNode(f"/dev/{name}", os.O_RDWR) as node:
         if _configure(node, config):
             return _finish(name, node, discards=discards)
     return None

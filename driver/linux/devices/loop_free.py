@@ -59,7 +59,7 @@ def _is_exposed(name: str, exposed: frozenset[int]) -> bool:
     """Return whether a device's node is bound somewhere; False if the device is gone."""
     with loop_ioctl.ignore_gone():
         return bool(exposed) and loop_ioctl.number_of(name) in exposed
-    return False  # type: ignore[unreachable]
+    return False
 
 
 def _names_to_try() -> Iterator[str]:

@@ -27,7 +27,7 @@ def keep_open(name: str, number: int) -> None:
     """
     with _lock:
         if number not in _descriptors:
-            with loop_ioctl.opened(f"/dev/{name}", os.O_RDONLY) as node:
+            with loop_ioctl.OpenedNode(f"/dev/{name}", os.O_RDONLY) as node:
                 _descriptors[number] = os.dup(node)
 
 

@@ -9,12 +9,12 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from driver.linux import sysfs
+from driver.linux.descriptors import Opened
 
 LOOP_CLR_FD: Final = 0x4C01
 LOOP_SET_STATUS64: Final = 0x4C04
@@ -119,34 +119,30 @@ def info_of(node: int) -> LoopInfo64:
     return info
 
 
-@contextmanager
-def ignore_gone() -> Iterator[None]:
+class ignore_gone:  # noqa: N801 - as contextlib.suppress
     """Ignore the error that a loop device is not there, not bound, or just being torn down."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in GONE:
-            raise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        return isinstance(error, OSError) and error.errno in GONE
 
 
-@contextmanager
-def opened(path: str, flags: int) -> Iterator[int]:
-    """Provide a descriptor of `path` while inside.
+class OpenedNode(Opened):
+    """A descriptor of the node of a loop device while inside.
 
-    The node of a loop device that the kernel has and /dev (a container's tmpfs) lacks is made.
-    Raises: OSError.
+    A node that the kernel has and /dev (a container's tmpfs) lacks is made. Raises: OSError.
     """
-    try:
-        fd = os.open(path, flags | os.O_CLOEXEC)
-    except FileNotFoundError:
-        if not path.startswith("/dev/loop") or path == CONTROL:
-            raise
-        _make_node(path)
-        fd = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+
+    __slots__ = ()
+
+    def __enter__(self) -> int:
+        try:
+            return super().__enter__()
+        except FileNotFoundError:
+            _make_node(os.fspath(self._path))
+            return super().__enter__()
 
 
 def _make_node(path: str) -> None:

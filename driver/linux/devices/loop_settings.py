@@ -26,7 +26,7 @@ def reset(status: Status, *, label: str) -> None:
     closes it. No-op if it is bound to another file by now. Before Linux 6.9 this resets the
     discard limits as well: see `forbid_discards`.
     """
-    with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
+    with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         info = loop_ioctl.info_of(node)
         if loop.backing_of(info) != status.backing:
             return
@@ -55,14 +55,14 @@ def block_size(status: Status) -> Bytes:
 
 def set_block_size(status: Status, block_size: Bytes) -> None:
     """Set the size of the device's logical blocks, in bytes."""
-    with loop_ioctl.opened(os.fspath(status.path), os.O_RDWR) as node:
+    with loop_ioctl.OpenedNode(status.path, os.O_RDWR) as node:
         fcntl.ioctl(node, loop_ioctl.LOOP_SET_BLOCK_SIZE, block_size)
 
 
 def set_direct_io(status: Status) -> bool:
     """Turn direct I/O on; return False if the backing file cannot do it in such blocks."""
     try:
-        with loop_ioctl.opened(os.fspath(status.path), os.O_RDWR) as node:
+        with loop_ioctl.OpenedNode(status.path, os.O_RDWR) as node:
             fcntl.ioctl(node, loop_ioctl.LOOP_SET_DIRECT_IO, 1)
     except OSError as error:
         if error.errno != errno.EINVAL:

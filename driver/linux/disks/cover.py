@@ -37,7 +37,7 @@ def covered(disk: HeldDisk) -> Iterator[Path]:
         discards=True,
     )
     try:
-        with loop_ioctl.opened(os.fspath(status.path), os.O_RDONLY) as node:
+        with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
             loop.detach_when_closed(status)
             yield status.path
             os.fsync(node)

@@ -50,15 +50,20 @@ class MountRecord:
 
 
 class MountRecords:
-    """The mounts that this driver has made, stored in `records`."""
+    """The mounts that this driver has made, stored in `records`.
+
+    A record is parsed once: `records` returns the same mapping until it is written again.
+    """
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self._parsed: dict[str, tuple[Mapping[str, str], MountRecord | None]] = {}
 
     def at(self, path: Path) -> MountRecord | None:
         """Return the record of a path; None: nothing is recorded that this version can read."""
-        fields = self._records.get(str(path))
-        return _parse(path, fields) if fields else None
+        key = str(path)
+        fields = self._records.get(key)
+        return self._parse(key, fields) if fields else None
 
     def staged(self) -> Mapping[str, tuple[str, int]]:
         """Return where each volume is staged (an inline volume: mounted), and its device's number
@@ -72,8 +77,8 @@ class MountRecords:
 
     def of_volume(self, volume_id: VolumeId) -> Iterator[MountRecord]:
         """Yield all records of a volume."""
-        for path, fields in self._records.find("volume", str(volume_id)).items():
-            if record := _parse(Path(path), fields):
+        for key, fields in self._records.find("volume", str(volume_id)).items():
+            if record := self._parse(key, fields):
                 yield record
 
     def write(self, record: MountRecord) -> None:
@@ -92,9 +97,20 @@ class MountRecords:
 
     def remove(self, path: Path, volume_id: VolumeId) -> None:
         """Remove the record of a path; no-op if it has none, or that of another volume."""
-        fields = self._records.get(str(path))
+        key = str(path)
+        fields = self._records.get(key)
         if fields and fields.get("volume") == str(volume_id):
-            self._records.remove(str(path))
+            self._records.remove(key)
+            self._parsed.pop(key, None)
+
+    def _parse(self, key: str, fields: Mapping[str, str]) -> MountRecord | None:
+        """Return the record of the path `key`; None: this version cannot read it."""
+        known = self._parsed.get(key)
+        if known and known[0] is fields:
+            return known[1]
+        record = _parse(Path(key), fields)
+        self._parsed[key] = fields, record
+        return record
 
 
 def mount_record(  # noqa: PLR0913 - the facts of one mount

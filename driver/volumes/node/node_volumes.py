@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from driver.core.devices import Device, MountPoint
@@ -32,6 +31,7 @@ from driver.volumes.compatibility import incompatibility, reads_only
 from driver.volumes.health import faults_of
 from driver.volumes.node import attachment, growth, io_limits, own_mounts, staging
 from driver.volumes.node.mount_records import MountRecord, MountRecords, mount_record
+from driver.volumes.node.own_mounts import VolumeMounts
 from driver.volumes.node_requests import (
     GetVolumeStats,
     NodeExpand,
@@ -80,16 +80,16 @@ class NodeVolumes:
         still show the volume.
         """
         volume_id, path = request.volume_id, request.staging
-        host, device = self._host_and_device(volume_id)
-        users = own_mounts.find_users(host, self._records, device, volume_id, path)
+        own = self._mounts_of(volume_id)
+        mount = own.host.mounted_at(path)
+        users = own.users(path, mount)
         users.refuse_targets(volume_id)
         is_last = not users.stagings
-        unmount = partial(own_mounts.unmount_own, host, self._records, path, device, volume_id)
-        with io_limits.removed(self._pools.nearest(volume_id), device if is_last else None):
-            if unmount(is_last=is_last):
+        with io_limits.removed(self._pools.nearest(volume_id), own.device if is_last else None):
+            if own.unmount(path, mount, is_last=is_last):
                 reach(FailPoint.UNSTAGE_UNMOUNTED)
             if is_last:
-                attachment.release(self._pools, volume_id, device)
+                attachment.release(self._pools, volume_id, own.device)
                 reach(FailPoint.UNSTAGE_DETACHED)
         self._records.remove(path, volume_id)
 
@@ -126,7 +126,7 @@ class NodeVolumes:
             self._records.write(record)
             return
         if request.capability.mode is AccessMode.SINGLE_NODE_SINGLE_WRITER:
-            _refuse_second_target(pool, device, request)
+            staging.refuse_second_target(pool, device, request)
         self._bind(pool, volume, device, record)
 
     def unpublish(self, request: NodeUnpublish) -> None:
@@ -137,10 +137,10 @@ class NodeVolumes:
         of kubelet's directory and not this driver's.
         """
         volume_id, target = request.volume_id, request.target
-        host, device = self._host_and_device(volume_id)
-        record = self._records.at(target)
+        own = self._mounts_of(volume_id)
+        host, record = own.host, self._records.at(target)
         ours = record is not None and record.volume == str(volume_id)
-        if own_mounts.unmount_own(host, self._records, target, device, volume_id):
+        if own.unmount(target, host.mounted_at(target)):
             reach(FailPoint.UNPUBLISH_UNMOUNTED)
             ours = True
         if ours or self._may_remove(target):
@@ -285,15 +285,10 @@ class NodeVolumes:
             raise Refused(f"{request.staging} is read-only, as it was staged")
         return True
 
-    def _host_and_device(self, volume_id: VolumeId) -> tuple[Host, Device | None]:
-        """Return the volume's machine and its device, if it has one."""
-        return self._pools.host_of(volume_id), attachment.find_device(self._pools, volume_id)
-
-
-def _refuse_second_target(pool: Pool, device: Device, request: NodePublish) -> None:
-    """Raise Refused if the volume is mounted anywhere but at its staging path."""
-    for mount in pool.host.mount_points(device):
-        if mount.target != request.staging:
-            raise Refused(
-                f"volume {request.volume_id} has a single writer, at {mount.target} already"
-            )
+    def _mounts_of(self, volume_id: VolumeId) -> VolumeMounts:
+        """Return the volume's mounts, on its machine and with its device, if it has one."""
+        host, device = (
+            self._pools.host_of(volume_id),
+            attachment.find_device(self._pools, volume_id),
+        )
+        return VolumeMounts(host, self._records, device, volume_id)

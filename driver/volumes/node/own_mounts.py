@@ -39,38 +39,6 @@ def is_mount_of(
     return by_number or host.volume_label(mount) == str(volume_id)
 
 
-def unmount_own(  # noqa: PLR0913 - who is asked, and what is known
-    host: Host,
-    records: MountRecords,
-    path: Path,
-    device: Device | None,
-    volume_id: VolumeId,
-    *,
-    is_last: bool = False,
-) -> bool:
-    """Unmount all layers at `path` that are the volume's. Returns False if nothing was mounted
-    there.
-
-    A frozen filesystem is thawed before its last mount is removed: it would stay frozen, out of
-    reach. `is_last`: the volume is known to be mounted nowhere else. `device`: the volume's, if
-    known.
-
-    Raises: Refused, and nothing was changed: the topmost mount is not the volume's; Failed:
-    still mounted after 1000 unmounts.
-    """
-    for layer in range(_LAYERS):
-        if (mount := host.mounted_at(path)) is None:
-            return layer > 0
-        if not is_mount_of(host, records.at(path), mount, device, volume_id):
-            if layer:
-                return True  # somebody else's was below it
-            raise Refused(f"{path} shows something else than volume {volume_id}; left as it is")
-        if not mount.node and (is_last or _is_last_mount(host, records, mount, volume_id)):
-            host.thaw(path)
-        host.unmount_top(path)
-    raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")
-
-
 @dataclass(frozen=True, slots=True)
 class Users:
     """What uses a volume beside one staging path.
@@ -91,27 +59,82 @@ class Users:
             )
 
 
-def find_users(
-    host: Host, records: MountRecords, device: Device | None, volume_id: VolumeId, staging: Path
-) -> Users:
-    """Return what uses the volume beside the staging path `staging`. Without `device` (it cannot
-    be told), only recorded mounts are found.
-    """
-    recorded = [record for record in records.of_volume(volume_id) if record.path != staging]
-    mounted = {record.path: _mount_point(host, record) for record in recorded}
-    stagings = [
-        record.path
-        for record in recorded
-        if record.staging != staging and _is_in_use(record, mounted)
-    ]
-    targets = [
-        record.path for record in recorded if record.staging == staging and mounted[record.path]
-    ]
-    known = {path for path in mounted.values() if path}
-    known |= {mount.target for mount in [host.mounted_at(staging)] if mount}
-    mounts = host.mount_points(device) if device else ()
-    targets += [mount.target for mount in mounts if mount.target not in known]
-    return Users(targets, stagings)
+@dataclass(frozen=True, slots=True)
+class VolumeMounts:
+    """The mounts of one volume on its node. `device`: the volume's, if known."""
+
+    host: Host
+    records: MountRecords
+    device: Device | None
+    volume_id: VolumeId
+
+    def unmount(self, path: Path, mount: MountPoint | None, *, is_last: bool = False) -> bool:
+        """Unmount all layers at `path` that are the volume's. Returns False if nothing was mounted
+        there.
+
+        A frozen filesystem is thawed before its last mount is removed: it would stay frozen, out
+        of reach. `mount`: the topmost mount at `path`, as `Host.mounted_at` has just returned it.
+        `is_last`: the volume is known to be mounted nowhere else.
+
+        Raises: Refused, and nothing was changed: the topmost mount is not the volume's; Failed:
+        still mounted after 1000 unmounts.
+        """
+        record = self.records.at(path)
+        for layer in range(_LAYERS):
+            if layer:
+                mount = self.host.mounted_at(path)
+            if mount is None:
+                return layer > 0
+            if not is_mount_of(self.host, record, mount, self.device, self.volume_id):
+                if layer:
+                    return True  # somebody else's was below it
+                raise Refused(
+                    f"{path} shows something else than volume {self.volume_id}; left as it is"
+                )
+            if not mount.node and (is_last or self._is_last(path, mount)):
+                self.host.thaw(path)
+            self.host.unmount_top(path)
+        raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")
+
+    def users(self, staging: Path, mount: MountPoint | None) -> Users:
+        """Return what uses the volume beside the staging path `staging`. Without `device` (it
+        cannot be told), only recorded mounts are found.
+
+        `mount`: the topmost mount at `staging`.
+        """
+        host = self.host
+        recorded = self._recorded_beside(staging)
+        mounted = {record.path: _mount_point(host, record) for record in recorded}
+        stagings = [
+            record.path
+            for record in recorded
+            if record.staging != staging and _is_in_use(record, mounted)
+        ]
+        targets = [
+            record.path for record in recorded if record.staging == staging and mounted[record.path]
+        ]
+        known = {path for path in mounted.values() if path}
+        if mount:
+            known.add(mount.target)
+        mounts = host.mount_points(self.device) if self.device else ()
+        targets += [each.target for each in mounts if each.target not in known]
+        return Users(targets, stagings)
+
+    def _is_last(self, path: Path, mount: MountPoint) -> bool:
+        """Return whether the filesystem of `mount`, the mount at `path`, is mounted once at most.
+        The kernel tells, so it works without the pool; what is recorded elsewhere is looked at
+        first, so that seldom all mounts are.
+        """
+        recorded = (self.host.mounted_at(record.path) for record in self._recorded_beside(path))
+        if any(other and _is_beside(other, mount) for other in recorded):
+            return False
+        device = Device(Path(), mount.number, read_only=False)
+        return sum(not other.node for other in self.host.mount_points(device)) <= 1
+
+    def _recorded_beside(self, path: Path) -> Sequence[MountRecord]:
+        """Return the records of the volume's mounts at other paths."""
+        records = self.records.of_volume(self.volume_id)
+        return [record for record in records if record.path != path]
 
 
 def find_swapped(
@@ -153,19 +176,6 @@ def _is_in_use(record: MountRecord, mounted: dict[Path, Path | None]) -> bool:
     """
     nothing_mounted = record.is_staging and record.node
     return record.path.is_dir() if nothing_mounted else mounted[record.path] is not None
-
-
-def _is_last_mount(
-    host: Host, records: MountRecords, mount: MountPoint, volume_id: VolumeId
-) -> bool:
-    """Return whether the filesystem is mounted once at most. The kernel tells, so it works without
-    the pool; what is recorded is looked at first, so that seldom all mounts are.
-    """
-    recorded = (host.mounted_at(record.path) for record in records.of_volume(volume_id))
-    if any(other and _is_beside(other, mount) for other in recorded):
-        return False
-    device = Device(Path(), mount.number, read_only=False)
-    return sum(not other.node for other in host.mount_points(device)) <= 1
 
 
 def _is_beside(other: MountPoint, mount: MountPoint) -> bool:

@@ -18,7 +18,7 @@ from driver.core.ports.pool import Pool
 from driver.volumes.compatibility import reads_only
 from driver.volumes.node import attachment, encryption, growth, io_limits
 from driver.volumes.node.mount_records import MountRecords, mount_record
-from driver.volumes.node_requests import Stage
+from driver.volumes.node_requests import NodePublish, Stage
 from driver.volumes.requests import Capability
 
 
@@ -78,6 +78,15 @@ def refuse_other_access(mount_point: MountPoint, *, read_only: bool) -> None:
     if mount_point.read_only is not read_only:
         is_so = "read-only" if mount_point.read_only else "writable"
         raise Conflict(f"{mount_point.target} shows the volume already, and is {is_so}")
+
+
+def refuse_second_target(pool: Pool, device: Device, request: NodePublish) -> None:
+    """Raise Refused if the volume is mounted anywhere but at its staging path."""
+    for mount in pool.host.mount_points(device):
+        if mount.target != request.staging:
+            raise Refused(
+                f"volume {request.volume_id} has a single writer, at {mount.target} already"
+            )
 
 
 def writable_mount(pool: Pool, device: Device) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,12 +37,12 @@ def building_name(name: ImageId | str) -> str:
 
 def folder(root: Path, image_id: ImageId) -> Path:
     """Return the folder of an image."""
-    return root / str(image_id)
+    return Path(f"{root}/{image_id}")
 
 
 def disk(root: Path, image_id: ImageId) -> Path:
     """Return the file with the bytes of an image."""
-    return root / str(image_id) / DISK
+    return Path(f"{root}/{image_id}/{DISK}")
 
 
 def allocated_bytes(root: int, name: str) -> Bytes:
@@ -51,8 +51,10 @@ def allocated_bytes(root: int, name: str) -> Bytes:
     `root`: an open descriptor of the pool's directory.
     """
     for folder_name in (name, building_name(name)):
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             return os.stat(f"{folder_name}/{DISK}", dir_fd=root).st_blocks * 512
+        except (FileNotFoundError, NotADirectoryError):
+            pass
     return 0
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from loguru import logger
 
@@ -39,6 +40,14 @@ class _MarkerLock:
     users: int = 0
     gone: bool = False  # let go of when the last of them leaves
     closed: bool = False  # the same, wherever it is
+
+
+class Visit(NamedTuple):
+    """One call at work in the pool: the path and the descriptor of its root, and its lock."""
+
+    path: Path
+    fd: int
+    lock: _MarkerLock
 
 
 class PoolDirectory:
@@ -98,17 +107,27 @@ class PoolDirectory:
         Raises: PoolUnavailable with the reason and the cure; Exhausted if nothing could be
         found out.
         """
+        visit = self.enter()
+        try:
+            yield visit.path
+        finally:
+            self.leave(visit)
+
+    def enter(self) -> Visit:
+        """Do what `open` does at its begin; `leave` must follow. Raises: as `open`."""
         with self._lock:
             fd, path, lock = self._open()
             lock.users += 1
-        try:
-            yield path
-        finally:
-            os.close(fd)
-            with self._lock:
-                lock.users -= 1
-                if lock.closed or (lock.gone and not self._is_at_path(lock)):
-                    self._lose()
+        return Visit(path, fd, lock)
+
+    def leave(self, visit: Visit) -> None:
+        """End what `enter` began."""
+        os.close(visit.fd)
+        lock = visit.lock
+        with self._lock:
+            lock.users -= 1
+            if lock.closed or (lock.gone and not self._is_at_path(lock)):
+                self._lose()
 
     def sync(self, root: Path) -> None:
         """Fsync `root`. Once that failed, the pool is unavailable until it is repeated with

@@ -61,10 +61,14 @@ class PoolHealth:
         try:
             yield
         except OSError as error:
-            meant = errnos.pool_error(error, self._location)
-            if isinstance(meant, PoolUnavailable):
-                self._met, self._tried = meant, -inf
-            raise meant or error from error
+            raise self.translate(error) from error
+
+    def translate(self, error: OSError) -> Exception:
+        """Return the error of the port that means the same; `error` itself if there is none."""
+        meant = errnos.pool_error(error, self._location)
+        if isinstance(meant, PoolUnavailable):
+            self._met, self._tried = meant, -inf
+        return meant or error
 
     def _what_it_turned(self, root: Path) -> str:
         """Return "shutdown" or "emergency_ro" if ext4 is so, else "".

@@ -6,6 +6,7 @@ All functions ask about the mount namespace of the calling thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -44,6 +45,11 @@ class MountTable(Protocol):
     def showing(self, number: int) -> tuple[Mount, ...]:
         """Return the mounts that show the block device `number` (dev_t): its filesystem, or its
         node.
+        """
+
+    def listed(self) -> Callable[[int], tuple[Mount, ...]]:
+        """List the mounts once, and return what tells, as `showing` does, which of them show a
+        device.
         """
 
     def nodes(self) -> tuple[tuple[int, Mount], ...]:

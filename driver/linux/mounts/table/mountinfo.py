@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +53,13 @@ class MountinfoTable:
             for mount in map(_parse_line, lines)
             if number in {node_of(mount), device_of(mount)}
         )
+
+    def listed(self) -> Callable[[int], tuple[Mount, ...]]:
+        mounts = dict[int, list[Mount]]()
+        for mount in self.mounts():
+            for number in {node_of(mount), device_of(mount)} - {0}:
+                mounts.setdefault(number, []).append(mount)
+        return lambda number: tuple(mounts.get(number, ()))
 
     def nodes(self) -> tuple[tuple[int, Mount], ...]:
         mounts = map(_parse_line, filter(_may_be_node, _lines(read())))

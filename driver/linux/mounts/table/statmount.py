@@ -10,7 +10,8 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -133,38 +134,41 @@ def _parse(data: bytes) -> Mount:
         attributes, root, point, subtype, source,
     ) = _STATMOUNT.unpack_from(data)  # fmt: skip
 
-    def text(field: int, offset: int) -> str:
-        if not mask & field:
-            return ""
-        start = _STRINGS + offset
-        return os.fsdecode(data[start : data.index(b"\0", start)])
-
-    kind, detail = text(_FS_TYPE, fs_type), text(_FS_SUBTYPE, subtype)
+    kind = _text(data, fs_type) if mask & _FS_TYPE else ""
+    if mask & _FS_SUBTYPE and (detail := _text(data, subtype)):
+        kind = f"{kind}.{detail}"
     return Mount(
         id=number,
         parent=parent,
         device=os.makedev(major, minor),
-        root=text(_MNT_ROOT, root),
-        target=Path(text(_MNT_POINT, point)),
-        fs_type=f"{kind}.{detail}" if detail else kind,
-        source=text(_SB_SOURCE, source),
-        options=frozenset(_options(attributes)),
-        super_options=split_options(text(_MNT_OPTS, opts), _super_flags(sb_flags)),
+        root=_text(data, root) if mask & _MNT_ROOT else "",
+        target=Path(_text(data, point) if mask & _MNT_POINT else ""),
+        fs_type=kind,
+        source=_text(data, source) if mask & _SB_SOURCE else "",
+        options=_options(attributes),
+        super_options=_super_options(_text(data, opts) if mask & _MNT_OPTS else "", sb_flags),
     )
 
 
-def _options(attributes: int) -> Iterator[str]:
-    """Yield the options of a mount in the words of mountinfo."""
-    yield "ro" if attributes & _RDONLY else "rw"
-    if not attributes & _ATIME:
-        yield "relatime"
-    yield from _words(_ATTRIBUTES, attributes)
+def _text(data: bytes, offset: int) -> str:
+    """Return the string at an offset behind a struct statmount."""
+    start = _STRINGS + offset
+    return data[start : data.index(b"\0", start)].decode("utf-8", "surrogateescape")
 
 
-def _super_flags(flags: int) -> Iterator[str]:
-    """Yield the flags of a filesystem in the words of mountinfo."""
-    yield "ro" if flags & _RDONLY else "rw"
-    yield from _words(_SB_FLAGS, flags)
+@lru_cache
+def _options(attributes: int) -> frozenset[str]:
+    """Return the options of a mount in the words of mountinfo."""
+    access = ["ro" if attributes & _RDONLY else "rw"]
+    atime = [] if attributes & _ATIME else ["relatime"]
+    return frozenset((*access, *atime, *_words(_ATTRIBUTES, attributes)))
+
+
+@lru_cache
+def _super_options(options: str, flags: int) -> frozenset[str]:
+    """Return the options and the flags of a filesystem in the words of mountinfo."""
+    access = "ro" if flags & _RDONLY else "rw"
+    return split_options(options, (access, *_words(_SB_FLAGS, flags)))
 
 
 def _words(words: dict[int, str], flags: int) -> Iterable[str]:

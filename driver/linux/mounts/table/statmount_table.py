@@ -11,7 +11,8 @@ import os
 import stat
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -27,6 +28,7 @@ from driver.linux.mounts.table.mount_entry import (
 
 _RECENT: Final = 256  # mounts of a listing that are likely to come and go; looked up one by one
 _GONE: Final = 256  # mounts that are not there any more and are remembered nevertheless
+_GONE_OF_DEVICE: Final = 8  # the same, of one device: a loop device is mounted again and again
 _NO_ID: Final = 1 << 64  # more than any id
 _TRIES: Final = 10  # between the look at a place and the question what is there it may change
 
@@ -44,6 +46,7 @@ class StatmountTable:
         self._nodes: dict[int, int] = {}  # the same, of those that show its node
         self._mounts_of: dict[int, set[int]] = {}  # the other way round, without 0
         self._examined = b""  # how a listing begins whose ids are all known
+        self._forgets = 0  # how often ids were forgotten
 
     def topmost_at(self, target: Path) -> Mount | None:
         for _ in range(_TRIES):
@@ -68,13 +71,10 @@ class StatmountTable:
         return _entries(statmount.ids(statmount.listing()))
 
     def showing(self, number: int) -> tuple[Mount, ...]:
-        unknown, present = self._examine()
-        with self._lock:
-            known = sorted(self._mounts_of.get(number, ()))
-        # A device's earlier mounts are forgotten some time after they are gone.
-        return _entries(each for each in known if _is_in(each, present)) + tuple(
-            mount for mount in unknown if number in {node_of(mount), device_of(mount)}
-        )
+        return self._showing(*self._examine(), number)
+
+    def listed(self) -> Callable[[int], tuple[Mount, ...]]:
+        return partial(self._showing, *self._examine())
 
     def nodes(self) -> tuple[tuple[int, Mount], ...]:
         unknown, present = self._examine()
@@ -88,6 +88,19 @@ class StatmountTable:
         with self._lock:
             known = [number for each, number in self._nodes.items() if _is_in(each, present)]
         return frozenset(known) | frozenset(filter(None, map(node_of, unknown)))
+
+    def _showing(
+        self, unknown: Sequence[Mount], present: Sequence[int], number: int
+    ) -> tuple[Mount, ...]:
+        """Return the mounts that show the block device `number`, of those that `_examine` found."""
+        with self._lock:
+            known = sorted(self._mounts_of.get(number, ()))
+            there = [each for each in known if _is_in(each, present)]
+            if len(known) - len(there) > _GONE_OF_DEVICE:
+                self._forget(set(known).difference(there))
+        return _entries(there) + tuple(
+            mount for mount in unknown if number in {node_of(mount), device_of(mount)}
+        )
 
     def _examine(self) -> tuple[list[Mount], Sequence[int]]:
         """Find out which devices the mounts show that are new, and forget those that are gone.
@@ -103,11 +116,13 @@ class StatmountTable:
             new = [each for each in statmount.ids(listing[known:]) if each not in self._numbers]
             if len(self._numbers) > len(present) + _GONE:
                 self._forget(self._numbers.keys() - set(present))
+            forgets = self._forgets
         unknown = self._examine_new(new)
         with self._lock:
             end = bisect_left(present, min((mount.id for mount in unknown), default=_NO_ID))
             end = max(0, min(end, len(present) - _RECENT))
-            self._examined = listing[: end * present.itemsize]
+            if forgets == self._forgets:  # else another thread, with an older listing, forgot some
+                self._examined = listing[: end * present.itemsize]
         return unknown, present
 
     def _examine_new(self, new: list[int]) -> list[Mount]:
@@ -130,7 +145,9 @@ class StatmountTable:
                 self._nodes[mount.id] = number
 
     def _forget(self, gone: Iterable[int]) -> None:
-        """Forget mounts; called with the lock."""
+        """Forget mounts, so that all ids are looked up once more; called with the lock."""
+        self._forgets += 1
+        self._examined = b""
         for mount_id in gone:
             number = self._numbers.pop(mount_id)
             self._nodes.pop(mount_id, None)

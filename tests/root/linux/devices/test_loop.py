@@ -178,13 +178,13 @@ def test_a_search_asks_no_device_of_another_volumes_image(
             found.append(attach(folder / "disk.img"))
             undo.callback(loop.detach, found[-1], bound=5)
         asked = list[str]()
-        usual = loop_ioctl.opened
+        usual = loop_ioctl.OpenedNode
 
-        def noted(path: str, flags: int) -> AbstractContextManager[int]:
-            asked.append(path)
+        def noted(path: Path | str, flags: int) -> AbstractContextManager[int]:
+            asked.append(str(path))
             return usual(path, flags)
 
-        monkeypatch.setattr(loop_ioctl, "opened", noted)
+        monkeypatch.setattr(loop_ioctl, "OpenedNode", noted)
         mine = folders[0] / "disk.img"
         assert loop.find(backing(mine), folders[0].name) == found[0]
         assert loop.find((0, 0), folders[0].name) is None

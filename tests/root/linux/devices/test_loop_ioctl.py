@@ -26,7 +26,7 @@ def test_a_node_that_dev_lacks_is_made(plain: Path) -> None:
 
 
 def test_nodes_can_be_made_only_of_what_the_kernel_knows() -> None:
-    with pytest.raises(FileNotFoundError), loop_ioctl.opened("/dev/loop99999", os.O_RDONLY):
+    with pytest.raises(FileNotFoundError), loop_ioctl.OpenedNode("/dev/loop99999", os.O_RDONLY):
         pass
 
 

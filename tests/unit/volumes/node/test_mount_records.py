@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from driver.core.devices import MountPoint
+from driver.core.ids import VolumeId
 from driver.core.ports.memory_records import MemoryRecords
 from driver.volumes.node.mount_records import MountRecord, MountRecords
 
@@ -54,3 +55,15 @@ def test_a_mount_is_that_of_a_record_by_number_or_else_by_name() -> None:
     assert not RECORD.matches(place(1796, "/dev/loop3"))
     assert RECORD.matches(place(0, "/dev/loop3"))
     assert not RECORD.matches(place(0, "tmpfs"))
+
+
+def test_a_record_is_parsed_once_until_it_is_written_again() -> None:
+    kept = MemoryRecords()
+    records = MountRecords(kept)
+    records.write(RECORD)
+    assert records.at(RECORD.path) is records.at(RECORD.path)
+    changed = replace(RECORD, number=5)
+    MountRecords(kept).write(changed)
+    assert records.at(RECORD.path) == changed
+    records.remove(RECORD.path, VolumeId("p", "v"))
+    assert records.at(RECORD.path) == changed  # it is another volume's

@@ -54,6 +54,9 @@ def test_a_mounted_filesystem_is_told_with_its_options(
     assert device_of(layer) == volume.status.number
     assert layer.options == {"ro", "noatime", "nodev", "nosuid"}
     assert {"ro", "discard", "lazytime"} <= layer.super_options
+    listed = table.listed()
+    assert listed(volume.status.number) == table.showing(volume.status.number)
+    assert listed(1) == ()
     assert [device_of(each) for each in table.showing(volume.status.number)] == [
         volume.status.number
     ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from driver.linux.mounts import mount
 from driver.linux.mounts.table import mount_ids, statmount
 from driver.linux.mounts.table.statmount_table import StatmountTable
 from tests.root.linux.conftest import Volume
@@ -46,3 +48,17 @@ def test_each_mount_is_examined_once(volume: Volume, monkeypatch: pytest.MonkeyP
     assert len(asked) < 20  # of those that tests beside this one mount
     monkeypatch.undo()
     assert len(table._numbers) <= len(statmount.ids(statmount.listing())) + 300
+
+
+@needs_statmount
+def test_the_earlier_mounts_of_a_device_are_forgotten(volume: Volume, tmp_path: Path) -> None:
+    table, number, bound = StatmountTable(), volume.status.number, tmp_path / "bound"
+    bound.mkdir()
+    for _ in range(30):
+        mount.bind(volume.target, bound, read_only=False)
+        try:
+            assert len(table.showing(number)) == 2
+        finally:
+            mount.unmount(bound)
+    assert [each.target for each in table.showing(number)] == [volume.target]
+    assert len(table._mounts_of[number]) < 12
