@@ -11,15 +11,26 @@ import ctypes
 import platform
 import select
 import struct
+from collections.abc import Iterable
 from selectors import EVENT_READ, EVENT_WRITE, EpollSelector, SelectorKey
-from typing import Final
+from typing import Any, Final, Protocol, TypeAlias
 
 MAX_EVENTS: Final = 64  # at once; the others come with the next poll
 
 # struct epoll_event: events, and a union of 8 bytes; <linux/eventpoll.h> packs it on x86-64 alone
 _EVENT: Final = struct.Struct("=Ii4x" if platform.machine() == "x86_64" else "=I4xi4x")
 
-_libc: Final = ctypes.PyDLL(None)  # its calls keep the interpreter's lock
+_epoll_wait: Final = ctypes.PyDLL(None).epoll_wait  # keeps the interpreter's lock
+
+
+class HasFileno(Protocol):
+    """An object with a descriptor."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+File: TypeAlias = int | HasFileno
 
 
 class EagerSelector(EpollSelector):
@@ -28,20 +39,43 @@ class EagerSelector(EpollSelector):
     def __init__(self) -> None:
         super().__init__()
         self._events = (ctypes.c_char * (MAX_EVENTS * _EVENT.size))()
+        self._bytes = memoryview(self._events).cast("B")
+        self._epoll = self.fileno()
+        self._keys: dict[int, SelectorKey] = {}  # by descriptor; the parent's map is slow to ask
+
+    def register(self, fileobj: File, events: int, data: Any = None) -> SelectorKey:
+        """Register a file as the parent does."""
+        key = super().register(fileobj, events, data)
+        self._keys[key.fd] = key
+        return key
+
+    def unregister(self, fileobj: File) -> SelectorKey:
+        """Unregister a file as the parent does."""
+        key = super().unregister(fileobj)
+        self._keys.pop(key.fd, None)
+        return key
+
+    def modify(self, fileobj: File, events: int, data: Any = None) -> SelectorKey:
+        """Change the events or the data of a file as the parent does."""
+        key = super().modify(fileobj, events, data)
+        self._keys[key.fd] = key
+        return key
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         """Return the events as the parent does. Errors are left to the parent to find."""
-        events = self._poll()
-        waits = timeout is None or timeout > 0
-        return super().select(timeout) if waits and not events else events
+        count: int = _epoll_wait(self._epoll, self._events, MAX_EVENTS, 0)
+        if count > 0:
+            events = _EVENT.iter_unpack(self._bytes[: count * _EVENT.size])
+            if ready := self._ready(events):
+                return ready
+        return super().select(timeout) if timeout is None or timeout > 0 else []
 
-    def _poll(self) -> list[tuple[SelectorKey, int]]:
-        count: int = _libc.epoll_wait(self.fileno(), self._events, MAX_EVENTS, 0)
-        whole, keys = memoryview(self._events).cast("B"), self.get_map()
+    def _ready(self, events: Iterable[tuple[int, int]]) -> list[tuple[SelectorKey, int]]:
+        """Return the keys of the files that events are of, each with the selector's events."""
         return [
-            (key, _selector_events(events) & key.events)
-            for events, fd in _EVENT.iter_unpack(whole[: max(count, 0) * _EVENT.size])
-            if (key := keys.get(fd))
+            (key, _selector_events(mask) & key.events)
+            for mask, fd in events
+            if (key := self._keys.get(fd))
         ]
 
 

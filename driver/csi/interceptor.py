@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextvars
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -157,7 +157,7 @@ def _tolerant(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | U
 
 def _recorded_unary(rpc: str, inner: Unary, on_end: OnEnd) -> Unary:
     async def call(request: Message | UndecodableRequest, context: Context) -> Any:
-        async with _recorded(rpc, context, on_end) as record:
+        async with _Recorded(rpc, context, on_end) as record:
             response = record.response = await inner(record.begin(request), context)
             record.subject = record.subject or _subject(response)
             return response
@@ -169,7 +169,7 @@ def _recorded_stream(rpc: str, inner: Stream, on_end: OnEnd) -> Stream:
     """Wrap a streaming RPC. It ends when the last message was taken, or its client has gone."""
 
     async def call(request: Message | UndecodableRequest, context: Context) -> AsyncIterator[Any]:
-        async with _recorded(rpc, context, on_end) as record:
+        async with _Recorded(rpc, context, on_end) as record:
             responses: Any = inner(record.begin(request), context)
             async with aclosing(responses):
                 async for response in responses:
@@ -205,34 +205,45 @@ class CallRecord:
         return whole
 
 
-@asynccontextmanager
-async def _recorded(rpc: str, context: Context, on_end: OnEnd) -> AsyncIterator[CallRecord]:
+class _Recorded:
     """Abort the call with the status of an error that is raised inside; then log it and call
     `on_end`.
     """
-    start, record = time.monotonic(), CallRecord(rpc)
-    RPC.set(rpc)
-    FACTS.set(record.facts)
-    try:
-        yield record
-        record.code = grpc.StatusCode.OK
-    except Exception as error:  # noqa: BLE001 - the one broad except of the program
-        record.code = status.status_of(error, rpc)
-        record.text = with_object(status.text_of(rpc, error), record.facts)
-        await context.abort(record.code, record.text)
-    finally:
-        seconds = time.monotonic() - start
-        on_end(record, seconds)
-        _log(rpc, record.code, seconds, record.subject | record.facts, record.text)
+
+    __slots__ = ("_context", "_on_end", "_record", "_start")
+
+    def __init__(self, rpc: str, context: Context, on_end: OnEnd) -> None:
+        self._context, self._on_end = context, on_end
+        self._start, self._record = time.monotonic(), CallRecord(rpc)
+
+    async def __aenter__(self) -> CallRecord:
+        RPC.set(self._record.rpc)
+        FACTS.set(self._record.facts)
+        return self._record
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        record = self._record
+        try:
+            if error is None:
+                record.code = grpc.StatusCode.OK
+            elif isinstance(error, Exception):
+                record.code = status.status_of(error, record.rpc)
+                record.text = with_object(status.text_of(record.rpc, error), record.facts)
+                await self._context.abort(record.code, record.text)
+        finally:
+            seconds = time.monotonic() - self._start
+            self._on_end(record, seconds)
+            _log(record, seconds)
 
 
-def _log(
-    rpc: str, code: grpc.StatusCode, seconds: float, subject: dict[str, str], text: str
-) -> None:
-    facts = subject | ({"error": text} if text else {})
-    usual = code is grpc.StatusCode.OK and rpc in POLLED
-    logger.bind(rpc=rpc, code=code.name, seconds=round(seconds, 6), **facts).log(
-        "DEBUG" if usual else "INFO", "{} {} {:.1f} ms", rpc, code.name, 1e3 * seconds
+def _log(record: CallRecord, seconds: float) -> None:
+    facts = record.subject | record.facts
+    if record.text:
+        facts["error"] = record.text
+    level = "DEBUG" if record.code is grpc.StatusCode.OK and record.rpc in POLLED else "INFO"
+    code = record.code.name
+    logger.bind(rpc=record.rpc, code=code, seconds=round(seconds, 6), **facts).log(
+        level, "{} {} {:.1f} ms", record.rpc, code, 1e3 * seconds
     )
 
 

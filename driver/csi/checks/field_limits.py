@@ -63,9 +63,9 @@ def path(text: str, field: str) -> Path:
     components = text.split("/")
     if ".." in components:
         raise Invalid(f"{field}: {text!r} must not contain '..'")
-    if any(len(os.fsencode(component)) > COMPONENT for component in components):
+    if any(len(each) > COMPONENT for each in os.fsencode(text).split(b"/")):
         raise Invalid(f"{field}: a part of the path is longer than {COMPONENT} bytes")
-    if not (shortest := Path("/", *(each for each in components if each not in {"", "."}))).name:
+    if not (shortest := Path("/" + text.lstrip("/"))).name:
         raise Invalid(f"{field}: {text!r} is the root directory")
     return shortest
 
