@@ -12,7 +12,7 @@ from driver.backends.memory.backend import MemoryBackend
 from driver.backends.memory.crypt import MemoryCrypt
 from driver.backends.memory.host import MemoryHost
 from driver.backends.memory.options import Options
-from driver.core.capacity import Capacity, PoolState
+from driver.core.capacity import NO_CAPACITY, Capacity, PoolState
 from driver.core.devices import Device, Extent, PhysicalExtent
 from driver.core.errors import Damaged, PoolReadOnly, PoolUnavailable
 from driver.core.faults import Fault, FaultKind, Severity, fault_of
@@ -21,7 +21,7 @@ from driver.core.model import Allocation, Bytes, Image, Prepare, Snapshot, Unrea
 from driver.core.options.mkfs_options import SMALLEST
 from driver.core.ports.pool import Pool
 
-_NO_CAPACITY = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
+_NO_POOL = NO_CAPACITY.for_volumes_of(SMALLEST[None])
 
 
 def failing_pool(
@@ -95,7 +95,7 @@ class FailingBackend(MemoryBackend):
             volumes=volumes,
             snapshots=len(readable) - volumes,
             damaged=len(self._damaged),
-            capacity=_NO_CAPACITY if unavailable else state.capacity,
+            capacity=_NO_POOL if unavailable else state.capacity,
             capacities={} if unavailable else state.capacities,
         )
 

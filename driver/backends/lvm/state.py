@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from driver.backends.lvm.pool.pool import LvmPool
-from driver.core.capacity import Capacity, PoolState
+from driver.core.capacity import NO_CAPACITY, Capacity, PoolState
 from driver.core.errors import Exhausted, PoolUnavailable
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Volume
 from driver.core.options.mkfs_options import SMALLEST
 
-_NO_CAPACITY = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
+_NO_POOL = NO_CAPACITY.for_volumes_of(SMALLEST[None])
 
 
 class ReportsCapacity(Protocol):
@@ -32,7 +32,7 @@ def pool_state(name: str, backend: ReportsCapacity, pool: LvmPool) -> PoolState:
     PoolUnavailable.
     """
     provisioning, unavailable, data, metadata = pool.provisioning, None, None, None
-    pool_id, capacity = None, _NO_CAPACITY
+    pool_id, capacity = None, _NO_POOL
     try:
         pool_id = backend.id
         capacity = backend.capacity(provisioning.allocation)

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from driver.core.capacity import Capacity, PoolState
+from driver.core.capacity import NO_CAPACITY, PoolState
 from driver.core.model import Allocation
 from driver.core.ports.pool import Pool
 from driver.volumes.pools.bounded_queries import ask_all
 
 FRESH: Final = 5.0  # seconds for which a pool is taken to be as it was
-NOTHING: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class States:
         if state and (not why or age <= FRESH):
             return KnownState(state, age)
         state = state or _unknown(pool)
-        return KnownState(replace(state, unavailable=why, capacity=NOTHING, capacities={}), 0.0)
+        return KnownState(replace(state, unavailable=why, capacity=NO_CAPACITY, capacities={}), 0.0)
 
 
 def _unknown(pool: Pool) -> PoolState:
@@ -71,5 +70,5 @@ def _unknown(pool: Pool) -> PoolState:
         direct_io=False,
         volumes=0,
         snapshots=0,
-        capacity=NOTHING,
+        capacity=NO_CAPACITY,
     )
