@@ -128,6 +128,10 @@ class Entries:
         sums.changes += 1
         self._sort_in(key, entry)
 
+    def is_attached(self, key: str) -> bool:
+        """Return whether the image may be attached."""
+        return key in self._attached
+
     def set_attached(self, key: str, *, attached: bool) -> None:
         """Note that what an image occupies may change from now on, or does not any more."""
         if attached:

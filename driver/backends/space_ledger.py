@@ -99,6 +99,11 @@ class Ledger:
             self._entries.put(key, entry, occupied)
             self._lock.notify_all()
 
+    def is_attached(self, key: str) -> bool:
+        """Return whether the image may be attached, as far as this process knows."""
+        with self._lock:
+            return self._entries.is_attached(key)
+
     def mark_attached(self, key: str) -> None:
         """Note, before an image is attached, that what it occupies may change from now on."""
         with self._lock:

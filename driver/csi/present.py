@@ -27,6 +27,8 @@ _VOLUME_HEALTH: Final = {
     Severity.DATA_LOSS: csi.DATA_LOSS,
 }
 
+_HEALTHY: Final = csi.VolumeCondition(abnormal=False, message="healthy")  # copied into each answer
+
 
 def volume(image: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
     """Return the volume as a CSI message, accessible on the node of `topology`."""
@@ -128,8 +130,10 @@ def capacity(result: Capacity) -> csi.GetCapacityResponse:
 
 def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
     """Return the VolumeCondition: abnormal if there are faults, with their texts."""
+    if not faults:
+        return _HEALTHY
     message = "; ".join(f"{fault.kind}: {fault.text}" for fault in faults)
-    return csi.VolumeCondition(abnormal=bool(faults), message=message or "healthy")
+    return csi.VolumeCondition(abnormal=True, message=message)
 
 
 def usage(stats: VolumeStats) -> list[csi.VolumeUsage]:

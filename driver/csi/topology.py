@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import NoSpace, OutOfRange
+
+
+@lru_cache
+def _message(key: str, node: str) -> csi.Topology:
+    """Return the message, made once: a list has it for each volume."""
+    return csi.Topology(segments={key: node})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +25,8 @@ class NodeTopology:
     node: str
 
     def present(self) -> csi.Topology:
-        """Return the topology as a CSI message."""
-        return csi.Topology(segments={self.key: self.node})
+        """Return the topology as a CSI message, which is to be copied and not changed."""
+        return _message(self.key, self.node)
 
     @contextmanager
     def naming(self) -> Iterator[None]:

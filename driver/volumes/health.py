@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, groupby, islice
@@ -10,14 +10,15 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Final
 
+from driver.core.devices import Device
 from driver.core.errors import CellarError, Damaged, PoolUnavailable
 from driver.core.faults import Fault, FaultKind, Severity, fault_of
 from driver.core.ids import VolumeId
 from driver.core.model import Unreadable, Volume
+from driver.core.ports.backend_features import ExaminesTogether
 from driver.core.ports.host import FaultFinder
 from driver.core.ports.pool import Pool
 from driver.core.results import VolumePage
-from driver.volumes import paging
 from driver.volumes.node import attachment, io_limits, own_mounts
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.node_requests import GetVolumeStats
@@ -25,7 +26,7 @@ from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask
 from driver.volumes.pools.registry import Pools
 from driver.volumes.requests import GetVolume, ListVolumes
 
-_BATCH: Final = 16  # volumes of which a pool is asked at once
+_BATCH: Final = 64  # volumes of which a pool is asked at once
 
 
 class Health:
@@ -49,7 +50,7 @@ class Health:
 
     def of_volumes(self, request: ListVolumes) -> VolumePage:
         """Return one page of the volumes that have a fault. Raises: StaleToken."""
-        volumes = paging.after_token(self._pools.listed_volumes(), request.after)
+        volumes = self._pools.listed_volumes(request.after)
         entries = (entry for entry in faults_of_each(volumes, self._records) if entry[1])
         page = tuple(islice(entries, request.most + 1 if request.most else None))
         if not request.most or len(page) <= request.most:
@@ -145,7 +146,7 @@ def faults_of_each(
 ) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
     """Yield each volume with its faults, in the same order.
 
-    A pool is asked for up to 16 volumes at once. From the first time that it does not answer in
+    A pool is asked for up to 64 volumes at once. From the first time that it does not answer in
     time, its volumes have that as their fault, and it is not asked again.
     """
     for pool, group in groupby(volumes, key=itemgetter(0)):
@@ -169,7 +170,50 @@ def _faults_of_part(
     pool: Pool,
 ) -> list[tuple[Fault, ...]]:
     """Return the faults of each of some volumes of a pool; see faults_of."""
-    return [faults_of(pool, volume, records, finder) for volume in volumes]
+    volumes = list(volumes)
+    well = _well(records, finder, volumes, pool)
+    return [
+        () if is_well else faults_of(pool, volume, records, finder)
+        for volume, is_well in zip(volumes, well, strict=True)
+    ]
+
+
+def _well(
+    records: MountRecords | None,
+    finder: FaultFinder,
+    volumes: Sequence[Volume | Unreadable],
+    pool: Pool,
+) -> Sequence[bool]:
+    """Return for each volume whether one pass over all of them found it without any fault. The
+    others are to be looked at one by one.
+    """
+    if not isinstance(pool.backend, ExaminesTogether):
+        return [False] * len(volumes)
+    try:
+        examined = pool.backend.examine([volume.id for volume in volumes])
+    except PoolUnavailable:
+        return [False] * len(volumes)
+    return [
+        not faults and _shows_no_fault(records, finder, volume, pool, device)
+        for volume, (faults, device) in zip(volumes, examined, strict=True)
+    ]
+
+
+def _shows_no_fault(
+    records: MountRecords | None,
+    finder: FaultFinder,
+    volume: Volume | Unreadable,
+    pool: Pool,
+    device: Device | None,
+) -> bool:
+    """Return whether the machine shows no fault of a volume that has `device`; False also if that
+    takes a closer look.
+    """
+    if isinstance(volume, Unreadable) or (device and volume.luks_key_id is not None):
+        return False
+    if device and any(True for _ in finder.faults(device)):
+        return False
+    return not (records and own_mounts.find_swapped(pool.host, records, volume, device))
 
 
 def _fault_of_unavailable(error: CellarError) -> tuple[Fault, ...]:

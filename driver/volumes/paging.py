@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from driver.core.errors import NotFound, StaleToken
@@ -14,28 +14,18 @@ SomeImage = TypeVar("SomeImage", bound=Image | Unreadable)
 
 
 def cut(
-    images: Iterable[tuple[Pool, SomeImage]], most: int, after: str
+    images: Iterable[tuple[Pool, SomeImage]], most: int
 ) -> tuple[list[tuple[Pool, SomeImage]], str]:
-    """Return at most `most` images (0: all) with ids above `after` ("": from the first), and the
-    token of the next page ("" at the end).
+    """Return the first `most` images (0: all), and the token of the next page ("" at the end).
 
     `images` must come in the order of their ids.
     """
     page: list[tuple[Pool, SomeImage]] = []
-    for pool, image in after_token(images, after):
+    for pool, image in images:
         if most and len(page) == most:
             return page, str(page[-1][1].id)
         page.append((pool, image))
     return page, ""
-
-
-def after_token(
-    images: Iterable[tuple[Pool, SomeImage]], after: str
-) -> Iterator[tuple[Pool, SomeImage]]:
-    """Yield the images with ids above `after` ("": all), in their order."""
-    if not after:
-        return iter(images)
-    return (entry for entry in images if str(entry[1].id) > after)
 
 
 def parse_token(token: str, parse_id: Callable[[str], ImageId]) -> str:

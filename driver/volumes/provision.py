@@ -154,7 +154,7 @@ class Provisioner:
 
     def list(self, request: ListVolumes) -> VolumePage:
         """Return one page of all volumes with their faults. Raises: StaleToken."""
-        page, following = paging.cut(self._pools.listed_volumes(), request.most, request.after)
+        page, following = paging.cut(self._pools.listed_volumes(request.after), request.most)
         return VolumePage(tuple(health.faults_of_each(page, self._mounts)), following)
 
     def capacity(self, request: GetCapacity) -> Capacity:

@@ -6,7 +6,9 @@ import pytest
 
 from driver.core.devices import Extent
 from driver.core.errors import Busy, CellarError, Damaged, NotFound, Refused
+from driver.core.ids import ImageId
 from driver.core.model import KIB, MIB, Allocation
+from driver.core.ports.backend_features import ExaminesTogether
 from tests.contract.backends_under_test import BackendUnderTest, size_of, whole
 from tests.contract.images import SIZE, a_snapshot, a_volume, create_snapshot, create_volume
 
@@ -222,3 +224,20 @@ def test_an_image_that_vanished_can_still_be_deleted(under_test: BackendUnderTes
 
 def covers(extents: list[Extent], offset: int) -> bool:
     return any(extent.start <= offset < extent.start + extent.length for extent in extents)
+
+
+def test_images_examined_together_are_what_they_are_one_by_one(
+    under_test: BackendUnderTest,
+) -> None:
+    backend = under_test.pool.backend
+    if not isinstance(backend, ExaminesTogether):
+        pytest.skip("this backend examines one image at a time")
+    volumes = [create_volume(under_test, name) for name in ("one", "two", "three")]
+    snapshot = create_snapshot(under_test, volumes[0])
+    backend.attach(volumes[1], read_only=False)
+    ids: list[ImageId] = [volume.id for volume in volumes]
+    ids += snapshot.id, a_volume(under_test.pool, "none").id
+    expected = [([*backend.faults(each)], backend.attached(each)) for each in ids]
+    assert [(list(faults), device) for faults, device in backend.examine(ids)] == expected
+    backend.detach(volumes[1].id)
+    assert [device for _, device in backend.examine(ids)] == [None] * len(ids)

@@ -33,7 +33,6 @@ from driver.core.errors import (
     Refused,
 )
 from driver.core.failpoints import FailPoint, reach
-from driver.core.faults import Fault, fault_of
 from driver.core.ids import ImageId, SnapshotId, VolumeId
 from driver.core.model import (
     Bytes,
@@ -196,22 +195,6 @@ class Loopfile(CopyingPool):
             self._loops.detach(layout.disk(root, image_id), image_id)
             self._accounts.record_detached(image_id)
             reach(FailPoint.DETACH_CLEARED)
-
-    def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
-        try:
-            with self._opened() as root:
-                if image_id is None:
-                    reasons = {
-                        str(damaged.id): damaged.why for damaged in self._catalogue.damaged()
-                    }
-                    yield from self._accounts.bounds.faults(root, self._location, reasons)
-                    yield from self._leftovers.faults(self._location)
-                else:
-                    yield from self._catalogue.faults(root, image_id)
-                    yield from self._loops.faults(root, self._catalogue.get(image_id))
-                self._health.refuse_unwritable(root)
-        except PoolUnavailable as error:
-            yield fault_of(error)
 
     # --- inside
 

@@ -5,7 +5,7 @@ What is done to single images is in `backend`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -28,10 +28,12 @@ from driver.backends.loopfile.state import Shared, counted
 from driver.backends.quiesce import thaw
 from driver.backends.readers import Readers
 from driver.core.capacity import Capacity, PoolState
+from driver.core.devices import Device
 from driver.core.errors import (
     Exhausted,
     PoolUnavailable,
 )
+from driver.core.faults import Fault, fault_of
 from driver.core.ids import ImageId, PoolId
 from driver.core.model import (
     Allocation,
@@ -135,10 +137,15 @@ class ServedPool:
         OSErrors inside become errors of the port. Raises: PoolUnavailable if the pool cannot be
         used, or (`to_write`) not be written to; Exhausted if that cannot be told now.
         """
-        with self._root.open() as root, self._health.translated():
+        visit = self._root.enter()
+        try:
             if to_write:
-                self._health.refuse_unwritable(root)
-            yield root
+                self._health.refuse_unwritable(visit.path)
+            yield visit.path
+        except OSError as error:
+            raise self._health.translate(error) from error
+        finally:
+            self._root.leave(visit)
 
     def _open_pool(self, root: Path) -> None:
         """Read a pool that appeared, under its lock: remove leftovers, probe, load and check the
@@ -204,6 +211,39 @@ class ServedPool:
     def try_writing(self) -> None:
         with self._opened() as root:
             files.touch_durably(root / MARKER)
+
+    def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
+        try:
+            with self._opened() as root:
+                if image_id is None:
+                    reasons = {
+                        str(damaged.id): damaged.why for damaged in self._catalogue.damaged()
+                    }
+                    yield from self._accounts.bounds.faults(root, self._location, reasons)
+                    yield from self._leftovers.faults(self._location)
+                else:
+                    yield from self._catalogue.faults(root, image_id)
+                    yield from self._loops.faults(root, self._catalogue.get(image_id))
+                self._health.refuse_unwritable(root)
+        except PoolUnavailable as error:
+            yield fault_of(error)
+
+    def examine(
+        self, image_ids: Sequence[ImageId]
+    ) -> Sequence[tuple[Sequence[Fault], Device | None]]:
+        with self._opened() as root:
+            self._health.refuse_unwritable(root)
+            return [self._examine(root, image_id) for image_id in image_ids]
+
+    def _examine(self, root: Path, image_id: ImageId) -> tuple[Sequence[Fault], Device | None]:
+        """Return the faults of an image and its device; only one that this process knows to be
+        attached is looked for.
+        """
+        image, faults = self._catalogue.get(image_id), [*self._catalogue.faults(root, image_id)]
+        if not self._ledger.is_attached(str(image_id)):
+            return faults, None
+        faults += self._loops.faults(root, image)
+        return faults, self._loops.attached(root, image_id, image)
 
     def capacity(self, allocation: Allocation) -> Capacity:
         with self._opened(to_write=True):

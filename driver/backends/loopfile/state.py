@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
 
 from driver.backends.space_surveys import Filesystems
-from driver.core.capacity import Capacity
+from driver.core.capacity import NO_CAPACITY, Capacity
 from driver.core.errors import Exhausted, PoolUnavailable
 from driver.core.ids import PoolId
 from driver.core.model import Allocation, Image, Volume
@@ -15,7 +15,7 @@ from driver.core.options.mkfs_options import SMALLEST
 from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 
-_NOTHING: Final = Capacity(largest=0, smallest=SMALLEST[None], total=0, committed=0)
+_NO_POOL: Final = NO_CAPACITY.for_volumes_of(SMALLEST[None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def counted(backend: Asked, images: Sequence[Image]) -> Counted:
     return Counted(
         id=pool_id,
         unavailable=unavailable,
-        capacity=capacities.get(backend.allocation, _NOTHING),
+        capacity=capacities.get(backend.allocation, _NO_POOL),
         capacities=capacities,
         volumes=volumes,
         snapshots=len(images) - volumes,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
-from driver.core.devices import PhysicalExtent
+from driver.core.devices import Device, PhysicalExtent
+from driver.core.faults import Fault
 from driver.core.ids import ImageId, SnapshotId, VolumeId
 from driver.core.model import Bytes, Image, Prepare, Volume
 
@@ -80,6 +81,21 @@ class MapsPhysicalExtents(Protocol):
         The first may begin before `start`, and the last may end after the image. Fewer than `most`:
         there are no more. Extents of two snapshots at the same address at the same time hold the
         same bytes. Raises: NotFound.
+        """
+
+
+@runtime_checkable
+class ExaminesTogether(Protocol):
+    """A backend that examines many images in one pass, for lists."""
+
+    def examine(
+        self, image_ids: Sequence[ImageId]
+    ) -> Sequence[tuple[Sequence[Fault], Device | None]]:
+        """Return the faults of each image, and its device; None: it is not attached, as far as
+        this driver knows.
+
+        A fault may be over by now, and a device attached: ask `faults` and `attached` before
+        anything is made of it. Raises: PoolUnavailable.
         """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import cache, cached_property
@@ -15,7 +15,6 @@ from typing import Final
 from driver.core.devices import Device
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.model import MIB, FsType
-from driver.linux.devices import block
 from driver.linux.formats import filesystem
 from driver.linux.mounts import mount_points
 from driver.linux.mounts.table.mount_entry import Mount
@@ -32,12 +31,11 @@ class FaultFinder:
     """Implement core.ports.host.FaultFinder with one reading of the mounts."""
 
     @cached_property
-    def _mounts(self) -> Mapping[int, Sequence[Mount]]:
-        return mount_points.filesystems()
+    def _mounts_of(self) -> Callable[[int], Sequence[Mount]]:
+        return mount_points.listed_filesystems()
 
     def faults(self, device: Device) -> Iterator[Fault]:
-        mounts = self._mounts.get(device.number, ())
-        return of_filesystem(device.path, device.number, mounts)
+        return of_filesystem(device.path, device.number, self._mounts_of(device.number))
 
 
 def of_filesystem(device: Path, number: int, mounts: Sequence[Mount]) -> Iterator[Fault]:
@@ -96,7 +94,7 @@ def _errors(device: Path, number: int, fs_type: str) -> Iterator[Fault]:
 
 def _ext4_errors(number: int) -> int:
     """Return the number of errors since the last e2fsck, which the superblock keeps."""
-    text = _read(Path("/sys/fs/ext4", _name(number), "errors_count"))
+    text = _read(f"/sys/fs/ext4/{_name(number)}/errors_count")
     return int(text or 0)
 
 
@@ -106,7 +104,7 @@ def _btrfs_errors(number: int) -> int:
     The sum of write, read, flush, corruption and generation errors.
     """
     for link in Path("/sys/fs/btrfs").glob(f"*/devices/{_name(number)}"):
-        stats = _read(link.parents[1] / "devinfo" / "1" / "error_stats")
+        stats = _read(f"{link.parents[1]}/devinfo/1/error_stats")
         return sum(int(word) for word in stats.split() if word.isdecimal())
     return 0
 
@@ -140,7 +138,7 @@ def _may_be_silent(number: int) -> bool:
     """
     if _kernel() >= _REPORTS_SHUTDOWN:
         return False
-    return int(_read(Path("/sys/fs/ext4", _name(number), "msg_count")) or 0) > 1
+    return int(_read(f"/sys/fs/ext4/{_name(number)}/msg_count") or 0) > 1
 
 
 def _sync(target: Path) -> None:
@@ -164,12 +162,18 @@ def _turned(mount: Mount) -> bool:
 
 def _name(number: int) -> str:
     """Return the kernel's name of a block device, such as loop5."""
-    return Path(block.sysfs(number)).resolve().name
+    return mount_points.path_of(number).name
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     """Return the text of a file in /sys; "" if it does not exist."""
     try:
-        return path.read_text(encoding="ascii")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # not mounted any more, or an older kernel
         return ""
+    try:
+        return os.read(fd, 4096).decode("ascii")
+    except OSError:  # the same
+        return ""
+    finally:
+        os.close(fd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -67,6 +67,14 @@ def filesystems() -> Mapping[int, Sequence[Mount]]:
         if number := device_of(mount):
             mounts.setdefault(number, []).append(mount)
     return mounts
+
+
+def listed_filesystems() -> Callable[[int], Sequence[Mount]]:
+    """List the mounts once, and return what tells, as `filesystems_of` does, which of them are of
+    the filesystem on a device. Raises: OSError.
+    """
+    showing = mount_table.table().listed()
+    return lambda number: [each for each in showing(number) if device_of(each) == number]
 
 
 def mount_point(mount: Mount) -> MountPoint:

@@ -88,10 +88,10 @@ class Snapshotter:
             self._groups.refuse_damaged([request.snapshot_id])
         snapshots = (
             (pool, snapshot)
-            for pool, snapshot in self._pools.listed_snapshots()
+            for pool, snapshot in self._pools.listed_snapshots(request.after)
             if _matches(snapshot, request)
         )
-        page, following = paging.cut(snapshots, request.most, request.after)
+        page, following = paging.cut(snapshots, request.most)
         return SnapshotsPage(tuple(snapshot for _, snapshot in page), following)
 
     # groups

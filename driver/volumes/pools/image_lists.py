@@ -6,8 +6,10 @@ listed.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from heapq import merge
+from itertools import islice
 from typing import Any
 
 from driver.core.errors import PoolSilent, PoolUnavailable
@@ -38,24 +40,24 @@ class ImageLists:
         """Yield the snapshots among `images`."""
         return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
 
-    def listed_volumes(self) -> Iterator[tuple[Pool, Volume | Unreadable]]:
+    def listed_volumes(self, after: str = "") -> Iterator[tuple[Pool, Volume | Unreadable]]:
         """Yield volumes as `volumes` does, and also images with a damaged record that are not
-        known to be snapshots.
+        known to be snapshots; only those with ids above `after` ("": all).
         """
         return (
             (pool, image)
-            for pool, image in self._listed()
+            for pool, image in self._listed(after)
             if isinstance(image, Volume)
             or (isinstance(image, Unreadable) and not image.is_snapshot)
         )
 
-    def listed_snapshots(self) -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
+    def listed_snapshots(self, after: str = "") -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
         """Yield snapshots as `snapshots` does, and also those with a damaged record that still
-        names their source.
+        names their source; only those with ids above `after` ("": all).
         """
         return (
             (pool, image)
-            for pool, image in self._listed()
+            for pool, image in self._listed(after)
             if isinstance(image, Snapshot) or (isinstance(image, Unreadable) and image.source)
         )
 
@@ -63,8 +65,8 @@ class ImageLists:
         """Yield the images with a damaged record, from the same pools as `images`."""
         return (image for _, image in self._listed() if isinstance(image, Unreadable))
 
-    def _listed(self) -> Iterator[tuple[Pool, Image | Unreadable]]:
-        """Yield all images, damaged ones too, in the order of their ids."""
+    def _listed(self, after: str = "") -> Iterator[tuple[Pool, Image | Unreadable]]:
+        """Yield the images with ids above `after`, damaged ones too, in the order of their ids."""
         replies = ask_all(self._pools, _everything, LIST_TIMEOUT)
         listed = replies.given
         for pool, error in unavailable_of(replies):
@@ -73,7 +75,12 @@ class ImageLists:
         for pool, images in sorted(
             listed, key=lambda image: str(image[1][0].id) if image[1] else ""
         ):
-            yield from ((pool, image) for image in images)
+            start = bisect_right(images, after, key=_id_text) if after else 0
+            yield from ((pool, image) for image in islice(images, start, None))
+
+
+def _id_text(image: Image | Unreadable) -> str:
+    return str(image.id)
 
 
 def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
@@ -81,7 +88,7 @@ def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
     images, damaged = pool.backend.images(), pool.backend.damaged()
     if not damaged:
         return list(images)
-    return list(merge(images, damaged, key=lambda image: str(image.id)))
+    return list(merge(images, damaged, key=_id_text))
 
 
 def unavailable_of(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from driver.core.capacity import CapacityRange
 from driver.core.devices import Device
 from driver.core.errors import NotFound
 from driver.core.faults import Fault, FaultKind, Severity
-from driver.core.ids import VolumeId
+from driver.core.ids import ImageId, VolumeId
 from driver.core.model import MIB, Volume
 from driver.volumes.node import own_mounts
 from driver.volumes.node_requests import GetVolumeStats
@@ -59,6 +59,29 @@ def test_a_list_has_the_mounts_read_once_and_looks_again_at_what_it_finds(
     assert finder.count == len({volume.id.pool for volume in volumes})
     assert len(finder.asked) == 40
     assert set(asked) == {ill, over}
+
+
+def test_of_many_volumes_only_those_with_a_fault_are_examined_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = [world.create(f"v{number}") for number in range(40)]
+    ill = volumes[7]
+    world.backend(world.fast).set_faults(ill.id, BELOW)
+    backend, asked = world.fast.backend, list[object]()
+    usual = backend.faults
+
+    def examine(_: object, ids: Sequence[ImageId]) -> object:
+        return [([BELOW] if each == ill.id else [], backend.attached(each)) for each in ids]
+
+    def faults(image_id: ImageId | None) -> Iterator[Fault]:
+        asked.append(image_id)
+        return usual(image_id)
+
+    monkeypatch.setattr(type(backend), "examine", examine, raising=False)
+    monkeypatch.setattr(backend, "faults", faults)
+    listed = world.volumes.list(ListVolumes()).volumes
+    assert [(volume, found) for volume, found in listed if found] == [(ill, (BELOW,))]
+    assert asked == [ill.id]
 
 
 class Finder:
