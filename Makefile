@@ -11,7 +11,7 @@ export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench bench-scale newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench bench-scale newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart test-page e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^#: /{print "\n" substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  %-16s%s\n", $$1, $$2}' Makefile
@@ -64,6 +64,10 @@ test-cluster: ## several nodes and routers as processes, on this machine
 	@$(PYTHON) -m tools.setup test
 	$(BIN)/python -m tools.test cluster -- $(ARGS)
 
+test-page: ## `cellar page` in Debian's Chromium, which it installs
+	@$(PYTHON) -m tools.setup page
+	$(BIN)/pytest tests/unit/cli/page tests/serve/test_page.py -p no:cacheprovider $(ARGS)
+
 test-chart: ## what helm makes of the chart, and whether deploy/ is that
 	@$(PYTHON) -m tools.setup chart
 	$(BIN)/python -m tools.chart
@@ -107,8 +111,8 @@ record: ## run all tests and the benchmark and write docs/record.md; ARGS="check
 	@$(PYTHON) -m tools.setup test
 	$(BIN)/python -m tools.record $(ARGS)
 
-screenshots: ## take those of `cellar page` in docs; needs Debian's chromium
-	@$(PYTHON) -m tools.setup test
+screenshots: ## take those of `cellar page` in docs
+	@$(PYTHON) -m tools.setup page
 	$(BIN)/python -m tools.screenshots
 
 modules: ## measure which tests cover which module, and write docs/modules.md

@@ -50,6 +50,8 @@ CLUSTER = {
 }
 # What builds an image where there is no registry and no Docker.
 IMAGE = {"buildah": "buildah", "debootstrap": "debootstrap"}
+# What the tests of `cellar page` look at it with: one of them. Debian has the first.
+BROWSERS = ("chromium", "google-chrome")
 
 
 def missing(packages: Mapping[str, str]) -> Iterator[str]:

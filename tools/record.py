@@ -31,6 +31,7 @@ TIERS: Final[dict[str, list[str]]] = {
     "test-cluster": ["make", "test-cluster"],
     "test-lvm": ["make", "test-lvm"],
     "torture": ["make", "torture", "ARGS=--seconds 600"],
+    "test-page": ["make", "test-page"],
     "test-chart": ["make", "test-chart"],
     "e2e": ["make", "e2e"],
     "e2e-suite": ["make", "e2e-suite"],

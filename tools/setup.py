@@ -40,6 +40,8 @@ def _packages(target: str, python: str) -> Iterator[str]:
         yield from programs.missing(programs.IMAGE)
     if target == "e2e":
         yield from programs.missing(programs.CLUSTER)
+    if target == "page" and not any(shutil.which(browser) for browser in programs.BROWSERS):
+        yield programs.BROWSERS[0]
     if os.geteuid() == 0 and target in {"demo", "bench", "test"}:
         yield from programs.missing(programs.DRIVER)
     if (

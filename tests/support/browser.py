@@ -17,7 +17,9 @@ from typing import Any, Final
 
 import aiohttp
 
-PROGRAM: Final = shutil.which("chromium") or ""
+from tools.programs import BROWSERS
+
+PROGRAM: Final = next(filter(None, map(shutil.which, BROWSERS)), "")
 TIMEOUT: Final = 60.0  # seconds until something is there: a busy machine
 FLAGS: Final = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),

@@ -18,7 +18,9 @@ from tests.support import browser
 from tests.support.browser import Page
 from tests.unit.cli.page.fake_driver import FakeDriver, id_of
 
-needs_browser = pytest.mark.skipif(not browser.PROGRAM, reason="Debian's chromium is not installed")
+needs_browser = pytest.mark.skipif(
+    not browser.PROGRAM, reason="no browser: `make test-page` installs it"
+)
 Scenario = Callable[[Page, FakeDriver], Awaitable[None]]
 NASTY = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
 
