@@ -47,6 +47,7 @@ def parts() -> None:
     if not (e2e_parts.E2E / f"kubernetes-{e2e_parts.NEWEST}.stamp").exists():
         _room()
     e2e_parts.packages()
+    e2e_parts.postgres()
     e2e_parts.chart_tools()
     e2e_parts.kubernetes()
     stamp, wanted = e2e_parts.E2E / "image.stamp", _digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tools import e2e_parts
 from tools.e2e_parts import BIN, E2E
+from tools.shell import ROOT
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 CREATED = "2026-01-01T00:00:00Z"  # the same files give the same image
@@ -30,6 +33,7 @@ SNAPSHOT_CONTROLLER = (
 )
 PAUSE = "registry.k8s.io/pause:3.10.1"  # as containerd is told
 BUSYBOX = "localhost/busybox:e2e"
+POSTGRES = "localhost/postgres:e2e"
 SUITE = "registry.k8s.io/e2e-test-images"  # with the tags of test/utils/image/manifest.go
 GNU = (
     *("base64", "basename", "bash", "blockdev", "cat", "chmod", "cp", "cut", "date", "dd", "df"),
@@ -37,6 +41,9 @@ GNU = (
     *("rm", "sed", "seq", "sha256sum", "sleep", "sort", "stat", "sync", "tail", "test", "touch"),
     *("tr", "true", "uname", "wc", "awk"),
 )
+
+_TRIPLETS = ("x86_64-linux-gnu", "aarch64-linux-gnu")
+_POSTGRES_FILES = ROOT / "tests/e2e/postgres"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,7 @@ def archives() -> list[Path]:
     """Write all images that a cluster needs beside the project's own; their files."""
     pause = Image(name=PAUSE, files={"pause": BIN / "pause"}, entrypoint=["/pause"])
     sidecars = [_sidecar(name, version) for name, version in SIDECARS.items()]
-    return _all_written([pause, _shell(BUSYBOX), *sidecars])
+    return _all_written([pause, _shell(BUSYBOX), _postgres(e2e_parts.postgres()), *sidecars])
 
 
 def suite_archives() -> list[Path]:
@@ -92,8 +99,52 @@ def _gnu(name: str) -> Image:
     )
 
 
-def _libraries(program: Path) -> list[Path]:
-    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+def _postgres(root: Path) -> Image:
+    """PostgreSQL from the packages unpacked in `root`, to be used like the image of Docker Hub."""
+    (home,) = (root / "usr/lib/postgresql").iterdir()
+    programs = [home / "bin" / name for name in ("postgres", "initdb", "psql", "pg_isready")]
+    share = root / "usr/share/postgresql" / home.name
+    modules = [path for path in (home / "lib").glob("*.so") if "llvm" not in path.name]
+    files = [*programs, *modules, *(path for path in share.rglob("*") if path.is_file())]
+    places = [
+        root / f"{folder}/{triplet}" for folder in ("lib", "usr/lib") for triplet in _TRIPLETS
+    ]
+    libraries = {path for one in programs for path in _libraries(one, places)}
+    shell = _shell(POSTGRES)
+    return replace(
+        shell,
+        files={
+            **shell.files,
+            **{str(path.relative_to(root)): path.resolve() for path in files},
+            **{
+                f"lib/{path.name}": path.resolve()
+                for path in libraries
+                if not path.name.startswith("ld-")
+            },
+            **{
+                str(path).lstrip("/"): path.resolve()
+                for path in libraries
+                if path.name.startswith("ld-")
+            },
+            "etc/passwd": _POSTGRES_FILES / "passwd",
+            "entrypoint.sh": _POSTGRES_FILES / "entrypoint.sh",
+        },
+        links={
+            **shell.links,
+            **{f"bin/{path.name}": f"/{path.relative_to(root)}" for path in programs},
+        },
+        folders={**shell.folders, "var/run/postgresql": 0o1777},
+        entrypoint=["/entrypoint.sh"],
+        command=["postgres"],
+    )
+
+
+def _libraries(program: Path, places: Sequence[Path] = ()) -> list[Path]:
+    """What the loader would load, searching `places` first."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, places))} if places else None
+    told = subprocess.run(
+        ["ldd", program], capture_output=True, text=True, check=False, env=environment
+    ).stdout
     return [Path(path) for path in re.findall(r"(/\S+) \(0x", told)]
 
 

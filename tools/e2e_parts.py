@@ -40,6 +40,8 @@ PACKAGES = {
     "runc": "1.1.5+ds1-1+deb12u1",
 }
 
+_POSTGRES = "postgresql"  # the package that depends on the release's own version
+
 
 def chosen() -> str:
     """The minor version of Kubernetes that is asked for: K8S=1.36 make e2e."""
@@ -113,6 +115,32 @@ def packages() -> None:
     for package in sorted(folder.glob("*.deb")):
         run(["dpkg-deb", "-x", str(package), str(root)])
     mark_done(stamp, wanted)
+
+
+def postgres() -> Path:
+    """.cache/e2e/postgres: PostgreSQL as this machine's apt has it, with all that it depends on."""
+    stamp, root, folder = E2E / "postgres.stamp", E2E / "postgres", E2E / "postgres-debs"
+    if is_done(stamp, _POSTGRES):
+        return root
+    for made in (folder, root):
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+    (folder / "partial").mkdir()
+    # as if nothing were installed, and without writing to the caches of the machine's apt
+    told = [
+        "Dir::State::status=/dev/null",
+        f"Dir::Cache::archives={folder}",
+        "Dir::Cache::pkgcache=",
+    ]
+    told += ["Dir::Cache::srcpkgcache=", "APT::Sandbox::User=root", "Debug::NoLocking=true"]
+    words = ["install", "--download-only", "--yes", "--no-install-recommends", _POSTGRES]
+    argv = ["apt-get", *(word for option in told for word in ("-o", option)), *words]
+    step("fetching PostgreSQL for a pod (100 MB; once)", argv, log=LOGS / "postgres.log")
+    for package in sorted(folder.glob("*.deb")):
+        run(["dpkg-deb", "-x", str(package), str(root)])
+    shutil.rmtree(folder)
+    mark_done(stamp, _POSTGRES)
+    return root
 
 
 def crds() -> Path:
