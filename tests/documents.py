@@ -3,7 +3,7 @@
 A comment on the line before a block says it:
 
     <!-- run: PLACE -->       a test in PLACE types it as it stands there
-    <!-- read: WHAT -->       a test reads it as WHAT
+    <!-- read: WHAT -->       a test reads it as WHAT; "example FILE": it is part of deploy/examples/FILE
     <!-- not run: REASON -->  nobody does, and why
 """
 
@@ -20,7 +20,8 @@ DOCUMENTS: Final = ("README.md", "docs/install.md", "docs/operations.md")
 # Where blocks are typed: tests/root/test_documents.py, tests/root, tests/lvm/test_cli.py, tests/e2e;
 # and as what they are read: tests/unit/test_documented_blocks.py, tests/chart.
 PLACES: Final = frozenset({"machine", "by hand", "lvm", "e2e"})
-READINGS: Final = frozenset({"settings", "class", "values", "manifest", "picture"})
+READINGS: Final = frozenset({"settings", "class", "values", "picture"})
+_EXAMPLE: Final = "example "  # of a block that is part of the file in deploy/examples named then
 _FENCE: Final = re.compile(
     r"(?:^<!-- (?P<how>run|read|not run): (?P<what>[^\n]*?) -->\n)?"
     r"^```(?P<language>[a-z]+)\n(?P<text>.*?)^```$",
@@ -41,6 +42,12 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.document}:{self.line}"
+
+    @property
+    def example(self) -> str:
+        """The name, without suffix, of the example that the block is part of; empty: of none."""
+        read = self.what if self.how == "read" else ""
+        return read.removeprefix(_EXAMPLE).removesuffix(".yaml") if _EXAMPLE in read else ""
 
 
 def blocks(*, how: str | None = None, what: str | None = None) -> list[Block]:

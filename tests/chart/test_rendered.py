@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import examples
 from tests.documents import Block, blocks
 from tools import chart, e2e_parts, schemas
 
@@ -68,9 +69,9 @@ def test_documented_values_are_accepted(block: Block, tmp_path: Path) -> None:
     assert objects("--values", str(values))
 
 
-@pytest.mark.parametrize("block", blocks(how="read", what="manifest"), ids=str)
-def test_a_documented_manifest_is_one_that_kubernetes_knows(block: Block) -> None:
-    assert _valid(block.text) == 1
+@pytest.mark.parametrize("name", [path.stem for path in examples.paths()])
+def test_an_example_is_one_that_kubernetes_knows(name: str) -> None:
+    assert _valid(examples.text(name)) == len(examples.objects(name))
 
 
 @pytest.mark.parametrize("values", [(), EVERYTHING, ("--set", "attach.enabled=false")])

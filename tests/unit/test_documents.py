@@ -15,7 +15,7 @@ from driver.observe import metrics
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     path
-    for pattern in ("*.md", "docs/**/*.md", ".github/**/*.md", "charts/**/*.md", "deploy/*.md")
+    for pattern in ("*.md", "docs/**/*.md", ".github/**/*.md", "charts/**/*.md", "deploy/**/*.md")
     for path in ROOT.glob(pattern)
 ]
 # A decision is never edited, so it names what existed when it was written.

@@ -48,6 +48,7 @@ OF_NO_MODULE = {
     "test_docstrings.py",
     "test_documented_blocks.py",
     "test_documents.py",
+    "test_examples.py",
     "test_exposition.py",
     "test_mirror.py",
     "test_shape.py",
