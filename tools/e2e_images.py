@@ -106,26 +106,13 @@ def _postgres(root: Path) -> Image:
     share = root / "usr/share/postgresql" / home.name
     modules = [path for path in (home / "lib").glob("*.so") if "llvm" not in path.name]
     files = [*programs, *modules, *(path for path in share.rglob("*") if path.is_file())]
-    places = [
-        root / f"{folder}/{triplet}" for folder in ("lib", "usr/lib") for triplet in _TRIPLETS
-    ]
-    libraries = {path for one in programs for path in _libraries(one, places)}
     shell = _shell(POSTGRES)
     return replace(
         shell,
         files={
             **shell.files,
             **{str(path.relative_to(root)): path.resolve() for path in files},
-            **{
-                f"lib/{path.name}": path.resolve()
-                for path in libraries
-                if not path.name.startswith("ld-")
-            },
-            **{
-                str(path).lstrip("/"): path.resolve()
-                for path in libraries
-                if path.name.startswith("ld-")
-            },
+            **_loaded(programs, root),
             "etc/passwd": _POSTGRES_FILES / "passwd",
             "entrypoint.sh": _POSTGRES_FILES / "entrypoint.sh",
         },
@@ -137,6 +124,20 @@ def _postgres(root: Path) -> Image:
         entrypoint=["/entrypoint.sh"],
         command=["postgres"],
     )
+
+
+def _loaded(programs: Sequence[Path], root: Path) -> dict[str, Path]:
+    """The libraries and the loader of programs in `root`, from there, by their path in an image."""
+    places = [root / folder / triplet for folder in ("lib", "usr/lib") for triplet in _TRIPLETS]
+    found = {path for program in programs for path in _libraries(program, places)}
+    files = {}
+    for path in found:
+        is_loader = path.name.startswith("ld-")  # ldd names the machine's own by its path
+        own = [place / path.name for place in places if (place / path.name).exists()]
+        files[str(path).lstrip("/") if is_loader else f"lib/{path.name}"] = [*own, path][
+            0
+        ].resolve()
+    return files
 
 
 def _libraries(program: Path, places: Sequence[Path] = ()) -> list[Path]:
