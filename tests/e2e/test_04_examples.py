@@ -42,10 +42,12 @@ def apply(driver: Release, kube: Kube, space: str) -> Iterator[Apply]:
         kube("-n", space, "apply", "-f", "-", stdin=text)
 
     yield run
+    # pods first, with a grace period of their own: `sleep` ignores SIGTERM for 30 s
+    kube("-n", space, "delete", "statefulsets", "--all", "--cascade=orphan")
+    kube("-n", space, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
     for text in applied:
         kube("-n", space, "delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=text)
-    for words in (("pods", "--grace-period=1"), ("pvc",)):
-        kube("-n", space, "delete", *words, "--all", "--wait=false")
+    kube("-n", space, "delete", "pvc", "--all", "--wait=false")
     kube.until(lambda: not _images(kube, space), "the volumes and snapshots are deleted", 150)
 
 
