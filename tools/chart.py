@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from tools import chart_schema, e2e_parts, schemas
+from tools import chart_schema, dashboard, e2e_parts, schemas
 from tools.shell import ROOT, say
 
 CHART: Final = ROOT / "charts/cellar"
@@ -51,6 +51,7 @@ def main() -> None:
 
 def write() -> None:
     """What the chart says."""
+    dashboard.write()
     SCHEMA.write_text(chart_schema.updated(SCHEMA.read_text(encoding="utf-8")), encoding="utf-8")
     for path, text in rendered().items():
         path.parent.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ import yaml
 
 from tests import examples
 from tests.documents import Block, blocks
-from tools import chart, e2e_parts, schemas
+from tools import chart, dashboard, e2e_parts, schemas
 
 pytestmark = pytest.mark.chart
 
@@ -95,6 +95,15 @@ def _valid(manifests: str) -> int:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return int(json.loads(done.stdout)["summary"]["valid"])
+
+
+def test_the_dashboard_is_what_the_sidecar_of_grafana_takes() -> None:
+    on = ("--set", "dashboard.enabled=true", "--set", "dashboard.annotations.folder=Storage")
+    (found,) = [one for one in of("ConfigMap", *on) if one not in of("ConfigMap")]
+    assert json.loads(found["data"]["cellar.json"]) == dashboard.dashboard()
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["metadata"]["annotations"] == {"folder": "Storage"}
+    assert _valid(yaml.safe_dump(found)) == 1
 
 
 def test_no_secret_is_in_any_render() -> None:

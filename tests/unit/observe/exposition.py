@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from driver.core.faults import Fault, FaultKind
 from driver.core.model import GIB
@@ -12,6 +14,21 @@ from driver.observe.metrics import Metrics
 from driver.volumes.copies.background import BackgroundCopies
 from tests.support.failing_backend import failing_pool
 from tests.unit.observe.volume_metrics.test_collector import NAMED, MeteredNode
+
+# Of routers, of kubelet, and of options that the node of `everything` has not.
+OTHER_METRICS: Final = frozenset(
+    {
+        "cellar_claimed_disks",
+        "cellar_kubelet_registered",
+        "cellar_kubernetes_watch_up",
+        "cellar_node_up",
+        "cellar_pool_oldest_call_seconds",
+        "cellar_pool_stuck_workers",
+        "cellar_pool_trimmed_bytes",
+        "cellar_state_problem",
+        "cellar_volume_limit",
+    }
+)
 
 
 def everything() -> str:
@@ -29,3 +46,14 @@ def everything() -> str:
     node.survey.faults = {str(NAMED.id): (Fault(FaultKind.DEVICE_ALTERED, "x"),)}
     metrics.add_text(node.metrics.text)
     return metrics.text().decode()
+
+
+def metric_names() -> frozenset[str]:
+    """Return the names of all metrics that drivers and routers export."""
+    return frozenset(re.findall(r"^# TYPE (\w+)", everything(), re.MULTILINE)) | OTHER_METRICS
+
+
+def names_in(expression: str) -> frozenset[str]:
+    """Return the metrics of the driver that an expression of PromQL asks for."""
+    names = re.findall(r"\b(?:cellar|process)_\w+", expression)
+    return frozenset(re.sub(r"_(bucket|count|sum)$", "", name) for name in names)
