@@ -11,7 +11,7 @@ export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench bench-scale newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart test-page e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench bench-scale newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart test-page test-alerts e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^#: /{print "\n" substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  %-16s%s\n", $$1, $$2}' Makefile
@@ -72,6 +72,11 @@ test-chart: ## what helm makes of the chart, and whether deploy/ is that
 	@$(PYTHON) -m tools.setup chart
 	$(BIN)/python -m tools.chart
 	$(BIN)/pytest tests/chart -p no:cacheprovider $(ARGS)
+
+test-alerts: ## each alert in a real Prometheus, which it fetches, while its cause is there; and the dashboard's queries
+	@$(PYTHON) -m tools.setup alerts
+	$(BIN)/python -m tools.prometheus
+	N=$(N) $(BIN)/python -m tools.test alerts -- tests/alerts $(ARGS)
 
 e2e: ## a real Kubernetes of two nodes, with the chart in it; K8S=1.36: an older one; the first run builds for 10 to 20 minutes
 	@$(PYTHON) -m tools.setup e2e

@@ -1,4 +1,7 @@
-"""Debian's package of Prometheus (19 MB), unpacked and not installed: promtool, and the server."""
+"""Debian's package of Prometheus (19 MB), unpacked and not installed: promtool, and the server.
+
+`python -m tools.prometheus` only brings it in.
+"""
 
 from __future__ import annotations
 
@@ -23,3 +26,15 @@ def promtool() -> Path:
             package.unlink()
         mark_done(stamp, VERSION)
     return ROOT / "usr/bin/promtool"
+
+
+def server() -> Path:
+    """Return .cache/prometheus/usr/bin/prometheus, fetched if it is not there.
+
+    The package is not installed because it would start a server on this machine.
+    """
+    return promtool().with_name("prometheus")
+
+
+if __name__ == "__main__":
+    server()

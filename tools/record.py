@@ -33,6 +33,7 @@ TIERS: Final[dict[str, list[str]]] = {
     "torture": ["make", "torture", "ARGS=--seconds 600"],
     "test-page": ["make", "test-page"],
     "test-chart": ["make", "test-chart"],
+    "test-alerts": ["make", "test-alerts"],
     "e2e": ["make", "e2e"],
     "e2e-suite": ["make", "e2e-suite"],
     "newcomer": ["make", "newcomer"],

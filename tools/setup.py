@@ -42,7 +42,7 @@ def _packages(target: str, python: str) -> Iterator[str]:
         yield from programs.missing(programs.CLUSTER)
     if target == "page" and not any(shutil.which(browser) for browser in programs.BROWSERS):
         yield programs.BROWSERS[0]
-    if os.geteuid() == 0 and target in {"demo", "bench", "test"}:
+    if os.geteuid() == 0 and target in {"demo", "bench", "test", "alerts"}:
         yield from programs.missing(programs.DRIVER)
     if (
         target in {"test", "chart", "e2e", "workflows", "release"}

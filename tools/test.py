@@ -1,8 +1,8 @@
 """Runs the tests that need this machine: `python -m tools.test TIER... [-- PYTEST ARGUMENTS]`.
 
-The tiers are markers: root, sanity, cluster. Says what was not run, and why. With N=2 in the
-environment in two processes, each in a mount namespace of its own: some tests copy theirs, and a
-copy of another test's mounts would keep its loop devices busy.
+The tiers are markers: root, sanity, cluster, alerts. Says what was not run, and why. With N=2 in
+the environment in two processes, each in a mount namespace of its own: some tests copy theirs, and
+a copy of another test's mounts would keep its loop devices busy.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def left_out(tiers: list[str]) -> dict[str, str]:
         found["sanity"] = "`make sanity` runs them"
     if "cluster" not in tiers:
         found["cluster"] = "`make test-cluster` runs them"
+    if "alerts" not in tiers:
+        found["alerts"] = "`make test-alerts` runs them"
     if os.geteuid() != 0:
         found |= dict.fromkeys(("root", "lvm"), "you are not root")
     elif not DEVICE_MAPPER.exists():
@@ -49,7 +51,7 @@ def main() -> int:
     tiers, arguments = _split(sys.argv[1:])
     without = left_out(tiers)
     lacking_root = "root" in without
-    if lacking_root and tiers == ["root"]:
+    if lacking_root and tiers in (["root"], ["alerts"]):
         say("these tests need root")
         return 1
     for marker, reason in without.items():
