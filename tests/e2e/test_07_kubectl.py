@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster, CommandError, Kube
 from tests.e2e.objects import claim, pod
-from tests.e2e.release import NODES, POOL, SPACE, Release
+from tests.e2e.release import NODES, SPACE, Release
 
 PLUGIN = (sys.executable, "-m", "driver.cli.kubectl.plugin", "--driver-namespace", SPACE)
 
@@ -24,7 +24,7 @@ def used(driver: Release, kube: Kube, space: str) -> str:
 
 def test_a_claim_leads_to_its_pool_and_its_calls(cluster: Cluster, used: str) -> None:
     [row] = json.loads(cluster.run(*PLUGIN, "describe", used, "-o", "json"))
-    assert (row["node"], row["pool"]) == ("node-2", POOL)
+    assert (row["node"], row["pool"]) == ("node-2", "fast")
     assert [mount["staging"] for mount in row["mounts"]].count(True) == 1
     calls = cluster.run(*PLUGIN, "--node", "node-2", "calls", "--past", "200", "-o", "name")
     assert "NodePublishVolume" in calls.split()
