@@ -77,7 +77,9 @@ def test_of_many_volumes_only_those_with_a_fault_are_examined_one_by_one(
         asked.append(image_id)
         return usual(image_id)
 
-    monkeypatch.setattr(type(backend), "examine", examine, raising=False)
+    # A class of its own: Python remembers for each class whether it has a protocol.
+    examining = type("Examining", (type(backend),), {"examine": examine})
+    monkeypatch.setattr(backend, "__class__", examining)
     monkeypatch.setattr(backend, "faults", faults)
     listed = world.volumes.list(ListVolumes()).volumes
     assert [(volume, found) for volume, found in listed if found] == [(ill, (BELOW,))]
