@@ -135,8 +135,10 @@ def test_a_pod_is_as_slow_as_its_volume_may_be(limited: LimitedNode, pool: str, 
     rates = {
         how: settled(pod, how, path, CHUNK, 32, wanted=RATE / CHUNK) for how in ("write", "read")
     }
-    most = MOST_ROUNDS if kind == "block" else 0
-    rates["buffered"] = settled(pod, "buffered", path, CHUNK, 32, wanted=RATE / CHUNK, above=most)
+    # Of files too: once in some runs the cache of a mounted file was counted for another group.
+    rates["buffered"] = settled(
+        pod, "buffered", path, CHUNK, 32, wanted=RATE / CHUNK, above=MOST_ROUNDS
+    )
     limited.modify(life, readBps="0", writeBps="0", writeIops=str(OPERATIONS))
     assert limited.pods.limits() == {limited.number(life): Limits(write_iops=OPERATIONS)}
     operations = settled(pod, "write", path, 4096, 200, wanted=OPERATIONS)
