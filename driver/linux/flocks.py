@@ -1,7 +1,11 @@
-"""Who holds a flock(2), as far as can be seen, and whether it still runs. See proc_locks(5)."""
+"""Taking a flock(2); who holds one, as far as can be seen, and whether it still runs.
+
+See proc_locks(5).
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +15,18 @@ from driver.linux.mounts.table import mount_table
 
 _LOCKS: Final = Path("/proc/locks")
 _ENDED: Final = frozenset({"Z", "X"})
+
+
+def try_lock(fd: int) -> bool:
+    """Lock the open file exclusively, without waiting; return whether that succeeded.
+
+    Raises: OSError.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def held_by_the_dying(fd: int) -> bool:

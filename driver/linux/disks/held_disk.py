@@ -20,6 +20,7 @@ from typing import Final
 
 from driver.core.errors import Refused
 from driver.core.model import Bytes
+from driver.linux import flocks
 from driver.linux.devices.block import BLKGETSIZE64
 from driver.linux.disks.block_device import BlockDevice
 from driver.linux.mounts import holders
@@ -75,12 +76,7 @@ def _open(device: BlockDevice) -> int:
 def _lock(device: BlockDevice, fd: int) -> None:
     """Take the advisory lock on the disk. Raises: Refused, if another program keeps it."""
     deadline = time.monotonic() + _LOCK_TIMEOUT
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise Refused(f"another program has locked {device.path} (flock)") from None
-            time.sleep(0.05)
-        else:
-            return
+    while not flocks.try_lock(fd):
+        if time.monotonic() > deadline:
+            raise Refused(f"another program has locked {device.path} (flock)")
+        time.sleep(0.05)

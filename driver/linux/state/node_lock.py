@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -26,13 +25,13 @@ def lock_node(folder: Path, driver_name: str, timeout: float = HANDOVER) -> int 
     """
     folder.mkdir(parents=True, exist_ok=True)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if _try(fd):
+    if flocks.try_lock(fd):
         return fd
     logger.info("another driver named {} is on this node: waiting for its end", driver_name)
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         time.sleep(_INTERVAL)
-        if _try(fd):
+        if flocks.try_lock(fd):
             return fd
     is_dying = flocks.held_by_the_dying(fd)
     os.close(fd)
@@ -44,12 +43,3 @@ def lock_node(folder: Path, driver_name: str, timeout: float = HANDOVER) -> int 
         " give this one another --driver-name; in Kubernetes, two DaemonSets select this node, see"
         " nodeGroups in the chart's values"
     )
-
-
-def _try(fd: int) -> bool:
-    """Lock the descriptor without waiting; return whether that succeeded."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -7,7 +7,6 @@ the marker looks whether somebody has that.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -30,7 +29,7 @@ def lock(root: int, marker: int, location: Path) -> int:
 
     Raises: PoolUnavailable if another process has the pool; OSError.
     """
-    if not (_try(marker) or _outlast(marker, location)):
+    if not (flocks.try_lock(marker) or _outlast(marker, location)):
         return _lock_directory(root, location)
     os.close(_lock_directory(root, location))
     return marker
@@ -47,7 +46,7 @@ def _outlast(marker: int, location: Path) -> bool:
     os.utime(marker)
     os.fsync(marker)  # if this pool is where he is stuck, this process is so, too
     end = time.monotonic() + _AFTERMATH
-    while not (free := _try(marker)) and time.monotonic() < end:
+    while not (free := flocks.try_lock(marker)) and time.monotonic() < end:
         time.sleep(0.1)
     if not free:
         if not flocks.held_by_the_dying(marker):
@@ -62,19 +61,10 @@ def _lock_directory(root: int, location: Path) -> int:
     Raises: PoolUnavailable if another process has the lock.
     """
     fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
-    if _try(fd):
+    if flocks.try_lock(fd):
         return fd
     os.close(fd)
     raise _in_use(location)
-
-
-def _try(fd: int) -> bool:
-    """Lock the descriptor without waiting; return whether that succeeded."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _in_use(location: Path) -> PoolUnavailable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from driver.backends.lvm import tags
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
+from driver.linux import flocks
 
 LOCK_DIR: Final = Path("/run/lock")  # where LVM's own locks are: shared by host and container
 
@@ -45,13 +45,9 @@ class PoolLock:
         self.release()
         LOCK_DIR.mkdir(parents=True, exist_ok=True)
         fd = os.open(LOCK_DIR / f"cellar-{pool}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not flocks.try_lock(fd):
             os.close(fd)
-            raise PoolUnavailable(
-                f"another process works on the pool {location}: stop it first"
-            ) from None
+            raise PoolUnavailable(f"another process works on the pool {location}: stop it first")
         self._fd, self.pool = fd, pool
 
     def release(self) -> None:
