@@ -18,6 +18,7 @@ from driver.linux import copy_extents
 from driver.linux.abilities import Abilities, lacks_filesystem
 from driver.linux.devices import block, dm, loop
 from driver.linux.formats import filesystem
+from driver.linux.meters import mount_usage
 from driver.linux.mounts import (
     freeze,
     health,
@@ -187,15 +188,7 @@ class LinuxHost:
 
     def usage(self, target: Path) -> Usage:
         with _failing_as(f"{target} cannot say what it uses"):
-            status = os.statvfs(target)
-        return Usage(
-            total=status.f_blocks * status.f_frsize,
-            used=(status.f_blocks - status.f_bfree) * status.f_frsize,
-            available=status.f_bavail * status.f_frsize,
-            inodes=status.f_files,
-            inodes_used=status.f_files - status.f_ffree,
-            inodes_free=status.f_ffree,
-        )
+            return mount_usage.usage_of(os.statvfs(target))
 
     def holders(self, device: Device) -> tuple[str, ...]:
         return holders(device.path, device.number)
