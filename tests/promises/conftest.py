@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import disks
 from tests.support.client import Csi, outcome
-from tests.support.disks import Disk
+from tests.support.disks import Disk, run
 from tests.support.node import Life, Node
 
 HERE = Path(__file__).parent
@@ -40,6 +40,17 @@ def node(shelf: Path) -> Iterator[Node]:
     node = Node(shelf)
     yield node
     node.close()
+
+
+@pytest.fixture
+def host(node: Node) -> Iterator[Node]:
+    """A machine whose root is private, and whose kubelet directory is a shared mount."""
+    run("mount", "--bind", node.kubelet, node.kubelet)
+    run("mount", "--make-rshared", node.kubelet)
+    yield node
+    for driver in node.drivers:
+        if driver.running:
+            driver.kill()
 
 
 @dataclass(frozen=True)

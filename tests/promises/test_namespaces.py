@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.support.client import Csi, outcome, refused
 from tests.support.disks import Disk, run
-from tests.support.node import Life, Node, layers
+from tests.support.node import CONTAINER, Life, Node, layers
 from tests.support.waiting import wait_until
-
-# As a container of the node's pod: its own view, and kubelet's directory shared both ways.
-CONTAINER = ("unshare", "--mount", "--propagation", "unchanged")
-
-
-@pytest.fixture
-def host(node: Node) -> Iterator[Node]:
-    """A machine whose root is private, and whose kubelet directory is a shared mount."""
-    run("mount", "--bind", node.kubelet, node.kubelet)
-    run("mount", "--make-rshared", node.kubelet)
-    yield node
-    for driver in node.drivers:
-        if driver.running:
-            driver.kill()
 
 
 def _container(node: Node, disk: Disk) -> Csi:

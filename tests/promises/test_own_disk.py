@@ -12,21 +12,8 @@ import pytest
 
 from tests.support.client import Csi, outcome, refused
 from tests.support.disks import GIB, run
-from tests.support.node import Node, mount_points
+from tests.support.node import CONTAINER, Node, mount_points
 from tests.support.waiting import wait_until
-
-CONTAINER = ("unshare", "--mount", "--propagation", "unchanged")
-
-
-@pytest.fixture
-def host(node: Node) -> Iterator[Node]:
-    """A machine whose root is private, and whose kubelet directory is a shared mount."""
-    run("mount", "--bind", node.kubelet, node.kubelet)
-    run("mount", "--make-rshared", node.kubelet)
-    yield node
-    for driver in node.drivers:
-        if driver.running:
-            driver.kill()
 
 
 @pytest.fixture

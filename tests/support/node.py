@@ -24,6 +24,8 @@ def _has_capability(bit: int) -> bool:
     return bool(int(effective, 16) >> bit & 1)
 
 
+# As a container of the node's pod: its own view, and kubelet's directory shared both ways.
+CONTAINER = ("unshare", "--mount", "--propagation", "unchanged")
 EXT4_GROWS_ONLINE = _has_capability(24)  # CAP_SYS_RESOURCE; some virtual machines go without
 
 
