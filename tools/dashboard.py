@@ -272,10 +272,7 @@ VOLUME: Final = (
         "IO limits",
         "The limits that are set for the volume, per second, in operations or bytes.",
         "short",
-        {
-            "cellar_volume_limit * on (volume) group_left ()"
-            f" group by (volume) (cellar_volume_size_bytes{{{CLAIM}}})": "{{direction}} {{unit}}"
-        },
+        {f"cellar_volume_limit{{{CLAIM}}}": "{{persistentvolumeclaim}} {{direction}} {{unit}}"},
     ),
 )
 

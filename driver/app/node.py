@@ -32,7 +32,6 @@ from driver.observe.health_events import HealthEvents
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
 from driver.observe.pool_log import PoolLog
-from driver.observe.volume_limits import add_limits
 from driver.observe.volume_metrics.collector import VolumeMetrics
 from driver.observe.volume_metrics.survey import VolumeSurvey
 from driver.services.use_cases import UseCases
@@ -95,7 +94,6 @@ class _NodeDriver:
         self._copies = BackgroundCopies(self._upkeep.copier_of, events=self._events)
         self._pools = Pools(pools, Withdrawals(state.pools))
         self._limit_upkeep = LimitUpkeep(self._pools)
-        add_limits(self._metrics, self._limit_upkeep.limited)
         self._names = ", ".join(pool.name for pool in pools)
         self._started = time.monotonic()
         self._adopted = self._pools.adopt()

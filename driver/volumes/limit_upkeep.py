@@ -57,10 +57,6 @@ class LimitUpkeep:
         if device := attachment.device_of(pool, volume):
             io_limits.ensure(pool, volume, device)
 
-    def limited(self) -> Sequence[Volume]:
-        """Return the volumes that have limits. No pool is asked."""
-        return list(chain.from_iterable(map(_limited, self._pools.all())))
-
     def _differing_in(self, pool: Pool) -> Sequence[VolumeId]:
         """Return the volumes of the pool whose device has other limits than the volume."""
         with suppress(CellarError, OSError):

@@ -1,7 +1,8 @@
 """The metrics of each volume, as text: ten thousand volumes have no time for objects.
 
 One pass over what is known in memory, the kernel's counters, and the usage of what is mounted. No
-pool is asked.
+pool is asked. A family is made by one comprehension over all volumes, and a volume's labels once
+for as long as it is the same volume.
 """
 
 from __future__ import annotations
@@ -12,20 +13,29 @@ from typing import NamedTuple
 
 from driver.core.devices import Usage
 from driver.core.model import Snapshot, Volume
+from driver.core.ports.io_limits import NO_LIMITS
 from driver.core.ports.pool import Pool
 from driver.linux.meters.io_counters import IoCounters, io_counters
 from driver.linux.meters.mount_usage import UsageReader
-from driver.observe.volume_metrics.families import FAMILIES, exposition, labels_of
+from driver.observe.volume_metrics.families import (
+    IO,
+    LIMITS,
+    USAGE,
+    USAGE_OF_INODES,
+    Labels,
+    Samples,
+    labels_of,
+)
 from driver.observe.volume_metrics.survey import VolumeSurvey
 from driver.volumes.node.mount_records import MountRecords
 
 
 class _Known(NamedTuple):
-    """What the metrics of one volume are made of. `labels` lack the closing brace."""
+    """What the metrics of one volume are made of."""
 
     volume: Volume
     id: str
-    labels: str
+    labels: Labels
     staged: tuple[str, int] | None  # path, and number of the device
 
 
@@ -45,82 +55,101 @@ class VolumeMetrics:
         self._survey = survey
         self._node = node
         self._usage = usage or UsageReader()
+        self._labels: Mapping[str, tuple[Volume, Labels]] = {}  # by the volume's id
 
     def text(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
-        lines: dict[str, list[str]] = {name: [] for name in FAMILIES}
+        samples = Samples()
         snapshots: Counter[str] = Counter()
         known = list(self._known(snapshots))
-        usages = self._usage.read(
-            {
-                path: device
-                for each in known
-                if each.volume.fs and each.staged
-                for path, device in (each.staged,)
-            }
-        )
-        survey = self._survey
-        for each in known:
-            _add_size(lines, each, survey.allocated.get(each.id), snapshots[each.id])
-            if each.staged:
-                path, device = each.staged
-                _add_usage(lines, each.labels, usages.get(path))
-                _add_io(lines, each.labels, io_counters(device))
-            for kind in {fault.kind for fault in survey.faults.get(each.id, ())}:
-                lines["cellar_volume_fault"].append(f'{each.labels},fault="{kind}"}} 1\n')
-        return exposition(lines)
+        self._labels = {each.id: (each.volume, each.labels) for each in known}
+        self._add_sizes(samples, known, snapshots)
+        _add_usages(samples, self._usages(known))
+        _add_io(samples, known)
+        _add_limits(samples, known)
+        self._add_faults(samples, known)
+        return samples.text()
 
     def _known(self, snapshots: Counter[str]) -> Iterator[_Known]:
         """Yield all volumes; count the snapshots of each in `snapshots`."""
-        staged = self._records.staged()
+        staged, labels = self._records.staged(), self._labels
         for pool in self._pools:
             for image in pool.backend.known():
                 if isinstance(image, Snapshot):
                     snapshots[str(image.source)] += 1
                 elif isinstance(image, Volume):
                     volume_id = str(image.id)
-                    labels = labels_of(image, pool.name, self._node)
-                    yield _Known(image, volume_id, labels, staged.get(volume_id))
+                    kept = labels.get(volume_id)
+                    same = kept and kept[0] is image
+                    yield _Known(
+                        image,
+                        volume_id,
+                        kept[1] if kept and same else labels_of(image, pool.name, self._node),
+                        staged.get(volume_id),
+                    )
 
+    def _add_sizes(
+        self, samples: Samples, known: Sequence[_Known], snapshots: Mapping[str, int]
+    ) -> None:
+        allocated = self._survey.allocated
+        samples.add("cellar_volume_size_bytes", [(each.labels, each.volume.size) for each in known])
+        samples.add(
+            "cellar_volume_snapshots", [(each.labels, snapshots[each.id]) for each in known]
+        )
+        samples.add(
+            "cellar_volume_allocated_bytes",
+            [(each.labels, allocated[each.id]) for each in known if each.id in allocated],
+        )
 
-def _add_size(
-    lines: Mapping[str, list[str]], known: _Known, allocated: int | None, snapshots: int
-) -> None:
-    lines["cellar_volume_size_bytes"].append(f"{known.labels}}} {known.volume.size}\n")
-    lines["cellar_volume_snapshots"].append(f"{known.labels}}} {snapshots}\n")
-    if allocated is not None:
-        lines["cellar_volume_allocated_bytes"].append(f"{known.labels}}} {allocated}\n")
-
-
-def _add_usage(lines: Mapping[str, list[str]], labels: str, usage: Usage | None) -> None:
-    if usage is None:
-        return
-    values = {
-        "cellar_volume_filesystem_size_bytes": usage.total,
-        "cellar_volume_used_bytes": usage.used,
-        "cellar_volume_available_bytes": usage.available,
-    }
-    if usage.inodes:
-        values |= {
-            "cellar_volume_inodes": usage.inodes,
-            "cellar_volume_inodes_used": usage.inodes_used,
+    def _usages(self, known: Sequence[_Known]) -> Sequence[tuple[Labels, Usage]]:
+        """Return the usage of each volume whose filesystem is mounted, and answers."""
+        mounted = {
+            each.staged[0]: (each.staged[1], each.labels)
+            for each in known
+            if each.staged and each.volume.fs
         }
-    for name, value in values.items():
-        lines[name].append(f"{labels}}} {value}\n")
+        usages = self._usage.read({path: device for path, (device, _) in mounted.items()})
+        return [(mounted[path][1], usage) for path, usage in usages.items()]
+
+    def _add_faults(self, samples: Samples, known: Sequence[_Known]) -> None:
+        faults = self._survey.faults
+        samples.add(
+            "cellar_volume_fault",
+            [
+                (f'{each.labels},fault="{kind}"', 1)
+                for each in known
+                if each.id in faults
+                for kind in {fault.kind for fault in faults[each.id]}
+            ],
+        )
 
 
-def _add_io(lines: Mapping[str, list[str]], labels: str, io: IoCounters | None) -> None:
-    if io is None:
-        return
-    values = {
-        "cellar_volume_reads_total": io.reads,
-        "cellar_volume_read_bytes_total": io.read_bytes,
-        "cellar_volume_read_seconds_total": io.read_seconds,
-        "cellar_volume_writes_total": io.writes,
-        "cellar_volume_written_bytes_total": io.written_bytes,
-        "cellar_volume_write_seconds_total": io.write_seconds,
-        "cellar_volume_io_in_flight": io.in_flight,
-        "cellar_volume_io_seconds_total": io.busy,
-    }
-    for name, value in values.items():
-        lines[name].append(f"{labels}}} {value}\n")
+def _add_usages(samples: Samples, usages: Sequence[tuple[Labels, Usage]]) -> None:
+    with_inodes = [(labels, usage) for labels, usage in usages if usage.inodes]
+    for name, attribute in USAGE.items():
+        samples.add_attribute(name, attribute, usages)
+    for name, attribute in USAGE_OF_INODES.items():
+        samples.add_attribute(name, attribute, with_inodes)
+
+
+def _add_io(samples: Samples, known: Sequence[_Known]) -> None:
+    counters: list[tuple[Labels, IoCounters]] = [
+        (each.labels, io) for each in known if each.staged and (io := io_counters(each.staged[1]))
+    ]
+    for name, attribute in IO.items():
+        samples.add_attribute(name, attribute, counters)
+
+
+def _add_limits(samples: Samples, known: Sequence[_Known]) -> None:
+    limited = [
+        (each.labels, each.volume.limits) for each in known if each.volume.limits != NO_LIMITS
+    ]
+    samples.add(
+        "cellar_volume_limit",
+        [
+            (f'{labels},direction="{direction}",unit="{unit}"', value)
+            for labels, limits in limited
+            for attribute, (direction, unit) in LIMITS.items()
+            if (value := getattr(limits, attribute))
+        ],
+    )

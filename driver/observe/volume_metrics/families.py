@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
 from driver.core.model import Volume
 from driver.volumes.pools.call_facts import persistent_of
+
+Labels: TypeAlias = str  # without the closing brace, so that more can follow
 
 FAMILIES: Final = {  # type and help text by name
     "cellar_volume_size_bytes": ("gauge", "Size of the volume"),
     "cellar_volume_allocated_bytes": ("gauge", "Bytes that it occupies in its pool"),
     "cellar_volume_snapshots": ("gauge", "Snapshots of it"),
+    "cellar_volume_limit": ("gauge", "IO limit that is set for it, per second"),
     "cellar_volume_fault": ("gauge", "1 for each kind of fault that it has"),
     "cellar_volume_filesystem_size_bytes": ("gauge", "Size of its mounted filesystem"),
     "cellar_volume_used_bytes": ("gauge", "Bytes used in its mounted filesystem"),
@@ -28,9 +32,62 @@ FAMILIES: Final = {  # type and help text by name
     "cellar_volume_io_seconds_total": ("counter", "Time in which its device was busy"),
 }
 
+# Which attribute of Usage, IoCounters or Limits a metric, or the labels of one, shows.
+USAGE: Final = {
+    "cellar_volume_filesystem_size_bytes": "total",
+    "cellar_volume_used_bytes": "used",
+    "cellar_volume_available_bytes": "available",
+}
+USAGE_OF_INODES: Final = {
+    "cellar_volume_inodes": "inodes",
+    "cellar_volume_inodes_used": "inodes_used",
+}
+IO: Final = {
+    "cellar_volume_reads_total": "reads",
+    "cellar_volume_read_bytes_total": "read_bytes",
+    "cellar_volume_read_seconds_total": "read_seconds",
+    "cellar_volume_writes_total": "writes",
+    "cellar_volume_written_bytes_total": "written_bytes",
+    "cellar_volume_write_seconds_total": "write_seconds",
+    "cellar_volume_io_in_flight": "in_flight",
+    "cellar_volume_io_seconds_total": "busy",
+}
+LIMITS: Final = {  # direction and unit
+    "read_iops": ("read", "operations"),
+    "write_iops": ("write", "operations"),
+    "read_bps": ("read", "bytes"),
+    "write_bps": ("write", "bytes"),
+}
 
-def labels_of(volume: Volume, pool: str, node: str) -> str:
-    """Return the labels of a volume without the closing brace, so that more can follow."""
+
+class Samples:
+    """Collects samples, and writes all families in Prometheus' text format."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {name: [] for name in FAMILIES}
+
+    def add(self, name: str, samples: Iterable[tuple[Labels, float]]) -> None:
+        """Add samples of the metric `name`."""
+        self._lines[name] += [f"{name}{labels}}} {value}\n" for labels, value in samples]
+
+    def add_attribute(
+        self, name: str, attribute: str, samples: Sequence[tuple[Labels, Any]]
+    ) -> None:
+        """Add samples of the metric `name` whose values are an attribute of objects."""
+        value = attrgetter(attribute)
+        self._lines[name] += [f"{name}{labels}}} {value(item)}\n" for labels, item in samples]
+
+    def text(self) -> bytes:
+        """Return all families, with their types and help texts."""
+        text: list[str] = []
+        for name, (kind, help_text) in FAMILIES.items():
+            text.append(f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n")
+            text += self._lines[name]
+        return "".join(text).encode()
+
+
+def labels_of(volume: Volume, pool: str, node: str) -> Labels:
+    """Return the labels of a volume."""
     inline = bool(volume.inline)
     return (
         f'{{volume="{volume.id}",pool="{_escape(pool)}"'
@@ -38,17 +95,6 @@ def labels_of(volume: Volume, pool: str, node: str) -> str:
         f',persistentvolumeclaim="{"" if inline else _escape(volume.objects.claim)}"'
         f',namespace="{_escape(volume.objects.namespace)}",node="{_escape(node)}"'
     )
-
-
-def exposition(lines: Mapping[str, list[str]]) -> bytes:
-    """Return the metrics in Prometheus' text format. `lines`: labels and value of each sample, by
-    the name of the metric.
-    """
-    text = []
-    for name, (kind, help_text) in FAMILIES.items():
-        text.append(f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n")
-        text.extend(name + line for line in lines[name])
-    return "".join(text).encode()
 
 
 def _escape(text: str) -> str:

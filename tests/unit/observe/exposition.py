@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final
 
 from driver.core.faults import Fault, FaultKind
-from driver.core.model import GIB
+from driver.core.model import GIB, Limits
 from driver.core.ports.measures import MEASURES, Measure
 from driver.observe import process_metrics
 from driver.observe.metrics import Metrics
@@ -26,7 +27,6 @@ OTHER_METRICS: Final = frozenset(
         "cellar_pool_stuck_workers",
         "cellar_pool_trimmed_bytes",
         "cellar_state_problem",
-        "cellar_volume_limit",
     }
 )
 
@@ -40,7 +40,7 @@ def everything() -> str:
     process_metrics.add_copies(metrics, BackgroundCopies(lambda _: ThreadPoolExecutor()))
     process_metrics.add_queues(metrics, lambda: {("fast", "pod"): 1})
     process_metrics.add_expiries(metrics, dict)
-    node = MeteredNode([NAMED])
+    node = MeteredNode([replace(NAMED, limits=Limits(read_iops=100))])
     node.stage(NAMED.id)
     node.survey.allocated = {str(NAMED.id): 1}
     node.survey.faults = {str(NAMED.id): (Fault(FaultKind.DEVICE_ALTERED, "x"),)}

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from driver.observe.volume_metrics.families import FAMILIES, exposition, labels_of
+from driver.observe.volume_metrics.families import FAMILIES, Samples, labels_of
 from tests.unit.backends.lvm.test_tags import VOLUME
 
 
 def test_every_family_is_described_even_without_volumes() -> None:
-    families = list(
-        text_string_to_metric_families(exposition({name: [] for name in FAMILIES}).decode())
-    )
+    families = list(text_string_to_metric_families(Samples().text().decode()))
     assert [family.type for family in families] == [kind for kind, _ in FAMILIES.values()]
     assert all(family.documentation for family in families)
 
 
 def test_strange_names_of_pools_and_nodes_are_escaped() -> None:
-    lines: dict[str, list[str]] = {name: [] for name in FAMILIES} | {
-        "cellar_volume_size_bytes": [labels_of(VOLUME, 'a"b\\c', "d\ne") + "} 1\n"]
-    }
-    family = next(iter(text_string_to_metric_families(exposition(lines).decode())))
+    samples = Samples()
+    samples.add("cellar_volume_size_bytes", [(labels_of(VOLUME, 'a"b\\c', "d\ne"), 1)])
+    family = next(iter(text_string_to_metric_families(samples.text().decode())))
     [sample] = family.samples
     assert (sample.labels["pool"], sample.labels["node"]) == ('a"b\\c', "d\ne")

@@ -14,7 +14,7 @@ from driver.core.faults import FaultKind
 from driver.core.model import FsType, Limits, Volume
 from driver.core.ports.io_limits import NO_LIMITS
 from driver.volumes.node import attachment
-from driver.volumes.requests import Capability, DeleteVolume, GetVolume, Modify
+from driver.volumes.requests import Capability, DeleteVolume, GetVolume
 from tests.unit.volumes.world import BLOCK, MOUNT, World
 
 LIMITS = Limits(read_iops=100, write_bps=7000)
@@ -175,11 +175,3 @@ def test_limits_that_the_kernel_lost_are_found_and_set_again(world: World) -> No
     ]
     differing = world.limit_upkeep.differing()
     assert set(differing) == {volume.id for volume in volumes[:2]}
-
-
-def test_only_the_limits_of_volumes_are_told(world: World) -> None:
-    world.create("free")
-    limited = world.create("limited", limits=LIMITS)
-    assert world.limit_upkeep.limited() == [limited]
-    world.modifier.modify(Modify(limited.id, {"read_iops": 0, "write_bps": 0}))
-    assert world.limit_upkeep.limited() == []
