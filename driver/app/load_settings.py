@@ -15,7 +15,7 @@ from driver.app.settings import (
     CommonSettings,
     RouteSettings,
     ServeSettings,
-    flag_of,
+    find_flag,
     setting_names,
 )
 from driver.core.errors import Invalid
@@ -80,7 +80,7 @@ def _explain(model: type[CommonSettings], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = ", ".join(name.replace("_", "-") for name in setting_names(model))
         return f"unknown setting {setting.replace('_', '-')!r}; known: {known}"
-    flag = f"--{flag_of(model, setting).name or setting.replace('_', '-')}"
+    flag = f"--{find_flag(model, setting).name or setting.replace('_', '-')}"
     if error["type"] == "missing":
         return f"{flag} is required"
     return f"{flag}: {error['msg'].removeprefix('Value error, ')}"

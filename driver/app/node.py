@@ -91,7 +91,7 @@ class _NodeDriver:
         records = MountRecords(state.mount_records)
         survey = VolumeSurvey(pools, records, health_events.on_volume, health_events.on_pool)
         self._upkeep = Upkeep(pools, self._metrics, self._pool_log, survey)
-        self._copies = BackgroundCopies(self._upkeep.copier_of, events=self._events)
+        self._copies = BackgroundCopies(self._upkeep.copy_executor, events=self._events)
         self._pools = Pools(pools, Withdrawals(state.pools))
         self._limit_upkeep = LimitUpkeep(self._pools)
         self._names = ", ".join(pool.name for pool in pools)

@@ -33,7 +33,7 @@ POOL_TYPES: Final[Sequence[PoolType[Any, Any]]] = (
 )
 
 
-def type_of(spec: PoolSpec) -> PoolType[Any, Any]:
+def find_pool_type(spec: PoolSpec) -> PoolType[Any, Any]:
     """Return the type of the pool. Raises: Invalid: there is no such type."""
     for pool_type in POOL_TYPES:
         if pool_type.name == spec.type:
@@ -57,7 +57,7 @@ def open_state(settings: ServeSettings) -> NodeState:
 
     Raises: Invalid: a pool is of no known type.
     """
-    if any(type_of(spec).keeps_state for spec in settings.pools):
+    if any(find_pool_type(spec).keeps_state for spec in settings.pools):
         return node_state(settings.state_dir, settings.driver_name)
     return memory_state()
 
@@ -67,7 +67,7 @@ def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
 
     Call it before gRPC is imported: a child of the process starts here. Raises: Invalid.
     """
-    types = [type_of(spec) for spec in settings.pools]
+    types = [find_pool_type(spec) for spec in settings.pools]
     node = NodeResources(settings.driver_name, settings.luks, state.pools, settings.pods_cgroup)
     return [
         _open(spec, pool_type, node) for spec, pool_type in zip(settings.pools, types, strict=True)
@@ -76,7 +76,7 @@ def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
 
 def disk_claims(settings: ServeSettings, state: NodeState, events: NodeEvents) -> DiskClaims | None:
     """Return what makes pools of blank disks; None: no pool is configured so. Raises: Invalid."""
-    pools = [type_of(spec).read(spec) for spec in settings.pools if spec.type == "loopfile"]
+    pools = [find_pool_type(spec).read(spec) for spec in settings.pools if spec.type == "loopfile"]
     claiming = [pool for pool in pools if pool.options.claimBlankDisks]
     if not claiming:
         return None

@@ -288,7 +288,7 @@ class ServeSettings(CommonSettings):
         return self
 
 
-def flag_of(model: type[CommonSettings], setting: str) -> Flag:
+def find_flag(model: type[CommonSettings], setting: str) -> Flag:
     """Return the flag of a setting."""
     return next(item for item in model.model_fields[setting].metadata if isinstance(item, Flag))
 

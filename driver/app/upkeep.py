@@ -62,7 +62,7 @@ class Upkeep:
             if isinstance(pool.backend, NeedsMaintenance)
         }
 
-    def copier_of(self, pool: str) -> Executor:
+    def copy_executor(self, pool: str) -> Executor:
         """Return the executor for copies in the pool of this name."""
         return self._copiers[pool]
 

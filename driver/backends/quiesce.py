@@ -115,7 +115,7 @@ def _mounted_at(number: int) -> Path | None:
     encrypted volume does.
     """
     for candidate in (number, *_devices_above(number)):
-        for mount in mount_points.filesystems_of(candidate):
+        for mount in mount_points.list_filesystem_mounts(candidate):
             return mount.target
     return None
 

@@ -30,7 +30,7 @@ class Entry:
         return self.allocation is Allocation.THICK and not (self.pending or self.has_holes)
 
 
-def ratio_of(overcommit: float) -> Fraction:
+def exact_ratio(overcommit: float) -> Fraction:
     """Return the overcommit ratio as an exact fraction.
 
     With a float, rounding down in one direction and up in the other could exceed the limit.
@@ -99,7 +99,7 @@ class Entries:
             return 0
         return entry.shared if entry.fully_allocated else self.weight(entry)
 
-    def written_of(self, entry: Entry, occupied: Bytes) -> Bytes:
+    def count_written(self, entry: Entry, occupied: Bytes) -> Bytes:
         """Return by how much `occupied` allocated bytes lower what the image owes."""
         if entry.fully_allocated:
             return 0
@@ -117,7 +117,7 @@ class Entries:
         written_before = self._written.get(key, 0)
         if occupied is None:
             occupied = max(0, written_before - max(0, shared - shared_before)) + shared
-        written = self.written_of(entry, occupied) if entry else 0
+        written = self.count_written(entry, occupied) if entry else 0
         self._set_written(key, written)
         sums, more = self._sums, self.weight(entry) - self.weight(before)
         self.committed += more

@@ -18,7 +18,7 @@ from fractions import Fraction
 from time import monotonic
 from typing import Final
 
-from driver.backends.space_entries import Entries, Entry, ratio_of
+from driver.backends.space_entries import Entries, Entry, exact_ratio
 from driver.backends.space_surveys import Filesystem, Occupied, Survey, Surveys
 from driver.core.errors import NoSpace
 from driver.core.model import KIB, Allocation, Bytes
@@ -57,7 +57,7 @@ class Ledger:
     def __init__(
         self, *, overcommit: float, occupied: Occupied, available: Callable[[], Bytes]
     ) -> None:
-        self._ratio = ratio_of(overcommit)
+        self._ratio = exact_ratio(overcommit)
         self._occupied = occupied
         self._available = available
         self._enter_filesystem(Filesystem())

@@ -162,8 +162,8 @@ class Surveys:
 
     def count(self, entries: dict[str, Entry]) -> dict[str, Bytes]:
         """Return, by key, by how much the allocated bytes of each image lower what it owes."""
-        written_of, occupied = self.entries.written_of, self.occupied
-        return {key: written_of(entry, occupied(key)) for key, entry in entries.items()}
+        count_written, occupied = self.entries.count_written, self.occupied
+        return {key: count_written(entry, occupied(key)) for key, entry in entries.items()}
 
     def _are_many(self) -> bool:
         """Return whether it takes long to ask all images. With the lock held."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from driver.app.settings import CommonSettings, Flag, flag_of, setting_names
+from driver.app.settings import CommonSettings, Flag, find_flag, setting_names
 from driver.core.errors import CellarError, Invalid
 
 DONE, FAILED, BAD_SETTINGS = 0, 1, 2
@@ -36,7 +36,7 @@ def add_flags(parser: argparse.ArgumentParser, model: type[CommonSettings]) -> N
     They have no defaults: what is not given comes from the environment, the file, or the model.
     """
     for setting in setting_names(model):
-        _add_flag(parser, setting, flag_of(model, setting))
+        _add_flag(parser, setting, find_flag(model, setting))
     parser.add_argument(
         "--config", metavar="FILE", help="YAML with the same settings; `pools` is a list of pools"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driver.app.pools import type_of
+from driver.app.pools import find_pool_type
 from driver.app.settings import ServeSettings
 from driver.backends.pool_type import PoolSpec
 from driver.core.errors import Invalid
@@ -15,8 +15,8 @@ def initialise(settings: ServeSettings, name: str) -> tuple[str, PoolId]:
 
     Raises: Invalid, Conflict, Refused, PoolUnavailable; Failed if it could not be recorded.
     """
-    spec = _spec_of(settings, name)
-    pool_type = type_of(spec)
+    spec = _find_spec(settings, name)
+    pool_type = find_pool_type(spec)
     if pool_type.initialise is None:
         raise Invalid(f"pool {name} is of type {spec.type}, which needs no marker")
     records = node_state(settings.state_dir, settings.driver_name).pools
@@ -24,7 +24,7 @@ def initialise(settings: ServeSettings, name: str) -> tuple[str, PoolId]:
     return spec.location, pool_id
 
 
-def _spec_of(settings: ServeSettings, name: str) -> PoolSpec:
+def _find_spec(settings: ServeSettings, name: str) -> PoolSpec:
     """Return the configured pool of this name. Raises: Invalid if there is none."""
     for spec in settings.pools:
         if spec.name == name:

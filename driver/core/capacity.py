@@ -24,7 +24,7 @@ class Capacity:
     total: Bytes  # what the pool can promise in all
     committed: Bytes  # what it has promised
 
-    def for_volumes_of(self, smallest: Bytes) -> Capacity:
+    def with_smallest(self, smallest: Bytes) -> Capacity:
         """Return the capacity for volumes that have at least `smallest` bytes: `largest` is 0 if it
         is less than that.
         """

@@ -60,7 +60,7 @@ class Fault:
     severity: Severity = Severity.DEGRADED
 
 
-def fault_of(error: PoolUnavailable) -> Fault:
+def unavailability_fault(error: PoolUnavailable) -> Fault:
     """Return the fault that health reports of a pool that raised `error`, or of an image in it.
 
     Its kind is PoolReadOnly or PoolFailed as the error is, else PoolAway, a name that users

@@ -227,8 +227,8 @@ class _Recorded:
             if error is None:
                 record.code = grpc.StatusCode.OK
             elif isinstance(error, Exception):
-                record.code = status.status_of(error, record.rpc)
-                record.text = with_object(status.text_of(record.rpc, error), record.facts)
+                record.code = status.status_code(error, record.rpc)
+                record.text = with_object(status.status_message(record.rpc, error), record.facts)
                 await self._context.abort(record.code, record.text)
         finally:
             seconds = time.monotonic() - self._start

@@ -19,13 +19,13 @@ def all_methods() -> Iterator[MethodDescriptor]:
             yield from service.methods
 
 
-def path_of(method: MethodDescriptor) -> str:
+def method_path(method: MethodDescriptor) -> str:
     """Return the full path of a method."""
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
 _METHODS: Final = {method.name: method for method in all_methods()}
-_PATHS: Final = {name: path_of(method) for name, method in _METHODS.items()}
+_PATHS: Final = {name: method_path(method) for name, method in _METHODS.items()}
 
 
 def response_type(rpc: str) -> Descriptor:

@@ -124,7 +124,7 @@ def _object_name(parameters: Mapping[str, str], key: str) -> str:
     return name if _OBJECT_NAME.fullmatch(name) else ""
 
 
-def none_accepted(parameters: Mapping[str, str]) -> None:
+def refuse_parameters(parameters: Mapping[str, str]) -> None:
     """Check that a snapshot has no parameters but Kubernetes' own.
 
     Raises: Invalid, which names the key.
@@ -132,12 +132,12 @@ def none_accepted(parameters: Mapping[str, str]) -> None:
     _read(parameters, {}, "parameters")
 
 
-def none_accepted_of_group(parameters: Mapping[str, str]) -> None:
+def refuse_group_parameters(parameters: Mapping[str, str]) -> None:
     """Check that a group snapshot has no parameters but Kubernetes' own and `deletionPolicy`.
 
     The test suite of Kubernetes 1.36 repeats the class's deletionPolicy there. Raises: Invalid.
     """
-    none_accepted({key: value for key, value in parameters.items() if key != "deletionPolicy"})
+    refuse_parameters({key: value for key, value in parameters.items() if key != "deletionPolicy"})
 
 
 Reader = Callable[[str], Any]

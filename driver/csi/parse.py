@@ -59,7 +59,7 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
         volume_id=ids.parse_volume_id(request.volume_id),
         capabilities=capability.parse_all(request.volume_capabilities),
         context=dict(request.volume_context),
-        parameters=_parameters_of(request),
+        parameters=_parse_class_parameters(request),
     )
 
 
@@ -162,7 +162,9 @@ def _source(message: csi.VolumeContentSource) -> ImageId | None:
     return None
 
 
-def _parameters_of(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.CreateVolume | None:
+def _parse_class_parameters(
+    request: csi.ValidateVolumeCapabilitiesRequest,
+) -> requests.CreateVolume | None:
     if not (request.parameters or request.mutable_parameters):
         return None
     return create(

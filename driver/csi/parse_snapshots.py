@@ -15,7 +15,7 @@ from driver.volumes import snapshot_requests
 def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapshot:
     """Return the request to create a snapshot. Raises: NotFound by the source's id; Invalid."""
     source = ids.parse_volume_id(request.source_volume_id)
-    parameters.none_accepted(request.parameters)
+    parameters.refuse_parameters(request.parameters)
     objects = parameters.object_names(request.parameters, ObjectKind.SNAPSHOT, request.name)
     return snapshot_requests.CreateSnapshot(
         snapshot_requests.Member(ids.snapshot_key(request.name), request.name, source, objects)
@@ -84,7 +84,7 @@ def create_group(
     Raises: NotFound by a source's id; Invalid, also if a source is named twice.
     """
     sources = sorted(ids.parse_volume_id(volume) for volume in request.source_volume_ids)
-    parameters.none_accepted_of_group(request.parameters)
+    parameters.refuse_group_parameters(request.parameters)
     if len(set(sources)) < len(sources):
         raise Invalid("source_volume_ids: a volume is named twice")
     key = ids.group_key(request.name)

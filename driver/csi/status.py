@@ -1,6 +1,6 @@
 """gRPC statuses and the errors of `driver.core.errors`, in both directions.
 
-Each error class has its code. A router reads the codes of a node back with `error_of`.
+Each error class has its code. A router reads the codes of a node back with `error_from_status`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _errors_by_status() -> dict[grpc.StatusCode, type[CellarError]]:
     return kinds | {grpc.StatusCode.DEADLINE_EXCEEDED: PoolUnavailable}
 
 
-def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
+def status_code(error: Exception, rpc: str) -> grpc.StatusCode:
     """Return the status that `error` has for the caller of `rpc`; INTERNAL if it is unknown.
 
     A full disk is UNAVAILABLE where `rpc` stores nothing new, see STORING.
@@ -51,7 +51,7 @@ def status_of(error: Exception, rpc: str) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
-def text_of(rpc: str, error: Exception) -> str:
+def status_message(rpc: str, error: Exception) -> str:
     """Return the status message: errors of this program as they are (at most TEXT characters); of
     an unexpected OSError only strerror, and the path if it is one of the kernel's; else a fixed
     text.
@@ -66,7 +66,7 @@ def text_of(rpc: str, error: Exception) -> str:
     return "internal error; see the driver's log"
 
 
-def error_of(error: grpc.aio.AioRpcError) -> CellarError:
+def error_from_status(error: grpc.aio.AioRpcError) -> CellarError:
     """Return the error whose class has the status code of a node's answer; Failed for an unknown
     code.
     """

@@ -11,7 +11,7 @@ from driver.core.model import GIB, MIB, Bytes, FsType
 from driver.core.quantity import show_bytes
 from driver.disks.pool_kind import PoolKind
 from driver.linux.disks.block_device import BlockDevice, Kind
-from driver.linux.disks.pool_filesystem import label_of
+from driver.linux.disks.pool_filesystem import filesystem_label
 
 METADATA_SIZE: Final = 16 * MIB  # of a volume group, on each disk: docs/operations.md
 THIN_POOL: Final = "pool0"
@@ -46,7 +46,7 @@ class PoolPlan:
     @property
     def label(self) -> str:
         """The label of the pool's filesystem."""
-        return label_of(self.name)
+        return filesystem_label(self.name)
 
 
 def check(plan: PoolPlan) -> None:

@@ -31,7 +31,7 @@ def can_overwrite_in_place(directory: Path) -> bool:
         return True
     with _probe(directory) as fd:
         files.set_nocow(fd)
-        return bool(files.flags_of(fd) & files.FS_NOCOW_FL)
+        return bool(files.read_flags(fd) & files.FS_NOCOW_FL)
 
 
 def reflinks(directory: Path) -> bool:

@@ -189,10 +189,10 @@ def copies_on_write(path: Path) -> bool:
     if filesystem_type(path) != "btrfs":
         return False
     with Opened(path, os.O_RDONLY) as fd:
-        return not flags_of(fd) & FS_NOCOW_FL
+        return not read_flags(fd) & FS_NOCOW_FL
 
 
-def flags_of(fd: int) -> int:
+def read_flags(fd: int) -> int:
     """Return the FS_*_FL flags of a file. Raises: OSError."""
     [flags] = struct.unpack("=I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
     return int(flags)
@@ -206,7 +206,7 @@ def set_nocow(fd: int) -> None:
     which is ignored.
     """
     with _where_known(errno.EPERM):
-        flags = flags_of(fd)
+        flags = read_flags(fd)
         if flags & _COMPRESSION:
             flags &= ~_COMPRESSION
             fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=I", flags))

@@ -47,7 +47,7 @@ def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
     path. Processes of other containers are missing: their ids are not shown here, or are those
     of others. Raises: OSError.
     """
-    if (on := mount_table.of_descriptor(fd)) is None:
+    if (on := mount_table.find_by_descriptor(fd)) is None:
         return
     device = _device(on.device)
     pids = {int(words[4]) for words in _flocks() if words[5].startswith(device)}
@@ -59,7 +59,7 @@ def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
 
 def _holders(fd: int) -> list[int]:
     """Return the process ids of those that hold a flock(2) on the open file."""
-    status, on = os.fstat(fd), mount_table.of_descriptor(fd)
+    status, on = os.fstat(fd), mount_table.find_by_descriptor(fd)
     if on is None:
         return []
     # The filesystem's own number: what stat(2) says of btrfs is that of a subvolume.

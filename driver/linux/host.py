@@ -122,7 +122,7 @@ class LinuxHost:
         return mount_points.mounted_at(target)
 
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
-        return mount_points.of_device(device.number)
+        return mount_points.list_mount_points(device.number)
 
     def volume_label(self, mount: MountPoint) -> str | None:
         return mount_points.label(mount.number) or None
@@ -147,15 +147,15 @@ class LinuxHost:
             raise unmount.not_unmounted(target, error) from error
 
     def release(self, label: str, prepare: Callable[[Device], None]) -> None:
-        for status in loop.list_of_image(label):
-            if not mount_points.of_device(status.number):
+        for status in loop.list_image_devices(label):
+            if not mount_points.list_mount_points(status.number):
                 prepare(Device(status.path, status.number, read_only=status.blocked))
                 try:
                     loop.detach(status, bound=_DETACH)
                 except OSError as error:
                     raise _not_released(status, error) from error
         layer = dm.find_layer(label)
-        if layer and not mount_points.of_device(layer.number):
+        if layer and not mount_points.list_mount_points(layer.number):
             prepare(Device(layer.path, layer.number, read_only=False))
             if not dm.remove(layer.name):
                 users = name_holders(layer.path, layer.number)
@@ -178,9 +178,9 @@ class LinuxHost:
 
     def broken(self, mount: MountPoint, fs: FsType) -> str | None:
         if health.is_shut_down(mount.target, fs, mount.number, mount.options):
-            return health.shut_down(fs, mount_points.path_of(mount.number))
+            return health.shut_down(fs, mount_points.device_path(mount.number))
         if mount.turned:
-            return health.turned_read_only(fs, mount_points.path_of(mount.number))
+            return health.turned_read_only(fs, mount_points.device_path(mount.number))
         return None
 
     def trim(self, mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
@@ -188,7 +188,7 @@ class LinuxHost:
 
     def usage(self, target: Path) -> Usage:
         with _failing_as(f"{target} cannot say what it uses"):
-            return mount_usage.usage_of(os.statvfs(target))
+            return mount_usage.usage_from_statvfs(os.statvfs(target))
 
     def holders(self, device: Device) -> tuple[str, ...]:
         return holders(device.path, device.number)
@@ -198,8 +198,8 @@ class LinuxHost:
             return block.size(device.path)
 
     def faults(self, device: Device) -> Iterator[Fault]:
-        mounts = mount_points.filesystems_of(device.number)
-        return health.of_filesystem(device.path, device.number, mounts)
+        mounts = mount_points.list_filesystem_mounts(device.number)
+        return health.find_filesystem_faults(device.path, device.number, mounts)
 
     def fault_finder(self) -> health.FaultFinder:
         return health.FaultFinder()

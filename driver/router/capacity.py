@@ -28,7 +28,7 @@ def candidates(
     return [
         Candidate(
             node.name,
-            capacity_of(node, volume, duplicated).largest,
+            node_capacity(node, volume, duplicated).largest,
             cordoned=node.member.cordoned,
             duplicated=may_use(node, volume.pool, duplicated),
             lacks_pool=exists and not _has_pool(node, volume.pool),
@@ -37,19 +37,19 @@ def candidates(
     ]
 
 
-def largest_of(
+def largest_capacity(
     nodes: Iterable[NodeConnection], request: GetCapacity, duplicated: frozenset[PoolId]
 ) -> Capacity:
     """Return the capacity of the node that accepts the largest volume.
 
     `largest` is 0 if it is less than a volume with the request's filesystem must have.
     """
-    each = (capacity_of(node, request, duplicated) for node in nodes)
+    each = (node_capacity(node, request, duplicated) for node in nodes)
     best = max(each, key=_by_size, default=NO_CAPACITY)
-    return best.for_volumes_of(smallest(request.fs, encrypted=request.encrypted))
+    return best.with_smallest(smallest(request.fs, encrypted=request.encrypted))
 
 
-def capacity_of(
+def node_capacity(
     node: NodeConnection, request: CreateVolume | GetCapacity, duplicated: frozenset[PoolId]
 ) -> Capacity:
     """Return the largest volume that the node accepts and the smallest that its pool makes, both

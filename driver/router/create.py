@@ -145,7 +145,7 @@ class CreateRoutes:
         requirement = parse_requirement(self._key, _segments([request.accessible_topology]))
         nodes = self._nodes.meeting(requirement)
         duplicated = self._nodes.duplicated_pools()
-        return present.capacity(capacity.largest_of(nodes, asked, duplicated))
+        return present.capacity(capacity.largest_capacity(nodes, asked, duplicated))
 
     async def pools(
         self, request: cellar.ListPoolsRequest, context: Context

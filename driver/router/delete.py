@@ -98,7 +98,7 @@ class DeleteRoutes:
 
         An empty `node_id` means all nodes; a volume is only ever used on that of its pool.
         """
-        node = node_id or self._nodes.last_node_of(pool)
+        node = node_id or self._nodes.last_node(pool)
         return node is not None and self._nodes.is_out_of_use(node)
 
     async def _owner(

@@ -54,7 +54,7 @@ class Router(grpc.GenericRpcHandler):
     ) -> None:
         self._nodes = nodes
         self._handlers = {
-            methods.path_of(method): handler
+            methods.method_path(method): handler
             for method in methods.all_methods()
             if method.name not in hidden and (handler := self._handler(method, routes))
         }
@@ -76,7 +76,7 @@ class Router(grpc.GenericRpcHandler):
         return None
 
     def _forwarder(self, method: MethodDescriptor) -> Unary:
-        path, (field, parse) = methods.path_of(method), FORWARDED[method.name]
+        path, (field, parse) = methods.method_path(method), FORWARDED[method.name]
 
         async def forward(request: Message, context: Context) -> bytes:
             pool = parse(getattr(request, field)).pool
@@ -85,7 +85,7 @@ class Router(grpc.GenericRpcHandler):
         return forward
 
     def _streamer(self, method: MethodDescriptor) -> Stream:
-        path, (field, parse) = methods.path_of(method), FORWARDED[method.name]
+        path, (field, parse) = methods.method_path(method), FORWARDED[method.name]
 
         async def forward(request: Message, context: Context) -> AsyncIterator[bytes]:
             pool = parse(getattr(request, field)).pool

@@ -23,7 +23,7 @@ from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import Busy, CellarError, Failed, NotFound, PoolUnavailable, Refused
 from driver.core.ids import Key
 from driver.csi.protocol import GROUP_STEP_TIMEOUT, GROUP_UNDO_TIMEOUT
-from driver.csi.status import error_named, error_of
+from driver.csi.status import error_from_status, error_named
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
 
@@ -198,7 +198,7 @@ class _Part:
                 self._states.put_nowait(state)
             error: CellarError = PoolUnavailable(f"node {self.node.name} ended the call")
         except grpc.aio.AioRpcError as failed:
-            error = error_of(failed)
+            error = error_from_status(failed)
         self._states.put_nowait(error)
 
 

@@ -35,12 +35,12 @@ PoolOnNode: TypeAlias = tuple[PoolId, NodeConnection]
 class ListRpc(Generic[Request, Page]):
     """An RPC that lists entries of a node.
 
-    `id_of` returns the id of an entry, and `count` the number of entries that a reported pool
+    `entry_id` returns the id of an entry, and `count` the number of entries that a reported pool
     has, which need not be exact.
     """
 
     rpc: calls.Rpc[Request, Page]
-    id_of: Callable[[Any], str]
+    entry_id: Callable[[Any], str]
     count: Callable[[cellar.Pool], int]
 
 
@@ -50,14 +50,14 @@ class _Entries:
     has, if it had more.
     """
 
-    id_of: Callable[[Any], str]
+    entry_id: Callable[[Any], str]
     given: list[Any] = field(default_factory=list)
     last: str | None = None
 
     def add(self, page: Any) -> None:
         self.given.extend(page.entries)
         if page.next_token and page.entries:
-            end = self.id_of(page.entries[-1])
+            end = self.entry_id(page.entries[-1])
             self.last = end if self.last is None else min(self.last, end)
 
     def may_extend(self, pools: Sequence[PoolOnNode]) -> bool:
@@ -68,8 +68,8 @@ class _Entries:
         """Return the entries below the pool that is asked next (None: there is none), sorted."""
         ends = [end for end in (self.last, pool) if end is not None]
         last = min(ends, default=None)
-        known = (entry for entry in self.given if last is None or self.id_of(entry) <= last)
-        return sorted(known, key=self.id_of)
+        known = (entry for entry in self.given if last is None or self.entry_id(entry) <= last)
+        return sorted(known, key=self.entry_id)
 
 
 async def read_page(
@@ -87,7 +87,7 @@ async def read_page(
     asked = type(request)()
     asked.CopyFrom(request)
     asked.max_entries = most
-    entries, nodes, position = _Entries(listed.id_of), set[str](), 0
+    entries, nodes, position = _Entries(listed.entry_id), set[str](), 0
     known: list[Any] = []
     while len(known) < most and entries.may_extend(pools[position:]):
         end = _next_end(pools, position, most - len(known), listed.count)
@@ -98,7 +98,7 @@ async def read_page(
         position = end
         known = entries.up_to(pools[end][0] if end < len(pools) else None)
     more = position < len(pools) or entries.last is not None or len(known) > most
-    return known[:most], listed.id_of(known[:most][-1]) if more and known else ""
+    return known[:most], listed.entry_id(known[:most][-1]) if more and known else ""
 
 
 def _next_end(

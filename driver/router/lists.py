@@ -45,7 +45,7 @@ class ListRoutes:
             request,
             ListRpc(
                 rpc=lambda node: node.controller().ListVolumes,
-                id_of=lambda entry: entry.volume.volume_id,
+                entry_id=lambda entry: entry.volume.volume_id,
                 count=lambda pool: pool.volumes,
             ),
             csi.ListVolumesResponse(),
@@ -62,7 +62,7 @@ class ListRoutes:
             request,
             ListRpc(
                 rpc=lambda node: node.controller().ControllerListVolumeHealth,
-                id_of=lambda entry: entry.volume_id,
+                entry_id=lambda entry: entry.volume_id,
                 count=lambda pool: pool.volumes,
             ),
             csi.ControllerListVolumeHealthResponse(),
@@ -81,7 +81,7 @@ class ListRoutes:
                 request,
                 ListRpc(
                     rpc=lambda node: node.controller().ListSnapshots,
-                    id_of=lambda entry: entry.snapshot.snapshot_id,
+                    entry_id=lambda entry: entry.snapshot.snapshot_id,
                     count=lambda pool: pool.snapshots,
                 ),
                 csi.ListSnapshotsResponse(),
@@ -127,7 +127,7 @@ class ListRoutes:
         entries, merged.next_token = await read_page(listed, request, pools, label)
         duplicated = self._nodes.duplicated_pools()
         merged.entries.extend(
-            entry for entry in entries if listed.id_of(entry).partition("-")[0] not in duplicated
+            entry for entry in entries if listed.entry_id(entry).partition("-")[0] not in duplicated
         )
         return page
 

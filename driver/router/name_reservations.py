@@ -18,7 +18,7 @@ from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import Busy
 from driver.core.ids import Key, SnapshotId, VolumeId
 from driver.csi.protocol import NAME_SEARCH_LIFETIME, NODE_TIMEOUT
-from driver.csi.status import error_of
+from driver.csi.status import error_from_status
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
 
@@ -59,7 +59,7 @@ async def reserved(
     if not nodes:
         yield ()
         return
-    keeper, begin = keeper_of(nodes, key), time.monotonic()
+    keeper, begin = choose_keeper(nodes, key), time.monotonic()
     volume_ids = _volume_ids(keeper, key) if keeper in searched else []
     call = keeper.peer().Reserve(cellar.ReserveRequest(key=key, volume_ids=volume_ids))
     others = [node for node in searched if node is not keeper]
@@ -76,7 +76,7 @@ async def reserved(
         asyncio.get_running_loop().call_soon(call.cancel)
 
 
-def keeper_of(nodes: Iterable[NodeConnection], key: Key) -> NodeConnection:
+def choose_keeper(nodes: Iterable[NodeConnection], key: Key) -> NodeConnection:
     """Return the node that keeps the name, by rendezvous hashing: if a node is added or removed,
     few names move.
     """
@@ -91,7 +91,7 @@ async def _wait_for(call: _ReserveCall) -> cellar.Reserved:
     try:
         answer = await asyncio.wait_for(call.read(), NODE_TIMEOUT)
     except grpc.aio.AioRpcError as error:
-        raise error_of(error) from None
+        raise error_from_status(error) from None
     except TimeoutError:
         raise Busy("the name could not be reserved in time; try again") from None
     if not isinstance(answer, cellar.Reserved) or not answer.taken:

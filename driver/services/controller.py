@@ -181,7 +181,7 @@ class Controller(ControllerServicer):
     ) -> csi.ControllerGetVolumeHealthResponse:
         """Return the health of a volume."""
         get = parse.get_volume(request.volume_id)
-        faults = await self._run(self._use_cases.health.of_volume, get)
+        faults = await self._run(self._use_cases.health.volume_faults, get)
         return csi.ControllerGetVolumeHealthResponse(
             volume_health=present.health(get.volume_id, faults)
         )
@@ -190,7 +190,9 @@ class Controller(ControllerServicer):
         self, request: csi.ControllerListVolumeHealthRequest, context: object
     ) -> csi.ControllerListVolumeHealthResponse:
         """Return a page of volumes' health."""
-        page = await self._run(self._use_cases.health.of_volumes, parse.list_volumes(request))
+        page = await self._run(
+            self._use_cases.health.list_faulty_volumes, parse.list_volumes(request)
+        )
         return csi.ControllerListVolumeHealthResponse(
             entries=[present.health(volume.id, faults) for volume, faults in page.volumes],
             next_token=page.next,

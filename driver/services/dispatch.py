@@ -89,9 +89,9 @@ class PoolWorkers:
 class Dispatcher:
     """Run the use cases, each by the workers of its pool.
 
-    `workers`, `queued`: of each pool, see PoolWorkers. `share_of` returns the name of the pool that
-    a call with these locks is for. A call whose work goes on in the background waits for it up
-    to `copy_timeout` seconds, without a worker, and then tries again.
+    `workers`, `queued`: of each pool, see PoolWorkers. `choose_workers` returns the name of the
+    pool that a call with these locks is for. A call whose work goes on in the background waits
+    for it up to `copy_timeout` seconds, without a worker, and then tries again.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class Dispatcher:
         workers: int = 16,
         queued: int = 256,
         copy_timeout: float = 0.0,
-        share_of: Callable[[Locks], str] = lambda _: "",
+        choose_workers: Callable[[Locks], str] = lambda _: "",
     ) -> None:
         self._workers, self._queued = workers, queued
         self._copy_timeout = copy_timeout
-        self._share_of = share_of
+        self._share_of = choose_workers
         self._table = LockTable()
         self._shares: dict[tuple[str, WorkerGroup], PoolWorkers] = {}
 

@@ -128,8 +128,10 @@ class GroupParticipant:
             part = _part(request)
             await self._run(lambda part: self._snapshots.take_part(part, session.wait_at), part)
         except (CellarError, OSError) as error:
-            code = status.status_of(error, "TakePart").name
-            return State(step=State.UNDONE, code=code, text=status.text_of("TakePart", error))
+            code = status.status_code(error, "TakePart").name
+            return State(
+                step=State.UNDONE, code=code, text=status.status_message("TakePart", error)
+            )
         return State(step=State.DONE)
 
 

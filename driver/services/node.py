@@ -137,5 +137,5 @@ class Node(NodeServicer):
         self, request: csi.NodeGetStorageHealthRequest, context: object
     ) -> csi.NodeGetStorageHealthResponse:
         """Return the health of this node's pools."""
-        faults = await self._run(lambda _: self._health.of_storage(), _GetStorageHealth())
+        faults = await self._run(lambda _: self._health.storage_faults(), _GetStorageHealth())
         return csi.NodeGetStorageHealthResponse(backend_health=present.storage(faults))

@@ -18,7 +18,7 @@ from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import CellarError
 from driver.core.ports.node_events import NodeEvent, NodeEvents
 from driver.csi.protocol import REPORT_INTERVAL, REPORT_TIMEOUT
-from driver.volumes.pools.call_facts import kind_of, persistent_of
+from driver.volumes.pools.call_facts import object_kind, persistent_name
 
 DEBOUNCE: Final = 0.02  # seconds in which several changes make one report
 CHANGING: Final = frozenset(
@@ -121,8 +121,8 @@ def present_event(event: NodeEvent) -> cellar.Event:
         warning=event.warning,
     )
     if image := event.image:
-        message.kind = kind_of(image)
+        message.kind = object_kind(image)
         message.namespace, message.name = image.objects.namespace, image.objects.claim
-        message.persistent = image.objects.persistent or persistent_of(image)
+        message.persistent = image.objects.persistent or persistent_name(image)
         message.volume_id = str(image.id)
     return message

@@ -22,7 +22,7 @@ from driver.services.group_participant import GroupParticipant
 from driver.services.name_reservations import NameReservations
 from driver.services.node_reports import NodeReports
 from driver.volumes.inventory import FindImages, Inventory, PoolEntry, ReadPools
-from driver.volumes.pools.call_facts import persistent_of
+from driver.volumes.pools.call_facts import persistent_name
 from driver.volumes.requests import SetHold
 
 
@@ -211,7 +211,7 @@ def _record(image: Image) -> cellar.Record:
         inline=isinstance(image, Volume) and image.inline is not None,
         namespace=image.objects.namespace,
         claim=image.objects.claim,
-        persistent=persistent_of(image),
+        persistent=persistent_name(image),
         limits=limits_by_key(image.limits) if isinstance(image, Volume) else {},
         held=isinstance(image, Volume) and image.held,
     )

@@ -64,7 +64,9 @@ class Server:
         listener: Listener | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._dispatcher = Dispatcher(copy_timeout=COPY_TIMEOUT, share_of=use_cases.pools.share_of)
+        self._dispatcher = Dispatcher(
+            copy_timeout=COPY_TIMEOUT, choose_workers=use_cases.pools.choose_workers
+        )
         self._ready = ready
         self._on_finish = [on_finish]
         self._server = UnixServer(self._finished, listener)

@@ -12,7 +12,7 @@ from typing import Final
 
 from driver.core.devices import Device
 from driver.core.errors import CellarError, Damaged, PoolUnavailable
-from driver.core.faults import Fault, FaultKind, Severity, fault_of
+from driver.core.faults import Fault, FaultKind, Severity, unavailability_fault
 from driver.core.ids import VolumeId
 from driver.core.model import Unreadable, Volume
 from driver.core.ports.backend_features import ExaminesTogether
@@ -36,7 +36,7 @@ class Health:
         self._pools = pools
         self._records = records
 
-    def of_volume(self, request: GetVolume) -> tuple[Fault, ...]:
+    def volume_faults(self, request: GetVolume) -> tuple[Fault, ...]:
         """Return the faults of one volume. If its pool is unavailable, or its record is damaged,
         that is the fault. Raises: NotFound.
         """
@@ -46,12 +46,12 @@ class Health:
             return _fault_of_unavailable(error)
         except Damaged as error:
             return (Fault(FaultKind.RECORD_DAMAGED, str(error), Severity.DATA_LOSS),)
-        return faults_of(pool, volume, self._records)
+        return find_faults(pool, volume, self._records)
 
-    def of_volumes(self, request: ListVolumes) -> VolumePage:
+    def list_faulty_volumes(self, request: ListVolumes) -> VolumePage:
         """Return one page of the volumes that have a fault. Raises: StaleToken."""
         volumes = self._pools.listed_volumes(request.after)
-        entries = (entry for entry in faults_of_each(volumes, self._records) if entry[1])
+        entries = (entry for entry in find_each_faults(volumes, self._records) if entry[1])
         page = tuple(islice(entries, request.most + 1 if request.most else None))
         if not request.most or len(page) <= request.most:
             return VolumePage(page, "")
@@ -62,11 +62,11 @@ class Health:
         shows something else. The paths need not exist. Raises: NotFound.
         """
         paths = filter(None, (request.path, request.staging))
-        return self.of_volume(GetVolume(request.volume_id)) + tuple(
+        return self.volume_faults(GetVolume(request.volume_id)) + tuple(
             fault for path in paths for fault in self._misplaced(request.volume_id, path)
         )
 
-    def of_storage(self) -> tuple[Fault, ...]:
+    def storage_faults(self) -> tuple[Fault, ...]:
         """Return the faults of all pools, and of volumes that have the same name in several. A
         pool that does not answer in time has that as its fault.
         """
@@ -98,12 +98,12 @@ class Health:
 
     def _misplaced(self, volume_id: VolumeId, path: Path) -> tuple[Fault, ...]:
         """Return a fault if something else than the volume is mounted at `path`."""
-        host = self._pools.host_of(volume_id)
+        host = self._pools.find_host(volume_id)
         mount = host.mounted_at(path)
         device = attachment.find_device(self._pools, volume_id)
         if mount is None:
             return ()
-        if own_mounts.is_mount_of(host, self._records.at(path), mount, device, volume_id):
+        if own_mounts.is_own_mount(host, self._records.at(path), mount, device, volume_id):
             return ()
         if host.mounted_at(path) != mount:  # it is being taken down just now
             return ()
@@ -112,7 +112,7 @@ class Health:
         )
 
 
-def faults_of(
+def find_faults(
     pool: Pool,
     volume: Volume | Unreadable,
     records: MountRecords | None = None,
@@ -127,12 +127,12 @@ def faults_of(
     if isinstance(volume, Unreadable):
         return faults
     with suppress(PoolUnavailable):
-        device = attachment.device_of(pool, volume)
+        device = attachment.contents_device(pool, volume)
         host_faults: tuple[Fault, ...] = ()
         if device and (finder is None or any(True for _ in finder.faults(device))):
             host_faults = tuple(pool.host.faults(device))
         # Unless the device is another volume's by now.
-        if host_faults and attachment.device_of(pool, volume) == device:
+        if host_faults and attachment.contents_device(pool, volume) == device:
             faults += host_faults
         if device:
             faults += tuple(io_limits.find_fault(pool, volume, device))
@@ -141,7 +141,7 @@ def faults_of(
     return faults
 
 
-def faults_of_each(
+def find_each_faults(
     volumes: Iterable[tuple[Pool, Volume | Unreadable]], records: MountRecords | None = None
 ) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
     """Yield each volume with its faults, in the same order.
@@ -169,11 +169,11 @@ def _faults_of_part(
     volumes: Iterable[Volume | Unreadable],
     pool: Pool,
 ) -> list[tuple[Fault, ...]]:
-    """Return the faults of each of some volumes of a pool; see faults_of."""
+    """Return the faults of each of some volumes of a pool; see find_faults."""
     volumes = list(volumes)
     well = _well(records, finder, volumes, pool)
     return [
-        () if is_well else faults_of(pool, volume, records, finder)
+        () if is_well else find_faults(pool, volume, records, finder)
         for volume, is_well in zip(volumes, well, strict=True)
     ]
 
@@ -221,4 +221,4 @@ def _fault_of_unavailable(error: CellarError) -> tuple[Fault, ...]:
     takes no writes if the error says so.
     """
     unavailable = error if isinstance(error, PoolUnavailable) else PoolUnavailable(str(error))
-    return (fault_of(unavailable),)
+    return (unavailability_fault(unavailable),)

@@ -54,7 +54,7 @@ class LimitUpkeep:
         PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
-        if device := attachment.device_of(pool, volume):
+        if device := attachment.contents_device(pool, volume):
             io_limits.ensure(pool, volume, device)
 
     def _differing_in(self, pool: Pool) -> Sequence[VolumeId]:
@@ -63,16 +63,18 @@ class LimitUpkeep:
             volumes = _limited(pool)
             if pool.name not in self._surveyed:
                 if pool.io_limits.refresh():
-                    volumes = ask(pool, _all_of, LIST_TIMEOUT)
+                    volumes = ask(pool, _list_volumes, LIST_TIMEOUT)
             elif volumes:
                 pool.io_limits.refresh()
-            differing = ask(pool, partial(_differing_of, volumes), LIST_TIMEOUT) if volumes else ()
+            differing = (
+                ask(pool, partial(_find_differing, volumes), LIST_TIMEOUT) if volumes else ()
+            )
             self._surveyed.add(pool.name)
             return differing
         return ()
 
 
-def _differing_of(volumes: Iterable[Volume], pool: Pool) -> Sequence[VolumeId]:
+def _find_differing(volumes: Iterable[Volume], pool: Pool) -> Sequence[VolumeId]:
     """Return those of the volumes whose device has other limits. Raises: PoolUnavailable; Failed;
     OSError.
     """
@@ -81,12 +83,12 @@ def _differing_of(volumes: Iterable[Volume], pool: Pool) -> Sequence[VolumeId]:
     return [
         volume.id
         for volume in volumes
-        if (device := attachment.device_of(pool, volume))
+        if (device := attachment.contents_device(pool, volume))
         and not io_limits.is_enforced(pool, volume, device)
     ]
 
 
-def _all_of(pool: Pool) -> Sequence[Volume]:
+def _list_volumes(pool: Pool) -> Sequence[Volume]:
     """Return all volumes of the pool. Raises: PoolUnavailable."""
     return [image for image in pool.backend.images() if isinstance(image, Volume)]
 

@@ -48,5 +48,5 @@ def _enforce(pool: Pool, volume: Volume, limits: Limits) -> None:
     """Enforce the limits on the volume's device, if it is attached. No-op where none can be.
     Raises: Failed.
     """
-    if pool.io_limits.lacks() is None and (device := attachment.device_of(pool, volume)):
+    if pool.io_limits.lacks() is None and (device := attachment.contents_device(pool, volume)):
         pool.io_limits.enforce(device, limits)

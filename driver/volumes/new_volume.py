@@ -15,7 +15,7 @@ from driver.volumes.requests import (
 Origin = tuple[Pool, Image]
 
 
-def filesystem_of(request: CreateVolume, source: Image | None) -> FsType | None:
+def choose_filesystem(request: CreateVolume, source: Image | None) -> FsType | None:
     """Return the filesystem of the new volume; None: raw block. A copy has its source's, or is a
     raw block volume. Raises: Invalid: another one was asked for.
     """
@@ -29,7 +29,7 @@ def filesystem_of(request: CreateVolume, source: Image | None) -> FsType | None:
     )
 
 
-def luks_key_of(pool: Pool, request: CreateVolume, source: Image | None) -> str | None:
+def choose_luks_key(pool: Pool, request: CreateVolume, source: Image | None) -> str | None:
     """Return the id of the new volume's LUKS key; None: not encrypted. A copy is encrypted as its
     source is, with the same key; a copy of a source that was never formatted gets a new one.
 
@@ -50,7 +50,7 @@ def luks_key_of(pool: Pool, request: CreateVolume, source: Image | None) -> str 
     return source.luks_key_id if source and not source.unformatted else new_key_id()
 
 
-def block_size_of(
+def choose_block_size(
     pool: Pool, request: CreateVolume, fs: FsType | None, source: Image | None
 ) -> Bytes:
     """Return the logical block size in bytes. A copy has its source's, because a filesystem is
@@ -67,7 +67,7 @@ def block_size_of(
     return source.block_size
 
 
-def size_of(
+def choose_size(
     pool: Pool, capacity_range: CapacityRange, smallest: Bytes, origin: Origin | None
 ) -> Bytes:
     """Return the size of the new volume in bytes: at least `smallest`, and its source's size.

@@ -110,7 +110,7 @@ class Provisioner:
             raise Refused(f"volume {volume.id} is held: `cellar release` allows deleting it again")
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
-        if device := attachment.device_of(pool, volume):
+        if device := attachment.contents_device(pool, volume):
             if mounts := pool.host.mount_points(device):
                 targets = ", ".join(str(mount.target) for mount in mounts)
                 raise Refused(f"volume {volume.id} is in use at {targets}")
@@ -150,12 +150,12 @@ class Provisioner:
     def get(self, request: GetVolume) -> tuple[Volume, tuple[Fault, ...]]:
         """Return the volume and its faults. Raises: NotFound; PoolUnavailable; Damaged."""
         pool, volume = self._pools.volume(request.volume_id)
-        return volume, health.faults_of(pool, volume, self._mounts)
+        return volume, health.find_faults(pool, volume, self._mounts)
 
     def list(self, request: ListVolumes) -> VolumePage:
         """Return one page of all volumes with their faults. Raises: StaleToken."""
         page, following = paging.cut(self._pools.listed_volumes(request.after), request.most)
-        return VolumePage(tuple(health.faults_of_each(page, self._mounts)), following)
+        return VolumePage(tuple(health.find_each_faults(page, self._mounts)), following)
 
     def capacity(self, request: GetCapacity) -> Capacity:
         """Return the capacity for such volumes of the named pool, or of the one with most free
@@ -169,7 +169,7 @@ class Provisioner:
         if not abilities.none_can(pools, request.fs, encrypted=request.encrypted):
             with suppress(PoolUnavailable):
                 capacity = self._capacity(request)
-        return capacity.for_volumes_of(smallest_of(request.fs, encrypted=request.encrypted))
+        return capacity.with_smallest(smallest_of(request.fs, encrypted=request.encrypted))
 
     def validate(self, request: ValidateCapabilities) -> str | None:
         """Return, as text, in what the volume is not as described; None if it is all of that.
@@ -203,11 +203,11 @@ class Provisioner:
         Raises: Invalid: the source does not fit the request; NoSpace: the pool can have no such
         volume on this node; OutOfRange: no such size; PoolUnavailable.
         """
-        pool_id = self._pools.id_of(pool)  # with a bound: it may be asked for the first time
+        pool_id = self._pools.read_id(pool)  # with a bound: it may be asked for the first time
         source = origin[1] if origin else None
         fs, key = (
-            new_volume.filesystem_of(request, source),
-            new_volume.luks_key_of(pool, request, source),
+            new_volume.choose_filesystem(request, source),
+            new_volume.choose_luks_key(pool, request, source),
         )
         abilities.refuse(pool, fs, encrypted=key is not None)
         fresh = source is None or source.unformatted
@@ -215,12 +215,12 @@ class Provisioner:
         return Volume(
             id=VolumeId(pool_id, request.key),
             name=request.name,
-            size=new_volume.size_of(
+            size=new_volume.choose_size(
                 pool, request.range, smallest_of(fs, encrypted=key is not None), origin
             ),
             fs=fs,
             allocation=request.allocation or allocation,
-            block_size=new_volume.block_size_of(pool, request, fs, source),
+            block_size=new_volume.choose_block_size(pool, request, fs, source),
             source=request.source,
             options=request.options,
             inline=Inline.CREATED if request.inline else None,

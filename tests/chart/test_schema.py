@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from driver.app.pool_spec import parse_pool
-from driver.app.pools import type_of
+from driver.app.pools import find_pool_type
 from driver.backends.lvm.provisioning import location
 from driver.backends.lvm.volume_group import Groups
 from driver.core.errors import CellarError, Invalid
@@ -173,9 +173,9 @@ def _opens(text: str) -> bool:
     """Whether the driver would take it, as far as the text decides."""
     try:
         spec = parse_pool(text)
-        pool = type_of(spec).read(spec)
+        pool = find_pool_type(spec).read(spec)
         if spec.type == "lvm":
-            location.provisioning_of(
+            location.configure_provisioning(
                 pool.name, pool.location, pool.options, Groups(MemoryRecords())
             )
     except (ValueError, CellarError):

@@ -129,7 +129,7 @@ class EncryptedPool(ABC):
     def close(self) -> None:
         for image in tuple(self.backend.images()):
             if isinstance(image, Volume):
-                device = attachment.device_of(self.pool, image)
+                device = attachment.contents_device(self.pool, image)
                 for mount in reversed(self.host.mount_points(device) if device else ()):
                     self.host.unmount(mount.target)
                 attachment.detach(self.pool, image, device)
@@ -208,7 +208,7 @@ class EncryptedPool(ABC):
     # what there is
 
     def device(self, volume: Volume) -> Device:
-        device = attachment.device_of(self.pool, self.now(volume))
+        device = attachment.contents_device(self.pool, self.now(volume))
         assert device
         return device
 

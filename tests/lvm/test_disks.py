@@ -68,7 +68,7 @@ def test_two_blank_disks_become_a_pool_that_takes_volumes(kind: str, blank: Make
     assert int(size) > 15 << 20
     assert count.strip() == "2"
     assert (OWNER in tags) is (kind == "lvm"), "a thin pool has the mark itself"
-    assert not [each for each in loop.list_bound() if loop.parent_of(each.path)]
+    assert not [each for each in loop.list_bound() if loop.read_parent(each.path)]
     location = "blank/pool0" if kind == "lvm-thin" else "blank"
     with opened(location) as pool:
         capacity = pool.capacity(Allocation.THIN if kind == "lvm-thin" else Allocation.THICK)

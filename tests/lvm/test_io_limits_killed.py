@@ -133,7 +133,7 @@ def killed(path: Path, choose: random.Random) -> None:
     if child == 0:
         try:
             failpoints._armed = point or ""
-            directory._path_of.cache_clear()  # of another process
+            directory._descriptor_path.cache_clear()  # of another process
             with closing(Freezer()) as freezer:
                 process = Process(path, freezer)
                 process.start()

@@ -35,7 +35,7 @@ def test_neither_takes_the_pool_away_nor_becomes_it(
         theirs = csi.create("theirs", 256 * MIB, parameters=THEIRS, block=True)
         csi.stage(theirs.volume_id, staging, block=True)
         csi.publish(theirs.volume_id, staging, target, block=True)
-        inside = str(mount_points.path_of(os.stat(target).st_rdev))
+        inside = str(mount_points.device_path(os.stat(target).st_rdev))
         forge(inside, "cellar")
 
         driver.restart()

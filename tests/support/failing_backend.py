@@ -15,13 +15,13 @@ from driver.backends.memory.options import Options
 from driver.core.capacity import NO_CAPACITY, Capacity, PoolState
 from driver.core.devices import Device, Extent, PhysicalExtent
 from driver.core.errors import Damaged, PoolReadOnly, PoolUnavailable
-from driver.core.faults import Fault, FaultKind, Severity, fault_of
+from driver.core.faults import Fault, FaultKind, Severity, unavailability_fault
 from driver.core.ids import ImageId, SnapshotId, VolumeId
 from driver.core.model import Allocation, Bytes, Image, Prepare, Snapshot, Unreadable, Volume
 from driver.core.options.mkfs_options import SMALLEST
 from driver.core.ports.pool import Pool
 
-_NO_POOL = NO_CAPACITY.for_volumes_of(SMALLEST[None])
+_NO_POOL = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 
 def failing_pool(
@@ -117,7 +117,7 @@ class FailingBackend(MemoryBackend):
             yield Fault(FaultKind.BACKING_FILE_GONE, text, Severity.DATA_LOSS)
         yield from self._faults.get(image_id, ())
         if self._read_only and not self._unavailable:
-            yield fault_of(PoolReadOnly(self._read_only))
+            yield unavailability_fault(PoolReadOnly(self._read_only))
 
     # --- images
 

@@ -36,3 +36,15 @@ def test_no_function_is_too_long() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert not [name for name, length in functions if length > LONGEST_FUNCTION]
+
+
+def test_a_function_says_what_it_returns() -> None:
+    """`find_device` or `volume_labels`, not `device_of` or `of_volume`."""
+    functions = [
+        f"{path}:{node.lineno} {node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.name.endswith("_of") or node.name.lstrip("_").startswith("of_"))
+    ]
+    assert not functions

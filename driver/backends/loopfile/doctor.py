@@ -21,7 +21,7 @@ from driver.linux.disks import find_filesystem
 from driver.linux.disks.find_filesystem import DiskSource
 from driver.linux.mounts import open_directory
 from driver.linux.mounts.table import mount_table
-from driver.linux.mounts.table.mount_entry import device_of
+from driver.linux.mounts.table.mount_entry import device_number
 
 NEARLY_FULL: Final = 0.05  # share of the filesystem that is free
 
@@ -50,7 +50,7 @@ def _check_disk(name: str, directory: Path, source: DiskSource) -> tuple[bool, F
     except (PoolUnavailable, OSError) as error:
         cure = "connect the disk, or correct the option `disk`; `cellar disks` lists the disks"
         return False, problem(subject, str(error), cure)
-    if topmost and device_of(topmost) == filesystem.number:
+    if topmost and device_number(topmost) == filesystem.number:
         return True, ok(subject, f"{filesystem.path} with {source} is mounted at {directory}")
     text = f"{filesystem.path} has {source}; the driver mounts it at {directory} when it starts"
     return False, ok(subject, text)

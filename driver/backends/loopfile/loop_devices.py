@@ -73,7 +73,7 @@ class LoopDevices:
             return None
         if image and is_exposed(image):
             self.guard(status, image)
-        return device_of(status)
+        return device_from_status(status)
 
     def attach(self, disk: Path, volume: Volume, *, read_only: bool) -> Device:
         """Return the device of the volume; bind one if there is none, else apply its settings
@@ -97,7 +97,7 @@ class LoopDevices:
             status = self._block(status, volume.id, read_only=read_only)
             loop_guard.keep_open(status.path.name, status.number)
         reach(FailPoint.ATTACH_CONFIGURED)
-        return device_of(status)
+        return device_from_status(status)
 
     def guard(self, status: loop.Status, volume: Volume) -> None:
         """Undo what a pod that has the node can change, and keep it from unbinding the device.
@@ -234,7 +234,7 @@ class LoopDevices:
         binding.
         """
         hint = self._hints.get(image_id)
-        for status in loop.list_of_image(str(image_id)):
+        for status in loop.list_image_devices(str(image_id)):
             if not hint or status.backing == hint.backing:
                 return status
         return None
@@ -247,7 +247,7 @@ def is_exposed(image: Image) -> TypeGuard[Volume]:
     return isinstance(image, Volume) and image.fs is None and image.luks_key_id is None
 
 
-def device_of(status: loop.Status) -> Device:
+def device_from_status(status: loop.Status) -> Device:
     """Return the device of the port for a loop device with that status."""
     return Device(status.path, status.number, status.blocked)
 
@@ -289,6 +289,6 @@ def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:
     A bound device node does not hold the device: it would show the next volume that gets its
     number.
     """
-    if mounts := mount_points.of_device(status.number):
+    if mounts := mount_points.list_mount_points(status.number):
         targets = ", ".join(str(mount.target) for mount in mounts)
         raise Refused(f"{status.path} of {image_id} is still shown at {targets}")

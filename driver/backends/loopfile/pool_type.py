@@ -32,7 +32,7 @@ from driver.linux import sysfs
 from driver.linux.devices import loop_ioctl
 from driver.linux.disks.disk_rule import parse_rule
 from driver.linux.disks.find_filesystem import DiskSource
-from driver.linux.disks.pool_filesystem import label_of
+from driver.linux.disks.pool_filesystem import filesystem_label
 
 
 def _shared(node: NodeResources) -> Shared:
@@ -60,7 +60,7 @@ def _open(pool: ConfiguredPool[Path, Options], node: NodeResources) -> Pool:
 
 def _check_claim(pool: ConfiguredPool[Path, Options]) -> None:
     """Raise Invalid unless a pool that takes blank disks says which, and finds what it has made."""
-    options, source = pool.options, DiskSource("LABEL", label_of(pool.name))
+    options, source = pool.options, DiskSource("LABEL", filesystem_label(pool.name))
     if not options.claimBlankDisks:
         return
     if not (options.disks and options.disk):

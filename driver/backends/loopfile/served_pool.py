@@ -33,7 +33,7 @@ from driver.core.errors import (
     Exhausted,
     PoolUnavailable,
 )
-from driver.core.faults import Fault, fault_of
+from driver.core.faults import Fault, unavailability_fault
 from driver.core.ids import ImageId, PoolId
 from driver.core.model import (
     Allocation,
@@ -226,7 +226,7 @@ class ServedPool:
                     yield from self._loops.faults(root, self._catalogue.get(image_id))
                 self._health.refuse_unwritable(root)
         except PoolUnavailable as error:
-            yield fault_of(error)
+            yield unavailability_fault(error)
 
     def examine(
         self, image_ids: Sequence[ImageId]

@@ -15,7 +15,7 @@ from driver.core.options.mkfs_options import SMALLEST
 from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 
-_NO_POOL: Final = NO_CAPACITY.for_volumes_of(SMALLEST[None])
+_NO_POOL: Final = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Devices:
         with self._lock:
             if (layer := self._layer(image_id)) is None:
                 return
-            if mounts := mount_points.of_device(layer.number):
+            if mounts := mount_points.list_mount_points(layer.number):
                 # A bound node does not keep the device: it would show the next one of this number.
                 targets = ", ".join(str(mount.target) for mount in mounts)
                 raise Refused(f"{layer.path} of {image_id} is still mounted at {targets}")
@@ -166,7 +166,7 @@ def _refuse_number(layer: dm.Mapped) -> None:
     A pod then has the node of a device that somebody removed, and whose number the kernel gave to
     this one.
     """
-    if mounts := mount_points.of_device(layer.number):
+    if mounts := mount_points.list_mount_points(layer.number):
         dm.remove(layer.name)
         targets = ", ".join(str(mount.target) for mount in mounts)
         raise Refused(

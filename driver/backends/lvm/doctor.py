@@ -76,7 +76,7 @@ def check_pool(
         text = f"volume group {group_name} has no thin pool {thin_name}"
         yield problem(subject, text, _create_thin_pool(group_name, thin_name))
         return
-    yield _check_owner(pool, tags.owner_of(thin_pool.tags if thin_pool else vg.tags), owner)
+    yield _check_owner(pool, tags.find_owner(thin_pool.tags if thin_pool else vg.tags), owner)
     yield _check_metadata(subject, vg)
     if thin_pool:
         yield from _check_thin_pool(subject, pool.location, thin_pool, group)
@@ -148,7 +148,7 @@ def _check_thin_pool(
         yield warning(subject, str(error), f"lvchange --activate y {location}")
         return
     text = f"{status.data_share:.0%} of data and {status.metadata_share:.0%} of metadata are used"
-    if trouble := usage.problem_of(status):
+    if trouble := usage.find_problem(status):
         yield problem(subject, trouble, f"lvextend {location}, or delete volumes")
     elif max(status.data_share, status.metadata_share) >= thin_usage.EXTEND_DATA:
         yield warning(subject, text, "lvextend it, or give the pool extend=20%")

@@ -9,7 +9,7 @@ from driver.backends.lvm.pool.index import Entry
 from driver.backends.lvm.pool.pool import LvmPool
 from driver.backends.lvm.volume_group import refuse_read_only
 from driver.core.errors import PoolUnavailable
-from driver.core.faults import Fault, FaultKind, Severity, fault_of
+from driver.core.faults import Fault, FaultKind, Severity, unavailability_fault
 from driver.core.ids import ImageId
 from driver.linux.devices import lvm
 
@@ -29,7 +29,7 @@ def faults(pool: LvmPool, image_id: ImageId | None) -> Iterator[Fault]:
             yield from _image_faults(pool, vg, image_id)
         refuse_read_only(vg)
     except PoolUnavailable as error:
-        yield fault_of(error)
+        yield unavailability_fault(error)
 
 
 def _image_faults(pool: LvmPool, vg: lvm.VolumeGroup, image_id: ImageId) -> Iterator[Fault]:

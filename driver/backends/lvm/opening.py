@@ -6,7 +6,7 @@ from driver.backends.lvm.backend import Lvm
 from driver.backends.lvm.options import HostResources, Options
 from driver.backends.lvm.pool import identity
 from driver.backends.lvm.pool.known_groups import KnownGroups
-from driver.backends.lvm.provisioning.location import provisioning_of
+from driver.backends.lvm.provisioning.location import configure_provisioning
 from driver.backends.lvm.volume_group import Groups
 from driver.core.ids import PoolId
 from driver.core.ports.memory_records import MemoryRecords
@@ -21,7 +21,7 @@ def configure_pool(
     `location`: GROUP, or GROUP/POOL for a thin pool. Raises: Invalid if `location` or the options
     are wrong.
     """
-    return Lvm(name, provisioning_of(name, location, options, groups), options, resources)
+    return Lvm(name, configure_provisioning(name, location, options, groups), options, resources)
 
 
 def open_pool(
@@ -46,5 +46,5 @@ def initialise_pool(
     Raises: Conflict if it is marked and recorded already; PoolUnavailable if it belongs to
     another driver or is not there; Invalid, as `configure_pool`; CommandError.
     """
-    provisioning = provisioning_of(name, location, options, Groups(MemoryRecords()))
+    provisioning = configure_provisioning(name, location, options, Groups(MemoryRecords()))
     return identity.initialise(provisioning, owner, KnownGroups(records))

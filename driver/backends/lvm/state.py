@@ -11,7 +11,7 @@ from driver.core.ids import PoolId
 from driver.core.model import Allocation, Volume
 from driver.core.options.mkfs_options import SMALLEST
 
-_NO_POOL = NO_CAPACITY.for_volumes_of(SMALLEST[None])
+_NO_POOL = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 
 class ReportsCapacity(Protocol):

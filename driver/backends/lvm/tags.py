@@ -91,7 +91,7 @@ def owner_tag(driver: str) -> str:
     return _OWNER + _escape(driver)
 
 
-def owner_of(tags: Iterable[str]) -> str | None:
+def find_owner(tags: Iterable[str]) -> str | None:
     """Return the driver that `tags` of a pool name as its owner, or None."""
     for tag in tags:
         if tag.startswith(_OWNER):

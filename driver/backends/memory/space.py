@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from driver.backends.space_entries import ratio_of
+from driver.backends.space_entries import exact_ratio
 from driver.core.capacity import Capacity
 from driver.core.errors import Invalid
 from driver.core.model import Allocation, Bytes
@@ -24,7 +24,7 @@ class MemorySpace:
 
     def __init__(self, size: Bytes, reserve: str, overcommit: float) -> None:
         self._usable = size - parse_share(reserve, size)
-        self._overcommit = ratio_of(overcommit)
+        self._overcommit = exact_ratio(overcommit)
         self.promised: Bytes = 0
 
     @property

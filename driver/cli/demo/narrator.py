@@ -62,11 +62,11 @@ class Narrator:
     def request(self, request: Message) -> None:
         """Print the name of a call and the fields that are set in its request."""
         rpc = request.DESCRIPTOR.name.removesuffix("Request")
-        self._row("→", rpc, self._pairs(fields_of(request)), style="bold cyan")
+        self._row("→", rpc, self._pairs(list_fields(request)), style="bold cyan")
 
     def answer(self, milliseconds: float, response: Message, *, whole_ids: bool = False) -> None:
         """Print a response. `whole_ids`: do not shorten ids."""
-        fields = list(fields_of(response)) or [("", "(empty response)")]
+        fields = list(list_fields(response)) or [("", "(empty response)")]
         self._timed("OK", milliseconds, self._pairs(fields, whole_ids=whole_ids), "green")
 
     def expected_error(self, milliseconds: float, error: CallFailed) -> None:
@@ -140,7 +140,7 @@ def _styled(text: str, style: str) -> Text:
     return Text().append(text, style=style)
 
 
-def fields_of(message: Message) -> Iterator[tuple[str, str]]:
+def list_fields(message: Message) -> Iterator[tuple[str, str]]:
     """Return the fields of the message that are set, by their last name, without secrets.
 
     The values of fields with the same name are joined to a list.
@@ -177,17 +177,17 @@ def _leaf(field: FieldDescriptor, value: Any) -> Iterator[tuple[str, str]]:
         say = human if value.unit == csi.VolumeUsage.BYTES else str
         yield unit, f"{say(value.used)} of {say(value.total)} used"
     elif isinstance(value, Int64Value | BoolValue):
-        yield from _leaf_of(field.name, value.value)
+        yield from _format_leaf(field.name, value.value)
     elif isinstance(value, Message):
         inside = list(_leaves(value))
         yield from inside or [(field.name, "{}")]
     elif field.enum_type:
         yield field.name, field.enum_type.values_by_number[value].name
     else:
-        yield from _leaf_of(field.name, value)
+        yield from _format_leaf(field.name, value)
 
 
-def _leaf_of(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def _format_leaf(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, bool):
         yield name, str(value).lower()
     elif isinstance(value, int) and name.endswith(("_bytes", "_capacity", "_size")):

@@ -115,7 +115,7 @@ def _read_rate(text: str) -> int:
 def _check(plan: PoolPlan) -> None:
     """Check the plan, and that `serve` will accept the result. Raises: Invalid."""
     from driver.app.pool_spec import parse_pool  # noqa: PLC0415 - not for --help
-    from driver.app.pools import type_of  # noqa: PLC0415 - the backends
+    from driver.app.pools import find_pool_type  # noqa: PLC0415 - the backends
     from driver.disks.plan import as_flag, check, settings  # noqa: PLC0415
 
     check(plan)
@@ -124,7 +124,7 @@ def _check(plan: PoolPlan) -> None:
     except ValueError as error:
         raise Invalid(str(error)) from None
     options = {key: value for key, value in spec.options.items() if value}
-    type_of(spec).read(type(spec)(spec.name, spec.type, spec.location, options))
+    find_pool_type(spec).read(type(spec)(spec.name, spec.type, spec.location, options))
 
 
 def _print_plan(plan: PoolPlan) -> None:

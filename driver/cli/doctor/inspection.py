@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from csi_proto import csi_pb2 as csi
-from driver.app.pools import type_of
+from driver.app.pools import find_pool_type
 from driver.cli.client import CallFailed, Client
 from driver.cli.doctor import checks
 from driver.cli.pool_options import load_settings
@@ -46,7 +46,7 @@ def check_pools(
     """Yield what each type of pool finds out about its pools that are configured."""
     try:
         settings = load_settings(pool, config, state_dir)
-        types = [type_of(spec) for spec in settings.pools]
+        types = [find_pool_type(spec) for spec in settings.pools]
         records = node_state(settings.state_dir, settings.driver_name).pools
         for pool_type in dict.fromkeys(types):
             pools = [pool_type.read(spec) for spec in settings.pools if spec.type == pool_type.name]

@@ -133,7 +133,7 @@ def require(options: Iterable[str], fs: FsType | None) -> None:
     for option in options:
         if is_label(option) or (_MOUNT.fullmatch(option) and _is_word(option)):
             continue
-        setting = _MOUNT.fullmatch(option) and _setting_of(option, settings)
+        setting = _MOUNT.fullmatch(option) and _find_setting(option, settings)
         if not setting:
             raise Invalid(f"mount_flags: {_refused(option, fs)}")
 
@@ -201,7 +201,7 @@ def _last(setting: Setting, options: Iterable[str]) -> str | None:
     return outcomes[-1] if outcomes else None
 
 
-def _setting_of(option: str, settings: Iterable[Setting]) -> Setting | None:
+def _find_setting(option: str, settings: Iterable[Setting]) -> Setting | None:
     """Return the setting to which the option belongs; None: it is not accepted."""
     return next((each for each in settings if each.outcome(option) is not None), None)
 

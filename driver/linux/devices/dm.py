@@ -94,7 +94,7 @@ def create_layer(name: str, uuid: str, path: Path, *, read_only: bool) -> Mapped
     with ExitStack() as undo:
         number = dm_ioctl.create(name, uuid)
         undo.callback(dm_ioctl.remove, name)
-        dm_ioctl.load(name, block.size(path), "linear", _start_of(path), flags=flags)
+        dm_ioctl.load(name, block.size(path), "linear", _linear_target(path), flags=flags)
         dm_ioctl.resume(name)
         dm_ioctl.make_node(name, number)
         undo.pop_all()
@@ -104,7 +104,7 @@ def create_layer(name: str, uuid: str, path: Path, *, read_only: bool) -> Mapped
 def extend_layer(name: str, path: Path, *, read_only: bool) -> None:
     """Grow the layer `name` to the size of `path`. Raises: OSError."""
     flags = dm_ioctl.READ_ONLY if read_only else 0
-    dm_ioctl.load(name, block.size(path), "linear", _start_of(path), flags=flags)
+    dm_ioctl.load(name, block.size(path), "linear", _linear_target(path), flags=flags)
     dm_ioctl.resume(name)
 
 
@@ -210,7 +210,7 @@ def lv_device_name(group: str, volume: str) -> str:
     return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
 
 
-def _start_of(path: Path) -> str:
+def _linear_target(path: Path) -> str:
     """Return the parameters of a linear target from the start of `path` on."""
     number = os.stat(path).st_rdev
     return f"{os.major(number)}:{os.minor(number)} 0"

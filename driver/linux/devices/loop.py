@@ -63,7 +63,7 @@ def find(backing: tuple[int, int], folder: str = "") -> Status | None:
     which no image of another volume has. Devices of such others are not asked:
     LOOP_GET_STATUS64 asks their filesystems, which may hang.
     """
-    return next(_scan(lambda info: backing_of(info) == backing, folder), None)
+    return next(_scan(lambda info: backing_inode(info) == backing, folder), None)
 
 
 def list_bound() -> Iterator[Status]:
@@ -71,7 +71,7 @@ def list_bound() -> Iterator[Status]:
     return _scan(lambda _: True)
 
 
-def list_of_image(image_id: str) -> Iterator[Status]:
+def list_image_devices(image_id: str) -> Iterator[Status]:
     """Yield the devices whose backing file is, by its path, that of the image `image_id`.
 
     One that cannot be asked, since its pool's filesystem is dead (EIO), is among them, with a
@@ -88,11 +88,11 @@ def list_on_device(number: int) -> Iterator[Status]:
     return _scan(lambda info: bool(info.lo_rdevice == number), "none is an image")
 
 
-def parent_of(path: Path) -> int:
+def read_parent(path: Path) -> int:
     """Return dev_t of the block device that it is bound to; 0: to a file, or not bound."""
     try:
         with loop_ioctl.OpenedNode(path, os.O_RDONLY) as node:
-            return int(loop_ioctl.info_of(node).lo_rdevice)
+            return int(loop_ioctl.read_info(node).lo_rdevice)
     except OSError as error:
         if error.errno in loop_ioctl.GONE:
             return 0
@@ -141,8 +141,8 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
 def detach_when_closed(status: Status) -> None:
     """Have the kernel unbind a device that could not be detached, when its last user closes it."""
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
-        info = loop_ioctl.info_of(node)
-        if backing_of(info) == status.backing:
+        info = loop_ioctl.read_info(node)
+        if backing_inode(info) == status.backing:
             info.lo_flags |= loop_ioctl.LO_FLAGS_AUTOCLEAR
             fcntl.ioctl(node, loop_ioctl.LOOP_SET_STATUS64, info)
 
@@ -190,7 +190,7 @@ def clear_read_only(node: int) -> None:
 def _is_bound(node: int) -> bool:
     """Return whether an open device is bound. Raises: OSError, if that cannot be asked."""
     try:
-        loop_ioctl.info_of(node)
+        loop_ioctl.read_info(node)
     except OSError as error:
         return error.errno not in loop_ioctl.GONE
     return True
@@ -218,8 +218,8 @@ def _status_if(name: str, accept: Callable[[loop_ioctl.LoopInfo64], bool]) -> St
     """
     try:
         with loop_ioctl.OpenedNode(f"/dev/{name}", os.O_RDONLY) as node:
-            info = loop_ioctl.info_of(node)
-            return status_of(name, node, info) if accept(info) else None
+            info = loop_ioctl.read_info(node)
+            return status_from_info(name, node, info) if accept(info) else None
     except OSError as error:
         if error.errno in loop_ioctl.GONE or error.errno == errno.EIO:
             return None
@@ -230,7 +230,7 @@ def _read_status(name: str) -> Status | None:
     """Return the status of a device; None: EIO. Raises: OSError, if it is not bound."""
     try:
         with loop_ioctl.OpenedNode(f"/dev/{name}", os.O_RDONLY) as node:
-            return status_of(name, node, loop_ioctl.info_of(node))
+            return status_from_info(name, node, loop_ioctl.read_info(node))
     except OSError as error:
         if error.errno != errno.EIO:
             raise
@@ -239,17 +239,17 @@ def _read_status(name: str) -> Status | None:
 
 def _unreadable_status(name: str) -> Status:
     """Return what is known of a device whose backing file cannot be asked (EIO)."""
-    return Status(Path("/dev", name), loop_ioctl.number_of(name), (0, 0), "")
+    return Status(Path("/dev", name), loop_ioctl.read_number(name), (0, 0), "")
 
 
-def status_of(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Status:
+def status_from_info(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Status:
     """Return the status of /dev/`name`. `node`: its open descriptor; `info`: of
     LOOP_GET_STATUS64. Raises: OSError.
     """
     return Status(
         path=Path("/dev", name),
         number=os.fstat(node).st_rdev,
-        backing=backing_of(info),
+        backing=backing_inode(info),
         label=info.lo_file_name.decode(errors="replace"),
         flags=info.lo_flags,
         blocked=any(fcntl.ioctl(node, BLKROGET, bytes(4))),
@@ -257,7 +257,7 @@ def status_of(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Status:
     )
 
 
-def backing_of(info: loop_ioctl.LoopInfo64) -> tuple[int, int]:
+def backing_inode(info: loop_ioctl.LoopInfo64) -> tuple[int, int]:
     """Return st_dev and st_ino of the file that the device is bound to."""
     return info.lo_device, info.lo_inode
 
@@ -265,7 +265,7 @@ def backing_of(info: loop_ioctl.LoopInfo64) -> tuple[int, int]:
 def _is_bound_to(node: int, status: Status) -> bool:
     """Return whether it is still bound to that file; True if that cannot be asked (EIO)."""
     try:
-        return backing_of(loop_ioctl.info_of(node)) == status.backing
+        return backing_inode(loop_ioctl.read_info(node)) == status.backing
     except OSError as error:
         if error.errno != errno.EIO:
             raise

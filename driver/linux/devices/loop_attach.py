@@ -66,7 +66,7 @@ def _finish(name: str, node: int, *, discards: bool) -> loop.Status:
         loop.clear_read_only(node)
         if not discards:
             loop_ioctl.forbid_discards(name)
-        status = loop.status_of(name, node, loop_ioctl.info_of(node))
+        status = loop.status_from_info(name, node, loop_ioctl.read_info(node))
         undo.pop_all()
         return status
 

@@ -58,7 +58,7 @@ def candidates(control: int, exposed: frozenset[int], *, discards: bool) -> Iter
 def _is_exposed(name: str, exposed: frozenset[int]) -> bool:
     """Return whether a device's node is bound somewhere; False if the device is gone."""
     with loop_ioctl.ignore_gone():
-        return bool(exposed) and loop_ioctl.number_of(name) in exposed
+        return bool(exposed) and loop_ioctl.read_number(name) in exposed
     return False
 
 

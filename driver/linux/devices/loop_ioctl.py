@@ -86,7 +86,7 @@ def names() -> list[str]:
     return sorted(names, key=lambda name: int(name[4:]))
 
 
-def number_of(name: str) -> int:
+def read_number(name: str) -> int:
     """Return dev_t of the device called `name`, as in loop5.
 
     Raises: OSError, if the kernel has none.
@@ -109,7 +109,7 @@ def backing_file(name: str) -> str:
         raise
 
 
-def info_of(node: int) -> LoopInfo64:
+def read_info(node: int) -> LoopInfo64:
     """Return struct loop_info64 of an open loop device.
 
     Raises: OSError, ENXIO if it is not bound, EIO if the filesystem of its file is dead.
@@ -147,7 +147,7 @@ class OpenedNode(Opened):
 
 def _make_node(path: str) -> None:
     """Make the node of a loop device in /dev; no-op if it exists. Raises: OSError."""
-    number = number_of(path.removeprefix("/dev/"))
+    number = read_number(path.removeprefix("/dev/"))
     with suppress(FileExistsError):
         os.mknod(path, stat.S_IFBLK | 0o600, number)
 

@@ -27,8 +27,8 @@ def reset(status: Status, *, label: str) -> None:
     discard limits as well: see `forbid_discards`.
     """
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
-        info = loop_ioctl.info_of(node)
-        if loop.backing_of(info) != status.backing:
+        info = loop_ioctl.read_info(node)
+        if loop.backing_inode(info) != status.backing:
             return
         info.lo_flags &= ~loop_ioctl.LO_FLAGS_AUTOCLEAR
         info.lo_offset = info.lo_sizelimit = 0

@@ -120,7 +120,7 @@ def _named_devices(named: Iterable[str]) -> Iterator[str]:
         except OSError:
             continue
         if stat.S_ISBLK(status.st_mode):
-            name = mount_points.path_of(status.st_rdev).name
+            name = mount_points.device_path(status.st_rdev).name
             if _backing_file(name) != "/":  # its path is not known any more
                 yield name
             continue
@@ -133,7 +133,7 @@ def _matched_devices(named: Iterable[str]) -> Iterator[str]:
     for pattern in filter(_PATTERN.search, named):
         for path in glob.iglob(pattern):
             if number := mount_entry.rdev(Path(path)):
-                yield mount_points.path_of(number).name
+                yield mount_points.device_path(number).name
 
 
 def _devices_of_pods() -> frozenset[str]:
@@ -142,7 +142,7 @@ def _devices_of_pods() -> frozenset[str]:
     Not the disks below a logical volume of this driver: no pod writes to them directly.
     """
     names: set[str] = set()
-    remaining = [mount_points.path_of(number).name for number in mount_points.nodes()]
+    remaining = [mount_points.device_path(number).name for number in mount_points.nodes()]
     while remaining:
         name = remaining.pop()
         if name not in names:
@@ -186,8 +186,8 @@ def _loop_parent(name: str) -> list[str]:
     """
     if not _is_loop(name):
         return []
-    number = loop.parent_of(Path("/dev", name))
-    return [mount_points.path_of(number).name] if number else []
+    number = loop.read_parent(Path("/dev", name))
+    return [mount_points.device_path(number).name] if number else []
 
 
 def _is_loop(name: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from driver.linux.devices import block
-from driver.linux.mounts.mount_points import path_of
+from driver.linux.mounts.mount_points import device_path
 
 
 def devices_above(number: int) -> tuple[int, ...]:
@@ -23,7 +23,7 @@ def mapper_node(number: int) -> Path:
     """
     name_file = Path(block.sysfs(number), "dm/name")
     node = Path("/dev/mapper", name_file.read_text().strip())
-    return node if node.exists() else path_of(number)
+    return node if node.exists() else device_path(number)
 
 
 def devices_below(number: int) -> tuple[int, ...]:

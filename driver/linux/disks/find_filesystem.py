@@ -101,7 +101,7 @@ def _at_path(path: Path) -> FoundFilesystem:
     """
     if not (number := mount_entry.rdev(path)):
         raise PoolUnavailable(f"{path} is no disk of this node: plug it in")
-    device = mount_points.path_of(number)
+    device = mount_points.device_path(number)
     if reason := lvm_disks.Disks([os.fspath(device)]).exclusion_reason(device.name):
         raise PoolUnavailable(f"{path} {reason}, so no pool is mounted from it")
     found = read(device)

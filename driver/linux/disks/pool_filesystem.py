@@ -21,7 +21,7 @@ _LABEL_SIZE: Final = 12  # bytes of a label of xfs; ext4 takes 16, btrfs 255
 _SECTOR: Final = 4 * KIB
 
 
-def label_of(pool: str) -> str:
+def filesystem_label(pool: str) -> str:
     """Return the label of the filesystem of the pool with this name: `cellar-` and its name.
 
     Of a long name a hash; xfs has 12 bytes.

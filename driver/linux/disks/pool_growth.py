@@ -29,7 +29,7 @@ def grow_filesystem(location: Path) -> tuple[Bytes, Bytes]:
     if mount.fs_type not in set(FsType):
         raise Refused(f"{location} is {mount.fs_type}, which only its own tools can grow")
     before = _size(location)
-    device = mount_points.path_of(mount.number)
+    device = mount_points.device_path(mount.number)
     if filesystem.grow(device, location, FsType(mount.fs_type)):
         # Else a second growth and a power cut could leave a log that no kernel replays.
         with closing(Freezer()) as freezer, freezer.frozen([location], _BOUND):

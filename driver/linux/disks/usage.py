@@ -35,7 +35,7 @@ class Usage:
 
 def read_usage(devices: Sequence[BlockDevice]) -> Usage:
     """Return what uses the devices of this machine, which are all in `devices`. Raises: OSError."""
-    loops = {loop.parent_of(status.path): status.path.name for status in loop.list_bound()}
+    loops = {loop.read_parent(status.path): status.path.name for status in loop.list_bound()}
     wholes = (device for device in devices if device.kind is Kind.DISK and not device.hidden)
     return Usage(
         mounts=mount_points.filesystems(),
@@ -66,4 +66,4 @@ def _swaps() -> list[int]:
         lines = _SWAPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()[1:]
     except OSError:
         return []
-    return [mount_entry.number_of(Path(mount_entry.unescape(line.split()[0]))) for line in lines]
+    return [mount_entry.read_number(Path(mount_entry.unescape(line.split()[0]))) for line in lines]

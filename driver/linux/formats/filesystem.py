@@ -244,7 +244,7 @@ def release_leftovers(path: Path) -> None:
         return
     while status := _find_loop(image):
         for mounted in mount_table.mounts():
-            if mount_entry.device_of(mounted) == status.number:
+            if mount_entry.device_number(mounted) == status.number:
                 mount.unmount(mounted.target)
         loop.detach(status, bound=_DETACH_TIMEOUT)
 

@@ -29,12 +29,12 @@ def usage_at(path: str, device: int) -> Usage | None:
         number = os.fstat(fd).st_dev
         if number != device and (os.major(number) or number == _parent_device(path)):
             return None
-        return usage_of(os.fstatvfs(fd))
+        return usage_from_statvfs(os.fstatvfs(fd))
     finally:
         os.close(fd)
 
 
-def usage_of(status: os.statvfs_result) -> Usage:
+def usage_from_statvfs(status: os.statvfs_result) -> Usage:
     """Return what statvfs(3) says of a filesystem, in bytes and inodes. Pure."""
     return Usage(
         total=status.f_blocks * status.f_frsize,

@@ -31,14 +31,14 @@ class FaultFinder:
     """Implement core.ports.host.FaultFinder with one reading of the mounts."""
 
     @cached_property
-    def _mounts_of(self) -> Callable[[int], Sequence[Mount]]:
+    def _find_mounts(self) -> Callable[[int], Sequence[Mount]]:
         return mount_points.listed_filesystems()
 
     def faults(self, device: Device) -> Iterator[Fault]:
-        return of_filesystem(device.path, device.number, self._mounts_of(device.number))
+        return find_filesystem_faults(device.path, device.number, self._find_mounts(device.number))
 
 
-def of_filesystem(device: Path, number: int, mounts: Sequence[Mount]) -> Iterator[Fault]:
+def find_filesystem_faults(device: Path, number: int, mounts: Sequence[Mount]) -> Iterator[Fault]:
     """Yield what is wrong with the filesystem on `device` (dev_t `number`), mounted at `mounts`.
 
     Nothing if `mounts` is empty.
@@ -162,7 +162,7 @@ def _turned(mount: Mount) -> bool:
 
 def _name(number: int) -> str:
     """Return the kernel's name of a block device, such as loop5."""
-    return mount_points.path_of(number).name
+    return mount_points.device_path(number).name
 
 
 def _read(path: str) -> str:

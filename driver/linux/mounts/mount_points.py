@@ -12,7 +12,7 @@ from driver.core.devices import MountPoint
 from driver.core.ids import IMAGE_FILE
 from driver.linux.devices import block, dm, loop_ioctl
 from driver.linux.mounts.table import mount_table
-from driver.linux.mounts.table.mount_entry import Mount, device_of, node_of
+from driver.linux.mounts.table.mount_entry import Mount, device_number, node_number
 
 LOOP_MAJOR: Final = 7  # <linux/major.h>
 CRYPT: Final = "CRYPT-LUKS2-"  # begins the uuid of each mapping that cryptsetup makes of LUKS2
@@ -28,7 +28,7 @@ def mounted_at(target: Path) -> MountPoint | None:
     return mount_point(mount) if mount else None
 
 
-def of_device(number: int) -> tuple[MountPoint, ...]:
+def list_mount_points(number: int) -> tuple[MountPoint, ...]:
     """Return all mount points of the device `number` (dev_t) in this mount namespace.
 
     Those of its filesystem, and those to which its node is bound. Raises: OSError.
@@ -54,33 +54,33 @@ def bound_nodes() -> frozenset[int]:
     return mount_table.table().node_numbers()
 
 
-def filesystems_of(number: int) -> tuple[Mount, ...]:
+def list_filesystem_mounts(number: int) -> tuple[Mount, ...]:
     """Return the mounts of the filesystem on the device `number` (dev_t). Raises: OSError."""
     mounts = mount_table.table().showing(number)
-    return tuple(mount for mount in mounts if device_of(mount) == number)
+    return tuple(mount for mount in mounts if device_number(mount) == number)
 
 
 def filesystems() -> Mapping[int, Sequence[Mount]]:
     """Return the mounts of all block devices, by dev_t, read once. Raises: OSError."""
     mounts = dict[int, list[Mount]]()
     for mount in mount_table.mounts():
-        if number := device_of(mount):
+        if number := device_number(mount):
             mounts.setdefault(number, []).append(mount)
     return mounts
 
 
 def listed_filesystems() -> Callable[[int], Sequence[Mount]]:
-    """List the mounts once, and return what tells, as `filesystems_of` does, which of them are of
-    the filesystem on a device. Raises: OSError.
+    """List the mounts once, and return a function like `list_filesystem_mounts` that answers from
+    this list. Raises: OSError.
     """
     showing = mount_table.table().listed()
-    return lambda number: [each for each in showing(number) if device_of(each) == number]
+    return lambda number: [each for each in showing(number) if device_number(each) == number]
 
 
 def mount_point(mount: Mount) -> MountPoint:
     """Describe a mount: which device it shows, as a filesystem or a node, and how."""
-    node = node_of(mount)
-    number = node or device_of(mount)
+    node = node_number(mount)
+    number = node or device_number(mount)
     options = mount.options | mount.super_options
     return MountPoint(
         target=mount.target,
@@ -103,7 +103,7 @@ def label(number: int) -> str:
     """
     if os.major(number) != LOOP_MAJOR:
         return dm.layer_volume_id(number) or _name_of_mapping(number)
-    return image_id(loop_ioctl.backing_file(path_of(number).name))
+    return image_id(loop_ioctl.backing_file(device_path(number).name))
 
 
 def image_id(backing_file: str) -> str:
@@ -112,7 +112,7 @@ def image_id(backing_file: str) -> str:
     return folder if name == IMAGE_FILE else ""
 
 
-def path_of(number: int) -> Path:
+def device_path(number: int) -> Path:
     """Return the node of a block device by the kernel's own name: /dev/loop5, /dev/dm-3.
 
     If the device is gone: a path that no device has.
@@ -137,6 +137,6 @@ def _name_of_mapping(number: int) -> str:
 def _is_read_only(number: int) -> bool:
     """Return whether the device is read-only; False if it is gone, and only its node is left."""
     try:
-        return block.is_read_only(path_of(number))
+        return block.is_read_only(device_path(number))
     except OSError:  # the node is bound here, the device is gone
         return False

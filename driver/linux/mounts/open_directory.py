@@ -38,7 +38,7 @@ def is_whole_filesystem(fd: int) -> bool:
     A bind mount of a directory is not, nor is a subvolume, nor what was unmounted lazily.
     Raises: OSError.
     """
-    mount = mount_table.of_descriptor(fd) if is_mount_root(fd) else None
+    mount = mount_table.find_by_descriptor(fd) if is_mount_root(fd) else None
     return mount is not None and mount.root == "/"
 
 
@@ -47,7 +47,7 @@ def is_local_disk(fd: int) -> bool:
 
     Known by its type, see _LOCAL. Raises: OSError.
     """
-    mount = mount_table.of_descriptor(fd) if is_whole_filesystem(fd) else None
+    mount = mount_table.find_by_descriptor(fd) if is_whole_filesystem(fd) else None
     return mount is not None and mount.fs_type in _LOCAL
 
 

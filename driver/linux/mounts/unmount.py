@@ -52,6 +52,6 @@ def _users(target: Path) -> list[str]:
     if not (layers := mount_table.at(target)):
         return []
     number = mount_points.mount_point(layers[-1]).number
-    device = mount_points.path_of(number) if number else target
+    device = mount_points.device_path(number) if number else target
     mounts = [f"the mount at {each}" for each in mount_table.below(layers[-1].target)]
     return [*mounts, *holders(device, number)]

@@ -24,7 +24,7 @@ from driver.observe.volume_metrics.families import (
     USAGE_OF_INODES,
     Labels,
     Samples,
-    labels_of,
+    volume_labels,
 )
 from driver.observe.volume_metrics.survey import VolumeSurvey
 from driver.volumes.node.mount_records import MountRecords
@@ -84,7 +84,7 @@ class VolumeMetrics:
                     yield _Known(
                         image,
                         volume_id,
-                        kept[1] if kept and same else labels_of(image, pool.name, self._node),
+                        kept[1] if kept and same else volume_labels(image, pool.name, self._node),
                         staged.get(volume_id),
                     )
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from driver.core.model import Volume
-from driver.volumes.pools.call_facts import persistent_of
+from driver.volumes.pools.call_facts import persistent_name
 
 Labels: TypeAlias = str  # without the closing brace, so that more can follow
 
@@ -86,12 +86,12 @@ class Samples:
         return "".join(text).encode()
 
 
-def labels_of(volume: Volume, pool: str, node: str) -> Labels:
+def volume_labels(volume: Volume, pool: str, node: str) -> Labels:
     """Return the labels of a volume."""
     inline = bool(volume.inline)
     return (
         f'{{volume="{volume.id}",pool="{_escape(pool)}"'
-        f',persistentvolume="{_escape(persistent_of(volume))}"'
+        f',persistentvolume="{_escape(persistent_name(volume))}"'
         f',persistentvolumeclaim="{"" if inline else _escape(volume.objects.claim)}"'
         f',namespace="{_escape(volume.objects.namespace)}",node="{_escape(node)}"'
     )

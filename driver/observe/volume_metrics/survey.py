@@ -17,7 +17,7 @@ from driver.core.faults import Fault
 from driver.core.model import Bytes, Unreadable, Volume
 from driver.core.ports.backend_features import MeasuresAllocation
 from driver.core.ports.pool import Pool
-from driver.volumes.health import faults_of_each
+from driver.volumes.health import find_each_faults
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, ask, ask_all
 
@@ -63,7 +63,7 @@ class VolumeSurvey:
 
     def _look(self) -> None:
         faults: dict[str, tuple[Fault, ...]] = {}
-        for volume, found in faults_of_each(self._volumes(), self._records):
+        for volume, found in find_each_faults(self._volumes(), self._records):
             if found:
                 faults[str(volume.id)] = found
             if _kinds(found) != _kinds(self.faults.get(str(volume.id), ())):

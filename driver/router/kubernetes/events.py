@@ -78,7 +78,7 @@ class Events:
         """Record an Event that a node reports, of what it happened to: once, whichever routers
         hear of it. An error of the API server is logged only.
         """
-        subject = await involved.object_of(self._api, event) or self._node(node)
+        subject = await involved.find_object(self._api, event) or self._node(node)
         text = f"{event.text} (node {node})" if subject["kind"] != "Node" else event.text
         at = datetime.fromtimestamp(event.at, UTC)
         kind = "Warning" if event.warning else "Normal"

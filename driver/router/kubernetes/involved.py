@@ -18,7 +18,7 @@ _KINDS: Final = {
 _UID: Final = re.compile(r"(?:.*-)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 
 
-async def object_of(api: Api, event: cellar.Event) -> Json | None:
+async def find_object(api: Api, event: cellar.Event) -> Json | None:
     """Return the reference to the object of an event that a node reports; None: it is the node.
 
     A claim is the one to which the PersistentVolume is bound now, if that can be read; its uid is

@@ -108,7 +108,7 @@ class KubernetesDirectory:
                 group.create_task(informer.follow())
             group.create_task(self._pass_members(on_members))
 
-    def state_of(self, name: NodeName) -> NodeState:
+    def node_state(self, name: NodeName) -> NodeState:
         """Return the state of the node.
 
         It is never GONE while the API server does not answer: the node may be back.

@@ -14,7 +14,7 @@ from loguru import logger
 
 from driver.core.errors import PoolUnavailable
 from driver.csi.protocol import NODE_TIMEOUT
-from driver.csi.status import error_of
+from driver.csi.status import error_from_status
 from driver.router.nodes.connection import NodeConnection
 
 Request = TypeVar("Request", bound=Message)
@@ -107,7 +107,7 @@ def _translated(node: NodeConnection) -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise error_of(error) from None
+        raise error_from_status(error) from None
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) and task.cancelling():
             raise

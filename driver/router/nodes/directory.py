@@ -68,7 +68,7 @@ class Directory(Protocol):
     async def watch(self, on_members: OnMembers) -> None:
         """Pass all members to `on_members`, at first and after each change, until cancelled."""
 
-    def state_of(self, name: NodeName) -> NodeState:
+    def node_state(self, name: NodeName) -> NodeState:
         """Return the state of the node according to this directory."""
 
 
@@ -110,7 +110,7 @@ class StaticFile:
                     known = members
             await asyncio.sleep(self._poll_interval)
 
-    def state_of(self, name: NodeName) -> NodeState:
+    def node_state(self, name: NodeName) -> NodeState:
         """Return EXPECTED: a file does not say why a node is not in it."""
         return NodeState.EXPECTED
 

@@ -47,7 +47,7 @@ class PoolLocations:
         self.reported: Callable[[], frozenset[PoolId]] = frozenset
         self.changed = asyncio.Event()
 
-    def node_of(self, pool: PoolId) -> NodeName | None:
+    def last_node(self, pool: PoolId) -> NodeName | None:
         """Return the node that had the pool last, or None if the pool is not known."""
         return self._observed.get(pool) or self._recorded.get(pool)
 

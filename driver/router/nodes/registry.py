@@ -103,7 +103,7 @@ class Nodes:
             raise Refused(f"pool {pool_id} is on nodes {names}: a copy of a disk? Remove one")
         if nodes and nodes[0].reachable:
             return nodes[0]
-        raise self._unavailable(pool_id, nodes[0].name if nodes else self.last_node_of(pool_id))
+        raise self._unavailable(pool_id, nodes[0].name if nodes else self.last_node(pool_id))
 
     def is_out_of_use(self, name: NodeName) -> bool:
         """Return whether nothing on this node can use a volume any more.
@@ -111,11 +111,11 @@ class Nodes:
         That is so if it is marked as out of service, which an administrator vouches for, or
         gone.
         """
-        return self._directory.state_of(name) is not NodeState.EXPECTED
+        return self._directory.node_state(name) is not NodeState.EXPECTED
 
-    def last_node_of(self, pool_id: PoolId) -> NodeName | None:
+    def last_node(self, pool_id: PoolId) -> NodeName | None:
         """Return the node that reported the pool last, or None if it is not known."""
-        return self._locations.node_of(pool_id)
+        return self._locations.last_node(pool_id)
 
     def duplicated_pools(self) -> frozenset[PoolId]:
         """Return the pools that two nodes report."""
@@ -189,7 +189,7 @@ class Nodes:
         """Return the error for an unavailable pool. `name`: the node that had it last, if known."""
         if name is None:
             return PoolUnavailable(f"pool {pool_id} is on no node that was ever reached")
-        if self._directory.state_of(name) is NodeState.GONE:
+        if self._directory.node_state(name) is NodeState.GONE:
             return NodeGone(name)
         node = self._connections.get(name)
         if node and node.reachable:

@@ -138,7 +138,7 @@ class Snapshotter:
 
         Raises: Refused, Busy, NoSpace: nothing is left; NotFound: a source does not exist.
         """
-        copies = self._copies_of(request.members, request.created, request.group)
+        copies = self._plan_copies(request.members, request.created, request.group)
         self._copier.copy_in_step(copies, barrier)
         return tuple(copy.image for copy in copies if isinstance(copy.image, Snapshot))
 
@@ -159,12 +159,12 @@ class Snapshotter:
         self, text: str, members: Sequence[Member], group: CreateGroupSnapshot | None = None
     ) -> tuple[Snapshot, ...]:
         """Take the snapshots, all or none. `text` names the copy for people."""
-        copies = self._copies_of(members, self._clock(), group)
+        copies = self._plan_copies(members, self._clock(), group)
         with naming(*(copy.pool for copy in copies)):
             self._copier.copy(text, copies)
         return tuple(copy.image for copy in copies if isinstance(copy.image, Snapshot))
 
-    def _copies_of(
+    def _plan_copies(
         self, members: Sequence[Member], created: float, group: CreateGroupSnapshot | None
     ) -> Sequence[ImageCopy]:
         """Return the copies that make the snapshots. `created`: seconds since the epoch."""

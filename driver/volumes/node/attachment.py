@@ -19,7 +19,7 @@ from driver.volumes.node import encryption, io_limits
 from driver.volumes.pools.registry import Pools
 
 
-def device_of(pool: Pool, volume: Volume) -> Device | None:
+def contents_device(pool: Pool, volume: Volume) -> Device | None:
     """Return the device on which the volume's contents can be read: of an encrypted one, its open
     container; None: not attached, or not open. Raises: Refused: the pool cannot open encrypted
     volumes.
@@ -110,7 +110,7 @@ def _ensure_attached(
 
 def detach(pool: Pool, volume: Volume, device: Device | None) -> None:
     """Close the volume's container if it is encrypted, and detach its device; no-op if it is not
-    attached. `device`: what `device_of` returned. Raises: Refused: something holds it.
+    attached. `device`: what `contents_device` returned. Raises: Refused: something holds it.
     """
     with io_limits.removed(pool, device):
         if volume.luks_key_id is not None:
@@ -175,7 +175,7 @@ def _at(
     """
     if (mount := pool.host.mounted_at(target)) is None:
         return None
-    device = device or device_of(pool, volume)
+    device = device or contents_device(pool, volume)
     whole = mount.node is node and (node or mount.root == "/")
     if device and mount.number == device.number and whole:
         return mount

@@ -12,7 +12,7 @@ from driver.core.ids import ImageId
 from driver.core.model import Bytes, Snapshot, Volume
 from driver.core.ports.backend_features import EstimatesUsage
 from driver.core.ports.pool import Pool
-from driver.volumes.health import faults_of
+from driver.volumes.health import find_faults
 from driver.volumes.node import attachment
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.registry import Pools
@@ -58,7 +58,7 @@ class Describer:
         Raises: NotFound, PoolUnavailable, Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
-        device = attachment.device_of(pool, volume)
+        device = attachment.contents_device(pool, volume)
         mounts = pool.host.mount_points(device) if device else ()
         filesystems = [mount.target for mount in mounts if not mount.node]
         extents, written = _usage_of_pool(pool, volume)
@@ -68,9 +68,11 @@ class Describer:
             volume=volume,
             device=device,
             mounts=mounts,
-            staging={each.path: each.is_staging for each in self._records.of_volume(volume.id)},
+            staging={
+                each.path: each.is_staging for each in self._records.find_by_volume(volume.id)
+            },
             holders=pool.host.holders(device) if device else (),
-            faults=faults_of(pool, volume, self._records),
+            faults=find_faults(pool, volume, self._records),
             extents=extents,
             written=written,
             snapshots=_made_from(volume, (each for each in images if isinstance(each, Snapshot))),

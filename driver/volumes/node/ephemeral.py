@@ -24,7 +24,7 @@ from driver.core.errors import (
     Unfinished,
 )
 from driver.core.failpoints import FailPoint, reach
-from driver.core.faults import Fault, fault_of
+from driver.core.faults import Fault, unavailability_fault
 from driver.core.ids import Key, VolumeId, parse_volume_id
 from driver.core.model import Inline, Volume
 from driver.core.ports.host import Host
@@ -115,7 +115,7 @@ class EphemeralVolumes:
         try:
             return self._health.at(GetVolumeStats(self._volume_id(request), request.path))
         except PoolUnavailable as error:
-            return (fault_of(error),)
+            return (unavailability_fault(error),)
 
     def _mount(self, volume: Volume, request: InlinePublish) -> None:
         """Mount the volume at the target, then record that a pod has seen it."""
@@ -143,7 +143,7 @@ class EphemeralVolumes:
 
     def _take_down(self, volume_id: VolumeId, target: Path) -> None:
         """Unmount the volume from the target, if it is mounted there, and delete it."""
-        host = self._pools.host_of(volume_id)
+        host = self._pools.find_host(volume_id)
         mount = host.mounted_at(target)
         if mount and self._node_volumes.owns(host, target, mount, volume_id):
             self._node_volumes.unstage(Unstage(volume_id, target))

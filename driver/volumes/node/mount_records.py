@@ -75,7 +75,7 @@ class MountRecords:
                 staged[fields.get("volume", "")] = path, int(fields["number"])
         return staged
 
-    def of_volume(self, volume_id: VolumeId) -> Iterator[MountRecord]:
+    def find_by_volume(self, volume_id: VolumeId) -> Iterator[MountRecord]:
         """Yield all records of a volume."""
         for key, fields in self._records.find("volume", str(volume_id)).items():
             if record := self._parse(key, fields):

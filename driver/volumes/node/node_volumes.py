@@ -28,7 +28,7 @@ from driver.core.ports.io_limits import NO_LIMITS
 from driver.core.ports.pool import Pool
 from driver.core.results import VolumeStats
 from driver.volumes.compatibility import incompatibility, reads_only
-from driver.volumes.health import faults_of
+from driver.volumes.health import find_faults
 from driver.volumes.node import attachment, growth, io_limits, own_mounts, staging
 from driver.volumes.node.mount_records import MountRecord, MountRecords, mount_record
 from driver.volumes.node.own_mounts import VolumeMounts
@@ -80,7 +80,7 @@ class NodeVolumes:
         still show the volume.
         """
         volume_id, path = request.volume_id, request.staging
-        own = self._mounts_of(volume_id)
+        own = self._find_mounts(volume_id)
         mount = own.host.mounted_at(path)
         users = own.users(path, mount)
         users.refuse_targets(volume_id)
@@ -137,7 +137,7 @@ class NodeVolumes:
         of kubelet's directory and not this driver's.
         """
         volume_id, target = request.volume_id, request.target
-        own = self._mounts_of(volume_id)
+        own = self._find_mounts(volume_id)
         host, record = own.host, self._records.at(target)
         ours = record is not None and record.volume == str(volume_id)
         if own.unmount(target, host.mounted_at(target)):
@@ -150,7 +150,7 @@ class NodeVolumes:
     def owns(self, host: Host, path: Path, mount: MountPoint, volume_id: VolumeId) -> bool:
         """Return whether `mount`, the mount at `path`, is the volume's."""
         device = attachment.find_device(self._pools, volume_id)
-        return own_mounts.is_mount_of(host, self._records.at(path), mount, device, volume_id)
+        return own_mounts.is_own_mount(host, self._records.at(path), mount, device, volume_id)
 
     def recorded_at(self, path: Path) -> str | None:
         """Return the id of the volume that was recorded as mounted at the path; None: none."""
@@ -193,7 +193,7 @@ class NodeVolumes:
         pool, volume = self._pools.volume(request.volume_id)
         if request.path is None:
             raise NotFound(f"volume_path: volume {volume.id} is not mounted anywhere")
-        faults = faults_of(pool, volume, self._records)
+        faults = find_faults(pool, volume, self._records)
         if any(fault.kind is FaultKind.DEVICE_SWAPPED for fault in faults):
             return VolumeStats(None, volume.size, faults)
         device = staging.device_at(pool, volume, request.path, self._records)
@@ -251,7 +251,7 @@ class NodeVolumes:
         Raises: Refused: it cannot be staged again; an encrypted one never, because its secret
         comes with NodeStageVolume only.
         """
-        device = attachment.device_of(pool, volume)
+        device = attachment.contents_device(pool, volume)
         if device and self._is_staged(pool, volume, device, request):
             return device
         if volume.luks_key_id is not None:
@@ -285,10 +285,10 @@ class NodeVolumes:
             raise Refused(f"{request.staging} is read-only, as it was staged")
         return True
 
-    def _mounts_of(self, volume_id: VolumeId) -> VolumeMounts:
+    def _find_mounts(self, volume_id: VolumeId) -> VolumeMounts:
         """Return the volume's mounts, on its machine and with its device, if it has one."""
         host, device = (
-            self._pools.host_of(volume_id),
+            self._pools.find_host(volume_id),
             attachment.find_device(self._pools, volume_id),
         )
         return VolumeMounts(host, self._records, device, volume_id)

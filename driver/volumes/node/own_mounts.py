@@ -22,7 +22,7 @@ from driver.volumes.node.mount_records import MountRecord, MountRecords
 _LAYERS: Final = 1000  # that are taken down at most
 
 
-def is_mount_of(
+def is_own_mount(
     host: Host,
     record: MountRecord | None,
     mount: MountPoint,
@@ -85,7 +85,7 @@ class VolumeMounts:
                 mount = self.host.mounted_at(path)
             if mount is None:
                 return layer > 0
-            if not is_mount_of(self.host, record, mount, self.device, self.volume_id):
+            if not is_own_mount(self.host, record, mount, self.device, self.volume_id):
                 if layer:
                     return True  # somebody else's was below it
                 raise Refused(
@@ -133,7 +133,7 @@ class VolumeMounts:
 
     def _recorded_beside(self, path: Path) -> Sequence[MountRecord]:
         """Return the records of the volume's mounts at other paths."""
-        records = self.records.of_volume(self.volume_id)
+        records = self.records.find_by_volume(self.volume_id)
         return [record for record in records if record.path != path]
 
 
@@ -149,7 +149,7 @@ def find_swapped(
         return ()
     return tuple(
         Fault(FaultKind.DEVICE_SWAPPED, f"{swapped_text(record, volume.id)}", Severity.INACCESSIBLE)
-        for record in records.of_volume(volume.id)
+        for record in records.find_by_volume(volume.id)
         if record.node
         and (device is None or record.number != device.number)
         and _mount_point(host, record)

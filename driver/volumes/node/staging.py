@@ -58,7 +58,7 @@ def device_at(pool: Pool, volume: Volume, path: Path, records: MountRecords) -> 
     """Return the volume's device if `path` shows it, or if the raw block volume is staged there.
     Raises: NotFound: nothing is there, or something else.
     """
-    device, mount_point = attachment.device_of(pool, volume), pool.host.mounted_at(path)
+    device, mount_point = attachment.contents_device(pool, volume), pool.host.mounted_at(path)
     if device and mount_point and mount_point.number == device.number:
         return device
     record = records.at(path)

@@ -16,21 +16,21 @@ def note_image(image: Image) -> None:
     """Note the claim of the image that the current call is about, unless the request named it."""
     facts = FACTS.get()
     if facts is not None and (names := str(image.objects)):
-        facts.setdefault(kind_of(image), names)
+        facts.setdefault(object_kind(image), names)
 
 
-def kind_of(image: Image) -> ObjectKind:
+def object_kind(image: Image) -> ObjectKind:
     """Return the kind of object for which the image was made."""
     if isinstance(image, Snapshot):
         return ObjectKind.SNAPSHOT
     return ObjectKind.POD if image.inline else ObjectKind.CLAIM
 
 
-def persistent_of(image: Image) -> str:
+def persistent_name(image: Image) -> str:
     """Return the name of the image's PersistentVolume or VolumeSnapshotContent; "": none is
     known.
     """
-    if not image.objects.claim or kind_of(image) is ObjectKind.POD:
+    if not image.objects.claim or object_kind(image) is ObjectKind.POD:
         return ""
     return image.objects.persistent or image.name
 

@@ -69,7 +69,7 @@ class ImageLists:
         """Yield the images with ids above `after`, damaged ones too, in the order of their ids."""
         replies = ask_all(self._pools, _everything, LIST_TIMEOUT)
         listed = replies.given
-        for pool, error in unavailable_of(replies):
+        for pool, error in unavailable_pools(replies):
             if isinstance(error, PoolSilent):
                 listed.append((pool, pool.backend.known()))
         for pool, images in sorted(
@@ -91,7 +91,7 @@ def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
     return list(merge(images, damaged, key=_id_text))
 
 
-def unavailable_of(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
+def unavailable_pools(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
     """Return the pools that are unavailable, with their errors. Raises any other error that a pool
     answered with.
     """

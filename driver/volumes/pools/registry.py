@@ -24,7 +24,7 @@ from driver.core.ports.pool import Pool
 from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask_all, ask_patiently
 from driver.volumes.pools.call_facts import note_image
-from driver.volumes.pools.image_lists import ImageLists, unavailable_of
+from driver.volumes.pools.image_lists import ImageLists, unavailable_pools
 from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.requests import CreateVolume
 
@@ -67,7 +67,7 @@ class Pools(ImageLists):
         """
         return [self._adopt(pool) for pool in self._pools]
 
-    def share_of(self, locks: Locks) -> str:
+    def choose_workers(self, locks: Locks) -> str:
         """Return the name of the pool whose workers serve a call with these locks; MANY if it
         concerns several or unknown pools, "" if it concerns none in particular. No pool is
         asked.
@@ -91,7 +91,7 @@ class Pools(ImageLists):
         """Return the pool that had this id when it was last read, or None. It is not asked."""
         return next((pool for pool in self._pools if self._ids.get(pool.name) == pool_id), None)
 
-    def id_of(self, pool: Pool) -> PoolId:
+    def read_id(self, pool: Pool) -> PoolId:
         """Return the pool's id. It is read in this thread if the pool has answered a moment ago,
         else in a thread of its own.
 
@@ -114,7 +114,7 @@ class Pools(ImageLists):
         missing: list[CellarError] = []
         if known := self.known_with_id(pool_id):
             try:
-                if self.id_of(known) == pool_id:
+                if self.read_id(known) == pool_id:
                     return known
             except PoolUnavailable as error:
                 missing.append(error)
@@ -139,7 +139,7 @@ class Pools(ImageLists):
             pool.name not in self._ids for pool in self._pools
         )
 
-    def host_of(self, volume_id: VolumeId) -> Host:
+    def find_host(self, volume_id: VolumeId) -> Host:
         """Return the machine of the volume's pool, also while the pool is unavailable; see
         `nearest`.
         """
@@ -184,7 +184,7 @@ class Pools(ImageLists):
         There may be several: a pool that comes back may bring a second.
         """
         replies = ask_all(self._pools, lambda pool: _has(pool, key), NAME_TIMEOUT)
-        unavailable = unavailable_of(replies)
+        unavailable = unavailable_pools(replies)
         volume_ids = [volume_id for _, volume_id in replies.given if volume_id]
         return volume_ids, next((error for _, error in unavailable), None)
 
@@ -252,7 +252,7 @@ class Pools(ImageLists):
         """
         if near:
             with suppress(PoolUnavailable):
-                if image := find(near.backend, self.id_of(near)):
+                if image := find(near.backend, self.read_id(near)):
                     return near, image
         images, unavailable = self._find_in(
             [pool for pool in self._pools if pool is not near], find
@@ -274,7 +274,7 @@ class Pools(ImageLists):
     ) -> tuple[list[tuple[Pool, SomeImage]], list[tuple[Pool, PoolUnavailable]]]:
         """Return what the pools that answer have, and the errors of those that are unavailable."""
         replies = ask_all(pools, lambda pool: find(pool.backend, pool.backend.id), NAME_TIMEOUT)
-        return [(pool, image) for pool, image in replies.given if image], unavailable_of(replies)
+        return [(pool, image) for pool, image in replies.given if image], unavailable_pools(replies)
 
 
 def _has(pool: Pool, key: Key) -> VolumeId | None:

@@ -72,7 +72,7 @@ class Trimmer:
         """
         pool, volume = self._pools.volume(request.volume_id)
         end = request.start + request.length
-        if not (device := attachment.device_of(pool, volume)):
+        if not (device := attachment.contents_device(pool, volume)):
             return _NOTHING
         mounts = pool.host.mount_points(device)
         writable = [mount for mount in mounts if not (mount.node or mount.read_only)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from driver.app.pool_spec import parse_pool
-from driver.app.pools import type_of
+from driver.app.pools import find_pool_type
 from driver.backends.node_resources import NodeResources
 from driver.core.errors import Invalid
 from driver.core.model import GIB, MIB
@@ -139,7 +139,7 @@ def test_one_of_two_disks_is_taken(make_disk: MakeDisk) -> None:
 )
 def test_a_pool_that_takes_disks_says_which_and_finds_what_it_made(options: str) -> None:
     spec = parse_pool(f"fast=loopfile:/srv/fast,{options}")
-    kind = type_of(spec)
+    kind = find_pool_type(spec)
     node = NodeResources(OWNER, LuksOptions(), MemoryRecords())
     with pytest.raises(Invalid, match=r"claimBlankDisks needs|it makes a filesystem with"):
         kind.open(kind.read(spec), node)

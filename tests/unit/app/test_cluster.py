@@ -18,7 +18,7 @@ def test_a_file_and_a_folder_of_certificates_make_a_cluster(tmp_path: Path) -> N
     nodes = tmp_path / "nodes.yaml"
     nodes.write_text("nodes: [{name: a, address: 127.0.0.1:9501}]")
     cluster = static_cluster(nodes, tmp_path / "router")
-    assert cluster.directory.state_of("a") is NodeState.EXPECTED
+    assert cluster.directory.node_state("a") is NodeState.EXPECTED
     assert cluster.problem() is None
     assert cluster.identities.identity.ca == (tmp_path / "ca.crt").read_bytes()
     assert not asyncio.run(cluster.abandon("volume v", "a"))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from driver.core.errors import PoolFailed, PoolReadOnly, PoolSilent, PoolUnavailable
-from driver.core.faults import FaultKind, Severity, fault_of
+from driver.core.faults import FaultKind, Severity, unavailability_fault
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from driver.core.faults import FaultKind, Severity, fault_of
 def test_a_pool_that_is_read_only_can_be_read_and_others_cannot(
     error: PoolUnavailable, kind: FaultKind, severity: Severity
 ) -> None:
-    fault = fault_of(error)
+    fault = unavailability_fault(error)
     assert (fault.kind, fault.severity, fault.text) == (kind, severity, "why")
 
 

@@ -20,7 +20,7 @@ from driver.core.errors import CellarError
 from driver.csi import interceptor as guard
 from driver.csi import status
 from driver.csi.interceptor import CsiInterceptor
-from driver.csi.status import status_of
+from driver.csi.status import status_code
 from driver.volumes.pools.call_facts import FACTS
 
 
@@ -95,7 +95,7 @@ REQUEST = csi.DeleteVolumeRequest(volume_id="v-1", secrets={"passphrase": "hunte
 @pytest.mark.parametrize("kind", CellarError.__subclasses__())
 def test_the_caller_gets_the_status_and_the_text(kind: type[CellarError]) -> None:
     outcome = call(raising(kind("what stood in the way")), REQUEST)
-    assert outcome.context.code is status_of(kind(""), "DeleteVolume")
+    assert outcome.context.code is status_code(kind(""), "DeleteVolume")
     assert outcome.context.text == "what stood in the way"
     assert outcome.finished[0][:2] == ("DeleteVolume", kind.code.name)
 

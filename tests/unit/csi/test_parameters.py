@@ -58,7 +58,7 @@ def test_kubernetes_keys_are_not_ours_to_judge() -> None:
         "csi.storage.k8s.io/provisioner-secret-name": "s",
     }
     assert parameters.parse(keys, {}) == Class()
-    parameters.none_accepted({"csi.storage.k8s.io/volumesnapshot/name": "s"})
+    parameters.refuse_parameters({"csi.storage.k8s.io/volumesnapshot/name": "s"})
 
 
 @pytest.mark.parametrize("key", ["Pool", "fstype", "XXX_FakeKey", "csi.storage.k8s.io", " pool"])
@@ -83,13 +83,13 @@ def test_what_is_fixed_at_creation_is_not_mutable() -> None:
 
 def test_a_snapshot_has_no_parameters_of_ours() -> None:
     with pytest.raises(Invalid, match="parameters: unknown 'pool'; accepted: none"):
-        parameters.none_accepted({"pool": "fast"})
+        parameters.refuse_parameters({"pool": "fast"})
 
 
 def test_a_group_of_snapshots_may_repeat_the_policy_of_its_class_and_nothing_else() -> None:
-    parameters.none_accepted_of_group({"deletionPolicy": "Delete"})
+    parameters.refuse_group_parameters({"deletionPolicy": "Delete"})
     with pytest.raises(Invalid, match="parameters: unknown 'pool'; accepted: none"):
-        parameters.none_accepted_of_group({"deletionPolicy": "Delete", "pool": "fast"})
+        parameters.refuse_group_parameters({"deletionPolicy": "Delete", "pool": "fast"})
 
 
 @pytest.mark.parametrize(

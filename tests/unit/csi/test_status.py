@@ -11,7 +11,7 @@ import pytest
 
 from driver.core import errors
 from driver.core.errors import CellarError
-from driver.csi.status import error_named, error_of, status_of, text_of
+from driver.csi.status import error_from_status, error_named, status_code, status_message
 
 # The class that a router reads each code as: what its callers do depends on it.
 READ_AS = {
@@ -42,7 +42,7 @@ def test_codes_have_the_names_and_numbers_of_grpc() -> None:
 @pytest.mark.parametrize("code", list(grpc.StatusCode))
 def test_a_code_is_read_as_the_same_class_however_it_came(code: grpc.StatusCode) -> None:
     kind = READ_AS.get(code.name, errors.Failed)
-    assert type(error_of(answered(code, "why"))) is kind
+    assert type(error_from_status(answered(code, "why"))) is kind
     assert type(error_named(code.name, "why")) is kind
     assert str(error_named(code.name, "why")) == "why"
 
@@ -54,41 +54,43 @@ def test_a_name_that_is_no_code_is_a_failure() -> None:
 
 @pytest.mark.parametrize("code", list(errors.Code))
 def test_errors_come_back_as_the_node_gave_them(code: errors.Code) -> None:
-    error = error_of(answered(grpc.StatusCode[code.name], "why"))
-    assert (status_of(error, "CreateVolume").name, str(error)) == (code.name, "why")
+    error = error_from_status(answered(grpc.StatusCode[code.name], "why"))
+    assert (status_code(error, "CreateVolume").name, str(error)) == (code.name, "why")
 
 
 def test_a_code_that_no_node_has_is_told_by_its_name() -> None:
-    error = error_of(answered(grpc.StatusCode.PERMISSION_DENIED, "no"))
+    error = error_from_status(answered(grpc.StatusCode.PERMISSION_DENIED, "no"))
     assert str(error) == "PERMISSION_DENIED: no"
 
 
 def test_the_base_class_has_a_code_for_what_is_raised_as_it() -> None:
-    assert status_of(CellarError("why"), "Probe") is grpc.StatusCode.INTERNAL
+    assert status_code(CellarError("why"), "Probe") is grpc.StatusCode.INTERNAL
 
 
 def test_still_running_is_busy() -> None:
     done: Any = None
-    assert status_of(errors.StillRunning("copying", done=done), "Probe") is grpc.StatusCode.ABORTED
+    assert (
+        status_code(errors.StillRunning("copying", done=done), "Probe") is grpc.StatusCode.ABORTED
+    )
 
 
 def test_overload_is_never_what_the_provisioner_reads_as_full() -> None:
-    assert status_of(errors.Overloaded(""), "CreateVolume") is grpc.StatusCode.UNAVAILABLE
+    assert status_code(errors.Overloaded(""), "CreateVolume") is grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_machine_is_a_full_node_only_for_who_stores_something(code: int) -> None:
     error = OSError(code, "no room")
     for rpc in ("CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "TakePart"):
-        assert status_of(error, rpc) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert status_code(error, rpc) is grpc.StatusCode.RESOURCE_EXHAUSTED
     for rpc in ("ControllerPublishVolume", "DeleteVolume", "NodeStageVolume", "GetCapacity"):
-        assert status_of(error, rpc) is grpc.StatusCode.UNAVAILABLE
+        assert status_code(error, rpc) is grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 def test_a_machine_that_has_too_little_just_now_is_unavailable(code: int) -> None:
     for rpc in ("CreateVolume", "NodePublishVolume", "NodeUnpublishVolume", "GetCapacity"):
-        assert status_of(OSError(code, "too many"), rpc) is grpc.StatusCode.UNAVAILABLE
+        assert status_code(OSError(code, "too many"), rpc) is grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -102,11 +104,11 @@ def test_a_machine_that_has_too_little_just_now_is_unavailable(code: int) -> Non
 )
 def test_a_place_of_the_kernel_is_named_and_no_other(path: str | None, *, named: bool) -> None:
     error = OSError(errno.EROFS, "Read-only file system", path)
-    text = text_of("NodeStageVolume", error)
+    text = status_message("NodeStageVolume", error)
     assert "Read-only file system" in text
     assert (str(path) in text) is named
 
 
 def test_what_fails_elsewhere_than_in_a_pool_is_internal() -> None:
     for code in (errno.EIO, errno.EROFS, errno.ENOENT):
-        assert status_of(OSError(code, "no"), "NodeStageVolume") is grpc.StatusCode.INTERNAL
+        assert status_code(OSError(code, "no"), "NodeStageVolume") is grpc.StatusCode.INTERNAL

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from driver.app.pool_spec import parse_pool, read_pool
-from driver.app.pools import type_of
+from driver.app.pools import find_pool_type
 from driver.core.errors import Invalid
 from driver.core.model import GIB, MIB, FsType
 from driver.disks import plan as plans
@@ -59,7 +59,7 @@ def test_serve_takes_what_is_printed_and_the_settings_file_means_the_same(pool: 
     entry = plans.settings(pool, UUID)
     spec = parse_pool(plans.as_flag(entry))
     assert spec == read_pool(dict(entry))
-    assert type_of(spec).read(spec).name == "fast"
+    assert find_pool_type(spec).read(spec).name == "fast"
 
 
 def test_a_disk_without_a_name_that_lasts_is_found_by_its_label_or_its_path() -> None:

@@ -39,7 +39,7 @@ class FakeDirectory:
         on_members(self._members)
         await asyncio.Event().wait()
 
-    def state_of(self, name: NodeName) -> NodeState:
+    def node_state(self, name: NodeName) -> NodeState:
         return self.states.get(name, NodeState.EXPECTED)
 
 

@@ -33,7 +33,7 @@ def largest(
     **asked: Any,
 ) -> tuple[int, int]:
     request = GetCapacity(pool=name, allocation=allocation, **asked)
-    result = capacity.capacity_of(node, request, duplicated)
+    result = capacity.node_capacity(node, request, duplicated)
     return result.largest, result.smallest
 
 
@@ -76,14 +76,14 @@ def test_the_best_node_is_reported_and_a_filesystem_has_a_smallest_size() -> Non
     large = reported(pool("p", "2" * 12, thick=GIB), name="b")
     request = GetCapacity(fs=FsType.XFS)
     for nodes, size in (([small, large], GIB), ([small], 0), ([], 0)):
-        result = capacity.largest_of(nodes, request, frozenset())
+        result = capacity.largest_capacity(nodes, request, frozenset())
         assert (result.largest, result.smallest) == (size, SMALLEST[FsType.XFS])
 
 
 def test_an_encrypted_volume_needs_space_for_its_keys_too() -> None:
     node = reported(pool("p", "1" * 12, thick=GIB))
     request = GetCapacity(fs=FsType.XFS, encrypted=True)
-    smallest = capacity.largest_of([node], request, frozenset()).smallest
+    smallest = capacity.largest_capacity([node], request, frozenset()).smallest
     assert smallest == smallest_of(FsType.XFS, encrypted=True) > SMALLEST[FsType.XFS]
 
 

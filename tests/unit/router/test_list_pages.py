@@ -54,7 +54,7 @@ class ListedNodes:
     def page(self, most: int, token: str = "") -> tuple[list[str], str]:
         listed: Any = ListRpc(
             rpc=lambda node: self._rpc_of(node.name),
-            id_of=lambda entry: entry.volume.volume_id,
+            entry_id=lambda entry: entry.volume.volume_id,
             count=lambda pool: pool.volumes,
         )
         pools = [pool for pool in self._pools if pool[0] >= token.partition("-")[0]]

@@ -246,7 +246,7 @@ def of_pool(name: str, key: str, workers: WorkerGroup = WorkerGroup.PROVISION) -
 
 def test_a_pool_whose_workers_are_stuck_has_none_of_anothers() -> None:
     async def scenario() -> None:
-        dispatcher = Dispatcher(1, 1, share_of=lambda locks: locks.named or "")
+        dispatcher = Dispatcher(1, 1, choose_workers=lambda locks: locks.named or "")
         work = Work()
         stuck = [start(dispatcher.run(work, of_pool("sick", str(n)))) for n in range(2)]
         await work.until_begun()
@@ -269,12 +269,12 @@ def test_a_pool_that_is_not_to_be_asked_keeps_no_claims() -> None:
     async def scenario() -> None:
         silent = [True]
 
-        def share_of(_: Locks) -> str:
+        def choose_workers(_: Locks) -> str:
             if silent:
                 raise PoolSilent("pool sick has not answered for 7 s")
             return "sick"
 
-        dispatcher = Dispatcher(share_of=share_of)
+        dispatcher = Dispatcher(choose_workers=choose_workers)
         with pytest.raises(PoolSilent):
             await dispatcher.run(nothing, exclusive("a"))
         silent.clear()
@@ -289,7 +289,7 @@ def test_a_pods_call_behind_a_hundred_creates_starts_next(workers: WorkerGroup) 
     """None of the creates ends before it does."""
 
     async def scenario() -> None:
-        dispatcher = Dispatcher(2, 256, share_of=lambda locks: locks.named or "")
+        dispatcher = Dispatcher(2, 256, choose_workers=lambda locks: locks.named or "")
         create, pod = Work(), Work("staged")
         creates = [
             start(dispatcher.run(create, of_pool("fast", f"create-{number}")))
@@ -310,7 +310,7 @@ def test_a_pods_call_behind_a_hundred_creates_starts_next(workers: WorkerGroup) 
 
 def test_a_pods_storm_leaves_the_creates_their_workers() -> None:
     async def scenario() -> None:
-        dispatcher = Dispatcher(2, 256, share_of=lambda locks: locks.named or "")
+        dispatcher = Dispatcher(2, 256, choose_workers=lambda locks: locks.named or "")
         stage = Work()
         stages = [
             start(dispatcher.run(stage, of_pool("fast", f"pod-{number}", WorkerGroup.POD)))

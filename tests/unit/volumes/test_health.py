@@ -25,13 +25,13 @@ ABOVE = Fault(FaultKind.REMOUNTED_READ_ONLY, "remounted")
 
 def test_faults_of_pool_and_machine_come_together(world: World) -> None:
     volume = world.create()
-    assert world.health.of_volume(GetVolume(volume.id)) == ()
+    assert world.health.volume_faults(GetVolume(volume.id)) == ()
     world.stage(volume)
     device = world.fast.backend.attached(volume.id)
     assert device
     world.host.set_faults(device, ABOVE)
     world.backend(world.fast).set_faults(volume.id, BELOW)
-    assert world.health.of_volume(GetVolume(volume.id)) == (BELOW, ABOVE)
+    assert world.health.volume_faults(GetVolume(volume.id)) == (BELOW, ABOVE)
     assert world.health.at(GetVolumeStats(volume.id, None)) == (BELOW, ABOVE)
     assert world.volumes.list(ListVolumes()).volumes == ((volume, (BELOW, ABOVE)),)
 
@@ -104,7 +104,7 @@ class Finder:
 def test_a_volume_that_is_not_there_is_not_found(world: World) -> None:
     gone = VolumeId(world.fast.backend.id, "0" * 32)
     with pytest.raises(NotFound):
-        world.health.of_volume(GetVolume(gone))
+        world.health.volume_faults(GetVolume(gone))
     with pytest.raises(NotFound):
         world.health.at(GetVolumeStats(gone, world.target))
 
@@ -116,7 +116,7 @@ def test_a_volume_whose_pool_is_away_is_inaccessible(world: World, *, known: boo
         world.backend(world.fast).make_unavailable("pulled")
     else:
         volume = replace(volume, id=replace(volume.id, pool="0" * 12))
-    [fault] = world.health.of_volume(GetVolume(volume.id))
+    [fault] = world.health.volume_faults(GetVolume(volume.id))
     assert (fault.kind, fault.severity) == ("PoolAway", "inaccessible")
 
 
@@ -131,7 +131,7 @@ def test_a_pool_that_goes_away_meanwhile_is_told_by_itself(
         return replace(volume, id=image_id)
 
     monkeypatch.setattr(backend, "find", find_and_lose)
-    assert world.health.of_volume(GetVolume(volume.id)) == (
+    assert world.health.volume_faults(GetVolume(volume.id)) == (
         Fault(FaultKind.POOL_AWAY, "pulled", Severity.INACCESSIBLE),
     )
 
@@ -141,8 +141,8 @@ def test_only_the_ill_are_listed_in_pages(world: World) -> None:
     ill = volumes[:3]
     for volume in ill:
         world.backend(world.pools.with_id(volume.id.pool)).set_faults(volume.id, BELOW)
-    first = world.health.of_volumes(ListVolumes(2))
-    rest = world.health.of_volumes(ListVolumes(2, first.next))
+    first = world.health.list_faulty_volumes(ListVolumes(2))
+    rest = world.health.list_faulty_volumes(ListVolumes(2, first.next))
     assert (len(first.volumes), len(rest.volumes), rest.next) == (2, 1, "")
     assert {one for one, _ in (*first.volumes, *rest.volumes)} == set(ill)
     assert {faults for _, faults in first.volumes} == {(BELOW,)}
@@ -182,15 +182,15 @@ def test_what_is_wrong_with_the_next_user_of_a_device_is_not_told_of_the_last(
         return [ABOVE]
 
     monkeypatch.setattr(world.host, "faults", unstage_and_tell)
-    assert world.health.of_volume(GetVolume(volume.id)) == ()
+    assert world.health.volume_faults(GetVolume(volume.id)) == ()
 
 
 def test_storage_is_all_pools(world: World) -> None:
-    assert world.health.of_storage() == ()
+    assert world.health.storage_faults() == ()
     nearly = Fault(FaultKind.POOL_NEARLY_FULL, "97 %")
     world.backend(world.fast).set_faults(None, nearly)
     world.backend(world.slow).make_unavailable("pulled")
-    assert world.health.of_storage() == (
+    assert world.health.storage_faults() == (
         nearly,
         Fault(FaultKind.POOL_AWAY, "pulled", Severity.INACCESSIBLE),
     )
@@ -215,10 +215,12 @@ def test_a_device_that_was_swapped_is_a_fault_wherever_a_volume_is_described(
     volume = world.create(fs=None)
     world.stage(volume, BLOCK)
     world.publish(volume, capability=BLOCK)
-    [record] = [each for each in world.mounts.of_volume(volume.id) if each.path == world.target]
+    [record] = [
+        each for each in world.mounts.find_by_volume(volume.id) if each.path == world.target
+    ]
     world.mounts.write(replace(record, number=record.number + 1))
     monkeypatch.setattr(own_mounts, "_mount_point", lambda _host, record: record.path)
     _, got = world.volumes.get(GetVolume(volume.id))
     [(_, listed)] = world.volumes.list(ListVolumes()).volumes
-    for faults in (got, listed, world.health.of_volume(GetVolume(volume.id))):
+    for faults in (got, listed, world.health.volume_faults(GetVolume(volume.id))):
         assert [fault.kind for fault in faults] == [FaultKind.DEVICE_SWAPPED]

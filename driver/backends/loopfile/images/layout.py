@@ -137,9 +137,9 @@ def verified_image(root: Path, image: Image) -> Path:
     try:
         size = os.stat(path).st_size
     except OSError as error:
-        raise Damaged(fault_of_file(image, error).text) from error
+        raise Damaged(missing_file_fault(image, error).text) from error
     if size < image.size:
-        raise Damaged(fault_of_size(image, size).text)
+        raise Damaged(short_file_fault(image, size).text)
     return path
 
 
@@ -148,7 +148,7 @@ def mark_freezing(root: Path, volumes: Sequence[VolumeId]) -> AbstractContextMan
     return mark_files([folder(root, volume) / FREEZING for volume in volumes])
 
 
-def fault_of_file(image: Image, error: OSError) -> Fault:
+def missing_file_fault(image: Image, error: OSError) -> Fault:
     """Return the fault of an image whose file is gone.
 
     Raises: `error`, if it says something else: the image may be as it was.
@@ -159,7 +159,7 @@ def fault_of_file(image: Image, error: OSError) -> Fault:
     return Fault(FaultKind.BACKING_FILE_GONE, text, Severity.DATA_LOSS)
 
 
-def fault_of_size(image: Image, size: Bytes) -> Fault:
+def short_file_fault(image: Image, size: Bytes) -> Fault:
     """Return the fault of an image whose file has only `size` bytes."""
     text = f"{image.id}: its image has {size} bytes, {image.size} are recorded"
     return Fault(FaultKind.BACKING_FILE_SHORT, text, Severity.DATA_LOSS)

@@ -114,16 +114,16 @@ def find_faults(root: Path, image: Image) -> Iterator[Fault]:
     try:
         status = os.stat(disk)
     except OSError as error:
-        yield layout.fault_of_file(image, error)
+        yield layout.missing_file_fault(image, error)
         return
     if status.st_size < image.size:
-        yield layout.fault_of_size(image, status.st_size)
+        yield layout.short_file_fault(image, status.st_size)
         return
     with suppress(FileNotFoundError):  # it is gone since
-        yield from _faults_of_blocks(disk, image, status)
+        yield from _find_block_faults(disk, image, status)
 
 
-def _faults_of_blocks(disk: Path, image: Image, status: os.stat_result) -> Iterator[Fault]:
+def _find_block_faults(disk: Path, image: Image, status: os.stat_result) -> Iterator[Fault]:
     """Give the faults of an image that has all its bytes."""
     excess, lacking = status.st_size - image.size, _holes(image, status)
     if excess > 0 and _is_written(disk, image.size):

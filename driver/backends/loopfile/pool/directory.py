@@ -175,7 +175,7 @@ class PoolDirectory:
                 self._lose()
             raise errnos.pool_root_error(error, os.fspath(self._location)) or error from error
         try:
-            path = _path_of(fd)
+            path = _descriptor_path(fd)
             return fd, path, self._verify_marker(fd, path)
         except OSError as error:
             os.close(fd)
@@ -269,7 +269,7 @@ class PoolDirectory:
 
 
 @cache
-def _path_of(fd: int) -> Path:
+def _descriptor_path(fd: int) -> Path:
     return Path(f"/proc/{os.getpid()}/fd/{fd}")
 
 

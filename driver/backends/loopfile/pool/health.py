@@ -76,7 +76,7 @@ class PoolHealth:
         It says so in mountinfo since Linux 6.14, where statvfs says nothing.
         """
         if monotonic() - self._asked > _BELIEVED:
-            mount_point = mount_table.of_descriptor(int(root.name))
+            mount_point = mount_table.find_by_descriptor(int(root.name))
             words = mount_point.super_options if mount_point else frozenset[str]()
             self._turned = next(
                 (word for word in ("shutdown", "emergency_ro") if word in words), ""

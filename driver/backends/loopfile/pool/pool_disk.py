@@ -23,7 +23,7 @@ from driver.linux.disks import find_filesystem
 from driver.linux.disks.find_filesystem import DiskSource, FoundFilesystem
 from driver.linux.mounts import mount
 from driver.linux.mounts.table import mount_table
-from driver.linux.mounts.table.mount_entry import Mount, device_of
+from driver.linux.mounts.table.mount_entry import Mount, device_number
 
 OPTIONS: Final = ("noatime", "nodev", "noexec", "nosuid")
 _PAUSE: Final = 1.0  # seconds between two searches for a disk that is not there
@@ -95,7 +95,7 @@ class PoolDisk:
         found = find_filesystem.find(self._source)
         self._location.mkdir(parents=True, exist_ok=True)
         topmost = mount_table.topmost_at(self._location)
-        if topmost is None or device_of(topmost) != found.number:
+        if topmost is None or device_number(topmost) != found.number:
             self._uncover(topmost)
             self._mount_at_location(found)
         sysfs = block.sysfs(found.number)
@@ -120,7 +120,7 @@ class PoolDisk:
         """
         if topmost is None or topmost.root != "/":
             return
-        number = device_of(topmost)
+        number = device_number(topmost)
         if not number or os.path.exists(block.sysfs(number)):
             raise PoolUnavailable(
                 f"{self._location} shows {topmost.source}, not the pool's disk {self._source}"

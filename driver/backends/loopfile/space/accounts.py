@@ -13,9 +13,9 @@ from time import monotonic
 from typing import Final
 
 from driver.backends.loopfile.images import layout
-from driver.backends.loopfile.space.filesystem_limits import NONE, FilesystemLimits, free_of
+from driver.backends.loopfile.space.filesystem_limits import NONE, FilesystemLimits, read_free_bytes
 from driver.backends.paced_worker import Background
-from driver.backends.space_entries import Entry, ratio_of
+from driver.backends.space_entries import Entry, exact_ratio
 from driver.backends.space_ledger import FreeSpace, Ledger
 from driver.backends.space_surveys import Filesystems
 from driver.core.capacity import Capacity
@@ -57,7 +57,7 @@ class Accounts:
 
     def __init__(self, overcommit: float, filesystems: Filesystems) -> None:
         self._overcommit = overcommit
-        self._over, self._under = ratio_of(overcommit).as_integer_ratio()
+        self._over, self._under = exact_ratio(overcommit).as_integer_ratio()
         self._filesystems = filesystems
         self._root, self._root_fd = Path(), -1
         self._measured: dict[str, float] = {}  # when, of those that share bytes
@@ -265,7 +265,7 @@ class Accounts:
             return False
         if known.changes != self.ledger.changes:
             return True
-        moved = abs(free_of(self._root) - known.free)
+        moved = abs(read_free_bytes(self._root) - known.free)
         return moved > NOTICED and monotonic() - known.at > REPORTED_FOR
 
     def _keep_up(self) -> Iterator[None]:
@@ -294,7 +294,7 @@ class Accounts:
 
     def _measure_free(self) -> _Known:
         """Measure the free space closely, which may make the filesystem commit."""
-        changes, free = self.ledger.changes, free_of(self._root)
+        changes, free = self.ledger.changes, read_free_bytes(self._root)
         space = self.ledger.measure(closely=True)
         self._known = known = _Known(space, changes, free, monotonic())
         return known

@@ -57,7 +57,7 @@ class FilesystemLimits:
 
         Waits for a commit of a filesystem that `lags`.
         """
-        free = _settled(location) if self.lags else free_of(location)
+        free = _settled(location) if self.lags else read_free_bytes(location)
         return free - self.reserve - self.margin
 
     @property
@@ -90,7 +90,7 @@ class FilesystemLimits:
             yield Fault(FaultKind.RECORD_DAMAGED, f"{location / name}: {why}")
 
 
-def free_of(location: Path) -> Bytes:
+def read_free_bytes(location: Path) -> Bytes:
     """Return the free bytes that the filesystem reports, without waiting for a commit."""
     status = os.statvfs(location)
     return status.f_bavail * status.f_frsize
@@ -104,7 +104,7 @@ def _settled(location: Path) -> Bytes:
     before = -1
     for _ in range(_COMMITS):
         files.commit(location)
-        if (free := free_of(location)) == before:
+        if (free := read_free_bytes(location)) == before:
             break
         before = free
     return free

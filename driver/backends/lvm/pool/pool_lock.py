@@ -30,7 +30,7 @@ class PoolLock:
 
         False if they name no owner. Raises: PoolUnavailable if they name another driver.
         """
-        owner = tags.owner_of(pool_tags)
+        owner = tags.find_owner(pool_tags)
         if owner not in {None, self._driver}:
             raise PoolUnavailable(
                 f"the pool {location} belongs to the driver {owner!r}, not to {self._driver!r}"

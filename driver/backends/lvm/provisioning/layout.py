@@ -84,7 +84,7 @@ class Layout:
         return ("--type", "striped", "--stripes", str(self.stripes)) if self.stripes > 1 else ()
 
 
-def layout_of(lv: lvm.LogicalVolume) -> Layout:
+def layout_from_lv(lv: lvm.LogicalVolume) -> Layout:
     """Return the layout that a volume was made with, whatever the pool's is now."""
     if "raid1" in lv.layout:
         return Layout(mirrors=lv.areas - 1)
@@ -100,7 +100,7 @@ def legs(name: str, extents: Mapping[str, Sequence[str]]) -> list[tuple[str, ...
     return [tuple(extents[lv]) for lv in sorted(images)]
 
 
-def disk_of(extents: str) -> Path:
+def disk_from_extents(extents: str) -> Path:
     """Return the disk of a range of extents such as `/dev/sda:0-31`."""
     return Path(extents.rpartition(":")[0])
 
@@ -109,5 +109,5 @@ def are_apart(legs: Sequence[Sequence[str]]) -> bool:
     """Return whether no disk carries parts of two mirrors, so that a lost disk costs one copy
     only.
     """
-    disks = [{disk_of(extents) for extents in leg} for leg in legs]
+    disks = [{disk_from_extents(extents) for extents in leg} for leg in legs]
     return sum(map(len, disks)) == len(set().union(*disks))

@@ -17,7 +17,9 @@ NAME: Final = r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,62}"
 _LOCATION: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 
 
-def provisioning_of(name: str, location: str, options: Options, groups: Groups) -> Provisioning:
+def configure_provisioning(
+    name: str, location: str, options: Options, groups: Groups
+) -> Provisioning:
     """Return the thick or thin provisioning that `location` means, and configure its group.
 
     `name`: the pool's in the configuration, for messages.

@@ -114,7 +114,7 @@ class Provisioning(Protocol):
     def is_invalid(self, name: str, /) -> bool:
         """Return whether a temporary snapshot is invalid: what it may hold is used up."""
 
-    def charge_of(self, name: str, charge: Bytes, /) -> Bytes:
+    def current_charge(self, name: str, charge: Bytes, /) -> Bytes:
         """Return the charge of a volume that is being built; else `charge`, its recorded one."""
 
     def forget_charge(self, name: str, /) -> None:

@@ -11,8 +11,8 @@ from driver.backends.lvm.options import Options
 from driver.backends.lvm.provisioning.layout import (
     Layout,
     are_apart,
-    disk_of,
-    layout_of,
+    disk_from_extents,
+    layout_from_lv,
     legs,
 )
 from driver.backends.lvm.provisioning.thin_usage import vg_metadata_problem
@@ -142,11 +142,11 @@ class Thick:
 
         Each mirror stays on its disk.
         """
-        vg, layout = self.group.report(), layout_of(lv)
+        vg, layout = self.group.report(), layout_from_lv(lv)
         if not layout.mirrors:
             return vg, layout, layout.choose_disks(vg)
         mirrors = legs(lv.name, self.group.physical_extents())
-        return vg, layout, tuple(disk_of(leg[-1]) for leg in mirrors)
+        return vg, layout, tuple(disk_from_extents(leg[-1]) for leg in mirrors)
 
     def _ranges(self, extension: str, layout: Layout) -> Sequence[str]:
         """Return the extents of a volume on the disks, without those of raid1's metadata."""
@@ -192,7 +192,7 @@ class Thick:
     def is_invalid(self, name: str) -> bool:
         return dm.is_snapshot_invalid(dm.lv_device_name(self.group.name, name))
 
-    def charge_of(self, _name: str, charge: Bytes) -> Bytes:
+    def current_charge(self, _name: str, charge: Bytes) -> Bytes:
         return charge
 
     def forget_charge(self, _name: str) -> None:

@@ -11,7 +11,7 @@ from driver.backends.lvm.provisioning.thick import NEW
 from driver.backends.lvm.provisioning.thin_usage import ThinPoolUsage
 from driver.backends.lvm.tags import COPY_SNAPSHOT
 from driver.backends.lvm.volume_group import Group
-from driver.backends.space_entries import ratio_of
+from driver.backends.space_entries import exact_ratio
 from driver.core.errors import CellarError, NoSpace
 from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault, FaultKind
@@ -38,7 +38,7 @@ class Thin:
     ) -> None:
         self.group = group
         self._pool = pool
-        self._ratio = ratio_of(options.overcommit)
+        self._ratio = exact_ratio(options.overcommit)
         self._reserve = options.reserve
         self._charge = charge
         self._usage = ThinPoolUsage(group, pool, options.extend)
@@ -184,7 +184,7 @@ class Thin:
     def is_invalid(self, _name: str) -> bool:
         return False
 
-    def charge_of(self, name: str, charge: Bytes) -> Bytes:
+    def current_charge(self, name: str, charge: Bytes) -> Bytes:
         """Return the charge of a snapshot that is being built; else `charge`."""
         return self._pending.get(name, charge)
 

@@ -52,7 +52,7 @@ class ThinPoolUsage:
 
     def problem(self, vg: lvm.VolumeGroup) -> str | None:
         """Return why nothing new should be promised; None if it may. Raises: PoolUnavailable."""
-        problem = vg_metadata_problem(vg) or self.problem_of(self.status())
+        problem = vg_metadata_problem(vg) or self.find_problem(self.status())
         self._last = (monotonic(), problem)
         return problem
 
@@ -64,7 +64,7 @@ class ThinPoolUsage:
         when, problem = self._last
         return problem if monotonic() - when < _CACHE_TIME else self.problem(vg)
 
-    def problem_of(self, status: dm.ThinPool) -> str | None:
+    def find_problem(self, status: dm.ThinPool) -> str | None:
         """Return why nothing new should be promised in a pool of that status; None if it may."""
         if status.trouble:
             return f"thin pool {self._full_name}: {status.trouble}"

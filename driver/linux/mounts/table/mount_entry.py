@@ -46,7 +46,7 @@ def split_options(options: str, more: Iterable[str] = ()) -> frozenset[str]:
     return frozenset((*more, *split))
 
 
-def device_of(mount: Mount) -> int:
+def device_number(mount: Mount) -> int:
     """Return dev_t of the block device behind a mounted filesystem; 0: none.
 
     btrfs has an anonymous st_dev; the name in its source field is the one that
@@ -54,10 +54,10 @@ def device_of(mount: Mount) -> int:
     """
     if os.major(mount.device):
         return mount.device
-    return number_of(Path(mount.source)) if mount.fs_type == "btrfs" else 0
+    return read_number(Path(mount.source)) if mount.fs_type == "btrfs" else 0
 
 
-def node_of(mount: Mount) -> int:
+def node_number(mount: Mount) -> int:
     """Return dev_t of a block device node that is bound somewhere; 0: it is anything else."""
     return (number_by_node_name(mount) or rdev(mount.target)) if may_be_node(mount) else 0
 
@@ -67,7 +67,7 @@ def number_by_node_name(mount: Mount) -> int:
 
     The kernel chose the name there, so sysfs knows it; /dev of a container is a tmpfs.
     """
-    return number_of(Path("/dev" + mount.root)) if mount.fs_type == "devtmpfs" else 0
+    return read_number(Path("/dev" + mount.root)) if mount.fs_type == "devtmpfs" else 0
 
 
 def may_be_node(mount: Mount) -> bool:
@@ -78,7 +78,7 @@ def may_be_node(mount: Mount) -> bool:
     return mount.root != "/" and mount.fs_type in _IN_MEMORY
 
 
-def number_of(node: Path) -> int:
+def read_number(node: Path) -> int:
     """Return dev_t of the block device called `node`: from sysfs, else of the node; 0: none."""
     if node.is_relative_to("/dev"):
         name = "!".join(node.parts[2:])  # how sysfs spells /dev/cciss/c0d0

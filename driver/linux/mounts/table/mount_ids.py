@@ -45,7 +45,7 @@ def topmost(target: Path, *, unique: bool) -> int | None:
         os.close(parent)
 
 
-def of_descriptor(fd: int, *, unique: bool) -> int:
+def descriptor_mount_id(fd: int, *, unique: bool) -> int:
     """Return the id of the mount that an open descriptor lies on. Raises: OSError."""
     return _mount_id(fd, "", unique=True) if unique else _mount_id_in_proc(fd)
 

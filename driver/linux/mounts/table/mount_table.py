@@ -32,7 +32,7 @@ class MountTable(Protocol):
         hides; resolved as by `topmost_at`.
         """
 
-    def of_descriptor(self, fd: int) -> Mount | None:
+    def find_by_descriptor(self, fd: int) -> Mount | None:
         """Return the mount that an open descriptor lies on; None: it was unmounted meanwhile.
 
         Asks nothing of any path, so that what is mounted there meanwhile cannot answer in its
@@ -87,9 +87,9 @@ def is_mount_point(target: Path) -> bool:
     return mount_ids.topmost(target, unique=False) is not None
 
 
-def of_descriptor(fd: int) -> Mount | None:
+def find_by_descriptor(fd: int) -> Mount | None:
     """Return the mount that an open descriptor lies on, or None; see MountTable."""
-    return table().of_descriptor(fd)
+    return table().find_by_descriptor(fd)
 
 
 def mounts() -> tuple[Mount, ...]:

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from driver.linux.mounts.table import mount_ids
-from driver.linux.mounts.table.mount_entry import Mount, device_of, node_of, split_options, unescape
+from driver.linux.mounts.table.mount_entry import (
+    Mount,
+    device_number,
+    node_number,
+    split_options,
+    unescape,
+)
 
 _TRIES: Final = 10  # between the look at a place and the reading of the table it may change
 _PAGE: Final = 64 * 1024  # bytes to ask for
@@ -34,8 +40,8 @@ class MountinfoTable:
                 return mounts
         raise OSError(errno.EAGAIN, "its mounts change all the time", os.fspath(target))
 
-    def of_descriptor(self, fd: int) -> Mount | None:
-        line = _of_id(read(), str(mount_ids.of_descriptor(fd, unique=False)))
+    def find_by_descriptor(self, fd: int) -> Mount | None:
+        line = _find_line(read(), str(mount_ids.descriptor_mount_id(fd, unique=False)))
         return _parse_line(line) if line else None
 
     def mounts(self) -> tuple[Mount, ...]:
@@ -51,19 +57,19 @@ class MountinfoTable:
         return tuple(
             mount
             for mount in map(_parse_line, lines)
-            if number in {node_of(mount), device_of(mount)}
+            if number in {node_number(mount), device_number(mount)}
         )
 
     def listed(self) -> Callable[[int], tuple[Mount, ...]]:
         mounts = dict[int, list[Mount]]()
         for mount in self.mounts():
-            for number in {node_of(mount), device_of(mount)} - {0}:
+            for number in {node_number(mount), device_number(mount)} - {0}:
                 mounts.setdefault(number, []).append(mount)
         return lambda number: tuple(mounts.get(number, ()))
 
     def nodes(self) -> tuple[tuple[int, Mount], ...]:
         mounts = map(_parse_line, filter(_may_be_node, _lines(read())))
-        return tuple((number, mount) for mount in mounts if (number := node_of(mount)))
+        return tuple((number, mount) for mount in mounts if (number := node_number(mount)))
 
     def node_numbers(self) -> frozenset[int]:
         return frozenset(number for number, _ in self.nodes())
@@ -96,7 +102,7 @@ def layers(text: str, topmost: int) -> tuple[Mount, ...]:
     """
     lines = deque[str]()
     number, target = str(topmost), ""
-    while line := _of_id(text, number):
+    while line := _find_line(text, number):
         _, parent, _, _, point, _ = line.split(" ", 5)
         if point != (target or point):
             break
@@ -120,7 +126,7 @@ def _may_be_node(line: str) -> bool:
     return "tmpfs " in line and line.split(" ", 4)[3] != "/"
 
 
-def _of_id(text: str, number: str) -> str:
+def _find_line(text: str, number: str) -> str:
     """Return the line of mountinfo with that mount id; empty: there is none."""
     _, separator, rest = f"\n{text}".partition(f"\n{number} ")
     line, *_ = rest.split("\n", 1)

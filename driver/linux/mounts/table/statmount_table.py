@@ -20,9 +20,9 @@ from typing import Final
 from driver.linux.mounts.table import mount_ids, statmount
 from driver.linux.mounts.table.mount_entry import (
     Mount,
-    device_of,
+    device_number,
     may_be_node,
-    node_of,
+    node_number,
     number_by_node_name,
 )
 
@@ -64,8 +64,8 @@ class StatmountTable:
             mount = statmount.entry(mount.parent) if mount.parent != mount.id else None
         return tuple(layers)
 
-    def of_descriptor(self, fd: int) -> Mount | None:
-        return statmount.entry(mount_ids.of_descriptor(fd, unique=True))
+    def find_by_descriptor(self, fd: int) -> Mount | None:
+        return statmount.entry(mount_ids.descriptor_mount_id(fd, unique=True))
 
     def mounts(self) -> tuple[Mount, ...]:
         return _entries(statmount.ids(statmount.listing()))
@@ -81,13 +81,13 @@ class StatmountTable:
         with self._lock:
             nodes = sorted(self._nodes)
         mounts = (*_entries(each for each in nodes if _is_in(each, present)), *unknown)
-        return tuple((number, mount) for mount in mounts if (number := node_of(mount)))
+        return tuple((number, mount) for mount in mounts if (number := node_number(mount)))
 
     def node_numbers(self) -> frozenset[int]:
         unknown, present = self._examine()
         with self._lock:
             known = [number for each, number in self._nodes.items() if _is_in(each, present)]
-        return frozenset(known) | frozenset(filter(None, map(node_of, unknown)))
+        return frozenset(known) | frozenset(filter(None, map(node_number, unknown)))
 
     def _showing(
         self, unknown: Sequence[Mount], present: Sequence[int], number: int
@@ -99,7 +99,7 @@ class StatmountTable:
             if len(known) - len(there) > _GONE_OF_DEVICE:
                 self._forget(set(known).difference(there))
         return _entries(there) + tuple(
-            mount for mount in unknown if number in {node_of(mount), device_of(mount)}
+            mount for mount in unknown if number in {node_number(mount), device_number(mount)}
         )
 
     def _examine(self) -> tuple[list[Mount], Sequence[int]]:
@@ -173,8 +173,8 @@ def _shown_number(mount: Mount) -> int | None:
     if may_be_node(mount):
         return number_by_node_name(mount) or _rdev(mount)
     if mount.fs_type == "btrfs":
-        return device_of(mount) or None
-    return device_of(mount)
+        return device_number(mount) or None
+    return device_number(mount)
 
 
 def _rdev(mount: Mount) -> int | None:
@@ -187,7 +187,7 @@ def _rdev(mount: Mount) -> int | None:
     except OSError:
         return None
     try:
-        if mount_ids.of_descriptor(fd, unique=True) != mount.id:
+        if mount_ids.descriptor_mount_id(fd, unique=True) != mount.id:
             return None
         status = os.fstat(fd)
         return status.st_rdev if stat.S_ISBLK(status.st_mode) else 0

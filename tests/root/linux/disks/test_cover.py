@@ -63,7 +63,7 @@ main(["pools", "create", "fast", "--disk", sys.argv[1], "--yes"])
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     end = time.monotonic() + 10
-    while [each for each in loop.list_bound() if loop.parent_of(each.path)]:
+    while [each for each in loop.list_bound() if loop.read_parent(each.path)]:
         assert time.monotonic() < end
         time.sleep(0.05)
     with pytest.raises(Refused, match="cellar-fast"):

@@ -284,8 +284,8 @@ def test_a_copy_of_a_volume_in_use_mounts_beside_it(
     (copy.target / "after").write_text("copy")
     assert (copy.target / "before").read_text() == "both"
     assert (source.target / "after").read_text() == "source"
-    assert mount_entry.device_of(mount_table.at(copy.target)[0]) == copy.status.number
-    assert mount_entry.device_of(mount_table.at(source.target)[0]) == source.status.number
+    assert mount_entry.device_number(mount_table.at(copy.target)[0]) == copy.status.number
+    assert mount_entry.device_number(mount_table.at(source.target)[0]) == source.status.number
 
 
 def test_a_crashed_volume_is_renewed(fs: FsType, attach: Attach, tmp_path: Path) -> None:

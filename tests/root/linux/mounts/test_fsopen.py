@@ -38,7 +38,7 @@ def test_the_option_that_a_filesystem_does_not_know_is_named(fs: FsType) -> None
 def test_a_filesystem_opened_for_its_log_is_mounted_nowhere(attach: Attach) -> None:
     volume = attach(FsType.XFS, mounted=False)
     fsopen.replay(volume.status.path, "xfs", ["nouuid"])
-    assert mount_points.of_device(volume.status.number) == ()
+    assert mount_points.list_mount_points(volume.status.number) == ()
     os.close(os.open(volume.status.path, os.O_RDWR | os.O_EXCL))  # EBUSY while it is open
 
 

@@ -23,8 +23,8 @@ IS_OUTSPOKEN = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 14)
 
 
 def told(volume: Volume) -> dict[str, str]:
-    shown = mount_points.filesystems_of(volume.status.number)
-    found = list(health.of_filesystem(volume.status.path, volume.status.number, shown))
+    shown = mount_points.list_filesystem_mounts(volume.status.number)
+    found = list(health.find_filesystem_faults(volume.status.path, volume.status.number, shown))
     assert list(health.FaultFinder().faults(volume.device)) == found
     return {fault.kind: fault.severity for fault in found}
 

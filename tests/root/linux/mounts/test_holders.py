@@ -11,7 +11,7 @@ import pytest
 from driver.linux import files
 from driver.linux.devices import loop, loop_attach
 from driver.linux.mounts.holders import holders
-from driver.linux.mounts.table.mount_entry import device_of
+from driver.linux.mounts.table.mount_entry import device_number
 from driver.linux.mounts.table.mount_table import mounts
 
 MIB = 1 << 20
@@ -100,4 +100,4 @@ def test_a_device_on_top_of_it(raw: loop.Status) -> None:
 def test_what_mountinfo_says_is_the_device(device: Path, pool_dir: Path) -> None:
     """What the search relies on, on btrfs too."""
     [mounted] = [one for one in mounts() if one.target == pool_dir]
-    assert device_of(mounted) == number_of(device)
+    assert device_number(mounted) == number_of(device)

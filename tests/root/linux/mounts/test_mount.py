@@ -21,7 +21,7 @@ from tests.root.linux.conftest import Attach, Volume
 def test_a_mounted_filesystem_shows_its_device(volume: Volume) -> None:
     [layer] = mount_table.at(volume.target)
     assert (layer.fs_type, layer.root) == (volume.fs, "/")
-    assert mount_entry.device_of(layer) == volume.status.number
+    assert mount_entry.device_number(layer) == volume.status.number
     assert "ro" not in layer.options
 
 
@@ -50,7 +50,7 @@ def test_a_bind_shows_the_same_device(volume: Volume, tmp_path: Path) -> None:
     mount.bind(volume.target, place, read_only=False)
     (place / "file").write_text("x")
     [layer] = mount_table.at(place)
-    assert mount_entry.device_of(layer) == volume.status.number
+    assert mount_entry.device_number(layer) == volume.status.number
     mount.unmount(place)
     assert (volume.target / "file").read_text() == "x"
 

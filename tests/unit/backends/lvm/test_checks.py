@@ -9,7 +9,7 @@ import pytest
 
 from driver.backends.lvm import checks
 from driver.backends.lvm.options import Options
-from driver.backends.lvm.provisioning.location import provisioning_of
+from driver.backends.lvm.provisioning.location import configure_provisioning
 from driver.backends.lvm.volume_group import Groups
 from driver.core.errors import Invalid, NoSpace
 from driver.core.ids import SnapshotId, VolumeId
@@ -45,7 +45,7 @@ SNAPSHOT = Snapshot(
     ("location", "own"), [("vg", Allocation.THICK), ("vg/thin", Allocation.THIN)]
 )
 def test_a_pool_has_one_allocation(location: str, own: Allocation) -> None:
-    provisioning = provisioning_of("p", location, Options(), Groups(MemoryRecords()))
+    provisioning = configure_provisioning("p", location, Options(), Groups(MemoryRecords()))
     for allocation in Allocation:
         if allocation is own:
             checks.refuse_allocation(provisioning, allocation)
@@ -55,7 +55,7 @@ def test_a_pool_has_one_allocation(location: str, own: Allocation) -> None:
 
 
 def test_a_size_is_a_multiple_of_the_groups_extents_and_below_lvms_limit() -> None:
-    provisioning = provisioning_of("p", "vg", Options(), Groups(MemoryRecords()))
+    provisioning = configure_provisioning("p", "vg", Options(), Groups(MemoryRecords()))
     vg = group()  # extents of 4 MiB
     checks.refuse_size(provisioning, vg, 8 * MIB)
     for size in (8 * MIB + 512, 6 * MIB):

@@ -136,8 +136,8 @@ def test_names_that_cannot_be_read_damage_nothing() -> None:
 def test_an_owner_is_found_among_other_tags() -> None:
     tag = tags.owner_tag("cellar.csi.internal")
     assert TAG.fullmatch(tag)
-    assert tags.owner_of(["x", tag]) == "cellar.csi.internal"
-    assert tags.owner_of(["x"]) is None
+    assert tags.find_owner(["x", tag]) == "cellar.csi.internal"
+    assert tags.find_owner(["x"]) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from csi_proto import csi_pb2 as csi
 from driver.cli.client import CallFailed
-from driver.cli.demo.narrator import LEFT_COLUMNS, Narrator, fields_of
+from driver.cli.demo.narrator import LEFT_COLUMNS, Narrator, list_fields
 
 VOLUME = "0123456789ab-" + "c" * 32
 
@@ -33,7 +33,7 @@ def test_fields_of_are_the_set_fields_by_their_last_name() -> None:
         ],
         parameters={"pool": "fast", "allocation": "sparse"},
     )
-    assert list(fields_of(request)) == [
+    assert list(list_fields(request)) == [
         ("name", "pvc-1"),
         ("required_bytes", "1 GiB"),
         ("fs_type", "xfs"),
@@ -44,12 +44,12 @@ def test_fields_of_are_the_set_fields_by_their_last_name() -> None:
 
 def test_secrets_are_never_printed() -> None:
     request = csi.DeleteVolumeRequest(volume_id=VOLUME, secrets={"passphrase": "hunter2"})
-    assert dict(fields_of(request)) == {"volume_id": VOLUME}
+    assert dict(list_fields(request)) == {"volume_id": VOLUME}
 
 
 def test_an_empty_message_that_is_set_is_printed() -> None:
     block = csi.VolumeCapability(block=csi.VolumeCapability.BlockVolume())
-    assert dict(fields_of(block)) == {"block": "{}"}
+    assert dict(list_fields(block)) == {"block": "{}"}
 
 
 def test_equal_values_of_a_list_are_printed_once() -> None:
@@ -59,12 +59,12 @@ def test_equal_values_of_a_list_are_printed_once() -> None:
             for one in ("a", "b")
         ]
     )
-    assert dict(fields_of(usage)) == {"volume_id": "a, b", "capacity_bytes": "1 KiB (2 times)"}
+    assert dict(list_fields(usage)) == {"volume_id": "a, b", "capacity_bytes": "1 KiB (2 times)"}
 
 
 def test_wrapped_numbers_have_the_name_of_their_field() -> None:
     response = csi.GetCapacityResponse(maximum_volume_size=Int64Value(value=1 << 20))
-    assert dict(fields_of(response)) == {"maximum_volume_size": "1 MiB"}
+    assert dict(list_fields(response)) == {"maximum_volume_size": "1 MiB"}
 
 
 def test_usage_is_told_in_its_unit() -> None:
@@ -74,7 +74,7 @@ def test_usage_is_told_in_its_unit() -> None:
             csi.VolumeUsage(unit=csi.VolumeUsage.INODES, total=10, used=3),
         ]
     )
-    assert dict(fields_of(response)) == {
+    assert dict(list_fields(response)) == {
         "bytes": "1 KiB of 2 KiB used",
         "inodes": "3 of 10 used",
     }

@@ -50,7 +50,7 @@ def first(  # noqa: PLR0913 - what may be free, and what is known of it
     monkeypatch.setattr(loop_free, "_detached", detached)
     monkeypatch.setattr(fcntl, "ioctl", kernel.ioctl)
     monkeypatch.setattr(loop_ioctl, "attribute", kernel.attribute)
-    monkeypatch.setattr(loop_ioctl, "number_of", lambda name: int(name[4:]))
+    monkeypatch.setattr(loop_ioctl, "read_number", lambda name: int(name[4:]))
     monkeypatch.setattr(loop_ioctl, "names", kernel.names)
     monkeypatch.setattr(loop_free, "_is_free", lambda name: int(name[4:]) not in kernel.bound)
     return list(islice(loop_free.candidates(0, exposed, discards=discards), count))

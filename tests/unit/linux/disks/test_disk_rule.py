@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from driver.app.pool_spec import parse_pool, read_pool
-from driver.app.pools import type_of
+from driver.app.pools import find_pool_type
 from driver.core.errors import Invalid
 from driver.core.model import GIB
 from driver.linux.disks.block_device import BlockDevice, Kind
@@ -77,6 +77,6 @@ def test_the_settings_file_and_the_flag_mean_the_same() -> None:
         "disks=model=Samsung SSD*;sizeMin=1TiB;rotational=false,claimBlankDisks=true"
     )
     assert spec == read_pool(entry)
-    options = type_of(spec).read(spec).options
+    options = find_pool_type(spec).read(spec).options
     assert options.disks == parse_rule("model=Samsung SSD*;sizeMin=1TiB;rotational=false")
     assert options.claimBlankDisks is True

@@ -45,7 +45,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, path: Path, fs_type: str) -> None:
         fs_type=fs_type,
     )
     monkeypatch.setattr(mount_points, "mounted_at", lambda _: found)
-    monkeypatch.setattr(mount_points, "path_of", lambda _: Path("/dev/sdx"))
+    monkeypatch.setattr(mount_points, "device_path", lambda _: Path("/dev/sdx"))
 
 
 def test_a_directory_does_not_grow(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from csi_proto import cellar_pb2 as cellar
 from driver.router.kubernetes.api import ApiError, Json
-from driver.router.kubernetes.involved import object_of
+from driver.router.kubernetes.involved import find_object
 
 UID = "0c5f5b1e-3f0e-4d5e-9b3a-0123456789ab"
 
@@ -27,7 +27,7 @@ class FakeApi:
 
 
 def found(event: cellar.Event, volumes: dict[str, Json] | None = None) -> Json | None:
-    return asyncio.run(object_of(FakeApi(volumes), event))  # type: ignore[arg-type] # only get
+    return asyncio.run(find_object(FakeApi(volumes), event))  # type: ignore[arg-type] # only get
 
 
 def claim(persistent: str = f"pvc-{UID}") -> cellar.Event:

@@ -63,7 +63,7 @@ def test_a_csinode_makes_a_member_and_never_ends_one_that_listens(
         cluster.remove(CSINODES, "a")
         csinode(cluster, "d")
         await watched.becomes(a="10.0.0.1:9500", b=None)
-        assert watched.directory.state_of("d") is NodeState.EXPECTED
+        assert watched.directory.node_state("d") is NodeState.EXPECTED
 
     play(scenario)
 
@@ -97,20 +97,20 @@ def test_a_node_is_gone_when_there_was_no_object_of_its_name_for_long(
         watched.now += AFTER - 1
         node(cluster, "y")
         await watched.until(lambda: "y" in directory._nodes.items)
-        assert directory.state_of("b") is NodeState.EXPECTED
+        assert directory.node_state("b") is NodeState.EXPECTED
         watched.now += 1
-        assert directory.state_of("b") is NodeState.GONE
-        assert directory.state_of("a") is NodeState.EXPECTED
-        assert directory.state_of("never seen") is NodeState.GONE
+        assert directory.node_state("b") is NodeState.GONE
+        assert directory.node_state("a") is NodeState.EXPECTED
+        assert directory.node_state("never seen") is NodeState.GONE
         assert directory.uid("b").startswith("uid-")
         assert await directory.is_absent("b")
         node(cluster, "b")
-        await watched.until(lambda: directory.state_of("b") is NodeState.EXPECTED)
+        await watched.until(lambda: directory.node_state("b") is NodeState.EXPECTED)
         assert not await directory.is_absent("b")
         watched.now += 1
         cluster.remove(NODES, "b")
         await watched.until(lambda: "b" not in directory._nodes.items)
-        assert directory.state_of("b") is NodeState.EXPECTED, "the time begins anew"
+        assert directory.node_state("b") is NodeState.EXPECTED, "the time begins anew"
 
     play(scenario)
 
@@ -127,10 +127,10 @@ def test_nobody_is_gone_while_the_server_is_not_heard(
         cluster.hang_up()
         await watched.until(lambda: not watched.directory._nodes.up)
         watched.now += AFTER
-        assert watched.directory.state_of("b") is NodeState.EXPECTED
+        assert watched.directory.node_state("b") is NodeState.EXPECTED
         assert not await watched.directory.is_absent("b")
         cluster.refuse = ""
-        await watched.until(lambda: watched.directory.state_of("b") is NodeState.GONE)
+        await watched.until(lambda: watched.directory.node_state("b") is NodeState.GONE)
 
     play(scenario)
 
@@ -142,7 +142,7 @@ def test_the_taint_of_a_node_that_was_shut_down_is_seen(
         await watched.becomes(a="10.0.0.1:9500", b=None)
         node(cluster, "b", "node.kubernetes.io/unreachable")
         node(cluster, "a", "node.kubernetes.io/out-of-service")
-        await watched.until(lambda: watched.directory.state_of("a") is NodeState.OUT_OF_SERVICE)
-        assert watched.directory.state_of("b") is NodeState.EXPECTED
+        await watched.until(lambda: watched.directory.node_state("a") is NodeState.OUT_OF_SERVICE)
+        assert watched.directory.node_state("b") is NodeState.EXPECTED
 
     play(scenario)

@@ -55,10 +55,10 @@ def test_a_router_knows_what_another_one_has_seen(server: tuple[FakeCluster, Pat
             locations.observe("a", ["p1", "p2"])
             await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "a"})
         async with keeping(kubeconfig, late):
-            await wait_until_async(lambda: late.node_of("p2") == "a")
-            assert late.node_of("p3") is None
+            await wait_until_async(lambda: late.last_node("p2") == "a")
+            assert late.last_node("p3") is None
             late.observe("b", ["p2"])
-            assert late.node_of("p2") == "b", "what it sees itself is newer"
+            assert late.last_node("p2") == "b", "what it sees itself is newer"
             await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "b"})
 
     asyncio.run(scenario())
@@ -93,7 +93,7 @@ def test_what_somebody_deletes_is_written_again_with_all_that_it_said(
             await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "b"})
             del cluster.objects[CONFIGMAPS][NAME]
             await wait_until_async(lambda: written(cluster) == {"p1": "a", "p2": "b"})
-            assert later.node_of("p1") == "a"
+            assert later.last_node("p1") == "a"
 
     asyncio.run(scenario())
 
@@ -106,7 +106,7 @@ def test_what_could_not_be_written_is_written_later(server: tuple[FakeCluster, P
         async with keeping(kubeconfig, locations):
             locations.observe("a", ["p1"])
             await wait_until_async(lambda: len(cluster.asked) > 3)
-            assert locations.node_of("p1") == "a"
+            assert locations.last_node("p1") == "a"
             cluster.refuse = ""
             await wait_until_async(lambda: written(cluster) == {"p1": "a"})
 

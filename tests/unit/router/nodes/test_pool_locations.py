@@ -36,11 +36,11 @@ def test_a_pool_that_nobody_sees_for_weeks_is_forgotten() -> None:
         calendar.days += 1
         data = merged(locations, data)
         assert data["p1"] == "a"
-        assert locations.node_of("p2") == "a"
+        assert locations.last_node("p2") == "a"
         assert data["p2.unseen"] == "2026-01-02"
     calendar.days += 2
     assert merged(locations, data) == {"p1": "a"}
-    assert locations.node_of("p2") is None
+    assert locations.last_node("p2") is None
 
 
 def test_how_long_it_was_not_seen_outlives_the_router_and_ends_when_it_is_seen() -> None:
@@ -79,4 +79,4 @@ def test_what_an_older_router_writes_beside_it_does_no_harm() -> None:
     assert locations.merge({"p1": "a", "p2.unseen": "2026-01-01", "p1.unseen": "nonsense"}) == {
         "p1": "a"
     }
-    assert locations.node_of("p1.unseen") is None
+    assert locations.last_node("p1.unseen") is None

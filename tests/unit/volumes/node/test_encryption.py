@@ -53,7 +53,7 @@ def now(world: World, volume: Volume) -> Volume:
 
 
 def top(world: World, volume: Volume) -> Device | None:
-    return attachment.device_of(pool_of(world, volume), now(world, volume))
+    return attachment.contents_device(pool_of(world, volume), now(world, volume))
 
 
 def below(world: World, volume: Volume) -> Device | None:

@@ -26,7 +26,7 @@ def _device(world: World, volume: Volume) -> Device:
     pool = world.pools.with_id(volume.id.pool)
     recorded = pool.backend.find(volume.id)
     assert recorded
-    device = attachment.device_of(pool, recorded)
+    device = attachment.contents_device(pool, recorded)
     assert device
     return device
 
@@ -156,12 +156,12 @@ def test_a_volume_whose_limits_cannot_be_set_can_be_used_and_its_health_says_so(
     world.host.io_limits.lacking = "no control groups: boot another kernel"
     world.stage(volume)
     world.publish(volume)
-    [fault] = world.health.of_volume(GetVolume(volume.id))
+    [fault] = world.health.volume_faults(GetVolume(volume.id))
     assert fault.kind is FaultKind.IO_LIMITS_NOT_SET
     assert "boot another kernel" in fault.text
     world.host.io_limits.lacking = ""
     world.publish(volume)
-    assert world.health.of_volume(GetVolume(volume.id)) == ()
+    assert world.health.volume_faults(GetVolume(volume.id)) == ()
 
 
 def test_limits_that_the_kernel_lost_are_found_and_set_again(world: World) -> None:
@@ -170,7 +170,7 @@ def test_limits_that_the_kernel_lost_are_found_and_set_again(world: World) -> No
         world.stage(volume, at=world.tmp / volume.name)
     assert world.limit_upkeep.differing() == []
     world.host.io_limits.renew()
-    assert [fault.kind for fault in world.health.of_volume(GetVolume(volumes[0].id))] == [
+    assert [fault.kind for fault in world.health.volume_faults(GetVolume(volumes[0].id))] == [
         FaultKind.IO_LIMITS_NOT_SET
     ]
     differing = world.limit_upkeep.differing()

@@ -36,7 +36,7 @@ def test_what_nobody_knows_any_more_comes_off_by_its_record(world: World, volume
     assert not world.target.exists()
     world.unstage(volume)
     assert world.host.mounted_at(world.staging) is None
-    assert list(world.mounts.of_volume(volume.id)) == []
+    assert list(world.mounts.find_by_volume(volume.id)) == []
 
 
 def test_without_a_record_it_stays(world: World, volume: Volume) -> None:

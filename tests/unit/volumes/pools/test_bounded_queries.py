@@ -80,7 +80,7 @@ def test_of_two_volumes_of_one_name_the_newest_counts_and_health_tells(
     world.slow.backend.create(newer, lambda _: None)
     assert world.pools.find_volume(older.id.key) == (world.slow, newer)
     assert world.pools.find_volume(older.id.key, sick) == (sick, older)
-    [fault] = Health(world.pools, world.mounts).of_storage()
+    [fault] = Health(world.pools, world.mounts).storage_faults()
     assert fault.kind == "SameNameTwice"
     assert f"{older.id} is the older one" in fault.text
 
@@ -94,7 +94,7 @@ def test_lists_keep_what_they_knew_and_say_that_it_cannot_be_reached(
     assert set(found) == {lost, well}
     assert [fault.kind for fault in found[lost]] == ["PoolAway"]
     assert not found[well]
-    ill = Health(world.pools, world.mounts).of_volumes(ListVolumes()).volumes
+    ill = Health(world.pools, world.mounts).list_faulty_volumes(ListVolumes()).volumes
     assert [volume for volume, _ in ill] == [lost]
     first = world.volumes.list(ListVolumes(most=1))
     rest = world.volumes.list(ListVolumes(after=first.next))
@@ -114,8 +114,8 @@ def test_an_id_of_a_hanging_pool_is_unavailable_and_never_unknown(world: World, 
 
 
 def test_the_share_of_a_call_is_the_pool_that_it_names(world: World, sick: Pool) -> None:
-    ids = {pool.name: world.pools.id_of(pool) for pool in world.pools.all()}
-    share = world.pools.share_of
+    ids = {pool.name: world.pools.read_id(pool) for pool in world.pools.all()}
+    share = world.pools.choose_workers
     assert share(Locks(pools=frozenset({ids["fast"]}))) == "fast"
     assert share(Locks(named="slow")) == "slow"
     assert share(Locks(frozenset("k"), pools=frozenset({ids["fast"], ids["slow"]}))) == MANY
@@ -123,7 +123,7 @@ def test_the_share_of_a_call_is_the_pool_that_it_names(world: World, sick: Pool)
     assert share(Locks()) == ""
     assert share(Locks(pools=frozenset({"0" * 12}))) == ""
     alone = Pools([world.fast])
-    assert alone.share_of(Locks(frozenset("k"))) == "fast"
+    assert alone.choose_workers(Locks(frozenset("k"))) == "fast"
 
 
 class Silent(Direct):
@@ -141,5 +141,5 @@ def test_a_silent_pool_takes_no_calls_but_those_that_take_down(world: World) -> 
     both = Pools([pool, world.slow])
     claims = Locks(frozenset("k"), named="fast")
     with pytest.raises(PoolSilent, match="pool fast has not answered for 7 s"):
-        both.share_of(claims)
-    assert both.share_of(replace(claims, workers=WorkerGroup.UNMOUNT)) == "fast"
+        both.choose_workers(claims)
+    assert both.choose_workers(replace(claims, workers=WorkerGroup.UNMOUNT)) == "fast"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from driver.core.model import Inline, ObjectNames
-from driver.volumes.pools.call_facts import persistent_of, with_object
+from driver.volumes.pools.call_facts import persistent_name, with_object
 from tests.unit.backends.lvm.test_tags import SNAPSHOT, VOLUME
 
 NAMES = ObjectNames("shop", "data")
@@ -19,8 +19,8 @@ def test_an_error_names_the_claim_unless_it_does_already() -> None:
 
 
 def test_a_persistent_volume_mostly_has_the_name_of_the_image() -> None:
-    assert persistent_of(VOLUME) == ""
-    assert persistent_of(replace(VOLUME, objects=NAMES)) == VOLUME.name
-    assert persistent_of(replace(VOLUME, objects=replace(NAMES, persistent="pv"))) == "pv"
-    assert persistent_of(replace(SNAPSHOT, objects=NAMES)) == SNAPSHOT.name
-    assert persistent_of(replace(VOLUME, objects=NAMES, inline=Inline.CREATED)) == ""
+    assert persistent_name(VOLUME) == ""
+    assert persistent_name(replace(VOLUME, objects=NAMES)) == VOLUME.name
+    assert persistent_name(replace(VOLUME, objects=replace(NAMES, persistent="pv"))) == "pv"
+    assert persistent_name(replace(SNAPSHOT, objects=NAMES)) == SNAPSHOT.name
+    assert persistent_name(replace(VOLUME, objects=NAMES, inline=Inline.CREATED)) == ""

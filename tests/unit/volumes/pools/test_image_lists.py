@@ -59,6 +59,6 @@ def test_it_is_listed_among_the_others_in_the_order_of_ids(world: World) -> None
     assert [str(one.id) for one, _ in every] == sorted(str(one.id) for one in volumes)
     ill = {one.id for one, faults in every if faults}
     assert ill == {one.id for one in volumes[1:4]}
-    assert {one.id for one, _ in world.health.of_volumes(ListVolumes()).volumes} == ill
+    assert {one.id for one, _ in world.health.list_faulty_volumes(ListVolumes()).volumes} == ill
     first = world.volumes.list(ListVolumes(2))
     assert [*first.volumes, *world.volumes.list(ListVolumes(0, first.next)).volumes] == list(every)

@@ -63,11 +63,11 @@ def test_the_host_of_a_volume_is_that_of_its_pool_or_of_one_that_is_away(world: 
     pool, backend = anonymous("disk")
     pools = Pools([world.fast, pool])
     volume_id = VolumeId(backend.id, "0" * 32)
-    assert pools.host_of(volume_id) is pool.host
+    assert pools.find_host(volume_id) is pool.host
     backend.make_unavailable()
-    assert pools.host_of(volume_id) is pool.host
+    assert pools.find_host(volume_id) is pool.host
     backend.make_available()
-    assert pools.host_of(VolumeId("0" * 12, "0" * 32)) is world.host
+    assert pools.find_host(VolumeId("0" * 12, "0" * 32)) is world.host
 
 
 def test_what_is_not_in_its_pool_is_not_found(world: World) -> None:

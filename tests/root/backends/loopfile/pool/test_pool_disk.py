@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from driver.app.pool_spec import parse_pool
-from driver.app.pools import type_of
+from driver.app.pools import find_pool_type
 from driver.backends.loopfile.backend import Loopfile
 from driver.backends.node_resources import NodeResources
 from driver.core.errors import PoolUnavailable
@@ -56,7 +56,7 @@ def link(tmp_path: Path) -> Iterator[Path]:
 def opened(flag: str) -> Iterator[Loopfile]:
     """The backend that `serve --pool FLAG` has."""
     spec = parse_pool(flag)
-    kind = type_of(spec)
+    kind = find_pool_type(spec)
     node = NodeResources(OWNER, LuksOptions(), MemoryRecords())
     with closing(node.freezer):
         pool = kind.open(kind.read(spec), node)
@@ -74,7 +74,7 @@ def test_a_blank_disk_becomes_a_pool_that_the_driver_mounts_and_finds(
     assert found
     assert (found.fs, found.label) == (fs, "cellar-fast")
     assert not place.exists(), "it is mounted nowhere yet"
-    assert not [each for each in loop.list_bound() if loop.parent_of(each.path)]
+    assert not [each for each in loop.list_bound() if loop.read_parent(each.path)]
 
     with opened(as_flag(entry)) as backend:
         assert backend.capacity(Allocation.THICK).largest > 100 * MIB

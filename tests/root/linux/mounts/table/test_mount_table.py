@@ -15,7 +15,7 @@ import pytest
 from driver.core.model import FsType
 from driver.linux.mounts import fsopen, mount
 from driver.linux.mounts.table import mount_table, statmount_table
-from driver.linux.mounts.table.mount_entry import Mount, device_of, node_of
+from driver.linux.mounts.table.mount_entry import Mount, device_number, node_number
 from driver.linux.mounts.table.mount_table import MountTable
 from driver.linux.mounts.table.mountinfo import MountinfoTable
 from driver.linux.mounts.table.statmount_table import StatmountTable
@@ -51,13 +51,13 @@ def test_a_mounted_filesystem_is_told_with_its_options(
     assert layer == table.topmost_at(volume.target)
     assert (layer.fs_type, layer.root, layer.target) == (fs, "/", volume.target)
     assert Path(layer.source) == volume.status.path
-    assert device_of(layer) == volume.status.number
+    assert device_number(layer) == volume.status.number
     assert layer.options == {"ro", "noatime", "nodev", "nosuid"}
     assert {"ro", "discard", "lazytime"} <= layer.super_options
     listed = table.listed()
     assert listed(volume.status.number) == table.showing(volume.status.number)
     assert listed(1) == ()
-    assert [device_of(each) for each in table.showing(volume.status.number)] == [
+    assert [device_number(each) for each in table.showing(volume.status.number)] == [
         volume.status.number
     ]
 
@@ -80,7 +80,7 @@ def test_layers_come_from_the_lowest_to_the_topmost(
     mount.mount(upper.status.path, volume.target, FsType.EXT4, [], read_only=False)
     try:
         layers = table.at(volume.target)
-        numbers = [device_of(layer) for layer in layers]
+        numbers = [device_number(layer) for layer in layers]
         assert numbers == [volume.status.number, upper.status.number]
         assert table.topmost_at(volume.target) == layers[-1]
         assert targets(table.showing(volume.status.number)) == [volume.target]
@@ -155,7 +155,7 @@ def test_a_part_of_a_filesystem_is_told_by_its_root(
     mount.bind(folder, bound, read_only=False)
     [layer] = table.at(bound)
     assert layer.root == "/folder"
-    assert device_of(layer) == volume.status.number
+    assert device_number(layer) == volume.status.number
     folder.rmdir()
     [layer] = table.at(bound)
     assert layer.root == "/folder//deleted"
@@ -184,9 +184,9 @@ def test_what_was_unmounted_lazily_is_nowhere(
     assert len(table.showing(volume.status.number)) == 2
     fd = os.open(bound, os.O_RDONLY)
     try:
-        assert table.of_descriptor(fd) == table.topmost_at(bound)
+        assert table.find_by_descriptor(fd) == table.topmost_at(bound)
         subprocess.run(["umount", "--lazy", bound], check=True)
-        assert table.of_descriptor(fd) is None
+        assert table.find_by_descriptor(fd) is None
         assert table.at(bound) == ()
         assert targets(table.showing(volume.status.number)) == [volume.target]
     finally:
@@ -200,8 +200,8 @@ def test_a_detached_mount_is_nowhere_until_it_is_moved_in(
     root = fsopen.mount_detached("tmpfs")
     tree = fsopen._call(fsopen._NR_OPEN_TREE, -100, volume.target, 1)
     try:
-        assert table.of_descriptor(root) is None
-        assert table.of_descriptor(tree) is None
+        assert table.find_by_descriptor(root) is None
+        assert table.find_by_descriptor(tree) is None
         between = bound.parent / "elsewhere-between"
         between.mkdir()
         mount.bind(volume.target, between, read_only=False)
@@ -261,7 +261,7 @@ def test_a_file_on_a_tmpfs_is_no_node(table: MountTable, bound: Path) -> None:
     mount.bind(bound / "file", bound / "target", read_only=False)
     assert bound / "target" not in {each.target for _, each in table.nodes()}
     [layer] = table.at(bound / "target")
-    assert (layer.root, node_of(layer), device_of(layer)) == ("/file", 0, 0)
+    assert (layer.root, node_number(layer), device_number(layer)) == ("/file", 0, 0)
     mount.unmount(bound / "target")
 
 

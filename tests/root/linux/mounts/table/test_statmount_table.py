@@ -28,7 +28,7 @@ def test_one_mount_is_asked_without_a_list_of_all(
     assert len(table.at(volume.target)) == 1
     fd = os.open(volume.target, os.O_RDONLY)
     try:
-        assert table.of_descriptor(fd)
+        assert table.find_by_descriptor(fd)
     finally:
         os.close(fd)
     assert mount_ids.topmost(volume.target, unique=True)

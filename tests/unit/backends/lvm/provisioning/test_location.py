@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver.backends.lvm.options import Options
-from driver.backends.lvm.provisioning.location import provisioning_of
+from driver.backends.lvm.provisioning.location import configure_provisioning
 from driver.backends.lvm.provisioning.provisioning import Provisioning
 from driver.backends.lvm.volume_group import Groups
 from driver.core.errors import Invalid
@@ -18,7 +18,7 @@ from driver.core.ports.memory_records import MemoryRecords
 
 
 def provisioning(location: str, options: Options | None = None) -> Provisioning:
-    return provisioning_of("p", location, options or Options(), Groups(MemoryRecords()))
+    return configure_provisioning("p", location, options or Options(), Groups(MemoryRecords()))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_stripes_and_mirrors_are_of_thick_volumes(options: Options) -> None:
 
 def test_two_pools_of_a_group_find_its_disks_in_the_same_way() -> None:
     groups = Groups(MemoryRecords())
-    provisioning_of("p", "vg", Options(devices=("/dev/sda",)), groups)
-    provisioning_of("q", "vg/thin", Options(devices=("/dev/sda",)), groups)
+    configure_provisioning("p", "vg", Options(devices=("/dev/sda",)), groups)
+    configure_provisioning("q", "vg/thin", Options(devices=("/dev/sda",)), groups)
     with pytest.raises(Invalid, match="pool r: "):
-        provisioning_of("r", "vg/other", Options(devices=("/dev/sdb",)), groups)
+        configure_provisioning("r", "vg/other", Options(devices=("/dev/sdb",)), groups)

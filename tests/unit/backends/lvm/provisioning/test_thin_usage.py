@@ -21,7 +21,7 @@ def guard() -> ThinPoolUsage:
 
 @pytest.mark.parametrize(("data", "metadata"), [(0, 0), (94, 79)])
 def test_below_its_marks_there_is_nothing_wrong(data: int, metadata: int) -> None:
-    assert guard().problem_of(pool(data, metadata)) is None
+    assert guard().find_problem(pool(data, metadata)) is None
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,10 @@ def test_below_its_marks_there_is_nothing_wrong(data: int, metadata: int) -> Non
     ],
 )
 def test_beyond_a_mark_the_cure_is_said(status: ThinPool, cure: str) -> None:
-    said = guard().problem_of(status)
+    said = guard().find_problem(status)
     assert "vg/pool0" in str(said)
     assert cure in str(said)
 
 
 def test_a_pool_that_failed_is_full_in_every_respect() -> None:
-    assert guard().problem_of(parse_thin_pool("0 1048576 thin-pool Fail"))
+    assert guard().find_problem(parse_thin_pool("0 1048576 thin-pool Fail"))

@@ -51,7 +51,7 @@ def test_what_is_no_mount_point_has_no_layers(table: MountTable, tmp_path: Path)
 
 def test_a_descriptor_lies_on_a_mount(table: MountTable) -> None:
     with Path("/proc/version").open("rb") as file:
-        mount = table.of_descriptor(file.fileno())
+        mount = table.find_by_descriptor(file.fileno())
     assert mount == table.topmost_at(Path("/proc"))
 
 
