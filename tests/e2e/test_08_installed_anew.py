@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import release
-from tests.e2e.cluster import Kube
+from tests.e2e import page, release
+from tests.e2e.cluster import Cluster, Kube
 from tests.e2e.objects import claim, pod
 from tests.e2e.release import DRIVER, SPACE, Release
 
@@ -25,7 +25,7 @@ def detached(driver: Release, kube: Kube) -> Iterator[None]:
 
 
 def test_a_release_without_attaching_takes_over_what_one_with_it_made(
-    driver: Release, kube: Kube, space: str, detached: None
+    driver: Release, cluster: Cluster, kube: Kube, space: str, detached: None
 ) -> None:
     kube.apply(claim("data", space), pod("before", space, {"data": "/data"}, node="node-2"))
     kube.running("before", space)
@@ -35,11 +35,13 @@ def test_a_release_without_attaching_takes_over_what_one_with_it_made(
     driver.uninstall()
     kube.until(lambda: not kube.every("pods", SPACE), "the pods are gone")
     assert kube.phase("pvc", "data", space) == "Bound"
-    driver.install(attach={"enabled": False})
+    driver.install(attach={"enabled": False}, page={"enabled": True})
     driver.ready()
     kube.apply(pod("after", space, {"data": "/data"}), claim("more", space))
     kube.running("after", space)
     assert kube.shell("after", space, "cat /data/a") == "kept"
+    for options in ((), ("--node", "node-2")):  # from containers of their own
+        assert f'"namespace":"{space}","claim":"data"' in page.events(cluster, *options)
     kube.apply(pod("other", space, {"more": "/data"}))
     kube.running("other", space)
     assert _attached(kube) == []

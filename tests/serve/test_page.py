@@ -34,3 +34,25 @@ def test_the_page_of_a_real_driver_is_live_and_ends_with_ctrl_c(tmp_path: Path) 
                 assert "Traceback" not in page.stdout.read()
             finally:
                 page.kill()
+
+
+def test_it_ends_with_its_standard_input_and_takes_a_free_port(tmp_path: Path) -> None:
+    """As `kubectl cellar page` runs it in a pod, before the driver is there."""
+    endpoint = f"unix://{tmp_path}/none.sock"
+    words = ["page", "--endpoint", endpoint, "--listen", "127.0.0.1:0", "--until-eof", "--wait"]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "driver", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as page:
+        try:
+            assert page.stdin
+            assert page.stdout
+            address = page.stdout.readline().split()[0]
+            with urllib.request.urlopen(f"{address}events", timeout=60) as events:
+                assert any(b"nothing answers" in line for line in events)
+            page.stdin.close()
+            assert page.wait(30) == 0
+        finally:
+            page.kill()

@@ -159,6 +159,9 @@ spec:
           volumeMounts:
             - {name: plugin, mountPath: /csi}
         {{- end }}
+        {{- if .Values.page.enabled }}
+        {{- include "cellar.page" (dict "root" . "socket" "plugin" "user" 0) | nindent 8 }}
+        {{- end }}
       volumes:
         - name: kubelet
           hostPath: {path: {{ .Values.kubeletDir }}, type: Directory}
@@ -189,9 +192,15 @@ spec:
           hostPath: {path: {{ .where }}, type: DirectoryOrCreate}
         {{- end }}
         {{- end }}
-        {{- if .Values.nodeSidecars.enabled }}
+        {{- if or .Values.nodeSidecars.enabled .Values.page.enabled }}
         - name: plugin
           hostPath: {path: {{ $plugin }}, type: DirectoryOrCreate}
+        {{- end }}
+        {{- if .Values.page.enabled }}
+        - name: no-token
+          emptyDir: {}
+        {{- end }}
+        {{- if .Values.nodeSidecars.enabled }}
         - name: registry
           hostPath: {path: {{ .Values.kubeletDir }}/plugins_registry, type: Directory}
         {{- end }}

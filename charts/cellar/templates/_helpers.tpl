@@ -123,6 +123,39 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/* Whether the page is on the pod network: "true" or "". */}}
+{{- define "cellar.pageOnNetwork" -}}
+{{- if and .Values.page.enabled .Values.page.podNetwork -}}true{{- end -}}
+{{- end -}}
+
+{{/* The container with the page: dict root, socket (the volume with the driver's socket), user (whose socket it is). */}}
+{{- define "cellar.page" -}}
+{{- $page := .root.Values.page -}}
+- name: page
+  image: {{ include "cellar.image" .root }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  args:
+    - page
+    - --wait
+    - --listen={{ ternary "" "127.0.0.1" $page.podNetwork }}:{{ $page.port }}
+  env:
+    - name: CELLAR_ENDPOINT
+      value: unix:///csi/csi.sock
+  ports:
+    - {name: page, containerPort: {{ $page.port }}}
+  securityContext:
+    {{- include "cellar.confined" .root | nindent 4 }}
+    runAsUser: {{ .user }} # the socket is this user's
+    runAsGroup: {{ .user }}
+    seccompProfile: {type: RuntimeDefault}
+  resources:
+    {{- toYaml $page.resources | nindent 4 }}
+  volumeMounts:
+    - {name: {{ .socket }}, mountPath: /csi, readOnly: true}
+    # where Kubernetes would mount the token of the service account: the page needs none
+    - {name: no-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end -}}
+
 {{/* A sidecar of the controller: dict root, name, sidecar, port, args, env. */}}
 {{- define "cellar.sidecar" -}}
 - name: {{ .name }}

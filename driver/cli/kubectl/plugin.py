@@ -7,6 +7,7 @@ driver, and becomes `kubectl exec`.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import shutil
@@ -14,13 +15,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from driver.cli.kubectl import page
 from driver.cli.output import ExitStatus
 from driver.core.errors import CellarError, Failed
 from driver.linux import command
 
 # Those that ask the driver of the pod; the others are for a machine, not for a cluster.
 COMMANDS: Final = frozenset(
-    {"pools", "volumes", "snapshots", "describe", "nodes", "calls", "top", "call"}
+    {"pools", "volumes", "snapshots", "describe", "nodes", "calls", "top", "call", "page"}
 )
 LABELS: Final = "app.kubernetes.io/name=cellar,app.kubernetes.io/component="
 CONTAINER: Final = "cellar"
@@ -30,7 +32,7 @@ TIMEOUT: Final = 30.0  # seconds in which the API server lists the pods
 def main(arguments: Sequence[str] | None = None) -> int:  # noqa: RET503 - execv does not return
     """Replace this process by `kubectl exec` of the command in the driver's pod.
 
-    Returns only if that fails, with the exit status.
+    Returns only if that fails, or after `page`, with the exit status.
     """
     options = _parser().parse_args(arguments)
     words = options.command
@@ -45,10 +47,33 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: RET503 - execv
         pod = find_pod([kubectl, *cluster], namespace=options.driver_namespace, node=options.node)
     except CellarError as error:
         return _fail(str(error))
+    if words[0] == "page":
+        return _show_page([kubectl, *cluster], pod, words[1:])
     metadata = pod["metadata"]
     run = [*cluster, "exec", "--namespace", metadata["namespace"], metadata["name"]]
     run += ["--container", CONTAINER, *_terminal(), "--", "cellar", *words]
     os.execv(kubectl, [kubectl, *run])  # noqa: S606 - a list of words; it never returns
+
+
+def _show_page(kubectl: Sequence[str], pod: Any, words: Sequence[str]) -> int:
+    """Serve the page of the driver in `pod` on this machine; return the exit status."""
+    parser = argparse.ArgumentParser(prog="kubectl cellar page", allow_abbrev=False)
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default=page.LISTEN,
+        help="where it listens on this machine; whoever can connect can read everything",
+    )
+    options = parser.parse_args(words)
+    if not options.listen.rpartition(":")[2].isdigit():
+        return _fail(f"{options.listen!r} is not HOST:PORT", ExitStatus.WRONG_USE)
+    try:
+        asyncio.run(page.show(kubectl, pod, container=CONTAINER, listen=options.listen))
+    except CellarError as error:
+        return _fail(str(error))
+    except asyncio.CancelledError:
+        return ExitStatus.DONE
+    return ExitStatus.DONE
 
 
 def find_pod(kubectl: Sequence[str], *, namespace: str, node: str) -> Any:

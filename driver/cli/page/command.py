@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -12,34 +13,45 @@ from driver.cli.output import ExitStatus
 Listen = Annotated[
     str,
     typer.Option(
-        metavar="HOST:PORT", help="Where it listens. Whoever can connect can read everything."
+        metavar="HOST:PORT",
+        help="Where it listens; port 0: a free one. Whoever can connect can read everything.",
     ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Begin even if the driver does not answer yet.")]
+UntilEof = Annotated[
+    bool, typer.Option("--until-eof", help="End when standard input ends, as `kubectl exec` does.")
 ]
 
 
-def command(*, endpoint: Endpoint = "", listen: Listen = "127.0.0.1:9580") -> None:
+def command(
+    *,
+    endpoint: Endpoint = "",
+    listen: Listen = "127.0.0.1:9580",
+    wait: Wait = False,
+    until_eof: UntilEof = False,
+) -> None:
     """Show a running driver or router in a browser: read-only, live, on this machine only.
 
     It is a process of its own that asks the driver's socket, until Ctrl-C.
     """
-    from aiohttp import web  # noqa: PLC0415 - not for --help
-
     from driver.cli.client import Client  # noqa: PLC0415 - gRPC, not for --help
-    from driver.cli.page.server import make_app  # noqa: PLC0415
+    from driver.cli.page.process import serve  # noqa: PLC0415 - aiohttp, not for --help
 
     host, colon, port = listen.rpartition(":")
     if not (colon and port.isdigit()):
         raise typer.BadParameter(f"{listen!r} is not HOST:PORT")
     with connected(endpoint) as client:
-        client.pools()  # an endpoint that is wrong is said now
+        if not wait:
+            client.pools()  # an endpoint that is wrong is said now
     try:
-        app = make_app(lambda: Client(endpoint), host)
-        web.run_app(
-            app,
-            host=host.strip("[]"),
-            port=int(port),
-            shutdown_timeout=1,
-            print=lambda _: typer.echo(f"http://{listen}/ shows {endpoint} until Ctrl-C"),
+        asyncio.run(
+            serve(
+                lambda: Client(endpoint),
+                host.strip("[]"),
+                int(port),
+                on_start=lambda address: typer.echo(f"{address} shows {endpoint} until Ctrl-C"),
+                until_eof=until_eof,
+            )
         )
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         fail(f"cannot listen on {listen}: {error}", ExitStatus.FAILED)

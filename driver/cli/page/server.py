@@ -41,7 +41,9 @@ MakeClient = Callable[[], Client]
 
 def make_app(make_client: MakeClient, host: str) -> web.Application:
     """Return the application. `make_client` returns a new client of the driver; `host`: the
-    address that it listens at.
+    address that it listens at, "": all.
+
+    Raises: ValueError if `host` is a name.
     """
     app = web.Application(middlewares=[_guard(host)])
     watcher = Watcher(make_client)
@@ -68,7 +70,9 @@ def _guard(host: str) -> Any:
     Its name may lead to this machine, so a page that is for this machine only answers no other
     name.
     """
-    local = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    local = host == "localhost" or (
+        host != "" and ipaddress.ip_address(host.strip("[]")).is_loopback
+    )
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
