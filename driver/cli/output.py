@@ -80,6 +80,13 @@ def short(image_id: str) -> str:
     return f"{pool}{dash}{key[:8]}…" if dash else image_id
 
 
+def printable(text: str) -> str:
+    """Return the text with each character replaced that could control a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """Return a console with colours and folding on a terminal, and plain text elsewhere.
 
@@ -185,11 +192,8 @@ def _table_lines(
 
 
 def _cells(columns: Sequence[Column], row: Row) -> list[str]:
-    """Return the texts of a row. Characters that could control a terminal are replaced."""
-    return [
-        text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
-        for text in (column.cell(row) for column in columns)
-    ]
+    """Return the texts of a row."""
+    return [printable(column.cell(row)) for column in columns]
 
 
 def _line(

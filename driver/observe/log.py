@@ -2,7 +2,8 @@
 
 A line of JSON is one flat object: `ts` (UTC), `level`, `msg`, then the facts: `rpc`, `code`,
 `duration` in seconds, `volume`, `snapshot` and so on; `exception` where there is a traceback. The
-values of variables are never logged.
+values of variables are never logged. Requests, and what pods name their processes and files, can
+neither begin a line nor control a terminal.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from loguru import logger
 if TYPE_CHECKING:
     from loguru import Record
 
-_TIME: Final = "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <7} {message}"
+_TIME: Final = "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <7}"
 _IN_MESSAGE: Final = frozenset({"rpc", "code", "seconds"})  # of the interceptor
 _JSON_NAMES: Final = {"seconds": "duration"}
-_LINE: Final = "json_line"
+_LINE: Final = "line"
 
 
 def set_up(level: str, kind: str) -> None:
@@ -42,8 +43,14 @@ def set_up(level: str, kind: str) -> None:
 
 def _line(record: Record) -> str:
     """Return the format of one record: its message, then the other facts as key=value."""
-    facts = [key for key in record["extra"] if key not in _IN_MESSAGE]
-    return _TIME + "".join(f" {key}={{extra[{key}]}}" for key in facts) + "\n{exception}"
+    facts = (item for item in record["extra"].items() if item[0] not in _IN_MESSAGE)
+    text = record["message"] + "".join(f" {key}={value}" for key, value in facts)
+    record["extra"][_LINE] = text if text.isprintable() else "".join(map(_escaped, text))
+    return f"{_TIME} {{extra[{_LINE}]}}\n{{exception}}"
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 def _json(record: Record) -> str:

@@ -14,7 +14,7 @@ from driver.cli.connection import Endpoint, Format, connected, fail
 from driver.cli.lists.references import FULL_ID, find_volume
 from driver.cli.lists.rows import timestamp, volume_rows
 from driver.cli.live.calls import call_row, one_line
-from driver.cli.output import Output, Row, console, human, print_rows
+from driver.cli.output import Output, Row, console, human, print_rows, printable
 
 Reference = Annotated[
     str,
@@ -39,7 +39,7 @@ def command(
         print_rows(output, (), [row])
         return
     for line in _lines(row):
-        console().print(line, soft_wrap=True)
+        console().print(printable(line), soft_wrap=True)
 
 
 def describe(client: Client, volume_id: str) -> Row:

@@ -12,7 +12,7 @@ import typer
 
 from csi_proto import inspect_pb2
 from driver.cli.connection import Endpoint, Format, connected
-from driver.cli.output import Column, Output, Row, print_rows
+from driver.cli.output import Column, Output, Row, print_rows, printable
 
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Then print each call as it ends, until Ctrl-C.")
@@ -112,7 +112,7 @@ def _print_each(output: Output, rows: Iterator[Row]) -> None:
 
                 text = yaml.safe_dump([row], sort_keys=False, allow_unicode=True).rstrip("\n")
             case _:
-                text = "\n".join(_lines(row, wide=output is Output.WIDE))
+                text = "\n".join(map(printable, _lines(row, wide=output is Output.WIDE)))
         stream.write(f"{text}\n")
         stream.flush()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Final
 
 from google.protobuf import message_factory
 from google.protobuf.message import Message
@@ -13,8 +12,6 @@ from csi_proto import inspect_pb2
 from csi_proto.inspect_pb2_grpc import CallsServicer
 from driver.csi import methods, redact
 from driver.csi.calls.recent_calls import EndedCall, RecentCalls, Response
-
-LARGEST: Final = 64 << 10  # bytes of a message that is shown: a larger one would hold up the loop
 
 
 class CallsService(CallsServicer):
@@ -51,8 +48,6 @@ def _parsed(rpc: str, response: Response | None) -> Message | None:
     """Return a response as a message; a router passes on the bytes of a node's."""
     if not isinstance(response, bytes):
         return response
-    if len(response) > LARGEST:
-        return None
     message: Message = message_factory.GetMessageClass(methods.response_type(rpc)).FromString(
         response
     )
@@ -60,8 +55,8 @@ def _parsed(rpc: str, response: Response | None) -> Message | None:
 
 
 def _as_json(message: Message | None) -> str:
-    """Return the message as a JSON object without secrets; "" if it is not kept or too large."""
-    if message is None or message.ByteSize() > LARGEST:
+    """Return the message as a JSON object without secrets; "" if it is not kept."""
+    if message is None:
         return ""
     from google.protobuf import json_format  # noqa: PLC0415 - 1 MiB, only while somebody looks
 

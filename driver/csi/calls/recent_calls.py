@@ -15,6 +15,10 @@ from driver.csi import redact
 
 KEPT: Final = 200  # calls
 KEPT_POLLED: Final = 50
+# Bytes of a request or a response; a longer one is not kept. A pod may give its inline volume
+# attributes of a megabyte: that is refused, and kubelet repeats the call for ever.
+LARGEST: Final = 16 << 10
+KEPT_BYTES: Final = 1 << 20  # of all that is kept, as it was sent; it takes some ten times that
 # They read only. Their responses may have thousands of entries and are not kept.
 _LISTS: Final = ("List", "ControllerList", "Describe", "Inspect", "GetMetadata")
 _USUAL: Final = frozenset({"OK", "UNIMPLEMENTED"})  # of a list: a command asks what there is
@@ -34,6 +38,22 @@ class EndedCall:
     seconds: float
     request: Message | None
     response: Response | None
+    size: int  # bytes of both, as they were sent
+
+
+class _LastCalls(deque[EndedCall]):
+    """The last `most` calls, or fewer whose messages have KEPT_BYTES together."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._size = 0
+
+    def add(self, call: EndedCall) -> None:
+        self.append(call)
+        self._size += call.size
+        while len(self) > self._most or self._size > KEPT_BYTES:
+            self._size -= self.popleft().size
 
 
 class RecentCalls:
@@ -47,8 +67,8 @@ class RecentCalls:
     def __init__(self, polled: frozenset[str] = frozenset()) -> None:
         self._polled = polled
         self._last = 0  # the number of the last call
-        self._calls: deque[EndedCall] = deque(maxlen=KEPT)
-        self._polls: deque[EndedCall] = deque(maxlen=KEPT_POLLED)
+        self._calls = _LastCalls(KEPT)
+        self._polls = _LastCalls(KEPT_POLLED)
         self._listeners: set[asyncio.Event] = set()
         self._closed = False
 
@@ -64,6 +84,8 @@ class RecentCalls:
     ) -> None:
         """Keep a call that ended, and wake those who follow."""
         self._last, is_list = self._last + 1, rpc.startswith(_LISTS)
+        request = None if _size(request) > LARGEST else request
+        response = None if is_list or _size(response) > LARGEST else response
         call = EndedCall(
             self._last,
             time.time(),
@@ -72,10 +94,11 @@ class RecentCalls:
             error,
             seconds,
             request and redact.without_marked_secrets(request),
-            None if is_list else response,
+            response,
+            _size(request) + _size(response),
         )
         usual = code in _USUAL if is_list else code == "OK" and rpc in self._polled
-        (self._polls if usual else self._calls).append(call)
+        (self._polls if usual else self._calls).add(call)
         for listener in self._listeners:
             listener.set()
 
@@ -111,3 +134,10 @@ class RecentCalls:
         calls = [*self._calls, *(self._polls if polled else ())]
         later = (call for call in calls if call.number > number)
         return sorted(later, key=lambda call: call.number)
+
+
+def _size(message: Response | None) -> int:
+    """Return the bytes of a message as it is sent."""
+    if message is None:
+        return 0
+    return len(message) if isinstance(message, bytes) else message.ByteSize()

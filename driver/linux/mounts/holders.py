@@ -43,12 +43,17 @@ def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
     BOUND seconds; never raises.
     """
     users = chain(_devices(number) if number else (), _processes(device_or_path, number))
-    return tuple(islice(dict.fromkeys(users), MOST))
+    return tuple(islice(dict.fromkeys(map(_printable, users)), MOST))
 
 
 def name_holders(device_or_path: Path, number: int) -> str:
     """Return who uses the device, see `holders`, as one text for an error."""
     return ", ".join(holders(device_or_path, number)) or "nobody that can be seen here"
+
+
+def _printable(text: str) -> str:
+    """Return the text without control characters: a process gives itself any name."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _devices(number: int) -> Iterator[str]:

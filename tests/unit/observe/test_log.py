@@ -29,6 +29,16 @@ def test_facts_follow_the_sentence(logged: Callable[[], str]) -> None:
     assert line.count("\n") == 1
 
 
+def test_no_request_begins_a_line_or_controls_a_terminal(logged: Callable[[], str]) -> None:
+    log.set_up("info", "text")
+    hostile = "x\n2026-01-02 ERROR forged \x1b[2J\u202e{0}\udcff"
+    logger.bind(volume_id=hostile).info("{} failed", hostile)
+    line = logged()
+    text = "x\\n2026-01-02 ERROR forged \\x1b[2J\\u202e{0}\\udcff"
+    assert line.endswith(f"{text} failed volume_id={text}\n")
+    assert line.count("\n") == 1
+
+
 def test_a_traceback_shows_no_values(logged: Callable[[], str]) -> None:
     log.set_up("info", "text")
 

@@ -89,6 +89,16 @@ def test_a_person_reads_it_from_top_to_bottom(driver: DriverProcess, staging: Pa
     assert "NodeStageVolume" in text
 
 
+def test_no_name_controls_a_terminal(driver: DriverProcess) -> None:
+    request = csi.CreateVolumeRequest(name="a\nb\u202ec", volume_capabilities=[CAPABILITY])
+    volume = driver.controller.CreateVolume(request).volume
+    for words in (["describe", volume.volume_id], ["calls", "-o", "wide"]):
+        text = cellar(driver, *words)
+        assert all(char.isprintable() or char == "\n" for char in text)
+        assert "\nb" not in text
+    driver.controller.DeleteVolume(csi.DeleteVolumeRequest(volume_id=volume.volume_id))
+
+
 def test_the_beginning_of_an_id_will_do(driver: DriverProcess, staging: Path) -> None:
     volume_id = cellar(driver, "volumes", "-o", "name").strip()
     assert cellar(driver, "describe", volume_id[:20], "-o", "name") == f"{volume_id}\n"

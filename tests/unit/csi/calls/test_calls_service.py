@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 
 from csi_proto import csi_pb2 as csi
 from csi_proto import inspect_pb2
-from driver.csi.calls.calls_service import LARGEST, CallsService
-from driver.csi.calls.recent_calls import RecentCalls
+from driver.csi.calls.calls_service import CallsService
+from driver.csi.calls.recent_calls import LARGEST, RecentCalls
 
 
 def shown(request: Message, response: Message | bytes | None) -> inspect_pb2.Call:

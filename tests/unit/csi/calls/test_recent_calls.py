@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from csi_proto import csi_pb2 as csi
-from driver.csi.calls.recent_calls import KEPT, EndedCall, RecentCalls
+from driver.csi.calls.recent_calls import KEPT, KEPT_BYTES, LARGEST, EndedCall, RecentCalls
 from driver.csi.interceptor import POLLED
 
 
@@ -48,6 +48,21 @@ def test_of_a_list_the_response_is_not_kept() -> None:
     add(calls, "ListVolumes", "INTERNAL")
     add(calls, "DeleteVolume")
     assert [call.response for call in past(calls)] == [None, csi.ProbeResponse()]
+
+
+def test_long_messages_take_no_memory() -> None:
+    """A pod may give its inline volume attributes of a megabyte, and kubelet repeats the call."""
+    calls = RecentCalls()
+    request = csi.NodePublishVolumeRequest(volume_context={"a": "x" * LARGEST})
+    calls.add("NodePublishVolume", "OK", error="", seconds=0, request=request, response=b"")
+    [call] = past(calls)
+    assert (call.request, call.response, call.size) == (None, b"", 0)
+    request = csi.NodePublishVolumeRequest(volume_context={"a": "x" * (LARGEST - 100)})
+    for _ in range(KEPT):
+        calls.add("NodePublishVolume", "OK", error="", seconds=0, request=request, response=None)
+    kept = past(calls)
+    assert all(call.request == request for call in kept)
+    assert KEPT_BYTES - LARGEST < sum(call.size for call in kept) <= KEPT_BYTES
 
 
 def test_a_secret_is_not_kept() -> None:

@@ -70,6 +70,19 @@ def test_a_process_that_stands_there_is_named(only_us: None, number: int, folder
         child.kill()
 
 
+def test_a_process_can_put_nothing_but_words_into_an_error(
+    only_us: None, number: int, folder: Path
+) -> None:
+    rename = "printf 'a\\n\\033[2Jb' > /proc/self/comm; echo; read -r _"
+    with subprocess.Popen(
+        ["sh", "-c", rename], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        child.stdout.readline()
+        assert holders.holders(folder, number) == (f"a??[2Jb (pid {child.pid})",)
+        child.kill()
+
+
 def test_of_many_only_some_are_named(
     only_us: None, number: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
