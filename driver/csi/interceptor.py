@@ -40,6 +40,10 @@ POLLED: Final = frozenset(
     }
 )
 
+# Bytes of a request of the Node service: more than all its fields may have together. What a pod
+# says of its inline volume is in it, up to a megabyte, and is not worth the memory of being parsed.
+NODE_REQUEST_LIMIT: Final = 64 << 10
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 Stream: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
@@ -116,7 +120,7 @@ class CsiInterceptor(HandlerWrapper):
             handler,
             lambda inner: _recorded_unary(rpc, inner, self._on_end),
             lambda inner: _recorded_stream(rpc, inner, self._on_end),
-            _tolerant(handler.request_deserializer),
+            _tolerant(handler.request_deserializer, is_node=rpc.startswith("Node")),
         )
 
     def _on_end(self, record: CallRecord, seconds: float) -> None:
@@ -134,7 +138,7 @@ class CsiInterceptor(HandlerWrapper):
 
 @dataclass(frozen=True, slots=True)
 class UndecodableRequest:
-    """Bytes that cannot be decoded as a request: gRPC itself would answer INTERNAL."""
+    """Bytes that are no request: gRPC itself would answer INTERNAL."""
 
     error: str
 
@@ -145,8 +149,12 @@ def _readable(request: Message | UndecodableRequest) -> Message:
     return request
 
 
-def _tolerant(read: Callable[[bytes], Message]) -> Callable[[bytes], Message | UndecodableRequest]:
+def _tolerant(
+    read: Callable[[bytes], Message], *, is_node: bool
+) -> Callable[[bytes], Message | UndecodableRequest]:
     def tolerant(data: bytes) -> Message | UndecodableRequest:
+        if is_node and len(data) > NODE_REQUEST_LIMIT:
+            return UndecodableRequest(f"it is longer than {NODE_REQUEST_LIMIT} bytes")
         try:
             return read(data)
         except DecodeError as error:

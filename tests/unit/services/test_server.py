@@ -7,6 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
+from csi_proto import csi_pb2 as csi
+from driver.csi.interceptor import NODE_REQUEST_LIMIT
 from driver.services import server
 from driver.services.server import COPY_TIMEOUT
 from tests.unit.services.served import ServedClient, code_of, play
@@ -23,6 +25,20 @@ def test_bytes_that_are_no_request_are_the_callers_mistake() -> None:
             code, text = await code_of(call(data, timeout=10))
             assert code is grpc.StatusCode.INVALID_ARGUMENT
             assert "cannot be read" in text
+
+    play(scenario)
+
+
+def test_what_a_pod_says_at_length_of_its_inline_volume_is_not_parsed() -> None:
+    """Kubelet repeats such a call for ever; its fields would take ten times its bytes in memory."""
+    attributes = {str(number): "x" for number in range(NODE_REQUEST_LIMIT // 10)}
+    request = csi.NodePublishVolumeRequest(volume_id="v", volume_context=attributes)
+
+    async def scenario(client: ServedClient) -> None:
+        call: Any = client.channel.unary_unary("/csi.v1.Node/NodePublishVolume")
+        code, text = await code_of(call(request.SerializeToString(), timeout=10))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "longer than 65536 bytes" in text
 
     play(scenario)
 
