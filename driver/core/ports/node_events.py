@@ -49,8 +49,8 @@ class _Bucket:
     at: float
 
     def take(self, now: float, burst: float, refill: float) -> bool:
-        """Take a token if there is one."""
-        self.left = min(burst, self.left + (now - self.at) / refill)
+        """Take a token if there is one. A clock that was set back costs none."""
+        self.left = min(burst, self.left + max(0.0, now - self.at) / refill)
         self.at = now
         if self.left < 1:
             return False

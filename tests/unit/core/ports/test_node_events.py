@@ -58,6 +58,16 @@ def test_ten_thousand_volumes_at_once_have_no_more_than_some_hundred() -> None:
     assert len(events.after(0)) == MOST
 
 
+def test_a_clock_that_is_set_back_keeps_no_event_back() -> None:
+    """A node starts with a clock that is a year fast, and is corrected."""
+    clock = Clock()
+    events = NodeEvents(clock)
+    events.record("A", "a")
+    clock.now -= 365 * 24 * 3600
+    events.record("B", "b")
+    assert [event.reason for event in events.after(0)] == ["A", "B"]
+
+
 def test_a_text_is_as_short_as_kubernetes_wants_it() -> None:
     events = NodeEvents()
     events.record("A", "x" * 5000)
