@@ -20,7 +20,7 @@ from driver.app.pools import disk_claims, driver_folder, open_pools, open_state
 from driver.app.settings import ServeSettings
 from driver.app.upkeep import Upkeep
 from driver.backends.pool_threads import SILENT
-from driver.core.kubelet import registration_socket
+from driver.core.addresses import registration_socket
 from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import NodeState

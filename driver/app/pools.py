@@ -14,8 +14,8 @@ from driver.backends.memory import pool_type as memory
 from driver.backends.node_resources import NodeResources
 from driver.backends.pool_threads import Answering
 from driver.backends.pool_type import PoolSpec, PoolType
+from driver.core.addresses import csi_socket
 from driver.core.errors import Invalid
-from driver.core.kubelet import csi_socket
 from driver.core.ports.memory_records import memory_state
 from driver.core.ports.pool import Pool
 from driver.core.ports.records import NodeState

@@ -32,8 +32,8 @@ from driver.app.cluster_settings import (
 from driver.app.luks_setting import read_luks
 from driver.app.pool_spec import check_distinct, read_pool, read_pools
 from driver.backends.pool_type import PoolSpec
-from driver.core import kubelet
-from driver.core.addresses import check_folder, check_socket, parse_address, parse_endpoint
+from driver.core import addresses
+from driver.core.addresses import check_folder, parse_address, parse_endpoint
 from driver.linux.formats.luks import Options as LuksOptions
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # CSI, Topology
@@ -272,13 +272,13 @@ class ServeSettings(CommonSettings):
         if not given.get("kubelet_dir") or given.get("endpoint"):
             return given
         name = str(given.get("driver_name") or cls.model_fields["driver_name"].default)
-        path = kubelet.csi_socket(Path(str(given["kubelet_dir"])), name)
+        path = addresses.csi_socket(Path(str(given["kubelet_dir"])), name)
         return given | {"endpoint": f"unix:{path}"}
 
     @model_validator(mode="after")
     def _check_registration_socket(self) -> Self:
-        if self.kubelet_dir:
-            check_socket(kubelet.registration_socket(self.kubelet_dir, self.driver_name))
+        if folder := self.kubelet_dir:
+            addresses.check_socket(addresses.registration_socket(folder, self.driver_name))
         return self
 
     @model_validator(mode="after")

@@ -136,7 +136,7 @@ class Upkeep:
         loop, due = asyncio.get_running_loop(), SURVEY_DELAY
         while True:
             await asyncio.sleep(due)
-            due = await loop.run_in_executor(self._surveyor, self._survey.look)
+            due = await loop.run_in_executor(self._surveyor, self._survey.run)
 
     async def _maintain(self, pool: Pool) -> None:
         """Maintain the pool every INTERVAL seconds, on its own thread."""

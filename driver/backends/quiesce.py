@@ -133,9 +133,9 @@ def _flush(device: Device) -> None:
 
 def _devices_above(number: int) -> Iterator[int]:
     """Yield dev_t of all devices that lie on the device `number`, the lowest first."""
-    for above in stacked.devices_above(number):
-        yield above
-        yield from _devices_above(above)
+    for upper in stacked.devices_above(number):
+        yield upper
+        yield from _devices_above(upper)
 
 
 @contextmanager

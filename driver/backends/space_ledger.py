@@ -127,15 +127,15 @@ class Ledger:
         with self._lock:
             return self._entries.all.get(key)
 
-    def measured(self, key: str, shared: Bytes, of: Entry | None = None) -> None:
+    def measured(self, key: str, shared: Bytes, before: Entry | None = None) -> None:
         """Lower the shared bytes of a finished image to what the filesystem reports now.
 
-        `of`: its entry when the measurement began; if that was replaced since, nothing is
-        changed.
+        `before`: its entry when the measurement began; if that was replaced since,
+        nothing is changed.
         """
         with self._lock:
             entry = self._entries.all.get(key)
-            if entry and not entry.pending and of in {None, entry} and shared < entry.shared:
+            if entry and not entry.pending and before in {None, entry} and shared < entry.shared:
                 self._entries.put(key, replace(entry, shared=shared))
 
     def shared(self, key: str) -> Bytes:
@@ -192,7 +192,7 @@ class Ledger:
         self._enter(key, entry)
         try:
             yield
-        except BaseException:
+        except BaseException:  # an image that does not exist must not be charged
             with self._lock:
                 self._entries.put(key, before)
                 self._lock.notify_all()

@@ -1,4 +1,7 @@
-"""Where something listens: the grammar of sockets, addresses and folders. ValueError."""
+"""Where something listens: the grammar of sockets, addresses and folders, and kubelet's sockets.
+
+What cannot be parsed raises ValueError.
+"""
 
 from __future__ import annotations
 
@@ -52,3 +55,19 @@ def parse_address(value: object) -> tuple[str, int] | None:
     if host.startswith("["):
         return str(ipaddress.IPv6Address(host.strip("[]"))), int(port)
     return host or "0.0.0.0", int(port)  # noqa: S104 - what ":9100" means everywhere
+
+
+def csi_socket(folder: Path, driver: str) -> Path:
+    """Return the path of the driver's CSI socket, unless another one is configured. `folder`:
+    kubelet's own.
+    """
+    return folder / "plugins" / driver / "csi.sock"
+
+
+def registration_socket(folder: Path, driver: str) -> Path:
+    """Return the path of the driver's registration socket. `folder`: kubelet's own.
+
+    The name is that of the registrar (node-driver-registrar): kubelet refuses a second socket
+    for the same driver.
+    """
+    return folder / "plugins_registry" / f"{driver}-reg.sock"

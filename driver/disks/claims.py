@@ -78,7 +78,7 @@ class DiskClaims:
         """Return how many disks became each pool since the start of this process."""
         return {pool: float(count) for pool, count in self._claimed.items()}
 
-    def look(self) -> None:
+    def examine_disks(self) -> None:
         """Make a pool of a blank disk for each claim that has none. Never raises for a disk."""
         for claim in self._claims:
             try:
@@ -97,7 +97,7 @@ class DiskClaims:
         for number in count():
             now = _disks()
             if now != before or number % ROUNDS == 0:
-                self.look()
+                self.examine_disks()
             before = now
             if self._stopping.wait(INTERVAL):
                 return

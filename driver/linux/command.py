@@ -20,6 +20,7 @@ from typing import Final
 
 from driver.core.errors import Failed, StillRunning
 from driver.core.ports.measures import MEASURES, Measure
+from driver.linux.descriptors import ClosedOnError
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Without udevd beside it, as in a container, libdm would wait for nodes that nobody makes.
@@ -128,12 +129,10 @@ def _filled(data: bytes) -> int:
     """Return the read end of a pipe that holds all of `data`: no thread has to feed it."""
     given, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        if len(data) > _PIPE:
-            fcntl.fcntl(writing, F_SETPIPE_SZ, len(data))
-        os.write(writing, data)
-    except BaseException:
-        os.close(given)
-        raise
+        with ClosedOnError(given):
+            if len(data) > _PIPE:
+                fcntl.fcntl(writing, F_SETPIPE_SZ, len(data))
+            os.write(writing, data)
     finally:
         os.close(writing)
     return given

@@ -32,6 +32,25 @@ class Opened:
         os.close(self._fd)
 
 
+class ClosedOnError:
+    """Closes an open descriptor if its block raises: `with ClosedOnError(fd): ...`.
+
+    Else it stays open, for whoever the block gives it to. A class, as Opened.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            os.close(self._fd)
+
+
 def raise_limit() -> int:
     """Raise the soft limit of open files to the hard one, at most to MOST; never lower it.
 

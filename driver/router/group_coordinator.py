@@ -96,7 +96,7 @@ async def take(
     ]
     try:
         await _in_step(parts)
-    except BaseException:
+    except BaseException:  # also cancelled: a group is complete or does not exist
         await asyncio.shield(_undo(parts, key))
         raise
     finally:

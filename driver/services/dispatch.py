@@ -145,7 +145,7 @@ class Dispatcher:
         try:
             share = self._workers_for(locks)
             done = share.submit(work, request)
-        except BaseException:
+        except BaseException:  # no work was begun that would release them
             self._table.release(holder)
             raise
         loop = asyncio.get_running_loop()

@@ -20,13 +20,14 @@ from csi_proto.pluginregistration_pb2_grpc import (
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
+from driver.core.backoff import Backoff
 from driver.core.errors import Refused
 from driver.csi.server import bind_socket, identity, remove
 
 KIND: Final = "CSIPlugin"
 VERSIONS: Final = ("1.0.0",)  # of the plugin's API, not of CSI
 CHECK_INTERVAL: Final = 2.0  # seconds between two checks of the socket
-BACKOFF: Final = (1.0, 60.0)  # seconds from a refusal to a new socket: the first, and the longest
+BACKOFF: Final = Backoff(1.0, 60.0)  # seconds from a refusal to a new socket
 SHUTDOWN_GRACE: Final = 1.0  # seconds for the response to kubelet's last call
 
 
@@ -129,18 +130,17 @@ class KubeletRegistration:
 
     async def _keep(self) -> None:
         """Create the socket again after a refusal, and if it disappears, until cancelled."""
-        delay, longest = BACKOFF
+        pauses = BACKOFF.pauses()
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._check_interval)
             self._changed.clear()
             if self._refused:
                 self._refused = False
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, longest)
+                await asyncio.sleep(next(pauses))
                 await self._recreate()
             elif not self.problem:
-                delay = BACKOFF[0]
+                pauses = BACKOFF.pauses()
             if identity(self._socket) != self._ours:
                 logger.warning("{} was removed or replaced: it is created again", self._socket)
                 await self._recreate()

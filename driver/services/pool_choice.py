@@ -62,6 +62,6 @@ class PoolChoice:
     def _find(self, find: _FindPool) -> str | None:
         match find.request:
             case CreateVolume() as create:
-                return self._use_cases.volumes.place(create)
+                return self._use_cases.volumes.choose_pool(create)
             case request:
                 return self._use_cases.ephemeral.pool_name(request.handle.key)

@@ -43,7 +43,7 @@ class Health:
         try:
             pool, volume = self._pools.volume(request.volume_id)
         except PoolUnavailable as error:
-            return _fault_of_unavailable(error)
+            return _unavailable_faults(error)
         except Damaged as error:
             return (Fault(FaultKind.RECORD_DAMAGED, str(error), Severity.DATA_LOSS),)
         return find_faults(pool, volume, self._records)
@@ -51,7 +51,7 @@ class Health:
     def list_faulty_volumes(self, request: ListVolumes) -> VolumePage:
         """Return one page of the volumes that have a fault. Raises: StaleToken."""
         volumes = self._pools.listed_volumes(request.after)
-        entries = (entry for entry in find_each_faults(volumes, self._records) if entry[1])
+        entries = (entry for entry in find_faults_in_batches(volumes, self._records) if entry[1])
         page = tuple(islice(entries, request.most + 1 if request.most else None))
         if not request.most or len(page) <= request.most:
             return VolumePage(page, "")
@@ -73,7 +73,7 @@ class Health:
         replies = ask_all(
             self._pools.all(), lambda pool: tuple(pool.backend.faults(None)), LIST_TIMEOUT
         )
-        unavailable = {pool: _fault_of_unavailable(error) for pool, error in replies.errors}
+        unavailable = {pool: _unavailable_faults(error) for pool, error in replies.errors}
         faults = dict(replies.given) | unavailable
         return (
             *chain.from_iterable(faults[pool] for pool in self._pools.all()),
@@ -141,7 +141,7 @@ def find_faults(
     return faults
 
 
-def find_each_faults(
+def find_faults_in_batches(
     volumes: Iterable[tuple[Pool, Volume | Unreadable]], records: MountRecords | None = None
 ) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
     """Yield each volume with its faults, in the same order.
@@ -151,19 +151,19 @@ def find_each_faults(
     """
     for pool, group in groupby(volumes, key=itemgetter(0)):
         unavailable: tuple[Fault, ...] = ()
-        find = partial(_faults_of_part, records, pool.host.fault_finder())
+        find = partial(_find_batch_faults, records, pool.host.fault_finder())
         while part := [volume for _, volume in islice(group, _BATCH)]:
             faults = [unavailable] * len(part)
             if not unavailable:
                 try:
                     faults = ask(pool, partial(find, part), NAME_TIMEOUT)
                 except PoolUnavailable as error:
-                    unavailable = _fault_of_unavailable(error)
+                    unavailable = _unavailable_faults(error)
                     faults = [unavailable] * len(part)
             yield from zip(part, faults, strict=True)
 
 
-def _faults_of_part(
+def _find_batch_faults(
     records: MountRecords | None,
     finder: FaultFinder,
     volumes: Iterable[Volume | Unreadable],
@@ -171,14 +171,14 @@ def _faults_of_part(
 ) -> list[tuple[Fault, ...]]:
     """Return the faults of each of some volumes of a pool; see find_faults."""
     volumes = list(volumes)
-    well = _well(records, finder, volumes, pool)
+    healthy = _find_healthy(records, finder, volumes, pool)
     return [
-        () if is_well else find_faults(pool, volume, records, finder)
-        for volume, is_well in zip(volumes, well, strict=True)
+        () if is_healthy else find_faults(pool, volume, records, finder)
+        for volume, is_healthy in zip(volumes, healthy, strict=True)
     ]
 
 
-def _well(
+def _find_healthy(
     records: MountRecords | None,
     finder: FaultFinder,
     volumes: Sequence[Volume | Unreadable],
@@ -216,7 +216,7 @@ def _shows_no_fault(
     return not (records and own_mounts.find_swapped(pool.host, records, volume, device))
 
 
-def _fault_of_unavailable(error: CellarError) -> tuple[Fault, ...]:
+def _unavailable_faults(error: CellarError) -> tuple[Fault, ...]:
     """Return the fault of what could not be asked: that of an unavailable pool, or of one that
     takes no writes if the error says so.
     """

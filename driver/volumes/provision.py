@@ -90,7 +90,7 @@ class Provisioner:
         self._copier.copy(f"making volume {volume.id} from {source.id}", [copy])
         return volume
 
-    def place(self, request: CreateVolume) -> str:
+    def choose_pool(self, request: CreateVolume) -> str:
         """Return the name of the pool that has the volume, or else of the one with most free
         space. Raises: Invalid; PoolUnavailable.
         """
@@ -155,7 +155,7 @@ class Provisioner:
     def list(self, request: ListVolumes) -> VolumePage:
         """Return one page of all volumes with their faults. Raises: StaleToken."""
         page, following = paging.cut(self._pools.listed_volumes(request.after), request.most)
-        return VolumePage(tuple(health.find_each_faults(page, self._mounts)), following)
+        return VolumePage(tuple(health.find_faults_in_batches(page, self._mounts)), following)
 
     def capacity(self, request: GetCapacity) -> Capacity:
         """Return the capacity for such volumes of the named pool, or of the one with most free

@@ -69,8 +69,8 @@ class CreateVolume:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Asks into which pool a new volume should go."""
+class ChoosePool:
+    """Asks which pool a new volume should be created in."""
 
     create: CreateVolume
     locks: ClassVar[Locks] = NO_LOCKS

@@ -40,7 +40,7 @@ ELSEWHERE = {
         cli/demo/calls cli/demo/environment cli/demo/observations
     """,
     "in the test of the module beside it that calls it": """
-        core/kubelet core/ports/memory_records linux/devices/loop_settings linux/formats/btrfs
+        core/ports/memory_records linux/devices/loop_settings linux/formats/btrfs
     """,
 }
 # Tests of the project as a whole, and of the tools.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import overload
 
 from driver.backends.loopfile.copying_pool import CopyingPool
-from driver.backends.loopfile.images import deletion, image_file, image_records, layout
+from driver.backends.loopfile.images import delete_image, image_file, image_records, layout
 from driver.backends.loopfile.options import Options
 from driver.backends.loopfile.state import Shared
 from driver.core.devices import Device
@@ -169,7 +169,7 @@ class Loopfile(CopyingPool):
             if self._loops.find(layout.disk(root, image_id), image_id):
                 raise Refused(f"{image_id} is attached as a loop device")
             with self._catalogue.leaving(image_id):
-                deleted_folder = deletion.mark_deleted(root, image)
+                deleted_folder = delete_image.mark_deleted(root, image)
             self._ledger.remove(str(image_id))
             self._root.sync(root)
             reach(FailPoint.DELETE_SYNCED)

@@ -51,7 +51,7 @@ def work_directory() -> Iterator[Path]:
     try:
         yield work
     finally:
-        if not mount_table.below(work):
+        if not mount_table.list_below(work):
             shutil.rmtree(work)
 
 
@@ -191,7 +191,7 @@ def _sweep(work: Path) -> None:
 
 
 def _mounts(work: Path) -> list[Path]:
-    return [path for path in mount_table.below(work) if path != work / "pool"]
+    return [path for path in mount_table.list_below(work) if path != work / "pool"]
 
 
 def _loops(work: Path) -> list[loop.Status]:
@@ -207,4 +207,4 @@ def _loops(work: Path) -> list[loop.Status]:
 
 def is_gone(work: Path) -> bool:
     """Return whether the directory is removed and nothing is mounted in it."""
-    return not work.exists() and not mount_table.below(work)
+    return not work.exists() and not mount_table.list_below(work)

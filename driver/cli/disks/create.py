@@ -30,9 +30,10 @@ Disk = Annotated[
 ]
 Kind = Annotated[PoolKind, typer.Option("--type", help="The type of the pool.")]
 Filesystem = Annotated[FsType, typer.Option(help="For loop files: the filesystem of the disk.")]
-Where = Annotated[
+Location = Annotated[
     str,
     typer.Option(
+        "--where",
         metavar="WHERE",
         help="For loop files the directory where the driver mounts the disk, by default"
         f" {POOLS}/NAME; for LVM the volume group, by default cellar-NAME.",
@@ -56,7 +57,7 @@ def create_pool(  # noqa: PLR0913 - one for each option
     disk: Disk,
     kind: Kind = PoolKind.LOOPFILE,
     filesystem: Filesystem = FsType.XFS,
-    where: Where = "",
+    location: Location = "",
     stripes: Stripes = 1,
     mirrors: Mirrors = 0,
     removable: Removable = False,
@@ -77,7 +78,7 @@ def create_pool(  # noqa: PLR0913 - one for each option
             name=name,
             kind=kind,
             devices=tuple(read_device(path) for path in disk),
-            location=where or _default_location(name, kind),
+            location=location or _default_location(name, kind),
             owner=driver_name,
             rate=_read_rate(rate),
             fs=filesystem,

@@ -20,9 +20,9 @@ def command(name: Name, endpoint: Endpoint = "") -> None:
     Run it where the driver runs: in Kubernetes in its container.
     """
     with connected(endpoint) as client:
-        found = {pool.name: pool for pool in client.pools()}
-    if not (pool := found.get(name)):
-        fail(f"no pool {name!r}; there are {', '.join(found)}")
+        pools = {pool.name: pool for pool in client.pools()}
+    if not (pool := pools.get(name)):
+        fail(f"no pool {name!r}; there are {', '.join(pools)}")
     if pool.type != "loopfile":
         fail(f"{name} is of type {pool.type}: for LVM run `pvresize DISK`, the driver sees it")
     if pool.away:

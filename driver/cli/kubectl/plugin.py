@@ -82,29 +82,29 @@ def find_pod(kubectl: Sequence[str], *, namespace: str, node: str) -> Any:
     `namespace`: of the driver; "": any. Raises: Failed if there is none, or kubectl failed.
     """
     component = "node" if node else "controller"
-    where = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+    scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
     chosen = ["--field-selector", f"spec.nodeName={node}"] if node else []
-    words = ["get", "pods", *where, "--selector", f"{LABELS}{component}", *chosen]
+    words = ["get", "pods", *scope, "--selector", f"{LABELS}{component}", *chosen]
     text = command.run(
         [*kubectl, *words, "--output", "json"], timeout=TIMEOUT, more=dict(os.environ)
     )
     return _ready_pod(json.loads(text)["items"], f"{component} of Cellar")
 
 
-def _ready_pod(pods: Iterable[Any], what: str) -> Any:
+def _ready_pod(pods: Iterable[Any], description: str) -> Any:
     """Return a pod that is ready. Raises: Failed if there is none, or several namespaces have one.
 
-    `what`: for the error.
+    `description`: for the error.
     """
     ready = [pod for pod in pods if _is_ready(pod)]
     namespaces = sorted({pod["metadata"]["namespace"] for pod in ready})
     if len(namespaces) > 1:
         raise Failed(
-            f"several namespaces have a {what}: {', '.join(namespaces)}; choose one with"
+            f"several namespaces have a {description}: {', '.join(namespaces)}; choose one with"
             " --driver-namespace"
         )
     if not ready:
-        raise Failed(f"no pod that is ready is the {what}; is it installed?")
+        raise Failed(f"no pod that is ready is the {description}; is it installed?")
     return ready[0]
 
 

@@ -88,12 +88,12 @@ def _with_numbers(value: Any) -> Any:
 def _calls(client: Client, volume_id: str) -> Iterator[Row]:
     """Yield the last calls about the volume that the driver keeps."""
     request = inspect_pb2.FollowCallsRequest(past=_CALLS, past_only=True)
-    about = [
+    calls = [
         call
         for call in client.calls(request)
         if volume_id in call.request or volume_id in call.response
     ]
-    return map(call_row, about[-_SHOWN_CALLS:])
+    return map(call_row, calls[-_SHOWN_CALLS:])
 
 
 def _lines(row: Row) -> Iterator[str]:

@@ -53,21 +53,23 @@ def _state(row: Row) -> str:
     return f"{state}, cordoned" if row["cordoned"] else state
 
 
-def _seen(row: Row) -> str:
+def _last_seen(row: Row) -> str:
     seconds = row["seen_seconds_ago"]
     return "never" if seconds is None else f"{seconds} s ago"
 
 
 def _pools(row: Row) -> str:
-    away = row["unavailable_pools"]
-    return ", ".join(f"{name} (unavailable)" if name in away else name for name in row["pools"])
+    unavailable = row["unavailable_pools"]
+    return ", ".join(
+        f"{name} (unavailable)" if name in unavailable else name for name in row["pools"]
+    )
 
 
 NODES: Final = (
     Column("node", lambda row: row["name"]),
     Column("state", _state, alarm=lambda row: not row["reachable"]),
     Column("version", lambda row: row["version"] or "?"),
-    Column("seen", _seen),
+    Column("seen", _last_seen),
     Column("address", lambda row: row["address"] or "?", wide=True),
     Column(
         "pools", lambda row: _pools(row) or "-", alarm=lambda row: bool(row["unavailable_pools"])

@@ -41,7 +41,7 @@ def command(  # noqa: PLR0913 - one for each option
     past: Past = 20,
     polled: All = False,
     failed: Failed = False,
-    about: About = "",
+    text: About = "",
 ) -> None:
     """Print the last calls that a running driver answered, without secrets.
 
@@ -51,7 +51,7 @@ def command(  # noqa: PLR0913 - one for each option
     request = inspect_pb2.FollowCallsRequest(past=past, past_only=not follow, polled=polled)
     with connected(endpoint) as client:
         rows = map(call_row, client.calls(request))
-        chosen = (row for row in rows if _is_chosen(row, failed=failed, about=about))
+        chosen = (row for row in rows if _is_chosen(row, failed=failed, text=text))
         if follow or output is Output.WIDE:
             _print_each(output, chosen)
         else:
@@ -90,10 +90,10 @@ def _subject(message: Row | None) -> str:
     return next((_subject(message[key]) for key in _NESTED if key in message), "")
 
 
-def _is_chosen(row: Row, *, failed: bool, about: str) -> bool:
+def _is_chosen(row: Row, *, failed: bool, text: str) -> bool:
     if failed and row["code"] == "OK":
         return False
-    return not about or about in json.dumps(
+    return not text or text in json.dumps(
         [row["about"], row["request"], row["response"], row["error"]], ensure_ascii=False
     )
 

@@ -37,11 +37,11 @@ def command(
     """
     with connected(endpoint) as client:
         before = read_io(client)
-        for look in count(1):
+        for number in count(1):
             time.sleep(interval)
             after = read_io(client)
             _print(client, io_rows(before, after)[:most])
-            if look == times:
+            if number == times:
                 return
             before = after
 
@@ -88,12 +88,12 @@ def call_rows(calls: Iterable[inspect_pb2.Call]) -> list[Row]:
     rows = [
         {
             "rpc": rpc,
-            "count": len(same),
-            "failed": sum(call.code != "OK" for call in same),
-            "mean": sum(call.seconds for call in same) / len(same),
-            "longest": max(call.seconds for call in same),
+            "count": len(rpc_calls),
+            "failed": sum(call.code != "OK" for call in rpc_calls),
+            "mean": sum(call.seconds for call in rpc_calls) / len(rpc_calls),
+            "longest": max(call.seconds for call in rpc_calls),
         }
-        for rpc, same in by_name.items()
+        for rpc, rpc_calls in by_name.items()
     ]
     return sorted(rows, key=lambda row: row["longest"], reverse=True)
 

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from driver.core.backoff import Backoff
 from driver.linux.devices import loop_free, loop_guard, loop_ioctl
 from driver.linux.devices.block import BLKROGET, BLKROSET
 from driver.linux.mounts import mount_points
 
 BUSY_TIMEOUT: Final = 0.2  # seconds
+_BUSY_BACKOFF: Final = Backoff(0.001, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +176,12 @@ def _open_exclusively(path: Path, busy_timeout: float, undo: ExitStack) -> int:
 
 def _retry_for(seconds: float) -> Iterator[None]:
     """Yield at once, and again in growing intervals until `seconds` have passed."""
-    deadline, pause = time.monotonic() + seconds, 0.001
+    deadline = time.monotonic() + seconds
     yield
-    while (left := deadline - time.monotonic()) > 0:
+    for pause in _BUSY_BACKOFF.pauses():
+        if (left := deadline - time.monotonic()) <= 0:
+            return
         time.sleep(min(pause, left))
-        pause = min(pause * 2, 0.1)
         yield
 
 

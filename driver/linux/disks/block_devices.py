@@ -46,8 +46,8 @@ def list_devices() -> tuple[BlockDevice, ...]:
 
     links = _links()
     devices = pyudev.Context().list_devices(subsystem="block")
-    found = (_read(device.sys_name, _properties(device), links) for device in devices)
-    return tuple(sorted((device for device in found if device), key=_order))
+    block_devices = (_read(device.sys_name, _properties(device), links) for device in devices)
+    return tuple(sorted((device for device in block_devices if device), key=_order))
 
 
 def read_device(path: Path) -> BlockDevice:
@@ -62,8 +62,8 @@ def read_device(path: Path) -> BlockDevice:
         device = pyudev.Devices.from_device_number(pyudev.Context(), "block", number)
     except (OSError, pyudev.DeviceNotFoundError):
         raise NotFound(f"{path} is no block device of this machine") from None
-    if found := _read(device.sys_name, _properties(device), _links()):
-        return found
+    if block_device := _read(device.sys_name, _properties(device), _links()):
+        return block_device
     raise NotFound(f"{path} is no block device any more")
 
 

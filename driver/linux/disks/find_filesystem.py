@@ -63,13 +63,13 @@ def find(source: DiskSource) -> FoundFilesystem:
     """
     if not source.key:
         return _at_path(Path(source.value))
-    found = _uppermost([each for each in _on_disks() if _matches(each, source)])
-    if not found:
+    filesystems = _uppermost([each for each in _on_disks() if _matches(each, source)])
+    if not filesystems:
         raise PoolUnavailable(f"no disk of this node has a filesystem with {source}: plug it in")
-    if len(found) > 1:
-        paths = " and ".join(str(each.path) for each in found)
+    if len(filesystems) > 1:
+        paths = " and ".join(str(each.path) for each in filesystems)
         raise PoolUnavailable(f"{paths} both have a filesystem with {source}: take one out")
-    return found[0]
+    return filesystems[0]
 
 
 def exists(source: DiskSource) -> bool:
@@ -104,10 +104,10 @@ def _at_path(path: Path) -> FoundFilesystem:
     device = mount_points.device_path(number)
     if reason := lvm_disks.Disks([os.fspath(device)]).exclusion_reason(device.name):
         raise PoolUnavailable(f"{path} {reason}, so no pool is mounted from it")
-    found = read(device)
-    if found is None or not found.label.startswith(PREFIX):
+    filesystem = read(device)
+    if filesystem is None or not filesystem.label.startswith(PREFIX):
         raise PoolUnavailable(f"{path} has no filesystem that `cellar pools create` has made")
-    return found
+    return filesystem
 
 
 def _on_disks() -> Iterator[FoundFilesystem]:
@@ -117,14 +117,14 @@ def _on_disks() -> Iterator[FoundFilesystem]:
         if disks.exclusion_reason(name):
             continue
         with suppress(OSError):
-            if found := read(Path("/dev", name.replace("!", "/"))):
-                yield found
+            if filesystem := read(Path("/dev", name.replace("!", "/"))):
+                yield filesystem
 
 
-def _uppermost(found: list[FoundFilesystem]) -> list[FoundFilesystem]:
+def _uppermost(filesystems: list[FoundFilesystem]) -> list[FoundFilesystem]:
     """Return those that no other is made of: multipath, or a mirror, shows what is below it."""
-    names = {each.path.name for each in found}
-    return [each for each in found if not names & set(_holders(each.path.name))]
+    names = {each.path.name for each in filesystems}
+    return [each for each in filesystems if not names & set(_holders(each.path.name))]
 
 
 def _holders(name: str) -> list[str]:
@@ -133,10 +133,10 @@ def _holders(name: str) -> list[str]:
     return []
 
 
-def _matches(found: FoundFilesystem, source: DiskSource) -> bool:
+def _matches(filesystem: FoundFilesystem, source: DiskSource) -> bool:
     if source.key == "LABEL":
-        return found.label == source.value
-    return found.uuid == source.value.lower()
+        return filesystem.label == source.value
+    return filesystem.uuid == source.value.lower()
 
 
 def _label(path: Path, fs: FsType) -> str:

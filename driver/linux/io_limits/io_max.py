@@ -50,8 +50,8 @@ class IoMax:
 def limits_in(text: str, number: int) -> Limits:
     """Return the limits of the device `number` (dev_t) in the text of io.max. Pure."""
     start = f"\n{_device(number)} "
-    _, found, rest = f"\n{text}".partition(start)
-    return _parse_limits(rest.partition("\n")[0]) if found else Limits()
+    _, separator, rest = f"\n{text}".partition(start)
+    return _parse_limits(rest.partition("\n")[0]) if separator else Limits()
 
 
 def parse(text: str) -> Mapping[int, Limits]:

@@ -74,7 +74,7 @@ class Freezer:
         frozen = self.freeze(targets, bound)
         try:
             yield
-        except BaseException:
+        except BaseException:  # a frozen filesystem would stop its writers for ever
             with suppress(Busy):  # what went wrong inside says more
                 frozen.thaw()
             raise

@@ -81,7 +81,7 @@ def _processes(path: Path, number: int) -> Iterator[str]:
                 views[space] = _view(pid, names, number, path if space == own else None)
             if is_new and space != own and views[space].shown:
                 yield f"{_called(pid)}, which has it mounted at {views[space].shown[0]}"
-            elif _uses(pid, views[space], number):
+            elif _has_open(pid, views[space], number):
                 yield _called(pid)
 
 
@@ -104,7 +104,7 @@ def _targets(lines: list[str]) -> tuple[str, ...]:
     return tuple(os.fspath(mount.target) for mount in mountinfo.parse("\n".join(lines)))
 
 
-def _uses(pid: int, view: _View, number: int) -> bool:
+def _has_open(pid: int, view: _View, number: int) -> bool:
     """Return whether the process has the device or a file on it open, or runs or works there."""
     links = ["cwd", "root", "exe", *(f"fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd"))]
     return any(_is_on(f"/proc/{pid}/{link}", view, number) for link in links)

@@ -16,7 +16,7 @@ def make_directory(target: Path, undo: ExitStack) -> None:
 
     Raises: Refused, if it is something else, or has no parent; OSError.
     """
-    if _made(lambda: os.mkdir(target, 0o750), target):
+    if _is_newly_made(lambda: os.mkdir(target, 0o750), target):
         undo.callback(_quietly, os.rmdir, target)
     elif not stat.S_ISDIR(os.lstat(target).st_mode):
         raise Refused(f"{target} is in the way: it is not a directory")
@@ -27,7 +27,7 @@ def make_file(target: Path, undo: ExitStack) -> None:
 
     Raises: Refused, if it is something else, or has no parent; OSError.
     """
-    if _made(lambda: os.mknod(target, stat.S_IFREG | 0o600), target):
+    if _is_newly_made(lambda: os.mknod(target, stat.S_IFREG | 0o600), target):
         undo.callback(_quietly, os.unlink, target)
     elif not stat.S_ISREG(os.lstat(target).st_mode):
         raise Refused(f"{target} is in the way: it is not a regular file")
@@ -59,7 +59,7 @@ def remove(target: Path) -> None:
         os.unlink(target)
 
 
-def _made(make: Callable[[], None], target: Path) -> bool:
+def _is_newly_made(make: Callable[[], None], target: Path) -> bool:
     """Call `make`; return False if something is there already.
 
     Raises: Refused, if the parent is missing; OSError.

@@ -53,5 +53,5 @@ def _users(target: Path) -> list[str]:
         return []
     number = mount_points.mount_point(layers[-1]).number
     device = mount_points.device_path(number) if number else target
-    mounts = [f"the mount at {each}" for each in mount_table.below(layers[-1].target)]
+    mounts = [f"the mount at {each}" for each in mount_table.list_below(layers[-1].target)]
     return [*mounts, *holders(device, number)]

@@ -17,6 +17,8 @@ from typing import Final
 
 from loguru import logger
 
+from driver.linux.descriptors import ClosedOnError
+
 _SUFFIX: Final = ".journal"
 _LEAST: Final = 1 << 20  # bytes; a shorter journal is not compacted
 _FACTOR: Final = 4  # how much longer than just after the last compaction a journal may become
@@ -75,12 +77,9 @@ class BootJournal:
         with suppress(FileNotFoundError):
             os.unlink(beside)
         fd = _opened(beside)
-        try:
+        with ClosedOnError(fd):
             size = _append(fd, _lines(_replay(data, self._path).items()))
             os.rename(beside, self._path)
-        except BaseException:
-            os.close(fd)
-            raise
         self._replace(fd)
         self._longest = max(_LEAST, _FACTOR * size)
 

@@ -17,7 +17,7 @@ from driver.core.faults import Fault
 from driver.core.model import Bytes, Unreadable, Volume
 from driver.core.ports.backend_features import MeasuresAllocation
 from driver.core.ports.pool import Pool
-from driver.volumes.health import find_each_faults
+from driver.volumes.health import find_faults_in_batches
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, ask, ask_all
 
@@ -52,22 +52,22 @@ class VolumeSurvey:
         self.faults: Faults = {}
         self.allocated: Mapping[str, Bytes] = {}
 
-    def look(self) -> float:
+    def run(self) -> float:
         """Survey all volumes. Returns the seconds until the next survey is due."""
         begun = time.monotonic()
         try:
-            self._look()
+            self._survey()
         except Exception:  # noqa: BLE001 - the metrics must go on
             logger.exception("the volumes were not surveyed")
         return max(INTERVAL, (time.monotonic() - begun) / SHARE)
 
-    def _look(self) -> None:
+    def _survey(self) -> None:
         faults: dict[str, tuple[Fault, ...]] = {}
-        for volume, found in find_each_faults(self._volumes(), self._records):
-            if found:
-                faults[str(volume.id)] = found
-            if _kinds(found) != _kinds(self.faults.get(str(volume.id), ())):
-                self._on_change(volume, found)
+        for volume, volume_faults in find_faults_in_batches(self._volumes(), self._records):
+            if volume_faults:
+                faults[str(volume.id)] = volume_faults
+            if _kinds(volume_faults) != _kinds(self.faults.get(str(volume.id), ())):
+                self._on_change(volume, volume_faults)
         self.faults = faults
         self.allocated = dict(self._allocated())
         replies = ask_all(self._pools, lambda pool: tuple(pool.backend.faults(None)), LIST_TIMEOUT)

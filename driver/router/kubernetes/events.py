@@ -11,7 +11,7 @@ from typing import Any, Final
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
-from driver.router.kubernetes import involved
+from driver.router.kubernetes import involved_object
 from driver.router.kubernetes.api import Api, ApiError, Json
 from driver.router.nodes.directory import NodeName
 
@@ -45,7 +45,7 @@ class Events:
 
     def record_soon(self, node: NodeName, reason: str, text: str) -> None:
         """Do what `record` does, without waiting for it."""
-        self._soon(self.record(node, reason, text))
+        self._start(self.record(node, reason, text))
 
     def record_reported_soon(self, node: NodeName, event: cellar.Event) -> None:
         """Do what `record_reported` does, without waiting for it; no-op if that was done."""
@@ -54,7 +54,7 @@ class Events:
             self._reported[name] = None
             if len(self._reported) > _REMEMBERED:
                 del self._reported[next(iter(self._reported))]
-            self._soon(self.record_reported(node, event))
+            self._start(self.record_reported(node, event))
 
     async def record(self, node: NodeName, reason: str, text: str) -> None:
         """Record an Event, once for each node, reason and text: a repeat, or another router, finds
@@ -64,12 +64,12 @@ class Events:
         only.
         """
         now = self._clock()
-        again = (
+        repeated = (
             f"/{now.timestamp() // _REPEAT_INTERVALS[reason]:.0f}"
             if reason in _REPEAT_INTERVALS
             else ""
         )
-        digest = hashlib.sha256(f"{node}/{reason}/{text}{again}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{node}/{reason}/{text}{repeated}".encode()).hexdigest()[:16]
         event = self._event(f"{node}.cellar-{digest}", reason, text, now)
         kind = "Normal" if reason in _GOOD else "Warning"
         await self._create({**event, "involvedObject": self._node(node), "type": kind})
@@ -78,7 +78,7 @@ class Events:
         """Record an Event that a node reports, of what it happened to: once, whichever routers
         hear of it. An error of the API server is logged only.
         """
-        subject = await involved.find_object(self._api, event) or self._node(node)
+        subject = await involved_object.find_object(self._api, event) or self._node(node)
         text = f"{event.text} (node {node})" if subject["kind"] != "Node" else event.text
         at = datetime.fromtimestamp(event.at, UTC)
         kind = "Warning" if event.warning else "Normal"
@@ -120,7 +120,7 @@ class Events:
                     error,
                 )
 
-    def _soon(self, recording: Coroutine[Any, Any, None]) -> None:
+    def _start(self, recording: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(recording)
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)

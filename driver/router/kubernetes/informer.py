@@ -11,9 +11,10 @@ from typing import Final, Generic, TypeVar
 
 from loguru import logger
 
+from driver.core.backoff import Backoff
 from driver.router.kubernetes.api import Api, ApiError, Json
 
-BACKOFF: Final = (0.5, 10.0)  # seconds after an error: the first, and the longest
+BACKOFF: Final = Backoff(0.5, 10.0)  # seconds after an error
 SHORT_WATCH: Final = 1.0  # seconds: a watch that ends sooner, without events, counts as an error
 
 Item = TypeVar("Item")
@@ -23,10 +24,10 @@ Item = TypeVar("Item")
 class WatchPolicy:
     """How a watch is repeated.
 
-    `backoff`: seconds after an error, the first and the longest. `clock`: monotonic, seconds.
+    `backoff`: the pauses after errors. `clock`: monotonic, in seconds.
     """
 
-    backoff: tuple[float, float] = BACKOFF
+    backoff: Backoff = BACKOFF
     clock: Callable[[], float] = time.monotonic
 
 
@@ -62,19 +63,18 @@ class Informer(Generic[Item]):
 
     async def follow(self) -> None:
         """List and watch, again after errors, until cancelled."""
-        delay, longest = self._backoff
+        pauses = self._backoff.pauses()
         while True:
             before = self.last_response
             try:
                 if await self._once():
-                    delay = self._backoff[0]
+                    pauses = self._backoff.pauses()
                     continue
             except ApiError as error:
                 self._failed(error)
                 if self.last_response > before:  # the server answered with an error
-                    delay = self._backoff[0]
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, longest)
+                    pauses = self._backoff.pauses()
+            await asyncio.sleep(next(pauses))
 
     async def _once(self) -> bool:
         """List if necessary, and watch until the server ends that.

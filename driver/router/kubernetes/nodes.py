@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from driver.core.backoff import Backoff
 from driver.router.kubernetes import objects
 from driver.router.kubernetes.api import Api, ApiError
 from driver.router.kubernetes.informer import BACKOFF, Informer, WatchPolicy
@@ -77,12 +78,12 @@ class KubernetesDirectory:
         driver: str,
         gone_after: float,
         clock: Clock = time.monotonic,
-        backoff: tuple[float, float] = BACKOFF,
+        backoff: Backoff = BACKOFF,
     ) -> None:
         """Watch `service` in `namespace`, and the CSINodes that have `driver`.
 
         `gone_after`: seconds without a Node object after which a node counts as gone.
-        `backoff`: seconds after an error, see WatchPolicy.
+        `backoff`: the pauses after errors, see WatchPolicy.
         """
         self._api = api
         self._driver = driver

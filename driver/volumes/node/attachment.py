@@ -24,10 +24,10 @@ def contents_device(pool: Pool, volume: Volume) -> Device | None:
     container; None: not attached, or not open. Raises: Refused: the pool cannot open encrypted
     volumes.
     """
-    below = pool.backend.attached(volume.id)
-    if below is None or volume.luks_key_id is None:
-        return below
-    return encryption.require_crypt(pool).opened(str(volume.id), below)
+    lower_device = pool.backend.attached(volume.id)
+    if lower_device is None or volume.luks_key_id is None:
+        return lower_device
+    return encryption.require_crypt(pool).opened(str(volume.id), lower_device)
 
 
 def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
@@ -38,15 +38,15 @@ def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
     """
     try:
         pool = pools.with_id(volume_id.pool)
-        below = pool.backend.attached(volume_id)
-        return (_container(pool, volume_id, below) or below) if below else None
+        lower_device = pool.backend.attached(volume_id)
+        return (_container(pool, volume_id, lower_device) or lower_device) if lower_device else None
     except (PoolUnavailable, OSError):
         return _container(pools.nearest(volume_id), volume_id, None)
 
 
-def _container(pool: Pool, volume_id: VolumeId, below: Device | None) -> Device | None:
-    """Return the volume's open container on `below` (None: on any device), or None."""
-    return pool.crypt.opened(str(volume_id), below) if pool.crypt else None
+def _container(pool: Pool, volume_id: VolumeId, lower_device: Device | None) -> Device | None:
+    """Return the volume's open container on `lower_device` (None: on any device), or None."""
+    return pool.crypt.opened(str(volume_id), lower_device) if pool.crypt else None
 
 
 def ensure_attached(
@@ -75,9 +75,9 @@ def _ensure_open(
     """Attach an encrypted volume and open its container; see `ensure_attached`."""
     crypt, name = encryption.require_crypt(pool), str(volume.id)
     secret = encryption.require_secret(volume, secret)
-    below, _ = _ensure_attached(pool, volume, read_only=False, undo=undo)
-    was_open = crypt.opened(name, below)
-    device = crypt.open(below, name, secret, discards=volume.discards)
+    lower_device, _ = _ensure_attached(pool, volume, read_only=False, undo=undo)
+    was_open = crypt.opened(name, lower_device)
+    device = crypt.open(lower_device, name, secret, discards=volume.discards)
     if not was_open:
         undo.callback(crypt.close, name)
     if pool.host.size(device) < volume.usable_size:  # it grew while it was open
@@ -140,8 +140,8 @@ def ensure_size(pool: Pool, volume: Volume, device: Device, secret: bytes | None
     `device`: the container of an encrypted volume, else the pool's device. Raises: Invalid: the
     container has to grow, and the secret is missing or wrong.
     """
-    below = device if volume.luks_key_id is None else pool.backend.attached(volume.id)
-    if below and pool.host.size(below) < volume.size:
+    lower_device = device if volume.luks_key_id is None else pool.backend.attached(volume.id)
+    if lower_device and pool.host.size(lower_device) < volume.size:
         pool.backend.resize(volume, volume.size)
     if volume.luks_key_id is not None and pool.host.size(device) < volume.usable_size:
         secret = encryption.require_secret(volume, secret)

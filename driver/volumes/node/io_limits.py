@@ -91,7 +91,7 @@ def removed(pool: Pool, device: Device | None) -> Iterator[None]:
     reach(FailPoint.DETACH_UNLIMITED)
     try:
         yield
-    except BaseException:
+    except BaseException:  # whatever it is, the volume stays as it was
         if device and limits != NO_LIMITS:
             with suppress(CellarError):  # upkeep tries again
                 pool.io_limits.enforce(device, limits)

@@ -46,11 +46,11 @@ def claims(
 
 def test_a_blank_disk_that_matches_becomes_the_pool_once(disk: BlankDisk) -> None:
     looking, events = claims(disk)
-    looking.look()
+    looking.examine_disks()
     found = find_filesystem.read(disk.path)
     assert found
     assert found.label == "cellar-fast"
-    looking.look()
+    looking.examine_disks()
     assert looking.claimed() == {"fast": 1.0}
     [event] = events.after(0)
     assert event.reason == "BlankDiskClaimed"
@@ -71,8 +71,8 @@ def test_a_disk_that_is_not_blank_is_never_taken_and_read_once(
         return create(plan, on_progress)
 
     monkeypatch.setattr(claiming, "create", counted)
-    looking.look()
-    looking.look()
+    looking.examine_disks()
+    looking.examine_disks()
     assert len(reads) <= 1
     assert disk.digest() == before
     assert not events.after(0)
@@ -83,7 +83,7 @@ def test_no_blank_disk_is_taken_in_place_of_one_that_is_missing(disk: BlankDisk)
     known = MemoryRecords()
     known.write(str(WHERE), {"pool": "0" * 12, "filesystem": "1"})
     looking, _ = claims(disk, known=known)
-    looking.look()
+    looking.examine_disks()
     assert not any(disk.image.read_bytes())
 
 
@@ -91,7 +91,7 @@ def test_a_loop_device_is_not_taken_by_a_pattern_nor_a_disk_that_is_too_small(
     disk: BlankDisk,
 ) -> None:
     for looking, _ in (claims(disk, path="/dev/loop*"), claims(disk, size=GIB)):
-        looking.look()
+        looking.examine_disks()
         assert looking.claimed() == {"fast": 0.0}
     assert not any(disk.image.read_bytes())
 
@@ -101,7 +101,7 @@ def test_a_disk_that_is_too_small_for_xfs_does_not_keep_others_from_being_taken(
 ) -> None:
     small = make_disk(size=200 * MIB)
     looking, _ = claims(small)
-    looking.look()
+    looking.examine_disks()
     assert looking.claimed() == {"fast": 0.0}
     assert not any(small.image.read_bytes())
 
@@ -111,7 +111,7 @@ def test_the_end_of_the_driver_stops_the_reading_with_nothing_written(
 ) -> None:
     monkeypatch.setattr(claiming, "RATE", 8 * MIB)
     looking, _ = claims(disk)
-    work = threading.Thread(target=looking.look)
+    work = threading.Thread(target=looking.examine_disks)
     work.start()
     looking.stop()
     work.join(30)
@@ -122,7 +122,7 @@ def test_the_end_of_the_driver_stops_the_reading_with_nothing_written(
 def test_one_of_two_disks_is_taken(make_disk: MakeDisk) -> None:
     first, second = make_disk(), make_disk()
     looking, _ = claims(first)
-    looking.look()
+    looking.examine_disks()
     assert find_filesystem.read(first.path)
     assert not any(second.image.read_bytes())
 

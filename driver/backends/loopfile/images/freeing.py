@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,14 +53,12 @@ class SpaceFreer:
         """
         with suppress(FileNotFoundError):
             image = _DeletedImage(deleted_folder)
-            try:
-                finished = image.shrink(_MOMENT)
-            except BaseException:
-                image.close()
-                raise
-            if finished:
-                image.remove()
-                return
+            with ExitStack() as undo:
+                undo.callback(image.close)
+                if image.shrink(_MOMENT):
+                    image.remove()
+                    return
+                undo.pop_all()
             logger.info("{} is freed in the background: {} bytes", image.name, image.allocated)
             with self._lock:
                 self._waiting.append(image)

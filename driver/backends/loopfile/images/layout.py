@@ -1,7 +1,7 @@
 """The layout of a loop-file pool on disk: the folder of an image, and how it is made.
 
 Paths here are below a root that `PoolDirectory.open` gave. One rename is the instant at which an
-image begins to exist, another that at which it ceases to (see `deletion`); a crash leaves only
+image begins to exist, another that at which it ceases to (see `delete_image`); a crash leaves only
 names that `leftovers` removes.
 """
 

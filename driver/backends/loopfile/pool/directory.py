@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from driver.core.ids import PoolId
 from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.records import Records
 from driver.linux import files
+from driver.linux.descriptors import ClosedOnError
 
 
 @dataclass(slots=True, eq=False)
@@ -137,7 +138,7 @@ class PoolDirectory:
         """
         try:
             files.sync_directory(root)
-        except BaseException:
+        except BaseException:  # also what is no OSError: it is not known to be synced
             self._unsynced = True
             raise
 
@@ -175,14 +176,11 @@ class PoolDirectory:
                 self._lose()
             raise errnos.pool_root_error(error, os.fspath(self._location)) or error from error
         try:
-            path = _descriptor_path(fd)
-            return fd, path, self._verify_marker(fd, path)
+            with ClosedOnError(fd):
+                path = _descriptor_path(fd)
+                return fd, path, self._verify_marker(fd, path)
         except OSError as error:
-            os.close(fd)
             raise errnos.pool_error(error, os.fspath(self._location)) or error from error
-        except BaseException:
-            os.close(fd)
-            raise
 
     def _ensure_mounted(self) -> None:
         """Mount the pool's disk, if it has one of its own. Raises: PoolUnavailable."""
@@ -231,13 +229,12 @@ class PoolDirectory:
     def _adopt(self, fd: int, path: Path) -> _MarkerLock:
         """Lock the pool and have it adopted. Raises: PoolUnavailable; whatever `adopted` raises."""
         lock = _lock_marker(fd, self._location, self._owner)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._dropped)
+            undo.callback(os.close, lock.fd)
             self._adopted(path)
             self.sync(path)
-        except BaseException:
-            os.close(lock.fd)
-            self._dropped()
-            raise
+            undo.pop_all()
         self._marker_lock = lock
         self._creation.record_pool(fd, lock.id)
         logger.info("pool {} found at {}", lock.id, self._location)
@@ -288,13 +285,10 @@ def _lock_marker(root: int, location: Path, owner: str) -> _MarkerLock:
     Raises: PoolUnavailable as `marker.read_id`, or if another process has it; OSError.
     """
     fd = os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
-    try:
+    with ClosedOnError(fd):
         pool_id = marker.read_id(os.read(fd, 4096), location, owner)
         status = os.fstat(fd)
         locked = pool_lock.lock(root, fd, location)
-    except BaseException:
-        os.close(fd)
-        raise
     if locked != fd:
         os.close(fd)
     return _MarkerLock(locked, pool_id, (status.st_dev, status.st_ino))

@@ -92,25 +92,25 @@ class PoolDisk:
     def _mount(self) -> None:
         """Find the disk and mount it. Raises: PoolUnavailable, OSError."""
         self._mounted = None
-        found = find_filesystem.find(self._source)
+        filesystem = find_filesystem.find(self._source)
         self._location.mkdir(parents=True, exist_ok=True)
         topmost = mount_table.topmost_at(self._location)
-        if topmost is None or device_number(topmost) != found.number:
+        if topmost is None or device_number(topmost) != filesystem.number:
             self._uncover(topmost)
-            self._mount_at_location(found)
-        sysfs = block.sysfs(found.number)
+            self._mount_at_location(filesystem)
+        sysfs = block.sysfs(filesystem.number)
         inode = os.stat(sysfs).st_ino
         self._mounted = _Mounted(os.stat(self._location).st_dev, sysfs, inode)
 
-    def _mount_at_location(self, found: FoundFilesystem) -> None:
+    def _mount_at_location(self, filesystem: FoundFilesystem) -> None:
         """Mount it over an empty directory. Raises: PoolUnavailable, OSError."""
         if os.listdir(self._location):
             raise PoolUnavailable(
                 f"{self._location} is not empty, so that {self._source} is not mounted over it:"
                 " move what is in it away"
             )
-        mount.mount(found.path, self._location, found.fs, OPTIONS, read_only=False)
-        logger.info("{} of {} is mounted at {}", found.fs, found.path, self._location)
+        mount.mount(filesystem.path, self._location, filesystem.fs, OPTIONS, read_only=False)
+        logger.info("{} of {} is mounted at {}", filesystem.fs, filesystem.path, self._location)
 
     def _uncover(self, topmost: Mount | None) -> None:
         """Take off the mount of a disk that has gone; leave a directory of the node's.

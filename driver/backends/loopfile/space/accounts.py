@@ -206,7 +206,7 @@ class Accounts:
         try:
             files.punch(disk, volume.size)
             yield
-        except BaseException:
+        except BaseException:  # the ledger counts on every byte of a thick file
             if volume.allocation is Allocation.THICK:
                 with suppress(OSError):  # the next attempt needs it again
                     files.allocate(disk, volume.size)

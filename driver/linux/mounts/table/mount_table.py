@@ -97,7 +97,7 @@ def mounts() -> tuple[Mount, ...]:
     return table().mounts()
 
 
-def below(target: Path) -> tuple[Path, ...]:
+def list_below(target: Path) -> tuple[Path, ...]:
     """Return where something is mounted below `target`: each such mount keeps it busy.
 
     Raises: OSError.

@@ -55,9 +55,9 @@ def test_calls_are_chosen_by_failure_and_by_any_word_of_their_messages() -> None
     done = row({"name": "pvc-1", "parameters": {"pool": "fast"}})
     failed = row({"volume_id": "x"}, code="ABORTED")
     for chosen, how in (
-        ([done, failed], {"failed": False, "about": ""}),
-        ([failed], {"failed": True, "about": ""}),
-        ([done], {"failed": False, "about": "fast"}),
-        ([], {"failed": True, "about": "fast"}),
+        ([done, failed], {"failed": False, "text": ""}),
+        ([failed], {"failed": True, "text": ""}),
+        ([done], {"failed": False, "text": "fast"}),
+        ([], {"failed": True, "text": "fast"}),
     ):
         assert [each for each in (done, failed) if calls._is_chosen(each, **how)] == chosen  # type: ignore[arg-type]

@@ -29,11 +29,11 @@ def test_a_change_of_health_is_told_once(tmp_path: Path) -> None:
         told.append((str(changed.id), faults))
 
     survey = VolumeSurvey([world.fast], MountRecords(MemoryRecords()), on_change)
-    assert survey.look() == INTERVAL
+    assert survey.run() == INTERVAL
     assert (survey.faults, told) == ({}, [])
     for faults in ((BAD,), (BAD,), (BAD, WORSE), ()):
         backend.set_faults(volume.id, *faults)
-        survey.look()
+        survey.run()
     assert told == [(str(volume.id), faults) for faults in ((BAD,), (BAD, WORSE), ())]
     assert survey.faults == {}
 
@@ -50,10 +50,10 @@ def test_a_pool_that_does_not_answer_leaves_out_what_it_occupies(tmp_path: Path)
     assert isinstance(backend, FailingBackend)
     backend.__class__ = Occupied
     survey = VolumeSurvey([world.fast], MountRecords(MemoryRecords()))
-    survey.look()
+    survey.run()
     assert survey.allocated == {"x": GIB}
     backend.make_unavailable()
-    survey.look()
+    survey.run()
     assert survey.allocated == {}
 
 
@@ -68,5 +68,5 @@ def test_the_faults_of_pools_that_answer_are_passed_on(tmp_path: Path) -> None:
         MountRecords(MemoryRecords()),
         on_pool=lambda pool, faults: told.append((pool, faults)),
     )
-    survey.look()
+    survey.run()
     assert told == [("fast", (full,))]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from driver.core.backoff import Backoff
 from driver.router.kubernetes import client
 from driver.router.kubernetes.nodes import KubernetesDirectory
 from driver.router.nodes.directory import Member
@@ -77,7 +78,7 @@ async def watching_server(kubeconfig: Path) -> AsyncIterator[WatchedDirectory]:
     async with client.connect(kubeconfig) as api:
         watched: WatchedDirectory
         directory = KubernetesDirectory(
-            api, NAMESPACE, SERVICE, DRIVER, AFTER, lambda: watched.now, (0.01, 0.05)
+            api, NAMESPACE, SERVICE, DRIVER, AFTER, lambda: watched.now, Backoff(0.01, 0.05)
         )
         begun = asyncio.Event()
 

@@ -31,7 +31,7 @@ def bound(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "bound"
     path.mkdir()
     yield path
-    for each in sorted(mount_table.below(tmp_path), reverse=True):
+    for each in sorted(mount_table.list_below(tmp_path), reverse=True):
         if each == path or path in each.parents or each.name.startswith("elsewhere"):
             subprocess.run(["umount", "--lazy", each], check=True)
 

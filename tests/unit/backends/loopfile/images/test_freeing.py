@@ -103,3 +103,16 @@ def test_a_link_is_never_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"Not a directory|symbolic"):
         SpaceFreer().free(pool / ".del-x")
     assert (outside / IMAGE_FILE).stat().st_size == SIZE
+
+
+def test_nothing_is_open_after_a_folder_that_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("shutil.rmtree", fail)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(PermissionError):
+        SpaceFreer().free(deleted(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -8,7 +8,7 @@ import pytest
 
 from csi_proto import cellar_pb2 as cellar
 from driver.router.kubernetes.api import ApiError, Json
-from driver.router.kubernetes.involved import find_object
+from driver.router.kubernetes.involved_object import find_object
 
 UID = "0c5f5b1e-3f0e-4d5e-9b3a-0123456789ab"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driver.backends.loopfile import backend as loopfile
-from driver.backends.loopfile.images import deletion
+from driver.backends.loopfile.images import delete_image
 from tests.root.backends.loopfile.conftest import (
     a_volume,
     nothing,
@@ -24,7 +24,7 @@ def test_an_image_is_not_ill_at_any_instant_of_its_deletion(
     def look(point: str) -> None:
         seen[point] = [one.kind for one in pool.faults(volume.id)]
 
-    monkeypatch.setattr(deletion, "reach", look)
+    monkeypatch.setattr(delete_image, "reach", look)
     monkeypatch.setattr(loopfile, "reach", look)
     pool.delete(volume.id)
     assert set(seen) == {"delete.renamed", "delete.synced", "delete.unlinked"}

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from driver.backends.loopfile.images import deletion, image_records, layout
+from driver.backends.loopfile.images import delete_image, image_records, layout
 from tests.unit.backends.loopfile.images.conftest import NAME, VOLUME
 
 
 def test_a_deleted_image_has_a_name_of_its_life_and_a_repeat_is_no_error(root: Path) -> None:
-    deleted = deletion.mark_deleted(root, VOLUME)
+    deleted = delete_image.mark_deleted(root, VOLUME)
     assert deleted.name == f".del-{NAME}-{VOLUME.incarnation}"
     assert deleted.is_dir()
     assert image_records.read(root, NAME) is None
-    assert deletion.mark_deleted(root, VOLUME) == deleted
+    assert delete_image.mark_deleted(root, VOLUME) == deleted
 
 
 def test_a_filesystem_too_full_for_a_rename_gets_room_from_the_image(
@@ -31,7 +31,7 @@ def test_a_filesystem_too_full_for_a_rename_gets_room_from_the_image(
         return rename(path, to)
 
     monkeypatch.setattr(Path, "rename", refuse_while_full)
-    assert deletion.mark_deleted(root, VOLUME).is_dir()
+    assert delete_image.mark_deleted(root, VOLUME).is_dir()
     assert image_records.read(root, NAME) is None
 
 
@@ -43,7 +43,7 @@ def test_any_other_failure_leaves_the_image_as_it_is(
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(OSError, match="Input/output error"):
-        deletion.mark_deleted(root, VOLUME)
+        delete_image.mark_deleted(root, VOLUME)
     monkeypatch.undo()
     assert image_records.read(root, NAME) == VOLUME
     assert layout.disk(root, VOLUME.id).stat().st_size == VOLUME.size
