@@ -57,10 +57,14 @@ class Backend(Protocol):
     def capacity(self, allocation: Allocation) -> Capacity:
         """Return what can be promised to volumes of `allocation` now (promise 6)."""
 
-    # Returns the volume or snapshot; None: there is none. Raises: Damaged: it exists with a record
-    # that cannot be trusted. So do all other methods for such an image but `attached`, `detach`.
     @overload
-    def find(self, image_id: VolumeId) -> Volume | None: ...
+    def find(self, image_id: VolumeId) -> Volume | None:  # noqa: D418 - the port has no other
+        """Return the image with this id; None: there is none.
+
+        Raises: PoolUnavailable; Damaged: its record cannot be trusted. So do all other methods for
+        such an image, but `attached` and `detach`.
+        """
+
     @overload
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
 
