@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63si_proto/cellar.proto\x12\tcellar.v1\"\x12\n\x10ListPoolsRequest\"3\n\x11ListPoolsResponse\x12\x1e\n\x05pools\x18\x01 \x03(\x0b\x32\x0f.cellar.v1.Pool\"\xe1\x02\n\x04Pool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05where\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0c\n\x04\x61way\x18\x05 \x01(\t\x12\x12\n\nallocation\x18\x06 \x01(\t\x12\x0f\n\x07reflink\x18\x07 \x01(\x08\x12\x11\n\tdirect_io\x18\x08 \x01(\x08\x12\x0f\n\x07volumes\x18\t \x01(\x03\x12\x11\n\tsnapshots\x18\n \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x0b \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x0c \x01(\x03\x12\x15\n\rlargest_bytes\x18\r \x01(\x03\x12\x32\n\x0f\x61vailable_space\x18\x0e \x03(\x0b\x32\x19.cellar.v1.AvailableSpace\x12\x0c\n\x04node\x18\x0f \x01(\t\x12\x0b\n\x03\x61ge\x18\x10 \x01(\x01\x12\r\n\x05lacks\x18\x11 \x03(\t\x12\x15\n\rfreeing_bytes\x18\x12 \x01(\x03\"G\n\x0e\x41vailableSpace\x12\x12\n\nallocation\x18\x01 \x01(\t\x12\x0f\n\x07largest\x18\x02 \x01(\x03\x12\x10\n\x08smallest\x18\x03 \x01(\x03\";\n\x0f\x44\x65scribeRequest\x12\x12\n\nvolume_ids\x18\x01 \x03(\t\x12\x14\n\x0csnapshot_ids\x18\x02 \x03(\t\"6\n\x10\x44\x65scribeResponse\x12\"\n\x07records\x18\x01 \x03(\x0b\x32\x11.cellar.v1.Record\"\xa1\x02\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nfilesystem\x18\x03 \x01(\t\x12\x12\n\nallocation\x18\x04 \x01(\t\x12\x12\n\nblock_size\x18\x05 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x01\x12\x0e\n\x06inline\x18\x07 \x01(\x08\x12\x11\n\tnamespace\x18\x08 \x01(\t\x12\r\n\x05\x63laim\x18\t \x01(\t\x12\x12\n\npersistent\x18\n \x01(\t\x12-\n\x06limits\x18\x0b \x03(\x0b\x32\x1d.cellar.v1.Record.LimitsEntry\x12\x0c\n\x04held\x18\x0c \x01(\x08\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"1\n\x0eSetHoldRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x08\"\x11\n\x0fSetHoldResponse\"\x0e\n\x0cWatchRequest\"\xb4\x01\n\x06Report\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1e\n\x05pools\x18\x03 \x03(\x0b\x32\x0f.cellar.v1.Pool\x12\x0b\n\x03\x61ge\x18\x04 \x01(\x01\x12\x13\n\x0bmax_volumes\x18\x05 \x01(\x03\x12\'\n\tpublished\x18\x06 \x03(\x0b\x32\x14.cellar.v1.Published\x12 \n\x06\x65vents\x18\x07 \x03(\x0b\x32\x10.cellar.v1.Event\"\xa8\x01\n\x05\x45vent\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\n\n\x02\x61t\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07warning\x18\x05 \x01(\x08\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x11\n\tnamespace\x18\x07 \x01(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x12\n\npersistent\x18\t \x01(\t\x12\x11\n\tvolume_id\x18\n \x01(\t\"*\n\tPublished\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07volumes\x18\x02 \x01(\x03\"1\n\x0eReserveRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nvolume_ids\x18\x02 \x03(\t\"L\n\x08Reserved\x12\r\n\x05taken\x18\x01 \x01(\x08\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0buncontended\x18\x03 \x01(\x08\x12\x0e\n\x06\x65xists\x18\x04 \x01(\x08\"v\n\x0fTakePartRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x19\n\x11source_volume_ids\x18\x03 \x03(\t\x12\x18\n\x10local_volume_ids\x18\x04 \x03(\t\x12\x0f\n\x07\x63reated\x18\x05 \x01(\x01\"\x9e\x01\n\tPartState\x12\'\n\x04step\x18\x01 \x01(\x0e\x32\x19.cellar.v1.PartState.Step\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"L\n\x04Step\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x46ROZEN\x10\x01\x12\t\n\x05TAKEN\x10\x02\x12\n\n\x06THAWED\x10\x03\x12\x08\n\x04\x44ONE\x10\x04\x12\n\n\x06UNDONE\x10\x05\"J\n\x0e\x41\x64vanceRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\'\n\x04step\x18\x02 \x01(\x0e\x32\x19.cellar.v1.PartState.Step\"\x11\n\x0f\x41\x64vanceResponse\",\n\x0f\x46indPartRequest\x12\x19\n\x11group_snapshot_id\x18\x01 \x01(\t\"9\n\x10\x46indPartResponse\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\".\n\x11\x44\x65letePartRequest\x12\x19\n\x11group_snapshot_id\x18\x01 \x01(\t\"\x14\n\x12\x44\x65letePartResponse2\xed\x04\n\x04Node\x12H\n\tListPools\x12\x1b.cellar.v1.ListPoolsRequest\x1a\x1c.cellar.v1.ListPoolsResponse\"\x00\x12\x45\n\x08\x44\x65scribe\x12\x1a.cellar.v1.DescribeRequest\x1a\x1b.cellar.v1.DescribeResponse\"\x00\x12\x37\n\x05Watch\x12\x17.cellar.v1.WatchRequest\x1a\x11.cellar.v1.Report\"\x00\x30\x01\x12=\n\x07Reserve\x12\x19.cellar.v1.ReserveRequest\x1a\x13.cellar.v1.Reserved\"\x00\x30\x01\x12@\n\x08TakePart\x12\x1a.cellar.v1.TakePartRequest\x1a\x14.cellar.v1.PartState\"\x00\x30\x01\x12\x42\n\x07\x41\x64vance\x12\x19.cellar.v1.AdvanceRequest\x1a\x1a.cellar.v1.AdvanceResponse\"\x00\x12\x45\n\x08\x46indPart\x12\x1a.cellar.v1.FindPartRequest\x1a\x1b.cellar.v1.FindPartResponse\"\x00\x12K\n\nDeletePart\x12\x1c.cellar.v1.DeletePartRequest\x1a\x1d.cellar.v1.DeletePartResponse\"\x00\x12\x42\n\x07SetHold\x12\x19.cellar.v1.SetHoldRequest\x1a\x1a.cellar.v1.SetHoldResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63si_proto/cellar.proto\x12\tcellar.v1\"\x12\n\x10ListPoolsRequest\"3\n\x11ListPoolsResponse\x12\x1e\n\x05pools\x18\x01 \x03(\x0b\x32\x0f.cellar.v1.Pool\"\xe1\x02\n\x04Pool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05where\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0c\n\x04\x61way\x18\x05 \x01(\t\x12\x12\n\nallocation\x18\x06 \x01(\t\x12\x0f\n\x07reflink\x18\x07 \x01(\x08\x12\x11\n\tdirect_io\x18\x08 \x01(\x08\x12\x0f\n\x07volumes\x18\t \x01(\x03\x12\x11\n\tsnapshots\x18\n \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x0b \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x0c \x01(\x03\x12\x15\n\rlargest_bytes\x18\r \x01(\x03\x12\x32\n\x0f\x61vailable_space\x18\x0e \x03(\x0b\x32\x19.cellar.v1.AvailableSpace\x12\x0c\n\x04node\x18\x0f \x01(\t\x12\x0b\n\x03\x61ge\x18\x10 \x01(\x01\x12\r\n\x05lacks\x18\x11 \x03(\t\x12\x15\n\rfreeing_bytes\x18\x12 \x01(\x03\"G\n\x0e\x41vailableSpace\x12\x12\n\nallocation\x18\x01 \x01(\t\x12\x0f\n\x07largest\x18\x02 \x01(\x03\x12\x10\n\x08smallest\x18\x03 \x01(\x03\";\n\x0f\x44\x65scribeRequest\x12\x12\n\nvolume_ids\x18\x01 \x03(\t\x12\x14\n\x0csnapshot_ids\x18\x02 \x03(\t\"6\n\x10\x44\x65scribeResponse\x12\"\n\x07records\x18\x01 \x03(\x0b\x32\x11.cellar.v1.Record\"\xa1\x02\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nfilesystem\x18\x03 \x01(\t\x12\x12\n\nallocation\x18\x04 \x01(\t\x12\x12\n\nblock_size\x18\x05 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x01\x12\x0e\n\x06inline\x18\x07 \x01(\x08\x12\x11\n\tnamespace\x18\x08 \x01(\t\x12\r\n\x05\x63laim\x18\t \x01(\t\x12\x12\n\npersistent\x18\n \x01(\t\x12-\n\x06limits\x18\x0b \x03(\x0b\x32\x1d.cellar.v1.Record.LimitsEntry\x12\x0c\n\x04held\x18\x0c \x01(\x08\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"1\n\x0eSetHoldRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x08\"\x11\n\x0fSetHoldResponse\"Z\n\x0fSetNamesRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\r\n\x05\x63laim\x18\x03 \x01(\t\x12\x12\n\npersistent\x18\x04 \x01(\t\"\x12\n\x10SetNamesResponse\"\x0e\n\x0cWatchRequest\"\xb4\x01\n\x06Report\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1e\n\x05pools\x18\x03 \x03(\x0b\x32\x0f.cellar.v1.Pool\x12\x0b\n\x03\x61ge\x18\x04 \x01(\x01\x12\x13\n\x0bmax_volumes\x18\x05 \x01(\x03\x12\'\n\tpublished\x18\x06 \x03(\x0b\x32\x14.cellar.v1.Published\x12 \n\x06\x65vents\x18\x07 \x03(\x0b\x32\x10.cellar.v1.Event\"\xa8\x01\n\x05\x45vent\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\n\n\x02\x61t\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07warning\x18\x05 \x01(\x08\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x11\n\tnamespace\x18\x07 \x01(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x12\n\npersistent\x18\t \x01(\t\x12\x11\n\tvolume_id\x18\n \x01(\t\"*\n\tPublished\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07volumes\x18\x02 \x01(\x03\"1\n\x0eReserveRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nvolume_ids\x18\x02 \x03(\t\"L\n\x08Reserved\x12\r\n\x05taken\x18\x01 \x01(\x08\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0buncontended\x18\x03 \x01(\x08\x12\x0e\n\x06\x65xists\x18\x04 \x01(\x08\"v\n\x0fTakePartRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x19\n\x11source_volume_ids\x18\x03 \x03(\t\x12\x18\n\x10local_volume_ids\x18\x04 \x03(\t\x12\x0f\n\x07\x63reated\x18\x05 \x01(\x01\"\x9e\x01\n\tPartState\x12\'\n\x04step\x18\x01 \x01(\x0e\x32\x19.cellar.v1.PartState.Step\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"L\n\x04Step\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x46ROZEN\x10\x01\x12\t\n\x05TAKEN\x10\x02\x12\n\n\x06THAWED\x10\x03\x12\x08\n\x04\x44ONE\x10\x04\x12\n\n\x06UNDONE\x10\x05\"J\n\x0e\x41\x64vanceRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\'\n\x04step\x18\x02 \x01(\x0e\x32\x19.cellar.v1.PartState.Step\"\x11\n\x0f\x41\x64vanceResponse\",\n\x0f\x46indPartRequest\x12\x19\n\x11group_snapshot_id\x18\x01 \x01(\t\"9\n\x10\x46indPartResponse\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\".\n\x11\x44\x65letePartRequest\x12\x19\n\x11group_snapshot_id\x18\x01 \x01(\t\"\x14\n\x12\x44\x65letePartResponse2\xb4\x05\n\x04Node\x12H\n\tListPools\x12\x1b.cellar.v1.ListPoolsRequest\x1a\x1c.cellar.v1.ListPoolsResponse\"\x00\x12\x45\n\x08\x44\x65scribe\x12\x1a.cellar.v1.DescribeRequest\x1a\x1b.cellar.v1.DescribeResponse\"\x00\x12\x37\n\x05Watch\x12\x17.cellar.v1.WatchRequest\x1a\x11.cellar.v1.Report\"\x00\x30\x01\x12=\n\x07Reserve\x12\x19.cellar.v1.ReserveRequest\x1a\x13.cellar.v1.Reserved\"\x00\x30\x01\x12@\n\x08TakePart\x12\x1a.cellar.v1.TakePartRequest\x1a\x14.cellar.v1.PartState\"\x00\x30\x01\x12\x42\n\x07\x41\x64vance\x12\x19.cellar.v1.AdvanceRequest\x1a\x1a.cellar.v1.AdvanceResponse\"\x00\x12\x45\n\x08\x46indPart\x12\x1a.cellar.v1.FindPartRequest\x1a\x1b.cellar.v1.FindPartResponse\"\x00\x12K\n\nDeletePart\x12\x1c.cellar.v1.DeletePartRequest\x1a\x1d.cellar.v1.DeletePartResponse\"\x00\x12\x42\n\x07SetHold\x12\x19.cellar.v1.SetHoldRequest\x1a\x1a.cellar.v1.SetHoldResponse\"\x00\x12\x45\n\x08SetNames\x12\x1a.cellar.v1.SetNamesRequest\x1a\x1b.cellar.v1.SetNamesResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,36 +53,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETHOLDREQUEST']._serialized_end=997
   _globals['_SETHOLDRESPONSE']._serialized_start=999
   _globals['_SETHOLDRESPONSE']._serialized_end=1016
-  _globals['_WATCHREQUEST']._serialized_start=1018
-  _globals['_WATCHREQUEST']._serialized_end=1032
-  _globals['_REPORT']._serialized_start=1035
-  _globals['_REPORT']._serialized_end=1215
-  _globals['_EVENT']._serialized_start=1218
-  _globals['_EVENT']._serialized_end=1386
-  _globals['_PUBLISHED']._serialized_start=1388
-  _globals['_PUBLISHED']._serialized_end=1430
-  _globals['_RESERVEREQUEST']._serialized_start=1432
-  _globals['_RESERVEREQUEST']._serialized_end=1481
-  _globals['_RESERVED']._serialized_start=1483
-  _globals['_RESERVED']._serialized_end=1559
-  _globals['_TAKEPARTREQUEST']._serialized_start=1561
-  _globals['_TAKEPARTREQUEST']._serialized_end=1679
-  _globals['_PARTSTATE']._serialized_start=1682
-  _globals['_PARTSTATE']._serialized_end=1840
-  _globals['_PARTSTATE_STEP']._serialized_start=1764
-  _globals['_PARTSTATE_STEP']._serialized_end=1840
-  _globals['_ADVANCEREQUEST']._serialized_start=1842
-  _globals['_ADVANCEREQUEST']._serialized_end=1916
-  _globals['_ADVANCERESPONSE']._serialized_start=1918
-  _globals['_ADVANCERESPONSE']._serialized_end=1935
-  _globals['_FINDPARTREQUEST']._serialized_start=1937
-  _globals['_FINDPARTREQUEST']._serialized_end=1981
-  _globals['_FINDPARTRESPONSE']._serialized_start=1983
-  _globals['_FINDPARTRESPONSE']._serialized_end=2040
-  _globals['_DELETEPARTREQUEST']._serialized_start=2042
-  _globals['_DELETEPARTREQUEST']._serialized_end=2088
-  _globals['_DELETEPARTRESPONSE']._serialized_start=2090
-  _globals['_DELETEPARTRESPONSE']._serialized_end=2110
-  _globals['_NODE']._serialized_start=2113
-  _globals['_NODE']._serialized_end=2734
+  _globals['_SETNAMESREQUEST']._serialized_start=1018
+  _globals['_SETNAMESREQUEST']._serialized_end=1108
+  _globals['_SETNAMESRESPONSE']._serialized_start=1110
+  _globals['_SETNAMESRESPONSE']._serialized_end=1128
+  _globals['_WATCHREQUEST']._serialized_start=1130
+  _globals['_WATCHREQUEST']._serialized_end=1144
+  _globals['_REPORT']._serialized_start=1147
+  _globals['_REPORT']._serialized_end=1327
+  _globals['_EVENT']._serialized_start=1330
+  _globals['_EVENT']._serialized_end=1498
+  _globals['_PUBLISHED']._serialized_start=1500
+  _globals['_PUBLISHED']._serialized_end=1542
+  _globals['_RESERVEREQUEST']._serialized_start=1544
+  _globals['_RESERVEREQUEST']._serialized_end=1593
+  _globals['_RESERVED']._serialized_start=1595
+  _globals['_RESERVED']._serialized_end=1671
+  _globals['_TAKEPARTREQUEST']._serialized_start=1673
+  _globals['_TAKEPARTREQUEST']._serialized_end=1791
+  _globals['_PARTSTATE']._serialized_start=1794
+  _globals['_PARTSTATE']._serialized_end=1952
+  _globals['_PARTSTATE_STEP']._serialized_start=1876
+  _globals['_PARTSTATE_STEP']._serialized_end=1952
+  _globals['_ADVANCEREQUEST']._serialized_start=1954
+  _globals['_ADVANCEREQUEST']._serialized_end=2028
+  _globals['_ADVANCERESPONSE']._serialized_start=2030
+  _globals['_ADVANCERESPONSE']._serialized_end=2047
+  _globals['_FINDPARTREQUEST']._serialized_start=2049
+  _globals['_FINDPARTREQUEST']._serialized_end=2093
+  _globals['_FINDPARTRESPONSE']._serialized_start=2095
+  _globals['_FINDPARTRESPONSE']._serialized_end=2152
+  _globals['_DELETEPARTREQUEST']._serialized_start=2154
+  _globals['_DELETEPARTREQUEST']._serialized_end=2200
+  _globals['_DELETEPARTRESPONSE']._serialized_start=2202
+  _globals['_DELETEPARTRESPONSE']._serialized_end=2222
+  _globals['_NODE']._serialized_start=2225
+  _globals['_NODE']._serialized_end=2917
 # @@protoc_insertion_point(module_scope)

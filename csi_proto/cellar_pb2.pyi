@@ -271,7 +271,7 @@ class Record(_message.Message):
     inline: _builtins.bool
     """A CSI ephemeral volume, which is deleted with its pod; its name is kubelet's id of it."""
     namespace: _builtins.str
-    """The names in Kubernetes as they were at creation, if the sidecars told them: of the
+    """The names in Kubernetes as they were at creation, or as SetNames told them: of the
     PersistentVolumeClaim (VolumeSnapshot; pod of an inline volume), and of the PersistentVolume
     (VolumeSnapshotContent).
     """
@@ -344,6 +344,50 @@ class SetHoldResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetHoldResponse: _TypeAlias = SetHoldResponse  # noqa: Y015
+
+@_typing.final
+class SetNamesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    PERSISTENT_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    namespace: _builtins.str
+    """As in Record; none of them is empty."""
+    claim: _builtins.str
+    persistent: _builtins.str
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        claim: _builtins.str = ...,
+        persistent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "namespace", b"namespace", "persistent", b"persistent", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNamesRequest: _TypeAlias = SetNamesRequest  # noqa: Y015
+
+@_typing.final
+class SetNamesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNamesResponse: _TypeAlias = SetNamesResponse  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):

@@ -56,6 +56,11 @@ class NodeStub:
             request_serializer=pb.SetHoldRequest.SerializeToString,
             response_deserializer=pb.SetHoldResponse.FromString,
         )
+        self.SetNames = channel.unary_unary(
+            "/cellar.v1.Node/SetNames",
+            request_serializer=pb.SetNamesRequest.SerializeToString,
+            response_deserializer=pb.SetNamesResponse.FromString,
+        )
 
 
 class NodeServicer:
@@ -84,6 +89,9 @@ class NodeServicer:
         await _unimplemented(context)
 
     async def SetHold(self, request, context):
+        await _unimplemented(context)
+
+    async def SetNames(self, request, context):
         await _unimplemented(context)
 
 
@@ -133,6 +141,11 @@ def add_NodeServicer_to_server(servicer, server):
             servicer.SetHold,
             pb.SetHoldRequest.FromString,
             pb.SetHoldResponse.SerializeToString,
+        ),
+        "SetNames": grpc.unary_unary_rpc_method_handler(
+            servicer.SetNames,
+            pb.SetNamesRequest.FromString,
+            pb.SetNamesResponse.SerializeToString,
         ),
     }
     name = "cellar.v1.Node"

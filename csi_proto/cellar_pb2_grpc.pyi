@@ -56,6 +56,10 @@ class NodeStub:
     DeletePart: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.DeletePartRequest, _cellar_pb2.DeletePartResponse]
     SetHold: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.SetHoldRequest, _cellar_pb2.SetHoldResponse]
     """Holds a volume, so that no call can delete it, or releases it again."""
+    SetNames: _grpc.UnaryUnaryMultiCallable[_cellar_pb2.SetNamesRequest, _cellar_pb2.SetNamesResponse]
+    """Records the names in Kubernetes that a volume has now, if its PersistentVolume was bound to another
+    claim. They are for people, and never part of its identity.
+    """
 
 @_typing.type_check_only
 class NodeAsyncStub(NodeStub):
@@ -80,6 +84,10 @@ class NodeAsyncStub(NodeStub):
     DeletePart: _aio.UnaryUnaryMultiCallable[_cellar_pb2.DeletePartRequest, _cellar_pb2.DeletePartResponse]  # type: ignore[assignment]
     SetHold: _aio.UnaryUnaryMultiCallable[_cellar_pb2.SetHoldRequest, _cellar_pb2.SetHoldResponse]  # type: ignore[assignment]
     """Holds a volume, so that no call can delete it, or releases it again."""
+    SetNames: _aio.UnaryUnaryMultiCallable[_cellar_pb2.SetNamesRequest, _cellar_pb2.SetNamesResponse]  # type: ignore[assignment]
+    """Records the names in Kubernetes that a volume has now, if its PersistentVolume was bound to another
+    claim. They are for people, and never part of its identity.
+    """
 
 class NodeServicer:
     """The peer service. Its name is part of the path of its methods, so it stays `Node`."""
@@ -146,5 +154,14 @@ class NodeServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_cellar_pb2.SetHoldResponse, _abc.Awaitable[_cellar_pb2.SetHoldResponse]]:
         """Holds a volume, so that no call can delete it, or releases it again."""
+
+    def SetNames(
+        self,
+        request: _cellar_pb2.SetNamesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cellar_pb2.SetNamesResponse, _abc.Awaitable[_cellar_pb2.SetNamesResponse]]:
+        """Records the names in Kubernetes that a volume has now, if its PersistentVolume was bound to another
+        claim. They are for people, and never part of its identity.
+        """
 
 def add_NodeServicer_to_server(servicer: NodeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -53,6 +53,11 @@ class InspectionStub:
             request_serializer=pb.ListIoRequest.SerializeToString,
             response_deserializer=pb.ListIoResponse.FromString,
         )
+        self.ListOrphans = channel.unary_unary(
+            "/cellar.v1.Inspection/ListOrphans",
+            request_serializer=pb.ListOrphansRequest.SerializeToString,
+            response_deserializer=pb.ListOrphansResponse.FromString,
+        )
 
 
 class InspectionServicer:
@@ -63,6 +68,9 @@ class InspectionServicer:
         await _unimplemented(context)
 
     async def ListIo(self, request, context):
+        await _unimplemented(context)
+
+    async def ListOrphans(self, request, context):
         await _unimplemented(context)
 
 
@@ -82,6 +90,11 @@ def add_InspectionServicer_to_server(servicer, server):
             servicer.ListIo,
             pb.ListIoRequest.FromString,
             pb.ListIoResponse.SerializeToString,
+        ),
+        "ListOrphans": grpc.unary_unary_rpc_method_handler(
+            servicer.ListOrphans,
+            pb.ListOrphansRequest.FromString,
+            pb.ListOrphansResponse.SerializeToString,
         ),
     }
     name = "cellar.v1.Inspection"

@@ -62,7 +62,7 @@ def add_CallsServicer_to_server(servicer: CallsServicer, server: _typing.Union[_
 
 class InspectionStub:
     """What is known of single volumes, and of the nodes of a cluster. A node does not
-    serve ListNodes. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
+    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
     """
 
     @_typing.overload
@@ -73,11 +73,13 @@ class InspectionStub:
     ListNodes: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListNodesRequest, _inspect_pb2.ListNodesResponse]
     ListIo: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListIoRequest, _inspect_pb2.ListIoResponse]
     """The reads and writes of all staged volumes."""
+    ListOrphans: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListOrphansRequest, _inspect_pb2.ListOrphansResponse]
+    """The volumes that no PersistentVolume names. Served by routers that ask Kubernetes for its nodes."""
 
 @_typing.type_check_only
 class InspectionAsyncStub(InspectionStub):
     """What is known of single volumes, and of the nodes of a cluster. A node does not
-    serve ListNodes. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
+    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -85,10 +87,12 @@ class InspectionAsyncStub(InspectionStub):
     ListNodes: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListNodesRequest, _inspect_pb2.ListNodesResponse]  # type: ignore[assignment]
     ListIo: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListIoRequest, _inspect_pb2.ListIoResponse]  # type: ignore[assignment]
     """The reads and writes of all staged volumes."""
+    ListOrphans: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListOrphansRequest, _inspect_pb2.ListOrphansResponse]  # type: ignore[assignment]
+    """The volumes that no PersistentVolume names. Served by routers that ask Kubernetes for its nodes."""
 
 class InspectionServicer:
     """What is known of single volumes, and of the nodes of a cluster. A node does not
-    serve ListNodes. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
+    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
     """
 
     def InspectVolume(
@@ -109,5 +113,12 @@ class InspectionServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_inspect_pb2.ListIoResponse, _abc.Awaitable[_inspect_pb2.ListIoResponse]]:
         """The reads and writes of all staged volumes."""
+
+    def ListOrphans(
+        self,
+        request: _inspect_pb2.ListOrphansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspect_pb2.ListOrphansResponse, _abc.Awaitable[_inspect_pb2.ListOrphansResponse]]:
+        """The volumes that no PersistentVolume names. Served by routers that ask Kubernetes for its nodes."""
 
 def add_InspectionServicer_to_server(servicer: InspectionServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from driver.core.errors import Invalid
+from driver.router.forwarding import Unary
 from driver.router.nodes.directory import (
     Directory,
     RecordEvent,
@@ -17,7 +19,10 @@ from driver.router.nodes.directory import (
 )
 from driver.router.nodes.lost import Abandon, abandon_nothing
 from driver.router.nodes.pool_locations import PoolLocations
+from driver.router.nodes.registry import Nodes
 from driver.tls.identity import Files, Identities
+
+Survey: TypeAlias = Callable[[Nodes], Awaitable[None]]
 
 
 def no_problem() -> str | None:
@@ -30,7 +35,7 @@ class Cluster:
     """The nodes of a cluster, and the router's identity.
 
     `problem`: returns why the router cannot work, or None. `background`: what runs until it is
-    cancelled.
+    cancelled, as do `surveys` of the nodes. `routes`: RPCs that only this kind of cluster serves.
     """
 
     directory: Directory
@@ -41,6 +46,8 @@ class Cluster:
     problem: Callable[[], str | None] = no_problem
     locations: PoolLocations = field(default_factory=PoolLocations)
     background: Sequence[Awaitable[None]] = ()
+    surveys: Sequence[Survey] = ()
+    routes: Mapping[str, Unary] = field(default_factory=dict)
 
 
 def static_cluster(file: Path, tls_dir: Path | None) -> Cluster:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from driver.app.cluster import Cluster, no_problem
+from driver.app.cluster import Cluster, Survey, no_problem
 from driver.app.cluster_settings import KubernetesNodes
 from driver.app.settings import RouteSettings
+from driver.observe import router_metrics
 from driver.observe.metrics import Metrics
-from driver.router.kubernetes import client
+from driver.router.forwarding import Unary
+from driver.router.kubernetes import claim_survey, client
+from driver.router.kubernetes.api import Api
 from driver.router.kubernetes.certificates import Secrets
 from driver.router.kubernetes.events import Events
 from driver.router.kubernetes.lost_nodes import LostNodePolicy
 from driver.router.kubernetes.nodes import KubernetesDirectory
+from driver.router.kubernetes.orphans import Orphans
 from driver.router.kubernetes.pool_location_store import PoolLocationStore
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.tls.identity import Files, Identities
@@ -46,6 +50,7 @@ async def kubernetes_cluster(
             "kind",
             lambda: {kind: informer.up for kind, informer in directory.watches.items()},
         )
+        surveys, routes = _surveys(api, settings, metrics)
         yield Cluster(
             directory=directory,
             identities=identities,
@@ -55,4 +60,21 @@ async def kubernetes_cluster(
             problem=problem,
             locations=locations,
             background=background,
+            surveys=surveys,
+            routes=routes,
         )
+
+
+def _surveys(
+    api: Api, settings: RouteSettings, metrics: Metrics
+) -> tuple[Sequence[Survey], Mapping[str, Unary]]:
+    """Return the survey of all volumes for orphans and for names, and the RPC that shows the
+    orphans; none of them if they are not wanted.
+    """
+    if not settings.orphans_after:
+        return (), {}
+    orphans = Orphans(settings.orphans_after)
+    pause = claim_survey.interval(settings.orphans_after)
+    survey = claim_survey.ClaimSurvey(api, settings.driver_name, orphans, pause)
+    router_metrics.add_orphans(metrics, orphans.numbers, orphans.sizes)
+    return (survey.keep,), {"ListOrphans": orphans.list_orphans}

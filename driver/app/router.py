@@ -67,8 +67,9 @@ class _RouterProcess:
             self._watch_nodes(nodes)
             process_metrics.add_expiries(self._metrics, lambda: _certificates(cluster.identities))
             server = UnixServer(self._metrics.on_finish)
-            self._register(nodes, server, cluster.abandon)
-            for work in (nodes.watch(), measure_loop_lag(), *cluster.background):
+            self._register(nodes, server, cluster)
+            surveys = (survey(nodes) for survey in cluster.surveys)
+            for work in (nodes.watch(), measure_loop_lag(), *cluster.background, *surveys):
                 await stack.enter_async_context(_in_background(work, stop))
             await server.open(settings.endpoint)
             stack.push_async_callback(server.close, process.GRACE)
@@ -91,7 +92,7 @@ class _RouterProcess:
                 async with kubernetes_cluster(settings, nodes, self._metrics) as cluster:
                     yield cluster
 
-    def _register(self, nodes: Nodes, server: UnixServer, abandon: Abandon) -> None:
+    def _register(self, nodes: Nodes, server: UnixServer, cluster: Cluster) -> None:
         """Register the services. Capabilities are those of this release, not of the nodes:
         sidecars ask once, perhaps before any node is reachable.
         """
@@ -99,7 +100,7 @@ class _RouterProcess:
         hidden = frozenset[str]() if settings.attach else forwarding.ATTACHING
         identity = Identity(settings.driver_name, self._version, lambda: nodes.synced)
         add_IdentityServicer_to_server(identity, server.grpc)
-        routes = self._routes(nodes, abandon)
+        routes = {**self._routes(nodes, cluster.abandon), **cluster.routes}
         server.grpc.add_generic_rpc_handlers((forwarding.Router(nodes, routes, hidden),))
 
     def _routes(self, nodes: Nodes, abandon: Abandon) -> Mapping[str, forwarding.Unary]:

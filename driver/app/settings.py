@@ -6,7 +6,6 @@ reads them.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from driver.app.luks_setting import read_luks
 from driver.app.pool_spec import check_distinct, read_pool, read_pools
 from driver.backends.pool_type import PoolSpec
 from driver.core import addresses
-from driver.core.addresses import check_folder, parse_address, parse_endpoint
 from driver.linux.formats.luks import Options as LuksOptions
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # CSI, Topology
@@ -54,14 +52,6 @@ class Flag:
     action: str = "store"
 
 
-def default_state_dir() -> Path:
-    """Return the default state directory: below /var/lib for root (FHS), else the user's (XDG)."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/cellar")
-    folder = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (folder if folder.is_absolute() else Path.home() / ".local/state") / "cellar"
-
-
 def _matching(form: re.Pattern[str], meaning: str) -> AfterValidator:
     """Return a check that a text has the form. `meaning`: what it should be, for the error."""
 
@@ -77,7 +67,7 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-_Address = Annotated[tuple[str, int] | None, BeforeValidator(parse_address)]
+_Address = Annotated[tuple[str, int] | None, BeforeValidator(addresses.parse_address)]
 
 
 class CommonSettings(BaseModel):
@@ -92,7 +82,9 @@ class CommonSettings(BaseModel):
     )
 
     endpoint: Annotated[
-        Path, BeforeValidator(parse_endpoint), Flag("the socket; required", "unix:///PATH")
+        Path,
+        BeforeValidator(addresses.parse_endpoint),
+        Flag("the socket; required", "unix:///PATH"),
     ]
     metrics: Annotated[
         _Address, Flag("serve /metrics, /healthz and /readyz there", "HOST:PORT")
@@ -173,6 +165,15 @@ class RouteSettings(CommonSettings):
             "retain|forget",
         ),
     ] = "retain"
+    orphans_after: Annotated[
+        float,  # seconds
+        BeforeValidator(parse_span),
+        Flag(
+            "for how long there must be no PersistentVolume of a volume before it counts as an"
+            " orphan; 0: volumes are not compared with PersistentVolumes; default: 10m",
+            "SPAN",
+        ),
+    ] = 600.0
 
     @model_validator(mode="after")
     def _require_tls(self) -> Self:
@@ -186,7 +187,7 @@ class ServeSettings(CommonSettings):
 
     endpoint: Annotated[
         Path,
-        BeforeValidator(parse_endpoint),
+        BeforeValidator(addresses.parse_endpoint),
         Flag(
             "the socket; required, but with --kubelet-dir its default is"
             " DIR/plugins/<driver name>/csi.sock",
@@ -213,7 +214,7 @@ class ServeSettings(CommonSettings):
     ]
     kubelet_dir: Annotated[
         Path | None,
-        AfterValidator(check_folder),
+        AfterValidator(addresses.check_folder),
         Flag(
             "register the driver with the kubelet of this directory, usually /var/lib/kubelet; it"
             " must have the same path for both",
@@ -222,16 +223,16 @@ class ServeSettings(CommonSettings):
     ] = None
     state_dir: Annotated[
         Path,
-        AfterValidator(check_folder),
+        AfterValidator(addresses.check_folder),
         Flag(
             "where the driver keeps what no pool can tell: where volumes are mounted, and which"
             " pool was found at which place; default: /var/lib/cellar",
             "DIR",
         ),
-    ] = Field(default_factory=default_state_dir)
+    ] = Field(default_factory=addresses.default_state_dir)
     pods_cgroup: Annotated[
         Path | None,
-        AfterValidator(check_folder),
+        AfterValidator(addresses.check_folder),
         Flag(
             "the control group of all pods, in which IO limits are set; default: the one below"
             " /sys/fs/cgroup that kubelet made",

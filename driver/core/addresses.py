@@ -71,3 +71,11 @@ def registration_socket(folder: Path, driver: str) -> Path:
     for the same driver.
     """
     return folder / "plugins_registry" / f"{driver}-reg.sock"
+
+
+def default_state_dir() -> Path:
+    """Return the default state directory: below /var/lib for root (FHS), else the user's (XDG)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/cellar")
+    folder = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (folder if folder.is_absolute() else Path.home() / ".local/state") / "cellar"

@@ -111,6 +111,22 @@ def object_names(parameters: Mapping[str, str], kind: ObjectKind, name: str = ""
     return ObjectNames(namespace, claim, persistent if persistent != name else "")
 
 
+def claim_names(namespace: str, claim: str, persistent: str) -> ObjectNames:
+    """Return the names of a claim and its PersistentVolume.
+
+    Raises: Invalid: Kubernetes has no such names.
+    """
+    keys = _OBJECTS[ObjectKind.CLAIM]
+    named = {
+        KUBERNETES + key: name
+        for key, name in zip(keys, (namespace, claim, persistent), strict=True)
+    }
+    objects = object_names(named, ObjectKind.CLAIM)
+    if objects != ObjectNames(namespace, claim, persistent):
+        raise Invalid("namespace, claim and persistent must be names of Kubernetes objects")
+    return objects
+
+
 def object_facts(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the names in Kubernetes that a request has in such a map, for the log, by their
     kind.

@@ -19,6 +19,8 @@ _DURATIONS: Final = {  # name, help, label
     Measure.LOOP_LAG: ("cellar_event_loop_lag_seconds", "How late the event loop is", ""),
     Measure.QUEUE_WAIT: ("cellar_queue_wait_seconds", "Time until a worker took a call", "class"),
 }
+# What may be the first of its kind is 0 before, so that Prometheus sees that it increased.
+_FROM_ZERO: Final = ((Measure.COPY, "failed"), (Measure.COPY, "ok"), (Measure.FREEZE, ""))
 _COUNTS: Final = {
     Count.COPIED_BYTES: ("cellar_copied_bytes", "Bytes copied in the background"),
     Count.LEFTOVERS: ("cellar_leftovers_removed", "Remains of interrupted calls that were removed"),
@@ -33,7 +35,7 @@ class Measured(Collector):
         self._measures = measures
 
     def collect(self) -> Iterator[Metric]:
-        known = self._measures.distributions()
+        known = {key: Distribution() for key in _FROM_ZERO} | dict(self._measures.distributions())
         for measure, (name, text, label) in _DURATIONS.items():
             histogram = HistogramMetricFamily(name, text, labels=[label] if label else [])
             for (measured, value), distribution in sorted(known.items()):

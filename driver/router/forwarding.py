@@ -34,6 +34,7 @@ FORWARDED: Final[dict[str, tuple[str, Callable[[str], ImageId]]]] = {
     "ControllerModifyVolume": ("volume_id", parse_volume_id),
     "InspectVolume": ("volume_id", parse_volume_id),
     "SetHold": ("volume_id", parse_volume_id),
+    "SetNames": ("volume_id", parse_volume_id),
     "GetSnapshot": ("snapshot_id", parse_snapshot_id),
     # streams
     "GetMetadataAllocated": ("snapshot_id", parse_snapshot_id),

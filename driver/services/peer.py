@@ -16,22 +16,22 @@ from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
 from driver.core.model import Image, Volume
 from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.pool import Pool
-from driver.csi.parameters import limits_by_key
+from driver.csi.parameters import claim_names, limits_by_key
 from driver.csi.protocol import POOL_REPORT_TIMEOUT
 from driver.services.group_participant import GroupParticipant
 from driver.services.name_reservations import NameReservations
 from driver.services.node_reports import NodeReports
 from driver.volumes.inventory import FindImages, Inventory, PoolEntry, ReadPools
 from driver.volumes.pools.call_facts import persistent_name
-from driver.volumes.requests import SetHold
+from driver.volumes.requests import SetHold, SetNames
 
 
 class PeerService(NodeServicer):
     """The peer service, which routers and Cellar's own commands call.
 
     `run`: Dispatcher.run. `node`: the part of a report that does not change. `participant`:
-    None if there are no group snapshots over several nodes. `set_hold`: Holds.set. `events`: those
-    of this node.
+    None if there are no group snapshots over several nodes. `set_hold`: Holds.set. `set_names`:
+    Modifier.set_names. `events`: those of this node.
     """
 
     def __init__(  # noqa: PLR0913 - what the calls need
@@ -42,6 +42,7 @@ class PeerService(NodeServicer):
         participant: GroupParticipant | None = None,
         *,
         set_hold: Callable[[SetHold], None] | None = None,
+        set_names: Callable[[SetNames], None] | None = None,
         events: NodeEvents | None = None,
     ) -> None:
         self._run = run
@@ -50,6 +51,7 @@ class PeerService(NodeServicer):
         self._reservations = NameReservations()
         self._participant = participant
         self._set_hold = set_hold
+        self._set_names = set_names
         self.node_reports = NodeReports(self._report, self._node, events)
 
     async def ListPools(
@@ -132,6 +134,20 @@ class PeerService(NodeServicer):
             raise Unsupported("this driver has no holds")
         await self._run(self._set_hold, SetHold(parse_volume_id(request.volume_id), request.held))
         return cellar.SetHoldResponse()
+
+    async def SetNames(
+        self, request: cellar.SetNamesRequest, context: object
+    ) -> cellar.SetNamesResponse:
+        """Record the names in Kubernetes that a volume has now; see Modifier.set_names.
+
+        Raises: Invalid; NotFound also if no volume has such an id; Unsupported if this is no
+        driver.
+        """
+        if self._set_names is None:
+            raise Unsupported("this driver keeps no names")
+        objects = claim_names(request.namespace, request.claim, request.persistent)
+        await self._run(self._set_names, SetNames(parse_volume_id(request.volume_id), objects))
+        return cellar.SetNamesResponse()
 
     def _required_participant(self) -> GroupParticipant:
         if self._participant is None:

@@ -125,6 +125,7 @@ class Server:
             report,
             participant,
             set_hold=set_hold,
+            set_names=use_cases.modifier.set_names,
             events=use_cases.events,
         )
         self._node_reports = peer.node_reports

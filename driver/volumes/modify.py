@@ -1,20 +1,23 @@
-"""IO limits: recorded with the volume, and enforced on its device while it is attached."""
+"""What can be changed of a volume: its IO limits, recorded and enforced on its device while it is
+attached; and the names of its claim, which are for people.
+"""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
 
+from driver.core.errors import Refused
 from driver.core.failpoints import FailPoint, reach
 from driver.core.model import Limits, Volume
 from driver.core.ports.pool import Pool
 from driver.volumes.node import attachment, io_limits
 from driver.volumes.pools.registry import Pools
-from driver.volumes.requests import Modify
+from driver.volumes.requests import Modify, SetNames
 
 
 class Modifier:
-    """Changes the limits of volumes (ControllerModifyVolume)."""
+    """Changes the limits of volumes (ControllerModifyVolume), and their names."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
@@ -42,6 +45,22 @@ class Modifier:
             _enforce(pool, volume, limits)
             reach(FailPoint.MODIFY_ENFORCED)
             undo.pop_all()
+
+    def set_names(self, request: SetNames) -> None:
+        """Record the names; no-op if the record has them. Run it with the volume locked.
+
+        Raises: Refused: it is an inline volume, which stays with its pod; NotFound;
+        PoolUnavailable; Damaged.
+        """
+        pool, volume = self._pools.volume(request.volume_id)
+        if volume.inline:
+            raise Refused(f"volume {volume.id} is inline: it has the names of its pod")
+        persistent = request.objects.persistent
+        objects = replace(
+            request.objects, persistent="" if persistent == volume.name else persistent
+        )
+        if volume.objects != objects:
+            pool.backend.record(replace(volume, objects=objects))
 
 
 def _enforce(pool: Pool, volume: Volume, limits: Limits) -> None:

@@ -100,6 +100,18 @@ class SetHold:
 
 
 @dataclass(frozen=True, slots=True)
+class SetNames:
+    """Record the names in Kubernetes that a persistent volume has now."""
+
+    volume_id: VolumeId
+    objects: ObjectNames
+
+    @property
+    def locks(self) -> Locks:
+        return locks.lock_exclusively(self.volume_id)
+
+
+@dataclass(frozen=True, slots=True)
 class GetVolume:
     """A call that only reads one volume."""
 

@@ -83,6 +83,23 @@ CASES: Final[Mapping[str, Case]] = {
         25,
     ),
     "CellarDirectIoLost": pool("direct_io", "0x20 1x20", 18, 25),
+    "CellarFilesystemFrozen": Case(
+        {
+            'cellar_freeze_seconds_bucket{le="2.5",node="n-1"}': "0x60",
+            'cellar_freeze_seconds_count{node="n-1"}': "0x5 1x60",
+        },
+        10,
+        50,
+    ),
+    "CellarDriverDown": Case(
+        {
+            'up{job="c",instance="a",node="n-1"}': "1x5 0x10 1x20",
+            'cellar_build_info{job="c",instance="a",node="n-1"}': "1x5 _x10 1x20",
+            'up{job="other",instance="b"}': "0x40",
+        },
+        12,
+        20,
+    ),
     "CellarNodeUnavailable": Case({'cellar_node_up{node="n-1",instance="r"}': "0x8 1x20"}, 7, 12),
     "CellarRouterWithoutNodes": Case(
         {
@@ -120,6 +137,12 @@ CASES: Final[Mapping[str, Case]] = {
     ),
     "CellarCopyStuck": Case(
         {"cellar_copies": "1x60 0x20", "cellar_copies_remaining_bytes": "4096x60 0x20"}, 50, 65
+    ),
+    "CellarCopiesFail": Case(
+        {'cellar_copy_seconds_count{result="failed",node="n-1"}': "0x5 1x100"}, 10, 80
+    ),
+    "CellarOrphanVolumes": Case(
+        {'cellar_orphan_volumes{node="n-1",pool="fast",instance="r"}': "2x70 0x20"}, 65, 75
     ),
     "CellarStateNotWritten": Case({"cellar_state_problem": "1x8 0x20"}, 7, 12),
 }

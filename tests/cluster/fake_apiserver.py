@@ -21,7 +21,10 @@ import yaml
 Json = dict[str, Any]
 
 TOKEN = "the-token"
-COLLECTIONS = {"nodes", "csinodes", "endpointslices", "secrets", "configmaps", "events"}
+COLLECTIONS = {
+    *("nodes", "csinodes", "endpointslices", "secrets", "configmaps", "events"),
+    "persistentvolumes",
+}
 
 
 @dataclass
@@ -164,8 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
         if name in COLLECTIONS:
             items = self.cluster.objects.get(path, {}).values()
             chosen = [each for each in items if _matches(each, query)]
-            version = {"resourceVersion": str(self.cluster.version)}
-            return 200, {"kind": "List", "metadata": version, "items": chosen}
+            metadata = {"resourceVersion": str(self.cluster.version)}
+            start, most = int(query.get("continue", 0)), int(query.get("limit", len(chosen)))
+            if start + most < len(chosen):
+                metadata["continue"] = str(start + most)
+            chosen = chosen[start : start + most]
+            return 200, {"kind": "List", "metadata": metadata, "items": chosen}
         return 404, _status(404, f"{name} not found")
 
     def _watch(self, path: str, query: dict[str, str], generation: int) -> None:

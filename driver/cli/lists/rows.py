@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import grpc
+
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.cli.client import Client
+from csi_proto import inspect_pb2
+from driver.cli.client import CallFailed, Client
 from driver.cli.output import Row
 
 
@@ -44,6 +47,21 @@ def volume_rows(client: Client) -> Iterator[Row]:
         for entry in page:
             record = records.get(entry.volume.volume_id, cellar.Record())
             yield _volume_row(entry, record, pool_names)
+
+
+def orphan_ids(client: Client) -> frozenset[str]:
+    """Return the ids of the volumes that no PersistentVolume names. Raises: CallFailed."""
+    try:
+        answer = client.call(client.inspection.ListOrphans, inspect_pb2.ListOrphansRequest())
+    except CallFailed as error:
+        if error.code is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        text = (
+            "only a router that asks Kubernetes knows of orphans (`kubectl cellar volumes"
+            " --orphans`), unless --orphans-after is 0"
+        )
+        raise CallFailed(error.code, text) from None
+    return frozenset(orphan.volume_id for orphan in answer.orphans)
 
 
 def _volume_row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -28,6 +28,12 @@ Namespace = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="Only those of this namespace.")
 ]
 Unhealthy = Annotated[bool, typer.Option("--unhealthy", help="Only those that are not healthy.")]
+OnlyOrphans = Annotated[
+    bool,
+    typer.Option(
+        "--orphans", help="Only those that no PersistentVolume names, as a router has found them."
+    ),
+]
 Sort = Annotated[
     SortKey | None,
     typer.Option(help="Sort: the largest, newest and unhealthy first. Else in the order of ids."),
@@ -46,11 +52,12 @@ _DESCENDING: Final = frozenset({SortKey.SIZE, SortKey.CREATED, SortKey.CONDITION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which rows are wanted: "" means any."""
+    """Which rows are wanted: "" means any, as does None for `ids`, those of volumes."""
 
     pool: str = ""
     namespace: str = ""
     unhealthy: bool = False
+    ids: Container[str] | None = None
     sort: SortKey | None = None
 
     def apply(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -65,4 +72,5 @@ class Selection:
             self.pool in {"", row["pool"]}
             and self.namespace in {"", row["namespace"]}
             and (not self.unhealthy or bool(row["abnormal"]))
+            and (self.ids is None or row["id"] in self.ids)
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,8 +12,15 @@ from driver.cli.connection import Endpoint, Format, connected, fail
 from driver.cli.disks.create import create_pool
 from driver.cli.disks.grow import command as grow_pool
 from driver.cli.lists.columns import POOLS, SNAPSHOTS, VOLUMES
-from driver.cli.lists.rows import pool_rows, snapshot_rows, volume_rows
-from driver.cli.lists.selection import Namespace, PoolName, Selection, Sort, Unhealthy
+from driver.cli.lists.rows import orphan_ids, pool_rows, snapshot_rows, volume_rows
+from driver.cli.lists.selection import (
+    Namespace,
+    OnlyOrphans,
+    PoolName,
+    Selection,
+    Sort,
+    Unhealthy,
+)
 from driver.cli.live.watch import Watch, print_or_watch
 from driver.cli.output import Output, Row, console
 from driver.cli.pool_options import ConfigOption, PoolOption, StateDirOption, load_settings
@@ -29,6 +38,7 @@ def volumes(  # noqa: PLR0913 - one for each option
     pool: PoolName = "",
     namespace: Namespace = "",
     unhealthy: Unhealthy = False,
+    orphans: OnlyOrphans = False,
     sort: Sort = None,
     watch: Watch = False,
 ) -> None:
@@ -36,10 +46,15 @@ def volumes(  # noqa: PLR0913 - one for each option
     selection = Selection(pool=pool, namespace=namespace, unhealthy=unhealthy, sort=sort)
     gone = {"abnormal": True, "condition": "deleted"}
     with connected(endpoint) as client:
+
+        def ask() -> Iterable[Row]:
+            ids = orphan_ids(client) if orphans else None
+            return replace(selection, ids=ids).apply(volume_rows(client))
+
         print_or_watch(
             output,
             VOLUMES,
-            lambda: selection.apply(volume_rows(client)),
+            ask,
             watch=watch,
             deleted=gone,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from csi_proto import cellar_pb2 as cellar
-from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
+from csi_proto import cellar_pb2_grpc, csi_pb2_grpc, inspect_pb2, inspect_pb2_grpc
 from csi_proto import csi_pb2 as csi
 from driver.cli import call
 from driver.cli.doctor import command as doctor
@@ -115,14 +116,36 @@ class FakeController(csi_pb2_grpc.ControllerServicer):
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is in use")
 
 
+class FakeInspection(inspect_pb2_grpc.InspectionServicer):
+    def ListOrphans(self, request: inspect_pb2.ListOrphansRequest, context: Any) -> Any:
+        return inspect_pb2.ListOrphansResponse(orphans=[inspect_pb2.Orphan(volume_id=CLONE)])
+
+
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Iterator[str]:
+    """A driver, which is one node."""
+    with _served(tmp_path / "csi.sock") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Iterator[str]:
+    with _served(tmp_path / "router.sock", FakeInspection()) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _served(
+    socket: Path, inspection: inspect_pb2_grpc.InspectionServicer | None = None
+) -> Iterator[str]:
     server = grpc.server(ThreadPoolExecutor(2))
     cellar_pb2_grpc.add_NodeServicer_to_server(FakePools(), server)
     csi_pb2_grpc.add_ControllerServicer_to_server(FakeController(), server)
-    server.add_insecure_port(f"unix://{tmp_path}/csi.sock")
+    if inspection:
+        inspect_pb2_grpc.add_InspectionServicer_to_server(inspection, server)
+    server.add_insecure_port(f"unix://{socket}")
     server.start()
-    yield f"unix://{tmp_path}/csi.sock"
+    yield f"unix://{socket}"
     server.stop(None).wait(5)
 
 

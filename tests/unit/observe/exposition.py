@@ -23,6 +23,8 @@ OTHER_METRICS: Final = frozenset(
         "cellar_kubelet_registered",
         "cellar_kubernetes_watch_up",
         "cellar_node_up",
+        "cellar_orphan_volumes",
+        "cellar_orphan_volumes_bytes",
         "cellar_pool_oldest_call_seconds",
         "cellar_pool_stuck_workers",
         "cellar_pool_trimmed_bytes",

@@ -23,3 +23,12 @@ def test_each_bucket_counts_all_up_to_its_bound() -> None:
     assert 'cellar_freeze_seconds_bucket{le="0.05"} 1.0' in text
     assert "cellar_copied_bytes_total 4096.0" in text
     assert "cellar_leftovers_removed_total 0.0" in text
+
+
+def test_what_may_happen_for_the_first_time_is_zero_before() -> None:
+    registry = CollectorRegistry()
+    registry.register(Measured(Measures()))
+    text = generate_latest(registry).decode()
+    assert 'cellar_copy_seconds_count{result="failed"} 0.0' in text
+    assert 'cellar_copy_seconds_count{result="ok"} 0.0' in text
+    assert "cellar_freeze_seconds_count 0.0" in text

@@ -17,7 +17,7 @@ class NoNodes:
     """Enough for tables."""
 
 
-OF_PEERS = {"ListPools", "Describe", "InspectVolume", "SetHold"}  # not of CSI
+OF_PEERS = {"ListPools", "Describe", "InspectVolume", "SetHold", "SetNames"}  # not of CSI
 
 
 def all_routes() -> set[str]:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from csi_proto import cellar_pb2 as cellar
+from driver.core.errors import Invalid, Unsupported
 from driver.core.ids import VolumeId, volume_key
-from driver.core.model import GIB, Allocation, FsType, Volume
+from driver.core.model import GIB, Allocation, FsType, ObjectNames, Volume
 from driver.core.ports.pool import Pool
 from driver.services.peer import PeerService
-from driver.volumes.requests import SetHold
+from driver.volumes.requests import SetHold, SetNames
 from tests.support.failing_backend import FailingBackend, failing_pool
 
 
@@ -67,6 +68,25 @@ def test_a_hold_reaches_the_use_case_and_is_shown(pools: list[Pool]) -> None:
     assert asked == [SetHold(volume.id, held=True)]
     pools[0].backend.record(replace(volume, held=True))
     assert described(peer, str(volume.id))[0].held
+
+
+def test_names_reach_the_use_case_if_kubernetes_can_have_them(pools: list[Pool]) -> None:
+    asked: list[SetNames] = []
+    peer = PeerService(run, pools, set_names=asked.append)
+    volume = a_volume(pools[0])
+    request = cellar.SetNamesRequest(
+        volume_id=str(volume.id), namespace="shop", claim="data", persistent="pv"
+    )
+    asyncio.run(peer.SetNames(request, None))
+    assert asked == [SetNames(volume.id, ObjectNames("shop", "data", "pv"))]
+    for missing in ("namespace", "claim", "persistent"):
+        strange = cellar.SetNamesRequest()
+        strange.CopyFrom(request)
+        setattr(strange, missing, "../NO")
+        with pytest.raises(Invalid):
+            asyncio.run(peer.SetNames(strange, None))
+    with pytest.raises(Unsupported):
+        asyncio.run(PeerService(run, pools).SetNames(request, None))
 
 
 def away(pool: Pool) -> None:

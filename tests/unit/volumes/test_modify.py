@@ -8,8 +8,8 @@ import pytest
 
 from driver.core.errors import Failed, NotFound, Refused
 from driver.core.ids import VolumeId
-from driver.core.model import Limits
-from driver.volumes.requests import GetVolume, ListVolumes, Modify
+from driver.core.model import Limits, ObjectNames
+from driver.volumes.requests import GetVolume, ListVolumes, Modify, SetNames
 from tests.unit.volumes.world import World
 
 LACKING = "no control groups: boot another kernel"
@@ -89,3 +89,27 @@ def test_a_repeated_create_may_name_the_limits_or_none(world: World) -> None:
     volume = world.create(limits=Limits(read_iops=100))
     world.modifier.modify(Modify(volume.id, {"read_iops": 5}))
     assert world.create() == replace(volume, limits=Limits(read_iops=5))
+
+
+def test_a_volume_is_told_of_another_claim_and_is_the_same_volume(world: World) -> None:
+    volume = world.create(limits=Limits(read_iops=7))
+    for claim, persistent in (("data", volume.name), ("restored", "my-pv")):
+        names = ObjectNames("shop", claim, persistent)
+        for _ in range(2):  # a repeat is no error
+            world.modifier.set_names(SetNames(volume.id, names))
+        known = world.volumes.get(GetVolume(volume.id))[0]
+        kept = persistent if persistent != volume.name else ""
+        assert known == replace(volume, objects=ObjectNames("shop", claim, kept))
+
+
+def test_an_inline_volume_keeps_the_names_of_its_pod(world: World) -> None:
+    inline = world.create("inline", inline=True)
+    with pytest.raises(Refused, match="inline"):
+        world.modifier.set_names(SetNames(inline.id, ObjectNames("shop", "data")))
+
+
+def test_what_does_not_exist_has_no_names(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.modifier.set_names(
+            SetNames(VolumeId(world.fast.backend.id, "0" * 32), ObjectNames("shop", "data"))
+        )

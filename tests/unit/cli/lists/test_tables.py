@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from driver.cli.output import ExitStatus
 from tests.unit.cli.conftest import (
     CLONE,
     INLINE,
@@ -44,6 +45,13 @@ def test_snapshots_are_listed(endpoint: str) -> None:
     assert "1970-01-01T00:01:00+00:00" in line
     assert "snap-1" in line
     assert "not yet" in line
+
+
+def test_orphans_are_those_that_a_router_found(router: str, endpoint: str) -> None:
+    words = ("volumes", "--orphans", "-o", "name", "--endpoint")
+    assert run(*words, router).splitlines() == [CLONE]
+    said = run(*words, endpoint, status=ExitStatus.FAILED).replace("\n", " ")
+    assert "kubectl cellar volumes --orphans" in said
 
 
 @pytest.mark.parametrize(

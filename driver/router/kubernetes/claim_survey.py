@@ -1,0 +1,99 @@
+"""Compares the volumes of all nodes with the PersistentVolumes in the API server, now and then.
+
+A volume without a PersistentVolume is an orphan. One whose PersistentVolume is bound to another
+claim than it knows of is told so, since its names are for people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from loguru import logger
+
+from csi_proto import cellar_pb2 as cellar
+from driver.core.errors import CellarError, Unsupported
+from driver.router.kubernetes.api import Api, ApiError
+from driver.router.kubernetes.orphans import Orphans
+from driver.router.kubernetes.persistent_volumes import PersistentVolume, persistent_volumes
+from driver.router.nodes.calls import ask
+from driver.router.nodes.connection import NodeConnection
+from driver.router.nodes.listed_volumes import ListedVolume, NodeVolumes, list_volumes
+from driver.router.nodes.registry import Nodes
+
+INTERVAL: Final = 300.0  # seconds between two surveys, or more often:
+PARTS: Final = 3  # surveys at least before a volume counts as an orphan
+
+
+def interval(orphans_after: float) -> float:
+    """Return the seconds between two surveys, if volumes are orphans after so many seconds."""
+    return max(1.0, min(INTERVAL, orphans_after / PARTS))
+
+
+class ClaimSurvey:
+    """Surveys the volumes of the driver of this name, for `orphans` and for the volumes' names."""
+
+    def __init__(self, api: Api, driver: str, orphans: Orphans, interval: float) -> None:
+        self._api = api
+        self._driver = driver
+        self._orphans = orphans
+        self._interval = interval
+        self._told: dict[str, PersistentVolume] = {}  # by the id of the volume
+
+    async def keep(self, nodes: Nodes) -> None:
+        """Survey the volumes again and again, until cancelled. Errors are logged only."""
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self.look(nodes)
+            except ApiError as error:
+                logger.warning("the volumes were not compared with PersistentVolumes: {}", error)
+
+    async def look(self, nodes: Nodes) -> None:
+        """Survey the volumes of all reachable nodes, one node after the other. Raises: ApiError."""
+        persistent = await persistent_volumes(self._api, self._driver)
+        self._told = {key: told for key, told in self._told.items() if key in persistent}
+        for node in nodes.reachable():
+            try:
+                listed = await list_volumes(node, nodes.duplicated_pools())
+            except CellarError as error:
+                logger.debug("the volumes of node {} were not listed: {}", node.name, error)
+                continue
+            self._orphans.observe(listed, persistent)
+            await self._tell_names(node, listed, persistent)
+        self._orphans.keep({pool for node in nodes.all() for pool in node.pool_ids})
+
+    async def _tell_names(
+        self, node: NodeConnection, listed: NodeVolumes, named: Mapping[str, PersistentVolume]
+    ) -> None:
+        """Tell the node's volumes their names, where they know others. Each is told once, as there
+        are records without the space for names.
+        """
+        for volume in listed.volumes:
+            known = named.get(volume.id)
+            if not (known and known.claim) or known == _names_of(volume):
+                continue
+            if self._told.get(volume.id) == known:
+                continue
+            try:
+                await _set_names(node, volume.id, known)
+            except Unsupported:  # an older version
+                return
+            except CellarError as error:
+                logger.debug("volume {} was not told of its claim: {}", volume.id, error)
+            else:
+                self._told[volume.id] = known
+
+
+def _names_of(volume: ListedVolume) -> PersistentVolume:
+    return PersistentVolume(volume.persistent, volume.namespace, volume.claim)
+
+
+async def _set_names(node: NodeConnection, volume_id: str, named: PersistentVolume) -> None:
+    """Tell the node the names of its volume. Raises: Unsupported; other CellarErrors, as Busy."""
+    request = cellar.SetNamesRequest(
+        volume_id=volume_id, namespace=named.namespace, claim=named.claim, persistent=named.name
+    )
+    await ask(node, lambda node: node.peer().SetNames, request)
+    logger.info("volume {} is of claim {}/{} now", volume_id, named.namespace, named.claim)
