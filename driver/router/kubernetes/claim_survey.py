@@ -72,7 +72,7 @@ class ClaimSurvey:
         """
         for volume in listed.volumes:
             known = named.get(volume.id)
-            if not (known and known.claim) or known == _names_of(volume):
+            if not (known and known.claim) or known == _known_names(volume):
                 continue
             if self._told.get(volume.id) == known:
                 continue
@@ -86,7 +86,7 @@ class ClaimSurvey:
                 self._told[volume.id] = known
 
 
-def _names_of(volume: ListedVolume) -> PersistentVolume:
+def _known_names(volume: ListedVolume) -> PersistentVolume:
     return PersistentVolume(volume.persistent, volume.namespace, volume.claim)
 
 

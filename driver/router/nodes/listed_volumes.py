@@ -55,11 +55,11 @@ async def list_volumes(node: NodeConnection, hidden: Collection[PoolId] = ()) ->
         for pool in node.report.pools
         if pool.id and not pool.away and pool.id not in hidden
     }
-    volumes = [volume async for volume in _volumes_of(node, pools)]
+    volumes = [volume async for volume in _read_volumes(node, pools)]
     return NodeVolumes(node.name, pools, volumes)
 
 
-async def _volumes_of(
+async def _read_volumes(
     node: NodeConnection, pools: Mapping[PoolId, str]
 ) -> AsyncIterator[ListedVolume]:
     """Yield the persistent volumes of the node that are in these pools, page by page."""
