@@ -206,6 +206,9 @@ class DescribeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
+    damaged: _builtins.int
+    """How many more of them exist, with a record that cannot be read."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
         """The records of those that exist and whose pool is available."""
@@ -214,10 +217,11 @@ class DescribeResponse(_message.Message):
         self,
         *,
         records: _abc.Iterable[Global___Record] | None = ...,
+        damaged: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged", b"damaged", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,6 +419,7 @@ class Report(_message.Message):
     MAX_VOLUMES_FIELD_NUMBER: _builtins.int
     PUBLISHED_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node's own name, to compare with the name in the router's list of nodes."""
     version: _builtins.str
@@ -430,6 +435,10 @@ class Report(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
         """What happened since the last report of this stream; in the first one, in the last ten minutes."""
 
+    @_builtins.property
+    def names(self) -> Global___Names:
+        """The names of the node's volumes and snapshots."""
+
     def __init__(
         self,
         *,
@@ -440,14 +449,49 @@ class Report(_message.Message):
         max_volumes: _builtins.int = ...,
         published: _abc.Iterable[Global___Published] | None = ...,
         events: _abc.Iterable[Global___Event] | None = ...,
+        names: Global___Names | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "events", b"events", "max_volumes", b"max_volumes", "node", b"node", "pools", b"pools", "published", b"published", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "events", b"events", "max_volumes", b"max_volumes", "names", b"names", "node", b"node", "pools", b"pools", "published", b"published", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Names(_message.Message):
+    """The names of all volumes and snapshots of a node, so that a router asks only the nodes that may have
+    a name. Of each name: the first 8 bytes of its key, the second part of an id.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """`added` has all names; else the changes since the last report of this stream."""
+    added: _builtins.bytes
+    removed: _builtins.bytes
+    age: _builtins.float
+    """Seconds since they were read, which happens less often than a report if they are many."""
+    def __init__(
+        self,
+        *,
+        complete: _builtins.bool = ...,
+        added: _builtins.bytes = ...,
+        removed: _builtins.bytes = ...,
+        age: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "age", b"age", "complete", b"complete", "removed", b"removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Names: _TypeAlias = Names  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
@@ -535,7 +579,9 @@ class ReserveRequest(_message.Message):
     key: _builtins.str
     @_builtins.property
     def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The ids that a volume of this name may have on the node: they are looked for once it is reserved."""
+        """The ids that a volume of this name may have on the node: they are looked for once it is reserved.
+        Only routers that know no names of nodes send them.
+        """
 
     def __init__(
         self,
@@ -563,7 +609,9 @@ class Reserved(_message.Message):
     text: _builtins.str
     """The reason, if the name could not be reserved."""
     uncontended: _builtins.bool
-    """Nobody else had the name in the last ten seconds, so that what the router searched meanwhile is valid."""
+    """Nobody else had the name in the last ten seconds, so that the names that nodes reported meanwhile are
+    valid.
+    """
     exists: _builtins.bool
     """One of the volumes exists. Meaningless unless it is uncontended."""
     def __init__(

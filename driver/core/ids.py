@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import struct
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -20,6 +22,7 @@ Key: TypeAlias = str
 
 IMAGE_FILE: Final = "disk.img"  # of a loop-file pool, in a folder that is called by the image's id
 
+_DIGEST_BYTES: Final = 8
 _ID: Final = re.compile(r"([0-9a-f]{12})-([0-9a-f]{32})", re.ASCII)
 _KEY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _INLINE: Final = re.compile(r"csi-[0-9a-f]{64}", re.ASCII)  # kubelet, makeVolumeHandle
@@ -143,6 +146,24 @@ def parse_group_id(text: str) -> Key:
     if not _KEY.fullmatch(text):
         raise NotFound(f"no group snapshot {text!r}")
     return text
+
+
+def name_digest(key: Key) -> int:
+    """Return the first 8 bytes of a key, by which nodes report the names of their images. Two
+    names have the same digest once in 2 ** 64.
+    """
+    return int(key[: 2 * _DIGEST_BYTES], 16)
+
+
+def pack_digests(digests: Collection[int]) -> bytes:
+    """Return digests of names as bytes, 8 for each."""
+    return struct.pack(f">{len(digests)}Q", *digests)
+
+
+def unpack_digests(packed: bytes) -> Sequence[int]:
+    """Return the digests in `packed`; what is left at its end is ignored."""
+    count = len(packed) // _DIGEST_BYTES
+    return struct.unpack(f">{count}Q", packed[: count * _DIGEST_BYTES])
 
 
 def _hash(domain: bytes, name: str) -> Key:

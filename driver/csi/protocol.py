@@ -25,8 +25,8 @@ REPORT_LIFETIME: Final = 5.0  # seconds, router: more than REPORT_INTERVAL + REP
 NODE_TIMEOUT: Final = 5.0  # seconds, router: for a node's part of an answer that many nodes give
 
 # Reserving a name. A node remembers for NAME_MEMORY seconds that a router had the name. A router
-# relies on a search that it began before it got the name for NAME_SEARCH_LIFETIME seconds only:
-# another router that had the name meanwhile released it later than that, and the node still knows.
+# that gets one which nobody had in that time relies on the names that nodes reported, if they were
+# read at most NAME_SEARCH_LIFETIME seconds ago: who created it before is in them.
 NAME_WAIT: Final = 1.0  # seconds, node: for another router to give a name back; < NODE_TIMEOUT
 NAME_MEMORY: Final = 10.0  # seconds, node
 NAME_SEARCH_LIFETIME: Final = 8.0  # seconds, router: less than NAME_MEMORY

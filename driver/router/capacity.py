@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
 
 from driver.core.capacity import NO_CAPACITY, Capacity
 from driver.core.ids import PoolId
@@ -25,13 +26,10 @@ def candidates(
     if none of them has a pool of the requested name, each says so better than a router could.
     """
     exists = any(_has_pool(node, volume.pool) for node in reachable)
+    keys = [("candidate", cordoned, exists, *_kind(volume), duplicated) for cordoned in (0, 1)]
     return [
-        Candidate(
-            node.name,
-            node_capacity(node, volume, duplicated).largest,
-            cordoned=node.member.cordoned,
-            duplicated=may_use(node, volume.pool, duplicated),
-            lacks_pool=exists and not _has_pool(node, volume.pool),
+        node.derived(
+            keys[node.member.cordoned], partial(_candidate, node, volume, duplicated, exists)
         )
         for node in nodes
     ]
@@ -44,7 +42,8 @@ def largest_capacity(
 
     `largest` is 0 if it is less than a volume with the request's filesystem must have.
     """
-    each = (node_capacity(node, request, duplicated) for node in nodes)
+    key = ("capacity", *_kind(request), duplicated)
+    each = (node.derived(key, partial(node_capacity, node, request, duplicated)) for node in nodes)
     best = max(each, key=_by_size, default=NO_CAPACITY)
     return best.with_smallest(smallest(request.fs, encrypted=request.encrypted))
 
@@ -78,6 +77,24 @@ def may_use(node: NodeConnection, pool: str | None, pools: frozenset[PoolId]) ->
     return bool(pools) and any(
         each.id in pools and pool in {None, each.name} for each in node.report.pools
     )
+
+
+def _candidate(
+    node: NodeConnection, volume: CreateVolume, duplicated: frozenset[PoolId], exists: bool
+) -> Candidate:
+    """Return the node as a candidate. `exists`: a node has a pool of the requested name."""
+    return Candidate(
+        node.name,
+        node_capacity(node, volume, duplicated).largest,
+        cordoned=node.member.cordoned,
+        duplicated=may_use(node, volume.pool, duplicated),
+        lacks_pool=exists and not _has_pool(node, volume.pool),
+    )
+
+
+def _kind(request: CreateVolume | GetCapacity) -> Sequence[Hashable]:
+    """Return what distinguishes the volumes for which a node has different space."""
+    return request.pool, request.allocation, request.fs, request.encrypted
 
 
 def _has_pool(node: NodeConnection, pool: str | None) -> bool:

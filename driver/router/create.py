@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import CellarError, Conflict, NoSpace, PoolUnavailable, Refused
-from driver.core.ids import PoolId, parse_volume_id, snapshot_key
+from driver.core.ids import (
+    ImageId,
+    Key,
+    PoolId,
+    SnapshotId,
+    VolumeId,
+    parse_volume_id,
+    snapshot_key,
+)
 from driver.csi import methods, parse, present
 from driver.csi.protocol import KNOWN_NODE
 from driver.router import capacity, max_volumes, name_reservations, placement
@@ -16,9 +25,11 @@ from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
+from driver.router.nodes.directory import NodeName
 from driver.router.nodes.lost import NodeGone
 from driver.router.nodes.registry import Nodes
 from driver.router.placement import Requirement, parse_requirement
+from driver.router.recent_creates import RecentCreates
 from driver.volumes.requests import CreateVolume
 
 _CREATE: Final = methods.path("CreateVolume")
@@ -35,6 +46,7 @@ class CreateRoutes:
     def __init__(self, nodes: Nodes, topology_key: str) -> None:
         self._nodes = nodes
         self._key = topology_key
+        self._recent = RecentCreates()
 
     def all(self) -> Mapping[str, Unary]:
         """Return the RPC functions by method name."""
@@ -66,7 +78,7 @@ class CreateRoutes:
             return await self._create_anywhere(volume, requirement, request, context)
         node = self._source_node(volume.source.pool)
         placement.check_source(requirement, node.name)
-        return await _create_on(node, request, context)
+        return await self._create_on(node, volume.key, request, context)
 
     async def _create_anywhere(
         self,
@@ -82,41 +94,80 @@ class CreateRoutes:
         The best node is not asked whether it has the name: it checks when it creates.
         """
         nodes = {node.name: node for node in self._nodes.meeting(requirement)}
-        duplicated, reachable = self._nodes.duplicated_pools(), self._nodes.reachable()
-        candidates = capacity.candidates(nodes.values(), volume, duplicated, reachable)
-        best: Sequence[NodeConnection] = ()
-        failure: CellarError | None = None
-        try:
-            best = [nodes[name] for name in placement.order(requirement, candidates)]
-        except (NoSpace, PoolUnavailable) as error:
-            if requirement.chosen is not None:
-                raise
-            failure = error
+        best, failure = self._order(volume, requirement, nodes)
         if requirement.chosen is not None:
-            return await _create_on(best[0], request, context)
+            return await self._create_on(best[0], volume.key, request, context)
         others = [node for node in nodes.values() if node not in best[:1]]
-        reserved = name_reservations.reserved(reachable, volume.key, others)
-        async with reserved as holders:
+        async with self._reserved(volume.key, others, VolumeId) as holders:
             for node in holders[:1] or best:
                 try:
-                    return await _create_on(node, request, context)
+                    return await self._create_on(node, volume.key, request, context)
                 except NoSpace as error:  # the report was older than the last change
                     failure = failure or error
         raise failure or NoSpace("no node has the space")
 
-    async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
-        """Create a snapshot on the node of its source.
+    def _order(
+        self,
+        volume: CreateVolume,
+        requirement: Requirement,
+        nodes: Mapping[NodeName, NodeConnection],
+    ) -> tuple[Sequence[NodeConnection], CellarError | None]:
+        """Return the nodes to try, the best first; none, and the reason, if none accepts it.
 
-        Raises: Conflict if another node has a snapshot of this name; PoolUnavailable if the
-        node is unavailable; Refused if it is gone; other errors as the node reports them.
+        The first is one that was asked for the same volume a moment ago: it may be creating it.
+        Raises: NoSpace, PoolUnavailable if the node that the scheduler chose cannot be used.
+        """
+        duplicated, reachable = self._nodes.duplicated_pools(), self._nodes.reachable()
+        candidates = capacity.candidates(nodes.values(), volume, duplicated, reachable)
+        try:
+            names = placement.order(requirement, candidates)
+        except (NoSpace, PoolUnavailable) as error:
+            if requirement.chosen is not None:
+                raise
+            return (), error
+        recent = self._recent.node_of(volume.key)
+        if recent is not None and recent in names:
+            names = [recent, *(name for name in names if name != recent)]
+        return [nodes[name] for name in names], None
+
+    async def _create_on(
+        self, node: NodeConnection, key: Key, request: csi.CreateVolumeRequest, context: Context
+    ) -> csi.CreateVolumeResponse:
+        """Create the volume on this node. Raises: errors as the node reports them."""
+        self._recent.add(key, node.name)
+        try:
+            response = await calls.forward(node, _CREATE, request, context)
+        except NoSpace:
+            self._recent.remove(key)
+            raise
+        return csi.CreateVolumeResponse.FromString(response)  # parsed: the log has the volume's id
+
+    def _reserved(
+        self, key: Key, searched: Sequence[NodeConnection], id_type: type[ImageId]
+    ) -> AbstractAsyncContextManager[Sequence[NodeConnection]]:
+        """Reserve a name and yield the holders of it, see name_reservations.reserved.
+
+        The only node of a cluster needs nobody to keep a name: it has locks of its own.
+        """
+        if len(self._nodes.all()) == 1:
+            return nullcontext(())
+        return name_reservations.reserved(self._nodes.reachable(), key, searched, id_type)
+
+    async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
+        """Create a snapshot on the node of its source. Only nodes that may have a snapshot of
+        this name are asked for it.
+
+        Raises: Conflict if another node has a snapshot of this name; Busy if the name is being
+        created elsewhere; PoolUnavailable if the node is unavailable; Refused if it is gone;
+        other errors as the node reports them.
         """
         node = self._source_node(parse_volume_id(request.source_volume_id).pool)
         others = [other for other in self._nodes.reachable() if other is not node]
-        holders = await name_reservations.holders_of_snapshot(others, snapshot_key(request.name))
-        if holders:
-            name = holders[0].name
-            raise Conflict(f"snapshot {request.name!r} exists, of a volume on node {name}")
-        return await calls.forward(node, _SNAPSHOT, request, context)
+        async with self._reserved(snapshot_key(request.name), others, SnapshotId) as holders:
+            if holders:
+                name = holders[0].name
+                raise Conflict(f"snapshot {request.name!r} exists, of a volume on node {name}")
+            return await calls.forward(node, _SNAPSHOT, request, context)
 
     async def publish(self, request: csi.ControllerPublishVolumeRequest, context: Context) -> bytes:
         """Publish a volume through its node, after checking the limit of volumes of the target
@@ -170,13 +221,6 @@ class CreateRoutes:
             return self._nodes.owner(pool)
         except NodeGone as gone:
             raise Refused(f"the source is on node {gone.node}, which is gone") from None
-
-
-async def _create_on(
-    node: NodeConnection, request: csi.CreateVolumeRequest, context: Context
-) -> csi.CreateVolumeResponse:
-    response = await calls.forward(node, _CREATE, request, context)
-    return csi.CreateVolumeResponse.FromString(response)  # parsed: the log has the volume's id
 
 
 def _segments(topologies: Sequence[csi.Topology]) -> list[Mapping[str, Any]]:

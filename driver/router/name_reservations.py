@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -16,8 +15,8 @@ import grpc.aio
 
 from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import Busy
-from driver.core.ids import Key, SnapshotId, VolumeId
-from driver.csi.protocol import NAME_SEARCH_LIFETIME, NODE_TIMEOUT
+from driver.core.ids import ImageId, Key, SnapshotId, name_digest
+from driver.csi.protocol import NODE_TIMEOUT
 from driver.csi.status import error_from_status
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
@@ -25,33 +24,20 @@ from driver.router.nodes.connection import NodeConnection
 _ReserveCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, cellar.Reserved]"
 
 
-async def holders_of_volume(nodes: Iterable[NodeConnection], key: Key) -> Sequence[NodeConnection]:
-    """Return those of the nodes that have a volume with this key."""
-    return await _holders(
-        nodes, lambda node: cellar.DescribeRequest(volume_ids=_volume_ids(node, key))
-    )
-
-
-async def holders_of_snapshot(
-    nodes: Iterable[NodeConnection], key: Key
-) -> Sequence[NodeConnection]:
-    """Return those of the nodes that have a snapshot with this key."""
-    return await _holders(
-        nodes, lambda node: cellar.DescribeRequest(snapshot_ids=_snapshot_ids(node, key))
-    )
-
-
 @asynccontextmanager
 async def reserved(
-    nodes: Sequence[NodeConnection], key: Key, searched: Sequence[NodeConnection]
+    nodes: Sequence[NodeConnection],
+    key: Key,
+    searched: Iterable[NodeConnection],
+    id_type: type[ImageId],
 ) -> AsyncIterator[Sequence[NodeConnection]]:
-    """Reserve the name of a volume, and yield those nodes of `searched` that have a volume of this
-    name.
+    """Reserve the name of a volume or snapshot, and yield those nodes of `searched` that have one
+    of this name.
 
     Inside, no other router creates one. The name is kept by the one of `nodes` that a hash
     chooses, the same for all routers, for as long as the stream is open: the death of a router
-    ends it. The nodes are searched at the same time, and again only if another router may have
-    created one meanwhile.
+    ends it. Only those nodes are asked that may have the name according to their reports; if
+    another router had it a moment ago, all of them. `id_type`: VolumeId or SnapshotId.
 
     Raises: Busy if another router has reserved the name, or it could not be reserved in time;
     PoolUnavailable if the node that keeps it is unavailable.
@@ -59,19 +45,14 @@ async def reserved(
     if not nodes:
         yield ()
         return
-    keeper, begin = choose_keeper(nodes, key), time.monotonic()
-    volume_ids = _volume_ids(keeper, key) if keeper in searched else []
-    call = keeper.peer().Reserve(cellar.ReserveRequest(key=key, volume_ids=volume_ids))
-    others = [node for node in searched if node is not keeper]
-    search = asyncio.ensure_future(holders_of_volume(others, key))
+    call = choose_keeper(nodes, key).peer().Reserve(cellar.ReserveRequest(key=key))
     try:
         answer = await _wait_for(call)
-        holders = [*((keeper,) if answer.exists else ()), *await search]
-        if not answer.uncontended or time.monotonic() - begin > NAME_SEARCH_LIFETIME:
-            holders = [*await holders_of_volume(searched, key)]
-        yield holders
+        if answer.uncontended:
+            digest = name_digest(key)
+            searched = [node for node in searched if node.may_have(digest)]
+        yield await _holders(searched, key, id_type)
     finally:
-        search.cancel()
         # Only after the response of the create is on its way.
         asyncio.get_running_loop().call_soon(call.cancel)
 
@@ -100,17 +81,17 @@ async def _wait_for(call: _ReserveCall) -> cellar.Reserved:
 
 
 async def _holders(
-    nodes: Iterable[NodeConnection], request: Callable[[NodeConnection], cellar.DescribeRequest]
+    nodes: Iterable[NodeConnection], key: Key, id_type: type[ImageId]
 ) -> Sequence[NodeConnection]:
+    """Return those of the nodes that have an image with this key, also a damaged one."""
+
+    def request(node: NodeConnection) -> cellar.DescribeRequest:
+        ids = [str(id_type(pool, key)) for pool in sorted(node.pool_ids)]
+        if id_type is SnapshotId:
+            return cellar.DescribeRequest(snapshot_ids=ids)
+        return cellar.DescribeRequest(volume_ids=ids)
+
     responses = await calls.ask_all(
         nodes, lambda node: node.peer().Describe, request, label="a search by name"
     )
-    return [node for node, response in responses if response.records]
-
-
-def _volume_ids(node: NodeConnection, key: Key) -> list[str]:
-    return [str(VolumeId(pool, key)) for pool in sorted(node.pool_ids)]
-
-
-def _snapshot_ids(node: NodeConnection, key: Key) -> list[str]:
-    return [str(SnapshotId(pool, key)) for pool in sorted(node.pool_ids)]
+    return [node for node, response in responses if response.records or response.damaged]

@@ -1,7 +1,7 @@
 """The reports of this node to routers: soon after each change, and every few seconds.
 
 Collecting the states of the pools may block on a disk. The previous report is sent again then, with
-its age.
+its age. The names of images are read less often if they are so many that it takes long.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import CellarError
+from driver.core.ids import pack_digests
 from driver.core.ports.node_events import NodeEvent, NodeEvents
 from driver.csi.protocol import REPORT_INTERVAL, REPORT_TIMEOUT
 from driver.volumes.pools.call_facts import object_kind, persistent_name
 
 DEBOUNCE: Final = 0.02  # seconds in which several changes make one report
+NAMES_SHARE: Final = 0.01  # of the time: what reading the names of images may take
 CHANGING: Final = frozenset(
     (
         *("CreateVolume", "DeleteVolume", "ControllerExpandVolume", "ControllerModifyVolume"),
@@ -31,19 +34,36 @@ CHANGING: Final = frozenset(
 )
 
 ReadReport: TypeAlias = Callable[[], Awaitable[cellar.Report]]
+ReadNames: TypeAlias = Callable[[], Awaitable[frozenset[int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class NamesRead:
+    """The digests of the names of all images, and when they were read, in monotonic seconds."""
+
+    digests: frozenset[int]
+    at: float
 
 
 class NodeReports:
     """The reports of this node for all routers. Lives on the event loop.
 
     `read` makes a report, once for all routers that listen. `initial`: the report until then.
-    `events`: those of this node, each of which is sent to each router.
+    `events`: those of this node, each of which is sent to each router. `read_names` returns the
+    digests of the names of all images; None: reports have no names.
     """
 
     def __init__(
-        self, read: ReadReport, initial: cellar.Report, events: NodeEvents | None = None
+        self,
+        read: ReadReport,
+        initial: cellar.Report,
+        events: NodeEvents | None = None,
+        read_names: ReadNames | None = None,
     ) -> None:
         self._read = read
+        self._read_names = read_names
+        self._names: NamesRead | None = None
+        self._names_due = -float("inf")
         self._events = events or NodeEvents()
         self._last, self._read_at = initial, -float("inf")
         self._reading: asyncio.Task[None] | None = None
@@ -70,7 +90,7 @@ class NodeReports:
         """
         changed = asyncio.Event()
         self._listeners.add(changed)
-        sent_number = 0
+        sent_number, sent_names = 0, None
         try:
             while not self._closed:
                 changed.clear()
@@ -78,6 +98,9 @@ class NodeReports:
                 report = self._current()
                 events = self._events.after(sent_number)
                 report.events.extend(map(present_event, events))
+                if self._names:
+                    report.names.CopyFrom(_present_names(sent_names, self._names))
+                    sent_names = self._names.digests
                 yield report
                 sent_number = events[-1].number if events else sent_number
                 with suppress(TimeoutError):
@@ -101,8 +124,21 @@ class NodeReports:
         try:
             self._last = await self._read()
             self._read_at = start
+            await self._refresh_names()
         except (CellarError, OSError) as error:
             logger.warning("the pools were not read for a report: {}", error)
+
+    async def _refresh_names(self) -> None:
+        """Read the names, unless that was done a moment ago and takes long."""
+        start = time.monotonic()
+        if self._read_names is None or start < self._names_due:
+            return
+        digests = await self._read_names()
+        if self._names and digests == self._names.digests:
+            digests = self._names.digests  # the same object: there is nothing to send
+        self._names = NamesRead(digests, start)
+        now = time.monotonic()
+        self._names_due = now + min((now - start) / NAMES_SHARE, REPORT_INTERVAL)
 
     def _current(self) -> cellar.Report:
         report = cellar.Report()
@@ -126,3 +162,15 @@ def present_event(event: NodeEvent) -> cellar.Event:
         message.persistent = image.objects.persistent or persistent_name(image)
         message.volume_id = str(image.id)
     return message
+
+
+def _present_names(sent: frozenset[int] | None, names: NamesRead) -> cellar.Names:
+    """Return what a stream that has got the names `sent` is told; None: it has got none."""
+    current, known = names.digests, sent or frozenset[int]()
+    added, removed = (current - known, known - current) if current is not sent else ((), ())
+    return cellar.Names(
+        complete=sent is None,
+        added=pack_digests(added),
+        removed=pack_digests(removed),
+        age=time.monotonic() - names.at,
+    )

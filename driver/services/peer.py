@@ -52,7 +52,7 @@ class PeerService(NodeServicer):
         self._participant = participant
         self._set_hold = set_hold
         self._set_names = set_names
-        self.node_reports = NodeReports(self._report, self._node, events)
+        self.node_reports = NodeReports(self._report, self._node, events, self._names)
 
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object
@@ -66,7 +66,8 @@ class PeerService(NodeServicer):
     ) -> cellar.DescribeResponse:
         """Return the records of those of the named volumes and snapshots that exist here."""
         result = await self._run(self._inventory.find, FindImages(tuple(_ids(request))))
-        return cellar.DescribeResponse(records=map(_record, result.images))
+        records = map(_record, result.images)
+        return cellar.DescribeResponse(records=records, damaged=result.damaged)
 
     async def Watch(
         self, request: cellar.WatchRequest, context: object
@@ -165,6 +166,10 @@ class PeerService(NodeServicer):
         report = await self._run(self._read_report, ReadPools(POOL_REPORT_TIMEOUT))
         report.MergeFrom(self._node)
         return report  # type: ignore[no-any-return]
+
+    async def _names(self) -> frozenset[int]:
+        """Return the digests of the names of all images of this node."""
+        return await self._run(self._inventory.names, ReadPools())  # type: ignore[no-any-return]
 
     def _read_report(self, request: ReadPools) -> cellar.Report:
         pools = map(_report_pool, self._inventory.entries(request))

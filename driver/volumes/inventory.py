@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from driver.core.capacity import PoolState, count_published
 from driver.core.errors import Damaged
-from driver.core.ids import ImageId
+from driver.core.ids import ImageId, name_digest
 from driver.core.model import Image
 from driver.core.ports.pool import Pool
 from driver.volumes.locks import NO_LOCKS, Locks
@@ -76,6 +76,11 @@ class Inventory:
     def published(self) -> Counter[str]:
         """Return the number of volumes that are published to each node. No pool is asked."""
         return count_published(chain.from_iterable(pool.backend.known() for pool in self._pools))
+
+    def names(self, _: ReadPools) -> frozenset[int]:
+        """Return the digests of the names of all images, damaged ones too. No pool is asked."""
+        known = chain.from_iterable(pool.backend.known() for pool in self._pools)
+        return frozenset(name_digest(image.id.key) for image in known)
 
     def find(self, request: FindImages) -> ImagesFound:
         """Return those of the images that exist in pools that answer."""

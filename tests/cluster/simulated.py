@@ -14,6 +14,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ import grpc.aio
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
 from csi_proto import csi_pb2 as csi
+from driver.core.ids import name_digest, pack_digests, snapshot_key, volume_key
 from driver.csi.protocol import REPORT_INTERVAL
+from driver.services.name_reservations import NameReservations
+from driver.services.node_reports import DEBOUNCE
 from driver.tls import identity as tls
 
 KEY = "cellar.csi.internal/node"
@@ -40,11 +44,34 @@ def pool_id(number: int, kind: str) -> str:
     return hashlib.sha256(f"{number}/{kind}".encode()).hexdigest()[:12]
 
 
+class Images:
+    """The volumes and snapshots of one node: VOLUMES of them from the beginning."""
+
+    def __init__(self, number: int) -> None:
+        self.volume_ids = sorted(
+            f"{pool_id(number, kind)}-{volume_key(f'{number}/{kind}/{entry}')}"
+            for kind in KINDS
+            for entry in range(VOLUMES // 2)
+        )
+        self.created: set[str] = set()
+        self.changed = asyncio.Event()
+
+    def add(self, image_id: str) -> None:
+        self.created.add(image_id)
+        self.changed.set()
+
+    def digests(self) -> frozenset[int]:
+        image_ids = (*self.volume_ids, *self.created)
+        return frozenset(name_digest(image_id.partition("-")[2]) for image_id in image_ids)
+
+
 class Peer(cellar_pb2_grpc.NodeServicer):
     """The peer service of one node."""
 
-    def __init__(self, number: int, asked: Counter[str]) -> None:
+    def __init__(self, number: int, images: Images, asked: Counter[str]) -> None:
         self._asked = asked
+        self._images = images
+        self._reservations = NameReservations()
         self._report = cellar.Report(node=name_of(number))
         for kind in KINDS:
             pool = self._report.pools.add(name=kind, allocation="thick", volumes=VOLUMES // 2)
@@ -58,35 +85,48 @@ class Peer(cellar_pb2_grpc.NodeServicer):
         self, request: cellar.WatchRequest, context: object
     ) -> AsyncIterator[cellar.Report]:
         self._asked["Watch"] += 1
+        sent: frozenset[int] | None = None
         while True:
-            yield self._report
-            await asyncio.sleep(REPORT_INTERVAL)
+            self._images.changed.clear()
+            digests = self._images.digests()
+            report = cellar.Report()
+            report.CopyFrom(self._report)
+            report.names.complete = sent is None
+            report.names.added = pack_digests(digests - (sent or frozenset()))
+            yield report
+            sent = digests
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._images.changed.wait(), REPORT_INTERVAL)
+                await asyncio.sleep(DEBOUNCE)
 
     async def Reserve(  # noqa: N802
         self, request: cellar.ReserveRequest, context: object
     ) -> AsyncIterator[cellar.Reserved]:
         self._asked["Reserve"] += 1
-        yield cellar.Reserved(taken=True, uncontended=True)
-        await asyncio.Event().wait()
+        uncontended = await self._reservations.take(request.key)
+        try:
+            yield cellar.Reserved(taken=True, uncontended=uncontended)
+            await asyncio.Event().wait()
+        finally:
+            self._reservations.release(request.key)
 
     async def Describe(  # noqa: N802
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
         self._asked["Describe"] += 1
-        return cellar.DescribeResponse()
+        ids = {*request.volume_ids, *request.snapshot_ids}
+        records = [cellar.Record(id=image_id) for image_id in ids & self._images.created]
+        return cellar.DescribeResponse(records=records)
 
 
 class Controller(csi_pb2_grpc.ControllerServicer):
     """The Controller service of one node, with VOLUMES volumes."""
 
-    def __init__(self, number: int, asked: Counter[str]) -> None:
+    def __init__(self, number: int, images: Images, asked: Counter[str]) -> None:
         self._asked = asked
+        self._images = images
         self._topology = csi.Topology(segments={KEY: name_of(number)})
-        self._ids = sorted(
-            f"{pool_id(number, kind)}-{entry:032x}"
-            for kind in KINDS
-            for entry in range(VOLUMES // 2)
-        )
+        self._ids = images.volume_ids
         self._pool = pool_id(number, KINDS[0])
 
     async def ListVolumes(  # noqa: N802 - the spec names it
@@ -106,8 +146,21 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi.CreateVolumeRequest, context: object
     ) -> csi.CreateVolumeResponse:
         self._asked["CreateVolume"] += 1
-        key = hashlib.sha256(request.name.encode()).hexdigest()[:32]
-        return csi.CreateVolumeResponse(volume=self._volume(f"{self._pool}-{key}"))
+        volume_id = f"{self._pool}-{volume_key(request.name)}"
+        self._images.add(volume_id)
+        return csi.CreateVolumeResponse(volume=self._volume(volume_id))
+
+    async def CreateSnapshot(  # noqa: N802
+        self, request: csi.CreateSnapshotRequest, context: object
+    ) -> csi.CreateSnapshotResponse:
+        self._asked["CreateSnapshot"] += 1
+        snapshot = csi.Snapshot(
+            snapshot_id=f"{request.source_volume_id[:12]}-{snapshot_key(request.name)}",
+            source_volume_id=request.source_volume_id,
+            ready_to_use=True,
+        )
+        self._images.add(snapshot.snapshot_id)
+        return csi.CreateSnapshotResponse(snapshot=snapshot)
 
     def _volume(self, volume_id: str) -> csi.Volume:
         return csi.Volume(
@@ -131,8 +184,11 @@ class Process:
         """Start these nodes (none given: all), each at its earlier port, and return the ports."""
         for number in numbers or self._numbers:
             server = grpc.aio.server()
-            cellar_pb2_grpc.add_NodeServicer_to_server(Peer(number, self._asked), server)
-            csi_pb2_grpc.add_ControllerServicer_to_server(Controller(number, self._asked), server)
+            images = Images(number)
+            peer = Peer(number, images, self._asked)
+            controller = Controller(number, images, self._asked)
+            cellar_pb2_grpc.add_NodeServicer_to_server(peer, server)
+            csi_pb2_grpc.add_ControllerServicer_to_server(controller, server)
             address = f"127.0.0.1:{self._ports.get(number, 0)}"
             self._ports[number] = server.add_secure_port(address, self._credentials)
             await server.start()

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from tests.cluster.machines import KEY, RouterProcess, pages
+from driver.csi.protocol import NAME_MEMORY
+from tests.cluster.machines import KEY, RouterProcess, code_of, create, pages
 from tests.cluster.many import ManyNodes, many, pools_of
-from tests.cluster.simulated import GIB, KINDS, VOLUMES
+from tests.cluster.simulated import GIB, KINDS, VOLUMES, pool_id
 from tests.support.waiting import wait_until
 
 NODES = 200
@@ -101,6 +103,26 @@ def test_a_router_that_starts_asks_each_node_for_its_reports_and_nothing_else(
     nodes.asked()
     nodes.router()
     assert nodes.asked() == {"Watch": NODES}
+
+
+def test_a_new_volume_and_a_snapshot_ask_the_keeper_of_the_name_and_their_node(
+    cluster: tuple[ManyNodes, RouterProcess],
+) -> None:
+    nodes, router = cluster
+    time.sleep(NAME_MEMORY)  # until then a node cannot know that nobody had a name
+    nodes.asked()
+    create(router, "new")
+    assert nodes.asked() == {"Reserve": 1, "CreateVolume": 1}
+    sources = [f"{pool_id(number, 'fast')}-{'0' * 32}" for number in (3, 4)]
+    requests = [csi.CreateSnapshotRequest(name="s", source_volume_id=source) for source in sources]
+    router.controller.CreateSnapshot(requests[0])
+    assert nodes.asked() == {"Reserve": 1, "CreateSnapshot": 1}
+    for pause in (0, NAME_MEMORY):
+        time.sleep(pause)
+        nodes.asked()
+        refused = code_of(lambda: router.controller.CreateSnapshot(requests[1]))
+        assert refused is grpc.StatusCode.ALREADY_EXISTS
+    assert nodes.asked() == {"Reserve": 1, "Describe": 1}
 
 
 def test_watching_costs_a_part_of_a_processor(cluster: tuple[ManyNodes, RouterProcess]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -21,14 +21,14 @@ from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 from driver.csi import protocol
 from driver.csi.protocol import REPORT_LIFETIME
-from driver.router.nodes import reported_pools
 from driver.router.nodes.directory import (
     Member,
     NodeName,
     RecordReported,
     no_reported_events,
 )
-from driver.router.nodes.reported_pools import ReportedPool
+from driver.router.nodes.reported_names import ReportedNames
+from driver.router.nodes.reported_pools import Derived, KnownPools, ReportedPool
 from driver.tls import identity
 
 RECONNECT_INTERVAL: Final = 1.0  # seconds between two attempts to reach a node
@@ -69,8 +69,8 @@ class NodeConnection:
         self.member = member
         self.report = cellar.Report()  # the last one, also of a node that is unreachable
         self.pool_ids: frozenset[PoolId] = frozenset()
-        self._parsed_report: cellar.Report | None = None
-        self._parsed_pools: tuple[ReportedPool, ...] = ()
+        self._names = ReportedNames()
+        self._known_pools = KnownPools()
         self.problem = "it was not reached yet"
         self.tried = False
         self._on_change = on_change
@@ -103,12 +103,18 @@ class NodeConnection:
         """
         if not self.reachable:
             return ()
+        return self._known_pools.younger_than(REPORT_LIFETIME, self._clock() - self._reported_at)
+
+    def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
+        """Return what `derive` makes of `pools`, and keep it by `key` until they change."""
         received = self._clock() - self._reported_at
-        if self._parsed_report is not self.report:
-            self._parsed_report, self._parsed_pools = self.report, reported_pools.parse(self.report)
-        if all(pool.age + received <= REPORT_LIFETIME for pool in self._parsed_pools):
-            return self._parsed_pools
-        return tuple(pool for pool in self._parsed_pools if pool.age + received <= REPORT_LIFETIME)
+        if self._open and self._known_pools.oldest + received <= REPORT_LIFETIME:
+            return self._known_pools.derived(key, derive)
+        return derive()  # it is unreachable, or some pools are left out
+
+    def may_have(self, name_digest: int) -> bool:
+        """Return whether the node may have an image of this name, so that it must be asked."""
+        return self._names.may_have(name_digest, self._clock())
 
     def channel(self) -> grpc.aio.Channel:
         """Return the channel to the node. Raises: PoolUnavailable if the node is unreachable."""
@@ -222,7 +228,12 @@ class NodeConnection:
         )
         if not self._open:
             logger.info("node {} is reachable", self.name, address=self.member.address)
-        self.report, self._reported_at, self.pool_ids = report, self._clock(), pool_ids
+        self._reported_at, self.pool_ids = self._clock(), pool_ids
+        if report.HasField("names"):
+            self._names.update(report.names, self._reported_at)
+            report.ClearField("names")  # kept once
+        self.report = report
+        self._known_pools.update(report)
         self._open = self.tried = True
         if changed:
             self._on_change(self)

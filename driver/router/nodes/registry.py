@@ -82,6 +82,8 @@ class Nodes:
 
     def meeting(self, requirement: Requirement) -> Sequence[NodeConnection]:
         """Return the reachable nodes that meet the requirement."""
+        if requirement.requisite is None and requirement.chosen is None:
+            return self.reachable()
         if requirement.requisite is None:
             return [node for node in self.reachable() if requirement.allows(node.name)]
         named = (self._connections.get(name) for name in sorted(requirement.requisite))

@@ -1,13 +1,20 @@
-"""The pools of a node's report, parsed once: their space is asked for by each GetCapacity."""
+"""The pools of a node's report, parsed once: each GetCapacity asks for their space, and each new
+volume for that of all nodes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from csi_proto import cellar_pb2 as cellar
 from driver.core.capacity import Capacity
 from driver.core.ids import PoolId
+
+Derived = TypeVar("Derived")
+
+MOST_DERIVED: Final = 64  # values
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +29,46 @@ class ReportedPool:
     id: PoolId
     allocation: str
     available: bool
-    age: float
+    age: float = field(compare=False)
     lacks: frozenset[str]
     capacities: Mapping[str, Capacity]
+
+
+class KnownPools:
+    """The pools of a node's last report, and what was derived from them."""
+
+    def __init__(self) -> None:
+        self._pools: tuple[ReportedPool, ...] = ()
+        self.oldest = 0.0  # seconds since the first of them was examined, in the report
+        self._derived: dict[Hashable, Any] = {}
+
+    def update(self, report: cellar.Report) -> None:
+        """Replace the pools. What was derived from them stays, if only their age changed."""
+        pools = parse(report)
+        if pools != self._pools:
+            self._derived.clear()
+        self._pools = pools
+        self.oldest = max((pool.age for pool in pools), default=0.0)
+
+    def younger_than(self, lifetime: float, received: float) -> tuple[ReportedPool, ...]:
+        """Return the pools that were examined less than `lifetime` seconds ago.
+
+        `received`: seconds since the report arrived.
+        """
+        if self.oldest + received <= lifetime:
+            return self._pools
+        return tuple(pool for pool in self._pools if pool.age + received <= lifetime)
+
+    def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
+        """Return what `derive` makes of all pools, and keep it by `key` until they change.
+
+        A thousand nodes are looked at for each new volume, and few of them changed.
+        """
+        if key not in self._derived:
+            if len(self._derived) >= MOST_DERIVED:
+                self._derived.clear()
+            self._derived[key] = derive()
+        return self._derived[key]  # type: ignore[no-any-return]
 
 
 def parse(report: cellar.Report) -> tuple[ReportedPool, ...]:

@@ -116,3 +116,15 @@ def test_new_pools_and_new_lives_get_ids_of_their_own() -> None:
     assert len(pools) == len(lives) == 100
     assert {len(one) for one in pools} == {12} and {len(one) for one in lives} == {16}
     assert ids.parse_volume_id(f"{min(pools)}-{'0' * 32}").pool == min(pools)
+
+
+def test_digests_of_names_are_the_start_of_the_key_and_survive_the_way() -> None:
+    keys = [ids.volume_key(f"pvc-{number}") for number in range(100)]
+    digests = {ids.name_digest(key) for key in keys}
+    assert len(digests) == len(keys)
+    packed = ids.pack_digests(digests)
+    assert len(packed) == 8 * len(keys)
+    assert set(ids.unpack_digests(packed)) == digests
+    assert ids.pack_digests([ids.name_digest(keys[0])]).hex() == keys[0][:16]
+    assert ids.unpack_digests(b"") == ()
+    assert ids.unpack_digests(ids.pack_digests([7]) + b"abc") == (7,)

@@ -47,8 +47,9 @@ def test_the_largest_volume_is_that_of_the_best_pool_that_would_be_taken() -> No
 
 
 def test_a_pool_whose_node_lacks_what_a_volume_needs_has_no_space_for_it() -> None:
-    node = reported(pool("fast", "1" * 12, thick=10), pool("slow", "2" * 12, thick=50))
-    node.report.pools[1].lacks.extend(["encryption", "xfs"])
+    slow = pool("slow", "2" * 12, thick=50)
+    slow.lacks.extend(["encryption", "xfs"])
+    node = reported(pool("fast", "1" * 12, thick=10), slow)
     for fs, encrypted in ((None, True), (FsType.XFS, False), (FsType.EXT4, True)):
         assert largest(node, fs=fs, encrypted=encrypted) == (10, 1)
         assert largest(node, "slow", fs=fs, encrypted=encrypted) == (0, 0)
@@ -65,8 +66,7 @@ def test_a_pool_that_two_nodes_report_has_no_space() -> None:
 
 @pytest.mark.parametrize("age", [0.0, 5.0])
 def test_free_space_that_was_read_long_ago_is_none(age: float) -> None:
-    node = reported(pool("fast", "1" * 12, thick=10))
-    node.report.age = age
+    node = reported(pool("fast", "1" * 12, thick=10), age=age)
     assert largest(node) == ((10, 1) if age < 4 else (0, 0))
     assert node.reachable
 

@@ -12,7 +12,7 @@ import pytest
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import Busy, CellarError, NoSpace, PoolUnavailable, Refused
+from driver.core.errors import Busy, CellarError, Conflict, NoSpace, PoolUnavailable, Refused
 from driver.core.ids import PoolId
 from driver.core.model import GIB
 from driver.router import create, name_reservations
@@ -44,6 +44,9 @@ class FakeNodes:
     nodes: Sequence[NodeConnection]
     gone: frozenset[str] = frozenset()
 
+    def all(self) -> Sequence[NodeConnection]:
+        return self.nodes
+
     def reachable(self) -> Sequence[NodeConnection]:
         return self.nodes
 
@@ -69,11 +72,23 @@ class RoutedCreate:
     contended: bool = False
     sent: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
+    reservations: int = 0
+
+    def __post_init__(self) -> None:
+        self.routes: Any = create.CreateRoutes(self.nodes, KEY)  # type: ignore[arg-type]
 
     def create(self, **fields: Any) -> str:
         request = csi.CreateVolumeRequest(name="v", volume_capabilities=[MOUNT], **fields)
-        routes: Any = create.CreateRoutes(self.nodes, KEY)  # type: ignore[arg-type]
-        return str(asyncio.run(routes.create(request, None)).volume.volume_id)
+        return str(asyncio.run(self.routes.create(request, None)).volume.volume_id)
+
+    def snapshot(self, node: str) -> str:
+        """Take a snapshot of a volume of this node, and return what the node answers."""
+        source = f"{node * 12}-{'0' * 32}"
+        request = csi.CreateSnapshotRequest(name="s", source_volume_id=source)
+        response = csi.CreateSnapshotResponse.FromString(
+            asyncio.run(self.routes.snapshot(request, None))
+        )
+        return response.snapshot.snapshot_id
 
 
 @pytest.fixture
@@ -82,17 +97,21 @@ def routed(monkeypatch: pytest.MonkeyPatch) -> RoutedCreate:
     routed = RoutedCreate(FakeNodes([node(name, size) for name, size in sizes.items()]))
 
     async def forward(node: NodeConnection, path: str, *_: Any) -> bytes:
-        assert path == "/csi.v1.Controller/CreateVolume"
         routed.sent.append(node.name)
         if error := routed.answers.get(node.name):
             raise error
+        if path == "/csi.v1.Controller/CreateSnapshot":
+            snapshot = csi.Snapshot(snapshot_id=f"on-{node.name}")
+            return csi.CreateSnapshotResponse(snapshot=snapshot).SerializeToString()
+        assert path == "/csi.v1.Controller/CreateVolume"
         volume = csi.Volume(volume_id=f"on-{node.name}")
         return csi.CreateVolumeResponse(volume=volume).SerializeToString()
 
     @asynccontextmanager
     async def reserved(
-        _: object, key: str, searched: Sequence[NodeConnection]
+        _: object, key: str, searched: Sequence[NodeConnection], id_type: object
     ) -> AsyncIterator[Sequence[NodeConnection]]:
+        routed.reservations += 1
         routed.searched = [node.name for node in searched]
         if routed.contended:
             raise Busy("another router is creating it; try again")
@@ -188,3 +207,46 @@ def test_a_source_decides_and_its_lost_node_is_a_final_answer(routed: RoutedCrea
     with pytest.raises(Refused, match="gone"):
         routed.create(volume_content_source=source)
     assert routed.sent == ["a"]
+
+
+@pytest.mark.parametrize("answer", [None, Busy("it is being created"), PoolUnavailable("silent")])
+def test_a_node_that_may_have_created_it_a_moment_ago_is_asked_first(
+    routed: RoutedCreate, answer: CellarError | None
+) -> None:
+    """No search finds a volume that is still being created, nor one that was not reported yet."""
+    if answer:
+        routed.answers = {"a": answer}
+        with pytest.raises(type(answer)):
+            routed.create(accessibility_requirements=on("a", chosen=True))
+    else:
+        routed.create(accessibility_requirements=on("a", chosen=True))
+    routed.answers = {}
+    assert routed.create() == "on-a"
+    assert (routed.sent, routed.searched) == (["a", "a"], ["b", "c"])
+
+
+def test_a_node_that_had_no_space_a_moment_ago_has_created_nothing(routed: RoutedCreate) -> None:
+    routed.answers = {"a": NoSpace("full")}
+    with pytest.raises(NoSpace):
+        routed.create(accessibility_requirements=on("a", chosen=True))
+    assert routed.create() == "on-b"
+
+
+def test_the_only_node_of_a_cluster_needs_nobody_to_keep_a_name(routed: RoutedCreate) -> None:
+    routed.nodes.nodes = routed.nodes.nodes[:1]
+    assert (routed.create(), routed.snapshot("a")) == ("on-a", "on-a")
+    assert routed.reservations == 0
+
+
+def test_a_snapshot_is_of_the_node_of_its_source_and_its_name_is_reserved(
+    routed: RoutedCreate,
+) -> None:
+    assert routed.snapshot("b") == "on-b"
+    assert (routed.sent, routed.searched, routed.reservations) == (["b"], ["a", "c"], 1)
+    routed.holders = "c"
+    with pytest.raises(Conflict, match="node c"):
+        routed.snapshot("b")
+    routed.contended = True
+    with pytest.raises(Busy):
+        routed.snapshot("b")
+    assert routed.sent == ["b"]

@@ -1,9 +1,24 @@
-"""Which node keeps a name."""
+"""Which node keeps a name, and which nodes are asked for it."""
 
 from __future__ import annotations
 
-from driver.router.name_reservations import choose_keeper
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from csi_proto import csi_pb2 as csi
+from driver.core.errors import Busy, Conflict
+from driver.core.ids import SnapshotId, VolumeId, parse_volume_id, volume_key
+from driver.router.create import CreateRoutes
+from driver.router.name_reservations import choose_keeper, reserved
+from driver.router.nodes import calls
+from driver.services import name_reservations as keeping
+from tests.support.waiting import wait_until_async
 from tests.unit.router.reported import reported
+from tests.unit.router.routed import Routed, play
+from tests.unit.services.served import KEY, MOUNT
 
 
 def test_a_name_is_kept_by_the_same_node_for_all_routers() -> None:
@@ -12,3 +27,126 @@ def test_a_name_is_kept_by_the_same_node_for_all_routers() -> None:
     assert {choose_keeper(nodes, key).name for key in keys} == {"a", "b", "c"}
     for key in keys:
         assert choose_keeper(nodes, key) is choose_keeper(nodes[::-1], key)
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The nodes that are asked for names; names have been kept long enough to be uncontended."""
+    nodes: list[str] = []
+    ask_all = calls.ask_all
+
+    async def counted(asked: Any, *arguments: Any, **named: Any) -> Any:
+        asked = list(asked)
+        nodes.extend(node.name for node in asked)
+        return await ask_all(asked, *arguments, **named)
+
+    monkeypatch.setattr(calls, "ask_all", counted)
+    monkeypatch.setattr(keeping, "NAME_MEMORY", 0.3)
+    return nodes
+
+
+async def holders(routed: Routed, key: str, id_type: type = VolumeId) -> Sequence[str]:
+    nodes = routed.nodes.all()
+    async with reserved(nodes, key, nodes, id_type) as found:
+        return [node.name for node in found]
+
+
+async def settled(routed: Routed, key: str, node: str = "a") -> None:
+    """Until the names are reported, and were reserved by nobody for long enough."""
+    digest = int(key[:16], 16)
+    await wait_until_async(lambda: routed.node(node).may_have(digest))
+    await asyncio.sleep(0.35)
+
+
+def test_only_nodes_that_may_have_the_name_are_asked(described: list[str]) -> None:
+    async def scenario(routed: Routed) -> None:
+        await routed.create("v", "a")
+        key = volume_key("v")
+        await settled(routed, key)
+        assert await holders(routed, volume_key("new")) == []
+        assert described == []
+        assert await holders(routed, key) == ["a"]
+        assert described == ["a"]
+
+    play(scenario)
+
+
+def test_a_name_that_somebody_had_a_moment_ago_is_looked_for_everywhere(
+    described: list[str],
+) -> None:
+    async def scenario(routed: Routed) -> None:
+        key = volume_key("v")
+        await asyncio.sleep(0.35)
+        assert await holders(routed, key) == []
+        await routed.create("v", "b")  # no report says so yet, or it does: both are asked
+        assert await holders(routed, key) == ["b"]
+        assert sorted(described[-2:]) == ["a", "b"]
+
+    play(scenario)
+
+
+def test_a_volume_with_a_damaged_record_has_its_name(described: list[str]) -> None:
+    async def scenario(routed: Routed) -> None:
+        volume_id = parse_volume_id(await routed.create("v", "b"))
+        routed.backend("b").damage_record(volume_id)
+        key = volume_key("v")
+        await settled(routed, key, "b")
+        assert await holders(routed, key) == ["b"]
+
+    play(scenario)
+
+
+def test_a_name_of_a_volume_is_none_of_a_snapshot(described: list[str]) -> None:
+    async def scenario(routed: Routed) -> None:
+        await routed.create("v", "a")
+        key = volume_key("v")
+        await settled(routed, key)
+        assert await holders(routed, key, SnapshotId) == []
+
+    play(scenario)
+
+
+def test_a_snapshot_name_of_another_source_is_refused_wherever_it_is(
+    described: list[str],
+) -> None:
+    async def scenario(routed: Routed) -> None:
+        on_a, on_b = await routed.create("va", "a"), await routed.create("vb", "b")
+        routes = CreateRoutes(routed.nodes, KEY)
+
+        async def snapshot(name: str, source: str) -> None:
+            request = csi.CreateSnapshotRequest(name=name, source_volume_id=source)
+            await routes.snapshot(request, routed.context)
+
+        await snapshot("s", on_a)
+        with pytest.raises(Conflict, match="node a"):
+            await snapshot("s", on_b)  # at once, before any report
+        await asyncio.sleep(0.35)
+        with pytest.raises(Conflict, match="node a"):
+            await snapshot("s", on_b)
+        await snapshot("s", on_a)
+        together = await asyncio.gather(
+            *(snapshot("t", source) for source in (on_a, on_b) * 4), return_exceptions=True
+        )
+        assert None in together
+        refused = [each for each in together if each is not None]
+        assert {type(each) for each in refused} <= {Busy, Conflict}
+        both = [routed.images(name) for name in "ab"]
+        assert sum(map(len, both)) == 4
+
+    play(scenario)
+
+
+def test_two_routers_create_a_volume_once(described: list[str]) -> None:
+    async def scenario(routed: Routed) -> None:
+        routers = [CreateRoutes(routed.nodes, KEY) for _ in range(2)]
+        request = csi.CreateVolumeRequest(name="v", volume_capabilities=[MOUNT])
+        for pause in (0.0, 0.0, 0.35):
+            await asyncio.sleep(pause)
+            made = await asyncio.gather(
+                *(router.create(request, routed.context) for router in routers * 3),
+                return_exceptions=True,
+            )
+            assert any(not isinstance(each, BaseException) for each in made)
+            assert len([*routed.images("a"), *routed.images("b")]) == 1
+
+    play(scenario)

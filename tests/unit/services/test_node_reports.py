@@ -11,10 +11,11 @@ from csi_proto import cellar_pb2 as cellar
 from driver.backends.memory.backend import memory
 from driver.backends.memory.options import Options
 from driver.core.errors import Overloaded
-from driver.core.ids import VolumeId, volume_key
+from driver.core.ids import VolumeId, unpack_digests, volume_key
 from driver.core.model import GIB, AccessMode, Allocation, ObjectNames, Publication, Volume
 from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.pool import Pool
+from driver.services import node_reports
 from driver.services.node_reports import NodeReports
 from driver.services.peer import PeerService
 from tests.unit.backends.lvm.test_tags import VOLUME
@@ -175,3 +176,71 @@ def test_each_router_hears_each_event_once_with_whose_it_is() -> None:
             events._events.pop()
 
     asyncio.run(scenario())
+
+
+def test_names_are_sent_once_and_then_their_changes(monkeypatch: Any) -> None:
+    monkeypatch.setattr(node_reports, "NAMES_SHARE", 1e9)  # read at each report
+    names = {1, 2}
+
+    async def read() -> cellar.Report:
+        return cellar.Report(node="a")
+
+    async def read_names() -> frozenset[int]:
+        return frozenset(names)
+
+    def changes(report: cellar.Report) -> tuple[bool, set[int], set[int]]:
+        told = report.names
+        added, removed = (set(unpack_digests(d)) for d in (told.added, told.removed))
+        assert told.age < 1
+        return told.complete, added, removed
+
+    async def scenario() -> None:
+        reports = NodeReports(read, NODE, None, read_names)
+        listening, later = reports.listen(), reports.listen()
+        assert changes(await first(listening)) == (True, {1, 2}, set())
+        names.symmetric_difference_update({2, 3})
+        assert changes(await first(later)) == (True, {1, 3}, set())
+        reports.on_finish("CreateVolume", "OK", 0.1)
+        assert changes(await first(listening)) == (False, {3}, {2})
+        reports.on_finish("CreateVolume", "OK", 0.1)
+        assert changes(await first(later)) == (False, set(), set())
+
+    asyncio.run(scenario())
+
+
+def test_names_that_take_long_to_read_are_read_less_often(monkeypatch: Any) -> None:
+    reads = 0
+
+    async def read() -> cellar.Report:
+        return cellar.Report(node="a")
+
+    async def read_names() -> frozenset[int]:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0.01)  # so that the next is due in a second
+        return frozenset({reads})
+
+    async def scenario() -> list[float]:
+        reports = NodeReports(read, NODE, None, read_names)
+        listening, ages = reports.listen(), list[float]()
+        for _ in range(3):
+            ages.append((await first(listening)).names.age)
+            reports.on_finish("CreateVolume", "OK", 0.1)
+        return ages
+
+    ages = asyncio.run(scenario())
+    assert reads == 1
+    assert ages == sorted(ages)
+    assert ages[-1] > 0.04  # what is older says so
+
+
+def test_the_names_of_a_node_are_those_of_its_pools() -> None:
+    pool = memory("fast", 10 * GIB)
+    pool.backend.create(replace(VOLUME, id=VolumeId(pool.backend.id, "ab" * 16)), lambda _: None)
+
+    async def scenario() -> cellar.Report:
+        report: cellar.Report = await first(peer(pool).Watch(cellar.WatchRequest(), None))
+        return report
+
+    names = asyncio.run(scenario()).names
+    assert (names.complete, names.added) == (True, bytes.fromhex("ab" * 8))

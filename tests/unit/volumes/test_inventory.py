@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driver.core.ids import VolumeId
+from driver.core.ids import VolumeId, name_digest
 from driver.volumes.inventory import FindImages, Inventory, ReadPools
 from driver.volumes.requests import Publish
 from tests.unit.volumes.world import MOUNT, NODE, World
@@ -57,3 +57,12 @@ def test_publications_of_all_pools_are_counted_by_their_nodes(world: World) -> N
                 Publish(volume_id=volume.id, node=NODE, read_only=False, capability=MOUNT)
             )
     assert inventory(world).published() == {NODE: 2}
+
+
+def test_names_are_those_of_all_images_damaged_ones_too(world: World) -> None:
+    fast, slow = world.create("a", pool="fast"), world.create("b", pool="slow")
+    snapshot, damaged = world.snapshot("s", fast.id), world.create("c", pool="fast")
+    world.damage(damaged)
+    world.backend(world.slow).make_unavailable("pulled")
+    keys = [image.id.key for image in (fast, slow, snapshot, damaged)]
+    assert inventory(world).names(ReadPools()) == set(map(name_digest, keys))

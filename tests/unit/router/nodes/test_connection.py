@@ -46,3 +46,20 @@ def test_pools_are_left_out_when_they_are_too_old() -> None:
     assert [pool.name for pool in node.pools] == ["slow"]
     now += 6
     assert node.pools == ()
+
+
+def test_what_was_derived_from_pools_that_are_too_old_by_now_is_not_used() -> None:
+    node = reported(cellar.Pool(name="fast", id="1" * 12))
+    now = 100.0
+    node._clock = lambda: now
+
+    def names() -> list[str]:
+        return node.derived("names", lambda: [pool.name for pool in node.pools])
+
+    assert names() == ["fast"]
+    now += 6
+    assert names() == []
+    now -= 6
+    assert names() == ["fast"]
+    node._set_unreachable("connection refused")
+    assert names() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from csi_proto import cellar_pb2 as cellar
 from driver.router.nodes import reported_pools
+from driver.router.nodes.reported_pools import MOST_DERIVED, KnownPools
 
 
 def test_a_pool_is_as_old_as_its_own_examination_or_the_whole_report() -> None:
@@ -24,3 +25,25 @@ def test_space_is_told_for_each_allocation_and_a_pool_may_be_away() -> None:
     assert (first.available, second.available) == (True, False)
     assert first.lacks == {"xfs", "encryption"}
     assert not second.capacities
+
+
+def test_what_is_derived_from_the_pools_is_kept_until_more_than_their_age_changes() -> None:
+    known, calls = KnownPools(), list[int]()
+
+    def derived(key: object = "k") -> int:
+        def derive() -> int:
+            calls.append(1)
+            return len(calls)
+
+        return known.derived(key, derive)
+
+    known.update(cellar.Report(pools=[cellar.Pool(name="a", age=1)]))
+    assert (derived(), derived()) == (1, 1)
+    known.update(cellar.Report(pools=[cellar.Pool(name="a", age=2)]))
+    assert derived() == 1
+    known.update(cellar.Report(pools=[cellar.Pool(name="a", away="not mounted")]))
+    assert derived() == 2
+    for number in range(3 * MOST_DERIVED):
+        known.update(cellar.Report(pools=[cellar.Pool(name="a")]))
+        derived(number)
+    assert len(known._derived) <= MOST_DERIVED

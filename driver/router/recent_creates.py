@@ -1,0 +1,50 @@
+"""The nodes to which volumes were sent a moment ago, whether or not they have answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from driver.core.ids import Key
+from driver.router.nodes.directory import NodeName
+
+LIFETIME: Final = 60.0  # seconds: longer than a call of csi-provisioner, and than a node's report
+
+
+class RecentCreates:
+    """The node that was asked last to create a volume, by the key of its name.
+
+    A node whose answer was not waited for may still be creating the volume, and no search finds it
+    there; and a new volume is in the reports of its node a moment later only. Such a node is asked
+    first when the same name is to be created again. `clock`: monotonic, seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._nodes: dict[Key, tuple[NodeName, float]] = {}  # the oldest first
+
+    def node_of(self, key: Key) -> NodeName | None:
+        """Return the node that was asked last, or None if there was none in the last LIFETIME
+        seconds.
+        """
+        self._forget_old()
+        return self._nodes[key][0] if key in self._nodes else None
+
+    def add(self, key: Key, node: NodeName) -> None:
+        """Note that a node is asked to create the volume."""
+        self._forget_old()
+        self._nodes.pop(key, None)
+        self._nodes[key] = node, self._clock()
+
+    def remove(self, key: Key) -> None:
+        """Note that the node has not created the volume."""
+        self._nodes.pop(key, None)
+
+    def _forget_old(self) -> None:
+        oldest = self._clock() - LIFETIME
+        while self._nodes:
+            key = next(iter(self._nodes))
+            if self._nodes[key][1] >= oldest:
+                return
+            del self._nodes[key]
