@@ -1,4 +1,4 @@
-"""What `cellar route` knows of its cluster: its nodes, and the router's own identity."""
+"""The nodes of the cluster that `cellar route` serves, and the router's own identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grammar of the settings of `cellar route`: --nodes, names and time spans. ValueError."""
+"""Parses settings of `cellar route`: --nodes, names, time spans. Errors are ValueErrors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a driver ends of which a thread is stuck in the kernel: all other pools are closed."""
+"""Ends a driver that has a thread stuck in the kernel: all other pools are closed before."""
 
 from __future__ import annotations
 

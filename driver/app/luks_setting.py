@@ -1,4 +1,4 @@
-"""The grammar of `--luks`: what it costs to open an encrypted volume. ValueError."""
+"""Parses `--luks`: what it costs to open an encrypted volume. Errors are ValueErrors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cellar serve`: where the parts of a node's driver meet, and the life of its process."""
+"""`cellar serve`: connects the parts of a node's driver, and runs its process."""
 
 from __future__ import annotations
 

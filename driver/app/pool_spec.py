@@ -1,4 +1,4 @@
-"""The grammar of `--pool` and of the entries of `pools` in the settings file. ValueError."""
+"""Parses `--pool` and the entries of `pools` in the settings file. Errors are ValueErrors."""
 
 from __future__ import annotations
 

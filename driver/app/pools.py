@@ -1,4 +1,4 @@
-"""The table of the types of pools, and how the pools of a node are opened."""
+"""The table of the types of pools, and the opening of a node's pools."""
 
 from __future__ import annotations
 

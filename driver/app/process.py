@@ -1,4 +1,4 @@
-"""What `serve` and `route` have in common: the event loop, signals, and the health pages."""
+"""What `serve` and `route` share: the event loop, signals, and the health pages."""
 
 from __future__ import annotations
 

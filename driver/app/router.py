@@ -1,4 +1,4 @@
-"""`cellar route`: where the parts of a cluster's controller meet, and the life of its process."""
+"""`cellar route`: connects the parts of a cluster's controller, and runs its process."""
 
 from __future__ import annotations
 

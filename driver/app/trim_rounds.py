@@ -1,4 +1,4 @@
-"""When volumes are trimmed: in rounds, at a small share of the time, one volume after another."""
+"""When volumes are trimmed: one after another, at a small share of the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The threads and tasks that look after a node's pools while the driver serves."""
+"""The background threads and tasks of a node's pools while the driver serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pools of one node share: the kernel's side of volumes, and what each type keeps once."""
+"""What the pools of one node share: the kernel's side of volumes, and one object for each type."""
 
 from __future__ import annotations
 

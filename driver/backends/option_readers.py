@@ -1,4 +1,4 @@
-"""How options and locations of pools are read from text. The chart's schema names each reader.
+"""Parses options and locations of pools. The chart's schema names each reader.
 
 ValueError and Invalid say what was expected; `PoolType.read` adds the pool and the option.
 """

@@ -1,4 +1,4 @@
-"""Work that nobody waits for, at a small share of a processor.
+"""Background work at a small share of a processor.
 
 It is done in steps, each as long as Python's lock may be had by somebody whom nobody waits for; the
 rest after a step is a multiple of what the step cost. No nice value: a thread that the kernel

@@ -1,4 +1,4 @@
-"""The threads in which one pool is asked, and how long it has been silent.
+"""The threads that ask one pool, and since when it has been silent.
 
 They are daemons, and not those of an executor: a thread that is stuck in the kernel must not keep
 the process from ending, and there are never more than a few of them.

@@ -1,4 +1,4 @@
-"""What a type of pool is to the rest of the program: read, opened, initialised and checked.
+"""The interface of a type of pool to the program: parse, open, initialise and check.
 
 Each package of a backend exports one `PoolType`; `driver.app.pools` has the table of them.
 """

@@ -1,4 +1,4 @@
-"""Who reads which image just now: it is not deleted meanwhile."""
+"""Which images are being read, so that they are not deleted meanwhile."""
 
 from __future__ import annotations
 

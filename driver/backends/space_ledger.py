@@ -1,4 +1,4 @@
-"""What a pool has promised, and what space that leaves: the arithmetic of promises 6 and 10.
+"""The ledger of a pool: committed and available space, the arithmetic of promises 6 and 10.
 
 Space is what the filesystem says is available, less the reserve, less a margin for metadata, less
 all that is owed. `measure` and `reserve` use the same number, so GetCapacity cannot promise what

@@ -1,4 +1,4 @@
-"""How much of a filesystem is free and not owed to any image of the pools on it.
+"""How much of a filesystem is free and not reserved for images of the pools on it.
 
 How much of a sparse image is written is known to the filesystem alone, and changes only while the
 image is attached or being made. While there are few such images each is asked; among many, only

@@ -1,4 +1,4 @@
-"""`cellar call`: one CSI call by hand, JSON in and JSON out."""
+"""`cellar call`: makes one CSI call, with JSON as input and output."""
 
 from __future__ import annotations
 

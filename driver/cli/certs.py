@@ -1,4 +1,4 @@
-"""`cellar certs`: a private CA, and the certificates of the routers and nodes of a cluster."""
+"""`cellar certs`: creates a private CA, and the certificates of a cluster's routers and nodes."""
 
 from __future__ import annotations
 

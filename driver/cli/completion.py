@@ -1,4 +1,4 @@
-"""`cellar completion`: what a shell needs to complete the command line."""
+"""`cellar completion`: prints the script with which a shell completes the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands that ask a running driver have in common: their options, and their errors."""
+"""What the commands that ask a running driver share: their options and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `cellar serve` and `cellar route` have in common: argparse, and what an error exits with.
+"""What `cellar serve` and `cellar route` share: argparse, and the exit status of an error.
 
 Not typer: it and rich cost memory for as long as the process lives.
 """

@@ -1,4 +1,4 @@
-"""`cellar`: which module serves which command. A command loads only what it needs itself."""
+"""`cellar`: the table of commands and their modules. A command loads only what it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pools that `serve` would have, for commands that check or mark them without serving."""
+"""The configured pools, for commands that check or mark them without serving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where something listens: the grammar of sockets, addresses and folders, and kubelet's sockets.
+"""Parses sockets, addresses and folders, and names kubelet's sockets.
 
 What cannot be parsed raises ValueError.
 """

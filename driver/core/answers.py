@@ -1,4 +1,4 @@
-"""How a pool is asked whose disk may hang, without that the caller hangs too."""
+"""The port through which a pool is asked, so that no caller waits for a disk that hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a pool can give, which sizes a request accepts, and how many volumes a node may have."""
+"""The capacity of a pool, the sizes that a request accepts, and the volume limit of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an errno means for a caller: the one table of the program.
+"""The meaning of each errno for a caller: the only such table of the program.
 
 A pool's own errors are translated where the pool is opened, by `pool_error`; what comes from
 anywhere else on the machine, at the edge, by `machine_error`.

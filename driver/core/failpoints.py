@@ -1,4 +1,4 @@
-"""Named instants at which a test may kill this process, to prove that it comes back right.
+"""Named steps at which a test may kill this process, to show that it recovers.
 
 `CELLAR_FAILPOINT=create.renamed` ends the process by SIGKILL when that point is reached;
 `create.renamed:3` at the third time. Without the variable a point costs one comparison. A test

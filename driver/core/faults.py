@@ -1,4 +1,4 @@
-"""What can be wrong with a volume or a pool, as health reports it."""
+"""The faults of volumes and pools, as health reports them."""
 
 from __future__ import annotations
 

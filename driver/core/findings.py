@@ -1,4 +1,4 @@
-"""What `cellar doctor` finds: one line each, with a level and a cure."""
+"""The findings of `cellar doctor`: one line each, with a level and a cure."""
 
 from __future__ import annotations
 

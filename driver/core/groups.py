@@ -1,4 +1,4 @@
-"""Which snapshots make a group: every member records the group and the ids of all its members."""
+"""The members of a group snapshot: each records the group and the ids of all members."""
 
 from __future__ import annotations
 

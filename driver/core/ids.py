@@ -1,4 +1,4 @@
-"""Ids say where the bytes are and what they were asked for: `<pool, 12 hex>-<key, 32 hex>`.
+"""Volume and snapshot ids, which name the pool and the request: `<pool, 12 hex>-<key, 32 hex>`.
 
 The key is a hash of the CSI name, so that a repeated create lands on the same object; the pool
 part routes every later call. Volumes, inline volumes, snapshots and groups hash in domains of their

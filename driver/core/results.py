@@ -1,4 +1,4 @@
-"""What the use cases return, besides volumes and snapshots."""
+"""The results of the use cases, besides volumes and snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may call over a node's port: routers, and only the services that they need."""
+"""Which certificates may call a node's port: routers, and only the services that they need."""
 
 from __future__ import annotations
 

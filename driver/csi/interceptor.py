@@ -1,6 +1,4 @@
-"""What is done around every RPC: the request is checked, an error becomes a status, and the call is
-logged and counted.
-"""
+"""Wraps every RPC: checks the request, turns errors into a status, logs and counts the call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What routers and nodes must agree on beside the messages: timings, and metadata of calls.
+"""Timings and call metadata that routers and nodes must agree on.
 
 Routers and nodes of neighbouring versions speak to each other. So a value changes only in a way
 that keeps each relation named here true with the old value on the other side.

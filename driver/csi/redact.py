@@ -1,4 +1,4 @@
-"""Requests for the log: without the fields that the specification marks as `csi_secret`."""
+"""Removes the fields marked `csi_secret` from requests, for the log."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A gRPC server on a Unix socket: it replaces a stale socket, lets only owner and group in, and
-removes its own socket at the end.
-"""
+"""A gRPC server on a Unix socket for owner and group; it removes no socket but its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The topology of this driver's volumes: each can be used on the node that has it, only."""
+"""The topology of this driver's volumes: each can be used only on the node that has it."""
 
 from __future__ import annotations
 

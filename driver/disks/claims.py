@@ -1,4 +1,4 @@
-"""Pools that take a blank disk by themselves, where the settings say so: `claimBlankDisks`.
+"""Pools that take a blank disk by themselves, if the settings say so: `claimBlankDisks`.
 
 A disk that matches the rule of such a pool, and is blank to its last byte, becomes the pool; by
 the same code, and with the same checks, as by `cellar pools create`. Never in place of a disk

@@ -1,4 +1,4 @@
-"""Making a pool of blank disks: they are held from the last check until they are written."""
+"""Creates a pool on blank disks, which are held open from the last check until they are written."""
 
 from __future__ import annotations
 

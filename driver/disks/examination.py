@@ -1,4 +1,4 @@
-"""What lies on the disks of this machine, and which of them may become a pool.
+"""Examines the disks of this machine: what is on them, and which may become a pool.
 
 Nothing is written. Of a disk that nobody uses, libblkid's probe and the places of known
 signatures and backups are read; all of it is read only before it becomes a pool.

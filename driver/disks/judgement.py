@@ -1,4 +1,4 @@
-"""Whether a disk may become a pool, by what is known of it without reading it: a sentence why not.
+"""Whether a disk may become a pool, without reading it; else a sentence why not.
 
 Pure, so that tests need no disks.
 """

@@ -1,4 +1,4 @@
-"""Volume groups and thin pools of blank disks."""
+"""Creates volume groups and thin pools on blank disks."""
 
 from __future__ import annotations
 

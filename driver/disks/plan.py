@@ -1,4 +1,4 @@
-"""What a new pool is to be made of, checked against the disks, and described for people."""
+"""The plan of a new pool, checked against its disks, and described for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types of pools that can be made on disks, and where the driver mounts those of loop files."""
+"""The types of pools that can be created on disks, and the mount point of loop-file pools."""
 
 from __future__ import annotations
 

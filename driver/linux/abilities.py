@@ -1,4 +1,4 @@
-"""What this machine can do: its kernel, and its programs.
+"""Which filesystems and features this machine supports, by its kernel and its programs.
 
 What it has, it keeps; what it lacks is looked for again after a while, for somebody may install it.
 """

@@ -1,4 +1,4 @@
-"""System calls that may wait for somebody: a filesystem that was frozen lets nobody grow it."""
+"""System calls that may block, made in a child process: nobody can grow a frozen filesystem."""
 
 from __future__ import annotations
 

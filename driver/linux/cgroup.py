@@ -1,4 +1,4 @@
-"""How much memory this process may have: the limits of its control groups; see cgroups(7)."""
+"""The memory limit of this process: that of its control groups; see cgroups(7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door for programs: a list of words and never a shell, a fixed PATH, a bound.
+"""Runs programs, and is the only module that does: no shell, a fixed PATH, a timeout.
 
 A passphrase goes through `stdin`. What a program was called with never stands in an error, beyond
 its name: arguments may be somebody's data.

@@ -1,4 +1,4 @@
-"""Descriptors: opened for a while, and how many this process may have (RLIMIT_NOFILE)."""
+"""File descriptors: closing them, and how many this process may have (RLIMIT_NOFILE)."""
 
 from __future__ import annotations
 

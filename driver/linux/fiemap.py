@@ -1,4 +1,4 @@
-"""Where a file has bytes: FIEMAP. Structs and flags: include/uapi/linux/fiemap.h.
+"""FIEMAP: which parts of a file have blocks. Structs and flags: include/uapi/linux/fiemap.h.
 
 A physical address counts only if no flag says that it may be something else: UNKNOWN, DELALLOC,
 DATA_INLINE, DATA_TAIL, ENCODED (of a compressed extent it is where that begins, whatever part of it

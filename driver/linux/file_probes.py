@@ -1,4 +1,4 @@
-"""What a file or its filesystem allows, found out by trying it, where nobody sees that."""
+"""What a file or its filesystem supports, found out by trying it on a file without a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a pool: what is durable, allocated, shared, and open elsewhere.
+"""Files of a pool: syncing, allocating, sharing blocks, and whether another process has them open.
 
 Flags and structs: include/uapi/linux/fs.h, fcntl.h, magic.h and falloc.h.
 """

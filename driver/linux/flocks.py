@@ -1,4 +1,4 @@
-"""Taking a flock(2); who holds one, as far as can be seen, and whether it still runs.
+"""Takes flock(2) locks, and finds the process that holds one.
 
 See proc_locks(5).
 """

@@ -1,4 +1,4 @@
-"""The Host port: what this machine's kernel does with a device, whatever lies below it."""
+"""Implements the Host port: what this machine's kernel does with a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ioctl(2) with a buffer of any size, while the other threads of this process go on."""
+"""ioctl(2) with a buffer of any size, which does not stop the other threads of this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributes in /sys that are written to, also where /sys itself is read-only.
+"""Writes attributes in /sys, also where /sys itself is mounted read-only.
 
 containerd before 2.0 gives even a privileged container a read-only /sys: the pod's first container
 mounted that superblock so (containerd issue 8445), and remounting it is the pod's own affair. A

@@ -1,4 +1,4 @@
-"""Events of disks that appear, so that a pool that comes back is found before it is used."""
+"""Watches for new disks, so that a pool that is back is opened before the next call."""
 
 from __future__ import annotations
 

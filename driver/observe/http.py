@@ -1,4 +1,4 @@
-"""An HTTP server for a few pages, as /metrics and /healthz. It lives on the event loop.
+"""A small HTTP server on the event loop, for pages as /metrics and /healthz.
 
 Each connection has one request.
 """

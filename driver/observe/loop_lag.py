@@ -1,4 +1,4 @@
-"""Measures by how much the event loop is late: work that should be on a thread delays all calls."""
+"""Measures the delay of the event loop: work that belongs on a thread would delay all calls."""
 
 from __future__ import annotations
 

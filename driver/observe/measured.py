@@ -1,4 +1,4 @@
-"""The metrics of what the lower layers measure while they work; see core/ports/measures."""
+"""Exports the durations and counts of the lower layers as metrics; see core/ports/measures."""
 
 from __future__ import annotations
 

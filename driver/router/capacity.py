@@ -1,4 +1,4 @@
-"""The space for new volumes, from the last reports of the nodes. No node is called."""
+"""The space for new volumes, from the last reports of the nodes. No node is asked."""
 
 from __future__ import annotations
 

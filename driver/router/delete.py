@@ -1,4 +1,4 @@
-"""The RPCs that delete and unpublish: they must succeed in the end, even if a node is lost."""
+"""The RPCs that delete and unpublish: they succeed in the end, even if a node is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generic forwarding: the id in a request names the pool, and the pool the node.
+"""Forwards RPCs: the id in a request names the pool, and the pool the node.
 
 The node's response is passed on unchanged. RPCs that one node cannot answer have functions of their
 own (`routes`).

@@ -1,4 +1,4 @@
-"""The parts of a group snapshot on several nodes: taken at one moment, or not at all.
+"""Takes the parts of a group snapshot on several nodes: at one moment, or not at all.
 
 Each node takes its part in steps and waits after each of them. All volumes are quiesced before the
 first image is made, all images have their data before the first volume is writable again, and no

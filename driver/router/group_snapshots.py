@@ -1,4 +1,4 @@
-"""The group snapshot RPCs: a group's id names no pool, so all nodes are asked for their parts."""
+"""The group snapshot RPCs: a group's id names no pool, so all nodes are asked for their members."""
 
 from __future__ import annotations
 

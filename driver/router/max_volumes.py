@@ -1,4 +1,4 @@
-"""The limit of volumes of a node: each node counts those that it stores, a router adds them up."""
+"""The volume limit of a node: each node counts the volumes of its pools, a router adds them up."""
 
 from __future__ import annotations
 

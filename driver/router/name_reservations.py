@@ -1,6 +1,4 @@
-"""The names of volumes and snapshots over all nodes: which node has one already, and that no two
-routers create one at once.
-"""
+"""Reserves the names of volumes and snapshots over all nodes, so that no two routers create one."""
 
 from __future__ import annotations
 

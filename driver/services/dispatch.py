@@ -1,4 +1,4 @@
-"""The only lock table, and the workers. Lives on the event loop; nothing else touches it.
+"""Runs requests on the workers of their pools, under the locks of the only lock table.
 
 Locks are taken before workers, so that a call for a busy volume is answered at once even when all
 workers are busy. They are released when the work ends, not when the caller is gone. Each pool has

@@ -1,4 +1,4 @@
-"""The service that describes single volumes of this node."""
+"""The Inspection service, which describes single volumes of this node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registration with kubelet, which watches a folder for sockets (pluginregistration v1).
+"""Registers the driver with kubelet, by a socket that kubelet watches (pluginregistration v1).
 
 Kubelet calls once and reports whether it has registered the driver. After a refusal, as while the
 API server is down, it does not call again by itself: only a new socket makes it call again.

@@ -1,6 +1,4 @@
-"""The names of volumes that routers are creating: one node keeps each name, for one router at a
-time. Lives on the event loop.
-"""
+"""Names that routers have reserved: one node keeps each name, for one router at a time."""
 
 from __future__ import annotations
 

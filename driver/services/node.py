@@ -1,4 +1,4 @@
-"""The Node service: volumes at paths of this machine."""
+"""The Node service: stages and publishes volumes at paths of this machine."""
 
 from __future__ import annotations
 

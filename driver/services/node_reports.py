@@ -1,4 +1,4 @@
-"""The reports of this node to routers: soon after each change, and every few seconds.
+"""Reports of this node to routers: soon after each change, and every few seconds.
 
 Collecting the states of the pools may block on a disk. The previous report is sent again then, with
 its age. The names of images are read less often if they are so many that it takes long.

@@ -1,4 +1,4 @@
-"""The peer service: what Cellar's own commands and routers ask of a driver, beside CSI."""
+"""The Peer service: what Cellar's own commands and routers ask of a driver, besides CSI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests whose id names no pool: the pool is found, or chosen, before its workers run them."""
+"""Finds or chooses the pool of requests whose id names none, before its workers run them."""
 
 from __future__ import annotations
 

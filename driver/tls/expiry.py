@@ -1,4 +1,4 @@
-"""When a certificate ends, read from its DER bytes: `cryptography` would cost a node 15 MiB."""
+"""When a certificate ends, read from its DER bytes: `cryptography` would need 15 MiB on a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a volume is what a request takes it for. Pure: facts in, sentences out."""
+"""Whether a volume fits what a request expects of it. Pure functions that return sentences."""
 
 from __future__ import annotations
 

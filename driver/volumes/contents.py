@@ -1,4 +1,4 @@
-"""What a new volume needs of its own before anyone sees it: a filesystem, or a UUID.
+"""The first contents of a new volume: a filesystem, or a UUID of its own.
 
 `Host.mkfs` is called here, for images that are being created, and in node/encryption.
 """

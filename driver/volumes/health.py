@@ -1,4 +1,4 @@
-"""What is wrong with volumes and pools: what the pool sees below, and the machine above."""
+"""The faults of volumes and pools, from the pool, the device and its mounts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a node has: the states of its pools, the images with given ids, and how many volumes are
-published.
-"""
+"""What a node has: states of its pools, images by id, and the number of published volumes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""IO limits that the kernel lost, set again: after a crash of the driver, or when kubelet made the
-control group of all pods anew.
-"""
+"""Sets IO limits again that the kernel lost, after a crash or with a new control group of pods."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a call must have before it gets a worker: keys for itself, keys to share; and which pools'
-workers it takes. Keys are the hashes in the ids, so that create-by-name and delete-by-id meet.
-"""
+"""The locks of a call: which keys it locks, and which pool's workers run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done now and then, asked for by nobody."""
+"""Maintenance of the pools, which runs in intervals."""
 
 from __future__ import annotations
 

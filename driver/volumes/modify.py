@@ -1,6 +1,4 @@
-"""What can be changed of a volume: its IO limits, recorded and enforced on its device while it is
-attached; and the names of its claim, which are for people.
-"""
+"""Changes IO limits: records them with the volume, and enforces them while it is attached."""
 
 from __future__ import annotations
 

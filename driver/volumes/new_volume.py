@@ -1,4 +1,4 @@
-"""What a new volume has: filesystem, key, block size and size, by its request and its source."""
+"""The properties of a new volume, by its request and its source."""
 
 from __future__ import annotations
 

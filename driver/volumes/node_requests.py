@@ -1,4 +1,4 @@
-"""The requests of the CSI Node service, checked: the frozen arguments of its use cases."""
+"""The checked, frozen arguments of the use cases of the Node service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists in pages: the token of a page is the last id that was given, so that none goes stale."""
+"""Lists in pages: a page's token is the last id that was returned, so that none becomes stale."""
 
 from __future__ import annotations
 

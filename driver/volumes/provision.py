@@ -1,4 +1,4 @@
-"""Volumes come and go: create, delete, expand, and what is said about them."""
+"""Creates, deletes and expands volumes, and answers questions about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller wants, checked: the frozen arguments of the use cases.
+"""The checked, frozen arguments of the use cases about volumes.
 
 `locks` says which locks a call takes before it gets a worker, and whose worker that must be.
 """

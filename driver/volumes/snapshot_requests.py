@@ -1,4 +1,4 @@
-"""The requests about snapshots, groups of them, and changed blocks, checked."""
+"""The checked, frozen arguments of the use cases about snapshots, groups and changed blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loop files: a directory per image, on any filesystem. The pool is the only record.
+"""The loop-file backend: a directory for each image. The pool is the only record.
 
 POOL/.cellar-pool.json   the marker
 POOL/ID/disk.img         the bytes

@@ -1,4 +1,4 @@
-"""Copies of images in a pool of loop files: what is frozen, read and shared for them.
+"""Copies of images in a pool of loop files: which files are frozen, read and shared for them.
 
 xfs shares the extents of an image one by one, some 10 ms for a thousand, while the source is
 frozen. Sharing them a second time takes a tenth of that, because xfs passes over those that are

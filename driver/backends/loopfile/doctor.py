@@ -1,4 +1,4 @@
-"""What `cellar doctor` checks of pools of loop files. Nothing is changed in them."""
+"""The checks of `cellar doctor` on pools of loop files. They change nothing."""
 
 from __future__ import annotations
 

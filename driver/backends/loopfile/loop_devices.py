@@ -1,4 +1,4 @@
-"""Which loop device shows which image of a pool. The kernel knows; here is only a hint."""
+"""Finds, attaches and detaches the loop devices of images. The kernel knows; memory is a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool of loop files as a whole: it appears, is read and looked after, and goes.
+"""A pool of loop files from its opening to its closing: opening, reading, maintenance, closing.
 
 What is done to single images is in `backend`.
 """

@@ -1,4 +1,4 @@
-"""Beside a pool of loop files: what it tells of itself, and what it has in common."""
+"""The state of a pool of loop files for `cellar pools`, and what several such pools share."""
 
 from __future__ import annotations
 

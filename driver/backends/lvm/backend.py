@@ -1,4 +1,4 @@
-"""LVM: a logical volume for each image, thick in a volume group or thin in a thin pool.
+"""The LVM backend: a logical volume for each image, thick in a volume group or thin in a thin pool.
 
 The tags of a volume are its only record, and one `lvchange` is the instant at which an image begins
 to exist. A volume is attached while our own layer lies over it (see linux.dm), whether or not LVM

@@ -1,4 +1,4 @@
-"""How a logical volume gets its first contents, so that it is complete or absent after a crash.
+"""Gives a new logical volume its contents, so that it is complete or absent after a crash.
 
 A new one is tagged as being built until its record replaces that tag, in one `lvchange`: then it
 exists. Contents that come later are written under another tag, and zeroed if that remains.

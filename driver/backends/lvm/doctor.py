@@ -1,4 +1,4 @@
-"""What `cellar doctor` checks of pools of logical volumes. Nothing is changed."""
+"""The checks of `cellar doctor` on pools of logical volumes. They change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a pool of logical volumes, or with one of its images."""
+"""The faults of a pool of logical volumes and of its images."""
 
 from __future__ import annotations
 

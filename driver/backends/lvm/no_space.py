@@ -1,4 +1,4 @@
-"""Failures that a full volume group or thin pool causes, as NoSpace, whichever step met them."""
+"""Turns failures of commands in a full volume group or thin pool into NoSpace."""
 
 from __future__ import annotations
 

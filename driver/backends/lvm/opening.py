@@ -1,4 +1,4 @@
-"""How a configured pool of logical volumes becomes a backend, and how it is initialised."""
+"""Opens a configured pool of logical volumes, and initialises one."""
 
 from __future__ import annotations
 

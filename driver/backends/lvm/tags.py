@@ -1,4 +1,4 @@
-"""The record of an image as LVM tags: short ones, for the metadata area of a group is small.
+"""The record of an image as LVM tags, which are short because a group's metadata area is small.
 
 `cellar.0=...` is the record, in pieces where one tag would be too long: fields of one letter with
 `&` between them. `cellar.p=` is ControllerPublishVolume's. `cellar.k=` has the names in Kubernetes;

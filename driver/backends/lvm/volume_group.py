@@ -1,4 +1,4 @@
-"""A volume group as this process knows it: its disks, LVM's last report, and one lock for both.
+"""A volume group in this process: its disks, the last report of LVM, and a lock for both.
 
 A report is current as long as the metadata headers on the disks are those from before it was made.
 Only disks that `lvm_disks` permits are read.

@@ -1,4 +1,4 @@
-"""A pool without a kernel: the promises of a real one, kept in this process and gone with it."""
+"""The memory backend: a simulated pool with the promises of a real one, gone with the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated encryption: a header, a pad that is derived from its key, and devices by name.
+"""Simulated encryption: a header, a pad derived from its key, and devices by name.
 
 What is written through an open container is not readable below it, and a copy opens with the same
 passphrase; nothing here is secure. A page that was never written reads as zeros on both sides.

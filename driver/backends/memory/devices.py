@@ -1,4 +1,4 @@
-"""The devices of a simulated machine: they exist by name only, and show a disk in memory."""
+"""The block devices of a simulated machine: names only, each with a disk in memory."""
 
 from __future__ import annotations
 

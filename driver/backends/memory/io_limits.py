@@ -1,4 +1,4 @@
-"""Simulated limits of the IO of pods. As the kernel's, they are by the number of a device."""
+"""Simulated limits of the IO of pods: like the kernel's, they belong to the number of a device."""
 
 from __future__ import annotations
 

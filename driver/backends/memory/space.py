@@ -1,4 +1,4 @@
-"""The space of a simulated pool: what is promised to its images, and what remains."""
+"""The space of a simulated pool: what is committed to its images, and what is available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment of the demo: a pool of its own, the driver as a process, and what both leave.
+"""The environment of the demo: a pool and a driver process of its own, and their removal.
 
 As root the pool is a small filesystem with reflink in an image file, so that snapshots share their
 bytes on any machine; otherwise it is the simulator.

@@ -1,4 +1,4 @@
-"""What can be observed of a volume on the machine: files, loop device, mounts, bytes."""
+"""What the demo shows of a volume on the machine: files, loop device, mounts, bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's scenario: all operations on a volume, in order. Every chapter is a method."""
+"""The demo's scenario: all operations on a volume, in order. Each chapter is a method."""
 
 from __future__ import annotations
 

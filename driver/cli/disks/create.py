@@ -1,4 +1,4 @@
-"""`cellar pools create`: makes a pool of blank disks, after it has said what it will do."""
+"""`cellar pools create`: creates a pool on blank disks, after it has printed what it will do."""
 
 from __future__ import annotations
 

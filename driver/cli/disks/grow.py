@@ -1,4 +1,4 @@
-"""`cellar pools grow`: the disk of a pool has grown, and its filesystem follows."""
+"""`cellar pools grow`: grows the filesystem of a pool to its disk, which has become larger."""
 
 from __future__ import annotations
 

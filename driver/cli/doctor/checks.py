@@ -1,4 +1,4 @@
-"""What `cellar doctor` checks of this machine: one function for each subject."""
+"""The checks of `cellar doctor` on this machine: one function for each subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cellar doctor`: what this machine lacks for the driver, and the cure, one line each."""
+"""`cellar doctor`: prints what this machine lacks for the driver, and the cure, one line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cellar describe`: all that a running driver knows of one volume."""
+"""`cellar describe`: prints all that a running driver knows of one volume."""
 
 from __future__ import annotations
 

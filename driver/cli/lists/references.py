@@ -1,4 +1,4 @@
-"""Which volume a person means: by id, the beginning of an id, a name, or a claim."""
+"""Finds the volume that a person names: by id, the beginning of an id, a name, or a claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cellar pools`, `volumes` and `snapshots`: what a running driver has."""
+"""`cellar pools`, `volumes` and `snapshots`: prints the lists of a running driver."""
 
 from __future__ import annotations
 

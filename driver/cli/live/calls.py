@@ -1,4 +1,4 @@
-"""`cellar calls`: the calls that a running driver answered, and those that it answers now."""
+"""`cellar calls`: prints the calls that a running driver has answered, and follows new ones."""
 
 from __future__ import annotations
 

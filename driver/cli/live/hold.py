@@ -1,4 +1,4 @@
-"""`cellar hold` and `cellar release`: whether a volume may be deleted."""
+"""`cellar hold` and `cellar release`: forbid and allow that a volume is deleted."""
 
 from __future__ import annotations
 

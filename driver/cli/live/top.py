@@ -1,4 +1,4 @@
-"""`cellar top`: the busiest volumes and the calls of a running driver, again and again."""
+"""`cellar top`: shows the busiest volumes and the calls of a running driver."""
 
 from __future__ import annotations
 

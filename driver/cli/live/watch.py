@@ -1,4 +1,4 @@
-"""`--watch`: rows that are asked for again and again, of which those that changed are printed."""
+"""`--watch`: asks for rows in intervals, and prints those that changed."""
 
 from __future__ import annotations
 

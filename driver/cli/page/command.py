@@ -1,4 +1,4 @@
-"""`cellar page`: a page of a running driver, for a browser on this machine."""
+"""`cellar page`: serves a web page of a running driver for a browser on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows: asked of a driver again and again, and passed on as far as it changed."""
+"""The state that the page shows: asked of a driver in intervals, with events for what changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked of mkfs, and the smallest volumes. Pure tables."""
+"""The accepted options of mkfs, and the smallest volumes. Pure tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that a filesystem itself takes: their forms, and the outcome of each. Pure tables.
+"""The mount options of each filesystem: their forms, and the effect of each. Pure tables.
 
 As ext4(5), xfs(5) and btrfs(5) describe them, and as the kernel's show_options prints them.
 """

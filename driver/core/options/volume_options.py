@@ -1,4 +1,4 @@
-"""The StorageClass parameters that a volume keeps as they were given: how each is read and stored.
+"""The StorageClass parameters that a volume keeps: how each is parsed and stored.
 
 A new one is a field of `VolumeOptions`, an entry in `OPTIONS`, and the code that acts on it.
 Requests, records, LVM tags, the comparison of a repeated call and the chart's schema follow.

@@ -1,4 +1,4 @@
-"""What the use cases ask of a pool: the port that every backend implements."""
+"""The port to a pool, which every backend implements."""
 
 from __future__ import annotations
 

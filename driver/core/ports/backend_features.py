@@ -1,4 +1,4 @@
-"""What only some backends can do: one protocol each, found by `isinstance`."""
+"""Ports that only some backends implement: one protocol each, found by `isinstance`."""
 
 from __future__ import annotations
 

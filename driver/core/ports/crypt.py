@@ -1,4 +1,4 @@
-"""What the use cases ask of encryption: LUKS2 containers on devices."""
+"""The port to encryption: LUKS2 containers on devices."""
 
 from __future__ import annotations
 

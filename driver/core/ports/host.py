@@ -1,4 +1,4 @@
-"""What the use cases ask of a machine's kernel: filesystems and mounts on devices."""
+"""The port to a machine's kernel: filesystems and mounts on devices."""
 
 from __future__ import annotations
 

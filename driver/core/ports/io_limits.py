@@ -1,4 +1,4 @@
-"""What the use cases ask of a machine's kernel to limit the IO of pods on a device."""
+"""The port to a machine's kernel that limits the IO of pods on a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lower layers measure while they work, for whoever exports it.
+"""Durations and counts that the lower layers record while they work, for the metrics.
 
 There is one for the process, as there is one log: who measures does not know who reads. An
 observation takes about a microsecond.

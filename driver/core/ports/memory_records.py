@@ -1,4 +1,4 @@
-"""Records that end with the process, as the devices and mounts of simulated pools do."""
+"""Records in memory, which end with the process, as simulated pools do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened on this node that a person should read in Kubernetes, until a router has told it.
+"""Events of this node for Kubernetes, kept until a router has fetched them.
 
 Bounded in number and rate: a volume whose health changes all the time, or a pool that takes ten
 thousand volumes with it, must not fill the cluster's database.

@@ -1,4 +1,4 @@
-"""The last calls of this process, for whoever follows them."""
+"""The last calls of this process, and a stream of new ones."""
 
 from __future__ import annotations
 

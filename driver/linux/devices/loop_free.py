@@ -1,4 +1,4 @@
-"""The free loop device to bind next: its discard limits suit, and its node is bound nowhere.
+"""Chooses the free loop device to bind: with fitting discard limits, and its node bound nowhere.
 
 Since Linux 6.9 a device keeps `discard_max_bytes=0` for life: sysfs refuses to raise it again, and
 a new binding does not reset it. Setting it waits for RCU (15 ms), removing such a device takes 44

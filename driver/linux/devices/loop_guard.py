@@ -1,4 +1,4 @@
-"""Loop devices that this process keeps open, so that a LOOP_CLR_FD of others has no effect.
+"""Keeps loop devices open, so that a LOOP_CLR_FD of another process has no effect.
 
 The kernel asks no capability for it: a pod with the node of its volume may call it. If no other
 process had the device open, its number would be free for the next volume. While a descriptor is

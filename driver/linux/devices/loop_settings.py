@@ -1,5 +1,4 @@
-"""Settings of a bound loop device, applied again: a pod that has its node may have changed them,
-and a process that was killed may not have applied them.
+"""Applies the settings of a bound loop device again, which a pod may have changed.
 
 LOOP_SET_STATUS64, LOOP_SET_BLOCK_SIZE, LOOP_SET_DIRECT_IO and LOOP_SET_CAPACITY ask for a writable
 descriptor and no capability. Everything raises OSError; EBUSY and EAGAIN mean: not now.

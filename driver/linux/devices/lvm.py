@@ -1,4 +1,4 @@
-"""LVM: one JSON report for each question, in bytes, and commands that see the group's disks only.
+"""LVM: one JSON report for each query, in bytes, and commands that see the group's disks only.
 
 No command asks, waits for udev, starts a daemon, or looks into logical volumes: what a guest keeps
 inside a published block volume stays its own business.

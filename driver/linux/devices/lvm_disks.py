@@ -1,4 +1,4 @@
-"""Which block devices LVM may read: disks, and devices that were named; never a tenant's volume.
+"""Which block devices LVM may read: disks and named devices, never the volume of a pod.
 
 Whoever has a raw block volume can write a label, a group of any name and any UUID into it. So lvm
 is not even started on a device that lies on such a volume, or below one. Loop devices and other

@@ -1,4 +1,4 @@
-"""Contents of whole block devices: zero, discard, drop the cache, find what was written."""
+"""Reads and writes whole block devices: zero, discard, drop the cache, find written blocks."""
 
 from __future__ import annotations
 

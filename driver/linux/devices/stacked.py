@@ -1,4 +1,4 @@
-"""Block devices that lie on others, as an open LUKS container does on a loop device."""
+"""Which block devices are on top of others, as an open LUKS container is on a loop device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Block events of the kernel, by pyudev: a device came, went or changed.
+"""Block events of the kernel, by pyudev: a device was added, removed or changed.
 
 From the kernel itself, not from udevd: a container has none.
 """

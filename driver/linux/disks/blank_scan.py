@@ -1,4 +1,4 @@
-"""Whether a disk reads as zeros, part by part, past the page cache and at a bounded rate."""
+"""Whether a disk reads as zeros: read in parts, past the page cache, at a limited rate."""
 
 from __future__ import annotations
 

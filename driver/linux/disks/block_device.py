@@ -1,4 +1,4 @@
-"""What /sys and udev tell of a block device, without opening it."""
+"""A block device as /sys and udev describe it, without opening it."""
 
 from __future__ import annotations
 

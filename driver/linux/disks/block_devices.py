@@ -1,4 +1,4 @@
-"""All block devices of this machine, by pyudev and /sys. None is opened, so none can hang.
+"""Lists the block devices of this machine, by pyudev and /sys, and opens none: none can hang.
 
 Properties of udev's database (/run/udev) are used where it exists, as on most machines; a
 container may have none. Documentation/ABI/stable/sysfs-block.

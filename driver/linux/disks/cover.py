@@ -1,4 +1,4 @@
-"""A loop device over a disk that is held, for programs that want a disk of their own.
+"""A loop device over a disk that is held open, for programs that need exclusive access.
 
 mkfs and LVM open what they write to exclusively, which fails while this process holds the disk;
 and between closing it and their opening it anybody could begin to use it. So they get a loop

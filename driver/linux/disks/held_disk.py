@@ -1,4 +1,4 @@
-"""A disk that is held open exclusively, so that nobody else can begin to use it.
+"""A disk that is held open exclusively, so that no other program can begin to use it.
 
 O_EXCL on a block device fails while it, or a partition of it, is mounted in any mount namespace,
 is swap, or has a device of device-mapper, md, bcache or another exclusive user on top of it, and

@@ -1,4 +1,4 @@
-"""The filesystem of a pool on a disk: made, and opened without a mount point."""
+"""The filesystem of a pool on a disk: creating it, and opening it without a mount point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filesystem of a pool grows to its disk, while it is mounted and in use."""
+"""Grows the mounted filesystem of a pool to its disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits of the IO of all pods, by lines of io.max in the control group that kubelet made."""
+"""Limits the IO of all pods, by lines of io.max in the control group that kubelet created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the control group of all pods is: the one that kubelet made; see cgroups(7).
+"""Finds the control group of all pods, which kubelet created; see cgroups(7).
 
 It is `kubepods` with kubelet's driver cgroupfs, and `kubepods.slice` with systemd. Below a
 `--cgroup-root`, as on nodes of kind, it is `kubelet/kubepods` or

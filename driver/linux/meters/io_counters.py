@@ -1,4 +1,4 @@
-"""What a block device has done since it was attached, from its `stat` file in sysfs."""
+"""The IO counters of a block device since it was attached, from its `stat` file in sysfs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How full mounted filesystems are, asked in a time that no hung filesystem can exceed."""
+"""The usage of mounted filesystems, read with a time limit, because one may hang."""
 
 from __future__ import annotations
 

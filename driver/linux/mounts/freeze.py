@@ -1,4 +1,4 @@
-"""Filesystems held still by a small child, so that a crash of this process leaves none frozen.
+"""Freezes filesystems by a small child process, so that a crash of this process leaves none frozen.
 
 The child is `thaw.py`: it thaws when it is told to, at the bound, and when this process is gone.
 """

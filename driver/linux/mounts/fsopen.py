@@ -1,4 +1,4 @@
-"""The newer mount API, for what mount(2) cannot do: open a filesystem without a place, and ask why.
+"""The newer mount API (fsopen(2)): mounts without a mount point, and explanations of errors.
 
 A filesystem opened here is mounted nowhere and belongs to a descriptor: if this process is killed,
 the kernel closes it. See fsopen(2), fsconfig(2), fsmount(2); Linux 5.2.

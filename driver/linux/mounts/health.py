@@ -1,4 +1,4 @@
-"""What is wrong with a mounted filesystem, as far as the kernel has it in memory."""
+"""The faults of a mounted filesystem, as far as the kernel has them in memory."""
 
 from __future__ import annotations
 

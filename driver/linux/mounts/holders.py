@@ -1,4 +1,4 @@
-"""Who keeps a block device busy, for the text of an error: processes and devices on top of it.
+"""Which processes and devices use a block device, for the text of an error.
 
 Best effort: only processes of our own pid namespace are seen, and memory maps are not looked at
 (/proc/<pid>/maps and cmdline wait for a lock that a stuck process may hold for ever).

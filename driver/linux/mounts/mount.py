@@ -1,4 +1,4 @@
-"""Mounts are changed by mount(2) and umount2(2); which there are is told by mount_table."""
+"""mount(2) and umount2(2). `mount_table` lists the mounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the errno of a mount(2) that failed means, and what to do about it."""
+"""The meaning of an errno of mount(2), and the cure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mount points: which device is shown where, and as what."""
+"""Mount points: which device is mounted where, and with which options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an open directory is proven to be: asked of its descriptor, never of a path a second time.
+"""Checks of an open directory by its descriptor, never by its path a second time.
 
 A path may show another filesystem at each question. struct statx: <linux/stat.h>.
 """

@@ -1,4 +1,4 @@
-"""The last component of a target path: made and removed, and never more than that one."""
+"""Creates and removes the last component of a target path, and nothing else of it."""
 
 from __future__ import annotations
 

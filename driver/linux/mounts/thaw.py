@@ -1,4 +1,4 @@
-"""The child program that holds filesystems frozen and lets them go, whatever becomes of its parent.
+"""The child program that keeps filesystems frozen, and thaws them whatever happens to its parent.
 
 Run as `python -I -S thaw.py FD`, FD being one end of a SOCK_SEQPACKET pair. A message on it is one
 freeze: the bound in seconds as text, and as descriptors first a socket of its own, then the mounted

@@ -1,4 +1,4 @@
-"""FITRIM: a filesystem tells its device which blocks are free. See <linux/fs.h>."""
+"""FITRIM: makes a filesystem discard its free blocks. See <linux/fs.h>."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unmounting what somebody may still use: with patience, and with the users' names in the error."""
+"""Unmounts a filesystem that may be busy: with retries, and with its users' names in the error."""
 
 from __future__ import annotations
 

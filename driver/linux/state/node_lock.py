@@ -1,4 +1,4 @@
-"""The lock that makes a driver the only one of its name on a node: flock(2) on a folder."""
+"""The lock that allows one driver of a name on a node: flock(2) on a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a driver on this node keeps outside of its pools."""
+"""The state that a driver keeps on its node, outside of its pools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small records by key that are known in memory, and written through by a thread.
+"""Small records by key, served from memory, and written to disk by a thread.
 
 So a disk that is full, read-only or stands still neither stops a pod from being taken down nor
 keeps a healthy pool from working.

@@ -1,4 +1,4 @@
-"""The metrics of each volume, as text: ten thousand volumes have no time for objects.
+"""The metrics of each volume, written as text: objects would be too slow for 10,000 volumes.
 
 One pass over what is known in memory, the kernel's counters, and the usage of what is mounted. No
 pool is asked. A family is made by one comprehension over all volumes, and a volume's labels once

@@ -1,4 +1,4 @@
-"""Looks at all volumes now and then: what is wrong with them, and what they occupy.
+"""Surveys all volumes in intervals: their faults, and the space that they occupy.
 
 That may wait for a disk, so it is not done when the metrics are read.
 """

@@ -1,4 +1,4 @@
-"""The implementation of the port by the official client: the only user of `kubernetes`.
+"""Implements the port to the API server with the official client: the only user of `kubernetes`.
 
 It costs 40 MiB, so only routers import it. Its classes for each kind of object would cost as much
 again, so paths and JSON are used.

@@ -1,4 +1,4 @@
-"""The object to which something happened that a node reports, as Events name it."""
+"""The object of an Event that a node reports: a claim, a pod or a snapshot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy for volumes of nodes that are gone, with Kubernetes as the witness."""
+"""The policy for volumes of nodes that are gone, according to the API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nodes of a cluster as this router sees them, for people."""
+"""The nodes of a cluster with their state, for `cellar nodes`."""
 
 from __future__ import annotations
 

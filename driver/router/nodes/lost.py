@@ -1,4 +1,4 @@
-"""Nodes that are gone for good, and who decides whether their volumes may be lost."""
+"""The policy for nodes that are gone for good: whether their volumes may be given up."""
 
 from __future__ import annotations
 

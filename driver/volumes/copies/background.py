@@ -1,4 +1,4 @@
-"""Copies that outlive their call: work in the background, with progress for those who ask again."""
+"""Copies that continue after their call, with progress for the calls that repeat it."""
 
 from __future__ import annotations
 

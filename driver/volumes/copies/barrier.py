@@ -1,4 +1,4 @@
-"""Steps that several nodes take together, when a group snapshot is spread over them."""
+"""Steps that several nodes take together, for a group snapshot of volumes on several nodes."""
 
 from __future__ import annotations
 

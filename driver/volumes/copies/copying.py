@@ -1,4 +1,4 @@
-"""Copies of images: clones, restores, snapshots and their groups, each of one moment.
+"""Copies images: clones, restores, snapshots and groups, each of one point in time.
 
 A pool that shares bytes takes milliseconds for it. Elsewhere the bytes are copied: in the
 background if nobody can write to the source, else while the source is frozen.

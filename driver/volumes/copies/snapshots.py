@@ -1,4 +1,4 @@
-"""Snapshots and group snapshots. A single one is taken as a group of one would be."""
+"""Snapshots and group snapshots. A single snapshot is taken like a group of one."""
 
 from __future__ import annotations
 

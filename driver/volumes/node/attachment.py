@@ -1,4 +1,4 @@
-"""Volumes as devices: attached and let go, and whether a place shows the right one.
+"""Attaches and detaches volumes as devices, and checks which device a mount point has.
 
 What an encrypted volume shows is the open container on its pool's device, never that device itself.
 """

@@ -1,4 +1,4 @@
-"""All that is known of one volume, for a person who asks what is wrong with it."""
+"""Describes one volume completely, for `cellar describe`."""
 
 from __future__ import annotations
 

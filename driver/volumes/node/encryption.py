@@ -1,4 +1,4 @@
-"""Encrypted volumes: made at their first stage, with the secret, and opened at each.
+"""Encrypted volumes: formatted at their first stage, with the secret, and opened at each.
 
 Nobody has seen a volume before it is formatted, and its record says so in the same instant.
 """

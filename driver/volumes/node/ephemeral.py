@@ -1,4 +1,4 @@
-"""Volumes that stand in a pod: made when they are published, deleted when they are unpublished.
+"""Inline volumes: created when they are published, and deleted when they are unpublished.
 
 Kubelet makes these two calls and no other, and makes the second one only if the first was answered
 with OK or with a status that leaves its end open. A first call that fails for good leaves nothing.

@@ -1,4 +1,4 @@
-"""A filesystem as large as its volume: grown while it is mounted, and written out afterwards."""
+"""Grows the mounted filesystem of a volume to its size, and syncs the growth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The IO limits of a volume, on the device that pods have of it: while it is attached, no longer.
+"""Enforces the IO limits of a volume on its device, while it is attached.
 
 That device is the topmost one: a limit counts what is submitted to the device that has it, and
 what device-mapper or a loop device then does below is not the pod's.

@@ -1,4 +1,4 @@
-"""What this driver has mounted where, as it wrote it down before it mounted it.
+"""Records what this driver mounts where, before it does.
 
 Believed when a path is to be taken down and the kernel cannot tell any more what it shows: the
 filesystem below is dead, the device is gone, or its number is another volume's by now.

@@ -1,4 +1,4 @@
-"""Volumes on their node: staged, and shown where a pod sees them.
+"""The use cases of the Node service: stage, publish, unpublish, unstage, expand.
 
 Two promises are kept here: nothing is formatted, and no pod sees the host's directory.
 """

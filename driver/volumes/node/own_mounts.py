@@ -1,4 +1,4 @@
-"""Which mounts are a volume's own, who else still uses it, and how its own are taken down.
+"""Which mounts belong to a volume, who else uses it, and unmounting them.
 
 A mount that this driver recorded belongs to the volume of the record, whatever its device shows by
 now; any other is told by the kernel: the device's number, or the image below it.

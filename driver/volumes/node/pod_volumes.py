@@ -1,4 +1,4 @@
-"""The volumes of pods: a persistent or an inline volume, as the request says."""
+"""Dispatches a Node request to the use cases of persistent or of inline volumes."""
 
 from __future__ import annotations
 

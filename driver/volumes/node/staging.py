@@ -1,4 +1,4 @@
-"""Putting a volume's own device where it can be used, and taking it off again.
+"""Mounts a volume's device at its staging path, and unmounts it.
 
 Nothing is formatted here, and what a place shows is compared with the device, never assumed.
 """

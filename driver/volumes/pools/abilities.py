@@ -1,4 +1,4 @@
-"""What the volumes of a pool cannot have on this node: said before one is made that no pod can use.
+"""What volumes of a pool cannot have on this node: refused before one is created.
 
 It is said as want of room, so that a scheduler tries another node.
 """

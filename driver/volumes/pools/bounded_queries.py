@@ -1,4 +1,4 @@
-"""Pools asked with a bound: one that does not answer costs its own answer, never another's."""
+"""Asks several pools with a time limit: one that does not answer delays no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found out about a call while it runs, for the line that the log has of it at its end."""
+"""Facts about a running call, for its line in the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pool an error is about: a backend says what is wrong, people ask where."""
+"""Adds the name of the pool to an error of its backend."""
 
 from __future__ import annotations
 

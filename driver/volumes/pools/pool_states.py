@@ -1,4 +1,4 @@
-"""The states of all pools, told in time: of one that does not answer, the last that is known."""
+"""The states of all pools in bounded time: of one that does not answer, the last that is known."""
 
 from __future__ import annotations
 

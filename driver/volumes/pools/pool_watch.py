@@ -1,4 +1,4 @@
-"""Finds out that a pool takes no writes any more, by workers that do not come back from it.
+"""Detects pools that accept no writes any more, by workers that do not return from them.
 
 A disk that stopped, or a filesystem that somebody froze, may still answer all that is only read.
 """

@@ -1,4 +1,4 @@
-"""The configured pools, asked together: which one holds an image, and where a new one goes.
+"""The configured pools together: which has an image, and which gets a new one.
 
 A pool that is away is passed over where any pool may answer, and is an error where only it can. One
 that does not answer is away: nobody waits for a pool that the call does not concern, and only so

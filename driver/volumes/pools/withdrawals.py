@@ -1,4 +1,4 @@
-"""Volumes that were unpublished while their pool could not take it: made up for when it can.
+"""Volumes that were unpublished while their pool could not be written: recorded when it can.
 
 Kubernetes says it once. A record in the pool that says otherwise would keep the volume from being
 deleted for ever.

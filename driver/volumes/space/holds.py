@@ -1,4 +1,4 @@
-"""Holds: a volume that is held can be used, and cannot be deleted by any call."""
+"""Holds: a held volume can be used, but no call can delete it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Free space of volumes is given back to their pools (fstrim), in slices that take milliseconds."""
+"""Trims filesystems (fstrim) in slices of milliseconds, which returns free space to their pools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an image of a loop-file pool ceases to exist: by one rename. `leftovers` frees its bytes."""
+"""Deletes an image of a loop-file pool, by one rename. `leftovers` frees its space afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deleted images give their space back: at once, or in the background if that takes long.
+"""Frees the space of deleted images: at once, or in the background if that takes long.
 
 Freeing a large image with many extents takes seconds. It is cut from its end, piece by piece; what
 is left after a moment is for a thread that takes a rest after each piece.

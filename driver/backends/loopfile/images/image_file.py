@@ -1,4 +1,4 @@
-"""The file of an image: how it is made, shares another's bytes, and grows."""
+"""The file of an image: creating it, sharing blocks of another file, and growing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of images in a pool of loop files: read, written, and which cannot be trusted."""
+"""The records of the images in a pool of loop files: reading, writing, and which are damaged."""
 
 from __future__ import annotations
 

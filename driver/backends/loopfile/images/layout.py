@@ -1,4 +1,4 @@
-"""The layout of a loop-file pool on disk: the folder of an image, and how it is made.
+"""The layout of a loop-file pool on disk: the folder of an image, and how it is created.
 
 Paths here are below a root that `PoolDirectory.open` gave. One rename is the instant at which an
 image begins to exist, another that at which it ceases to (see `delete_image`); a crash leaves only

@@ -1,4 +1,4 @@
-"""What a call that was cut short, or whose last step failed, leaves in a pool: found and removed.
+"""Finds and removes what an interrupted or failed call left in a pool.
 
 Only names of our exact form are ours; `.new-photos` is somebody else's.
 """

@@ -1,4 +1,4 @@
-"""What ControllerPublishVolume was told, where the pool cannot take it: kept in memory.
+"""Publications that a read-only or failed pool cannot store, kept in memory until it can.
 
 It is not durable anyway, Kubernetes has it. On a full pool the pod that would clean up can start.
 """

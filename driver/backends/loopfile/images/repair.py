@@ -1,4 +1,4 @@
-"""An image is made what its record says: no longer, and a thick one without holes.
+"""Corrects an image to its record: cuts what is too long, and fills the holes of a thick one.
 
 What takes two steps may have been stopped between them: an expansion allocates, then records. And a
 pool that was copied by hand came back with holes, and on btrfs without NOCOW.

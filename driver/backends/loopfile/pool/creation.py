@@ -1,4 +1,4 @@
-"""Whether a directory without a marker may become a pool, and which pool was known there before.
+"""Whether a directory without a marker may become a pool, and which pool was there before.
 
 Where a pool was known, a directory of another filesystem is what its missing disk has uncovered.
 """

@@ -1,4 +1,4 @@
-"""The directory of a loop-file pool: opened anew for each operation, believed only by its marker.
+"""The directory of a loop-file pool: opened for each operation, and identified by its marker.
 
 A descriptor from before a mount shows the empty directory for ever, so nothing is kept but the
 lock on the marker. The lock makes this process the only one on the pool; it is dropped as soon as

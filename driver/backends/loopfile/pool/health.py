@@ -1,4 +1,4 @@
-"""Whether the filesystem below a pool takes writes: as the kernel says it, and as calls met it."""
+"""Whether the filesystem of a pool accepts writes: as the kernel says, and as calls met it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lock that makes a process the only one on a pool: flock(2) on the marker.
+"""The lock of a process on a pool: flock(2) on the marker. No other process uses the pool.
 
 A process that was killed while a thread of its was stuck in the kernel, as by another pool whose
 disk hangs, has it still. The next one then locks the pool's directory in its stead; whoever gets

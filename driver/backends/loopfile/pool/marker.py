@@ -1,4 +1,4 @@
-"""The marker that makes a directory a pool: its id, and marked it is."""
+"""The marker that makes a directory a pool: it has the pool's id and its owner."""
 
 from __future__ import annotations
 

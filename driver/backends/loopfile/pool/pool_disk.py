@@ -1,4 +1,4 @@
-"""The disk of a pool that the driver mounts itself, in the mount namespace of this process.
+"""The disk of a pool with `disk=`, which the driver mounts in the mount namespace of this process.
 
 There is no fstab, and no systemd: the filesystem is found and mounted when the pool is opened, and
 stays mounted when the process ends. In a container the mount ends with it, and the next container

@@ -1,4 +1,4 @@
-"""What the images of a loop-file pool cost: the ledger's entries, of files and reflinks."""
+"""The space that the images of a loop-file pool may need: entries of the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the filesystem below a pool can do and hold, found out when the pool appears.
+"""What the filesystem of a pool supports, and its largest file, tested when the pool is opened.
 
 What only a write can tell is a hint: a pool that is full or read-only comes up all the same.
 """

@@ -1,4 +1,4 @@
-"""Which pool a volume group or thin pool is: its id, its mark, and the UUIDs recorded of it."""
+"""The identity of a volume group or thin pool as a pool: its id, its marker tag, its UUIDs."""
 
 from __future__ import annotations
 

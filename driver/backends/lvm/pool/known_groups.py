@@ -1,4 +1,4 @@
-"""Which volume group, and which thin pool in it, this node has known under a name.
+"""The volume group and thin pool that this node has known under a name.
 
 A name proves nothing: a tenant, a disk of another machine, or a new `vgcreate` may bring the same.
 So LVM's UUIDs of the first pool that was adopted under a name are recorded.

@@ -1,4 +1,4 @@
-"""A configured pool of logical volumes: adopted when it appears, and read from LVM's report.
+"""A configured pool of logical volumes: opened when it appears, and read from LVM's report.
 
 A pool is adopted when its volume group (and thin pool) is found: it is marked with its owner's tag,
 locked against other processes, and what calls that did not end left behind is undone.

@@ -1,4 +1,4 @@
-"""What calls and commands that did not end left behind in a pool, undone when it is adopted."""
+"""Undoes what interrupted calls and commands left in a pool, when it is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logical volumes that are not finished: removed if they were never visible, else zeroed.
+"""Logical volumes that are not complete: removed if they were never visible, else zeroed.
 
 One tagged `cellar.new` was never visible as a volume. One tagged `cellar.fill` is a volume whose
 first contents were being written.

@@ -1,4 +1,4 @@
-"""Which mount a path lies on, told by the kernel's lookup alone: no filesystem is asked.
+"""The id of the mount of a path, by path lookup alone: no filesystem is asked.
 
 So a broken or hung filesystem shows up too. See name_to_handle_at(2): the buffer is too small for
 the handle, so the call fails, and has set the id of the mount by then. statx(2) would ask the

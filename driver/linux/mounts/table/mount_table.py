@@ -1,4 +1,4 @@
-"""Which mounts there are: asked of statmount(2) if the kernel has it, else of mountinfo.
+"""The table of mounts: by statmount(2) if the kernel has it, else from mountinfo.
 
 No mount point is asked by stat, so that a broken or hung filesystem shows up and can be taken down.
 All functions ask about the mount namespace of the calling thread.

@@ -1,4 +1,4 @@
-"""The mounts as /proc/thread-self/mountinfo shows them; see proc_pid_mountinfo(5).
+"""The mounts of /proc/thread-self/mountinfo; see proc_pid_mountinfo(5).
 
 All of it is read for each question, and the kernel writes it at a cost that is quadratic among
 slave mounts, so it is for kernels without statmount(2).

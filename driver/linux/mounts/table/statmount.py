@@ -1,4 +1,4 @@
-"""The mounts as statmount(2) and listmount(2) tell them: one at a time, by an id never used again.
+"""The mounts as statmount(2) and listmount(2) report them, by ids that are never used again.
 
 Structures and numbers: include/uapi/linux/mount.h. The system calls are of Linux 6.8; mnt_opts
 (6.11) and sb_source (6.13) are needed too, so that an older kernel is asked by mountinfo.

@@ -1,4 +1,4 @@
-"""Questions about mounts, answered by statmount(2): one mount costs the same beside any number.
+"""The table of mounts by statmount(2): the cost of one mount does not depend on the others.
 
 Which mounts show a device takes the list of all ids, some 0.2 us for each mount; what a mount
 shows never changes, so each is examined once.
