@@ -125,7 +125,7 @@ class CreateRoutes:
             if requirement.chosen is not None:
                 raise
             return (), error
-        recent = self._recent.node_of(volume.key)
+        recent = self._recent.last_node(volume.key)
         if recent is not None and recent in names:
             names = [recent, *(name for name in names if name != recent)]
         return [nodes[name] for name in names], None

@@ -24,7 +24,7 @@ class RecentCreates:
         self._clock = clock
         self._nodes: dict[Key, tuple[NodeName, float]] = {}  # the oldest first
 
-    def node_of(self, key: Key) -> NodeName | None:
+    def last_node(self, key: Key) -> NodeName | None:
         """Return the node that was asked last, or None if there was none in the last LIFETIME
         seconds.
         """

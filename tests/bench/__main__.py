@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import measures
-from tests.bench.measures import Figure, Ground
+from tests.bench.measures import Contest, Figure
 from tests.bench.peer import Peer
 from tests.bench.routed import routed
 from tests.support.client import Csi
@@ -70,14 +70,14 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(fs: str, options: argparse.Namespace, keep: Kept) -> None:
-    with _ground(fs) as (node, csi, ground, pool):
-        keep(measures.one_life(ground, fs, options.rounds))
-        keep(measures.parallel_lives(ground, fs, max(3, options.rounds // 2)))
+    with _contest(fs) as (node, csi, contest, pool):
+        keep(measures.one_life(contest, fs, options.rounds))
+        keep(measures.parallel_lives(contest, fs, max(3, options.rounds // 2)))
         if options.quick:
             return
         if fs != "ext4":  # no reflink there: a copy, as long as it takes
-            keep(measures.snapshots(node, csi, ground.pool, fs, 5))
-            keep(measures.fragmented(node, csi, ground.pool, fs, 3))
+            keep(measures.snapshots(node, csi, contest.pool, fs, 5))
+            keep(measures.fragmented(node, csi, contest.pool, fs, 3))
         if fs == "xfs":
             keep(measures.listing(csi))
             csi.driver.stop()
@@ -85,7 +85,7 @@ def _measure(fs: str, options: argparse.Namespace, keep: Kept) -> None:
 
 
 @contextmanager
-def _ground(fs: str) -> Iterator[tuple[Node, Csi, Ground, str]]:
+def _contest(fs: str) -> Iterator[tuple[Node, Csi, Contest, str]]:
     with tempfile.TemporaryDirectory(prefix="cellar-bench-") as base:
         node = Node(Path(base))
         try:
@@ -97,7 +97,7 @@ def _ground(fs: str) -> Iterator[tuple[Node, Csi, Ground, str]]:
             endpoint = os.environ.get("PEER")
             peer = Peer(endpoint, node.kubelet) if endpoint else None
             ours = Peer(csi.driver.endpoint, node.kubelet)
-            yield node, csi, Ground(disk.where, floor, node.kubelet, ours, peer), pool
+            yield node, csi, Contest(disk.where, floor, node.kubelet, ours, peer), pool
         finally:
             node.close()
 

@@ -16,7 +16,7 @@ from driver.core.model import GIB, MIB
 from driver.linux import fiemap
 from tests.bench import volumes
 from tests.bench.measures import Figure, name, timed
-from tests.bench.scale_rows import Ground
+from tests.bench.scale_rows import ServedPool
 from tests.support.node import Life
 from tests.support.ports import free_port
 
@@ -32,29 +32,29 @@ PIECES = 256
 def measured() -> list[Figure]:
     """The figures of this machine, on an xfs pool."""
     port = free_port()
-    with volumes.ground("--metrics", f"127.0.0.1:{port}") as ground:
-        return [*_windows(ground, port), *_speeds(ground)]
+    with volumes.served_pool("--metrics", f"127.0.0.1:{port}") as served:
+        return [*_windows(served, port), *_speeds(served)]
 
 
-def _windows(ground: Ground, port: int) -> Iterator[Figure]:
+def _windows(served: ServedPool, port: int) -> Iterator[Figure]:
     """How long writers are stopped by a snapshot, by the number of extents of the image."""
     for allocation in ("sparse", "thick"):
         for extents in EXTENTS:
-            life = _mounted(ground, allocation)
+            life = _mounted(served, allocation)
             _fragment(life.target / "data", extents // 2)
             os.sync()
-            count = _extents(ground, life)
-            window, call = zip(*(_snapshot(ground, port, life) for _ in range(5)), strict=True)
+            count = _extents(served, life)
+            window, call = zip(*(_snapshot(served, port, life) for _ in range(5)), strict=True)
             label = f"{allocation} image of {count:,} extents, frozen by a snapshot"
             note = f"the call takes {statistics.median(call):.1f} ms"
             yield Figure(label, statistics.median(window), target="<= 100 ms", note=note)
             life.down()
-            ground.csi.delete(life.volume_id)
+            served.csi.delete(life.volume_id)
 
 
-def _mounted(ground: Ground, allocation: str) -> Life:
-    volume = ground.csi.create(name(), SIZE, parameters={"allocation": allocation})
-    life = ground.node.life(ground.csi, volume.volume_id)
+def _mounted(served: ServedPool, allocation: str) -> Life:
+    volume = served.csi.create(name(), SIZE, parameters={"allocation": allocation})
+    life = served.node.life(served.csi, volume.volume_id)
     life.up()
     return life
 
@@ -69,18 +69,18 @@ def _fragment(path: Path, blocks: int) -> None:
     os.close(descriptor)
 
 
-def _extents(ground: Ground, life: Life) -> int:
-    return sum(1 for _ in fiemap.mapped(ground.where / life.volume_id / "disk.img"))
+def _extents(served: ServedPool, life: Life) -> int:
+    return sum(1 for _ in fiemap.mapped(served.directory / life.volume_id / "disk.img"))
 
 
-def _snapshot(ground: Ground, port: int, life: Life) -> tuple[float, float]:
+def _snapshot(served: ServedPool, port: int, life: Life) -> tuple[float, float]:
     """Milliseconds for which the filesystem was frozen, and those of the call."""
     request = pb.CreateSnapshotRequest(name=name(), source_volume_id=life.volume_id)
     before = _frozen_seconds(port)
-    took = timed(lambda: ground.csi.controller.CreateSnapshot(request, timeout=60))
+    took = timed(lambda: served.csi.controller.CreateSnapshot(request, timeout=60))
     window = 1e3 * (_frozen_seconds(port) - before)
     assert window, "the driver does not measure how long filesystems are frozen"
-    ground.csi.delete_snapshot(*ground.csi.snapshots())
+    served.csi.delete_snapshot(*served.csi.snapshots())
     return window, took
 
 
@@ -91,10 +91,10 @@ def _frozen_seconds(port: int) -> float:
     return float(match[1]) if match else 0.0  # none was frozen yet
 
 
-def _speeds(ground: Ground) -> Iterator[Figure]:
+def _speeds(served: ServedPool) -> Iterator[Figure]:
     """One reader and one writer, without the page cache: in the volume, and beside the pool."""
-    life = _mounted(ground, "sparse")
-    here, bare = life.target / "data", ground.where / "bare"
+    life = _mounted(served, "sparse")
+    here, bare = life.target / "data", served.directory / "bare"
     for path in (here, bare):
         _write(path)
     reads: list[list[float]] = [[], []]
@@ -106,7 +106,7 @@ def _speeds(ground: Ground) -> Iterator[Figure]:
     yield _against("random reads of 4 KiB in a loop file's ext4", "in a second", reads)
     yield _against("sequential writes of 1 MiB in a loop file's ext4", "MiB/s", writes)
     life.down()
-    ground.csi.delete(life.volume_id)
+    served.csi.delete(life.volume_id)
     bare.unlink()
 
 

@@ -54,7 +54,7 @@ def name() -> str:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Contest:
     """A pool of the bench's own, a driver on it, and perhaps somebody to compare with."""
 
     pool: Path
@@ -70,12 +70,12 @@ class Ground:
         who.life(name())
 
 
-def one_life(ground: Ground, fs: str, rounds: int) -> Iterator[Figure]:
+def one_life(contest: Contest, fs: str, rounds: int) -> Iterator[Figure]:
     """The driver, the floor and the peer take turns, so that a busy moment hits them alike."""
     ours, bare, peers = [], [], []
     for turn in range(rounds + 2):
-        times = timed(lambda: ground.lives(ground.ours)), timed(ground.floor)
-        theirs = timed(lambda: ground.lives(ground.peer)) if ground.peer else None  # type: ignore[arg-type]
+        times = timed(lambda: contest.lives(contest.ours)), timed(contest.floor)
+        theirs = timed(lambda: contest.lives(contest.peer)) if contest.peer else None  # type: ignore[arg-type]
         if turn < 2:
             continue  # warm
         ours.append(times[0])
@@ -89,12 +89,12 @@ def one_life(ground: Ground, fs: str, rounds: int) -> Iterator[Figure]:
         ratio=value / least,
         peer=statistics.median(peers) if peers else None,
         target="ratio <= 1.5 (1.3)" if fs == "xfs" else "",
-        note=f"{ground.ours.calls} calls, median of {rounds}"
-        + (f"; the peer made {ground.peer.calls}" if ground.peer else ""),
+        note=f"{contest.ours.calls} calls, median of {rounds}"
+        + (f"; the peer made {contest.peer.calls}" if contest.peer else ""),
     )
 
 
-def parallel_lives(ground: Ground, fs: str, rounds: int) -> Iterator[Figure]:
+def parallel_lives(contest: Contest, fs: str, rounds: int) -> Iterator[Figure]:
     """How much eight at once gain over eight in a row: the driver's gain over the floor's."""
 
     def together(life: Callable[[], object]) -> float:
@@ -102,20 +102,20 @@ def parallel_lives(ground: Ground, fs: str, rounds: int) -> Iterator[Figure]:
             return timed(lambda: list(threads.map(lambda _: life(), range(PARALLEL))))
 
     def ours() -> None:
-        ground.lives(ground.ours)
+        contest.lives(contest.ours)
 
-    one_by_one: dict[Callable[[], None], list[float]] = {ours: [], ground.floor: []}
-    at_once: dict[Callable[[], None], list[float]] = {ours: [], ground.floor: []}
+    one_by_one: dict[Callable[[], None], list[float]] = {ours: [], contest.floor: []}
+    at_once: dict[Callable[[], None], list[float]] = {ours: [], contest.floor: []}
     for turn in range(rounds + 1):
-        for life in (ours, ground.floor):
+        for life in (ours, contest.floor):
             times = statistics.median(timed(life) for _ in range(PARALLEL)), together(life)
             if turn:  # the first one warms up
                 one_by_one[life].append(times[0])
                 at_once[life].append(times[1])
-    value, bare = (statistics.median(at_once[life]) for life in (ours, ground.floor))
+    value, bare = (statistics.median(at_once[life]) for life in (ours, contest.floor))
     our_gain = PARALLEL * statistics.median(one_by_one[ours]) / value
-    floor_gain = PARALLEL * statistics.median(one_by_one[ground.floor]) / bare
-    peer = together(lambda: ground.lives(ground.peer)) if ground.peer else None  # type: ignore[arg-type]
+    floor_gain = PARALLEL * statistics.median(one_by_one[contest.floor]) / bare
+    peer = together(lambda: contest.lives(contest.peer)) if contest.peer else None  # type: ignore[arg-type]
     yield Figure(
         f"{PARALLEL} lives at once, {fs} pool",
         value,

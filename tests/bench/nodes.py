@@ -34,7 +34,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
-class Ground:
+class RoutedNodes:
     """A cluster, and a router that reaches it."""
 
     nodes: ManyNodes
@@ -54,45 +54,45 @@ def measured(count: int = NODES) -> tuple[list[Figure], Curves]:
     """The figures of `count` nodes, and what grows from few to many."""
     curves: Curves = {}
     for number in (*FEWER, count):
-        with _ground(number) as ground:
-            for label, value in _growing(ground):
+        with _routed_nodes(number) as cluster:
+            for label, value in _growing(cluster):
                 curves.setdefault(label, []).append((number, value))
             if number == count:
-                figures = list(_figures(ground))
+                figures = list(_figures(cluster))
     return figures, curves
 
 
 @contextmanager
-def _ground(count: int) -> Iterator[Ground]:
+def _routed_nodes(count: int) -> Iterator[RoutedNodes]:
     with tempfile.TemporaryDirectory(prefix="cl-") as where, many(Path(where), count) as cluster:
-        yield Ground(*cluster)
+        yield RoutedNodes(*cluster)
 
 
-def _growing(ground: Ground) -> Iterator[tuple[str, float]]:
-    yield "GetCapacity of one node", _median(20, partial(_capacity, ground, 3))
-    yield "GetCapacity without a topology", _median(20, partial(_capacity, ground, None))
-    yield f"ListVolumes, a page of {PAGE}", _median(20, partial(_page, ground))
-    yield "CreateVolume on a chosen node", _median(20, partial(_created, ground, chosen=True))
-    yield "CreateVolume without a topology", _median(10, partial(_created, ground, chosen=False))
+def _growing(cluster: RoutedNodes) -> Iterator[tuple[str, float]]:
+    yield "GetCapacity of one node", _median(20, partial(_capacity, cluster, 3))
+    yield "GetCapacity without a topology", _median(20, partial(_capacity, cluster, None))
+    yield f"ListVolumes, a page of {PAGE}", _median(20, partial(_page, cluster))
+    yield "CreateVolume on a chosen node", _median(20, partial(_created, cluster, chosen=True))
+    yield "CreateVolume without a topology", _median(10, partial(_created, cluster, chosen=False))
 
 
-def _figures(ground: Ground) -> Iterator[Figure]:
-    count = ground.nodes.count
-    yield from _restarted(ground)
-    yield _rest(ground)
-    yield _throughput(ground)
-    yield from _listed(ground, count * VOLUMES)
-    yield from _flap(ground, count // 2)
-    yield from _rolled(ground)
+def _figures(cluster: RoutedNodes) -> Iterator[Figure]:
+    count = cluster.nodes.count
+    yield from _restarted(cluster)
+    yield _rest(cluster)
+    yield _throughput(cluster)
+    yield from _listed(cluster, count * VOLUMES)
+    yield from _flap(cluster, count // 2)
+    yield from _rolled(cluster)
 
 
-def _restarted(ground: Ground) -> Iterator[Figure]:
+def _restarted(cluster: RoutedNodes) -> Iterator[Figure]:
     """A second router starts, and is ended: the first goes on."""
-    ground.nodes.asked()
+    cluster.nodes.asked()
     start = time.perf_counter()
-    router = ground.nodes.router()
+    router = cluster.nodes.router()
     took = time.perf_counter() - start
-    asked = ground.nodes.asked()
+    asked = cluster.nodes.asked()
     note = ", ".join(f"{number:,} {call}" for call, number in asked.items())
     yield Figure("router, from start to all nodes", took, "s", target="<= 15 s", note=note)
     pss = psutil.Process(router.pid).memory_full_info().pss
@@ -100,49 +100,49 @@ def _restarted(ground: Ground) -> Iterator[Figure]:
     yield Figure("router, memory (PSS)", pss / MIB, "MiB", target="<= 256 MiB")
 
 
-def _rest(ground: Ground) -> Figure:
-    before, start = ground.used(), time.monotonic()
+def _rest(cluster: RoutedNodes) -> Figure:
+    before, start = cluster.used(), time.monotonic()
     time.sleep(RESTED)
-    share = 100 * (ground.used() - before) / (time.monotonic() - start)
+    share = 100 * (cluster.used() - before) / (time.monotonic() - start)
     return Figure("router, at rest", share, "% of a processor", target="<= 25 %")
 
 
-def _throughput(ground: Ground) -> Figure:
-    numbers = range(4 * ground.nodes.count)
+def _throughput(cluster: RoutedNodes) -> Figure:
+    numbers = range(4 * cluster.nodes.count)
     start = time.perf_counter()
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(partial(_capacity, ground), numbers))
+        list(threads.map(partial(_capacity, cluster), numbers))
     rate = len(numbers) / (time.perf_counter() - start)
     return Figure("GetCapacity of one node, 8 at once", rate, "in a second", target=">= 500")
 
 
-def _listed(ground: Ground, total: int) -> Iterator[Figure]:
+def _listed(cluster: RoutedNodes, total: int) -> Iterator[Figure]:
     for most, text in ((PAGE, f"in pages of {PAGE}"), (0, "no page size given")):
-        ground.nodes.asked()
+        cluster.nodes.asked()
         start = time.perf_counter()
-        numbers = [len(page) for page in pages(ground.router, most)]
+        numbers = [len(page) for page in pages(cluster.router, most)]
         took = time.perf_counter() - start
         assert sum(numbers) == total
-        asked = ground.nodes.asked()["ListVolumes"]
+        asked = cluster.nodes.asked()["ListVolumes"]
         note = f"{len(numbers)} pages, {asked:,} calls to nodes"
         yield Figure(f"ListVolumes of {total:,}, {text}", took, "s", target="<= 10 s", note=note)
 
 
-def _flap(ground: Ground, number: int) -> Iterator[Figure]:
+def _flap(cluster: RoutedNodes, number: int) -> Iterator[Figure]:
     """A node goes and comes back; the figures are medians of three times."""
     gone, back = [], []
     for _ in range(3):
-        ground.nodes.stop(number)
-        gone.append(_seconds_until(ground, ground.nodes.count - 1))
-        ground.nodes.start(number)
-        back.append(_seconds_until(ground, ground.nodes.count))
+        cluster.nodes.stop(number)
+        gone.append(_seconds_until(cluster, cluster.nodes.count - 1))
+        cluster.nodes.start(number)
+        back.append(_seconds_until(cluster, cluster.nodes.count))
     yield Figure("a node stops, until the router knows", 1e3 * statistics.median(gone))
     yield Figure("it starts again, until the router knows", 1e3 * statistics.median(back))
 
 
-def _seconds_until(ground: Ground, nodes: int) -> float:
+def _seconds_until(cluster: RoutedNodes, nodes: int) -> float:
     start = time.perf_counter()
-    wait_until(lambda: pools_of(ground.router) == len(KINDS) * nodes, 60)
+    wait_until(lambda: pools_of(cluster.router) == len(KINDS) * nodes, 60)
     return time.perf_counter() - start
 
 
@@ -150,7 +150,7 @@ def _seconds_until(ground: Ground, nodes: int) -> float:
 class _Watched:
     """Asks a node that is not touched for its capacity, all the time, and keeps how long it took."""
 
-    ground: Ground
+    cluster: RoutedNodes
     times: list[float] = field(default_factory=list)
     failed: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
@@ -158,52 +158,52 @@ class _Watched:
     def run(self) -> None:
         while not self.ended.is_set():
             try:
-                self.times.append(timed(partial(_capacity, self.ground, 0)))
+                self.times.append(timed(partial(_capacity, self.cluster, 0)))
             except grpc.RpcError:
                 self.failed += 1
             time.sleep(0.01)
 
 
-def _rolled(ground: Ground) -> Iterator[Figure]:
+def _rolled(cluster: RoutedNodes) -> Iterator[Figure]:
     """All nodes but the first are replaced, some at a time."""
-    watched = _Watched(ground)
+    watched = _Watched(cluster)
     thread = threading.Thread(target=watched.run)
-    before, start = ground.used(), time.perf_counter()
+    before, start = cluster.used(), time.perf_counter()
     thread.start()
-    for first in range(1, ground.nodes.count, TOGETHER):
-        numbers = range(first, min(first + TOGETHER, ground.nodes.count))
-        ground.nodes.stop(*numbers)
-        ground.nodes.start(*numbers)
+    for first in range(1, cluster.nodes.count, TOGETHER):
+        numbers = range(first, min(first + TOGETHER, cluster.nodes.count))
+        cluster.nodes.stop(*numbers)
+        cluster.nodes.start(*numbers)
         time.sleep(PAUSE)
     rolled = time.perf_counter() - start
-    settled = _seconds_until(ground, ground.nodes.count)
+    settled = _seconds_until(cluster, cluster.nodes.count)
     watched.ended.set()
     thread.join()
     worst = statistics.quantiles(watched.times, n=100)[98]
     note = (
-        f"{ground.used() - before:.1f} s of a processor in {rolled:.0f} s, {watched.failed} failed"
+        f"{cluster.used() - before:.1f} s of a processor in {rolled:.0f} s, {watched.failed} failed"
     )
     label = "rolling update of all nodes, GetCapacity p99"
     yield Figure(label, worst, target="<= 100 ms", note=note)
     yield Figure("after the last node, until all are reachable", settled, "s", target="<= 5 s")
 
 
-def _capacity(ground: Ground, number: int | None) -> int:
+def _capacity(cluster: RoutedNodes, number: int | None) -> int:
     request = csi.GetCapacityRequest(parameters={"pool": "fast"})
     if number is not None:
-        node = name_of(number % ground.nodes.count)
+        node = name_of(number % cluster.nodes.count)
         request.accessible_topology.segments[KEY] = node
-    return ground.router.controller.GetCapacity(request).available_capacity
+    return cluster.router.controller.GetCapacity(request).available_capacity
 
 
-def _page(ground: Ground) -> object:
+def _page(cluster: RoutedNodes) -> object:
     request = csi.ListVolumesRequest(max_entries=PAGE)
-    return ground.router.controller.ListVolumes(request)
+    return cluster.router.controller.ListVolumes(request)
 
 
-def _created(ground: Ground, *, chosen: bool) -> object:
+def _created(cluster: RoutedNodes, *, chosen: bool) -> object:
     where = {"accessibility_requirements": on(name_of(3))} if chosen else {}
-    return create(ground.router, name(), **where)
+    return create(cluster.router, name(), **where)
 
 
 def _median(times: int, call: Callable[[], object]) -> float:

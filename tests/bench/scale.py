@@ -67,8 +67,8 @@ def _images(options: argparse.Namespace) -> None:
 
 
 def _storm(options: argparse.Namespace) -> None:
-    with volumes.ground() as ground:
-        figures = storm.measured(ground.csi.driver.endpoint, ground.node.kubelet)
+    with volumes.served_pool() as served:
+        figures = storm.measured(served.csi.driver.endpoint, served.node.kubelet)
     _show("storm", "many callers at once", figures, write=options.write)
 
 

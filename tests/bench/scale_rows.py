@@ -47,18 +47,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Ground:
+class ServedPool:
     """A driver on a pool of its own."""
 
     node: Node
-    where: Path
+    directory: Path
     csi: Csi
 
     def life(self, name: str) -> Life:
         return self.node.life(self.csi, self.csi.create(name, SIZE).volume_id, pod="bench")
 
 
-def compared(empty: Ground, full: Ground, rounds: int) -> Iterator[Row]:
+def compared(empty: ServedPool, full: ServedPool, rounds: int) -> Iterator[Row]:
     """All rows, each as soon as it was measured."""
     both = empty, full
     yield Row("GetCapacity", *_by_turns(both, rounds, _capacity), most=5)
@@ -66,45 +66,45 @@ def compared(empty: Ground, full: Ground, rounds: int) -> Iterator[Row]:
     yield Row("ListVolumes, all", *_by_turns(both, 5, _listed), most=1000)
     yield Row(f"ListVolumes, in pages of {PAGE}", *_by_turns(both, 5, _paged))
     yield Row("`cellar volumes`", *_by_turns(both, 5, _command))
-    weights = [weight(ground.csi) / MIB for ground in both]
+    weights = [weight(served.csi) / MIB for served in both]
     yield Row("memory (PSS)", weights[0], weights[1], "MiB", most=160)
     yield Row("from start to ready", *_by_turns(both, 3, _ready), most=3000)
 
 
-def growing(ground: Ground) -> Iterator[tuple[str, float]]:
+def growing(served: ServedPool) -> Iterator[tuple[str, float]]:
     """Milliseconds of the calls whose cost might grow with the number of volumes, by label."""
-    yield "GetCapacity", _median(ground, 20, _capacity)
-    yield "CreateVolume and DeleteVolume", _median(ground, 20, _created)
-    yield "ListVolumes, all", _median(ground, 5, _listed)
-    yield "ListVolumes, a page of 500", _median(ground, 10, _page)
-    yield "from start to ready", _median(ground, 2, _ready)
+    yield "GetCapacity", _median(served, 20, _capacity)
+    yield "CreateVolume and DeleteVolume", _median(served, 20, _created)
+    yield "ListVolumes, all", _median(served, 5, _listed)
+    yield "ListVolumes, a page of 500", _median(served, 10, _page)
+    yield "from start to ready", _median(served, 2, _ready)
 
 
-def _median(ground: Ground, times: int, call: Callable[[Ground], object]) -> float:
+def _median(served: ServedPool, times: int, call: Callable[[ServedPool], object]) -> float:
     """The median, after a first call that warms up."""
-    call(ground)
-    return median(timed(partial(call, ground)) for _ in range(times))
+    call(served)
+    return median(timed(partial(call, served)) for _ in range(times))
 
 
 def _by_turns(
-    both: tuple[Ground, Ground], turns: int, call: Callable[[Ground], object]
+    both: tuple[ServedPool, ServedPool], turns: int, call: Callable[[ServedPool], object]
 ) -> tuple[float, float]:
     """The medians of both, without a first turn that warms up."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(turns + 1):
-        for ground, kept in zip(both, times, strict=True):
-            took = timed(partial(call, ground))
+        for served, kept in zip(both, times, strict=True):
+            took = timed(partial(call, served))
             if turn:
                 kept.append(took)
     return median(times[0]), median(times[1])
 
 
-def _lives(both: tuple[Ground, Ground], rounds: int) -> Iterator[Row]:
+def _lives(both: tuple[ServedPool, ServedPool], rounds: int) -> Iterator[Row]:
     """Each call of a volume's life, and all of them."""
     times: list[list[dict[str, float]]] = [[], []]
     for turn in range(rounds + 1):
-        for ground, kept in zip(both, times, strict=True):
-            kept.append(_life(ground, f"life-{turn}"))
+        for served, kept in zip(both, times, strict=True):
+            kept.append(_life(served, f"life-{turn}"))
     for call in times[0][0]:
         few, many = (median(life[call] for life in lives[1:]) for lives in times)
         yield Row(call, few, many, ratio=1.25)
@@ -112,50 +112,50 @@ def _lives(both: tuple[Ground, Ground], rounds: int) -> Iterator[Row]:
     yield Row("one life", few, many, ratio=1.25)
 
 
-def _life(ground: Ground, name: str) -> dict[str, float]:
+def _life(served: ServedPool, name: str) -> dict[str, float]:
     lives: list[Life] = []
-    took = {"CreateVolume": timed(lambda: lives.append(ground.life(name)))}
+    took = {"CreateVolume": timed(lambda: lives.append(served.life(name)))}
     [life] = lives
     took["NodeStageVolume"] = timed(life.stage)
     took["NodePublishVolume"] = timed(life.publish)
     took["NodeUnpublishVolume"] = timed(life.unpublish)
     took["NodeUnstageVolume"] = timed(life.unstage)
-    took["DeleteVolume"] = timed(lambda: ground.csi.delete(life.volume_id))
+    took["DeleteVolume"] = timed(lambda: served.csi.delete(life.volume_id))
     return took
 
 
-def _capacity(ground: Ground) -> object:
-    return ground.csi.capacity()
+def _capacity(served: ServedPool) -> object:
+    return served.csi.capacity()
 
 
-def _created(ground: Ground) -> None:
-    ground.csi.delete(ground.csi.create("growing", SIZE).volume_id)
+def _created(served: ServedPool) -> None:
+    served.csi.delete(served.csi.create("growing", SIZE).volume_id)
 
 
-def _page(ground: Ground) -> object:
+def _page(served: ServedPool) -> object:
     page = pb.ListVolumesRequest(max_entries=PAGE)
-    return ground.csi.controller.ListVolumes(page, timeout=SECONDS)
+    return served.csi.controller.ListVolumes(page, timeout=SECONDS)
 
 
-def _listed(ground: Ground) -> object:
-    return ground.csi.volumes()
+def _listed(served: ServedPool) -> object:
+    return served.csi.volumes()
 
 
-def _paged(ground: Ground) -> None:
+def _paged(served: ServedPool) -> None:
     token, first = "", True
     while token or first:
         page = pb.ListVolumesRequest(max_entries=PAGE, starting_token=token)
-        answer = ground.csi.controller.ListVolumes(page, timeout=SECONDS)
+        answer = served.csi.controller.ListVolumes(page, timeout=SECONDS)
         token, first = answer.next_token, False
 
 
-def _command(ground: Ground) -> None:
-    words = [*CELLAR, "volumes", "--endpoint", ground.csi.driver.endpoint]
+def _command(served: ServedPool) -> None:
+    words = [*CELLAR, "volumes", "--endpoint", served.csi.driver.endpoint]
     subprocess.run(words, stdout=subprocess.DEVNULL, check=True, env=dict(os.environ))
 
 
-def _ready(ground: Ground) -> None:
+def _ready(served: ServedPool) -> None:
     """Stopped and started; until Probe says that it is ready."""
-    ground.csi.driver.restart()
-    while not ground.csi.probe():
+    served.csi.driver.restart()
+    while not served.csi.probe():
         time.sleep(0.01)

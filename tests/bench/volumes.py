@@ -15,7 +15,7 @@ from rich.console import Console
 
 from driver.core.model import GIB
 from tests.bench import crowd
-from tests.bench.scale_rows import SIZE, Ground, Row, compared, growing
+from tests.bench.scale_rows import SIZE, Row, ServedPool, compared, growing
 from tests.support.disks import run
 from tests.support.node import Node
 
@@ -30,7 +30,7 @@ def measured(count: int, mounted: int, rounds: int) -> tuple[list[Row], Curves]:
     one; and what grows from few volumes to many.
     """
     console, rows = Console(stderr=True), []
-    with ground(wrapper=SLAVE) as empty, ground(wrapper=SLAVE) as full:
+    with served_pool(wrapper=SLAVE) as empty, served_pool(wrapper=SLAVE) as full:
         curves = _grown(full, count - mounted)
         _mount(full, mounted)
         for row in compared(empty, full, rounds):
@@ -40,7 +40,7 @@ def measured(count: int, mounted: int, rounds: int) -> tuple[list[Row], Curves]:
 
 
 @contextmanager
-def ground(*options: str, wrapper: Sequence[str] = ()) -> Iterator[Ground]:
+def served_pool(*options: str, wrapper: Sequence[str] = ()) -> Iterator[ServedPool]:
     """A node whose directory is a mount of its own; what is mounted below reaches namespaces that
     are made after it. `options`: of the driver; `wrapper`: the command that starts it.
     """
@@ -52,38 +52,38 @@ def ground(*options: str, wrapper: Sequence[str] = ()) -> Iterator[Ground]:
             disk = node.disk("xfs", DISK)
             pool = f"p=loopfile:{disk.where},{SETTINGS}"
             csi = node.start(pool, options=options, wrapper=wrapper)
-            yield Ground(node, disk.where, csi)
+            yield ServedPool(node, disk.where, csi)
         finally:
             node.close()
             run("umount", "--recursive", base)
 
 
-def _grown(ground: Ground, count: int) -> Curves:
+def _grown(served: ServedPool, count: int) -> Curves:
     """Fill the pool with `count` volumes in steps, each ten times the one before."""
     curves: Curves = {}
     steps = [step for step in (10, 100, 1_000) if step < count] + [count]
     there = 0
     for step in steps:
-        ground.csi.driver.stop()
-        crowd.fill(ground.where, range(there, step), SIZE)
-        run("sync", "--file-system", ground.where)
-        ground.csi.driver.start()
+        served.csi.driver.stop()
+        crowd.fill(served.directory, range(there, step), SIZE)
+        run("sync", "--file-system", served.directory)
+        served.csi.driver.start()
         there = step
-        for label, value in growing(ground):
+        for label, value in growing(served):
             curves.setdefault(label, []).append((step, value))
     return curves
 
 
-def _mount(ground: Ground, mounted: int) -> None:
+def _mount(served: ServedPool, mounted: int) -> None:
     """Mount volumes in the outer namespace, and start the driver anew in a namespace that is a
     slave of the outer one.
     """
-    driver = ground.csi.driver
+    driver = served.csi.driver
     driver.stop()
     driver.wrap = []
     driver.start()
     for number in range(mounted):
-        ground.life(f"mounted-{number}").stage()
+        served.life(f"mounted-{number}").stage()
     driver.stop()
     driver.wrap = list(SLAVE)
     driver.start()

@@ -11,13 +11,13 @@ def test_the_last_node_is_remembered_for_a_while() -> None:
     recent.add("k", "a")
     recent.add("other", "b")
     now += LIFETIME
-    assert (recent.node_of("k"), recent.node_of("other")) == ("a", "b")
+    assert (recent.last_node("k"), recent.last_node("other")) == ("a", "b")
     recent.add("k", "b")
     now += 1
-    assert (recent.node_of("k"), recent.node_of("other")) == ("b", None)
+    assert (recent.last_node("k"), recent.last_node("other")) == ("b", None)
     recent.remove("k")
     recent.remove("unknown")
-    assert recent.node_of("k") is None
+    assert recent.last_node("k") is None
 
 
 def test_nothing_is_kept_for_ever() -> None:
