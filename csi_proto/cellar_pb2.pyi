@@ -276,8 +276,8 @@ class Record(_message.Message):
     """A CSI ephemeral volume, which is deleted with its pod; its name is kubelet's id of it."""
     namespace: _builtins.str
     """The names in Kubernetes as they were at creation, or as SetNames told them: of the
-    PersistentVolumeClaim (VolumeSnapshot; pod of an inline volume), and of the PersistentVolume
-    (VolumeSnapshotContent).
+    PersistentVolumeClaim (VolumeSnapshot, or VolumeGroupSnapshot of a member; pod of an inline volume),
+    and of the PersistentVolume (VolumeSnapshotContent, VolumeGroupSnapshotContent).
     """
     claim: _builtins.str
     persistent: _builtins.str
@@ -519,7 +519,7 @@ class Event(_message.Message):
     text: _builtins.str
     warning: _builtins.bool
     kind: _builtins.str
-    """What it happened to: claim, pod or volumesnapshot, as Record names it; empty: the node."""
+    """What it happened to: claim, pod, volumesnapshot or volumegroupsnapshot, as Record names it; empty: the node."""
     namespace: _builtins.str
     name: _builtins.str
     persistent: _builtins.str
@@ -634,11 +634,32 @@ Global___Reserved: _TypeAlias = Reserved  # noqa: Y015
 class TakePartRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SESSION_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     SOURCE_VOLUME_IDS_FIELD_NUMBER: _builtins.int
     LOCAL_VOLUME_IDS_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     """Identifies this attempt in Advance."""
     name: _builtins.str
@@ -651,6 +672,10 @@ class TakePartRequest(_message.Message):
     def local_volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of them that are on this node."""
 
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """As in CreateVolumeGroupSnapshot: they have the names in Kubernetes."""
+
     def __init__(
         self,
         *,
@@ -659,10 +684,11 @@ class TakePartRequest(_message.Message):
         source_volume_ids: _abc.Iterable[_builtins.str] | None = ...,
         local_volume_ids: _abc.Iterable[_builtins.str] | None = ...,
         created: _builtins.float = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "local_volume_ids", b"local_volume_ids", "name", b"name", "session", b"session", "source_volume_ids", b"source_volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "local_volume_ids", b"local_volume_ids", "name", b"name", "parameters", b"parameters", "session", b"session", "source_volume_ids", b"source_volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -96,6 +96,7 @@ class ObjectKind(StrEnum):
     CLAIM = "claim"  # a PersistentVolumeClaim
     POD = "pod"  # of an inline volume
     SNAPSHOT = "volumesnapshot"
+    GROUP_SNAPSHOT = "volumegroupsnapshot"  # of each of its members
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,9 @@ class ObjectNames:
     """The names of the Kubernetes objects for which an image was made; "": not known.
 
     They help people and are never part of the image's identity. `claim`: the name of the
-    PersistentVolumeClaim, of the VolumeSnapshot, or of the pod of an inline volume, in
-    `namespace`. `persistent`: the name of the PersistentVolume or VolumeSnapshotContent; "" also
-    if it is that of the image, as it mostly is. Of a pod: its uid.
+    PersistentVolumeClaim, of the VolumeSnapshot or VolumeGroupSnapshot, or of the pod of an inline
+    volume, in `namespace`. `persistent`: the name of the PersistentVolume or of the snapshot's
+    content; "" also if it is that of the image, as it mostly is. Of a pod: its uid.
     """
 
     namespace: str = ""

@@ -39,6 +39,10 @@ _OBJECTS: Final = {
         *("volumesnapshot/namespace", "volumesnapshot/name"),
         "volumesnapshotcontent/name",
     ),
+    ObjectKind.GROUP_SNAPSHOT: (
+        *("volumegroupsnapshot/namespace", "volumegroupsnapshot/name"),
+        "volumegroupsnapshotcontent/name",
+    ),
     ObjectKind.POD: ("pod.namespace", "pod.name", "pod.uid"),
 }
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)

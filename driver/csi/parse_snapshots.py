@@ -88,8 +88,9 @@ def create_group(
     if len(set(sources)) < len(sources):
         raise Invalid("source_volume_ids: a volume is named twice")
     key = ids.group_key(request.name)
+    objects = parameters.object_names(request.parameters, ObjectKind.GROUP_SNAPSHOT)
     members = (
-        snapshot_requests.Member(ids.member_key(key, source), request.name, source)
+        snapshot_requests.Member(ids.member_key(key, source), request.name, source, objects)
         for source in sources
     )
     return snapshot_requests.CreateGroupSnapshot(key, request.name, tuple(members))

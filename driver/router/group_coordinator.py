@@ -20,6 +20,7 @@ import grpc.aio
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
 from driver.core.errors import Busy, CellarError, Failed, NotFound, PoolUnavailable, Refused
 from driver.core.ids import Key
 from driver.csi.protocol import GROUP_STEP_TIMEOUT, GROUP_UNDO_TIMEOUT
@@ -68,12 +69,15 @@ async def delete(nodes: Sequence[NodeConnection], key: Key) -> None:
 
 
 async def take(
-    sources: Mapping[NodeConnection, Sequence[str]], name: str, key: Key, created: float
+    sources: Mapping[NodeConnection, Sequence[str]],
+    request: csi.CreateVolumeGroupSnapshotRequest,
+    key: Key,
+    created: float,
 ) -> None:
     """Take a group snapshot on several nodes at one moment.
 
-    `sources`: the ids of the source volumes on each node. `name`: of the group as requested;
-    `key`: its id. `created`: seconds since the epoch.
+    `sources`: the ids of the source volumes on each node. `key`: the group's id. `created`: seconds
+    since the epoch.
 
     Raises: Refused if not all volumes could be quiesced in time; Busy if one is in use by
     another call; NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can
@@ -86,7 +90,8 @@ async def take(
             node,
             cellar.TakePartRequest(
                 session=session,
-                name=name,
+                name=request.name,
+                parameters=request.parameters,
                 source_volume_ids=all_sources,
                 local_volume_ids=volumes,
                 created=created,

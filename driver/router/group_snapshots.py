@@ -66,7 +66,7 @@ class GroupRoutes:
             groups.check_sources(request.name, requested, _snapshot_ids(parts.members))
         else:  # first delete what an interrupted create left: its caller got no group
             await group_coordinator.delete(self._nodes.reachable(), group.key)
-            await group_coordinator.take(sources, request.name, group.key, time.time())
+            await group_coordinator.take(sources, request, group.key, time.time())
         return csi.CreateVolumeGroupSnapshotResponse(
             group_snapshot=await self._whole(group.key, sorted(map(str, requested)))
         )

@@ -154,7 +154,9 @@ async def _steps_until(
 def _part(request: cellar.TakePartRequest) -> TakeGroupPart:
     """Return the request to take a part. Raises: NotFound by a volume's id; Invalid."""
     group = csi.CreateVolumeGroupSnapshotRequest(
-        name=request.name, source_volume_ids=request.source_volume_ids
+        name=request.name,
+        source_volume_ids=request.source_volume_ids,
+        parameters=request.parameters,
     )
     sources = frozenset(parse_volume_id(volume_id) for volume_id in request.local_volume_ids)
     return TakeGroupPart(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from csi_proto import csi_pb2 as pb
 from tests.alerts.trouble import Trouble, claim, life, serve
 from tests.support.client import Csi, of_volume, outcome, patiently
 from tests.support.disks import MIB, Disk, run
@@ -22,6 +23,8 @@ from tests.support.waiting import wait_until
 GOINGDOWN: Final = 0x8004587D  # XFS_IOC_GOINGDOWN of <xfs/xfs_fs.h>
 WITHOUT_LOG: Final = struct.pack("I", 2)
 HANGS: Final = 66.0  # seconds: CellarPoolDoesNotAnswer asks for 60, which is no window or `for`
+BACKGROUND: Final = 2.0  # seconds after which no call waits for a copy itself
+LONG_FREEZE: Final = 8.0  # seconds: more than the bound of a freeze
 APART: Final = 2.0  # seconds between the answers of slow disks
 
 
@@ -196,6 +199,50 @@ def copy_that_hangs(node: Node) -> Iterator[Trouble]:
     source.down()
     clone = HangingCopy(node, csi, disk, source.volume_id)
     yield Trouble({port: "n1"}, clone.begin, clone.end)
+
+
+@contextmanager
+def copy_that_fails(node: Node) -> Iterator[Trouble]:
+    """The filesystem of a pool is shut down while a clone is copied."""
+    disk = node.disk("ext4", 1024 * MIB)
+    csi, port = serve(node, f"bulk=loopfile:{disk.where}")
+    source = life(node, csi, "source", 320 * MIB)
+    source.write(size=256 * MIB)
+    source.down()
+    clone = HangingCopy(node, csi, disk, source.volume_id)
+
+    def cause() -> None:
+        clone.begin()
+        time.sleep(BACKGROUND)
+        _shut_down(disk.where)
+        node.thaw(disk.where)
+
+    def mend() -> None:
+        disk.pull()
+        disk.mount()
+
+    yield Trouble({port: "n1"}, cause, mend)
+
+
+@contextmanager
+def snapshot_on_frozen_disk(node: Node) -> Iterator[Trouble]:
+    """The disk of a pool hangs while a snapshot freezes the filesystem of its volume."""
+    disk = node.disk("xfs", 1024 * MIB)
+    csi, port = serve(node, f"p=loopfile:{disk.where}")
+    volume = life(node, csi, "data", 64 * MIB)
+    volume.write()
+    run("sync", "--file-system", volume.target)
+
+    def cause() -> None:
+        node.freeze(disk.where)
+        request = pb.CreateSnapshotRequest(name="s", source_volume_id=volume.volume_id)
+        call = csi.controller.CreateSnapshot.future(request, timeout=60)
+        time.sleep(LONG_FREEZE)
+        node.thaw(disk.where)
+        outcome(call.result)
+
+    yield Trouble({port: "n1"}, cause, lambda: None)
+    volume.down()
 
 
 class HangingCopy:

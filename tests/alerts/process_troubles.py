@@ -13,6 +13,8 @@ from tests.alerts.trouble import Trouble, life, serve
 from tests.cluster.fake_kubelet import Kubelet
 from tests.cluster.kube_machines import kubernetes
 from tests.cluster.machines import RoutedCluster, code_of
+from tests.cluster.test_kubernetes import placed
+from tests.cluster.test_orphans import persistent_volume
 from tests.serve.test_kubelet import Announced
 from tests.support.disks import run
 from tests.support.node import Life, Node
@@ -64,6 +66,30 @@ def node_killed(node: Node) -> Iterator[Trouble]:
         cluster.another("--metrics", f"127.0.0.1:{port}")
         driver = cluster.nodes["a"]
         yield Trouble({port: "n1"}, driver.kill, driver.start)
+
+
+@contextmanager
+def driver_killed(node: Node) -> Iterator[Trouble]:
+    """The process of a driver ends."""
+    csi, port = serve(node, "sim=memory:1GiB")
+    yield Trouble({port: "n1"}, csi.driver.kill, csi.driver.start)
+
+
+@contextmanager
+def volume_unnamed(node: Node) -> Iterator[Trouble]:
+    """A volume has no PersistentVolume, and then has one again."""
+    port = free_port()
+    where = node.base / "o"
+    where.mkdir()
+    with kubernetes(where) as world:
+        router = world.router("--orphans-after", "2s", "--metrics", f"127.0.0.1:{port}")
+        world.node("a")
+        made: list[str] = []
+
+        def mend() -> None:
+            persistent_volume(world, "pv", made.pop(), "data")
+
+        yield Trouble({port: "n1"}, lambda: made.append(placed(router, "v", "a").volume_id), mend)
 
 
 @contextmanager

@@ -8,18 +8,22 @@ from typing import Final
 
 from tests.alerts.disk_troubles import (
     broken_volumes,
+    copy_that_fails,
     copy_that_hangs,
     disks_that_hang,
     full_pool,
     pool_unmounted,
     small_blocks,
+    snapshot_on_frozen_disk,
 )
 from tests.alerts.process_troubles import (
     api_server_fails,
+    driver_killed,
     kubelet_refuses,
     node_killed,
     old_certificate,
     state_full,
+    volume_unnamed,
 )
 from tests.alerts.trouble import Trouble
 from tests.support.node import Node
@@ -40,6 +44,10 @@ TROUBLES: Final[Mapping[Scene, frozenset[str]]] = {
     pool_unmounted: frozenset({"CellarPoolUnavailable", "CellarCallsFail"}),
     small_blocks: frozenset({"CellarDirectIoLost"}),
     copy_that_hangs: frozenset({"CellarCopyStuck"}),
+    copy_that_fails: frozenset({"CellarCopiesFail"}),
+    snapshot_on_frozen_disk: frozenset({"CellarFilesystemFrozen"}),
+    driver_killed: frozenset({"CellarDriverDown"}),
+    volume_unnamed: frozenset({"CellarOrphanVolumes"}),
     state_full: frozenset({"CellarStateNotWritten"}),
     old_certificate: frozenset({"CellarCertificateExpires"}),
     node_killed: frozenset({"CellarNodeUnavailable", "CellarRouterWithoutNodes"}),

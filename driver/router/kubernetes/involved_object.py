@@ -13,6 +13,7 @@ _KINDS: Final = {
     ObjectKind.CLAIM: ("v1", "PersistentVolumeClaim"),
     ObjectKind.POD: ("v1", "Pod"),
     ObjectKind.SNAPSHOT: ("snapshot.storage.k8s.io/v1", "VolumeSnapshot"),
+    ObjectKind.GROUP_SNAPSHOT: ("groupsnapshot.storage.k8s.io/v1", "VolumeGroupSnapshot"),
 }
 # The sidecars call an image PREFIX-UID, with the uid of the claim or VolumeSnapshot.
 _UID: Final = re.compile(r"(?:.*-)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)

@@ -22,7 +22,7 @@ def note_image(image: Image) -> None:
 def object_kind(image: Image) -> ObjectKind:
     """Return the kind of object for which the image was made."""
     if isinstance(image, Snapshot):
-        return ObjectKind.SNAPSHOT
+        return ObjectKind.GROUP_SNAPSHOT if image.group else ObjectKind.SNAPSHOT
     return ObjectKind.POD if image.inline else ObjectKind.CLAIM
 
 

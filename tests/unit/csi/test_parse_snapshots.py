@@ -58,6 +58,17 @@ def test_the_members_of_a_group_are_in_order_whatever_order_they_are_named_in() 
         group(V, "../x")
 
 
+def test_all_members_have_the_names_of_their_group() -> None:
+    names = {"/name": "both", "/namespace": "shop"}
+    given = {f"csi.storage.k8s.io/volumegroupsnapshot{key}": name for key, name in names.items()}
+    given["csi.storage.k8s.io/volumegroupsnapshotcontent/name"] = "groupsnapcontent-1"
+    request = csi.CreateVolumeGroupSnapshotRequest(
+        name="g", source_volume_ids=[str(V), str(W)], parameters=given
+    )
+    objects = {member.objects for member in parse_snapshots.create_group(request).members}
+    assert objects == {ObjectNames("shop", "both", "groupsnapcontent-1")}
+
+
 def test_a_group_is_named_by_its_key_alone() -> None:
     request = csi.GetVolumeGroupSnapshotRequest(group_snapshot_id=GROUP, snapshot_ids=[str(S)])
     assert parse_snapshots.group_ref(request) == snapshot_requests.GroupSnapshotRef(GROUP, (S,))

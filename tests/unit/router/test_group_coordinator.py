@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 
 from csi_proto import cellar_pb2 as cellar
+from csi_proto import csi_pb2 as csi
 from driver.core import ids
 from driver.core.errors import Busy, CellarError, Failed, NoSpace, PoolUnavailable, Refused
 from driver.router import group_coordinator
@@ -18,6 +19,10 @@ from tests.support.waiting import wait_until_async
 from tests.unit.router.routed import Routed, play
 
 KEY = ids.group_key("g")
+NAMES = {"volumegroupsnapshot/name": "both", "volumegroupsnapshot/namespace": "shop"}
+GROUP = csi.CreateVolumeGroupSnapshotRequest(
+    name="g", parameters={f"csi.storage.k8s.io/{key}": name for key, name in NAMES.items()}
+)
 
 
 async def sources(routed: Routed) -> dict[Any, list[str]]:
@@ -28,7 +33,7 @@ async def sources(routed: Routed) -> dict[Any, list[str]]:
 
 
 async def take(routed: Routed, of: dict[Any, list[str]], created: float = 5.0) -> None:
-    await group_coordinator.take(of, "g", KEY, created)
+    await group_coordinator.take(of, GROUP, KEY, created)
 
 
 async def parts(routed: Routed) -> GroupParts:
@@ -44,6 +49,7 @@ def test_each_node_has_its_part_and_each_member_names_all() -> None:
         taken = [image for _, image in _snapshots(routed)]
         assert {str(snapshot.id) for snapshot in taken} == found.present
         assert {snapshot.created for snapshot in taken} == {1234.0}
+        assert {str(snapshot.objects) for snapshot in taken} == {"shop/both"}
         await group_coordinator.delete(routed.nodes.reachable(), KEY)
         assert await parts(routed) == GroupParts(frozenset(), frozenset())
 
@@ -205,7 +211,7 @@ def take_scripted(*nodes: ScriptedNode) -> CellarError:
     """Take a group on these nodes, and return the error with which it fails."""
     of: dict[Any, list[str]] = {node: [f"v-{node.name}"] for node in nodes}
     with pytest.raises(CellarError) as caught:
-        asyncio.run(group_coordinator.take(of, "g", KEY, 5.0))
+        asyncio.run(group_coordinator.take(of, GROUP, KEY, 5.0))
     assert all(node.cancelled for node in nodes)  # nothing is left running
     return caught.value
 

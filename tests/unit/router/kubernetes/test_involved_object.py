@@ -64,10 +64,14 @@ def test_a_pod_and_a_snapshot_have_their_uids() -> None:
     snapshot = cellar.Event(
         kind="volumesnapshot", namespace="shop", name="nightly", persistent=f"snapcontent-{UID}"
     )
-    references = [found(pod), found(snapshot)]
+    group = cellar.Event(
+        kind="volumegroupsnapshot", namespace="shop", name="both", persistent=f"content-{UID}"
+    )
+    references = [found(pod), found(snapshot), found(group)]
     assert [reference and reference["kind"] for reference in references] == [
         "Pod",
         "VolumeSnapshot",
+        "VolumeGroupSnapshot",
     ]
     assert all(reference and reference["uid"] == UID for reference in references)
 
