@@ -68,7 +68,8 @@ async def _wait_for(call: _ReserveCall) -> cellar.Reserved:
     Raises: Busy if it was not granted; another error as the node reports it.
     """
     try:
-        answer = await asyncio.wait_for(call.read(), NODE_TIMEOUT)
+        async with asyncio.timeout(NODE_TIMEOUT):
+            answer = await call.read()
     except grpc.aio.AioRpcError as error:
         raise error_from_status(error) from None
     except TimeoutError:

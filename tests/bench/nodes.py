@@ -4,50 +4,34 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import grpc
 import psutil
 
 from csi_proto import csi_pb2 as csi
+from driver.csi.protocol import NAME_MEMORY
+from tests.bench import two_routers
 from tests.bench.measures import Figure, name, timed
-from tests.cluster.machines import KEY, RouterProcess, create, on, pages
-from tests.cluster.many import ManyNodes, many, pools_of
-from tests.cluster.simulated import KINDS, VOLUMES, name_of
+from tests.bench.routed_nodes import RoutedNodes, Watched, called, capacity, seconds_until
+from tests.cluster.machines import MOUNT, create, on, pages
+from tests.cluster.many import many
+from tests.cluster.simulated import KINDS, VOLUMES, name_of, pool_id
 from tests.support.disks import MIB
-from tests.support.waiting import wait_until
 
 NODES = 1_000
 FEWER = (10, 100)  # for the plot
 PAGE = 500  # entries
 RESTED = 5.0  # seconds
+SOURCE = 3  # the number of a node
+ROUNDS = 50
 TOGETHER = 20  # nodes that a rolling update replaces at once
 PAUSE = 0.2  # seconds between two such groups
 Curves = dict[str, list[tuple[int, float]]]
-
-
-@dataclass(frozen=True)
-class RoutedNodes:
-    """A cluster, and a router that reaches it."""
-
-    nodes: ManyNodes
-    router: RouterProcess
-
-    @property
-    def process(self) -> psutil.Process:
-        return psutil.Process(self.router.pid)
-
-    def used(self) -> float:
-        """Seconds of a processor that the router has used."""
-        times = self.process.cpu_times()
-        return times.user + times.system
 
 
 def measured(count: int = NODES) -> tuple[list[Figure], Curves]:
@@ -55,6 +39,7 @@ def measured(count: int = NODES) -> tuple[list[Figure], Curves]:
     curves: Curves = {}
     for number in (*FEWER, count):
         with _routed_nodes(number) as cluster:
+            time.sleep(NAME_MEMORY)  # until then a node cannot know that nobody had a name
             for label, value in _growing(cluster):
                 curves.setdefault(label, []).append((number, value))
             if number == count:
@@ -69,11 +54,12 @@ def _routed_nodes(count: int) -> Iterator[RoutedNodes]:
 
 
 def _growing(cluster: RoutedNodes) -> Iterator[tuple[str, float]]:
-    yield "GetCapacity of one node", _median(20, partial(_capacity, cluster, 3))
-    yield "GetCapacity without a topology", _median(20, partial(_capacity, cluster, None))
+    yield "GetCapacity of one node", _median(20, partial(capacity, cluster, 3))
+    yield "GetCapacity without a topology", _median(20, partial(capacity, cluster, None))
     yield f"ListVolumes, a page of {PAGE}", _median(20, partial(_page, cluster))
     yield "CreateVolume on a chosen node", _median(20, partial(_created, cluster, chosen=True))
     yield "CreateVolume without a topology", _median(10, partial(_created, cluster, chosen=False))
+    yield "CreateSnapshot", _median(10, partial(_snapshot, cluster))
 
 
 def _figures(cluster: RoutedNodes) -> Iterator[Figure]:
@@ -81,9 +67,11 @@ def _figures(cluster: RoutedNodes) -> Iterator[Figure]:
     yield from _restarted(cluster)
     yield _rest(cluster)
     yield _throughput(cluster)
+    yield from _named(cluster)
     yield from _listed(cluster, count * VOLUMES)
     yield from _flap(cluster, count // 2)
     yield from _rolled(cluster)
+    yield from two_routers.measured(cluster)
 
 
 def _restarted(cluster: RoutedNodes) -> Iterator[Figure]:
@@ -93,7 +81,7 @@ def _restarted(cluster: RoutedNodes) -> Iterator[Figure]:
     router = cluster.nodes.router()
     took = time.perf_counter() - start
     asked = cluster.nodes.asked()
-    note = ", ".join(f"{number:,} {call}" for call, number in asked.items())
+    note = called(asked)
     yield Figure("router, from start to all nodes", took, "s", target="<= 15 s", note=note)
     pss = psutil.Process(router.pid).memory_full_info().pss
     router.stop()
@@ -111,9 +99,29 @@ def _throughput(cluster: RoutedNodes) -> Figure:
     numbers = range(4 * cluster.nodes.count)
     start = time.perf_counter()
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(partial(_capacity, cluster), numbers))
+        list(threads.map(partial(capacity, cluster), numbers))
     rate = len(numbers) / (time.perf_counter() - start)
     return Figure("GetCapacity of one node, 8 at once", rate, "in a second", target=">= 500")
+
+
+def _named(cluster: RoutedNodes) -> Iterator[Figure]:
+    """A new volume and a new snapshot, whose names must be nowhere else: on the node itself and
+    through the router, by turns.
+    """
+    node, router = cluster.nodes.controller(SOURCE), cluster.router.controller
+    volume = partial(csi.CreateVolumeRequest, volume_capabilities=[MOUNT])
+    for method, request in (("CreateVolume", volume), ("CreateSnapshot", _snapshot_request)):
+        direct, through = list[float](), list[float]()
+        cluster.nodes.asked()
+        for _ in range(ROUNDS):
+            for stub, times in ((node, direct), (router, through)):
+                times.append(timed(partial(getattr(stub, method), request(name=name()))))
+        asked = cluster.nodes.asked()
+        asked[method] -= ROUNDS
+        least, value = statistics.median(direct), statistics.median(through)
+        note = f"{value - least:.1f} ms more than the node itself; {ROUNDS} times: {called(asked)}"
+        label = {"CreateVolume": "CreateVolume without a topology"}.get(method, method)
+        yield Figure(f"{label}, through a router", value, target="<= 2 ms more", note=note)
 
 
 def _listed(cluster: RoutedNodes, total: int) -> Iterator[Figure]:
@@ -133,67 +141,31 @@ def _flap(cluster: RoutedNodes, number: int) -> Iterator[Figure]:
     gone, back = [], []
     for _ in range(3):
         cluster.nodes.stop(number)
-        gone.append(_seconds_until(cluster, cluster.nodes.count - 1))
+        gone.append(seconds_until(cluster, cluster.nodes.count - 1))
         cluster.nodes.start(number)
-        back.append(_seconds_until(cluster, cluster.nodes.count))
+        back.append(seconds_until(cluster, cluster.nodes.count))
     yield Figure("a node stops, until the router knows", 1e3 * statistics.median(gone))
     yield Figure("it starts again, until the router knows", 1e3 * statistics.median(back))
 
 
-def _seconds_until(cluster: RoutedNodes, nodes: int) -> float:
-    start = time.perf_counter()
-    wait_until(lambda: pools_of(cluster.router) == len(KINDS) * nodes, 60)
-    return time.perf_counter() - start
-
-
-@dataclass
-class _Watched:
-    """Asks a node that is not touched for its capacity, all the time, and keeps how long it took."""
-
-    cluster: RoutedNodes
-    times: list[float] = field(default_factory=list)
-    failed: int = 0
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        while not self.ended.is_set():
-            try:
-                self.times.append(timed(partial(_capacity, self.cluster, 0)))
-            except grpc.RpcError:
-                self.failed += 1
-            time.sleep(0.01)
-
-
 def _rolled(cluster: RoutedNodes) -> Iterator[Figure]:
     """All nodes but the first are replaced, some at a time."""
-    watched = _Watched(cluster)
-    thread = threading.Thread(target=watched.run)
     before, start = cluster.used(), time.perf_counter()
-    thread.start()
+    watched = Watched(cluster)
     for first in range(1, cluster.nodes.count, TOGETHER):
         numbers = range(first, min(first + TOGETHER, cluster.nodes.count))
         cluster.nodes.stop(*numbers)
         cluster.nodes.start(*numbers)
         time.sleep(PAUSE)
     rolled = time.perf_counter() - start
-    settled = _seconds_until(cluster, cluster.nodes.count)
-    watched.ended.set()
-    thread.join()
-    worst = statistics.quantiles(watched.times, n=100)[98]
+    settled = seconds_until(cluster, cluster.nodes.count)
+    worst = watched.end()
     note = (
         f"{cluster.used() - before:.1f} s of a processor in {rolled:.0f} s, {watched.failed} failed"
     )
     label = "rolling update of all nodes, GetCapacity p99"
     yield Figure(label, worst, target="<= 100 ms", note=note)
     yield Figure("after the last node, until all are reachable", settled, "s", target="<= 5 s")
-
-
-def _capacity(cluster: RoutedNodes, number: int | None) -> int:
-    request = csi.GetCapacityRequest(parameters={"pool": "fast"})
-    if number is not None:
-        node = name_of(number % cluster.nodes.count)
-        request.accessible_topology.segments[KEY] = node
-    return cluster.router.controller.GetCapacity(request).available_capacity
 
 
 def _page(cluster: RoutedNodes) -> object:
@@ -204,6 +176,15 @@ def _page(cluster: RoutedNodes) -> object:
 def _created(cluster: RoutedNodes, *, chosen: bool) -> object:
     where = {"accessibility_requirements": on(name_of(3))} if chosen else {}
     return create(cluster.router, name(), **where)
+
+
+def _snapshot(cluster: RoutedNodes) -> object:
+    return cluster.router.controller.CreateSnapshot(_snapshot_request(name()))
+
+
+def _snapshot_request(name: str) -> csi.CreateSnapshotRequest:
+    source = f"{pool_id(SOURCE, KINDS[0])}-{'0' * 32}"
+    return csi.CreateSnapshotRequest(name=name, source_volume_id=source)
 
 
 def _median(times: int, call: Callable[[], object]) -> float:

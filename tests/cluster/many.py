@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import grpc
 import yaml
 
 from csi_proto import cellar_pb2 as cellar
-from csi_proto import cellar_pb2_grpc
-from driver.tls import authority
+from csi_proto import cellar_pb2_grpc, csi_pb2_grpc
+from driver.tls import authority, identity
 from tests.cluster.machines import RouterProcess
 from tests.cluster.simulated import KINDS, name_of
 from tests.support.driver_process import ROOT
@@ -71,6 +72,7 @@ class ManyNodes:
         self._where = where
         self._stack = ExitStack()
         self._groups: Sequence[Nodes] = ()
+        self._ports: Sequence[int] = ()
         self._routers = 0
 
     def __enter__(self) -> Self:
@@ -81,10 +83,10 @@ class ManyNodes:
         ]
         for group in self._groups:
             self._stack.callback(group.close)
-        ports = [port for group in self._groups for port in group.ports()]
+        self._ports = [port for group in self._groups for port in group.ports()]
         nodes = [
             {"name": name_of(number), "address": f"127.0.0.1:{port}"}
-            for number, port in enumerate(ports)
+            for number, port in enumerate(self._ports)
         ]
         (self._where / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
         return self
@@ -101,6 +103,15 @@ class ManyNodes:
         self._stack.enter_context(router)
         wait_until(lambda: pools_of(router) == len(KINDS) * self.count, START)
         return router
+
+    def controller(self, number: int) -> csi_pb2_grpc.ControllerStub:
+        """Return the Controller service of a node, as a router calls it."""
+        credentials = identity.Files(self._where / "tls/router").identity.client()
+        options = [("grpc.ssl_target_name_override", identity.NODE)]
+        address = f"127.0.0.1:{self._ports[number]}"
+        channel = grpc.secure_channel(address, credentials, options)
+        self._stack.callback(channel.close)
+        return csi_pb2_grpc.ControllerStub(channel)
 
     def stop(self, *numbers: int) -> None:
         """Stop these nodes."""
