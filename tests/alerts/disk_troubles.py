@@ -225,18 +225,18 @@ def copy_that_fails(node: Node) -> Iterator[Trouble]:
 
 
 @contextmanager
-def snapshot_on_frozen_disk(node: Node) -> Iterator[Trouble]:
-    """The disk of a pool hangs while a snapshot freezes the filesystem of its volume."""
-    disk = node.disk("xfs", 1024 * MIB)
-    csi, port = serve(node, f"p=loopfile:{disk.where}")
-    volume = life(node, csi, "data", 64 * MIB)
-    volume.write()
-    run("sync", "--file-system", volume.target)
+def snapshot_on_hanging_disk(node: Node) -> Iterator[Trouble]:
+    """A disk hangs while a mounted volume is copied for a snapshot: ext4 has no reflink."""
+    disk = node.disk("ext4", 1024 * MIB)
+    csi, port = serve(node, f"bulk=loopfile:{disk.where}")
+    volume = life(node, csi, "data", 320 * MIB)
+    volume.write(size=192 * MIB)
+    request = pb.CreateSnapshotRequest(name="s", source_volume_id=volume.volume_id)
 
     def cause() -> None:
-        node.freeze(disk.where)
-        request = pb.CreateSnapshotRequest(name="s", source_volume_id=volume.volume_id)
         call = csi.controller.CreateSnapshot.future(request, timeout=60)
+        wait_until(lambda: [*disk.where.glob("*/freezing")])
+        node.freeze(disk.where)
         time.sleep(LONG_FREEZE)
         node.thaw(disk.where)
         outcome(call.result)

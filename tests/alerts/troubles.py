@@ -14,7 +14,7 @@ from tests.alerts.disk_troubles import (
     full_pool,
     pool_unmounted,
     small_blocks,
-    snapshot_on_frozen_disk,
+    snapshot_on_hanging_disk,
 )
 from tests.alerts.process_troubles import (
     api_server_fails,
@@ -45,7 +45,7 @@ TROUBLES: Final[Mapping[Scene, frozenset[str]]] = {
     small_blocks: frozenset({"CellarDirectIoLost"}),
     copy_that_hangs: frozenset({"CellarCopyStuck"}),
     copy_that_fails: frozenset({"CellarCopiesFail"}),
-    snapshot_on_frozen_disk: frozenset({"CellarFilesystemFrozen"}),
+    snapshot_on_hanging_disk: frozenset({"CellarFilesystemFrozen"}),
     driver_killed: frozenset({"CellarDriverDown"}),
     volume_unnamed: frozenset({"CellarOrphanVolumes"}),
     state_full: frozenset({"CellarStateNotWritten"}),

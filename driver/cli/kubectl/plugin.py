@@ -22,7 +22,11 @@ from driver.linux import command
 
 # Those that ask the driver of the pod; the others are for a machine, not for a cluster.
 COMMANDS: Final = frozenset(
-    {"pools", "volumes", "snapshots", "describe", "nodes", "calls", "top", "call", "page"}
+    {
+        *("pools", "volumes", "snapshots", "nodes"),
+        *("describe", "hold", "release"),
+        *("calls", "top", "page", "call"),
+    }
 )
 LABELS: Final = "app.kubernetes.io/name=cellar,app.kubernetes.io/component="
 CONTAINER: Final = "cellar"
