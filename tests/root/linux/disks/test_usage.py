@@ -106,7 +106,8 @@ def test_a_disk_that_is_mounted_in_another_mount_namespace_only(
 
 def test_a_disk_that_another_process_has_exclusively(disk: BlankDisk) -> None:
     script = (
-        "import os,sys; os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL); print(); sys.stdin.read()"
+        "import os, sys; os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL);"
+        "print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         ["python3", "-c", script, str(disk.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
