@@ -2,7 +2,8 @@
 
 It writes to dist/ what .github/workflows/release.yml publishes, and checks each part: the wheel is
 installed in an empty environment and serves, the chart is linted and of the same version, the
-SBOM names all of the lock file, the image is examined by itself. `check-tag TAG` compares a tag.
+SBOM names all of the lock file, the plugin in krew's archive runs, the image is examined by itself.
+`check-tag TAG` compares a tag.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Final
 
 import yaml
 
-from tools import e2e_parts, image, packages
+from tools import e2e_parts, image, krew, packages
 from tools.shell import CACHE, ROOT, VENV, run, say
 
 DIST: Final = ROOT / "dist"
@@ -59,6 +60,8 @@ def build(*, with_image: bool) -> None:
         check_that_it_serves(python.parent / "cellar", Path(folder))
         write_sbom(python, DIST / f"cellar-{image.version()}.cdx.json")
     package_chart()
+    krew.build(DIST, image.version())
+    check_plugin(DIST / f"{krew.PROGRAM}.tar.gz")
     if with_image:
         image.main()
         shutil.copy(image.ARCHIVE, DIST / f"cellar-{image.version()}.oci.tar")
@@ -153,6 +156,17 @@ def locked() -> set[tuple[str, str]]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def check_plugin(archive: Path) -> None:
+    """Run the program of krew's archive without this checkout and without any package."""
+    with tempfile.TemporaryDirectory(prefix="cellar-krew-") as folder:
+        run(["tar", "-xzf", str(archive), "-C", folder])
+        words = [sys.executable, "-I", "-S", str(Path(folder, krew.PROGRAM)), "--help"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode or "describe" not in done.stdout:
+        sys.exit(f"the plugin of krew's archive does not run: {done.stderr}")
+    say("the plugin of krew's archive runs")
 
 
 def package_chart() -> None:
