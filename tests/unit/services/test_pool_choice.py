@@ -43,11 +43,11 @@ class FakeUseCases:
     def all(self) -> Sequence[int]:
         return range(self.count)
 
-    def place(self, subject: object) -> str:
+    def choose_pool(self, subject: object) -> str:
         self.placed.append(subject)
         return "slow"
 
-    pool_name = place
+    pool_name = choose_pool
 
 
 def run(request: Any, count: int = 2) -> tuple[Any, list[object]]:
