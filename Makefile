@@ -11,7 +11,7 @@ export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench bench-scale newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart test-page test-alerts e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench bench-scale bench-pods newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart test-page test-alerts e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^#: /{print "\n" substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  %-16s%s\n", $$1, $$2}' Makefile
@@ -111,6 +111,10 @@ bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another 
 bench-scale: ## measure what many volumes, mounts, callers, extents and nodes cost, for docs/performance.md (10 minutes)
 	@$(PYTHON) -m tools.setup bench
 	$(BIN)/python -m tests.bench.scale --write
+
+bench-pods: ## measure who takes the time from a claim to its running pod, for docs/performance.md; PEER=FOLDER: csi-driver-host-path too
+	@$(PYTHON) -m tools.setup e2e
+	$(BIN)/python -m tools.e2e pods --write $(ARGS)
 
 record: ## run all tests and the benchmark and write docs/record.md; ARGS="check bench": some of them
 	@$(PYTHON) -m tools.setup test

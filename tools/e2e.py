@@ -1,4 +1,4 @@
-"""A real Kubernetes of two nodes with the chart: `python -m tools.e2e test|smoke|up|down|...`.
+"""A real Kubernetes of two nodes with the chart: `python -m tools.e2e test|smoke|up|down|pods|...`.
 
 What it needs is built or fetched once and kept in .cache/e2e. The tests are in tests/e2e.
 """
@@ -34,6 +34,8 @@ def main() -> int:
     if verb == "suite":
         e2e_parts.suite()
         return _run("-m", "tests.e2e.suite", *arguments)
+    if verb == "pods":
+        return _run("-m", "tests.e2e.pods", *arguments)
     if verb == "tour":
         return _run("-m", "tests.e2e.tour", *arguments)
     if verb == "up":

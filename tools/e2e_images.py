@@ -34,6 +34,8 @@ SNAPSHOT_CONTROLLER = (
 PAUSE = "registry.k8s.io/pause:3.10.1"  # as containerd is told
 BUSYBOX = "localhost/busybox:e2e"
 POSTGRES = "localhost/postgres:e2e"
+HOST_PATH = "localhost/hostpathplugin:e2e"
+REGISTRAR = "localhost/csi-node-driver-registrar:e2e"
 SUITE = "registry.k8s.io/e2e-test-images"  # with the tags of test/utils/image/manifest.go
 GNU = (
     *("base64", "basename", "bash", "blockdev", "cat", "chmod", "cp", "cut", "date", "dd", "df"),
@@ -71,6 +73,15 @@ def suite_archives() -> list[Path]:
     return _all_written([agnhost, _shell(f"{SUITE}/busybox:1.37.0-1"), *tested])
 
 
+def peer_archives(folder: Path) -> list[Path]:
+    """The images of csi-driver-host-path and of its registrar, whose programs are in `folder`."""
+    tools = _gnu(HOST_PATH, ("mount", "umount", "losetup", "findmnt"))
+    plugin = {**tools.files, "hostpathplugin": folder / "hostpathplugin"}
+    name = "csi-node-driver-registrar"
+    registrar = Image(name=REGISTRAR, files={name: folder / name}, entrypoint=[f"/{name}"])
+    return _all_written([replace(tools, files=plugin, entrypoint=["/hostpathplugin"]), registrar])
+
+
 def _shell(name: str) -> Image:
     program = E2E / "root/bin/busybox"
     listed = subprocess.check_output([program, "--list"], text=True).split()
@@ -86,9 +97,9 @@ def _shell(name: str) -> Image:
     )
 
 
-def _gnu(name: str) -> Image:
-    """The programs of this machine, with the libraries that they load."""
-    found = [Path(path) for one in GNU if (path := shutil.which(one))]
+def _gnu(name: str, more: Sequence[str] = ()) -> Image:
+    """The programs of this machine, with the libraries that they load. `more`: beside GNU."""
+    found = [Path(path) for one in (*GNU, *more) if (path := shutil.which(one))]
     libraries = {path for one in found for path in _libraries(one)}
     return Image(
         name=name,

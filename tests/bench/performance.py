@@ -40,6 +40,11 @@ def write_figures(part: str, figures: Sequence[Figure]) -> None:
     _write(part, lines)
 
 
+def write_lines(part: str, lines: Sequence[str]) -> None:
+    """Replace a part by these lines of Markdown."""
+    _write(part, [_measured(), *lines])
+
+
 def write_plot(part: str, title: str, across: str, curves: Curves) -> None:
     """Replace the picture docs/performance-PART.svg."""
     (DOCS / f"performance-{part}.svg").write_text(svg(title, across, curves), encoding="utf-8")

@@ -35,10 +35,16 @@ class Happening:
 
 
 def since(kube: Kube, begin: datetime, names: set[str], node: str) -> list[Happening]:
+    """Everything about objects, sandboxes and volumes of these names, from `begin` on, without
+    what somebody repeats.
+    """
+    return _without_repeats(everything_since(kube, begin, names, node))
+
+
+def everything_since(kube: Kube, begin: datetime, names: set[str], node: str) -> list[Happening]:
     """Everything about objects, sandboxes and volumes of these names, from `begin` on."""
     sources = (_objects(names), _calls(kube), _runtime(node, names))
-    found = [one for source in sources for one in source if one.at >= begin]
-    return _without_repeats(sorted(found))
+    return sorted(one for source in sources for one in source if one.at >= begin)
 
 
 def _objects(names: set[str]) -> Iterator[Happening]:
