@@ -67,7 +67,7 @@ OVERVIEW: Final = (
     _stat("Snapshots", "Snapshots in all pools.", "short", f"sum(cellar_pool_snapshots{{{NODE}}})"),
     Panel(
         "Space promised, by node",
-        "The share of what the pools of a node can promise that they have promised to volumes.",
+        "The share of what the pools of a node can commit that is committed to volumes.",
         "percentunit",
         {
             f"sum by (node) (cellar_pool_committed_bytes{{{NODE}}})"
@@ -99,7 +99,7 @@ OVERVIEW: Final = (
 POOLS: Final = (
     Panel(
         "Promised",
-        "The share of what each pool can promise that it has promised to volumes.",
+        "The share of what each pool can commit that is committed to volumes.",
         "percentunit",
         {
             f"cellar_pool_committed_bytes{{{POOL}}} / (cellar_pool_total_bytes > 0)": (
@@ -111,7 +111,7 @@ POOLS: Final = (
     ),
     Panel(
         "Space",
-        "What the pool can promise, what it has promised, and the largest volume that it accepts.",
+        "What the pool can commit, what is committed, and the largest volume that it accepts.",
         "bytes",
         {
             f"cellar_pool_total_bytes{{{POOL}}}": "{{node}} {{pool}} total",

@@ -103,7 +103,7 @@ NODES: Final = (
     ),
     Panel(
         "Registered with kubelet",
-        "1: kubelet has the driver of the node. 0: no pod with its volumes starts or stops there.",
+        "1: kubelet has registered the driver. 0: no pod with its volumes starts or stops there.",
         "short",
         {f"cellar_kubelet_registered{{{NODE}}}": "{{node}}"},
     ),

@@ -71,7 +71,7 @@ def serve(settings: ServeSettings) -> None:
     pools = open_pools(settings, state)
     stopped = process.run(_NodeDriver(settings, pools, state).live())
     if stuck := leave.join_threads(stopped + leave.EXIT_TIMEOUT):
-        logger.error("left while work was still running")
+        logger.error("exited while work was still running")
         leave.close_idle_pools(pools, stuck)
         sys.stderr.flush()
         os._exit(1)  # a thread that is stuck in the kernel would be joined for ever
@@ -134,7 +134,7 @@ class _NodeDriver:
                 stack.callback(asyncio.create_task(work).cancel)
             await self._begin()
             await stop.wait()
-            logger.info("stopping: calls that run end first")
+            logger.info("stopping: running calls end first")
             return time.monotonic()  # before anything is ended
 
     async def _begin(self) -> None:
@@ -160,7 +160,7 @@ class _NodeDriver:
         self._registration = registration
         self._metrics.add_gauge(
             "cellar_kubelet_registered",
-            "Whether kubelet has the driver",
+            "Whether kubelet has registered the driver",
             lambda: not registration.problem,
         )
         await registration.start()
@@ -189,7 +189,7 @@ class _NodeDriver:
     def _problem(self) -> str | None:
         """Return why the driver is not ready; None: it is."""
         if not self._is_ready():
-            return "pools are being looked for"
+            return "pools are being searched for"
         if not self._settings.kubelet_dir:
             return None
         return self._registration.problem if self._registration else "the driver is starting"

@@ -78,7 +78,7 @@ class _RouterProcess:
                 stack.callback(self._http.stop)
             logger.info("ready", endpoint=settings.endpoint, nodes=settings.nodes)
             await stop.wait()
-            logger.info("stopping: calls that run end first")
+            logger.info("stopping: running calls end first")
 
     @asynccontextmanager
     async def _cluster(self) -> AsyncIterator[Cluster]:

@@ -225,7 +225,7 @@ class ServeSettings(CommonSettings):
         Path,
         AfterValidator(addresses.check_folder),
         Flag(
-            "where the driver keeps what no pool can tell: where volumes are mounted, and which"
+            "where the driver stores what no pool records: where volumes are mounted, and which"
             " pool was found at which place; default: /var/lib/cellar",
             "DIR",
         ),

@@ -67,8 +67,8 @@ class TrimRounds:
                 continue
             self.discarded[pool.name] += discarded
             if discarded:
-                text = "{} told pool {} of {} that are free"
-                logger.info(text, volume_id, pool.name, show_bytes(discarded))
+                text = "trimmed {}: {} were discarded in pool {}"
+                logger.info(text, volume_id, show_bytes(discarded), pool.name)
 
     async def _trim(self, volume_id: VolumeId) -> Bytes:
         """Trim a volume slice by slice, and return the bytes that were discarded.

@@ -93,7 +93,7 @@ class Upkeep:
         if not interval:
             return
         rounds = TrimRounds(server.run, trimmer, interval)
-        text = "Free bytes of volumes that their filesystems told the pool of, since the start"
+        text = "Bytes that trimmed filesystems of volumes discarded in the pool, since the start"
         self._metrics.add_gauges("cellar_pool_trimmed_bytes", text, "pool", rounds.discarded.copy)
         yield from map(rounds.repeat, self._pools)
 
@@ -107,7 +107,7 @@ class Upkeep:
         """Look for pools that take no writes any more, by the workers that are stuck in them."""
         text = "Calls that have been at work in the pool for over ten seconds"
         self._metrics.add_gauges("cellar_pool_stuck_workers", text, "pool", watching.stuck)
-        text = "How long the oldest call that is at work in the pool has been so"
+        text = "Age of the oldest call that is at work in the pool"
         self._metrics.add_gauges("cellar_pool_oldest_call_seconds", text, "pool", watching.longest)
         while True:
             await asyncio.sleep(EVERY)

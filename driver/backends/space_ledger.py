@@ -246,7 +246,7 @@ class Ledger:
             free = survey.free_now(self._filesystem.sums)
             if more * spare > free:
                 free = max(0, free)
-                return f"there is room for {show_bytes(free)}, {show_bytes(more)} are needed"
+                return f"{show_bytes(free)} are available, {show_bytes(more)} are needed"
             self._entries.put(key, replace(entry, pending=True))
             return None
 

@@ -85,7 +85,7 @@ def _refuse_used(before: BlockDevice, plan: PoolPlan) -> BlockDevice:
     devices = block_devices.list_devices()
     device = next((each for each in devices if each.number == before.number), None)
     if device is None or not _is_same(device, before):
-        raise Refused("it is not the device any more that it was a moment ago")
+        raise Refused("it is another device than at the last check")
     consent = Consent(named=True, removable=plan.removable)
     if reason := refusal(device, usage.read_usage(devices), consent):
         raise Refused(reason)

@@ -87,13 +87,13 @@ class LinuxHost:
                 and (mount_point := self.mounted_at(target))
                 and (why := self.broken(mount_point, fs))
             ):
-                raise Unusable(f"{why}; somebody has it mounted elsewhere, in another namespace")
+                raise Unusable(f"{why}; it is mounted in another mount namespace")
             undo.pop_all()
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
         if not mount_table.is_mount_point(source):
-            raise Refused(f"{source} is not a mount point, so it shows no volume")
-        with _failing_as(f"{source} could not be shown at {target}"), ExitStack() as undo:
+            raise Refused(f"{source} is not a mount point, so no volume is mounted there")
+        with _failing_as(f"{source} could not be bind-mounted at {target}"), ExitStack() as undo:
             targets.make_directory(target, undo)
             if not mount_table.is_mount_point(target):
                 targets.refuse_filled(target)
@@ -110,8 +110,11 @@ class LinuxHost:
         nodes = [each for each in self.mount_points(device) if each.node]
         if any(each.read_only is not read_only for each in nodes):
             paths = ", ".join(str(each.target) for each in nodes)
-            raise Refused(f"{device.path} is shown at {paths} with another read-only flag")
-        with _failing_as(f"{device.path} could not be shown at {target}"), ExitStack() as undo:
+            raise Refused(f"{device.path} is mounted at {paths} with another read-only flag")
+        with (
+            _failing_as(f"{device.path} could not be bind-mounted at {target}"),
+            ExitStack() as undo,
+        ):
             if not nodes:
                 _set_read_only(device, read_only=read_only)
             targets.make_file(target, undo)
@@ -187,14 +190,14 @@ class LinuxHost:
         return trim.trim(mount, start, length, smallest)
 
     def usage(self, target: Path) -> Usage:
-        with _failing_as(f"{target} cannot say what it uses"):
+        with _failing_as(f"the usage of {target} could not be read"):
             return mount_usage.usage_from_statvfs(os.statvfs(target))
 
     def holders(self, device: Device) -> tuple[str, ...]:
         return holders(device.path, device.number)
 
     def size(self, device: Device) -> Bytes:
-        with _failing_as(f"{device.path} cannot say how large it is"):
+        with _failing_as(f"the size of {device.path} could not be read"):
             return block.size(device.path)
 
     def faults(self, device: Device) -> Iterator[Fault]:
@@ -239,4 +242,4 @@ def _set_read_only(device: Device, *, read_only: bool) -> None:
     if not (status.read_only if status else device.read_only):
         block.set_read_only(device.path, read_only=read_only)
     elif not read_only:
-        raise Refused(f"{device.path} is attached read-only and cannot be shown for writing")
+        raise Refused(f"{device.path} is attached read-only and cannot be mounted for writing")

@@ -19,8 +19,11 @@ from driver.volumes.pools.pool_states import States
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
     "up": ("Whether the pool can be used", lambda state: not state.unavailable),
-    "total_bytes": ("Bytes that the pool can promise", lambda state: state.capacity.total),
-    "committed_bytes": ("Bytes that it has promised", lambda state: state.capacity.committed),
+    "total_bytes": ("Bytes that the pool can commit", lambda state: state.capacity.total),
+    "committed_bytes": (
+        "Bytes that are committed to its images",
+        lambda state: state.capacity.committed,
+    ),
     "largest_bytes": ("The largest volume it accepts", lambda state: state.capacity.largest),
     "freeing_bytes": ("Bytes of deleted volumes to be freed yet", lambda state: state.freeing),
     "volumes": ("Volumes in the pool", lambda state: state.volumes),

@@ -120,7 +120,7 @@ async def _in_step(parts: Sequence[_Part]) -> None:
     except Busy as error:
         if not frozen:
             raise
-        raise Refused(f"not all volumes could be held at once: {error}") from None
+        raise Refused(f"not all volumes could be frozen at once: {error}") from None
 
 
 async def _undo(parts: Sequence[_Part], key: Key) -> None:

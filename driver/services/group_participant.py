@@ -50,7 +50,7 @@ class Session:
                 lambda: self._ended or self._allowed >= step, self._step_timeout
             )
             if self._ended or not in_time:
-                raise Busy("the volumes on other nodes were not held in time; nothing was kept")
+                raise Busy("the volumes on other nodes were not frozen in time; nothing was kept")
 
     def advance(self, step: int) -> None:
         """Allow the thread to go on after `step`."""

@@ -145,7 +145,7 @@ class PeerService(NodeServicer):
         driver.
         """
         if self._set_names is None:
-            raise Unsupported("this driver keeps no names")
+            raise Unsupported("this driver reserves no names")
         objects = claim_names(request.namespace, request.claim, request.persistent)
         await self._run(self._set_names, SetNames(parse_volume_id(request.volume_id), objects))
         return cellar.SetNamesResponse()

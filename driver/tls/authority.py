@@ -128,7 +128,7 @@ def _ca(folder: Path, now: datetime) -> Authority:
     key, certificate = folder / "ca.key", folder / "ca.crt"
     if key.exists() != certificate.exists():
         missing = certificate if key.exists() else key
-        raise Refused(f"{missing} is missing: put it back, or remove the other to begin anew")
+        raise Refused(f"{missing} is missing: put it back, or remove the other to start again")
     if key.exists():
         return _existing(key, certificate)
     authority = Authority.new(now)

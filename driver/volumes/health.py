@@ -108,7 +108,11 @@ class Health:
         if host.mounted_at(path) != mount:  # it is being taken down just now
             return ()
         return (
-            Fault(FaultKind.FOREIGN_MOUNT, f"{path} shows something else", Severity.INACCESSIBLE),
+            Fault(
+                FaultKind.FOREIGN_MOUNT,
+                f"something else is mounted at {path}",
+                Severity.INACCESSIBLE,
+            ),
         )
 
 

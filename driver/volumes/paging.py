@@ -37,4 +37,4 @@ def parse_token(token: str, parse_id: Callable[[str], ImageId]) -> str:
     try:
         return str(parse_id(token)) if token else ""
     except NotFound:
-        raise StaleToken("starting_token was not given by this driver; begin anew") from None
+        raise StaleToken("starting_token was not given by this driver; start again") from None

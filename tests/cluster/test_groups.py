@@ -117,7 +117,7 @@ def test_a_router_that_hangs_is_not_waited_for(cluster: RoutedCluster) -> None:
     with begun(cluster.nodes["a"], "g", a, b) as states:
         last = next(states)
         assert (last.step, last.code) == (cellar.PartState.UNDONE, "ABORTED")
-        assert "not held in time" in last.text
+        assert "not frozen in time" in last.text
     assert left(cluster) == []
 
 

@@ -233,7 +233,7 @@ def test_stuck_workers_are_counted_and_left_behind_with_a_status_that_says_so(
         assert both.metric("cellar_pool_stuck_workers", "well") == 0
         assert driver.process
         driver.process.terminate()
-        wait_until(lambda: "left while work was still running" in driver.tail(), KNOWN)
+        wait_until(lambda: "exited while work was still running" in driver.tail(), KNOWN)
         both.start()
         serves_the_well_pool(both, "next")
     assert driver.wait() == 1

@@ -319,7 +319,7 @@ def test_another_process_on_the_same_filesystem_is_warned_of(node: Node, fs: str
     for where in wheres:
         where.mkdir()
     first, second = (node.start(f"p=loopfile:{where},init=true") for where in wheres)
-    assert "both promise its room" not in first.driver.log.read_text()
+    assert "both commit its free space" not in first.driver.log.read_text()
     warned = second.driver.log.read_text()
     assert f"process {first.driver.pid} has the pool {wheres[0]} " in warned
-    assert "both promise its room" in warned
+    assert "both commit its free space" in warned

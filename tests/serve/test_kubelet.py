@@ -135,7 +135,7 @@ def test_kubelet_forgets_the_driver_after_the_last_call_only(
     assert next(iter(running)).taken
     assert driver.process
     driver.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "calls that run end first" in driver.log.read_text())
+    wait_until(lambda: "running calls end first" in driver.log.read_text())
     probe = csi.ProbeRequest()
     wait_until(lambda: code_of(lambda: driver.identity.Probe(probe)) is grpc.StatusCode.UNAVAILABLE)
     assert kubelet.info().name == NAME

@@ -103,7 +103,7 @@ class Loopfile(CopyingPool):
         with self._opened() as root:
             known = self._catalogue.volume(volume.id)
             if known.incarnation != volume.incarnation:
-                raise NotFound(f"volume {volume.id} has begun another life")
+                raise NotFound(f"volume {volume.id} was deleted and created again")
             if known.published != volume.published:
                 self._publications.write(root, volume)
             if replace(volume, published=known.published) != known:
@@ -116,7 +116,7 @@ class Loopfile(CopyingPool):
             disk = layout.verified_image(root, known)
             in_use = known.id in self._readers or self._loops.find(disk, known.id)
             if in_use or known.formatted or known.incarnation != volume.incarnation:
-                raise Refused(f"volume {known.id} was formatted, or is in use; it is as it was")
+                raise Refused(f"volume {known.id} was formatted, or is in use; nothing was changed")
             self._leftovers.forget(layout.building_name(known.id))
             with self._accounts.punched(disk, known):
                 done = replace(known, formatted=True)

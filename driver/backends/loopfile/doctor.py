@@ -102,7 +102,7 @@ def _check_other_processes(
     pools = [path.parent for _, path in flocks.holders_elsewhere(fd, MARKER)]
     if others := [pool for pool in pools if pool not in directories.values()]:
         text = f"another process has the pool {others[0]} on the same filesystem"
-        cure = "both promise its free space to volumes: let one driver serve both pools"
+        cure = "both commit its free space to volumes: let one driver serve both pools"
         yield warning(f"pool {name}", text, cure)
 
 

@@ -138,9 +138,9 @@ class LoopDevices:
         if (now := loop_settings.block_size(status)) != volume.block_size:
             altered.append(f"its blocks have {now} bytes instead of {volume.block_size}")
         if altered:
-            text = f"somebody changed {status.path} by ioctl: {', '.join(altered)}"
+            text = f"{status.path} was changed by ioctl: {', '.join(altered)}"
             yield Fault(
-                FaultKind.DEVICE_ALTERED, f"{text}; it is set right when the volume is staged anew"
+                FaultKind.DEVICE_ALTERED, f"{text}; it is corrected when the volume is staged again"
             )
 
     def close(self) -> None:
@@ -291,4 +291,4 @@ def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:
     """
     if mounts := mount_points.list_mount_points(status.number):
         targets = ", ".join(str(mount.target) for mount in mounts)
-        raise Refused(f"{status.path} of {image_id} is still shown at {targets}")
+        raise Refused(f"{status.path} of {image_id} is still mounted at {targets}")

@@ -170,6 +170,6 @@ def _refuse_number(layer: dm.Mapped) -> None:
         dm.remove(layer.name)
         targets = ", ".join(str(mount.target) for mount in mounts)
         raise Refused(
-            f"{targets} still shows a device that was removed, and whose number {layer.path} would"
+            f"{targets} is still a mount of a removed device, whose number {layer.path} would"
             " have: end the pod there, or unmount it"
         )

@@ -112,7 +112,7 @@ class MemoryHost(MemoryDevices):
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
         with self._lock:
             if not (source_mount := self.mounted_at(source)):
-                raise Refused(f"{source} is not a mount point, so it shows no volume")
+                raise Refused(f"{source} is not a mount point, so no volume is mounted there")
             target.mkdir(exist_ok=True)
             if target not in self._layers and (entry := next(target.iterdir(), None)):
                 raise Refused(f"{target} is in the way: there is {entry.name!r} in it")

@@ -43,7 +43,10 @@ Stripes = Annotated[int, typer.Option(min=1, max=99, help="For LVM: stripes of e
 Mirrors = Annotated[int, typer.Option(min=0, max=99, help="For LVM: further copies of each.")]
 Removable = Annotated[bool, typer.Option("--removable", help="Accept a removable disk.")]
 Owner = Annotated[
-    str, typer.Option("--driver-name", envvar="CELLAR_DRIVER_NAME", help="Whose pool it will be.")
+    str,
+    typer.Option(
+        "--driver-name", envvar="CELLAR_DRIVER_NAME", help="The driver whose pool it will be."
+    ),
 ]
 Rate = Annotated[
     str, typer.Option(metavar="SIZE", help="Read at most this much of each disk in a second.")
@@ -109,7 +112,7 @@ def _default_location(name: str, kind: PoolKind) -> str:
 def _read_rate(text: str) -> int:
     """Return the rate in bytes a second. Raises: Invalid."""
     if not (rate := parse_bytes(text)):
-        raise Invalid("--rate: more than nothing is needed")
+        raise Invalid("--rate: it must be above 0")
     return rate
 
 
@@ -158,7 +161,7 @@ def _ask() -> None:
     """Ask whether to go on. Raises: Invalid, if there is nobody to answer; typer.Abort."""
     if not sys.stdin.isatty():
         raise Invalid("nothing was done: there is no terminal to ask at, and --yes is not given")
-    typer.confirm("All that is on these disks will be overwritten. Go on?", abort=True)
+    typer.confirm("All that is on these disks will be overwritten. Continue?", abort=True)
 
 
 def _create(plan: PoolPlan) -> dict[str, str]:

@@ -17,9 +17,9 @@ from driver.cli.lists.columns import object_cell
 from driver.cli.output import Column, Output, Row, format_rows, has_colours, human
 
 Interval = Annotated[
-    float, typer.Option(min=0.5, help="Seconds between two looks, over which rates are measured.")
+    float, typer.Option(min=0.5, help="Seconds between two updates, over which rates are measured.")
 ]
-Times = Annotated[int, typer.Option(min=0, help="End after this many looks; 0: at Ctrl-C.")]
+Times = Annotated[int, typer.Option(min=0, help="End after this many updates; 0: at Ctrl-C.")]
 Count = Annotated[int, typer.Option("--count", min=1, help="The number of volumes to print.")]
 
 _CALLS: Final = 200  # that a driver keeps

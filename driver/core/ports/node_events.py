@@ -76,7 +76,7 @@ class NodeEvents:
         with self._lock:
             now = self._clock()
             if not self._may_record(str(image.id) if image else "", now):
-                logger.debug("an event too many: {} {}", reason, text)
+                logger.debug("an event was dropped, there are too many: {} {}", reason, text)
                 return
             self._events.append(
                 NodeEvent(

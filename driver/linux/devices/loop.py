@@ -137,7 +137,7 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
         if not _is_still_bound_to(status):
             loop_free.remember(status.path.name)
             return
-    raise OSError(errno.EBUSY, "still held by somebody", os.fspath(status.path))
+    raise OSError(errno.EBUSY, "still in use", os.fspath(status.path))
 
 
 def detach_when_closed(status: Status) -> None:

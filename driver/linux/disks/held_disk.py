@@ -51,11 +51,11 @@ def hold(device: BlockDevice) -> Iterator[HeldDisk]:
     fd = _open(device)
     try:
         if os.fstat(fd).st_rdev != device.number:
-            raise Refused(f"{device.path} is another device than a moment ago")
+            raise Refused(f"{device.path} is another device than at the last check")
         _lock(device, fd)
         size = int.from_bytes(fcntl.ioctl(fd, BLKGETSIZE64, bytes(8)), "little")
         if size != device.size:
-            raise Refused(f"{device.path} has another size than a moment ago")
+            raise Refused(f"{device.path} has another size than at the last check")
         yield HeldDisk(device, fd, size)
     finally:
         os.close(fd)

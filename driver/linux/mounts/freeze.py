@@ -113,7 +113,7 @@ class Frozen:
         """
         self._undo.close()
         if any(batch.late for batch in self._batches):
-            raise Busy("the filesystems stood still for longer than they may; try again")
+            raise Busy("the filesystems were frozen for longer than is allowed; try again")
 
 
 class _Batch:
@@ -132,7 +132,7 @@ class _Batch:
         """
         answer = self._hear(bound + _GRACE)
         if answer == LATE:
-            raise Busy(f"the filesystems could not be made to stand still in {bound:g} s")
+            raise Busy(f"the filesystems could not be frozen within {bound:g} s")
         codes = [int(code) for code in answer.split()]
         if len(codes) != len(self._fds):
             raise Busy("the process that freezes filesystems was killed; try again")
@@ -201,7 +201,7 @@ def _whole(targets: Sequence[Path]) -> Iterator[None]:
             raise
         raise Refused(
             f"{', '.join(map(str, targets))} cannot be written out ({error.strerror}), after an"
-            " error of the disk, or a full pool; end the pods that use it: it is mounted anew then"
+            " error of the disk, or a full pool; end the pods that use it: it is mounted again then"
         ) from error
 
 

@@ -48,7 +48,7 @@ def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
 
 def name_holders(device_or_path: Path, number: int) -> str:
     """Return who uses the device, see `holders`, as one text for an error."""
-    return ", ".join(holders(device_or_path, number)) or "nobody that can be seen here"
+    return ", ".join(holders(device_or_path, number)) or "no process that is visible here"
 
 
 def _printable(text: str) -> str:

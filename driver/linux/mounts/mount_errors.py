@@ -54,6 +54,6 @@ def _not_mounted_in_full_pool(device: Device, fs: FsType, error: OSError) -> Unu
     ):
         return Unusable(
             f"{fs} on {device.path} could not be mounted: it must write its log, and its pool is"
-            f" full ({error.strerror}); make room there, and try again: it is not damaged"
+            f" full ({error.strerror}); free space there, and try again: it is not damaged"
         )
     return None

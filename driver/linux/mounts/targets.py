@@ -69,7 +69,7 @@ def _is_newly_made(make: Callable[[], None], target: Path) -> bool:
     except FileExistsError:
         return False
     except FileNotFoundError:
-        raise Refused(f"{target.parent} is not there; the caller has to make it") from None
+        raise Refused(f"{target.parent} does not exist; the caller must create it") from None
     return True
 
 

@@ -40,7 +40,7 @@ def not_unmounted(target: Path, error: OSError) -> Refused | Failed:
     """Return the error for a failed unmount; it names the holders."""
     if error.errno != errno.EBUSY or not mount_table.at(target):
         return Failed(f"{target} could not be unmounted: {error.strerror}")
-    users = ", ".join(_users(target)) or "a process that cannot be seen from here"
+    users = ", ".join(_users(target)) or "a process that is not visible here"
     return Refused(f"{target} is busy: held by {users}")
 
 

@@ -39,7 +39,9 @@ class LostNodePolicy:
         """
         if self._policy != "forget" or not await self._directory.is_absent(node):
             return False
-        logger.warning("gave up {} with node {}: an orphan, if the disk comes back", label, node)
-        text = f"gave up {label}: if the disk of this node comes back, it is an orphan there"
+        logger.warning(
+            "abandoned {} with node {}: it is an orphan if the disk comes back", label, node
+        )
+        text = f"abandoned {label}: if the disk of this node comes back, it is an orphan there"
         await self._events.record(node, "VolumeGivenUp", text)
         return True

@@ -83,7 +83,7 @@ def _backend(pool: Pool, snapshot: Snapshot) -> MapsPhysicalExtents:
             f"pool {pool.name} cannot tell where its snapshots differ: read all of the snapshot"
         )
     if snapshot.luks_key_id is not None:
-        raise Refused(f"snapshot {snapshot.id} is encrypted, so it is not shown where it has data")
+        raise Refused(f"snapshot {snapshot.id} is encrypted, so its allocated ranges are not shown")
     return pool.backend
 
 

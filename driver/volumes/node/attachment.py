@@ -179,4 +179,4 @@ def _at(
     whole = mount.node is node and (node or mount.root == "/")
     if device and mount.number == device.number and whole:
         return mount
-    raise Refused(f"{target} shows something else than volume {volume.id}: unmount that first")
+    raise Refused(f"{target} is not a mount of volume {volume.id}: unmount it first")

@@ -88,7 +88,7 @@ class EphemeralVolumes:
             try:
                 self._volumes.delete(DeleteVolume(volume_id))
             except Damaged as error:  # its pod must be able to go; health goes on telling
-                logger.error("inline volume {} is left alone: {}", request.handle, error)
+                logger.error("inline volume {} is ignored: {}", request.handle, error)
         if unavailable and not volume_ids:
             raise PoolUnavailable(
                 f"inline volume {request.handle} may be in a pool that is unavailable:"
@@ -135,11 +135,11 @@ class EphemeralVolumes:
         if volume.inline is not Inline.CREATED:
             if isinstance(error, Conflict):
                 return
-            raise Unfinished(f"volume {volume.id} stays, with what is in it: {error}") from error
+            raise Unfinished(f"volume {volume.id} is kept with its data: {error}") from error
         try:
             self._take_down(volume.id, request.target)
         except (CellarError, OSError) as second:
-            raise Unfinished(f"{error}; and what was made could not go: {second}") from error
+            raise Unfinished(f"{error}; what was created could not be removed: {second}") from error
 
     def _take_down(self, volume_id: VolumeId, target: Path) -> None:
         """Unmount the volume from the target, if it is mounted there, and delete it."""
@@ -166,7 +166,7 @@ class EphemeralVolumes:
                     break
             else:
                 raise Refused(
-                    f"{request.target} shows something else than inline volume {request.handle};"
+                    f"{request.target} is not a mount of inline volume {request.handle};"
                     " left as it is"
                 )
         host.remove(request.target)

@@ -69,7 +69,7 @@ def _write_out(pool: Pool, volume: Volume) -> None:
         with pool.backend.quiesce([volume.id], BOUND):
             pass
     except (CellarError, OSError) as error:  # it is larger all the same, and will be written out
-        logger.warning("{} grew and was not written out at once: {}", volume.id, error)
+        logger.warning("{} was grown but not synced at once: {}", volume.id, error)
 
 
 def _written_out(pool: Pool, volume: Volume, done: Future[int]) -> Future[int]:

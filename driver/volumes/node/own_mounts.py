@@ -55,7 +55,7 @@ class Users:
         if self.targets:
             targets = ", ".join(map(str, self.targets))
             raise Refused(
-                f"volume {volume_id} is still shown at {targets}: take it down there first"
+                f"volume {volume_id} is still mounted at {targets}: unmount it there first"
             )
 
 
@@ -89,7 +89,7 @@ class VolumeMounts:
                 if layer:
                     return True  # somebody else's was below it
                 raise Refused(
-                    f"{path} shows something else than volume {self.volume_id}; left as it is"
+                    f"{path} is not a mount of volume {self.volume_id}; nothing was changed"
                 )
             if not mount.node and (is_last or self._is_last(path, mount)):
                 self.host.thaw(path)
@@ -159,8 +159,8 @@ def find_swapped(
 def swapped_text(record: MountRecord, volume_id: VolumeId) -> str:
     """Return the text for a path whose device node is not bound to the volume any more."""
     return (
-        f"{record.path} shows {record.device}, which is not bound to volume {volume_id} any more:"
-        " end the pod, so that NodeUnpublishVolume takes it down"
+        f"{record.path} is the device node {record.device}, which is not bound to volume"
+        f" {volume_id} any more: end the pod, so that NodeUnpublishVolume unmounts it"
     )
 
 

@@ -77,7 +77,7 @@ def refuse_other_access(mount_point: MountPoint, *, read_only: bool) -> None:
     """Raise Conflict if the mount is not read-only, or writable, as is wanted."""
     if mount_point.read_only is not read_only:
         is_so = "read-only" if mount_point.read_only else "writable"
-        raise Conflict(f"{mount_point.target} shows the volume already, and is {is_so}")
+        raise Conflict(f"the volume is mounted at {mount_point.target} already, and is {is_so}")
 
 
 def refuse_second_target(pool: Pool, device: Device, request: NodePublish) -> None:
@@ -145,7 +145,7 @@ def clear_broken(pool: Pool, volume: Volume, device: Device, mount_point: MountP
     if others or volume.inline:
         paths = ", ".join(map(str, others or [mount_point.target]))
         raise Unusable(
-            f"volume {volume.id}: {why}; it is mounted anew, and its log replayed, when nothing"
+            f"volume {volume.id}: {why}; it is mounted again, and its log replayed, when nothing"
             f" uses it any more: end its pods, which have it at {paths}"
         )
     pool.host.unmount(mount_point.target)

@@ -259,7 +259,8 @@ class Pools(ImageLists):
         )
         if len(images) > 1:
             logger.warning(
-                "one name, {}: the newest counts", [str(image.id) for _, image in images]
+                "volumes with one name: {}; the newest one counts",
+                [str(image.id) for _, image in images],
             )
         for pool, error in unavailable if not images else ():
             if not isinstance(error, PoolSilent):

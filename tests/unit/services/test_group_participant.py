@@ -52,7 +52,7 @@ def test_who_waits_is_sent_back_when_the_router_gives_up() -> None:
 def test_nobody_waits_for_longer_than_the_bound() -> None:
     async def scenario() -> None:
         waiting = await at(Session(step_timeout=0.01), BarrierStep.FROZEN)
-        with pytest.raises(Busy, match="not held in time"):
+        with pytest.raises(Busy, match="not frozen in time"):
             await waiting
 
     asyncio.run(scenario())

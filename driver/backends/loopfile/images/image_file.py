@@ -41,7 +41,7 @@ def make(
     else:
         _create(disk, image, nocow=True)
         if _is_thick(image) and files.copies_on_write(disk):
-            raise NoSpace("the pool's btrfs refuses NOCOW, so there is no room for thick volumes")
+            raise NoSpace("the pool's btrfs refuses NOCOW, so it has no thick volumes")
         _allocate(disk, image)
         prepare(disk)
     reach(FailPoint.CREATE_PREPARED)

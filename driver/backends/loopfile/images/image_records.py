@@ -68,7 +68,7 @@ def read(root: Path, name: str, *, attached: bool = True) -> Image | Unreadable 
         text = _text(f"{image_folder}/{RECORD}")
         image = record.from_json(text)
         if str(image.id) != name:
-            raise Damaged(f"the record speaks of {image.id}")
+            raise Damaged(f"the record is that of {image.id}")
     except (CellarError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise

@@ -69,7 +69,7 @@ def length(root: Path, name: str) -> Bytes:
 def refuse_taken(root: Path, image_id: ImageId) -> None:
     """Raise Conflict if the image has a folder already."""
     if folder(root, image_id).exists():
-        raise Conflict(f"{image_id} is there already, with a record that cannot be trusted")
+        raise Conflict(f"{image_id} exists already, with a record that cannot be read")
 
 
 def build(root: Path, image: Image, fill: Callable[[Path], None], *, begun: bool = False) -> None:

@@ -69,7 +69,7 @@ class Leftovers:
                 if name in self._why:
                     self._remove(root, name)
                     MEASURES.add(Count.LEFTOVERS)
-                    logger.info("swept {}, left by a call that did not end", name)
+                    logger.info("removed {}, left by a call that did not end", name)
 
     def clear(self, deleted_folder: Path) -> None:
         """Remove the folder of a deleted image, in the background if that takes long.
@@ -107,7 +107,7 @@ class Leftovers:
             self._freer.free(root / name)
         except (CellarError, OSError) as error:
             if str(error) != self._why[name]:
-                logger.error("{} stays, it cannot be removed: {}", name, error)
+                logger.error("{} cannot be removed: {}", name, error)
             self._why[name] = str(error)
             raise
         del self._why[name]
@@ -157,4 +157,4 @@ def _remove_files(folder: Path, file_names: Iterable[str]) -> None:
             (folder / name).unlink()
         except OSError as error:
             if error.errno not in errnos.GONE:
-                logger.error("{} stays, it cannot be removed: {}", name, error)
+                logger.error("{} cannot be removed: {}", name, error)

@@ -41,7 +41,7 @@ class ImageRepairer:
             if os.stat(disk).st_size > image.size:
                 self._cut(root, image)
         except (CellarError, OSError) as error:
-            logger.error("{} stays as it was found: {}", image.id, error)
+            logger.error("{} was not corrected: {}", image.id, error)
         self._accounts.record_final(image)
         for fault in find_faults(root, image):
             logger.warning("{}", fault.text)
@@ -88,7 +88,7 @@ class ImageRepairer:
         """
         bounds = self._accounts.bounds
         if bounds.available(root) + bounds.margin < lacking:
-            logger.warning("{}: no room for the {} bytes that it lacks", volume.id, lacking)
+            logger.warning("{}: no space for the {} bytes that it lacks", volume.id, lacking)
             return
         files.allocate(layout.disk(root, volume.id), volume.size)
         self._accounts.record_final(volume)
@@ -136,13 +136,13 @@ def _find_block_faults(disk: Path, image: Image, status: os.stat_result) -> Iter
         yield Fault(
             FaultKind.THICK_IMAGE_HAS_HOLES,
             f"{image.id}: {lacking} bytes of it are not allocated, although it is thick: they"
-            " are when it is next attached, if the pool has the room",
+            " are when it is next attached, if the pool has the space",
         )
     if _is_thick(image) and files.copies_on_write(disk):
         yield Fault(
             FaultKind.THICK_IMAGE_COPIES_ON_WRITE,
-            f"{image.id}: it has no NOCOW, so overwriting it takes room that the pool may not"
-            " have: copy what is in it to a new volume",
+            f"{image.id}: it has no NOCOW, so overwriting it needs space that the pool may not"
+            " have: copy its data to a new volume",
         )
 
 

@@ -73,8 +73,8 @@ class PoolCreation:
             logger.warning("pool {} is at {}, where pool {} was", pool_id, location, before)
         for pid, marker in flocks.holders_elsewhere(fd, MARKER):
             logger.warning(
-                "process {} has the pool {} on the filesystem of pool {}: both promise its room;"
-                " give each a filesystem of its own, or one driver both pools",
+                "process {} has the pool {} on the filesystem of pool {}: both commit its free"
+                " space; give each a filesystem of its own, or one driver both pools",
                 *(pid, marker.parent, location),
             )
         self._known.write(location, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
@@ -86,7 +86,7 @@ class PoolCreation:
         if self._running:
             raise PoolUnavailable(
                 f"{self._location} has lost its pool marker while the driver runs: mount its disk"
-                " again; if the pool is to be made anew, start the driver again"
+                " again; if the pool is to be created again, start the driver again"
             )
         known = self._known.get(os.fspath(self._location)) or {}
         filesystem = known.get(_FILESYSTEM)

@@ -217,9 +217,9 @@ class PoolDirectory:
         self._lose()
         if self._marker_lock:
             raise PoolUnavailable(
-                f"{self._location} shows another filesystem than before, on which calls of pool"
-                f" {self._marker_lock.id} are still at work: try again; if they hang, restart the"
-                " driver"
+                f"another filesystem is mounted at {self._location} than before, while calls of"
+                f" pool {self._marker_lock.id} still run on that: try again; if they hang, restart"
+                " the driver"
             )
         if identity is None:
             self._creation.refuse_directory(fd)
@@ -262,7 +262,7 @@ class PoolDirectory:
         self._marker_lock = None
         os.close(lock.fd)
         self._dropped()
-        logger.info("pool {} let go of at {}", lock.id, self._location)
+        logger.info("pool {} released at {}", lock.id, self._location)
 
 
 @cache

@@ -43,7 +43,7 @@ class PoolHealth:
                 errnos.failed_text(self._location, "it shut itself down after an error")
             )
         if turned:
-            raise PoolReadOnly(errnos.read_only_text(self._location, "it turned so after an error"))
+            raise PoolReadOnly(errnos.read_only_text(self._location, "it became so after an error"))
         if self._met:
             self._try(root)
 

@@ -106,8 +106,8 @@ class PoolDisk:
         """Mount it over an empty directory. Raises: PoolUnavailable, OSError."""
         if os.listdir(self._location):
             raise PoolUnavailable(
-                f"{self._location} is not empty, so that {self._source} is not mounted over it:"
-                " move what is in it away"
+                f"{self._location} is not empty, so {self._source} is not mounted over it:"
+                " move its contents elsewhere"
             )
         mount.mount(filesystem.path, self._location, filesystem.fs, OPTIONS, read_only=False)
         logger.info("{} of {} is mounted at {}", filesystem.fs, filesystem.path, self._location)
@@ -123,7 +123,7 @@ class PoolDisk:
         number = device_number(topmost)
         if not number or os.path.exists(block.sysfs(number)):
             raise PoolUnavailable(
-                f"{self._location} shows {topmost.source}, not the pool's disk {self._source}"
+                f"{self._location} has {topmost.source}, not the pool's disk {self._source}"
             )
         mount.detach(self._location)
-        logger.warning("{} showed {}, which is gone", self._location, topmost.source)
+        logger.warning("{} had {} mounted, which is gone", self._location, topmost.source)

@@ -83,7 +83,7 @@ class FilesystemLimits:
         if not self.overwrites:
             yield Fault(
                 FaultKind.THICK_NOT_POSSIBLE,
-                f"{location} is a btrfs that refuses NOCOW: it has no room for thick volumes, since"
+                f"{location} is a btrfs that refuses NOCOW: it has no thick volumes, because"
                 " overwriting one could fail; use allocation=sparse, or another filesystem",
             )
         for name, why in damaged.items():

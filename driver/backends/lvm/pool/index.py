@@ -68,7 +68,7 @@ class Index:
             except Damaged as error:
                 damaged[lv.name] = tags.glimpse(lv.name, lv.size, lv.tags, error)
                 if lv.name not in self.damaged:
-                    logger.error("{} is left alone: {}", lv.name, error)
+                    logger.error("{} is ignored: {}", lv.name, error)
         for image_id, entry in self.entries.items():
             if image_id not in entries and entry.lv.name not in damaged:
                 self.vanished[image_id] = entry.image

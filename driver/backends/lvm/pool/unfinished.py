@@ -37,7 +37,7 @@ class UnfinishedLvs:
             self._close_leftovers(name)
             self._group.run("lvremove", self._group.full_name(name))
         except (CellarError, OSError) as error:
-            logger.error("{} stays, it cannot be removed: {}", name, error)
+            logger.error("{} cannot be removed: {}", name, error)
 
     def mark_filling(self, lv: lvm.LogicalVolume) -> None:
         """Tag a volume whose first contents are about to be written, and zero those of an earlier

@@ -47,7 +47,7 @@ def test_taking_back_never_takes_what_somebody_put_there(tmp_path: Path) -> None
 
 def test_only_the_last_component_is_made(tmp_path: Path) -> None:
     for make in (targets.make_directory, targets.make_file):
-        with ExitStack() as undo, pytest.raises(Refused, match="the caller has to make it"):
+        with ExitStack() as undo, pytest.raises(Refused, match="the caller must create it"):
             make(tmp_path / "missing" / "new", undo)
     assert list(tmp_path.iterdir()) == []
 

@@ -45,4 +45,4 @@ def test_only_a_node_that_the_server_does_not_have_is_given_up_and_only_on_reque
     assert [(node, reason) for node, reason, _ in events.recorded] == (
         [("a", "VolumeGivenUp")] if abandoned else []
     )
-    assert all("gave up volume v" in text for _, _, text in events.recorded)
+    assert all("abandoned volume v" in text for _, _, text in events.recorded)

@@ -202,7 +202,7 @@ def test_all_layers_and_the_target_go(world: World, volume: Volume) -> None:
 def test_what_is_still_published_is_not_unstaged(world: World, volume: Volume) -> None:
     world.stage(volume)
     world.publish(volume)
-    with pytest.raises(Refused, match=f"still shown at {world.target}: take it down there first"):
+    with pytest.raises(Refused, match=f"still mounted at {world.target}: unmount it there first"):
         world.unstage(volume)
     assert targets_of(world, volume) == [world.staging, world.target]
     world.unpublish(volume)
@@ -238,7 +238,7 @@ def test_what_is_somebody_elses_is_refused_and_stays(
     for path in (world.staging, world.target):
         path.mkdir()
         world.host.show_foreign(path, another.number)
-    with pytest.raises(Refused, match="something else"):
+    with pytest.raises(Refused, match="is not a mount of"):
         call(world, volume)
     assert world.host.mounted_at(world.staging)
     assert world.host.mounted_at(world.target)
