@@ -83,6 +83,8 @@ class Pool(_message.Message):
     AGE_FIELD_NUMBER: _builtins.int
     LACKS_FIELD_NUMBER: _builtins.int
     FREEING_BYTES_FIELD_NUMBER: _builtins.int
+    OCCUPIED_FIELD_NUMBER: _builtins.int
+    METADATA_OCCUPIED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """loopfile, memory."""
@@ -113,6 +115,11 @@ class Pool(_message.Message):
     """
     freeing_bytes: _builtins.int
     """Bytes of deleted images that are freed in the background."""
+    occupied: _builtins.float
+    """The share, 0 to 1, of its filesystem, volume group or thin pool that is occupied, by whomever; and of
+    the metadata of the latter two. Not set: not known.
+    """
+    metadata_occupied: _builtins.float
     @_builtins.property
     def available_space(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvailableSpace]:
         """The space for new volumes, by allocation. Only in a Report."""
@@ -142,12 +149,21 @@ class Pool(_message.Message):
         age: _builtins.float = ...,
         lacks: _abc.Iterable[_builtins.str] | None = ...,
         freeing_bytes: _builtins.int = ...,
+        occupied: _builtins.float | None = ...,
+        metadata_occupied: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_metadata_occupied", b"_metadata_occupied", "_occupied", b"_occupied", "metadata_occupied", b"metadata_occupied", "occupied", b"occupied"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "allocation", b"allocation", "available_space", b"available_space", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "freeing_bytes", b"freeing_bytes", "id", b"id", "lacks", b"lacks", "largest_bytes", b"largest_bytes", "name", b"name", "node", b"node", "reflink", b"reflink", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_metadata_occupied", b"_metadata_occupied", "_occupied", b"_occupied", "age", b"age", "allocation", b"allocation", "available_space", b"available_space", "away", b"away", "committed_bytes", b"committed_bytes", "direct_io", b"direct_io", "freeing_bytes", b"freeing_bytes", "id", b"id", "lacks", b"lacks", "largest_bytes", b"largest_bytes", "metadata_occupied", b"metadata_occupied", "name", b"name", "node", b"node", "occupied", b"occupied", "reflink", b"reflink", "snapshots", b"snapshots", "total_bytes", b"total_bytes", "type", b"type", "volumes", b"volumes", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__metadata_occupied: _TypeAlias = _typing.Literal["metadata_occupied"]  # noqa: Y015
+    _WhichOneofArgType__metadata_occupied: _TypeAlias = _typing.Literal["_metadata_occupied", b"_metadata_occupied"]  # noqa: Y015
+    _WhichOneofReturnType__occupied: _TypeAlias = _typing.Literal["occupied"]  # noqa: Y015
+    _WhichOneofArgType__occupied: _TypeAlias = _typing.Literal["_occupied", b"_occupied"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__metadata_occupied) -> _WhichOneofReturnType__metadata_occupied | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__occupied) -> _WhichOneofReturnType__occupied | None: ...
 
 Global___Pool: _TypeAlias = Pool  # noqa: Y015
 

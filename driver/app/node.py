@@ -28,6 +28,7 @@ from driver.csi.topology import NodeTopology
 from driver.linux import descriptors
 from driver.linux.state.node_lock import lock_node
 from driver.observe import log, process_metrics
+from driver.observe.conditions import Conditions
 from driver.observe.health_events import HealthEvents
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
@@ -111,9 +112,11 @@ class _NodeDriver:
         self._claims = claims
         process_metrics.add_copies(self._metrics, self._copies)
         process_metrics.add_certificates(self._metrics, settings.tls_dir)
+        self._conditions = Conditions(self._metrics, lambda: survey.faults)
         if settings.metrics_volumes:
             volumes = VolumeMetrics(pools, records, survey, settings.node_id)
             self._metrics.add_text(volumes.text)
+            self._conditions = Conditions(self._metrics, lambda: survey.faults, volumes.usages)
 
     async def live(self) -> float:
         """Serve until SIGTERM, and return when that came (monotonic, seconds)."""
@@ -246,6 +249,8 @@ class _NodeDriver:
             changes=ChangedBlocks(pools),
             events=self._events,
             describer=Describer(pools, mounts),
+            copies=self._copies.running,
+            conditions=self._conditions.read,
         )
 
     def _listener(self) -> Listener | None:

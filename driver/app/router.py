@@ -20,6 +20,7 @@ from driver.csi.identity import Identity, controller_capabilities, group_capabil
 from driver.csi.server import UnixServer
 from driver.linux import descriptors
 from driver.observe import log, process_metrics
+from driver.observe.conditions import Conditions
 from driver.observe.http import Answer, Http
 from driver.observe.loop_lag import measure_loop_lag
 from driver.observe.metrics import Metrics
@@ -107,6 +108,8 @@ class _RouterProcess:
         attach = self._settings.attach
         attachments = attach and isinstance(self._settings.nodes, KubernetesNodes)
 
+        entries = NodeEntries(nodes, Conditions(self._metrics).read)
+
         async def report_controller(*_: Any) -> Any:
             return controller_capabilities(attach=attach)
 
@@ -116,8 +119,10 @@ class _RouterProcess:
         return {
             "ControllerGetCapabilities": report_controller,
             "GroupControllerGetCapabilities": report_group,
-            "ListNodes": NodeEntries(nodes).list_nodes,
-            "ListIo": NodeEntries(nodes).list_io,
+            "ListNodes": entries.list_nodes,
+            "ListIo": entries.list_io,
+            "ListCopies": entries.list_copies,
+            "ListConditions": entries.list_conditions,
             **create.CreateRoutes(nodes, self._settings.topology_key).all(),
             **lists.ListRoutes(nodes).all(),
             **group_snapshots.GroupRoutes(nodes, abandon).all(),

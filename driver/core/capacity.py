@@ -55,6 +55,7 @@ class PoolState:
     freeing: Bytes = 0  # of deleted images that are freed in the background
     data_used: float | None = None  # share of a volume group or thin pool
     metadata_used: float | None = None
+    occupied: float | None = None  # share of the filesystem, or as data_used
     capacities: Mapping[Allocation, Capacity] = field(
         default_factory=dict
     )  # of each that it offers

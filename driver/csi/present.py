@@ -12,10 +12,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_proto import csi_pb2 as csi
+from csi_proto import inspect_pb2
 from driver.core.capacity import Capacity
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import ImageId, VolumeId
 from driver.core.model import Bytes, Snapshot, Unreadable, Volume
+from driver.core.ports.conditions import Condition
 from driver.core.results import Group, VolumeStats
 from driver.csi.topology import NodeTopology
 
@@ -166,4 +168,15 @@ def _source(image: ImageId) -> csi.VolumeContentSource:
         )
     return csi.VolumeContentSource(
         snapshot=csi.VolumeContentSource.SnapshotSource(snapshot_id=str(image))
+    )
+
+
+def alert_condition(each: Condition, node: str) -> inspect_pb2.Condition:
+    """Return a condition as a message. `node`: where it is met; "": at the router."""
+    return inspect_pb2.Condition(
+        node=node,
+        alert=each.alert,
+        severity=each.severity,
+        text=each.text,
+        volume_id=each.volume_id,
     )

@@ -52,10 +52,12 @@ class Metrics:
         self._registry.register(_Pools(version, States(pools)))
         self._registry.register(Measured())
         self._texts: list[Callable[[], bytes]] = []
+        self._gauges: dict[str, Callable[[], Mapping[tuple[str, ...], float]]] = {}
 
     def add_gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge with the help text `text`; `value` is called when the metrics are read."""
         Gauge(name, text, registry=self._registry).set_function(value)
+        self._gauges[name] = lambda: {(): value()}
 
     def add_gauges(
         self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
@@ -78,6 +80,14 @@ class Metrics:
     ) -> None:
         """Add a gauge with several labels; `values` returns the numbers by the labels' values."""
         self._registry.register(_Family(name, text, labels, values))
+        self._gauges[name] = values
+
+    def read(self, name: str) -> Mapping[tuple[str, ...], float]:
+        """Return the numbers of an added gauge by the values of its labels; none if there is no
+        such gauge.
+        """
+        values = self._gauges.get(name)
+        return values() if values else {}
 
     def add_text(self, text: Callable[[], bytes]) -> None:
         """Add metrics that are made as text, called when the metrics are read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from csi_proto import inspect_pb2
@@ -15,20 +15,31 @@ from driver.core.devices import Device, MountPoint, Usage
 from driver.core.errors import Unsupported
 from driver.core.faults import Fault
 from driver.core.ids import parse_volume_id
+from driver.core.ports.conditions import ReadConditions, no_conditions
+from driver.csi import present
 from driver.linux.meters.io_counters import IoCounters, io_counters
+from driver.volumes.copies.background import CopyProgress
 from driver.volumes.node.description import Describer, VolumeDescription
 from driver.volumes.requests import GetVolume
 
 
 class Inspection(InspectionServicer):
-    """Describes volumes of this node. `run`: Dispatcher.run; `node`: its name."""
+    """Describes volumes of this node. `run`: Dispatcher.run; `node`: its name.
+
+    `copies` and `conditions` return those that there are; the latter may wait for a filesystem.
+    """
 
     def __init__(
         self,
         run: Callable[[Callable[[Any], Any], Any], Awaitable[Any]],
         describer: Describer,
         node: str,
+        *,
+        copies: Callable[[], Sequence[CopyProgress]] = tuple,
+        conditions: ReadConditions = no_conditions,
     ) -> None:
+        self._copies = copies
+        self._conditions = conditions
         self._run = run
         self._describer = describer
         self._node = node
@@ -57,11 +68,37 @@ class Inspection(InspectionServicer):
             ]
         )
 
+    async def ListCopies(
+        self, request: inspect_pb2.ListCopiesRequest, context: object
+    ) -> inspect_pb2.ListCopiesResponse:
+        """Return the copies that go on in the background."""
+        copies = [_copy(copy, self._node) for copy in self._copies()]
+        return inspect_pb2.ListCopiesResponse(copies=copies)
+
+    async def ListConditions(
+        self, request: inspect_pb2.ListConditionsRequest, context: object
+    ) -> inspect_pb2.ListConditionsResponse:
+        """Return the conditions of alerts that are met."""
+        conditions = await asyncio.to_thread(self._conditions)
+        return inspect_pb2.ListConditionsResponse(
+            conditions=[present.alert_condition(each, self._node) for each in conditions]
+        )
+
     async def ListNodes(
         self, request: inspect_pb2.ListNodesRequest, context: object
     ) -> inspect_pb2.ListNodesResponse:
         """Refuse: only a router knows the nodes. Raises: Unsupported."""
         raise Unsupported("this driver is one node; ask a router, as `cellar route` serves it")
+
+
+def _copy(copy: CopyProgress, node: str) -> inspect_pb2.Copy:
+    return inspect_pb2.Copy(
+        node=node,
+        text=copy.text,
+        total_bytes=copy.total,
+        copied_bytes=copy.copied,
+        seconds=copy.seconds,
+    )
 
 
 def _present(description: VolumeDescription) -> inspect_pb2.InspectVolumeResponse:

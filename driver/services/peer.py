@@ -197,6 +197,8 @@ def present_pool(state: PoolState) -> cellar.Pool:
         committed_bytes=state.capacity.committed,
         largest_bytes=state.capacity.largest,
         freeing_bytes=state.freeing,
+        occupied=state.occupied,
+        metadata_occupied=state.metadata_used,
     )
 
 

@@ -110,7 +110,13 @@ class Server:
         add_GroupControllerServicer_to_server(groups, server)
         metadata = SnapshotMetadata(dispatcher, use_cases.changes)
         add_SnapshotMetadataServicer_to_server(metadata, server)
-        inspection = Inspection(dispatcher.run, use_cases.describer, topology.node)
+        inspection = Inspection(
+            dispatcher.run,
+            use_cases.describer,
+            topology.node,
+            copies=use_cases.copies,
+            conditions=use_cases.conditions,
+        )
         add_InspectionServicer_to_server(inspection, server)
         node = Node(dispatcher, use_cases, topology, max_volumes=driver.max_volumes)
         add_NodeServicer_to_server(node, server)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from driver.core.ports.conditions import ReadConditions, no_conditions
 from driver.core.ports.node_events import NodeEvents
+from driver.volumes.copies.background import CopyProgress
 from driver.volumes.copies.changed_blocks import ChangedBlocks
 from driver.volumes.copies.snapshots import Snapshotter
 from driver.volumes.health import Health
@@ -33,4 +36,6 @@ class UseCases:
     health: Health
     changes: ChangedBlocks
     describer: Describer
+    copies: Callable[[], Sequence[CopyProgress]] = tuple
+    conditions: ReadConditions = no_conditions
     events: NodeEvents = field(default_factory=NodeEvents)

@@ -80,13 +80,19 @@ class Page:
         await self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         await self.send("Input.insertText", text=text)
 
+    async def press(self, key: str, code: int, text: str = "") -> None:
+        """Press and release a key: its name, its code in Windows, and what it types."""
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", **common)
+
     async def emulate(self, **features: str) -> None:
         """Let media queries see these features: prefers_color_scheme="dark"."""
         named = [{"name": key.replace("_", "-"), "value": it} for key, it in features.items()]
         await self.send("Emulation.setEmulatedMedia", features=named)
 
-    async def shoot(self, path: Path, width: int = 1440, height: int = 1000) -> None:
-        """Write a screenshot."""
+    async def resize(self, width: int, height: int) -> None:
+        """Give the page a window of this many pixels."""
         await self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -94,6 +100,10 @@ class Page:
             deviceScaleFactor=1,
             mobile=False,
         )
+
+    async def shoot(self, path: Path, width: int = 1440, height: int = 1000) -> None:
+        """Write a screenshot."""
+        await self.resize(width, height)
         await asyncio.sleep(0.3)
         answer = await self.send("Page.captureScreenshot", format="png")
         await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))

@@ -15,7 +15,7 @@ ELSEWHERE = {
     "interfaces and plain records, without a decision of their own: their users' tests": """
         backends/loopfile/options backends/lvm/options backends/lvm/provisioning/provisioning
         backends/memory/options core/devices core/findings core/ports/backend
-        core/ports/backend_features core/ports/crypt core/ports/host core/ports/io_limits
+        core/ports/backend_features core/ports/conditions core/ports/crypt core/ports/host core/ports/io_limits
         core/ports/pool core/ports/records core/results router/kubernetes/api router/nodes/lost
         services/use_cases volumes/copies/barrier
     """,

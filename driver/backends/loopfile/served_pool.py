@@ -124,6 +124,11 @@ class ServedPool:
             **counted(self, self._catalogue.all()),
         )
 
+    def occupied(self) -> float:
+        """Return the share of the pool's filesystem that is occupied. Raises: PoolUnavailable."""
+        with self._opened() as root:
+            return filesystem_limits.occupied(root)
+
     def allocated(self) -> Mapping[str, Bytes]:
         images = self._catalogue.all()
         with self._opened() as root, files.opened_directory(root) as fd:

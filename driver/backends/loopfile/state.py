@@ -34,6 +34,7 @@ class Asked(Protocol):
     @property
     def allocation(self) -> Allocation: ...
     def capacities(self) -> Mapping[Allocation, Capacity]: ...
+    def occupied(self) -> float: ...
 
 
 class Counted(TypedDict):
@@ -45,6 +46,7 @@ class Counted(TypedDict):
     capacities: Mapping[Allocation, Capacity]
     volumes: int
     snapshots: int
+    occupied: float | None
 
 
 def counted(backend: Asked, images: Sequence[Image]) -> Counted:
@@ -53,10 +55,11 @@ def counted(backend: Asked, images: Sequence[Image]) -> Counted:
     If it cannot, `unavailable` says why; a read-only pool has its id, and no capacity. Never
     raises PoolUnavailable.
     """
-    pool_id, unavailable = None, None
+    pool_id, unavailable, occupied = None, None, None
     capacities: Mapping[Allocation, Capacity] = {}
     try:
         pool_id = backend.id
+        occupied = backend.occupied()
         capacities = backend.capacities()
     except (PoolUnavailable, Exhausted) as error:
         unavailable = str(error)
@@ -68,4 +71,5 @@ def counted(backend: Asked, images: Sequence[Image]) -> Counted:
         capacities=capacities,
         volumes=volumes,
         snapshots=len(images) - volumes,
+        occupied=occupied,
     )

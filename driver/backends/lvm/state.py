@@ -57,4 +57,5 @@ def pool_state(name: str, backend: ReportsCapacity, pool: LvmPool) -> PoolState:
         capacities={} if unavailable else {provisioning.allocation: capacity},
         data_used=data,
         metadata_used=metadata,
+        occupied=data,
     )

@@ -35,6 +35,8 @@ def _pool_row(pool: cellar.Pool) -> Row:
         "committed_bytes": pool.committed_bytes,
         "largest_bytes": pool.largest_bytes,
         "freeing_bytes": pool.freeing_bytes,
+        "occupied": pool.occupied if pool.HasField("occupied") else None,
+        "metadata_occupied": pool.metadata_occupied if pool.HasField("metadata_occupied") else None,
         "node": pool.node,
     }
 

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import grpc
 
 from csi_proto import inspect_pb2
 from driver.cli.client import CallFailed, Client
+from driver.cli.lists.activity import condition_rows, copy_rows
 from driver.cli.lists.nodes import node_rows
 from driver.cli.lists.rows import pool_rows, snapshot_rows, volume_rows
 from driver.cli.live.calls import call_row
 from driver.cli.output import Row
+from driver.cli.page import conditions
+from driver.cli.page.conditions import StuckCopies
 
 INTERVAL: Final = 2.0  # seconds between two questions while somebody looks
 _SHARE: Final = 5.0  # a driver is asked for at most a fifth of the time
 _CALLS: Final = 200
 _CHUNK: Final = 1000  # rows of an event
+_KEYS: Final = {
+    "pools": ("node", "name"),
+    "nodes": ("name",),
+    "volumes": ("id",),
+    "snapshots": ("id",),
+    "copies": ("node", "text"),
+}
 _WAITING: Final = 200  # events that a browser may be behind before it has to begin again
+
+LISTS: Final = ("pools", "nodes", "volumes", "snapshots", "copies", "conditions")
 
 Event: TypeAlias = tuple[str, Any]  # its name, and what becomes JSON
 Rows: TypeAlias = dict[str, Row]
@@ -37,7 +50,8 @@ class Watcher:
 
     def __init__(self, make_client: Callable[[], Client]) -> None:
         self._make_client = make_client
-        self._lists: dict[str, Rows] = {"pools": {}, "nodes": {}, "volumes": {}, "snapshots": {}}
+        self._lists: dict[str, Rows] = {name: {} for name in LISTS}
+        self._stuck = StuckCopies()
         self._calls: deque[Row] = deque(maxlen=_CALLS)
         self._status: Row = {"problem": "the driver was not asked yet"}
         self._following: Client | None = None  # the client that reads calls in a thread
@@ -84,10 +98,11 @@ class Watcher:
         while True:
             start = time.monotonic()
             try:
-                lists = await asyncio.to_thread(self._ask)
+                lists, known = await asyncio.to_thread(self._ask)
             except CallFailed as error:
                 self._set_status({"problem": str(error)})
             else:
+                lists["conditions"] = _numbered([*known, *self._conditions(lists)])
                 for name, rows in lists.items():
                     for event in _changes(name, self._lists[name], rows):
                         self._publish(event)
@@ -96,15 +111,27 @@ class Watcher:
             await asyncio.sleep(max(INTERVAL, (time.monotonic() - start) * _SHARE))
             await self._wanted.wait()
 
-    def _ask(self) -> dict[str, Rows]:
-        """Return all lists, by the key of their rows. Raises: CallFailed."""
+    def _ask(self) -> tuple[dict[str, Rows], Sequence[Row]]:
+        """Return all lists by the keys of their rows, and the driver's conditions.
+
+        Raises: CallFailed.
+        """
         with self._make_client() as client:
-            return {
-                "pools": {f"{row['node']}/{row['name']}": row for row in pool_rows(client)},
-                "nodes": {row["name"]: row for row in self._nodes(client)},
-                "volumes": {row["id"]: _short(row) for row in volume_rows(client)},
-                "snapshots": {row["id"]: _short(row) for row in snapshot_rows(client)},
+            lists = {
+                "pools": _keyed("pools", pool_rows(client)),
+                "nodes": _keyed("nodes", self._nodes(client)),
+                "volumes": _keyed("volumes", map(_short, volume_rows(client))),
+                "snapshots": _keyed("snapshots", map(_short, snapshot_rows(client))),
+                "copies": _keyed("copies", copy_rows(client)),
             }
+            return lists, [*condition_rows(client)]
+
+    def _conditions(self, lists: Mapping[str, Rows]) -> Iterator[Row]:
+        """Yield the conditions that follow from what is shown."""
+        yield from conditions.check_pools(lists["pools"].values())
+        yield from conditions.check_nodes([*lists["nodes"].values()])
+        yield from self._stuck.find(lists["copies"], time.monotonic())
+        yield from conditions.check_calls(self._calls, datetime.now(UTC))
 
     def _nodes(self, client: Client) -> list[Row]:
         """Return the nodes of a router; none if the driver is a node. Raises: CallFailed."""
@@ -152,21 +179,27 @@ class Watcher:
 
 def _changes(name: str, before: Rows, after: Rows) -> Iterator[Event]:
     """Yield what has to be told to somebody who knows `before`, in pieces."""
-    changed = [row for key, row in after.items() if before.get(key) != row]
+    changed = [(key, row) for key, row in after.items() if before.get(key) != row]
     for start in range(0, len(changed), _CHUNK):
-        rows = {_key(name, row): row for row in changed[start : start + _CHUNK]}
-        yield name, {"rows": rows}
+        yield name, {"rows": dict(changed[start : start + _CHUNK])}
     if gone := [key for key in before if key not in after]:
         yield name, {"gone": gone}
 
 
-def _key(name: str, row: Row) -> str:
-    match name:
-        case "pools":
-            return f"{row['node']}/{row['name']}"
-        case "nodes":
-            return str(row["name"])
-    return str(row["id"])
+def _keyed(name: str, rows: Iterable[Row]) -> Rows:
+    """Return the rows by what identifies each."""
+    return {"/".join(str(row[key]) for key in _KEYS[name]): row for row in rows}
+
+
+def _numbered(rows: Iterable[Row]) -> Rows:
+    """Return conditions by node, alert and volume, and a number: their texts change."""
+    count: Counter[str] = Counter()
+    numbered = {}
+    for row in rows:
+        key = f"{row['node']}/{row['alert']}/{row['volume_id']}"
+        count[key] += 1
+        numbered[f"{key}/{count[key]}"] = row
+    return numbered
 
 
 def _short(row: Row) -> Row:

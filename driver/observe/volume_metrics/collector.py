@@ -70,6 +70,12 @@ class VolumeMetrics:
         self._add_faults(samples, known)
         return samples.text()
 
+    def usages(self) -> Sequence[tuple[Volume, Usage]]:
+        """Return the usage of each volume whose filesystem is mounted, and answers."""
+        known = list(self._known(Counter()))
+        volumes = {each.labels: each.volume for each in known}
+        return [(volumes[labels], usage) for labels, usage in self._usages(known)]
+
     def _known(self, snapshots: Counter[str]) -> Iterator[_Known]:
         """Yield all volumes; count the snapshots of each in `snapshots`."""
         staged, labels = self._records.staged(), self._labels

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from driver.core.errors import Busy, StillRunning
@@ -18,6 +19,16 @@ from driver.core.quantity import show_bytes
 T = TypeVar("T")
 
 KEEP_FAILURE: Final = 300.0  # seconds for which an error is kept for the next call
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """A copy that goes on. `text`: what is made of what, for people; sizes are bytes."""
+
+    text: str
+    total: Bytes
+    copied: Bytes
+    seconds: float
 
 
 class BackgroundCopies:
@@ -84,6 +95,13 @@ class BackgroundCopies:
         """
         self._stopping.set()
 
+    def running(self) -> Sequence[CopyProgress]:
+        """Return the progress of all copies that their calls do not wait for."""
+        return [
+            CopyProgress(each.text, each.total, min(each.done, each.total), each.seconds)
+            for each in tuple(self._running.values())
+        ]
+
     def remaining(self) -> Sequence[Bytes]:
         """Return how many bytes each running copy has still to copy."""
         return [progress.remaining for progress in tuple(self._running.values())]
@@ -124,8 +142,8 @@ class _Progress:
     """How much of a copy is done. `total`: bytes; `stopping`: ends the copy when it is set."""
 
     def __init__(self, text: str, total: Bytes, stopping: threading.Event) -> None:
-        self._text = text
-        self._total = total
+        self.text = text
+        self.total = total
         self.done = 0
         self._begun = time.monotonic()
         self._stopping = stopping
@@ -141,7 +159,7 @@ class _Progress:
     @property
     def remaining(self) -> Bytes:
         """Return the bytes that are still to be copied."""
-        return max(0, self._total - self.done)
+        return max(0, self.total - self.done)
 
     @property
     def seconds(self) -> float:
@@ -152,4 +170,4 @@ class _Progress:
         """Return the progress for people. It never says 100 %, because the last bytes are still to
         be synced: the next call's success says that.
         """
-        return f"{self._text}: {min(99, 100 * self.done // max(1, self._total))} %"
+        return f"{self.text}: {min(99, 100 * self.done // max(1, self.total))} %"

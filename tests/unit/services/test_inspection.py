@@ -14,11 +14,13 @@ from driver.core.errors import NotFound, Unsupported
 from driver.core.faults import Fault, FaultKind, Severity
 from driver.core.ids import VolumeId, volume_key
 from driver.core.model import GIB, Allocation, FsType, Volume
+from driver.core.ports.conditions import Alarm, Condition
 from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.pool import Pool
 from driver.linux.meters.io_counters import IoCounters
 from driver.services import inspection
 from driver.services.inspection import Inspection
+from driver.volumes.copies.background import CopyProgress
 from driver.volumes.node.description import Describer
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.pools.registry import Pools
@@ -110,3 +112,30 @@ def test_the_nodes_are_known_to_a_router_only() -> None:
         asyncio.run(
             Inspection(run, describer, "node-a").ListNodes(inspect_pb2.ListNodesRequest(), None)
         )
+
+
+def test_copies_and_conditions_are_those_of_this_node() -> None:
+    describer = Describer(Pools([failing_pool("fast", GIB)]), MountRecords(MemoryRecords()))
+    service = Inspection(
+        run,
+        describer,
+        "node-a",
+        copies=lambda: [CopyProgress("a clone", 100, 40, 2.0)],
+        conditions=lambda: [Condition("CellarNotRegistered", Alarm.CRITICAL, "text", "v1")],
+    )
+    copies = asyncio.run(service.ListCopies(inspect_pb2.ListCopiesRequest(), None)).copies
+    assert [*copies] == [
+        inspect_pb2.Copy(
+            node="node-a", text="a clone", total_bytes=100, copied_bytes=40, seconds=2.0
+        )
+    ]
+    request = inspect_pb2.ListConditionsRequest()
+    assert [*asyncio.run(service.ListConditions(request, None)).conditions] == [
+        inspect_pb2.Condition(
+            node="node-a",
+            alert="CellarNotRegistered",
+            severity="critical",
+            text="text",
+            volume_id="v1",
+        )
+    ]

@@ -96,6 +96,12 @@ def read_free_bytes(location: Path) -> Bytes:
     return status.f_bavail * status.f_frsize
 
 
+def occupied(location: Path) -> float:
+    """Return the share of the filesystem that is occupied, its reserved blocks not included."""
+    status = os.statvfs(location)
+    return 1 - status.f_bfree / max(1, status.f_blocks)
+
+
 def _settled(location: Path) -> Bytes:
     """Return the free bytes of a btrfs once they agree with themselves after a commit.
 

@@ -4,7 +4,10 @@
 const ROWS = 100; // of the table of volumes
 const TREES = 100;
 const CALLS = 200;
-const lists = { pools: new Map(), nodes: new Map(), volumes: new Map(), snapshots: new Map() };
+const ALERTS = 100;
+const lists = {
+  pools: new Map(), nodes: new Map(), volumes: new Map(), snapshots: new Map(), copies: new Map(), conditions: new Map(),
+};
 const calls = new Map();
 const view = { search: "", pool: "", unhealthy: false, failed: false, sort: "claim", down: false, page: 0 };
 
@@ -21,6 +24,21 @@ function el(name, properties = {}, ...children) {
   return element;
 }
 
+// Make `elements` the children of `parent`, and move as few as possible. What has the focus keeps it, also
+// if another element with the same data-focus takes its place.
+function show(parent, elements) {
+  const active = parent.contains(document.activeElement) ? document.activeElement : null;
+  const kept = new Set(elements);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  elements.forEach((element, index) => {
+    if (parent.children[index] !== element) parent.insertBefore(element, parent.children[index] || null);
+  });
+  if (active && document.activeElement !== active) {
+    const again = active.isConnected ? active : parent.querySelector(`[data-focus="${CSS.escape(active.dataset.focus || "")}"]`);
+    if (again) again.focus({ preventScroll: true });
+  }
+}
+
 function human(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   let value = bytes || 0, unit = 0;
@@ -33,9 +51,43 @@ const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s
 const claimOf = (row) => (row.claim ? `${row.namespace || ""}/${row.claim}` : "");
 const nameOf = (row) => claimOf(row) || row.name || row.id;
 const short = (id) => `${id.slice(0, 21)}…`;
-const took = (seconds) => (seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(1)} s`);
+const percent = (share) => `${Math.round(100 * share)} %`;
+const openVolume = (id) => { location.hash = `volume=${id}`; };
+const took = (seconds) => (seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`);
+
+// --- alerts
+
+const URGENCY = { critical: 0, warning: 1, info: 2 };
+
+function alertItem(row) {
+  const volume = lists.volumes.get(row.volume_id);
+  const name = row.volume_id ? (volume ? nameOf(volume) : short(row.volume_id)) : "";
+  return el("li", { class: row.severity },
+    el("span", { class: "badge" }, row.severity),
+    el("span", { class: "text" },
+      name ? el("button", { type: "button", class: "link", "data-focus": `${row.alert}/${row.volume_id}`, onclick: () => openVolume(row.volume_id) }, name) : null,
+      name ? ": " : null, row.text),
+    el("span", { class: "kind" }, [row.node, row.alert].filter(Boolean).join(" · ")));
+}
+
+function showAlerts() {
+  const rows = [...lists.conditions.values()].sort((a, b) => URGENCY[a.severity] - URGENCY[b.severity]);
+  const more = rows.length - ALERTS;
+  $("alert-count").textContent = number(rows.length);
+  const items = rows.slice(0, ALERTS).map(alertItem);
+  if (more > 0) items.push(el("li", {}, `and ${number(more)} more`));
+  if (!rows.length) items.push(el("li", { class: "none" }, "Nothing is wrong with the driver, its pools and its volumes."));
+  show($("alert-list"), items);
+  const critical = rows.filter((row) => row.severity === "critical").length;
+  document.title = critical ? `(${critical}) Cellar` : "Cellar";
+}
 
 // --- pools and nodes
+
+function gauge(name, share, text) {
+  return el("div", { class: "gauge" },
+    el("span", {}, name), el("span", { class: "number" }, text), bar(share, `${name}: ${text}`));
+}
 
 function bar(share, label) {
   const space = "http://www.w3.org/2000/svg";
@@ -61,16 +113,19 @@ function poolCard(row) {
   const where = el("p", { class: "where" }, row.type === "memory" ? "in memory" : row.where);
   if (row.away) return el("li", { class: "bad" }, title, where, el("p", { class: "why" }, `Unavailable: ${row.away}`));
   const share = row.size_bytes ? row.committed_bytes / row.size_bytes : 0;
-  const label = `${Math.round(100 * share)} % of ${human(row.size_bytes)} are promised`;
-  return el("li", {}, title, where, bar(share, label), el("dl", { class: "facts" },
-    fact("Promised", human(row.committed_bytes)), fact("Size", human(row.size_bytes)),
-    fact("Largest new", human(row.largest_bytes)), fact("Volumes", number(row.volumes))));
+  const free = Math.max(0, row.size_bytes - row.committed_bytes);
+  return el("li", {}, title, where,
+    gauge("Promised", share, `${human(row.committed_bytes)} of ${human(row.size_bytes)}, ${percent(share)}`),
+    row.occupied === null ? null : gauge("Used", row.occupied, `${percent(row.occupied)} of its ${row.type === "lvm" ? "data" : "filesystem"}`),
+    el("dl", { class: "facts" },
+      fact("Free", human(free)), fact("Largest new", human(row.largest_bytes)),
+      fact("Volumes", number(row.volumes)), fact("Snapshots", number(row.snapshots))));
 }
 
 function showPools() {
   const rows = [...lists.pools.values()].sort((a, b) => (Boolean(b.away) - Boolean(a.away)) || `${a.node}/${a.name}`.localeCompare(`${b.node}/${b.name}`));
   $("pool-count").textContent = number(rows.length);
-  $("pool-cards").replaceChildren(...rows.slice(0, 200).map(poolCard));
+  show($("pool-cards"), rows.slice(0, 200).map(poolCard));
   const names = [...new Set(rows.map((row) => row.name))].sort();
   if ($("pool-filter").dataset.names !== names.join()) {
     $("pool-filter").dataset.names = names.join();
@@ -83,7 +138,7 @@ function showNodes() {
   const rows = [...lists.nodes.values()].sort((a, b) => (a.reachable - b.reachable) || a.name.localeCompare(b.name));
   $("nodes").hidden = $("to-nodes").hidden = rows.length === 0;
   $("node-count").textContent = number(rows.length);
-  $("node-rows").replaceChildren(...rows.slice(0, 500).map((row) => el("tr", {},
+  show($("node-rows"), rows.slice(0, 500).map((row) => el("tr", {},
     el("th", { scope: "row" }, row.name),
     el("td", {}, el("span", { class: row.reachable ? "" : "bad" }, row.reachable ? "ready" : "unreachable"), row.cordoned ? ", cordoned" : ""),
     el("td", {}, row.version || "?"),
@@ -106,10 +161,10 @@ const COLUMNS = [
 ];
 
 function showHead() {
-  $("volume-head").replaceChildren(...COLUMNS.map((column) => {
+  show($("volume-head"), COLUMNS.map((column) => {
     const sort = view.sort === column.key ? (view.down ? "descending" : "ascending") : undefined;
     return el("th", { scope: "col", class: column.number ? "number" : "", "aria-sort": sort },
-      el("button", { type: "button", onclick: () => sortBy(column.key) }, column.title));
+      el("button", { type: "button", "data-focus": column.key, onclick: () => sortBy(column.key) }, column.title));
   }));
 }
 
@@ -139,10 +194,17 @@ function selectedVolumes() {
   return [...lists.volumes.values()].filter((row) => matches(row, words)).sort((a, b) => direction * order(a, b));
 }
 
+const drawn = new Map(); // what was made of each row, as long as it is shown and the same
+
 function volumeRow(row) {
+  const made = drawn.get(row.id);
+  return made && made.row === row ? made : { row, element: newVolumeRow(row) };
+}
+
+function newVolumeRow(row) {
   const health = row.abnormal ? el("span", { class: "bad" }, row.condition || "unhealthy") : "ok";
   return el("tr", {},
-    el("td", {}, el("button", { type: "button", class: "link", onclick: () => { location.hash = `volume=${row.id}`; } }, nameOf(row))),
+    el("td", {}, el("button", { type: "button", class: "link", "data-focus": row.id, onclick: () => openVolume(row.id) }, nameOf(row))),
     el("td", {}, row.pool || "?"),
     el("td", { class: "number" }, human(row.size_bytes)),
     el("td", {}, row.filesystem || "block"),
@@ -158,7 +220,10 @@ function showVolumes() {
   view.page = Math.min(view.page, pages - 1);
   const total = lists.volumes.size;
   $("volume-count").textContent = rows.length === total ? number(total) : `${number(rows.length)} of ${number(total)}`;
-  $("volume-rows").replaceChildren(...rows.slice(view.page * ROWS, (view.page + 1) * ROWS).map(volumeRow));
+  const made = rows.slice(view.page * ROWS, (view.page + 1) * ROWS).map(volumeRow);
+  drawn.clear();
+  for (const each of made) drawn.set(each.row.id, each);
+  show($("volume-rows"), made.map((each) => each.element));
   $("page-number").textContent = `Page ${view.page + 1} of ${number(pages)}`;
   $("previous").disabled = view.page === 0;
   $("next").disabled = view.page >= pages - 1;
@@ -184,7 +249,7 @@ function showTree() {
     const name = typeof label === "string" ? label : nameOf(label);
     const volume = lists.volumes.has(id);
     return el("li", {},
-      volume ? el("button", { type: "button", class: "link", onclick: () => { location.hash = `volume=${id}`; } }, name) : el("span", {}, name),
+      volume ? el("button", { type: "button", class: "link", "data-focus": id, onclick: () => openVolume(id) }, name) : el("span", {}, name),
       el("span", { class: "kind" }, kind),
       nested.length ? el("ul", {}, ...nested) : null);
   };
@@ -195,19 +260,30 @@ function showTree() {
     return !row || !origin(row) || !known(origin(row));
   });
   $("copy-count").textContent = plural(lists.snapshots.size, "snapshot");
-  $("tree").replaceChildren(...roots.slice(0, TREES).map((id) => {
+  const items = roots.slice(0, TREES).map((id) => {
     const row = lists.volumes.get(id) || lists.snapshots.get(id);
     return branch(id, row || short(id), row ? "volume" : "deleted volume", new Set());
+  });
+  if (roots.length > TREES) items.push(el("li", {}, `and ${number(roots.length - TREES)} more volumes; \`cellar snapshots\` lists all`));
+  if (!roots.length) items.push(el("li", {}, "No snapshots and no clones."));
+  show($("tree"), items);
+}
+
+function showRunning() {
+  show($("running"), [...lists.copies.values()].map((copy) => {
+    const share = copy.total_bytes ? copy.copied_bytes / copy.total_bytes : 0;
+    const text = `${human(copy.copied_bytes)} of ${human(copy.total_bytes)}, ${percent(Math.min(0.99, share))}`;
+    return el("li", {},
+      el("span", {}, copy.text), el("span", { class: "kind" }, [copy.node, text, `for ${took(copy.seconds)}`].filter(Boolean).join(" · ")),
+      el("progress", { max: 1, value: share, "aria-label": copy.text }));
   }));
-  if (roots.length > TREES) $("tree").append(el("li", {}, `and ${number(roots.length - TREES)} more volumes; \`cellar snapshots\` lists all`));
-  if (!roots.length) $("tree").append(el("li", {}, "No snapshots and no clones."));
 }
 
 // --- calls
 
 function callItem(call) {
   const failed = call.code !== "OK";
-  const message = (title, value) => [el("h4", {}, title), el("pre", {}, value === null ? "not kept" : JSON.stringify(value, null, 2))];
+  const message = (title, value) => [el("p", { class: "label" }, title), el("pre", {}, value === null ? "not kept" : JSON.stringify(value, null, 2))];
   const details = el("details", {}, el("summary", {},
     el("span", { class: "time" }, call.ended.slice(11, 23)), el("span", { class: "took" }, took(call.seconds)),
     el("span", {}, call.rpc), el("span", { class: failed ? "bad-text" : "" }, call.code),
@@ -215,7 +291,7 @@ function callItem(call) {
   details.addEventListener("toggle", () => {
     if (!details.open || details.childElementCount > 1) return;
     details.append(el("div", { class: "body" },
-      ...(call.error ? [el("h4", {}, "Error"), el("pre", {}, call.error)] : []),
+      ...(call.error ? [el("p", { class: "label" }, "Error"), el("pre", {}, call.error)] : []),
       ...message("Request", call.request), ...message("Response", call.response)));
   });
   return el("li", { "data-call": call.key }, details);
@@ -225,7 +301,7 @@ function showCalls() {
   const list = $("call-list");
   const wanted = [...calls.values()].filter((call) => !view.failed || call.code !== "OK").reverse();
   const present = new Map([...list.children].map((item) => [item.dataset.call, item]));
-  list.replaceChildren(...wanted.map((call) => present.get(call.key) || callItem(call)));
+  show(list, wanted.map((call) => present.get(call.key) || callItem(call)));
   $("call-count").textContent = number(wanted.length);
 }
 
@@ -290,7 +366,10 @@ function later(draw) {
   }, 60);
 }
 
-const DRAWS = { pools: [showPools], nodes: [showNodes], volumes: [showVolumes, showTree], snapshots: [showTree] };
+const DRAWS = {
+  pools: [showPools], nodes: [showNodes], volumes: [showVolumes, showTree, showAlerts], snapshots: [showTree],
+  copies: [showRunning], conditions: [showAlerts],
+};
 
 function follow() {
   const source = new EventSource("/events");

@@ -28,6 +28,9 @@ class FakePool:
             raise self.id_error
         return POOL
 
+    def occupied(self) -> float:
+        return 0.25
+
     def capacities(self) -> Mapping[Allocation, Capacity]:
         if self.capacity_error:
             raise self.capacity_error
@@ -42,6 +45,7 @@ def test_the_capacity_of_a_pool_is_that_of_its_own_allocation() -> None:
         state = counted(FakePool(allocation=allocation), [])
         assert (state["id"], state["unavailable"]) == (POOL, None)
         assert state["capacity"].largest == largest
+        assert state["occupied"] == 0.25
 
 
 def test_a_pool_that_is_away_has_neither_an_id_nor_space() -> None:
@@ -49,6 +53,7 @@ def test_a_pool_that_is_away_has_neither_an_id_nor_space() -> None:
     assert (state["id"], state["unavailable"]) == (None, "not mounted")
     assert state["capacity"].largest == 0
     assert not state["capacities"]
+    assert state["occupied"] is None
 
 
 def test_a_read_only_pool_keeps_its_id_so_that_its_volumes_are_found() -> None:

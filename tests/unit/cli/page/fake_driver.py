@@ -30,10 +30,16 @@ class FakeDriver:
         self.abnormal: dict[str, str] = {}
         self.snapshot_of: dict[str, str] = {}
         self.ended: list[inspect_pb2.Call] = []
+        self.copies: list[inspect_pb2.Copy] = []
+        self.conditions: list[inspect_pb2.Condition] = []
+        self.nodes: list[inspect_pb2.NodeEntry] = []  # not empty: it is a router
         self.problem = ""
         self.asked = 0
         self.inspection = SimpleNamespace(
-            ListNodes=self._no_nodes, InspectVolume=lambda request, **_: self._inspect(request)
+            ListNodes=self._list_nodes,
+            InspectVolume=lambda request, **_: self._inspect(request),
+            ListCopies=lambda _: inspect_pb2.ListCopiesResponse(copies=self.copies),
+            ListConditions=lambda _: inspect_pb2.ListConditionsResponse(conditions=self.conditions),
         )
 
     def make(self) -> Any:
@@ -70,6 +76,7 @@ class FakeDriver:
             total_bytes=100 << 30,
             committed_bytes=40 << 30,
             largest_bytes=60 << 30,
+            occupied=0.25,
         )
         return [fast, cellar.Pool(name="slow", type="loopfile", away="its disk was pulled")]
 
@@ -107,8 +114,10 @@ class FakeDriver:
     def calls(self, request: inspect_pb2.FollowCallsRequest) -> Iterator[inspect_pb2.Call]:
         yield from self.ended
 
-    def _no_nodes(self, request: Any) -> Any:
-        raise CallFailed(grpc.StatusCode.UNIMPLEMENTED, "a node")
+    def _list_nodes(self, request: Any) -> Any:
+        if not self.nodes:
+            raise CallFailed(grpc.StatusCode.UNIMPLEMENTED, "a node")
+        return inspect_pb2.ListNodesResponse(nodes=self.nodes)
 
     def _inspect(self, request: Any) -> inspect_pb2.InspectVolumeResponse:
         if request.volume_id not in self.names:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from csi_proto import inspect_pb2
 from driver.cli.page import watcher as module
 from driver.cli.page.watcher import Watcher
 from tests.unit.cli.page.fake_driver import FakeDriver, id_of
@@ -77,6 +78,32 @@ def test_calls_are_told() -> None:
         async with watching(driver) as events:
             [call] = await next_of(events, "calls") or await next_of(events, "calls")
             assert (call["rpc"], call["request"]) == ("CreateVolume", {"name": "pvc-1"})
+
+    asyncio.run(scenario())
+
+
+def test_copies_and_what_is_wrong_are_told() -> None:
+    async def scenario() -> None:
+        driver = FakeDriver(count=1)
+        driver.copies = [inspect_pb2.Copy(node="n1", text="a clone", total_bytes=4, copied_bytes=1)]
+        driver.conditions = [
+            inspect_pb2.Condition(node="n1", alert="CellarNotRegistered", severity="critical"),
+            inspect_pb2.Condition(alert="CellarWatchInterrupted", text="of nodes"),
+            inspect_pb2.Condition(alert="CellarWatchInterrupted", text="of pods"),
+        ]
+        async with watching(driver) as events:
+            copies = (await next_of(events, "copies"))["rows"]
+            assert copies["n1/a clone"]["copied_bytes"] == 1
+            conditions = (await next_of(events, "conditions"))["rows"].values()
+            assert [row["alert"] for row in conditions] == [
+                "CellarNotRegistered",
+                "CellarWatchInterrupted",
+                "CellarWatchInterrupted",
+                "CellarDirectIoLost",  # what follows from the pools that are shown
+                "CellarPoolUnavailable",
+            ]
+            driver.copies.clear()
+            assert await next_of(events, "copies") == {"gone": ["n1/a clone"]}
 
     asyncio.run(scenario())
 

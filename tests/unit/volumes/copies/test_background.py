@@ -131,8 +131,11 @@ def test_the_bytes_that_are_left_are_known_until_the_copy_ends(
     before = MEASURES.counts()[Count.COPIED_BYTES]
     begin(copies, lambda progress: progress(60))
     assert copies.remaining() == [100]
+    [progress] = copies.running()
+    assert (progress.total, progress.copied) == (100, 0)
     later.work()
     assert copies.remaining() == []
+    assert copies.running() == []
     assert MEASURES.counts()[Count.COPIED_BYTES] == before + 60
 
 

@@ -1,0 +1,51 @@
+"""The copies of a driver that go on, and what is wrong with it, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from csi_proto import inspect_pb2
+from driver.cli.client import CallFailed, Client
+from driver.cli.output import Row
+
+
+def copy_rows(client: Client) -> Iterator[Row]:
+    """Yield a row for each copy that goes on; none of an older driver. Raises: CallFailed."""
+    answer = _ask(client, client.inspection.ListCopies, inspect_pb2.ListCopiesRequest())
+    for copy in answer.copies if answer else ():
+        yield {
+            "node": copy.node,
+            "text": copy.text,
+            "total_bytes": copy.total_bytes,
+            "copied_bytes": copy.copied_bytes,
+            "seconds": round(copy.seconds, 1),
+        }
+
+
+def condition_rows(client: Client) -> Iterator[Row]:
+    """Yield a row for each condition of an alert that is met; none of an older driver.
+
+    Raises: CallFailed.
+    """
+    answer = _ask(client, client.inspection.ListConditions, inspect_pb2.ListConditionsRequest())
+    for condition in answer.conditions if answer else ():
+        yield {
+            "node": condition.node,
+            "alert": condition.alert,
+            "severity": condition.severity,
+            "volume_id": condition.volume_id,
+            "text": condition.text,
+        }
+
+
+def _ask(client: Client, method: Any, request: Any) -> Any:
+    """Return the answer; None if the driver does not know the method."""
+    try:
+        return client.call(method, request)
+    except CallFailed as error:
+        if error.code is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        return None
