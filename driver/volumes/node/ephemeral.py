@@ -167,7 +167,7 @@ class EphemeralVolumes:
             else:
                 raise Refused(
                     f"{request.target} is not a mount of inline volume {request.handle};"
-                    " left as it is"
+                    " nothing was changed"
                 )
         host.remove(request.target)
 
