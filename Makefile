@@ -21,7 +21,7 @@ help: ## list the targets
 setup: ## make the virtual environment and install the pre-commit hook
 	@$(PYTHON) -m tools.setup setup
 
-demo: ## take a real volume through its whole life, call by call
+demo: ## run all operations on a real volume, and show each CSI call
 	@$(PYTHON) -m tools.setup demo
 	$(BIN)/cellar demo
 
@@ -50,69 +50,69 @@ sanity: ## csi-sanity alone
 	@$(PYTHON) -m tools.setup test
 	N=$(N) $(BIN)/python -m tools.test sanity -- $(ARGS)
 
-test-lvm: ## the tests with LVM, in a virtual machine that needs no root; NATIVE=1: on this kernel
+test-lvm: ## the tests with LVM, in a virtual machine without root; NATIVE=1: on this kernel
 	@$(PYTHON) -m tools.setup test
 	NATIVE=$(NATIVE) $(BIN)/python -m tools.lvm all $(ARGS)
 
-torture: ## a seeded fault test: calls, kills, power cuts; ARGS="--seconds 3600 --seed 1 --fs xfs"
+torture: ## random calls, kills and power cuts from a seed; ARGS="--seconds 3600 --seed 1 --fs xfs"
 	@$(PYTHON) -m tools.setup test
 	unshare --mount --propagation private $(BIN)/python -m tests.torture $(ARGS)
 
 #: Tests of a cluster
 
-test-cluster: ## several nodes and routers as processes, on this machine
+test-cluster: ## the tests of several nodes and routers, as processes on this machine
 	@$(PYTHON) -m tools.setup test
 	$(BIN)/python -m tools.test cluster -- $(ARGS)
 
-test-page: ## `cellar page` in Debian's Chromium, which it installs
+test-page: ## the tests of `cellar page` in Debian's Chromium, which it installs
 	@$(PYTHON) -m tools.setup page
 	$(BIN)/pytest tests/unit/cli/page tests/serve/test_page.py -p no:cacheprovider $(ARGS)
 
-test-chart: ## what helm makes of the chart, and whether deploy/ is that
+test-chart: ## render the chart with helm, and compare deploy/ with it
 	@$(PYTHON) -m tools.setup chart
 	$(BIN)/python -m tools.chart
 	$(BIN)/pytest tests/chart -p no:cacheprovider $(ARGS)
 
-test-alerts: ## each alert in a real Prometheus, which it fetches, while its cause is there; and the dashboard's queries
+test-alerts: ## let each alert fire in a real Prometheus, which it fetches, and run the dashboard's queries
 	@$(PYTHON) -m tools.setup alerts
 	$(BIN)/python -m tools.prometheus
 	N=$(N) $(BIN)/python -m tools.test alerts -- tests/alerts $(ARGS)
 
-e2e: ## a real Kubernetes of two nodes, with the chart in it; K8S=1.36: an older one; the first run builds for 10 to 20 minutes
+e2e: ## install the chart in a real Kubernetes of two nodes, and test it; K8S=1.36; the first run builds for 10 to 20 minutes
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e test $(ARGS)
 
-e2e-smoke: ## the part of it that runs with every change
+e2e-smoke: ## the part of `make e2e` that runs with every change
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e smoke $(ARGS)
 
-e2e-tour: ## the same cluster, and a user's story in it, step by step
+e2e-tour: ## show one volume in the same cluster, step by step
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e tour
 
-e2e-suite: ## Kubernetes' own External.Storage suite on the same cluster; ARGS="block clone" for some
+e2e-suite: ## run Kubernetes' External.Storage suite on the same cluster; ARGS="block clone" for some
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e suite $(ARGS)
 
-e2e-up: ## the same cluster with the chart, left running; KEEP=1 make e2e uses it
+e2e-up: ## start the same cluster and leave it running; KEEP=1 make e2e uses it
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e up
 
-e2e-down: ## take that cluster away
+e2e-down: ## remove that cluster
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e down
 
 #: Measure and record
 
-bench: ## measure a volume's life against its floor; PEER=unix:///PATH: another driver too
+bench: ## time each call, and the system calls that it needs at least; PEER=unix:///PATH: another driver too
 	@$(PYTHON) -m tools.setup bench
 	$(BIN)/python -m tests.bench
 
-bench-scale: ## measure what many volumes, mounts, callers, extents and nodes cost, for docs/performance.md (10 minutes)
+bench-scale: ## time calls beside many volumes, mounts, callers, extents and nodes (10 minutes)
 	@$(PYTHON) -m tools.setup bench
 	$(BIN)/python -m tests.bench.scale --write
 
-bench-pods: ## measure who takes the time from a claim to its running pod, for docs/performance.md; PEER=FOLDER: csi-driver-host-path too
+bench-pods: ## time the steps from a claim to its running pod; PEER=FOLDER: csi-driver-host-path too
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e pods --write $(ARGS)
 
@@ -120,7 +120,7 @@ record: ## run all tests and the benchmark and write docs/record.md; ARGS="check
 	@$(PYTHON) -m tools.setup test
 	$(BIN)/python -m tools.record $(ARGS)
 
-screenshots: ## take those of `cellar page` in docs
+screenshots: ## write the pictures of `cellar page` in docs/
 	@$(PYTHON) -m tools.setup page
 	$(BIN)/python -m tools.screenshots
 
@@ -128,16 +128,16 @@ modules: ## measure which tests cover which module, and write docs/modules.md
 	@$(PYTHON) -m tools.setup test
 	$(BIN)/python -m tools.modules
 
-outdated: ## list what is behind: Python, Go modules, Kubernetes, Debian; changes nothing
+outdated: ## list outdated dependencies: Python, Go, Kubernetes, Debian; changes nothing
 	@$(PYTHON) -m tools.setup check
 	$(BIN)/python -m tools.outdated
 
 #: Before a release
 
-newcomer: ## the two commands of the README on a bare Debian 12 and 13; ARGS="--demo trixie"
+newcomer: ## run the README's two commands on a bare Debian 12 and 13; ARGS="--demo trixie"
 	@$(PYTHON) -m tools.newcomer $(ARGS)
 
-check-workflows: ## actionlint and zizmor on .github
+check-workflows: ## check .github with actionlint and zizmor
 	@$(PYTHON) -m tools.setup workflows
 	.cache/bin/actionlint
 	.cache/release/bin/zizmor --offline --persona=pedantic .github
@@ -150,18 +150,18 @@ image: ## build the container image without Docker or a registry, and try it
 	@$(PYTHON) -m tools.setup image
 	$(BIN)/python -m tools.image
 
-#: Write anew
+#: Generate
 
-proto: ## generate the modules in csi_proto from the .proto files
+proto: ## write the modules in csi_proto from the .proto files
 	@$(PYTHON) -m tools.setup check
 	$(BIN)/python -m tools.proto
 
-format: ## let ruff format and repair what it can
+format: ## format the code, and apply ruff's fixes
 	@$(PYTHON) -m tools.setup check
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: ## write the lock files anew; ARGS=--upgrade for newer versions
+lock: ## write the lock files; ARGS=--upgrade for newer versions
 	$(PYTHON) -m tools.lock $(ARGS)
 
 chart: ## write deploy/ and the chart's README from charts/cellar, and test the chart; no cluster
@@ -169,6 +169,6 @@ chart: ## write deploy/ and the chart's README from charts/cellar, and test the 
 	$(BIN)/python -m tools.chart write
 	@$(MAKE) --no-print-directory test-chart
 
-clean: ## remove everything that was made here
+clean: ## remove everything that these commands made
 	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
