@@ -59,7 +59,8 @@ def status_message(rpc: str, error: Exception) -> str:
     Nothing else of an unexpected error leaves this machine: details are logged.
     """
     if isinstance(error, CellarError):
-        return str(error)[:TEXT]
+        # A path that is not UTF-8 has characters that gRPC cannot send: the call would never end.
+        return str(error)[:TEXT].encode(errors="backslashreplace").decode()
     logger.opt(exception=error).error("{} failed unexpectedly", rpc)
     if isinstance(error, OSError) and error.strerror:
         return f"the machine failed: {_kernel_path(error)}{error.strerror}; see the driver's log"

@@ -128,7 +128,7 @@ def _device(device: Device) -> inspect_pb2.BlockDevice:
 
 def _mount(mount: MountPoint, *, staging: bool) -> inspect_pb2.VolumeMount:
     return inspect_pb2.VolumeMount(
-        path=str(mount.target),
+        path=os.fsencode(mount.target).decode(errors="replace"),
         read_only=mount.read_only,
         raw=mount.node,
         staging=staging,

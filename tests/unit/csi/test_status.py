@@ -109,6 +109,13 @@ def test_a_place_of_the_kernel_is_named_and_no_other(path: str | None, *, named:
     assert (str(path) in text) is named
 
 
+def test_a_path_that_is_not_utf8_can_be_sent() -> None:
+    """A surrogate cannot be sent by gRPC, and the call would not be answered at all."""
+    error = errors.Refused("it is shown at /mnt/\udcff\udcfe")
+    text = status_message("NodeUnstageVolume", error)
+    assert text.encode() == rb"it is shown at /mnt/\udcff\udcfe"
+
+
 def test_what_fails_elsewhere_than_in_a_pool_is_internal() -> None:
     for code in (errno.EIO, errno.EROFS, errno.ENOENT):
         assert status_code(OSError(code, "no"), "NodeStageVolume") is grpc.StatusCode.INTERNAL

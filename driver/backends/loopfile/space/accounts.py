@@ -112,7 +112,7 @@ class Accounts:
         """Return the capacity for `allocation`; that of sparse images is multiplied by the
         overcommit ratio.
         """
-        largest = min(space.largest(allocation), self.bounds.largest_file)
+        largest = min(space.largest(allocation), self.bounds.largest(self._root))
         if allocation is Allocation.THICK and not self.bounds.overwrites:
             largest = 0
         ratio = 1.0 if allocation is Allocation.THICK else self._overcommit

@@ -35,6 +35,7 @@ _LARGEST: Final = (1 << 62) - 4096
 _COMMITS: Final = 5  # that btrfs is given to agree with itself
 _NEARLY_FULL: Final = 0.05
 _FULL: Final = MIB
+_INODES: Final = 8  # for one more image: its folder and file, its records, and their replacements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,10 @@ class FilesystemLimits:
         free = _settled(location) if self.lags else read_free_bytes(location)
         return free - self.reserve - self.margin
 
+    def largest(self, location: Path) -> Bytes:
+        """Return the size of the largest file; 0 while there are no inodes for one."""
+        return self.largest_file if _has_inodes(location) else 0
+
     @property
     def lags(self) -> bool:
         """Whether the filesystem's free space is right only after a commit, as that of btrfs."""
@@ -77,6 +82,9 @@ class FilesystemLimits:
         status = os.statvfs(root)
         if status.f_bavail * status.f_frsize < _FULL:
             yield Fault(FaultKind.POOL_FULL, f"{location} is full: delete volumes or snapshots")
+        elif not _has_inodes(root):
+            text = f"{location} has no free inodes: delete volumes or snapshots"
+            yield Fault(FaultKind.POOL_FULL, text)
         elif status.f_bavail < status.f_blocks * _NEARLY_FULL:
             free = status.f_bavail * status.f_frsize
             yield Fault(FaultKind.POOL_NEARLY_FULL, f"{location} has {free // MIB} MiB left")
@@ -100,6 +108,12 @@ def occupied(location: Path) -> float:
     """Return the share of the filesystem that is occupied, its reserved blocks not included."""
     status = os.statvfs(location)
     return 1 - status.f_bfree / max(1, status.f_blocks)
+
+
+def _has_inodes(location: Path) -> bool:
+    """Return whether the filesystem has inodes for one more image; btrfs has no limit."""
+    status = os.statvfs(location)
+    return not status.f_files or status.f_favail >= _INODES
 
 
 def _settled(location: Path) -> Bytes:

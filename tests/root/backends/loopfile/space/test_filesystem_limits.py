@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
+from itertools import count
 
 import pytest
 
@@ -57,3 +59,18 @@ def test_without_nocow_there_is_no_room_for_thick(
         made(pool)
     sparse = made(pool, "sparse", allocation=Allocation.SPARSE)
     assert kinds(pool, sparse) == []
+
+
+def test_a_pool_without_inodes_has_no_capacity(make_pool: MakePool, reopened: Reopen) -> None:
+    where = make_pool("ext4", size=64 * MIB, mkfs=("-N", "64"))
+    pool = reopened(where)
+    with suppress(NoSpace):
+        for number in count():
+            made(pool, str(number), size=MIB // 4, allocation=Allocation.SPARSE)
+    assert pool.capacity(Allocation.THICK).largest == 0
+    assert [fault.text for fault in pool.faults(None)] == [
+        f"{where} has no free inodes: delete volumes or snapshots"
+    ]
+    for image in list(pool.images())[:3]:
+        pool.delete(image.id)
+    assert pool.capacity(Allocation.THICK).largest > MIB
