@@ -11,7 +11,7 @@ export K8S
 QUICK := not root and not lvm and not e2e and not sanity and not cluster and not chart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench bench-scale bench-pods newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart test-page test-alerts e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
+.PHONY: help setup check test demo bench bench-scale bench-page bench-pods newcomer sanity test-root test-lvm test-cluster proto format lock modules screenshots outdated image check-workflows release-dry chart test-chart test-page test-alerts e2e e2e-smoke e2e-tour e2e-suite e2e-up e2e-down clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^#: /{print "\n" substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  %-16s%s\n", $$1, $$2}' Makefile
@@ -115,6 +115,10 @@ bench-scale: ## time calls beside many volumes, mounts, callers, extents and nod
 bench-pods: ## time the steps from a claim to its running pod; PEER=FOLDER: csi-driver-host-path too
 	@$(PYTHON) -m tools.setup e2e
 	$(BIN)/python -m tools.e2e pods --write $(ARGS)
+
+bench-page: ## measure `cellar page` with 10,000 volumes in Debian's Chromium, for docs/performance.md
+	@$(PYTHON) -m tools.setup page
+	$(BIN)/python -m tests.bench.page --write
 
 record: ## run all tests and the benchmark and write docs/record.md; ARGS="check bench": some of them
 	@$(PYTHON) -m tools.setup test

@@ -28,10 +28,11 @@ FLAGS: Final = (
 
 
 class Page:
-    """A page in a browser."""
+    """A page in a browser, whose first process has the number `browser`."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, browser: int) -> None:
         self._socket = socket
+        self.browser = browser
         self._last = 0
         self.messages: list[str] = []  # what the console says: errors, refused by the policy
 
@@ -133,7 +134,7 @@ async def browser() -> AsyncIterator[Page]:
                     pages = [each for each in await answer.json() if each["type"] == "page"]
                 address = pages[0]["webSocketDebuggerUrl"]
                 async with session.ws_connect(address, max_msg_size=0) as socket:
-                    yield Page(socket)
+                    yield Page(socket, process.pid)
         finally:
             await _end(process)
 
