@@ -149,6 +149,7 @@ class InspectVolumeResponse(_message.Message):
     SNAPSHOTS_FIELD_NUMBER: _builtins.int
     CLONES_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    DISKS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     pool: _builtins.str
     extents: _builtins.int
@@ -181,6 +182,10 @@ class InspectVolumeResponse(_message.Message):
     def usage(self) -> Global___FilesystemUsage:
         """Only while its filesystem is mounted."""
 
+    @_builtins.property
+    def disks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the disks that its device lies on, as /dev has them; only while it is attached."""
+
     def __init__(
         self,
         *,
@@ -196,10 +201,11 @@ class InspectVolumeResponse(_message.Message):
         snapshots: _abc.Iterable[_builtins.str] | None = ...,
         clones: _abc.Iterable[_builtins.str] | None = ...,
         usage: Global___FilesystemUsage | None = ...,
+        disks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clones", b"clones", "device", b"device", "extents", b"extents", "faults", b"faults", "holders", b"holders", "mounts", b"mounts", "node", b"node", "pool", b"pool", "record", b"record", "snapshots", b"snapshots", "usage", b"usage", "written_bytes", b"written_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clones", b"clones", "device", b"device", "disks", b"disks", "extents", b"extents", "faults", b"faults", "holders", b"holders", "mounts", b"mounts", "node", b"node", "pool", b"pool", "record", b"record", "snapshots", b"snapshots", "usage", b"usage", "written_bytes", b"written_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -114,6 +114,13 @@ NODES: Final = (
         {"cellar_kubernetes_watch_up": "{{kind}} from {{instance}}"},
     ),
     Panel(
+        "Orphan volumes",
+        "Volumes that no PersistentVolume names; `kubectl cellar volumes --orphans` lists them.",
+        "short",
+        {"max by (exported_node, pool) (cellar_orphan_volumes)": "{{pool}} of {{exported_node}}"},
+        warning=1,
+    ),
+    Panel(
         "State cannot be written",
         "1: the state directory of the node's driver is full, read-only or broken.",
         "short",

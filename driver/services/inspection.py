@@ -18,6 +18,7 @@ from driver.core.ids import parse_volume_id
 from driver.core.ports.conditions import ReadConditions, no_conditions
 from driver.csi import present
 from driver.linux.meters.io_counters import IoCounters, io_counters
+from driver.linux.meters.lower_disks import find_disks
 from driver.volumes.copies.background import CopyProgress
 from driver.volumes.node.description import Describer, VolumeDescription
 from driver.volumes.requests import GetVolume
@@ -49,8 +50,16 @@ class Inspection(InspectionServicer):
     ) -> inspect_pb2.InspectVolumeResponse:
         """Return all that is known of a volume."""
         volume = GetVolume(parse_volume_id(request.volume_id))
-        response = _present(await self._run(self._describer.describe, volume))
+        response: inspect_pb2.InspectVolumeResponse = await self._run(self._describe, volume)
         response.node = self._node
+        return response
+
+    def _describe(self, request: GetVolume) -> inspect_pb2.InspectVolumeResponse:
+        """Run on a worker: the filesystem of the pool may have to be asked."""
+        description = self._describer.describe(request)
+        response = _present(description)
+        if device := description.device:
+            response.disks.extend(find_disks(device.path, device.number))
         return response
 
     async def ListIo(

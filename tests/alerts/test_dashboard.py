@@ -76,7 +76,7 @@ def test_every_query_of_every_panel_has_data(node: Node, tmp_path: Path) -> None
     kubelet, port, where = Kubelet(node.kubelet), free_port(), node.base / "k"
     where.mkdir()
     with kubernetes(where) as world:
-        world.router("--metrics", f"127.0.0.1:{port}")
+        world.router("--metrics", f"127.0.0.1:{port}", "--orphans-after", "2s")
         world.node("a")
         csi, own = serve(node, *pools, options=("--kubelet-dir", str(node.kubelet)))
         wait_until(lambda: kubelet.made() != 0)

@@ -107,6 +107,7 @@ def _lines(row: Row) -> Iterator[str]:
         ("Size", f"{human(int(record.get('size', 0)))}, {_written(row)}"),
         ("Created", timestamp(float(record.get("created", 0))) or "?"),
         ("Device", _device(row["device"])),
+        ("Disk", ", ".join(f"/dev/{name}" for name in row["disks"]) or "-"),
         ("Filesystem", _usage(row["usage"])),
     )
     yield from _section("Mounts", [_mount(mount) for mount in row["mounts"]])
