@@ -106,8 +106,8 @@ class _NodeDriver:
             "Whether the state directory cannot be read or written",
             lambda: bool(state.mount_records.problem or state.pools.problem),
         )
-        if claims := disk_claims(settings, state, self._events):
-            text = "Blank disks that became the pool since the driver started"
+        if claims := disk_claims(settings, pools, state, self._events):
+            text = "Blank disks that the pool took since the driver started"
             self._metrics.add_gauges("cellar_claimed_disks", text, "pool", claims.claimed)
         self._claims = claims
         process_metrics.add_copies(self._metrics, self._copies)

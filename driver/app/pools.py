@@ -74,18 +74,25 @@ def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
     ]
 
 
-def disk_claims(settings: ServeSettings, state: NodeState, events: NodeEvents) -> DiskClaims | None:
-    """Return what makes pools of blank disks; None: no pool is configured so. Raises: Invalid."""
-    pools = [find_pool_type(spec).read(spec) for spec in settings.pools if spec.type == "loopfile"]
-    claiming = [pool for pool in pools if pool.options.claimBlankDisks]
+def disk_claims(
+    settings: ServeSettings, pools: Sequence[Pool], state: NodeState, events: NodeEvents
+) -> DiskClaims | None:
+    """Return what gives blank disks to pools; None: no pool is configured so.
+
+    `pools`: as `open_pools` has returned them. Raises: Invalid.
+    """
+    configured = [
+        (find_pool_type(spec).read(spec), pool)
+        for spec, pool in zip(settings.pools, pools, strict=True)
+        if spec.options.get("claimBlankDisks")
+    ]
+    claiming = [pair for pair in configured if pair[0].options.claimBlankDisks]
     if not claiming:
         return None
-    from driver.disks.claims import Claim, DiskClaims  # noqa: PLC0415 - pyudev; where it is used
+    from driver.disks import configured_claims  # noqa: PLC0415 - pyudev; where it is used
 
-    claims = [
-        Claim(pool.name, pool.location, pool.options.disk, pool.options.disks) for pool in claiming
-    ]
-    return DiskClaims(claims, settings.driver_name, state.pools, events)
+    owner, known = settings.driver_name, state.pools
+    return configured_claims.make(claiming, owner, known, events)
 
 
 def _open(spec: PoolSpec, pool_type: PoolType[Any, Any], node: NodeResources) -> Pool:

@@ -69,6 +69,8 @@ class FailPoint(StrEnum):
     # volume groups
     RESIZE_FREED = "resize.freed"
     COPY_SNAPSHOT_TAKEN = "still.taken"
+    DISK_RECORDED = "disk.recorded"
+    DISK_WRITTEN = "disk.written"
 
 
 # Only encrypted volumes pass these, on a kernel that can encrypt.
@@ -85,6 +87,8 @@ ENCRYPTED: Final = (
 LVM: Final = (
     FailPoint.RESIZE_FREED,
     FailPoint.COPY_SNAPSHOT_TAKEN,
+    FailPoint.DISK_RECORDED,
+    FailPoint.DISK_WRITTEN,
 )  # only volume groups pass these
 POINTS: Final = tuple(point for point in FailPoint if point not in {*ENCRYPTED, *LVM})
 

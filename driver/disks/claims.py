@@ -1,8 +1,8 @@
-"""Pools that take a blank disk by themselves, if the settings say so: `claimBlankDisks`.
+"""Pools that take blank disks by themselves, where the settings say so: `claimBlankDisks`.
 
-A disk that matches the rule of such a pool, and is blank to its last byte, becomes the pool; by
-the same code, and with the same checks, as by `cellar pools create`. Never in place of a disk
-that is missing: not where a pool was ever found.
+A disk that matches the rule of such a pool, and is blank to its last byte, becomes the pool or a
+part of it; by the same code, and with the same checks, as by `cellar pools create`. Never in place
+of a disk that is missing: not where a pool was ever found.
 """
 
 from __future__ import annotations
@@ -10,26 +10,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from loguru import logger
 
 from driver.core.errors import CellarError, Invalid, Refused
 from driver.core.model import MIB, Bytes
 from driver.core.ports.node_events import NodeEvents
-from driver.core.ports.records import Records
-from driver.disks.creation import create
+from driver.disks.creation import OnProgress
 from driver.disks.examination import examine
 from driver.disks.judgement import Consent
-from driver.disks.plan import PoolPlan, check
-from driver.disks.pool_kind import PoolKind
-from driver.linux.disks import block_devices, find_filesystem, usage
+from driver.linux.disks import block_devices, usage
 from driver.linux.disks.block_device import BlockDevice
 from driver.linux.disks.disk_rule import DiskRule
-from driver.linux.disks.find_filesystem import DiskSource
 
 RATE: Final = 200 * MIB  # bytes a second that are read of a disk, beside the volumes' own use
 INTERVAL: Final = 15.0  # seconds between two looks at which disks there are
@@ -37,28 +32,36 @@ ROUNDS: Final = 20  # looks at which disks there are, of which one examines them
 _BLOCKS: Final = Path("/sys/class/block")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A pool of loop files that takes a blank disk which `rule` selects, if it has none."""
+class Claim(Protocol):
+    """A pool that takes blank disks which `rule` selects."""
 
-    pool: str
-    location: Path
-    source: DiskSource
-    rule: DiskRule
+    @property
+    def pool(self) -> str:
+        """The pool's name."""
+
+    @property
+    def rule(self) -> DiskRule:
+        """Which disks the pool may take."""
+
+    def wants_disk(self) -> bool:
+        """Return whether the pool takes a disk now. Raises: CellarError: why not; OSError."""
+
+    def owns(self, device: BlockDevice) -> bool:
+        """Return whether the disk is the pool's already."""
+
+    def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
+        """Make the disk the pool, or a part of it; return what it became.
+
+        `rate`: bytes that are read of it in a second, at most. Raises: Invalid, Refused: it is too
+        small, or not blank; CellarError, OSError.
+        """
 
 
 class DiskClaims:
-    """Makes pools of blank disks, at the start and when disks appear, in a thread.
+    """Makes pools of blank disks, at the start and when disks appear, in a thread."""
 
-    `owner`: the driver's name. `known`: which pool was found at a location.
-    """
-
-    def __init__(
-        self, claims: Sequence[Claim], owner: str, known: Records, events: NodeEvents
-    ) -> None:
+    def __init__(self, claims: Sequence[Claim], events: NodeEvents) -> None:
         self._claims = claims
-        self._owner = owner
-        self._known = known
         self._events = events
         self._stopping = threading.Event()
         self._texts: set[str] = set()  # logged before
@@ -75,15 +78,15 @@ class DiskClaims:
         self._stopping.set()
 
     def claimed(self) -> dict[str, float]:
-        """Return how many disks became each pool since the start of this process."""
+        """Return how many disks each pool has taken since the start of this process."""
         return {pool: float(count) for pool, count in self._claimed.items()}
 
     def examine_disks(self) -> None:
-        """Make a pool of a blank disk for each claim that has none. Never raises for a disk."""
+        """Let each pool take the blank disks that it wants. Never raises for a disk."""
         for claim in self._claims:
             try:
-                if not self._has_disk(claim):
-                    self._claim(claim)
+                if claim.wants_disk():
+                    self._look_for(claim)
             except (CellarError, OSError) as error:
                 self._log_once(f"pool {claim.pool} gets no disk: {error}")
 
@@ -102,60 +105,38 @@ class DiskClaims:
             if self._stopping.wait(INTERVAL):
                 return
 
-    def _has_disk(self, claim: Claim) -> bool:
-        """Return whether the pool has a disk, or had one, which may come back. Raises: OSError."""
-        if find_filesystem.exists(claim.source):
-            return True
-        if self._known.get(os.fspath(claim.location)) is None:
-            return False
-        self._log_once(
-            f"pool {claim.pool} was on a disk that is not there now: no blank disk is taken in its"
-            " place; if that disk is gone for good, run `cellar pools create`"
-        )
-        return True
-
-    def _claim(self, claim: Claim) -> None:
-        """Make the pool of the first blank disk that matches. Raises: CellarError, OSError."""
+    def _look_for(self, claim: Claim) -> None:
+        """Let the pool take blank disks that match. Raises: CellarError, OSError."""
         devices = block_devices.list_devices()
         now = usage.read_usage(devices)
-        consent = Consent(named=claim.rule.names_a_disk)
         for device in filter(claim.rule.selects, devices):
-            if (device.number, device.sequence) in self._refused:
+            if (device.number, device.sequence) in self._refused or claim.owns(device):
                 continue
-            examination = examine(device, now, consent)
+            examination = examine(device, now, Consent(named=claim.rule.names(device)))
             if examination.refusal:
                 self._log_once(
                     f"{device.path} matches pool {claim.pool} and is not used:"
                     f" {examination.refusal}"
                 )
-            elif self._create(claim, device):
+            elif self._take(claim, device) and not claim.wants_disk():
                 return
 
-    def _create(self, claim: Claim, device: BlockDevice) -> bool:
-        """Make the pool of a disk; return False if it is not blank after all.
+    def _take(self, claim: Claim, device: BlockDevice) -> bool:
+        """Give the pool a disk; return False if it is not blank after all.
 
-        Raises: Failed, OSError.
+        Raises: CellarError, OSError.
         """
-        plan = PoolPlan(
-            name=claim.pool,
-            kind=PoolKind.LOOPFILE,
-            devices=(device,),
-            location=os.fspath(claim.location),
-            owner=self._owner,
-            rate=RATE,
-        )
+        logger.info("reading {} for pool {}, to see that it is blank", device.path, claim.pool)
         try:
-            check(plan)
-            logger.info("reading {} for pool {}, to see that it is blank", device.path, claim.pool)
-            create(plan, self._on_progress)
+            became = claim.take(device, RATE, self._on_progress)
         except (Invalid, Refused) as error:
             if not self._stopping.is_set():
                 self._refused.add((device.number, device.sequence))
                 self._log_once(f"pool {claim.pool} does not get {device.path}: {error}")
             return False
         self._claimed[claim.pool] += 1
-        text = f"the blank disk {device.best_path} became pool {claim.pool}"
-        logger.info(text)
+        text = f"the blank disk {device.best_path} {became}"
+        logger.info("{}", text)
         self._events.record("BlankDiskClaimed", text)
         return True
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 from driver.backends.loopfile.pool import marker
 from driver.core.errors import CellarError, Failed, Refused
@@ -20,33 +21,62 @@ from driver.linux.disks.block_device import BlockDevice
 from driver.linux.disks.held_disk import HeldDisk, hold
 from driver.linux.formats import filesystem
 
+OnProgress = Callable[[BlockDevice, Bytes], None]
 
-def create(plan: PoolPlan, on_progress: Callable[[BlockDevice, Bytes], None]) -> dict[str, str]:
+
+def create(plan: PoolPlan, on_progress: OnProgress) -> dict[str, str]:
     """Make the pool, and return it as in the settings file.
 
     `on_progress` is called from other threads with a disk and the bytes of it that were read.
     Nothing is written before every disk was held, examined and read to its end as zeros. Raises:
     Refused, which names the disk and what lies on it; Failed, Conflict, OSError.
     """
-    if plan.kind is not PoolKind.LOOPFILE:
-        lvm_pool.refuse_taken(plan)
-    with ExitStack() as stack:
+    if plan.kind is PoolKind.LOOPFILE:
+        write_to_blank(plan, on_progress, lambda disks: _make_filesystem(plan, disks))
+        return settings(plan, "")
+    lvm_pool.refuse_taken(plan)
+    uuids = list[str]()
+    write_to_blank(plan, on_progress, lambda disks: uuids.append(make_group(plan, disks)))
+    lvm_pool.finish(plan, uuids[0])
+    return settings(plan, uuids[0])
+
+
+def write_to_blank(
+    plan: PoolPlan,
+    on_progress: OnProgress,
+    write: Callable[[Sequence[HeldDisk]], None],
+    lock: AbstractContextManager[object] | None = None,
+) -> None:
+    """Call `write` once all disks of the plan are held and were read to their ends as zeros.
+
+    `lock`: entered before that, if any, and left when the disks are not held any more. Raises:
+    as `create`.
+    """
+    with ExitStack() as locked, ExitStack() as stack:
         disks = [stack.enter_context(_held(device, plan)) for device in plan.devices]
         _require_blank(disks, plan, on_progress)
+        if lock:
+            locked.enter_context(lock)
         for disk in disks:
             _examine(disk, plan)
-        uuid = _write(plan, disks)
-    if plan.kind is not PoolKind.LOOPFILE:
-        lvm_pool.finish(plan, uuid)
-    return settings(plan, uuid)
+        write(disks)
 
 
-def _write(plan: PoolPlan, disks: Sequence[HeldDisk]) -> str:
-    """Write to the disks for the first time; return the UUID of the volume group, or ""."""
-    if plan.kind is not PoolKind.LOOPFILE:
-        with ExitStack() as stack:
-            covers = [stack.enter_context(cover.covered(disk)) for disk in disks]
-            return lvm_pool.make_group(plan, covers)
+def make_group(plan: PoolPlan, disks: Sequence[HeldDisk]) -> str:
+    """Make the volume group on disks that are held; return its UUID. Raises: CommandError."""
+    with covered(disks) as covers:
+        return lvm_pool.make_group(plan, covers)
+
+
+@contextmanager
+def covered(disks: Sequence[HeldDisk]) -> Iterator[Sequence[Path]]:
+    """Provide a loop device over each disk; see `cover`. Raises: Failed, OSError."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(cover.covered(disk)) for disk in disks]
+
+
+def _make_filesystem(plan: PoolPlan, disks: Sequence[HeldDisk]) -> None:
+    """Make the filesystem with the pool's marker on the disk. Raises: Failed, OSError."""
     [disk] = disks
     with cover.covered(disk) as path:
         pool_filesystem.make(path, plan.fs, plan.label, disk.device)
@@ -55,7 +85,6 @@ def _write(plan: PoolPlan, disks: Sequence[HeldDisk]) -> str:
     written = filesystem.read_superblock(disk.path)
     if written is None or written.fs is not plan.fs:
         raise Failed(f"{disk.device.path} does not show the {plan.fs} that was written to it")
-    return ""
 
 
 @contextmanager
@@ -108,7 +137,7 @@ def _open_elsewhere(device: BlockDevice) -> str:
 def _require_blank(
     disks: Sequence[HeldDisk],
     plan: PoolPlan,
-    on_progress: Callable[[BlockDevice, Bytes], None],
+    on_progress: OnProgress,
 ) -> None:
     """Read all disks to their ends, at once. Raises: Refused, if one is not all zeros."""
     stopped = threading.Event()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from driver.backends.lvm import tags
 from driver.core.errors import Conflict, Failed
-from driver.disks.plan import METADATA_SIZE, THIN_POOL, PoolPlan, thin_pool_sizes
+from driver.core.model import Bytes
+from driver.disks.plan import METADATA_SIZE, PoolPlan, thin_pool_growth, thin_pool_sizes
 from driver.disks.pool_kind import PoolKind
 from driver.linux.devices import lvm, lvm_disks
+
+_METADATA: Final = ("--metadatasize", f"{METADATA_SIZE}b")
 
 
 def refuse_taken(plan: PoolPlan) -> None:
@@ -24,11 +28,20 @@ def make_group(plan: PoolPlan, covers: Sequence[Path]) -> str:
 
     Raises: CommandError.
     """
-    words = ["--metadatasize", f"{METADATA_SIZE}b"]
-    if plan.kind is PoolKind.LVM:
-        words += ["--addtag", tags.owner_tag(plan.owner)]
+    tag_of = tags.owner_tag if plan.kind is PoolKind.LVM else tags.unfinished_tag
+    words = (*_METADATA, "--addtag", tag_of(plan.owner))
     lvm.change(covers, "vgcreate", *words, plan.location, *map(str, covers))
     return lvm.report(covers, plan.location).uuid
+
+
+def extend_group(group: lvm.VolumeGroup, covers: Sequence[Path]) -> None:
+    """Add disks to a volume group, shown by loop devices that cover them. Raises: CommandError."""
+    lvm.change((*group.disks, *covers), "vgextend", *_METADATA, group.name, *map(str, covers))
+
+
+def mark_unfinished(group: lvm.VolumeGroup, owner: str) -> None:
+    """Have `finish_thin_pool` called again until it ends. Raises: CommandError."""
+    lvm.change(group.disks, "vgchange", "--addtag", tags.unfinished_tag(owner), group.name)
 
 
 def finish(plan: PoolPlan, uuid: str) -> None:
@@ -36,18 +49,45 @@ def finish(plan: PoolPlan, uuid: str) -> None:
 
     Raises: Failed, if the disks have another group; CommandError.
     """
-    disks = [device.path for device in plan.devices]
-    group = lvm.report(disks, plan.location)
+    group = lvm.report([device.path for device in plan.devices], plan.location)
     if group.uuid != uuid:
         raise Failed(f"the disks do not have the group {plan.location} that was made of them")
-    if plan.kind is not PoolKind.LVM_THIN:
+    if plan.kind is PoolKind.LVM_THIN:
+        finish_thin_pool(group, plan.thin_pool, plan.owner)
+
+
+def finish_thin_pool(group: lvm.VolumeGroup, name: str, owner: str) -> None:
+    """Make the thin pool of the group, or give it the space that is free. Can be repeated.
+
+    Raises: CommandError.
+    """
+    full_name = f"{group.name}/{name}"
+    if name in group.volumes:
+        extend_thin_pool(group, name, group.free)
+    else:
+        data, metadata = thin_pool_sizes(group.free, group.extent_size)
+        lvm.change(
+            group.disks,
+            "lvcreate",
+            *("--type", "thin-pool", "--size", f"{data}b", "--poolmetadatasize", f"{metadata}b"),
+            *("--zero", "y", "--addtag", tags.owner_tag(owner), "--name", name, group.name),
+        )
+    if lvm.report(group.disks, group.name).volumes[name].queues_when_full:
+        lvm.change(group.disks, "lvchange", "--errorwhenfull", "y", full_name)
+    if (tag := tags.unfinished_tag(owner)) in group.tags:
+        lvm.change(group.disks, "vgchange", "--deltag", tag, group.name)
+
+
+def extend_thin_pool(group: lvm.VolumeGroup, name: str, free: Bytes) -> None:
+    """Extend the thin pool `name` by `free` bytes of its group, its metadata first.
+
+    Raises: CommandError.
+    """
+    full_name = f"{group.name}/{name}"
+    before = lvm.metadata_size(group.disks, full_name)
+    data, metadata = thin_pool_growth(free, group.size, before, group.extent_size)
+    if data <= 0:
         return
-    data, metadata = thin_pool_sizes(group.free, group.extent_size)
-    lvm.change(
-        disks,
-        "lvcreate",
-        *("--type", "thin-pool", "--size", f"{data}b", "--poolmetadatasize", f"{metadata}b"),
-        *("--zero", "y", "--addtag", tags.owner_tag(plan.owner)),
-        *("--name", THIN_POOL, plan.location),
-    )
-    lvm.change(disks, "lvchange", "--errorwhenfull", "y", f"{plan.location}/{THIN_POOL}")
+    if metadata:
+        lvm.change(group.disks, "lvextend", "--poolmetadatasize", f"+{metadata}b", full_name)
+    lvm.change(group.disks, "lvextend", "--size", f"+{data}b", full_name)

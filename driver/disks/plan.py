@@ -16,6 +16,7 @@ from driver.linux.disks.pool_filesystem import filesystem_label
 METADATA_SIZE: Final = 16 * MIB  # of a volume group, on each disk: docs/operations.md
 THIN_POOL: Final = "pool0"
 _SMALLEST: Final = {FsType.XFS: 320 * MIB, FsType.BTRFS: 256 * MIB, FsType.EXT4: 64 * MIB}
+_SMALLEST_THIN: Final = 256 * MIB
 _NAMED_ONLY: Final = frozenset({Kind.LOOP, Kind.VIRTUAL})
 
 
@@ -24,7 +25,7 @@ class PoolPlan:
     """A pool that is to be made. `location`: the mount point, or the volume group's name.
 
     `owner`: the driver's name, with which the pool is marked. `rate`: at most so many bytes of
-    each disk are read in a second.
+    each disk are read in a second. `thin_pool`: its name in the volume group.
     """
 
     name: str
@@ -37,6 +38,7 @@ class PoolPlan:
     stripes: int = 1
     mirrors: int = 0
     removable: bool = False
+    thin_pool: str = THIN_POOL
 
     @property
     def size(self) -> Bytes:
@@ -58,6 +60,8 @@ def check(plan: PoolPlan) -> None:
     elif plan.stripes * (plan.mirrors + 1) > len(plan.devices):
         needed = plan.stripes * (plan.mirrors + 1)
         raise Invalid(f"{plan.stripes} stripes and {plan.mirrors} mirrors need {needed} disks")
+    elif plan.kind is PoolKind.LVM_THIN and plan.size < _SMALLEST_THIN:
+        raise Invalid(f"a thin pool needs disks of at least {show_bytes(_SMALLEST_THIN)}")
 
 
 def _check_loopfile(plan: PoolPlan) -> None:
@@ -86,7 +90,7 @@ def steps(plan: PoolPlan) -> Sequence[str]:
     return (
         first,
         group,
-        f"make the thin pool {THIN_POOL} in it, which fails writes at once when it is full",
+        f"make the thin pool {plan.thin_pool} in it, which fails writes at once when it is full",
         f"mark the thin pool as a pool of {plan.owner}",
     )
 
@@ -100,7 +104,7 @@ def settings(plan: PoolPlan, uuid: str) -> dict[str, str]:
     if plan.kind is PoolKind.LOOPFILE:
         entry |= {"type": "loopfile", "where": plan.location}
         return entry | {"disk": _filesystem_source(plan)}
-    suffix = f"/{THIN_POOL}" if plan.kind is PoolKind.LVM_THIN else ""
+    suffix = f"/{plan.thin_pool}" if plan.kind is PoolKind.LVM_THIN else ""
     entry |= {"type": "lvm", "where": plan.location + suffix, "uuid": uuid}
     if plan.stripes > 1:
         entry["stripes"] = str(plan.stripes)
@@ -125,10 +129,20 @@ def thin_pool_sizes(free: Bytes, extent: Bytes) -> tuple[Bytes, Bytes]:
     `free`: bytes of the group. Metadata are 1 % of it, between 64 MiB and 15 GiB, twice, since
     LVM keeps a spare; 1 % stays free, so that the metadata can grow.
     """
-    metadata = min(max(free // 100, 64 * MIB), 15 * GIB)
-    metadata = -(-metadata // extent) * extent
-    data = (free - 2 * metadata - free // 100) // extent * extent
-    return data, metadata
+    return thin_pool_growth(free, free, 0, extent)
+
+
+def thin_pool_growth(
+    free: Bytes, size: Bytes, metadata: Bytes, extent: Bytes
+) -> tuple[Bytes, Bytes]:
+    """Return by how much the data and the metadata of a thin pool can grow, in whole extents.
+
+    `free` and `size`: bytes of the group. `metadata`: bytes of the pool's metadata now; see
+    `thin_pool_sizes` for how many there should be.
+    """
+    needed = -(-min(max(size // 100, 64 * MIB), 15 * GIB) // extent) * extent
+    more = max(0, needed - metadata)
+    return (free - 2 * more - free // 100) // extent * extent, more
 
 
 def _filesystem_source(plan: PoolPlan) -> str:

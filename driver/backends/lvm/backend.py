@@ -62,7 +62,7 @@ class Lvm:
         self, name: str, provisioning: Provisioning, options: Options, machine: HostResources
     ) -> None:
         self._name = name
-        self._group = provisioning.group
+        self.group = provisioning.group
         self._provisioning = provisioning
         self._freezer = machine.freezer
         self._pool = LvmPool(provisioning, machine.owner, init=options.init)
@@ -103,7 +103,7 @@ class Lvm:
 
     def capacity(self, allocation: Allocation) -> Capacity:
         checks.refuse_allocation(self._provisioning, allocation)
-        with self._group.lock:
+        with self.group.lock:
             vg = self._pool.refresh()
             refuse_read_only(vg)
             largest = self._provisioning.largest_size(vg)
@@ -137,7 +137,7 @@ class Lvm:
         return sorted(self._pool.index.damaged.values(), key=lambda image: str(image.id))
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
-        with self._group.lock:
+        with self.group.lock:
             self._pool.withdraw(tags.lv_name(volume_id), node)
 
     def shares(self, source: ImageId) -> bool:
@@ -149,7 +149,7 @@ class Lvm:
             self._untouched.add(image.id)
 
     def record(self, volume: Volume) -> None:
-        with self._group.lock:
+        with self.group.lock:
             self._pool.record(volume)
         reach(FailPoint.RECORD_RENAMED)
 
@@ -169,7 +169,7 @@ class Lvm:
         return replace(volume, size=size)
 
     def delete(self, image_id: ImageId) -> None:
-        with self._group.lock:
+        with self.group.lock:
             self._pool.refresh()
             index = self._pool.index
             if not index.image(image_id):
@@ -179,7 +179,7 @@ class Lvm:
             if self._devices.is_read(image_id):
                 raise Busy(f"{image_id} is being read")
             if entry := index.entries.get(image_id):
-                self._group.run("lvremove", self._group.full_name(entry.lv.name))
+                self.group.run("lvremove", self.group.full_name(entry.lv.name))
             index.remove(image_id)
             self._untouched.discard(image_id)
         reach(FailPoint.DELETE_SYNCED)
@@ -249,7 +249,7 @@ class Lvm:
 
         Raises: CommandError.
         """
-        with suppress(PoolUnavailable), self._group.lock:
+        with suppress(PoolUnavailable), self.group.lock:
             self._provisioning.extend_pool(self._pool.refresh())
 
     def _extend(self, entry: Entry, size: Bytes) -> None:

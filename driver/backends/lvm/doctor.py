@@ -65,7 +65,8 @@ def check_pool(
         return
     group_name, _, thin_name = pool.location.partition("/")
     group = Groups(records).get(group_name)
-    group.configure(pool.options.devices, pool.options.uuid)
+    rule = pool.options.disks
+    group.configure(pool.options.devices, pool.options.uuid, rule.named_paths if rule else ())
     try:
         vg = group.report()
     except (CellarError, OSError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from driver.linux.disks.disk_rule import DiskRule
 from driver.linux.mounts.freeze import Freezer
 
 
@@ -20,6 +21,8 @@ class Options:
     devices: tuple[str, ...] = ()  # where its disks are: paths, patterns, files of loop devices
     uuid: str = ""  # of the group
     init: bool = False
+    disks: DiskRule | None = None  # which blank disks the pool takes
+    claimBlankDisks: bool = False  # noqa: N815 - the name of the option
 
 
 class HostResources(Protocol):

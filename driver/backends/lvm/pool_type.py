@@ -21,6 +21,7 @@ from driver.core.ports.pool import Pool
 from driver.core.ports.records import Records
 from driver.linux import command
 from driver.linux.devices.lvm import PROGRAMS
+from driver.linux.disks.disk_rule import parse_rule
 
 UUID: Final = "([A-Za-z0-9]{32}|[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6})"
 _PATH: Final = re.compile(r"/[^,\s]*", re.ASCII)
@@ -74,7 +75,13 @@ def _groups(node: NodeResources) -> Groups:
 
 
 def _open(pool: ConfiguredPool[str, Options], node: NodeResources) -> Pool:
-    """Return the pool. Raises: Invalid: LVM is not installed, or the location is none."""
+    """Return the pool.
+
+    Raises: Invalid: LVM is not installed, the location is none, or no rule says which disks to
+    take.
+    """
+    if pool.options.claimBlankDisks and not pool.options.disks:
+        raise Invalid(f"pool {pool.name}: claimBlankDisks needs `disks`, which disks it may take")
     if missing := command.missing(PROGRAMS):
         raise Invalid(f"pool {pool.name}: {', '.join(missing)} not found: install lvm2")
     groups = node.shared(_groups)
@@ -114,6 +121,8 @@ POOL_TYPE: Final = PoolType(
         "devices": read_devices,
         "uuid": read_uuid,
         "init": read_boolean,
+        "disks": parse_rule,
+        "claimBlankDisks": read_boolean,
     },
     open=_open,
     initialise=_initialise,

@@ -33,6 +33,7 @@ _RECORD: Final = re.compile(r"cellar\.([0-9]{1,2})=(.*)")
 _PUBLISHED: Final = "cellar.p="
 _OBJECTS: Final = "cellar.k="
 _OWNER: Final = "cellar.owner="
+_UNFINISHED: Final = "cellar.unfinished="
 _LIMIT: Final = 200  # bytes of all tags; with more, the names in Kubernetes are left out
 _PUBLISHED_SIZE: Final = 36  # bytes that are kept free for a tag `cellar.p=`
 _PIECE: Final = 1000  # characters; LVM allows 1024 with the name
@@ -89,6 +90,11 @@ def extension_name(name: str) -> str:
 def owner_tag(driver: str) -> str:
     """Return the tag that marks a pool as the driver's."""
     return _OWNER + _escape(driver)
+
+
+def unfinished_tag(driver: str) -> str:
+    """Return the tag of a group whose thin pool the driver has still to make, or to extend."""
+    return _UNFINISHED + _escape(driver)
 
 
 def find_owner(tags: Iterable[str]) -> str | None:

@@ -32,6 +32,7 @@ class Group:
         self.may_be_suspended = False  # by a command that was killed
         self.devices: tuple[str, ...] = ()  # as configured
         self.uuid = ""  # as configured
+        self._claimable: tuple[str, ...] = ()  # paths of disks that it may get by a rule
         self.known_groups = pins
         self._disks: tuple[Path, ...] = ()
         self._identity: tuple[str, ...] = ()
@@ -39,8 +40,12 @@ class Group:
         self._stamp = b""
         self._cached_report: lvm.VolumeGroup | None = None
 
-    def configure(self, devices: tuple[str, ...], uuid: str) -> None:
+    def configure(
+        self, devices: tuple[str, ...], uuid: str, claimable: tuple[str, ...] = ()
+    ) -> None:
         """Set the `devices=` and `uuid=` that one of its pools has in the configuration.
+
+        `claimable`: paths of disks that the pool may take by itself; they count beside `devices`.
 
         Raises: Invalid if another pool of the group has others.
         """
@@ -51,6 +56,16 @@ class Group:
             if configured and new and configured != new:
                 raise Invalid(f"the pools of volume group {self.name} differ in `{option}=`")
         self.devices, self.uuid = self.devices or devices, self.uuid or uuid
+        self._claimable += claimable
+
+    def is_unknown(self) -> bool:
+        """Return whether no disk has a group of this name, and none was ever known or configured.
+
+        Raises: CommandError.
+        """
+        with self.lock:
+            known = self.uuid or self.known_groups.group_uuid(self.name)
+            return not known and not self._labelled(self._survey())
 
     def report(self) -> lvm.VolumeGroup:
         """Return the current report; LVM is asked only if the headers on the disks have changed.
@@ -119,9 +134,13 @@ class Group:
         """
         if stamp is not None and self._identity == lvm_disks.disk_identities(self._disks) != ():
             try:
-                return self._read_report(stamp)
+                report, stamp = self._read_report(stamp)
             except CellarError:
                 logger.debug("{} is not on the disks where it was", self.name)
+            else:
+                if not report.trouble:
+                    return report, stamp
+                logger.debug("{} is not only on the disks where it was", self.name)
         self._disks, self._uuid = self._find()
         self._identity = lvm_disks.disk_identities(self._disks)
         stamp = self._read_stamp()
@@ -144,10 +163,8 @@ class Group:
         Raises: PoolUnavailable if there is none, only another than the recorded one, or several
         and none is recorded.
         """
-        survey = lvm_disks.Disks(self.devices)
-        candidates = survey.find_labelled_disks()
-        disks = lvm.disks(candidates) if candidates else ()
-        named = [disk for disk in disks if disk.group == self.name]
+        survey = self._survey()
+        named = self._labelled(survey)
         uuids = {disk.group_uuid for disk in named}
         known = self.uuid or self.known_groups.group_uuid(self.name)
         if not uuids:
@@ -161,6 +178,17 @@ class Group:
             )
         uuid = known or uuids.pop()
         return tuple(disk.path for disk in named if disk.group_uuid == uuid), uuid
+
+    def _survey(self) -> lvm_disks.Disks:
+        """Return which devices count: of `devices=`, of the rule, and that were taken by it."""
+        taken = self.known_groups.devices(self.name)
+        return lvm_disks.Disks(self.devices, (*self._claimable, *taken))
+
+    def _labelled(self, survey: lvm_disks.Disks) -> list[lvm.Disk]:
+        """Return the disks of all groups with this name. Raises: CommandError."""
+        candidates = survey.find_labelled_disks()
+        disks = lvm.disks(candidates) if candidates else ()
+        return [disk for disk in disks if disk.group == self.name]
 
     def _missing_text(self, refused: str) -> str:
         scope = "on the disks of `devices=`" if self.devices else "on the disks of this machine"

@@ -1,4 +1,4 @@
-"""`cellar pools grow`: grows the filesystem of a pool to its disk, which has become larger."""
+"""`cellar pools grow`: grows a pool to its disks, which have become larger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The pool's name.")]
 
 
 def command(name: Name, endpoint: Endpoint = "") -> None:
-    """Grow the filesystem of a loop-file pool to its disk, while the pool is in use.
+    """Grow a pool to its disk, while it is in use: the filesystem, the volume group or thin pool.
 
     Run it where the driver runs: in Kubernetes in its container.
     """
@@ -23,14 +23,18 @@ def command(name: Name, endpoint: Endpoint = "") -> None:
         pools = {pool.name: pool for pool in client.pools()}
     if not (pool := pools.get(name)):
         fail(f"no pool {name!r}; there are {', '.join(pools)}")
-    if pool.type != "loopfile":
-        fail(f"{name} is of type {pool.type}: for LVM run `pvresize DISK`, the driver sees it")
+    if pool.type not in {"loopfile", "lvm"}:
+        fail(f"{name} is of type {pool.type}, which does not grow")
     if pool.away:
         fail(f"{name} is unavailable: {pool.away}")
+    from driver.disks.lvm_growth import grow_group  # noqa: PLC0415 - not for --help
     from driver.linux.disks.pool_growth import grow_filesystem  # noqa: PLC0415 - not for --help
 
     try:
-        before, after = grow_filesystem(Path(pool.where))
+        if pool.type == "lvm":
+            before, after = grow_group(pool.where, pool.id)
+        else:
+            before, after = grow_filesystem(Path(pool.where))
     except (CellarError, OSError) as error:
         fail(f"{name}: {error}")
     if before == after:

@@ -162,6 +162,16 @@ def physical_extents(disks: Sequence[Path], group: str) -> Mapping[str, tuple[st
     return parse_physical_extents(command.run(words, timeout=TIMEOUT))
 
 
+def metadata_size(disks: Sequence[Path], thin_pool: str) -> Bytes:
+    """Return the size of the metadata of a thin pool, GROUP/POOL.
+
+    Raises: CommandError, CommandTimeout.
+    """
+    words = [*_lvm("lvs", disks), *_JSON, "-o", "lv_metadata_size", thin_pool]
+    [section] = json.loads(command.run(words, timeout=TIMEOUT))["report"]
+    return int(section["lv"][0]["lv_metadata_size"])
+
+
 def parse_physical_extents(text: str) -> Mapping[str, tuple[str, ...]]:
     """Parse the output of `lvm lvs`, which has a row for each segment. Pure."""
     [section] = json.loads(text)["report"]

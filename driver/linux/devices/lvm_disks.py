@@ -33,11 +33,12 @@ class Disks:
     """Which block devices of this machine LVM may use, as of the creation of this object.
 
     `named` are paths of devices, patterns of such paths, and files to which loop devices are
-    bound; if it is empty, all disks of this machine count.
+    bound; if it is empty, all disks of this machine count. `more` are further paths, which count
+    beside these.
     """
 
-    def __init__(self, named: Sequence[str]) -> None:
-        self._named = frozenset(_named_devices(named))
+    def __init__(self, named: Sequence[str], more: Sequence[str] = ()) -> None:
+        self._named = frozenset(_named_devices((*named, *more)))
         self._matched = frozenset(_matched_devices(named))
         self._some = bool(named)
         self._given = _devices_of_pods()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -15,11 +16,13 @@ from driver.linux.disks.block_device import BlockDevice
 
 FORM: Final = "model=PATTERN;sizeMin=SIZE;rotational=true|false;path=PATTERN, some of them"
 _PATTERN: Final = re.compile(r"[*?\[]")
+_BETWEEN: Final = re.compile(r":(?=/)")  # paths; a colon inside of one is never before a slash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskRule:
-    """What a disk must be, to be selected. `path`: of the disk, or of a link to it.
+    """What a disk must be, to be selected. `path`: of the disk, or of a link to it; of several
+    disks with `:` between them.
 
     `model` and `path` may have the wildcards of fnmatch(3); "" selects any.
     """
@@ -30,9 +33,17 @@ class DiskRule:
     path: str = ""
 
     @property
-    def names_a_disk(self) -> bool:
-        """Whether the path is that of one disk, so that an administrator has named it."""
-        return bool(self.path) and not _PATTERN.search(self.path)
+    def named_paths(self) -> tuple[str, ...]:
+        """The paths without wildcards: those of disks that an administrator has named."""
+        return tuple(path for path in self._paths if path and not _PATTERN.search(path))
+
+    @property
+    def _paths(self) -> Sequence[str]:
+        return _BETWEEN.split(self.path)
+
+    def names(self, device: BlockDevice) -> bool:
+        """Return whether one of the paths is that of this disk, without wildcards."""
+        return any(self.leads_to(path, device) for path in self.named_paths)
 
     def selects(self, device: BlockDevice) -> bool:
         """Return whether the device is what the rule asks for."""
@@ -44,9 +55,16 @@ class DiskRule:
         )
 
     def _has_path(self, device: BlockDevice) -> bool:
-        if self.names_a_disk and os.path.realpath(self.path) == str(device.path):
-            return True
-        return any(fnmatchcase(str(path), self.path) for path in (device.path, *device.links))
+        return self.names(device) or any(
+            fnmatchcase(str(each), path)
+            for path in self._paths
+            for each in (device.path, *device.links)
+        )
+
+    @staticmethod
+    def leads_to(path: str, device: BlockDevice) -> bool:
+        """Return whether a path without wildcards is that of the device, or of a link to it."""
+        return os.path.realpath(path) == str(device.path) or path in map(str, device.links)
 
 
 def parse_rule(text: str) -> DiskRule:
@@ -63,8 +81,9 @@ def parse_rule(text: str) -> DiskRule:
     if rotational not in {None, "true", "false"}:
         raise ValueError("rotational is true or false")
     path = pairs.get("path", "")
-    if path and (not path.startswith("/dev/") or ".." in path.split("/")):
-        raise Invalid("path is a path below /dev, or a pattern of such paths")
+    for each in filter(None, _BETWEEN.split(path)):
+        if not each.startswith("/dev/") or ".." in each.split("/"):
+            raise Invalid("path is a path below /dev, or a pattern of such paths")
     return DiskRule(
         model=pairs.get("model", ""),
         size_min=parse_bytes(pairs.get("sizeMin", "0")),

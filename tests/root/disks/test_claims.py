@@ -16,8 +16,10 @@ from driver.core.model import GIB, MIB
 from driver.core.ports.memory_records import MemoryRecords
 from driver.core.ports.node_events import NodeEvents
 from driver.disks import claims as claiming
-from driver.disks.claims import Claim, DiskClaims
+from driver.disks import loopfile_claim
+from driver.disks.claims import DiskClaims
 from driver.disks.creation import create
+from driver.disks.loopfile_claim import LoopfileClaim
 from driver.disks.plan import PoolPlan
 from driver.linux.disks import find_filesystem
 from driver.linux.disks.block_device import BlockDevice
@@ -39,9 +41,9 @@ def claims(
     disk: BlankDisk, *, path: str = "", known: MemoryRecords | None = None, size: int = 0
 ) -> tuple[DiskClaims, NodeEvents]:
     rule = DiskRule(path=path or str(disk.path), size_min=size)
-    claim = Claim("fast", WHERE, DiskSource("", str(disk.path)), rule)
-    events = NodeEvents()
-    return DiskClaims([claim], OWNER, known or MemoryRecords(), events), events
+    source, events = DiskSource("", str(disk.path)), NodeEvents()
+    claim = LoopfileClaim("fast", WHERE, source, rule, OWNER, known or MemoryRecords())
+    return DiskClaims([claim], events), events
 
 
 def test_a_blank_disk_that_matches_becomes_the_pool_once(disk: BlankDisk) -> None:
@@ -70,7 +72,7 @@ def test_a_disk_that_is_not_blank_is_never_taken_and_read_once(
         reads.append(plan.name)
         return create(plan, on_progress)
 
-    monkeypatch.setattr(claiming, "create", counted)
+    monkeypatch.setattr(loopfile_claim, "create", counted)
     looking.examine_disks()
     looking.examine_disks()
     assert len(reads) <= 1

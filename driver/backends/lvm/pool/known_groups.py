@@ -6,14 +6,22 @@ So LVM's UUIDs of the first pool that was adopted under a name are recorded.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from driver.core.errors import Failed
 from driver.core.ports.records import Records
 
 _GROUP = "group"
 _POOL = "thinPool"
+_DEVICES = "devices"
+_BETWEEN = "\n"  # paths; none has a newline
 
 
 class KnownGroups:
-    """The UUIDs recorded on this node for each location, which is GROUP or GROUP/POOL."""
+    """The UUIDs recorded on this node for each location, which is GROUP or GROUP/POOL.
+
+    Beside them the blank disks that the driver has taken for each group by itself.
+    """
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -33,6 +41,21 @@ class KnownGroups:
         """Record the UUIDs of the volume group and of the thin pool ("" if none) at `location`."""
         if self._recorded(location) != (group, pool):
             self._records.write(f"lvm:{location}", {_GROUP: group, _POOL: pool})
+
+    def devices(self, group: str) -> tuple[str, ...]:
+        """Return the paths of the disks that were taken for the volume group called `group`."""
+        record = self._records.get(f"lvm-disks:{group}") or {}
+        return tuple(filter(None, record.get(_DEVICES, "").split(_BETWEEN)))
+
+    def add_devices(self, group: str, paths: Iterable[str]) -> None:
+        """Record, before they are written to, that disks are taken for a volume group.
+
+        Raises: Failed if that is not on the disk: after a restart the group would lack a disk.
+        """
+        devices = dict.fromkeys((*self.devices(group), *paths))
+        self._records.write(f"lvm-disks:{group}", {_DEVICES: _BETWEEN.join(devices)})
+        if problem := self._records.problem:
+            raise Failed(f"it cannot be recorded which disks volume group {group} has: {problem}")
 
     def _recorded(self, location: str) -> tuple[str, str]:
         record = self._records.get(f"lvm:{location}") or {}

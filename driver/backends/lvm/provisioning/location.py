@@ -34,7 +34,8 @@ def configure_provisioning(
     vg_name, _, pool = location.partition("/")
     group = groups.get(vg_name)
     try:
-        group.configure(options.devices, options.uuid)
+        claimable = options.disks.named_paths if options.claimBlankDisks and options.disks else ()
+        group.configure(options.devices, options.uuid, claimable)
     except Invalid as error:
         raise Invalid(f"pool {name}: {error}") from None
     if pool:

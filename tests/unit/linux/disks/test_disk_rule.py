@@ -57,9 +57,22 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
 
 
 def test_only_a_path_without_wildcards_names_a_disk() -> None:
-    assert DiskRule(path="/dev/loop7").names_a_disk
-    assert not DiskRule(path="/dev/loop*").names_a_disk
-    assert not DiskRule(model="x").names_a_disk
+    loop = disk(name="loop7", links=())
+    assert DiskRule(path="/dev/loop7").names(loop)
+    assert not DiskRule(path="/dev/loop*").names(loop)
+    assert not DiskRule(model="Samsung*").names(loop)
+    assert DiskRule(path="/dev/disk/by-id/nvme-Samsung_S1").names(disk())
+
+
+def test_a_path_can_be_those_of_several_disks() -> None:
+    rule = parse_rule("path=/dev/loop7:/dev/disk/by-path/pci-0000:00:1f.2-ata-1:/dev/nvme*")
+    assert rule.named_paths == ("/dev/loop7", "/dev/disk/by-path/pci-0000:00:1f.2-ata-1")
+    assert rule.selects(disk())
+    assert not rule.names(disk())
+    assert rule.names(disk(name="loop7", links=()))
+    assert not rule.selects(disk(name="sda", links=()))
+    with pytest.raises(Invalid):
+        parse_rule("path=/dev/loop7:/srv/x")
 
 
 def test_the_settings_file_and_the_flag_mean_the_same() -> None:

@@ -27,3 +27,13 @@ def test_the_same_name_with_another_uuid_is_another_group_or_thin_pool() -> None
     assert not known.differs("vg", "U2", "")
     assert known.differs("vg", "U1", "")
     assert not known.differs("vg/thin", "U1", "T1")
+
+
+def test_the_disks_that_were_taken_are_known_to_the_next_process() -> None:
+    records = MemoryRecords()
+    KnownGroups(records).add_devices("vg", ["/dev/disk/by-path/pci-0000:00:1f.2"])
+    KnownGroups(records).add_devices("vg", ["/dev/loop5", "/dev/disk/by-path/pci-0000:00:1f.2"])
+    known = KnownGroups(records)
+    assert known.devices("vg") == ("/dev/disk/by-path/pci-0000:00:1f.2", "/dev/loop5")
+    assert known.devices("other") == ()
+    assert known.group_uuid("vg") == ""

@@ -1,0 +1,68 @@
+"""A pool of loop files that takes a blank disk by itself: one, and never in place of another."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from driver.core.errors import PoolUnavailable
+from driver.core.model import Bytes
+from driver.core.ports.records import Records
+from driver.disks.creation import OnProgress, create
+from driver.disks.plan import PoolPlan, check
+from driver.disks.pool_kind import PoolKind
+from driver.linux.disks import find_filesystem
+from driver.linux.disks.block_device import BlockDevice
+from driver.linux.disks.disk_rule import DiskRule
+from driver.linux.disks.find_filesystem import DiskSource
+
+
+@dataclass(frozen=True, slots=True)
+class LoopfileClaim:
+    """The pool at `location`, whose disk is found by `source`.
+
+    `owner`: the driver's name. `known`: which pool was found at a location.
+    """
+
+    pool: str
+    location: Path
+    source: DiskSource
+    rule: DiskRule
+    owner: str
+    known: Records
+
+    def wants_disk(self) -> bool:
+        """Return whether the pool has no disk, and never had one.
+
+        Raises: PoolUnavailable: it had one, which may come back; OSError.
+        """
+        if find_filesystem.exists(self.source):
+            return False
+        if self.known.get(os.fspath(self.location)) is None:
+            return True
+        raise PoolUnavailable(
+            "it was on a disk that is not there now, and no blank disk is taken in its place; if"
+            " that disk is gone for good, run `cellar pools create`"
+        )
+
+    def owns(self, _device: BlockDevice) -> bool:
+        """Return False: it wants no disk if it has one."""
+        return False
+
+    def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
+        """Make the pool of a disk, and return what the disk became.
+
+        Raises: Invalid, Refused: the disk is too small, or not blank; Failed, OSError.
+        """
+        plan = PoolPlan(
+            name=self.pool,
+            kind=PoolKind.LOOPFILE,
+            devices=(device,),
+            location=os.fspath(self.location),
+            owner=self.owner,
+            rate=rate,
+        )
+        check(plan)
+        create(plan, on_progress)
+        return f"became pool {self.pool}"

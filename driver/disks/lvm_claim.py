@@ -1,0 +1,143 @@
+"""A pool of logical volumes that takes blank disks by itself.
+
+The first one becomes the volume group, and later ones extend it. None is taken while the group
+lacks a disk: that one may come back. A disk is recorded before it is written to, so that a group is
+whole after a restart also where disks have to be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from driver.backends.lvm import tags
+from driver.backends.lvm.volume_group import Group
+from driver.core.errors import PoolUnavailable, Refused
+from driver.core.failpoints import FailPoint, reach
+from driver.core.ids import PoolId
+from driver.core.model import Bytes
+from driver.disks import lvm_pool
+from driver.disks.creation import OnProgress, covered, make_group, write_to_blank
+from driver.disks.plan import PoolPlan, check
+from driver.disks.pool_kind import PoolKind
+from driver.linux.disks.block_device import BlockDevice
+from driver.linux.disks.disk_rule import DiskRule
+from driver.linux.disks.held_disk import HeldDisk
+
+
+class PoolOfGroup(Protocol):
+    """The part of a backend that a claim needs."""
+
+    @property
+    def group(self) -> Group:
+        """Its volume group."""
+
+    @property
+    def id(self) -> PoolId:
+        """The pool's id; it is adopted if it has appeared. Raises: PoolUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class LvmClaim:
+    """The pool `backend` at `location`, which is GROUP or GROUP/POOL.
+
+    `owner`: the driver's name.
+    """
+
+    pool: str
+    location: str
+    rule: DiskRule
+    owner: str
+    backend: PoolOfGroup
+
+    def wants_disk(self) -> bool:
+        """Return True: a group can always have one more disk.
+
+        What an earlier call could not end is ended first. Raises: PoolUnavailable: the group lacks
+        a disk, or is not this driver's; CommandError.
+        """
+        if self.backend.group.is_unknown():
+            return True
+        self._finish()
+        return bool(self.backend.id)
+
+    def owns(self, device: BlockDevice) -> bool:
+        """Return whether the disk is one of the group's."""
+        try:
+            return device.path in self.backend.group.report().disks
+        except PoolUnavailable:
+            return False
+
+    def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
+        """Make the volume group of a disk, or extend it, and return what the disk became.
+
+        Raises: Invalid, Refused: the disk is too small, or not blank; Failed, CommandError,
+        PoolUnavailable, OSError.
+        """
+        plan = self._plan(device, rate)
+        group = self.backend.group
+        if group.is_unknown():
+            check(plan)
+            write_to_blank(plan, on_progress, partial(self._make, plan), group.lock)
+            self._finish()
+            return f"became pool {self.pool}"
+        write_to_blank(plan, on_progress, partial(self._extend, plan), group.lock)
+        self._finish()
+        return f"became a part of pool {self.pool}"
+
+    def _plan(self, device: BlockDevice, rate: Bytes) -> PoolPlan:
+        group_name, _, thin_pool = self.location.partition("/")
+        return PoolPlan(
+            name=self.pool,
+            kind=PoolKind.LVM_THIN if thin_pool else PoolKind.LVM,
+            devices=(device,),
+            location=group_name,
+            owner=self.owner,
+            rate=rate,
+            thin_pool=thin_pool,
+        )
+
+    def _make(self, plan: PoolPlan, disks: Sequence[HeldDisk]) -> None:
+        """Make the group on disks that are held. Raises: Refused, Failed, CommandError."""
+        group = self.backend.group
+        if not group.is_unknown():
+            raise Refused(f"there is a volume group {group.name} by now")
+        self._record(plan)
+        reach(FailPoint.DISK_RECORDED)
+        uuid = make_group(plan, disks)
+        reach(FailPoint.DISK_WRITTEN)
+        group.known_groups.record(group.name, uuid, "")
+
+    def _extend(self, plan: PoolPlan, disks: Sequence[HeldDisk]) -> None:
+        """Add disks that are held to the group. Raises: PoolUnavailable, Failed, CommandError."""
+        vg = self.backend.group.report()
+        self._record(plan)
+        reach(FailPoint.DISK_RECORDED)
+        if plan.kind is PoolKind.LVM_THIN:
+            lvm_pool.mark_unfinished(vg, self.owner)
+        with covered(disks) as covers:
+            lvm_pool.extend_group(vg, covers)
+        reach(FailPoint.DISK_WRITTEN)
+
+    def _record(self, plan: PoolPlan) -> None:
+        """Record the disks of the plan as the group's, before they are. Raises: Failed."""
+        paths = [path for device in plan.devices for path in self._paths(device)]
+        self.backend.group.known_groups.add_devices(plan.location, paths)
+
+    def _paths(self, device: BlockDevice) -> Sequence[str]:
+        """Return by which paths the disk is found later."""
+        named = [path for path in self.rule.named_paths if self.rule.leads_to(path, device)]
+        return named or [str(device.best_path)]
+
+    def _finish(self) -> None:
+        """Make or extend the thin pool, if that is still to be done.
+
+        Raises: PoolUnavailable, CommandError.
+        """
+        thin_pool, group = self.location.partition("/")[2], self.backend.group
+        with group.lock:
+            vg = group.report()
+            if thin_pool and tags.unfinished_tag(self.owner) in vg.tags:
+                lvm_pool.finish_thin_pool(vg, thin_pool, self.owner)

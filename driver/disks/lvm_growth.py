@@ -1,0 +1,52 @@
+"""A volume group grows with its disks, and a thin pool with its group, while they are in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from driver.backends.lvm.options import Options
+from driver.backends.lvm.pool import identity
+from driver.backends.lvm.provisioning.location import configure_provisioning
+from driver.backends.lvm.volume_group import Groups
+from driver.core.errors import Refused
+from driver.core.ids import PoolId
+from driver.core.model import Bytes
+from driver.core.ports.memory_records import MemoryRecords
+from driver.disks import lvm_pool
+from driver.linux.devices import lvm
+
+_BLOCKS: Final = Path("/sys/class/block")
+
+
+def grow_group(location: str, pool_id: PoolId) -> tuple[Bytes, Bytes]:
+    """Grow the group at GROUP or GROUP/POOL to its disks, and its thin pool by what that gains.
+
+    `pool_id`: of the pool, as the driver has it; no other group of this name is touched. Returns
+    the size of the group, or of the thin pool, before and afterwards. Raises: Refused: another pool
+    is there; PoolUnavailable; CommandError.
+    """
+    groups = Groups(MemoryRecords())
+    provisioning = configure_provisioning(location, location, _any_device(), groups)
+    before = provisioning.group.report()
+    identity.refuse_trouble(provisioning, before)
+    if identity.pool_id(provisioning, before) != pool_id:
+        raise Refused(f"{location} is another pool on this machine than the driver has")
+    lvm.change(before.disks, "pvresize", *map(str, before.disks))
+    after = provisioning.group.report()
+    thin_pool = location.partition("/")[2]
+    if not thin_pool:
+        return before.size, after.size
+    if (gained := after.size - before.size) > 0:
+        lvm_pool.extend_thin_pool(after, thin_pool, min(gained, after.free))
+    return before.volumes[thin_pool].size, provisioning.group.report().volumes[thin_pool].size
+
+
+def _any_device() -> Options:
+    """Return options by which all devices count, also those that the driver has to be told of.
+
+    Not those that a pod can write to; and the id tells the pool from others of its name.
+    """
+    return Options(
+        devices=tuple(f"/dev/{path.name.replace('!', '/')}" for path in _BLOCKS.iterdir())
+    )
