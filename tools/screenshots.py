@@ -1,6 +1,7 @@
 """Takes the screenshots of `cellar page` in docs: `python -m tools.screenshots`.
 
-They show a simulated driver with made-up claims, in Debian's Chromium.
+They show a simulated driver with made-up claims, in Debian's Chromium. That its pools lie on disks,
+a copy and an alert are made up too: a simulation has none.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import asyncio
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 from aiohttp import web
 
+from csi_proto import cellar_pb2, inspect_pb2
 from csi_proto import csi_pb2 as csi
 from driver.cli.client import Client
 from driver.cli.page.server import make_app
@@ -38,6 +41,44 @@ def main() -> None:
             asyncio.run(_shoot(driver.endpoint))
 
 
+class _Shown(Client):
+    """A client that adds to a simulated driver what only a real one has."""
+
+    def pools(self) -> list[cellar_pb2.Pool]:
+        pools = super().pools()
+        for pool, occupied in zip(pools, (0.41, 0.09), strict=True):
+            pool.MergeFrom(
+                cellar_pb2.Pool(
+                    type="loopfile", where=f"/srv/{pool.name}", occupied=occupied, direct_io=True
+                )
+            )
+        return pools
+
+    def call(self, method: Any, request: Any) -> Any:
+        match request:
+            case inspect_pb2.ListCopiesRequest():
+                copy = inspect_pb2.Copy(
+                    node="worker-3",
+                    text="copying snapshot snapshot-2 to volume pvc-0031",
+                    total_bytes=40 << 30,
+                    copied_bytes=17 << 30,
+                    seconds=83,
+                )
+                return inspect_pb2.ListCopiesResponse(copies=[copy])
+            case inspect_pb2.ListConditionsRequest():
+                [entries, *_] = self.volumes()
+                volume_id = entries[2].volume.volume_id
+                condition = inspect_pb2.Condition(
+                    node="worker-3",
+                    alert="CellarVolumeNearlyFull",
+                    severity="warning",
+                    volume_id=volume_id,
+                    text="41 MiB of 986 MiB are left",
+                )
+                return inspect_pb2.ListConditionsResponse(conditions=[condition])
+        return super().call(method, request)
+
+
 def _fill(driver: DriverProcess) -> None:
     """Create volumes, snapshots and what was restored of them, and let a call fail."""
     for number in range(24):
@@ -53,7 +94,12 @@ def _fill(driver: DriverProcess) -> None:
             if number < 2:
                 _create(driver, f"pvc-r{number}", f"{app}-restored", number, content)
     with suppress(grpc.RpcError):
-        _create(driver, "pvc-too-large", "archive", 1 << 20)
+        too_large = csi.CapacityRange(required_bytes=1 << 50)
+        driver.controller.ControllerExpandVolume(
+            csi.ControllerExpandVolumeRequest(
+                volume_id=volume.volume_id, capacity_range=too_large, volume_capability=CAPABILITY
+            )
+        )
 
 
 def _create(
@@ -69,25 +115,25 @@ def _create(
         f"{META}/pvc/namespace": "bank" if number % 4 == 3 else "shop",
         f"{META}/pv/name": name,
     }
-    size = csi.CapacityRange(required_bytes=(1 + number % 3) << 30)
     request = csi.CreateVolumeRequest(
         name=name,
         volume_capabilities=[CAPABILITY],
         parameters=parameters,
-        capacity_range=size,
+        capacity_range=csi.CapacityRange(required_bytes=(1 + number % 3) << 30),
         volume_content_source=source,
     )
     return driver.controller.CreateVolume(request).volume
 
 
 async def _shoot(endpoint: str) -> None:
-    runner = web.AppRunner(make_app(lambda: Client(endpoint), "127.0.0.1"), shutdown_timeout=1)
+    runner = web.AppRunner(make_app(lambda: _Shown(endpoint), "127.0.0.1"), shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         async with browser() as page:
             await page.open(f"http://127.0.0.1:{runner.addresses[0][1]}/")
             await page.until("document.querySelectorAll('#volume-rows tr').length > 20")
+            await page.until("document.querySelectorAll('#alert-list .badge').length > 0")
             await page.emulate(prefers_color_scheme="light")
             await page.shoot(ROOT / "docs/page-light.png", 1280, 900)
             await page.emulate(prefers_color_scheme="dark", prefers_reduced_motion="reduce")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterable
 from typing import Any
 
 from csi_proto import csi_pb2 as csi
@@ -47,6 +49,36 @@ def test_a_node_that_is_not_reached_is_listed_with_the_reason(cluster: RoutedClu
     finally:
         cluster.nodes["b"].start()
         wait_until(lambda: _node(cluster, "b")["reachable"])
+
+
+def test_the_page_of_a_router_shows_all_nodes_and_which_one_is_lost(cluster: RoutedCluster) -> None:
+    words = ["page", "--endpoint", cluster.router.endpoint, "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-u", "-m", "driver", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
+        try:
+            assert page.stdout
+            address = page.stdout.readline().split()[0]
+            with urllib.request.urlopen(f"{address}events", timeout=60) as events:
+                pools = _next_rows(events, "pools")
+                assert {row["node"] for row in pools} == set(cluster.nodes)
+                cluster.nodes["b"].kill()
+                [lost] = _next_rows(events, "conditions")
+                assert (lost["alert"], lost["node"]) == ("CellarNodeUnavailable", "b")
+        finally:
+            page.terminate()
+            cluster.nodes["b"].start()
+            wait_until(lambda: _node(cluster, "b")["reachable"])
+
+
+def _next_rows(events: Iterable[bytes], name: str) -> list[Any]:
+    """The rows of the next event of this name that has any."""
+    lines = iter(events)
+    for line in lines:
+        if line == f"event: {name}\n".encode():
+            value = json.loads(next(lines).partition(b": ")[2])
+            if value.get("rows"):
+                return [*value["rows"].values()]
+    raise AssertionError(f"no {name}")
 
 
 def _node(cluster: RoutedCluster, name: str) -> Any:
