@@ -48,8 +48,8 @@ from driver.volumes.node.ephemeral import EphemeralVolumes
 from driver.volumes.node.mount_records import MountRecords
 from driver.volumes.node.node_volumes import NodeVolumes
 from driver.volumes.node.pod_volumes import PodVolumes
+from driver.volumes.pools.pending_unpublishes import PendingUnpublishes
 from driver.volumes.pools.registry import Pools
-from driver.volumes.pools.withdrawals import Withdrawals
 from driver.volumes.provision import Provisioner
 from driver.volumes.publish import ControllerPublisher
 from driver.volumes.space.trimming import Trimmer
@@ -93,7 +93,7 @@ class _NodeDriver:
         survey = VolumeSurvey(pools, records, health_events.on_volume, health_events.on_pool)
         self._upkeep = Upkeep(pools, self._metrics, self._pool_log, survey)
         self._copies = BackgroundCopies(self._upkeep.copy_executor, events=self._events)
-        self._pools = Pools(pools, Withdrawals(state.pools))
+        self._pools = Pools(pools, PendingUnpublishes(state.pools))
         self._limit_upkeep = LimitUpkeep(self._pools)
         self._names = ", ".join(pool.name for pool in pools)
         self._started = time.monotonic()

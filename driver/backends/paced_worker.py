@@ -1,6 +1,6 @@
 """Background work at a small share of a processor.
 
-It is done in steps, each as long as Python's lock may be had by somebody whom nobody waits for; the
+It is done in steps, each as long as background work may hold Python's lock; the
 rest after a step is a multiple of what the step cost. No nice value: a thread that the kernel
 passes over while it has that lock would hold up all others.
 """

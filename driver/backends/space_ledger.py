@@ -28,7 +28,7 @@ from driver.core.quantity import show_bytes
 PER_IMAGE: Final = 128 * KIB
 
 _RESERVE_TIMEOUT: Final = 2.0  # seconds that a refusal waits for images that are being made
-_SPARE: Final = 2  # an estimate is believed for an image that leaves as much as it takes
+_SPARE: Final = 2  # an estimate is enough for an image that leaves as much as it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Ledger:
         with self._lock:
             return self._entries.all.get(key)
 
-    def measured(self, key: str, shared: Bytes, before: Entry | None = None) -> None:
+    def update_shared(self, key: str, shared: Bytes, before: Entry | None = None) -> None:
         """Lower the shared bytes of a finished image to what the filesystem reports now.
 
         `before`: its entry when the measurement began; if that was replaced since,

@@ -48,7 +48,7 @@ class Output(StrEnum):
 
     @property
     def is_table(self) -> bool:
-        """Whether it is for people."""
+        """Whether the output is a table, for people."""
         return self in {Output.TABLE, Output.WIDE}
 
 

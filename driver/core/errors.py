@@ -92,7 +92,7 @@ class StillRunning(Busy):
 
 
 class Unfinished(CellarError):
-    """It failed, and only the opposite call removes what is left.
+    """The call failed, and only the opposite call removes what it left behind.
 
     Kubelet takes ABORTED for work that goes on, and makes the opposite call in time; after a
     code like INTERNAL it would not (isFinalError in its pkg/volume/csi/csi_client.go).
@@ -141,7 +141,7 @@ class Exhausted(CellarError):
 
 
 class Unusable(CellarError):
-    """It exists and cannot be used in its present state; the text says how to mend that.
+    """The volume exists and cannot be used in its present state; the text says what to do.
 
     A retry may help: kubelet takes UNAVAILABLE for work whose result is open.
     """

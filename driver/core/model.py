@@ -202,7 +202,7 @@ Image: TypeAlias = Volume | Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """An image that exists with a record that cannot be trusted, and what is known of it.
+    """An image with a record that cannot be read, and what is known of it.
 
     `id` is a SnapshotId only if the record still says so, as one of a newer version mostly
     does.

@@ -27,8 +27,8 @@ from driver.linux.disks.block_device import BlockDevice
 from driver.linux.disks.disk_rule import DiskRule
 
 RATE: Final = 200 * MIB  # bytes a second that are read of a disk, beside the volumes' own use
-INTERVAL: Final = 15.0  # seconds between two looks at which disks there are
-ROUNDS: Final = 20  # looks at which disks there are, of which one examines them anyhow
+INTERVAL: Final = 15.0  # seconds between two listings of the disks
+ROUNDS: Final = 20  # listings, of which one examines the disks even if they are the same
 _BLOCKS: Final = Path("/sys/class/block")
 
 

@@ -99,7 +99,7 @@ def _held(device: BlockDevice, plan: PoolPlan) -> Iterator[HeldDisk]:
 
 
 def _examine(disk: HeldDisk, plan: PoolPlan) -> None:
-    """Look for anything that forbids to write to the disk, in what can be looked at quickly.
+    """Look for anything that forbids to write to the disk, in what can be read quickly.
 
     Raises: Refused, which names the disk.
     """

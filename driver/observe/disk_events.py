@@ -25,7 +25,7 @@ class DiskEvents:
         self._scheduled = threading.Event()
 
     def watch(self) -> None:
-        """Listen for udev events. Without netlink, as in some containers, log that instead.
+        """Listen for udev events; if that is not possible (a container without netlink), log it.
 
         Pools are then found when they are used.
         """

@@ -9,7 +9,7 @@ from driver.core.faults import Fault, FaultKind
 from driver.core.model import Unreadable, Volume
 from driver.core.ports.node_events import NodeEvents
 
-# A router that hears that a pool is unavailable, and that it is back, records that itself.
+# A router to which a pool is reported as unavailable, and as available again, records that itself.
 _OF_ROUTERS: Final = {FaultKind.POOL_AWAY, FaultKind.POOL_FAILED, FaultKind.POOL_READ_ONLY}
 
 

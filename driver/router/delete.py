@@ -27,8 +27,8 @@ class DeleteRoutes:
 
     `abandon` is asked whether a volume or snapshot may be lost with its node. `attachments`:
     publications are recorded in VolumeAttachments, and Kubernetes deletes no volume that has
-    one. A node that was unavailable when a volume was detached does not know of that: it is
-    told before it deletes the volume.
+    one. A node that was unavailable when a volume was detached gets a
+    ControllerUnpublishVolume before the DeleteVolume.
     """
 
     def __init__(

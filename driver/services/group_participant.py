@@ -25,7 +25,8 @@ State: TypeAlias = cellar.PartState
 
 
 class Session:
-    """One attempt, between the thread that takes a part and the event loop that hears the router.
+    """One attempt, shared by the thread that takes the snapshots and the event loop, which gets
+    the router's steps.
 
     `step_timeout`: seconds to wait after each step. `reached`: the steps that the thread has
     reached.

@@ -64,7 +64,7 @@ class SnapshotMetadata(SnapshotMetadataServicer):
             yield page
             if page.end == page.size:
                 return
-            blocks = replace(blocks, start=page.end, lives=page.incarnations)
+            blocks = replace(blocks, start=page.end, incarnations=page.incarnations)
 
 
 def _messages(page: ChangesPage, max_results: int) -> Iterator[list[csi.BlockMetadata]]:

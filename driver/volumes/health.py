@@ -125,7 +125,7 @@ def find_faults(
     """Return the faults of one volume of the pool.
 
     `records`: if given, also the recorded mounts that show another device by now. `finder`: of
-    the pool's host, for a call about many volumes; what it finds is looked at once more.
+    the pool's host, for a call about many volumes; what it finds is checked once more.
     """
     faults = tuple(pool.backend.faults(volume.id))
     if isinstance(volume, Unreadable):
@@ -189,7 +189,7 @@ def _find_healthy(
     pool: Pool,
 ) -> Sequence[bool]:
     """Return for each volume whether one pass over all of them found it without any fault. The
-    others are to be looked at one by one.
+    others have to be checked one by one.
     """
     if not isinstance(pool.backend, ExaminesTogether):
         return [False] * len(volumes)

@@ -36,12 +36,12 @@ class LimitUpkeep:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._surveyed: set[str] = set()  # names of pools of which all volumes were looked at
+        self._surveyed: set[str] = set()  # names of pools of which all volumes were checked
 
     def differing(self) -> Sequence[VolumeId]:
         """Return the attached volumes whose device has other limits than the volume.
 
-        The first time all volumes of a pool are looked at, because a driver that was killed may
+        The first time all volumes of a pool are checked, because a driver that was killed may
         have left limits that are recorded nowhere; later those with limits. A pool that does not
         answer is left out.
         """

@@ -105,7 +105,7 @@ class Provisioner:
         PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
-        volume = self._pools.withdrawals.made_up(pool, volume)
+        volume = self._pools.pending_unpublishes.apply(pool, volume)
         if volume.held:
             raise Refused(f"volume {volume.id} is held: `cellar release` allows deleting it again")
         if volume.published and self._attach:

@@ -51,7 +51,7 @@ class ControllerPublisher:
             raise NotFound(f"no node {request.node!r}; volume {volume.id} is on {self._node!r}")
         if reason := incompatibility(volume, request.capability):
             raise Invalid(reason)
-        volume = self._pools.withdrawals.made_up(pool, volume)
+        volume = self._pools.pending_unpublishes.apply(pool, volume)
         publication = Publication(request.node, request.read_only, request.capability.mode)
         if volume.published is None or _is_left(volume.published, publication, self._node):
             self._record(pool, volume, publication)
@@ -77,7 +77,7 @@ class ControllerPublisher:
         except PoolUnavailable:
             if not self._pools.may_come(request.volume_id.pool):
                 raise
-            self._pools.withdrawals.note(request.volume_id, request.node)
+            self._pools.pending_unpublishes.note(request.volume_id, request.node)
 
     def _unpublish(self, request: Unpublish) -> None:
         """Remove the publication from the pool's record, even if that is damaged. Raises:
@@ -90,7 +90,7 @@ class ControllerPublisher:
                 backend = self._pools.with_id(request.volume_id.pool).backend
                 backend.withdraw(request.volume_id, request.node)
                 return
-            volume = self._pools.withdrawals.made_up(pool, volume)
+            volume = self._pools.pending_unpublishes.apply(pool, volume)
             if volume.published and request.node in {None, volume.published.node}:
                 pool.backend.record(replace(volume, published=None))
 

@@ -121,14 +121,14 @@ class GetChangedBlocks:
     """One page of the extents of a snapshot from byte `start` on, or, with a `base`, of those in
     which the two differ.
 
-    `lives`: incarnations of target and base on the page before, to detect that one was re-
-    created; (): this page is the first.
+    `incarnations`: those of target and base on the page before, to detect that one was created
+    again; (): this page is the first.
     """
 
     target: SnapshotId
     base: SnapshotId | None = None
     start: Bytes = 0
-    lives: tuple[str, ...] = ()
+    incarnations: tuple[str, ...] = ()
 
     @property
     def locks(self) -> Locks:

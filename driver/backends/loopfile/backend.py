@@ -5,8 +5,8 @@ POOL/ID/disk.img         the bytes
 POOL/ID/volume.json      the record, durable
 POOL/ID/attached.json    ControllerPublishVolume's record, not synced: etcd has it
 POOL/ID/freezing         a snapshot is being taken: thaw after a crash
-POOL/.new-ID/            being made; swept at start
-POOL/.del-ID-LIFE/       being removed; swept at start
+POOL/.new-ID/            being created; removed at the start
+POOL/.del-ID-LIFE/       deleted; removed at the start
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _NO_POOL: Final = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the pools of one process share: filesystems, and which pool was known at which place."""
+    """What the pools of one process share: filesystems, and which pool was known at which path."""
 
     filesystems: Filesystems = field(default_factory=Filesystems)
     known: Records = field(default_factory=MemoryRecords)

@@ -61,7 +61,7 @@ class Backend(Protocol):
     def find(self, image_id: VolumeId) -> Volume | None:  # noqa: D418 - the port has no other
         """Return the image with this id; None: there is none.
 
-        Raises: PoolUnavailable; Damaged: its record cannot be trusted. So do all other methods for
+        Raises: PoolUnavailable; Damaged: its record cannot be read. So do all other methods for
         such an image, but `attached` and `detach`.
         """
 

@@ -18,7 +18,7 @@ from driver.linux.devices import loop_ioctl
 
 ATTEMPTS: Final = 64
 _PAUSE: Final = 0.005  # seconds
-# Names of devices that were detached lately: where to look first, and never believed.
+# Names of devices that were detached lately: tried first, and checked like all others.
 _detached: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
 

@@ -85,7 +85,7 @@ class VolumeGroup:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A physical volume, as a look at all disks shows it."""
+    """A physical volume, as pvs reports it."""
 
     path: Path
     group: str

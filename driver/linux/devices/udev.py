@@ -18,11 +18,11 @@ import pyudev
 BUFFER: Final = 1 << 20  # bytes that wait for us; a burst of 1,000 attaches is about as much
 
 
-def watch(heard: Callable[[str, str], None]) -> Callable[[], None]:
-    """Call `heard(action, device name)` in a thread for each block event; return how to stop it.
+def watch(on_event: Callable[[str, str], None]) -> Callable[[], None]:
+    """Call `on_event(action, device name)` in a thread for each block event; return how to stop it.
 
-    The function that is returned ends the thread. `heard` must not raise, and must be quick. If
-    the kernel had to drop events, `heard("change", "")` is called: anything may have changed.
+    The function that is returned ends the thread. `on_event` must not raise, and must be quick. If
+    the kernel had to drop events, `on_event("change", "")` is called: anything may have changed.
 
     Raises: ImportError, without libudev; OSError.
     """
@@ -30,10 +30,10 @@ def watch(heard: Callable[[str, str], None]) -> Callable[[], None]:
     monitor.filter_by(subsystem="block")
     with suppress(OSError):  # more than the default needs CAP_NET_ADMIN
         monitor.set_receive_buffer_size(BUFFER)
-    monitor.start()  # what happens from now on is heard
+    monitor.start()  # what happens from now on is reported
     ended, end = socket.socketpair()
     thread = threading.Thread(
-        target=_listen, args=(monitor, ended, heard), name="block-events", daemon=True
+        target=_listen, args=(monitor, ended, on_event), name="block-events", daemon=True
     )
     thread.start()
 
@@ -45,7 +45,7 @@ def watch(heard: Callable[[str, str], None]) -> Callable[[], None]:
     return stop
 
 
-def _listen(monitor: Any, ended: socket.socket, heard: Callable[[str, str], None]) -> None:
+def _listen(monitor: Any, ended: socket.socket, on_event: Callable[[str, str], None]) -> None:
     """Pass events on until the other end of `ended` is closed."""
     poll = select.poll()  # select() knows no descriptor above 1023
     poll.register(monitor.fileno(), select.POLLIN)
@@ -53,7 +53,7 @@ def _listen(monitor: Any, ended: socket.socket, heard: Callable[[str, str], None
     with ended:
         while ended.fileno() not in dict(poll.poll()):
             if event := _next(monitor):
-                heard(*event)
+                on_event(*event)
 
 
 def _next(monitor: Any) -> tuple[str, str] | None:

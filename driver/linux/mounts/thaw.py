@@ -3,7 +3,7 @@
 Run as `python -I -S thaw.py FD`, FD being one end of a SOCK_SEQPACKET pair. A message on it is one
 freeze: the bound in seconds as text, and as descriptors first a socket of its own, then the mounted
 directories. On that socket the child answers the errno of each FIFREEZE ("0 0 16"), or "late" at
-the bound; then the parent says "thaw" and hears "thawed" or "late". An end of file on it, or the
+the bound; then the parent sends "thaw" and gets "thawed" or "late". An end of file on it, or the
 bound, thaws as well: so a parent that is killed leaves nothing frozen.
 
 Only builtin modules, so that it stays small; nothing here may write to any filesystem.

@@ -13,14 +13,14 @@ from driver.linux.mounts import mount, mount_points
 from driver.linux.mounts.holders import holders
 from driver.linux.mounts.table import mount_table
 
-_TIMEOUT: Final = 0.5  # seconds for which a mount may be busy with somebody who only looks
+_TIMEOUT: Final = 0.5  # seconds for which a path lookup may keep a mount busy
 _PAUSES: Final = (0.001, 0.004, 0.01, 0.02, 0.04)  # seconds; then holders are sought, too
 
 
 def unmount_patiently(target: Path) -> None:
     """Unmount one layer; try again for _TIMEOUT seconds while it is busy and no holder is found.
 
-    Whoever looks at a mount holds it for the time of one system call, also the statfs of a
+    A path lookup keeps a mount busy for the time of one system call, also the statfs of a
     monitor: such a holder is not named. Raises: Refused, if it stays busy, or a holder is
     found; Failed.
     """

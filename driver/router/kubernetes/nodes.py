@@ -23,7 +23,7 @@ NODES: Final = "/api/v1/nodes"
 CSINODES: Final = "/apis/storage.k8s.io/v1/csinodes"
 SLICES: Final = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 SERVICE: Final = "kubernetes.io/service-name"
-WATCH_LIFETIME: Final = 180.0  # seconds without a response after which absence is not believed
+WATCH_LIFETIME: Final = 180.0  # seconds without a response after which absence does not count
 
 Clock = Callable[[], float]
 

@@ -48,7 +48,7 @@ class ChangedBlocks:
         pool, target = self._pools.snapshot(request.target)
         base = self._base(request, target)
         incarnations = tuple(snapshot.incarnation for snapshot in (target, base) if snapshot)
-        if request.lives not in {(), incarnations}:
+        if request.incarnations not in {(), incarnations}:
             raise NotFound(f"snapshot {target.id} was deleted and created again meanwhile")
         if not 0 <= request.start <= target.size:
             raise OutOfRange(f"starting_offset: {request.start} is not within {target.size} bytes")

@@ -34,7 +34,7 @@ def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
     """Return the volume's open container, or else its pool's device, without reading its record;
     None: neither.
 
-    If the pool is unavailable or cannot tell, only an open container is found, by its name.
+    If the pool is unavailable or does not know, only an open container is found, by its name.
     """
     try:
         pool = pools.with_id(volume_id.pool)

@@ -1,6 +1,6 @@
 """Records what this driver mounts where, before it does.
 
-Believed when a path is to be taken down and the kernel cannot tell any more what it shows: the
+Used when a path is to be unmounted and the kernel does not report any more what it shows: the
 filesystem below is dead, the device is gone, or its number is another volume's by now.
 """
 

@@ -152,7 +152,7 @@ def clear_broken(pool: Pool, volume: Volume, device: Device, mount_point: MountP
     return True
 
 
-def mount(  # noqa: PLR0913 - what is mounted where, and who is told of it
+def mount(  # noqa: PLR0913 - what is mounted where, and who records it
     pool: Pool,
     volume: Volume,
     device: Device,

@@ -20,7 +20,7 @@ class KnownState:
     """The state of a pool, and how old it is."""
 
     state: PoolState
-    age: float  # seconds since the pool was looked at
+    age: float  # seconds since the pool was read
 
 
 class States:

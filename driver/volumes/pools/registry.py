@@ -25,7 +25,7 @@ from driver.volumes.locks import Locks, WorkerGroup
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask_all, ask_patiently
 from driver.volumes.pools.call_facts import note_image
 from driver.volumes.pools.image_lists import ImageLists, unavailable_pools
-from driver.volumes.pools.withdrawals import Withdrawals
+from driver.volumes.pools.pending_unpublishes import PendingUnpublishes
 from driver.volumes.requests import CreateVolume
 
 MANY: Final = "several pools"  # no name of a pool: it has a space
@@ -37,13 +37,15 @@ Find = Callable[[Backend, PoolId], SomeImage | None]
 class Pools(ImageLists):
     """The configured pools (at least one), in the order of the configuration.
 
-    `withdrawals`: unpublications that a pool could not record; None: kept in memory only.
+    `pending_unpublishes`: unpublications that a pool could not record; None: kept in memory only.
     """
 
-    def __init__(self, pools: Sequence[Pool], withdrawals: Withdrawals | None = None) -> None:
+    def __init__(
+        self, pools: Sequence[Pool], pending_unpublishes: PendingUnpublishes | None = None
+    ) -> None:
         super().__init__(pools)
         self._ids: dict[str, PoolId] = {}  # by the pool's name, as last seen
-        self.withdrawals = withdrawals or Withdrawals()
+        self.pending_unpublishes = pending_unpublishes or PendingUnpublishes()
 
     def all(self) -> Sequence[Pool]:
         """Return all configured pools; none is asked."""

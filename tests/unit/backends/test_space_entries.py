@@ -22,7 +22,7 @@ def test_what_is_no_longer_shared_is_no_longer_owed() -> None:
     ledger = a_ledger(disk)
     ledger.record("s", Entry(GIB // 4, THICK, shared=GIB // 4))
     before = ledger.largest(THICK)
-    ledger.measured("s", 0)
+    ledger.update_shared("s", 0)
     assert ledger.largest(THICK) == before + GIB // 4
     assert ledger.sharing() == ()
 
@@ -31,7 +31,7 @@ def test_a_measure_never_makes_an_image_owe_more() -> None:
     disk = LedgerDisk(GIB)
     ledger = a_ledger(disk)
     ledger.record("s", Entry(MIB, THICK, shared=0))
-    ledger.measured("s", MIB)
+    ledger.update_shared("s", MIB)
     assert owed(ledger, disk) == 0
 
 
@@ -42,9 +42,9 @@ def test_a_measure_of_an_earlier_life_says_nothing_of_the_next() -> None:
     before = ledger.entry("s")
     ledger.remove("s")
     ledger.record("s", Entry(MIB, THICK, shared=MIB // 2))
-    ledger.measured("s", 0, before)
+    ledger.update_shared("s", 0, before)
     assert owed(ledger, disk) == MIB // 2
-    ledger.measured("s", 0, ledger.entry("s"))
+    ledger.update_shared("s", 0, ledger.entry("s"))
     assert owed(ledger, disk) == 0
 
 

@@ -1,7 +1,7 @@
 """The images of a loop-file pool in memory: read when the pool appears, and kept in step with it.
 
-A cache, but for what cannot be read: that is looked at again whenever somebody asks for it, so that
-a record which was put right is believed without a restart.
+A cache, except for records that cannot be read: those are read again at each call, so that a record
+which was corrected counts without a restart.
 """
 
 from __future__ import annotations

@@ -65,12 +65,12 @@ class SpaceFreer:
             self._background.begin()
 
     def resume(self) -> None:
-        """Begin again if something is left, for example after an error."""
+        """Start the background thread again if images are waiting, for example after an error."""
         if self._waiting:
             self._background.begin()
 
     def stop(self) -> None:
-        """End the thread after its present piece, and close what is open."""
+        """End the thread after its present piece, and close the folders of the images that wait."""
         self._background.close(_CLOSE)
         with self._lock:
             for image in self._waiting:

@@ -37,7 +37,7 @@ class ImageRepairer:
         """
         disk = layout.disk(root, image.id)
         try:
-            self._accounts.reallocated(root, image)
+            self._accounts.reallocate(root, image)
             if os.stat(disk).st_size > image.size:
                 self._cut(root, image)
         except (CellarError, OSError) as error:

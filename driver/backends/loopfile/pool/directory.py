@@ -39,7 +39,7 @@ class _MarkerLock:
     id: PoolId
     identity: tuple[int, int]  # st_dev, st_ino of the marker
     users: int = 0
-    gone: bool = False  # let go of when the last of them leaves
+    gone: bool = False  # released when the last of them leaves
     closed: bool = False  # the same, wherever it is
 
 
@@ -59,7 +59,7 @@ class PoolDirectory:
     the marker. `init`, `known`: see `PoolCreation`. `disk`: is mounted there if need be.
     """
 
-    def __init__(  # noqa: PLR0913 - what a pool's directory is, and who hears of it
+    def __init__(  # noqa: PLR0913 - what a pool's directory is, and who is called
         self,
         location: Path,
         owner: str,

@@ -15,7 +15,7 @@ from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
 from driver.linux import file_probes
 from driver.linux.mounts.table import mount_table
 
-# Seconds for which mountinfo, or a trial, is believed.
+# Seconds for which mountinfo, or a trial, is not read again.
 _BELIEVED: Final = 1.0
 
 

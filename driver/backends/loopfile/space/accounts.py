@@ -24,9 +24,9 @@ from driver.core.model import MIB, Allocation, Bytes, Image, Snapshot, Volume
 from driver.linux import fiemap, files
 from driver.linux.mounts import open_directory
 
-MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is believed
+MEASURED_FOR: Final = 10.0  # seconds for which a measure of shared bytes is used
 REPORTED_FOR: Final = 60.0  # seconds for which a report needs no commit, if nothing came or went
-NOTICED: Final = 16 * MIB  # by which what is free has to change before it is looked at anew
+NOTICED: Final = 16 * MIB  # by which the free space has to change before it is measured again
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class Accounts:
         finally:
             self.record_final(volume)
 
-    def reallocated(self, root: Path, image: Image) -> None:
+    def reallocate(self, root: Path, image: Image) -> None:
         """Allocate a thick image that was never formatted: a crash inside `punched` leaves it a
         hole.
 
@@ -290,7 +290,7 @@ class Accounts:
                 shared, at = fiemap.shared(self._root / name / layout.DISK, at)
                 total += shared
                 yield
-            self.ledger.measured(name, self.bounds.with_cow_cost(total), entry)
+            self.ledger.update_shared(name, self.bounds.with_cow_cost(total), entry)
 
     def _measure_free(self) -> _Known:
         """Measure the free space closely, which may make the filesystem commit."""

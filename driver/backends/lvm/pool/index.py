@@ -93,7 +93,7 @@ class Index:
         return self.vanished.get(image_id)
 
     def refuse_damaged(self, image_id: ImageId) -> None:
-        """Raise Damaged if the record of the image cannot be trusted."""
+        """Raise Damaged if the record of the image cannot be read."""
         if damaged := self.damaged.get(tags.lv_name(image_id)):
             raise Damaged(damaged.why)
 

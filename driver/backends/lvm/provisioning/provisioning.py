@@ -115,7 +115,9 @@ class Provisioning(Protocol):
         """Return whether a temporary snapshot is invalid: what it may hold is used up."""
 
     def current_charge(self, name: str, charge: Bytes, /) -> Bytes:
-        """Return the charge of a volume that is being built; else `charge`, its recorded one."""
+        """Return the bytes that an image is charged with: while it is being built its own, then
+        the recorded `charge`.
+        """
 
     def forget_charge(self, name: str, /) -> None:
         """Forget the charge of a volume that was being built: it is recorded now, or the volume is

@@ -169,7 +169,7 @@ def _entries(ids: Iterable[int]) -> tuple[Mount, ...]:
 
 
 def _shown_number(mount: Mount) -> int | None:
-    """Return dev_t of the device that a mount shows; 0: none; None: that cannot be told now."""
+    """Return dev_t of the device that a mount shows; 0: none; None: not known now."""
     if may_be_node(mount):
         return number_by_node_name(mount) or _rdev(mount)
     if mount.fs_type == "btrfs":

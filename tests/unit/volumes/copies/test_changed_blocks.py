@@ -172,7 +172,7 @@ def paged(use: ChangedBlocks, wanted: GetChangedBlocks) -> Iterator[ChangesPage]
         if page.end == page.size:
             return
         assert page.end > wanted.start
-        wanted = replace(wanted, start=page.end, lives=page.incarnations)
+        wanted = replace(wanted, start=page.end, incarnations=page.incarnations)
 
 
 BASE, TARGET = SnapshotId(Known.id, "base"), SnapshotId(Known.id, "target")
@@ -336,9 +336,9 @@ def test_a_pool_that_does_not_know_where_bytes_lie_sends_its_callers_to_read_all
 def test_a_snapshot_that_was_made_anew_between_two_pages_is_another_one(world: World) -> None:
     _, target = two(world)
     first = world.changes.page(GetChangedBlocks(target=target.id))
-    world.changes.page(GetChangedBlocks(target=target.id, lives=first.incarnations))
+    world.changes.page(GetChangedBlocks(target=target.id, incarnations=first.incarnations))
     world.snapshots.delete(DeleteSnapshot(target.id))
     repeated = world.snapshot("target", target.source)
     assert repeated.id == target.id
     with pytest.raises(NotFound, match="created again"):
-        world.changes.page(GetChangedBlocks(target=target.id, lives=first.incarnations))
+        world.changes.page(GetChangedBlocks(target=target.id, incarnations=first.incarnations))

@@ -1,7 +1,7 @@
 """Volumes that were unpublished while their pool could not be written: recorded when it can.
 
-Kubernetes says it once. A record in the pool that says otherwise would keep the volume from being
-deleted for ever.
+Kubernetes repeats no ControllerUnpublishVolume that succeeded. Without this note the record in the
+pool would say for ever that the volume is published, and no call could delete it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from driver.core.ports.records import Records
 _PREFIX: Final = "unpublished "  # of the keys, beside those of places
 
 
-class Withdrawals:
+class PendingUnpublishes:
     """Unpublications that the volume's pool could not record, stored outside of the pools in
     `records`; None: in memory, until this process ends.
     """
@@ -32,7 +32,7 @@ class Withdrawals:
         """
         self._records.write(f"{_PREFIX}{volume_id}", {"node": node or ""})
 
-    def made_up(self, pool: Pool, volume: Volume) -> Volume:
+    def apply(self, pool: Pool, volume: Volume) -> Volume:
         """Apply a noted unpublication to the pool's record, and return the volume as it is
         recorded now; no-op if none was noted.
 
