@@ -244,6 +244,16 @@ def test_a_record_is_replaced_as_a_whole(under_test: BackendUnderTest) -> None:
     assert under_test.pool.backend.find(volume.id) == changed
 
 
+def test_a_volume_has_the_names_that_it_was_told_last(under_test: BackendUnderTest) -> None:
+    volume = create_volume(under_test)
+    for claim in ("data", "restored"):
+        named = replace(volume, objects=ObjectNames("shop", claim, "pv"))
+        under_test.pool.backend.record(named)
+        assert under_test.pool.backend.find(volume.id) == named
+        under_test.restart()
+        assert under_test.pool.backend.find(volume.id) == named
+
+
 def test_a_publication_is_recorded_and_taken_back(under_test: BackendUnderTest) -> None:
     volume = create_volume(under_test)
     published = replace(
