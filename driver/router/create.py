@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import cache, partial
 from typing import Any, Final
 
 from csi_proto import cellar_pb2 as cellar
@@ -94,11 +95,15 @@ class CreateRoutes:
         The best node is not asked whether it has the name: it checks when it creates.
         """
         nodes = {node.name: node for node in self._nodes.meeting(requirement)}
-        best, failure = self._order(volume, requirement, nodes)
+        order = cache(partial(self._order, volume, requirement, nodes))
         if requirement.chosen is not None:
-            return await self._create_on(best[0], volume.key, request, context)
-        others = [node for node in nodes.values() if node not in best[:1]]
-        async with self._reserved(volume.key, others, VolumeId) as holders:
+            return await self._create_on(order()[0][0], volume.key, request, context)
+
+        def choose_others() -> Sequence[NodeConnection]:
+            return [node for node in nodes.values() if node not in order()[0][:1]]
+
+        async with self._reserved(volume.key, choose_others, VolumeId) as holders:
+            best, failure = order()
             for node in holders[:1] or best:
                 try:
                     return await self._create_on(node, volume.key, request, context)
@@ -143,7 +148,10 @@ class CreateRoutes:
         return csi.CreateVolumeResponse.FromString(response)  # parsed: the log has the volume's id
 
     def _reserved(
-        self, key: Key, searched: Sequence[NodeConnection], id_type: type[ImageId]
+        self,
+        key: Key,
+        choose_searched: Callable[[], Sequence[NodeConnection]],
+        id_type: type[ImageId],
     ) -> AbstractAsyncContextManager[Sequence[NodeConnection]]:
         """Reserve a name and yield the holders of it, see name_reservations.reserved.
 
@@ -151,7 +159,7 @@ class CreateRoutes:
         """
         if len(self._nodes.all()) == 1:
             return nullcontext(())
-        return name_reservations.reserved(self._nodes.reachable(), key, searched, id_type)
+        return name_reservations.reserved(self._nodes.reachable(), key, choose_searched, id_type)
 
     async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
         """Create a snapshot on the node of its source. Only nodes that may have a snapshot of
@@ -162,8 +170,12 @@ class CreateRoutes:
         other errors as the node reports them.
         """
         node = self._source_node(parse_volume_id(request.source_volume_id).pool)
-        others = [other for other in self._nodes.reachable() if other is not node]
-        async with self._reserved(snapshot_key(request.name), others, SnapshotId) as holders:
+
+        def choose_others() -> Sequence[NodeConnection]:
+            return [other for other in self._nodes.reachable() if other is not node]
+
+        key = snapshot_key(request.name)
+        async with self._reserved(key, choose_others, SnapshotId) as holders:
             if holders:
                 name = holders[0].name
                 raise Conflict(f"snapshot {request.name!r} exists, of a volume on node {name}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ import grpc.aio
 from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import Busy
 from driver.core.ids import ImageId, Key, SnapshotId, name_digest
-from driver.csi.protocol import NODE_TIMEOUT
+from driver.csi.protocol import NAME_MEMORY, NAME_SEARCH_LIFETIME, NODE_TIMEOUT
 from driver.csi.status import error_from_status
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
@@ -26,11 +27,12 @@ _ReserveCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, cellar.Reserved]"
 async def reserved(
     nodes: Sequence[NodeConnection],
     key: Key,
-    searched: Iterable[NodeConnection],
+    choose_searched: Callable[[], Sequence[NodeConnection]],
     id_type: type[ImageId],
 ) -> AsyncIterator[Sequence[NodeConnection]]:
-    """Reserve the name of a volume or snapshot, and yield those nodes of `searched` that have one
-    of this name.
+    """Reserve the name of a volume or snapshot, and yield those of the nodes that
+    `choose_searched` returns which have one of this name. It is called while the node that keeps
+    the name is waited for.
 
     Inside, no other router creates one. The name is kept by the one of `nodes` that a hash
     chooses, the same for all routers, for as long as the stream is open: the death of a router
@@ -45,10 +47,12 @@ async def reserved(
         return
     call = choose_keeper(nodes, key).peer().Reserve(cellar.ReserveRequest(key=key))
     try:
+        await asyncio.sleep(0)  # so that the request is sent
+        searched, digest, begin = choose_searched(), name_digest(key), time.monotonic()
+        likely = [node for node in searched if node.may_have(digest)]
         answer = await _wait_for(call)
-        if answer.uncontended:
-            digest = name_digest(key)
-            searched = [node for node in searched if node.may_have(digest)]
+        if answer.uncontended and time.monotonic() - begin < NAME_MEMORY - NAME_SEARCH_LIFETIME:
+            searched = likely  # nobody created it since the names were read
         yield await _holders(searched, key, id_type)
     finally:
         # Only after the response of the create is on its way.

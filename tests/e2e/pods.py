@@ -31,7 +31,7 @@ from tools.shell import say
 NODE: Final = NODES[1]
 SPACE: Final = "pods"
 ROUNDS: Final = 20
-SETTLED: Final = 1.0  # seconds between two pods, for what is still written about the one before
+SETTLED: Final = 1.0  # seconds until everybody has written what a pod did
 CELLAR: Final = "a claim of Cellar"
 NONE: Final = "no volume"
 PEER: Final = "a claim of csi-driver-host-path"
@@ -116,10 +116,11 @@ def _pod(kube: Kube, kind: Kind, name: str) -> tuple[float, Mapping[Milestone, f
     kube.apply(*wanted)
     timeout = f"--timeout={int(CALL) - 10}s"
     kube("wait", f"pod/{name}", "-n", SPACE, "--for=condition=Ready", timeout)
-    seconds = time.monotonic() - start
+    seconds, end = time.monotonic() - start, datetime.now(UTC)
     time.sleep(SETTLED)
     happenings = timeline.everything_since(kube, begin, {name}, NODE)
-    steps = pod_steps.durations(begin, pod_steps.reached(happenings))
+    before = [happening for happening in happenings if happening.at <= end]
+    steps = pod_steps.durations(begin, pod_steps.reached(before))
     _delete(kube, kind, name)
     return seconds, steps
 

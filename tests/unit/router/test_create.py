@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,10 +109,10 @@ def routed(monkeypatch: pytest.MonkeyPatch) -> RoutedCreate:
 
     @asynccontextmanager
     async def reserved(
-        _: object, key: str, searched: Sequence[NodeConnection], id_type: object
+        _: object, key: str, choose: Callable[[], Sequence[NodeConnection]], id_type: object
     ) -> AsyncIterator[Sequence[NodeConnection]]:
         routed.reservations += 1
-        routed.searched = [node.name for node in searched]
+        routed.searched = [node.name for node in choose()]
         if routed.contended:
             raise Busy("another router is creating it; try again")
         yield [node for node in routed.nodes.nodes if node.name in routed.holders]
