@@ -147,7 +147,6 @@ imagePullSecrets:
     {{- include "cellar.confined" .root | nindent 4 }}
     runAsUser: {{ .user }} # the socket is this user's
     runAsGroup: {{ .user }}
-    seccompProfile: {type: RuntimeDefault}
   resources:
     {{- toYaml $page.resources | nindent 4 }}
   volumeMounts:

@@ -20,6 +20,11 @@ from driver.core.errors import Failed
 
 PORT: Final = "page"  # the name of the container and of its port
 LISTEN: Final = "127.0.0.1:9580"
+LOCAL: Final = (
+    "127.0.0.1",
+    "localhost",
+    "[::1]",
+)  # the names by which the page lets itself be asked
 START_TIMEOUT: Final = 60.0  # seconds until kubectl has started something
 _END_TIMEOUT: Final = 5.0  # seconds that it has to end
 _SERVING: Final = re.compile(r"http://127\.0\.0\.1:(\d+)/")

@@ -66,11 +66,14 @@ def _show_page(kubectl: Sequence[str], pod: Any, words: Sequence[str]) -> int:
         "--listen",
         metavar="HOST:PORT",
         default=page.LISTEN,
-        help="where it listens on this machine; whoever can connect can read everything",
+        help=f"where it listens on this machine: {page.LISTEN}, or another port",
     )
     options = parser.parse_args(words)
-    if not options.listen.rpartition(":")[2].isdigit():
-        return _fail(f"{options.listen!r} is not HOST:PORT", ExitStatus.WRONG_USE)
+    host, _, port = options.listen.rpartition(":")
+    if host not in page.LOCAL or not port.isdigit():
+        names = ", ".join(page.LOCAL)
+        text = f"{options.listen!r} is not HOST:PORT, with {names} for HOST: others are refused"
+        return _fail(text, ExitStatus.WRONG_USE)
     try:
         asyncio.run(page.show(kubectl, pod, container=CONTAINER, listen=options.listen))
     except CellarError as error:

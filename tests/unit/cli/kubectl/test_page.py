@@ -126,8 +126,9 @@ def test_the_end_of_kubectl_is_said_and_ends_the_page(pod: Pod, file: str, text:
 
 
 @pytest.mark.slow
-def test_an_address_without_a_port_is_refused(pod: Pod) -> None:
-    with pod.page("--listen", "here") as process:
+@pytest.mark.parametrize("address", ["here", "0.0.0.0:9580", "laptop:9580", "127.0.0.1:http"])
+def test_an_address_at_which_the_page_would_not_answer_is_refused(pod: Pod, address: str) -> None:
+    with pod.page("--listen", address) as process:
         _, error = process.communicate(timeout=60)
         assert process.returncode == 2
-        assert "'here' is not HOST:PORT" in error
+        assert f"'{address}' is not HOST:PORT" in error

@@ -27,6 +27,7 @@ class FakeDriver:
 
     def __init__(self, count: int = 3) -> None:
         self.names = {id_of(number): f"pvc-{number}" for number in range(count)}
+        self.claims: dict[str, str] = {}
         self.abnormal: dict[str, str] = {}
         self.snapshot_of: dict[str, str] = {}
         self.ended: list[inspect_pb2.Call] = []
@@ -103,7 +104,13 @@ class FakeDriver:
 
     def describe(self, volume_ids: Any = (), snapshot_ids: Any = ()) -> dict[str, cellar.Record]:
         records = {
-            volume_id: cellar.Record(id=volume_id, name=self.names[volume_id], filesystem="ext4")
+            volume_id: cellar.Record(
+                id=volume_id,
+                name=self.names[volume_id],
+                filesystem="ext4",
+                namespace="shop" if volume_id in self.claims else "",
+                claim=self.claims.get(volume_id, ""),
+            )
             for volume_id in volume_ids
         }
         return records | {each: cellar.Record(id=each, name="snap-1") for each in snapshot_ids}

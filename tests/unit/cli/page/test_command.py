@@ -103,12 +103,24 @@ def test_a_volume_and_a_call_open_to_all_that_is_known() -> None:
 def test_a_name_is_never_read_as_html() -> None:
     driver = FakeDriver()
     driver.names[id_of(0)] = NASTY
+    driver.claims[id_of(1)] = NASTY
     driver.abnormal[id_of(0)] = NASTY
+    driver.snapshot_of[NASTY] = id_of(1)
+    driver.nodes = [inspect_pb2.NodeEntry(name=NASTY, problem=NASTY, pools=[NASTY])]
+    driver.copies = [inspect_pb2.Copy(node=NASTY, text=NASTY, total_bytes=1)]
+    driver.conditions = [
+        inspect_pb2.Condition(
+            node=NASTY, alert=NASTY, severity="critical", text=NASTY, volume_id=id_of(1)
+        )
+    ]
     driver.end_call("CreateVolume", '{"name": "<script>"}', code="INTERNAL", error=NASTY)
 
     async def scenario(page: Page, driver: FakeDriver) -> None:
-        await page.until("document.body.innerText.includes('<img src=x')")
-        assert await page.run("document.title") == "(1) Cellar"
+        await page.until("document.body.innerText.includes('shop/<img src=x')")
+        await page.until("document.querySelectorAll('#running li').length > 0")
+        await page.click(f"[data-focus='{id_of(1)}']")
+        await page.until("document.querySelector('dialog[open]')?.innerText.includes('n1')")
+        assert "pwned" not in await page.run("document.title")
         assert await page.run("document.querySelectorAll('main img, body script').length") == 0
 
     looked_at(driver, scenario)
