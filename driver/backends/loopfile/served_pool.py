@@ -83,6 +83,7 @@ class ServedPool:
             adopted=self._open_pool,
             dropped=self._drop,
             known=shared.known,
+            ids=shared.ids,
             disk=PoolDisk(location, options.disk) if options.disk else None,
         )
         self._loops = LoopDevices()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
 
+from driver.backends.loopfile.pool.pool_ids import PoolIds
 from driver.backends.space_surveys import Filesystems
 from driver.core.capacity import NO_CAPACITY, Capacity
 from driver.core.errors import Exhausted, PoolUnavailable
@@ -20,9 +21,12 @@ _NO_POOL: Final = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the pools of one process share: filesystems, and which pool was known at which path."""
+    """What the pools of one process share: filesystems, their ids, and which pool was known at
+    which location.
+    """
 
     filesystems: Filesystems = field(default_factory=Filesystems)
+    ids: PoolIds = field(default_factory=PoolIds)
     known: Records = field(default_factory=MemoryRecords)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from loguru import logger
 
+from driver.backends.loopfile.pool.pool_ids import PoolIds, two_copies
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
 from driver.core.ports.records import Records
@@ -33,13 +34,17 @@ class PoolCreation:
     """Decides whether the directory at one place may become a pool.
 
     `known`: which pool was found at a place, kept outside of the pools. `init`: the user wants
-    a pool there.
+    a pool there. `ids`: of the pools of this process.
     """
 
-    def __init__(self, location: Path, known: Records, *, init: bool) -> None:
+    def __init__(
+        self, location: Path, known: Records, *, init: bool, ids: PoolIds | None = None
+    ) -> None:
         self._location = location
         self._known = known
         self._init = init
+        self._ids = ids or PoolIds()
+        self._ids.add_location(location)
         self._running = False  # this process has found a pool here
 
     def refuse_directory(self, fd: int) -> None:
@@ -61,6 +66,25 @@ class PoolCreation:
             )
         if file_names or not open_directory.is_whole_filesystem(fd):
             self._refuse_missing_disk(fd)
+
+    def take_id(self, fd: int, pool_id: PoolId) -> None:
+        """Record that this process has the pool in the directory open as `fd`.
+
+        Raises: PoolUnavailable if it has it at another location, or is to have it at one where it
+        was before, on another filesystem: this is a copy.
+        """
+        filesystem = open_directory.filesystem_uuid(fd)
+        known = self._known.find(_ID, pool_id)
+        for location, record in known.items() if os.fspath(self._location) not in known else ():
+            before = record.get(_FILESYSTEM)
+            is_copy = bool(before and filesystem and before != filesystem)
+            if is_copy and self._ids.is_configured(Path(location)):
+                raise two_copies(pool_id, self._location, Path(location))
+        self._ids.take(pool_id, self._location)
+
+    def release_id(self, pool_id: PoolId) -> None:
+        """Record that this process has not the pool here any more."""
+        self._ids.release(pool_id, self._location)
 
     def record_pool(self, fd: int, pool_id: PoolId) -> None:
         """Record the pool in the directory open as `fd`, and warn of another pool on its

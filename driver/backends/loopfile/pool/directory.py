@@ -22,6 +22,7 @@ from driver.backends.loopfile.pool import lock as pool_lock
 from driver.backends.loopfile.pool import marker
 from driver.backends.loopfile.pool.creation import MARKER, PoolCreation
 from driver.backends.loopfile.pool.pool_disk import PoolDisk
+from driver.backends.loopfile.pool.pool_ids import PoolIds
 from driver.core import errnos
 from driver.core.errors import PoolUnavailable
 from driver.core.ids import PoolId
@@ -56,7 +57,7 @@ class PoolDirectory:
 
     `adopted(path)` is called under the lock each time that the pool is found (again), while no
     call is inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in
-    the marker. `init`, `known`: see `PoolCreation`. `disk`: is mounted there if need be.
+    the marker. `init`, `known`, `ids`: see `PoolCreation`. `disk`: is mounted there if need be.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool's directory is, and who is called
@@ -68,12 +69,13 @@ class PoolDirectory:
         adopted: Callable[[Path], None],
         dropped: Callable[[], None] = lambda: None,
         known: Records | None = None,
+        ids: PoolIds | None = None,
         disk: PoolDisk | None = None,
     ) -> None:
         self._location = location
         self._marker = os.fspath(location / MARKER)
         self._owner = owner
-        self._creation = PoolCreation(location, known or MemoryRecords(), init=init)
+        self._creation = PoolCreation(location, known or MemoryRecords(), init=init, ids=ids)
         self._disk = disk
         self._adopted = adopted
         self._dropped = dropped
@@ -232,6 +234,8 @@ class PoolDirectory:
         with ExitStack() as undo:
             undo.callback(self._dropped)
             undo.callback(os.close, lock.fd)
+            undo.callback(self._creation.release_id, lock.id)
+            self._creation.take_id(fd, lock.id)
             self._adopted(path)
             self.sync(path)
             undo.pop_all()
@@ -260,6 +264,7 @@ class PoolDirectory:
             lock.gone = True
             return
         self._marker_lock = None
+        self._creation.release_id(lock.id)
         os.close(lock.fd)
         self._dropped()
         logger.info("pool {} released at {}", lock.id, self._location)

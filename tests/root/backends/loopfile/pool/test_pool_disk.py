@@ -153,7 +153,7 @@ def test_it_is_not_mounted_over_files_or_another_filesystem(
         subprocess.run(["mkfs.ext4", "-q", str(other.path)], check=True)
         subprocess.run(["mount", str(other.path), str(place)], check=True)
         time.sleep(1.1)
-        with pytest.raises(PoolUnavailable, match=f"shows {other.path}, not the pool's disk"):
+        with pytest.raises(PoolUnavailable, match=f"has {other.path}, not the pool's disk"):
             _ = backend.id
         subprocess.run(["umount", str(place)], check=True)
         time.sleep(1.1)
