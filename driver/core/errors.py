@@ -162,7 +162,7 @@ class Unsupported(CellarError):
 
 
 class Damaged(CellarError):
-    """A record or an image that exists and cannot be trusted."""
+    """A record or an image that exists and is damaged, or is of a newer version."""
 
     code = Code.DATA_LOSS
 

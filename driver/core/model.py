@@ -209,7 +209,7 @@ class Unreadable:
     """
 
     id: ImageId
-    why: str  # why it cannot be trusted, with the cure, for people
+    why: str  # why it cannot be read, with the cure, for people
     size: Bytes  # of its file or logical volume
     source: VolumeId | None = None  # of a snapshot
     created: float = 0.0

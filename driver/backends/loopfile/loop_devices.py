@@ -122,7 +122,7 @@ class LoopDevices:
                 logger.warning("{} cannot be looked for among loop devices: {}", image.id, error)
 
     def faults(self, root: Path, image: Image | None) -> Iterator[Fault]:
-        """Give a fault if a pod changed its device in a way that cannot be undone while it is in
+        """Yield a fault if a pod changed its device in a way that cannot be undone while it is in
         use.
         """
         if not image or not is_exposed(image):

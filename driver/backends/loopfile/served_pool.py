@@ -137,7 +137,7 @@ class ServedPool:
 
     @contextmanager
     def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
-        """Give a path to the pool's directory that stays valid while inside; see
+        """Yield a path to the pool's directory that stays valid while inside; see
         `PoolDirectory.open`.
 
         OSErrors inside become errors of the port. Raises: PoolUnavailable if the pool cannot be

@@ -59,7 +59,7 @@ class Disk:
         self._write_pages(first, new)
 
     def extents(self) -> Iterator[Extent]:
-        """Give what was written, in order; adjacent pages are one extent."""
+        """Yield what was written, in order; adjacent pages are one extent."""
         start = end = -1
         for number in sorted(self._pages):
             if number != end:
@@ -86,7 +86,7 @@ class Disk:
 
     @contextmanager
     def as_file(self, *, keep: bool) -> Iterator[Path]:
-        """Give the path of a sparse file in memory with these bytes, which is gone afterwards.
+        """Yield the path of a sparse file in memory with these bytes, which is gone afterwards.
 
         `keep`: the disk takes over what was changed in the file, unless the body raises.
         """
@@ -123,7 +123,7 @@ class Disk:
 
 
 def _data(fd: int) -> Iterator[tuple[int, int]]:
-    """Give start and end of each range of the file that is not a hole."""
+    """Yield start and end of each range of the file that is not a hole."""
     end = 0
     while True:
         try:

@@ -74,7 +74,7 @@ class Backend(Protocol):
         """
 
     def damaged(self) -> Sequence[Unreadable]:
-        """Return the images whose record cannot be trusted, in the order of their ids. Their space
+        """Return the images whose record cannot be read, in the order of their ids. Their space
         stays charged.
         """
 

@@ -45,7 +45,9 @@ class MeasuresAllocation(Protocol):
 
 @runtime_checkable
 class SharesAhead(Protocol):
-    """A backend that shares the bytes of a source in less time if it did so before."""
+    """A backend that can share a source's bytes before the source is frozen, and again while it is
+    frozen: the second time is short.
+    """
 
     def share_ahead(self, image: Image) -> AbstractContextManager[None]:
         """Share the bytes of the image's source, a volume in use, and reserve the space.

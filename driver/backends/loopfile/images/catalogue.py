@@ -119,7 +119,7 @@ class Catalogue:
             self._leaving.discard(image_id)
 
     def faults(self, root: Path, image_id: ImageId) -> Iterator[Fault]:
-        """Give the faults of an image; none if it is deleted while it is examined."""
+        """Yield the faults of an image; none if it is deleted while it is examined."""
         if damaged := self._damaged.get(str(image_id)):
             yield Fault(FaultKind.RECORD_DAMAGED, damaged.why, Severity.DATA_LOSS)
         if image := self._images.get(image_id):

@@ -42,7 +42,7 @@ def list_folders(root: Path) -> Folders:
 
 
 def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadable]]:
-    """Return all images in `folders`, and those whose record cannot be trusted, by folder name.
+    """Return all images in `folders`, and those whose record cannot be read, by folder name.
 
     Raises: OSError if the process lacks the means to read them, such as descriptors.
     """

@@ -88,7 +88,7 @@ class Leftovers:
             self._why.pop(name, None)
 
     def faults(self, location: Path) -> Iterator[Fault]:
-        """Give a fault for each folder that cannot be removed. `location`: the pool's configured
+        """Yield a fault for each folder that cannot be removed. `location`: the pool's configured
         path.
         """
         for name, why in tuple(self._why.items()):

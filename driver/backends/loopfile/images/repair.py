@@ -124,7 +124,7 @@ def find_faults(root: Path, image: Image) -> Iterator[Fault]:
 
 
 def _find_block_faults(disk: Path, image: Image, status: os.stat_result) -> Iterator[Fault]:
-    """Give the faults of an image that has all its bytes."""
+    """Yield the faults of an image that has all its bytes."""
     excess, lacking = status.st_size - image.size, _holes(image, status)
     if excess > 0 and _is_written(disk, image.size):
         yield Fault(

@@ -101,7 +101,7 @@ class PoolDirectory:
 
     @contextmanager
     def open(self) -> Iterator[Path]:
-        """Give a path to the pool's root that stays on this filesystem whatever is mounted
+        """Yield a path to the pool's root that stays on this filesystem whatever is mounted
         meanwhile.
 
         It works for child processes too, being /proc/PID/fd/N. The pool is not released while a

@@ -75,7 +75,7 @@ class FilesystemLimits:
         return shared + int(shared * self.cow_cost)
 
     def faults(self, root: Path, location: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
-        """Give the faults of the pool that is open as `root`.
+        """Yield the faults of the pool that is open as `root`.
 
         `location`: its configured path, for messages. `damaged`: why, by name of the image.
         """

@@ -85,7 +85,7 @@ class Index:
     def image(self, image_id: ImageId) -> Image | None:
         """Return the image, a vanished one included, or None.
 
-        Raises: Damaged if its record cannot be trusted.
+        Raises: Damaged if its record cannot be read.
         """
         if entry := self.entries.get(image_id):
             return entry.image

@@ -73,7 +73,7 @@ class LvmPool:
         """Return what the index has of an image.
 
         Raises: NotFound; Damaged if somebody else removed its logical volume, or its record
-        cannot be trusted; PoolUnavailable.
+        cannot be read; PoolUnavailable.
         """
         self.refresh()
         if entry := self.index.entries.get(image_id):
@@ -130,7 +130,7 @@ class LvmPool:
     def withdraw(self, name: str, node: str | None) -> None:
         """Remove the tags that say that the volume `name` is published to `node` (None: to any).
 
-        For a volume whose record cannot be trusted. Tags that cannot be read are removed too.
+        For a volume whose record cannot be read. Tags that cannot be read are removed too.
         Raises: PoolUnavailable, CommandError.
         """
         if lv := self.refresh().volumes.get(name):
