@@ -74,8 +74,8 @@ def rendered_paths() -> list[Path]:
 def template(arguments: Sequence[str] = (), *, apis: Sequence[str] = ()) -> str:
     """What `helm install` would apply."""
     known = [f"--api-versions={api}" for api in apis]
-    where = ["--namespace", NAMESPACE, "--kube-version", KUBERNETES]
-    argv = [str(e2e_parts.BIN / "helm"), "template", "cellar", str(CHART), *where, *known]
+    options = ["--namespace", NAMESPACE, "--kube-version", KUBERNETES]
+    argv = [str(e2e_parts.BIN / "helm"), "template", "cellar", str(CHART), *options, *known]
     done = subprocess.run([*argv, *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
@@ -98,10 +98,10 @@ def values() -> Iterator[Value]:
     above: list[str] = []  # the keys that the line is indented below
     comment = ""
     for line in source.splitlines():
-        if found := re.match(r" *# (.*)", line):
-            comment = found[1]
-        elif found := re.match(r"( *)([A-Za-z]+):", line):
-            above = [*above[: len(found[1]) // 2], found[2]]
+        if match := re.match(r" *# (.*)", line):
+            comment = match[1]
+        elif match := re.match(r"( *)([A-Za-z]+):", line):
+            above = [*above[: len(match[1]) // 2], match[2]]
             if comment:
                 yield Value(".".join(above), _shown(_at(defaults, above)), comment)
             comment = ""

@@ -120,8 +120,8 @@ def pool() -> Schema:
 
 def _of_type(pool_type: PoolType[Any, Any]) -> Schema:
     names = ["name", "type", "where", *pool_type.readers]
-    where = _LOCATION[pool_type.read_location]
-    then = {"propertyNames": {"enum": names}, "properties": {"where": where}}
+    location = _LOCATION[pool_type.read_location]
+    then = {"propertyNames": {"enum": names}, "properties": {"where": location}}
     return {"if": {"properties": {"type": {"const": pool_type.name}}}, "then": then}
 
 

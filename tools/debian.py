@@ -34,13 +34,13 @@ def _source(release: str) -> list[str]:
 
     Empty, so that debootstrap takes its own, where apt knows no mirror of Debian.
     """
-    found = mirror()
+    suites = mirror()
     known = (SCRIPTS / release).exists()
-    return found if known or not found else [*found, "sid"]
+    return suites if known or not suites else [*suites, "sid"]
 
 
 def mirror() -> list[str]:
     """Return the mirror of Debian that apt uses; empty: it knows none."""
-    wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
-    ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
+    filters = ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
+    ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *filters]
     return subprocess.check_output(ask, text=True).split()[:1]

@@ -52,11 +52,11 @@ def parts() -> None:
     e2e_parts.postgres()
     e2e_parts.chart_tools()
     e2e_parts.kubernetes()
-    stamp, wanted = e2e_parts.E2E / "image.stamp", _digest()
-    if not (ARCHIVE.exists() and is_done(stamp, wanted)):
+    stamp, digest = e2e_parts.E2E / "image.stamp", _digest()
+    if not (ARCHIVE.exists() and is_done(stamp, digest)):
         argv = [str(VENV / "bin/python"), "-m", "tools.image"]
         step("building the project's image", argv, log=e2e_parts.LOGS / "image.log")
-        mark_done(stamp, wanted)
+        mark_done(stamp, digest)
 
 
 def _tests(marked: str, arguments: Sequence[str]) -> int:

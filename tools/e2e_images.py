@@ -139,25 +139,25 @@ def _postgres(root: Path) -> Image:
 
 def _loaded(programs: Sequence[Path], root: Path) -> dict[str, Path]:
     """The libraries and the loader of programs in `root`, from there, by their path in an image."""
-    places = [root / folder / triplet for folder in ("lib", "usr/lib") for triplet in _TRIPLETS]
-    found = {path for program in programs for path in _libraries(program, places)}
+    folders = [root / folder / triplet for folder in ("lib", "usr/lib") for triplet in _TRIPLETS]
+    found = {path for program in programs for path in _libraries(program, folders)}
     files = {}
     for path in found:
         is_loader = path.name.startswith("ld-")  # ldd names the machine's own by its path
-        own = [place / path.name for place in places if (place / path.name).exists()]
+        own = [place / path.name for place in folders if (place / path.name).exists()]
         files[str(path).lstrip("/") if is_loader else f"lib/{path.name}"] = [*own, path][
             0
         ].resolve()
     return files
 
 
-def _libraries(program: Path, places: Sequence[Path] = ()) -> list[Path]:
-    """What the loader would load, searching `places` first."""
-    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, places))} if places else None
-    told = subprocess.run(
-        ["ldd", program], capture_output=True, text=True, check=False, env=environment
+def _libraries(program: Path, folders: Sequence[Path] = ()) -> list[Path]:
+    """What the loader would load, searching `folders` first."""
+    path = {"LD_LIBRARY_PATH": ":".join(map(str, folders))} if folders else {}
+    output = subprocess.run(
+        ["ldd", program], capture_output=True, text=True, check=False, env=os.environ | path
     ).stdout
-    return [Path(path) for path in re.findall(r"(/\S+) \(0x", told)]
+    return [Path(path) for path in re.findall(r"(/\S+) \(0x", output)]
 
 
 def _all_written(images: Sequence[Image]) -> list[Path]:

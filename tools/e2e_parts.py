@@ -73,16 +73,16 @@ def kubernetes() -> None:
     With K8S=1.36 also .cache/e2e/bin-1.36, the components of that one.
     """
     for minor in dict.fromkeys((NEWEST, chosen())):
-        stamp, wanted = E2E / f"kubernetes-{minor}.stamp", _digest(minor, "pause/main.go")
-        if not is_done(stamp, wanted):
+        stamp, digest = E2E / f"kubernetes-{minor}.stamp", _digest(minor, "pause/main.go")
+        if not is_done(stamp, digest):
             _build_kubernetes(minor)
-            mark_done(stamp, wanted)
+            mark_done(stamp, digest)
 
 
 def _build_kubernetes(minor: str) -> None:
-    where = ["-o", f"{programs(minor)}/", *_modfile(minor)]
+    output = ["-o", f"{programs(minor)}/", *_modfile(minor)]
     programs(minor).mkdir(parents=True, exist_ok=True)
-    flags = ["-trimpath", "-ldflags", f"-s -w {_version_flags(minor)}", *where]
+    flags = ["-trimpath", "-ldflags", f"-s -w {_version_flags(minor)}", *output]
     argv = [golang.command(), "build", *flags, "tool", *(["./pause"] if minor == NEWEST else [])]
     title = f"building Kubernetes {KUBERNETES[minor]} (15 minutes; once)"
     step(title, argv, log=LOGS / f"kubernetes-{minor}.log", env=_static(), where=MODULES)
@@ -92,19 +92,19 @@ def suite() -> None:
     """.cache/e2e/bin/e2e.test: the External.Storage suite of Kubernetes."""
     minor = chosen()
     stamp = E2E / f"suite-{minor}.stamp"
-    wanted = _digest(minor, "externalstorage/suite_test.go")
-    if not is_done(stamp, wanted):
-        where = ["-o", str(programs(minor) / "e2e.test"), *_modfile(minor), "./externalstorage"]
-        argv = [golang.command(), "test", "-c", "-trimpath", "-ldflags", "-s -w", *where]
+    digest = _digest(minor, "externalstorage/suite_test.go")
+    if not is_done(stamp, digest):
+        output = ["-o", str(programs(minor) / "e2e.test"), *_modfile(minor), "./externalstorage"]
+        argv = [golang.command(), "test", "-c", "-trimpath", "-ldflags", "-s -w", *output]
         title = "building the External.Storage suite (2 minutes; once)"
         step(title, argv, log=LOGS / "suite.log", env=_static(), where=MODULES)
-        mark_done(stamp, wanted)
+        mark_done(stamp, digest)
 
 
 def packages() -> None:
     """.cache/e2e/root: etcd, containerd, runc, CNI plugins, busybox."""
-    stamp, wanted = E2E / "packages.stamp", json.dumps(PACKAGES)
-    if is_done(stamp, wanted):
+    stamp, digest = E2E / "packages.stamp", json.dumps(PACKAGES)
+    if is_done(stamp, digest):
         return
     folder, root = E2E / "debs", E2E / "root"
     for made in (folder, root):
@@ -114,7 +114,7 @@ def packages() -> None:
         download(name, version, folder)
     for package in sorted(folder.glob("*.deb")):
         run(["dpkg-deb", "-x", str(package), str(root)])
-    mark_done(stamp, wanted)
+    mark_done(stamp, digest)
 
 
 def postgres() -> Path:
@@ -127,14 +127,14 @@ def postgres() -> Path:
         made.mkdir(parents=True)
     (folder / "partial").mkdir()
     # as if nothing were installed, and without writing to the caches of the machine's apt
-    told = [
+    options = [
         "Dir::State::status=/dev/null",
         f"Dir::Cache::archives={folder}",
         "Dir::Cache::pkgcache=",
     ]
-    told += ["Dir::Cache::srcpkgcache=", "APT::Sandbox::User=root", "Debug::NoLocking=true"]
+    options += ["Dir::Cache::srcpkgcache=", "APT::Sandbox::User=root", "Debug::NoLocking=true"]
     words = ["install", "--download-only", "--yes", "--no-install-recommends", _POSTGRES]
-    argv = ["apt-get", *(word for option in told for word in ("-o", option)), *words]
+    argv = ["apt-get", *(word for option in options for word in ("-o", option)), *words]
     step("fetching PostgreSQL for a pod (100 MB; once)", argv, log=LOGS / "postgres.log")
     for package in sorted(folder.glob("*.deb")):
         run(["dpkg-deb", "-x", str(package), str(root)])
@@ -154,10 +154,10 @@ def module(path: str) -> Path:
     answer = subprocess.run(
         argv, cwd=MODULES, env=golang.environment(), stdout=subprocess.PIPE, check=False
     )
-    found = json.loads(answer.stdout or "{}")
-    if "Dir" not in found:
-        sys.exit(f"{path}: {found.get('Error', 'no such module')}")
-    return Path(found["Dir"])
+    module = json.loads(answer.stdout or "{}")
+    if "Dir" not in module:
+        sys.exit(f"{path}: {module.get('Error', 'no such module')}")
+    return Path(module["Dir"])
 
 
 def download(name: str, version: str, folder: Path) -> None:

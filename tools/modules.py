@@ -56,8 +56,8 @@ def main() -> int:
 
 def _run(words: list[str], report: Path) -> int:
     """Run pytest under coverage.py; its exit status. Measured lines go to `report`."""
-    alone = ["unshare", "--mount", "--propagation", "private"]
-    tests = [*alone, PYTHON, "-m", "pytest", "-q", "-n", "0", *words]
+    unshare = ["unshare", "--mount", "--propagation", "private"]
+    tests = [*unshare, PYTHON, "-m", "pytest", "-q", "-n", "0", *words]
     measured = ["--cov=driver", f"--cov-report=json:{report}"]
     data = {"COVERAGE_FILE": str(report.with_suffix(".data"))}
     return subprocess.run(
@@ -71,9 +71,9 @@ def page(shares: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [f"| module | tests | lines | {' | '.join(shares)} |", "|---|---|---|---|---|---|"]
     for path in sorted((ROOT / "driver").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        found = [files.get(name, {}).get("summary", {}) for files in shares.values()]
-        if lines := max(summary.get("num_statements", 0) for summary in found):
-            parts = [f"{summary.get('percent_covered', 0):.0f} %" for summary in found]
+        summaries = [files.get(name, {}).get("summary", {}) for files in shares.values()]
+        if lines := max(summary.get("num_statements", 0) for summary in summaries):
+            parts = [f"{summary.get('percent_covered', 0):.0f} %" for summary in summaries]
             rows.append(f"| {name} | {test_file(path)} | {lines} | {' | '.join(parts)} |")
     return f"{HEAD}Measured on {date}.\n\n" + "\n".join(rows) + "\n"
 

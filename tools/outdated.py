@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tools import debian, e2e_parts, golang, lock, packages
 from tools.shell import ROOT, say
 
-PATIENCE = 600.0  # seconds for a question
+TIMEOUT = 600.0  # seconds for a question
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 CODENAME = re.compile(r"^Codename: (\S+)$", re.MULTILINE)
 BASE = re.compile(r"^ARG BASE=debian:([a-z]+)", re.MULTILINE)
@@ -59,9 +59,9 @@ def _python() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "locked")
         words = ["pip", "compile", "--quiet", "--upgrade", "--universal", "--python-version=3.11"]
-        where = ["pyproject.toml", "--group=dev", f"--output-file={target}"]
-        argv = [str(lock.HOME / "bin/uv"), *words, *where]
-        subprocess.run(argv, cwd=ROOT, check=True, timeout=PATIENCE)
+        output = ["pyproject.toml", "--group=dev", f"--output-file={target}"]
+        argv = [str(lock.HOME / "bin/uv"), *words, *output]
+        subprocess.run(argv, cwd=ROOT, check=True, timeout=TIMEOUT)
         newest = dict(LOCKED.findall(target.read_text(encoding="utf-8")))
     for name, version in sorted(ours.items()):
         yield Row(name, version, str(newest.get(name, version)))
@@ -93,7 +93,7 @@ def _query(module: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     return str(json.loads(done.stdout)["Version"])
 

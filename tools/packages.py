@@ -80,7 +80,7 @@ def count(lock: Path) -> int:
 
 def digest(*files: Path) -> str:
     """Return what changes when one of `files` does."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for file in files:
-        found.update(file.read_bytes())
-    return found.hexdigest()
+        sha256.update(file.read_bytes())
+    return sha256.hexdigest()

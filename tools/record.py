@@ -111,8 +111,8 @@ def environment() -> dict[str, str]:
 def counted(text: str) -> str:
     """Return the closing lines in `text`, in the order in which they stand there."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    found = [(match.start(), match[0]) for form in CLOSING for match in form.finditer(plain)]
-    return "; ".join(words for _, words in sorted(found)) or "nothing"
+    matches = [(match.start(), match[0]) for form in CLOSING for match in form.finditer(plain)]
+    return "; ".join(words for _, words in sorted(matches)) or "nothing"
 
 
 def bench() -> list[Mapping[str, Any]]:
@@ -187,8 +187,8 @@ def said(name: str, words: list[str]) -> str:
     if not (path := shutil.which(name, path=PATH)):
         return ""
     done = subprocess.run([path, *words[1:]], capture_output=True, text=True, check=False)
-    found = re.search(r"\d+\.\d+[\d.]*", done.stdout + done.stderr)
-    return f"{name} {found[0]}" if found else ""
+    matches = re.search(r"\d+\.\d+[\d.]*", done.stdout + done.stderr)
+    return f"{name} {matches[0]}" if matches else ""
 
 
 def commit() -> str:

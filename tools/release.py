@@ -99,26 +99,26 @@ def build_wheel() -> Path:
     return wheel
 
 
-def install_wheel(wheel: Path, where: Path) -> Path:
+def install_wheel(wheel: Path, folder: Path) -> Path:
     """Install the locked packages and `wheel` in a new environment; return its interpreter."""
     say("installing the wheel in an empty environment")
-    run([str(VENV / "bin/python"), "-m", "venv", str(where)])
-    python = where / "bin/python"
+    run([str(VENV / "bin/python"), "-m", "venv", str(folder)])
+    python = folder / "bin/python"
     packages.install(python, packages.RUNTIME)
     run([str(python), *packages.PIP, "--quiet", "--no-index", "--no-deps", str(wheel)])
     run([str(python), "-m", "pip", "check"])
     return python
 
 
-def check_that_it_serves(cellar: Path, where: Path) -> None:
+def check_that_it_serves(cellar: Path, folder: Path) -> None:
     """Serve a simulated pool from the installed wheel, outside of this checkout, and ask for it."""
-    endpoint = f"unix://{where}/csi.sock"
+    endpoint = f"unix://{folder}/csi.sock"
     words = [str(cellar), "serve", "--endpoint", endpoint, "--pool", "sim=memory:1GiB"]
     driver = subprocess.Popen(
-        [*words, "--node-id", "release"], cwd=where, stderr=subprocess.DEVNULL
+        [*words, "--node-id", "release"], cwd=folder, stderr=subprocess.DEVNULL
     )
     try:
-        answer = _ask([str(cellar), "pools", "--endpoint", endpoint, "-o", "json"], where)
+        answer = _ask([str(cellar), "pools", "--endpoint", endpoint, "-o", "json"], folder)
     finally:
         driver.terminate()
         status = driver.wait(timeout=START_TIMEOUT)
@@ -127,10 +127,10 @@ def check_that_it_serves(cellar: Path, where: Path) -> None:
     say("the wheel serves a pool from an empty environment")
 
 
-def _ask(words: list[str], where: Path) -> str:
+def _ask(words: list[str], folder: Path) -> str:
     end = time.monotonic() + START_TIMEOUT
     while True:
-        done = subprocess.run(words, cwd=where, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode == 0 or time.monotonic() > end:
             return done.stdout
         time.sleep(0.2)

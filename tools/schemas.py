@@ -24,15 +24,15 @@ Schema: TypeAlias = dict[str, Any]
 
 def write() -> Path:
     """.cache/e2e/schemas, with a file for each kind of object, named as kubeconform wants it."""
-    wanted = e2e_parts.KUBERNETES[e2e_parts.NEWEST]
+    version = e2e_parts.KUBERNETES[e2e_parts.NEWEST]
     stamp = FOLDER.with_suffix(".stamp")
-    if not is_done(stamp, wanted):
+    if not is_done(stamp, version):
         say("writing the schemas of Kubernetes' objects")
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
         for name, schema in (*_own(), *_custom()):
             (FOLDER / name).write_text(json.dumps(schema), encoding="utf-8")
-        mark_done(stamp, wanted)
+        mark_done(stamp, version)
     return FOLDER
 
 

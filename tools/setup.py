@@ -55,18 +55,18 @@ def _python() -> str:
     if sys.version_info.minor in VERSIONS:
         return sys.executable
     for minor in reversed(VERSIONS):
-        if found := shutil.which(f"python3.{minor}"):
-            return found
+        if python := shutil.which(f"python3.{minor}"):
+            return python
     here = sys.version.split()[0]
     sys.exit(f"Python 3.{VERSIONS[0]} to 3.{VERSIONS[-1]} is needed; this is {here}")
 
 
 def _make_venv(python: str) -> None:
-    wanted = _venv_wanted(python)
-    if not is_done(MADE, wanted):
+    stamp_text = _venv_wanted(python)
+    if not is_done(MADE, stamp_text):
         argv = [python, "-m", "venv", "--clear", str(VENV)]
         step(f"making .venv with {_version(python)}", argv, log=CACHE / "logs/venv.log")
-        mark_done(MADE, wanted)
+        mark_done(MADE, stamp_text)
 
 
 def _install_packages(target: str) -> None:

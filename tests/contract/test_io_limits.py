@@ -39,7 +39,7 @@ class LimitedMachine(ABC):
         """Without that its limits are removed."""
 
     @abstractmethod
-    def renew(self) -> None:
+    def recreate_cgroup(self) -> None:
         """Kubelet makes the control group of all pods anew."""
 
     @abstractmethod
@@ -58,12 +58,12 @@ class SimulatedMachine(LimitedMachine):
     def detach(self, device: Device) -> None:
         self._host.unplug(device)
 
-    def renew(self) -> None:
-        self._host.io_limits.renew()
+    def recreate_cgroup(self) -> None:
+        self._host.io_limits.recreate_cgroup()
 
     def lack(self) -> None:
         self._host.io_limits.lacking = "no control groups"
-        self._host.io_limits.renew()
+        self._host.io_limits.recreate_cgroup()
 
 
 class RealMachine(LimitedMachine):
@@ -88,7 +88,7 @@ class RealMachine(LimitedMachine):
         _said("losetup", "--detach", str(device.path))
         wait_until(lambda: loop.status(device.path) is None)
 
-    def renew(self) -> None:
+    def recreate_cgroup(self) -> None:
         self.lack()
         self.group.mkdir()
 
@@ -178,7 +178,7 @@ def test_limits_of_a_device_that_is_gone_are_removed_by_refresh(machine: Limited
 def test_a_new_control_group_has_no_limits_and_takes_them(machine: LimitedMachine) -> None:
     device = machine.attach("a")
     machine.limits.enforce(device, SOME)
-    machine.renew()
+    machine.recreate_cgroup()
     assert machine.limits.enforced(device) == NO_LIMITS
     machine.limits.enforce(device, SOME)
     assert machine.limits.enforced(device) == SOME

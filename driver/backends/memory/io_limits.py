@@ -46,7 +46,7 @@ class MemoryIoLimits:
                 del self._limits[number]
             return bool(self._limits)
 
-    def renew(self) -> None:
+    def recreate_cgroup(self) -> None:
         """Forget all limits, as when kubelet makes the control group of all pods anew."""
         with self._lock:
             self._limits.clear()

@@ -22,7 +22,7 @@ All = Annotated[
     bool, typer.Option("--all", help="Also lists, and what an idle cluster repeats, as Probe.")
 ]
 Failed = Annotated[bool, typer.Option("--failed", help="Only calls that failed.")]
-About = Annotated[
+Text = Annotated[
     str,
     typer.Option(
         "--about", metavar="TEXT", help="Only calls with this text in their request or answer."
@@ -41,7 +41,7 @@ def command(  # noqa: PLR0913 - one for each option
     past: Past = 20,
     polled: All = False,
     failed: Failed = False,
-    text: About = "",
+    text: Text = "",
 ) -> None:
     """Print the last calls that a running driver answered, without secrets.
 

@@ -55,7 +55,7 @@ def find_signature(fd: int, size: Bytes) -> str:
 
     `fd`: opened with O_DIRECT. Raises: Refused, if it cannot be read.
     """
-    chunks = {span.start: read(fd, span) for span in signatures.places(size)}
+    chunks = {span.start: read(fd, span) for span in signatures.signature_spans(size)}
 
     def read_known(start: Bytes, length: Bytes) -> bytes:
         for at, chunk in chunks.items():

@@ -40,7 +40,7 @@ class Span:
     length: Bytes
 
 
-def places(size: Bytes) -> tuple[Span, ...]:
+def signature_spans(size: Bytes) -> tuple[Span, ...]:
     """Return the parts of a disk where signatures, headers and backups lie, in order.
 
     The first 8 MiB, the last 2 MiB, the mirrors of btrfs at 64 MiB and 256 GiB, the first backup

@@ -39,7 +39,7 @@ class ClaimSurvey:
         self._driver = driver
         self._orphans = orphans
         self._interval = interval
-        self._told: dict[str, PersistentVolume] = {}  # by the id of the volume
+        self._known: dict[str, PersistentVolume] = {}  # by the id of the volume
 
     async def keep(self, nodes: Nodes) -> None:
         """Survey the volumes again and again, until cancelled. Errors are logged only."""
@@ -53,7 +53,7 @@ class ClaimSurvey:
     async def look(self, nodes: Nodes) -> None:
         """Survey the volumes of all reachable nodes, one node after the other. Raises: ApiError."""
         persistent = await persistent_volumes(self._api, self._driver)
-        self._told = {key: told for key, told in self._told.items() if key in persistent}
+        self._known = {key: known for key, known in self._known.items() if key in persistent}
         for node in nodes.reachable():
             try:
                 listed = await list_volumes(node, nodes.duplicated_pools())
@@ -74,7 +74,7 @@ class ClaimSurvey:
             known = named.get(volume.id)
             if not (known and known.claim) or known == _known_names(volume):
                 continue
-            if self._told.get(volume.id) == known:
+            if self._known.get(volume.id) == known:
                 continue
             try:
                 await _set_names(node, volume.id, known)
@@ -83,7 +83,7 @@ class ClaimSurvey:
             except CellarError as error:
                 logger.debug("volume {} was not told of its claim: {}", volume.id, error)
             else:
-                self._told[volume.id] = known
+                self._known[volume.id] = known
 
 
 def _known_names(volume: ListedVolume) -> PersistentVolume:

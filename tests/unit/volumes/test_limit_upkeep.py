@@ -22,7 +22,7 @@ def _correct(world: World, upkeep: LimitUpkeep) -> int:
 def test_lost_limits_are_set_again(world: World) -> None:
     volume = world.create(limits=LIMITS)
     world.stage(volume)
-    world.host.io_limits.renew()
+    world.host.io_limits.recreate_cgroup()
     assert _correct(world, world.limit_upkeep) == 1
     device = world.fast.backend.attached(volume.id)
     assert device
@@ -62,7 +62,7 @@ def test_a_pool_that_is_away_is_surveyed_when_it_is_back(world: World) -> None:
 
 def test_nothing_is_done_where_nothing_can_be_enforced(world: World) -> None:
     world.stage(world.create(limits=LIMITS))
-    world.host.io_limits.renew()
+    world.host.io_limits.recreate_cgroup()
     world.host.io_limits.lacking = "no control groups"
     assert world.limit_upkeep.differing() == []
 

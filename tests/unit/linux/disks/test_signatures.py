@@ -6,13 +6,13 @@ import pytest
 
 from driver.core.model import GIB, KIB, MIB
 from driver.linux.disks import blank_scan, signatures
-from driver.linux.disks.signatures import SIGNATURES, places
+from driver.linux.disks.signatures import SIGNATURES, signature_spans
 from tests.unit.linux.disks.conftest import FAST, SIZE, Disk
 
 
 @pytest.mark.parametrize("size", [MIB, 9 * MIB, 11 * MIB, SIZE, 64 * MIB + 4096, 300 * GIB])
 def test_the_known_places_lie_on_the_disk_in_order_and_do_not_overlap(size: int) -> None:
-    spans = places(size)
+    spans = signature_spans(size)
     ends = [span.start + span.length for span in spans]
     assert spans[0].start == 0
     assert ends[-1] == size

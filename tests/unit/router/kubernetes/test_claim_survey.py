@@ -122,6 +122,6 @@ def test_a_volume_is_told_once_and_a_refusal_stops_no_other() -> None:
             await surveyed.look()
         assert await surveyed.names("a", ids[0]) == "/ "
         assert await surveyed.names("a", ids[1]) == "shop/data pv"
-        assert surveyed.survey._told.keys() == {ids[1]}
+        assert surveyed.survey._known.keys() == {ids[1]}
 
     play(scenario)

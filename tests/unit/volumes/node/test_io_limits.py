@@ -169,7 +169,7 @@ def test_limits_that_the_kernel_lost_are_found_and_set_again(world: World) -> No
     for volume in volumes[:2]:
         world.stage(volume, at=world.tmp / volume.name)
     assert world.limit_upkeep.differing() == []
-    world.host.io_limits.renew()
+    world.host.io_limits.recreate_cgroup()
     assert [fault.kind for fault in world.health.volume_faults(GetVolume(volumes[0].id))] == [
         FaultKind.IO_LIMITS_NOT_SET
     ]
