@@ -48,7 +48,7 @@ def test_a_read_only_mount_says_so(host: Host, fs: FsType, attach: Attach) -> No
 
 def test_no_parent_is_made(host: Host, attach: Attach, tmp_path: Path) -> None:
     volume = attach(FsType.EXT4, mounted=False)
-    with pytest.raises(Refused, match="missing is not there"):
+    with pytest.raises(Refused, match="missing does not exist"):
         host.mount(volume.device, tmp_path / "missing" / "m", FsType.EXT4, [], read_only=False)
     assert not (tmp_path / "missing").exists()
 
