@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import queue
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from loguru import logger
@@ -25,6 +29,7 @@ from driver.services.lock_table import LockHolder, LockTable
 from driver.volumes.locks import Locks, WorkerGroup
 
 _OUTWAIT: Final = 1.0  # seconds that a call waits for upkeep
+_IDLE: Final = 60.0  # seconds without work after which a worker ends
 
 
 class Request(Protocol):
@@ -39,32 +44,68 @@ AnyRequest = TypeVar("AnyRequest", bound=Request)
 Result = TypeVar("Result")
 
 
+@dataclass(slots=True, eq=False)
+class Job:
+    """The work of one call for a worker, and how it ended.
+
+    `on_end` is called in the worker's thread. `result` and `error` are what `work` returned or
+    raised; `dropped`: it was never begun.
+    """
+
+    work: Callable[[], Any]
+    on_end: Callable[[Job], None]
+    submitted: float = field(default_factory=time.monotonic)
+    result: Any = None
+    error: BaseException | None = None
+    dropped: bool = False
+    _taken: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> bool:
+        """Return True to one caller only: that one begins the work, or drops it."""
+        return self._taken.acquire(blocking=False)
+
+    def drop(self) -> None:
+        """Have the job never begin; no-op if it has begun."""
+        if self.take():
+            self.dropped = True
+            self.on_end(self)
+
+
 class PoolWorkers:
     """The workers of one pool for one group of calls, and their queue.
 
     `workers`: how many calls run at once. `queued`: how many more may wait. `group`: its name in
-    the metrics.
+    the metrics. A worker is a thread that is started when it is needed, and ends when it had no
+    work for a while. Not those of concurrent.futures, whose futures cost three times as much as
+    this hop into a thread and back.
     """
 
     def __init__(self, name: str, workers: int, queued: int, group: str = "") -> None:
         self.name = name
         self._group = group
+        self._workers = workers
         self._slots = workers + queued
         self.free = workers + queued
-        self.threads = ThreadPoolExecutor(workers, f"worker{thread_tag(name)}")
-        self._since: dict[object, float] = {}  # of each piece of work that runs
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # of the next, and of the end of an idle worker
+        self._threads = 0
+        self._closed = False
+        self._since: dict[Job, float] = {}  # of each that runs
 
-    def submit(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Future[Result]:
-        """Run `work(request)` in a worker, as soon as one is free, and return its future.
+    def submit(self, job: Job) -> None:
+        """Run the job in a worker, as soon as one is free.
 
         Raises: Overloaded if all workers are busy and the queue is full.
         """
-        if not self.free:
+        if self._closed or not self.free:
             pool = f"of pool {self.name} " if self.name else ""
             raise Overloaded(f"all workers {pool}are busy and the queue is full; try again")
+        with self._lock:
+            if self._threads < min(self._workers, self._slots - self.free + 1):
+                threading.Thread(target=self._serve, name=f"worker{thread_tag(self.name)}").start()
+                self._threads += 1
+            self._jobs.put(job)
         self.free -= 1
-        context = contextvars.copy_context()
-        return self.threads.submit(context.run, self._work, work, request, time.monotonic())
 
     def running(self) -> tuple[float, ...]:
         """Return for each busy worker when its work began (monotonic, seconds)."""
@@ -74,16 +115,41 @@ class PoolWorkers:
         """Return how many calls wait for a worker."""
         return max(0, self._slots - self.free - len(self._since))
 
-    def _work(
-        self, work: Callable[[AnyRequest], Result], request: AnyRequest, submitted: float
-    ) -> Result:
-        token = object()
-        begun = self._since[token] = time.monotonic()
-        MEASURES.observe(Measure.QUEUE_WAIT, begun - submitted, self._group)
+    def close(self) -> None:
+        """Accept no more jobs, and drop those that wait. Each worker ends after its job."""
+        self._closed = True
+        with suppress(queue.Empty):
+            while job := self._jobs.get_nowait():
+                job.drop()
+        for _ in range(self._workers):
+            self._jobs.put(None)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=_IDLE)
+            except queue.Empty:
+                with self._lock:
+                    if self._jobs.empty():
+                        self._threads -= 1
+                        return
+                continue
+            if job is None:
+                return
+            if job.take():
+                self._work(job)
+            del job  # or its result would stay until the next one
+
+    def _work(self, job: Job) -> None:
+        begun = self._since[job] = time.monotonic()
+        MEASURES.observe(Measure.QUEUE_WAIT, begun - job.submitted, self._group)
         try:
-            return work(request)
+            job.result = job.work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is awaited
+            job.error = error
         finally:
-            del self._since[token]
+            del self._since[job]
+        job.on_end(job)
 
 
 class Dispatcher:
@@ -142,29 +208,29 @@ class Dispatcher:
         if upkeep := self._table.upkeep(locks):
             await _is_set_within(upkeep, _OUTWAIT)
         holder = self._table.take(locks)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        # The locks are released before the answer is there: the client's next call needs them.
         try:
             share = self._workers_for(locks)
-            done = share.submit(work, request)
+            job = Job(
+                partial(contextvars.copy_context().run, work, request),
+                lambda job: _call_soon(loop, self._finish, share, job, holder, answer),
+            )
+            share.submit(job)
         except BaseException:  # no work was begun that would release them
             self._table.release(holder)
             raise
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Result] = loop.create_future()
-        # Not wrap_future: its result may arrive before the locks are released, and the client's
-        # next call would find them held.
-        done.add_done_callback(
-            lambda done: _call_soon(loop, self._finish, share, done, holder, answer)
-        )
         try:
             return await answer
         except asyncio.CancelledError:
-            done.cancel()  # if it still waits in line
+            job.drop()  # if it still waits in line
             raise
 
     def close(self) -> None:
         """Accept no more work. What waits in the queue is dropped; what runs ends by itself."""
         for share in self._shares.values():
-            share.threads.shutdown(wait=False, cancel_futures=True)
+            share.close()
 
     def _workers_for(self, locks: Locks) -> PoolWorkers:
         """Return the workers for a call with these locks, by its pool and its group.
@@ -180,22 +246,17 @@ class Dispatcher:
         return PoolWorkers(pool, self._workers, self._queued, group.name.lower())
 
     def _finish(
-        self,
-        share: PoolWorkers,
-        done: Future[Any],
-        holder: LockHolder,
-        answer: asyncio.Future[Any],
+        self, share: PoolWorkers, job: Job, holder: LockHolder, answer: asyncio.Future[Any]
     ) -> None:
         """Release the worker and the locks of work that has ended, and pass on its result."""
         share.free += 1
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, StillRunning):
+        if isinstance(error := job.error, StillRunning):
             holder.status = error.status
             loop = asyncio.get_running_loop()
             error.done.add_done_callback(lambda _: _call_soon(loop, self._table.release, holder))
         else:
             self._table.release(holder)
-        _pass_on(done, answer)
+        _pass_on(job, answer)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
@@ -223,17 +284,16 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _pass_on(done: Future[Any], answer: asyncio.Future[Any]) -> None:
+def _pass_on(job: Job, answer: asyncio.Future[Any]) -> None:
     """Hand the result to the awaiting RPC, or log it if that RPC was cancelled."""
-    if done.cancelled():
+    error = job.error
+    if job.dropped:
         answer.cancel()
-        return
-    error = done.exception()
-    if answer.cancelled():
+    elif answer.cancelled():
         logger.info(
             "a call ended after its caller was gone", outcome=str(error) if error else "done"
         )
     elif error:
         answer.set_exception(error)
     else:
-        answer.set_result(done.result())
+        answer.set_result(job.result)

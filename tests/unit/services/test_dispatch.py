@@ -378,3 +378,60 @@ def test_upkeep_that_hangs_refuses_calls_after_a_moment(monkeypatch: pytest.Monk
         await dispatcher.run(nothing, exclusive("a"))
 
     play(scenario)
+
+
+# workers
+
+
+def test_a_worker_ends_when_it_has_had_no_work_and_the_next_call_gets_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "_IDLE", 0.01)
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        worker = await dispatcher.run(lambda _: threading.current_thread(), exclusive("a"))
+        await asyncio.to_thread(worker.join, 10)
+        assert not worker.is_alive()
+        again = await dispatcher.run(lambda _: threading.current_thread(), exclusive("a"))
+        assert again is not worker
+
+    play(scenario)
+
+
+def test_a_call_without_a_thread_fails_and_is_not_done_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = list[object]()
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _refuse_thread)
+            with pytest.raises(RuntimeError):
+                await dispatcher.run(done.append, exclusive("a"))
+        await dispatcher.run(nothing, exclusive("a"))
+        assert not done
+
+    play(scenario)
+
+
+def _refuse_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_closed_dispatcher_drops_what_waits_and_takes_no_more() -> None:
+    async def scenario() -> None:
+        dispatcher, work, done = Dispatcher(1, 2), Work("done"), list[object]()
+        running = start(dispatcher.run(work, exclusive("a")))
+        await work.until_begun()
+        waiting = start(dispatcher.run(done.append, exclusive("b")))
+        await asyncio.sleep(0)
+        dispatcher.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(Overloaded):
+            await dispatcher.run(nothing, exclusive("c"))
+        work.let.set()
+        assert await running == "done"
+        assert not done
+
+    asyncio.run(scenario())
