@@ -10,7 +10,7 @@ import pytest
 from driver.backends.loopfile.images import freeing
 from driver.backends.loopfile.images.freeing import SpaceFreer
 from driver.core.ids import IMAGE_FILE
-from driver.core.model import MIB
+from driver.core.model import GIB, MIB
 from tests.support.waiting import wait_until
 
 SIZE = 4 * MIB
@@ -38,6 +38,31 @@ def test_what_is_quick_is_gone_when_the_call_ends(tmp_path: Path) -> None:
     freer.free(tmp_path / ".del-y")  # it is gone already
     assert list(tmp_path.iterdir()) == []
     assert freer.pending == 0
+
+
+def test_a_large_image_with_few_bytes_is_cut_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = deleted(tmp_path)
+    os.truncate(folder / IMAGE_FILE, GIB)
+    sizes, truncate = list[int](), os.ftruncate
+
+    def recorded(fd: int, size: int) -> None:
+        sizes.append(size)
+        truncate(fd, size)
+
+    monkeypatch.setattr(os, "ftruncate", recorded)
+    SpaceFreer().free(folder)
+    assert sizes == [0]
+    assert not folder.exists()
+
+
+def test_what_else_is_in_the_folder_goes_too(tmp_path: Path) -> None:
+    folder = deleted(tmp_path)
+    (folder / "attached.json").write_text("{}")
+    (folder / "odd").mkdir()
+    SpaceFreer().free(folder)
+    assert not folder.exists()
 
 
 def test_what_takes_long_goes_on_in_the_background(
