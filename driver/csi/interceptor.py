@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -212,8 +213,8 @@ class CallRecord:
 
 
 class _Recorded:
-    """Abort the call with the status of an error that is raised inside; then log it and call
-    `on_end`.
+    """Abort the call with the status of an error that is raised inside; call `on_end` and log the
+    call when it is answered.
     """
 
     __slots__ = ("_context", "_on_end", "_record", "_start")
@@ -237,9 +238,13 @@ class _Recorded:
                 record.text = with_object(status.status_message(record.rpc, error), record.facts)
                 await self._context.abort(record.code, record.text)
         finally:
+            # In the loop's next turn: the answer is on its way by then.
             seconds = time.monotonic() - self._start
-            self._on_end(record, seconds)
-            _log(record, seconds)
+            asyncio.get_running_loop().call_soon(self._end, seconds)
+
+    def _end(self, seconds: float) -> None:
+        self._on_end(self._record, seconds)
+        _log(self._record, seconds)
 
 
 def _log(record: CallRecord, seconds: float) -> None:

@@ -42,6 +42,7 @@ class Outcome:
     response: Any
     log: list[str] = field(default_factory=list)
     finished: list[tuple[str, str, float]] = field(default_factory=list)
+    before_answer: list[str] = field(default_factory=list)  # what was logged by then
 
 
 def call(
@@ -63,6 +64,7 @@ def call(
         assert await interceptor.intercept_service(continuation, details) is wrapped
         with suppress(grpc.aio.AbortError):
             outcome.response = await wrapped.unary_unary(request, outcome.context)
+        outcome.before_answer = outcome.log.copy()
 
     sink = logger.add(outcome.log.append, level=level, format=_plain)
     try:
@@ -122,6 +124,11 @@ def test_one_line_is_logged_with_code_duration_and_id() -> None:
     [(method, code, seconds)] = outcome.finished
     assert (method, code) == ("DeleteVolume", "OK")
     assert 0 <= seconds < 10
+
+
+def test_a_call_is_answered_before_it_is_logged() -> None:
+    outcome = call(lambda _: csi.DeleteVolumeResponse(), REQUEST)
+    assert (len(outcome.before_answer), len(outcome.log)) == (0, 1)
 
 
 def test_an_error_is_in_the_same_line() -> None:
