@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from driver.core.model import Limits
@@ -29,6 +30,17 @@ class Pods:
 
     def limits(self) -> dict[int, Limits]:
         return dict(io_max.parse((self.path / "io.max").read_text()))
+
+    def written_bytes(self, number: int) -> int:
+        """Return how many bytes that were written to a device the kernel has counted for all pods.
+
+        `number`: dev_t. Documentation/admin-guide/cgroup-v2.rst, io.stat.
+        """
+        device = f"{os.major(number)}:{os.minor(number)} "
+        for line in (self.path / "io.stat").read_text().splitlines():
+            if line.startswith(device):
+                return int(dict(word.split("=") for word in line.split()[1:])["wbytes"])
+        return 0
 
     def set_line(self, line: str) -> None:
         (self.path / "io.max").write_text(line)
