@@ -260,6 +260,21 @@ def test_a_group_that_lacks_a_disk_is_no_pool(make_group: MakeGroup, tmp_path: P
     said("losetup", "--detach", device)
 
 
+def test_a_group_that_an_administrator_extends_stays_available(
+    make_group: MakeGroup, tmp_path: Path
+) -> None:
+    location = make_group("cellar", size=256 * MIB)
+    second = a_disk(tmp_path / "second")
+    with opened(location, Options(devices=named(second))) as pool:
+        before = pool.capacity(pool.allocation).largest
+        lvm("vgextend", location, second)
+        assert pool.capacity(pool.allocation).largest > before + 900 * MIB
+        lvm("vgreduce", location, second)
+        assert pool.capacity(pool.allocation).largest == before
+    lvm("pvremove", second)
+    said("losetup", "--detach", second)
+
+
 def test_a_name_that_stands_for_another_device_is_not_believed(
     make_group: MakeGroup, tmp_path: Path
 ) -> None:
