@@ -110,10 +110,15 @@ def _table(figures: list[Figure]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("target")
     table.add_column("note")
-    for one in figures:
-        cells = [one.name, f"{one.value:.1f} {one.unit}", _number(one.floor), _number(one.ratio)]
-        cells += [_number(one.peer)] if peer else []
-        table.add_row(*cells, one.target, one.note)
+    for figure in figures:
+        cells = [
+            figure.name,
+            f"{figure.value:.1f} {figure.unit}",
+            _number(figure.floor),
+            _number(figure.ratio),
+        ]
+        cells += [_number(figure.peer)] if peer else []
+        table.add_row(*cells, figure.target, figure.note)
     return table
 
 

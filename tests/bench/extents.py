@@ -94,13 +94,13 @@ def _frozen_seconds(port: int) -> float:
 def _speeds(served: ServedPool) -> Iterator[Figure]:
     """One reader and one writer, without the page cache: in the volume, and beside the pool."""
     life = _mounted(served, "sparse")
-    here, bare = life.target / "data", served.directory / "bare"
-    for path in (here, bare):
+    volume, bare = life.target / "data", served.directory / "bare"
+    for path in (volume, bare):
         _write(path)
     reads: list[list[float]] = [[], []]
     writes: list[list[float]] = [[], []]
     for _ in range(3):
-        for path, read, written in zip((here, bare), reads, writes, strict=True):
+        for path, read, written in zip((volume, bare), reads, writes, strict=True):
             read.append(READS / _taken(path, _random_reads))
             written.append(PIECE * PIECES / MIB / _taken(path, _rewrite))
     yield _against("random reads of 4 KiB in a loop file's ext4", "in a second", reads)

@@ -59,15 +59,15 @@ class Contest:
 
     pool: Path
     floor_pool: Path  # a directory beside the driver's, on the same filesystem
-    places: Path
+    kubelet_dir: Path
     ours: Peer
     peer: Peer | None
 
     def floor(self) -> None:
-        floor.life(self.floor_pool, self.places, name(), self.ours.empty_call)
+        floor.life(self.floor_pool, self.kubelet_dir, name(), self.ours.empty_call)
 
-    def lives(self, who: Peer) -> None:
-        who.life(name())
+    def lives(self, peer: Peer) -> None:
+        peer.life(name())
 
 
 def one_life(contest: Contest, fs: str, rounds: int) -> Iterator[Figure]:
@@ -188,7 +188,7 @@ def _write(path: Path, size: int) -> None:
 
 
 def _extents(pool: Path, volume_id: str) -> int:
-    [image] = [one for one in (pool / volume_id).iterdir() if one.stat().st_size >= 512 * MIB]
+    [image] = [path for path in (pool / volume_id).iterdir() if path.stat().st_size >= 512 * MIB]
     return sum(1 for _ in fiemap.mapped(image))  # filefrag would merge neighbours
 
 

@@ -29,7 +29,7 @@ PAGE = 500  # entries
 RESTED = 5.0  # seconds
 SOURCE = 3  # the number of a node
 ROUNDS = 50
-TOGETHER = 20  # nodes that a rolling update replaces at once
+ROLLED_AT_ONCE = 20  # nodes that a rolling update replaces at once
 PAUSE = 0.2  # seconds between two such groups
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -49,7 +49,7 @@ def measured(count: int = NODES) -> tuple[list[Figure], Curves]:
 
 @contextmanager
 def _routed_nodes(count: int) -> Iterator[RoutedNodes]:
-    with tempfile.TemporaryDirectory(prefix="cl-") as where, many(Path(where), count) as cluster:
+    with tempfile.TemporaryDirectory(prefix="cl-") as folder, many(Path(folder), count) as cluster:
         yield RoutedNodes(*cluster)
 
 
@@ -152,8 +152,8 @@ def _rolled(cluster: RoutedNodes) -> Iterator[Figure]:
     """All nodes but the first are replaced, some at a time."""
     before, start = cluster.used(), time.perf_counter()
     watched = Watched(cluster)
-    for first in range(1, cluster.nodes.count, TOGETHER):
-        numbers = range(first, min(first + TOGETHER, cluster.nodes.count))
+    for first in range(1, cluster.nodes.count, ROLLED_AT_ONCE):
+        numbers = range(first, min(first + ROLLED_AT_ONCE, cluster.nodes.count))
         cluster.nodes.stop(*numbers)
         cluster.nodes.start(*numbers)
         time.sleep(PAUSE)
@@ -174,8 +174,8 @@ def _page(cluster: RoutedNodes) -> object:
 
 
 def _created(cluster: RoutedNodes, *, chosen: bool) -> object:
-    where = {"accessibility_requirements": on(name_of(3))} if chosen else {}
-    return create(cluster.router, name(), **where)
+    requirements = {"accessibility_requirements": on(name_of(3))} if chosen else {}
+    return create(cluster.router, name(), **requirements)
 
 
 def _snapshot(cluster: RoutedNodes) -> object:

@@ -33,7 +33,7 @@ class Peer:
         self.identity = rpc.IdentityStub(self.channel)
         self.controller = rpc.ControllerStub(self.channel)
         self.node = rpc.NodeStub(self.channel)
-        self._places = kubelet_dir
+        self._kubelet_dir = kubelet_dir
         self._can = self._asked()
 
     @property
@@ -65,7 +65,10 @@ class Peer:
     def life(self, name: str) -> None:
         """CreateVolume to DeleteVolume: a pod comes and goes."""
         volume = self.create(name).volume
-        staging, target = self._places / f"{name}.staging", self._places / f"{name}.target"
+        staging, target = (
+            self._kubelet_dir / f"{name}.staging",
+            self._kubelet_dir / f"{name}.target",
+        )
         given = self._attach(volume) if self._can.attach else {}
         if self._can.stage:
             staging.mkdir()
@@ -77,13 +80,13 @@ class Peer:
         request = pb.CreateVolumeRequest(
             name=name,
             capacity_range=pb.CapacityRange(required_bytes=size),
-            volume_capabilities=[wanted()],
-            accessibility_requirements=self._here(),
+            volume_capabilities=[mount_capability()],
+            accessibility_requirements=self._topology_requirement(),
             **more,  # type: ignore[arg-type]
         )
         return self.controller.CreateVolume(request, timeout=SECONDS)
 
-    def _here(self) -> pb.TopologyRequirement | None:
+    def _topology_requirement(self) -> pb.TopologyRequirement | None:
         if not self._can.topology.segments:
             return None
         return pb.TopologyRequirement(
@@ -94,7 +97,7 @@ class Peer:
         request = pb.ControllerPublishVolumeRequest(
             volume_id=volume.volume_id,
             node_id=self._can.node_id,
-            volume_capability=wanted(),
+            volume_capability=mount_capability(),
             volume_context=volume.volume_context,
         )
         answer = self.controller.ControllerPublishVolume(request, timeout=SECONDS)
@@ -105,7 +108,7 @@ class Peer:
             volume_id=volume.volume_id,
             publish_context=given,
             staging_target_path=str(staging),
-            volume_capability=wanted(),
+            volume_capability=mount_capability(),
             volume_context=volume.volume_context,
         )
         self.node.NodeStageVolume(request, timeout=SECONDS)
@@ -118,7 +121,7 @@ class Peer:
             publish_context=given,
             staging_target_path=str(staging) if self._can.stage else "",
             target_path=str(target),
-            volume_capability=wanted(),
+            volume_capability=mount_capability(),
             volume_context=volume.volume_context,
         )
         self.node.NodePublishVolume(request, timeout=SECONDS)
@@ -141,7 +144,7 @@ class Peer:
         self.controller.DeleteVolume(pb.DeleteVolumeRequest(volume_id=volume_id), timeout=SECONDS)
 
 
-def wanted() -> pb.VolumeCapability:
+def mount_capability() -> pb.VolumeCapability:
     return pb.VolumeCapability(
         mount=pb.VolumeCapability.MountVolume(fs_type="ext4"),
         access_mode=pb.VolumeCapability.AccessMode(

@@ -98,10 +98,10 @@ def _time(milliseconds: float) -> str:
 def _lines(curves: Curves, x: _Axis, y: _Axis) -> Iterator[str]:
     heights = _label_heights([y.at(curve[-1][1]) for curve in curves.values()])
     for number, (label, curve) in enumerate(curves.items()):
-        places = [(x.at(across), y.at(time)) for across, time in curve]
-        path = " ".join(f"{across:.1f},{up:.1f}" for across, up in places)
+        positions = [(x.at(across), y.at(time)) for across, time in curve]
+        path = " ".join(f"{across:.1f},{up:.1f}" for across, up in positions)
         yield f'<polyline class="line c{number % COLOURS}" points="{path}"/>'
-        for across, up in places:
+        for across, up in positions:
             yield f'<circle class="c{number % COLOURS}" cx="{across:.1f}" cy="{up:.1f}" r="3"/>'
         at = heights[number]
         yield f'<circle class="c{number % COLOURS}" cx="{x.end + 14}" cy="{at - 4:.1f}" r="4"/>'

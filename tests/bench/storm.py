@@ -22,7 +22,7 @@ from csi_proto import csi_pb2 as pb
 from csi_proto import csi_pb2_grpc as rpc
 from driver.core.model import MIB
 from tests.bench.measures import Figure
-from tests.bench.peer import wanted
+from tests.bench.peer import mount_capability
 
 SECONDS = 60.0  # of a call; more than any sidecar gives it, so that nothing is hidden by a repeat
 RETRY = 0.5  # seconds before the first repetition
@@ -52,7 +52,7 @@ class Storm:
         request = pb.CreateVolumeRequest(
             name=name,
             capacity_range=pb.CapacityRange(required_bytes=16 * MIB),
-            volume_capabilities=[wanted()],
+            volume_capabilities=[mount_capability()],
         )
         answer = await self._patiently(
             "CreateVolume", lambda: self.controller.CreateVolume(request, timeout=SECONDS)
@@ -71,7 +71,9 @@ class Storm:
         staging, target = self._paths(volume_id)
         staging.mkdir(parents=True)
         stage = pb.NodeStageVolumeRequest(
-            volume_id=volume_id, staging_target_path=str(staging), volume_capability=wanted()
+            volume_id=volume_id,
+            staging_target_path=str(staging),
+            volume_capability=mount_capability(),
         )
         await self._patiently(
             "NodeStageVolume", lambda: self.node.NodeStageVolume(stage, timeout=SECONDS)
@@ -80,7 +82,7 @@ class Storm:
             volume_id=volume_id,
             staging_target_path=str(staging),
             target_path=str(target),
-            volume_capability=wanted(),
+            volume_capability=mount_capability(),
         )
         await self._patiently(
             "NodePublishVolume", lambda: self.node.NodePublishVolume(publish, timeout=SECONDS)
@@ -133,11 +135,11 @@ async def together(calls: Iterable[Awaitable[object]], most: int = CLAIMS) -> li
     """Await all calls, `most` of them at a time: the workers of a sidecar."""
     free = asyncio.Semaphore(most)
 
-    async def one(call: Awaitable[object]) -> object:
+    async def bounded(call: Awaitable[object]) -> object:
         async with free:
             return await call
 
-    return await asyncio.gather(*(one(call) for call in calls))
+    return await asyncio.gather(*(bounded(call) for call in calls))
 
 
 def measured(endpoint: str, kubelet: Path, scale: float = 1.0) -> list[Figure]:
