@@ -616,6 +616,7 @@ class Copy(_message.Message):
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     COPIED_BYTES_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     text: _builtins.str
     """What is made of what, for people."""
@@ -623,6 +624,8 @@ class Copy(_message.Message):
     copied_bytes: _builtins.int
     seconds: _builtins.float
     """For how long it has been at work."""
+    claim: _builtins.str
+    """Who waits for it, as NAMESPACE/CLAIM; empty: not known."""
     def __init__(
         self,
         *,
@@ -631,10 +634,11 @@ class Copy(_message.Message):
         total_bytes: _builtins.int = ...,
         copied_bytes: _builtins.int = ...,
         seconds: _builtins.float = ...,
+        claim: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["copied_bytes", b"copied_bytes", "node", b"node", "seconds", b"seconds", "text", b"text", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "copied_bytes", b"copied_bytes", "node", b"node", "seconds", b"seconds", "text", b"text", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

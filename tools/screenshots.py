@@ -29,6 +29,7 @@ CAPABILITY = csi.VolumeCapability(
     mount=csi.VolumeCapability.MountVolume(fs_type="ext4"),
     access_mode=MODE(mode=MODE.SINGLE_NODE_WRITER),
 )
+NEW = "4e799d2dbe8f-" + "b" * 32  # the id of a volume that is not there yet
 APPS = ("orders", "postgres", "kafka", "billing", "search", "sessions")
 
 
@@ -57,9 +58,11 @@ class _Shown(Client):
     def call(self, method: Any, request: Any) -> Any:
         match request:
             case inspect_pb2.ListCopiesRequest():
+                [snapshots, *_] = self.snapshots()
                 copy = inspect_pb2.Copy(
                     node="worker-3",
-                    text="copying snapshot snapshot-2 to volume pvc-0031",
+                    claim="shop/orders-trial",
+                    text=f"making volume {NEW} from {snapshots[0].snapshot_id}",
                     total_bytes=40 << 30,
                     copied_bytes=17 << 30,
                     seconds=83,

@@ -107,6 +107,7 @@ def _copy(copy: CopyProgress, node: str) -> inspect_pb2.Copy:
         total_bytes=copy.total,
         copied_bytes=copy.copied,
         seconds=copy.seconds,
+        claim=copy.claim,
     )
 
 

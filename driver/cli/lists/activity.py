@@ -22,6 +22,7 @@ def copy_rows(client: Client) -> Iterator[Row]:
             "total_bytes": copy.total_bytes,
             "copied_bytes": copy.copied_bytes,
             "seconds": round(copy.seconds, 1),
+            "claim": copy.claim,
         }
 
 

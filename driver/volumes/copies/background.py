@@ -23,12 +23,15 @@ KEEP_FAILURE: Final = 300.0  # seconds for which an error is kept for the next c
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """A copy that goes on. `text`: what is made of what, for people; sizes are bytes."""
+    """A copy that goes on. `text`: what is made of what, for people; sizes are bytes; `claim`: who
+    waits for it, as NAMESPACE/CLAIM, or "".
+    """
 
     text: str
     total: Bytes
     copied: Bytes
     seconds: float
+    claim: str = ""
 
 
 class BackgroundCopies:
@@ -78,7 +81,7 @@ class BackgroundCopies:
         self._forget_old()
         if failed := self._failures.pop((text, incarnations), None):
             raise failed[1]
-        progress = _Progress(text, total, self._stopping)
+        progress = _Progress(text, total, self._stopping, _claim(images))
         context = contextvars.copy_context()
         future = self._executor_of(pool).submit(context.run, work, progress.add)
         wait([future], timeout=self._timeout)
@@ -98,7 +101,9 @@ class BackgroundCopies:
     def running(self) -> Sequence[CopyProgress]:
         """Return the progress of all copies that their calls do not wait for."""
         return [
-            CopyProgress(each.text, each.total, min(each.done, each.total), each.seconds)
+            CopyProgress(
+                each.text, each.total, min(each.done, each.total), each.seconds, each.claim
+            )
             for each in tuple(self._running.values())
         ]
 
@@ -138,11 +143,20 @@ class BackgroundCopies:
                 self._failures.pop(key, None)
 
 
-class _Progress:
-    """How much of a copy is done. `total`: bytes; `stopping`: ends the copy when it is set."""
+def _claim(images: Sequence[Image]) -> str:
+    """Return the first claim that waits for one of the images, as NAMESPACE/CLAIM, or ""."""
+    names = (image.objects for image in images)
+    return next((f"{each.namespace}/{each.claim}" for each in names if each.claim), "")
 
-    def __init__(self, text: str, total: Bytes, stopping: threading.Event) -> None:
+
+class _Progress:
+    """How much of a copy is done. `total`: bytes; `stopping`: ends the copy when it is set;
+    `claim`: who waits for it.
+    """
+
+    def __init__(self, text: str, total: Bytes, stopping: threading.Event, claim: str) -> None:
         self.text = text
+        self.claim = claim
         self.total = total
         self.done = 0
         self._begun = time.monotonic()

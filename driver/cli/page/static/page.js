@@ -269,13 +269,23 @@ function showTree() {
   show($("tree"), items);
 }
 
+const ID = /[0-9a-f]{12}-[0-9a-f]{32}/g;
+
+function namedIds(text) {
+  return text.replace(ID, (id) => {
+    const row = lists.volumes.get(id) || lists.snapshots.get(id);
+    return row ? nameOf(row) : short(id);
+  });
+}
+
 function showRunning() {
   show($("running"), [...lists.copies.values()].map((copy) => {
     const share = copy.total_bytes ? copy.copied_bytes / copy.total_bytes : 0;
     const text = `${human(copy.copied_bytes)} of ${human(copy.total_bytes)}, ${percent(Math.min(0.99, share))}`;
+    const name = (copy.claim ? `${copy.claim}: ` : "") + namedIds(copy.text);
     return el("li", {},
-      el("span", {}, copy.text), el("span", { class: "kind" }, [copy.node, text, `for ${took(copy.seconds)}`].filter(Boolean).join(" · ")),
-      el("progress", { max: 1, value: share, "aria-label": copy.text }));
+      el("span", {}, name), el("span", { class: "kind" }, [copy.node, text, `for ${took(copy.seconds)}`].filter(Boolean).join(" · ")),
+      el("progress", { max: 1, value: share, "aria-label": name }));
   }));
 }
 
@@ -367,7 +377,7 @@ function later(draw) {
 }
 
 const DRAWS = {
-  pools: [showPools], nodes: [showNodes], volumes: [showVolumes, showTree, showAlerts], snapshots: [showTree],
+  pools: [showPools], nodes: [showNodes], volumes: [showVolumes, showTree, showAlerts, showRunning], snapshots: [showTree, showRunning],
   copies: [showRunning], conditions: [showAlerts],
 };
 

@@ -34,9 +34,18 @@ def test_another_error_is_one() -> None:
 
 def test_a_row_has_all_that_is_known() -> None:
     driver: Any = FakeDriver()
-    driver.copies = [inspect_pb2.Copy(node="a", text="t", total_bytes=2, copied_bytes=1, seconds=3)]
+    driver.copies = [
+        inspect_pb2.Copy(node="a", text="t", total_bytes=2, copied_bytes=1, seconds=3, claim="n/c")
+    ]
     assert [*copy_rows(driver)] == [
-        {"node": "a", "text": "t", "total_bytes": 2, "copied_bytes": 1, "seconds": 3.0}
+        {
+            "node": "a",
+            "text": "t",
+            "total_bytes": 2,
+            "copied_bytes": 1,
+            "seconds": 3.0,
+            "claim": "n/c",
+        }
     ]
     driver.conditions = [inspect_pb2.Condition(node="a", alert="A", severity="info", text="t")]
     assert [*condition_rows(driver)] == [

@@ -232,7 +232,10 @@ def test_alerts_and_copies_are_shown_while_they_last() -> None:
             node="n1", alert="CellarVolumeNearlyFull", severity="warning", volume_id=id_of(2)
         )
     ]
-    driver.copies = [inspect_pb2.Copy(text="a clone of pvc-1", total_bytes=100, copied_bytes=30)]
+    text = f"making volume {id_of(99)} from {id_of(1)}"
+    driver.copies = [
+        inspect_pb2.Copy(text=text, total_bytes=100, copied_bytes=30, claim="shop/clone")
+    ]
 
     async def scenario(page: Page, driver: FakeDriver) -> None:
         await page.until("document.querySelectorAll('#alert-list li').length === 3")
@@ -242,6 +245,7 @@ def test_alerts_and_copies_are_shown_while_they_last() -> None:
         assert "pvc-2" in second
         assert await page.run("document.title") == "(1) Cellar"
         [copy] = await page.texts("#running li")
+        assert copy.startswith("shop/clone: making volume 0123456789ab-00000000… from pvc-1")
         assert "30 B of 100 B, 30 %" in copy
         assert await page.run("document.querySelector('progress').value") == 0.3
         bars = await page.run(

@@ -132,11 +132,20 @@ def test_the_bytes_that_are_left_are_known_until_the_copy_ends(
     begin(copies, lambda progress: progress(60))
     assert copies.remaining() == [100]
     [progress] = copies.running()
-    assert (progress.total, progress.copied) == (100, 0)
+    assert (progress.total, progress.copied, progress.claim) == (100, 0, "")
     later.work()
     assert copies.remaining() == []
     assert copies.running() == []
     assert MEASURES.counts()[Count.COPIED_BYTES] == before + 60
+
+
+def test_a_copy_has_the_claim_that_waits_for_it(later: Later) -> None:
+    copies = BackgroundCopies(lambda _: later, timeout=0.0)
+    named = replace(VOLUME, objects=ObjectNames("shop", "data"))
+    with pytest.raises(StillRunning):
+        copies.run("sim", "copying", 1, lambda _: None, images=[VOLUME, named])
+    assert [copy.claim for copy in copies.running()] == ["shop/data"]
+    later.work()
 
 
 def test_whoever_waits_in_kubernetes_is_told_how_a_copy_goes(later: Later) -> None:
