@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.e2e.objects import (
     pod,
     snapshot,
 )
-from tests.e2e.release import Release
+from tests.e2e.release import SPACE, Release
 
 # A copy lives where its source does, and the scheduler does not know that: docs/install.md
 HERE = "node-1"
@@ -90,6 +91,9 @@ def test_a_group_snapshot_has_every_member_of_one_moment(
     members = kube.every("volumesnapshots", space)
     sources = {_source(kube, one): one["metadata"]["name"] for one in members}
     assert set(sources) == {"left", "right"}
+    controller = ("-n", SPACE, "exec", "deploy/cellar-controller", "-c", "cellar", "--", "cellar")
+    rows = json.loads(kube(*controller, "snapshots", "--namespace", space, "-o", "json"))
+    assert [row["volume_snapshot"] for row in rows] == ["both", "both"]
     for side, name in sources.items():
         kube.apply(claim(f"{side}-again", space, dataSource=from_snapshot(name)))
     again = {"left-again": "/left", "right-again": "/right"}
