@@ -137,7 +137,9 @@ def test_nothing_is_open_after_a_folder_that_cannot_be_removed(
         raise PermissionError
 
     monkeypatch.setattr("shutil.rmtree", fail)
+    folder = deleted(tmp_path)
+    (folder / "odd").mkdir()
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PermissionError):
-        SpaceFreer().free(deleted(tmp_path))
+        SpaceFreer().free(folder)
     assert len(os.listdir("/proc/self/fd")) == before
