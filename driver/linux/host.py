@@ -94,8 +94,8 @@ class LinuxHost:
         if not mount_table.is_mount_point(source):
             raise Refused(f"{source} is not a mount point, so no volume is mounted there")
         with _failing_as(f"{source} could not be bind-mounted at {target}"), ExitStack() as undo:
-            targets.make_directory(target, undo)
-            if not mount_table.is_mount_point(target):
+            is_new = targets.make_directory(target, undo)
+            if not (is_new or mount_table.is_mount_point(target)):
                 targets.refuse_filled(target)
             mount.bind(source, target, read_only=read_only)
             undo.pop_all()
@@ -165,6 +165,8 @@ class LinuxHost:
                 raise Refused(f"{layer.path} of {label} is in use, held by: {users}")
 
     def remove(self, target: Path) -> None:
+        if targets.try_removing_directory(target):
+            return
         if mount_table.is_mount_point(target):
             raise Refused(f"{target} is a mount point; nothing was removed")
         try:

@@ -11,15 +11,17 @@ from pathlib import Path
 from driver.core.errors import Refused
 
 
-def make_directory(target: Path, undo: ExitStack) -> None:
-    """Make a directory, to be removed by `undo`; no-op if it is there.
+def make_directory(target: Path, undo: ExitStack) -> bool:
+    """Create a directory, to be removed by `undo`, and return True; False if it is there already.
 
     Raises: Refused, if it is something else, or has no parent; OSError.
     """
-    if _is_newly_made(lambda: os.mkdir(target, 0o750), target):
+    is_new = _is_newly_made(lambda: os.mkdir(target, 0o750), target)
+    if is_new:
         undo.callback(_quietly, os.rmdir, target)
     elif not stat.S_ISDIR(os.lstat(target).st_mode):
         raise Refused(f"{target} is in the way: it is not a directory")
+    return is_new
 
 
 def make_file(target: Path, undo: ExitStack) -> None:
@@ -41,6 +43,17 @@ def refuse_filled(target: Path) -> None:
     with os.scandir(target) as entries:
         if entry := next(entries, None):
             raise Refused(f"{target} is in the way: there is {entry.name!r} in it")
+
+
+def try_removing_directory(target: Path) -> bool:
+    """Remove an empty directory, and return whether there was one. The kernel refuses a mount point
+    (EBUSY) by itself, and looks at nothing that is mounted there.
+    """
+    try:
+        os.rmdir(target)
+    except OSError:
+        return False
+    return True
 
 
 def remove(target: Path) -> None:

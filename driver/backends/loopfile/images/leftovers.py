@@ -118,8 +118,11 @@ def make_anew(folder: Path) -> None:
 
     Raises: OSError.
     """
-    clear(folder)
-    folder.mkdir(mode=0o700)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        clear(folder)
+        folder.mkdir(mode=0o700)
 
 
 def clear(deleted_folder: Path) -> None:

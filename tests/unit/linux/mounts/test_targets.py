@@ -15,8 +15,8 @@ from driver.linux.mounts import targets
 
 def test_a_directory_is_made_for_its_owner_and_group(tmp_path: Path) -> None:
     with ExitStack() as undo:
-        targets.make_directory(tmp_path / "new", undo)
-        targets.make_directory(tmp_path / "new", undo)
+        assert targets.make_directory(tmp_path / "new", undo)
+        assert not targets.make_directory(tmp_path / "new", undo)
         undo.pop_all()
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o750
 
@@ -98,3 +98,14 @@ def test_data_is_never_removed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not empty"):
         targets.remove(tmp_path / "folder")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_only_an_empty_directory_is_removed_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "filled" / "data").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("empty")
+    names = [path.name for path in tmp_path.iterdir() if targets.try_removing_directory(path)]
+    assert names == ["empty"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "filled", "link"]
+    assert not targets.try_removing_directory(tmp_path / "missing")
