@@ -42,13 +42,20 @@ class ClaimSurvey:
         self._known: dict[str, PersistentVolume] = {}  # by the id of the volume
 
     async def keep(self, nodes: Nodes) -> None:
-        """Survey the volumes again and again, until cancelled. Errors are logged only."""
+        """Survey the volumes again and again, until cancelled. An error is logged once, until
+        another one comes or a survey succeeds.
+        """
+        problem = ""
         while True:
             await asyncio.sleep(self._interval)
             try:
                 await self.look(nodes)
             except ApiError as error:
-                logger.warning("the volumes were not compared with PersistentVolumes: {}", error)
+                if str(error) != problem:
+                    problem = str(error)
+                    logger.warning("volumes were not compared with PersistentVolumes: {}", problem)
+            else:
+                problem = ""
 
     async def look(self, nodes: Nodes) -> None:
         """Survey the volumes of all reachable nodes, one node after the other. Raises: ApiError."""

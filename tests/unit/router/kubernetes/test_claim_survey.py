@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import inspect_pb2
@@ -86,11 +87,15 @@ def test_nothing_is_an_orphan_because_kubernetes_does_not_answer() -> None:
         surveyed = Surveyed(routed)
         surveyed.api.items = [persistent_volume("v", await routed.create("v", "a"))]
         surveyed.api.broken = True
+        lines: list[str] = []
+        sink = logger.add(lambda line: lines.append(str(line)), level="WARNING")
         keeping = asyncio.create_task(surveyed.survey.keep(routed.nodes))
         for _ in range(20):
             surveyed.now += 1
             await asyncio.sleep(0.01)
         assert not keeping.done()
+        logger.remove(sink)
+        assert ["not compared" in line for line in lines] == [True], "it is said once"
         assert await surveyed.orphans() == set()
         keeping.cancel()
 
