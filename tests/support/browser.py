@@ -89,7 +89,7 @@ class Page:
 
     async def emulate(self, **features: str) -> None:
         """Let media queries see these features: prefers_color_scheme="dark"."""
-        named = [{"name": key.replace("_", "-"), "value": it} for key, it in features.items()]
+        named = [{"name": key.replace("_", "-"), "value": value} for key, value in features.items()]
         await self.send("Emulation.setEmulatedMedia", features=named)
 
     async def resize(self, width: int, height: int) -> None:

@@ -21,7 +21,7 @@ MIB = 1 << 20
 SECONDS = 30.0
 
 Mode = pb.VolumeCapability.AccessMode
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 def capability(
@@ -93,14 +93,16 @@ class Ranges:
     def of(cls, stream: Iterable[Any]) -> Ranges:
         """As the specification has it: one kind, one size, in order, nothing twice."""
         messages = list(stream)
-        [size] = {one.volume_capacity_bytes for one in messages}
-        assert {one.block_metadata_type for one in messages} == {pb.VARIABLE_LENGTH}
-        told = [one for message in messages for one in message.block_metadata]
-        assert all(one.size_bytes > 0 and one.byte_offset >= 0 for one in told)
-        found = tuple((one.byte_offset, one.byte_offset + one.size_bytes) for one in told)
-        assert all(one[1] <= other[0] for one, other in pairwise(found))
-        assert not found or found[-1][1] <= size
-        return cls(size, found, max(len(message.block_metadata) for message in messages))
+        [size] = {block.volume_capacity_bytes for block in messages}
+        assert {block.block_metadata_type for block in messages} == {pb.VARIABLE_LENGTH}
+        blocks = [block for message in messages for block in message.block_metadata]
+        assert all(block.size_bytes > 0 and block.byte_offset >= 0 for block in blocks)
+        ranges = tuple(
+            (block.byte_offset, block.byte_offset + block.size_bytes) for block in blocks
+        )
+        assert all(block[1] <= following[0] for block, following in pairwise(ranges))
+        assert not ranges or ranges[-1][1] <= size
+        return cls(size, ranges, max(len(message.block_metadata) for message in messages))
 
     def bytes(self) -> set[int]:
         """By blocks of 512."""
@@ -289,10 +291,10 @@ class Csi:
         return self.node.NodeGetVolumeStats(request, timeout=SECONDS)
 
 
-def patiently(call: Callable[[], Found]) -> Found:
+def patiently(call: Callable[[], Value]) -> Value:
     """Repeat a call that answers ABORTED, as every sidecar does."""
 
-    def answered() -> tuple[Found] | None:
+    def answered() -> tuple[Value] | None:
         try:
             return (call(),)
         except grpc.RpcError as error:

@@ -72,11 +72,11 @@ class Disk:
         """As if the cable came off: gone for whoever looks, alive for whoever holds it."""
         run("umount", "--lazy", self.where)
 
-    def copy(self, where: Path) -> Disk:
+    def copy(self, mount_point: Path) -> Disk:
         """What a power cut at this instant would leave; not mounted yet."""
-        image = where.with_suffix(".disk")
+        image = mount_point.with_suffix(".disk")
         run("cp", "--reflink=always", self.image, image)
-        return Disk(image, where, self.fs)
+        return Disk(image, mount_point, self.fs)
 
     def free(self) -> int:
         state = os.statvfs(self.where)
@@ -91,11 +91,11 @@ class Disk:
         return sorted(set(os.listdir(self.where)) - {"lost+found"})
 
 
-def make(image: Path, where: Path, fs: str, size: int) -> Disk:
+def make(image: Path, mount_point: Path, fs: str, size: int) -> Disk:
     with image.open("wb") as file:
         file.truncate(size)
     run(*_MKFS[fs], image)
-    disk = Disk(image, where, fs)
+    disk = Disk(image, mount_point, fs)
     disk.mount()
     return disk
 
@@ -104,16 +104,16 @@ def make(image: Path, where: Path, fs: str, size: int) -> Disk:
 def shelf() -> Iterator[Path]:
     """A directory on a filesystem that can copy a disk's image in one step."""
     with tempfile.TemporaryDirectory(prefix="cellar-") as base:
-        image, where = Path(base, "shelf.img"), Path(base, "s")
+        image, mount_point = Path(base, "shelf.img"), Path(base, "s")
         with image.open("wb") as file:
             file.truncate(64 * GIB)
         run(*_MKFS["xfs"], "-l", "size=64m", image)
-        where.mkdir()
-        run("mount", "-o", "loop,discard", image, where)
+        mount_point.mkdir()
+        run("mount", "-o", "loop,discard", image, mount_point)
         try:
-            yield where
+            yield mount_point
         finally:
-            run("umount", where)
+            run("umount", mount_point)
 
 
 def remove_tree(path: Path) -> None:

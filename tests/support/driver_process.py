@@ -82,7 +82,7 @@ class DriverProcess:
 
     def __init__(  # noqa: PLR0913 - one for each part of the command
         self,
-        where: Path,
+        folder: Path,
         pools: Sequence[str],
         *,
         node_id: str = "node-a",
@@ -90,9 +90,9 @@ class DriverProcess:
         env: Mapping[str, str] | None = None,
         wrap: Sequence[str] = (),
     ) -> None:
-        self.where = where
+        self.where = folder
         self.node_id = node_id
-        self.log = where / "driver.log"
+        self.log = folder / "driver.log"
         self.pools = list(pools)
         self.arguments = list(arguments)
         self.env = dict(env or {})
@@ -100,7 +100,7 @@ class DriverProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.channel: grpc.Channel | None = None
         self._short: tempfile.TemporaryDirectory[str] | None = None
-        self.socket = where / "csi.sock"
+        self.socket = folder / "csi.sock"
         if len(os.fsencode(self.socket)) > 100:  # sun_path has 108 bytes; pytest's folders are deep
             self._short = tempfile.TemporaryDirectory(prefix="cellar-")
             self.socket = Path(self._short.name) / "csi.sock"

@@ -44,10 +44,10 @@ class Life:
         self.csi.stage(self.volume_id, self.staging, **self.how)
 
     def publish(self, *, target: Path | None = None, read_only: bool = False) -> Path:
-        place = target or self.target
-        place.parent.mkdir(parents=True, exist_ok=True)
-        self.csi.publish(self.volume_id, self.staging, place, read_only=read_only, **self.how)
-        return place
+        path = target or self.target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.csi.publish(self.volume_id, self.staging, path, read_only=read_only, **self.how)
+        return path
 
     def unpublish(self) -> None:
         self.csi.unpublish(self.volume_id, self.target)
@@ -118,10 +118,10 @@ class Node:
         wrapper: Sequence[str] = (),
     ) -> Csi:
         """Started, and not waited for: `driver.connect()` does that."""
-        where = self.base / f"d{len(self.drivers)}"
-        where.mkdir()
+        folder = self.base / f"d{len(self.drivers)}"
+        folder.mkdir()
         driver = DriverProcess(
-            where, pools, node_id="n1", arguments=options, env=environment, wrap=wrapper
+            folder, pools, node_id="n1", arguments=options, env=environment, wrap=wrapper
         )
         self.drivers.append(driver)
         driver.spawn()
@@ -173,7 +173,9 @@ class Node:
 
     def mounts(self) -> list[str]:
         """Mount points below the kubelet directory, one entry for each layer."""
-        return [one for one in mount_points() if is_below(one, self.kubelet)]
+        return [
+            mount_point for mount_point in mount_points() if is_below(mount_point, self.kubelet)
+        ]
 
     def loops(self) -> list[str]:
         """Loop devices whose image lies on one of our disks."""
@@ -202,9 +204,13 @@ class Node:
         wait_until(lambda: not self.loops())
 
     def _unmount(self, below: Path) -> None:
-        for one in reversed([one for one in mount_points() if is_below(one, below)]):
-            subprocess.run(["fsfreeze", "--unfreeze", one], check=False, capture_output=True)
-            subprocess.run(["umount", "--lazy", one], check=False, capture_output=True)
+        for mount_point in reversed(
+            [mount_point for mount_point in mount_points() if is_below(mount_point, below)]
+        ):
+            subprocess.run(
+                ["fsfreeze", "--unfreeze", mount_point], check=False, capture_output=True
+            )
+            subprocess.run(["umount", "--lazy", mount_point], check=False, capture_output=True)
 
     def _removed(self) -> bool:
         disks.remove_tree(self.base)
@@ -268,5 +274,5 @@ def can_write(directory: Path, seconds: float) -> bool:
 
 def image_of(disk: Disk, image_id: str, size: int) -> Path:
     """The file that holds a volume's bytes: the one of that size in its directory."""
-    [image] = [one for one in (disk.where / image_id).iterdir() if one.stat().st_size == size]
+    [image] = [path for path in (disk.where / image_id).iterdir() if path.stat().st_size == size]
     return image
