@@ -16,7 +16,7 @@ from driver.backends.lvm import pool_type as lvm
 from driver.backends.lvm.provisioning import location
 from driver.backends.pool_type import PoolType, Reader
 from driver.core.model import Allocation, FsType
-from driver.core.options.volume_options import OPTIONS
+from driver.core.options.storage_class_parameters import OPTIONS
 from driver.core.quantity import parse_bytes
 from driver.csi import parameters
 from driver.linux.disks import disk_rule

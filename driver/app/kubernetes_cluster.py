@@ -15,7 +15,7 @@ from driver.router.kubernetes import claim_survey, client
 from driver.router.kubernetes.api import Api
 from driver.router.kubernetes.certificates import Secrets
 from driver.router.kubernetes.events import Events
-from driver.router.kubernetes.lost_nodes import LostNodePolicy
+from driver.router.kubernetes.node_gone_policy import NodeGonePolicy
 from driver.router.kubernetes.nodes import KubernetesDirectory
 from driver.router.kubernetes.orphans import Orphans
 from driver.router.kubernetes.pool_location_store import PoolLocationStore
@@ -54,7 +54,7 @@ async def kubernetes_cluster(
         yield Cluster(
             directory=directory,
             identities=identities,
-            abandon=LostNodePolicy(directory, events, settings.node_gone_policy).abandon,
+            abandon=NodeGonePolicy(directory, events, settings.node_gone_policy).abandon,
             record_event=events.record_soon,
             record_reported=events.record_reported_soon,
             problem=problem,

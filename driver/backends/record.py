@@ -30,7 +30,7 @@ from driver.core.model import (
     Unreadable,
     Volume,
 )
-from driver.core.options.volume_options import dump_options, load_options
+from driver.core.options.storage_class_parameters import dump_options, load_options
 
 SCHEMA: Final = 1
 SCHEMA_HELD: Final = 2  # of a held volume: versions that know no holds must not delete it

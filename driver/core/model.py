@@ -84,7 +84,7 @@ class Limits:
 class VolumeOptions:
     """StorageClass parameters that a volume keeps as they were given.
 
-    `core.options.volume_options` has how each of them is read and stored.
+    `core.options.storage_class_parameters` has how each of them is read and stored.
     """
 
     mkfs_options: tuple[str, ...] = ()  # words for mkfs

@@ -1,7 +1,8 @@
 """The parameters of a StorageClass and of a VolumeAttributesClass: each key has one parser.
 
-A parameter that a volume keeps is an entry of OPTIONS in core/options/volume_options.py; one that
-decides where or how a volume is created is a line of CREATION here.
+A parameter that a volume keeps is an entry of OPTIONS in
+core/options/storage_class_parameters.py; one that decides where or how a volume is created is a
+line of CREATION here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from driver.core.model import (
     ObjectKind,
     ObjectNames,
 )
-from driver.core.options.volume_options import OPTIONS
+from driver.core.options.storage_class_parameters import OPTIONS
 from driver.core.quantity import parse_bytes
 from driver.csi import capability
 

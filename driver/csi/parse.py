@@ -17,7 +17,7 @@ from driver.core.errors import Invalid
 from driver.core.ids import ImageId
 from driver.core.model import FsType, ObjectKind
 from driver.core.options import mount_options
-from driver.core.options.volume_options import parse_options
+from driver.core.options.storage_class_parameters import parse_options
 from driver.csi import capability, parameters
 from driver.volumes import requests
 from driver.volumes.paging import parse_token

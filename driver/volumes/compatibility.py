@@ -8,7 +8,7 @@ from typing import Final
 from driver.core.errors import Invalid
 from driver.core.model import AccessMode, Limits, Volume
 from driver.core.options.mount_options import effective, require
-from driver.core.options.volume_options import option_differences
+from driver.core.options.storage_class_parameters import option_differences
 from driver.volumes.requests import Capability, CreateVolume, ValidateCapabilities
 
 _ELSEWHERE_TOO: Final = frozenset(

@@ -12,7 +12,7 @@ from driver.app.pools import find_pool_type
 from driver.backends.lvm.provisioning import location
 from driver.backends.lvm.volume_group import Groups
 from driver.core.errors import CellarError, Invalid
-from driver.core.options.volume_options import OPTIONS
+from driver.core.options.storage_class_parameters import OPTIONS
 from driver.core.ports.memory_records import MemoryRecords
 from driver.csi import parameters
 from tools import chart, chart_schema

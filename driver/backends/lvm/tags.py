@@ -20,7 +20,7 @@ from driver.backends import record
 from driver.core.errors import Damaged
 from driver.core.ids import ImageId, PoolId
 from driver.core.model import AccessMode, Bytes, Image, Publication, Snapshot, Unreadable, Volume
-from driver.core.options.volume_options import OPTIONS
+from driver.core.options.storage_class_parameters import OPTIONS
 from driver.linux.devices.lvm import LogicalVolume
 
 PREFIX: Final = "cellar-"  # begins the names of logical volumes, and of our layers

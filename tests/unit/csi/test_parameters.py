@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from driver.core.errors import Invalid
 from driver.core.model import MIB, Allocation, FsType, Limits, ObjectKind, ObjectNames
-from driver.core.options.volume_options import parse_options
+from driver.core.options.storage_class_parameters import parse_options
 from driver.csi import parameters
 from driver.csi.parameters import Class
 

@@ -18,7 +18,7 @@ from driver.core.model import GIB
 from driver.router import create, name_reservations
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.lost import NodeGone
+from driver.router.nodes.gone_nodes import NodeGone
 from driver.router.placement import Requirement
 from tests.unit.router.reported import reported
 

@@ -8,7 +8,7 @@ from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import PoolUnavailable, Refused
 from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.directory import Member, NodeState
-from driver.router.nodes.lost import NodeGone
+from driver.router.nodes.gone_nodes import NodeGone
 from driver.router.nodes.registry import Nodes, index
 from driver.router.placement import Requirement
 from tests.unit.router.reported import reported

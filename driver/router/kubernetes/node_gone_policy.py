@@ -19,7 +19,7 @@ class ConfirmsAbsence(Protocol):
         """Return whether the API server says, now, that there is no Node of this name."""
 
 
-class LostNodePolicy:
+class NodeGonePolicy:
     """Decide by `policy` whether the volumes of a node that is gone may be lost.
 
     "retain": never. "forget": if the API server confirms that the Node object is absent.

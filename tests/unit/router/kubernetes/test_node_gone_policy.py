@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from driver.router.kubernetes.lost_nodes import LostNodePolicy, Policy
+from driver.router.kubernetes.node_gone_policy import NodeGonePolicy, Policy
 
 
 class FakeDirectory:
@@ -39,7 +39,7 @@ def test_only_a_node_that_the_server_does_not_have_is_given_up_and_only_on_reque
 ) -> None:
     directory, events = FakeDirectory(absent=absent), FakeEvents()
     recorded: Any = events
-    decided = LostNodePolicy(directory, recorded, policy)
+    decided = NodeGonePolicy(directory, recorded, policy)
     assert asyncio.run(decided.abandon("volume v", "a")) is abandoned
     assert directory.asked == (["a"] if policy == "forget" else [])
     assert [(node, reason) for node, reason, _ in events.recorded] == (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from driver.backends.lvm import tags
 from driver.core.model import FsType, VolumeOptions
-from driver.core.options.volume_options import (
+from driver.core.options.storage_class_parameters import (
     OPTIONS,
     dump_options,
     load_options,
@@ -48,4 +48,4 @@ def test_a_parameter_is_named_in_two_modules_beside_those_that_act_on_it() -> No
         for path in DRIVER.rglob("*.py")
         if re.search(r"(\.|\b)mkfs_options\b(?! import)\s*[:=)]|\"mkfsOptions\"", path.read_text())
     }
-    assert named - acting == {"core/model.py", "core/options/volume_options.py"}
+    assert named - acting == {"core/model.py", "core/options/storage_class_parameters.py"}
