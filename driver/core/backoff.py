@@ -14,7 +14,7 @@ class Backoff:
     longest: float
 
     def pauses(self) -> Iterator[float]:
-        """Yield the pauses without end, in seconds. Whoever had success begins with new ones."""
+        """Yield the pauses without end, in seconds. After a success, call it again."""
         pause = self.first
         while True:
             yield pause

@@ -54,7 +54,8 @@ class FilesystemLimits:
     uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
     def available(self, location: Path) -> Bytes:
-        """Return the free bytes less reserve and margin, before what is owed; may be negative.
+        """Return the free bytes less reserve and margin; may be negative. What images may still
+        need is not subtracted.
 
         Waits for a commit of a filesystem that `lags`.
         """

@@ -185,7 +185,7 @@ class Thin:
         return False
 
     def current_charge(self, name: str, charge: Bytes) -> Bytes:
-        """Return the charge of a snapshot that is being built; else `charge`."""
+        """Return the bytes that a snapshot which is being built is charged with; else `charge`."""
         return self._pending.get(name, charge)
 
     def forget_charge(self, name: str) -> None:
