@@ -66,13 +66,13 @@ def test_a_mounted_volume_is_shown_with_its_device_and_its_mount(tmp_path: Path)
     assert answer.usage.total_bytes == GIB
 
 
-def test_a_path_that_is_not_utf8_is_shown_as_far_as_it_can_be() -> None:
+def test_a_path_that_is_not_utf8_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
     pool = failing_pool("fast", 10 * GIB)
-    volume, target = create(pool), Path("/mnt/a\udcff")
+    volume, target = create(pool), tmp_path / "a\udcff"
     device = pool.backend.attach(volume, read_only=False)
     pool.host.mount(device, target, FsType.EXT4, (), read_only=True)
     [mount] = inspected(pool, str(volume.id)).mounts
-    assert mount.path == "/mnt/a\ufffd"
+    assert mount.path == f"{tmp_path}/a\ufffd"
 
 
 def test_a_volume_that_is_not_attached_has_no_device_and_its_faults() -> None:
