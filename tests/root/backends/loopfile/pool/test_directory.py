@@ -144,7 +144,7 @@ def test_another_filesystem_is_not_adopted_while_a_call_is_at_work_in_the_first(
     first = root.id
     with root.open():
         mount_another(make_pool, disk)
-        with pytest.raises(PoolUnavailable, match="still at work"):
+        with pytest.raises(PoolUnavailable, match="still run on that"):
             _ = root.id
     assert root.id != first
     root.close()
