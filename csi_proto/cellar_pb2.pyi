@@ -223,8 +223,11 @@ class DescribeResponse(_message.Message):
 
     RECORDS_FIELD_NUMBER: _builtins.int
     DAMAGED_FIELD_NUMBER: _builtins.int
+    BUSY_FIELD_NUMBER: _builtins.int
     damaged: _builtins.int
     """How many more of them exist, with a record that cannot be read."""
+    busy: _builtins.int
+    """How many of them are being created or changed now, so that they may exist a moment later."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
         """The records of those that exist and whose pool is available."""
@@ -234,10 +237,11 @@ class DescribeResponse(_message.Message):
         *,
         records: _abc.Iterable[Global___Record] | None = ...,
         damaged: _builtins.int = ...,
+        busy: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged", b"damaged", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "damaged", b"damaged", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -453,7 +457,7 @@ class Report(_message.Message):
 
     @_builtins.property
     def names(self) -> Global___Names:
-        """The names of the node's volumes and snapshots."""
+        """The names of the node's volumes and snapshots; not set while it does not know those of a pool."""
 
     def __init__(
         self,
@@ -477,8 +481,8 @@ Global___Report: _TypeAlias = Report  # noqa: Y015
 
 @_typing.final
 class Names(_message.Message):
-    """The names of all volumes and snapshots of a node, so that a router asks only the nodes that may have
-    a name. Of each name: the first 8 bytes of its key, the second part of an id.
+    """The names of all volumes and snapshots that a node has or is creating, so that a router asks only the
+    nodes that may have a name. Of each name: the first 8 bytes of its key, the second part of an id.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

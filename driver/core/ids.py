@@ -148,6 +148,11 @@ def parse_group_id(text: str) -> Key:
     return text
 
 
+def is_key(text: str) -> bool:
+    """Return whether the text has the form of a key."""
+    return _KEY.fullmatch(text) is not None
+
+
 def name_digest(key: Key) -> int:
     """Return the first 8 bytes of a key, by which nodes report the names of their images. Two
     names have the same digest once in 2 ** 64.

@@ -26,10 +26,12 @@ NODE_TIMEOUT: Final = 5.0  # seconds, router: for a node's part of an answer tha
 
 # Reserving a name. A node remembers for NAME_MEMORY seconds that a router had the name. A router
 # that gets one which nobody had in that time relies on the names that nodes reported, if they were
-# read at most NAME_SEARCH_LIFETIME seconds ago: who created it before is in them.
+# read at most NAME_SEARCH_LIFETIME seconds ago as far as it knows. A report may have been on its
+# way for REPORT_LIFETIME seconds, no longer, so both together are less than NAME_MEMORY: who
+# created the name before is in them.
 NAME_WAIT: Final = 1.0  # seconds, node: for another router to give a name back; < NODE_TIMEOUT
 NAME_MEMORY: Final = 10.0  # seconds, node
-NAME_SEARCH_LIFETIME: Final = 8.0  # seconds, router: less than NAME_MEMORY
+NAME_SEARCH_LIFETIME: Final = 4.0  # seconds, router: < NAME_MEMORY - REPORT_LIFETIME
 
 # Group snapshots over several nodes. Each node bounds by itself for how long writers are stopped
 # (BOUND in volumes/copies/copying.py); a router waits longer, so that the node's own error arrives.

@@ -16,6 +16,7 @@ from driver.core.ids import (
     PoolId,
     SnapshotId,
     VolumeId,
+    name_digest,
     parse_volume_id,
     snapshot_key,
 )
@@ -23,6 +24,7 @@ from driver.csi import methods, parse, present
 from driver.csi.protocol import KNOWN_NODE
 from driver.router import capacity, max_volumes, name_reservations, placement
 from driver.router.forwarding import Unary
+from driver.router.name_reservations import Reservation
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
@@ -98,13 +100,15 @@ class CreateRoutes:
         order = cache(partial(self._order, volume, requirement, nodes))
         if requirement.chosen is not None:
             return await self._create_on(order()[0][0], volume.key, request, context)
+        self._refuse_if_lost(volume.key, requirement.allows)
 
         def choose_others() -> Sequence[NodeConnection]:
             return [node for node in nodes.values() if node not in order()[0][:1]]
 
-        async with self._reserved(volume.key, choose_others, VolumeId) as holders:
+        async with self._reserved(volume.key, choose_others, VolumeId) as reservation:
             best, failure = order()
-            for node in holders[:1] or best:
+            for node in reservation.holders[:1] or best:
+                reservation.check()
                 try:
                     return await self._create_on(node, volume.key, request, context)
                 except NoSpace as error:  # the report was older than the last change
@@ -152,14 +156,29 @@ class CreateRoutes:
         key: Key,
         choose_searched: Callable[[], Sequence[NodeConnection]],
         id_type: type[ImageId],
-    ) -> AbstractAsyncContextManager[Sequence[NodeConnection]]:
-        """Reserve a name and yield the holders of it, see name_reservations.reserved.
+    ) -> AbstractAsyncContextManager[Reservation]:
+        """Reserve a name, see name_reservations.reserved.
 
         The only node of a cluster needs nobody to keep a name: it has locks of its own.
         """
-        if len(self._nodes.all()) == 1:
-            return nullcontext(())
-        return name_reservations.reserved(self._nodes.reachable(), key, choose_searched, id_type)
+        if len(self._nodes.all()) == 1 and not self._nodes.left_lately():
+            return nullcontext(Reservation())
+        recent = self._recent.last_node(key)
+        return name_reservations.reserved(self._nodes, key, choose_searched, id_type, recent)
+
+    def _refuse_if_lost(self, key: Key, allows: Callable[[NodeName], bool]) -> None:
+        """Refuse to create again what an unreachable node had when it reported last.
+
+        `allows`: whether a node is searched for the name. Raises: PoolUnavailable, unless the
+        node is out of service or gone for good.
+        """
+        digest = name_digest(key)
+        for node in self._nodes.all():
+            if node.reachable or not node.had(digest) or not allows(node.name):
+                continue
+            if not self._nodes.is_out_of_use(node.name):
+                text = f"node {node.name} has the name and is unavailable: {node.problem}"
+                raise PoolUnavailable(text)
 
     async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
         """Create a snapshot on the node of its source. Only nodes that may have a snapshot of
@@ -170,15 +189,17 @@ class CreateRoutes:
         other errors as the node reports them.
         """
         node = self._source_node(parse_volume_id(request.source_volume_id).pool)
+        key = snapshot_key(request.name)
+        self._refuse_if_lost(key, lambda _: True)
 
         def choose_others() -> Sequence[NodeConnection]:
             return [other for other in self._nodes.reachable() if other is not node]
 
-        key = snapshot_key(request.name)
-        async with self._reserved(key, choose_others, SnapshotId) as holders:
-            if holders:
-                name = holders[0].name
+        async with self._reserved(key, choose_others, SnapshotId) as reservation:
+            if reservation.holders:
+                name = reservation.holders[0].name
                 raise Conflict(f"snapshot {request.name!r} exists, of a volume on node {name}")
+            reservation.check()
             return await calls.forward(node, _SNAPSHOT, request, context)
 
     async def publish(self, request: csi.ControllerPublishVolumeRequest, context: Context) -> bytes:

@@ -1,4 +1,29 @@
-"""Reserves the names of volumes and snapshots over all nodes, so that no two routers create one."""
+"""Reserves the names of volumes and snapshots over all nodes, so that no two routers create one.
+
+Why a router that reserved a name may rely on the names that nodes reported, and asks few nodes:
+
+- All routers reserve a name on the same node, its keeper. It gives a name to one router at a time,
+  and remembers for NAME_MEMORY seconds after that router has ended that it had the name.
+- If nobody had the name for so long, whoever was sent to create it got the request before that
+  time. A node that was asked to create an image has it, or holds its locks until it has it or has
+  failed, whether or not somebody still waits for the answer. Both count as having the name.
+- A report that a router relies on was read later than that: see NAME_SEARCH_LIFETIME. So each node
+  that has the name has reported it. Two names with the same digest cost a question.
+
+Where one of these is not certain, all nodes are asked, which is always right:
+
+- the keeper says that somebody had the name, or that it has itself just started;
+- another node may have been the keeper for some router: the first choice among the nodes of the
+  directory is unreachable, was unreachable a moment ago, or has just left or joined it; this router
+  has just started; or the cluster had one node only, for which routers reserve nothing;
+- a node has not reported its names, or not lately: it is asked, even if others are not.
+
+A router whose reservation has ended, because the keeper or the connection to it failed, begins no
+further create. What remains: CreateVolume for a node that the scheduler chose, or that a source is
+on, reserves nothing; a name that a node had when it became unreachable before it reported it; and a
+router that alone cannot reach a keeper which others reach, whose volume is missing for some seconds
+in the reports to them.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +32,103 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
 
 from csi_proto import cellar_pb2 as cellar
-from driver.core.errors import Busy
+from driver.core.errors import Busy, PoolUnavailable
 from driver.core.ids import ImageId, Key, SnapshotId, name_digest
-from driver.csi.protocol import NAME_MEMORY, NAME_SEARCH_LIFETIME, NODE_TIMEOUT
+from driver.csi.protocol import NAME_MEMORY, NAME_SEARCH_LIFETIME, NODE_TIMEOUT, REPORT_LIFETIME
 from driver.csi.status import error_from_status
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
+from driver.router.nodes.directory import NodeName
+from driver.router.nodes.registry import Nodes
+
+# Seconds for which names that were looked up before the answer to a reservation count.
+LONGEST_WAIT: Final = NAME_MEMORY - REPORT_LIFETIME - NAME_SEARCH_LIFETIME
 
 _ReserveCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, cellar.Reserved]"
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A name that this router has reserved. `holders`: the nodes that have an image of it."""
+
+    holders: Sequence[NodeConnection] = ()
+    has_ended: Callable[[], bool] = lambda: False
+
+    def check(self) -> None:
+        """Check that no other router can have reserved the name. Raises: Busy."""
+        if self.has_ended():
+            raise Busy("the node that kept the name reserved has failed; try again")
+
+
 @asynccontextmanager
 async def reserved(
-    nodes: Sequence[NodeConnection],
+    nodes: Nodes,
     key: Key,
     choose_searched: Callable[[], Sequence[NodeConnection]],
     id_type: type[ImageId],
-) -> AsyncIterator[Sequence[NodeConnection]]:
+    recent: NodeName | None = None,
+) -> AsyncIterator[Reservation]:
     """Reserve the name of a volume or snapshot, and yield those of the nodes that
     `choose_searched` returns which have one of this name. It is called while the node that keeps
     the name is waited for.
 
-    Inside, no other router creates one. The name is kept by the one of `nodes` that a hash
-    chooses, the same for all routers, for as long as the stream is open: the death of a router
-    ends it. Only those nodes are asked that may have the name according to their reports; if
-    another router had it a moment ago, all of them. `id_type`: VolumeId or SnapshotId.
+    Inside, no other router creates one. The name is kept by the node that a hash chooses, the
+    same for all routers, for as long as the stream is open: the death of a router ends it. Only
+    those nodes are asked that may have the name according to their reports, and `recent`; all of
+    them where reports are not enough. `id_type`: VolumeId or SnapshotId.
 
     Raises: Busy if another router has reserved the name, or it could not be reserved in time;
-    PoolUnavailable if the node that keeps it is unavailable.
+    PoolUnavailable if the node that keeps it is unavailable, or a node that has reported the name
+    does not answer.
     """
-    if not nodes:
-        yield ()
+    reachable = nodes.reachable()
+    if not reachable:
+        yield Reservation()
         return
-    call = choose_keeper(nodes, key).peer().Reserve(cellar.ReserveRequest(key=key))
+    keeper, is_certain = _keeper(nodes, reachable, key)
+    call = keeper.peer().Reserve(cellar.ReserveRequest(key=key))
     try:
         await asyncio.sleep(0)  # so that the request is sent
         searched, digest, begin = choose_searched(), name_digest(key), time.monotonic()
-        likely = [node for node in searched if node.may_have(digest)]
+        likely = [node for node in searched if node.name == recent or node.may_have(digest)]
         answer = await _wait_for(call)
-        if answer.uncontended and time.monotonic() - begin < NAME_MEMORY - NAME_SEARCH_LIFETIME:
-            searched = likely  # nobody created it since the names were read
-        yield await _holders(searched, key, id_type)
+        in_time = time.monotonic() - begin < LONGEST_WAIT
+        if answer.uncontended and is_certain and in_time:
+            searched = likely
+        yield Reservation(await _holders(searched, key, id_type), call.done)
     finally:
         # Only after the response of the create is on its way.
         asyncio.get_running_loop().call_soon(call.cancel)
 
 
-def choose_keeper(nodes: Iterable[NodeConnection], key: Key) -> NodeConnection:
+def choose_keeper(names: Iterable[NodeName], key: Key) -> NodeName:
     """Return the node that keeps the name, by rendezvous hashing: if a node is added or removed,
     few names move.
     """
-    return max(nodes, key=lambda node: hashlib.sha256(f"{node.name}/{key}".encode()).digest())
+    return max(names, key=lambda name: hashlib.sha256(f"{name}/{key}".encode()).digest())
+
+
+def _keeper(
+    nodes: Nodes, reachable: Sequence[NodeConnection], key: Key
+) -> tuple[NodeConnection, bool]:
+    """Return the node that keeps the name, and whether it certainly was the keeper for all
+    routers in the last NAME_MEMORY seconds.
+    """
+    names = [node.name for node in nodes.all()]
+    keeper = nodes.named(choose_keeper([*names, *nodes.left_lately()], key))
+    if keeper is None or not keeper.reachable:
+        by_name = {node.name: node for node in reachable}
+        return by_name[choose_keeper(by_name, key)], False
+    others = (node for node in nodes.all() if node is not keeper)
+    reserves = any(node.known_for >= NAME_MEMORY for node in others)
+    return keeper, reserves and keeper.reachable_for >= NAME_MEMORY
 
 
 async def _wait_for(call: _ReserveCall) -> cellar.Reserved:
@@ -86,7 +151,11 @@ async def _wait_for(call: _ReserveCall) -> cellar.Reserved:
 async def _holders(
     nodes: Iterable[NodeConnection], key: Key, id_type: type[ImageId]
 ) -> Sequence[NodeConnection]:
-    """Return those of the nodes that have an image with this key, also a damaged one."""
+    """Return those of the nodes that have an image with this key, also a damaged one, or that are
+    creating one.
+
+    Raises: PoolUnavailable if a node that has reported the name does not answer.
+    """
 
     def request(node: NodeConnection) -> cellar.DescribeRequest:
         ids = [str(id_type(pool, key)) for pool in sorted(node.pool_ids)]
@@ -94,7 +163,12 @@ async def _holders(
             return cellar.DescribeRequest(snapshot_ids=ids)
         return cellar.DescribeRequest(volume_ids=ids)
 
+    asked = list(nodes)
     responses = await calls.ask_all(
-        nodes, lambda node: node.peer().Describe, request, label="a search by name"
+        asked, lambda node: node.peer().Describe, request, label="a search by name"
     )
-    return [node for node, response in responses if response.records or response.damaged]
+    answered, digest = [node for node, _ in responses], name_digest(key)
+    for node in asked:
+        if node not in answered and node.had(digest):
+            raise PoolUnavailable(f"node {node.name} has the name, and does not answer")
+    return [node for node, found in responses if found.records or found.damaged or found.busy]

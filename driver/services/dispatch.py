@@ -170,7 +170,7 @@ class Dispatcher:
         self._workers, self._queued = workers, queued
         self._copy_timeout = copy_timeout
         self._share_of = choose_workers
-        self._table = LockTable()
+        self.table = LockTable()
         self._shares: dict[tuple[str, WorkerGroup], PoolWorkers] = {}
 
     def running(self, pool: str) -> tuple[float, ...]:
@@ -205,9 +205,9 @@ class Dispatcher:
 
     async def _run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
         locks = request.locks
-        if upkeep := self._table.upkeep(locks):
+        if upkeep := self.table.upkeep(locks):
             await _is_set_within(upkeep, _OUTWAIT)
-        holder = self._table.take(locks)
+        holder = self.table.take(locks)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
         # The locks are released before the answer is there: the client's next call needs them.
@@ -219,7 +219,7 @@ class Dispatcher:
             )
             share.submit(job)
         except BaseException:  # no work was begun that would release them
-            self._table.release(holder)
+            self.table.release(holder)
             raise
         try:
             return await answer
@@ -253,9 +253,9 @@ class Dispatcher:
         if isinstance(error := job.error, StillRunning):
             holder.status = error.status
             loop = asyncio.get_running_loop()
-            error.done.add_done_callback(lambda _: _call_soon(loop, self._table.release, holder))
+            error.done.add_done_callback(lambda _: _call_soon(loop, self.table.release, holder))
         else:
-            self._table.release(holder)
+            self.table.release(holder)
         _pass_on(job, answer)
 
 

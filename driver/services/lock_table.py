@@ -68,6 +68,10 @@ class LockTable:
             if not self._shared[key]:
                 del self._shared[key]
 
+    def exclusive(self) -> frozenset[str]:
+        """Return the keys that are locked exclusively."""
+        return frozenset(self._exclusive)
+
     def upkeep(self, locks: Locks) -> asyncio.Event | None:
         """Return the end of upkeep that has one of the locks for a moment, or None."""
         keys = locks.exclusive | locks.shared if self._brief else ()

@@ -2,13 +2,16 @@
 
 Collecting the states of the pools may block on a disk. The previous report is sent again then, with
 its age. The names of images are read less often if they are so many that it takes long.
+
+Routers create a volume elsewhere if its name is not reported, so that no name is left out: what is
+being created counts, and while the images of a pool were never read, no names are reported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -24,6 +27,7 @@ from driver.volumes.pools.call_facts import object_kind, persistent_name
 
 DEBOUNCE: Final = 0.02  # seconds in which several changes make one report
 NAMES_SHARE: Final = 0.01  # of the time: what reading the names of images may take
+NAMES_PAUSE: Final = REPORT_INTERVAL / 2  # seconds, at most, in which they are not read again
 CHANGING: Final = frozenset(
     (
         *("CreateVolume", "DeleteVolume", "ControllerExpandVolume", "ControllerModifyVolume"),
@@ -34,7 +38,7 @@ CHANGING: Final = frozenset(
 )
 
 ReadReport: TypeAlias = Callable[[], Awaitable[cellar.Report]]
-ReadNames: TypeAlias = Callable[[], Awaitable[frozenset[int]]]
+ReadNames: TypeAlias = Callable[[], Awaitable[frozenset[int] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class NodeReports:
 
     `read` makes a report, once for all routers that listen. `initial`: the report until then.
     `events`: those of this node, each of which is sent to each router. `read_names` returns the
-    digests of the names of all images; None: reports have no names.
+    digests of the names of all images, or None if they are not known; None: reports have no names.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class NodeReports:
         self._read_names = read_names
         self._names: NamesRead | None = None
         self._names_due = -float("inf")
+        self._names_pools: Sequence[tuple[str, str]] = ()
         self._events = events or NodeEvents()
         self._last, self._read_at = initial, -float("inf")
         self._reading: asyncio.Task[None] | None = None
@@ -129,16 +134,20 @@ class NodeReports:
             logger.warning("the pools were not read for a report: {}", error)
 
     async def _refresh_names(self) -> None:
-        """Read the names, unless that was done a moment ago and takes long."""
-        start = time.monotonic()
-        if self._read_names is None or start < self._names_due:
+        """Read the names, unless that was done a moment ago and takes long.
+
+        They are read in any case if a pool has appeared: routers learn of it and of its images at
+        once.
+        """
+        start, pools = time.monotonic(), [(pool.id, pool.away) for pool in self._last.pools]
+        recent = start < self._names_due and pools == self._names_pools
+        if self._read_names is None or recent or (digests := await self._read_names()) is None:
             return
-        digests = await self._read_names()
         if self._names and digests == self._names.digests:
             digests = self._names.digests  # the same object: there is nothing to send
-        self._names = NamesRead(digests, start)
+        self._names, self._names_pools = NamesRead(digests, start), pools
         now = time.monotonic()
-        self._names_due = now + min((now - start) / NAMES_SHARE, REPORT_INTERVAL)
+        self._names_due = now + min((now - start) / NAMES_SHARE, NAMES_PAUSE)
 
     def _current(self) -> cellar.Report:
         report = cellar.Report()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +20,7 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto.cellar_pb2_grpc import NodeServicer
 from driver.core.capacity import PoolState
 from driver.core.errors import NotFound, Unsupported
-from driver.core.ids import ImageId, parse_snapshot_id, parse_volume_id
+from driver.core.ids import ImageId, is_key, name_digest, parse_snapshot_id, parse_volume_id
 from driver.core.model import Image, Volume
 from driver.core.ports.node_events import NodeEvents
 from driver.core.ports.pool import Pool
@@ -31,7 +39,8 @@ class PeerService(NodeServicer):
 
     `run`: Dispatcher.run. `node`: the part of a report that does not change. `participant`:
     None if there are no group snapshots over several nodes. `set_hold`: Holds.set. `set_names`:
-    Modifier.set_names. `events`: those of this node.
+    Modifier.set_names. `events`: those of this node. `locked` returns the keys that calls
+    have locked exclusively: those of all images that are being created.
     """
 
     def __init__(  # noqa: PLR0913 - what the calls need
@@ -44,6 +53,7 @@ class PeerService(NodeServicer):
         set_hold: Callable[[SetHold], None] | None = None,
         set_names: Callable[[SetNames], None] | None = None,
         events: NodeEvents | None = None,
+        locked: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._run = run
         self._inventory = Inventory(pools)
@@ -52,6 +62,7 @@ class PeerService(NodeServicer):
         self._participant = participant
         self._set_hold = set_hold
         self._set_names = set_names
+        self._locked = locked
         self.node_reports = NodeReports(self._report, self._node, events, self._names)
 
     async def ListPools(
@@ -64,10 +75,16 @@ class PeerService(NodeServicer):
     async def Describe(
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
-        """Return the records of those of the named volumes and snapshots that exist here."""
-        result = await self._run(self._inventory.find, FindImages(tuple(_ids(request))))
-        records = map(_record, result.images)
-        return cellar.DescribeResponse(records=records, damaged=result.damaged)
+        """Return the records of those of the named volumes and snapshots that exist here, and how
+        many of them are being created.
+        """
+        image_ids, locked = tuple(_ids(request)), self._locked()  # before the pools are read
+        result = await self._run(self._inventory.find, FindImages(image_ids))
+        return cellar.DescribeResponse(
+            records=map(_record, result.images),
+            damaged=result.damaged,
+            busy=len({image_id.key for image_id in image_ids if image_id.key in locked}),
+        )
 
     async def Watch(
         self, request: cellar.WatchRequest, context: object
@@ -167,9 +184,13 @@ class PeerService(NodeServicer):
         report.MergeFrom(self._node)
         return report  # type: ignore[no-any-return]
 
-    async def _names(self) -> frozenset[int]:
-        """Return the digests of the names of all images of this node."""
-        return await self._run(self._inventory.names, ReadPools())  # type: ignore[no-any-return]
+    async def _names(self) -> frozenset[int] | None:
+        """Return the digests of the names of all images that this node has or is creating; None:
+        those of a pool are not known.
+        """
+        creating = {name_digest(key) for key in self._locked() if is_key(key)}
+        digests = await self._run(self._inventory.names, ReadPools())
+        return None if digests is None else digests | creating  # what is complete by now is in both
 
     def _read_report(self, request: ReadPools) -> cellar.Report:
         pools = map(_report_pool, self._inventory.entries(request))

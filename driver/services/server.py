@@ -133,6 +133,7 @@ class Server:
             set_hold=set_hold,
             set_names=use_cases.modifier.set_names,
             events=use_cases.events,
+            locked=dispatcher.table.exclusive,
         )
         self._node_reports = peer.node_reports
         self._on_finish.append(self._node_reports.on_finish)

@@ -58,6 +58,7 @@ class Inventory:
     def __init__(self, pools: Sequence[Pool]) -> None:
         self._pools = pools
         self._states = States(pools)
+        self._read: set[str] = set()  # the names of the pools whose images were read
 
     def states(self, request: ReadPools) -> Sequence[PoolState]:
         """Return the state of each pool, in the order of the configuration."""
@@ -66,6 +67,7 @@ class Inventory:
     def entries(self, request: ReadPools) -> Sequence[PoolEntry]:
         """Return each pool as routers need it, in the order of the configuration."""
         states = self._states.read(request.timeout)
+        self._read.update(known.state.name for known in states if known.state.id)
         return [
             PoolEntry(known.state, known.age, tuple(abilities.lacking(pool)))
             for pool, known in zip(self._pools, states, strict=True)
@@ -75,8 +77,12 @@ class Inventory:
         """Return the number of volumes that are published to each node. No pool is asked."""
         return count_published(chain.from_iterable(pool.backend.known() for pool in self._pools))
 
-    def names(self, _: ReadPools) -> frozenset[int]:
-        """Return the digests of the names of all images, damaged ones too. No pool is asked."""
+    def names(self, _: ReadPools) -> frozenset[int] | None:
+        """Return the digests of the names of all images, damaged ones too; None: a pool was never
+        available, so that nobody knows what it contains. No pool is asked.
+        """
+        if len(self._read) < len(self._pools):
+            return None
         known = chain.from_iterable(pool.backend.known() for pool in self._pools)
         return frozenset(name_digest(image.id.key) for image in known)
 

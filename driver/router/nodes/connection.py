@@ -76,6 +76,7 @@ class NodeConnection:
         self._on_change = on_change
         self._clock = clock
         self._reported_at = -float("inf")
+        self._known_since, self._reachable_since = clock(), float("inf")
         self._open = False
         self._closing: set[asyncio.Task[None]] = set()
         self._forwarded: set[grpc.aio.Call] = set()
@@ -88,6 +89,16 @@ class NodeConnection:
     def reachable(self) -> bool:
         """Whether it is connected, and its last report is at most REPORT_LIFETIME seconds old."""
         return self._open and self._clock() - self._reported_at <= REPORT_LIFETIME
+
+    @property
+    def known_for(self) -> float:
+        """For how many seconds the directory has had the node with this address."""
+        return self._clock() - self._known_since
+
+    @property
+    def reachable_for(self) -> float:
+        """For how many seconds it has been reachable; 0 if it is not."""
+        return self._clock() - self._reachable_since if self.reachable else 0.0
 
     @property
     def report_age(self) -> float | None:
@@ -115,6 +126,10 @@ class NodeConnection:
     def may_have(self, name_digest: int) -> bool:
         """Return whether the node may have an image of this name, so that it must be asked."""
         return self._names.may_have(name_digest, self._clock())
+
+    def had(self, name_digest: int) -> bool:
+        """Return whether the node, reachable or not, had this name at its last report."""
+        return self._names.has(name_digest)
 
     def channel(self) -> grpc.aio.Channel:
         """Return the channel to the node. Raises: PoolUnavailable if the node is unreachable."""
@@ -202,7 +217,10 @@ class NodeConnection:
         call = cellar_pb2_grpc.NodeStub(self._channel).Watch(cellar.WatchRequest())
         try:
             while True:
+                begin = self._clock()
                 report = await asyncio.wait_for(call.read(), REPORT_LIFETIME)
+                if self._clock() - begin > REPORT_LIFETIME:  # this process was stopped meanwhile
+                    raise TimeoutError  # and the report may be as old
                 if not isinstance(report, cellar.Report):
                     return self._set_unreachable("it ended the connection")
                 if report.node != self.name:
@@ -228,6 +246,8 @@ class NodeConnection:
         )
         if not self._open:
             logger.info("node {} is reachable", self.name, address=self.member.address)
+        if not self.reachable:
+            self._reachable_since = self._clock()
         self._reported_at, self.pool_ids = self._clock(), pool_ids
         if report.HasField("names"):
             self._names.update(report.names, self._reported_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from loguru import logger
 
 from driver.core.errors import PoolUnavailable, Refused
 from driver.core.ids import PoolId
+from driver.csi.protocol import NAME_MEMORY
 from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.directory import (
     Directory,
@@ -59,6 +61,7 @@ class Nodes:
         self._connections: dict[NodeName, NodeConnection] = {}
         self._following: dict[NodeName, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._left: dict[NodeName, float] = {}  # when each node left the directory
         self._directory_read = self._all_tried = False
         self._index: dict[PoolId, tuple[NodeConnection, ...]] | None = None
         self._pool_ids: Sequence[PoolId] = ()  # sorted, of the index
@@ -79,6 +82,14 @@ class Nodes:
     def reachable(self) -> Sequence[NodeConnection]:
         """Return the connections to the nodes that are reachable."""
         return tuple(node for node in self._connections.values() if node.reachable)
+
+    def left_lately(self) -> Sequence[NodeName]:
+        """Return the nodes that left the directory in the last NAME_MEMORY seconds: other routers
+        may still have them.
+        """
+        since = time.monotonic() - NAME_MEMORY
+        self._left = {name: at for name, at in self._left.items() if at >= since}
+        return tuple(self._left)
 
     def meeting(self, requirement: Requirement) -> Sequence[NodeConnection]:
         """Return the reachable nodes that meet the requirement."""
@@ -152,6 +163,8 @@ class Nodes:
         A node that moved to another address gets a new connection.
         """
         by_name = {member.name: member for member in members}
+        left = self._connections.keys() - by_name.keys()
+        self._left.update(dict.fromkeys(left, time.monotonic()))
         for name, node in list(self._connections.items()):
             if name not in by_name or by_name[name].address != node.member.address:
                 self._disconnect(node)

@@ -27,20 +27,23 @@ class ReportedNames:
             self._digests = array("Q", sorted(set(unpack_digests(names.added))))
         else:
             for digest in unpack_digests(names.removed):
-                if self._has(digest):
+                if self.has(digest):
                     del self._digests[bisect_left(self._digests, digest)]
             for digest in unpack_digests(names.added):
-                if not self._has(digest):
+                if not self.has(digest):
                     self._digests.insert(bisect_left(self._digests, digest), digest)
         self._read_at = now - names.age
 
     def may_have(self, digest: int, now: float) -> bool:
         """Return whether the node may have an image of this name, so that it must be asked.
 
-        False: it had none NAME_SEARCH_LIFETIME seconds ago or later.
+        False: NAME_SEARCH_LIFETIME seconds ago or later it neither had one nor was creating one.
         """
-        return now - self._read_at > NAME_SEARCH_LIFETIME or self._has(digest)
+        return now - self._read_at > NAME_SEARCH_LIFETIME or self.has(digest)
 
-    def _has(self, digest: int) -> bool:
+    def has(self, digest: int) -> bool:
+        """Return whether the node had an image of this name, or was creating one, at its last
+        report.
+        """
         index = bisect_left(self._digests, digest)
         return index < len(self._digests) and self._digests[index] == digest

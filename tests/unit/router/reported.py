@@ -20,4 +20,5 @@ def reported(*pools: cellar.Pool, name: str = "a", age: float = 0.0) -> NodeConn
     node._known_pools.update(node.report)
     node._on_change = lambda _: None
     node._open, node._reported_at, node._clock = True, 100.0, lambda: 101.0
+    node._known_since = node._reachable_since = -float("inf")
     return node

@@ -13,9 +13,10 @@ import pytest
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import Busy, CellarError, Conflict, NoSpace, PoolUnavailable, Refused
-from driver.core.ids import PoolId
+from driver.core.ids import PoolId, name_digest, pack_digests, snapshot_key, volume_key
 from driver.core.model import GIB
 from driver.router import create, name_reservations
+from driver.router.name_reservations import Reservation
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.gone_nodes import NodeGone
@@ -43,15 +44,22 @@ class FakeNodes:
 
     nodes: Sequence[NodeConnection]
     gone: frozenset[str] = frozenset()
+    left: Sequence[str] = ()
+
+    def left_lately(self) -> Sequence[str]:
+        return self.left
+
+    def is_out_of_use(self, name: str) -> bool:
+        return name in self.gone
 
     def all(self) -> Sequence[NodeConnection]:
         return self.nodes
 
     def reachable(self) -> Sequence[NodeConnection]:
-        return self.nodes
+        return [node for node in self.nodes if node.reachable]
 
     def meeting(self, requirement: Requirement) -> Sequence[NodeConnection]:
-        return [node for node in self.nodes if requirement.allows(node.name)]
+        return [node for node in self.reachable() if requirement.allows(node.name)]
 
     def duplicated_pools(self) -> frozenset[PoolId]:
         return frozenset()
@@ -73,6 +81,8 @@ class RoutedCreate:
     sent: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
     reservations: int = 0
+    recent: str | None = None
+    lasts: int = 100  # the number of calls after which the reservation has ended
 
     def __post_init__(self) -> None:
         self.routes: Any = create.CreateRoutes(self.nodes, KEY)  # type: ignore[arg-type]
@@ -109,13 +119,19 @@ def routed(monkeypatch: pytest.MonkeyPatch) -> RoutedCreate:
 
     @asynccontextmanager
     async def reserved(
-        _: object, key: str, choose: Callable[[], Sequence[NodeConnection]], id_type: object
-    ) -> AsyncIterator[Sequence[NodeConnection]]:
+        _: object,
+        key: str,
+        choose: Callable[[], Sequence[NodeConnection]],
+        id_type: object,
+        recent: str | None,
+    ) -> AsyncIterator[Reservation]:
         routed.reservations += 1
+        routed.recent = recent
         routed.searched = [node.name for node in choose()]
         if routed.contended:
             raise Busy("another router is creating it; try again")
-        yield [node for node in routed.nodes.nodes if node.name in routed.holders]
+        holders = [node for node in routed.nodes.nodes if node.name in routed.holders]
+        yield Reservation(holders, lambda: len(routed.sent) >= routed.lasts)
 
     monkeypatch.setattr(calls, "forward", forward)
     monkeypatch.setattr(name_reservations, "reserved", reserved)
@@ -250,3 +266,46 @@ def test_a_snapshot_is_of_the_node_of_its_source_and_its_name_is_reserved(
     with pytest.raises(Busy):
         routed.snapshot("b")
     assert routed.sent == ["b"]
+
+
+def test_nothing_is_created_after_the_reservation_has_ended(routed: RoutedCreate) -> None:
+    """The node that kept the name restarted: another router has reserved it there since."""
+    routed.lasts = 1
+    routed.answers = {"b": NoSpace("full")}
+    with pytest.raises(Busy, match="try again"):
+        routed.create()
+    assert routed.sent == ["b"]
+    routed.lasts = 0
+    with pytest.raises(Busy, match="try again"):
+        routed.snapshot("a")
+    assert routed.sent == ["b"]
+
+
+def test_a_node_that_was_asked_a_moment_ago_is_searched_also_if_it_accepts_no_volumes(
+    routed: RoutedCreate,
+) -> None:
+    routed.create(accessibility_requirements=on("a", chosen=True))
+    node = routed.nodes.nodes[0]
+    node.member = type(node.member)(name="a", address="h:1", cordoned=True)
+    routed.create()
+    assert (routed.recent, routed.searched) == ("a", ["a", "c"])
+
+
+def test_what_an_unreachable_node_had_is_not_created_elsewhere(routed: RoutedCreate) -> None:
+    digests = [name_digest(volume_key("v")), name_digest(snapshot_key("s"))]
+    names = cellar.Names(complete=True, added=pack_digests(digests))
+    routed.nodes.nodes[2]._names.update(names, 100.0)
+    routed.nodes.nodes[2]._set_unreachable("it hangs")
+    with pytest.raises(PoolUnavailable, match="node c has the name and is unavailable: it hangs"):
+        routed.create()
+    with pytest.raises(PoolUnavailable, match="node c has the name"):
+        routed.snapshot("a")
+    assert routed.create(accessibility_requirements=on("a")) == "on-a"  # c is not searched
+    routed.nodes.gone = frozenset("c")
+    assert (routed.create(), routed.snapshot("a")) == ("on-a", "on-a")
+
+
+def test_a_node_that_is_alone_since_a_moment_still_reserves(routed: RoutedCreate) -> None:
+    """Another router may know the node that has left the cluster, and create the name there."""
+    routed.nodes.nodes, routed.nodes.left = routed.nodes.nodes[:1], ["b"]
+    assert (routed.create(), routed.reservations) == ("on-a", 1)

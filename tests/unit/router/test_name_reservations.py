@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from csi_proto import csi_pb2 as csi
-from driver.core.errors import Busy, Conflict
+from driver.core.errors import Busy, Conflict, PoolUnavailable
 from driver.core.ids import (
     SnapshotId,
     VolumeId,
@@ -18,24 +21,22 @@ from driver.core.ids import (
     snapshot_key,
     volume_key,
 )
-from driver.csi.protocol import NAME_SEARCH_LIFETIME
 from driver.router import name_reservations
 from driver.router.create import CreateRoutes
 from driver.router.name_reservations import choose_keeper, reserved
-from driver.router.nodes import calls
+from driver.router.nodes import calls, registry
 from driver.services import name_reservations as keeping
 from tests.support.waiting import wait_until_async
-from tests.unit.router.reported import reported
 from tests.unit.router.routed import Routed, play
 from tests.unit.services.served import KEY, MOUNT
 
 
 def test_a_name_is_kept_by_the_same_node_for_all_routers() -> None:
-    nodes = [reported(name=name) for name in "abc"]
+    nodes = list("abc")
     keys = [f"{number:032x}" for number in range(64)]
-    assert {choose_keeper(nodes, key).name for key in keys} == {"a", "b", "c"}
+    assert {choose_keeper(nodes, key) for key in keys} == {"a", "b", "c"}
     for key in keys:
-        assert choose_keeper(nodes, key) is choose_keeper(nodes[::-1], key)
+        assert choose_keeper(nodes, key) == choose_keeper(nodes[::-1], key)
 
 
 @pytest.fixture
@@ -50,14 +51,15 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return await ask_all(asked, *arguments, **named)
 
     monkeypatch.setattr(calls, "ask_all", counted)
-    monkeypatch.setattr(keeping, "NAME_MEMORY", 0.3)
+    for module in (keeping, name_reservations, registry):
+        monkeypatch.setattr(module, "NAME_MEMORY", 0.3)
     return nodes
 
 
 async def holders(routed: Routed, key: str, id_type: type = VolumeId) -> Sequence[str]:
     nodes = routed.nodes.all()
-    async with reserved(nodes, key, lambda: nodes, id_type) as found:
-        return [node.name for node in found]
+    async with reserved(routed.nodes, key, lambda: nodes, id_type) as reservation:
+        return [node.name for node in reservation.holders]
 
 
 async def settled(routed: Routed, key: str) -> None:
@@ -102,7 +104,7 @@ def test_a_name_that_took_long_to_reserve_is_looked_for_everywhere(
     described: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was reported before may be older than what the keeper of the name knows."""
-    monkeypatch.setattr(name_reservations, "NAME_MEMORY", NAME_SEARCH_LIFETIME)
+    monkeypatch.setattr(name_reservations, "LONGEST_WAIT", 0.0)
 
     async def scenario(routed: Routed) -> None:
         await asyncio.sleep(0.35)
@@ -176,5 +178,116 @@ def test_two_routers_create_a_volume_once(described: list[str]) -> None:
             )
             assert any(not isinstance(each, BaseException) for each in made)
             assert len([*routed.images("a"), *routed.images("b")]) == 1
+
+    play(scenario)
+
+
+def key_kept_by(keeper: str, nodes: str) -> str:
+    """Return the key of a name that nobody has, and that this one of the nodes keeps."""
+    keys = (volume_key(f"v{number}") for number in range(1000))
+    return next(key for key in keys if choose_keeper(nodes, key) == keeper)
+
+
+@contextmanager
+def unfinished_creates(
+    routed: Routed, node: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Inside, no create on this node ends."""
+    backend, end = routed.backend(node), threading.Event()
+    create = backend.create
+
+    def wait(*arguments: Any) -> None:
+        end.wait(10)
+        create(*arguments)
+
+    monkeypatch.setattr(backend, "create", wait)
+    try:
+        yield
+    finally:
+        end.set()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.35])
+def test_a_volume_that_is_still_being_created_for_nobody_has_its_name(
+    described: list[str], monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    """Its caller was cancelled, and another router is asked: at once, or when all is forgotten."""
+
+    async def scenario(routed: Routed) -> None:
+        key, request = (
+            volume_key("v"),
+            csi.CreateVolumeRequest(name="v", volume_capabilities=[MOUNT]),
+        )
+        with unfinished_creates(routed, "b", monkeypatch):
+            creating = asyncio.ensure_future(routed.create("v", "b"))
+            await wait_until_async(lambda: routed.node("b").had(name_digest(key)))
+            creating.cancel()
+            await asyncio.sleep(pause)
+            assert await holders(routed, key) == ["b"]
+            with pytest.raises(Busy):
+                await CreateRoutes(routed.nodes, KEY).create(request, routed.context)
+        await wait_until_async(lambda: len(routed.images("b")) == 1)
+        assert not routed.images("a")
+
+    play(scenario)
+
+
+def uncertain(routed: Routed, change: str) -> None:
+    """Make it uncertain that all routers had the name reserved by node `a`."""
+    now, node = time.monotonic(), routed.node("a")
+    match change:
+        case "it was unreachable a moment ago":
+            node._reachable_since = now
+        case "it is unreachable":
+            node._open = False
+        case "another left":
+            routed.nodes._left["c"] = now
+        case "it was alone":
+            routed.node("b")._known_since = now
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["it was unreachable a moment ago", "it is unreachable", "another left", "it was alone"],
+)
+def test_all_are_asked_if_another_node_may_have_kept_the_name(
+    described: list[str], change: str
+) -> None:
+    async def scenario(routed: Routed) -> None:
+        await asyncio.sleep(0.35)
+        left = change == "another left"
+        key = key_kept_by("c", "abc") if left else key_kept_by("a", "ab")
+        uncertain(routed, change)
+        await holders(routed, key)
+        assert "b" in described
+
+    play(scenario)
+
+
+def test_the_end_of_a_reservation_is_noticed(described: list[str]) -> None:
+    async def scenario(routed: Routed) -> None:
+        key = key_kept_by("a", "ab")
+        async with reserved(routed.nodes, key, tuple, VolumeId) as reservation:
+            reservation.check()
+            await routed.stop("a")
+            await wait_until_async(reservation.has_ended)
+            with pytest.raises(Busy, match="try again"):
+                reservation.check()
+
+    play(scenario)
+
+
+def test_a_node_that_has_reported_the_name_and_does_not_answer_is_waited_for(
+    described: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none_answers(asked: Any, *_: Any, **__: Any) -> Any:
+        return []
+
+    async def scenario(routed: Routed) -> None:
+        await routed.create("v", "b")
+        await settled(routed, volume_key("v"))
+        monkeypatch.setattr(calls, "ask_all", none_answers)
+        with pytest.raises(PoolUnavailable, match="node b has the name"):
+            await holders(routed, volume_key("v"))
 
     play(scenario)

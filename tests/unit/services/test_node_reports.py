@@ -234,6 +234,52 @@ def test_names_that_take_long_to_read_are_read_less_often(monkeypatch: Any) -> N
     assert ages[-1] > 0.04  # what is older says so
 
 
+def test_no_names_are_reported_while_those_of_a_pool_are_not_known() -> None:
+    names: frozenset[int] | None = None
+
+    async def read() -> cellar.Report:
+        return cellar.Report(node="a")
+
+    async def read_names() -> frozenset[int] | None:
+        return names
+
+    async def scenario() -> None:
+        nonlocal names
+        reports = NodeReports(read, NODE, None, read_names)
+        listening = reports.listen()
+        assert not (await first(listening)).HasField("names")
+        names = frozenset({1})
+        reports.on_finish("CreateVolume", "OK", 0.1)
+        report = await first(listening)
+        assert (report.names.complete, set(unpack_digests(report.names.added))) == (True, {1})
+
+    asyncio.run(scenario())
+
+
+def test_a_pool_that_appears_is_reported_with_its_names() -> None:
+    """Else a router would ask it for none of the names that it has."""
+    pools = [cellar.Pool(name="fast", id="1" * 12), cellar.Pool(name="slow", away="not mounted")]
+
+    async def read() -> cellar.Report:
+        return cellar.Report(node="a", pools=pools)
+
+    async def read_names() -> frozenset[int]:
+        await asyncio.sleep(0.01)  # so that the next is due in a second
+        return frozenset(int(pool.id[:1]) for pool in pools if pool.id)
+
+    async def scenario() -> None:
+        reports = NodeReports(read, NODE, None, read_names)
+        listening = reports.listen()
+        assert unpack_digests((await first(listening)).names.added) == (1,)
+        pools[1] = cellar.Pool(name="slow", id="2" * 12)
+        reports.on_finish("CreateVolume", "OK", 0.1)
+        report = await first(listening)
+        assert [pool.id for pool in report.pools] == ["1" * 12, "2" * 12]
+        assert unpack_digests(report.names.added) == (2,)
+
+    asyncio.run(scenario())
+
+
 def test_the_names_of_a_node_are_those_of_its_pools() -> None:
     pool = memory("fast", 10 * GIB)
     pool.backend.create(replace(VOLUME, id=VolumeId(pool.backend.id, "ab" * 16)), lambda _: None)

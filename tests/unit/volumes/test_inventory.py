@@ -63,6 +63,21 @@ def test_names_are_those_of_all_images_damaged_ones_too(world: World) -> None:
     fast, slow = world.create("a", pool="fast"), world.create("b", pool="slow")
     snapshot, damaged = world.snapshot("s", fast.id), world.create("c", pool="fast")
     world.damage(damaged)
-    world.backend(world.slow).make_unavailable("pulled")
     keys = [image.id.key for image in (fast, slow, snapshot, damaged)]
-    assert inventory(world).names(ReadPools()) == set(map(name_digest, keys))
+    read = inventory(world)
+    read.entries(ReadPools())
+    world.backend(world.slow).make_unavailable("pulled")
+    read.entries(ReadPools())
+    assert read.names(ReadPools()) == frozenset(map(name_digest, keys))
+
+
+def test_names_are_not_known_while_a_pool_was_never_available(world: World) -> None:
+    volume = world.create("b", pool="slow")
+    world.backend(world.slow).make_unavailable("not mounted yet")
+    read = inventory(world)
+    assert read.names(ReadPools()) is None
+    read.entries(ReadPools())
+    assert read.names(ReadPools()) is None
+    world.backend(world.slow).make_available()
+    read.entries(ReadPools())
+    assert read.names(ReadPools()) == frozenset({name_digest(volume.id.key)})
