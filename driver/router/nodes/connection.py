@@ -131,6 +131,10 @@ class NodeConnection:
         """Return whether the node, reachable or not, had this name at its last report."""
         return self._names.has(name_digest)
 
+    def inherit(self, earlier: NodeConnection) -> None:
+        """Take over the names that the node reported at its earlier address."""
+        self._names = earlier._names
+
     def channel(self) -> grpc.aio.Channel:
         """Return the channel to the node. Raises: PoolUnavailable if the node is unreachable."""
         if not self.reachable:

@@ -162,7 +162,7 @@ class Nodes:
 
         A node that moved to another address gets a new connection.
         """
-        by_name = {member.name: member for member in members}
+        by_name, earlier = {member.name: member for member in members}, dict(self._connections)
         left = self._connections.keys() - by_name.keys()
         self._left.update(dict.fromkeys(left, time.monotonic()))
         for name, node in list(self._connections.items()):
@@ -173,6 +173,8 @@ class Nodes:
                 self._connections[name].member = member
             else:
                 self._connect(member)
+                if name in earlier:
+                    self._connections[name].inherit(earlier[name])
         self._directory_read, self._index = True, None
         logger.info("{} nodes in the directory", len(members))
 

@@ -6,11 +6,13 @@ import pytest
 
 from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import PoolUnavailable, Refused
+from driver.core.ids import name_digest, volume_key
 from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.directory import Member, NodeState
 from driver.router.nodes.gone_nodes import NodeGone
 from driver.router.nodes.registry import Nodes, index
 from driver.router.placement import Requirement
+from tests.support.waiting import wait_until_async
 from tests.unit.router.reported import reported
 from tests.unit.router.routed import FakeDirectory, NoCertificates, Routed, play
 
@@ -134,3 +136,18 @@ def test_a_router_is_synced_once_every_node_was_tried() -> None:
         first.tried, second.tried = tried  # at last: a node that came later
         synced.append(nodes.synced)
     assert synced == [False, False, True, True]
+
+
+def test_a_node_that_moves_keeps_the_names_that_it_reported() -> None:
+    """Else what it has would be created elsewhere before it is reached at its new address."""
+
+    async def scenario(routed: Routed) -> None:
+        await routed.create("v", "a")
+        digest = name_digest(volume_key("v"))
+        await wait_until_async(lambda: routed.node("a").had(digest))
+        for address in (None, "127.0.0.1:1"):
+            routed.nodes._set_members([Member(name="a", address=address)])
+            assert routed.node("a").had(digest)
+            assert not routed.node("a").reachable
+
+    play(scenario)
