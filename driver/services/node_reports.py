@@ -4,7 +4,7 @@ Collecting the states of the pools may block on a disk. The previous report is s
 its age. The names of images are read less often if they are so many that it takes long.
 
 Routers create a volume elsewhere if its name is not reported, so that no name is left out: what is
-being created counts, and while the images of a pool were never read, no names are reported.
+being created counts, and until the pools of a node that starts were read, no names are reported.
 """
 
 from __future__ import annotations

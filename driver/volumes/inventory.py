@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from driver.core.capacity import PoolState, count_published
 from driver.core.errors import Damaged
@@ -17,6 +18,8 @@ from driver.volumes.locks import NO_LOCKS, Locks
 from driver.volumes.pools import abilities
 from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, ask_all
 from driver.volumes.pools.pool_states import States
+
+START: Final = 60.0  # seconds in which the pools of a node that has started appear
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,14 @@ class PoolEntry:
 
 
 class Inventory:
-    """Reads what the pools of a node have. A pool that does not answer in time delays nothing."""
+    """Reads what the pools of a node have. A pool that does not answer in time delays nothing.
 
-    def __init__(self, pools: Sequence[Pool]) -> None:
+    `clock`: monotonic, seconds.
+    """
+
+    def __init__(self, pools: Sequence[Pool], clock: Callable[[], float] = time.monotonic) -> None:
         self._pools = pools
+        self._clock, self._began = clock, clock()
         self._states = States(pools)
         self._read: set[str] = set()  # the names of the pools whose images were read
 
@@ -78,10 +85,12 @@ class Inventory:
         return count_published(chain.from_iterable(pool.backend.known() for pool in self._pools))
 
     def names(self, _: ReadPools) -> frozenset[int] | None:
-        """Return the digests of the names of all images, damaged ones too; None: a pool was never
-        available, so that nobody knows what it contains. No pool is asked.
+        """Return the digests of the names of all images, damaged ones too. No pool is asked.
+
+        None: a pool was not available yet, so that nobody knows what it contains. One that is not
+        after START seconds is left out: perhaps this node has no such pool.
         """
-        if len(self._read) < len(self._pools):
+        if len(self._read) < len(self._pools) and self._clock() - self._began < START:
             return None
         known = chain.from_iterable(pool.backend.known() for pool in self._pools)
         return frozenset(name_digest(image.id.key) for image in known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driver.core.ids import VolumeId, name_digest
-from driver.volumes.inventory import FindImages, Inventory, ReadPools
+from driver.volumes.inventory import START, FindImages, Inventory, ReadPools
 from driver.volumes.requests import Publish
 from tests.unit.volumes.world import MOUNT, NODE, World
 
@@ -69,6 +69,16 @@ def test_names_are_those_of_all_images_damaged_ones_too(world: World) -> None:
     world.backend(world.slow).make_unavailable("pulled")
     read.entries(ReadPools())
     assert read.names(ReadPools()) == frozenset(map(name_digest, keys))
+
+
+def test_a_pool_that_never_appears_does_not_hide_the_names_of_the_others(world: World) -> None:
+    now, volume = 100.0, world.create("a", pool="fast")
+    world.backend(world.slow).make_unavailable("this node has no such disk")
+    read = Inventory([world.fast, world.slow], lambda: now)
+    read.entries(ReadPools())
+    assert read.names(ReadPools()) is None
+    now += START
+    assert read.names(ReadPools()) == frozenset({name_digest(volume.id.key)})
 
 
 def test_names_are_not_known_while_a_pool_was_never_available(world: World) -> None:
