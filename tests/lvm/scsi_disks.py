@@ -19,6 +19,7 @@ from tests.support.waiting import wait_until
 SIZE_MIB = 272
 MODEL = "scsi_debug*"
 DMSETUP = ("env", "DM_DISABLE_UDEV=1", "dmsetup")  # makes and removes its nodes itself
+_TIMEOUT = 90.0  # seconds; the guest has one processor, which others of this machine use too
 _MODULE = Path("/sys/bus/pseudo/drivers/scsi_debug")
 _HOSTS = Path("/sys/class/scsi_host")
 
@@ -44,7 +45,7 @@ class ScsiDisks:
         """Pull a disk out, and return its host, where `replug` finds it again."""
         host = _host_of(disk)
         Path("/sys/block", disk.name, "device/delete").write_text("1")
-        wait_until(lambda: disk not in self.disks() and not disk.exists())
+        wait_until(lambda: disk not in self.disks() and not disk.exists(), _TIMEOUT)
         return host
 
     def replug(self, host: Path) -> Path:
@@ -54,7 +55,7 @@ class ScsiDisks:
         return self._wait_for_another(before)
 
     def _wait_for_another(self, before: set[Path]) -> Path:
-        wait_until(lambda: any(disk.exists() for disk in self.disks() - before))
+        wait_until(lambda: any(disk.exists() for disk in self.disks() - before), _TIMEOUT)
         [disk] = self.disks() - before
         return disk
 
@@ -98,4 +99,4 @@ def scsi() -> Iterator[ScsiDisks]:
     )
     remove_mapped("claimed")
     shutil.rmtree("/dev/claimed", ignore_errors=True)
-    wait_until(_is_removed)
+    wait_until(_is_removed, _TIMEOUT)
