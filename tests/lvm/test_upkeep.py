@@ -11,7 +11,7 @@ import pytest
 
 from tests.lvm.conftest import making, named, said
 from tests.support import disks as promised
-from tests.support.client import Csi, of_snapshot, patiently, refused
+from tests.support.client import Csi, of_snapshot, outcome, patiently, refused
 from tests.support.disks import MIB
 from tests.support.driver_process import ROOT
 from tests.support.node import Life, Node
@@ -49,7 +49,7 @@ def test_a_held_volume_is_not_deleted_until_it_is_released(
     served: tuple[Node, Csi], pool: str
 ) -> None:
     node, csi = served
-    volume_id = csi.create("held", SIZE, parameters={"pool": pool}).volume_id
+    volume_id = csi.create_patiently(f"held-{pool}", SIZE, parameters={"pool": pool}).volume_id
     life = node.life(csi, volume_id)
     life.up()
     written = life.write()
@@ -59,8 +59,8 @@ def test_a_held_volume_is_not_deleted_until_it_is_released(
         csi.delete(volume_id)
     csi.driver.kill()
     csi.driver.start()
-    with refused("FAILED_PRECONDITION"):
-        csi.delete(volume_id)
+    # UNAVAILABLE until the pools were found again
+    wait_until(lambda: outcome(lambda: csi.delete(volume_id)) == "FAILED_PRECONDITION", 60)
     life.up()
     assert life.read() == written
     life.down()
@@ -82,7 +82,7 @@ def _device(volume_id: str) -> str:
 
 def used(node: Node, csi: Csi, name: str, fs: str) -> Life:
     """A mounted thin volume to which a pod has written a large file and a small one."""
-    volume = csi.create(name, SIZE, fs=fs, parameters={"pool": "thin"})
+    volume = csi.create_patiently(name, SIZE, fs=fs, parameters={"pool": "thin"})
     life = node.life(csi, volume.volume_id, fs=fs, pod=name)
     target = life.up()
     life.write("large", WRITTEN)
@@ -90,24 +90,35 @@ def used(node: Node, csi: Csi, name: str, fs: str) -> Life:
     return life
 
 
+def comes_back(life: Life, before: int) -> None:
+    """Wait until the volume occupies less than `before`, by most of the large file."""
+    most = before - WRITTEN * 9 // 10
+    try:
+        wait_until(lambda: mapped_bytes(life.volume_id) < most, 240)
+    except AssertionError:
+        log = life.csi.driver.log.read_text()[-3000:]
+        raise AssertionError(f"{mapped_bytes(life.volume_id)} of {before}:\n{log}") from None
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fs", ["ext4", "xfs"])
 def test_what_a_pod_deleted_comes_back_to_the_thin_pool(served: tuple[Node, Csi], fs: str) -> None:
     node, csi = served
-    life = used(node, csi, "trimmed", fs)
+    life = used(node, csi, f"trimmed-{fs}", fs)
     kept = life.write("kept")
     before = mapped_bytes(life.volume_id)
     assert before > WRITTEN
     (life.target / "large").unlink()
     said("sync", "--file-system", str(life.target))
-    wait_until(lambda: mapped_bytes(life.volume_id) < before - WRITTEN * 9 // 10, 120)
+    comes_back(life, before)
     assert life.read("kept") == kept
-    snapshot = csi.snapshot("of-trimmed", life.volume_id).snapshot_id
+    snapshot = csi.snapshot(f"of-{fs}", life.volume_id).snapshot_id
     life.write("large", WRITTEN)
     (life.target / "large").unlink()
     said("sync", "--file-system", str(life.target))
-    wait_until(lambda: mapped_bytes(life.volume_id) < before - WRITTEN * 9 // 10, 120)
+    comes_back(life, before)
     source, parameters = of_snapshot(snapshot), {"pool": "thin"}
-    restored = csi.create("copy", SIZE, fs=fs, source=source, parameters=parameters)
+    restored = csi.create_patiently(f"copy-{fs}", SIZE, fs=fs, source=source, parameters=parameters)
     copy = node.life(csi, restored.volume_id, fs=fs, pod="copy")
     copy.up()
     assert copy.read("kept") == kept, "a snapshot keeps what is trimmed in its source"
