@@ -146,6 +146,25 @@ def test_images_come_in_the_order_of_their_ids(under_test: BackendUnderTest) -> 
     assert list(under_test.pool.backend.images()) == expected
 
 
+def test_each_change_is_known_at_once(under_test: BackendUnderTest) -> None:
+    """The router counts published volumes and searches names by what is known."""
+    backend = under_test.pool.backend
+    volume = create_volume(under_test)
+    assert list(backend.known()) == [volume]
+    mode = AccessMode.SINGLE_NODE_WRITER
+    published = replace(volume, published=Publication("a", read_only=False, mode=mode))
+    backend.record(published)
+    assert list(backend.known()) == [published]
+    grown = backend.resize(published, 2 * SIZE)
+    assert list(backend.known()) == [grown]
+    snapshot = create_snapshot(under_test, volume)
+    assert {image.id for image in backend.known()} == {grown.id, snapshot.id}
+    backend.delete(snapshot.id)
+    assert list(backend.known()) == [grown]
+    backend.delete(grown.id)
+    assert list(backend.known()) == []
+
+
 def test_images_can_be_deleted_while_they_are_listed(under_test: BackendUnderTest) -> None:
     for number in range(3):
         create_volume(under_test, f"v{number}", size=MIB)

@@ -137,7 +137,7 @@ class Lvm:
         return sorted(self._pool.index.damaged.values(), key=lambda image: str(image.id))
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
-        with self.group.lock:
+        with self._pool.changing(), self.group.lock:
             self._pool.withdraw(tags.lv_name(volume_id), node)
 
     def shares(self, source: ImageId) -> bool:
@@ -145,24 +145,27 @@ class Lvm:
         return self._provisioning.shares and source in self._pool.index.entries
 
     def create(self, image: Image, prepare: Prepare) -> None:
-        if contents.create(self._pool, image, prepare):
-            self._untouched.add(image.id)
+        with self._pool.changing():
+            if contents.create(self._pool, image, prepare):
+                self._untouched.add(image.id)
 
     def record(self, volume: Volume) -> None:
-        with self.group.lock:
+        with self._pool.changing(), self.group.lock:
             self._pool.record(volume)
         reach(FailPoint.RECORD_RENAMED)
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
         self._untouched.discard(volume.id)
-        return contents.fill(self._pool, volume, prepare)
+        with self._pool.changing():
+            return contents.fill(self._pool, volume, prepare)
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
         entry = self._pool.entry(volume.id)
         if size < entry.image.size or size > checks.LARGEST:
             raise OutOfRange(f"volume {volume.id} has {entry.image.size} bytes, not {size}")
         if size > entry.image.size:
-            self._extend(entry, size)
+            with self._pool.changing():
+                self._extend(entry, size)
         reach(FailPoint.RESIZE_RECORDED)
         self._devices.extend(volume.id)
         reach(FailPoint.RESIZE_DEVICE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from loguru import logger
 
@@ -21,7 +21,14 @@ from driver.backends.lvm.pool.recovery import recover, resume
 from driver.backends.lvm.pool.unfinished import UnfinishedLvs
 from driver.backends.lvm.provisioning.provisioning import Provisioning
 from driver.core import errnos
-from driver.core.errors import Conflict, Damaged, NotFound, PoolReadOnly, PoolUnavailable
+from driver.core.errors import (
+    CellarError,
+    Conflict,
+    Damaged,
+    NotFound,
+    PoolReadOnly,
+    PoolUnavailable,
+)
 from driver.core.ids import ImageId, PoolId, VolumeId
 from driver.core.model import Image, Volume
 from driver.linux.devices import lvm
@@ -64,6 +71,19 @@ class LvmPool:
                 resume(self.provisioning, vg, self._own_lvs(vg))
             self.index.read(vg, self.id_in(vg), self.provisioning.contains)
             return vg
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Bring the index up to date after the `with` block, which changes the group, so that
+        `known` shows the change at once. The next call would ask LVM anyway.
+
+        What keeps the pool from being read then does not fail the change; the next call raises it.
+        """
+        try:
+            yield
+        finally:
+            with suppress(CellarError):
+                self.refresh()
 
     def id_in(self, vg: lvm.VolumeGroup) -> PoolId:
         """Return the id that the pool has in this group, a hash of LVM's UUIDs."""
