@@ -17,7 +17,7 @@ from driver.router.nodes.directory import (
     no_events,
     no_reported_events,
 )
-from driver.router.nodes.gone_nodes import Abandon, abandon_nothing
+from driver.router.nodes.node_gone_error import Abandon, abandon_nothing
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.nodes.registry import Nodes
 from driver.tls.identity import Files, Identities

@@ -30,7 +30,9 @@ def parse_pool(text: str) -> PoolSpec:
 
 
 def read_pools(value: object) -> object:
-    """Return the pools in a setting: those of CELLAR_POOLS are separated by spaces."""
+    """Split the text of CELLAR_POOLS at spaces, into one string for each pool; return any other
+    value as it is. `read_pool` parses each.
+    """
     return value.split() if isinstance(value, str) else value
 
 

@@ -65,7 +65,8 @@ def open_state(settings: ServeSettings) -> NodeState:
 def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
     """Return the configured pools, without having looked for them yet.
 
-    Call it before gRPC is imported: a child of the process starts here. Raises: Invalid.
+    Call it before gRPC is imported: a child of the process starts here, and gRPC's threads would
+    not be in it. Raises: Invalid: an unknown type, or options that the type does not take.
     """
     types = [find_pool_type(spec) for spec in settings.pools]
     node = NodeResources(settings.driver_name, settings.luks, state.pools, settings.pods_cgroup)

@@ -26,7 +26,7 @@ from driver.observe.loop_lag import measure_loop_lag
 from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
 from driver.router.nodes.entries import NodeEntries
-from driver.router.nodes.gone_nodes import Abandon
+from driver.router.nodes.node_gone_error import Abandon
 from driver.router.nodes.registry import Nodes
 from driver.tls.identity import Identities
 

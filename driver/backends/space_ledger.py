@@ -87,7 +87,9 @@ class Ledger:
 
     @property
     def changes(self) -> int:
-        """How often images of this filesystem came, went, grew or were made final."""
+        """A count that rises whenever images of this filesystem come, go, grow or are complete:
+        if it is the same as before, none did.
+        """
         return self._filesystem.sums.changes
 
     def record(self, key: str, entry: Entry, occupied: Bytes | None = None) -> None:

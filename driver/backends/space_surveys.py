@@ -161,7 +161,11 @@ class Surveys:
         return survey
 
     def count(self, entries: dict[str, Entry]) -> dict[str, Bytes]:
-        """Return, by key, by how much the allocated bytes of each image lower what it owes."""
+        """Return, by image id, how many bytes of what was promised to each image are allocated, so
+        that they need not be kept free any more.
+
+        `entries`: the images, by id. Asks the filesystem.
+        """
         count_written, occupied = self.entries.count_written, self.occupied
         return {key: count_written(entry, occupied(key)) for key, entry in entries.items()}
 

@@ -54,7 +54,10 @@ def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
 
 
 def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.ValidateCapabilities:
-    """Return the request to validate capabilities. Raises: NotFound by the volume's id; Invalid."""
+    """Return the request to validate capabilities.
+
+    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid: another field.
+    """
     return requests.ValidateCapabilities(
         volume_id=ids.parse_volume_id(request.volume_id),
         capabilities=capability.parse_all(request.volume_capabilities),
@@ -64,12 +67,18 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
 
 
 def delete_volume(volume_id: str) -> requests.DeleteVolume:
-    """Return the request to delete the volume of this id. Raises: NotFound."""
+    """Return the request to delete the volume of this id.
+
+    Raises: NotFound: it has not the form of this driver's ids.
+    """
     return requests.DeleteVolume(ids.parse_volume_id(volume_id))
 
 
 def get_volume(volume_id: str) -> requests.GetVolume:
-    """Return the request to read the volume of this id. Raises: NotFound."""
+    """Return the request to read the volume of this id.
+
+    Raises: NotFound: it has not the form of this driver's ids.
+    """
     return requests.GetVolume(ids.parse_volume_id(volume_id))
 
 
@@ -78,8 +87,8 @@ def publish(
 ) -> requests.Publish:
     """Return the request to publish a volume to a node.
 
-    `known`: whether a router vouches that the node exists. Raises: NotFound by the volume's id;
-    Invalid.
+    `known`: whether a router vouches that the node exists. Raises: NotFound: the volume id has
+    not the form of this driver's ids; Invalid: another field.
     """
     return requests.Publish(
         volume_id=ids.parse_volume_id(request.volume_id),

@@ -13,7 +13,7 @@ from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.gone_nodes import Abandon, NodeGone, abandon_nothing
+from driver.router.nodes.node_gone_error import Abandon, NodeGone, abandon_nothing
 from driver.router.nodes.registry import Nodes
 
 _DELETE_VOLUME: Final = methods.path("DeleteVolume")

@@ -100,10 +100,12 @@ class LoopDevices:
         return device_from_status(status)
 
     def guard(self, status: loop.Status, volume: Volume) -> None:
-        """Undo what a pod that has the node can change, and keep it from unbinding the device.
+        """Restore the settings of an attached loop device that a pod with its device node can
+        change, and hold it open, so that the pod cannot unbind it.
 
-        The device may be in use: what cannot be undone now is undone at the next call. OSErrors
-        are logged.
+        The settings are autoclear, the window and the label; and no discards where the volume has
+        none. What cannot be restored while the device is in use is restored at the next call.
+        OSErrors are logged.
         """
         try:
             loop_guard.keep_open(status.path.name, status.number)

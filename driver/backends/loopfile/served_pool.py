@@ -126,7 +126,10 @@ class ServedPool:
         )
 
     def occupied(self) -> float:
-        """Return the share of the pool's filesystem that is occupied. Raises: PoolUnavailable."""
+        """Return which share of the pool's filesystem is occupied, 0 to 1.
+
+        Raises: PoolUnavailable.
+        """
         with self._opened() as root:
             return filesystem_limits.occupied(root)
 

@@ -19,11 +19,11 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A mount option of a filesystem: `words` are its forms, each with its outcome; of several the
-    last one counts.
+    """One thing that mount options decide, such as whether access times are written.
 
-    `absent`: the outcome if mountinfo shows none of them. `chosen`: the kernel may choose any
-    outcome by itself. `reported`: mountinfo shows the outcome at all.
+    `words`: each option that decides it, with what it then is, as text (the outcome); of several
+    options the last one counts. `absent`: the outcome if mountinfo shows none of them. `chosen`:
+    the kernel may choose any outcome by itself. `reported`: mountinfo shows the outcome at all.
     """
 
     name: str

@@ -27,7 +27,10 @@ class FormatsLater(Protocol):
 
 @runtime_checkable
 class EstimatesUsage(Protocol):
-    """A backend whose `extents` may have to read all of an image."""
+    """A backend that can bound the bytes written to an image without reading it.
+
+    Its `extents` may have to read all of the image.
+    """
 
     def written_bytes(self, image_id: ImageId) -> Bytes:
         """Return an upper bound of the bytes written to the image, without reading it."""

@@ -42,8 +42,8 @@ class ClaimSurvey:
         self._known: dict[str, PersistentVolume] = {}  # by the id of the volume
 
     async def keep(self, nodes: Nodes) -> None:
-        """Survey the volumes again and again, until cancelled. An error is logged once, until
-        another one comes or a survey succeeds.
+        """Survey the volumes at each interval of its constructor, until cancelled. An error is
+        logged once, until another one comes or a survey succeeds.
         """
         problem = ""
         while True:

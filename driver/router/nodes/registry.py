@@ -26,7 +26,7 @@ from driver.router.nodes.directory import (
     no_events,
     no_reported_events,
 )
-from driver.router.nodes.gone_nodes import NodeGone
+from driver.router.nodes.node_gone_error import NodeGone
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.nodes.pool_problems import PoolProblems
 from driver.router.placement import Requirement

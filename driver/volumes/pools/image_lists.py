@@ -19,7 +19,10 @@ from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, Replies, ask_all
 
 
 class ImageLists:
-    """The images of some pools."""
+    """Lists the images of some pools, in the order of their ids.
+
+    An unavailable pool is skipped; of one that does not answer in time, what was last read counts.
+    """
 
     def __init__(self, pools: Sequence[Pool]) -> None:
         self._pools = tuple(pools)

@@ -1,4 +1,7 @@
-"""Deletes an image of a loop-file pool, by one rename. `leftovers` frees its space afterwards."""
+"""Deletes an image of a loop-file pool, by one rename. `leftovers` frees its space afterwards.
+
+Only the backend's `delete` calls it, which refuses an image that is attached or being read.
+"""
 
 from __future__ import annotations
 

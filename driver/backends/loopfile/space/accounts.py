@@ -137,7 +137,7 @@ class Accounts:
         return Entry(self._occupied(str(image.source)), Allocation.THICK, pending=True)
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
-        """Return the charge of a volume that is about to grow to `size` bytes."""
+        """Return the charge of a volume that will have `size` bytes. Nothing is recorded."""
         shared = self.ledger.shared(str(volume.id))
         return Entry(size, volume.allocation, shared, pending=True)
 

@@ -98,6 +98,8 @@ class Index:
             raise Damaged(damaged.why)
 
     def images(self) -> list[Image]:
-        """Return all images but the damaged, the vanished included, in the order of their ids."""
+        """Return all images but the damaged, in the order of their ids; those too whose logical
+        volume somebody else removed.
+        """
         images = [*(entry.image for entry in self.entries.values()), *self.vanished.values()]
         return sorted(images, key=lambda image: str(image.id))

@@ -58,9 +58,10 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def is_supported(mount_id: int) -> bool:
-    """Return whether both system calls work, and tell all that is needed; tried on a mount.
+    """Return whether this kernel has listmount(2) and statmount(2), with all fields that are read.
 
-    False also where a filter of system calls (seccomp) refuses them. Raises: nothing.
+    `mount_id`: the unique id of the mount about which it is asked. False also where a filter of
+    system calls (seccomp) refuses them. Never raises OSError.
     """
     try:
         return mount_id in ids(listing()) and _mask(_ask(mount_id)) & _NEEDED == _NEEDED

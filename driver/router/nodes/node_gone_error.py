@@ -1,4 +1,7 @@
-"""The policy for nodes that are gone for good: whether their volumes may be given up."""
+"""The error for a node that is gone for good, and the type of the policy for its volumes.
+
+`kubernetes.node_gone_policy` decides whether they may be given up, `delete` applies it.
+"""
 
 from __future__ import annotations
 
