@@ -188,7 +188,7 @@ class Ledger:
         """Charge an image that is about to be made or grown; if the body raises, its earlier
         charge is restored.
 
-        On success the body has recorded the final entry. Raises: NoSpace.
+        On success the body has recorded the entry that stays. Raises: NoSpace.
         """
         before = self.entry(key)
         self._enter(key, entry)

@@ -102,7 +102,7 @@ def publish(
 def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpublish:
     """Return the request to unpublish a volume: from one node, or from all if none is named.
 
-    Raises: NotFound by the volume's id.
+    Raises: NotFound: no id of this driver.
     """
     return requests.Unpublish(ids.parse_volume_id(request.volume_id), request.node_id or None)
 
@@ -110,7 +110,7 @@ def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpubli
 def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
     """Return the request to expand a volume.
 
-    Raises: NotFound by the volume's id; Invalid, also if neither size is given.
+    Raises: NotFound: no id of this driver; Invalid, also if neither size is given.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     size = capacity(request.capacity_range)
@@ -122,7 +122,7 @@ def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
 def modify(request: csi.ControllerModifyVolumeRequest) -> requests.Modify:
     """Return the request to change a volume's limits.
 
-    Raises: NotFound by the volume's id; Invalid.
+    Raises: NotFound: no id of this driver; Invalid.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     return requests.Modify(volume_id, parameters.parse_limits(request.mutable_parameters))

@@ -21,7 +21,7 @@ PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
 
 
 def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
-    """Return the request to stage a volume. Raises: NotFound by the volume's id; Invalid."""
+    """Return the request to stage a volume. Raises: NotFound: no id of this driver; Invalid."""
     return node_requests.Stage(
         volume_id=ids.parse_volume_id(request.volume_id),
         staging=field_limits.path(request.staging_target_path, "staging_target_path"),
@@ -31,7 +31,7 @@ def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
 
 
 def unstage(request: csi.NodeUnstageVolumeRequest) -> node_requests.Unstage:
-    """Return the request to unstage a volume. Raises: NotFound by the volume's id; Invalid."""
+    """Return the request to unstage a volume. Raises: NotFound: no id of this driver; Invalid."""
     volume_id = ids.parse_volume_id(request.volume_id)
     staging = field_limits.path(request.staging_target_path, "staging_target_path")
     return node_requests.Unstage(volume_id, staging)
@@ -42,7 +42,7 @@ def publish(
 ) -> node_requests.NodePublish | node_requests.InlinePublish:
     """Return the request to publish a volume, or an inline volume if the context says so.
 
-    Raises: NotFound by the volume's id; Refused without a staging path; Invalid.
+    Raises: NotFound: no id of this driver; Refused without a staging path; Invalid.
     """
     if request.volume_context.get(parameters.EPHEMERAL) == "true":
         return _inline(request)
@@ -60,7 +60,7 @@ def unpublish(
 ) -> node_requests.NodeUnpublish | node_requests.InlineUnpublish:
     """Return the request to unpublish a volume, or an inline volume if the id is of one.
 
-    Raises: NotFound by the volume's id; Invalid.
+    Raises: NotFound: no id of this driver; Invalid.
     """
     target = field_limits.path(request.target_path, "target_path")
     match ids.parse_handle(request.volume_id):
@@ -73,7 +73,7 @@ def unpublish(
 def expand(request: csi.NodeExpandVolumeRequest) -> node_requests.NodeExpand:
     """Return the request to expand a volume on this node.
 
-    Raises: NotFound by the volume's id; Invalid.
+    Raises: NotFound: no id of this driver; Invalid.
     """
     return node_requests.NodeExpand(
         ids.parse_volume_id(request.volume_id),
@@ -89,7 +89,7 @@ def stats(
 ) -> node_requests.GetVolumeStats | node_requests.InlineStats:
     """Return the request for the usage of a volume, or of an inline volume if the id is of one.
 
-    Raises: NotFound by the volume's id, or if no volume can be at this path; Invalid.
+    Raises: NotFound: no id of this driver, or if no volume can be at this path; Invalid.
     """
     return _stats(request, field_limits.volume_path(request.volume_path))
 
@@ -99,7 +99,7 @@ def health(
 ) -> node_requests.GetVolumeStats | node_requests.InlineStats:
     """Return the request for the health of a volume, or of an inline volume if the id is of one.
 
-    Raises: NotFound by the volume's id; Invalid.
+    Raises: NotFound: no id of this driver; Invalid.
     """
     path = field_limits.optional_path(request.volume_publish_path, "volume_publish_path")
     return _stats(request, path)

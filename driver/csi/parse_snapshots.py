@@ -23,12 +23,18 @@ def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapsh
 
 
 def delete(snapshot_id: str) -> snapshot_requests.DeleteSnapshot:
-    """Return the request to delete the snapshot of this id. Raises: NotFound."""
+    """Return the request to delete the snapshot of this id.
+
+    Raises: NotFound: no id of this driver.
+    """
     return snapshot_requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
 def get(snapshot_id: str) -> snapshot_requests.GetSnapshot:
-    """Return the request to read the snapshot of this id. Raises: NotFound."""
+    """Return the request to read the snapshot of this id.
+
+    Raises: NotFound: no id of this driver.
+    """
     return snapshot_requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
