@@ -7,7 +7,6 @@ import os
 import random
 import re
 import statistics
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from driver.core.model import GIB, MIB
 from driver.linux import fiemap
 from tests.bench import volumes
 from tests.bench.measures import Figure, name, timed
-from tests.bench.scale_rows import ServedPool
+from tests.bench.scale_rows import ServedPool, scraped
 from tests.support.node import Life
-from tests.support.ports import free_port
 
 BLOCK = 4096
 STRIDE = 72 * 1024  # farther apart than ext4 fills with zeros (extent_max_zeroout_kb)
@@ -31,12 +29,11 @@ PIECES = 256
 
 def measured() -> list[Figure]:
     """The figures of this machine, on an xfs pool."""
-    port = free_port()
-    with volumes.served_pool("--metrics", f"127.0.0.1:{port}") as served:
-        return [*_windows(served, port), *_speeds(served)]
+    with volumes.served_pool() as served:
+        return [*_windows(served), *_speeds(served)]
 
 
-def _windows(served: ServedPool, port: int) -> Iterator[Figure]:
+def _windows(served: ServedPool) -> Iterator[Figure]:
     """How long writers are stopped by a snapshot, by the number of extents of the image."""
     for allocation in ("sparse", "thick"):
         for extents in EXTENTS:
@@ -44,7 +41,7 @@ def _windows(served: ServedPool, port: int) -> Iterator[Figure]:
             _fragment(life.target / "data", extents // 2)
             os.sync()
             count = _extents(served, life)
-            window, call = zip(*(_snapshot(served, port, life) for _ in range(5)), strict=True)
+            window, call = zip(*(_snapshot(served, life) for _ in range(5)), strict=True)
             label = f"{allocation} image of {count:,} extents, frozen by a snapshot"
             note = f"the call takes {statistics.median(call):.1f} ms"
             yield Figure(label, statistics.median(window), target="<= 100 ms", note=note)
@@ -73,20 +70,19 @@ def _extents(served: ServedPool, life: Life) -> int:
     return sum(1 for _ in fiemap.mapped(served.directory / life.volume_id / "disk.img"))
 
 
-def _snapshot(served: ServedPool, port: int, life: Life) -> tuple[float, float]:
+def _snapshot(served: ServedPool, life: Life) -> tuple[float, float]:
     """Milliseconds for which the filesystem was frozen, and those of the call."""
     request = pb.CreateSnapshotRequest(name=name(), source_volume_id=life.volume_id)
-    before = _frozen_seconds(port)
+    before = _frozen_seconds(served)
     took = timed(lambda: served.csi.controller.CreateSnapshot(request, timeout=60))
-    window = 1e3 * (_frozen_seconds(port) - before)
+    window = 1e3 * (_frozen_seconds(served) - before)
     assert window, "the driver does not measure how long filesystems are frozen"
     served.csi.delete_snapshot(*served.csi.snapshots())
     return window, took
 
 
-def _frozen_seconds(port: int) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+def _frozen_seconds(served: ServedPool) -> float:
+    text = scraped(served).decode()
     match = re.search(r"^cellar_freeze_seconds_sum\S* (\S+)$", text, re.MULTILINE)
     return float(match[1]) if match else 0.0  # none was frozen yet
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -48,11 +49,12 @@ class Row:
 
 @dataclass(frozen=True)
 class ServedPool:
-    """A driver on a pool of its own."""
+    """A driver on a pool of its own. `port`: of its metrics, on 127.0.0.1."""
 
     node: Node
     directory: Path
     csi: Csi
+    port: int
 
     def life(self, name: str) -> Life:
         return self.node.life(self.csi, self.csi.create(name, SIZE).volume_id, pod="bench")
@@ -66,6 +68,7 @@ def compared(empty: ServedPool, full: ServedPool, rounds: int) -> Iterator[Row]:
     yield Row("ListVolumes, all", *_by_turns(both, 5, _listed), most=1000)
     yield Row(f"ListVolumes, in pages of {PAGE}", *_by_turns(both, 5, _paged))
     yield Row("`cellar volumes`", *_by_turns(both, 5, _command))
+    yield Row("metrics of all volumes", *_by_turns(both, 5, scraped), most=1000)
     weights = [weight(served.csi) / MIB for served in both]
     yield Row("memory (PSS)", weights[0], weights[1], "MiB", most=160)
     yield Row("from start to ready", *_by_turns(both, 3, _ready), most=3000)
@@ -152,6 +155,12 @@ def _paged(served: ServedPool) -> None:
 def _command(served: ServedPool) -> None:
     words = [*CELLAR, "volumes", "--endpoint", served.csi.driver.endpoint]
     subprocess.run(words, stdout=subprocess.DEVNULL, check=True, env=dict(os.environ))
+
+
+def scraped(served: ServedPool) -> bytes:
+    """Return the metrics of the driver."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=60) as answer:
+        return bytes(answer.read())
 
 
 def _ready(served: ServedPool) -> None:

@@ -18,6 +18,7 @@ from tests.bench import crowd
 from tests.bench.scale_rows import SIZE, Row, ServedPool, compared, growing
 from tests.support.disks import run
 from tests.support.node import Node
+from tests.support.ports import free_port
 
 SETTINGS = "allocation=sparse,overcommit=1000"
 DISK = 100 * GIB  # sparse: what is written to it is what it costs
@@ -40,9 +41,9 @@ def measured(count: int, mounted: int, rounds: int) -> tuple[list[Row], Curves]:
 
 
 @contextmanager
-def served_pool(*options: str, wrapper: Sequence[str] = ()) -> Iterator[ServedPool]:
+def served_pool(wrapper: Sequence[str] = ()) -> Iterator[ServedPool]:
     """A node whose directory is a mount of its own; what is mounted below reaches namespaces that
-    are made after it. `options`: of the driver; `wrapper`: the command that starts it.
+    are made after it. `wrapper`: the command that starts the driver.
     """
     with tempfile.TemporaryDirectory(prefix="cellar-bench-") as base:
         run("mount", "--bind", base, base)
@@ -51,8 +52,10 @@ def served_pool(*options: str, wrapper: Sequence[str] = ()) -> Iterator[ServedPo
         try:
             disk = node.disk("xfs", DISK)
             pool = f"p=loopfile:{disk.where},{SETTINGS}"
-            csi = node.start(pool, options=options, wrapper=wrapper)
-            yield ServedPool(node, disk.where, csi)
+            port = free_port()
+            metrics = ("--metrics", f"127.0.0.1:{port}")
+            csi = node.start(pool, options=metrics, wrapper=wrapper)
+            yield ServedPool(node, disk.where, csi, port)
         finally:
             node.close()
             run("umount", "--recursive", base)
