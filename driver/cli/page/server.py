@@ -50,7 +50,7 @@ def make_app(make_client: MakeClient, host: str) -> web.Application:
     for path, (name, kind) in FILES.items():
         app.router.add_get(path, _file(name, kind))
     app.router.add_get("/events", _events(watcher))
-    app.router.add_get("/volumes/{id}", _volume(make_client))
+    app.router.add_get("/volumes/{id}", _volume(watcher))
     app.cleanup_ctx.append(_watching(watcher))
     return app
 
@@ -60,6 +60,8 @@ def _watching(watcher: Watcher) -> Callable[[web.Application], AsyncIterator[Non
         task = asyncio.create_task(watcher.run())
         yield
         task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
     return watch
 
@@ -106,9 +108,9 @@ def _events(watcher: Watcher) -> Handler:
     return answer
 
 
-def _volume(make_client: MakeClient) -> Handler:
+def _volume(watcher: Watcher) -> Handler:
     def ask(volume_id: str) -> Any:
-        with make_client() as client:
+        with watcher.connected() as client:
             return describe(client, volume_id)
 
     async def answer(request: web.Request) -> web.StreamResponse:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -54,7 +54,7 @@ class Watcher:
         self._stuck = StuckCopies()
         self._calls: deque[Row] = deque(maxlen=_CALLS)
         self._status: Row = {"problem": "the driver was not asked yet"}
-        self._following: Client | None = None  # the client that reads calls in a thread
+        self._clients: set[Client] = set()  # that threads use
         self._is_router = True  # until the driver says that it is a node
         self._followers: set[asyncio.Queue[Event | None]] = set()
         self._wanted = asyncio.Event()
@@ -66,8 +66,18 @@ class Watcher:
                 tasks.create_task(self._follow_calls())
                 tasks.create_task(self._follow_lists())
         finally:
-            if self._following:  # its thread would wait for the next call for ever
-                self._following.close()
+            for client in [*self._clients]:  # or threads would wait for a driver that hangs
+                client.close()
+
+    @contextmanager
+    def connected(self) -> Iterator[Client]:
+        """Connect to the driver for the `with` block; calls in it fail once `run` has ended."""
+        with self._make_client() as client:
+            self._clients.add(client)
+            try:
+                yield client
+            finally:
+                self._clients.discard(client)
 
     async def follow(self) -> AsyncIterator[Event]:
         """Yield everything, then each change, as events; ends if the reader is too slow.
@@ -116,7 +126,7 @@ class Watcher:
 
         Raises: CallFailed.
         """
-        with self._make_client() as client:
+        with self.connected() as client:
             lists = {
                 "pools": _keyed("pools", pool_rows(client)),
                 "nodes": _keyed("nodes", self._nodes(client)),
@@ -154,8 +164,7 @@ class Watcher:
         """Pass on the calls of the driver until it ends them. Raises: CallFailed."""
         request = inspect_pb2.FollowCallsRequest(past=_CALLS)
         loop.call_soon_threadsafe(self._calls.clear)
-        with self._make_client() as client:
-            self._following = client
+        with self.connected() as client:
             for call in client.calls(request):
                 loop.call_soon_threadsafe(self._add_call, call_row(call))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -36,6 +37,8 @@ class FakeDriver:
         self.nodes: list[inspect_pb2.NodeEntry] = []  # not empty: it is a router
         self.problem = ""
         self.asked = 0
+        self.hangs = False  # until it is closed
+        self.hanging, self.closed = threading.Event(), threading.Event()
         self.inspection = SimpleNamespace(
             ListNodes=self._list_nodes,
             InspectVolume=lambda request, **_: self._inspect(request),
@@ -62,10 +65,14 @@ class FakeDriver:
     # --- what driver.cli.client.Client has
 
     def close(self) -> None:
-        pass
+        self.closed.set()
 
     def pools(self) -> list[cellar.Pool]:
         self.asked += 1
+        if self.hangs:
+            self.hanging.set()
+            self.closed.wait()
+            raise CallFailed(grpc.StatusCode.CANCELLED, "the connection was closed")
         if self.problem:
             raise CallFailed(grpc.StatusCode.UNAVAILABLE, self.problem)
         fast = cellar.Pool(

@@ -28,6 +28,22 @@ def test_it_serves_at_a_free_port_until_a_signal(number: signal.Signals) -> None
     asyncio.run(scenario())
 
 
+def test_it_ends_while_the_driver_hangs() -> None:
+    driver = FakeDriver()
+    driver.hangs = True
+
+    async def scenario() -> None:
+        started: asyncio.Queue[str] = asyncio.Queue()
+        task = asyncio.create_task(serve(driver.make, "127.0.0.1", 0, on_start=started.put_nowait))
+        await started.get()
+        await asyncio.to_thread(driver.hanging.wait)
+        os.kill(os.getpid(), signal.SIGINT)
+        await task
+        assert driver.closed.is_set()  # else the thread would not end, nor this test
+
+    asyncio.run(scenario())
+
+
 def test_an_address_of_another_machine_is_an_error() -> None:
     with pytest.raises(OSError, match=r"192\.0\.2\.1"):
         asyncio.run(serve(FakeDriver().make, "192.0.2.1", 0, on_start=print))
