@@ -38,7 +38,8 @@ def test_a_loop_device_lies_on_the_disk_of_its_file(shelf: Path, fs: str) -> Non
 
 def find_disks_of_file(path: Path) -> tuple[str, ...]:
     """What lsblk says of the filesystem of a directory."""
-    source = run("findmnt", "--noheadings", "--output", "SOURCE", "--target", path).strip()
+    find = ("findmnt", "--noheadings", "--nofsroot", "--output", "SOURCE", "--target")
+    source = run(*find, path).strip()
     names = run("lsblk", "--noheadings", "--inverse", "--list", "--output", "NAME,TYPE", source)
     rows = [line.split() for line in names.splitlines()]
     return tuple(name for name, kind in rows if kind == "disk")
