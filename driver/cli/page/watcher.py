@@ -54,7 +54,7 @@ class Watcher:
         self._stuck = StuckCopies()
         self._calls: deque[Row] = deque(maxlen=_CALLS)
         self._status: Row = {"problem": "the driver was not asked yet"}
-        self._clients: set[Client] = set()  # that threads use
+        self._clients: list[Client] = []  # that threads use
         self._is_router = True  # until the driver says that it is a node
         self._followers: set[asyncio.Queue[Event | None]] = set()
         self._wanted = asyncio.Event()
@@ -73,11 +73,11 @@ class Watcher:
     def connected(self) -> Iterator[Client]:
         """Connect to the driver for the `with` block; calls in it fail once `run` has ended."""
         with self._make_client() as client:
-            self._clients.add(client)
+            self._clients.append(client)
             try:
                 yield client
             finally:
-                self._clients.discard(client)
+                self._clients.remove(client)
 
     async def follow(self) -> AsyncIterator[Event]:
         """Yield everything, then each change, as events; ends if the reader is too slow.
