@@ -71,7 +71,7 @@ def test_what_changes_is_shown_without_a_reload() -> None:
         await page.until("document.querySelectorAll('#volume-rows tr').length === 1")
         assert "the image is gone" in (await page.texts("#volume-rows tr"))[0]
         driver.problem = "nothing answers"
-        await page.until("document.querySelector('#status').innerText.includes('nothing answers')")
+        await page.until("document.querySelector('#status')?.innerText.includes('nothing answers')")
 
     looked_at(FakeDriver(), scenario)
 
@@ -88,9 +88,9 @@ def test_a_volume_and_a_call_open_to_all_that_is_known() -> None:
         await page.until(
             "document.querySelector('#call-list pre')?.innerText.includes('volume_id')"
         )
-        await page.until("document.querySelector('#tree').innerText.includes('snap-1')")
+        await page.until("document.querySelector('#tree')?.innerText.includes('snap-1')")
         await page.click("#volume-rows button")
-        await page.until("document.querySelector('dialog[open]').innerText.includes('n1')")
+        await page.until("document.querySelector('dialog[open]')?.innerText.includes('n1')")
         assert "CreateVolume" in (await page.texts("dialog .calls"))[0]
         await page.press(*ESCAPE)
         await page.until("document.querySelector('dialog[open]') === null")
@@ -132,7 +132,7 @@ def test_ten_thousand_volumes_are_searched_and_sorted() -> None:
     driver = FakeDriver(count=10_000)
 
     async def scenario(page: Page, driver: FakeDriver) -> None:
-        await page.until("document.querySelector('#volume-count').innerText === '10,000'")
+        await page.until("document.querySelector('#volume-count')?.innerText === '10,000'")
         assert await page.run("document.querySelectorAll('#volume-rows tr').length") == 100
         start = time.monotonic()
         await page.type("#search", "pvc-9999")
@@ -174,7 +174,7 @@ def test_whoever_does_not_see_it_can_use_it() -> None:
         assert unnamed == []
         assert await page.texts("th[aria-sort=ascending]") == ["Claim"]
         await page.click("#volume-head th:nth-child(3) button")
-        await page.until("document.querySelector('th[aria-sort]').innerText === 'Size'")
+        await page.until("document.querySelector('th[aria-sort]')?.innerText === 'Size'")
 
     looked_at(FakeDriver(), scenario)
 
@@ -189,16 +189,16 @@ def test_a_keyboard_is_enough_and_what_changes_does_not_take_its_place() -> None
         assert await page.run("location.hash") == "#volumes"
         await _tab_to(page, "size")
         await page.press(*ENTER)
-        await page.until("document.querySelector('th[aria-sort]').innerText === 'Size'")
+        await page.until("document.querySelector('th[aria-sort]')?.innerText === 'Size'")
         assert await page.run(f"{FOCUS}.dataset.focus") == "size"
         await _tab_to(page, id_of(1))
         driver.abnormal[id_of(1)] = "the image is gone"  # its row is another one now
         driver.names[id_of(7)] = "a-new-one"
         await page.until("document.body.innerText.includes('a-new-one')")
-        await page.until("document.querySelector('#volumes').innerText.includes('is gone')")
+        await page.until("document.querySelector('#volumes')?.innerText.includes('is gone')")
         assert await page.run(f"{FOCUS}.dataset.focus") == id_of(1)
         await page.press(*ENTER)
-        await page.until("document.querySelector('dialog[open]').innerText.includes('n1')")
+        await page.until("document.querySelector('dialog[open]')?.innerText.includes('n1')")
         assert await page.run(f"document.querySelector('dialog').contains({FOCUS})")
         await page.press(*ESCAPE)
         await page.until("document.querySelector('dialog[open]') === null")
@@ -332,7 +332,7 @@ def test_axe_finds_nothing(scheme: str) -> None:
         await page.resize(360, 800)
         assert await axe.violations(page) == []
         await page.click("#volume-rows button")
-        await page.until("document.querySelector('dialog[open]').innerText.includes('n1')")
+        await page.until("document.querySelector('dialog[open]')?.innerText.includes('n1')")
         await page.click("dialog .calls summary")
         assert await axe.violations(page) == []
 
