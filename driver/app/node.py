@@ -28,7 +28,7 @@ from driver.csi.topology import NodeTopology
 from driver.linux import descriptors
 from driver.linux.state.node_lock import lock_node
 from driver.observe import log, process_metrics
-from driver.observe.conditions import Conditions
+from driver.observe.conditions import Conditions, Usages
 from driver.observe.health_events import HealthEvents
 from driver.observe.http import Answer, Http
 from driver.observe.metrics import Metrics
@@ -112,11 +112,12 @@ class _NodeDriver:
         self._claims = claims
         process_metrics.add_copies(self._metrics, self._copies)
         process_metrics.add_certificates(self._metrics, settings.tls_dir)
-        self._conditions = Conditions(self._metrics, lambda: survey.faults)
+        usages: Usages = tuple
         if settings.metrics_volumes:
             volumes = VolumeMetrics(pools, records, survey, settings.node_id)
             self._metrics.add_text(volumes.text)
-            self._conditions = Conditions(self._metrics, lambda: survey.faults, volumes.usages)
+            usages = volumes.usages
+        self._conditions = Conditions(self._metrics, lambda: survey.faults, usages)
 
     async def live(self) -> float:
         """Serve until SIGTERM, and return when that came (monotonic, seconds)."""

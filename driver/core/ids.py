@@ -121,6 +121,11 @@ def parse_handle(text: str) -> VolumeId | InlineHandle:
     return InlineHandle(text) if _INLINE.fullmatch(text) else parse_volume_id(text)
 
 
+def pool_part(image_id: str) -> PoolId:
+    """Return the pool's id in the id of a volume or snapshot, whose form is not checked."""
+    return image_id.partition("-")[0]
+
+
 def parse_volume_id(text: str) -> VolumeId:
     """Return the volume id in `text`. Raises: NotFound: it has not the form of this driver's ids,
     so there is no such volume.

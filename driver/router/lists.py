@@ -10,7 +10,7 @@ from loguru import logger
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import NotFound
-from driver.core.ids import parse_snapshot_id, parse_volume_id
+from driver.core.ids import parse_snapshot_id, parse_volume_id, pool_part
 from driver.csi import methods, parse
 from driver.router.forwarding import Unary
 from driver.router.list_pages import ListRpc, Page, Request, read_page
@@ -122,12 +122,12 @@ class ListRoutes:
         label = type(request).__name__.removesuffix("Request")
         if not after:
             self._log_missing(label)
-        pools = self._nodes.pools_from(after.partition("-")[0])
+        pools = self._nodes.pools_from(pool_part(after))
         merged: Any = page
         entries, merged.next_token = await read_page(listed, request, pools, label)
         duplicated = self._nodes.duplicated_pools()
         merged.entries.extend(
-            entry for entry in entries if listed.entry_id(entry).partition("-")[0] not in duplicated
+            entry for entry in entries if pool_part(listed.entry_id(entry)) not in duplicated
         )
         return page
 

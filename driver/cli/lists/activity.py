@@ -33,13 +33,24 @@ def condition_rows(client: Client) -> Iterator[Row]:
     """
     answer = _ask(client, client.inspection.ListConditions, inspect_pb2.ListConditionsRequest())
     for condition in answer.conditions if answer else ():
-        yield {
-            "node": condition.node,
-            "alert": condition.alert,
-            "severity": condition.severity,
-            "volume_id": condition.volume_id,
-            "text": condition.text,
-        }
+        yield condition_row(
+            condition.alert,
+            condition.severity,
+            condition.text,
+            node=condition.node,
+            volume_id=condition.volume_id,
+        )
+
+
+def condition_row(alert: str, severity: str, text: str, *, node: str, volume_id: str = "") -> Row:
+    """Return the row of a condition. `alert`: the name of its rule; `volume_id`: "": of none."""
+    return {
+        "node": node,
+        "alert": alert,
+        "severity": severity,
+        "volume_id": volume_id,
+        "text": text,
+    }
 
 
 def _ask(client: Client, method: Any, request: Any) -> Any:

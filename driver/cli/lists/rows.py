@@ -12,6 +12,7 @@ from csi_proto import csi_pb2 as csi
 from csi_proto import inspect_pb2
 from driver.cli.client import CallFailed, Client
 from driver.cli.output import Row
+from driver.core.ids import pool_part
 
 
 def pool_rows(client: Client) -> Iterator[Row]:
@@ -70,7 +71,7 @@ def _volume_row(
     entry: csi.ListVolumesResponse.Entry, record: cellar.Record, pool_names: dict[str, str]
 ) -> Row:
     volume, status = entry.volume, entry.status
-    pool_id = volume.volume_id.partition("-")[0]
+    pool_id = pool_part(volume.volume_id)
     return {
         "id": volume.volume_id,
         "name": record.name,
@@ -113,7 +114,7 @@ def snapshot_rows(client: Client) -> Iterator[Row]:
 
 
 def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record, pool_names: dict[str, str]) -> Row:
-    pool_id = snapshot.snapshot_id.partition("-")[0]
+    pool_id = pool_part(snapshot.snapshot_id)
     return {
         "id": snapshot.snapshot_id,
         "name": record.name,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from statistics import quantiles
 from typing import Final
 
+from driver.cli.lists.activity import condition_row
 from driver.cli.output import Row
 
 SEVERITIES: Final = {
@@ -102,10 +103,4 @@ class StuckCopies:
 
 
 def _row(alert: str, text: str, node: str = "") -> Row:
-    return {
-        "node": node,
-        "alert": alert,
-        "severity": SEVERITIES[alert],
-        "volume_id": "",
-        "text": text,
-    }
+    return condition_row(alert, SEVERITIES[alert], text, node=node)

@@ -8,7 +8,7 @@ for as long as it is the same volume.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from driver.core.devices import Usage
@@ -64,7 +64,7 @@ class VolumeMetrics:
         known = list(self._known(snapshots))
         self._labels = {each.id: (each.volume, each.labels) for each in known}
         self._add_sizes(samples, known, snapshots)
-        _add_usages(samples, self._usages(known))
+        _add_usages(samples, [(each.labels, usage) for each, usage in self._usages(known)])
         _add_io(samples, known)
         _add_limits(samples, known)
         self._add_faults(samples, known)
@@ -72,9 +72,7 @@ class VolumeMetrics:
 
     def usages(self) -> Sequence[tuple[Volume, Usage]]:
         """Return the usage of each volume whose filesystem is mounted, and answers."""
-        known = list(self._known(Counter()))
-        volumes = {each.labels: each.volume for each in known}
-        return [(volumes[labels], usage) for labels, usage in self._usages(known)]
+        return [(each.volume, usage) for each, usage in self._usages(self._known(Counter()))]
 
     def _known(self, snapshots: Counter[str]) -> Iterator[_Known]:
         """Yield all volumes; count the snapshots of each in `snapshots`."""
@@ -86,11 +84,12 @@ class VolumeMetrics:
                 elif isinstance(image, Volume):
                     volume_id = str(image.id)
                     kept = labels.get(volume_id)
-                    same = kept and kept[0] is image
                     yield _Known(
                         image,
                         volume_id,
-                        kept[1] if kept and same else volume_labels(image, pool.name, self._node),
+                        kept[1]
+                        if kept and kept[0] is image
+                        else volume_labels(image, pool.name, self._node),
                         staged.get(volume_id),
                     )
 
@@ -107,10 +106,10 @@ class VolumeMetrics:
             [(each.labels, allocated[each.id]) for each in known if each.id in allocated],
         )
 
-    def _usages(self, known: Sequence[_Known]) -> Sequence[tuple[Labels, Usage]]:
+    def _usages(self, known: Iterable[_Known]) -> Sequence[tuple[_Known, Usage]]:
         """Return the usage of each volume whose filesystem is mounted, and answers."""
         mounted = {
-            each.staged[0]: (each.staged[1], each.labels)
+            each.staged[0]: (each.staged[1], each)
             for each in known
             if each.staged and each.volume.fs
         }

@@ -14,7 +14,7 @@ from typing import Final
 from loguru import logger
 
 from csi_proto import inspect_pb2
-from driver.core.ids import PoolId
+from driver.core.ids import PoolId, pool_part
 from driver.router.nodes.calls import Context
 from driver.router.nodes.directory import NodeName
 from driver.router.nodes.listed_volumes import ListedVolume, NodeVolumes
@@ -59,7 +59,7 @@ class Orphans:
         self._unnamed = {
             volume_id: unnamed
             for volume_id, unnamed in earlier.items()
-            if _pool_id(volume_id) not in listed.pools
+            if pool_part(volume_id) not in listed.pools
         }
         for volume in listed.volumes:
             if volume.id not in named:
@@ -73,7 +73,7 @@ class Orphans:
         self._unnamed = {
             volume_id: unnamed
             for volume_id, unnamed in self._unnamed.items()
-            if _pool_id(volume_id) in pools
+            if pool_part(volume_id) in pools
         }
 
     def numbers(self) -> Mapping[tuple[str, ...], float]:
@@ -100,12 +100,8 @@ class Orphans:
     def _sums(self, value: Callable[[ListedVolume], float]) -> Mapping[tuple[str, ...], float]:
         sums: dict[tuple[str, ...], float] = dict.fromkeys(self._pools.values(), 0)
         for unnamed in self._orphans():
-            sums[self._pools[_pool_id(unnamed.volume.id)]] += value(unnamed.volume)
+            sums[self._pools[pool_part(unnamed.volume.id)]] += value(unnamed.volume)
         return sums
-
-
-def _pool_id(volume_id: str) -> PoolId:
-    return volume_id.partition("-")[0]
 
 
 def _entry(unnamed: _Unnamed) -> inspect_pb2.Orphan:

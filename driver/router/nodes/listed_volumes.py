@@ -8,7 +8,7 @@ from typing import Final
 
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
-from driver.core.ids import PoolId
+from driver.core.ids import PoolId, pool_part
 from driver.core.model import Bytes
 from driver.router.nodes.calls import ask
 from driver.router.nodes.connection import NodeConnection
@@ -70,7 +70,7 @@ async def _read_volumes(
         describe = cellar.DescribeRequest(volume_ids=sizes)
         answer = await ask(node, lambda node: node.peer().Describe, describe, TIMEOUT)
         for record in answer.records:
-            pool = pools.get(record.id.partition("-")[0])
+            pool = pools.get(pool_part(record.id))
             if pool and not record.inline:
                 yield _listed(record, pool, node.name, sizes[record.id])
         request.starting_token = page.next_token
