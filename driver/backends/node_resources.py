@@ -1,4 +1,6 @@
-"""What the pools of one node share: the kernel's side of volumes, and one object for each type."""
+"""The objects that all pools of one node share: the kernel's side of volumes, and one for each pool
+type.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ T = TypeVar("T")
 
 
 class NodeResources:
-    """What pools of one node share. Each part is made when the first pool needs it.
+    """The objects that all pools of one node share. Each is made when the first pool needs it.
 
-    `owner`: the driver's name, as pools are marked with it. `pool_records`: which pool was found
-    at a location, kept outside of the pools. `pods_group`: the control group of all pods; None: it
-    is looked for.
+    `owner`: the driver's name, with which pools are marked. `pool_records`: which pool was found at
+    which location, stored outside of the pools. `pods_group`: the control group of all pods; None:
+    it is searched for.
     """
 
     def __init__(
@@ -47,23 +49,23 @@ class NodeResources:
 
     @cached_property
     def host(self) -> LinuxHost:
-        """Return what the machine's kernel does."""
+        """Return the port to the machine's kernel, for filesystems and mounts."""
         return LinuxHost()
 
     @cached_property
     def crypt(self) -> LinuxCrypt:
-        """Return the encryption by LUKS."""
+        """Return the port to LUKS encryption."""
         return LinuxCrypt(self._luks, cgroup.memory_limit())
 
     @cached_property
     def io_limits(self) -> LinuxIoLimits:
-        """Return the limits of the IO of pods."""
+        """Return the port that limits the IO of pods."""
         return LinuxIoLimits(partial(pods_cgroup.find, self._pods_group))
 
     def shared(self, make: Callable[[NodeResources], T]) -> T:
-        """Return what `make(self)` returned at its first call: one value for all pools of a type.
+        """Return one value for all pools of a type: the result of the first call of `make(self)`.
 
-        `make`: a function of a module, by which the value is remembered.
+        `make`: a module-level function, which is also the key under which its result is stored.
         """
         if make not in self._shared:
             self._shared[make] = make(self)

@@ -1,8 +1,9 @@
-"""Background work at a small share of a processor.
+"""Background work that uses a small share of a processor.
 
-It is done in steps, each as long as background work may hold Python's lock; the
-rest after a step is a multiple of what the step cost. No nice value: a thread that the kernel
-passes over while it has that lock would hold up all others.
+The work is split into steps. A step lasts as long as background work may hold the global
+interpreter lock; after it the thread sleeps for a multiple of the processor time that the step
+took. A nice value would be wrong: a thread that the kernel does not schedule while it has that lock
+delays all others.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ RESTS: Final = 49  # times what a step cost: two per cent of a processor, then
 class Background:
     """Runs rounds of work in a thread that uses a small share of a processor.
 
-    `steps` returns the steps of one round, anew for each round; it finds out itself whether
-    there is anything to do. `rests`: how many times the processor time of a step the thread
-    sleeps after it. There is one thread at most, and it ends with its round. CellarError and
-    OSError end a round early and are logged.
+    `steps`: called once for each round; returns the steps of that round, none if there is nothing
+    to do. `rests`: how long the thread sleeps after a step, as a multiple of the step's processor
+    time. At most one thread exists, and it ends with its round. CellarError and OSError end a round
+    early and are logged.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Start a round, unless one is under way."""
+        """Start a round; no-op while a round is running."""
         with self._lock:
             if not self._stop.is_set():
                 return
@@ -51,13 +52,13 @@ class Background:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the round that is under way after its current step; do not wait for that."""
+        """End the running round after its current step, without waiting for that."""
         with self._lock:
             self._stop.set()
 
     def close(self, bound: float) -> None:
-        """Stop, and wait at most `bound` seconds until the thread has ended and so has nothing
-        open.
+        """Stop the running round, and wait at most `bound` seconds until its thread has ended, so
+        that it has no file open.
         """
         self.stop()
         if self._thread and self._thread is not threading.current_thread():

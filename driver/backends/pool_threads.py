@@ -1,7 +1,7 @@
-"""The threads that ask one pool, and since when it has been silent.
+"""The threads that make the calls on one pool, and the time for which the pool has not answered.
 
-They are daemons, and not those of an executor: a thread that is stuck in the kernel must not keep
-the process from ending, and there are never more than a few of them.
+They are daemon threads without an executor: a thread that is stuck in the kernel must not keep the
+process from ending. There are at most THREADS of them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class Answering:
-    """The Answers port (see core.answers) with threads. Thread-safe.
+    """The Answers port (see core.answers), implemented with threads. Thread-safe.
 
-    A thread is started when a question needs one, up to THREADS.
+    A thread is started when a call needs one, up to THREADS.
     """
 
     def __init__(
@@ -48,9 +48,11 @@ class Answering:
         self._answered = -float("inf")
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Have `question` called in a thread, and return the future of its result or exception.
+        """Have `question` called in a thread of the pool, and return the future of its result or
+        exception.
 
-        Raises: PoolSilent if another question has waited for longer than `silent` seconds.
+        Raises: PoolSilent if an earlier call on the pool has not returned for longer than `silent`
+        seconds.
         """
         if silent := self.silent_for:
             raise PoolSilent(f"pool {self._name} has not answered for {silent:.0f} s")
@@ -64,7 +66,7 @@ class Answering:
         return answer
 
     def close(self) -> None:
-        """Take no more questions: the threads end, each when it has its answer."""
+        """Accept no more calls: each thread ends after its current call."""
         for _ in range(THREADS):
             self._asked.put(None)
 

@@ -1,6 +1,7 @@
-"""The interface of a type of pool to the program: parse, open, initialise and check.
+"""The interface of a pool type to the program: parse its configuration, open, initialise and check
+pools.
 
-Each package of a backend exports one `PoolType`; `driver.app.pools` has the table of them.
+Each package of a backend exports one `PoolType`; the table of all is in `driver.app.pools`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Reader: TypeAlias = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec:
-    """A pool as it is configured, in text: only its type can interpret location and options."""
+    """A pool as configured, in text: only its pool type can interpret location and options."""
 
     name: str
     type: str
@@ -35,7 +36,7 @@ class PoolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredPool(Generic[LocationT, OptionsT]):
-    """A pool whose location and options were read by its type."""
+    """A configured pool whose location and options were parsed by its pool type."""
 
     name: str
     location: LocationT
@@ -49,12 +50,12 @@ def _check_nothing(*_: Any) -> Iterable[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PoolType(Generic[LocationT, OptionsT]):
-    """All that the program knows of a type of pool, beside its backend.
+    """A type of pool, with everything that the program needs beside its backend.
 
-    `name`: as in `--pool NAME=TYPE:LOCATION`. `read_location` and `readers` turn text into values;
-    `readers` has the name of each option of `options`, which takes them as keywords.
-    `keeps_state`: False if all of it ends with the process. `silent_after`: seconds without an
-    answer after which a pool counts as unavailable.
+    `name`: as in `--pool NAME=TYPE:LOCATION`. `read_location`: parses a location. `readers`: the
+    parser of each option, by its name; the values are keyword arguments of `options`.
+    `keeps_state`: False if all data of a pool is lost when the process ends. `silent_after`:
+    seconds without an answer after which a pool counts as unavailable.
     """
 
     name: str
@@ -72,9 +73,10 @@ class PoolType(Generic[LocationT, OptionsT]):
     silent_after: float = SILENT
 
     def read(self, spec: PoolSpec) -> ConfiguredPool[LocationT, OptionsT]:
-        """Return the pool with its location and options as values.
+        """Parse the location and options of `spec`, and return the configured pool.
 
-        Raises: Invalid, which names the option, and those that the type has.
+        Raises: Invalid: a value is wrong, or the type has no such option; the text names the
+        accepted options.
         """
         if unknown := sorted(spec.options.keys() - self.readers.keys()):
             raise Invalid(

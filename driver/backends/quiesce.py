@@ -1,8 +1,8 @@
-"""Quiescing attached volumes for a snapshot: their devices are flushed, their filesystems frozen.
+"""Quiesces attached volumes for a snapshot: flushes their devices and freezes their filesystems.
 
-syncfs(2) comes first, before the frozen window. A durable mark says that a filesystem may have been
-left frozen, in case this process and its freezer child both die: the next start thaws what is
-marked.
+syncfs(2) is called before the freeze, to keep the freeze short. A durable mark records that a
+filesystem may be left frozen, in case both this process and its freezer child die: at the next
+start, marked filesystems are thawed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Mark = Callable[[Sequence[VolumeId]], AbstractContextManager[None]]
 def quiesced(
     freezer: Freezer, devices: Mapping[VolumeId, Device], mark: Mark, bound: float
 ) -> Iterator[None]:
-    """Flush devices and freeze the filesystems on them, until the end of the `with` block.
+    """Flush devices and freeze the filesystems on them for the duration of the `with` block.
 
-    `devices`: those of the attached volumes. `mark(volumes)`: keeps the durable mark on volumes
-    whose filesystems may be left frozen. `bound`: seconds that the block may take.
+    `devices`: those of the attached volumes. `mark(volumes)`: a context manager that durably marks
+    the volumes whose filesystems may be left frozen. `bound`: seconds that the block may take.
 
-    Raises: Busy, on exit, if the block took longer; Refused, if what was written to a device
-    cannot be written out, or a filesystem cannot be frozen; OSError; what `mark` raises.
+    Raises: Busy, on exit, if the block took longer; Refused, if a device cannot be flushed or a
+    filesystem cannot be frozen; OSError; what `mark` raises.
     """
     targets = flush(devices)
     with ExitStack() as undo:
@@ -50,10 +50,10 @@ def quiesced(
 
 
 def flush(devices: Mapping[VolumeId, Device]) -> dict[VolumeId, Path]:
-    """Write out the filesystems on attached volumes, and their devices, to the images.
+    """Flush the filesystems on attached volumes, and then their devices, to the images.
 
-    Returns where the filesystems are mounted; raw block volumes have none. Raises: Refused, if
-    it cannot be written out; OSError.
+    Returns the mount point of each filesystem; raw block volumes are left out. Raises: Refused, if
+    something cannot be written; OSError.
     """
     targets = _targets(devices)
     for target in targets.values():
@@ -65,9 +65,9 @@ def flush(devices: Mapping[VolumeId, Device]) -> dict[VolumeId, Path]:
 
 @contextmanager
 def time_limit(bound: float, clock: Callable[[], float] = monotonic) -> Iterator[None]:
-    """Raise Busy at the end of the `with` block if it took longer than `bound` seconds.
+    """Raise Busy at the end of the `with` block if the block took longer than `bound` seconds.
 
-    What was read in the block may then be of more than one moment. `clock`: returns seconds.
+    What was read in the block may then be from different moments. `clock`: returns seconds.
     """
     start = clock()
     yield
@@ -80,7 +80,8 @@ def time_limit(bound: float, clock: Callable[[], float] = monotonic) -> Iterator
 
 @contextmanager
 def mark_files(marks: Sequence[Path]) -> Iterator[None]:
-    """Keep a durable empty file at each of the paths `marks`, until the end of the `with` block.
+    """Create a durable empty file at each path in `marks`, and remove them at the end of the `with`
+    block.
 
     Raises: OSError.
     """
@@ -93,7 +94,7 @@ def mark_files(marks: Sequence[Path]) -> Iterator[None]:
 
 
 def thaw(number: int) -> None:
-    """Thaw the filesystem of the device `number` (dev_t). No-op if it is not mounted or not frozen.
+    """Thaw the filesystem on the device `number` (dev_t). No-op if it is not mounted or not frozen.
 
     Raises: OSError.
     """

@@ -1,4 +1,4 @@
-"""Which images are being read, so that they are not deleted meanwhile."""
+"""Counts which images are being read, so that none of them is deleted while it is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from driver.core.ids import ImageId
 
 
 class Readers:
-    """The images that are being read. Thread-safe."""
+    """A count of the current readers of each image. Thread-safe."""
 
     def __init__(self) -> None:
         self._count: Counter[ImageId] = Counter()
@@ -22,7 +22,7 @@ class Readers:
 
     @contextmanager
     def counted(self, image_id: ImageId) -> Iterator[None]:
-        """Count one more reader of the image while inside."""
+        """Count one more reader of the image for the duration of the `with` block."""
         with self._lock:
             self._count[image_id] += 1
         try:

@@ -1,7 +1,7 @@
-"""An image as a flat map of short strings: the same for `volume.json` and for LV tags.
+"""The record of an image as a flat map of short strings, the same in `volume.json` and in LV tags.
 
-The schema number stands in every record; a newer one than ours is refused, an older one is
-migrated by a function `n -> n+1`.
+Each record contains its schema number. A record of a newer schema is refused; one of an older
+schema is migrated step by step, by one function for each version.
 """
 
 from __future__ import annotations
@@ -45,13 +45,12 @@ _LAST: Final = 253_402_300_800.0  # seconds; what a protobuf Timestamp can say e
 
 
 class Newer(Damaged):
-    """A record of a schema that this version does not know."""
+    """The record of an image has a schema that this version does not know."""
 
 
 def encode(image: Image) -> dict[str, str]:
-    """Return the record of an image without `published`, which has a record of its own.
-
-    Empty values are left out.
+    """Return the record of an image, without empty fields and without `published`, which is
+    recorded separately.
     """
     common = {
         "schema": str(SCHEMA_HELD if isinstance(image, Volume) and image.held else SCHEMA),
@@ -72,10 +71,10 @@ def encode(image: Image) -> dict[str, str]:
 
 
 def decode(flat: Mapping[str, str]) -> Image:
-    """Return the image of a record; older schemas are migrated.
+    """Return the image that a record describes; a record of an older schema is migrated.
 
-    Raises: Damaged if the record lacks something, holds what none of ours does, or is of a
-    newer schema than this program knows (Newer).
+    Raises: Damaged if a field is missing or has an impossible value; Newer if the schema is newer
+    than this program.
     """
     try:
         flat = _migrated(dict(flat))
@@ -89,12 +88,14 @@ def decode(flat: Mapping[str, str]) -> Image:
 
 
 def to_json(image: Image) -> bytes:
-    """Return the record of an image as the contents of `volume.json`."""
+    """Return the record of an image as JSON, the contents of `volume.json`."""
     return json.dumps(encode(image), indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def from_json(text: bytes) -> Image:
-    """Return the image of a record that `to_json` made. Raises: Damaged if it is not such JSON."""
+    """Parse the JSON of `volume.json` and return the image. Raises: Damaged if it is no valid
+    record.
+    """
     try:
         flat = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -105,9 +106,10 @@ def from_json(text: bytes) -> Image:
 
 
 def unreadable(name: str, text: bytes, error: Exception, size: Bytes) -> Unreadable:
-    """Return what can be read of the image `name`, whose record `text` was refused with `error`.
+    """Return what can be read of the image `name` whose JSON record `text` was refused with
+    `error`.
 
-    `size`: of its file or volume, in bytes.
+    `size`: of its file or logical volume, in bytes.
     """
     flat: object = None
     with suppress(ValueError, RecursionError):
@@ -116,7 +118,10 @@ def unreadable(name: str, text: bytes, error: Exception, size: Bytes) -> Unreada
 
 
 def glimpse(name: str, flat: Mapping[str, object], error: Exception, size: Bytes) -> Unreadable:
-    """Do the same as `unreadable` for a flat map."""
+    """Return what can be read of the image `name` whose record `flat` was refused with `error`.
+
+    `size`: of its file or logical volume, in bytes.
+    """
     why = f"{name}: {error}" if isinstance(error, Newer) else f"{name}: {error}; {CURE}"
     if flat.get("kind") != "snapshot":
         return Unreadable(id=parse_volume_id(name), why=why, size=size)
@@ -137,7 +142,7 @@ def glimpse(name: str, flat: Mapping[str, object], error: Exception, size: Bytes
 
 
 def publication_to_json(publication: Publication) -> bytes:
-    """Return the contents of `attached.json`."""
+    """Return a publication as JSON, the contents of `attached.json`."""
     flat = {
         "node": publication.node,
         "readOnly": publication.read_only,
@@ -147,10 +152,11 @@ def publication_to_json(publication: Publication) -> bytes:
 
 
 def publication_from_json(text: bytes) -> Publication | None:
-    """Return what `publication_to_json` wrote, or None if it cannot be read.
+    """Parse the JSON of `attached.json`; None if it cannot be parsed.
 
-    The file is not synced, so a power cut may leave anything: etcd has the attachment, and the
-    external-attacher calls ControllerPublishVolume again.
+    The file is not synced, so after a power cut it may contain anything. That is harmless: the
+    VolumeAttachment in etcd is durable, and the external-attacher calls ControllerPublishVolume
+    again.
     """
     try:
         flat = json.loads(text)

@@ -1,9 +1,9 @@
-"""The entries of a ledger: what each image may cost its pool, with their sums kept up to date.
+"""The entries of a space ledger: how much space is reserved for each image, and the sums.
 
-Every image owes the pool what it may still come to occupy. A thick volume that shares nothing owes
-nothing: its bytes are allocated. A sparse one owes its size, divided by the overcommit ratio, less
-what it occupies. A snapshot or clone by reflink occupies nothing of its own at first; it owes the
-bytes that overwriting on either side may cost.
+For each image the space is reserved that it may occupy in future. For a thick volume that shares
+nothing that is 0: its bytes are allocated. For a sparse volume it is its size divided by the
+overcommit ratio, minus what it occupies now. For a snapshot or clone by reflink, which occupies
+nothing of its own at first, it is what overwriting on either side may cost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from driver.core.model import Allocation, Bytes
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image in the ledger: the most it may occupy, and how much is shared now, in bytes."""
+    """An image in the ledger. `promise`: the most bytes that it may occupy; `shared`: bytes that it
+    shares with other images now.
+    """
 
     promise: Bytes
     allocation: Allocation
@@ -26,7 +28,9 @@ class Entry:
 
     @property
     def fully_allocated(self) -> bool:
-        """Whether all of it is allocated, so that only what it shares can still cost anything."""
+        """Whether all bytes of the image are allocated, so that only overwriting shared bytes can
+        cost space.
+        """
         return self.allocation is Allocation.THICK and not (self.pending or self.has_holes)
 
 
@@ -42,14 +46,14 @@ def exact_ratio(overcommit: float) -> Fraction:
 class Sums:
     """The sums of the entries of all pools on one filesystem, in bytes.
 
-    `owed`: what the images may still come to occupy, as if nothing of those that are not fully
-    allocated were written. `written`: how much of that they occupy already, as far as it was
-    found out. `added` and `dropped`: by how much promises grew, and how much was owed to images
-    that were removed, since the process began. `changes`: how often an entry was added,
-    replaced or removed. `attached`: how often an image was attached.
+    `reserved`: what the images may still occupy, as if the images that are not fully allocated had
+    nothing written. `written`: how much of `reserved` is occupied already, as far as it was
+    measured. `added`, `dropped`: by how much promises grew, and how much was reserved for images
+    that were removed, since the process began. `changes`: how often an entry was added, replaced or
+    removed. `attached`: how often an image was attached.
     """
 
-    owed: Bytes = 0
+    reserved: Bytes = 0
     written: Bytes = 0
     added: Bytes = 0
     dropped: Bytes = 0
@@ -58,18 +62,17 @@ class Sums:
 
 
 class Entries:
-    """The entries of one pool by key, and subsets of them; `sums` are those of its filesystem.
+    """The entries of one pool by key. `sums`: those of its filesystem, which are kept up to date.
 
-    What an image occupies changes only while it is made or attached: those are in `unsettled`.
-
-    No method takes longer with more entries, but for `clear`. Not thread-safe.
+    `changing`: the images whose occupied bytes may change now, because they are attached or being
+    made. No method but `clear` takes longer with more entries. Not thread-safe.
     """
 
     def __init__(self, sums: Sums, ratio: Fraction) -> None:
         self._sums = sums
         self._over, self._under = ratio.as_integer_ratio()
         self.all: dict[str, Entry] = {}
-        self.unsettled: dict[str, Entry] = {}  # those whose blocks have to be counted again
+        self.changing: dict[str, Entry] = {}  # those whose blocks have to be counted again
         self.pending: set[str] = set()
         self.sharing: set[str] = set()
         self.committed: Bytes = 0
@@ -77,7 +80,9 @@ class Entries:
         self._written: dict[str, Bytes] = {}
 
     def weight(self, entry: Entry | None) -> Bytes:
-        """Return the bytes that an image may cost the filesystem at most, given its overcommit."""
+        """Return the bytes that an image may occupy at most, divided by the overcommit ratio unless
+        it is thick.
+        """
         if entry is None:
             return 0
         if entry.allocation is Allocation.THICK:
@@ -85,30 +90,30 @@ class Entries:
         return -(-entry.promise * self._under // self._over)
 
     def cost(self, entry: Entry | None) -> Bytes:
-        """Return the bytes that must be free for an image that is not there yet: a thick copy also
-        owes what overwriting may cost, of which its size is a part.
+        """Return the bytes that must be free to create an image. For a thick copy that includes
+        what overwriting its shared bytes may cost.
         """
         thick = entry and entry.allocation is Allocation.THICK
         return max(self.weight(entry), entry.shared if entry and thick else 0)
 
-    def owed_at_most(self, entry: Entry | None) -> Bytes:
-        """Return the bytes that an image may still come to occupy, as if nothing of it were
-        written yet.
-        """
+    def reserved_at_most(self, entry: Entry | None) -> Bytes:
+        """Return the bytes to reserve for an image of which nothing is written yet."""
         if entry is None:
             return 0
         return entry.shared if entry.fully_allocated else self.weight(entry)
 
     def count_written(self, entry: Entry, occupied: Bytes) -> Bytes:
-        """Return by how much `occupied` allocated bytes lower what the image owes."""
+        """Return how much less must be reserved for an image that has `occupied` bytes
+        allocated.
+        """
         if entry.fully_allocated:
             return 0
         return min(self.weight(entry), max(0, occupied - entry.shared))
 
     def put(self, key: str, entry: Entry | None, occupied: Bytes | None = None) -> None:
-        """Add or replace the entry of an image; None: remove it. No-op if there is none.
+        """Add or replace the entry of an image; `entry` None: remove it, no-op if there is none.
 
-        `occupied`: its allocated bytes, if they are known.
+        `occupied`: its allocated bytes; None: not measured.
         """
         before = self.all.pop(key, None)
         if before is None and entry is None:
@@ -121,10 +126,10 @@ class Entries:
         self._set_written(key, written)
         sums, more = self._sums, self.weight(entry) - self.weight(before)
         self.committed += more
-        sums.owed += self.owed_at_most(entry) - self.owed_at_most(before)
+        sums.reserved += self.reserved_at_most(entry) - self.reserved_at_most(before)
         sums.added += max(0, more) + max(0, shared - shared_before)
         if entry is None:
-            sums.dropped += self.owed_at_most(before) - written_before
+            sums.dropped += self.reserved_at_most(before) - written_before
         sums.changes += 1
         self._sort_in(key, entry)
 
@@ -133,7 +138,7 @@ class Entries:
         return key in self._attached
 
     def set_attached(self, key: str, *, attached: bool) -> None:
-        """Note that what an image occupies may change from now on, or does not any more."""
+        """Record whether an image is attached, so that the bytes it occupies may change."""
         if attached:
             self._attached.add(key)
             self._sums.attached += 1
@@ -142,12 +147,16 @@ class Entries:
         self._sort_in(key, self.all.get(key))
 
     def learn(self, key: str, entry: Entry, written: Bytes) -> None:
-        """Keep that an image has written so much; no-op if `entry` was replaced meanwhile."""
+        """Store the measured bytes `written` of an image; no-op if its entry is not `entry` any
+        more.
+        """
         if self.all.get(key) is entry:
             self._set_written(key, written)
 
     def written(self, key: str) -> Bytes:
-        """Return by how much an image owes less than at most, as far as it was found out."""
+        """Return how many of the bytes reserved for an image are written already, as far as
+        measured.
+        """
         return self._written.get(key, 0)
 
     def clear(self) -> None:
@@ -156,7 +165,7 @@ class Entries:
             self.put(key, None)
 
     def _sort_in(self, key: str, entry: Entry | None) -> None:
-        self.unsettled.pop(key, None)
+        self.changing.pop(key, None)
         self.pending.discard(key)
         self.sharing.discard(key)
         if entry is None:
@@ -164,7 +173,7 @@ class Entries:
             return
         self.all[key] = entry
         if entry.pending or (key in self._attached and not entry.fully_allocated):
-            self.unsettled[key] = entry
+            self.changing[key] = entry
         if entry.pending:
             self.pending.add(key)
         if entry.shared:

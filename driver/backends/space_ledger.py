@@ -1,11 +1,12 @@
 """The ledger of a pool: committed and available space, the arithmetic of promises 6 and 10.
 
-Space is what the filesystem says is available, less the reserve, less a margin for metadata, less
-all that is owed. `measure` and `reserve` use the same number, so GetCapacity cannot promise what
-CreateVolume refuses.
+Available space is the free space of the filesystem, minus the pool's `reserve=`, minus a margin for
+metadata, minus all that is reserved for images. `measure` and `reserve` compute it in the same way,
+so CreateVolume never refuses what GetCapacity has just promised.
 
-Pools on one filesystem have a ledger each and one `Filesystem` between them: what any of them owes,
-none of the others gives away. The lock is one for memory: no system call is made under it.
+Each pool has its own ledger; pools on the same filesystem share one `Filesystem` object, so that
+space which is reserved for an image of one pool is not promised by another. The lock is held for
+memory accesses only: no system call is made under it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class FreeSpace:
     overcommit: Fraction
 
     def largest(self, allocation: Allocation) -> Bytes:
-        """Return the size of the largest image that `reserve` would accept; 0: there is none."""
+        """Return the size in bytes of the largest image that `Ledger.reserve` would accept; 0:
+        none.
+        """
         usable = max(0, self.free - PER_IMAGE)
         if allocation is Allocation.THICK:
             return usable
@@ -63,12 +66,16 @@ class Ledger:
         self._enter_filesystem(Filesystem())
 
     def join(self, filesystem: Filesystem) -> None:
-        """Start with no entries on `filesystem`. Only while no call works in the pool."""
+        """Start with no entries, on `filesystem`. To be called only while no other call uses the
+        pool.
+        """
         self.leave()
         self._enter_filesystem(filesystem)
 
     def leave(self) -> None:
-        """Drop all entries and leave the filesystem: the pool is gone, and owes others nothing."""
+        """Remove all entries and leave the filesystem, because the pool is gone: nothing is
+        reserved for it any more.
+        """
         with self._lock:
             others = [pool for pool in self._filesystem.pools if pool is not self._surveys]
             self._filesystem.pools = tuple(others)
@@ -87,15 +94,15 @@ class Ledger:
 
     @property
     def changes(self) -> int:
-        """A count that rises whenever images of this filesystem come, go, grow or are complete:
-        if it is the same as before, none did.
+        """A counter that increases whenever an image on this filesystem is added, removed, grown or
+        completed.
         """
         return self._filesystem.sums.changes
 
     def record(self, key: str, entry: Entry, occupied: Bytes | None = None) -> None:
-        """Enter an image that exists, in place of any earlier entry.
+        """Add the entry of an image that exists, or replace its earlier entry.
 
-        `occupied`: its allocated bytes, if they are known.
+        `occupied`: its allocated bytes; None: not measured.
         """
         with self._lock:
             self._entries.put(key, entry, occupied)
@@ -107,12 +114,14 @@ class Ledger:
             return self._entries.is_attached(key)
 
     def mark_attached(self, key: str) -> None:
-        """Note, before an image is attached, that what it occupies may change from now on."""
+        """Record, before an image is attached, that the bytes it occupies may change from now
+        on.
+        """
         with self._lock:
             self._entries.set_attached(key, attached=True)
 
     def mark_detached(self, key: str, occupied: Bytes) -> None:
-        """Note that an image was detached, with the allocated bytes that it has since."""
+        """Record that an image was detached, and that it now has `occupied` bytes allocated."""
         with self._lock:
             self._entries.set_attached(key, attached=False)
             if entry := self._entries.all.get(key):
@@ -130,10 +139,10 @@ class Ledger:
             return self._entries.all.get(key)
 
     def update_shared(self, key: str, shared: Bytes, before: Entry | None = None) -> None:
-        """Lower the shared bytes of a finished image to what the filesystem reports now.
+        """Lower the shared bytes of a complete image to `shared`, as the filesystem reports them
+        now.
 
-        `before`: its entry when the measurement began; if that was replaced since,
-        nothing is changed.
+        `before`: the image's entry when the measurement began; no-op if it was replaced since.
         """
         with self._lock:
             entry = self._entries.all.get(key)
@@ -163,14 +172,15 @@ class Ledger:
     # --- free space
 
     def largest(self, allocation: Allocation) -> Bytes:
-        """Return the size of the largest image that `reserve` would accept now."""
+        """Return the size in bytes of the largest image that `reserve` would accept now."""
         return self.measure().largest(allocation)
 
     def measure(self, *, closely: bool = False) -> FreeSpace:
-        """Return what is free and what is promised now.
+        """Return the free and the committed space of the pool now.
 
-        `closely`: ask all images what they occupy, also where an estimate would do; later
-        estimates are better then. It may take 2 seconds while images are being made.
+        `closely`: measure the occupied bytes of every image, even if an estimate would be good
+        enough; that makes later estimates better. It may take 2 seconds while images are being
+        made.
         """
         survey = None if closely else self._surveys.estimate()
         survey = survey or self._surveys.closely()
@@ -180,15 +190,15 @@ class Ledger:
 
     @property
     def is_stale(self) -> bool:
-        """Whether `measure` estimates, and measuring closely would make its next result better."""
+        """Whether `measure` returns an estimate that a new survey would make more exact."""
         return self._surveys.is_stale
 
     @contextmanager
     def reserve(self, key: str, entry: Entry) -> Iterator[None]:
-        """Charge an image that is about to be made or grown; if the body raises, its earlier
-        charge is restored.
+        """Reserve space for an image that the `with` block creates or grows.
 
-        On success the body has recorded the entry that stays. Raises: NoSpace.
+        If the block raises, the image's earlier entry is restored; otherwise the block has recorded
+        the final one. Raises: NoSpace.
         """
         before = self.entry(key)
         self._enter(key, entry)
@@ -201,9 +211,9 @@ class Ledger:
             raise
 
     def update_pending(self, key: str, entry: Entry) -> None:
-        """Replace the entry of a pending image by what it turned out to cost.
+        """Replace the entry of an image that is being made, once its real cost is known.
 
-        Raises: NoSpace, on which the enclosing `reserve` removes the image again.
+        Raises: NoSpace; the enclosing `reserve` then restores the earlier entry.
         """
         with self._lock:
             cost = self._entries.cost

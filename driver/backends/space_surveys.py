@@ -1,10 +1,10 @@
-"""How much of a filesystem is free and not reserved for images of the pools on it.
+"""Measures how much of a filesystem is free and not reserved for images of the pools on it.
 
-How much of a sparse image is written is known to the filesystem alone, and changes only while the
-image is attached or being made. While there are few such images each is asked; among many, only
-where it matters. Else an estimate does. Writing to an image moves bytes from what is free to what
-is written, and their sum stays: so what the last survey found remains true, less what was promised
-since, and less what somebody else took.
+Only the filesystem knows how much of a sparse image is written, and that changes only while the
+image is attached or being made. If there are few such images each is measured; if there are many,
+only when free space is short, and otherwise an estimate is used. The estimate holds because a write
+moves bytes from "free" to "written" and leaves their sum unchanged: the result of the last survey
+stays true, minus what was promised since, and minus what other users of the filesystem took.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Occupied = Callable[[str], Bytes]
 class Filesystem:
     """A filesystem and the pools of this process on it, which share its free space and one lock.
 
-    Everything but the lock is read and changed with the lock held.
+    The lock must be held to read or change the other attributes.
     """
 
     def __init__(self) -> None:
@@ -40,21 +40,23 @@ class Filesystem:
 
 
 class Filesystems:
-    """The filesystems on which the pools of this process lie, by their keys. Thread-safe."""
+    """The filesystems on which the pools of this process lie, by key. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: dict[str, Filesystem] = {}
         self._lock = threading.Lock()
 
     def named(self, key: str) -> Filesystem:
-        """Return the filesystem of this key: the same object for as long as the process lives."""
+        """Return the filesystem with this key: always the same object for the same key."""
         with self._lock:
             return self._known.setdefault(key, Filesystem())
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The bytes that were free and not owed at one moment, and counters of `Sums` before it."""
+    """The bytes that were free and not reserved at one moment, and the counters of `Sums` just
+    before.
+    """
 
     free: Bytes
     added: Bytes
@@ -64,10 +66,10 @@ class Survey:
     at: float  # monotonic, seconds
 
     def free_now(self, sums: Sums) -> Bytes:
-        """Return the bytes that are still free, with the filesystem's lock held.
+        """Return the bytes that are free now. To be called with the filesystem's lock held.
 
-        What was charged since the survey is subtracted in full, because it may have been
-        written after the filesystem was asked.
+        What was reserved since the survey is subtracted in full, because it may have been written
+        after the filesystem was measured.
         """
         return self.free - (sums.added - self.added)
 
@@ -76,7 +78,7 @@ class Surveys:
     """The surveys of one pool. Thread-safe; no system call is made with the lock held.
 
     `occupied(key)` returns the allocated bytes of an image (st_blocks), `available()` the free
-    bytes of the filesystem less reserve and margin.
+    bytes of the filesystem minus reserve and margin.
     """
 
     def __init__(
@@ -93,29 +95,33 @@ class Surveys:
         self._last: Survey | None = None
 
     def unwritten(self) -> Survey:
-        """Return what would be free if none of the images were written yet. Asks no image."""
+        """Return the free space that would be left if all images were still unwritten. Measures no
+        image.
+        """
         with self.filesystem.lock:
-            begun, owed = self._begun(), self.filesystem.sums.owed
-        return begun(self._available() - owed)
+            begun, reserved = self._begun(), self.filesystem.sums.reserved
+        return begun(self._available() - reserved)
 
     def estimate(self) -> Survey | None:
-        """Return what is free by the last survey; None: there is no usable one, or so few images,
-        or so little free space, that `closely` has to be asked.
+        """Return the free space according to the last survey.
+
+        None if `closely` has to be called instead: there is no recent survey, or there are few
+        images, or little space is free.
         """
         with self.filesystem.lock:
             begun, sums, last = self._begun(), self.filesystem.sums, self._last
             if not (last and self._are_many() and monotonic() - last.at < _USABLE):
                 return None
-            owed, written = sums.owed, sums.written
+            reserved, written = sums.reserved, sums.written
             most = last.free_now(sums) + sums.dropped - last.dropped
-        free = min(self._available() - owed + written, most)
-        return begun(free) if free * _NEARLY_FULL >= free + owed else None
+        free = min(self._available() - reserved + written, most)
+        return begun(free) if free * _NEARLY_FULL >= free + reserved else None
 
     def closely(self) -> Survey:
-        """Ask the filesystem about every image, and return what is free.
+        """Measure the occupied bytes of all images that may change, and return the free space.
 
-        Bytes of an image that grows meanwhile would count twice, and an image that is attached
-        meanwhile could give bytes back. So the survey is repeated until neither happened, for 2
+        The bytes of an image that grows during the survey would count twice, and an image that is
+        attached during it could free bytes. So the survey is repeated until neither happens, for 2
         seconds at most.
         """
         end = monotonic() + _REST_TIMEOUT
@@ -129,7 +135,7 @@ class Surveys:
 
     @property
     def is_stale(self) -> bool:
-        """Whether estimates are made, and would be better for another survey."""
+        """Whether estimates are used, and a new survey would make them more exact."""
         with self.filesystem.lock:
             last = self._last
             return self._are_many() and not (last and monotonic() - last.at < _FRESH)
@@ -148,12 +154,12 @@ class Surveys:
         """
         with self.filesystem.lock:
             begun, sums = self._begun(), self.filesystem.sums
-            asked = [(pool, dict(pool.entries.unsettled)) for pool in self.filesystem.pools]
+            asked = [(pool, dict(pool.entries.changing)) for pool in self.filesystem.pools]
             known = sum(pool.entries.written(key) for pool, entries in asked for key in entries)
-            owed = sums.owed - (sums.written - known)
+            reserved = sums.reserved - (sums.written - known)
         counted = [(pool, entries, pool.count(entries)) for pool, entries in asked]
         written = sum(sum(of_each.values()) for _, _, of_each in counted)
-        survey = begun(self._available() - owed + written)
+        survey = begun(self._available() - reserved + written)
         with self.filesystem.lock:
             for pool, entries, of_each in counted:
                 for key, entry in entries.items():
@@ -161,17 +167,17 @@ class Surveys:
         return survey
 
     def count(self, entries: dict[str, Entry]) -> dict[str, Bytes]:
-        """Return, by image id, how many bytes of what was promised to each image are allocated, so
-        that they need not be kept free any more.
+        """Return, by image id, how many of the bytes promised to each image are allocated already
+        and so need not be kept free any more.
 
-        `entries`: the images, by id. Asks the filesystem.
+        `entries`: the images, by id. Measures each of them.
         """
         count_written, occupied = self.entries.count_written, self.occupied
         return {key: count_written(entry, occupied(key)) for key, entry in entries.items()}
 
     def _are_many(self) -> bool:
         """Return whether it takes long to ask all images. With the lock held."""
-        return sum(len(pool.entries.unsettled) for pool in self.filesystem.pools) > FEW
+        return sum(len(pool.entries.changing) for pool in self.filesystem.pools) > FEW
 
     def _pending_bytes(self) -> list[tuple[str, Bytes]]:
         """Return the allocated bytes of each image that is being made."""

@@ -127,8 +127,8 @@ async def _undo(parts: Sequence[_Part], key: Key) -> None:
     """Undo all parts: one that is complete is deleted; a node that cannot be reached undoes its
     own.
     """
-    outcomes = await asyncio.gather(*(part.undo(key) for part in parts), return_exceptions=True)
-    for part, error in zip(parts, outcomes, strict=True):
+    results = await asyncio.gather(*(part.undo(key) for part in parts), return_exceptions=True)
+    for part, error in zip(parts, results, strict=True):
         if isinstance(error, Exception):
             logger.warning("group snapshot {}: node {}: {}", key, part.node.name, error)
 

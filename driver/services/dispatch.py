@@ -291,7 +291,7 @@ def _pass_on(job: Job, answer: asyncio.Future[Any]) -> None:
         answer.cancel()
     elif answer.cancelled():
         logger.info(
-            "a call ended after its caller was gone", outcome=str(error) if error else "done"
+            "a call ended after its caller was gone", result=str(error) if error else "done"
         )
     elif error:
         answer.set_exception(error)

@@ -1,4 +1,4 @@
-"""The loop-file backend: a directory for each image. The pool is the only record.
+"""The loop-file backend: a directory for each image. The files of the pool are its only record.
 
 POOL/.cellar-pool.json   the marker
 POOL/ID/disk.img         the bytes
@@ -47,7 +47,7 @@ from driver.linux.mounts.freeze import Freezer
 
 
 class Loopfile(CopyingPool):
-    """The Backend port (see core.ports) on files of a directory."""
+    """The Backend port (see core.ports) for a pool of loop files in a directory."""
 
     # --- at rest
 
@@ -93,7 +93,7 @@ class Loopfile(CopyingPool):
             with self._reserved(image, source), image_file.no_space():
                 fill = partial(self._fill, image=image, source=source, prepare=prepare)
                 layout.build(root, image, fill, begun=begun)
-                self._accounts.record_final(image)
+                self._accounts.record_image(image)
             self._catalogue.put(image)
             reach(FailPoint.CREATE_RENAMED)
             self._root.sync(root)
@@ -213,16 +213,14 @@ class Loopfile(CopyingPool):
 
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
         """Make the file of an image and let `prepare` fill it. Raises: NoSpace, OSError."""
-        image_file.make(disk, image, source, self._accounts.update_charge, prepare)
+        image_file.make(disk, image, source, self._accounts.update_reservation, prepare)
 
 
 def open_pool(
     name: str, location: Path, options: Options, freezer: Freezer, owner: str
 ) -> Loopfile:
-    """Return the backend of one pool that shares nothing with others, and look for the pool at
-    once.
-
-    It is returned also if the pool is unavailable.
+    """Return the backend of a pool that shares nothing with other pools of the process, and open
+    the pool if it is available.
     """
     pool = Loopfile(name, location, options, freezer, owner, shared=Shared())
     with suppress(PoolUnavailable, Exhausted):

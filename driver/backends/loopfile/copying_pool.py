@@ -1,8 +1,8 @@
-"""Copies of images in a pool of loop files: which files are frozen, read and shared for them.
+"""Copies of images in a pool of loop files: freezes, reads and shares their files.
 
 xfs shares the extents of an image one by one, some 10 ms for a thousand, while the source is
-frozen. Sharing them a second time takes a tenth of that, because xfs passes over those that are
-shared already (xfs_reflink_remap_extent, Linux 5.9). So it is done once before the freeze.
+frozen. Sharing them again takes a tenth of that, because xfs skips extents that are shared already
+(xfs_reflink_remap_extent, Linux 5.9). So they are shared once before the freeze, and again in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from driver.linux import fiemap
 
 
 class CopyingPool(ServedPool):
-    """The parts of the Backend port (see core.ports) that copies of images need."""
+    """The parts of the Backend port (see core.ports) that copy images."""
 
     @contextmanager
     def share_ahead(self, image: Image) -> Iterator[None]:

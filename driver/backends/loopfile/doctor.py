@@ -29,7 +29,7 @@ NEARLY_FULL: Final = 0.05  # share of the filesystem that is free
 def check(pools: Sequence[ConfiguredPool[Path, Options]], records: Records) -> Iterator[Finding]:
     """Yield the findings about each pool, and about pools that share a filesystem.
 
-    `records`: which pool was found in a directory, kept outside of the pools.
+    `records`: which pool was found in which directory, stored outside of the pools.
     """
     for pool in pools:
         if pool.options.disk:
@@ -57,9 +57,10 @@ def _check_disk(name: str, directory: Path, source: DiskSource) -> tuple[bool, F
 
 
 def check_pool(name: str, directory: Path, records: Records, *, init: bool) -> Iterator[Finding]:
-    """Yield the findings about the pool in `directory`, in which nothing is changed.
+    """Yield the findings about the pool in `directory`, without changing anything there.
 
-    `init`: the user wants a pool there.
+    `records`: which pool was found in which directory. `init`: whether the configuration asks for a
+    new pool there.
     """
     subject = f"pool {name}"
     try:
@@ -82,7 +83,11 @@ def check_pool(name: str, directory: Path, records: Records, *, init: bool) -> I
 
 
 def check_shared_filesystems(directories: Mapping[str, Path]) -> Iterator[Finding]:
-    """Yield the pools (by name) that share a filesystem, also with a pool of another process."""
+    """Yield a finding for pools that share a filesystem with each other, or with a pool of another
+    process.
+
+    `directories`: the directory of each pool, by the pool's name.
+    """
     names_by_filesystem: dict[str, list[str]] = {}
     for name, directory in directories.items():
         with suppress(OSError), files.opened_directory(directory) as fd:

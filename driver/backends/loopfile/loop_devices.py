@@ -1,4 +1,4 @@
-"""Finds, attaches and detaches the loop devices of images. The kernel knows; memory is a hint."""
+"""Finds, attaches and detaches the loop devices of images; the kernel decides, memory is a hint."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ DETACH_BOUND: Final = 2.0  # seconds that the kernel may take to let go of an im
 class LoopDevices:
     """The loop devices of a pool's images.
 
-    A device is an image's if and only if device and inode in its LOOP_GET_STATUS64 are those of
-    the file.
+    A loop device belongs to an image if and only if the device and inode numbers in its
+    LOOP_GET_STATUS64 are those of the image's file.
     """
 
     def __init__(self) -> None:
@@ -39,13 +39,14 @@ class LoopDevices:
         self.buffered: set[ImageId] = set()  # attached without direct I/O
 
     def clear(self) -> None:
-        """Forget all devices; the kernel is asked anew."""
+        """Forget all devices; the next calls ask the kernel."""
         self._hints.clear()
         self.buffered.clear()
 
     def find_all(self, image_ids: Iterable[ImageId]) -> None:
-        """Find the devices of images that an earlier process attached, with one look at each
-        device. `find` verifies them; what this misses is searched for by it, one by one.
+        """Find the devices that an earlier process attached, by reading each loop device once.
+
+        The result is a hint that `find` verifies; `find` searches for a device that is missed here.
         """
         by_name = {str(image_id): image_id for image_id in image_ids}
         for name in loop_ioctl.names() if by_name else ():
@@ -54,9 +55,9 @@ class LoopDevices:
                 self._hints[image_id] = status
 
     def find(self, disk: Path, image_id: ImageId) -> loop.Status | None:
-        """Return the loop device bound to the image, as the kernel tells; None: there is none.
+        """Return the loop device that the kernel has bound to the image's file, or None.
 
-        `disk`: the image's file. If it was removed, the device is known by its label. Raises:
+        `disk`: the image's file. If the file was removed, the device is found by its label. Raises:
         OSError.
         """
         try:
@@ -68,7 +69,9 @@ class LoopDevices:
         return status
 
     def attached(self, root: Path, image_id: ImageId, image: Image | None) -> Device | None:
-        """Return the device of the image or None; guard it if pods have it. Raises: OSError."""
+        """Return the device of the image or None; also `guard` it if pods can open it. Raises:
+        OSError.
+        """
         if not (status := self.find(layout.disk(root, image_id), image_id)):
             return None
         if image and is_exposed(image):
@@ -76,13 +79,13 @@ class LoopDevices:
         return device_from_status(status)
 
     def attach(self, disk: Path, volume: Volume, *, read_only: bool) -> Device:
-        """Return the device of the volume; bind one if there is none, else apply its settings
-        again.
+        """Return the device of the volume. Binds a new one if there is none; otherwise restores its
+        settings.
 
-        One that is bound with the other `read_only` is detached first; a raw block volume is
-        always bound writable, and made read-only by `_block`.
+        A device that is bound with the other `read_only` is detached first. A raw block volume is
+        always bound writable, and then made read-only by BLKROSET.
 
-        Raises: Refused if the device is in use or shown where that changes; OSError.
+        Raises: Refused if `read_only` would change while the device is in use or mounted; OSError.
         """
         status = self.find(disk, volume.id)
         binds_read_only = read_only and not is_exposed(volume)
@@ -100,11 +103,11 @@ class LoopDevices:
         return device_from_status(status)
 
     def guard(self, status: loop.Status, volume: Volume) -> None:
-        """Restore the settings of an attached loop device that a pod with its device node can
-        change, and hold it open, so that the pod cannot unbind it.
+        """Restore the settings of an attached loop device that a pod could have changed through its
+        device node, and hold the device open, so that the pod cannot unbind it.
 
-        The settings are autoclear, the window and the label; and no discards where the volume has
-        none. What cannot be restored while the device is in use is restored at the next call.
+        The settings are autoclear, offset and size limit, label, and no discards for a thick
+        volume. What cannot be restored while the device is in use is restored at a later call.
         OSErrors are logged.
         """
         try:
@@ -116,7 +119,7 @@ class LoopDevices:
             logger.warning("{} of {} is not as it was set: {}", status.path, volume.id, error)
 
     def adopt(self, root: Path, images: Sequence[Image]) -> None:
-        """Guard the devices that an earlier process attached and whose nodes pods have."""
+        """Guard the devices that an earlier process attached and that pods can open."""
         for image in filter(is_exposed, images):
             try:
                 self.attached(root, image.id, image)
@@ -124,8 +127,8 @@ class LoopDevices:
                 logger.warning("{} cannot be looked for among loop devices: {}", image.id, error)
 
     def faults(self, root: Path, image: Image | None) -> Iterator[Fault]:
-        """Yield a fault if a pod changed its device in a way that cannot be undone while it is in
-        use.
+        """Yield a fault if a pod changed the device of `image` so that it cannot be restored while
+        it is in use.
         """
         if not image or not is_exposed(image):
             return
@@ -146,21 +149,21 @@ class LoopDevices:
             )
 
     def close(self) -> None:
-        """Stop guarding the devices, so that another process can."""
+        """Stop guarding the devices, so that another process can guard them."""
         for status in self._hints.values():
             loop_guard.close(status.number)
 
     def detach(self, disk: Path, image_id: ImageId) -> None:
         """Detach the device of the image. No-op if it is not attached.
 
-        Raises: Refused, naming the places or holders, if it is bound somewhere or in use;
+        Raises: Refused if it is mounted, bound to a target or in use, with the place or user;
         OSError.
         """
         if status := self.find(disk, image_id):
             self._detach(status, image_id)
 
     def grow(self, disk: Path, image_id: ImageId) -> None:
-        """Extend the device of the image to its file's size. No-op if it is not attached."""
+        """Grow the device of the image to the size of its file. No-op if it is not attached."""
         if status := self.find(disk, image_id):
             loop.update_size(status)
 
@@ -243,14 +246,14 @@ class LoopDevices:
 
 
 def is_exposed(image: Image) -> TypeGuard[Volume]:
-    """Return whether pods get the node of the loop device itself: a raw block volume, not
-    encrypted.
+    """Return whether pods get the device node of the image's loop device: it is a raw block volume
+    and not encrypted.
     """
     return isinstance(image, Volume) and image.fs is None and image.luks_key_id is None
 
 
 def device_from_status(status: loop.Status) -> Device:
-    """Return the device of the port for a loop device with that status."""
+    """Return the Device for a loop device with this status."""
     return Device(status.path, status.number, status.blocked)
 
 

@@ -1,6 +1,6 @@
-"""A pool of loop files from its opening to its closing: opening, reading, maintenance, closing.
+"""The life cycle of a pool of loop files: opening, reading, maintaining and closing it.
 
-What is done to single images is in `backend`.
+Operations on single images are in `backend`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ GRANULARITY: Final = 4096
 class ServedPool:
     """One configured pool, whether or not it is available.
 
-    `location`: the pool's directory. `owner`: the driver's name, as pools are marked with it.
-    `shared`: what all pools of the process have in common.
+    `location`: the pool's directory. `owner`: the driver's name, with which its pools are marked.
+    `shared`: the objects that all pools of the process share.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
@@ -126,7 +126,7 @@ class ServedPool:
         )
 
     def occupied(self) -> float:
-        """Return which share of the pool's filesystem is occupied, 0 to 1.
+        """Return the share of the pool's filesystem that is occupied, 0 to 1.
 
         Raises: PoolUnavailable.
         """
@@ -206,7 +206,7 @@ class ServedPool:
         return self._loops.find(layout.disk(root, image_id), image_id)
 
     def maintain(self) -> None:
-        """Retry what could not be written or removed before. No-op if the pool is unavailable."""
+        """Retry writes and removals that failed before. No-op if the pool is unavailable."""
         with suppress(PoolUnavailable, Exhausted):
             if self._half_adopted:
                 self._root.adopt_again(self._health.is_writable)
@@ -259,7 +259,11 @@ class ServedPool:
             return self._accounts.capacity(self._accounts.free_space(), allocation, GRANULARITY)
 
     def capacities(self) -> Mapping[Allocation, Capacity]:
-        """Return the capacity for each allocation, for reports; see `Accounts.free_space`."""
+        """Return the capacity of the pool for each allocation.
+
+        For reports: on btrfs the result may be that of an earlier call, because a new one would
+        have to wait for a commit.
+        """
         with self._opened(to_write=True):
             space = self._accounts.free_space(known=True)
             capacity = self._accounts.capacity

@@ -1,4 +1,6 @@
-"""The state of a pool of loop files for `cellar pools`, and what several such pools share."""
+"""The state of a pool of loop files for `cellar pools`, and the objects that several such pools
+share.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ _NO_POOL: Final = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the pools of one process share: filesystems, their ids, and which pool was known at
-    which location.
+    """Objects that the pools of one process share: their filesystems, their ids, and which pool was
+    found at which location.
     """
 
     filesystems: Filesystems = field(default_factory=Filesystems)
@@ -31,7 +33,7 @@ class Shared:
 
 
 class Asked(Protocol):
-    """The part of a backend that `counted` takes."""
+    """The part of a backend that `counted` needs."""
 
     @property
     def id(self) -> PoolId: ...
@@ -56,8 +58,8 @@ class Counted(TypedDict):
 def counted(backend: Asked, images: Sequence[Image]) -> Counted:
     """Return the part of a pool's state that depends on whether it can be used.
 
-    If it cannot, `unavailable` says why; a read-only pool has its id, and no capacity. Never
-    raises PoolUnavailable.
+    If the pool is unavailable, `unavailable` has the reason; a read-only pool has an id but no
+    capacity. Never raises PoolUnavailable.
     """
     pool_id, unavailable, occupied = None, None, None
     capacities: Mapping[Allocation, Capacity] = {}

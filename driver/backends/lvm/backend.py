@@ -1,8 +1,8 @@
 """The LVM backend: a logical volume for each image, thick in a volume group or thin in a thin pool.
 
-The tags of a volume are its only record, and one `lvchange` is the instant at which an image begins
-to exist. A volume is attached while our own layer lies over it (see linux.dm), whether or not LVM
-has it active.
+The record of an image is stored in tags of its logical volume only, and an image is created by one
+`lvchange` of them. A volume counts as attached while a device-mapper device of this driver lies
+over its logical volume (see linux.devices.dm), whether or not LVM has the logical volume active.
 """
 
 from __future__ import annotations
@@ -53,9 +53,8 @@ from driver.linux.devices import raw
 
 
 class Lvm:
-    """The Backend port (see core.ports) on logical volumes.
-
-    There is one for each configured pool, whether or not the pool is available.
+    """The Backend port (see core.ports) for one configured pool of logical volumes, available or
+    not.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Lvm:
         self._untouched: set[ImageId] = set()  # never attached: they read as zeros
 
     def adopt(self) -> None:
-        """Look for the pool, and adopt it if it is there. No-op if it is unavailable."""
+        """Open the pool if its volume group is there. No-op if it is unavailable."""
         with suppress(PoolUnavailable):
             self._pool.refresh()
 
@@ -248,7 +247,7 @@ class Lvm:
         return faults(self._pool, image_id)
 
     def maintain(self) -> None:
-        """Extend a thin pool that fills up, if so configured. No-op if it is unavailable.
+        """Extend a thin pool that fills up, if so configured. No-op if the pool is unavailable.
 
         Raises: CommandError.
         """

@@ -1,4 +1,6 @@
-"""Which images a pool of logical volumes can hold: their allocation, their size, their blocks."""
+"""Checks whether a pool of logical volumes can hold an image: its allocation, size and block
+size.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ LARGEST: Final[Bytes] = 1 << 60  # LVM's own limit is higher, and its refusal ha
 
 
 def refuse_allocation(provisioning: Provisioning, allocation: Allocation) -> None:
-    """Raise Invalid unless `allocation` is the pool's: thick in a volume group, thin in a thin
-    pool.
+    """Raise Invalid unless `allocation` is that of the pool: thick in a volume group, thin in a
+    thin pool.
     """
     if allocation is not provisioning.allocation:
         raise Invalid(
@@ -24,7 +26,9 @@ def refuse_allocation(provisioning: Provisioning, allocation: Allocation) -> Non
 
 
 def refuse_size(provisioning: Provisioning, vg: lvm.VolumeGroup, size: Bytes) -> None:
-    """Raise NoSpace if `size` (bytes) is too large, Invalid if no multiple of the granularity."""
+    """Raise NoSpace if `size` (bytes) is too large, Invalid if it is not a multiple of the
+    granularity.
+    """
     if size > LARGEST:
         raise NoSpace(f"a logical volume has at most {LARGEST} bytes")
     if size % provisioning.granularity(vg):
@@ -32,10 +36,10 @@ def refuse_size(provisioning: Provisioning, vg: lvm.VolumeGroup, size: Bytes) ->
 
 
 def refuse_block_size(vg: lvm.VolumeGroup, image: Image) -> None:
-    """Raise Invalid unless the disks of the group allow the block size of `image`.
+    """Raise Invalid if the disks of the group do not support the block size of `image`.
 
-    A logical volume has the blocks of its disks; our device-mapper layer cannot change their
-    size.
+    A logical volume has the block size of its disks; the device-mapper device of this driver over
+    it cannot change that.
     """
     own = block_size(vg)
     is_fixed = isinstance(image, Volume) and not (image.fs or image.source or image.luks_key_id)
@@ -47,5 +51,5 @@ def refuse_block_size(vg: lvm.VolumeGroup, image: Image) -> None:
 
 
 def block_size(vg: lvm.VolumeGroup) -> Bytes:
-    """Return the largest logical block size of the group's disks. Raises: OSError."""
+    """Return the largest logical block size, in bytes, of the group's disks. Raises: OSError."""
     return max(raw.block_size(disk) for disk in vg.disks)

@@ -1,7 +1,9 @@
-"""Gives a new logical volume its contents, so that it is complete or absent after a crash.
+"""Writes the contents of a new logical volume so that after a crash it is either complete or
+absent.
 
-A new one is tagged as being built until its record replaces that tag, in one `lvchange`: then it
-exists. Contents that come later are written under another tag, and zeroed if that remains.
+A new logical volume has a tag that marks it as being built. One `lvchange` replaces the tag by the
+image's record, and from then on the image exists. Contents that are written later (of an encrypted
+volume) have another tag while they are written; a volume that still has it after a crash is zeroed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from driver.linux.devices import block, lvm
 def create(pool: LvmPool, image: Image, prepare: Prepare) -> bool:
     """Create the logical volume of `image`; `prepare` writes its contents. See core.ports.
 
-    Returns whether it reads as zeros: it has no source, and `prepare` wrote nothing.
+    Returns True if the volume reads as zeros: it has no source, and `prepare` wrote nothing.
 
     Raises: Conflict if the image exists; NoSpace; Invalid; NotFound or Damaged of its source;
     PoolUnavailable; CommandError; what `prepare` raises.
@@ -37,13 +39,13 @@ def create(pool: LvmPool, image: Image, prepare: Prepare) -> bool:
             pool.protect(name)
             undo.callback(pool.unprotect, name)
             with no_space.as_no_space(pool, image.size):
-                charge = pool.provisioning.create_lv(vg, name, image, source)
+                reservation = pool.provisioning.create_lv(vg, name, image, source)
             undo.callback(pool.unfinished.remove, name)
         reach(FailPoint.CREATE_BUILDING)
         is_blank = _write(pool, name, image, source, prepare)
         reach(FailPoint.CREATE_SYNCED)
         with pool.group.lock:
-            _finish(pool, name, image, charge)  # from here on the image exists
+            _finish(pool, name, image, reservation)  # from here on the image exists
             undo.pop_all()
             pool.unprotect(name)
     reach(FailPoint.CREATE_RENAMED)
@@ -101,10 +103,10 @@ def _write(
     return source is None and block.writes(node) == before
 
 
-def _finish(pool: LvmPool, name: str, image: Image, charge: Bytes) -> None:
+def _finish(pool: LvmPool, name: str, image: Image, reservation: Bytes) -> None:
     """Replace the tag of a logical volume that is being built by its record."""
-    pool.group.change_tags(name, {tags.BUILDING}, tags.encode(image, charge))
-    pool.provisioning.forget_charge(name)
+    pool.group.change_tags(name, {tags.BUILDING}, tags.encode(image, reservation))
+    pool.provisioning.forget_reservation(name)
 
 
 def _source(pool: LvmPool, image: Image) -> lvm.LogicalVolume | None:

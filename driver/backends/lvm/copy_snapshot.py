@@ -1,8 +1,8 @@
-"""Temporary snapshots to copy volumes from while their writers go on.
+"""Temporary snapshots from which volumes are copied while they are written to.
 
-That of a thick volume is a classic LVM snapshot: blocks that are overwritten in the volume are
-copied to free space of the group first. Once that space is used up the snapshot is invalid, which
-ends the copy.
+The temporary snapshot of a thick volume is a classic LVM snapshot: before a block of the volume is
+overwritten, it is copied to free space of the group. When that space is used up the snapshot
+becomes invalid, and the copy fails.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from driver.linux.devices import dm, lvm
 
 @contextmanager
 def take_copy_snapshots(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
-    """Take a temporary snapshot of each volume, and remove them at the end of the `with` block.
+    """Take a temporary snapshot of each volume, and remove the snapshots at the end of the `with`
+    block.
 
-    Inside, `Devices.reading` gives this thread the snapshots in place of the volumes.
+    In the block, `Devices.reading` returns the snapshots instead of the volumes to this thread.
 
-    Raises: NoSpace if there is no free space for them, or, on exit, if more was overwritten
-    meanwhile than a classic snapshot can hold; NotFound, Damaged; PoolUnavailable; CommandError.
+    Raises: NoSpace if there is no free space for the snapshots, or, on exit, if more was
+    overwritten than a classic snapshot can hold; NotFound, Damaged; PoolUnavailable; CommandError.
     """
     with ExitStack() as undo:
         with pool.group.lock:

@@ -1,4 +1,5 @@
-"""Logical volumes as devices: an attached volume has a device-mapper layer of ours over its LV.
+"""Logical volumes as devices: an attached volume has a device-mapper device of this driver over its
+LV.
 
 The logical volume stays active when the volume is detached: deactivation would cost a command and
 gain nothing.
@@ -33,22 +34,22 @@ class Devices:
         self._lock = threading.RLock()  # from an activation to what needs it, and back
 
     def find(self, image_id: ImageId) -> Device | None:
-        """Return the device of an image, or None if it is not attached.
-
-        Only the kernel is asked, not LVM.
+        """Return the device of an image, or None if it is not attached. Asks only the kernel, not
+        LVM.
         """
         if (layer := self._layer(image_id)) is None:
             return None
         return Device(layer.path, layer.number, _is_reader(layer))
 
     def attach(self, volume: Volume, *, read_only: bool) -> Device:
-        """Activate the logical volume of a volume, make our layer over it, and return that device.
+        """Activate the logical volume of a volume, create a device-mapper device over it, and
+        return that.
 
-        If the volume is attached its device is returned; it is detached first if it has the other
-        `read_only`, and extended if it is smaller than the volume.
+        If the volume is attached already, its present device is returned. It is detached first if
+        it has the other `read_only`, and extended if it is smaller than the volume.
 
-        Raises: Refused if the old device cannot be detached, or a mount point still shows
-        another device of the new one's number; Failed, CommandError.
+        Raises: Refused if the present device cannot be detached, or a mount still shows an earlier
+        device with the same device number; Failed, CommandError.
         """
         name = tags.lv_name(volume.id)
         with self._lock:
@@ -67,7 +68,9 @@ class Devices:
             return device
 
     def extend(self, image_id: ImageId) -> None:
-        """Extend the device of an image to the size of its volume. No-op if it is not attached."""
+        """Extend the device of an image to the size of its logical volume. No-op if it is not
+        attached.
+        """
         with self._lock:
             if layer := self._layer(image_id):
                 dm.extend_layer(layer.name, self.lv_node(layer.name), read_only=_is_reader(layer))
@@ -75,7 +78,8 @@ class Devices:
     def detach(self, image_id: ImageId) -> None:
         """Remove the device of an image. No-op if it is not attached.
 
-        Raises: Refused if it is mounted, bound or in use; the text names where, or by whom.
+        Raises: Refused if it is mounted, bound to a target or in use; the text names where, or by
+        whom.
         """
         with self._lock:
             if (layer := self._layer(image_id)) is None:
@@ -90,9 +94,10 @@ class Devices:
 
     @contextmanager
     def substitute(self, snapshots: Mapping[VolumeId, str]) -> Iterator[None]:
-        """Have `reading` give this thread snapshots in place of the volumes, in the `with` block.
+        """Let `reading` return snapshots instead of volumes to this thread, for the duration of the
+        `with` block.
 
-        `snapshots`: names of logical volumes.
+        `snapshots`: the name of a logical volume for each volume.
         """
         thread = threading.get_ident()
         substitutes: dict[tuple[int, ImageId], str] = {
@@ -107,12 +112,12 @@ class Devices:
 
     @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:
-        """Provide the path of the logical volume below the layer, and activate it.
+        """Activate the logical volume of an image, and yield its path for reading.
 
-        `is_read` returns True in the `with` block. What was written through the layer is seen
-        there once it was flushed.
+        In the `with` block, `is_read` returns True for the image. Data written through the image's
+        attached device can be read here once that device was flushed.
 
-        Raises: Failed or CommandError if the volume cannot be activated.
+        Raises: Failed or CommandError if the logical volume cannot be activated.
         """
         own = tags.lv_name(image_id)
         name = self._substitutes.get((threading.get_ident(), image_id), own)
@@ -127,19 +132,20 @@ class Devices:
                 self._reading[image_id] -= 1
 
     def is_read(self, image_id: ImageId) -> bool:
-        """Return whether any thread is inside `reading` for the image."""
+        """Return whether any thread is inside the `with` block of `reading` for the image."""
         return self._reading[image_id] > 0
 
     def lv_node(self, name: str) -> Path:
-        """Return the device node of the logical volume `name`, which exists while it is active."""
+        """Return the path of the device node of the logical volume `name`, which exists while the
+        volume is active.
+        """
         return dm.lv_node(self._group.name, name)
 
     def activate(self, name: str) -> None:
-        """Activate the logical volume `name`. No-op if it is active.
+        """Activate the logical volume `name`. No-op if it is active, as it is after its creation,
+        until a reboot.
 
-        It is so from its creation on, or from its first use after a reboot.
-
-        Raises: Failed if its node does not appear; CommandError.
+        Raises: Failed if its device node does not appear; CommandError.
         """
         if dm.find(dm.lv_device_name(self._group.name, name)):
             return

@@ -27,9 +27,9 @@ PACKAGES: Final = {"lvm": "lvm2", "dmsetup": "dmsetup", "thin_check": "thin-prov
 def check(
     pools: Sequence[ConfiguredPool[str, Options]], owner: str, records: Records
 ) -> Iterator[Finding]:
-    """Yield the findings about the machine, if any pool is configured, and about each pool.
+    """Yield the findings about each pool and, if there is any, about the machine.
 
-    `owner`: the driver's name. `records`: the UUIDs of the groups in which pools were found.
+    `owner`: the driver's name. `records`: the UUIDs of the volume groups in which pools were found.
     """
     if not pools:
         return
@@ -39,7 +39,10 @@ def check(
 
 
 def check_machine(control: Path = CONTROL) -> Iterator[Finding]:
-    """Yield what any pool of logical volumes needs of the machine."""
+    """Yield findings about the programs and kernel features that pools of logical volumes need.
+
+    `control`: the device node of device-mapper.
+    """
     if missing := command.missing(PACKAGES):
         packages = " ".join(PACKAGES[program] for program in missing)
         text = f"{', '.join(missing)} not found"
@@ -56,9 +59,10 @@ def check_machine(control: Path = CONTROL) -> Iterator[Finding]:
 def check_pool(
     pool: ConfiguredPool[str, Options], owner: str, records: Records
 ) -> Iterator[Finding]:
-    """Yield the findings about a pool in a volume group, or in a thin pool of one.
+    """Yield the findings about a pool in a volume group, or in a thin pool. Arguments as for
+    `check`.
 
-    Nothing without LVM's programs, which `check_machine` reports. Arguments as for `check`.
+    Yields nothing if LVM's programs are missing, which `check_machine` reports.
     """
     subject = f"pool {pool.name}"
     if command.missing(lvm.PROGRAMS):

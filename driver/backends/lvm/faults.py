@@ -1,4 +1,4 @@
-"""The faults of a pool of logical volumes and of its images."""
+"""Finds the faults of a pool of logical volumes and of its images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from driver.linux.devices import lvm
 
 
 def faults(pool: LvmPool, image_id: ImageId | None) -> Iterator[Fault]:
-    """Yield the faults of an image, or of the pool itself (None).
+    """Yield the faults of the image `image_id`; None: of the pool itself.
 
-    Never raises PoolUnavailable: that is a fault.
+    Never raises PoolUnavailable: an unavailable pool is a fault.
     """
     try:
         vg = pool.refresh()
@@ -36,7 +36,7 @@ def _image_faults(pool: LvmPool, vg: lvm.VolumeGroup, image_id: ImageId) -> Iter
     index = pool.index
     if damaged := index.damaged.get(tags.lv_name(image_id)):
         yield Fault(FaultKind.RECORD_DAMAGED, damaged.why, Severity.DATA_LOSS)
-    elif image_id in index.vanished:
+    elif image_id in index.missing:
         text = f"{image_id}: its logical volume was removed by somebody else"
         yield Fault(FaultKind.BACKING_VOLUME_GONE, text, Severity.DATA_LOSS)
     elif entry := index.entries.get(image_id):

@@ -1,4 +1,4 @@
-"""Turns failures of commands in a full volume group or thin pool into NoSpace."""
+"""Turns errors that a full volume group or thin pool caused into NoSpace."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from driver.linux import command
 
 @contextmanager
 def as_no_space(pool: LvmPool, needed: Bytes = 0) -> Iterator[None]:
-    """Turn a failed write or command into NoSpace if the group or thin pool has no free space.
+    """Raise NoSpace in place of an error of the `with` block, if the group or thin pool has no free
+    space.
 
-    `needed`: bytes that were asked for. A thin pool may have filled up meanwhile, or an
-    administrator may have used the space.
+    `needed`: bytes that the block needs. The space may have been used by other volumes or by an
+    administrator.
 
-    Raises: NoSpace; PoolUnavailable if a disk of the group is gone; else what the body raises.
+    Raises: NoSpace; PoolUnavailable if a disk of the group is missing; else the error of the block.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Opens a configured pool of logical volumes, and initialises one."""
+"""Opens and initialises configured pools of logical volumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driver.core.ports.records import Records
 def configure_pool(
     name: str, location: str, options: Options, resources: HostResources, groups: Groups
 ) -> Lvm:
-    """Return the backend of the pool `name`; its volume group is not read yet.
+    """Return the backend of the pool `name`, without reading its volume group yet.
 
     `location`: GROUP, or GROUP/POOL for a thin pool. Raises: Invalid if `location` or the options
     are wrong.
@@ -27,9 +27,10 @@ def configure_pool(
 def open_pool(
     name: str, location: str, options: Options, resources: HostResources, groups: Groups
 ) -> Lvm:
-    """Return the backend of a pool as `configure_pool` does, and adopt the pool if it is there.
+    """Return the backend of the pool `name`, and open the pool if its volume group is there.
 
-    Raises: Invalid, as `configure_pool`.
+    `location`: GROUP, or GROUP/POOL for a thin pool. Raises: Invalid if `location` or the options
+    are wrong.
     """
     backend = configure_pool(name, location, options, resources, groups)
     backend.adopt()
@@ -39,12 +40,13 @@ def open_pool(
 def initialise_pool(
     name: str, location: str, options: Options, owner: str, records: Records
 ) -> PoolId:
-    """Mark what is at `location` as a pool of the driver `owner`, and record its UUIDs.
+    """Mark the volume group or thin pool at `location` as a pool of the driver `owner`, and record
+    its UUIDs.
 
-    `records`: where this node keeps the UUIDs of its pools.
+    `records`: the UUIDs of the pools of this node.
 
-    Raises: Conflict if it is marked and recorded already; PoolUnavailable if it belongs to
-    another driver or is not there; Invalid, as `configure_pool`; CommandError.
+    Raises: Conflict if it is marked and recorded already; PoolUnavailable if it belongs to another
+    driver or does not exist; Invalid if `location` or the options are wrong; CommandError.
     """
     provisioning = configure_provisioning(name, location, options, Groups(MemoryRecords()))
     return identity.initialise(provisioning, owner, KnownGroups(records))

@@ -1,4 +1,4 @@
-"""The options of a pool of logical volumes, and what the pools of a machine share."""
+"""The options of a pool of logical volumes, and the objects that the pools of a machine share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Options:
 
 
 class HostResources(Protocol):
-    """What the pools of a machine share."""
+    """The objects that the pools of a machine share."""
 
     @property
     def owner(self) -> str:
@@ -34,4 +34,4 @@ class HostResources(Protocol):
 
     @property
     def freezer(self) -> Freezer:
-        """What freezes filesystems."""
+        """The child process that freezes filesystems."""

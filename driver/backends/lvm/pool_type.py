@@ -1,4 +1,4 @@
-"""Pools of logical volumes as a type of pool: `--pool NAME=lvm:GROUP[/THINPOOL]`."""
+"""Pools of logical volumes as a pool type: `--pool NAME=lvm:GROUP[/THINPOOL]`."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _DASHES: Final = (0, 6, 10, 14, 18, 22, 26, 32)  # where LVM sets dashes into a 
 
 
 def read_location(text: str) -> str:
-    """Return the text, GROUP or GROUP/THINPOOL: `provisioning.location` interprets it."""
+    """Return `text`, GROUP or GROUP/THINPOOL, unchanged: `provisioning.location` parses it."""
     return text
 
 
 def read_stripes(text: str) -> int:
-    """Return a number from 1 to 99. Raises: ValueError."""
+    """Return the number of stripes in `text`, 1 to 99. Raises: ValueError."""
     return _read_count(text, 1)
 
 
 def read_mirrors(text: str) -> int:
-    """Return a number from 0 to 99. Raises: ValueError."""
+    """Return the number of additional copies in `text`, 0 to 99. Raises: ValueError."""
     return _read_count(text, 0)
 
 
@@ -50,8 +50,10 @@ def _read_count(text: str, least: int) -> int:
 
 
 def read_devices(text: str) -> tuple[str, ...]:
-    """Return the paths of devices in `text`, which has colons between them. A colon inside of a
-    path is never before a slash. Raises: ValueError: a path is not absolute, or has `..`.
+    """Return the device paths in `text`, which are separated by colons.
+
+    A colon that is not followed by a slash belongs to the path. Raises: ValueError: a path is
+    relative, or contains `..`.
     """
     paths = tuple(re.split(r":(?=/)", text))
     if not all(map(_PATH.fullmatch, paths)) or any(".." in path.split("/") for path in paths):
@@ -60,8 +62,9 @@ def read_devices(text: str) -> tuple[str, ...]:
 
 
 def read_uuid(text: str) -> str:
-    """Return the UUID of a volume group with dashes, as `vgs -o vg_uuid` shows it; `text` may be
-    without. Raises: ValueError.
+    """Return the UUID of a volume group with dashes, as `vgs -o vg_uuid` prints it.
+
+    `text` may be without dashes. Raises: ValueError: it is no UUID of LVM.
     """
     if not re.fullmatch(UUID, text, re.ASCII):
         raise ValueError("the UUID of a volume group is expected, as `vgs -o vg_uuid` shows it")

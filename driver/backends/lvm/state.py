@@ -22,13 +22,13 @@ class ReportsCapacity(Protocol):
         """The pool's id. Raises: PoolUnavailable."""
 
     def capacity(self, allocation: Allocation) -> Capacity:
-        """Return what can be promised to new volumes. Raises: PoolUnavailable."""
+        """Return the capacity of the pool for new volumes. Raises: PoolUnavailable."""
 
 
 def pool_state(name: str, backend: ReportsCapacity, pool: LvmPool) -> PoolState:
-    """Return the state of the pool that is called `name` in the configuration.
+    """Return the state of the pool with the configured name `name`.
 
-    If it is unavailable, `unavailable` says why and there is no capacity. Never raises
+    If the pool is unavailable, `unavailable` has the reason and the capacity is empty. Never raises
     PoolUnavailable.
     """
     provisioning, unavailable, data, metadata = pool.provisioning, None, None, None

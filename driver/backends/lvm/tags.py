@@ -1,11 +1,12 @@
-"""The record of an image as LVM tags, which are short because a group's metadata area is small.
+"""The record of an image as LVM tags, kept short because a group's metadata area is small.
 
-`cellar.0=...` is the record, in pieces where one tag would be too long: fields of one letter with
-`&` between them. `cellar.p=` is ControllerPublishVolume's. `cellar.k=` has the names in Kubernetes;
-as a tag of its own it hinders no version that does not know it. `cellar.hold` marks a held volume;
-its schema keeps those that do not know it from deleting the volume. Size and id are not in the
-record: the volume has a size, and is called `cellar-ID`. LVM takes letters, digits and _+.-/=!:#
-and & in tags; everything else is escaped as #XX.
+`cellar.0=...` is the record, split into several tags where one would be too long; its fields have
+names of one letter and are separated by `&`. `cellar.p=` is the publication by
+ControllerPublishVolume. `cellar.k=` has the names in Kubernetes, in a tag of its own, so that
+versions which do not know it ignore it. `cellar.hold` marks a held volume; such a volume's record
+has a newer schema, so that versions which do not know the mark refuse to delete it. Size and id are
+not in the record: LVM has the size, and the logical volume is named `cellar-ID`. LVM allows
+letters, digits and _+.-/=!:#& in tags; any other character is escaped as #XX.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ _MODES: Final = {
     AccessMode.SINGLE_NODE_SINGLE_WRITER: "SNSW",
     AccessMode.SINGLE_NODE_MULTI_WRITER: "SNMW",
 }
-_CHARGE: Final = "w"  # bytes that a snapshot may cost a thin pool
+_RESERVATION: Final = "w"  # bytes that a snapshot may cost a thin pool
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_+.:/=-]")
 _ESCAPED: Final = re.compile(rb"#([0-9A-F]{2})")
 
@@ -83,7 +84,7 @@ def lv_name(image_id: ImageId) -> str:
 
 
 def extension_name(name: str) -> str:
-    """Return the name of the LV that is zeroed before the LV `name` is extended by its extents."""
+    """Return the name of the temporary LV whose zeroed extents are then added to the LV `name`."""
     return f"{name}.more"
 
 
@@ -93,27 +94,31 @@ def owner_tag(driver: str) -> str:
 
 
 def unfinished_tag(driver: str) -> str:
-    """Return the tag of a group whose thin pool the driver has still to make, or to extend."""
+    """Return the tag of a volume group whose thin pool this driver still has to create or to
+    extend.
+    """
     return _UNFINISHED + _escape(driver)
 
 
 def find_owner(tags: Iterable[str]) -> str | None:
-    """Return the driver that `tags` of a pool name as its owner, or None."""
+    """Return the name of the driver that owns a pool with these tags, or None."""
     for tag in tags:
         if tag.startswith(_OWNER):
             return _unescape(tag.removeprefix(_OWNER))
     return None
 
 
-def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
-    """Return all tags of an image that exists. `charge`: its charge in bytes; 0: it has none."""
+def encode(image: Image, reservation: Bytes = 0) -> tuple[str, ...]:
+    """Return all tags of an existing image. `reservation`: bytes reserved for it beside its size;
+    0: none.
+    """
     flat = record.encode(image)
     fields = [
         _LETTERS[name] + _escape(_shorten(value, image.id.pool))
         for name, value in flat.items()
         if name not in (*_OMITTED, *_OBJECT_FIELDS, "hold")
     ]
-    text = "&".join([*fields, *([f"{_CHARGE}{charge}"] if charge else [])])
+    text = "&".join([*fields, *([f"{_RESERVATION}{reservation}"] if reservation else [])])
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
     tags = [f"cellar.{number}={piece}" for number, piece in enumerate(pieces)]
     tags += [_HELD] if "hold" in flat else []
@@ -125,34 +130,35 @@ def encode(image: Image, charge: Bytes = 0) -> tuple[str, ...]:
 
 
 def own_tags(tags: Iterable[str]) -> frozenset[str]:
-    """Return those of the tags of a volume that `encode` makes."""
+    """Return those of a volume's tags that belong to its record, as `encode` makes them."""
     other = (_PUBLISHED, _OBJECTS, _HELD)
     return frozenset(tag for tag in tags if _RECORD.match(tag) or tag.startswith(other))
 
 
 def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
-    """Return the image of the volume `name`, and its recorded charge in bytes; 0: none.
+    """Return the image of the logical volume `name` with these tags, and its recorded reservation
+    in bytes (0: none).
 
-    Raises: Damaged if the tags cannot be read.
+    Raises: Damaged if the tags are no valid record.
     """
     tags = tuple(tags)
     fields = _fields(tags)
     image_id = name.removeprefix(PREFIX)
-    charge = fields.pop(_CHARGE, "0")
+    reservation = fields.pop(_RESERVATION, "0")
     try:
         flat = {_FIELDS[key]: _unescape(value) for key, value in fields.items() if key}
         flat |= _objects(tags) | {"id": image_id, "size": str(size)}
         flat |= {"hold": "yes"} if _HELD in tags else {}
         image = record.decode(_lengthen(flat, image_id))
         if isinstance(image, Snapshot):
-            return image, int(charge)
-        return replace(image, published=_publication(tags)), int(charge)
+            return image, int(reservation)
+        return replace(image, published=_publication(tags)), int(reservation)
     except (KeyError, ValueError) as error:
         raise Damaged(f"the tags of {name} cannot be read: {error!r}") from error
 
 
 def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unreadable:
-    """Return what can be read of an image whose tags `decode` refused with `error`."""
+    """Return what can be read of the image `name` whose tags `decode` refused with `error`."""
     flat: dict[str, str] = {}
     for key, value in _fields(tags).items():
         with suppress(KeyError, ValueError):
@@ -162,9 +168,9 @@ def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unre
 
 
 def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
-    """Return the tags that say to which node a volume is published, and that node.
+    """Return the tags that record a publication, and the node to which they publish the volume.
 
-    The node is None if there are no such tags, or they cannot be read.
+    The node is None if there are no such tags, or they cannot be parsed.
     """
     tags = frozenset(tag for tag in tags if tag.startswith(_PUBLISHED))
     try:
@@ -174,8 +180,10 @@ def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
     return tags, publication.node if publication else None
 
 
-def recorded_charge(volume: LogicalVolume) -> Bytes:
-    """Return the recorded charge of a volume in bytes; 0: none is recorded, or can be read."""
+def recorded_reservation(volume: LogicalVolume) -> Bytes:
+    """Return the recorded reservation of a volume in bytes; 0: none is recorded, or it cannot be
+    read.
+    """
     if BUILDING not in volume.tags and volume.name.startswith(PREFIX):
         with suppress(Damaged):
             return decode(volume.name, volume.size, volume.tags)[1]

@@ -1,7 +1,8 @@
-"""A volume group in this process: its disks, the last report of LVM, and a lock for both.
+"""A volume group as this process uses it: its disks, LVM's last report about it, and a lock for
+both.
 
-A report is current as long as the metadata headers on the disks are those from before it was made.
-Only disks that `lvm_disks` permits are read.
+A report is current until the metadata headers on the disks change. Only disks that `lvm_disks`
+permits are read.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from driver.linux.devices import block, lvm, lvm_disks, lvm_label
 
 
 class Group:
-    """A volume group, shared by the pools in it.
-
-    It is identified by its UUID: any group can have its name.
+    """A volume group, shared by all pools in it and identified by its UUID, because names are not
+    unique.
     """
 
     def __init__(self, name: str, pins: KnownGroups) -> None:
@@ -43,11 +43,13 @@ class Group:
     def configure(
         self, devices: tuple[str, ...], uuid: str, claimable: tuple[str, ...] = ()
     ) -> None:
-        """Set the `devices=` and `uuid=` that one of its pools has in the configuration.
+        """Set the options `devices=` and `uuid=` that one of the group's pools has in the
+        configuration.
 
-        `claimable`: paths of disks that the pool may take by itself; they count beside `devices`.
+        `claimable`: paths of disks that the pool may take by itself; they are used in addition to
+        `devices`.
 
-        Raises: Invalid if another pool of the group has others.
+        Raises: Invalid if another pool of the group has other values.
         """
         for option, configured, new in (
             ("devices", self.devices, devices),
@@ -59,7 +61,8 @@ class Group:
         self._claimable += claimable
 
     def is_unknown(self) -> bool:
-        """Return whether no disk has a group of this name, and none was ever known or configured.
+        """Return whether no disk has a volume group of this name, and none was ever recorded or
+        configured.
 
         Raises: CommandError.
         """
@@ -68,10 +71,11 @@ class Group:
             return not known and not self._labelled(self._survey())
 
     def report(self) -> lvm.VolumeGroup:
-        """Return the current report; LVM is asked only if the headers on the disks have changed.
+        """Return the current report about the group; runs LVM only if the headers on the disks have
+        changed.
 
-        Raises: PoolUnavailable if the group is missing, exported, incomplete, or another than the
-        recorded one.
+        Raises: PoolUnavailable if the group is missing, exported or incomplete, or its UUID is not
+        the recorded one.
         """
         with self.lock:
             stamp = self._read_stamp()
@@ -83,7 +87,8 @@ class Group:
             return self._cached_report
 
     def run(self, verb: str, *words: str) -> None:
-        """Run one LVM command that changes the group, under its lock. `verb`: such as "lvcreate".
+        """Run one LVM command that changes the group, with the group's lock held. `verb`: such as
+        "lvcreate".
 
         Raises: PoolReadOnly if it failed because the group is read-only; CommandError,
         CommandTimeout, StillRunning; PoolUnavailable.
@@ -108,12 +113,14 @@ class Group:
         self.run("lvchange", *words, self.full_name(lv))
 
     def physical_extents(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the physical extents of its logical volumes; see `lvm.physical_extents`."""
+        """Return the physical extents of each logical volume of the group; see
+        `lvm.physical_extents`.
+        """
         with self.lock:
             return lvm.physical_extents(self._disks, self.name)
 
     def full_name(self, volume: str) -> str:
-        """Return the name of a logical volume in LVM's commands, GROUP/VOLUME."""
+        """Return the name of a logical volume as LVM's commands take it, GROUP/VOLUME."""
         return f"{self.name}/{volume}"
 
     def _read_stamp(self) -> bytes | None:
@@ -209,7 +216,9 @@ class Group:
 
 
 def refuse_read_only(vg: lvm.VolumeGroup) -> None:
-    """Raise PoolReadOnly if the group is read-only by its metadata, or one of its disks is."""
+    """Raise PoolReadOnly if the group's metadata say that it is read-only, or one of its
+    disks is.
+    """
     if vg.read_only:
         raise PoolReadOnly(f"volume group {vg.name} is read-only by its metadata: see `vgs`")
     if disks := [str(disk) for disk in vg.disks if block.is_read_only(disk)]:
@@ -220,12 +229,14 @@ def refuse_read_only(vg: lvm.VolumeGroup) -> None:
 
 
 class Groups:
-    """The volume groups of all pools of this process. `records`: the node's, of its pools."""
+    """The volume groups of all pools of this process. `records`: the UUIDs recorded on this
+    node.
+    """
 
     def __init__(self, records: Records) -> None:
         self._groups: dict[str, Group] = {}
         self._known_groups = KnownGroups(records)
 
     def get(self, name: str) -> Group:
-        """Return the group of that name, always the same object."""
+        """Return the group with this name: always the same object for the same name."""
         return self._groups.setdefault(name, Group(name, self._known_groups))

@@ -1,4 +1,4 @@
-"""The memory backend: a simulated pool with the promises of a real one, gone with the process."""
+"""The memory backend: a simulated pool with the promises of a real one, in this process only."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ _ALLOCATIONS: Final = (Allocation.THICK, Allocation.SPARSE)
 def memory(
     name: str, size: Bytes, options: Options | None = None, *, host: MemoryHost | None = None
 ) -> Pool:
-    """Return a simulated pool of `size` bytes; pools on one simulated machine share its `host`."""
+    """Return a simulated pool of `size` bytes. `host`: the simulated machine; pools may share
+    it.
+    """
     host = host or MemoryHost()
     backend = MemoryBackend(name, size, options or Options(), host)
     return Pool(name, backend, host, MemoryCrypt(host), io_limits=host.io_limits)
 
 
 class MemoryBackend:
-    """The Backend port (see core.ports) in memory. Its lock is held for microseconds; `prepare`
-    runs without it.
-    """
+    """The Backend port (see core.ports) in memory. `prepare` runs without its lock."""
 
     def __init__(self, name: str, size: Bytes, options: Options, host: MemoryHost) -> None:
         self._name = name
@@ -65,7 +65,7 @@ class MemoryBackend:
         self._building: set[ImageId] = set()
 
     def close(self) -> None:
-        """No-op: no other process could have the pool."""
+        """No-op: no other process can use the pool."""
 
     # --- the pool
 
@@ -107,7 +107,7 @@ class MemoryBackend:
             return self._space.capacity(allocation)
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
-        """Yield nothing: no disk is there that could fail."""
+        """Yield nothing: there is no disk that could fail."""
         yield from ()
 
     # --- images
@@ -219,10 +219,10 @@ class MemoryBackend:
 
     @contextmanager
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
-        """Check that the volumes exist; nothing is buffered here, so there is nothing to flush.
+        """Check that the volumes exist. Nothing is flushed or frozen, because nothing is buffered.
 
-        Raises: Busy on exit if it lasted longer than `bound` seconds, as with a real pool;
-        NotFound.
+        Raises: Busy on exit if the `with` block took longer than `bound` seconds, as with a real
+        pool; NotFound.
         """
         with self._lock:
             for volume_id in volumes:

@@ -1,7 +1,8 @@
-"""Simulated encryption: a header, a pad derived from its key, and devices by name.
+"""Simulated encryption: a header, a byte pattern derived from its key, and devices by name.
 
-What is written through an open container is not readable below it, and a copy opens with the same
-passphrase; nothing here is secure. A page that was never written reads as zeros on both sides.
+Data written through an open container is not readable on the device below, and a copy opens with
+the same passphrase; but it is not secure. A page that was never written reads as zeros on both
+levels.
 """
 
 from __future__ import annotations
@@ -103,13 +104,11 @@ class MemoryCrypt:
         block_size: Bytes,  # noqa: ARG002
         zeros: bool,  # noqa: ARG002
     ) -> Iterator[Path]:
-        """Format the image file `path`, and provide the path of the open container.
+        """Format the image file `path`, and yield the path of the open container.
 
-        What was written to that is stored in the image, encrypted, at the end of the `with`
-        block.
-
-        `block_size` and `zeros` are ignored: sectors are of one size, and what was never
-        written is zeros.
+        At the end of the `with` block, what was written to the container is encrypted and stored in
+        the image. `block_size` and `zeros` are ignored: sectors have one size, and unwritten pages
+        read as zeros.
         """
         key = secrets.token_hex(16)
         header = _Header(str(uuid.uuid4()), key, _digest(key, secret))
@@ -179,7 +178,7 @@ class MemoryCrypt:
             disk.write(0, _encode(replace(header, digest="")))
 
     def uuid(self, path: Path) -> str:
-        """Return the UUID of the container in a file; "" if there is none."""
+        """Return the UUID of the container in the file `path`; "" if there is none."""
         with path.open("rb") as file:
             header = _decode(file.read(PAGE))
         return header.uuid if header else ""

@@ -1,4 +1,6 @@
-"""The block devices of a simulated machine: names only, each with a disk in memory."""
+"""The block devices of a simulated machine: names without device nodes, each with a disk in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ _MAJOR: Final = 4000  # no kernel gives out this one
 
 @dataclass(slots=True)
 class Plugged:
-    """A device, and what it shows. `label`: the id of its image."""
+    """A simulated device and its disk. `label`: the id of the image on the disk."""
 
     device: Device
     label: str
@@ -42,10 +44,10 @@ class MemoryDevices(MountTable):
     def plug(
         self, label: str, disk: Disk, *, read_only: bool, parent: Device | None = None
     ) -> Device:
-        """Create a device that shows `disk`, as the loop driver does, and return it.
+        """Create a device for `disk`, as the loop driver does, and return it.
 
-        `label`: the id of its image. `parent`: the device that this one lies on, and keeps in
-        use.
+        `label`: the id of the image on the disk. `parent`: the device on which this one lies, which
+        is in use until this one is removed.
         """
         with self._lock:
             number = os.makedev(_MAJOR, next(self._minors))
@@ -56,9 +58,9 @@ class MemoryDevices(MountTable):
             return device
 
     def unplug(self, device: Device) -> None:
-        """Remove a device. No-op if there is none.
+        """Remove a device. No-op if it does not exist.
 
-        Raises: Refused while it is mounted or bound somewhere, or another device lies on it.
+        Raises: Refused while it is mounted, bound to a target, or the parent of another device.
         """
         with self._lock:
             if mounts := self.mount_points(device):
@@ -75,7 +77,7 @@ class MemoryDevices(MountTable):
             return number in self._plugged
 
     def disk(self, device: Device) -> Disk:
-        """Return the disk that the device shows. Raises: NotFound."""
+        """Return the disk of the device. Raises: NotFound."""
         return self._require(device).disk
 
     def size(self, device: Device) -> Bytes:
@@ -83,17 +85,19 @@ class MemoryDevices(MountTable):
         return self._require(device).disk.size
 
     def set_faults(self, device: Device, *faults: Fault) -> None:
-        """Set the faults of a device, in place of those that it had. Raises: NotFound."""
+        """Set the faults of a device, replacing all earlier ones. Raises: NotFound."""
         self._require(device).faults = faults
 
     # --- what a process could do that opens a path
 
     def read(self, path: Path, offset: Bytes, length: Bytes) -> bytes:
-        """Return bytes of a device, by its path or a mount point of it. Raises: NotFound."""
+        """Read `length` bytes at `offset` of a device. `path`: its node or a mount point of it.
+        Raises: NotFound.
+        """
         return self._device_at(path).disk.read(offset, length)
 
     def write(self, path: Path, offset: Bytes, data: bytes) -> None:
-        """Write to a device, by its path or a mount point of it.
+        """Write `data` at `offset` of a device. `path`: its node or a mount point of it.
 
         Raises: OSError (EROFS if it is read-only, ENOSPC beyond its end); NotFound.
         """
@@ -105,12 +109,15 @@ class MemoryDevices(MountTable):
             plugged.disk.write(offset, data)
 
     def discard(self, path: Path, offset: Bytes, length: Bytes) -> None:
-        """Discard whole pages of a device, by its path or a mount point of it. Raises: NotFound."""
+        """Discard the whole pages in a range of a device. `path`: its node or a mount point.
+        Raises: NotFound.
+        """
         with self._lock:
             self._device_at(path).disk.discard(offset, length)
 
     def probe(self, path: Path) -> Header | None:
-        """Return the filesystem on a device, at a mount point or in a file; None: there is none.
+        """Return the filesystem on a device, at a mount point or in an image file; None: there is
+        none.
 
         Raises: OSError if `path` is none of these.
         """

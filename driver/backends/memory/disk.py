@@ -1,6 +1,7 @@
-"""The bytes of a simulated image: a sparse map of pages, a real file only while somebody needs one.
+"""The bytes of a simulated image: a sparse map of pages, written to a real file only while one is
+needed.
 
-A copy is a copy of the map; the pages themselves are never changed, so that both sides share them.
+A copy of a disk is a copy of the map. The pages are never modified, so both disks share them.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ PAGE: Final = 4096
 
 
 class Disk:
-    """A sparse disk in memory. Not thread-safe by itself: each step on the map is one operation of
-    a dict.
+    """A sparse disk in memory. Not thread-safe as a whole, but each access to the map is one dict
+    operation.
     """
 
     def __init__(self, size: Bytes) -> None:
@@ -30,18 +31,20 @@ class Disk:
 
     @property
     def written(self) -> Bytes:
-        """Bytes of all pages that were written."""
+        """The bytes of all pages that were written."""
         return len(self._pages) * PAGE
 
     def copy(self, size: Bytes) -> Disk:
-        """Return a disk of `size` bytes with the bytes that this one has now."""
+        """Return a disk of `size` bytes with the same contents, sharing its pages."""
         copy = Disk(size)
         end = -(-size // PAGE)
         copy._pages = {n: page for n, page in self._pages.copy().items() if n < end}
         return copy
 
     def read(self, offset: Bytes, length: Bytes) -> bytes:
-        """Return the bytes from `offset` on; fewer than `length` at the end, as pread(2) does."""
+        """Return `length` bytes from `offset` on; fewer at the end of the disk, as pread(2)
+        does.
+        """
         length = max(0, min(length, self.size - offset))
         first, last = offset // PAGE, -(-(offset + length) // PAGE)
         zeros = bytes(PAGE)
@@ -49,7 +52,7 @@ class Disk:
         return pages[offset - first * PAGE :][:length]
 
     def write(self, offset: Bytes, data: bytes) -> None:
-        """Write at `offset`. Raises: OSError (ENOSPC) if that goes beyond the end."""
+        """Write `data` at `offset`. Raises: OSError (ENOSPC) if that goes beyond the end."""
         if offset + len(data) > self.size:
             raise OSError(errno.ENOSPC, f"the device ends at {self.size} bytes")
         first, last = offset // PAGE, -(-(offset + len(data)) // PAGE)
@@ -59,7 +62,7 @@ class Disk:
         self._write_pages(first, new)
 
     def extents(self) -> Iterator[Extent]:
-        """Yield what was written, in order; adjacent pages are one extent."""
+        """Yield the written ranges in order; adjacent pages are one extent."""
         start = end = -1
         for number in sorted(self._pages):
             if number != end:
@@ -71,24 +74,25 @@ class Disk:
             yield self._extent(start, end)
 
     def physical_extents(self, start: Bytes, most: int) -> list[PhysicalExtent]:
-        """Return at most `most` pages that were written and end behind `start`, in order.
+        """Return at most `most` written pages that end after byte `start`, in order.
 
-        The physical address is that of the page in this process.
+        The physical address of a page is its address in this process.
         """
         pages = self._pages
         page_numbers = nsmallest(most, (number for number in pages if (number + 1) * PAGE > start))
         return [PhysicalExtent(number * PAGE, PAGE, id(pages[number])) for number in page_numbers]
 
     def discard(self, offset: Bytes, length: Bytes) -> None:
-        """Make whole pages in the range holes, as a filesystem below a loop device does."""
+        """Discard the whole pages in the range, as a filesystem below a loop device does."""
         for number in range(-(-offset // PAGE), (offset + length) // PAGE):
             self._pages.pop(number, None)
 
     @contextmanager
     def as_file(self, *, keep: bool) -> Iterator[Path]:
-        """Yield the path of a sparse file in memory with these bytes, which is gone afterwards.
+        """Yield the path of a temporary sparse file in memory with the disk's bytes.
 
-        `keep`: the disk takes over what was changed in the file, unless the body raises.
+        `keep`: changes to the file are stored in the disk at the end of the `with` block, unless it
+        raises.
         """
         fd = os.memfd_create("cellar", os.MFD_CLOEXEC)
         try:

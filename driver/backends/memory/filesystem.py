@@ -1,6 +1,6 @@
 """A simulated filesystem: a header in the first page of a disk.
 
-It travels with copies of the disk, and what overwrites it destroys it.
+A copy of the disk has it too, and overwriting the page destroys it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _MAGIC: Final = b"memory-filesystem "
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The filesystem on a disk. `size`: its own, in bytes. `options`: those of mkfs."""
+    """The header of a simulated filesystem. `size`: of the filesystem, in bytes. `options`: those
+    given to mkfs.
+    """
 
     fs: FsType
     uuid: str
@@ -28,13 +30,15 @@ class Header:
 
 
 def encode(header: Header) -> bytes:
-    """Return the page of a header."""
+    """Return the first page of a disk with this header."""
     fields = [header.fs, header.uuid, header.size, header.block_size, header.options]
     return (_MAGIC + json.dumps(fields).encode()).ljust(PAGE, b"\0")
 
 
 def decode(page: bytes) -> Header | None:
-    """Return the header in a page; None: there is none, or it was partly overwritten."""
+    """Return the header in a disk's first page; None: there is none, or it was partly
+    overwritten.
+    """
     if not page.startswith(_MAGIC):
         return None
     text = page.removeprefix(_MAGIC).rstrip(b"\0")
@@ -46,7 +50,7 @@ def decode(page: bytes) -> Header | None:
 
 
 def read_file(path: Path) -> Header | None:
-    """Return the header in an image file, or None. Raises: OSError."""
+    """Return the header in an image file; None: there is none. Raises: OSError."""
     with path.open("rb") as file:
         return decode(file.read(PAGE))
 
@@ -58,5 +62,5 @@ def write_file(path: Path, header: Header) -> None:
 
 
 def describe(header: Header | None) -> str:
-    """Return the type of the filesystem, for messages."""
+    """Return the name of the filesystem type for messages."""
     return str(header.fs) if header else "no filesystem"

@@ -1,7 +1,7 @@
-"""A simulated machine: mounts without a kernel, and a table of what is mounted where.
+"""A simulated machine: mounts without a kernel, in a table of mount points.
 
-Targets are created and removed for real, by an ordinary user, so that a caller who looks finds what
-it was promised.
+Mount points are created and removed as real files, which needs no root, so that a caller can check
+them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _INODE_RATIO: Final = 16384  # bytes for each inode, as mkfs.ext4 has it
 
 
 class MemoryHost(MemoryDevices):
-    """The Host port (see core.ports) in memory. One may serve several pools, as a real machine
-    does.
+    """The Host port (see core.ports) in memory. Several pools may share one, as on a real
+    machine.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,9 @@ class MemoryHost(MemoryDevices):
 
     @contextmanager
     def keep_busy(self, target: Path) -> Iterator[None]:
-        """Keep `target` busy in the `with` block, as a process that works in it does."""
+        """Keep `target` busy for the duration of the `with` block, as a process with its working
+        directory there does.
+        """
         self._openers[target] += 1
         try:
             yield
@@ -211,7 +213,7 @@ class MemoryHost(MemoryDevices):
             )
 
     def release(self, label: str, prepare: Callable[[Device], None]) -> None:
-        """No-op: an unavailable pool keeps its devices, and has them when it is available again."""
+        """No-op: an unavailable simulated pool keeps its devices."""
 
     def faults(self, device: Device) -> Iterator[Fault]:
         yield from self._require(device).faults

@@ -1,4 +1,4 @@
-"""Simulated limits of the IO of pods: like the kernel's, they belong to the number of a device."""
+"""Simulated limits of the IO of pods. As in the kernel, they are set by device number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from driver.core.ports.io_limits import NO_LIMITS, enforceable
 
 
 class MemoryIoLimits:
-    """The IoLimits port (see core.ports) in memory. `exists`: whether a device has that number."""
+    """The IoLimits port (see core.ports) in memory. `exists`: returns whether a device with that
+    number exists.
+    """
 
     def __init__(self, exists: Callable[[int], bool]) -> None:
         self._exists = exists
@@ -47,6 +49,8 @@ class MemoryIoLimits:
             return bool(self._limits)
 
     def recreate_cgroup(self) -> None:
-        """Forget all limits, as when kubelet makes the control group of all pods anew."""
+        """Remove all limits, as happens when kubelet creates the control group of all pods
+        again.
+        """
         with self._lock:
             self._limits.clear()

@@ -1,4 +1,4 @@
-"""What a simulated machine has mounted where."""
+"""The mount points of a simulated machine."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from driver.core.devices import Device, MountPoint
 
 
 class MountTable:
-    """The mount points of a simulated machine. Thread-safe; a target may have several layers."""
+    """The mount points of a simulated machine. Thread-safe; several mounts may be stacked on one
+    target.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._layers: dict[Path, list[MountPoint]] = {}  # the topmost is the last
 
     def mounted_at(self, target: Path) -> MountPoint | None:
-        """Return the topmost mount at `target`, or None."""
+        """Return the topmost mount at `target`; None: no mount point."""
         with self._lock:
             layers = self._layers.get(target)
             return layers[-1] if layers else None
 
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
-        """Return all mount points of a device, and those to which its node is bound."""
+        """Return all mounts of a device, including targets to which its device node is bound."""
         with self._lock:
             return tuple(mount for mount in self._all() if mount.number == device.number)
 

@@ -13,8 +13,8 @@ from driver.core.model import Allocation
 class Options:
     """The options of a simulated pool.
 
-    `reflink`: clones and snapshots share bytes; False: each is a copy, as on ext4. `clock`:
-    monotonic seconds.
+    `reflink`: whether clones and snapshots share bytes; if False each is a copy, as on ext4.
+    `clock`: returns monotonic seconds.
     """
 
     allocation: Allocation = Allocation.THICK

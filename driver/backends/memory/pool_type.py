@@ -1,4 +1,4 @@
-"""Simulated pools as a type of pool: `--pool NAME=memory:SIZE`."""
+"""Simulated pools as a pool type: `--pool NAME=memory:SIZE`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The space of a simulated pool: what is committed to its images, and what is available."""
+"""The space of a simulated pool: how much is committed to its images, and how much is available."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ GRANULARITY: Bytes = 4096
 
 
 class MemorySpace:
-    """The space of a simulated pool of `size` bytes, and how much of it is promised to images. Not
-    thread-safe: the pool's lock is around each call.
+    """The space of a simulated pool of `size` bytes. Not thread-safe: the caller has the pool's
+    lock.
 
-    `reserve`: bytes or a percentage of the size that is never given out. `overcommit`: by how
-    much more than its size is promised to sparse images.
+    `reserve`: bytes or a percentage of the size that is never given to images. `overcommit`: the
+    factor by which sparse images may exceed the size.
     """
 
     def __init__(self, size: Bytes, reserve: str, overcommit: float) -> None:
@@ -29,11 +29,11 @@ class MemorySpace:
 
     @property
     def free(self) -> Bytes:
-        """Bytes that are not promised; may be negative."""
+        """The bytes that are not committed to images; may be negative."""
         return self._usable - self.promised
 
     def capacity(self, allocation: Allocation) -> Capacity:
-        """Return what images of that allocation can be promised. Raises: Invalid if it is thin."""
+        """Return the capacity for images of that allocation. Raises: Invalid if it is thin."""
         ratio = self._ratio(allocation)
         total, free = int(self._usable * ratio), int(self.free * ratio)
         return Capacity(
@@ -44,9 +44,10 @@ class MemorySpace:
         )
 
     def cost(self, allocation: Allocation, size: Bytes) -> Bytes:
-        """Return what an image of `size` bytes costs: less if the pool overcommits its allocation.
+        """Return the bytes to commit to an image of `size` bytes: fewer if sparse images are
+        overcommitted.
 
-        Raises: Invalid if it is thin.
+        Raises: Invalid if the allocation is thin.
         """
         return -int(-size // self._ratio(allocation))
 

@@ -12,7 +12,7 @@ from driver.core.model import Bytes, Image, Volume
 
 @dataclass(slots=True)
 class Stored:
-    """An image with its bytes. `cost`: bytes of the pool that are promised to it."""
+    """An image with its bytes. `cost`: the bytes of the pool that are committed to it."""
 
     image: Image
     disk: Disk
@@ -21,13 +21,13 @@ class Stored:
     readers: int = 0
 
     def withdraw(self, node: str | None) -> None:
-        """Remove the publication of a volume, if it is published to `node` (None: to any)."""
+        """Remove the publication of the volume if it is published to `node` (None: to any node)."""
         published = self.image.published if isinstance(self.image, Volume) else None
         if isinstance(self.image, Volume) and published and node in {None, published.node}:
             self.image = replace(self.image, published=None)
 
     def require_unformatted(self, volume: Volume) -> Stored:
-        """Return this image if it is `volume`, was never formatted, and is not in use.
+        """Return this image if it is the volume `volume`, was never formatted, and is not in use.
 
         Raises: Refused if it was formatted, is in use, or has another incarnation.
         """

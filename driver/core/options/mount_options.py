@@ -168,16 +168,16 @@ def differences(
     `discards`: whether the device takes discards; if not, some kernels drop the option
     `discard` and others do not, so it is not compared.
     """
-    settled = effective(options)
-    flags = sorted((settled.mountinfo_flags ^ (current & _MOUNTINFO_FLAGS)) - {"relatime"})
+    effect = effective(options)
+    flags = sorted((effect.mountinfo_flags ^ (current & _MOUNTINFO_FLAGS)) - {"relatime"})
     texts = [f"{flag} is {'' if flag in current else 'not '}set" for flag in flags]
-    if not flags and settled.mountinfo_flags ^ (current & _MOUNTINFO_FLAGS):
+    if not flags and effect.mountinfo_flags ^ (current & _MOUNTINFO_FLAGS):
         texts = [f"relatime is {'' if 'relatime' in current else 'not '}set"]
-    texts += _label_differences(settled.data, current)
+    texts += _label_differences(effect.data, current)
     for setting in SETTINGS[fs]:
         if not setting.reported or (setting.name == "discard" and not discards):
             continue
-        has, asked = _last(setting, current), _last(setting, settled.data)
+        has, asked = _last(setting, current), _last(setting, effect.data)
         is_content = setting.chosen or has in {None, setting.absent}
         if (asked is None and not is_content) or (asked and asked != (has or setting.absent)):
             texts.append(f"{setting.name} is {has or setting.absent or 'not set'}")
@@ -196,14 +196,14 @@ def _label_differences(data: Iterable[str], current: frozenset[str]) -> list[str
 
 
 def _last(setting: Setting, options: Iterable[str]) -> str | None:
-    """Return the outcome of the last option that belongs to the setting; None: there is none."""
-    outcomes = [outcome for option in options if (outcome := setting.outcome(option)) is not None]
-    return outcomes[-1] if outcomes else None
+    """Return the value of the last option that belongs to the setting; None: there is none."""
+    values = [value for option in options if (value := setting.value(option)) is not None]
+    return values[-1] if values else None
 
 
 def _find_setting(option: str, settings: Iterable[Setting]) -> Setting | None:
     """Return the setting to which the option belongs; None: it is not accepted."""
-    return next((each for each in settings if each.outcome(option) is not None), None)
+    return next((each for each in settings if each.value(option) is not None), None)
 
 
 def _is_word(option: str) -> bool:

@@ -21,9 +21,9 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 class Setting:
     """One thing that mount options decide, such as whether access times are written.
 
-    `words`: each option that decides it, with what it then is, as text (the outcome); of several
-    options the last one counts. `absent`: the outcome if mountinfo shows none of them. `chosen`:
-    the kernel may choose any outcome by itself. `reported`: mountinfo shows the outcome at all.
+    `words`: each option that decides it, with what it then is, as text (the value); of several
+    options the last one counts. `absent`: the value if mountinfo shows none of them. `chosen`:
+    the kernel may choose any value by itself. `reported`: mountinfo shows the value at all.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Setting:
     chosen: bool = False
     reported: bool = True
 
-    def outcome(self, option: str) -> str | None:
-        """Return the outcome of the option; None: it does not belong to this setting, or has
+    def value(self, option: str) -> str | None:
+        """Return the value of the option; None: it does not belong to this setting, or has
         another form.
         """
         if option in self.words:
@@ -72,14 +72,14 @@ def _unreported(words: str) -> Iterator[Setting]:
 
 def _levels() -> dict[str, str]:
     """Return the compression options of btrfs, each with the algorithm and level that it means."""
-    outcomes = {"compress": "zlib:3", "compress-force": "force-zlib:3"}
+    values = {"compress": "zlib:3", "compress-force": "force-zlib:3"}
     for option, prefix in (("compress", ""), ("compress-force", "force-")):
-        outcomes |= {f"{option}={word}": "off" for word in ("no", "none")}
-        outcomes |= {f"{option}=lzo": f"{prefix}lzo"}
+        values |= {f"{option}={word}": "off" for word in ("no", "none")}
+        values |= {f"{option}=lzo": f"{prefix}lzo"}
         for kind, usual, levels in (("zlib", 3, range(1, 10)), ("zstd", 3, range(-15, 16))):
-            outcomes |= {f"{option}={kind}:{n}": f"{prefix}{kind}:{n}" for n in levels if n}
-            outcomes |= {f"{option}={kind}": f"{prefix}{kind}:{usual}"}
-    return outcomes
+            values |= {f"{option}={kind}:{n}": f"{prefix}{kind}:{n}" for n in levels if n}
+            values |= {f"{option}={kind}": f"{prefix}{kind}:{usual}"}
+    return values
 
 
 _GROUP_ID: Final = Setting(

@@ -72,10 +72,10 @@ def split_options(options: Iterable[str]) -> tuple[int, tuple[str, ...]]:
 
     SELinux contexts are left out, as mount(8) does, where this kernel has no SELinux.
     """
-    settled = mount_options.effective(options)
-    flags = sum(_FLAGS[word] for word in settled.flags)
+    effect = mount_options.effective(options)
+    flags = sum(_FLAGS[word] for word in effect.flags)
     labels = _has_selinux()
-    data = (each for each in settled.data if labels or not mount_options.is_label(each))
+    data = (each for each in effect.data if labels or not mount_options.is_label(each))
     return flags, tuple(data)
 
 

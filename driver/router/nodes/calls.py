@@ -89,15 +89,15 @@ async def ask_all(
     """
     asked = list(nodes)
     calls = (ask(node, rpc, request(node)) for node in asked)
-    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    results = await asyncio.gather(*calls, return_exceptions=True)
     responses: list[tuple[NodeConnection, Response]] = []
-    for node, outcome in zip(asked, outcomes, strict=True):
-        if isinstance(outcome, PoolUnavailable):
-            logger.warning("node {} is left out of {}: {}", node.name, label, outcome)
-        elif isinstance(outcome, BaseException):
-            raise outcome
+    for node, result in zip(asked, results, strict=True):
+        if isinstance(result, PoolUnavailable):
+            logger.warning("node {} is left out of {}: {}", node.name, label, result)
+        elif isinstance(result, BaseException):
+            raise result
         else:
-            responses.append((node, outcome))
+            responses.append((node, result))
     return responses
 
 

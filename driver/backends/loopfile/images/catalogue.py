@@ -1,7 +1,8 @@
-"""The images of a loop-file pool in memory: read when the pool appears, and kept in step with it.
+"""The images of a loop-file pool in memory: read when the pool is opened, and updated by each
+change.
 
-A cache, except for records that cannot be read: those are read again at each call, so that a record
-which was corrected counts without a restart.
+It is a cache. Only records that cannot be read are read again at each call, so that a corrected
+record is used without a restart.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from driver.core.model import Image, Unreadable, Volume
 
 
 class Catalogue:
-    """The images of a pool; changed by calls that hold an image's lock, read by all at any time."""
+    """The images of a pool. A call that changes an image has the image's lock; any call may read at
+    any time.
+    """
 
     def __init__(self, pool: str) -> None:
         self._pool = pool
@@ -29,10 +32,10 @@ class Catalogue:
         self._leaving: set[ImageId] = set()  # being deleted
 
     def load(self, root: Path, folders: image_records.Folders) -> None:
-        """Replace all images by what the records in `folders` of `root` say.
+        """Replace all images by those whose records are in `folders` of `root`.
 
         Readers see the old images until all are read. Raises: OSError if the process lacks the
-        means to read them, such as descriptors.
+        resources to read them, such as file descriptors.
         """
         images, self._damaged = image_records.load(root, folders)
         self._images = {image.id: image for image in images}
@@ -46,11 +49,11 @@ class Catalogue:
             self._version = object()
 
     def get(self, image_id: ImageId) -> Image | None:
-        """Return the image, or None if there is none, or only a damaged one."""
+        """Return the image; None if it does not exist or its record cannot be read."""
         return self._images.get(image_id)
 
     def known(self, image_id: ImageId) -> Image:
-        """Return an image. Raises: NotFound; Damaged if its record cannot be read."""
+        """Return the image. Raises: NotFound; Damaged if its record cannot be read."""
         if damaged := self._damaged.get(str(image_id)):
             raise Damaged(damaged.why)
         if not (image := self._images.get(image_id)):
@@ -58,14 +61,14 @@ class Catalogue:
         return image
 
     def volume(self, volume_id: VolumeId) -> Volume:
-        """Return a volume. Raises: NotFound; Damaged if its record cannot be read."""
+        """Return the volume. Raises: NotFound; Damaged if its record cannot be read."""
         image = self.known(volume_id)
         if not isinstance(image, Volume):
             raise NotFound(f"no volume {volume_id} in pool {self._pool}")
         return image
 
     def all(self) -> Sequence[Image]:
-        """Return all images but the damaged, in the order of their ids."""
+        """Return all images whose record can be read, in the order of their ids."""
         version, images = self._version, self._images
         of_version, ordered = self._ordered
         if of_version is not version:
@@ -82,18 +85,17 @@ class Catalogue:
         return [*list(self._images), *(image.id for image in self.damaged())]
 
     def is_damaged(self, image_id: ImageId) -> bool:
-        """Return whether the record of the image cannot be read, as far as is known."""
+        """Return whether the record of the image could not be read when it was last tried."""
         return str(image_id) in self._damaged
 
     def read_again(
         self, root: Path, image_id: ImageId, changed: Callable[[Image | None], None]
     ) -> Image | None:
-        """Return a damaged image whose record was repaired meanwhile; None: its folder was
-        removed.
+        """Read the record of a damaged image once more. Returns the image, or None if its folder
+        was removed.
 
-        `changed` is called with the result before the image is visible.
-
-        Raises: Damaged if its record still cannot be read.
+        `changed`: called with the result before other calls see it. Raises: Damaged if the record
+        still cannot be read.
         """
         image = image_records.read(root, str(image_id))
         if isinstance(image, Unreadable):
@@ -107,8 +109,9 @@ class Catalogue:
 
     @contextmanager
     def leaving(self, image_id: ImageId) -> Iterator[None]:
-        """Remove the image on exit, unless the body raises; inside, its missing file is not a
-        fault.
+        """Remove the image at the end of the `with` block, unless the block raises.
+
+        During the block, a missing image file is not reported as a fault.
         """
         self._leaving.add(image_id)
         try:

@@ -1,6 +1,6 @@
-"""Deletes an image of a loop-file pool, by one rename. `leftovers` frees its space afterwards.
+"""Deletes an image of a loop-file pool by one rename. `leftovers` frees its space afterwards.
 
-Only the backend's `delete` calls it, which refuses an image that is attached or being read.
+Its only caller is the backend's `delete`, which refuses an image that is attached or being read.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from driver.core.model import Image
 
 
 def mark_deleted(root: Path, image: Image) -> Path:
-    """Rename the folder of an image, with which it ceases to exist, and return its new path.
+    """Rename the folder of an image, which deletes the image, and return the new path.
 
-    The caller syncs `root`, then removes the folder. It is no error if the folder is gone.
+    The caller then syncs `root` and removes the folder. No error if the folder does not exist.
     Raises: OSError.
     """
     deleted_folder = root / f"{DEL}{image.id}-{image.incarnation}"

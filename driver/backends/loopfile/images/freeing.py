@@ -1,7 +1,7 @@
 """Frees the space of deleted images: at once, or in the background if that takes long.
 
-Freeing a large image with many extents takes seconds. It is cut from its end, piece by piece; what
-is left after a moment is for a thread that takes a rest after each piece.
+Freeing a large image with many extents takes seconds. Its file is truncated from the end, piece by
+piece; after a short time a background thread does the rest, with a pause after each piece.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _CLOSE: Final = 2.0  # seconds that the end of a pool waits for the thread
 class SpaceFreer:
     """Removes the folders of deleted images of one pool.
 
-    What is not finished when the pool is dropped is found again with it, as a leftover.
+    If the pool is closed before that is finished, the folders are found as leftovers when it is
+    opened again.
     """
 
     def __init__(self) -> None:
@@ -45,13 +46,14 @@ class SpaceFreer:
 
     @property
     def pending(self) -> Bytes:
-        """The bytes that are still to be freed in the background."""
+        """The bytes of deleted images that the background thread still has to free."""
         with self._lock:
             return sum(image.allocated for image in self._waiting)
 
     def free(self, deleted_folder: Path) -> None:
-        """Remove a folder with a `.new-` or `.del-` name; what takes longer than a moment is done
-        in the background. Never follows a link. No-op if the folder is gone. Raises: OSError.
+        """Remove a folder with a `.new-` or `.del-` name, in the background if that takes long.
+
+        Never follows a symbolic link. No-op if the folder does not exist. Raises: OSError.
         """
         with suppress(FileNotFoundError):
             if _remove_at_once(deleted_folder):
@@ -69,12 +71,14 @@ class SpaceFreer:
             self._background.begin()
 
     def resume(self) -> None:
-        """Start the background thread again if images are waiting, for example after an error."""
+        """Start the background thread again if folders are waiting, for example after an error."""
         if self._waiting:
             self._background.begin()
 
     def stop(self) -> None:
-        """End the thread after its present piece, and close the folders of the images that wait."""
+        """End the background thread after its current piece, and close the folders that are
+        waiting.
+        """
         self._background.close(_CLOSE)
         with self._lock:
             for image in self._waiting:

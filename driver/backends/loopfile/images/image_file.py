@@ -1,4 +1,4 @@
-"""The file of an image: creating it, sharing blocks of another file, and growing it."""
+"""Creates the file of an image, shares blocks of another file with it, and grows it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def make(
     shared: Callable[[Path, Image], None],
     prepare: Prepare,
 ) -> None:
-    """Make the file of an image, with the bytes of `source` by reflink if there is one.
+    """Create the file of an image, sharing the bytes of `source` by reflink if a source is given.
 
-    `shared` is called once it has them, and then `prepare`, which thaws a source in use: the
-    holes of a thick copy are filled after that. On btrfs the file copies on write if the source
-    does, as in a pool that was copied by hand.
+    `shared` is called once the bytes are shared. `prepare` is called next, and thaws a source that
+    is in use; only then the holes of a thick copy are filled. On btrfs the file gets copy-on-write
+    if the source has it, as in a pool that was copied by hand.
 
-    Raises: NoSpace if a thick image without a source would copy on write; OSError.
+    Raises: NoSpace if a thick image without a source would be copy-on-write; OSError.
     """
     if source:
         share(disk, image, source)
@@ -48,7 +48,8 @@ def make(
 
 
 def share(disk: Path, image: Image, source: Path) -> None:
-    """Give the file of an image the bytes of `source` by reflink; it is made if it is not there.
+    """Make the file of an image share the bytes of `source` by reflink. The file is created if
+    necessary.
 
     Raises: OSError.
     """
@@ -71,10 +72,10 @@ def _allocate(disk: Path, image: Image) -> None:
 
 
 def lengthen(disk: Path, known: Volume, size: Bytes) -> None:
-    """Extend the file to `size`, durably; allocate all of it if the volume is thick.
+    """Extend the file to `size` bytes, durably; allocate all of it if the volume is thick.
 
-    A failed fallocate may have kept part of the new bytes, so the file is cut again. Raises:
-    OSError.
+    If fallocate fails it may have allocated some of the new bytes, so the file is truncated to its
+    old size. Raises: OSError.
     """
     try:
         if _is_thick(known):
@@ -88,7 +89,7 @@ def lengthen(disk: Path, known: Volume, size: Bytes) -> None:
 
 @contextmanager
 def no_space() -> Iterator[None]:
-    """Raise NoSpace instead of an OSError that says that the filesystem is full, or the file too
+    """Raise NoSpace in place of an OSError which means that the filesystem is full or the file too
     large.
     """
     try:

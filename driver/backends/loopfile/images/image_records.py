@@ -1,4 +1,6 @@
-"""The records of the images in a pool of loop files: reading, writing, and which are damaged."""
+"""Reads and writes the records of the images in a pool of loop files, and finds the damaged
+ones.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +35,19 @@ Folders: TypeAlias = Mapping[str, frozenset[str]]
 
 
 def list_folders(root: Path) -> Folders:
-    """Return the names of the files in the folder of each image, by the name of the folder.
+    """Return the names of the files in each image's folder, by the folder's name.
 
-    A folder that cannot be listed counts as one that has all files that an image can have.
+    A folder that cannot be listed is returned with the names of all files that an image can have.
     Raises: OSError if `root` cannot be listed.
     """
     return {name: _files_in(f"{root}/{name}") for name in os.listdir(root) if _ID.fullmatch(name)}
 
 
 def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadable]]:
-    """Return all images in `folders`, and those whose record cannot be read, by folder name.
+    """Read the records in `folders`. Returns the images, and by folder name those whose record
+    cannot be read.
 
-    Raises: OSError if the process lacks the means to read them, such as descriptors.
+    Raises: OSError if the process lacks the resources to read them, such as file descriptors.
     """
     images: list[Image] = []
     damaged: dict[str, Unreadable] = {}
@@ -59,9 +62,10 @@ def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadabl
 
 
 def read(root: Path, name: str, *, attached: bool = True) -> Image | Unreadable | None:
-    """Return the image in the folder `name`, or None if there is no such folder.
+    """Read the record of the image in the folder `name`; None: there is no such folder.
 
-    `attached`: whether there may be a record that it is published. Raises: OSError as `load`.
+    `attached`: False if the image certainly has no publication, so that none is read. Raises:
+    OSError if the process lacks the resources to read it.
     """
     image_folder, text = f"{root}/{name}", b""
     try:
@@ -81,7 +85,7 @@ def read(root: Path, name: str, *, attached: bool = True) -> Image | Unreadable 
 
 
 def write_record(root: Path, image: Image) -> None:
-    """Replace the record of an image, durably. Raises: OSError."""
+    """Replace the record of an image durably. Raises: OSError."""
     image_folder = folder(root, image.id)
     files.write_durably(image_folder / RECORD, record.to_json(image))
     reach(FailPoint.RECORD_RENAMED)
@@ -89,7 +93,10 @@ def write_record(root: Path, image: Image) -> None:
 
 
 def write_publication(root: Path, volume: Volume) -> None:
-    """Not synced: the VolumeAttachment in etcd is the durable record."""
+    """Write the record of `volume.published`, or remove it if that is None.
+
+    It is not synced: the VolumeAttachment in etcd is the durable record.
+    """
     path = folder(root, volume.id) / ATTACHED
     if volume.published:
         files.write_beside(path, record.publication_to_json(volume.published))
@@ -98,10 +105,10 @@ def write_publication(root: Path, volume: Volume) -> None:
 
 
 def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
-    """Remove the record that a volume is published to `node` (None: to any), or that cannot be
-    read.
+    """Remove the record that a volume is published, if it names `node` (None: any node) or cannot
+    be read.
 
-    Not synced, as it was not when it was written.
+    The removal is not synced, as for `write_publication`.
     """
     image_folder = folder(root, volume_id)
     published = _published(image_folder)

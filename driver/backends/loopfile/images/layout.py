@@ -1,8 +1,8 @@
 """The layout of a loop-file pool on disk: the folder of an image, and how it is created.
 
-Paths here are below a root that `PoolDirectory.open` gave. One rename is the instant at which an
-image begins to exist, another that at which it ceases to (see `delete_image`); a crash leaves only
-names that `leftovers` removes.
+All paths are below the root that `PoolDirectory.open` returned. An image is created by one rename,
+and deleted by another (see `delete_image`); a crash leaves only folders whose names `leftovers`
+recognises and removes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DISK: Final = leftovers.DISK
 
 
 def building_name(name: ImageId | str) -> str:
-    """Return the name of the folder in which an image is made."""
+    """Return the name of the temporary folder in which an image is created."""
     return f"{leftovers.NEW}{name}"
 
 
@@ -41,14 +41,14 @@ def folder(root: Path, image_id: ImageId) -> Path:
 
 
 def disk(root: Path, image_id: ImageId) -> Path:
-    """Return the file with the bytes of an image."""
+    """Return the path of the file that has the bytes of an image."""
     return Path(f"{root}/{image_id}/{DISK}")
 
 
 def allocated_bytes(root: int, name: str) -> Bytes:
-    """Return the bytes allocated to an image that exists or is being made; 0 if there is none.
+    """Return the bytes allocated to an image that exists or is being created; 0 if there is none.
 
-    `root`: an open descriptor of the pool's directory.
+    `root`: an open file descriptor of the pool's directory.
     """
     for folder_name in (name, building_name(name)):
         try:
@@ -67,16 +67,17 @@ def length(root: Path, name: str) -> Bytes:
 
 
 def refuse_taken(root: Path, image_id: ImageId) -> None:
-    """Raise Conflict if the image has a folder already."""
+    """Raise Conflict if the image's folder exists."""
     if folder(root, image_id).exists():
         raise Conflict(f"{image_id} exists already, with a record that cannot be read")
 
 
 def build(root: Path, image: Image, fill: Callable[[Path], None], *, begun: bool = False) -> None:
-    """Make an image in a folder of its own, sync it, and rename it; the caller syncs `root`.
+    """Create an image: make its file in a temporary folder, sync it, and rename the folder. The
+    caller syncs `root`.
 
-    `fill` makes the file at the path that it is given. `begun`: the folder is there already. If
-    anything fails, the folder is removed. Raises: what `fill` raises; OSError.
+    `fill`: makes the file at the path that it is called with. `begun`: the temporary folder exists
+    already. After an error the folder is removed. Raises: what `fill` raises; OSError.
     """
     with _building_folder(root, image.id, begun=begun) as building:
         reach(FailPoint.CREATE_BUILDING)
@@ -91,8 +92,8 @@ def build(root: Path, image: Image, fill: Callable[[Path], None], *, begun: bool
 def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
     """Replace the contents of an image that was never formatted, durably, and write its record.
 
-    The new record is the instant. Until it says `formatted`, nobody has seen the contents, and
-    they are made again. Raises: what `fill` raises; OSError.
+    The change takes effect with the record. Until the record says `formatted`, no pod has seen the
+    contents, and the next attempt makes them again. Raises: what `fill` raises; OSError.
     """
     image_folder = folder(root, image.id)
     with _building_folder(root, image.id) as building:
@@ -129,9 +130,9 @@ def _fill_disk(building: Path, fill: Callable[[Path], None]) -> None:
 
 
 def verified_image(root: Path, image: Image) -> Path:
-    """Return the file of an image.
+    """Return the file of an image after checking that it exists and is not too short.
 
-    Raises: Damaged if it is gone, or shorter than recorded; OSError if that cannot be told.
+    Raises: Damaged if it is missing, or shorter than recorded; OSError if that cannot be found out.
     """
     path = disk(root, image.id)
     try:
@@ -144,14 +145,17 @@ def verified_image(root: Path, image: Image) -> Path:
 
 
 def mark_freezing(root: Path, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
-    """Keep the durable mark that the filesystems of the volumes may be left frozen."""
+    """Durably mark volumes, for the duration of the `with` block, as possibly having frozen
+    filesystems.
+    """
     return mark_files([folder(root, volume) / FREEZING for volume in volumes])
 
 
 def missing_file_fault(image: Image, error: OSError) -> Fault:
-    """Return the fault of an image whose file is gone.
+    """Return the fault for an image whose file is missing.
 
-    Raises: `error`, if it says something else: the image may be as it was.
+    `error`: from opening or examining the file. It is raised if it does not mean that the file is
+    missing.
     """
     if error.errno not in errnos.GONE:
         raise error
@@ -160,6 +164,6 @@ def missing_file_fault(image: Image, error: OSError) -> Fault:
 
 
 def short_file_fault(image: Image, size: Bytes) -> Fault:
-    """Return the fault of an image whose file has only `size` bytes."""
+    """Return the fault for an image whose file has only `size` bytes."""
     text = f"{image.id}: its image has {size} bytes, {image.size} are recorded"
     return Fault(FaultKind.BACKING_FILE_SHORT, text, Severity.DATA_LOSS)

@@ -1,6 +1,7 @@
-"""Finds and removes what an interrupted or failed call left in a pool.
+"""Finds and removes the files that an interrupted or failed call left in a pool.
 
-Only names of our exact form are ours; `.new-photos` is somebody else's.
+Only names that this driver itself creates are touched: `.new-` or `.del-` followed by an image id.
+A folder `.new-photos` is left alone.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ _INSIDE: Final = ("volume.json.tmp", "attached.json.tmp")
 
 
 class Leftovers:
-    """Folders that could not be removed yet; they are retried until they are gone.
+    """The leftover folders of a pool that could not be removed yet. Removing them is retried.
 
-    `freer` removes them.
+    `freer`: removes the folders.
     """
 
     def __init__(self, freer: SpaceFreer) -> None:
@@ -54,7 +55,7 @@ class Leftovers:
     def sweep(self, root: Path, *, writable: bool) -> None:
         """Find all leftovers and, if the pool is `writable`, remove them.
 
-        Only with the pool's lock held, and while no call is at work. Raises: OSError if `root`
+        The caller has the pool's lock, and no other call uses the pool. Raises: OSError if `root`
         cannot be listed.
         """
         self._why = {name: "" for name in os.listdir(root) if _FOLDERS.fullmatch(name)}
@@ -63,7 +64,9 @@ class Leftovers:
             _remove_files(root, filter(_FILES.fullmatch, os.listdir(root)))
 
     def retry(self, root: Path) -> None:
-        """Try again to remove what is left; what cannot be removed is reported by `faults`."""
+        """Try again to remove the leftovers; `faults` reports those that still cannot be
+        removed.
+        """
         for name in tuple(self._why):
             with self._lock, suppress(CellarError, OSError):
                 if name in self._why:
@@ -83,13 +86,15 @@ class Leftovers:
             raise
 
     def forget(self, name: str) -> None:
-        """Do not remove the folder `name` any more: an image is about to be made in it."""
+        """Stop retrying to remove the folder `name`, because an image is about to be created
+        in it.
+        """
         with self._lock:
             self._why.pop(name, None)
 
     def faults(self, location: Path) -> Iterator[Fault]:
-        """Yield a fault for each folder that cannot be removed. `location`: the pool's configured
-        path.
+        """Yield a fault for each folder that cannot be removed. `location`: the pool's path in the
+        configuration, for the text.
         """
         for name, why in tuple(self._why.items()):
             if why:
@@ -114,7 +119,7 @@ class Leftovers:
 
 
 def make_anew(folder: Path) -> None:
-    """Make the folder in which an image is made; what a crash left there is removed first.
+    """Create the temporary folder for a new image; one that a crash left is removed first.
 
     Raises: OSError.
     """
@@ -126,11 +131,10 @@ def make_anew(folder: Path) -> None:
 
 
 def clear(deleted_folder: Path) -> None:
-    """Remove a folder with a `.new-` or `.del-` name. Never follows a link (shutil.rmtree refuses
-    to).
+    """Remove a folder with a `.new-` or `.del-` name. No-op if it does not exist.
 
-    The image is truncated first: xfs and btrfs free the space of an unlinked file some time
-    later only. No-op if the folder is gone. Raises: OSError.
+    The image is truncated first, because xfs and btrfs free the space of an unlinked file only some
+    time later. Never follows a symbolic link (shutil.rmtree refuses to). Raises: OSError.
     """
     with (
         suppress(FileNotFoundError),
@@ -146,9 +150,9 @@ def clear(deleted_folder: Path) -> None:
 
 
 def sweep_folders(root: Path, folders: Mapping[str, Collection[str]]) -> None:
-    """Remove temporary files beside the records of images; `folders`: the files in each folder.
+    """Remove temporary files next to the records of images. Failures are logged.
 
-    What cannot be removed is logged.
+    `folders`: the names of the files in each image's folder.
     """
     for folder, file_names in folders.items():
         _remove_files(root / folder, [name for name in _INSIDE if name in file_names])

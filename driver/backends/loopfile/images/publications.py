@@ -1,6 +1,7 @@
-"""Publications that a read-only or failed pool cannot store, kept in memory until it can.
+"""Publications that a read-only or failed pool cannot store: they are kept in memory until it can.
 
-It is not durable anyway, Kubernetes has it. On a full pool the pod that would clean up can start.
+A publication need not be durable, because Kubernetes has it. So a pod that cleans up a full pool
+can start.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ from driver.core.model import Image, Volume
 
 
 class Publications:
-    """The publications of one pool; those that could not be written are retried until they are."""
+    """The publications of one pool. Those that could not be written are retried."""
 
     def __init__(self) -> None:
         self._unwritten: dict[VolumeId, Volume] = {}
 
     def write(self, root: Path, volume: Volume) -> None:
-        """Record `volume.published`; it is kept in memory while nothing can be written to the
-        pool.
+        """Record `volume.published` in the pool, or in memory while the pool cannot be written to.
 
         Raises: OSError for any other failure.
         """
@@ -40,8 +40,8 @@ class Publications:
             self._unwritten.pop(volume.id, None)
 
     def with_unwritten(self, image: Image) -> Image:
-        """Return an image that was read from the pool, with its unwritten publication if it has
-        one.
+        """Return `image` with its publication from memory, if it has one that is not written to the
+        pool yet.
         """
         unwritten = self._unwritten.get(image.id) if isinstance(image, Volume) else None
         if isinstance(image, Volume) and unwritten and unwritten.incarnation == image.incarnation:
@@ -49,7 +49,7 @@ class Publications:
         return image
 
     def retry(self, root: Path) -> None:
-        """Write what could not be written before; what still cannot is retried later."""
+        """Try again to write the publications that are only in memory."""
         for volume in tuple(self._unwritten.values()):
             with suppress(OSError):
                 image_records.write_publication(root, volume)

@@ -1,7 +1,8 @@
-"""Corrects an image to its record: cuts what is too long, and fills the holes of a thick one.
+"""Makes an image agree with its record: truncates a file that is too long, and fills the holes of a
+thick one.
 
-What takes two steps may have been stopped between them: an expansion allocates, then records. And a
-pool that was copied by hand came back with holes, and on btrfs without NOCOW.
+A call with two steps may have been interrupted between them: an expansion first allocates, then
+writes the record. And a pool that was copied by hand has holes and, on btrfs, no NOCOW attribute.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ class ImageRepairer:
         self._accounts = accounts
 
     def adopt(self, root: Path, image: Image) -> bool:
-        """Repair an image that was found, enter it into the ledger, and log its faults.
+        """Repair an image that was found when the pool was opened, add it to the ledger, and log
+        its faults.
 
-        What cannot be repaired is logged. Returns whether a loop device may have its file.
+        What cannot be repaired is logged. Returns whether the image may be attached to a loop
+        device.
         """
         disk = layout.disk(root, image.id)
         try:
@@ -42,16 +45,16 @@ class ImageRepairer:
                 self._cut(root, image)
         except (CellarError, OSError) as error:
             logger.error("{} was not corrected: {}", image.id, error)
-        self._accounts.record_final(image)
+        self._accounts.record_image(image)
         for fault in find_faults(root, image):
             logger.warning("{}", fault.text)
         return _may_be_attached(disk)
 
     def ensure_complete(self, root: Path, volume: Volume) -> Path:
-        """Return the file of a volume before it is attached, repaired to what is recorded.
+        """Repair a volume before it is attached, and return its file.
 
-        What cannot be repaired is logged, and keeps no pod from its data. Raises: Damaged if
-        the file is gone, or shorter than recorded.
+        What cannot be repaired is logged and does not prevent the attachment. Raises: Damaged if
+        the file is missing, or shorter than recorded.
         """
         disk = layout.verified_image(root, volume)
         try:
@@ -77,7 +80,7 @@ class ImageRepairer:
         recorded = image_records.read(root, str(image.id))
         if recorded and not isinstance(recorded, Unreadable) and recorded.size == image.size:
             os.truncate(disk, image.size)
-            self._accounts.record_final(image)
+            self._accounts.record_image(image)
             logger.warning("{}: cut to {} bytes, as recorded", image.id, image.size)
 
     def _fill(self, root: Path, volume: Volume, lacking: Bytes) -> None:
@@ -91,7 +94,7 @@ class ImageRepairer:
             logger.warning("{}: no space for the {} bytes that it lacks", volume.id, lacking)
             return
         files.allocate(layout.disk(root, volume.id), volume.size)
-        self._accounts.record_final(volume)
+        self._accounts.record_image(volume)
         logger.warning("{}: {} bytes of it were not allocated, and are now", volume.id, lacking)
 
 
@@ -105,8 +108,8 @@ def _may_be_attached(disk: Path) -> bool:
 
 
 def find_faults(root: Path, image: Image) -> Iterator[Fault]:
-    """Yield the faults of an image: its file is missing or too short, or it has bytes beyond its
-    recorded size, holes, or copies on write.
+    """Yield the faults of an image: its file is missing, too short or too long, has holes although
+    it is thick, or is copy-on-write.
 
     Raises: OSError if the file cannot be examined.
     """

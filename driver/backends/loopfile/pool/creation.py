@@ -1,6 +1,7 @@
-"""Whether a directory without a marker may become a pool, and which pool was there before.
+"""Decides whether a directory without a marker may become a pool.
 
-Where a pool was known, a directory of another filesystem is what its missing disk has uncovered.
+If a pool was known at the location before, and the directory is now on another filesystem, then the
+pool's disk is not mounted and the directory below its mount point is visible instead.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _FILESYSTEM: Final = "filesystem"  # its UUID; empty if it tells none
 
 
 class PoolCreation:
-    """Decides whether the directory at one place may become a pool.
+    """Decides whether the directory at one location may become a pool.
 
-    `known`: which pool was found at a place, kept outside of the pools. `init`: the user wants
-    a pool there. `ids`: of the pools of this process.
+    `known`: which pool was found at which location, stored outside of the pools. `init`: whether
+    the configuration asks for a new pool there. `ids`: the pools that this process has found.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class PoolCreation:
             self._refuse_missing_disk(fd)
 
     def take_id(self, fd: int, pool_id: PoolId) -> None:
-        """Record that this process has the pool in the directory open as `fd`.
+        """Record that this process uses the pool in the directory open as `fd`.
 
-        Raises: PoolUnavailable if it has it at another location, or is to have it at one where it
-        was before, on another filesystem: this is a copy.
+        Raises: PoolUnavailable if the directory is a copy of a pool: the same pool id was found at
+        another configured location, on another filesystem.
         """
         filesystem = open_directory.filesystem_uuid(fd)
         known = self._known.find(_ID, pool_id)
@@ -83,12 +84,12 @@ class PoolCreation:
         self._ids.take(pool_id, self._location)
 
     def release_id(self, pool_id: PoolId) -> None:
-        """Record that this process has not the pool here any more."""
+        """Record that this process does not use the pool at this location any more."""
         self._ids.release(pool_id, self._location)
 
     def record_pool(self, fd: int, pool_id: PoolId) -> None:
-        """Record the pool in the directory open as `fd`, and warn of another pool on its
-        filesystem.
+        """Record the pool in the directory open as `fd`, and log a warning if another pool is on
+        its filesystem.
         """
         self._running = True
         location = os.fspath(self._location)

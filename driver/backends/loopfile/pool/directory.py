@@ -1,8 +1,9 @@
 """The directory of a loop-file pool: opened for each operation, and identified by its marker.
 
-A descriptor from before a mount shows the empty directory for ever, so nothing is kept but the
-lock on the marker. The lock makes this process the only one on the pool; it is dropped as soon as
-the pool is found gone, so that the filesystem can go too.
+A directory that was opened before a disk was mounted over it stays the empty directory for ever. So
+only the lock on the marker is kept open between operations. The lock makes this process the only
+user of the pool; it is released as soon as the pool is found missing, so that the filesystem can be
+unmounted.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class _MarkerLock:
 
 
 class Visit(NamedTuple):
-    """One call at work in the pool: the path and the descriptor of its root, and its lock."""
+    """One operation that uses the pool: its root's path and file descriptor, and the lock."""
 
     path: Path
     fd: int
@@ -55,9 +56,10 @@ class Visit(NamedTuple):
 class PoolDirectory:
     """The directory of one pool.
 
-    `adopted(path)` is called under the lock each time that the pool is found (again), while no
-    call is inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in
-    the marker. `init`, `known`, `ids`: see `PoolCreation`. `disk`: is mounted there if need be.
+    `adopted(path)` is called with the lock held each time that the pool is found, while no call is
+    inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in the marker.
+    `init`, `known`, `ids`: see `PoolCreation`. `disk`: the disk to mount there if it is not
+    mounted.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool's directory is, and who is called
@@ -85,9 +87,9 @@ class PoolDirectory:
 
     @property
     def id(self) -> PoolId:
-        """The id in the marker; one stat(2) if nothing changed.
+        """The id in the marker. Costs one stat(2) if nothing changed.
 
-        Raises: PoolUnavailable if the pool is not there, or not ours; Exhausted.
+        Raises: PoolUnavailable if the pool is missing or belongs to another driver; Exhausted.
         """
         if (lock := self._marker_lock) and not self._unsynced and self._is_at_path(lock):
             return lock.id
@@ -96,19 +98,18 @@ class PoolDirectory:
             return self._marker_lock.id
 
     def ensure_available(self) -> None:
-        """Raise PoolUnavailable if the pool is not there, or not ours."""
+        """Raise PoolUnavailable if the pool is missing or belongs to another driver."""
         _ = self.id
 
     @contextmanager
     def open(self) -> Iterator[Path]:
-        """Yield a path to the pool's root that stays on this filesystem whatever is mounted
-        meanwhile.
+        """Yield a path to the pool's root that stays valid if something is mounted over it.
 
-        It works for child processes too, being /proc/PID/fd/N. The pool is not released while a
-        call is inside.
+        Child processes can use it too: it is /proc/PID/fd/N. The pool is not released before the
+        `with` block ends.
 
-        Raises: PoolUnavailable with the reason and the cure; Exhausted if nothing could be
-        found out.
+        Raises: PoolUnavailable with the reason and the cure; Exhausted if the process lacks the
+        resources to find out.
         """
         visit = self.enter()
         try:
@@ -117,14 +118,14 @@ class PoolDirectory:
             self.leave(visit)
 
     def enter(self) -> Visit:
-        """Do what `open` does at its begin; `leave` must follow. Raises: as `open`."""
+        """Begin an operation as `open` does; `leave` must follow. Raises: as `open`."""
         with self._lock:
             fd, path, lock = self._open()
             lock.users += 1
         return Visit(path, fd, lock)
 
     def leave(self, visit: Visit) -> None:
-        """End what `enter` began."""
+        """End the operation that `enter` began."""
         os.close(visit.fd)
         lock = visit.lock
         with self._lock:
@@ -133,8 +134,7 @@ class PoolDirectory:
                 self._lose()
 
     def sync(self, root: Path) -> None:
-        """Fsync `root`. Once that failed, the pool is unavailable until it is repeated with
-        success.
+        """Fsync `root`. If that fails, the pool is unavailable until a later fsync succeeds.
 
         Raises: OSError.
         """
@@ -145,8 +145,8 @@ class PoolDirectory:
             raise
 
     def adopt_again(self, ready: Callable[[Path], bool]) -> None:
-        """Call `adopted` again, as if the pool was just found, if no call is inside and it is
-        `ready`.
+        """Call `adopted` as if the pool had just been found, unless an operation uses the pool or
+        `ready(root)` returns False.
 
         Raises: PoolUnavailable, Exhausted.
         """
@@ -159,7 +159,7 @@ class PoolDirectory:
                 os.close(fd)
 
     def close(self) -> None:
-        """Release the pool; if calls are inside, when the last of them leaves."""
+        """Release the pool, or let the last running operation release it."""
         with self._lock:
             if self._marker_lock:
                 self._marker_lock.closed = True

@@ -1,4 +1,4 @@
-"""Whether the filesystem of a pool accepts writes: as the kernel says, and as calls met it."""
+"""Whether the filesystem of a pool accepts writes, according to the kernel and to failed calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _BELIEVED: Final = 1.0
 
 
 class PoolHealth:
-    """The health of the pool at `location`. `root`: a path from `PoolDirectory.open`."""
+    """The health of the pool at `location`. `root` in its methods: the path that
+    `PoolDirectory.open` yields.
+    """
 
     def __init__(self, location: Path) -> None:
         self._location = os.fspath(location)
@@ -29,9 +31,9 @@ class PoolHealth:
         self._turned, self._asked = "", -inf
 
     def refuse_unwritable(self, root: Path) -> None:
-        """Raise PoolReadOnly if the filesystem takes no writes, PoolFailed if it shut itself down.
+        """Raise PoolReadOnly if the filesystem is read-only, PoolFailed if it shut itself down.
 
-        After a call has failed, a trial write decides.
+        If a call on the pool has failed before, this is decided by a trial write.
         """
         if os.statvfs(root).f_flag & os.ST_RDONLY:
             raise PoolReadOnly(
@@ -48,7 +50,7 @@ class PoolHealth:
             self._try(root)
 
     def is_writable(self, root: Path) -> bool:
-        """Return whether `refuse_unwritable` raises nothing."""
+        """Return whether the filesystem accepts writes."""
         try:
             self.refuse_unwritable(root)
         except PoolUnavailable:
@@ -57,14 +59,16 @@ class PoolHealth:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise the errors of the port in place of the pool's OSErrors; see `core.errnos`."""
+        """Raise our error in place of an OSError of the `with` block, as `translate` does."""
         try:
             yield
         except OSError as error:
             raise self.translate(error) from error
 
     def translate(self, error: OSError) -> Exception:
-        """Return the error of the port that means the same; `error` itself if there is none."""
+        """Return our error that has the same meaning as `error` (see core.errnos), or `error`
+        itself if there is none.
+        """
         meant = errnos.pool_error(error, self._location)
         if isinstance(meant, PoolUnavailable):
             self._met, self._tried = meant, -inf

@@ -1,8 +1,8 @@
-"""The lock of a process on a pool: flock(2) on the marker. No other process uses the pool.
+"""The lock of a process on a pool: flock(2) on the marker, so that no other process uses the pool.
 
-A process that was killed while a thread of its was stuck in the kernel, as by another pool whose
-disk hangs, has it still. The next one then locks the pool's directory in its stead; whoever gets
-the marker looks whether somebody has that.
+A killed process keeps the lock while one of its threads is stuck in the kernel, for example because
+the disk of another pool hangs. The next process then locks the pool's directory instead; and
+whoever locks the marker also checks that nobody has locked the directory.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _AFTERMATH: Final = 2.0
 
 
 def lock(root: int, marker: int, location: Path) -> int:
-    """Lock the pool and return the descriptor that has the lock, `marker` or a new one.
+    """Lock the pool and return the file descriptor that has the lock: `marker` or a new one.
 
-    `root`, `marker`: open descriptors of the directory and its marker.
+    `root`, `marker`: open file descriptors of the directory and of its marker. `location`: for the
+    text.
 
     Raises: PoolUnavailable if another process has the pool; OSError.
     """

@@ -1,4 +1,4 @@
-"""The marker that makes a directory a pool: it has the pool's id and its owner."""
+"""The marker file that makes a directory a pool: it contains the pool's id and its owner."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def write(root: Path, owner: str) -> PoolId:
 
 
 def initialise(location: Path, owner: str) -> PoolId:
-    """Make `location` a pool of the driver `owner`.
+    """Make the directory `location` a pool of the driver `owner`, and return its id.
 
-    Raises: Conflict if it is a pool; Refused if the marker cannot be written.
+    Raises: Conflict if it is a pool already; Refused if the marker cannot be written.
     """
     try:
         return write(location, owner)
@@ -48,7 +48,7 @@ def initialise(location: Path, owner: str) -> PoolId:
 
 
 def read_id(text: bytes, location: Path, owner: str) -> PoolId:
-    """Return the pool id of a marker.
+    """Return the pool id in `text`, the contents of a marker.
 
     Raises: PoolUnavailable if the marker is damaged, of a newer schema, or another driver's.
     """

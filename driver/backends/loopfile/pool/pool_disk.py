@@ -1,8 +1,8 @@
-"""The disk of a pool with `disk=`, which the driver mounts in the mount namespace of this process.
+"""Mounts the disk of a pool with the option `disk=`, in the mount namespace of this process.
 
-There is no fstab, and no systemd: the filesystem is found and mounted when the pool is opened, and
-stays mounted when the process ends. In a container the mount ends with it, and the next container
-makes it again; the loop devices of attached volumes keep the filesystem itself meanwhile.
+Neither fstab nor systemd is used: the filesystem is found and mounted when the pool is opened, and
+stays mounted when the process ends. In a container the mount ends with the container, and the next
+one mounts it again; until then the loop devices of attached volumes keep the filesystem active.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class _Mounted:
 
 
 class PoolDisk:
-    """The disk `source`, to be mounted at `location`. `now`: seconds of a monotonic clock."""
+    """The disk `source`, to be mounted at `location`. `now`: returns seconds of a monotonic
+    clock.
+    """
 
     def __init__(
         self, location: Path, source: DiskSource, now: Callable[[], float] = time.monotonic
@@ -56,10 +58,10 @@ class PoolDisk:
         self._lock = threading.Lock()
 
     def ensure_mounted(self) -> None:
-        """Mount the disk, unless it is; two calls of stat(2) if it is.
+        """Mount the disk. No-op, at the cost of two stat(2), if it is mounted.
 
-        Raises: PoolUnavailable, if it is not there, something else is mounted there, or it
-        cannot be mounted.
+        Raises: PoolUnavailable if the disk is missing or cannot be mounted, or something else is
+        mounted there.
         """
         if self._is_mounted():
             return

@@ -1,6 +1,7 @@
-"""Which location of this process has each pool: a copy of a pool on another disk has its id, too.
+"""Which pool this process uses at which location, to refuse a second copy of the same pool.
 
-If both were used, a volume would be now this one and now that one.
+A copy of a pool on another disk has the same pool id. If both were used, a volume id would mean
+sometimes one volume and sometimes the other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from driver.core.ids import PoolId
 
 
 class PoolIds:
-    """The pools that this process has found, each at one of the locations that are configured."""
+    """The pools that this process has found, each with its configured location."""
 
     def __init__(self) -> None:
         self._configured: set[Path] = set()
@@ -21,29 +22,33 @@ class PoolIds:
         self._lock = threading.Lock()
 
     def add_location(self, location: Path) -> None:
-        """Remember that a pool is configured there."""
+        """Record that a pool is configured at `location`."""
         self._configured.add(location)
 
     def is_configured(self, location: Path) -> bool:
-        """Return whether a pool is configured there."""
+        """Return whether a pool is configured at `location`."""
         return location in self._configured
 
     def take(self, pool: PoolId, location: Path) -> None:
-        """Record that the pool was found there. Raises: PoolUnavailable: it is elsewhere, too."""
+        """Record that the pool was found at `location`. Raises: PoolUnavailable: it is used at
+        another location.
+        """
         with self._lock:
             other = self._found.setdefault(pool, location)
         if other != location:
             raise two_copies(pool, location, other)
 
     def release(self, pool: PoolId, location: Path) -> None:
-        """Forget that the pool is there; no-op if it is elsewhere."""
+        """Record that the pool is not used at `location` any more; no-op if it was found at another
+        one.
+        """
         with self._lock:
             if self._found.get(pool) == location:
                 del self._found[pool]
 
 
 def two_copies(pool: PoolId, location: Path, other: Path) -> PoolUnavailable:
-    """Return the error of a location that has the same pool as another one."""
+    """Return the error for a pool that was found at `location` and also at `other`."""
     return PoolUnavailable(
         f"{location} has pool {pool}, which is that of {other}: one is a copy of the other, and"
         " only one can be used. Remove the other one from the settings"

@@ -1,4 +1,4 @@
-"""The space that the images of a loop-file pool may need: entries of the ledger."""
+"""The space that the images of a loop-file pool may need: fills the pool's ledger."""
 
 from __future__ import annotations
 
@@ -47,12 +47,10 @@ _CLOSE: Final = 2.0  # seconds that the end of a pool waits for its measuring th
 
 
 class Accounts:
-    """The space that the images of a pool are charged, and what its filesystem says that they
-    share.
+    """Computes how much space to reserve for each image of a pool, and enters it into the ledger.
 
-    Files are looked up in the directory that was proven to be the pool's, not by its path.
-    Until an image was measured, in the background, all of it counts as shared, which is too
-    much.
+    Files are accessed through the opened pool directory, not by path. All bytes of an image count
+    as shared until a background thread has measured it, so the reservation is too large at first.
     """
 
     def __init__(self, overcommit: float, filesystems: Filesystems) -> None:
@@ -72,7 +70,7 @@ class Accounts:
         )
 
     def begin(self, root: Path, bounds: FilesystemLimits) -> None:
-        """Start with an empty ledger for the pool that appeared at `root`. Raises: OSError."""
+        """Start with an empty ledger for the pool that was found at `root`. Raises: OSError."""
         self.end()
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
@@ -80,9 +78,8 @@ class Accounts:
         self.ledger.join(self._filesystems.named(open_directory.filesystem_key(self._root_fd)))
 
     def end(self) -> None:
-        """Empty the ledger and close what is open, so that the pool can be unmounted.
-
-        No-op if there was no pool.
+        """Empty the ledger and close all files, so that the pool can be unmounted; no-op without a
+        pool.
         """
         self._background.close(_CLOSE)
         if self._root_fd >= 0:
@@ -96,7 +93,8 @@ class Accounts:
     def free_space(self, *, known: bool = False) -> FreeSpace:
         """Return the free space of the pool.
 
-        `known`: the last result will do, if the filesystem has to commit for a new one.
+        `known`: the last result may be returned if a new one would have to wait for a commit of the
+        filesystem.
         """
         self.catch_up()
         if known and self.bounds.lags:
@@ -104,13 +102,13 @@ class Accounts:
         return self.ledger.measure()
 
     def catch_up(self) -> None:
-        """Begin in the background what makes the next results better, if anything does."""
+        """Start the background work that makes later results more exact, if there is any."""
         if self._is_behind():
             self._background.begin()
 
     def capacity(self, space: FreeSpace, allocation: Allocation, granularity: Bytes) -> Capacity:
-        """Return the capacity for `allocation`; that of sparse images is multiplied by the
-        overcommit ratio.
+        """Return the capacity of a pool with the free space `space`; that of sparse images is
+        multiplied by the overcommit ratio.
         """
         largest = min(space.largest(allocation), self.bounds.largest(self._root))
         if allocation is Allocation.THICK and not self.bounds.overwrites:
@@ -124,9 +122,9 @@ class Accounts:
         )
 
     def pending(self, image: Image, source: Path | None) -> Entry:
-        """Return the entry of an image that is about to be made: what it may cost.
+        """Return the ledger entry for a new image: the space that it may need.
 
-        `source`: the file that it will share bytes with, or None.
+        `source`: the file whose bytes it will share, or None.
         """
         if isinstance(image, Volume):
             shared = self._written(source, image) if source else 0
@@ -137,13 +135,13 @@ class Accounts:
         return Entry(self._occupied(str(image.source)), Allocation.THICK, pending=True)
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
-        """Return the charge of a volume that will have `size` bytes. Nothing is recorded."""
+        """Return the ledger entry for a volume that will have `size` bytes. Nothing is recorded."""
         shared = self.ledger.shared(str(volume.id))
         return Entry(size, volume.allocation, shared, pending=True)
 
-    def update_charge(self, disk: Path, image: Image) -> None:
-        """Charge a new image for what it shares now: its source may have been written to
-        meanwhile.
+    def update_reservation(self, disk: Path, image: Image) -> None:
+        """Reserve space for what a new image really shares with its source, which may have been
+        written to since the first reservation.
 
         Raises: NoSpace.
         """
@@ -152,9 +150,9 @@ class Accounts:
         entry = Entry(promise, image.allocation, cost, pending=True)
         self.ledger.update_pending(str(image.id), entry)
 
-    def record_final(self, image: Image) -> None:
-        """Charge an image that exists. Until it was measured, all of a clone or snapshot counts as
-        shared, or what was when it was made.
+    def record_image(self, image: Image) -> None:
+        """Enter an existing image into the ledger. All bytes of a clone or snapshot count as shared
+        until they were measured; a smaller earlier measurement stays.
         """
         occupied = self._occupied(str(image.id))
         shares = self.bounds.reflinks and image.source is not None
@@ -170,12 +168,12 @@ class Accounts:
         self.ledger.record(str(image.id), entry, occupied)
 
     def record_detached(self, image_id: ImageId) -> None:
-        """Note that an image was detached, so that what it occupies does not change any more."""
+        """Record that an image was detached: the bytes that it occupies do not change any more."""
         self.ledger.mark_detached(str(image_id), self._occupied(str(image_id)))
 
     def record_unreadable(self, root: Path, name: str) -> None:
-        """Charge an image whose record cannot be read as if all of it will be written and
-        overwritten.
+        """Reserve space for an image whose record cannot be read, as if all its bytes will be
+        written and overwritten.
         """
         occupied = self._occupied(name)
         shared = self.bounds.with_cow_cost(occupied) if self.bounds.reflinks else 0
@@ -185,20 +183,20 @@ class Accounts:
         self.ledger.mark_attached(name)  # it may be
 
     def record_again(self, image_id: ImageId, image: Image | None) -> None:
-        """Charge an image whose record can be read again. `image` None: it was removed, and is no
-        longer charged.
+        """Enter an image whose record can be read again; `image` None: remove its entry, because
+        the image was removed.
         """
         if image:
-            self.record_final(image)
+            self.record_image(image)
         else:
             self.ledger.remove(str(image_id))
 
     @contextmanager
     def punched(self, disk: Path, volume: Volume) -> Iterator[None]:
-        """Punch the file while its replacement is written inside, so that a thick volume never
-        needs its size twice.
+        """Punch a hole over the whole image file while the `with` block writes its replacement, so
+        that a thick volume never needs its size twice.
 
-        If the body raises, a thick file is allocated again, as far as that is possible.
+        If the block raises, the file of a thick volume is allocated again, if possible.
         """
         key = str(volume.id)
         entry = Entry(volume.size, volume.allocation, pending=True)
@@ -212,13 +210,13 @@ class Accounts:
                     files.allocate(disk, volume.size)
             raise
         finally:
-            self.record_final(volume)
+            self.record_image(volume)
 
     def reallocate(self, root: Path, image: Image) -> None:
-        """Allocate a thick image that was never formatted: a crash inside `punched` leaves it a
-        hole.
+        """Allocate the file of a thick volume that was never formatted, because a crash inside
+        `punched` leaves it without blocks.
 
-        The ledger counts on it. A failure is ignored.
+        The ledger assumes that it is allocated. Errors are ignored.
         """
         if isinstance(image, Volume) and image.unformatted and image.allocation is Allocation.THICK:
             with suppress(OSError):

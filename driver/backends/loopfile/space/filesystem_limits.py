@@ -1,6 +1,8 @@
-"""What the filesystem of a pool supports, and its largest file, tested when the pool is opened.
+"""What the filesystem of a pool supports, and its largest file size, found out when the pool is
+opened.
 
-What only a write can tell is a hint: a pool that is full or read-only comes up all the same.
+Features that only a trial write can show are optional: a pool that is full or read-only is opened
+without them.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _INODES: Final = 8  # for one more image: its folder and file, its records, and 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesystemLimits:
-    """What a filesystem can do and hold. Sizes are in bytes."""
+    """The features and limits of a filesystem. Sizes are in bytes."""
 
     kind: str
     reflinks: bool
@@ -54,31 +56,34 @@ class FilesystemLimits:
     uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
     def available(self, location: Path) -> Bytes:
-        """Return the free bytes less reserve and margin; may be negative. What images may still
-        need is not subtracted.
+        """Return the free bytes of the filesystem minus reserve and margin; may be negative. What
+        is reserved for images is not subtracted.
 
-        Waits for a commit of a filesystem that `lags`.
+        Waits for a commit of the filesystem if it `lags`.
         """
-        free = _settled(location) if self.lags else read_free_bytes(location)
+        free = _read_after_commit(location) if self.lags else read_free_bytes(location)
         return free - self.reserve - self.margin
 
     def largest(self, location: Path) -> Bytes:
-        """Return the size of the largest file; 0 while there are no inodes for one."""
+        """Return the size in bytes of the largest possible file; 0 if no inode is free."""
         return self.largest_file if _has_inodes(location) else 0
 
     @property
     def lags(self) -> bool:
-        """Whether the filesystem's free space is right only after a commit, as that of btrfs."""
+        """Whether the free space that the filesystem reports is right only after a commit, as on
+        btrfs.
+        """
         return self.kind == "btrfs"
 
     def with_cow_cost(self, shared: Bytes) -> Bytes:
-        """Return `shared` bytes plus the metadata that overwriting them may cost."""
+        """Return `shared` bytes plus the metadata that overwriting them may need."""
         return shared + int(shared * self.cow_cost)
 
     def faults(self, root: Path, location: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
         """Yield the faults of the pool that is open as `root`.
 
-        `location`: its configured path, for messages. `damaged`: why, by name of the image.
+        `location`: its configured path, for the texts. `damaged`: the reason, by the name of each
+        damaged image.
         """
         status = os.statvfs(root)
         if status.f_bavail * status.f_frsize < _FULL:
@@ -106,7 +111,9 @@ def read_free_bytes(location: Path) -> Bytes:
 
 
 def occupied(location: Path) -> float:
-    """Return the share of the filesystem that is occupied, its reserved blocks not included."""
+    """Return the share (0 to 1) of the filesystem that is occupied, not counting blocks reserved
+    for root.
+    """
     status = os.statvfs(location)
     return 1 - status.f_bfree / max(1, status.f_blocks)
 
@@ -117,7 +124,7 @@ def _has_inodes(location: Path) -> bool:
     return not status.f_files or status.f_favail >= _INODES
 
 
-def _settled(location: Path) -> Bytes:
+def _read_after_commit(location: Path) -> Bytes:
     """Return the free bytes of a btrfs once they agree with themselves after a commit.
 
     They lag behind fallocate and unlink until a commit, or two. See `files.commit`.
@@ -144,10 +151,11 @@ NONE: Final = FilesystemLimits(
 
 
 def probe(root: Path, reserve: str) -> FilesystemLimits:
-    """Return what the filesystem of `root` can do, partly by trying; if it is full or read-only,
-    careful answers.
+    """Find out what the filesystem of `root` supports, partly by trial writes.
 
-    `reserve`: bytes or a percentage of the filesystem. Raises: OSError if the filesystem fails.
+    If these are impossible, because it is full or read-only, the result is a cautious guess and
+    marked as `uncertain`. `reserve`: bytes, or a percentage of the filesystem. Raises: OSError if
+    the filesystem fails.
     """
     kind = files.filesystem_type(root)
     direct_io = _tried(lambda: file_probes.direct_io_at(root, 4096))

@@ -19,15 +19,16 @@ def pool_id(provisioning: Provisioning, vg: lvm.VolumeGroup) -> PoolId:
 
 
 def refuse_trouble(provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """Raise PoolUnavailable if the group has no usable pool."""
+    """Raise PoolUnavailable if the group or its thin pool cannot be used as a pool."""
     if trouble := provisioning.trouble(vg):
         raise PoolUnavailable(trouble)
 
 
 def refuse_other(provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """Raise PoolUnavailable if the thin pool or group is not the one recorded for its name.
+    """Raise PoolUnavailable if the UUID of the group or thin pool is not the one recorded for its
+    name.
 
-    Not if an administrator configured the UUID of this group, and another was recorded.
+    Not raised if an administrator configured the UUID that the group has now.
     """
     group, location = provisioning.group, provisioning.location
     if group.uuid and group.known_groups.group_uuid(location) != vg.uuid:
@@ -40,18 +41,19 @@ def refuse_other(provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
 
 
 def record(known_groups: KnownGroups, provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """Record the UUIDs of this group and thin pool, so that no other with their names is taken for
-    them.
+    """Record the UUIDs of the group and thin pool, so that others with the same names are refused
+    later.
     """
     known_groups.record(provisioning.group.name, vg.uuid, "")
     known_groups.record(provisioning.location, vg.uuid, provisioning.uuid(vg))
 
 
 def initialise(provisioning: Provisioning, owner: str, known_groups: KnownGroups) -> PoolId:
-    """Mark the pool as the driver `owner`'s and record its UUIDs, whatever was recorded before.
+    """Mark the pool as owned by the driver `owner` and record its UUIDs in place of any recorded
+    before.
 
-    Raises: Conflict if it is marked and recorded already; PoolUnavailable if it is not there, not
-    usable, or another driver's; CommandError.
+    Raises: Conflict if it is marked and recorded already; PoolUnavailable if it does not exist, is
+    not usable, or belongs to another driver; CommandError.
     """
     vg = provisioning.group.report()
     location = provisioning.location

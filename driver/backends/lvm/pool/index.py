@@ -1,4 +1,6 @@
-"""The images of a pool, read from the tags of its logical volumes when the group has changed."""
+"""The images of a pool, parsed from the tags of its logical volumes whenever the group has
+changed.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,12 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image, its logical volume, and its recorded charge in bytes.
-
-    A charge of 0: none is recorded, see `tags.recorded_charge`.
+    """An image, its logical volume, and its recorded reservation in bytes (0: none, see
+    `tags.recorded_reservation`).
     """
 
     image: Image
-    charge: Bytes
+    reservation: Bytes
     lv: lvm.LogicalVolume
 
     @property
@@ -35,21 +36,21 @@ class Entry:
 
 @dataclass(slots=True)
 class Index:
-    """The images of a pool as of the last report.
+    """The images of a pool according to the last report.
 
-    `vanished`: images whose logical volume somebody else removed; they are listed until they are
-    deleted.
+    `missing`: images whose logical volume was removed by somebody else than this driver; they are
+    listed until they are deleted.
     """
 
     entries: dict[ImageId, Entry] = field(default_factory=dict)
-    vanished: dict[ImageId, Image] = field(default_factory=dict)
+    missing: dict[ImageId, Image] = field(default_factory=dict)
     damaged: dict[str, Unreadable] = field(default_factory=dict)  # by the name of the LV
     _report: lvm.VolumeGroup | None = None
 
     def read(
         self, vg: lvm.VolumeGroup, pool: PoolId, contains: Callable[[lvm.LogicalVolume], bool]
     ) -> None:
-        """Read the images from a report. No-op if it is the one that was read last.
+        """Parse the images in the report `vg`. No-op if it is the report that was parsed last.
 
         `contains`: returns whether a logical volume belongs to the pool.
         """
@@ -63,34 +64,34 @@ class Index:
             if not lv.name.startswith(f"{tags.PREFIX}{pool}-"):
                 continue
             try:
-                image, charge = tags.decode(lv.name, lv.size, lv.tags)
-                entries[image.id] = Entry(image, charge, lv)
+                image, reservation = tags.decode(lv.name, lv.size, lv.tags)
+                entries[image.id] = Entry(image, reservation, lv)
             except Damaged as error:
                 damaged[lv.name] = tags.glimpse(lv.name, lv.size, lv.tags, error)
                 if lv.name not in self.damaged:
                     logger.error("{} is ignored: {}", lv.name, error)
         for image_id, entry in self.entries.items():
             if image_id not in entries and entry.lv.name not in damaged:
-                self.vanished[image_id] = entry.image
+                self.missing[image_id] = entry.image
                 logger.error("{} was removed by somebody else", entry.lv.name)
         for image_id in entries:
-            self.vanished.pop(image_id, None)
+            self.missing.pop(image_id, None)
         self.entries, self.damaged, self._report = entries, damaged, vg
 
     def remove(self, image_id: ImageId) -> None:
         """Remove an image that was deleted."""
         self.entries.pop(image_id, None)
-        self.vanished.pop(image_id, None)
+        self.missing.pop(image_id, None)
 
     def image(self, image_id: ImageId) -> Image | None:
-        """Return the image, a vanished one included, or None.
+        """Return the image, also if its logical volume is missing; None: there is no such image.
 
         Raises: Damaged if its record cannot be read.
         """
         if entry := self.entries.get(image_id):
             return entry.image
         self.refuse_damaged(image_id)
-        return self.vanished.get(image_id)
+        return self.missing.get(image_id)
 
     def refuse_damaged(self, image_id: ImageId) -> None:
         """Raise Damaged if the record of the image cannot be read."""
@@ -98,8 +99,8 @@ class Index:
             raise Damaged(damaged.why)
 
     def images(self) -> list[Image]:
-        """Return all images but the damaged, in the order of their ids; those too whose logical
-        volume somebody else removed.
+        """Return all images whose record can be read, in the order of their ids, missing ones
+        included.
         """
-        images = [*(entry.image for entry in self.entries.values()), *self.vanished.values()]
+        images = [*(entry.image for entry in self.entries.values()), *self.missing.values()]
         return sorted(images, key=lambda image: str(image.id))

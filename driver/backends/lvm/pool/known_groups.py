@@ -1,7 +1,7 @@
-"""The volume group and thin pool that this node has known under a name.
+"""Records which volume group and thin pool this node has used under each name.
 
-A name proves nothing: a tenant, a disk of another machine, or a new `vgcreate` may bring the same.
-So LVM's UUIDs of the first pool that was adopted under a name are recorded.
+A name proves nothing: a tenant, a disk of another machine, or a new `vgcreate` may use the same
+one. So when a pool is first opened, LVM's UUIDs of it are recorded under its name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BETWEEN = "\n"  # paths; none has a newline
 class KnownGroups:
     """The UUIDs recorded on this node for each location, which is GROUP or GROUP/POOL.
 
-    Beside them the blank disks that the driver has taken for each group by itself.
+    Also records the blank disks that the driver itself has added to each group.
     """
 
     def __init__(self, records: Records) -> None:
@@ -31,7 +31,7 @@ class KnownGroups:
         return self._recorded(location)[0]
 
     def differs(self, location: str, group: str, pool: str) -> bool:
-        """Return whether other UUIDs are recorded for `location`; False if none are.
+        """Return whether other UUIDs than these are recorded for `location`; False if none are.
 
         `group`: the UUID of a volume group. `pool`: that of a thin pool, or "".
         """
@@ -43,14 +43,15 @@ class KnownGroups:
             self._records.write(f"lvm:{location}", {_GROUP: group, _POOL: pool})
 
     def devices(self, group: str) -> tuple[str, ...]:
-        """Return the paths of the disks that were taken for the volume group called `group`."""
+        """Return the paths of the disks that the driver has added to the volume group `group`."""
         record = self._records.get(f"lvm-disks:{group}") or {}
         return tuple(filter(None, record.get(_DEVICES, "").split(_BETWEEN)))
 
     def add_devices(self, group: str, paths: Iterable[str]) -> None:
-        """Record, before they are written to, that disks are taken for a volume group.
+        """Record, before the disks are written to, that they are added to the volume group `group`.
 
-        Raises: Failed if that is not on the disk: after a restart the group would lack a disk.
+        Raises: Failed if the record cannot be stored durably: after a restart the group would lack
+        a disk.
         """
         devices = dict.fromkeys((*self.devices(group), *paths))
         self._records.write(f"lvm-disks:{group}", {_DEVICES: _BETWEEN.join(devices)})

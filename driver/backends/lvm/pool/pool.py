@@ -1,7 +1,8 @@
-"""A configured pool of logical volumes: opened when it appears, and read from LVM's report.
+"""A configured pool of logical volumes: opened when its group is found, and read from LVM's
+reports.
 
-A pool is adopted when its volume group (and thin pool) is found: it is marked with its owner's tag,
-locked against other processes, and what calls that did not end left behind is undone.
+When the pool is opened it is marked with its owner's tag and locked against other processes, and
+what interrupted calls left behind is undone.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from driver.linux.devices import lvm
 
 
 class LvmPool:
-    """A configured pool, whether or not it is available. Its lock is the volume group's.
+    """A configured pool, whether or not it is available. Its lock is that of the volume group.
 
-    `owner`: name of the driver, with which the pool is marked. `init`: whether a group that has
+    `owner`: the name of the driver, with which the pool is marked. `init`: whether a group that has
     logical volumes and no mark may become a pool.
     """
 
@@ -57,12 +58,12 @@ class LvmPool:
         self._lock.release()
 
     def refresh(self) -> lvm.VolumeGroup:
-        """Return the current report of the volume group, after bringing the index up to date.
+        """Update the index from the current report of the volume group, and return the report.
 
-        A pool that appeared is adopted first.
+        A pool that was unavailable before is opened first.
 
-        Raises: PoolUnavailable if the group or the pool in it is missing, unusable, or belongs to
-        somebody else; Exhausted if this process lacks the resources to look.
+        Raises: PoolUnavailable if the group or thin pool is missing, unusable, or belongs to
+        another driver; Exhausted if this process lacks the resources to find out.
         """
         with self.group.lock:
             vg = self._available()
@@ -74,10 +75,10 @@ class LvmPool:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Bring the index up to date after the `with` block, which changes the group, so that
-        `known` shows the change at once. The next call would ask LVM anyway.
+        """Update the index after the `with` block, which changes the group, so that `known` shows
+        the change.
 
-        What keeps the pool from being read then does not fail the change; the next call raises it.
+        An error while the pool is read then is ignored; the next call raises it.
         """
         try:
             yield
@@ -86,25 +87,25 @@ class LvmPool:
                 self.refresh()
 
     def id_in(self, vg: lvm.VolumeGroup) -> PoolId:
-        """Return the id that the pool has in this group, a hash of LVM's UUIDs."""
+        """Return the pool's id, a hash of LVM's UUIDs in the report `vg`."""
         return identity.pool_id(self.provisioning, vg)
 
     def entry(self, image_id: ImageId) -> Entry:
-        """Return what the index has of an image.
+        """Return the index entry of an image.
 
-        Raises: NotFound; Damaged if somebody else removed its logical volume, or its record
+        Raises: NotFound; Damaged if its logical volume was removed by somebody else, or its record
         cannot be read; PoolUnavailable.
         """
         self.refresh()
         if entry := self.index.entries.get(image_id):
             return entry
         self.index.refuse_damaged(image_id)
-        if image_id in self.index.vanished:
+        if image_id in self.index.missing:
             raise Damaged(f"{image_id}: its logical volume was removed by somebody else")
         raise NotFound(f"no image {image_id} in pool {self.provisioning.location}")
 
     def healthy_entry(self, image_id: ImageId) -> Entry:
-        """Return what `entry` does.
+        """Return the index entry of an image whose logical volume LVM reports as healthy.
 
         Raises: as `entry`; Damaged also if LVM reports the logical volume as unhealthy.
         """
@@ -114,19 +115,21 @@ class LvmPool:
         return entry
 
     def protect(self, name: str) -> None:
-        """Keep adoption from removing the logical volume `name`, which a call works on."""
+        """Keep the logical volume `name`, on which a call works, from being removed as
+        unfinished.
+        """
         self._protected.add(name)
 
     def unprotect(self, name: str) -> None:
-        """End the protection of the logical volume `name`. No-op if it is not protected."""
+        """End the protection that `protect` began. No-op if the logical volume is not protected."""
         self._protected.discard(name)
 
     def refuse_existing(self, vg: lvm.VolumeGroup, image: Image, name: str) -> None:
-        """Raise Conflict if `image` exists, as the logical volume `name`, or is being created.
+        """Raise Conflict if `image` exists as the logical volume `name`, or is being created.
 
-        Removes what an earlier attempt left and could not remove.
+        A logical volume that a failed attempt left unfinished is removed.
         """
-        if image.id in self.index.vanished or name in self._protected:
+        if image.id in self.index.missing or name in self._protected:
             raise Conflict(f"{image.id} exists already")
         if lv := vg.volumes.get(name):
             if tags.BUILDING not in lv.tags:
@@ -143,15 +146,16 @@ class LvmPool:
         if entry.image.incarnation != volume.incarnation:
             raise NotFound(f"volume {volume.id} was deleted and created again")
         old = tags.own_tags(entry.lv.tags)
-        new = frozenset(tags.encode(volume, entry.charge))
+        new = frozenset(tags.encode(volume, entry.reservation))
         if without or old != new:
             self.group.change_tags(entry.lv.name, (old - new) | without, new - old)
 
     def withdraw(self, name: str, node: str | None) -> None:
-        """Remove the tags that say that the volume `name` is published to `node` (None: to any).
+        """Remove the tags which record that the volume `name` is published to `node` (None: to any
+        node).
 
-        For a volume whose record cannot be read. Tags that cannot be read are removed too.
-        Raises: PoolUnavailable, CommandError.
+        For a volume whose record cannot be read. Such tags are also removed if they cannot be
+        parsed. Raises: PoolUnavailable, CommandError.
         """
         if lv := self.refresh().volumes.get(name):
             published, published_node = tags.published_to(lv.tags)
@@ -160,7 +164,7 @@ class LvmPool:
 
     @contextmanager
     def freezing(self, volumes: Sequence[VolumeId]) -> Iterator[None]:
-        """Tag volumes, for the `with` block, as having filesystems that may be left frozen.
+        """Tag volumes, for the duration of the `with` block, as possibly having frozen filesystems.
 
         Raises: CommandError.
         """

@@ -1,4 +1,6 @@
-"""The owner of a pool of logical volumes: a tag names its driver, a flock(2) its process."""
+"""The owner of a pool of logical volumes: a tag names the driver, and a flock(2) names the
+process.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ LOCK_DIR: Final = Path("/run/lock")  # where LVM's own locks are: shared by host
 
 
 class PoolLock:
-    """The flock(2) on a pool, held from when the pool is found until it is found gone.
+    """The flock(2) on a pool, held from when the pool is found until it is found missing.
 
-    `driver`: the name of this driver, as the owner tag of its pools has it.
+    `driver`: the name of this driver, as in the owner tag of its pools.
     """
 
     def __init__(self, driver: str) -> None:
@@ -26,9 +28,10 @@ class PoolLock:
         self.pool: PoolId | None = None
 
     def is_owned(self, pool_tags: frozenset[str], location: str) -> bool:
-        """Return whether `pool_tags` mark the pool at `location` as this driver's.
+        """Return whether `pool_tags` mark the pool at `location` as owned by this driver; False if
+        they name no owner.
 
-        False if they name no owner. Raises: PoolUnavailable if they name another driver.
+        Raises: PoolUnavailable if they name another driver.
         """
         owner = tags.find_owner(pool_tags)
         if owner not in {None, self._driver}:
@@ -38,9 +41,9 @@ class PoolLock:
         return owner is not None
 
     def take(self, pool: PoolId, location: str) -> None:
-        """Take the lock on `pool`, in place of any that is held.
+        """Lock `pool`, and release the lock on any pool that was locked before.
 
-        Raises: PoolUnavailable if another process has it; OSError.
+        Raises: PoolUnavailable if another process has the lock; OSError.
         """
         self.release()
         LOCK_DIR.mkdir(parents=True, exist_ok=True)
@@ -51,7 +54,7 @@ class PoolLock:
         self._fd, self.pool = fd, pool
 
     def release(self) -> None:
-        """Release the lock. No-op if none is held."""
+        """Release the lock. No-op if no pool is locked."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self.pool = -1, None

@@ -1,4 +1,4 @@
-"""Undoes what interrupted calls and commands left in a pool, when it is opened."""
+"""Undoes what interrupted calls and commands left in a pool, when the pool is opened."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from driver.linux.devices import dm, lvm
 def resume(
     provisioning: Provisioning, vg: lvm.VolumeGroup, lvs: Iterable[lvm.LogicalVolume]
 ) -> None:
-    """Resume devices that a killed command or process left suspended: their writers hang.
+    """Resume devices that a killed command or process left suspended, so that their writers hang.
 
-    `lvs`: those of the pool's images. Logical volumes are resumed by LVM itself, under its lock:
-    another command may be at work. Raises: CommandError, OSError.
+    `lvs`: the logical volumes of the pool's images. LVM itself resumes them, with its lock held,
+    because another LVM command may be running. Raises: CommandError, OSError.
     """
     group, names = provisioning.group, {lv.name for lv in lvs}
     suspended = dm.suspended()
@@ -39,10 +39,10 @@ def resume(
 
 
 def recover(group: Group, unfinished: UnfinishedLvs, lv: lvm.LogicalVolume) -> None:
-    """Undo what a call that did not end left on a logical volume of an image.
+    """Undo what an interrupted call left on the logical volume `lv` of an image.
 
     It is removed if it was being built, thawed if it may be frozen, and zeroed if its first
-    contents were not finished. Raises: CommandError, OSError.
+    contents are incomplete. Raises: CommandError, OSError.
     """
     if tags.BUILDING in lv.tags:
         unfinished.remove(lv.name)

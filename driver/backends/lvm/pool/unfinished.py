@@ -1,7 +1,7 @@
-"""Logical volumes that are not complete: removed if they were never visible, else zeroed.
+"""Removes or zeroes logical volumes that are incomplete.
 
-One tagged `cellar.new` was never visible as a volume. One tagged `cellar.fill` is a volume whose
-first contents were being written.
+The tag `cellar.new` marks a logical volume that was never visible as an image: it is removed. The
+tag `cellar.fill` marks a volume whose first contents were being written: it is zeroed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class UnfinishedLvs:
         self._devices = devices
 
     def remove(self, name: str) -> None:
-        """Remove a logical volume that is tagged as being built. No-op if it is not.
+        """Remove a logical volume that is tagged as being built. No-op if it has no such tag.
 
-        A command may have failed after it did its work, so LVM is asked again. What cannot be
-        removed is logged, and left to the next adoption of the pool.
+        LVM is asked again first, because a failed command may have done its work. A failure is
+        logged; the volume is removed when the pool is next opened.
         """
-        self._provisioning.forget_charge(name)
+        self._provisioning.forget_reservation(name)
         try:
             if not self._has_tag(name, tags.BUILDING):
                 return
@@ -40,8 +40,8 @@ class UnfinishedLvs:
             logger.error("{} cannot be removed: {}", name, error)
 
     def mark_filling(self, lv: lvm.LogicalVolume) -> None:
-        """Tag a volume whose first contents are about to be written, and zero those of an earlier
-        attempt.
+        """Tag a volume whose first contents are about to be written; contents of an earlier attempt
+        are zeroed.
 
         Raises: CommandError, OSError.
         """
@@ -50,7 +50,7 @@ class UnfinishedLvs:
         self._group.change_tags(lv.name, (), {tags.FILLING})
 
     def zero(self, name: str) -> None:
-        """Zero a volume whose first contents were not finished, and remove its tag.
+        """Zero a volume whose first contents are incomplete, and remove the tag that marks it.
 
         No-op if it does not have the tag. Raises: CommandError, OSError.
         """

@@ -1,7 +1,7 @@
 """The layout of thick volumes on the disks of their group: linear, striped or mirrored.
 
-Each stripe and each mirror gets a disk of its own, the disks with the most free space first. So the
-largest volume that fits is known beforehand, and LVM's allocator has no choice.
+Each stripe and each mirror lies on a disk of its own, on those with the most free space. As the
+disks are chosen here and not by LVM's allocator, the largest possible volume is known beforehand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How many disks a thick volume is spread over.
+    """The number of disks over which a thick volume is striped, or on which it is mirrored.
 
     Raises: Invalid if it has both stripes and mirrors.
     """
@@ -31,7 +31,7 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """How many disks a volume needs at once; 1: LVM takes as many as needed."""
+        """The number of disks that a volume needs; 1: LVM uses as many as it needs."""
         return max(self.stripes, self.mirrors + 1)
 
     def trouble(self, vg: lvm.VolumeGroup) -> str | None:
@@ -41,17 +41,17 @@ class Layout:
         return f"volume group {vg.name} has {len(vg.disks)} disks, {self.width} are needed"
 
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
-        """Return the granularity of volume sizes: an extent on each stripe."""
+        """Return the granularity of volume sizes in bytes: one extent on each stripe."""
         return vg.extent_size * self.stripes
 
     def choose_disks(self, vg: lvm.VolumeGroup) -> tuple[Path, ...]:
-        """Return the disks for a new volume, by most free space; empty: LVM chooses."""
+        """Return the disks for a new volume, those with the most free space; empty: LVM chooses."""
         if self.width == 1:
             return ()
         return tuple(sorted(vg.free_on, key=lambda disk: (-vg.free_on[disk], disk))[: self.width])
 
     def largest(self, vg: lvm.VolumeGroup, disks: Sequence[Path] = ()) -> Bytes:
-        """Return the size in bytes of the largest volume that fits.
+        """Return the size in bytes of the largest possible volume.
 
         `disks`: where it must lie, one for each stripe or mirror; default: those that
         `choose_disks` returns.
@@ -65,15 +65,15 @@ class Layout:
         return max(0, least - vg.extent_size) if self.mirrors else least * self.stripes
 
     def cost(self, size: Bytes, vg: lvm.VolumeGroup) -> Bytes:
-        """Return the bytes that a volume of `size` takes from its group.
+        """Return the bytes of the group that a volume of `size` bytes occupies.
 
-        Each mirror has one more extent, for the metadata of raid1 (lvmraid(7)).
+        Each mirror has one extent more, for the metadata of raid1 (lvmraid(7)).
         """
         return (size + vg.extent_size) * self.width if self.mirrors else size
 
     def largest_within(self, available: Bytes, vg: lvm.VolumeGroup) -> Bytes:
-        """Return the size of the largest volume whose `cost` is at most `available`; it may be
-        negative.
+        """Return the size in bytes of the largest volume whose `cost` is at most `available` bytes;
+        may be negative.
         """
         return available // self.width - vg.extent_size if self.mirrors else available
 
@@ -85,14 +85,17 @@ class Layout:
 
 
 def layout_from_lv(lv: lvm.LogicalVolume) -> Layout:
-    """Return the layout that a volume was made with, whatever the pool's is now."""
+    """Return the layout with which a logical volume was created, whatever the pool's layout
+    is now.
+    """
     if "raid1" in lv.layout:
         return Layout(mirrors=lv.areas - 1)
     return Layout(stripes=lv.areas) if "striped" in lv.layout else Layout()
 
 
 def legs(name: str, extents: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return where each mirror of a volume lies, as `/dev/sda:0-31`; empty if it is not mirrored.
+    """Return the physical extents of each mirror of a volume, as `/dev/sda:0-31`; empty if it is
+    not mirrored.
 
     `extents`: see `lvm.physical_extents`.
     """
@@ -101,13 +104,13 @@ def legs(name: str, extents: Mapping[str, Sequence[str]]) -> list[tuple[str, ...
 
 
 def disk_from_extents(extents: str) -> Path:
-    """Return the disk of a range of extents such as `/dev/sda:0-31`."""
+    """Return the disk in a range of extents such as `/dev/sda:0-31`."""
     return Path(extents.rpartition(":")[0])
 
 
 def are_apart(legs: Sequence[Sequence[str]]) -> bool:
-    """Return whether no disk carries parts of two mirrors, so that a lost disk costs one copy
-    only.
+    """Return whether no disk has parts of two mirrors, so that the loss of one disk costs one
+    mirror only.
     """
     disks = [{disk_from_extents(extents) for extents in leg} for leg in legs]
     return sum(map(len, disks)) == len(set().union(*disks))

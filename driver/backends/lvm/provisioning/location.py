@@ -1,4 +1,6 @@
-"""The location of a pool of logical volumes, GROUP or GROUP/POOL: it decides thick or thin."""
+"""Parses the location of a pool of logical volumes: GROUP is thick provisioning, GROUP/POOL
+thin.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,12 @@ _LOCATION: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 def configure_provisioning(
     name: str, location: str, options: Options, groups: Groups
 ) -> Provisioning:
-    """Return the thick or thin provisioning that `location` means, and configure its group.
+    """Return the thick or thin provisioning for `location`, and configure its volume group.
 
-    `name`: the pool's in the configuration, for messages.
+    `name`: the pool's name in the configuration, for messages.
 
     Raises: Invalid if `location` is not GROUP or GROUP/POOL, another pool of the group has other
-    `devices=` or `uuid=`, or the options do not go together.
+    `devices=` or `uuid=`, or the options exclude each other.
     """
     if not _LOCATION.fullmatch(location):
         raise Invalid(
@@ -44,5 +46,5 @@ def configure_provisioning(
                 f"pool {name}: stripes and mirrors are for thick volumes; a thin pool lies as"
                 " `lvcreate` made it"
             )
-        return Thin(group, pool, options, tags.recorded_charge)
+        return Thin(group, pool, options, tags.recorded_reservation)
     return Thick(group, options)

@@ -12,7 +12,7 @@ from driver.linux.devices import lvm
 
 
 class Provisioning(Protocol):
-    """What differs between thick and thin provisioning. All sizes are in bytes.
+    """The differences between thick and thin provisioning. All sizes are in bytes.
 
     Sizes of volumes are multiples of `granularity`. Methods that change the group raise
     CommandError.
@@ -24,24 +24,26 @@ class Provisioning(Protocol):
 
     @property
     def allocation(self) -> Allocation:
-        """How bytes are allocated: thick or thin."""
+        """The allocation of volumes: thick or thin."""
 
     @property
     def shares(self) -> bool:
-        """Whether clones and snapshots share the bytes of their source, and need no copy."""
+        """Whether clones and snapshots share the bytes of their source, so that nothing is
+        copied.
+        """
 
     @property
     def location(self) -> str:
-        """GROUP, or GROUP/POOL for a thin pool."""
+        """The location of the pool: GROUP, or GROUP/POOL for a thin pool."""
 
     def granularity(self, vg: lvm.VolumeGroup, /) -> Bytes:
-        """Return the unit of volume sizes."""
+        """Return the unit of volume sizes, in bytes."""
 
     def trouble(self, vg: lvm.VolumeGroup, /) -> str | None:
-        """Return why the group has no usable pool; None if it has one."""
+        """Return why the group has no usable pool; None: it has one."""
 
     def identity(self, vg: lvm.VolumeGroup, /) -> str:
-        """Return LVM's UUIDs of what is the pool, of which its id is a hash."""
+        """Return LVM's UUIDs of the pool, from which the pool id is computed."""
 
     def uuid(self, vg: lvm.VolumeGroup, /) -> str:
         """Return the UUID of the thin pool; "" if the whole group is the pool."""
@@ -59,7 +61,7 @@ class Provisioning(Protocol):
         """Activate the thin pool. No-op if there is none, or it is active."""
 
     def largest_size(self, vg: lvm.VolumeGroup, /) -> Bytes:
-        """Return the size of the largest volume that could be made now."""
+        """Return the size of the largest volume that could be created now."""
 
     def committed_bytes(self, vg: lvm.VolumeGroup, /) -> Bytes:
         """Return the bytes that are promised to existing volumes."""
@@ -67,71 +69,74 @@ class Provisioning(Protocol):
     def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None, /
     ) -> Bytes:
-        """Create an active logical volume `name`, tagged as being built, and return its charge.
+        """Create an active logical volume `name`, tagged as being built, and return its
+        reservation.
 
-        The charge: bytes that a snapshot may cost a thin pool; 0: the size of the image.
-        `source`: the logical volume to share bytes with, or None.
+        `source`: the logical volume whose bytes it shares, or None. The reservation: bytes that a
+        snapshot may occupy in a thin pool; 0: as many as the size of the image.
 
         Raises: NoSpace.
         """
 
     def zero_new_space(self, name: str, image: Image, /, *, shared: bool) -> None:
-        """Zero what a new volume does not share with its source, and extend it to its full size.
+        """Zero the bytes of a new volume that it does not share with its source, and extend it to
+        its full size.
 
-        Called without the group's lock. `shared`: whether it was made from a source. Raises:
-        OSError.
+        To be called without the group's lock. `shared`: whether it was created from a source.
+        Raises: OSError.
         """
 
     def zero_contents(self, name: str, /) -> None:
-        """Zero all of an active volume. Raises: OSError."""
+        """Zero all bytes of an active volume. Raises: OSError."""
 
     def written_bytes(self, lv: lvm.LogicalVolume, /) -> Bytes:
         """Return an upper bound of the bytes written to a volume."""
 
     def allocated_bytes(self, lv: lvm.LogicalVolume, /) -> Bytes | None:
-        """Return the bytes that a volume occupies in the pool; None: not known now."""
+        """Return the bytes that a volume occupies in the pool; None: unknown now."""
 
     def extend(self, lv: lvm.LogicalVolume, volume: Volume, size: Bytes, /) -> None:
-        """Extend a volume to `size`; the new part reads as zeros. `volume`: its record.
+        """Extend a volume to `size` bytes; the new part reads as zeros. `volume`: its record.
 
         Raises: NoSpace.
         """
 
     def copy_snapshot_size(self, vg: lvm.VolumeGroup, lvs: Sequence[lvm.LogicalVolume], /) -> Bytes:
-        """Return the size of a temporary snapshot of each of the volumes `lvs`.
+        """Return the size for a temporary snapshot of each of the volumes `lvs`; 0: it is thin and
+        needs none.
 
-        It must hold what is overwritten in the volume while it is copied; 0: a thin snapshot.
-
-        Raises: NoSpace.
+        The snapshot must hold what is overwritten in the volume during the copy. Raises: NoSpace.
         """
 
     def create_copy_snapshot(self, name: str, lv: lvm.LogicalVolume, size: Bytes, /) -> None:
-        """Create an active snapshot `name` of a volume to copy from, tagged as being built.
+        """Create an active temporary snapshot `name` of the volume `lv`, tagged as being built.
 
-        `size`: as `copy_snapshot_size` returns it. Nobody writes to the snapshot.
+        `size`: the result of `copy_snapshot_size`. The snapshot is only read.
         """
 
     def is_invalid(self, name: str, /) -> bool:
-        """Return whether a temporary snapshot is invalid: what it may hold is used up."""
+        """Return whether a temporary snapshot became invalid because its space is used up."""
 
-    def current_charge(self, name: str, charge: Bytes, /) -> Bytes:
-        """Return the bytes that an image is charged with: while it is being built its own, then
-        the recorded `charge`.
+    def current_reservation(self, name: str, reservation: Bytes, /) -> Bytes:
+        """Return the reservation of an image in bytes: that of a running creation, or else the
+        recorded one, `reservation`.
         """
 
-    def forget_charge(self, name: str, /) -> None:
-        """Forget the charge of a volume that was being built: it is recorded now, or the volume is
-        removed.
+    def forget_reservation(self, name: str, /) -> None:
+        """Forget the reservation of a volume that was being built, because it is recorded now or
+        the volume was removed.
         """
 
     def used_shares(self, vg: lvm.VolumeGroup, /) -> tuple[float, float]:
-        """Return the used shares (0 to 1) of data and of metadata."""
+        """Return which share (0 to 1) of the data and of the metadata space is used."""
 
     def faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
-        """Yield the faults of the pool itself. Raises: PoolUnavailable."""
+        """Yield the faults of the pool as a whole. Raises: PoolUnavailable."""
 
     def volume_faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
-        """Yield the faults of the pool that affect each of its volumes. Raises: PoolUnavailable."""
+        """Yield the faults of the pool that each of its volumes has too. Raises:
+        PoolUnavailable.
+        """
 
     def extend_pool(self, vg: lvm.VolumeGroup, /) -> None:
-        """Extend a thin pool that fills up, if it may grow. No-op otherwise."""
+        """Extend a thin pool that fills up, if its options allow that. No-op otherwise."""

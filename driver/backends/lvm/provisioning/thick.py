@@ -30,7 +30,7 @@ _WIPED: Final = ("--wipesignatures", "y", "--zero", "y")
 
 
 class Thick:
-    """Provisioning of fully allocated volumes: see `Provisioning` for each method."""
+    """Provisioning of fully allocated volumes. The methods are described in `Provisioning`."""
 
     allocation: Final = Allocation.THICK
     shares: Final = False
@@ -66,7 +66,7 @@ class Thick:
         return not lv.pool and not lv.is_thin_pool
 
     def activate(self) -> None:
-        """No-op: nothing but the volumes themselves needs to be active."""
+        """No-op: a volume group needs no activation of its own."""
 
     def largest_size(self, vg: lvm.VolumeGroup) -> Bytes:
         return self._largest(vg, self._layout)
@@ -94,13 +94,15 @@ class Thick:
     def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, _source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """Create a volume; the bytes of a source are copied to it later. Raises: NoSpace."""
+        """Create a volume without contents; the bytes of a source are copied to it later. Raises:
+        NoSpace.
+        """
         self._refuse_too_large(vg, image.size, self._layout)
         self._create(name, image.size, self._layout, self._layout.choose_disks(vg))
         return 0
 
     def zero_new_space(self, name: str, image: Image, *, shared: bool) -> None:  # noqa: ARG002
-        """Zero the volume: other volumes had these extents before."""
+        """Zero the whole volume, because its extents may have data of deleted volumes."""
         raw.zero(dm.lv_node(self.group.name, name), 0, image.size)
 
     def zero_contents(self, name: str) -> None:
@@ -108,16 +110,17 @@ class Thick:
         raw.zero(path, 0, block.size(path))
 
     def written_bytes(self, lv: lvm.LogicalVolume) -> Bytes:
-        """Return the whole size: LVM keeps no record of what was written."""
+        """Return the size of the volume: LVM does not record which bytes were written."""
         return lv.size
 
     def allocated_bytes(self, lv: lvm.LogicalVolume) -> Bytes | None:
         return lv.size
 
     def extend(self, lv: lvm.LogicalVolume, _volume: Volume, size: Bytes) -> None:
-        """Extend a volume by extents that were zeroed as a volume of their own.
+        """Extend a volume by extents that were zeroed before as a separate logical volume, so that
+        old data is never visible in it.
 
-        So the new part is never visible before it is zeroed. Raises: NoSpace.
+        Raises: NoSpace.
         """
         extension, more = extension_name(lv.name), size - lv.size
         with ExitStack() as undo:
@@ -164,17 +167,18 @@ class Thick:
             yield Fault(FaultKind.METADATA_FULL, text)
 
     def volume_faults(self, _vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        """Yield nothing: a full group does not affect volumes, which are fully allocated."""
+        """Yield nothing: volumes are fully allocated, so a full group does not affect them."""
         yield from ()
 
     def extend_pool(self, _vg: lvm.VolumeGroup) -> None:
         """No-op: volumes are fully allocated."""
 
     def copy_snapshot_size(self, vg: lvm.VolumeGroup, lvs: Sequence[lvm.LogicalVolume]) -> Bytes:
-        """Return the bytes for each snapshot that remain free when the copies exist as well.
+        """Return the size of each temporary snapshot: a share of the space that is still free after
+        the copies.
 
-        The copies are as large as the volumes. Raises: NoSpace if less than an extent remains
-        for each snapshot.
+        The copies are as large as the volumes. Raises: NoSpace if less than an extent remains for
+        each snapshot.
         """
         available = self._free_bytes(vg) - sum(self._layout.cost(lv.size, vg) for lv in lvs)
         size = min(available // len(lvs), max(lv.size for lv in lvs))
@@ -192,11 +196,11 @@ class Thick:
     def is_invalid(self, name: str) -> bool:
         return dm.is_snapshot_invalid(dm.lv_device_name(self.group.name, name))
 
-    def current_charge(self, _name: str, charge: Bytes) -> Bytes:
-        return charge
+    def current_reservation(self, _name: str, reservation: Bytes) -> Bytes:
+        return reservation
 
-    def forget_charge(self, _name: str) -> None:
-        """No-op: a volume costs what is allocated."""
+    def forget_reservation(self, _name: str) -> None:
+        """No-op: a thick volume has no reservation beyond its size."""
 
     def _create(self, name: str, size: Bytes, layout: Layout, disks: Sequence[Path]) -> None:
         """Create a logical volume, and wipe the signatures in it.

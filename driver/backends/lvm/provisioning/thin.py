@@ -1,4 +1,6 @@
-"""Thin provisioning: volumes get chunks of a thin pool as they are written, and may share them."""
+"""Thin provisioning: volumes get chunks of a thin pool when they are written to, and may share
+chunks.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,10 @@ from driver.linux.devices import block, dm, lvm, raw
 
 
 class Thin:
-    """Provisioning of volumes of the thin pool `pool`: see `Provisioning` for each method.
+    """Provisioning of volumes in the thin pool `pool`. The methods are described in `Provisioning`.
 
-    `charge` returns the recorded charge of a volume in bytes; 0 if there is none.
+    `reservation`: returns the recorded reservation of a logical volume in bytes; 0 if there is
+    none.
     """
 
     allocation: Final = Allocation.THIN
@@ -34,13 +37,13 @@ class Thin:
         group: Group,
         pool: str,
         options: Options,
-        charge: Callable[[lvm.LogicalVolume], Bytes],
+        reservation: Callable[[lvm.LogicalVolume], Bytes],
     ) -> None:
         self.group = group
         self._pool = pool
         self._ratio = exact_ratio(options.overcommit)
         self._reserve = options.reserve
-        self._charge = charge
+        self._reservation = reservation
         self._usage = ThinPoolUsage(group, pool, options.extend)
         self._pending: dict[str, Bytes] = {}
 
@@ -95,7 +98,7 @@ class Thin:
     def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """Create an empty volume, or one that shares the bytes of `source`; return its charge.
+        """Create an empty volume, or one that shares the bytes of `source`; return its reservation.
 
         Raises: NoSpace if the pool has no space for it, or is too full.
         """
@@ -110,16 +113,16 @@ class Thin:
         self.group.run(
             "lvcreate", "--snapshot", *NEW, "--name", name, self.group.full_name(source.name)
         )
-        return self._charge_snapshot(vg, name) if isinstance(image, Snapshot) else 0
+        return self._reserve_for_snapshot(vg, name) if isinstance(image, Snapshot) else 0
 
     def zero_new_space(self, name: str, image: Image, *, shared: bool) -> None:
-        """Extend a clone to its size, if it is larger than what it was cloned from."""
+        """Extend a clone that is to be larger than its source."""
         if shared and self.group.report().volumes[name].size < image.size:
             self.group.run("lvextend", "--size", f"{image.size}b", self.group.full_name(name))
 
     def zero_contents(self, name: str) -> None:
-        """Discard the volume, and zero what still has data: parts of chunks, and all if the pool
-        ignores discards.
+        """Discard the volume, and write zeros over what still has data afterwards: parts of chunks,
+        or everything if the pool ignores discards.
         """
         path = dm.lv_node(self.group.name, name)
         size = block.size(path)
@@ -168,7 +171,7 @@ class Thin:
         self._usage.extend_if_needed(vg)
 
     def copy_snapshot_size(self, vg: lvm.VolumeGroup, _lvs: Sequence[lvm.LogicalVolume]) -> Bytes:
-        """Return 0: overwritten chunks are replaced by chunks of the pool.
+        """Return 0: a thin snapshot takes chunks of the pool when the volume is overwritten.
 
         Raises: NoSpace if the pool is too full.
         """
@@ -184,16 +187,20 @@ class Thin:
     def is_invalid(self, _name: str) -> bool:
         return False
 
-    def current_charge(self, name: str, charge: Bytes) -> Bytes:
-        """Return the bytes that a snapshot which is being built is charged with; else `charge`."""
-        return self._pending.get(name, charge)
+    def current_reservation(self, name: str, reservation: Bytes) -> Bytes:
+        """Return the reservation of a snapshot that is being built; for any other volume
+        `reservation`.
+        """
+        return self._pending.get(name, reservation)
 
-    def forget_charge(self, name: str) -> None:
-        """Forget the charge of a snapshot that was being built: it is recorded now, or removed."""
+    def forget_reservation(self, name: str) -> None:
+        """Forget the reservation of a snapshot that was being built, because it is recorded now or
+        was removed.
+        """
         self._pending.pop(name, None)
 
-    def _charge_snapshot(self, vg: lvm.VolumeGroup, name: str) -> Bytes:
-        """Return the charge of a new snapshot: the bytes that it maps.
+    def _reserve_for_snapshot(self, vg: lvm.VolumeGroup, name: str) -> Bytes:
+        """Return the reservation of a new snapshot: the bytes that it maps.
 
         Its source may overwrite all of them; the snapshot itself is never written to. It is
         removed if the pool has not so many bytes free.
@@ -221,7 +228,7 @@ class Thin:
         """Return what a volume may cost the pool, in bytes of whole chunks."""
         if lv.name in self._pending:
             return self._pending[lv.name]
-        return self._round_up(vg, self._charge(lv) or lv.size)
+        return self._round_up(vg, self._reservation(lv) or lv.size)
 
     def _refuse_too_large(self, vg: lvm.VolumeGroup, size: Bytes, *, instead_of: Bytes = 0) -> None:
         """Raise NoSpace unless `size` bytes may be promised, in place of `instead_of` ones."""

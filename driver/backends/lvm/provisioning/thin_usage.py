@@ -1,7 +1,7 @@
-"""How full a thin pool is: limits above which nothing is created, and extension before that.
+"""How full a thin pool is: the limits above which nothing more is created in it, and its extension.
 
-A pool that has run out of data fails its writers; one that has run out of metadata must be repaired
-by hand. So both are watched, and metadata more closely.
+A thin pool without free data space fails writes; one without free metadata space must be repaired
+by hand. So both are watched, metadata with the lower limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _CACHE_TIME: Final = 1.0  # seconds for which the status of the pool serves its 
 
 
 def vg_metadata_problem(vg: lvm.VolumeGroup) -> str | None:
-    """Return why the metadata area of the group has no space for one more LV; None if it has."""
+    """Return why the metadata area of the group has no space for one more logical volume; None: it
+    has.
+    """
     if vg.mda_free >= METADATA_MARGIN:
         return None
     return (
@@ -40,7 +42,7 @@ def vg_metadata_problem(vg: lvm.VolumeGroup) -> str | None:
 class ThinPoolUsage:
     """Reads how full a thin pool is, and extends it.
 
-    `extend`: by how much at a time, in bytes or as a percentage of its size; "0": never.
+    `extend`: how much to add at a time, in bytes or as a percentage of the pool's size; "0": never.
     """
 
     def __init__(self, group: Group, pool: str, extend: str) -> None:
@@ -51,21 +53,24 @@ class ThinPoolUsage:
         self._last: tuple[float, str | None] = (0.0, None)
 
     def problem(self, vg: lvm.VolumeGroup) -> str | None:
-        """Return why nothing new should be promised; None if it may. Raises: PoolUnavailable."""
+        """Return why no volume may be created in the pool now; None: it may. Raises:
+        PoolUnavailable.
+        """
         problem = vg_metadata_problem(vg) or self.find_problem(self.status())
         self._last = (monotonic(), problem)
         return problem
 
     def recent_problem(self, vg: lvm.VolumeGroup) -> str | None:
-        """Return what `problem` returned less than a second ago, or ask again.
+        """Return the result of `problem`; one from less than a second ago is reused, for lists of
+        volumes.
 
-        For a list of volumes. Raises: PoolUnavailable.
+        Raises: PoolUnavailable.
         """
         when, problem = self._last
         return problem if monotonic() - when < _CACHE_TIME else self.problem(vg)
 
     def find_problem(self, status: dm.ThinPool) -> str | None:
-        """Return why nothing new should be promised in a pool of that status; None if it may."""
+        """Return why no volume may be created in a pool with this status; None: it may."""
         if status.trouble:
             return f"thin pool {self._full_name}: {status.trouble}"
         if status.data_share >= DATA_LIMIT:
@@ -78,7 +83,7 @@ class ThinPoolUsage:
         return None
 
     def status(self) -> dm.ThinPool:
-        """Return the kernel's status of the pool; the pool is activated if it is not active.
+        """Activate the pool if necessary, and return the kernel's status of it.
 
         Raises: PoolUnavailable if that fails.
         """
@@ -103,7 +108,7 @@ class ThinPoolUsage:
         return next(filter(dm.find, candidates), "")
 
     def extend_if_needed(self, vg: lvm.VolumeGroup) -> None:
-        """Extend the pool from the free space of its group once it fills up, if so configured.
+        """Extend the pool from the free space of its group if it is filling up and so configured.
 
         Raises: PoolUnavailable, CommandError.
         """

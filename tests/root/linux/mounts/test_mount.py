@@ -129,7 +129,7 @@ def test_each_option_is_found_again_on_the_mount_and_missed_where_it_is_not(
             assert place
             shown = place.options
             assert not mount_options.differences(fs, [option], shown, discards=True), option
-            asked_for = setting.outcome(option) != setting.absent
+            asked_for = setting.value(option) != setting.absent
             if setting.reported and not setting.chosen and asked_for:
                 assert mount_options.differences(fs, [], shown, discards=True), option
 

@@ -135,9 +135,9 @@ def test_what_passes_has_no_comma_and_no_white_space(flags: list[str], fs: FsTyp
     ],
 )
 def test_options_amount_to_what_the_last_of_them_say(options: str, flags: str, data: str) -> None:
-    settled = mount_options.effective(mount_options.parse([options], EXT4))
-    assert settled.flags == set(flags.split())
-    assert settled.data == tuple(data.split())
+    effect = mount_options.effective(mount_options.parse([options], EXT4))
+    assert effect.flags == set(flags.split())
+    assert effect.data == tuple(data.split())
 
 
 SAME = [
@@ -206,12 +206,12 @@ def test_any_options_are_the_same_as_a_mount_that_shows_them(
 ) -> None:
     words = [word for each in SETTINGS[fs] for word in each.words] + list(mount_options._WORDS)
     options = data.draw(st.lists(st.sampled_from(words), max_size=6))
-    settled = mount_options.effective(options)
+    effect = mount_options.effective(options)
     told = {
         word
         for each in SETTINGS[fs]
-        for word, outcome in each.words.items()
-        if mount_options._last(each, settled.data) == outcome
+        for word, value in each.words.items()
+        if mount_options._last(each, effect.data) == value
     }
-    has = settled.mountinfo_flags | told
+    has = effect.mountinfo_flags | told
     assert mount_options.differences(fs, options, has, discards=True) == ()

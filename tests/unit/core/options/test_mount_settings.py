@@ -37,13 +37,11 @@ def test_what_a_mount_shows_by_not_showing_it_can_also_be_asked_for(fs: FsType) 
 @given(st.integers(0, 999_999), st.sampled_from(["", "k", "K", "m", "M", "g", "G"]))
 def test_a_size_is_the_same_in_any_unit(number: int, unit: str) -> None:
     factor = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[unit.lower()]
-    assert setting(FsType.XFS, "logbsize").outcome(f"logbsize={number}{unit}") == str(
-        number * factor
-    )
+    assert setting(FsType.XFS, "logbsize").value(f"logbsize={number}{unit}") == str(number * factor)
 
 
 @pytest.mark.parametrize(
-    ("fs", "name", "option", "outcome"),
+    ("fs", "name", "option", "value"),
     [
         (FsType.EXT4, "commit", "commit=0", "5"),  # ext4(5): 0 means the default
         (FsType.EXT4, "commit", "commit=05", "5"),
@@ -64,7 +62,7 @@ def test_a_size_is_the_same_in_any_unit(number: int, unit: str) -> None:
         (FsType.XFS, "inode64", "inode32", "32"),
     ],
 )
-def test_an_option_has_the_outcome_that_the_manual_page_says(
-    fs: FsType, name: str, option: str, outcome: str | None
+def test_an_option_has_the_value_that_the_manual_page_says(
+    fs: FsType, name: str, option: str, value: str | None
 ) -> None:
-    assert setting(fs, name).outcome(option) == outcome
+    assert setting(fs, name).value(option) == value

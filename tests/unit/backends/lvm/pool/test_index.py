@@ -73,7 +73,7 @@ def read(index: Index, *volumes: LogicalVolume) -> Index:
 def test_images_are_listed_in_the_order_of_their_ids_with_their_charges() -> None:
     index = read(Index(), lv(B, charge=5 * MIB), lv(A))
     assert index.images() == [A, B]
-    assert (index.entries[A.id].charge, index.entries[B.id].charge) == (0, 5 * MIB)
+    assert (index.entries[A.id].reservation, index.entries[B.id].reservation) == (0, 5 * MIB)
     assert index.entries[A.id].volume == A
 
 
@@ -94,11 +94,11 @@ def test_what_is_not_the_pools_is_not_listed() -> None:
 def test_an_image_that_somebody_else_removed_is_listed_until_it_is_deleted_or_back() -> None:
     index = read(Index(), lv(A), lv(B))
     read(index, lv(B))
-    assert index.vanished == {A.id: A}
+    assert index.missing == {A.id: A}
     assert index.images() == [A, B]
     assert index.image(A.id) == A
     read(index, lv(A), lv(B))
-    assert not index.vanished
+    assert not index.missing
     read(index, lv(B))
     index.remove(A.id)
     assert index.images() == [B]
@@ -109,7 +109,7 @@ def test_an_image_that_was_deleted_did_not_vanish() -> None:
     index = read(Index(), lv(A), lv(B))
     index.remove(A.id)
     read(index, lv(B))
-    assert not index.vanished
+    assert not index.missing
 
 
 def test_a_damaged_record_is_neither_an_image_nor_missing() -> None:
@@ -117,7 +117,7 @@ def test_a_damaged_record_is_neither_an_image_nor_missing() -> None:
     index = read(read(Index(), lv(A), lv(B)), damaged, lv(B))
     assert index.images() == [B]
     assert list(index.damaged) == [tags.lv_name(A.id)]
-    assert not index.vanished
+    assert not index.missing
     for ask in (index.image, index.refuse_damaged):
         with pytest.raises(Damaged):
             ask(A.id)
