@@ -1,4 +1,4 @@
-"""Whether a volume fits what a request expects of it. Pure functions that return sentences."""
+"""Compares a volume with what a request expects of it. Pure functions that return texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _ELSEWHERE_TOO: Final = frozenset(
 
 
 def incompatibility(volume: Volume, capability: Capability) -> str | None:
-    """Return why the volume cannot be used as `capability` says; None if it can."""
+    """Return why the volume cannot be used with this access mode, access type and mount options;
+    None: it can.
+    """
     if capability.mode in _ELSEWHERE_TOO:
         return f"volume_capability: {capability.mode} needs several nodes, the volume is on one"
     if capability.block is not (volume.fs is None):
@@ -51,7 +53,7 @@ def reads_only(volume: Volume, capability: Capability) -> bool:
 
 
 def differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterator[str]:
-    """Yield, as text, in what an existing volume differs from a CreateVolume request."""
+    """Yield, as texts, how an existing volume differs from what a CreateVolume request asks for."""
     if volume.source != request.source:
         yield f"its source is {volume.source}, not {request.source}"
     if not _same_kind(volume, request):
@@ -67,8 +69,8 @@ def differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterat
 
 
 def parameter_differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterator[str]:
-    """Yield, as text, in what the volume differs from those StorageClass parameters that were
-    given.
+    """Yield, as texts, how the volume differs from the StorageClass parameters that the request
+    contains.
     """
     if request.pool not in {None, pool_name}:
         yield f"its pool is {pool_name}, not {request.pool}"
@@ -82,8 +84,8 @@ def parameter_differences(pool_name: str, volume: Volume, request: CreateVolume)
 
 
 def unconfirmed(pool_name: str, volume: Volume, request: ValidateCapabilities) -> Iterator[str]:
-    """Yield, as text, in what the volume differs from the description in
-    ValidateVolumeCapabilities.
+    """Yield, as texts, how the volume differs from its description in a ValidateVolumeCapabilities
+    request.
     """
     for capability in request.capabilities:
         if reason := incompatibility(volume, capability) or _unknown_option(volume, capability):

@@ -1,6 +1,6 @@
-"""The first contents of a new volume: a filesystem, or a UUID of its own.
+"""The first contents of a new volume: a filesystem, or for a copy a new filesystem UUID.
 
-`Host.mkfs` is called here, for images that are being created, and in node/encryption.
+`Host.mkfs` is called only here, for images that are being created, and in node/encryption.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ class Contents:
     """Chooses how the contents of a new image are prepared."""
 
     def for_(self, pool: Pool, volume: Volume, source: Image | None) -> Prepare:
-        """Return what `Backend.create` has to run on the new image: mkfs if it is blank (`source`
-        is None), else a new filesystem UUID once it has the source's bytes.
+        """Return the function that `Backend.create` calls on the new image to prepare its contents.
 
-        A raw block volume is left as it is. An encrypted one gets a new LUKS UUID if it is
-        formatted; what is inside needs the secret, and waits for the first stage.
+        It runs mkfs if the image is blank (`source` is None), gives a copy a new filesystem UUID,
+        and leaves a raw block volume as it is. An encrypted copy gets a new LUKS UUID if it is
+        formatted; the UUID of the filesystem inside needs the secret, so it is replaced at the
+        first stage.
         """
         fs, size = volume.fs, volume.block_size
         if volume.luks_key_id is not None:
@@ -41,4 +42,4 @@ def _new_container(pool: Pool) -> Prepare:
 
 
 def nothing(_location: Path) -> None:
-    """No-op: the contents of raw block volumes and snapshots stay as they are."""
+    """Do nothing: raw block volumes and snapshots need no preparation."""

@@ -30,15 +30,15 @@ _BATCH: Final = 64  # volumes of which a pool is asked at once
 
 
 class Health:
-    """Finds the faults of volumes and pools: what the pool knows, and what the machine shows."""
+    """Finds the faults of volumes and pools, by asking the pools and the machine's kernel."""
 
     def __init__(self, pools: Pools, records: MountRecords) -> None:
         self._pools = pools
         self._records = records
 
     def volume_faults(self, request: GetVolume) -> tuple[Fault, ...]:
-        """Return the faults of one volume. If its pool is unavailable, or its record is damaged,
-        that is the fault. Raises: NotFound.
+        """Return the faults of one volume. An unavailable pool and a damaged record are faults too.
+        Raises: NotFound.
         """
         try:
             pool, volume = self._pools.volume(request.volume_id)
@@ -58,8 +58,8 @@ class Health:
         return VolumePage(page[: request.most], str(page[request.most - 1][0].id))
 
     def at(self, request: GetVolumeStats) -> tuple[Fault, ...]:
-        """Return the faults of one volume on its node: also if its volume path or staging path
-        shows something else. The paths need not exist. Raises: NotFound.
+        """Return the faults of one volume on its node, including a volume path or staging path at
+        which something else is mounted. The paths need not exist. Raises: NotFound.
         """
         paths = filter(None, (request.path, request.staging))
         return self.volume_faults(GetVolume(request.volume_id)) + tuple(
@@ -67,8 +67,8 @@ class Health:
         )
 
     def storage_faults(self) -> tuple[Fault, ...]:
-        """Return the faults of all pools, and of volumes that have the same name in several. A
-        pool that does not answer in time has that as its fault.
+        """Return the faults of all pools, and of volumes that exist in several pools under the same
+        name. A pool that does not answer in time is a fault.
         """
         replies = ask_all(
             self._pools.all(), lambda pool: tuple(pool.backend.faults(None)), LIST_TIMEOUT
@@ -124,8 +124,9 @@ def find_faults(
 ) -> tuple[Fault, ...]:
     """Return the faults of one volume of the pool.
 
-    `records`: if given, also the recorded mounts that show another device by now. `finder`: of
-    the pool's host, for a call about many volumes; what it finds is checked once more.
+    `records`: if given, recorded mounts that show another device now are faults too. `finder`: that
+    of the pool's host, for a call about many volumes; the faults that it finds are verified once
+    more.
     """
     faults = tuple(pool.backend.faults(volume.id))
     if isinstance(volume, Unreadable):
@@ -150,8 +151,8 @@ def find_faults_in_batches(
 ) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
     """Yield each volume with its faults, in the same order.
 
-    A pool is asked for up to 64 volumes at once. From the first time that it does not answer in
-    time, its volumes have that as their fault, and it is not asked again.
+    A pool is asked about up to 64 volumes at once. If it does not answer in time, that is the fault
+    of all its remaining volumes, and it is not asked again.
     """
     for pool, group in groupby(volumes, key=itemgetter(0)):
         unavailable: tuple[Fault, ...] = ()

@@ -1,4 +1,6 @@
-"""What a node has: states of its pools, images by id, and the number of published volumes."""
+"""The inventory of a node: the states of its pools, images by id, and the number of published
+volumes.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class ImagesFound:
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:
-    """One pool: its state, the age of that in seconds, and the features that it lacks."""
+    """One pool with its state, the age of that state in seconds, and the features that volumes
+    cannot have in it.
+    """
 
     state: PoolState
     age: float
@@ -56,9 +60,10 @@ class PoolEntry:
 
 
 class Inventory:
-    """Reads what the pools of a node have. A pool that does not answer in time delays nothing.
+    """Reads the states and images of a node's pools. A pool that does not answer in time delays no
+    other.
 
-    `clock`: monotonic, seconds.
+    `clock`: returns monotonic seconds.
     """
 
     def __init__(self, pools: Sequence[Pool], clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +77,9 @@ class Inventory:
         return [known.state for known in self._states.read(request.timeout)]
 
     def entries(self, request: ReadPools) -> Sequence[PoolEntry]:
-        """Return each pool as routers need it, in the order of the configuration."""
+        """Return the state, its age and the missing features of each pool, in the order of the
+        configuration.
+        """
         states = self._states.read(request.timeout)
         self._read.update(known.state.name for known in states if known.state.id)
         return [
@@ -85,10 +92,10 @@ class Inventory:
         return count_published(chain.from_iterable(pool.backend.known() for pool in self._pools))
 
     def names(self, _: ReadPools) -> frozenset[int] | None:
-        """Return the digests of the names of all images, damaged ones too. No pool is asked.
+        """Return the digests of the names of all images, damaged ones too, without asking a pool.
 
-        None: a pool was not available yet, so that nobody knows what it contains. One that is not
-        after START seconds is left out: perhaps this node has no such pool.
+        None while a pool has not been available yet, because its contents are unknown. After START
+        seconds such a pool is left out: perhaps this node does not have it.
         """
         if len(self._read) < len(self._pools) and self._clock() - self._began < START:
             return None
@@ -96,7 +103,9 @@ class Inventory:
         return frozenset(name_digest(image.id.key) for image in known)
 
     def find(self, request: FindImages) -> ImagesFound:
-        """Return those of the images that exist in pools that answer."""
+        """Return those of the requested images that exist; pools that do not answer are left
+        out.
+        """
         replies = ask_all(self._pools, lambda pool: _find_in(pool, request.image_ids), LIST_TIMEOUT)
         results = [result for _, result in replies.given]
         images = [image for result in results for image in result.images]

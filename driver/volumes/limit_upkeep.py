@@ -1,4 +1,6 @@
-"""Sets IO limits again that the kernel lost, after a crash or with a new control group of pods."""
+"""Restores IO limits that the kernel lost, after a crash or when the control group of pods was
+created again.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from driver.volumes.pools.registry import Pools
 
 @dataclass(frozen=True, slots=True)
 class EnforceLimits:
-    """The request to let the volume's device have the volume's limits."""
+    """The request to enforce a volume's recorded IO limits on its device."""
 
     volume_id: VolumeId
 
@@ -32,24 +34,26 @@ class EnforceLimits:
 
 
 class LimitUpkeep:
-    """Finds attached volumes whose device has other limits than the volume, and corrects them."""
+    """Finds attached volumes whose device does not have the volume's recorded IO limits, and
+    corrects them.
+    """
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
         self._surveyed: set[str] = set()  # names of pools of which all volumes were checked
 
     def differing(self) -> Sequence[VolumeId]:
-        """Return the attached volumes whose device has other limits than the volume.
+        """Return the attached volumes whose device does not have the volume's recorded IO limits.
 
-        The first time all volumes of a pool are checked, because a driver that was killed may
-        have left limits that are recorded nowhere; later those with limits. A pool that does not
-        answer is left out.
+        At the first call all volumes of a pool are checked, because a driver that was killed may
+        have left limits which are recorded nowhere; later only volumes with limits. A pool that
+        does not answer is skipped.
         """
         return list(chain.from_iterable(map(self._differing_in, self._pools.all())))
 
     def enforce(self, request: EnforceLimits) -> None:
-        """Let the volume's device have its limits; no-op if it is not attached. Raises: NotFound;
-        PoolUnavailable; Damaged.
+        """Enforce the volume's recorded IO limits on its device; no-op if it is not attached.
+        Raises: NotFound; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if device := attachment.contents_device(pool, volume):

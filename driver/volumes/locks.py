@@ -1,4 +1,4 @@
-"""The locks of a call: which keys it locks, and which pool's workers run it."""
+"""The locks of a call: the keys that it locks, and the pool whose workers run it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from driver.core.ids import ImageId, Key, PoolId, VolumeId
 
 
 class WorkerGroup(Enum):
-    """Which workers of a pool run a call. Each group has its own queue, so that no call waits for
-    those of another group.
+    """The groups of workers of a pool. Each group has its own queue, so that a call waits only for
+    calls of its own group.
     """
 
     PROVISION = auto()  # calls that create, change or read images
@@ -22,11 +22,11 @@ class WorkerGroup(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """The locks that a call holds while it runs: `exclusive` and `shared` are keys.
+    """The locks that a call holds while it runs: `exclusive` and `shared` are sets of keys.
 
-    The other fields say which workers run the call, and do not count in comparisons. `pools`:
-    the ids of the pools that it concerns; `named`: the name of one. `brief`: upkeep
-    holds them for milliseconds; calls wait for them, and are not refused.
+    The other fields choose the workers and are ignored by comparisons. `pools`: the ids of the
+    pools that the call concerns; `named`: the name of one. `brief`: maintenance holds these locks
+    for milliseconds only, so a call that needs them waits instead of being refused.
     """
 
     exclusive: frozenset[str] = frozenset()
@@ -41,7 +41,7 @@ NO_LOCKS = Locks()
 
 
 def lock_nothing(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
-    """Return no locks, only the pools whose workers read the images."""
+    """Return no locks, but the pools of the images, whose workers run the call."""
     return Locks(pools=frozenset(image.pool for image in images), workers=workers)
 
 

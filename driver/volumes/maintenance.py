@@ -1,4 +1,4 @@
-"""Maintenance of the pools, which runs in intervals."""
+"""Periodic maintenance of the pools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes IO limits: records them with the volume, and enforces them while it is attached."""
+"""Changes the IO limits of volumes: records them, and enforces them on attached volumes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from driver.volumes.requests import Modify, SetNames
 
 
 class Modifier:
-    """Changes the limits of volumes (ControllerModifyVolume), and their names."""
+    """Changes the IO limits of volumes (ControllerModifyVolume), and their recorded names in
+    Kubernetes.
+    """
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def is_possible(self) -> bool:
-        """Return whether limits can be enforced on the machine of any pool; none is asked."""
+        """Return whether IO limits can be enforced on the machine of any pool, without asking the
+        pools.
+        """
         return any(pool.io_limits.lacks() is None for pool in self._pools.all())
 
     def modify(self, request: Modify) -> None:
-        """Record the limits that the request names, and enforce them if the volume is attached;
-        the others stay as they are (CSI, ControllerModifyVolume). Run it with the volume locked, so
-        that of two changes none is lost.
+        """Record the IO limits that the request names, and enforce them if the volume is attached.
+        Limits that the request does not name are unchanged (CSI, ControllerModifyVolume). The
+        caller has locked the volume.
 
-        Raises: Refused: this machine cannot enforce a limit; Failed: the kernel did not take it;
-        in both cases nothing was changed; NotFound; PoolUnavailable; Damaged.
+        Raises: Refused: this machine cannot enforce a limit; Failed: the kernel refused it; in both
+        cases nothing was changed; NotFound; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         io_limits.require_enforceable(pool, replace(Limits(), **request.limits))
@@ -45,10 +49,11 @@ class Modifier:
             undo.pop_all()
 
     def set_names(self, request: SetNames) -> None:
-        """Record the names; no-op if the record has them. Run it with the volume locked.
+        """Record the volume's names in Kubernetes; no-op if its record has them. The caller has
+        locked the volume.
 
-        Raises: Refused: it is an inline volume, which stays with its pod; NotFound;
-        PoolUnavailable; Damaged.
+        Raises: Refused: it is an inline volume, whose pod never changes; NotFound; PoolUnavailable;
+        Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if volume.inline:

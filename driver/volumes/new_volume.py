@@ -1,4 +1,4 @@
-"""The properties of a new volume, by its request and its source."""
+"""Chooses the properties of a new volume from its request and its source."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ Origin = tuple[Pool, Image]
 
 
 def choose_filesystem(request: CreateVolume, source: Image | None) -> FsType | None:
-    """Return the filesystem of the new volume; None: raw block. A copy has its source's, or is a
-    raw block volume. Raises: Invalid: another one was asked for.
+    """Return the filesystem of the new volume; None: raw block. A copy has that of its source.
+
+    Raises: Invalid: the request asks for another one than the source has.
     """
     if source is None or request.fs in {None, source.fs}:
         return request.fs
@@ -30,10 +31,11 @@ def choose_filesystem(request: CreateVolume, source: Image | None) -> FsType | N
 
 
 def choose_luks_key(pool: Pool, request: CreateVolume, source: Image | None) -> str | None:
-    """Return the id of the new volume's LUKS key; None: not encrypted. A copy is encrypted as its
-    source is, with the same key; a copy of a source that was never formatted gets a new one.
+    """Return the id of the new volume's LUKS key; None: not encrypted.
 
-    Raises: Invalid: the request differs from the source, or the pool cannot encrypt.
+    A copy is encrypted with the same key as its source; a copy of a source that was never formatted
+    gets a new key. Raises: Invalid: the request differs from the source, or the pool cannot
+    encrypt.
     """
     if source is None:
         encrypted = bool(request.encrypted)
@@ -53,9 +55,10 @@ def choose_luks_key(pool: Pool, request: CreateVolume, source: Image | None) -> 
 def choose_block_size(
     pool: Pool, request: CreateVolume, fs: FsType | None, source: Image | None
 ) -> Bytes:
-    """Return the logical block size in bytes. A copy has its source's, because a filesystem is
-    made for one block size and cannot be mounted with a larger one. Raises: Invalid: another
-    one was asked for.
+    """Return the logical block size of the new volume in bytes. A copy has that of its source,
+    because a filesystem cannot be mounted on a device with larger blocks.
+
+    Raises: Invalid: the request asks for another one than the source has.
     """
     if source is None:
         return request.block_size or pool.backend.block_size(fs)
@@ -70,8 +73,10 @@ def choose_block_size(
 def choose_size(
     pool: Pool, capacity_range: CapacityRange, smallest: Bytes, origin: Origin | None
 ) -> Bytes:
-    """Return the size of the new volume in bytes: at least `smallest`, and its source's size.
-    Raises: OutOfRange.
+    """Return the size of the new volume in bytes: in the requested range, and at least `smallest`
+    and the size of its source.
+
+    Raises: OutOfRange: the range has no such size.
     """
     step = pool.backend.granularity
     if origin is None:

@@ -1,4 +1,4 @@
-"""The checked, frozen arguments of the use cases of the Node service."""
+"""The requests of the Node service as frozen, validated arguments of the use cases."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ class NodePublish:
 
     @property
     def as_stage(self) -> Stage:
-        """The NodeStageVolume request, without a secret, that it presumes."""
+        """Return the NodeStageVolume request, without a secret, that must have preceded this
+        one.
+        """
         return Stage(volume_id=self.volume_id, staging=self.staging, capability=self.capability)
 
     @property
@@ -90,9 +92,10 @@ class InlinePublish:
 
 @dataclass(frozen=True, slots=True)
 class InlineUnpublish:
-    """NodeUnpublishVolume of a CSI ephemeral (inline) volume, which deletes it.
+    """The request to unmount a CSI ephemeral (inline) volume from its target path and delete it
+    (NodeUnpublishVolume).
 
-    `placed`: the name of its pool, if that is known.
+    `placed`: the name of its pool, if known.
     """
 
     handle: InlineHandle
@@ -107,9 +110,10 @@ class InlineUnpublish:
 
 @dataclass(frozen=True, slots=True)
 class InlineStats:
-    """NodeGetVolumeStats and NodeGetVolumeHealth of a CSI ephemeral (inline) volume.
+    """The request for the usage or the health of a CSI ephemeral (inline) volume
+    (NodeGetVolumeStats, NodeGetVolumeHealth).
 
-    `placed`: the name of its pool, if that is known.
+    `placed`: the name of its pool, if known.
     """
 
     handle: InlineHandle

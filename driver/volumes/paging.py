@@ -1,4 +1,4 @@
-"""Lists in pages: a page's token is the last id that was returned, so that none becomes stale."""
+"""Lists in pages. The token of a page is the last id on the page before, so it never expires."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SomeImage = TypeVar("SomeImage", bound=Image | Unreadable)
 def cut(
     images: Iterable[tuple[Pool, SomeImage]], most: int
 ) -> tuple[list[tuple[Pool, SomeImage]], str]:
-    """Return the first `most` images (0: all), and the token of the next page ("" at the end).
+    """Return the first `most` images (0: all), and the token of the next page ("": there is none).
 
-    `images` must come in the order of their ids.
+    `images` must be in the order of their ids.
     """
     page: list[tuple[Pool, SomeImage]] = []
     for pool, image in images:
@@ -29,10 +29,10 @@ def cut(
 
 
 def parse_token(token: str, parse_id: Callable[[str], ImageId]) -> str:
-    """Return the id after which the page of this token begins ("" for the first page).
+    """Return the id after which the page with this token begins ("" for the first page).
 
-    `parse_id`: of the kind of image that is listed. Raises: StaleToken if the token is not an
-    id, and so was not given by this driver.
+    `parse_id`: parses ids of the listed kind. Raises: StaleToken if the token is no id, and so not
+    of this driver.
     """
     try:
         return str(parse_id(token)) if token else ""

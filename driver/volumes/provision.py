@@ -1,4 +1,4 @@
-"""Creates, deletes and expands volumes, and answers questions about them."""
+"""Creates, deletes, expands, lists and validates volumes."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from driver.volumes.requests import (
 
 
 class Provisioner:
-    """Creates, deletes, expands and describes volumes.
+    """Creates, deletes, expands, lists and validates volumes.
 
     `attach`: whether ControllerPublish/Unpublish are served. If not, a `published` record of an
-    earlier configuration is ignored on delete. `clock`: seconds since the epoch. `mounts`: the
-    records of what pods have, for the faults of volumes.
+    earlier configuration is ignored on delete. `clock`: returns seconds since the epoch. `mounts`:
+    the records of mounted volumes, to find faults.
     """
 
     def __init__(  # noqa: PLR0913 - what the use cases need
@@ -60,7 +60,8 @@ class Provisioner:
         self._clock = clock
 
     def create(self, request: CreateVolume) -> Volume:
-        """Create the volume and return it; return the present one if it matches the request.
+        """Create the volume and return it; if it exists and matches the request, return the
+        existing one.
 
         Raises: Conflict: the name exists with other properties; Invalid: no such pool, or the
         source does not fit the request; NotFound: the source does not exist; Refused: IO limits
@@ -91,15 +92,15 @@ class Provisioner:
         return volume
 
     def choose_pool(self, request: CreateVolume) -> str:
-        """Return the name of the pool that has the volume, or else of the one with most free
-        space. Raises: Invalid; PoolUnavailable.
+        """Return the name of the pool in which the volume exists, or else of the pool with the most
+        free space. Raises: Invalid; PoolUnavailable.
         """
         existing = self._pools.find_volume(request.key)
         pool, _ = existing or self._pools.roomiest(request.allocation)
         return pool.name
 
     def delete(self, request: DeleteVolume) -> None:
-        """Delete the volume; the key slots of an encrypted one are destroyed first.
+        """Delete the volume. The key slots of an encrypted volume are destroyed first.
 
         Raises: NotFound; Refused: it is held, published, mounted, or staged as a raw block volume;
         PoolUnavailable; Damaged.
@@ -125,9 +126,8 @@ class Provisioner:
         """Grow the image, and its device if it is attached. The filesystem is grown by
         NodeExpandVolume.
 
-        Raises: NotFound; Invalid: the volume cannot be used as `capability` says; OutOfRange:
-        the volume is larger than limit_bytes, or there is no free space for it;
-        PoolUnavailable; Damaged.
+        Raises: NotFound; Invalid: `capability` does not fit the volume; OutOfRange: the volume is
+        larger than limit_bytes, or there is no free space for it; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if request.capability and (
@@ -158,11 +158,11 @@ class Provisioner:
         return VolumePage(tuple(health.find_faults_in_batches(page, self._mounts)), following)
 
     def capacity(self, request: GetCapacity) -> Capacity:
-        """Return the capacity for such volumes of the named pool, or of the one with most free
-        space.
+        """Return the capacity of the named pool, or of the pool with the most free space, for such
+        volumes.
 
-        `largest` is 0 if the pool is unavailable or cannot have such volumes. Raises: Invalid:
-        no such pool, or no pool has the allocation.
+        `largest` is 0 if the pool is unavailable or cannot have such volumes. Raises: Invalid: no
+        such pool, or no pool has the allocation.
         """
         pools = self._pools.all() if request.pool is None else [self._pools.named(request.pool)]
         capacity = NO_CAPACITY
@@ -172,7 +172,8 @@ class Provisioner:
         return capacity.with_smallest(smallest_of(request.fs, encrypted=request.encrypted))
 
     def validate(self, request: ValidateCapabilities) -> str | None:
-        """Return, as text, in what the volume is not as described; None if it is all of that.
+        """Return, as text, how the volume differs from the description in the request; None: it
+        does not.
 
         Raises: NotFound; PoolUnavailable; Damaged.
         """

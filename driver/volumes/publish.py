@@ -1,4 +1,4 @@
-"""Volumes published to nodes: ControllerPublishVolume and ControllerUnpublishVolume."""
+"""Publishes volumes to nodes: ControllerPublishVolume and ControllerUnpublishVolume."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class ControllerPublisher:
         self._max_volumes = max_volumes
 
     def publish(self, request: Publish) -> None:
-        """Record to which node the volume is published; no-op if it is published so already.
+        """Record to which node the volume is published; no-op if exactly that is recorded already.
 
-        A volume is published to one node at a time. Only the node that has the pool can use it,
-        so a record that names another node is from before the disk moved here, or before this
-        node had its name: publishing to this node replaces it.
+        A volume is published to one node at a time. Only the node that has the pool can use it. So
+        if a record names another node, it was written before the disk moved here or before this
+        node was renamed, and publishing to this node replaces it.
 
         Raises: NotFound: no such volume, or `node` is neither this one nor known to the router;
-        Invalid: the volume cannot be used as `capability` says; Refused: it is published to
-        another node; Conflict: it is published to the same node in another way; NoSpace: the
+        Invalid: `capability` does not fit the volume; Refused: it is published to another node;
+        Conflict: it is published to this node with another access mode or `readonly`; NoSpace: the
         node has `max_volumes` volumes; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
@@ -68,9 +68,9 @@ class ControllerPublisher:
         """Remove the publication; no-op if the volume does not exist or is not published to the
         node.
 
-        If the pool is unavailable, the unpublication is noted and applied later, since
-        Kubernetes does not repeat the call. Raises: PoolUnavailable: all pools were read, and
-        none of them ever had this id.
+        If the pool is unavailable, the unpublication is stored and applied later, since Kubernetes
+        does not repeat the call. Raises: PoolUnavailable: all pools were read, and none of them
+        ever had this id.
         """
         try:
             self._unpublish(request)

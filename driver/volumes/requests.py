@@ -1,6 +1,6 @@
-"""The checked, frozen arguments of the use cases about volumes.
+"""The requests about volumes as frozen, validated arguments of the use cases.
 
-`locks` says which locks a call takes before it gets a worker, and whose worker that must be.
+`locks`: the locks that the call takes before a worker runs it, and the pool whose workers do.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from driver.volumes.locks import NO_LOCKS, Locks, WorkerGroup
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """How a volume is to be used. `fs` without `block`: a filesystem type, or None: the volume's
-    own.
+    """How a volume is to be used: access mode, raw block or filesystem, and mount options. `fs`:
+    the requested filesystem type; None: that of the volume.
     """
 
     mode: AccessMode
@@ -39,7 +39,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVolume:
-    """All that CreateVolume and the StorageClass say of the new volume."""
+    """The request to create a volume (CreateVolume), with the StorageClass parameters."""
 
     name: str
     key: Key
@@ -70,7 +70,7 @@ class CreateVolume:
 
 @dataclass(frozen=True, slots=True)
 class ChoosePool:
-    """Asks which pool a new volume should be created in."""
+    """The request for the name of the pool in which a new volume should be created."""
 
     create: CreateVolume
     locks: ClassVar[Locks] = NO_LOCKS
@@ -78,7 +78,7 @@ class ChoosePool:
 
 @dataclass(frozen=True, slots=True)
 class DeleteVolume:
-    """A call about one volume that changes it: delete, unpublish (controller)."""
+    """The request to delete a volume (DeleteVolume)."""
 
     volume_id: VolumeId
 
@@ -89,7 +89,9 @@ class DeleteVolume:
 
 @dataclass(frozen=True, slots=True)
 class SetHold:
-    """Hold a volume, so that no call can delete it, or release it (`held` is False)."""
+    """The request to hold a volume, so that no call can delete it, or to release it (`held` is
+    False).
+    """
 
     volume_id: VolumeId
     held: bool
@@ -101,7 +103,7 @@ class SetHold:
 
 @dataclass(frozen=True, slots=True)
 class SetNames:
-    """Record the names in Kubernetes that a persistent volume has now."""
+    """The request to record the names that a persistent volume has in Kubernetes now."""
 
     volume_id: VolumeId
     objects: ObjectNames
@@ -113,7 +115,7 @@ class SetNames:
 
 @dataclass(frozen=True, slots=True)
 class GetVolume:
-    """A call that only reads one volume."""
+    """The request to read one volume."""
 
     volume_id: VolumeId
 
@@ -124,7 +126,7 @@ class GetVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateCapabilities:
-    """The request to confirm that a volume is what the caller takes it for
+    """The request to confirm that a volume has the properties that the caller expects
     (ValidateVolumeCapabilities).
     """
 
@@ -140,8 +142,8 @@ class ValidateCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class ListVolumes:
-    """One page of a list: at most `most` entries (0: all) with ids above `after` ("": from the
-    first).
+    """The request for one page of volumes: at most `most` (0: all), with ids above `after` ("":
+    from the first).
     """
 
     most: int = 0
@@ -151,8 +153,8 @@ class ListVolumes:
 
 @dataclass(frozen=True, slots=True)
 class GetCapacity:
-    """The request for the free space (GetCapacity) of the pool with this name, or of the one with
-    most.
+    """The request for the free space of a pool (GetCapacity). `pool`: its name; None: the pool with
+    the most free space.
     """
 
     fs: FsType | None = None
@@ -179,8 +181,8 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Unpublish:
-    """The request to end the publication of a volume (ControllerUnpublishVolume); `node` None: to
-    any node.
+    """The request to end the publication of a volume to `node` (ControllerUnpublishVolume); None:
+    to any node.
     """
 
     volume_id: VolumeId
@@ -206,8 +208,8 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Modify:
-    """The request to change the limits of a volume (ControllerModifyVolume): those that are named,
-    by their field in Limits.
+    """The request to change IO limits of a volume (ControllerModifyVolume). `limits`: new values by
+    the field's name in Limits.
     """
 
     volume_id: VolumeId

@@ -1,4 +1,4 @@
-"""The checked, frozen arguments of the use cases about snapshots, groups and changed blocks."""
+"""The requests about snapshots, groups and changed blocks as frozen, validated arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driver.volumes.locks import NO_LOCKS, Locks
 
 @dataclass(frozen=True, slots=True)
 class DeleteSnapshot:
-    """Delete one snapshot that is not of a group."""
+    """The request to delete a snapshot that belongs to no group (DeleteSnapshot)."""
 
     snapshot_id: SnapshotId
 
@@ -24,7 +24,7 @@ class DeleteSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class GetSnapshot:
-    """A call that only reads one snapshot."""
+    """The request to read one snapshot."""
 
     snapshot_id: SnapshotId
 
@@ -35,7 +35,11 @@ class GetSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ListSnapshots:
-    """One page as of ListVolumes; only one snapshot, or those of one source, if these are given."""
+    """The request for one page of snapshots: at most `most` (0: all), with ids above `after` ("":
+    from the first).
+
+    `snapshot_id`: only this one. `source`: only snapshots of this volume.
+    """
 
     most: int = 0
     after: str = ""
@@ -46,7 +50,7 @@ class ListSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One snapshot to take, alone or in a group."""
+    """A snapshot to be taken, alone or as a member of a group."""
 
     key: Key
     name: str
@@ -70,8 +74,8 @@ class CreateSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CreateGroupSnapshot:
-    """The request to take snapshots of several volumes at one moment (CreateVolumeGroupSnapshot);
-    the members are in the order of their sources' ids.
+    """The request to take snapshots of several volumes at one moment (CreateVolumeGroupSnapshot).
+    `members` are in the order of their sources' ids.
     """
 
     key: Key
@@ -86,7 +90,9 @@ class CreateGroupSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeGroupPart:
-    """The part of a group snapshot that one node takes, if the group is spread over several."""
+    """The request to take one node's part of a group snapshot that is spread over several nodes.
+    `sources`: the volumes on this node.
+    """
 
     group: CreateGroupSnapshot
     sources: frozenset[VolumeId]  # of the members on this node
@@ -105,7 +111,9 @@ class TakeGroupPart:
 
 @dataclass(frozen=True, slots=True)
 class GroupSnapshotRef:
-    """Deletes or reads a group snapshot; `snapshot_ids`: its members as the caller knows them."""
+    """The request to read or delete a group snapshot. `snapshot_ids`: its members as the caller
+    knows them.
+    """
 
     key: Key
     snapshot_ids: tuple[SnapshotId, ...] = ()
@@ -118,10 +126,10 @@ class GroupSnapshotRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetChangedBlocks:
-    """One page of the extents of a snapshot from byte `start` on, or, with a `base`, of those in
-    which the two differ.
+    """The request for one page of a snapshot's allocated extents from byte `start` on or, with a
+    `base`, of the extents in which the two snapshots differ.
 
-    `incarnations`: those of target and base on the page before, to detect that one was created
+    `incarnations`: those of target and base on the previous page, to detect that one was created
     again; (): this page is the first.
     """
 

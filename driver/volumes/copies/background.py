@@ -1,4 +1,6 @@
-"""Copies that continue after their call, with progress for the calls that repeat it."""
+"""Copies that continue after their call ended, and report their progress to calls that repeat
+it.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ KEEP_FAILURE: Final = 300.0  # seconds for which an error is kept for the next c
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """A copy that goes on. `text`: what is made of what, for people; sizes are bytes; `claim`: who
-    waits for it, as NAMESPACE/CLAIM, or "".
+    """A running copy. `text`: its source and target, for people; sizes are in bytes; `claim`: the
+    PersistentVolumeClaim that waits for it, as NAMESPACE/CLAIM, or "".
     """
 
     text: str
@@ -35,13 +37,13 @@ class CopyProgress:
 
 
 class BackgroundCopies:
-    """Runs copies that may take longer than their calls, and remembers their failures for the next
-    call.
+    """Runs copies that may take longer than their calls. If a copy fails later, the next call gets
+    its error.
 
     `executor_of`: returns, for a pool's name, an executor of its own, so that a pool that hangs
     delays no other's copies. Its workers must not call `run`: they would wait for each other.
-    `timeout`: seconds that a call waits for its copy; `clock`: monotonic seconds; `events`: gets
-    what becomes of copies that no call waits for.
+    `timeout`: seconds that a call waits for its copy; `clock`: returns monotonic seconds; `events`:
+    records how copies end for which no call waits.
     """
 
     def __init__(
@@ -69,14 +71,15 @@ class BackgroundCopies:
         *,
         images: Sequence[Image] = (),
     ) -> T:
-        """Run `work` in the pool's executor and return what it returns.
+        """Run `work` in the pool's executor and return its result.
 
-        `pool`: the pool's name; `text`: names the copy, for people and among failures; `total`:
-        bytes to copy, for the progress; `incarnations`: those of its sources; `images`: what it
-        makes. If a copy fails when no call waits for it, the next call with the same `text` and
-        `incarnations` raises its error, within KEEP_FAILURE seconds.
+        `pool`: the pool's name; `text`: identifies the copy, and names it for people; `total`:
+        bytes to copy, for the progress; `incarnations`: those of its sources; `images`: those that
+        it creates. If a copy fails while no call waits for it, the next call with the same `text`
+        and `incarnations` within KEEP_FAILURE seconds raises its error.
 
-        Raises: StillRunning: it takes longer than `timeout`, and goes on; what `work` raises.
+        Raises: StillRunning: it takes longer than `timeout`, and continues in the background; what
+        `work` raises.
         """
         self._forget_old()
         if failed := self._failures.pop((text, incarnations), None):
@@ -93,13 +96,13 @@ class BackgroundCopies:
         raise StillRunning(f"{text} takes longer: try again", done=future, status=progress.status)
 
     def stop(self) -> None:
-        """Make all running copies fail with Busy at their next step, so that nothing of them is
-        left behind.
+        """Make all running copies fail with Busy at their next step, so that they remove what they
+        made.
         """
         self._stopping.set()
 
     def running(self) -> Sequence[CopyProgress]:
-        """Return the progress of all copies that their calls do not wait for."""
+        """Return the progress of all copies for which no call waits any more."""
         return [
             CopyProgress(
                 each.text, each.total, min(each.done, each.total), each.seconds, each.claim
@@ -108,7 +111,7 @@ class BackgroundCopies:
         ]
 
     def remaining(self) -> Sequence[Bytes]:
-        """Return how many bytes each running copy has still to copy."""
+        """Return, for each running copy, the bytes that are not copied yet."""
         return [progress.remaining for progress in tuple(self._running.values())]
 
     def _ended(self, key: tuple[str, str], done: Future[T], images: Sequence[Image]) -> None:

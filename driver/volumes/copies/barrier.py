@@ -1,4 +1,4 @@
-"""Steps that several nodes take together, for a group snapshot of volumes on several nodes."""
+"""Steps of a group snapshot that all nodes which have its volumes take together."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ Barrier: TypeAlias = Callable[[BarrierStep], None]
 
 
 def no_barrier(_: BarrierStep) -> None:
-    """Do nothing: no other node takes part."""
+    """Return at once, because no other node takes part in the group snapshot."""

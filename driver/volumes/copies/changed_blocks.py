@@ -1,7 +1,7 @@
-"""The allocated extents of a snapshot, and those in which it differs from an older one.
+"""The allocated extents of a snapshot, and those in which it differs from an older snapshot.
 
-No data is read: two snapshots have the same bytes where these have the same address on the medium.
-Whatever is in doubt counts as changed, because a backup would lack what is left out here.
+No data is read: where two snapshots have the same address on the medium, they have the same bytes.
+In doubt an extent counts as changed, because a backup would miss an extent that is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRIES: Final = 3
 class ChangedBlocks:
     """Finds the allocated extents of a snapshot, or those in which two snapshots differ.
 
-    `most`: extents of a snapshot that are examined for one page.
+    `most`: the number of extents of a snapshot that are examined for one page.
     """
 
     def __init__(self, pools: Pools, most: int = MAX_EXTENTS) -> None:
@@ -36,13 +36,13 @@ class ChangedBlocks:
         self._most = most
 
     def page(self, request: GetChangedBlocks) -> ChangesPage:
-        """Return one page of the target's allocated extents, or, with a base, of those that may
-        differ.
+        """Return one page of the target's allocated extents or, with a base, of the extents that
+        may differ.
 
-        Raises: NotFound: no such snapshot, or one was re-created since the page before;
-        Invalid: the base is of another volume, or younger than the target; OutOfRange: `start`
-        is not in the target; Refused: the pool cannot tell, or the snapshot is encrypted, so
-        all of it has to be read; Busy: the filesystem of the pool is moving the snapshots;
+        Raises: NotFound: no such snapshot, or one was re-created since the previous page; Invalid:
+        the base is of another volume, or younger than the target; OutOfRange: `start` is not in the
+        target; Refused: the pool cannot compare snapshots, or the snapshot is encrypted, so all of
+        it has to be read; Busy: the filesystem of the pool is moving the snapshots;
         PoolUnavailable; Damaged.
         """
         pool, target = self._pools.snapshot(request.target)
@@ -140,8 +140,8 @@ class _Examination:
 def resized_base(
     base: Iterable[PhysicalExtent], size: Bytes, target: Bytes
 ) -> Iterator[PhysicalExtent]:
-    """Yield the extents of a base of `size` bytes as if it had `target` bytes: cut off at
-    `target`, or followed by an extent that counts as changed.
+    """Yield the extents of a base snapshot of `size` bytes as if it had `target` bytes: cut off
+    there, or followed by one extent that counts as changed.
     """
     for extent in base:
         if extent.start < size:
@@ -153,11 +153,11 @@ def resized_base(
 def differing_extents(
     base: Iterable[PhysicalExtent], target: Iterable[PhysicalExtent], start: Bytes, end: Bytes
 ) -> Iterator[Extent]:
-    """Yield the extents between the bytes `start` and `end` in which the two may differ, in order,
-    with neighbours joined.
+    """Yield the extents between the bytes `start` and `end` in which the two snapshots may differ,
+    in order, with neighbours joined.
 
-    What neither has reads as zeros in both, so it is the same. What only one of them has
-    differs.
+    A range that is allocated in neither reads as zeros in both, so it is equal. A range that is
+    allocated in only one of them differs.
     """
     begun = start
     for compared in _compared(base, target, start, end):

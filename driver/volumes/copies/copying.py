@@ -1,7 +1,7 @@
 """Copies images: clones, restores, snapshots and groups, each of one point in time.
 
-A pool that shares bytes takes milliseconds for it. Elsewhere the bytes are copied: in the
-background if nobody can write to the source, else while the source is frozen.
+In a pool whose images can share bytes a copy takes milliseconds. In other pools the bytes are
+copied: in the background if nothing can write to the source, otherwise while the source is frozen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RETRY_AFTER: Final = 600.0  # seconds for which a copy that was too slow is not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCopy:
-    """An image to be created in `pool`, and its `source`, which is in the pool `origin`."""
+    """An image to be created in `pool` as a copy of `source`, which is in the pool `origin`."""
 
     pool: Pool
     image: Image
@@ -45,8 +45,8 @@ class ImageCopy:
     def plan(
         cls, pool: Pool, image: Image, origin: Pool, source: Image, finish: Prepare
     ) -> ImageCopy:
-        """Return the copy, after asking the pools whether bytes are shared and whether the source
-        is in use.
+        """Return the planned copy, after finding out whether bytes can be shared and whether the
+        source is in use.
         """
         return cls(
             pool=pool,
@@ -60,8 +60,8 @@ class ImageCopy:
         )
 
     def written_bytes(self) -> Bytes:
-        """Return the number of bytes written in the source, or an upper bound if the backend
-        estimates it.
+        """Return the number of bytes written in the source, or an upper bound if the backend can
+        only estimate it.
         """
         backend = self.origin.backend
         if isinstance(backend, EstimatesUsage):
@@ -79,7 +79,7 @@ class ImageCopy:
 
 
 class Copier:
-    """Creates images with the bytes of others, all of one moment.
+    """Creates images as copies of others, all of the same moment.
 
     `bound`: seconds for which the sources may be frozen, by the clock of `copies`, which must be
     monotonic.
@@ -94,9 +94,9 @@ class Copier:
     def copy(self, text: str, copies: Sequence[ImageCopy]) -> None:
         """Create all the images, or none.
 
-        `text` names the copy for people. Raises: Refused: a source is in use, and copying it
-        would take longer than it may be frozen; Busy: it did, and nothing was kept; NoSpace;
-        StillRunning: it goes on in the background; PoolUnavailable.
+        `text` names the copy for people. Raises: Refused: a source is in use, and copying it would
+        take longer than it may be frozen; Busy: copying took longer than that, and nothing was
+        kept; NoSpace; StillRunning: the copy continues in the background; PoolUnavailable.
         """
         pool = copies[0].pool.name
         live = [copy for copy in copies if copy.source_in_use]
@@ -130,12 +130,12 @@ class Copier:
             self._create(idle, live, _no_progress)
 
     def copy_in_step(self, copies: Sequence[ImageCopy], barrier: Barrier) -> None:
-        """Create all the images, or none, in step with other nodes that take their part of the
-        group.
+        """Create all the images, or none, in step with the other nodes that take part in the group
+        snapshot.
 
         `barrier` is called at each step and waits for the other nodes. Raises: Refused: a pool
-        cannot share bytes with its source; Busy: the sources were frozen too long, or another
-        node failed; NoSpace.
+        cannot share bytes with the source; Busy: the sources were frozen too long, or another node
+        failed; NoSpace.
         """
         if copied := [str(copy.source.id) for copy in copies if not copy.shares_bytes]:
             raise Refused(

@@ -29,9 +29,9 @@ class Groups:
         return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
 
     def known(self, request: GroupSnapshotRef) -> Sequence[Snapshot]:
-        """Return the existing members, at least one.
+        """Return the existing members of the group, at least one.
 
-        Raises: NotFound: there is none; Invalid: `snapshot_ids` are given and are not the
+        Raises: NotFound: there is none; Invalid: `snapshot_ids` are given and differ from the
         members; PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
         """
         members = self.members(request.key)
@@ -43,22 +43,21 @@ class Groups:
         return members
 
     def missing(self, members: Sequence[Snapshot]) -> Sequence[SnapshotId]:
-        """Return the ids of members that do not exist any more. `members`: at least one member.
+        """Return the ids of members that do not exist any more. `members`: the existing ones, at
+        least one.
 
-        Raises: PoolUnavailable: one may be in a pool that is unavailable; Damaged.
+        Raises: PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
         """
         return [member for member in members[0].members if not self._find(member)]
 
     def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
-        """Raise Damaged if a member exists with a damaged record. Pools that are unavailable are
-        skipped.
-        """
+        """Raise Damaged if a member exists with a damaged record. Unavailable pools are skipped."""
         for member in members:
             with suppress(PoolUnavailable):
                 self._find(member)
 
     def delete(self, members: Sequence[Snapshot]) -> None:
-        """Delete the whole group. `members`: at least one member.
+        """Delete the whole group. `members`: the existing ones, at least one.
 
         Raises: PoolUnavailable, and nothing was deleted: a member may be in a pool that is
         unavailable; Damaged.

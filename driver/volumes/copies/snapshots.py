@@ -1,4 +1,4 @@
-"""Snapshots and group snapshots. A single snapshot is taken like a group of one."""
+"""Snapshots and group snapshots. A single snapshot is taken like a group with one member."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from driver.volumes.snapshot_requests import (
 class Snapshotter:
     """Creates, deletes and lists snapshots and group snapshots.
 
-    `clock`: seconds since the epoch; `bound`: seconds for which a source may be frozen.
+    `clock`: returns seconds since the epoch; `bound`: seconds for which a source may be frozen.
     """
 
     def __init__(
@@ -50,9 +50,10 @@ class Snapshotter:
     # single snapshots
 
     def create(self, request: CreateSnapshot) -> Snapshot:
-        """Take a snapshot and return it; return the present one if it is of the same source.
+        """Take a snapshot and return it; if it exists and has the same source, return the existing
+        one.
 
-        Raises: Conflict: the name exists, of another source; NotFound: no such source; what
+        Raises: Conflict: the name exists for another source; NotFound: no such source; what
         `Copier.copy` raises.
         """
         member = request.member
@@ -83,7 +84,9 @@ class Snapshotter:
         return snapshot
 
     def list(self, request: ListSnapshots) -> SnapshotsPage:
-        """Return one page of snapshots. Raises: StaleToken; Damaged: the one that was asked for."""
+        """Return one page of snapshots. Raises: StaleToken; Damaged: the single requested snapshot
+        has a damaged record.
+        """
         if request.snapshot_id:
             self._groups.refuse_damaged([request.snapshot_id])
         snapshots = (
@@ -97,11 +100,11 @@ class Snapshotter:
     # groups
 
     def create_group(self, request: CreateGroupSnapshot) -> Group:
-        """Take a snapshot of each source at one moment, and return the group; return the present
-        one if it has the same sources. What an interrupted call left of the group is deleted
+        """Take a snapshot of each source at one moment, and return the group; if it exists and has
+        the same sources, return the existing one. Members that an interrupted call left are deleted
         first.
 
-        Raises: Conflict: the name exists, of other sources; NotFound: a source does not exist;
+        Raises: Conflict: the name exists for other sources; NotFound: a source does not exist;
         PoolUnavailable; Damaged; what `Copier.copy` raises.
         """
         ids = tuple(_id(member) for member in request.members)
@@ -116,14 +119,14 @@ class Snapshotter:
         )
 
     def delete_group(self, request: GroupSnapshotRef) -> None:
-        """Delete all members. Raises: NotFound; Invalid: `snapshot_ids` are not the members;
-        PoolUnavailable; Damaged.
+        """Delete all members of the group. Raises: NotFound; Invalid: `snapshot_ids` differ from
+        the members; PoolUnavailable; Damaged.
         """
         self._groups.delete(self._groups.known(request))
 
     def get_group(self, request: GroupSnapshotRef) -> Group:
         """Return the group. Raises: NotFound, also if a member is missing; Invalid: `snapshot_ids`
-        are not the members; PoolUnavailable; Damaged.
+        differ from the members; PoolUnavailable; Damaged.
         """
         members = self._groups.known(request)
         if missing := self._groups.missing(members):
@@ -133,10 +136,10 @@ class Snapshotter:
     # parts of groups on several nodes; only the router knows whether a group is complete
 
     def take_part(self, request: TakeGroupPart, barrier: Barrier) -> tuple[Snapshot, ...]:
-        """Take this node's part of a group that is spread over several nodes, in step with them by
-        `barrier`. Only the router can say whether the group is complete.
+        """Take this node's part of a group snapshot, in step with the other nodes by `barrier`.
+        Only the router knows whether the group is complete.
 
-        Raises: Refused, Busy, NoSpace: nothing is left; NotFound: a source does not exist.
+        Raises: Refused, Busy, NoSpace, and nothing was created; NotFound: a source does not exist.
         """
         copies = self._plan_copies(request.members, request.created, request.group)
         self._copier.copy_in_step(copies, barrier)
