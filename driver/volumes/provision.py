@@ -73,7 +73,7 @@ class Provisioner:
             near = self._pools.chosen(request)
         if existing := self._pools.find_volume(request.key, near):
             return _same_or_conflict(*existing, request)
-        pool = near or self._pools.chosen(request) or self._pools.roomiest(request.allocation)[0]
+        pool = near or self._pools.chosen(request) or self._pools.with_most_space(request.allocation)[0]
         io_limits.require_enforceable(pool, request.limits)
         with naming(pool):
             return self._create_in(pool, request)
@@ -96,7 +96,7 @@ class Provisioner:
         free space. Raises: Invalid; PoolUnavailable.
         """
         existing = self._pools.find_volume(request.key)
-        pool, _ = existing or self._pools.roomiest(request.allocation)
+        pool, _ = existing or self._pools.with_most_space(request.allocation)
         return pool.name
 
     def delete(self, request: DeleteVolume) -> None:
@@ -185,7 +185,7 @@ class Provisioner:
         Invalid; PoolUnavailable.
         """
         if request.pool is None:
-            return self._pools.roomiest(request.allocation)[1]
+            return self._pools.with_most_space(request.allocation)[1]
         pool = self._pools.named(request.pool)
         allocation = request.allocation or pool.backend.allocation
         return ask(pool, lambda queried: queried.backend.capacity(allocation), CAPACITY_TIMEOUT)

@@ -1,6 +1,6 @@
-"""Attaches and detaches volumes as devices, and checks which device a mount point has.
+"""Attaches and detaches the devices of volumes, and checks which device is mounted at a path.
 
-What an encrypted volume shows is the open container on its pool's device, never that device itself.
+Pods get the open LUKS container of an encrypted volume, never the device below it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from driver.volumes.pools.registry import Pools
 
 
 def contents_device(pool: Pool, volume: Volume) -> Device | None:
-    """Return the device on which the volume's contents can be read: of an encrypted one, its open
-    container; None: not attached, or not open. Raises: Refused: the pool cannot open encrypted
-    volumes.
+    """Return the device from which the volume's contents can be read: of an encrypted volume its
+    open container.
+
+    None: not attached, or not open. Raises: Refused: the pool cannot open encrypted volumes.
     """
     lower_device = pool.backend.attached(volume.id)
     if lower_device is None or volume.luks_key_id is None:
@@ -32,9 +33,9 @@ def contents_device(pool: Pool, volume: Volume) -> Device | None:
 
 def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
     """Return the volume's open container, or else its pool's device, without reading its record;
-    None: neither.
+    None: neither exists.
 
-    If the pool is unavailable or does not know, only an open container is found, by its name.
+    If the pool is unavailable, only an open container is found, by its name.
     """
     try:
         pool = pools.with_id(volume_id.pool)
@@ -52,12 +53,12 @@ def _container(pool: Pool, volume_id: VolumeId, lower_device: Device | None) -> 
 def ensure_attached(
     pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack, secret: bytes | None = None
 ) -> tuple[Device, bool]:
-    """Attach the volume if it is not attached. Returns its device, and whether this call made it;
-    a new one has no IO limits.
+    """Attach the volume if it is not attached. Returns its device, and whether this call created
+    it; a new device has no IO limits.
 
     An encrypted volume is attached writable and opened; `secret` is checked even if it is open
-    already. `undo`: gets what takes back the steps of this call. Raises: Refused: it is in use
-    read-only and has to be writable; Invalid: the secret is missing or wrong; what
+    already. `undo`: the steps to undo after a later error are pushed to it. Raises: Refused: it is
+    in use read-only and has to be writable; Invalid: the secret is missing or wrong; what
     `Backend.attach` raises.
     """
     if volume.luks_key_id is None:
@@ -110,7 +111,9 @@ def _ensure_attached(
 
 def detach(pool: Pool, volume: Volume, device: Device | None) -> None:
     """Close the volume's container if it is encrypted, and detach its device; no-op if it is not
-    attached. `device`: what `contents_device` returned. Raises: Refused: something holds it.
+    attached.
+
+    `device`: the result of `contents_device`. Raises: Refused: the device is in use.
     """
     with io_limits.removed(pool, device):
         if volume.luks_key_id is not None:
@@ -120,8 +123,10 @@ def detach(pool: Pool, volume: Volume, device: Device | None) -> None:
 
 
 def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
-    """Close and detach what `find_device` returned. If the pool is unavailable, the device is
-    found by the image's name. Raises: Refused: something holds it.
+    """Close and detach `device`, the result of `find_device`. If the pool is unavailable, the
+    device below is found by the image's id.
+
+    Raises: Refused: the device is in use.
     """
     nearest = pools.nearest(volume_id)
     if device and device.parent:
@@ -134,8 +139,8 @@ def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
 
 
 def ensure_size(pool: Pool, volume: Volume, device: Device, secret: bytes | None) -> None:
-    """Grow the volume's device, and its open container, to the size of its record; no-op if they
-    have it. An expansion may have been interrupted.
+    """Grow the volume's device, and its open container, to the recorded size, as an expansion may
+    have been interrupted; no-op if they have it.
 
     `device`: the container of an encrypted volume, else the pool's device. Raises: Invalid: the
     container has to grow, and the secret is missing or wrong.
@@ -154,7 +159,7 @@ def filesystem_at(
     """Return the mount of the volume's whole filesystem at `target`; None: nothing is mounted
     there.
 
-    `device`: the volume's, if it is known already. Raises: Refused: something else is mounted
+    `device`: the volume's device, if known already. Raises: Refused: something else is mounted
     there.
     """
     return _at(pool, target, volume, device, node=False)

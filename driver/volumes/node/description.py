@@ -21,9 +21,11 @@ from driver.volumes.requests import GetVolume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeDescription:
-    """All that is known of a volume. `staging`: whether a path is recorded as its staging path.
+    """The state of a volume on its node. `staging`: each path at which it is staged, and whether
+    that is recorded.
 
-    `extents`: None if only an upper bound of the written bytes is known.
+    `extents`: number of extents of the image; None if only an upper bound of the written bytes is
+    known.
     """
 
     pool: str
@@ -41,7 +43,7 @@ class VolumeDescription:
 
 
 class Describer:
-    """Describes volumes of this node. It changes nothing."""
+    """Describes volumes of this node, without changing anything."""
 
     def __init__(self, pools: Pools, records: MountRecords) -> None:
         self._pools = pools
@@ -52,10 +54,10 @@ class Describer:
         return self._records.staged()
 
     def describe(self, request: GetVolume) -> VolumeDescription:
-        """Return all that is known of the volume.
+        """Return the description of the volume.
 
-        The extents of its image are read, which may take seconds while much is being written.
-        Raises: NotFound, PoolUnavailable, Damaged.
+        The extents of its image are read, which may take seconds while the image is being written
+        to. Raises: NotFound, PoolUnavailable, Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         device = attachment.contents_device(pool, volume)

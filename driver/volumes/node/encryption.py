@@ -1,6 +1,8 @@
-"""Encrypted volumes: formatted at their first stage, with the secret, and opened at each.
+"""Encrypted volumes: formatted with the secret when they are first staged, and opened at each
+staging.
 
-Nobody has seen a volume before it is formatted, and its record says so in the same instant.
+No pod can use a volume before it is formatted, and its record becomes `formatted` in the same
+atomic step.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ SECRET: Final = "secrets[passphrase]"  # noqa: S105 - the name of the field
 
 
 def require_crypt(pool: Pool) -> Crypt:
-    """Return what opens the pool's encrypted volumes. Raises: Refused: there is nothing."""
+    """Return the port that opens the pool's encrypted volumes. Raises: Refused: the pool has
+    none.
+    """
     if pool.crypt is None:
         raise Refused(f"pool {pool.name} cannot open encrypted volumes")
     return pool.crypt
 
 
 def require_encryption_support(pool: Pool) -> None:
-    """Raise Invalid if no volume of the pool can be encrypted, whatever node it is on."""
+    """Raise Invalid if no volume of this pool can be encrypted on any node."""
     if pool.crypt is None or not isinstance(pool.backend, FormatsLater):
         raise Invalid(f"parameters[encrypted]: pool {pool.name} cannot encrypt volumes")
 
@@ -42,8 +46,8 @@ def require_secret(volume: Volume, secret: bytes | None) -> bytes:
 
 
 def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
-    """Format the volume as LUKS with its filesystem inside, and return it as recorded then; no-op
-    if it is formatted.
+    """Format the volume as LUKS with its filesystem inside, and return its new record; no-op if it
+    is formatted.
 
     Raises: Refused: the pool cannot encrypt; what `FormatsLater.replace_contents` raises.
     """
@@ -68,8 +72,8 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
 
 
 def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
-    """Give a copy's filesystem its own UUID before the first mount; no-op if it has one. If it is
-    interrupted, it is done again.
+    """Give a copy's filesystem its own UUID before the first mount; no-op if it has one. If
+    interrupted, the next call repeats it.
 
     `device`: the open container.
     """
@@ -80,10 +84,10 @@ def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
 
 
 def erase(pool: Pool, volume: Volume) -> None:
-    """Destroy the key slots of an encrypted volume that is to be deleted; no-op if it is not
-    encrypted or never was formatted.
+    """Destroy the key slots of an encrypted volume that is about to be deleted; no-op if it is not
+    encrypted or was never formatted.
 
-    A snapshot or clone has a LUKS header of its own, and opens as before.
+    Its snapshots and clones have their own LUKS headers and can still be opened.
     """
     if volume.luks_key_id is None or not volume.formatted:
         return

@@ -1,7 +1,9 @@
-"""Inline volumes: created when they are published, and deleted when they are unpublished.
+"""CSI ephemeral (inline) volumes: created when they are published, and deleted when they are
+unpublished.
 
-Kubelet makes these two calls and no other, and makes the second one only if the first was answered
-with OK or with a status that leaves its end open. A first call that fails for good leaves nothing.
+Kubelet only calls NodePublishVolume and NodeUnpublishVolume for them, and the latter only if the
+former succeeded or failed with a status that is not final. So a NodePublishVolume that fails with a
+final status must leave nothing behind.
 """
 
 from __future__ import annotations
@@ -58,12 +60,12 @@ class EphemeralVolumes:
         self._health = health
 
     def publish(self, request: InlinePublish) -> None:
-        """Create the volume and mount it at the target, or do neither. After a reboot the present
-        volume is mounted again.
+        """Create the volume and mount it at the target, or do neither. If it exists, as after a
+        reboot, it is only mounted.
 
-        Raises: Busy, PoolUnavailable: kubelet will unpublish, so nothing is taken back;
-        Unfinished: it failed, and the volume stays until NodeUnpublishVolume; what
-        `Provisioner.create` and `NodeVolumes.stage_volume` raise: nothing is left.
+        Raises: Busy, PoolUnavailable: kubelet will unpublish, so nothing is undone; Unfinished: the
+        call failed, and the volume stays until NodeUnpublishVolume; what `Provisioner.create` and
+        `NodeVolumes.stage_volume` raise: nothing is left.
         """
         volume = self._volumes.create(request.create)
         try:
@@ -75,11 +77,12 @@ class EphemeralVolumes:
             raise
 
     def unpublish(self, request: InlineUnpublish) -> None:
-        """Unmount the volume, which works without its pool, and delete it; no-op if there is none.
-        A volume with a damaged record is kept, and logged.
+        """Unmount the volume, even if its pool is unavailable, and delete it; no-op if there is
+        none. A volume with a damaged record is not deleted, but logged.
 
-        Raises: Refused, and nothing was changed: the target shows something else;
-        PoolUnavailable: it may be in a pool that is unavailable, in which it must not stay.
+        Raises: Refused, and nothing was changed: something else is mounted at the target;
+        PoolUnavailable: the volume may be in an unavailable pool, from which it still has to be
+        deleted.
         """
         volume_ids, unavailable = self._pools.every_volume(request.handle.key)
         for host in self._pools.hosts():
@@ -96,8 +99,8 @@ class EphemeralVolumes:
             )
 
     def pool_name(self, key: Key) -> str | None:
-        """Return the name of the pool that has the volume with this key; None: no pool that
-        answers has it.
+        """Return the name of the pool that has the volume with this key; None: no pool that answers
+        has it.
         """
         with suppress(PoolUnavailable):  # also without its pool it must come off
             if pool_and_volume := self._pools.find_volume(key):
@@ -105,13 +108,13 @@ class EphemeralVolumes:
         return None
 
     def stats(self, request: InlineStats) -> VolumeStats:
-        """Return the usage of the volume, as `NodeVolumes.stats` does. Raises: NotFound: no such
-        volume, or the path shows something else; PoolUnavailable.
+        """Return the usage and faults of the volume. Raises: NotFound: no such volume, or something
+        else is mounted at the path; PoolUnavailable.
         """
         return self._node_volumes.stats(GetVolumeStats(self._volume_id(request), request.path))
 
     def faults(self, request: InlineStats) -> tuple[Fault, ...]:
-        """Return the faults of the volume; an unavailable pool is one of them. Raises: NotFound."""
+        """Return the faults of the volume; an unavailable pool is a fault too. Raises: NotFound."""
         try:
             return self._health.at(GetVolumeStats(self._volume_id(request), request.path))
         except PoolUnavailable as error:

@@ -1,4 +1,4 @@
-"""Grows the mounted filesystem of a volume to its size, and syncs the growth."""
+"""Grows the filesystem of a volume to the volume's size, and syncs it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BOUND: Final = 5.0  # seconds for which writers may stand still
 
 
 def fit(pool: Pool, volume: Volume, device: Device, fs: FsType) -> None:
-    """Grow the filesystem on `device` before it is mounted, where only that works; a failure is
-    logged.
+    """Grow the filesystem on `device` before it is mounted, on kernels that cannot grow it while
+    mounted; a failure is logged.
 
-    Raises: StillRunning: the tool is not done; Refused: the filesystem is damaged after a
+    Raises: StillRunning: the tool has not finished; Refused: the filesystem is damaged after a
     failed growth.
     """
     try:
@@ -33,9 +33,9 @@ def fit(pool: Pool, volume: Volume, device: Device, fs: FsType) -> None:
 
 
 def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -> None:
-    """Grow the mounted filesystem to the size of its device and write it out.
+    """Grow the mounted filesystem to the size of its device, and sync it.
 
-    `target`: a path at which it is mounted writable. Raises: StillRunning: the kernel goes on
+    `target`: a path at which it is mounted writable. Raises: StillRunning: the kernel is still
     growing it; what `Host.grow` raises.
     """
     try:
@@ -48,9 +48,9 @@ def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -
 
 def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -> None:
     """Grow the filesystem as `grow` does, but only log a failure, so that the volume can be used
-    with the data it has. Its health shows that it has not grown.
+    with its old size. The health of the volume then reports that it has not grown.
 
-    Raises: Unusable: the filesystem broke over it.
+    Raises: Unusable: the filesystem shut down or became read-only while growing.
     """
     try:
         grow(pool, volume, device, target, fs)

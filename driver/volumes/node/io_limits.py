@@ -1,7 +1,7 @@
-"""Enforces the IO limits of a volume on its device, while it is attached.
+"""Enforces the IO limits of a volume on its device while it is attached.
 
-That device is the topmost one: a limit counts what is submitted to the device that has it, and
-what device-mapper or a loop device then does below is not the pod's.
+The limits are set on the topmost device: they count the IO that pods submit to that device, while
+device-mapper or a loop device submits to the device below on its own account.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from driver.core.ports.pool import Pool
 
 
 def require_enforceable(pool: Pool, limits: Limits) -> None:
-    """Raise Refused if there is a limit, and this machine cannot enforce it: one that has no
-    effect must not look as if it had.
+    """Raise Refused if `limits` has any limit and this machine cannot enforce it, so that no limit
+    is accepted without effect.
     """
     if limits != NO_LIMITS and (why := pool.io_limits.lacks()):
         raise Refused(
@@ -33,10 +33,11 @@ def require_enforceable(pool: Pool, limits: Limits) -> None:
 
 
 def ensure(pool: Pool, volume: Volume, device: Device) -> None:
-    """Enforce the volume's limits on `device`, the topmost one, and none on the device below it.
+    """Enforce the volume's limits on `device`, its topmost device, and remove those of the device
+    below.
 
-    A failure is logged: a volume without its limits is better than a pod without its volume. Its
-    health shows it, and upkeep tries again.
+    A failure is only logged, so that the pod can start. The health of the volume reports it, and
+    maintenance retries.
     """
     try:
         if device.parent:
@@ -47,12 +48,14 @@ def ensure(pool: Pool, volume: Volume, device: Device) -> None:
 
 
 def is_enforced(pool: Pool, volume: Volume, device: Device) -> bool:
-    """Return whether `device`, the topmost one, has the volume's limits. Raises: Failed."""
+    """Return whether `device`, the volume's topmost device, has the volume's limits. Raises:
+    Failed.
+    """
     return pool.io_limits.enforced(device) == enforceable(volume.limits)
 
 
 def find_fault(pool: Pool, volume: Volume, device: Device) -> Iterator[Fault]:
-    """Yield a fault if the volume has limits, and its `device` has not."""
+    """Yield a fault if the volume has limits that are not enforced on its `device`."""
     if volume.limits == NO_LIMITS:
         return
     try:
@@ -65,8 +68,8 @@ def find_fault(pool: Pool, volume: Volume, device: Device) -> Iterator[Fault]:
 
 
 def remove(pool: Pool, device: Device) -> None:
-    """Remove the limits of a device and of the one below it: its number was another volume's
-    before, or may be one's next. A failure is logged.
+    """Remove the limits of a device and of the device below it, because limits belong to a device
+    number, which another volume had before or may get next. A failure is logged.
     """
     try:
         if device.parent:
@@ -78,9 +81,11 @@ def remove(pool: Pool, device: Device) -> None:
 
 @contextmanager
 def removed(pool: Pool, device: Device | None) -> Iterator[None]:
-    """Remove the limits of a device that the `with` block unmounts and detaches, and set them again
-    if that fails. What is written out meanwhile is not held up, as no pod has the volume any more.
-    `device`: the topmost one; None: there is none.
+    """Remove the limits of a device which the `with` block unmounts and detaches; set them again if
+    the block fails.
+
+    Without limits the remaining data is written out at full speed, as no pod uses the volume any
+    more. `device`: the topmost one; None: there is none.
     """
     limits = NO_LIMITS
     if device:

@@ -1,7 +1,8 @@
-"""Records what this driver mounts where, before it does.
+"""Records each mount before it is made: the path, the volume and its device.
 
-Used when a path is to be unmounted and the kernel does not report any more what it shows: the
-filesystem below is dead, the device is gone, or its number is another volume's by now.
+The record is used when the path is to be unmounted and the kernel does not report which volume is
+mounted there: the filesystem below is dead, the device is gone, or its number belongs to another
+volume now.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ _TRUE: Final = "true"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRecord:
-    """What was mounted at one path. `device` and `number` (dev_t) are those that the volume had
-    then.
+    """The mount of a volume at one path. `device` and `number` (dev_t): of the volume when it was
+    mounted.
 
-    `node`: True if a device node is bound there; at the staging path of a raw block volume
-    nothing is mounted. `staging`: of a target, the staging path from which it was published; of
-    a staging path, that path itself.
+    `node`: True if the device node is bound there; at the staging path of a raw block volume
+    nothing is mounted. `staging`: of a target, the staging path from which it was published; of a
+    staging path, that path itself.
     """
 
     path: Path
@@ -41,8 +42,8 @@ class MountRecord:
         return self.path == self.staging
 
     def matches(self, mount: MountPoint) -> bool:
-        """Return whether `mount` is this mount, by device number, or by the device's path if the
-        kernel does not tell a number any more.
+        """Return whether `mount` is the recorded mount: it has the same device number, or the same
+        device path if the kernel reports no number any more.
         """
         if mount.number:
             return mount.number == self.number
@@ -52,7 +53,7 @@ class MountRecord:
 class MountRecords:
     """The mounts that this driver has made, stored in `records`.
 
-    A record is parsed once: `records` returns the same mapping until it is written again.
+    A parsed record is cached until `records` returns another mapping for its path.
     """
 
     def __init__(self, records: Records) -> None:
@@ -60,14 +61,14 @@ class MountRecords:
         self._parsed: dict[str, tuple[Mapping[str, str], MountRecord | None]] = {}
 
     def at(self, path: Path) -> MountRecord | None:
-        """Return the record of a path; None: nothing is recorded that this version can read."""
+        """Return the record of `path`; None: there is none, or this version cannot read it."""
         key = str(path)
         fields = self._records.get(key)
         return self._parse(key, fields) if fields else None
 
     def staged(self) -> Mapping[str, tuple[str, int]]:
-        """Return where each volume is staged (an inline volume: mounted), and its device's number
-        then, by the volume's id. Fast: it is for all volumes at once.
+        """Return the staging path (of an inline volume: the target) and the recorded device number
+        of each volume, by the volume's id. Fast enough to be called for lists of volumes.
         """
         staged: dict[str, tuple[str, int]] = {}
         for path, fields in self._records.items().items():
@@ -82,7 +83,7 @@ class MountRecords:
                 yield record
 
     def write(self, record: MountRecord) -> None:
-        """Write the record of a path, in place of an earlier one."""
+        """Write the record of its path, replacing an earlier one."""
         self._records.write(
             str(record.path),
             {
@@ -96,7 +97,7 @@ class MountRecords:
         )
 
     def remove(self, path: Path, volume_id: VolumeId) -> None:
-        """Remove the record of a path; no-op if it has none, or that of another volume."""
+        """Remove the record of `path`; no-op if there is none, or it is of another volume."""
         key = str(path)
         fields = self._records.get(key)
         if fields and fields.get("volume") == str(volume_id):
@@ -116,7 +117,9 @@ class MountRecords:
 def mount_record(  # noqa: PLR0913 - the facts of one mount
     path: Path, volume_id: VolumeId, device: Device, *, node: bool, read_only: bool, staging: Path
 ) -> MountRecord:
-    """Return the record of a mount that is to be made; see MountRecord."""
+    """Return the record of a mount that is about to be made; the arguments are described in
+    MountRecord.
+    """
     return MountRecord(
         path=path,
         volume=str(volume_id),

@@ -1,6 +1,7 @@
 """The use cases of the Node service: stage, publish, unpublish, unstage, expand.
 
-Two promises are kept here: nothing is formatted, and no pod sees the host's directory.
+They keep two promises: nothing is ever formatted here, and no pod ever gets a directory of the
+host.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ class NodeVolumes:
 
     def stage(self, request: Stage) -> None:
         """Attach the volume and, unless it is a raw block volume, mount it at the staging path. A
-        filesystem smaller than its volume is grown, as after a restore to a larger volume.
+        filesystem that is smaller than its volume is grown, as after a restore to a larger volume.
 
-        Raises: NotFound; PoolUnavailable; Refused: the volume cannot be used as `capability`
-        says; what `staging.stage` raises.
+        Raises: NotFound; PoolUnavailable; Refused: `capability` does not fit the volume; what
+        `staging.stage` raises.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if reason := incompatibility(volume, request.capability):
@@ -69,15 +70,17 @@ class NodeVolumes:
         self.stage_volume(pool, volume, request)
 
     def stage_volume(self, pool: Pool, volume: Volume, request: Stage) -> Device:
-        """Stage a volume that was looked up already, and return its device; see `staging.stage`."""
+        """Stage a volume whose record the caller has read already, and return its device; see
+        `staging.stage`.
+        """
         return staging.stage(pool, volume, request, self._records)
 
     def unstage(self, request: Unstage) -> None:
         """Unmount the volume from the staging path and, if no other staging path uses it, detach
-        it. Works without the pool; no-op if it is not staged.
+        it. Works while the pool is unavailable; no-op if it is not staged.
 
-        Raises: Refused, and nothing was changed: something else is mounted there, or targets
-        still show the volume.
+        Raises: Refused, and nothing was changed: something else is mounted there, or the volume is
+        still mounted at targets.
         """
         volume_id, path = request.volume_id, request.staging
         own = self._find_mounts(volume_id)
@@ -95,12 +98,12 @@ class NodeVolumes:
 
     def publish(self, request: NodePublish) -> None:
         """Bind-mount the volume's filesystem, or bind its device node, at the target; no-op if it
-        is there already. The host's own directory is never shown.
+        is mounted there already. The host's own directory is never mounted.
 
         A volume that is not staged any more is staged again, unless it is encrypted. Raises:
-        Refused: the volume cannot be used as `capability` says, it is not staged and cannot be,
-        the target shows something else, or a SINGLE_NODE_SINGLE_WRITER volume has another
-        target; Conflict: the target has the volume with the other of read-only and writable;
+        Refused: `capability` does not fit the volume, it is not staged and cannot be, something
+        else is mounted at the target, or a SINGLE_NODE_SINGLE_WRITER volume has another target;
+        Conflict: it is mounted at the target writable instead of read-only, or the reverse;
         NotFound; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
@@ -130,11 +133,11 @@ class NodeVolumes:
         self._bind(pool, volume, device, record)
 
     def unpublish(self, request: NodeUnpublish) -> None:
-        """Unmount the volume from the target and remove the target. Works without the pool; no-op
-        if it is not there.
+        """Unmount the volume from the target and remove the target. Works while the pool is
+        unavailable; no-op if it is not mounted there.
 
-        Raises: Refused, and nothing was changed: the target shows something else, or is outside
-        of kubelet's directory and not this driver's.
+        Raises: Refused, and nothing was changed: something else is mounted at the target, or the
+        target is outside of kubelet's directory and was not mounted by this driver.
         """
         volume_id, target = request.volume_id, request.target
         own = self._find_mounts(volume_id)
@@ -148,24 +151,24 @@ class NodeVolumes:
         self._records.remove(target, volume_id)
 
     def owns(self, host: Host, path: Path, mount: MountPoint, volume_id: VolumeId) -> bool:
-        """Return whether `mount`, the mount at `path`, is the volume's."""
+        """Return whether `mount`, which is at `path`, belongs to the volume."""
         device = attachment.find_device(self._pools, volume_id)
         return own_mounts.is_own_mount(host, self._records.at(path), mount, device, volume_id)
 
     def recorded_at(self, path: Path) -> str | None:
-        """Return the id of the volume that was recorded as mounted at the path; None: none."""
+        """Return the id of the volume that is recorded as mounted at the path; None: no record."""
         record = self._records.at(path)
         return record.volume if record else None
 
     def expand(self, request: NodeExpand) -> Bytes:
-        """Grow the filesystem to the size that the controller gave the volume, and return that
-        size in bytes. The device, and an encrypted volume's container, are grown first if they
-        are smaller.
+        """Grow the filesystem to the size that ControllerExpandVolume recorded, and return that
+        size in bytes. The device, and an encrypted volume's container, are grown first if they are
+        smaller.
 
-        Raises: NotFound: no such volume, or it is not at the path; Invalid: the volume cannot
-        be used as `capability` says, or the secret is missing or wrong; OutOfRange: the
-        controller has not expanded it yet; Refused: it is mounted read-only; StillRunning: the
-        kernel is not done; PoolUnavailable; Damaged.
+        Raises: NotFound: no such volume, or it is not at the path; Invalid: `capability` does not
+        fit the volume, or the secret is missing or wrong; OutOfRange: ControllerExpandVolume has
+        not grown it yet; Refused: it is mounted read-only; StillRunning: the kernel has not
+        finished; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if request.capability and (reason := incompatibility(volume, request.capability)):
@@ -183,12 +186,12 @@ class NodeVolumes:
         return volume.size
 
     def stats(self, request: GetVolumeStats) -> VolumeStats:
-        """Return the usage of the volume's filesystem, or the size of its device, with the
-        volume's faults. If a pod has a device node that is not bound to the volume any more,
-        there is no usage, and that is a fault.
+        """Return the usage of the volume's filesystem, or the size of its device, with the volume's
+        faults. A device node of a pod that is not bound to the volume any more is a fault; then
+        there is no usage.
 
-        Raises: NotFound: no such volume, or the path shows something else (so the host's own
-        numbers are never returned); PoolUnavailable; Damaged.
+        Raises: NotFound: no such volume, or something else is at the path, so that the usage of the
+        host's own filesystem is never returned; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if request.path is None:

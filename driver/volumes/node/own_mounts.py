@@ -1,7 +1,8 @@
-"""Which mounts belong to a volume, who else uses it, and unmounting them.
+"""Finds out which mounts belong to a volume and who else uses it, and unmounts them.
 
-A mount that this driver recorded belongs to the volume of the record, whatever its device shows by
-now; any other is told by the kernel: the device's number, or the image below it.
+A mount that this driver recorded belongs to the volume in the record, whatever the kernel reports
+about its device. For other mounts the kernel decides: by the device number, or by the image to
+which the device is attached.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ def is_own_mount(
     device: Device | None,
     volume_id: VolumeId,
 ) -> bool:
-    """Return whether the mount `mount` is the volume's.
+    """Return whether `mount` belongs to the volume.
 
-    `record`: that of the path at which `mount` was found. `device`: the volume's, if known.
+    `record`: that of the path at which `mount` was found. `device`: the volume's device, if known.
     """
     if record and record.matches(mount):
         return record.volume == str(volume_id)
@@ -41,17 +42,19 @@ def is_own_mount(
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """What uses a volume beside one staging path.
+    """Who uses a volume beside one staging path.
 
-    `targets`: must be unmounted before that path. `stagings`: other staging paths, or what was
-    published from them, which need the device too.
+    `targets`: must be unmounted before that path. `stagings`: other staging paths, and targets
+    published from them, which also need the device.
     """
 
     targets: Sequence[Path]
     stagings: Sequence[Path]
 
     def refuse_targets(self, volume_id: VolumeId) -> None:
-        """Raise Refused if there are targets, from which the volume must be unmounted first."""
+        """Raise Refused if the volume is still mounted at targets, which must be unpublished
+        first.
+        """
         if self.targets:
             targets = ", ".join(map(str, self.targets))
             raise Refused(
@@ -61,7 +64,7 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class VolumeMounts:
-    """The mounts of one volume on its node. `device`: the volume's, if known."""
+    """The mounts of one volume on its node. `device`: the volume's device, if known."""
 
     host: Host
     records: MountRecords
@@ -69,12 +72,12 @@ class VolumeMounts:
     volume_id: VolumeId
 
     def unmount(self, path: Path, mount: MountPoint | None, *, is_last: bool = False) -> bool:
-        """Unmount all layers at `path` that are the volume's. Returns False if nothing was mounted
-        there.
+        """Unmount all layers at `path` that belong to the volume. Returns False if nothing was
+        mounted there.
 
-        A frozen filesystem is thawed before its last mount is removed: it would stay frozen, out
-        of reach. `mount`: the topmost mount at `path`, as `Host.mounted_at` has just returned it.
-        `is_last`: the volume is known to be mounted nowhere else.
+        A frozen filesystem is thawed before its last mount is removed, because it could not be
+        thawed afterwards. `mount`: the topmost mount at `path`, as just returned by
+        `Host.mounted_at`. `is_last`: the caller knows that the volume is mounted nowhere else.
 
         Raises: Refused, and nothing was changed: the topmost mount is not the volume's; Failed:
         still mounted after 1000 unmounts.
@@ -97,8 +100,8 @@ class VolumeMounts:
         raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")
 
     def users(self, staging: Path, mount: MountPoint | None) -> Users:
-        """Return what uses the volume beside the staging path `staging`. Without `device` (it
-        cannot be told), only recorded mounts are found.
+        """Return who uses the volume beside the staging path `staging`. If `device` is None, only
+        recorded mounts are found.
 
         `mount`: the topmost mount at `staging`.
         """
@@ -140,10 +143,10 @@ class VolumeMounts:
 def find_swapped(
     host: Host, records: MountRecords, volume: Volume, device: Device | None
 ) -> Sequence[Fault]:
-    """Return a fault for each path at which a pod has a device node that is not bound to the
-    volume any more.
+    """Return a fault for each path at which a pod has a device node that is not bound to the volume
+    any more.
 
-    `device`: the volume's; None: it has none.
+    `device`: the volume's device; None: it is not attached.
     """
     if volume.fs is not None:
         return ()
@@ -157,7 +160,7 @@ def find_swapped(
 
 
 def swapped_text(record: MountRecord, volume_id: VolumeId) -> str:
-    """Return the text for a path whose device node is not bound to the volume any more."""
+    """Return the fault's text for a path whose device node is not bound to the volume any more."""
     return (
         f"{record.path} is the device node {record.device}, which is not bound to volume"
         f" {volume_id} any more: end the pod, so that NodeUnpublishVolume unmounts it"

@@ -1,4 +1,4 @@
-"""Dispatches a Node request to the use cases of persistent or of inline volumes."""
+"""Dispatches a request of the Node service to the use cases of persistent or of inline volumes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from driver.volumes.node_requests import (
 
 
 class PodVolumes:
-    """The calls of the Node service that may be about an inline volume.
+    """The calls of the Node service that may concern an inline volume.
 
-    Each method does what `NodeVolumes`, `Health` or `EphemeralVolumes` do, and raises what they
-    raise.
+    Each method calls the method with the same purpose of `NodeVolumes`, `Health` or
+    `EphemeralVolumes`, and raises the same errors.
     """
 
     def __init__(

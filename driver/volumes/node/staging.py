@@ -1,6 +1,7 @@
 """Mounts a volume's device at its staging path, and unmounts it.
 
-Nothing is formatted here, and what a place shows is compared with the device, never assumed.
+Nothing is formatted here, and the mount at a path is always compared with the device, never
+assumed.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ from driver.volumes.requests import Capability
 
 
 def stage(pool: Pool, volume: Volume, request: Stage, records: MountRecords) -> Device:
-    """Attach the volume and, unless it is a raw block volume, mount it at the staging path; if
-    that fails, take back what this call did. At the end its IO limits are set. Returns the device.
+    """Attach the volume, mount it at the staging path unless it is a raw block volume, and set its
+    IO limits. Returns the device. If that fails, the steps of this call are undone.
 
-    An encrypted volume is formatted first if it never was. Raises: Conflict: it is mounted
-    there with other options, or with the other of read-only and writable; Refused: something
-    else is mounted there, the device is in use read-only, or its filesystem is damaged or not
-    the recorded one; Unusable: its filesystem broke and is in use elsewhere; Invalid: a mount
-    option is not accepted, or the secret is missing or wrong; Damaged: the image cannot be
-    trusted.
+    An encrypted volume that was never formatted is formatted first. Raises: Conflict: it is mounted
+    there with other options, or writable instead of read-only or the reverse; Refused: something
+    else is mounted there, the device is in use read-only, or its filesystem is damaged or not the
+    recorded one; Unusable: its filesystem broke and is in use elsewhere; Invalid: a mount option is
+    not accepted, or the secret is missing or wrong; Damaged: the image is missing or too short.
     """
     with ExitStack() as undo:
         if volume.luks_key_id is not None:
@@ -55,8 +55,8 @@ def stage(pool: Pool, volume: Volume, request: Stage, records: MountRecords) -> 
 
 
 def device_at(pool: Pool, volume: Volume, path: Path, records: MountRecords) -> Device:
-    """Return the volume's device if `path` shows it, or if the raw block volume is staged there.
-    Raises: NotFound: nothing is there, or something else.
+    """Return the volume's device if it is mounted or bound at `path`, or if the raw block volume is
+    staged there. Raises: NotFound: nothing is there, or something else.
     """
     device, mount_point = attachment.contents_device(pool, volume), pool.host.mounted_at(path)
     if device and mount_point and mount_point.number == device.number:
@@ -74,7 +74,7 @@ def device_at(pool: Pool, volume: Volume, path: Path, records: MountRecords) -> 
 
 
 def refuse_other_access(mount_point: MountPoint, *, read_only: bool) -> None:
-    """Raise Conflict if the mount is not read-only, or writable, as is wanted."""
+    """Raise Conflict if the mount is writable and `read_only` is True, or the reverse."""
     if mount_point.read_only is not read_only:
         is_so = "read-only" if mount_point.read_only else "writable"
         raise Conflict(f"the volume is mounted at {mount_point.target} already, and is {is_so}")
@@ -134,9 +134,10 @@ def _put_filesystem(
 
 
 def clear_broken(pool: Pool, volume: Volume, device: Device, mount_point: MountPoint) -> bool:
-    """Unmount a filesystem that broke, so that it can be mounted anew. Returns False if it works.
+    """Unmount a filesystem that shut down or became read-only, so that it can be mounted again.
+    Returns False if it works.
 
-    Raises: Unusable: it is mounted elsewhere too, or an inline volume; its pods must end first.
+    Raises: Unusable: it is mounted elsewhere too, or is an inline volume; its pods must end first.
     """
     if volume.fs is None or not (why := pool.host.broken(mount_point, volume.fs)):
         return False
@@ -161,12 +162,12 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who records it
     *,
     is_new: bool = False,
 ) -> None:
-    """Mount the volume's filesystem at the staging path. Before, unless it is mounted elsewhere,
-    it is checked, and grown where that cannot be done later.
+    """Mount the volume's filesystem at the staging path. If it is not mounted elsewhere, it is
+    first checked, and grown on kernels that cannot grow it while mounted.
 
-    `device`: of an encrypted volume the open container, so that no secret is needed. `is_new`:
-    the device was attached by this call, so the volume is mounted nowhere. Raises: Refused: the
-    filesystem is damaged or not the recorded one.
+    `device`: of an encrypted volume the open container, so that no secret is needed. `is_new`: this
+    call attached the device, so the volume is mounted nowhere. Raises: Refused: the filesystem is
+    damaged or not the recorded one.
     """
     fs, host = volume.fs, pool.host
     assert fs  # noqa: S101 - a raw block volume is mounted nowhere

@@ -1,6 +1,6 @@
-"""What volumes of a pool cannot have on this node: refused before one is created.
+"""Features that volumes of a pool cannot have on this node, such as a filesystem without its mkfs.
 
-It is said as want of room, so that a scheduler tries another node.
+A request for such a volume fails with NoSpace, so that the scheduler tries another node.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ENCRYPTION: Final = "encryption"
 
 
 def lacking(pool: Pool) -> Iterator[str]:
-    """Yield what the pool's volumes cannot have on this node, for routers: filesystem types, and
-    ENCRYPTION.
+    """Yield the features that volumes of the pool cannot have on this node: filesystem types, and
+    ENCRYPTION. Routers use them to choose a node.
     """
     yield from (fs for fs in FsType if pool.host.lacks(fs))
     if lacks_encryption(pool):
@@ -28,31 +28,32 @@ def lacking(pool: Pool) -> Iterator[str]:
 
 
 def lacks(pool: Pool, fs: FsType | None, *, encrypted: bool) -> str | None:
-    """Return why the pool can have no such volume of any size on this node; None: it can.
+    """Return why the pool cannot have a volume with `fs` (None: raw block) on this node, whatever
+    its size; None: it can.
 
-    `fs`: None: raw block.
+    `encrypted`: whether the volume is encrypted.
     """
     why = pool.host.lacks(fs) if fs else None
     return why or (lacks_encryption(pool) if encrypted else None)
 
 
 def lacks_encryption(pool: Pool) -> str | None:
-    """Return why the pool can have no encrypted volumes on this node; None: it can."""
+    """Return why the pool cannot have encrypted volumes on this node; None: it can."""
     if pool.crypt is None or not isinstance(pool.backend, FormatsLater):
         return f"pool {pool.name} cannot encrypt volumes"
     return pool.crypt.lacks()
 
 
 def refuse(pool: Pool, fs: FsType | None, *, encrypted: bool) -> None:
-    """Raise NoSpace if the pool can have no such volume on this node, so that the scheduler tries
-    another.
+    """Raise NoSpace if the pool cannot have a volume with `fs` (None: raw block) on this node, so
+    that the scheduler tries another node.
     """
     if why := lacks(pool, fs, encrypted=encrypted):
         raise NoSpace(why)
 
 
 def log_missing(pools: Sequence[Pool]) -> None:
-    """Log what is lacking, once for all pools of a machine."""
+    """Log which features are lacking, once for all pools of a machine."""
     for host in {id(pool.host): pool.host for pool in pools}.values():
         for fs in FsType:
             if why := host.lacks(fs):
@@ -63,5 +64,7 @@ def log_missing(pools: Sequence[Pool]) -> None:
 
 
 def none_can(pools: Sequence[Pool], fs: FsType | None, *, encrypted: bool) -> bool:
-    """Return whether none of the pools can have such a volume on this node."""
+    """Return whether none of the pools can have a volume with `fs` (None: raw block) on this
+    node.
+    """
     return all(lacks(pool, fs, encrypted=encrypted) for pool in pools)

@@ -1,4 +1,4 @@
-"""Asks several pools with a time limit: one that does not answer delays no other."""
+"""Calls several pools with a time limit, so that a pool whose disk hangs delays no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Replies(Generic[T]):
-    """The answers of the pools that answered, and the errors of the others, each in the order of
+    """The results of the pools that answered, and the errors of the others, each in the order of
     the configuration.
     """
 
@@ -31,9 +31,9 @@ class Replies(Generic[T]):
 
 
 def ask_patiently(pool: Pool, question: Callable[[Pool], T]) -> T:
-    """Return the answer of the pool that a call is about: wait as long as it is only busy.
+    """Call `question(pool)` in a thread and return its result, however long the pool is only busy.
 
-    Raises: PoolSilent: it has not answered any question for too long; what `question` raises.
+    Raises: PoolSilent: the pool has not answered any call for too long; what `question` raises.
     """
     begun = pool.answers.begin(lambda: question(pool))
     while not pool.answers.silent_for:
@@ -44,15 +44,16 @@ def ask_patiently(pool: Pool, question: Callable[[Pool], T]) -> T:
 
 
 def ask(pool: Pool, question: Callable[[Pool], T], within: float) -> T:
-    """Return the answer of one pool, asked in a thread of its own.
+    """Call `question(pool)` in a thread of the pool, and return its result within `within` seconds.
 
-    `within`: seconds. Raises: PoolSilent: no answer within that time; what `question` raises.
+    Raises: PoolSilent: no result within that time; what `question` raises.
     """
     return _read(pool, pool.answers.begin(lambda: question(pool)), time.monotonic() + within)
 
 
 def ask_all(pools: Iterable[Pool], question: Callable[[Pool], T], within: float) -> Replies[T]:
-    """Ask all pools at once and return their answers and errors after at most `within` seconds.
+    """Call `question` for all pools at once, and return their results and errors after at most
+    `within` seconds.
 
     An OSError of a pool is returned as PoolUnavailable; CellarErrors are returned as they are.
     """

@@ -1,4 +1,4 @@
-"""Facts about a running call, for its line in the log."""
+"""Facts about a running call that are added to its log line."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ FACTS: Final = contextvars.ContextVar[dict[str, str] | None]("FACTS", default=No
 
 
 def note_image(image: Image) -> None:
-    """Note the claim of the image that the current call is about, unless the request named it."""
+    """Record for the log the claim of the image that the current call concerns, unless the request
+    named it.
+    """
     facts = FACTS.get()
     if facts is not None and (names := str(image.objects)):
         facts.setdefault(object_kind(image), names)
 
 
 def object_kind(image: Image) -> ObjectKind:
-    """Return the kind of object for which the image was made."""
+    """Return the kind of Kubernetes object for which the image was created."""
     if isinstance(image, Snapshot):
         return ObjectKind.GROUP_SNAPSHOT if image.group else ObjectKind.SNAPSHOT
     return ObjectKind.POD if image.inline else ObjectKind.CLAIM
 
 
 def persistent_name(image: Image) -> str:
-    """Return the name of the image's PersistentVolume or VolumeSnapshotContent; "": none is
-    known.
-    """
+    """Return the name of the image's PersistentVolume or VolumeSnapshotContent; "": unknown."""
     if not image.objects.claim or object_kind(image) is ObjectKind.POD:
         return ""
     return image.objects.persistent or image.name
 
 
 def with_object(text: str, facts: Mapping[str, str]) -> str:
-    """Return an error's text with the object that the call was about, if that is known."""
+    """Return an error's text, followed by the Kubernetes object that the call concerned if that is
+    known.
+    """
     for kind in ObjectKind:
         if (names := facts.get(kind)) and names not in text:
             return f"{text} ({kind} {names})"

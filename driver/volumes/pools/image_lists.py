@@ -1,6 +1,6 @@
-"""The images of all pools in one list, ordered by their ids.
+"""Lists the images of all pools, ordered by their ids.
 
-A pool that is unavailable is passed over. Of one that does not answer, what was last read is
+Unavailable pools are skipped. Of a pool that does not answer, the images that were last read are
 listed.
 """
 
@@ -21,15 +21,16 @@ from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, Replies, ask_all
 class ImageLists:
     """Lists the images of some pools, in the order of their ids.
 
-    An unavailable pool is skipped; of one that does not answer in time, what was last read counts.
+    Unavailable pools are skipped; of a pool that does not answer in time, the images that were last
+    read are listed.
     """
 
     def __init__(self, pools: Sequence[Pool]) -> None:
         self._pools = tuple(pools)
 
     def images(self) -> Iterator[tuple[Pool, Image]]:
-        """Yield all readable images in the order of their ids, with their pools. Pools that are
-        unavailable are skipped; of one that does not answer, what was last read is yielded.
+        """Yield all images whose record can be read, with their pools, in the order of their
+        ids.
         """
         return (
             (pool, image) for pool, image in self._listed() if not isinstance(image, Unreadable)
@@ -44,8 +45,8 @@ class ImageLists:
         return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
 
     def listed_volumes(self, after: str = "") -> Iterator[tuple[Pool, Volume | Unreadable]]:
-        """Yield volumes as `volumes` does, and also images with a damaged record that are not
-        known to be snapshots; only those with ids above `after` ("": all).
+        """Yield volumes, and also images with a damaged record that are not known to be snapshots;
+        only those with ids above `after` ("": all).
         """
         return (
             (pool, image)
@@ -55,8 +56,8 @@ class ImageLists:
         )
 
     def listed_snapshots(self, after: str = "") -> Iterator[tuple[Pool, Snapshot | Unreadable]]:
-        """Yield snapshots as `snapshots` does, and also those with a damaged record that still
-        names their source; only those with ids above `after` ("": all).
+        """Yield snapshots, and also those with a damaged record that still names their source; only
+        those with ids above `after` ("": all).
         """
         return (
             (pool, image)
@@ -65,7 +66,7 @@ class ImageLists:
         )
 
     def damaged(self) -> Iterator[Unreadable]:
-        """Yield the images with a damaged record, from the same pools as `images`."""
+        """Yield the images with a damaged record."""
         return (image for _, image in self._listed() if isinstance(image, Unreadable))
 
     def _listed(self, after: str = "") -> Iterator[tuple[Pool, Image | Unreadable]]:
@@ -95,8 +96,8 @@ def _everything(pool: Pool) -> Sequence[Image | Unreadable]:
 
 
 def unavailable_pools(replies: Replies[Any]) -> list[tuple[Pool, PoolUnavailable]]:
-    """Return the pools that are unavailable, with their errors. Raises any other error that a pool
-    answered with.
+    """Return the pools that are unavailable, with their errors. Raises any other error in
+    `replies`.
     """
     unavailable: list[tuple[Pool, PoolUnavailable]] = []
     for pool, error in replies.errors:

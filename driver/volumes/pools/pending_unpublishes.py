@@ -1,7 +1,8 @@
-"""Volumes that were unpublished while their pool could not be written: recorded when it can.
+"""Volumes that were unpublished while their pool could not be written: recorded when it can be
+written again.
 
-Kubernetes repeats no ControllerUnpublishVolume that succeeded. Without this note the record in the
-pool would say for ever that the volume is published, and no call could delete it.
+Kubernetes does not repeat a ControllerUnpublishVolume that succeeded. Without this record the
+volume would count as published for ever, and could not be deleted.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ _PREFIX: Final = "unpublished "  # of the keys, beside those of places
 
 
 class PendingUnpublishes:
-    """Unpublications that the volume's pool could not record, stored outside of the pools in
-    `records`; None: in memory, until this process ends.
+    """Unpublications that are not in the pool's record of the volume yet, stored outside of the
+    pools in `records`; None: in memory, until this process ends.
     """
 
     def __init__(self, records: Records | None = None) -> None:
         self._records = records or MemoryRecords()
 
     def note(self, volume_id: VolumeId, node: str | None) -> None:
-        """Record that the volume is no longer published to `node` (None: to any), whatever its
-        pool's record says.
+        """Record that the volume is no longer published to `node` (None: to any node), whatever the
+        pool's record contains.
         """
         self._records.write(f"{_PREFIX}{volume_id}", {"node": node or ""})
 
     def apply(self, pool: Pool, volume: Volume) -> Volume:
-        """Apply a noted unpublication to the pool's record, and return the volume as it is
-        recorded now; no-op if none was noted.
+        """Write a pending unpublication to the pool's record, and return the volume as recorded
+        now; no-op if none is pending.
 
         The caller must hold the volume's lock. Raises: PoolUnavailable.
         """

@@ -11,8 +11,8 @@ from driver.core.ports.pool import Pool
 
 @contextmanager
 def naming(*pools: Pool) -> Iterator[None]:
-    """Prefix the text of a NoSpace or OutOfRange raised inside with the pool's name; no-op if
-    `pools` are several.
+    """Prefix the text of a NoSpace or OutOfRange that the `with` block raises with the pool's name;
+    no-op if several pools are given.
     """
     try:
         yield

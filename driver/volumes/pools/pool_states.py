@@ -1,4 +1,6 @@
-"""The states of all pools in bounded time: of one that does not answer, the last that is known."""
+"""Reads the states of all pools in bounded time; of a pool that does not answer, the last known
+state is used.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,14 @@ FRESH: Final = 5.0  # seconds for which a pool is taken to be as it was
 
 @dataclass(frozen=True, slots=True)
 class KnownState:
-    """The state of a pool, and how old it is."""
+    """The state of a pool, and its age in seconds."""
 
     state: PoolState
     age: float  # seconds since the pool was read
 
 
 class States:
-    """Reads the states of pools, and remembers each pool's last one. Thread-safe; concurrent calls
+    """Reads the states of pools, and remembers the last one of each. Thread-safe; concurrent calls
     may each read the pools.
     """
 
@@ -37,8 +39,8 @@ class States:
         """Return the states of all pools in the order of the configuration, after at most `within`
         seconds.
 
-        Of a pool that does not answer, return its last state with its age; once that is older
-        than FRESH seconds, a state that says so in `unavailable` and has no capacity.
+        Of a pool that does not answer, its last state is returned with its age. Once that is older
+        than FRESH seconds, the returned state has no capacity, and the reason in `unavailable`.
         """
         begun = self._clock()
         replies = ask_all(self._pools, lambda pool: pool.backend.state(), within)

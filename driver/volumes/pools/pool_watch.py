@@ -1,6 +1,6 @@
-"""Detects pools that accept no writes any more, by workers that do not return from them.
+"""Detects pools that accept no more writes, by workers whose calls on the pool do not return.
 
-A disk that stopped, or a filesystem that somebody froze, may still answer all that is only read.
+A disk that stopped, or a frozen filesystem, may still answer reads.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Running = Callable[[str], Sequence[float]]  # of a pool by name: since when each
 
 
 class Watching:
-    """Tries whether a pool still takes writes when its workers are busy for long.
+    """Tries a write to a pool whose workers have been busy for long.
 
-    `running`: returns, for a pool's name, when each of its busy workers began, by `clock`
-    (monotonic seconds); may be called from any thread.
+    `running`: returns, for a pool's name, the start times of the calls of its busy workers, by
+    `clock` (monotonic seconds); it may be called from any thread.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class Watching:
         self._tried: dict[str, Future[None]] = {}
 
     def check(self) -> None:
-        """Begin a trial write in each pool with a call older than SUSPICIOUS seconds. Does not
-        wait for it.
+        """Start a trial write in each pool that has a call older than SUSPICIOUS seconds, without
+        waiting for it.
         """
         for pool in self._pools:
             if self._longest(pool) > SUSPICIOUS and self._may_try(pool):
@@ -49,16 +49,14 @@ class Watching:
                     self._tried[pool.name] = pool.answers.begin(backend.try_writing)
 
     def stuck(self) -> Mapping[str, float]:
-        """Return, by the pool's name, how many workers have been at one call for more than STUCK
-        seconds.
+        """Return, by the pool's name, how many workers have been busy with one call for more than
+        STUCK seconds.
         """
         end = self._clock() - STUCK
         return {pool.name: sum(at < end for at in self._running(pool.name)) for pool in self._pools}
 
     def longest(self) -> Mapping[str, float]:
-        """Return, by the pool's name, the age in seconds of its oldest call that has not ended; 0:
-        none.
-        """
+        """Return, by the pool's name, the age in seconds of its oldest running call; 0: none."""
         return {
             pool.name: max(self._longest(pool), pool.answers.silent_for) for pool in self._pools
         }

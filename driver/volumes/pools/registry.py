@@ -1,8 +1,9 @@
-"""The configured pools together: which has an image, and which gets a new one.
+"""The configured pools together: finds the pool that has an image, and chooses the pool for a new
+one.
 
-A pool that is away is passed over where any pool may answer, and is an error where only it can. One
-that does not answer is away: nobody waits for a pool that the call does not concern, and only so
-long for all together.
+An unavailable pool is skipped where any pool will do, and is an error where only this pool will do.
+A pool that does not answer counts as unavailable: no call waits for a pool that it does not
+concern, and the wait for all pools together is limited.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ Find = Callable[[Backend, PoolId], SomeImage | None]
 class Pools(ImageLists):
     """The configured pools (at least one), in the order of the configuration.
 
-    `pending_unpublishes`: unpublications that a pool could not record; None: kept in memory only.
+    `pending_unpublishes`: unpublications that a pool could not record; None: they are kept in
+    memory only.
     """
 
     def __init__(
@@ -48,14 +50,14 @@ class Pools(ImageLists):
         self.pending_unpublishes = pending_unpublishes or PendingUnpublishes()
 
     def all(self) -> Sequence[Pool]:
-        """Return all configured pools; none is asked."""
+        """Return all configured pools, without asking them."""
         return self._pools
 
     def named(self, name: str, field: str = "parameters") -> Pool:
-        """Return the pool with this name; it is not asked.
+        """Return the pool with this name, without asking it.
 
-        `field`: the request field that named it, for the error text. Raises: Invalid: no such
-        pool.
+        `field`: the request field that contains the name, for the error text. Raises: Invalid: no
+        such pool.
         """
         for pool in self._pools:
             if pool.name == name:
@@ -64,17 +66,16 @@ class Pools(ImageLists):
         raise Invalid(f"{field}[pool]: there is no pool {name!r}; the pools are {known}")
 
     def adopt(self) -> Sequence[Future[PoolId]]:
-        """Begin to read each pool's id and return the futures without waiting. A pool that is
-        available is cleaned up and read now.
+        """Start to read the id of each pool, and return the futures without waiting. A pool that is
+        available is opened and cleaned up by that.
         """
         return [self._adopt(pool) for pool in self._pools]
 
     def choose_workers(self, locks: Locks) -> str:
-        """Return the name of the pool whose workers serve a call with these locks; MANY if it
-        concerns several or unknown pools, "" if it concerns none in particular. No pool is
-        asked.
+        """Return the name of the pool whose workers run a call with these locks, without asking it.
+        MANY: the call concerns several or unknown pools; "": it concerns no particular pool.
 
-        Raises: PoolSilent: the one pool does not answer, and the call does not unmount a
+        Raises: PoolSilent: the only pool concerned does not answer, and the call does not unmount a
         volume.
         """
         pools = {pool for pool_id in locks.pools if (pool := self.known_with_id(pool_id))}
@@ -90,12 +91,12 @@ class Pools(ImageLists):
         return pool.name
 
     def known_with_id(self, pool_id: PoolId) -> Pool | None:
-        """Return the pool that had this id when it was last read, or None. It is not asked."""
+        """Return the pool that had this id when it was last read, or None, without asking it."""
         return next((pool for pool in self._pools if self._ids.get(pool.name) == pool_id), None)
 
     def read_id(self, pool: Pool) -> PoolId:
-        """Return the pool's id. It is read in this thread if the pool has answered a moment ago,
-        else in a thread of its own.
+        """Return the pool's id. It is read in this thread if the pool answered a moment ago, else
+        in a thread of the pool.
 
         Raises: PoolUnavailable; PoolSilent: the pool does not answer.
         """
@@ -110,8 +111,8 @@ class Pools(ImageLists):
     def with_id(self, pool_id: PoolId) -> Pool:
         """Return the pool that has this id now.
 
-        Raises: PoolUnavailable: no pool has it, and a pool with this id may come back;
-        PoolSilent: the same, while a pool that may be it does not answer.
+        Raises: PoolUnavailable: no available pool has it; PoolSilent: no available pool has it, and
+        some pool does not answer.
         """
         missing: list[CellarError] = []
         if known := self.known_with_id(pool_id):
@@ -134,24 +135,24 @@ class Pools(ImageLists):
         )
 
     def may_come(self, pool_id: PoolId) -> bool:
-        """Return whether a pool with this id was seen here, or a configured pool was never read
-        and may have it. None is asked.
+        """Return whether a pool with this id may become available: it was seen before, or a
+        configured pool was never read. No pool is asked.
         """
         return bool(self.known_with_id(pool_id)) or any(
             pool.name not in self._ids for pool in self._pools
         )
 
     def find_host(self, volume_id: VolumeId) -> Host:
-        """Return the machine of the volume's pool, also while the pool is unavailable; see
+        """Return the machine of the volume's pool, even while the pool is unavailable; see
         `nearest`.
         """
         return self.nearest(volume_id).host
 
     def nearest(self, volume_id: VolumeId) -> Pool:
-        """Return the volume's pool, even if it is unavailable. If it was never seen, return a pool
+        """Return the volume's pool, even if it is unavailable. If no pool had its id, return a pool
         that was never read, or else the first one.
 
-        So what is mounted can be unmounted without the pool.
+        With it the volume can be unmounted while its pool is unavailable.
         """
         if known := self.known_with_id(volume_id.pool):
             return known
@@ -164,14 +165,14 @@ class Pools(ImageLists):
         return tuple({id(pool.host): pool.host for pool in self._pools}.values())
 
     def find_volume(self, key: Key, near: Pool | None = None) -> tuple[Pool, Volume] | None:
-        """Return the volume with this key and its pool: from `near` if it has one, else the newest
-        of the others; None if there is none.
+        """Return the volume with this key and its pool: from the pool `near` if it has one, else
+        the newest one of the other pools; None if there is none.
 
-        A pool that does not answer may have one of which nobody was told. What is made
-        elsewhere meanwhile is newer, so that a repeated call finds the same again.
+        While a pool did not answer, a volume with the same key may have been created in another
+        pool. That one is newer, so repeated calls keep finding it.
 
-        Raises: PoolSilent: a pool that does not answer has one, or, without `near`, was never
-        read and may have one; Damaged.
+        Raises: PoolSilent: a pool that does not answer has such a volume or, without `near`, was
+        never read and may have one; Damaged.
         """
         return self._find(key, lambda backend, pool: backend.find(VolumeId(pool, key)), near)
 
@@ -181,9 +182,9 @@ class Pools(ImageLists):
 
     def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolUnavailable | None]:
         """Return the ids of the volumes with this key in all pools, also those with a damaged
-        record, and the error of the first pool that is unavailable (or None).
+        record, and the error of the first unavailable pool (or None).
 
-        There may be several: a pool that comes back may bring a second.
+        There may be several if one was created while the pool with another was unavailable.
         """
         replies = ask_all(self._pools, lambda pool: _has(pool, key), NAME_TIMEOUT)
         unavailable = unavailable_pools(replies)
@@ -207,11 +208,10 @@ class Pools(ImageLists):
         raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
 
     def chosen(self, request: CreateVolume) -> Pool | None:
-        """Return the pool in which the new volume must be made: the named or placed one, that of
-        its source, or the only one; None: any.
+        """Return the pool in which the new volume must be created: the named or placed one, that of
+        its source, or the only one; None: any pool.
 
-        Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is
-        unavailable.
+        Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is unavailable.
         """
         if (name := request.pool or request.placed) is not None:
             return self.named(name, "volume_context" if request.inline else "parameters")
@@ -221,11 +221,11 @@ class Pools(ImageLists):
             return self._pools[0]
         return None
 
-    def roomiest(self, allocation: Allocation | None) -> tuple[Pool, Capacity]:
+    def with_most_space(self, allocation: Allocation | None) -> tuple[Pool, Capacity]:
         """Return the pool in which the largest volume fits, and its capacity.
 
-        `allocation`: only pools that have it; None: each with its default. Raises: Invalid: no
-        pool has the allocation; PoolUnavailable: none can be asked.
+        `allocation`: only pools that have it; None: each with its default. Raises: Invalid: no pool
+        has the allocation; PoolUnavailable: no pool is available.
         """
         replies = ask_all(
             self._pools,

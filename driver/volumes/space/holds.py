@@ -10,14 +10,14 @@ from driver.volumes.requests import SetHold
 
 
 class Holds:
-    """Holds volumes and releases them; the hold is part of a volume's record."""
+    """Holds volumes and releases them. The hold is stored in the volume's record."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def set(self, request: SetHold) -> None:
-        """Record whether the volume is held; no-op if the record says so already. Run it with the
-        volume locked.
+        """Record whether the volume is held; no-op if that is recorded already. The caller has
+        locked the volume.
 
         Raises: Refused: it is an inline volume, which is deleted with its pod; NotFound;
         PoolUnavailable; Damaged.

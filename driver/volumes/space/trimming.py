@@ -1,4 +1,4 @@
-"""Trims filesystems (fstrim) in slices of milliseconds, which returns free space to their pools."""
+"""Trims filesystems (fstrim) in slices of milliseconds, to return freed space to their pools."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SMALLEST: Final = 64 * KIB  # of a free extent; shorter ones would only break th
 
 @dataclass(frozen=True, slots=True)
 class TrimSlice:
-    """The request to discard the free extents in a range of a mounted volume.
+    """The request to discard the free extents in a range (bytes) of a mounted volume.
 
-    Calls for the volume wait for a slice, and are not refused.
+    Other calls for the volume wait until the slice is done, instead of being refused.
     """
 
     volume_id: VolumeId
@@ -37,7 +37,7 @@ class TrimSlice:
 
 @dataclass(frozen=True, slots=True)
 class SliceDone:
-    """What a slice discarded, in bytes, and whether it was the volume's last one."""
+    """The result of a slice: the discarded bytes, and whether it was the volume's last slice."""
 
     discarded: Bytes
     last: bool
@@ -57,7 +57,9 @@ class Trimmer:
         return self._pools.all()
 
     def candidates(self, pool: Pool) -> Sequence[VolumeId]:
-        """Return the volumes of the pool that may have space to give back. It is not asked."""
+        """Return the volumes of the pool that may have space to give back, without asking the
+        pool.
+        """
         known = pool.backend.known()
         return [
             image.id
@@ -66,9 +68,10 @@ class Trimmer:
         ]
 
     def trim(self, request: TrimSlice) -> SliceDone:
-        """Discard a slice. No-op if the volume is not mounted for writing.
+        """Discard the free extents of one slice. No-op if the volume is not mounted writable.
 
-        Raises: NotFound; PoolUnavailable; Damaged; Refused; OSError: the kernel cannot, or failed.
+        Raises: NotFound; PoolUnavailable; Damaged; Refused; OSError: the kernel does not support
+        it, or failed.
         """
         pool, volume = self._pools.volume(request.volume_id)
         end = request.start + request.length

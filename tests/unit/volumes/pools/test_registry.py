@@ -90,7 +90,7 @@ def test_images_are_looked_for_in_every_pool_that_is_there(world: World) -> None
 def test_the_roomiest_pool_comes_first(world: World) -> None:
     larger = memory("larger", 4 * GIB)
     pools = Pools([world.fast, larger, world.slow])
-    assert pools.roomiest(None)[0] is larger
+    assert pools.with_most_space(None)[0] is larger
 
 
 def test_every_call_on_a_damaged_volume_is_data_loss_and_delete_too(world: World) -> None:
