@@ -1,6 +1,6 @@
-"""Parses sockets, addresses and folders, and names kubelet's sockets.
+"""Parses socket paths, addresses and folders, and names the sockets in kubelet's folder.
 
-What cannot be parsed raises ValueError.
+The parsers raise ValueError if a text has no valid form.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ SOCKET_LENGTH: Final = 107  # sun_path of <linux/un.h> has 108 bytes with its NU
 
 
 def parse_endpoint(value: object) -> Path:
-    """Return the path of a Unix socket, given as `unix:///PATH`, `unix:/PATH` or `/PATH`. Raises:
-    ValueError: it is none, or too long.
+    """Return the path of a Unix socket, given as `unix:///PATH`, `unix:/PATH` or `/PATH`.
+
+    Raises: ValueError: it has none of these forms, or is too long.
     """
     text = str(value)
     path = re.sub("^/+", "/", text.removeprefix("unix:"))
@@ -26,8 +27,8 @@ def parse_endpoint(value: object) -> Path:
 
 
 def check_socket(path: Path) -> Path:
-    """Return the path. Raises: ValueError: it is longer than the 107 bytes that a socket's path
-    may have (<linux/un.h>).
+    """Return `path`. Raises: ValueError: it is longer than the 107 bytes that a socket's path may
+    have (<linux/un.h>).
     """
     if len(os.fsencode(path)) > SOCKET_LENGTH:
         raise ValueError(
@@ -37,15 +38,17 @@ def check_socket(path: Path) -> Path:
 
 
 def check_folder(path: Path | None) -> Path | None:
-    """Return the path, or None if none is given. Raises: ValueError: it is not absolute."""
+    """Return `path`, which may be None. Raises: ValueError: it is not absolute."""
     if path and not path.is_absolute():
         raise ValueError(f"'{path}' is not an absolute path")
     return path
 
 
 def parse_address(value: object) -> tuple[str, int] | None:
-    """Return host and port of HOST:PORT; None if `value` is empty. `:PORT` means all IPv4
-    addresses. Raises: ValueError.
+    """Return the host and port in HOST:PORT; None if `value` is empty. `:PORT` means all IPv4
+    addresses.
+
+    Raises: ValueError: it has another form.
     """
     if value in {None, ""}:
         return None
@@ -58,23 +61,23 @@ def parse_address(value: object) -> tuple[str, int] | None:
 
 
 def csi_socket(folder: Path, driver: str) -> Path:
-    """Return the path of the driver's CSI socket, unless another one is configured. `folder`:
-    kubelet's own.
-    """
+    """Return the default path of the driver's CSI socket. `folder`: kubelet's directory."""
     return folder / "plugins" / driver / "csi.sock"
 
 
 def registration_socket(folder: Path, driver: str) -> Path:
-    """Return the path of the driver's registration socket. `folder`: kubelet's own.
+    """Return the path of the driver's registration socket. `folder`: kubelet's directory.
 
-    The name is that of the registrar (node-driver-registrar): kubelet refuses a second socket
-    for the same driver.
+    Its name is the one that node-driver-registrar uses: kubelet refuses a second socket for the
+    same driver.
     """
     return folder / "plugins_registry" / f"{driver}-reg.sock"
 
 
 def default_state_dir() -> Path:
-    """Return the default state directory: below /var/lib for root (FHS), else the user's (XDG)."""
+    """Return the default state directory: below /var/lib for root (FHS), else in the user's home
+    (XDG).
+    """
     if os.geteuid() == 0:
         return Path("/var/lib/cellar")
     folder = Path(os.environ.get("XDG_STATE_HOME", ""))

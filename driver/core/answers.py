@@ -1,4 +1,4 @@
-"""The port through which a pool is asked, so that no caller waits for a disk that hangs."""
+"""The port through which a pool is called, so that no caller waits for a disk that hangs."""
 
 from __future__ import annotations
 
@@ -10,41 +10,47 @@ T = TypeVar("T")
 
 
 def thread_tag(pool: str) -> str:
-    """Return a part of the names of all threads that work in the pool, and of no others."""
+    """Return a text that is part of the names of all threads which work in the pool, and of no
+    other thread.
+    """
     return f"[{pool}]"
 
 
 class Answers(Protocol):
-    """Asks one pool in threads of its own, so that the caller need not wait for its disk."""
+    """Makes the calls on one pool in separate threads, so that a caller need not wait for its
+    disk.
+    """
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
         """Call `question` in a thread of the pool, and return the future of its result.
 
-        Raises: PoolSilent: the pool has not answered for too long.
+        Raises: PoolSilent: the pool has not answered an earlier call for too long.
         """
 
     def note(self) -> None:
-        """Record that the pool answered now to a call without `begin`."""
+        """Record that the pool has just answered a call that was made without `begin`."""
 
     @property
     def answered_recently(self) -> bool:
-        """Return whether the pool answered a moment ago, so that `begin` is not needed."""
+        """Return whether the pool answered a moment ago, so that it can be called without
+        `begin`.
+        """
 
     @property
     def silent_for(self) -> float:
-        """Return for how many seconds the oldest question has had no answer, if that is too long;
-        else 0.
+        """Return for how many seconds the oldest running call has had no answer, if that is too
+        long; else 0.
         """
 
 
 class Direct:
-    """Asks a pool in the thread of the caller, because it cannot hang."""
+    """Makes the calls on a pool in the caller's thread, for pools that cannot hang."""
 
     answered_recently = True
     silent_for = 0.0
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Call `question` now, and return its result or its exception as a future."""
+        """Call `question` now, and return a future that has its result or its exception."""
         answer: Future[T] = Future()
         try:
             answer.set_result(question())
@@ -53,4 +59,4 @@ class Direct:
         return answer
 
     def note(self) -> None:
-        """Do nothing: every answer is recent."""
+        """Do nothing: `answered_recently` is always True."""

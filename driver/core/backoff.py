@@ -1,4 +1,4 @@
-"""Pauses between attempts: each is twice as long as the one before, up to a longest."""
+"""Pauses between retries: each is twice as long as the one before, up to a limit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The first and the longest pause, in seconds."""
+    """The lengths of pauses between retries. `first`: the first pause in seconds; `longest`: the
+    limit.
+    """
 
     first: float
     longest: float
 
     def pauses(self) -> Iterator[float]:
-        """Yield the pauses without end, in seconds. After a success, call it again."""
+        """Yield the pauses in seconds, without end. Call it again after a success, to start with
+        the first pause.
+        """
         pause = self.first
         while True:
             yield pause

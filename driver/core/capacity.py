@@ -1,4 +1,4 @@
-"""The capacity of a pool, the sizes that a request accepts, and the volume limit of a node."""
+"""The capacity of a pool, the sizes that a request accepts, and the number of volumes of a node."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, Image, Unreadable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What a pool can promise to new volumes, in bytes.
+    """The space of a pool for new volumes, in bytes.
 
-    `largest` is the size of the largest volume that `create` accepts now (promise 6).
+    `largest`: the size of the largest volume that `Backend.create` accepts now (promise 6).
+    `smallest`: that of the smallest one. `committed`: bytes promised to existing images.
     """
 
     largest: Bytes
@@ -25,8 +26,8 @@ class Capacity:
     committed: Bytes  # what it has promised
 
     def with_smallest(self, smallest: Bytes) -> Capacity:
-        """Return the capacity for volumes that have at least `smallest` bytes: `largest` is 0 if it
-        is less than that.
+        """Return the capacity for volumes of at least `smallest` bytes: `largest` becomes 0 if it
+        is less.
         """
         smallest = max(self.smallest, smallest)
         largest = self.largest if self.largest >= smallest else 0
@@ -38,7 +39,7 @@ NO_CAPACITY: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
-    """A pool as `cellar pools` shows it."""
+    """The state of a pool, as `cellar pools` prints it."""
 
     name: str
     type: str
@@ -83,11 +84,11 @@ class CapacityRange:
         return size >= self.required and (not self.limit or size <= self.limit)
 
     def pick(self, granularity: Bytes, smallest: Bytes = 0) -> Bytes:
-        """Return the smallest multiple of `granularity` in the range that is at least `smallest`,
-        in bytes. If `required` is 0, the size is 1 GiB, or as much as the limit allows if that
-        is less.
+        """Return the smallest multiple of `granularity` bytes in the range that is at least
+        `smallest` bytes.
 
-        Raises: OutOfRange: there is none.
+        If `required` is 0 the size is 1 GiB, or less if `limit` is less. Raises: OutOfRange: there
+        is no such size.
         """
         minimum = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
         size = -(-max(minimum, smallest) // granularity) * granularity
@@ -103,9 +104,9 @@ class CapacityRange:
 
 
 def count_published(images: Iterable[Image | Unreadable]) -> Counter[str]:
-    """Return the number of volumes that are published to each node, by the node's name.
+    """Return how many of the volumes are published to each node, by the node's name.
 
-    A node counts the volumes of its own pools; a router adds them up.
+    A node counts the volumes of its own pools, and a router adds up the results of the nodes.
     """
     return Counter(
         image.published.node for image in images if isinstance(image, Volume) and image.published
@@ -113,5 +114,7 @@ def count_published(images: Iterable[Image | Unreadable]) -> Counter[str]:
 
 
 def limit_reached(node: str, max_volumes: int) -> NoSpace:
-    """Return the error for a node that has as many volumes as may be published to it."""
+    """Return the error for a node to which `max_volumes` volumes, its limit, are published
+    already.
+    """
     return NoSpace(f"node {node} has {max_volumes} volumes, its limit")

@@ -1,4 +1,4 @@
-"""Block devices, where they are mounted, and where the bytes on them lie."""
+"""Block devices, their mount points, and the physical addresses of their contents."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class PhysicalExtent:
-    """Written bytes of an image and their address on the medium, in bytes.
+    """A written range of an image, and its address on the medium, in bytes.
 
-    `at` None: the address is unknown, so they may be equal to anything.
+    `at` None: the address is unknown, so the bytes may be equal to any others.
     """
 
     start: Bytes

@@ -1,7 +1,7 @@
-"""The meaning of each errno for a caller: the only such table of the program.
+"""The error that each errno means: the only such table of the program.
 
-A pool's own errors are translated where the pool is opened, by `pool_error`; what comes from
-anywhere else on the machine, at the edge, by `machine_error`.
+`pool_error` translates an OSError of a call on a pool where the pool is opened; `machine_error`
+translates any other one where a request is answered.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ UNWRITABLE: Final = FULL | READ_ONLY
 
 
 def pool_error(error: OSError, location: str) -> CellarError | None:
-    """Return the error that `error` means for a call on the pool; None: it has no known meaning.
+    """Return the error that an OSError of a call on the pool at `location` means; None: it has no
+    known meaning.
 
-    ENOENT is not among them: something that is missing inside of a pool does not make the pool
+    ENOENT is not translated: a file that is missing inside of a pool does not make the pool
     unavailable.
     """
     reason = error.strerror or str(error)
@@ -56,8 +57,8 @@ def pool_error(error: OSError, location: str) -> CellarError | None:
 
 
 def pool_root_error(error: OSError, location: str) -> CellarError | None:
-    """Return what `pool_error` does, for opening the pool's directory itself, where ENOENT and
-    ENOTDIR mean that the pool is unavailable.
+    """Return the error that an OSError from opening the pool's directory itself means, or None. In
+    contrast to `pool_error`, ENOENT and ENOTDIR mean that the pool is unavailable.
     """
     if error.errno in GONE:
         return PoolUnavailable(f"the pool's directory {location}: {error.strerror}")
@@ -65,7 +66,7 @@ def pool_root_error(error: OSError, location: str) -> CellarError | None:
 
 
 def machine_error(error: OSError) -> CellarError | None:
-    """Return the error that `error` means, wherever on the machine it came from; None: it is
+    """Return the error that an OSError means wherever on the machine it occurred; None: it is
     unexpected.
     """
     if error.errno in EXHAUSTED:
@@ -76,7 +77,9 @@ def machine_error(error: OSError) -> CellarError | None:
 
 
 def read_only_text(location: str, reason: str) -> str:
-    """Return the text for a pool whose filesystem is read-only; `reason`: how that is known."""
+    """Return the error text for a pool whose filesystem is read-only; `reason`: how this was
+    detected.
+    """
     return (
         f"the pool at {location} is read-only: {reason}; if its disk had an error (see the"
         f" kernel's log), check the filesystem and mount it again"
@@ -84,8 +87,8 @@ def read_only_text(location: str, reason: str) -> str:
 
 
 def failed_text(location: str, reason: str) -> str:
-    """Return the text for a pool whose filesystem does not work any more; `reason`: how that was
-    found out.
+    """Return the error text for a pool whose filesystem has failed; `reason`: how this was
+    detected.
     """
     return (
         f"the filesystem of the pool at {location} failed: {reason}; see the kernel's log, replace"

@@ -1,10 +1,9 @@
 """The errors of this program: one class for each meaning, with its gRPC status and a text for
 people.
 
-The text answers three questions: what was asked, what stood in the way, what to do about it.
-`driver.csi.status` turns the classes into statuses and, in a router, the statuses of a node back
-into errors. Of the classes that share a code, the first in this module is the one that a router
-reads the code as.
+The text says what was asked, what prevented it, and what to do about it. `driver.csi.status`
+converts the classes to gRPC statuses and, in a router, the statuses from a node back to errors. If
+several classes have the same code, a router converts the code to the first of them in this module.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any, ClassVar
 
 
 class Code(Enum):
-    """The gRPC status codes that errors have, with gRPC's own names and numbers (grpc.StatusCode).
+    """The gRPC status codes of our errors, with gRPC's names and numbers (grpc.StatusCode).
 
-    They are plain data, so that nothing below the CSI services needs gRPC.
+    They are defined here so that the layers below the CSI services do not import gRPC.
     """
 
     INVALID_ARGUMENT = 3
@@ -35,7 +34,9 @@ class Code(Enum):
 
 
 class CellarError(Exception):
-    """Base of all errors that this program raises on purpose. `code`: its gRPC status."""
+    """Base class of all errors that this program raises on purpose. `code`: its gRPC status
+    code.
+    """
 
     code: ClassVar[Code] = Code.INTERNAL
 
@@ -47,40 +48,41 @@ class Invalid(CellarError):
 
 
 class NotFound(CellarError):
-    """No such volume, snapshot, node or path."""
+    """The volume, snapshot, node or path does not exist."""
 
     code = Code.NOT_FOUND
 
 
 class Conflict(CellarError):
-    """The name or path is taken by something else; retrying cannot help."""
+    """The name or path is used by another object or for another purpose; a retry cannot help."""
 
     code = Code.ALREADY_EXISTS
 
 
 class Refused(CellarError):
-    """The state of the machine forbids it until somebody changes that."""
+    """The state of the machine or volume forbids the call, until somebody changes that state."""
 
     code = Code.FAILED_PRECONDITION
 
 
 class Busy(CellarError):
-    """Another call works on the same object; try again."""
+    """Another call is working on the same object; a retry may help."""
 
     code = Code.ABORTED
 
 
 class StaleToken(CellarError):
-    """A list's starting token that this driver did not give (CSI spec, ListVolumes)."""
+    """The starting token of a list was not issued by this driver (CSI spec, ListVolumes)."""
 
     code = Code.ABORTED
 
 
 class StillRunning(Busy):
-    """The call ends here and its work goes on: a copy, or a child that is stuck in the kernel.
+    """The call ends with this error while its work continues: a copy, or a child process that is
+    stuck in the kernel.
 
-    `done`: the future of that work; the dispatcher keeps the call's locks until it is done.
-    `status`: returns the progress as text, for calls that need these locks meanwhile.
+    `done`: the future of that work; the dispatcher holds the call's locks until it is done.
+    `status`: returns the progress as text, for calls that are refused because of these locks.
     """
 
     def __init__(
@@ -94,75 +96,77 @@ class StillRunning(Busy):
 class Unfinished(CellarError):
     """The call failed, and only the opposite call removes what it left behind.
 
-    Kubelet takes ABORTED for work that goes on, and makes the opposite call in time; after a
-    code like INTERNAL it would not (isFinalError in its pkg/volume/csi/csi_client.go).
+    Its code is ABORTED, from which kubelet concludes that work continues, so it makes the opposite
+    call later. After a final code like INTERNAL it would not (isFinalError in kubelet's
+    pkg/volume/csi/csi_client.go).
     """
 
     code = Code.ABORTED
 
 
 class NoSpace(CellarError):
-    """The pool or the node is full; another node may do."""
+    """The pool or the node is full; another node may have space."""
 
     code = Code.RESOURCE_EXHAUSTED
 
 
 class OutOfRange(CellarError):
-    """A size that is not possible here."""
+    """The requested size is not possible."""
 
     code = Code.OUT_OF_RANGE
 
 
 class PoolUnavailable(CellarError):
-    """The pool is unavailable: not mounted, not marked, or not on this node."""
+    """The pool is unavailable: not mounted, without its marker, or not on this node."""
 
     code = Code.UNAVAILABLE
 
 
 class PoolSilent(PoolUnavailable):
-    """The pool is there and does not answer, because its disk hangs."""
+    """The pool exists but does not answer, because its disk hangs."""
 
 
 class PoolReadOnly(PoolUnavailable):
-    """The pool is there and can be read, and nothing can be written to it."""
+    """The pool exists and can be read, but not written to."""
 
 
 class PoolFailed(PoolUnavailable):
-    """The pool's filesystem shut itself down, or answers with errors of its disk."""
+    """The pool's filesystem shut itself down, or returns errors of its disk."""
 
 
 class Exhausted(CellarError):
-    """Something that the call needs has run out: memory, descriptors, or disk space.
+    """The process or machine lacks a resource that the call needs: memory, file descriptors, or
+    disk space.
 
-    It says nothing about the state of the pool, and nothing is given up because of it.
+    The error says nothing about the state of the pool, which is not released because of it.
     """
 
     code = Code.UNAVAILABLE
 
 
 class Unusable(CellarError):
-    """The volume exists and cannot be used in its present state; the text says what to do.
+    """The volume exists but cannot be used in its present state; the text says what to do.
 
-    A retry may help: kubelet takes UNAVAILABLE for work whose result is open.
+    A retry may help, so its code is UNAVAILABLE, which kubelet does not take for a final result.
     """
 
     code = Code.UNAVAILABLE
 
 
 class Overloaded(CellarError):
-    """Every worker is busy and the queue is full."""
+    """All workers are busy and the queue is full."""
 
     code = Code.UNAVAILABLE
 
 
 class Unsupported(CellarError):
-    """A part of the protocol that this driver does not implement."""
+    """The request uses a part of the protocol that this driver does not implement."""
 
     code = Code.UNIMPLEMENTED
 
 
 class Damaged(CellarError):
-    """A record or an image that exists and is damaged, or is of a newer version."""
+    """The record or the image exists but is damaged, or was written by a newer version."""
 
     code = Code.DATA_LOSS
 

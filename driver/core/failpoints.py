@@ -1,8 +1,8 @@
-"""Named steps at which a test may kill this process, to show that it recovers.
+"""Named steps at which a test can kill this process, to show that it recovers.
 
-`CELLAR_FAILPOINT=create.renamed` ends the process by SIGKILL when that point is reached;
-`create.renamed:3` at the third time. Without the variable a point costs one comparison. A test
-compares the members with the sources, so that none is forgotten.
+`CELLAR_FAILPOINT=create.renamed` ends the process by SIGKILL at that step; `create.renamed:3` when
+it is reached for the third time. Without the variable a step costs one comparison. A test checks
+that each member of FailPoint is used in the source code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 
 class FailPoint(StrEnum):
-    """A step after which the driver may be killed, named after the operation and the step."""
+    """A step after which a test can kill the driver, named after the operation and the step."""
 
     # backends
     CREATE_BUILDING = "create.building"

@@ -1,4 +1,4 @@
-"""The faults of volumes and pools, as health reports them."""
+"""The faults of volumes and pools that health calls report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
 
 
 class FaultKind(StrEnum):
-    """What is wrong, for programs: the reason in CSI's health answers. Users rely on the values."""
+    """The kind of a fault, for programs: the reason in CSI's health responses. Users rely on the
+    values.
+    """
 
     # pools
     POOL_AWAY = "PoolAway"  # unavailable, for whatever reason but the next two
@@ -44,7 +46,7 @@ class FaultKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad a fault is, as CSI's health status has it."""
+    """The severity of a fault, as in CSI's health status."""
 
     DEGRADED = "degraded"
     INACCESSIBLE = "inaccessible"
@@ -53,7 +55,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is wrong with a volume or a pool; `text` says it to people."""
+    """A defect of a volume or a pool; `text` describes it to people."""
 
     kind: FaultKind
     text: str
@@ -61,10 +63,9 @@ class Fault:
 
 
 def unavailability_fault(error: PoolUnavailable) -> Fault:
-    """Return the fault that health reports of a pool that raised `error`, or of an image in it.
+    """Return the fault of a pool that raised `error`, which is also the fault of each image in it.
 
-    Its kind is PoolReadOnly or PoolFailed as the error is, else PoolAway, a name that users
-    know.
+    Its kind is PoolReadOnly or PoolFailed if `error` is, else PoolAway, a name that users know.
     """
     if isinstance(error, PoolReadOnly):
         return Fault(FaultKind.POOL_READ_ONLY, str(error))

@@ -1,4 +1,4 @@
-"""The findings of `cellar doctor`: one line each, with a level and a cure."""
+"""The findings of `cellar doctor`: lines with a level, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How serious a finding is."""
+    """The level of a finding: ok, warning or problem."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `cellar doctor` about `subject`, with a `cure` unless all is well."""
+    """One line of `cellar doctor` about `subject`. `cure`: what to do; "" if nothing is wrong."""
 
     level: Level
     subject: str
@@ -25,15 +25,15 @@ class Finding:
 
 
 def ok(subject: str, text: str) -> Finding:
-    """Return a finding that all is well."""
+    """Return the finding that nothing is wrong with `subject`."""
     return Finding(Level.OK, subject, text)
 
 
 def warning(subject: str, text: str, cure: str) -> Finding:
-    """Return a finding that restricts what the driver can do."""
+    """Return a finding about something that restricts what the driver can do."""
     return Finding(Level.WARNING, subject, text, cure)
 
 
 def problem(subject: str, text: str, cure: str) -> Finding:
-    """Return a finding that keeps the driver from working."""
+    """Return a finding about something that prevents the driver from working."""
     return Finding(Level.PROBLEM, subject, text, cure)

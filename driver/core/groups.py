@@ -1,4 +1,6 @@
-"""The members of a group snapshot: each records the group and the ids of all members."""
+"""Checks the members of a group snapshot. Each member records the group and the ids of all
+members.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from driver.core.ids import Key, SnapshotId
 
 
 def check_members(key: Key, named: Iterable[SnapshotId], members: Collection[SnapshotId]) -> None:
-    """Check the `snapshot_ids` of a request (`named`; none: not given) against the group's members.
+    """Check that `named`, the `snapshot_ids` of a request, are the members of the group; no ids are
+    accepted too.
 
     Raises: Invalid if they differ.
     """
@@ -22,9 +25,9 @@ def check_members(key: Key, named: Iterable[SnapshotId], members: Collection[Sna
 def check_sources(
     name: str, requested: Iterable[SnapshotId], members: Iterable[SnapshotId]
 ) -> None:
-    """Check that an existing group has the members that a create request asks for.
+    """Check that an existing group has the members that a request to create it asks for.
 
-    Raises: Conflict if it has others, because it is of other volumes.
+    Raises: Conflict if it was taken of other volumes.
     """
     if set(requested) != set(members):
         raise Conflict(f"group snapshot {name!r} exists, of other volumes")
@@ -36,5 +39,5 @@ def no_group(key: Key) -> NotFound:
 
 
 def incomplete(key: Key, missing: SnapshotId) -> NotFound:
-    """Return the error for a group of which the member `missing` does not exist any more."""
+    """Return the error for a group whose member `missing` does not exist any more."""
     return NotFound(f"group snapshot {key} is not complete: there is no {missing}")

@@ -1,8 +1,8 @@
-"""Volume and snapshot ids, which name the pool and the request: `<pool, 12 hex>-<key, 32 hex>`.
+"""Volume and snapshot ids. They consist of the pool's id and a key: `<pool, 12 hex>-<key, 32 hex>`.
 
-The key is a hash of the CSI name, so that a repeated create lands on the same object; the pool
-part routes every later call. Volumes, inline volumes, snapshots and groups hash in domains of their
-own, so that equal names never meet.
+The key is a hash of the CSI name, so a repeated create finds the same object; the pool's id routes
+later calls. Volumes, inline volumes, snapshots and groups are hashed with different prefixes, so
+that equal names get different keys.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INLINE: Final = re.compile(r"csi-[0-9a-f]{64}", re.ASCII)  # kubelet, makeVolum
 
 @dataclass(frozen=True, slots=True, order=True)
 class VolumeId:
-    """The id of a volume: of its pool, and of its name."""
+    """The id of a volume: the id of its pool, and the hash of its name."""
 
     pool: PoolId
     key: Key
@@ -41,7 +41,7 @@ class VolumeId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SnapshotId:
-    """The id of a snapshot: of its source's pool, and of its name."""
+    """The id of a snapshot: the id of its source's pool, and the hash of its name."""
 
     pool: PoolId
     key: Key
@@ -55,13 +55,15 @@ ImageId: TypeAlias = VolumeId | SnapshotId
 
 @dataclass(frozen=True, slots=True)
 class InlineHandle:
-    """The volume id that kubelet makes for a CSI ephemeral (inline) volume (makeVolumeHandle)."""
+    """The volume id that kubelet generates for a CSI ephemeral (inline) volume
+    (makeVolumeHandle).
+    """
 
     text: str
 
     @property
     def key(self) -> Key:
-        """The key of the volume, which is created when it is first published."""
+        """The key of the inline volume's id. The volume is created when it is first published."""
         return _hash(b"inline", self.text)
 
     def __str__(self) -> str:
@@ -84,7 +86,7 @@ def group_key(name: str) -> Key:
 
 
 def member_key(group: Key, source: VolumeId) -> Key:
-    """Return the key of the snapshot that `group` takes of `source`."""
+    """Return the key of the snapshot of `source` that belongs to the group snapshot `group`."""
     return _hash(b"member", f"{group}/{source}")
 
 
@@ -94,20 +96,22 @@ def new_pool_id() -> PoolId:
 
 
 def new_incarnation() -> str:
-    """Return 16 random hex digits, which tell an image from a later one with the same name."""
+    """Return 16 random hex digits, which distinguish an image from a later one with the same
+    name.
+    """
     return secrets.token_hex(8)
 
 
 def new_key_id() -> str:
-    """Return a random name for the key of an encrypted volume and of all its copies; it says
-    nothing about the key.
+    """Return a random id for the LUKS key that an encrypted volume shares with all its copies. It
+    is not derived from the key.
     """
     return secrets.token_hex(8)
 
 
 def parse_inline_handle(text: str) -> InlineHandle:
-    """Return the handle in `text`. Raises: NotFound: kubelet makes no such ids of inline
-    volumes.
+    """Return the handle in `text`. Raises: NotFound: it has not the form that kubelet generates for
+    inline volumes.
     """
     if not _INLINE.fullmatch(text):
         raise NotFound(f"no inline volume {text!r}")
@@ -115,14 +119,17 @@ def parse_inline_handle(text: str) -> InlineHandle:
 
 
 def parse_handle(text: str) -> VolumeId | InlineHandle:
-    """Return what a volume id of the Node service refers to: a persistent or an inline volume. No
-    id has both forms. Raises: NotFound: it has neither.
+    """Return the id in `text`, of a persistent or of an inline volume; no text has both forms.
+
+    Raises: NotFound: it has neither form.
     """
     return InlineHandle(text) if _INLINE.fullmatch(text) else parse_volume_id(text)
 
 
 def pool_part(image_id: str) -> PoolId:
-    """Return the pool's id in the id of a volume or snapshot, whose form is not checked."""
+    """Return the part of a volume or snapshot id that is the pool's id, without checking its
+    form.
+    """
     return image_id.partition("-")[0]
 
 
@@ -154,24 +161,25 @@ def parse_group_id(text: str) -> Key:
 
 
 def is_key(text: str) -> bool:
-    """Return whether the text has the form of a key."""
+    """Return whether `text` has the form of a key."""
     return _KEY.fullmatch(text) is not None
 
 
 def name_digest(key: Key) -> int:
-    """Return the first 8 bytes of a key, by which nodes report the names of their images. Two
-    names have the same digest once in 2 ** 64.
+    """Return the first 8 bytes of a key. Nodes report the names of their images in this form.
+
+    Two different names have the same digest with a probability of 2 ** -64.
     """
     return int(key[: 2 * _DIGEST_BYTES], 16)
 
 
 def pack_digests(digests: Collection[int]) -> bytes:
-    """Return digests of names as bytes, 8 for each."""
+    """Return the digests as bytes, 8 for each."""
     return struct.pack(f">{len(digests)}Q", *digests)
 
 
 def unpack_digests(packed: bytes) -> Sequence[int]:
-    """Return the digests in `packed`; what is left at its end is ignored."""
+    """Return the digests in `packed`, 8 bytes each; an incomplete one at the end is ignored."""
     count = len(packed) // _DIGEST_BYTES
     return struct.unpack(f">{count}Q", packed[: count * _DIGEST_BYTES])
 

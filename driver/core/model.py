@@ -1,4 +1,6 @@
-"""Volumes and snapshots: the records of the images in a pool. Frozen, compared by value."""
+"""Volumes and snapshots: the records of the images in a pool. They are frozen and compared by
+value.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ LUKS_HEADER: Final = 16 * MIB  # at the beginning of an encrypted volume, for it
 
 
 class Allocation(StrEnum):
-    """How a volume gets its space: all at creation, as it is written, or from a thin pool."""
+    """How a volume gets its space: thick, all at creation; sparse, when it is written; thin, from a
+    thin pool.
+    """
 
     THICK = "thick"
     SPARSE = "sparse"
@@ -45,7 +49,7 @@ class FsType(StrEnum):
 
 
 class AccessMode(StrEnum):
-    """CSI's access modes by name; `driver.csi` maps them to the numbers of the protocol."""
+    """CSI's access modes by name; `driver.csi` converts them to the numbers of the protocol."""
 
     SINGLE_NODE_WRITER = "SINGLE_NODE_WRITER"
     SINGLE_NODE_READER_ONLY = "SINGLE_NODE_READER_ONLY"
@@ -57,7 +61,7 @@ class AccessMode(StrEnum):
 
     @property
     def reads_only(self) -> bool:
-        """Return whether the mode allows nobody to write."""
+        """Return whether the mode allows no writes."""
         return self in {AccessMode.SINGLE_NODE_READER_ONLY, AccessMode.MULTI_NODE_READER_ONLY}
 
 
@@ -82,16 +86,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeOptions:
-    """StorageClass parameters that a volume keeps as they were given.
+    """The StorageClass parameters that are stored with a volume.
 
-    `core.options.storage_class_parameters` has how each of them is read and stored.
+    How each is parsed and stored is defined in `core.options.storage_class_parameters`.
     """
 
     mkfs_options: tuple[str, ...] = ()  # words for mkfs
 
 
 class ObjectKind(StrEnum):
-    """What an image is made for in Kubernetes, as logs call it."""
+    """The kind of Kubernetes object for which an image was created, as logs name it."""
 
     CLAIM = "claim"  # a PersistentVolumeClaim
     POD = "pod"  # of an inline volume
@@ -101,12 +105,12 @@ class ObjectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectNames:
-    """The names of the Kubernetes objects for which an image was made; "": not known.
+    """The names of the Kubernetes objects for which an image was created; "": unknown.
 
-    They help people and are never part of the image's identity. `claim`: the name of the
-    PersistentVolumeClaim, of the VolumeSnapshot or VolumeGroupSnapshot, or of the pod of an inline
-    volume, in `namespace`. `persistent`: the name of the PersistentVolume or of the snapshot's
-    content; "" also if it is that of the image, as it mostly is. Of a pod: its uid.
+    They are for people, and never part of the image's identity. `claim`: the name of the
+    PersistentVolumeClaim, VolumeSnapshot or VolumeGroupSnapshot, or of the pod of an inline volume,
+    in `namespace`. `persistent`: the name of the PersistentVolume or VolumeSnapshotContent, "" if
+    it is equal to the image's name, as usual; for an inline volume the pod's uid.
     """
 
     namespace: str = ""
@@ -122,7 +126,9 @@ NO_OBJECTS: Final = ObjectNames()
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """To which node ControllerPublishVolume published a volume, and for which access."""
+    """A publication of a volume by ControllerPublishVolume: the node, `readonly`, and the access
+    mode.
+    """
 
     node: str
     read_only: bool
@@ -154,28 +160,30 @@ class Volume:
 
     @property
     def discards(self) -> bool:
-        """Return whether the volume's device takes discards: not if it is thick, which must keep
-        its space (promise 10).
+        """Return whether the volume's device accepts discards. That of a thick volume does not,
+        because it must keep its space (promise 10).
         """
         return self.allocation is not Allocation.THICK
 
     @property
     def unformatted(self) -> bool:
-        """Return whether the volume is encrypted and still to be formatted, which needs the secret
-        of its first stage.
+        """Return whether the volume is encrypted and not formatted yet. It is formatted when it is
+        first staged, because that needs the secret.
         """
         return self.luks_key_id is not None and not self.formatted
 
     @property
     def usable_size(self) -> Bytes:
-        """Return the bytes that its users see: without the LUKS header of an encrypted volume."""
+        """Return the bytes that pods can use: the size without the LUKS header of an encrypted
+        volume.
+        """
         return self.size if self.luks_key_id is None else self.size - LUKS_HEADER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The record of a snapshot: a volume's bytes at one moment, with all that a restore needs to
-    know of the volume.
+    """The record of a snapshot: a volume's contents at one moment, with the properties of the
+    volume that a restore needs.
     """
 
     id: SnapshotId
@@ -202,10 +210,10 @@ Image: TypeAlias = Volume | Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """An image with a record that cannot be read, and what is known of it.
+    """An image whose record cannot be read, with what is known of it. `why`: the reason.
 
-    `id` is a SnapshotId only if the record still says so, as one of a newer version mostly
-    does.
+    `id` is a SnapshotId only if the record still shows that it is a snapshot, as a record of a
+    newer version usually does.
     """
 
     id: ImageId
@@ -217,7 +225,7 @@ class Unreadable:
 
     @property
     def is_snapshot(self) -> bool:
-        """Return whether the record still says that the image is a snapshot."""
+        """Return whether the record still shows that the image is a snapshot."""
         return isinstance(self.id, SnapshotId)
 
 

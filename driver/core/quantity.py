@@ -1,4 +1,4 @@
-"""Sizes as people write them: 512, 10GiB, 10Gi, 10G (all powers of 1024), and shares: 5%."""
+"""Sizes as people write them: 512, 10GiB, 10Gi, 10G (all powers of 1024), and percentages: 5%."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _POWER: Final = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 def parse_bytes(text: str) -> Bytes:
-    """Return the size in bytes. All units are powers of 1024: 10GiB, 10Gi and 10G are the same.
-    Raises: Invalid, which names the accepted forms.
+    """Return the size in bytes. All units are powers of 1024: 10GiB, 10Gi and 10G are equal.
+
+    Raises: Invalid, whose text names the accepted forms.
     """
     if not (match := _FORM.fullmatch(text.strip())):
         raise Invalid(f"{text!r} is not a size: write bytes, or a number with KiB, MiB, GiB, TiB")
@@ -26,15 +27,15 @@ def parse_bytes(text: str) -> Bytes:
 
 
 def parse_share(text: str, total: Bytes) -> Bytes:
-    """Return the size in bytes, or the percentage (`5%`) of `total`. Raises: Invalid."""
+    """Return the bytes of a size, or of a percentage (`5%`) of `total` bytes. Raises: Invalid."""
     if match := _SHARE.fullmatch(text.strip()):
         return int(total * float(match[1]) / 100)
     return parse_bytes(text)
 
 
 def show_bytes(size: Bytes) -> str:
-    """Return the size for people, as `1.5 GiB`. It is rounded down, so that too little does not
-    look like enough.
+    """Return the size as text such as `1.5 GiB`. It is rounded down, so that the text never shows
+    more than there is.
     """
     value, power = size * 100, 0
     while value >= 1024 * 100 and power < len(_UNITS) - 1:

@@ -1,4 +1,4 @@
-"""The results of the use cases, besides volumes and snapshots."""
+"""The results of the use cases, other than volumes and snapshots."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class ChangesPage:
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """ControllerExpandVolume's answer: the volume's size in bytes, and whether NodeExpandVolume
-    must follow.
+    """The result of ControllerExpandVolume: the volume's size in bytes, and whether
+    NodeExpandVolume must follow.
     """
 
     size: Bytes
@@ -63,8 +63,8 @@ class Expanded:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStats:
-    """NodeGetVolumeStats' answer: `usage` of a filesystem; None: a block device, which has only a
-    `size` (bytes).
+    """The result of NodeGetVolumeStats. `usage`: of the filesystem; None: a block device, which has
+    only a `size` (bytes).
     """
 
     usage: Usage | None

@@ -73,7 +73,11 @@ class Provisioner:
             near = self._pools.chosen(request)
         if existing := self._pools.find_volume(request.key, near):
             return _same_or_conflict(*existing, request)
-        pool = near or self._pools.chosen(request) or self._pools.with_most_space(request.allocation)[0]
+        pool = (
+            near
+            or self._pools.chosen(request)
+            or self._pools.with_most_space(request.allocation)[0]
+        )
         io_limits.require_enforceable(pool, request.limits)
         with naming(pool):
             return self._create_in(pool, request)

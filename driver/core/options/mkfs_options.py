@@ -1,4 +1,4 @@
-"""The accepted options of mkfs, and the smallest volumes. Pure tables."""
+"""The accepted options of mkfs, and the smallest volume sizes. Pure tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ SMALLEST: Final[dict[FsType | None, Bytes]] = {
 
 
 def smallest(fs: FsType | None, *, encrypted: bool) -> Bytes:
-    """Return the smallest volume in bytes, LUKS header included if `encrypted`."""
+    """Return the smallest size of a volume with `fs` (None: raw block) in bytes, including the LUKS
+    header if `encrypted`.
+    """
     return SMALLEST[fs] + (LUKS_HEADER if encrypted else 0)
 
 
@@ -110,9 +112,9 @@ _WHY_NOT: Final = {
 
 
 def parse_mkfs_options(fs: FsType | None, text: str) -> tuple[str, ...]:
-    """Split the StorageClass parameter mkfsOptions into words for mkfs.
+    """Split the StorageClass parameter mkfsOptions into arguments for mkfs.
 
-    `fs` None: raw block. Raises: Invalid, which names the first option or item that is not
+    `fs` None: raw block. Raises: Invalid, whose text names the first option or item that is not
     accepted, and why.
     """
     try:

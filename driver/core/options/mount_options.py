@@ -1,7 +1,9 @@
-"""Mount options: which are accepted, their combined effect, and whether a mount has that effect.
+"""Mount options: which ones are accepted, their combined effect, and whether a mount has that
+effect.
 
-Accepted is what is listed here, for each filesystem: what names another device or file, mounts in
-another way, or gives up safety for all pods of a node is not. `_WHY_NOT` has the reasons.
+For each filesystem only the options listed here are accepted. Options that name another device or
+file, change the kind of mount, or reduce safety for all pods of a node are not; `_WHY_NOT` has the
+reasons.
 """
 
 from __future__ import annotations
@@ -100,14 +102,16 @@ _WHY_NOT: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class EffectiveOptions:
-    """The effect of several options: flags of mount(2) by their words, and all others in order."""
+    """The combined effect of mount options: the flags of mount(2), by option name, and all other
+    options in order.
+    """
 
     flags: frozenset[str]
     data: tuple[str, ...]
 
     @property
     def mountinfo_flags(self) -> frozenset[str]:
-        """Return the flags as mountinfo shows them."""
+        """Return the flags as /proc/self/mountinfo prints them."""
         usual = {"relatime"} if not self.flags & set(_ATIME) else set()
         return (self.flags | usual) & _MOUNTINFO_FLAGS
 
@@ -115,8 +119,9 @@ class EffectiveOptions:
 def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
     """Split mount flags at their commas and return the single options.
 
-    `fs`: the volume's; None: options of any filesystem are accepted. Raises: Invalid, which
-    names the first option that is not accepted; or all are longer than 4000 characters.
+    `fs`: the volume's filesystem; None: options of any filesystem are accepted. Raises: Invalid,
+    whose text names the first option that is not accepted; or they have more than 4000 characters
+    together.
     """
     options = tuple(part for flag in flags for part in _OPTION.findall(flag))
     if sum(len(option) + 1 for option in options) > LONGEST:
@@ -126,8 +131,8 @@ def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
 
 
 def require(options: Iterable[str], fs: FsType | None) -> None:
-    """Raise Invalid, which names it, for the first option that is not accepted for `fs` (None: for
-    any filesystem).
+    """Raise Invalid for the first option that is not accepted for `fs` (None: for any
+    filesystem).
     """
     settings = _EVERY if fs is None else SETTINGS[fs]
     for option in options:
@@ -139,8 +144,8 @@ def require(options: Iterable[str], fs: FsType | None) -> None:
 
 
 def effective(options: Iterable[str]) -> EffectiveOptions:
-    """Return the effect of accepted options; of two that contradict each other, the last one
-    counts.
+    """Return the combined effect of accepted options; of contradicting options the last one
+    wins.
     """
     flags, data = set[str](), list[str]()
     for option in options:
@@ -153,8 +158,8 @@ def effective(options: Iterable[str]) -> EffectiveOptions:
 
 
 def is_label(option: str) -> bool:
-    """Return whether the option is an SELinux context, which mount(8) leaves out on a kernel
-    without SELinux.
+    """Return whether the option is an SELinux context, which mount(8) drops on a kernel without
+    SELinux.
     """
     return bool(_LABEL.fullmatch(option))
 
@@ -162,11 +167,11 @@ def is_label(option: str) -> bool:
 def differences(
     fs: FsType, options: Iterable[str], current: frozenset[str], *, discards: bool
 ) -> tuple[str, ...]:
-    """Return, as texts, how a mount differs from the effect of `options`; `current`: its options in
-    mountinfo.
+    """Return, as texts, how a mount with the mountinfo options `current` differs from the effect of
+    `options`.
 
-    `discards`: whether the device takes discards; if not, some kernels drop the option
-    `discard` and others do not, so it is not compared.
+    `discards`: whether the device accepts discards; if not, the option `discard` is not compared,
+    because only some kernels drop it.
     """
     effect = effective(options)
     flags = sorted((effect.mountinfo_flags ^ (current & _MOUNTINFO_FLAGS)) - {"relatime"})

@@ -1,6 +1,7 @@
-"""The mount options of each filesystem: their forms, and the effect of each. Pure tables.
+"""The mount options of each filesystem: their forms, and the setting that each changes. Pure
+tables.
 
-As ext4(5), xfs(5) and btrfs(5) describe them, and as the kernel's show_options prints them.
+According to ext4(5), xfs(5) and btrfs(5), and to what the kernel's show_options prints.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One thing that mount options decide, such as whether access times are written.
+    """One property of a mount that mount options set, such as whether access times are written.
 
-    `words`: each option that decides it, with what it then is, as text (the value); of several
-    options the last one counts. `absent`: the value if mountinfo shows none of them. `chosen`:
-    the kernel may choose any value by itself. `reported`: mountinfo shows the value at all.
+    `words`: the value that each option sets; the last option wins. `absent`: the value if mountinfo
+    shows no option of the setting. `chosen`: the kernel may choose any value by itself. `reported`:
+    whether mountinfo shows the value at all.
     """
 
     name: str
@@ -35,8 +36,8 @@ class Setting:
     reported: bool = True
 
     def value(self, option: str) -> str | None:
-        """Return the value of the option; None: it does not belong to this setting, or has
-        another form.
+        """Return the value that `option` sets; None: it belongs to another setting, or has another
+        form.
         """
         if option in self.words:
             return self.words[option]

@@ -1,7 +1,8 @@
-"""The StorageClass parameters that a volume keeps: how each is parsed and stored.
+"""The StorageClass parameters that are stored with a volume: how each is parsed and stored.
 
-A new one is a field of `VolumeOptions`, an entry in `OPTIONS`, and the code that acts on it.
-Requests, records, LVM tags, the comparison of a repeated call and the chart's schema follow.
+A new one needs a field of `VolumeOptions`, an entry in `OPTIONS`, and the code that uses it.
+Requests, records, LVM tags, the comparison of a repeated call and the chart's schema are derived
+from the entry.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ _DEFAULTS: Final = VolumeOptions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One of the options. `key`: its name in a StorageClass and in a record; `tag`: in LVM tags,
-    which have to be short, an unused letter.
+    """One StorageClass parameter. `key`: its name in a StorageClass and in a record; `tag`: its
+    name in LVM tags, a single unused letter because tags have to be short.
 
-    `parse`: reads the parameter for a volume with this filesystem (None: raw block), and raises
-    Invalid. `dump`, `load`: to and from the text of a record. `in_pods`: whether a pod may request
-    it for its inline volume. `form`: a regular expression of the accepted values for the chart's
-    schema, which helm checks; "" for any text.
+    `parse`: parses the parameter for a volume with this filesystem (None: raw block); raises
+    Invalid. `dump`, `load`: convert to and from the text in a record. `in_pods`: whether a pod may
+    use it for its inline volume. `form`: a regular expression of the accepted values, for the
+    chart's schema that helm checks; "" for any text.
     """
 
     key: str
@@ -49,8 +50,9 @@ OPTIONS: Final[Mapping[str, Option]] = {
 
 
 def parse_options(parameters: Mapping[str, str], fs: FsType | None) -> VolumeOptions:
-    """Return the options in `parameters`, by the field's name, for a volume with `fs` (None: raw
-    block). Raises: Invalid, which names the parameter.
+    """Return the options in the StorageClass `parameters` for a volume with `fs` (None: raw block).
+
+    Raises: Invalid, whose text names the parameter.
     """
     return VolumeOptions(
         **{field: OPTIONS[field].parse(fs, text) for field, text in parameters.items()}
@@ -58,7 +60,7 @@ def parse_options(parameters: Mapping[str, str], fs: FsType | None) -> VolumeOpt
 
 
 def dump_options(options: VolumeOptions) -> dict[str, str]:
-    """Return the options as fields of a record, without those that have their default."""
+    """Return the options as fields of a record, without those that have their default value."""
     return {
         OPTIONS[field].key: OPTIONS[field].dump(value)
         for field, value in _values(options)
@@ -67,7 +69,7 @@ def dump_options(options: VolumeOptions) -> dict[str, str]:
 
 
 def load_options(record: Mapping[str, str]) -> VolumeOptions:
-    """Return the options in the fields of a record. Raises: ValueError: it is malformed."""
+    """Return the options in the fields of a record. Raises: ValueError: a field is malformed."""
     return VolumeOptions(
         **{
             field: option.load(record[option.key])
@@ -78,7 +80,7 @@ def load_options(record: Mapping[str, str]) -> VolumeOptions:
 
 
 def option_differences(present: VolumeOptions, requested: VolumeOptions) -> Iterator[str]:
-    """Yield, as text, in what a volume's options differ from those that were requested."""
+    """Yield, as texts, how a volume's options differ from the requested ones."""
     for field, value in _values(requested):
         if value not in {getattr(_DEFAULTS, field), getattr(present, field)}:
             option = OPTIONS[field]

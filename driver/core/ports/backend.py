@@ -26,8 +26,8 @@ from driver.core.model import (
 class Backend(Protocol):
     """The images of one pool.
 
-    Its methods are not idempotent: the use cases decide what a repeated call means. Any method may
-    raise PoolUnavailable, and OSError when the machine fails.
+    The methods are not idempotent: the use cases decide how a repeated call is answered. Any method
+    may raise PoolUnavailable, and OSError when the machine fails.
     """
 
     @property
@@ -36,17 +36,17 @@ class Backend(Protocol):
 
     @property
     def granularity(self) -> Bytes:
-        """Return the number of bytes of which every volume's size is a multiple."""
+        """Return the granularity in bytes: the size of every volume is a multiple of it."""
 
     @property
     def allocation(self) -> Allocation:
-        """Return the allocation of a volume whose class names none."""
+        """Return the allocation of volumes whose StorageClass names none."""
 
     def block_size(self, fs: FsType | None) -> Bytes:
         """Return the logical block size, in bytes, for a new volume with `fs` (None: raw block)."""
 
     def state(self) -> PoolState:
-        """Return what `cellar pools` shows of the pool. Never raises PoolUnavailable."""
+        """Return the state of the pool for `cellar pools`. Never raises PoolUnavailable."""
 
     def close(self) -> None:
         """Release the pool's lock, so that another process may serve it. No other method may be
@@ -55,67 +55,66 @@ class Backend(Protocol):
 
     # images at rest
     def capacity(self, allocation: Allocation) -> Capacity:
-        """Return what can be promised to volumes of `allocation` now (promise 6)."""
+        """Return the capacity for new volumes of `allocation` now (promise 6)."""
 
     @overload
     def find(self, image_id: VolumeId) -> Volume | None:  # noqa: D418 - the port has no other
         """Return the image with this id; None: there is none.
 
-        Raises: PoolUnavailable; Damaged: its record cannot be read. So do all other methods for
-        such an image, but `attached` and `detach`.
+        Raises: PoolUnavailable; Damaged: its record cannot be read. All other methods that take an
+        image, except `attached` and `detach`, raise Damaged for it too.
         """
 
     @overload
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
 
     def images(self) -> Iterator[Image]:
-        """Yield all volumes and snapshots in the order of their ids, without those that `damaged`
-        returns.
-        """
+        """Yield all volumes and snapshots whose record can be read, in the order of their ids."""
 
     def damaged(self) -> Sequence[Unreadable]:
         """Return the images whose record cannot be read, in the order of their ids. Their space
-        stays charged.
+        counts as occupied.
         """
 
     def known(self) -> Sequence[Image | Unreadable]:
-        """Return all images, damaged ones too, as they were last read. Does not read the pool, so
-        it never waits for a disk.
+        """Return all images as they were last read, damaged ones too. Does not read the pool, so it
+        never waits for a disk.
         """
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
-        """Remove the publication of a volume with a damaged record.
+        """Remove the publication of a volume whose record is damaged.
 
         `node`: only if it is published to this node; None: in any case.
         """
 
     def shares(self, source: ImageId) -> bool:
         """Return whether an image created from `source` shares its bytes (reflink, thin). If not,
-        `prepare` has to copy them.
+        the caller's `prepare` has to copy them.
         """
 
     def create(self, image: Image, prepare: Prepare) -> None:
-        """Create an image durably, all or nothing.
+        """Create an image durably, or leave nothing.
 
-        `prepare` is called with the path of the new image before anybody else can see it; if it
-        raises, nothing is left.
+        `prepare` is called with the path of the new image before it is visible to other calls; if
+        it raises, the image is removed.
 
-        Raises: NoSpace; NotFound: the source does not exist; Conflict: an image has this id, and
-        was not changed.
+        Raises: NoSpace; NotFound: the source does not exist; Conflict: an image with this id
+        exists, and was not changed.
         """
 
     def record(self, volume: Volume) -> None:
-        """Replace the record of a volume of the same incarnation. Durable, except for `published`.
+        """Replace the record of a volume with that of `volume`, which has the same incarnation.
+        Durable, except for `published`.
 
         Raises: NotFound: the volume does not exist, or was deleted and created again.
         """
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
         """Grow the image to `size` bytes, and its device if it is attached. Returns the volume as
-        recorded.
+        recorded then.
 
-        Also brings the image up to a size that the record already has. Raises: OutOfRange: there is
-        no free space, and nothing was changed.
+        If the record has that size already, an interrupted growth is completed. Raises: OutOfRange:
+        there is no free space, and nothing was changed.
         """
 
     def delete(self, image_id: ImageId) -> None:
@@ -123,29 +122,29 @@ class Backend(Protocol):
 
     # images as devices
     def attach(self, image: Volume, *, read_only: bool) -> Device:
-        """Attach an image to a block device, with the block size and discard policy of its record.
-        Returns the present device if it has one.
+        """Attach an image to a block device with the block size and discard policy in its record,
+        and return the device. If it is attached already, return its present device.
         """
 
     def attached(self, image_id: ImageId) -> Device | None:
         """Return the device to which the image is attached, or None."""
 
     def detach(self, image_id: ImageId) -> None:
-        """Detach the image from its device; no-op if it is not attached. Raises: Refused: something
-        has the device open.
+        """Detach the image from its device; no-op if it is not attached. Raises: Refused: the
+        device is in use.
         """
 
     # images in use
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
-        """Freeze the filesystems on `volumes` and flush them; they are thawed on exit.
+        """Freeze and flush the filesystems on `volumes` for the duration of the `with` block.
 
-        `bound`: seconds after which they are thawed in any case. Raises: Busy, on exit, if they
-        were thawed early, so that nothing read meanwhile is of one moment.
+        `bound`: seconds after which they are thawed in any case. Raises: Busy, on exit, if that
+        happened: then what was read in the block is not of one moment.
         """
 
     def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
-        """Provide a path from which the bytes of the image can be read; it cannot be deleted
-        meanwhile. Raises: NotFound.
+        """Provide, for the duration of the `with` block, a path from which the bytes of the image
+        can be read; in the block it cannot be deleted. Raises: NotFound.
         """
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
@@ -154,6 +153,6 @@ class Backend(Protocol):
         """
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:
-        """Yield what is wrong with an image, or with the pool itself (None). Never raises
-        PoolUnavailable: that is a fault.
+        """Yield the faults of an image, or of the pool itself (None). Never raises PoolUnavailable:
+        an unavailable pool is a fault.
         """

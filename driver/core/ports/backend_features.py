@@ -1,4 +1,6 @@
-"""Ports that only some backends implement: one protocol each, found by `isinstance`."""
+"""Ports that only some backends implement: one protocol for each feature, tested with
+`isinstance`.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,24 @@ from driver.core.model import Bytes, Image, Prepare, Volume
 
 @runtime_checkable
 class FormatsLater(Protocol):
-    """A backend whose volumes can be encrypted."""
+    """A backend whose volumes can be encrypted: their first contents are written after their
+    creation.
+    """
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
-        """Write new contents to a new image and swap it in, with a record that says
-        `formatted`.
+        """Write the first contents of a volume to a new image, and put it in the volume's place
+        with a record that has `formatted` set.
 
-        A crash leaves either the old state or the new one. Raises: Refused: the volume was
-        formatted before, or is attached; nothing was changed.
+        After a crash the volume has either the old state or the new one. Raises: Refused: the
+        volume was formatted before, or is attached; nothing was changed.
         """
 
 
 @runtime_checkable
 class EstimatesUsage(Protocol):
-    """A backend that can bound the bytes written to an image without reading it.
+    """A backend that can give an upper bound of the bytes written to an image without reading it.
 
-    Its `extents` may have to read all of the image.
+    Its `extents` may have to read the whole image.
     """
 
     def written_bytes(self, image_id: ImageId) -> Bytes:
@@ -41,40 +45,46 @@ class MeasuresAllocation(Protocol):
     """A backend that knows how much of its pool each image occupies."""
 
     def allocated(self) -> Mapping[str, Bytes]:
-        """Return the bytes that each image occupies, by its id, without those of which that is
-        not known. Shared bytes count for each. May wait for the disk. Raises: PoolUnavailable.
+        """Return the bytes that each image occupies in the pool, by the image's id; images for
+        which that is unknown are left out.
+
+        Bytes that images share count for each of them. May wait for the disk. Raises:
+        PoolUnavailable.
         """
 
 
 @runtime_checkable
 class SharesAhead(Protocol):
-    """A backend that can share a source's bytes before the source is frozen, and again while it is
-    frozen: the second time is short.
+    """A backend that can share a source's bytes before the source is frozen. Sharing them again
+    while it is frozen then takes less time.
     """
 
     def share_ahead(self, image: Image) -> AbstractContextManager[None]:
-        """Share the bytes of the image's source, a volume in use, and reserve the space.
+        """Share the bytes of the image's source, a volume in use, and reserve the space, before the
+        source is frozen.
 
-        To be done before the source is frozen: inside, `create` shares only what was written since.
-        What was made is removed at the end, unless `create` used it. No-op if nothing is gained.
-        Raises: NoSpace; NotFound; Conflict: an image has this id; PoolUnavailable.
+        In the `with` block `create` only shares what was written since. At the end of the block
+        everything that `create` did not use is removed. No-op for sources that gain nothing by it.
+        Raises: NoSpace; NotFound; Conflict: an image with this id exists; PoolUnavailable.
         """
 
 
 @runtime_checkable
 class TakesCopySnapshots(Protocol):
-    """A backend that can show one moment of a volume while its writers go on."""
+    """A backend that can take temporary snapshots, from which volumes are copied while they are
+    written to.
+    """
 
     def copy_snapshot(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
-        """Freeze a view of `volumes` for the calling thread: inside, `reading` and `extents` show
-        this moment. Raises: NoSpace.
+        """Take temporary snapshots of `volumes`: in the `with` block, `reading` and `extents`
+        return their contents to the calling thread. Raises: NoSpace.
         """
 
 
 @runtime_checkable
 class MapsPhysicalExtents(Protocol):
-    """A backend that knows the addresses of bytes on the medium, so that images can be compared
-    without being read.
+    """A backend that knows the physical addresses of an image's bytes, so that images can be
+    compared without being read.
     """
 
     def physical_extents(
@@ -83,9 +93,9 @@ class MapsPhysicalExtents(Protocol):
         """Return at most `most` written extents that end after byte `start`, in order and without
         overlaps.
 
-        The first may begin before `start`, and the last may end after the image. Fewer than `most`:
-        there are no more. Extents of two snapshots at the same address at the same time hold the
-        same bytes. Raises: NotFound.
+        The first may begin before `start`, and the last may end after the image. If fewer than
+        `most` are returned, there are no more. Extents of two snapshots that have the same address
+        at the same time contain the same bytes. Raises: NotFound.
         """
 
 
@@ -96,11 +106,11 @@ class ExaminesTogether(Protocol):
     def examine(
         self, image_ids: Sequence[ImageId]
     ) -> Sequence[tuple[Sequence[Fault], Device | None]]:
-        """Return the faults of each image, and its device; None: it is not attached, as far as
-        this driver knows.
+        """Return the faults and the device of each image; device None: not attached, as far as this
+        driver knows.
 
-        A fault may be over by now, and a device attached: ask `faults` and `attached` before
-        anything is made of it. Raises: PoolUnavailable.
+        A fault may be over and a device attached since: verify by `faults` and `attached` before
+        acting on the result. Raises: PoolUnavailable.
         """
 
 
@@ -109,16 +119,18 @@ class NeedsMaintenance(Protocol):
     """A backend that needs periodic maintenance."""
 
     def maintain(self) -> None:
-        """Extend a thin pool that fills up, and the like; called periodically. No-op if the pool is
-        unavailable. Raises: CommandError.
+        """Do periodic maintenance, such as extending a thin pool that fills up. No-op if the pool
+        is unavailable. Raises: CommandError.
         """
 
 
 @runtime_checkable
 class TriesWriting(Protocol):
-    """A backend that can test whether its disk takes writes: a disk may still be readable."""
+    """A backend that can test whether its disk accepts writes, since a disk may be readable
+    only.
+    """
 
     def try_writing(self) -> None:
-        """Write something small durably; returns also if that fails for another reason than the
-        disk. Raises: PoolUnavailable.
+        """Write a small file durably; an error that does not come from the disk is ignored. Raises:
+        PoolUnavailable.
         """

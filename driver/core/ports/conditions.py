@@ -1,4 +1,4 @@
-"""What is wrong with a driver itself, as the rules of its alerts name it."""
+"""Conditions of a driver itself that its alert rules report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Alarm(StrEnum):
-    """How urgent a condition is: the label `severity` of the alert."""
+    """The urgency of a condition: the label `severity` of its alert."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -17,7 +17,9 @@ class Alarm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition of an alert that is met now. `alert`: its rule's name; `text`: for people."""
+    """A condition for an alert that is true now. `alert`: the name of the alert rule; `text`: for
+    people.
+    """
 
     alert: str
     severity: Alarm
@@ -29,5 +31,5 @@ ReadConditions = Callable[[], Sequence[Condition]]
 
 
 def no_conditions() -> Sequence[Condition]:
-    """Return nothing."""
+    """Return no conditions."""
     return ()

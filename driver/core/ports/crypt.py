@@ -11,21 +11,23 @@ from driver.core.model import Bytes
 
 
 class Crypt(Protocol):
-    """LUKS2 between a pool's device and what is on it. `name` is the volume's id.
+    """LUKS2 containers on the devices of pools. `name` is the id of the volume in the container.
 
-    No secret is ever in an argument, an error, or a log.
+    No secret is ever in a program's arguments, an error text, or a log.
     """
 
     def lacks(self) -> str | None:
-        """Return why this machine cannot encrypt; None: it can. Cheap, as each call asks it."""
+        """Return why this machine cannot encrypt; None: it can. Cheap enough to be called for each
+        request.
+        """
 
     def format_and_open(
         self, path: Path, secret: bytes, *, block_size: Bytes, zeros: bool
     ) -> AbstractContextManager[Path]:
         """Format `path`, a file or a device node, as LUKS2, and provide the path of the opened
-        container; it is closed on exit.
+        container for the duration of the `with` block.
 
-        `zeros`: whether all of it must read as zeros; else what was never written reads as noise.
+        `zeros`: whether unwritten parts must read as zeros; otherwise they read as random bytes.
         """
 
     def new_uuid(self, path: Path) -> None:
@@ -34,15 +36,16 @@ class Crypt(Protocol):
         """
 
     def open(self, device: Device, name: str, secret: bytes, *, discards: bool) -> Device:
-        """Open the container on `device`; returns the present device if it is open.
+        """Open the container on `device`, and return the device of the opened container. If it is
+        open already, return its present device.
 
-        Raises: Invalid: wrong passphrase; Refused: there is no container, or another one has this
-        name.
+        Raises: Invalid: wrong passphrase; Refused: there is no container, or another container is
+        open with this name.
         """
 
     def opened(self, name: str, device: Device | None) -> Device | None:
-        """Return the device of the open container, or None if it is not open, or is open on another
-        device than `device`.
+        """Return the device of the opened container `name`; None: it is not open, or is open on
+        another device than `device`.
         """
 
     def resize(self, name: str, secret: bytes) -> None:

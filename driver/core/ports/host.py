@@ -12,51 +12,53 @@ from driver.core.model import Bytes, FsType, Progress
 
 
 class FaultFinder(Protocol):
-    """Finds what is wrong with devices."""
+    """Finds the faults of devices."""
 
     def faults(self, device: Device) -> Iterator[Fault]:
-        """Yield what is wrong with `device` and with the filesystem on it."""
+        """Yield the faults of `device` and of the filesystem on it."""
 
 
 class Host(Protocol):
-    """What the kernel of this machine does with a device, whatever storage is below it."""
+    """The operations of this machine's kernel on devices, for any type of storage below them."""
 
     def lacks(self, fs: FsType) -> str | None:
-        """Return why no volume with `fs` can be used on this machine; None: it can. Cheap: it is
-        asked for each call.
+        """Return why volumes with `fs` cannot be used on this machine; None: they can. Cheap enough
+        to be called for each request.
         """
 
     # formats
     def mkfs(self, path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-        """Format `path` with `fs`; `options` are words for mkfs. Only called inside
+        """Format `path` with `fs`; `options` are arguments for mkfs. Only called inside
         `Backend.create`, on an image that was never visible as a volume (promise 1).
 
-        Raises: Invalid: mkfs refuses `options`, or what they make cannot be mounted.
+        Raises: Invalid: mkfs refuses `options`, or the filesystem made with them cannot be mounted.
         """
 
     def new_uuid(self, path: Path, fs: FsType, *, block_size: Bytes) -> None:
-        """Give the filesystem of a copy a new UUID and verify it by reading it back. Raises:
-        Refused: there is no `fs`; Failed.
+        """Give the filesystem of a copy a new UUID, and verify it by reading it back. Raises:
+        Refused: there is no `fs` on `path`; Failed.
         """
 
     def check(self, device: Device, fs: FsType) -> None:
-        """Verify that `device` carries `fs`, and repair what can be repaired safely.
+        """Verify that `device` has the filesystem `fs`, and repair what can be repaired safely.
 
-        Raises: Refused: it carries something else, or is damaged; nothing was written.
+        Raises: Refused: it has something else, or is damaged; nothing was written.
         """
 
     def fit(self, device: Device, fs: FsType) -> None:
         """Grow an unmounted filesystem to its device, on machines whose kernel cannot grow it while
-        mounted; no-op elsewhere.
+        mounted; no-op on others.
 
-        Raises: Refused, Unusable, Failed: it has its old size and is intact.
+        Raises: Refused, Unusable, Failed: it is intact and has its old size.
         """
 
     def copy(
         self, source: Path, target: Path, extents: Iterator[Extent], progress: Progress
     ) -> None:
-        """Copy the bytes of `extents` from `source` to the same offsets in `target`; holes stay.
-        `progress` is called with the number of bytes of each piece.
+        """Copy the bytes of `extents` from `source` to the same offsets in `target`; the rest of
+        `target` is not written.
+
+        `progress` is called with the number of bytes of each copied piece.
         """
 
     # mounts
@@ -65,8 +67,8 @@ class Host(Protocol):
     ) -> None:
         """Mount `device` at `target`, whose last component is created.
 
-        Raises: Invalid: the kernel refuses an option; Unusable: the filesystem broke earlier and is
-        still mounted elsewhere, or its log cannot be written for want of space.
+        Raises: Invalid: the kernel refuses an option; Unusable: the filesystem failed earlier and
+        is still mounted elsewhere, or its log cannot be written for lack of space.
         """
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
@@ -77,17 +79,17 @@ class Host(Protocol):
     def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
         """Bind-mount the device node at `target`, a file that is created.
 
-        Raises: Refused: another target shows the device with the other `read_only`.
+        Raises: Refused: the device is bound at another target with the other `read_only`.
         """
 
     def mounted_at(self, target: Path) -> MountPoint | None:
-        """Return what the topmost mount at `target` itself shows, or None: no mount point."""
+        """Return the topmost mount at `target` itself; None: it is no mount point."""
 
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
-        """Return every mount of this mount namespace that shows `device`."""
+        """Return every mount of `device` in this mount namespace."""
 
     def volume_label(self, mount: MountPoint) -> str | None:
-        """Return the id of the image that `mount` shows; None: the kernel cannot tell."""
+        """Return the id of the image on the device of `mount`; None: the kernel does not know."""
 
     def thaw(self, target: Path) -> None:
         """Thaw the filesystem at `target`; no-op if it is not frozen. A frozen filesystem can be
@@ -105,34 +107,35 @@ class Host(Protocol):
         """
 
     def release(self, label: str, prepare: Callable[[Device], None]) -> None:
-        """Detach the device of the image with the id `label`, whose pool is unavailable or cannot
-        tell. No-op while a mount shows it. `prepare` is called with the device before.
+        """Detach the device of the image with the id `label`, whose pool is unavailable or does not
+        know the device. No-op while the device is mounted. `prepare` is called with the device
+        first.
         """
 
     def remove(self, target: Path) -> None:
-        """Remove an empty directory or file that was made as a mount point; no-op if it does not
+        """Remove an empty directory or file that was created as a mount point; no-op if it does not
         exist.
 
-        Raises: Refused: it is a mount point, or something else.
+        Raises: Refused: it is a mount point, or not empty.
         """
 
     # in use
     def grow(self, device: Device, target: Path, fs: FsType) -> bool:
-        """Grow the mounted filesystem at `target` to its device; no-op if it fills it.
+        """Grow the mounted filesystem at `target` to its device; no-op if it has that size.
 
-        Returns True if it grew in a way that a power cut could undo badly: `Backend.quiesce` should
-        write it out. Raises: Busy, Refused, Unusable, Failed: it has its old size; StillRunning:
-        the kernel is still at work.
+        Returns True if a power cut could damage the growth, so that `Backend.quiesce` should write
+        it out. Raises: Busy, Refused, Unusable, Failed: it has its old size; StillRunning: the
+        kernel is still growing it.
         """
 
     def broken(self, mount: MountPoint, fs: FsType) -> str | None:
-        """Return why the mounted filesystem does not work any more (shut down, turned read-only);
-        None: it works.
+        """Return why the mounted filesystem does not work any more (shut down, or read-only after
+        an error); None: it works.
         """
 
     def trim(self, mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
-        """Discard the free extents, of at least `smallest` bytes, in a range of the mounted
-        filesystem, and return their bytes. Raises: OSError.
+        """Discard the free extents of at least `smallest` bytes in a range of the mounted
+        filesystem, and return how many bytes were discarded. Raises: OSError.
         """
 
     def usage(self, target: Path) -> Usage:
@@ -141,18 +144,19 @@ class Host(Protocol):
         """
 
     def holders(self, device: Device) -> tuple[str, ...]:
-        """Return texts that name who has `device` or a filesystem on it open: processes, mounts of
-        other namespaces, devices on top of it. Best effort; may take seconds.
+        """Return texts that name the users of `device` or of a filesystem on it: processes, mounts
+        in other namespaces, devices on top of it. Best effort; may take seconds.
         """
 
     def size(self, device: Device) -> Bytes:
         """Return the size of `device` in bytes."""
 
     def faults(self, device: Device) -> Iterator[Fault]:
-        """Yield what is wrong with `device` and with the filesystem on it."""
+        """Yield the faults of `device` and of the filesystem on it."""
 
     def fault_finder(self) -> FaultFinder:
-        """Return what finds faults of many devices, with the mounts read once, at the first one.
+        """Return an object that finds the faults of many devices and reads the mount table only
+        once, at the first one.
 
-        A fault that it finds may be over by then: ask `faults` before it is reported.
+        A fault that it finds may be over by then: verify it by `faults` before it is reported.
         """

@@ -1,4 +1,4 @@
-"""The port to a machine's kernel that limits the IO of pods on a device."""
+"""The port to the kernel's limits of the IO of pods."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MOST_IOPS: Final = (1 << 32) - 2  # the kernel takes more for no limit
 
 
 def enforceable(limits: Limits) -> Limits:
-    """Return the limits as the kernel can have them: none of 1, and no operations per second that
-    are too many for it to count.
+    """Return the limits that the kernel can enforce: a limit of 1 becomes 2, its smallest one, and
+    operations per second beyond its counter become no limit.
     """
     if limits == NO_LIMITS:  # as most are; each attach asks
         return NO_LIMITS
@@ -35,36 +35,41 @@ def _enforceable(value: int, most: int | None = None) -> int:
 
 
 class IoLimits(Protocol):
-    """The limits of the IO of all pods of this machine, by device. Thread-safe.
+    """Limits of the IO of all pods of this machine, by device. Thread-safe.
 
-    A device is known by its number (dev_t), which another device may have later.
+    A device is identified by its number (dev_t), which another device may get later.
     """
 
     def lacks(self) -> str | None:
-        """Return why no limit can be enforced on this machine, with the cure; None: it can be."""
+        """Return why no limit can be enforced on this machine, and what to do; None: limits can be
+        enforced.
+        """
 
     def enforced(self, device: Device) -> Limits:
-        """Return the limits that the kernel enforces on `device`. None are where nothing can be
+        """Return the limits that the kernel enforces on `device`; no limits where none can be
         enforced.
         """
 
     def enforce(self, device: Device, limits: Limits) -> None:
-        """Let pods do no more IO on `device` than `enforceable(limits)` allows, from now on. A
-        limit that it has by its number, and that is not in `limits`, is removed.
+        """Limit the IO of pods on `device` to `enforceable(limits)` from now on. Limits of the
+        device's number that are not in `limits` are removed.
 
-        Cheap if that is so already, and a no-op if `limits` has none and nothing can be enforced.
-        Raises: Refused: nothing can be enforced here, and `limits` has one; Failed.
+        Cheap if they are enforced already; a no-op if `limits` has no limit and none can be
+        enforced here. Raises: Refused: none can be enforced here, and `limits` has one; Failed.
         """
 
     def refresh(self) -> bool:
-        """Find out anew whether and where limits can be enforced, and remove those of devices that
-        do not exist any more. Returns whether any device has a limit. To be called periodically,
-        while any volume has limits. Raises: Failed.
+        """Find out again whether and where limits can be enforced, and remove those of devices that
+        do not exist any more. Returns whether any device has a limit.
+
+        To be called periodically while any volume has limits. Raises: Failed.
         """
 
 
 class NoIoLimits:
-    """The port on a machine that cannot limit the IO of pods. `why`: the reason, with the cure."""
+    """The IoLimits port of a machine that cannot limit the IO of pods. `why`: the reason, and what
+    to do.
+    """
 
     def __init__(self, why: str = "no IO limits: this pool does not support them") -> None:
         self._why = why
@@ -78,7 +83,7 @@ class NoIoLimits:
         return NO_LIMITS
 
     def enforce(self, device: Device, limits: Limits) -> None:  # noqa: ARG002
-        """Raise Refused if there is a limit."""
+        """Raise Refused if `limits` has any limit."""
         if limits != NO_LIMITS:
             raise Refused(self._why)
 

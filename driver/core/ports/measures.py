@@ -1,7 +1,7 @@
-"""Durations and counts that the lower layers record while they work, for the metrics.
+"""Durations and counts that the lower layers record, for the metrics.
 
-There is one for the process, as there is one log: who measures does not know who reads. An
-observation takes about a microsecond.
+There is one instance for the process, like the log, so that a measuring function need not be given
+it. Recording takes about a microsecond.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 
 class Measure(StrEnum):
-    """A duration that is measured. The label of an observation says which one of its kind it is."""
+    """A duration that is recorded. A label distinguishes the observations of one measure, for
+    example by command.
+    """
 
     COMMAND = "command"  # of a program, by its name
     COPY = "copy"  # of bytes in the background, by its result: ok, failed
@@ -38,7 +40,9 @@ class Count(StrEnum):
 
 @dataclass(slots=True)
 class Distribution:
-    """Observations by bucket: how many fell into each, the last one without a bound; their sum."""
+    """Observations by bucket: the count in each (the last one has no upper bound), and the sum of
+    all.
+    """
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     total: float = 0.0  # seconds
@@ -53,7 +57,7 @@ class Measures:
         self._counts = dict.fromkeys(Count, 0)
 
     def observe(self, measure: Measure, seconds: float, label: str = "") -> None:
-        """Note a duration."""
+        """Record a duration in seconds."""
         bucket = bisect_left(BOUNDS, seconds)
         with self._lock:
             if not (distribution := self._distributions.get((measure, label))):
@@ -63,7 +67,7 @@ class Measures:
 
     @contextmanager
     def timed(self, measure: Measure, label: str = "") -> Iterator[None]:
-        """Note how long the `with` block takes, also if it raises."""
+        """Record how long the `with` block takes, also if it raises."""
         begun = monotonic()
         try:
             yield
@@ -71,7 +75,7 @@ class Measures:
             self.observe(measure, monotonic() - begun, label)
 
     def add(self, count: Count, amount: int = 1) -> None:
-        """Add to a count."""
+        """Increase a count."""
         with self._lock:
             self._counts[count] += amount
 

@@ -1,4 +1,4 @@
-"""Records in memory, which end with the process, as simulated pools do."""
+"""Records in memory, for simulated pools; they are lost when the process ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from driver.core.ports.records import NodeState
 
 
 class MemoryRecords:
-    """The Records port in memory. Single operations of a dict are atomic, so there is no lock."""
+    """The Records port in memory. No lock is needed, because single operations of a dict are
+    atomic.
+    """
 
     problem: str | None = None
 
@@ -36,5 +38,5 @@ class MemoryRecords:
 
 
 def memory_state() -> NodeState:
-    """Return the state of a simulated node, which ends with the process."""
+    """Return the state of a simulated node, which is lost when the process ends."""
     return NodeState(mount_records=MemoryRecords(), pools=MemoryRecords())

@@ -1,7 +1,7 @@
-"""Events of this node for Kubernetes, kept until a router has fetched them.
+"""Events of this node for Kubernetes, stored until a router has fetched them.
 
-Bounded in number and rate: a volume whose health changes all the time, or a pool that takes ten
-thousand volumes with it, must not fill the cluster's database.
+Their number and rate are limited: a volume whose health changes constantly, or a failed pool with
+ten thousand volumes, must not fill the cluster's database.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _TEXT: Final = 900  # characters; Kubernetes accepts 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEvent:
-    """Something that happened. `reason`: one CamelCase word; `text`: for people; `image`: what it
-    happened to, or None: the node; `at`: seconds since the epoch.
+    """An event of this node. `reason`: one CamelCase word; `text`: for people; `image`: the image
+    that it concerns; None: the node itself; `at`: seconds since the epoch.
     """
 
     number: int
@@ -59,7 +59,7 @@ class _Bucket:
 
 
 class NodeEvents:
-    """The events of this node. Thread-safe. `clock`: seconds since the epoch."""
+    """The events of this node. Thread-safe. `clock`: returns seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -72,7 +72,7 @@ class NodeEvents:
     def record(
         self, reason: str, text: str, *, warning: bool = False, image: Image | None = None
     ) -> None:
-        """Record an event; no-op, but for the log, if there were too many."""
+        """Record an event; if there were too many, it is only logged."""
         with self._lock:
             now = self._clock()
             if not self._may_record(str(image.id) if image else "", now):
@@ -90,7 +90,7 @@ class NodeEvents:
             )
 
     def after(self, number: int) -> Sequence[NodeEvent]:
-        """Return the events with a higher number that are not too old."""
+        """Return the events with a number above `number` that are younger than KEEP seconds."""
         with self._lock:
             oldest = self._clock() - KEEP
             return [event for event in self._events if event.number > number and event.at >= oldest]

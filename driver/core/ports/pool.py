@@ -1,4 +1,4 @@
-"""A configured pool: its backend, with the host and the encryption that serve its devices."""
+"""A configured pool: its backend, with the ports to the host and the encryption for its devices."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from driver.core.ports.io_limits import IoLimits, NoIoLimits
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A configured pool: a backend for its images, and the host that attaches and mounts them.
+    """A configured pool: a backend for its images, and the host that mounts their devices.
 
-    `io_limits`: those of its machine.
+    `crypt`: encryption, or None; `io_limits`: those of its machine; `answers`: calls the backend in
+    separate threads.
     """
 
     name: str
