@@ -1,4 +1,6 @@
-"""Which certificates may call a node's port: routers, and only the services that they need."""
+"""Decides which certificates may call a node's TCP port: those of routers, for the services they
+need.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,16 @@ OPEN: Final = frozenset(
 
 
 class Admission(HandlerWrapper):
-    """Let only routers call over a node's port, and only the services in OPEN.
+    """Rejects calls over a node's TCP port unless they come from a router and use a service in
+    OPEN.
 
-    Calls over a Unix socket are let through.
+    Calls over a Unix socket are always allowed.
     """
 
     def wrap(self, method: str, handler: Any) -> Any:
-        """Return `handler` with a check of the caller before it. `method`: its full path."""
+        """Return `handler` preceded by a check of the caller. `method`: the full path of the
+        RPC.
+        """
 
         def unary(inner: Unary) -> Unary:
             async def admitted(request: Any, context: Context) -> Any:
@@ -48,8 +53,8 @@ class Admission(HandlerWrapper):
 
 
 def may_call(method: str, names: Sequence[str]) -> bool:
-    """Return whether a caller whose certificate has these DNS names may call `method` (its full
-    path) over the port.
+    """Return whether a caller whose certificate has the DNS names `names` may call the RPC with the
+    full path `method` over the TCP port.
     """
     return list(names) == [ROUTER] and method.split("/")[1] in OPEN
 

@@ -30,10 +30,10 @@ _CLAIM_MODES: Final = {
 
 
 def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Capability:
-    """Return the capability that the message asks for.
+    """Return the capability in a VolumeCapability message.
 
-    `field`: its name, for errors. Raises: Invalid, which names the part that is not supported,
-    and what is.
+    `field`: the name of the message's field, for errors. Raises: Invalid, whose text names the
+    unsupported part and what is supported.
     """
     mode = _mode(message.access_mode.mode, f"{field}.access_mode.mode")
     if message.WhichOneof("access_type") == "block":
@@ -47,14 +47,14 @@ def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Ca
 
 
 def parse_all(messages: Iterable[csi.VolumeCapability]) -> tuple[Capability, ...]:
-    """Return the capabilities. Raises: Invalid as `parse`."""
+    """Return the capabilities in VolumeCapability messages. Raises: Invalid, as `parse`."""
     return tuple(parse(message, "volume_capabilities[]") for message in messages)
 
 
 def agreed(capabilities: Sequence[Capability], class_fs: FsType | None) -> FsType | None:
     """Return the filesystem that the capabilities or the StorageClass (`class_fs`) name.
 
-    Returns None for block volumes, and if none is named. Raises: Invalid if they do not agree.
+    None for raw block volumes, and if none is named. Raises: Invalid if they name different ones.
     """
     if len({capability.block for capability in capabilities}) > 1:
         raise Invalid("volume_capabilities: a volume is either block or mount, not both")
@@ -69,9 +69,9 @@ def agreed(capabilities: Sequence[Capability], class_fs: FsType | None) -> FsTyp
 
 
 def filesystem(name: str, field: str) -> FsType | None:
-    """Return the filesystem of this name, or None if `name` is empty.
+    """Return the filesystem type with this name, or None if `name` is empty.
 
-    `field`: its name, for errors. Raises: Invalid if it is not supported.
+    `field`: the name of the request's field, for errors. Raises: Invalid if it is not supported.
     """
     if not name:
         return None

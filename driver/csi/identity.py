@@ -1,6 +1,6 @@
-"""The Identity service, and the capabilities of this release, for nodes and routers alike.
+"""The Identity service, and the capabilities of this release, for nodes and for routers.
 
-The service answers on the event loop, also while all workers are busy.
+The service answers on the event loop, so it answers even while all workers are busy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def controller_capabilities(
     """Return the capabilities of the Controller service.
 
     `attach`: whether ControllerPublishVolume and ControllerUnpublishVolume are served. `modify`:
-    whether IO limits can be enforced. A router does not know that, and declares what it forwards.
+    whether IO limits can be enforced; a router, which cannot know, always passes True.
     """
     kinds = [*CONTROLLER, *(_ATTACH if attach else ())]
     if modify:
@@ -82,7 +82,7 @@ def group_capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
 
 
 class Identity(IdentityServicer):
-    """The CSI Identity service. `ready` answers Probe."""
+    """The CSI Identity service. `ready`: returns the answer to Probe."""
 
     def __init__(self, name: str, version: str, ready: Callable[[], bool] = lambda: True) -> None:
         self._name = name

@@ -1,4 +1,6 @@
-"""Wraps every RPC: checks the request, turns errors into a status, logs and counts the call."""
+"""Wraps every RPC: checks the request, converts errors to gRPC statuses, logs and counts the
+call.
+"""
 
 from __future__ import annotations
 
@@ -52,15 +54,17 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
 
 
 class HandlerWrapper(grpc.aio.ServerInterceptor):
-    """Base of interceptors that wrap the handler of each method once, and keep it."""
+    """Base class of interceptors that wrap the handler of each method once, and reuse the wrapped
+    handler.
+    """
 
     def __init__(self) -> None:
         self._handlers: dict[str, Any] = {}
 
     def wrap(self, method: str, handler: Any) -> Any:
-        """Return the handler to use instead of `handler`, or None to leave it as it is.
+        """Return the handler to use instead of `handler`, or None to use `handler` unchanged.
 
-        `method`: its full path.
+        `method`: the full path of the RPC.
         """
         raise NotImplementedError
 
@@ -69,7 +73,7 @@ class HandlerWrapper(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Return the wrapped handler of the method; see grpc.aio.ServerInterceptor.
 
-        A method that is not served has no handler: gRPC answers UNIMPLEMENTED itself.
+        None for a method that is not served: gRPC itself then returns UNIMPLEMENTED.
         """
         method = handler_call_details.method
         if method not in self._handlers:
@@ -86,9 +90,10 @@ def replace_behaviour(
     stream: Callable[[Stream], Stream],
     read: Callable[[bytes], Any] | None = None,
 ) -> Any:
-    """Return a handler like `handler`, with its function wrapped by `unary` or by `stream`.
+    """Return a copy of `handler` whose function is wrapped by `unary`, or by `stream` if it returns
+    a stream.
 
-    `read`: what parses requests; None: as `handler` does.
+    `read`: the parser of requests; None: that of `handler`.
     """
     readers = read or handler.request_deserializer, handler.response_serializer
     if handler.unary_stream:
@@ -97,9 +102,10 @@ def replace_behaviour(
 
 
 class CsiInterceptor(HandlerWrapper):
-    """Check requests, turn errors into gRPC statuses, and log each call.
+    """Checks requests, converts errors to gRPC statuses, and logs each call.
 
-    `on_finish(rpc, code, seconds)` is called for every RPC that ended, and `recent` gets it.
+    `on_finish(rpc, code, seconds)` is called at the end of every RPC. `recent`: stores the last
+    calls.
     """
 
     def __init__(self, on_finish: OnFinish, recent: RecentCalls | None = None) -> None:
@@ -108,9 +114,9 @@ class CsiInterceptor(HandlerWrapper):
         self._recent = recent or RecentCalls()
 
     def wrap(self, method: str, handler: Any) -> Any:
-        """Return the handler to use instead of `handler`, or None to leave it as it is.
+        """Return the handler to use instead of `handler`, or None to use `handler` unchanged.
 
-        That is so for streams between router and node, which are open for as long as both live.
+        None for streams between router and node, which are open as long as both run.
         """
         rpc = method.rpartition("/")[2]
         if not (handler.unary_unary or rpc in required_fields.REQUIRED):
@@ -137,7 +143,9 @@ class CsiInterceptor(HandlerWrapper):
 
 @dataclass(frozen=True, slots=True)
 class UndecodableRequest:
-    """Bytes that are no request: gRPC itself would answer INTERNAL."""
+    """Bytes that are no valid request, with the parser's error. gRPC itself would return INTERNAL
+    for them.
+    """
 
     error: str
 
@@ -187,7 +195,7 @@ def _recorded_stream(rpc: str, inner: Stream, on_end: OnEnd) -> Stream:
 
 @dataclass(slots=True)
 class CallRecord:
-    """What the log and the metrics report of one call."""
+    """The facts of one call for the log and the metrics."""
 
     rpc: str
     code: grpc.StatusCode = grpc.StatusCode.CANCELLED  # unless it comes to an end
@@ -200,8 +208,7 @@ class CallRecord:
     def begin(self, request: Message | UndecodableRequest) -> Message:
         """Log and check the request, and return it.
 
-        Raises: Invalid if it cannot be decoded, breaks a limit of CSI, or lacks a required
-        field.
+        Raises: Invalid if it cannot be decoded, exceeds a limit of CSI, or lacks a required field.
         """
         whole = _readable(request)
         self.request, self.subject = whole, _subject(whole)

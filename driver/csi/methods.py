@@ -1,4 +1,6 @@
-"""The full paths of all RPCs (`/csi.v1.Controller/CreateVolume`), from the descriptors."""
+"""The full paths of all RPCs (`/csi.v1.Controller/CreateVolume`), read from the protobuf
+descriptors.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from csi_proto import inspect_pb2
 
 
 def all_methods() -> Iterator[MethodDescriptor]:
-    """Yield the methods of CSI and of our own services. No two of them have the same name."""
+    """Yield the methods of CSI and of Cellar's own services. Their names are unique."""
     for file in (csi.DESCRIPTOR, cellar.DESCRIPTOR, inspect_pb2.DESCRIPTOR):
         for service in file.services_by_name.values():
             yield from service.methods
@@ -29,13 +31,13 @@ _PATHS: Final = {name: method_path(method) for name, method in _METHODS.items()}
 
 
 def response_type(rpc: str) -> Descriptor:
-    """Return the type of the responses of the RPC with this name.
+    """Return the message type of the responses of the RPC with this name.
 
-    Raises: KeyError if there is none.
+    Raises: KeyError if there is no such RPC.
     """
     return _METHODS[rpc].output_type
 
 
 def path(rpc: str) -> str:
-    """Return the full path of the RPC with this name. Raises: KeyError if there is none."""
+    """Return the full path of the RPC with this name. Raises: KeyError if there is no such RPC."""
     return _PATHS[rpc]

@@ -1,8 +1,8 @@
-"""The parameters of a StorageClass and of a VolumeAttributesClass: each key has one parser.
+"""Parses the parameters of a StorageClass and of a VolumeAttributesClass; each key has one parser.
 
-A parameter that a volume keeps is an entry of OPTIONS in
-core/options/storage_class_parameters.py; one that decides where or how a volume is created is a
-line of CREATION here.
+A parameter that is stored with a volume is an entry of OPTIONS in
+core/options/storage_class_parameters.py. A parameter that only decides where or how a volume is
+created is a line of CREATION here.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ class Class:
 
 
 def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
-    """Return the parameters. Those in `mutable` override the limits in `parameters`.
+    """Return the StorageClass parameters. IO limits in `mutable` (VolumeAttributesClass) override
+    those in `parameters`.
 
-    Raises: Invalid, which names the key.
+    Raises: Invalid, whose text names the key.
     """
     read = _read(parameters, {**CREATION, **LIMITS}, "parameters")
     changed = parse_limits(mutable)
@@ -73,10 +74,10 @@ def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
 
 
 def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
-    """Return the parameters of an inline volume, and its size (bytes), from the attributes in the
+    """Return the parameters and the size in bytes of an inline volume, from its attributes in the
     pod.
 
-    Raises: Invalid, which names the key.
+    Raises: Invalid, whose text names the key.
     """
     read = _read(attributes, {**_INLINE, **LIMITS}, "volume_context")
     size = read.pop("size", DEFAULT_SIZE)
@@ -84,15 +85,17 @@ def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
 
 
 def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
-    """Return the limits that are named, by their field in Limits.
+    """Return the IO limits in VolumeAttributesClass parameters, by the field's name in Limits.
 
-    Raises: Invalid, which names the key.
+    Raises: Invalid, whose text names the key.
     """
     return _read(mutable, LIMITS, "mutable_parameters")
 
 
 def limits_by_key(limits: Limits) -> dict[str, int]:
-    """Return the limits that are set, by their key: what `parse_limits` reads."""
+    """Return the limits that are set, by their VolumeAttributesClass keys; the inverse of
+    `parse_limits`.
+    """
     values = {key: getattr(limits, name) for key, (name, _) in LIMITS.items()}
     return {key: value for key, value in values.items() if value}
 
@@ -105,10 +108,10 @@ def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
 
 
 def object_names(parameters: Mapping[str, str], kind: ObjectKind, name: str = "") -> ObjectNames:
-    """Return the names in Kubernetes that the parameters of a volume or a snapshot have, or the
-    volume context of an inline volume. What Kubernetes could not call an object is left out.
+    """Return the names of Kubernetes objects in the parameters of a volume or snapshot, or in the
+    volume context of an inline volume. Values that are no valid names in Kubernetes are left out.
 
-    `name`: of the image, as CSI has it.
+    `name`: the CSI name of the image.
     """
     namespace, claim, persistent = (_object_name(parameters, key) for key in _OBJECTS[kind])
     if not (namespace and claim):
@@ -117,9 +120,10 @@ def object_names(parameters: Mapping[str, str], kind: ObjectKind, name: str = ""
 
 
 def claim_names(namespace: str, claim: str, persistent: str) -> ObjectNames:
-    """Return the names of a claim and its PersistentVolume.
+    """Return the ObjectNames of a volume from the names of its PersistentVolumeClaim and
+    PersistentVolume.
 
-    Raises: Invalid: Kubernetes has no such names.
+    Raises: Invalid: they are no valid names in Kubernetes.
     """
     keys = _OBJECTS[ObjectKind.CLAIM]
     named = {
@@ -133,8 +137,8 @@ def claim_names(namespace: str, claim: str, persistent: str) -> ObjectNames:
 
 
 def object_facts(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the names in Kubernetes that a request has in such a map, for the log, by their
-    kind.
+    """Return the names of Kubernetes objects in a request's parameters, by their kind, for
+    the log.
     """
     named = ((kind, str(object_names(parameters, kind))) for kind in _OBJECTS)
     return {kind: text for kind, text in named if text}
@@ -146,17 +150,18 @@ def _object_name(parameters: Mapping[str, str], key: str) -> str:
 
 
 def refuse_parameters(parameters: Mapping[str, str]) -> None:
-    """Check that a snapshot has no parameters but Kubernetes' own.
+    """Check that a snapshot has only parameters that Kubernetes itself adds.
 
-    Raises: Invalid, which names the key.
+    Raises: Invalid, whose text names the key.
     """
     _read(parameters, {}, "parameters")
 
 
 def refuse_group_parameters(parameters: Mapping[str, str]) -> None:
-    """Check that a group snapshot has no parameters but Kubernetes' own and `deletionPolicy`.
+    """Check that a group snapshot has only parameters that Kubernetes itself adds, and
+    `deletionPolicy`.
 
-    The test suite of Kubernetes 1.36 repeats the class's deletionPolicy there. Raises: Invalid.
+    The test suite of Kubernetes 1.36 adds the class's deletionPolicy. Raises: Invalid.
     """
     refuse_parameters({key: value for key, value in parameters.items() if key != "deletionPolicy"})
 

@@ -1,8 +1,8 @@
-"""Parses the requests about volumes of the Controller service into those of the use cases.
+"""Parses the Controller service's requests about volumes into the requests of the use cases.
 
-A request that is wrong is Invalid and changes nothing. Required fields, sizes and characters were
-checked by the interceptor. Ids are parsed before the rest: a volume that cannot be of this driver
-is NotFound, whatever else is wrong.
+A malformed request is Invalid and changes nothing. The interceptor has checked required fields,
+sizes and characters before. Ids are parsed first: an id that has not the form of this driver's ids
+is NotFound, whatever else is wrong with the request.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DEFAULT_FS: Final = FsType.EXT4
 
 
 def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
-    """Return the request to create a volume, with ext4 where no filesystem is named.
+    """Return the request to create a volume. If it names no filesystem, that is ext4.
 
-    Raises: Invalid; NotFound if the source's id cannot be of this driver.
+    Raises: Invalid; NotFound: the source's id has not the form of this driver's ids.
     """
     capabilities = capability.parse_all(request.volume_capabilities)
     parsed = parameters.parse(request.parameters, request.mutable_parameters)
@@ -56,7 +56,8 @@ def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
 def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.ValidateCapabilities:
     """Return the request to validate capabilities.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid: another field.
+    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid: another field is
+    malformed.
     """
     return requests.ValidateCapabilities(
         volume_id=ids.parse_volume_id(request.volume_id),
@@ -67,7 +68,7 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
 
 
 def delete_volume(volume_id: str) -> requests.DeleteVolume:
-    """Return the request to delete the volume of this id.
+    """Return the request to delete the volume with this id.
 
     Raises: NotFound: it has not the form of this driver's ids.
     """
@@ -75,7 +76,7 @@ def delete_volume(volume_id: str) -> requests.DeleteVolume:
 
 
 def get_volume(volume_id: str) -> requests.GetVolume:
-    """Return the request to read the volume of this id.
+    """Return the request to read the volume with this id.
 
     Raises: NotFound: it has not the form of this driver's ids.
     """
@@ -87,8 +88,8 @@ def publish(
 ) -> requests.Publish:
     """Return the request to publish a volume to a node.
 
-    `known`: whether a router vouches that the node exists. Raises: NotFound: the volume id has
-    not the form of this driver's ids; Invalid: another field.
+    `known`: True if a router has confirmed that the node exists. Raises: NotFound: the volume id
+    has not the form of this driver's ids; Invalid: another field is malformed.
     """
     return requests.Publish(
         volume_id=ids.parse_volume_id(request.volume_id),
@@ -102,7 +103,7 @@ def publish(
 def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpublish:
     """Return the request to unpublish a volume: from one node, or from all if none is named.
 
-    Raises: NotFound: no id of this driver.
+    Raises: NotFound: the volume id has not the form of this driver's ids.
     """
     return requests.Unpublish(ids.parse_volume_id(request.volume_id), request.node_id or None)
 
@@ -110,7 +111,8 @@ def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpubli
 def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
     """Return the request to expand a volume.
 
-    Raises: NotFound: no id of this driver; Invalid, also if neither size is given.
+    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid, also if neither
+    size is given.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     size = capacity(request.capacity_range)
@@ -120,9 +122,9 @@ def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
 
 
 def modify(request: csi.ControllerModifyVolumeRequest) -> requests.Modify:
-    """Return the request to change a volume's limits.
+    """Return the request to change a volume's IO limits.
 
-    Raises: NotFound: no id of this driver; Invalid.
+    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     return requests.Modify(volume_id, parameters.parse_limits(request.mutable_parameters))
@@ -133,13 +135,13 @@ def list_volumes(
 ) -> requests.ListVolumes:
     """Return the request for a page of volumes, or of their health.
 
-    Raises: Invalid; StaleToken if the token is not one of ours.
+    Raises: Invalid; StaleToken if the token was not issued by this driver.
     """
     return requests.ListVolumes(*page_arguments(request, ids.parse_volume_id))
 
 
 def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
-    """Return the request for the capacity, with ext4 where no filesystem is named.
+    """Return the request for the capacity. If it names no filesystem, that is ext4.
 
     Raises: Invalid.
     """
@@ -154,7 +156,7 @@ def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
 
 
 def capacity(message: csi.CapacityRange) -> CapacityRange:
-    """Return the range of sizes (bytes; 0: not given)."""
+    """Return the requested range of sizes in bytes; 0: no bound."""
     return CapacityRange(message.required_bytes, message.limit_bytes)
 
 
@@ -188,7 +190,7 @@ def _parse_class_parameters(
 def optional_capability(
     request: csi.ControllerExpandVolumeRequest | csi.NodeExpandVolumeRequest,
 ) -> requests.Capability | None:
-    """Return the capability, or None if the request has none. Raises: Invalid."""
+    """Return the request's capability, or None if it has none. Raises: Invalid."""
     if not request.HasField("volume_capability"):
         return None
     return capability.parse(request.volume_capability)
@@ -200,10 +202,11 @@ def page_arguments(
     | csi.ListSnapshotsRequest,
     parse_id: Callable[[str], ImageId],
 ) -> tuple[int, str]:
-    """Return the number of entries (0: all) and the id after which the page begins ("": the first).
+    """Return the maximal number of entries (0: all) and the id after which the page begins ("": the
+    first page).
 
-    `parse_id`: of the kind of image that is listed. Raises: Invalid; StaleToken if the token is
-    not one of ours.
+    `parse_id`: parses ids of the listed kind. Raises: Invalid; StaleToken if the token was not
+    issued by this driver.
     """
     if request.max_entries < 0:
         raise Invalid("max_entries must not be negative; 0 is no limit")

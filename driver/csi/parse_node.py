@@ -1,4 +1,4 @@
-"""Parses the requests of the Node service into those of the use cases; see parse."""
+"""Parses the requests of the Node service into the requests of the use cases; see parse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
 
 
 def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
-    """Return the request to stage a volume. Raises: NotFound: no id of this driver; Invalid."""
+    """Return the request to stage a volume.
+
+    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
+    """
     return node_requests.Stage(
         volume_id=ids.parse_volume_id(request.volume_id),
         staging=field_limits.path(request.staging_target_path, "staging_target_path"),
@@ -31,7 +34,10 @@ def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
 
 
 def unstage(request: csi.NodeUnstageVolumeRequest) -> node_requests.Unstage:
-    """Return the request to unstage a volume. Raises: NotFound: no id of this driver; Invalid."""
+    """Return the request to unstage a volume.
+
+    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
+    """
     volume_id = ids.parse_volume_id(request.volume_id)
     staging = field_limits.path(request.staging_target_path, "staging_target_path")
     return node_requests.Unstage(volume_id, staging)
@@ -40,9 +46,11 @@ def unstage(request: csi.NodeUnstageVolumeRequest) -> node_requests.Unstage:
 def publish(
     request: csi.NodePublishVolumeRequest,
 ) -> node_requests.NodePublish | node_requests.InlinePublish:
-    """Return the request to publish a volume, or an inline volume if the context says so.
+    """Return the request to publish a persistent volume, or an inline volume if the volume context
+    marks it as one.
 
-    Raises: NotFound: no id of this driver; Refused without a staging path; Invalid.
+    Raises: NotFound: the volume id has not the form of this driver's ids; Refused: there is no
+    staging path; Invalid.
     """
     if request.volume_context.get(parameters.EPHEMERAL) == "true":
         return _inline(request)
@@ -58,9 +66,10 @@ def publish(
 def unpublish(
     request: csi.NodeUnpublishVolumeRequest,
 ) -> node_requests.NodeUnpublish | node_requests.InlineUnpublish:
-    """Return the request to unpublish a volume, or an inline volume if the id is of one.
+    """Return the request to unpublish a persistent or an inline volume, depending on the form of
+    its id.
 
-    Raises: NotFound: no id of this driver; Invalid.
+    Raises: NotFound: the id has neither form; Invalid.
     """
     target = field_limits.path(request.target_path, "target_path")
     match ids.parse_handle(request.volume_id):
@@ -73,7 +82,7 @@ def unpublish(
 def expand(request: csi.NodeExpandVolumeRequest) -> node_requests.NodeExpand:
     """Return the request to expand a volume on this node.
 
-    Raises: NotFound: no id of this driver; Invalid.
+    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
     """
     return node_requests.NodeExpand(
         ids.parse_volume_id(request.volume_id),
@@ -87,9 +96,10 @@ def expand(request: csi.NodeExpandVolumeRequest) -> node_requests.NodeExpand:
 def stats(
     request: csi.NodeGetVolumeStatsRequest,
 ) -> node_requests.GetVolumeStats | node_requests.InlineStats:
-    """Return the request for the usage of a volume, or of an inline volume if the id is of one.
+    """Return the request for the usage of a persistent or an inline volume, depending on the form
+    of its id.
 
-    Raises: NotFound: no id of this driver, or if no volume can be at this path; Invalid.
+    Raises: NotFound: the id has neither form, or no volume can be at the path; Invalid.
     """
     return _stats(request, field_limits.volume_path(request.volume_path))
 
@@ -97,9 +107,10 @@ def stats(
 def health(
     request: csi.NodeGetVolumeHealthRequest,
 ) -> node_requests.GetVolumeStats | node_requests.InlineStats:
-    """Return the request for the health of a volume, or of an inline volume if the id is of one.
+    """Return the request for the health of a persistent or an inline volume, depending on the form
+    of its id.
 
-    Raises: NotFound: no id of this driver; Invalid.
+    Raises: NotFound: the id has neither form; Invalid.
     """
     path = field_limits.optional_path(request.volume_publish_path, "volume_publish_path")
     return _stats(request, path)

@@ -1,5 +1,5 @@
-"""Parses the requests about snapshots, groups and changed blocks into those of the use cases; see
-parse.
+"""Parses the requests about snapshots, groups and changed blocks into the requests of the use
+cases; see parse.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from driver.volumes import snapshot_requests
 
 
 def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapshot:
-    """Return the request to create a snapshot. Raises: NotFound by the source's id; Invalid."""
+    """Return the request to create a snapshot.
+
+    Raises: NotFound: the source's id has not the form of this driver's ids; Invalid.
+    """
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.refuse_parameters(request.parameters)
     objects = parameters.object_names(request.parameters, ObjectKind.SNAPSHOT, request.name)
@@ -23,17 +26,17 @@ def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapsh
 
 
 def delete(snapshot_id: str) -> snapshot_requests.DeleteSnapshot:
-    """Return the request to delete the snapshot of this id.
+    """Return the request to delete the snapshot with this id.
 
-    Raises: NotFound: no id of this driver.
+    Raises: NotFound: it has not the form of this driver's ids.
     """
     return snapshot_requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
 
 def get(snapshot_id: str) -> snapshot_requests.GetSnapshot:
-    """Return the request to read the snapshot of this id.
+    """Return the request to read the snapshot with this id.
 
-    Raises: NotFound: no id of this driver.
+    Raises: NotFound: it has not the form of this driver's ids.
     """
     return snapshot_requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
@@ -41,8 +44,8 @@ def get(snapshot_id: str) -> snapshot_requests.GetSnapshot:
 def list_snapshots(request: csi.ListSnapshotsRequest) -> snapshot_requests.ListSnapshots:
     """Return the request for a page of snapshots.
 
-    Raises: NotFound if a filter is an id that cannot be of this driver: the list is empty then;
-    Invalid; StaleToken if the token is not one of ours.
+    Raises: NotFound if the id in a filter has not the form of this driver's ids, so that the list
+    is empty; Invalid; StaleToken if the token was not issued by this driver.
     """
     most, after = parse.page_arguments(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
@@ -55,15 +58,18 @@ def list_snapshots(request: csi.ListSnapshotsRequest) -> snapshot_requests.ListS
 
 
 def get_allocated(request: csi.GetMetadataAllocatedRequest) -> snapshot_requests.GetChangedBlocks:
-    """Return the request for the allocated ranges of a snapshot. Raises: NotFound by its id."""
+    """Return the request for the allocated ranges of a snapshot.
+
+    Raises: NotFound: the snapshot id has not the form of this driver's ids.
+    """
     target = ids.parse_snapshot_id(request.snapshot_id)
     return snapshot_requests.GetChangedBlocks(target=target, start=request.starting_offset)
 
 
 def get_delta(request: csi.GetMetadataDeltaRequest) -> snapshot_requests.GetChangedBlocks:
-    """Return the request for the ranges that differ between two snapshots.
+    """Return the request for the ranges in which two snapshots differ.
 
-    Raises: NotFound by their ids.
+    Raises: NotFound: a snapshot id has not the form of this driver's ids.
     """
     base = ids.parse_snapshot_id(request.base_snapshot_id)
     target = ids.parse_snapshot_id(request.target_snapshot_id)
@@ -73,7 +79,8 @@ def get_delta(request: csi.GetMetadataDeltaRequest) -> snapshot_requests.GetChan
 
 
 def max_results(number: int, default: int, limit: int) -> int:
-    """Return the number of entries in a message: `number`, or `default` if 0; at most `limit`.
+    """Return the number of entries for one message: `number`, or `default` if that is 0; at most
+    `limit`.
 
     Raises: Invalid if `number` is negative.
     """
@@ -87,7 +94,8 @@ def create_group(
 ) -> snapshot_requests.CreateGroupSnapshot:
     """Return the request to create a group snapshot.
 
-    Raises: NotFound by a source's id; Invalid, also if a source is named twice.
+    Raises: NotFound: a source's id has not the form of this driver's ids; Invalid, also if a source
+    is named twice.
     """
     sources = sorted(ids.parse_volume_id(volume) for volume in request.source_volume_ids)
     parameters.refuse_group_parameters(request.parameters)
@@ -105,9 +113,10 @@ def create_group(
 def group_ref(
     request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
 ) -> snapshot_requests.GroupSnapshotRef:
-    """Return the reference to a group snapshot, with the members that are named.
+    """Return the reference to a group snapshot, with the member ids that the request contains.
 
-    Raises: NotFound by the group's id; Invalid if a member's id is not one of ours.
+    Raises: NotFound: the group's id has not the form of this driver's ids; Invalid: a member's id
+    has not.
     """
     key = ids.parse_group_id(request.group_snapshot_id)
     return snapshot_requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))

@@ -1,6 +1,6 @@
-"""Presents volumes, snapshots and their health as CSI messages.
+"""Converts volumes, snapshots and their health to CSI messages.
 
-The VolumeCondition of CSI 1.12 is filled in as well as the health of CSI 1.13.
+The VolumeCondition of CSI 1.12 is set in addition to the health of CSI 1.13.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HEALTHY: Final = csi.VolumeCondition(abnormal=False, message="healthy")  # copi
 
 
 def volume(image: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
-    """Return the volume as a CSI message, accessible on the node of `topology`."""
+    """Return the CSI message of a volume, accessible on the node of `topology`."""
     source = image.source if isinstance(image, Volume) else None
     return csi.Volume(
         capacity_bytes=image.size,
@@ -44,7 +44,9 @@ def volume(image: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
 
 
 def snapshot(image: Snapshot | Unreadable, topology: NodeTopology) -> csi.Snapshot:
-    """Return the snapshot as a CSI message; one whose record is damaged is not ready to use."""
+    """Return the CSI message of a snapshot; a snapshot with a damaged record is not ready to
+    use.
+    """
     return csi.Snapshot(
         size_bytes=image.size,
         snapshot_id=str(image.id),
@@ -57,7 +59,9 @@ def snapshot(image: Snapshot | Unreadable, topology: NodeTopology) -> csi.Snapsh
 
 
 def group(result: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
-    """Return the group snapshot as a CSI message. Members are sorted by id in every response."""
+    """Return the CSI message of a group snapshot. Its members are sorted by id in every
+    response.
+    """
     members = sorted(result.snapshots, key=lambda snapshot: snapshot.id)
     return csi.VolumeGroupSnapshot(
         group_snapshot_id=result.id,
@@ -70,8 +74,8 @@ def group(result: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
 def validation(
     request: csi.ValidateVolumeCapabilitiesRequest, reason: str | None
 ) -> csi.ValidateVolumeCapabilitiesResponse:
-    """Return the response that confirms the request as it was made, or if not, has the `reason` why
-    not.
+    """Return the response that confirms the capabilities in the request; with a `reason` it
+    confirms nothing and contains the reason.
     """
     if reason:
         return csi.ValidateVolumeCapabilitiesResponse(message=reason)
@@ -86,13 +90,17 @@ def validation(
 
 
 def nodes(image: Volume | Unreadable) -> list[str]:
-    """Return the node to which the volume is published, if any, as a list."""
+    """Return a list with the node to which the volume is published; it is empty if there is
+    none.
+    """
     published = image.published if isinstance(image, Volume) else None
     return [published.node] if published else []
 
 
 def health(volume_id: ImageId | str, faults: Iterable[Fault]) -> csi.VolumeHealth:
-    """Return the health of a volume, with one entry for each status and reason, as CSI requires."""
+    """Return the health of a volume, with one entry for each pair of status and reason, as CSI
+    requires.
+    """
     entry = csi.VolumeHealth.VolumeHealthEntry
     entries = {
         (fault.severity, fault.kind): entry(
@@ -104,9 +112,9 @@ def health(volume_id: ImageId | str, faults: Iterable[Fault]) -> csi.VolumeHealt
 
 
 def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
-    """Return one entry for each status and reason.
+    """Return the health of pools, with one entry for each pair of status and reason.
 
-    If two pools have the same fault, one entry has both texts.
+    If several pools have the same fault, their texts are in one entry.
     """
     texts: dict[tuple[Severity, FaultKind], list[str]] = {}
     for fault in faults:
@@ -122,7 +130,9 @@ def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
 
 
 def capacity(result: Capacity) -> csi.GetCapacityResponse:
-    """Return the capacity as a CSI message: what is available is the largest volume."""
+    """Return the CSI message of a capacity; its available capacity is the size of the largest
+    volume.
+    """
     return csi.GetCapacityResponse(
         available_capacity=result.largest,
         maximum_volume_size=Int64Value(value=result.largest),
@@ -131,7 +141,9 @@ def capacity(result: Capacity) -> csi.GetCapacityResponse:
 
 
 def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
-    """Return the VolumeCondition: abnormal if there are faults, with their texts."""
+    """Return the VolumeCondition of a volume: abnormal, with the faults' texts, if there are
+    any.
+    """
     if not faults:
         return _HEALTHY
     message = "; ".join(f"{fault.kind}: {fault.text}" for fault in faults)
@@ -139,7 +151,9 @@ def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
 
 
 def usage(stats: VolumeStats) -> list[csi.VolumeUsage]:
-    """Return the usage of the filesystem, in bytes and inodes; of a block volume only its size."""
+    """Return the usage of the volume's filesystem, in bytes and inodes; of a block volume only its
+    size.
+    """
     if not (used := stats.usage):
         return [csi.VolumeUsage(total=stats.size, unit=csi.VolumeUsage.BYTES)]
     amounts = [_amount(csi.VolumeUsage.BYTES, used.total, used.used, used.available)]
@@ -150,7 +164,7 @@ def usage(stats: VolumeStats) -> list[csi.VolumeUsage]:
 
 
 def moment(seconds: float) -> Timestamp:
-    """Return seconds since the epoch as a Timestamp."""
+    """Convert seconds since the epoch to a Timestamp."""
     whole = int(seconds)
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
 
@@ -172,7 +186,9 @@ def _source(image: ImageId) -> csi.VolumeContentSource:
 
 
 def alert_condition(each: Condition, node: str) -> inspect_pb2.Condition:
-    """Return a condition as a message. `node`: where it is met; "": at the router."""
+    """Return the message of a condition. `node`: the node that has the condition; "": the
+    router.
+    """
     return inspect_pb2.Condition(
         node=node,
         alert=each.alert,

@@ -1,7 +1,8 @@
 """Timings and call metadata that routers and nodes must agree on.
 
-Routers and nodes of neighbouring versions speak to each other. So a value changes only in a way
-that keeps each relation named here true with the old value on the other side.
+Routers and nodes of neighbouring versions communicate. So a value may only be changed if each
+relation in the comments here also holds between the new value on one side and the old one on the
+other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Removes the fields marked `csi_secret` from requests, for the log."""
+"""Removes the fields marked `csi_secret` from messages, for the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _SENSITIVE = frozenset({"mount_flags"})
 
 
 def presentable(request: Message) -> str:
-    """Return the request on one line, without the fields that may be secret, at any depth."""
+    """Return the request as one line of text, without the fields that may be secret, at any
+    depth.
+    """
     return " ".join(str(stripped(request)).split())
 
 
@@ -27,9 +29,10 @@ def stripped(message: Message) -> Message:
 
 
 def without_marked_secrets(request: Message) -> Message:
-    """Return the request, or a copy without its marked secrets if it has some.
+    """Return a copy of the request without its marked secrets, or the request itself if it has
+    none.
 
-    It costs next to nothing for a request without secrets.
+    The test for secrets costs next to nothing.
     """
     if any(getattr(request, name) for name in _secret_fields(request.DESCRIPTOR)):
         return stripped(request)

@@ -1,4 +1,4 @@
-"""A gRPC server on a Unix socket for owner and group; it removes no socket but its own."""
+"""A gRPC server on a Unix socket for owner and group. It removes no socket but its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ SocketId: TypeAlias = tuple[int, int]  # device and inode
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """The TCP port for routers. `admission` checks each call before CsiInterceptor does."""
+    """The TCP port for routers. `admission`: an interceptor that checks each call before
+    CsiInterceptor does.
+    """
 
     address: str
     credentials: grpc.ServerCredentials
@@ -40,9 +42,10 @@ class Listener:
 
 
 class UnixServer:
-    """A gRPC server on a Unix socket, and on the port of `listener` if there is one.
+    """A gRPC server on a Unix socket, and on the TCP port of `listener` if there is one.
 
-    It shows its own last calls. `on_finish(rpc, code, seconds)` is called for every RPC that ended.
+    It also serves the list of its last calls. `on_finish(rpc, code, seconds)` is called at the end
+    of every RPC.
     """
 
     def __init__(self, on_finish: OnFinish, listener: Listener | None = None) -> None:
@@ -63,9 +66,9 @@ class UnixServer:
         add_CallsServicer_to_server(CallsService(self._recent), self.grpc)
 
     async def open(self, path: Path) -> None:
-        """Listen on the socket `path`, and serve.
+        """Listen on the Unix socket `path`, and start to serve.
 
-        Raises: Refused if the socket or the port cannot be bound.
+        Raises: Refused if the socket or the TCP port cannot be bound.
         """
         if listener := self._listener:
             _bind(
@@ -76,7 +79,9 @@ class UnixServer:
         await self.grpc.start()
 
     async def close(self, grace: float) -> None:
-        """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
+        """Accept no more calls, and cancel running calls that have not ended after `grace`
+        seconds.
+        """
         self._recent.close()
         await self.grpc.stop(grace)
         if self._path:
@@ -84,7 +89,7 @@ class UnixServer:
 
 
 def bind_socket(server: grpc.aio.Server, path: Path) -> SocketId | None:
-    """Make the server listen on the Unix socket `path`, and return the socket's identity.
+    """Make the server listen on the Unix socket `path`, and return the socket's device and inode.
 
     Raises: Refused if another process listens on it, or it cannot be bound.
     """
@@ -95,7 +100,8 @@ def bind_socket(server: grpc.aio.Server, path: Path) -> SocketId | None:
 
 
 def remove_stale_socket(path: Path) -> None:
-    """Remove a socket that a process left when it ended, and create the folder if it is missing.
+    """Remove the socket `path` if no process listens on it, and create its folder if that is
+    missing.
 
     Raises: Refused if a process listens on it, or `path` is not a socket.
     """
@@ -115,7 +121,9 @@ def remove_stale_socket(path: Path) -> None:
 
 @contextmanager
 def private_mode() -> Iterator[None]:
-    """Set the umask so that a socket bound inside is for owner and group only from the start."""
+    """Set the umask in the `with` block so that a socket bound there is accessible for owner and
+    group only, from the start.
+    """
     before = os.umask(0o777 & ~MODE)
     try:
         yield
@@ -132,7 +140,9 @@ def identity(path: Path) -> SocketId | None:
 
 
 def remove(path: Path, ours: SocketId | None) -> None:
-    """Remove the socket if its `identity` is still `ours`: a successor may have replaced it."""
+    """Remove the socket at `path` if its `identity` is still `ours`: another process may have
+    replaced it.
+    """
     if ours is not None and identity(path) == ours:
         path.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
-"""gRPC statuses and the errors of `driver.core.errors`, in both directions.
+"""Converts the errors of `driver.core.errors` to gRPC statuses and back.
 
-Each error class has its code. A router reads the codes of a node back with `error_from_status`.
+Each error class has its code. A router converts the code in a node's response back to an error with
+`error_from_status`.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def _errors_by_status() -> dict[grpc.StatusCode, type[CellarError]]:
 
 
 def status_code(error: Exception, rpc: str) -> grpc.StatusCode:
-    """Return the status that `error` has for the caller of `rpc`; INTERNAL if it is unknown.
+    """Return the status code of `error` for the caller of `rpc`; INTERNAL if it is unknown.
 
-    A full disk is UNAVAILABLE where `rpc` stores nothing new, see STORING.
+    A full disk is UNAVAILABLE for calls that store nothing new, see STORING.
     """
     if isinstance(error, CellarError):
         return _status(type(error))
@@ -52,11 +53,12 @@ def status_code(error: Exception, rpc: str) -> grpc.StatusCode:
 
 
 def status_message(rpc: str, error: Exception) -> str:
-    """Return the status message: errors of this program as they are (at most TEXT characters); of
-    an unexpected OSError only strerror, and the path if it is one of the kernel's; else a fixed
+    """Return the status message of an error: of our own errors the text (at most TEXT characters);
+    of an unexpected OSError only strerror, and the path if it is one of the kernel's; else a fixed
     text.
 
-    Nothing else of an unexpected error leaves this machine: details are logged.
+    All other details of an unexpected error are only logged, so that they do not leave this
+    machine.
     """
     if isinstance(error, CellarError):
         # A path that is not UTF-8 has characters that gRPC cannot send: the call would never end.
@@ -68,8 +70,8 @@ def status_message(rpc: str, error: Exception) -> str:
 
 
 def error_from_status(error: grpc.aio.AioRpcError) -> CellarError:
-    """Return the error whose class has the status code of a node's answer; Failed for an unknown
-    code.
+    """Convert a gRPC error that a node returned to the error class with its code; Failed for an
+    unknown code.
     """
     text = error.details() or ""
     if kind := _ERRORS.get(error.code()):
@@ -78,7 +80,9 @@ def error_from_status(error: grpc.aio.AioRpcError) -> CellarError:
 
 
 def error_named(code: str, text: str) -> CellarError:
-    """Return the error for the status with the name `code`; Failed if there is no such status."""
+    """Return the error for the status code with the name `code`; Failed if there is no such
+    code.
+    """
     kind = _ERRORS.get(grpc.StatusCode[code]) if code in grpc.StatusCode.__members__ else None
     return (kind or Failed)(text)
 

@@ -1,4 +1,4 @@
-"""The topology of this driver's volumes: each can be used only on the node that has it."""
+"""The topology of this driver's volumes: each can only be used on the node that has its pool."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ class NodeTopology:
     node: str
 
     def present(self) -> csi.Topology:
-        """Return the topology as a CSI message, which is to be copied and not changed."""
+        """Return the topology as a CSI message. The message is shared, so it must be copied before
+        it is changed.
+        """
         return _message(self.key, self.node)
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """Put the node's name in front of the text of NoSpace and OutOfRange that are raised
-        inside.
+        """Prefix the text of a NoSpace or OutOfRange that the `with` block raises with the node's
+        name.
         """
         try:
             yield
@@ -39,22 +41,24 @@ class NodeTopology:
             raise type(error)(f"node {self.node}, {error}") from error
 
     def within(self, topology: csi.Topology) -> bool:
-        """Return whether this node has every segment of `topology`.
+        """Return whether this node has all segments of `topology`.
 
-        Keys are not case-sensitive (CSI, Topology).
+        Keys are compared without case (CSI, Topology).
         """
         ours = {self.key.lower(): self.node}
         return all(ours.get(key.lower()) == value for key, value in topology.segments.items())
 
     def is_known_to(self, requirement: csi.TopologyRequirement) -> bool:
-        """Return whether the caller named this node and no other, and so knows the topology."""
+        """Return whether the requirement names this node and no other, so that the caller must know
+        its topology.
+        """
         return list(requirement.requisite) == [self.present()]
 
     def check(self, requirement: csi.TopologyRequirement) -> None:
-        """Check that this node meets the requirement. `preferred` alone is a wish, not a
-        condition.
+        """Check that this node meets the requirement. Topologies that are only `preferred` need not
+        be met.
 
-        Raises: NoSpace if none of the requisite topologies is met: another node may do.
+        Raises: NoSpace if none of the requisite topologies is met; another node may meet them.
         """
         if requirement.requisite and not any(map(self.within, requirement.requisite)):
             raise NoSpace(

@@ -1,4 +1,6 @@
-"""The Controller service: each RPC parses its request, runs a use case, and presents the result."""
+"""The Controller service: each RPC parses its request, runs a use case, and converts the result to
+a response.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,11 @@ from driver.services.use_cases import UseCases
 
 
 class Controller(ControllerServicer):
-    """The CSI Controller service: each RPC parses its request, runs a use case, and presents the
-    result.
+    """The CSI Controller service: each RPC parses its request, runs a use case, and converts the
+    result to a response.
 
-    Errors are CellarErrors of the parser or the use case; CsiInterceptor turns them into
-    statuses. `topology`: of the node on which all volumes are. `attach`: as in
-    `controller_capabilities`.
+    Parsers and use cases raise CellarErrors, which CsiInterceptor converts to statuses. `topology`:
+    of the node that has all volumes. `attach`: as for `controller_capabilities`.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Controller(ControllerServicer):
     async def CreateVolume(
         self, request: csi.CreateVolumeRequest, context: object
     ) -> csi.CreateVolumeResponse:
-        """Create a volume, or return the one of this name; see Provisioner.create.
+        """Create a volume, or return the existing one with this name; see Provisioner.create.
 
         Raises: NoSpace if the topology is not this node's, or the pool is full.
         """
@@ -76,8 +77,8 @@ class Controller(ControllerServicer):
     ) -> csi.ControllerPublishVolumeResponse:
         """Record that a volume is published; see ControllerPublisher.publish.
 
-        The metadata KNOWN_NODE with the node's name says that a router knows the node. Raises:
-        Unsupported if the driver runs with --no-attach.
+        If the call has the metadata KNOWN_NODE with the node's name, a router has confirmed that
+        the node exists. Raises: Unsupported if the driver runs with --no-attach.
         """
         self._require_attach()
         known = (KNOWN_NODE, request.node_id) in (context.invocation_metadata() or ())
@@ -101,10 +102,10 @@ class Controller(ControllerServicer):
     async def ValidateVolumeCapabilities(
         self, request: csi.ValidateVolumeCapabilitiesRequest, context: object
     ) -> csi.ValidateVolumeCapabilitiesResponse:
-        """Confirm the capabilities, or return the reason why not; see Provisioner.validate.
+        """Confirm the capabilities, or return why they are not confirmed; see Provisioner.validate.
 
-        Capabilities that no volume of this driver can have are not confirmed, instead of being
-        an error, if the volume exists.
+        If the volume exists, capabilities that no volume of this driver can have are not confirmed
+        instead of being an error.
         """
         try:
             reason = await self._run(self._use_cases.volumes.validate, parse.validate(request))
@@ -159,15 +160,17 @@ class Controller(ControllerServicer):
     async def ControllerModifyVolume(
         self, request: csi.ControllerModifyVolumeRequest, context: object
     ) -> csi.ControllerModifyVolumeResponse:
-        """Change the limits of a volume that are named; the others stay. See Modifier.modify."""
+        """Change the IO limits that the request names; the volume's other limits are unchanged. See
+        Modifier.modify.
+        """
         await self._run(self._use_cases.modifier.modify, parse.modify(request))
         return csi.ControllerModifyVolumeResponse()
 
     async def GetCapacity(
         self, request: csi.GetCapacityRequest, context: object
     ) -> csi.GetCapacityResponse:
-        """Return the largest and the smallest volume that can be created; 0 if the topology is not
-        this node's.
+        """Return the sizes of the largest and the smallest volume that can be created; 0 if the
+        topology is not this node's.
         """
         get, capacity = parse.get_capacity(request), NO_CAPACITY
         if self._topology.within(request.accessible_topology):
@@ -189,7 +192,7 @@ class Controller(ControllerServicer):
     async def ControllerListVolumeHealth(
         self, request: csi.ControllerListVolumeHealthRequest, context: object
     ) -> csi.ControllerListVolumeHealthResponse:
-        """Return a page of volumes' health."""
+        """Return a page of the health of volumes."""
         page = await self._run(
             self._use_cases.health.list_faulty_volumes, parse.list_volumes(request)
         )
@@ -203,7 +206,7 @@ class Controller(ControllerServicer):
     async def CreateSnapshot(
         self, request: csi.CreateSnapshotRequest, context: object
     ) -> csi.CreateSnapshotResponse:
-        """Create a snapshot, or return the one of this name; see Snapshotter.create.
+        """Create a snapshot, or return the existing one with this name; see Snapshotter.create.
 
         Raises: NoSpace if the topology is not this node's, or the pool is full.
         """
@@ -230,7 +233,9 @@ class Controller(ControllerServicer):
     async def ListSnapshots(
         self, request: csi.ListSnapshotsRequest, context: object
     ) -> csi.ListSnapshotsResponse:
-        """Return a page of snapshots; an empty one if a filter's id cannot be of this driver."""
+        """Return a page of snapshots; an empty one if the id in a filter has not the form of this
+        driver's ids.
+        """
         page = SnapshotsPage((), "")
         with suppress(NotFound):  # no snapshot matches such a filter
             page = await self._run(

@@ -1,9 +1,9 @@
-"""Runs requests on the workers of their pools, under the locks of the only lock table.
+"""Runs requests on the workers of their pools, with the locks of the process's only lock table.
 
-Locks are taken before workers, so that a call for a busy volume is answered at once even when all
-workers are busy. They are released when the work ends, not when the caller is gone. Each pool has
-workers of its own, for each group of calls: those that wait for a disk that hangs serve no other
-pool, and a pod's calls do not wait for those that create volumes.
+Locks are taken before a worker is, so that a call for a busy volume is refused at once even if all
+workers are busy. They are released when the work ends, not when the caller disconnects. Each pool
+has separate workers for each group of calls: workers that wait for a hanging disk block no other
+pool, and the calls for starting a pod do not wait for those that create volumes.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _IDLE: Final = 60.0  # seconds without work after which a worker ends
 
 
 class Request(Protocol):
-    """A request to the use cases, which names the locks that it needs."""
+    """A request to the use cases, with the locks that it needs."""
 
     @property
     def locks(self) -> Locks:
-        """The locks that the work needs."""
+        """The locks that the call must hold."""
 
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
@@ -46,10 +46,10 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The work of one call for a worker, and how it ended.
+    """The work of one call for a worker, and its result.
 
-    `on_end` is called in the worker's thread. `result` and `error` are what `work` returned or
-    raised; `dropped`: it was never begun.
+    `on_end` is called in the worker's thread. `result`, `error`: what `work` returned or raised;
+    `dropped`: `work` was never called.
     """
 
     work: Callable[[], Any]
@@ -61,11 +61,11 @@ class Job:
     _taken: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> bool:
-        """Return True to one caller only: that one begins the work, or drops it."""
+        """Return True to the first caller only, which then runs or drops the job."""
         return self._taken.acquire(blocking=False)
 
     def drop(self) -> None:
-        """Have the job never begin; no-op if it has begun."""
+        """Drop the job so that it is never run; no-op if it was taken already."""
         if self.take():
             self.dropped = True
             self.on_end(self)
@@ -74,10 +74,10 @@ class Job:
 class PoolWorkers:
     """The workers of one pool for one group of calls, and their queue.
 
-    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: its name in
-    the metrics. A worker is a thread that is started when it is needed, and ends when it had no
-    work for a while. Not those of concurrent.futures, whose futures cost three times as much as
-    this hop into a thread and back.
+    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: the group's
+    name in the metrics. A worker is a thread that is started when it is needed, and ends after some
+    idle time. The threads of concurrent.futures are not used, because their futures take three
+    times as long to pass a call to a thread and back.
     """
 
     def __init__(self, name: str, workers: int, queued: int, group: str = "") -> None:
@@ -108,7 +108,7 @@ class PoolWorkers:
         self.free -= 1
 
     def running(self) -> tuple[float, ...]:
-        """Return for each busy worker when its work began (monotonic, seconds)."""
+        """Return for each busy worker when its current job began (monotonic seconds)."""
         return tuple(self._since.values())
 
     def waiting(self) -> int:
@@ -116,7 +116,9 @@ class PoolWorkers:
         return max(0, self._slots - self.free - len(self._since))
 
     def close(self) -> None:
-        """Accept no more jobs, and drop those that wait. Each worker ends after its job."""
+        """Accept no more jobs, and drop the waiting ones. Each worker ends after its current
+        job.
+        """
         self._closed = True
         with suppress(queue.Empty):
             while job := self._jobs.get_nowait():
@@ -153,11 +155,11 @@ class PoolWorkers:
 
 
 class Dispatcher:
-    """Run the use cases, each by the workers of its pool.
+    """Runs the use cases, each on the workers of its pool.
 
-    `workers`, `queued`: of each pool, see PoolWorkers. `choose_workers` returns the name of the
-    pool that a call with these locks is for. A call whose work goes on in the background waits
-    for it up to `copy_timeout` seconds, without a worker, and then tries again.
+    `workers`, `queued`: of each pool, see PoolWorkers. `choose_workers`: returns the name of the
+    pool whose workers run a call with these locks. A call whose work continues in the background
+    waits for it up to `copy_timeout` seconds, without occupying a worker, and is then run again.
     """
 
     def __init__(
@@ -174,26 +176,30 @@ class Dispatcher:
         self._shares: dict[tuple[str, WorkerGroup], PoolWorkers] = {}
 
     def running(self, pool: str) -> tuple[float, ...]:
-        """Return for each busy worker of the pool when its work began (monotonic, seconds)."""
+        """Return for each busy worker of the pool when its current job began (monotonic
+        seconds).
+        """
         shares = tuple(self._shares.items())
         return tuple(
             since for (name, _), share in shares if name == pool for since in share.running()
         )
 
     def waiting(self) -> Mapping[tuple[str, str], int]:
-        """Return how many calls wait, by the name of their pool ("": none) and their class."""
+        """Return how many calls wait for a worker, by the name of their pool ("": none) and the
+        workers' group.
+        """
         return {
             (name, group.name.lower()): share.waiting()
             for (name, group), share in tuple(self._shares.items())
         }
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run `work(request)` in a worker, with the locks of `request`, and return its result.
+        """Run `work(request)` on a worker, with the locks of `request`, and return its result.
 
-        If the caller is cancelled, work that has begun goes on to its end.
+        If the caller is cancelled, work that has begun runs to its end.
 
-        Raises: Busy and Overloaded, both at once; StillRunning if background work takes longer
-        than `copy_timeout`; what `work` raises.
+        Raises: Busy and Overloaded, both without waiting; StillRunning if background work takes
+        longer than `copy_timeout`; what `work` raises.
         """
         end = time.monotonic() + self._copy_timeout
         while True:
@@ -228,7 +234,7 @@ class Dispatcher:
             raise
 
     def close(self) -> None:
-        """Accept no more work. What waits in the queue is dropped; what runs ends by itself."""
+        """Accept no more calls. Waiting calls are dropped; running ones end by themselves."""
         for share in self._shares.values():
             share.close()
 

@@ -33,7 +33,8 @@ class GroupController(GroupControllerServicer):
     async def CreateVolumeGroupSnapshot(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: object
     ) -> csi.CreateVolumeGroupSnapshotResponse:
-        """Take a snapshot of several volumes at one moment, or return the group of this name.
+        """Take a snapshot of several volumes at one moment, or return the existing group with this
+        name.
 
         See Snapshotter.create_group.
         """

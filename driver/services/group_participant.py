@@ -1,7 +1,7 @@
 """A node's part of a group snapshot over several nodes.
 
-A worker's thread takes it. After each step it waits until the router says that all nodes have
-reached it, or until it has waited for too long.
+A worker thread takes the snapshots. After each step it waits until the router reports that all
+nodes have reached the step, or until a time limit.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ State: TypeAlias = cellar.PartState
 
 
 class Session:
-    """One attempt, shared by the thread that takes the snapshots and the event loop, which gets
-    the router's steps.
+    """One attempt to take a node's part of a group snapshot. It connects the worker thread with the
+    event loop, which receives the router's messages.
 
     `step_timeout`: seconds to wait after each step. `reached`: the steps that the thread has
     reached.
@@ -41,9 +41,10 @@ class Session:
         self._ended = False
 
     def wait_at(self, step: BarrierStep) -> None:
-        """Wait in the thread until the router allows it to go on after `step`.
+        """Report that the thread has reached `step`, and wait until the router allows it to
+        continue.
 
-        Raises: Busy if the others did not reach it in time, or the router gave up.
+        Raises: Busy if the other nodes did not reach the step in time, or the router gave up.
         """
         self._loop.call_soon_threadsafe(self.reached.put_nowait, step)
         with self._changed:
@@ -54,20 +55,20 @@ class Session:
                 raise Busy("the volumes on other nodes were not frozen in time; nothing was kept")
 
     def advance(self, step: int) -> None:
-        """Allow the thread to go on after `step`."""
+        """Allow the thread to continue after `step`."""
         with self._changed:
             self._allowed = max(self._allowed, step)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Make the thread give up at its current or next step."""
+        """Make the thread abort at its current or next step."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
 
 class GroupParticipant:
-    """The parts of group snapshots over several nodes that are on this node.
+    """Takes, finds and deletes this node's parts of group snapshots over several nodes.
 
     `run`: Dispatcher.run. `step_timeout`: seconds for which a part waits after each step.
     """
@@ -84,9 +85,10 @@ class GroupParticipant:
         self._sessions: dict[str, Session] = {}
 
     async def take(self, request: cellar.TakePartRequest) -> AsyncIterator[State]:
-        """Take a part and yield its states: each step that is reached, at last DONE or UNDONE.
+        """Take this node's part, and yield its states: each step that it reaches, and finally DONE
+        or UNDONE.
 
-        If the caller stops listening before, everything is undone.
+        If the caller disconnects before the end, everything is undone.
         """
         session = Session(self._step_timeout)
         self._sessions[request.session] = session
@@ -100,7 +102,9 @@ class GroupParticipant:
             del self._sessions[request.session]
 
     def advance(self, request: cellar.AdvanceRequest) -> None:
-        """Let a part go on, or undo it. Raises: NotFound if that attempt has ended."""
+        """Allow a running part to continue after a step, or abort it. Raises: NotFound if that
+        attempt has ended.
+        """
         if not (session := self._sessions.get(request.session)):
             raise NotFound("that group snapshot is not being taken")
         if request.step == State.UNDONE:
@@ -109,7 +113,9 @@ class GroupParticipant:
             session.advance(request.step)
 
     async def find(self, request: cellar.FindPartRequest) -> cellar.FindPartResponse:
-        """Return the ids of the members that are here, and of those that the group should have."""
+        """Return the ids of the group's members on this node, and of all members that the group
+        should have.
+        """
         snapshots = await self._run(self._snapshots.part, _group(request.group_snapshot_id))
         members = snapshots[0].members if snapshots else ()
         return cellar.FindPartResponse(
@@ -117,7 +123,7 @@ class GroupParticipant:
         )
 
     async def delete(self, request: cellar.DeletePartRequest) -> None:
-        """Delete the members of the group that are here."""
+        """Delete the group's members on this node."""
         group = _group(request.group_snapshot_id)
         snapshots = await self._run(self._snapshots.part, group)
         snapshot_ids = tuple(snapshot.id for snapshot in snapshots)

@@ -25,9 +25,10 @@ from driver.volumes.requests import GetVolume
 
 
 class Inspection(InspectionServicer):
-    """Describes volumes of this node. `run`: Dispatcher.run; `node`: its name.
+    """Describes single volumes of this node. `run`: Dispatcher.run; `node`: its name.
 
-    `copies` and `conditions` return those that there are; the latter may wait for a filesystem.
+    `copies`, `conditions`: return the running copies and the present conditions; the latter may
+    wait for a filesystem.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Inspection(InspectionServicer):
     async def InspectVolume(
         self, request: inspect_pb2.InspectVolumeRequest, context: object
     ) -> inspect_pb2.InspectVolumeResponse:
-        """Return all that is known of a volume."""
+        """Return the description of a volume; see Describer.describe."""
         volume = GetVolume(parse_volume_id(request.volume_id))
         response: inspect_pb2.InspectVolumeResponse = await self._run(self._describe, volume)
         response.node = self._node
@@ -65,7 +66,9 @@ class Inspection(InspectionServicer):
     async def ListIo(
         self, request: inspect_pb2.ListIoRequest, context: object
     ) -> inspect_pb2.ListIoResponse:
-        """Return what the devices of all staged volumes have done. No disk is asked."""
+        """Return the IO counters of the devices of all staged volumes, without reading from a
+        disk.
+        """
         return await asyncio.to_thread(self._read_io)
 
     def _read_io(self) -> inspect_pb2.ListIoResponse:
@@ -80,14 +83,14 @@ class Inspection(InspectionServicer):
     async def ListCopies(
         self, request: inspect_pb2.ListCopiesRequest, context: object
     ) -> inspect_pb2.ListCopiesResponse:
-        """Return the copies that go on in the background."""
+        """Return the copies that are running in the background."""
         copies = [_copy(copy, self._node) for copy in self._copies()]
         return inspect_pb2.ListCopiesResponse(copies=copies)
 
     async def ListConditions(
         self, request: inspect_pb2.ListConditionsRequest, context: object
     ) -> inspect_pb2.ListConditionsResponse:
-        """Return the conditions of alerts that are met."""
+        """Return the conditions of this node for which alerts exist."""
         conditions = await asyncio.to_thread(self._conditions)
         return inspect_pb2.ListConditionsResponse(
             conditions=[present.alert_condition(each, self._node) for each in conditions]
@@ -96,7 +99,7 @@ class Inspection(InspectionServicer):
     async def ListNodes(
         self, request: inspect_pb2.ListNodesRequest, context: object
     ) -> inspect_pb2.ListNodesResponse:
-        """Refuse: only a router knows the nodes. Raises: Unsupported."""
+        """Raise Unsupported: only a router knows the nodes."""
         raise Unsupported("this driver is one node; ask a router, as `cellar route` serves it")
 
 

@@ -1,7 +1,7 @@
-"""Registers the driver with kubelet, by a socket that kubelet watches (pluginregistration v1).
+"""Registers the driver with kubelet, through a socket that kubelet watches (pluginregistration v1).
 
-Kubelet calls once and reports whether it has registered the driver. After a refusal, as while the
-API server is down, it does not call again by itself: only a new socket makes it call again.
+Kubelet calls the socket once and reports whether it has registered the driver. If that failed, for
+example because the API server was down, kubelet does not retry until it finds a new socket.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ SHUTDOWN_GRACE: Final = 1.0  # seconds for the response to kubelet's last call
 
 
 class Registration(RegistrationServicer):
-    """The service that kubelet calls. `problem` is None while the driver is registered."""
+    """The registration service that kubelet calls. `problem`: None while the driver is
+    registered.
+    """
 
     def __init__(self, name: str, path: Path, on_answer: Callable[[bool], None]) -> None:
         """Take the driver's `name` and the `path` of its socket.
@@ -52,7 +54,7 @@ class Registration(RegistrationServicer):
     async def NotifyRegistrationStatus(
         self, request: plugin.RegistrationStatus, context: object
     ) -> plugin.RegistrationStatusResponse:
-        """Take kubelet's answer: whether it has registered the driver."""
+        """Record kubelet's report whether it has registered the driver."""
         if request.plugin_registered:
             self.problem = None
             logger.info("kubelet registered the driver", endpoint=self._info.endpoint)
@@ -64,7 +66,9 @@ class Registration(RegistrationServicer):
 
 
 class KubeletRegistration:
-    """The socket that kubelet finds, from `start` to `stop`; created again if it disappears."""
+    """The registration socket, present from `start` to `stop`. It is created again if it
+    disappears.
+    """
 
     def __init__(
         self, name: str, path: Path, socket: Path, check_interval: float = CHECK_INTERVAL
@@ -88,7 +92,7 @@ class KubeletRegistration:
         return self._service.problem
 
     async def start(self) -> None:
-        """Create the socket, and keep it there.
+        """Create the socket, and recreate it whenever it disappears or kubelet reports a failure.
 
         Raises: Refused if kubelet's folder does not exist, or another process has the socket.
         """
@@ -103,8 +107,8 @@ class KubeletRegistration:
         self._keeping = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        """Remove the socket, after the driver's last call: kubelet forgets the driver when it
-        disappears.
+        """Remove the socket, after which kubelet forgets the driver. To be called after the
+        driver's last call.
         """
         if self._keeping:
             self._keeping.cancel()

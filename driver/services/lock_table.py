@@ -1,4 +1,4 @@
-"""The locks that calls hold. Lives on the event loop; nothing else touches it."""
+"""The locks that calls hold. Used on the event loop only."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from driver.volumes.locks import Locks
 
 @dataclass(slots=True, eq=False)
 class LockHolder:
-    """The locks that one call holds, and the text for calls that need one of them.
+    """The locks that one call holds, and a text for other calls that need one of them.
 
-    `since`: monotonic, seconds. `status` returns the progress of work in the background, or "".
+    `since`: monotonic seconds. `status`: returns the progress of background work, or "".
     """
 
     locks: Locks
@@ -31,7 +31,9 @@ class LockHolder:
 
 
 class LockTable:
-    """The locks that are held, by key: exclusively, or shared with others that share it."""
+    """The locks that are held, by key, each either exclusively by one holder or shared by
+    several.
+    """
 
     def __init__(self) -> None:
         self._exclusive: dict[str, LockHolder] = {}
@@ -39,9 +41,9 @@ class LockTable:
         self._brief = 0  # holders for a moment
 
     def take(self, locks: Locks) -> LockHolder:
-        """Take all of these locks, or none.
+        """Take all the locks, or none.
 
-        Raises: Busy, which says who holds one of them.
+        Raises: Busy, whose text names the holder of one of them.
         """
         for key in locks.exclusive:
             self._check_exclusive(key)
@@ -73,7 +75,9 @@ class LockTable:
         return frozenset(self._exclusive)
 
     def upkeep(self, locks: Locks) -> asyncio.Event | None:
-        """Return the end of upkeep that has one of the locks for a moment, or None."""
+        """If maintenance holds one of the locks briefly, return the event that is set at its
+        release; else None.
+        """
         keys = locks.exclusive | locks.shared if self._brief else ()
         holders = (self._exclusive.get(key) for key in keys)
         return next((holder.ended for holder in holders if holder and holder.ended), None)

@@ -1,4 +1,6 @@
-"""Names that routers have reserved: one node keeps each name, for one router at a time."""
+"""Reserves names of new volumes for routers: each name is reserved on one node, for one router at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from driver.csi.protocol import NAME_MEMORY, NAME_WAIT
 
 
 class NameReservations:
-    """The names that routers have reserved on this node. `clock`: monotonic, seconds."""
+    """The names that routers have reserved on this node. `clock`: returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -21,10 +23,10 @@ class NameReservations:
         self._released: dict[str, float] = {}  # when each name was released, the oldest first
 
     async def take(self, name: str) -> bool:
-        """Reserve the name.
+        """Reserve the name, waiting up to NAME_WAIT seconds for another router to release it.
 
-        Returns True if certainly nobody had it in the last NAME_MEMORY seconds. Raises:
-        TimeoutError if another router has it for NAME_WAIT seconds more.
+        Returns True if certainly no router had it in the last NAME_MEMORY seconds. Raises:
+        TimeoutError if another router still has it.
         """
         lock = self._locks.setdefault(name, asyncio.Lock())
         async with asyncio.timeout(NAME_WAIT):

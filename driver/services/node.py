@@ -35,10 +35,11 @@ class _GetStorageHealth:
 
 
 class Node(NodeServicer):
-    """The CSI Node service: each RPC parses its request, runs a use case, and presents the result.
+    """The CSI Node service: each RPC parses its request, runs a use case, and converts the result
+    to a response.
 
-    Errors are CellarErrors of the parser or the use case; CsiInterceptor turns them into
-    statuses. `max_volumes`: the limit that is reported; 0: none.
+    Parsers and use cases raise CellarErrors, which CsiInterceptor converts to statuses.
+    `max_volumes`: the limit that is reported; 0: none.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Node(NodeServicer):
     async def NodeGetCapabilities(
         self, request: csi.NodeGetCapabilitiesRequest, context: object
     ) -> csi.NodeGetCapabilitiesResponse:
-        """Return CAPABILITIES."""
+        """Return the capabilities of the Node service."""
         return csi.NodeGetCapabilitiesResponse(
             capabilities=[csi.NodeServiceCapability(rpc=_RPC(type=kind)) for kind in CAPABILITIES]
         )
@@ -67,7 +68,7 @@ class Node(NodeServicer):
     async def NodeGetInfo(
         self, request: csi.NodeGetInfoRequest, context: object
     ) -> csi.NodeGetInfoResponse:
-        """Return this node's name, topology and limit of volumes."""
+        """Return this node's name, topology and maximal number of volumes."""
         return csi.NodeGetInfoResponse(
             node_id=self._topology.node,
             max_volumes_per_node=self._max_volumes,
@@ -111,7 +112,9 @@ class Node(NodeServicer):
     async def NodeExpandVolume(
         self, request: csi.NodeExpandVolumeRequest, context: object
     ) -> csi.NodeExpandVolumeResponse:
-        """Grow the filesystem to the volume's size, and return that; see NodeVolumes.expand."""
+        """Grow the filesystem to the volume's size, and return that size; see
+        NodeVolumes.expand.
+        """
         size = await self._run(self._node.expand, parse.expand(request))
         return csi.NodeExpandVolumeResponse(capacity_bytes=size)
 
@@ -127,7 +130,7 @@ class Node(NodeServicer):
     async def NodeGetVolumeHealth(
         self, request: csi.NodeGetVolumeHealthRequest, context: object
     ) -> csi.NodeGetVolumeHealthResponse:
-        """Return the health of a volume, at the path where it is published if one is given."""
+        """Return the health of a volume, including that of its mount if the request has a path."""
         faults = await self._run(self._pods.faults, parse.health(request))
         return csi.NodeGetVolumeHealthResponse(
             volume_health=present.health(request.volume_id, faults)

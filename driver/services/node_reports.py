@@ -1,10 +1,11 @@
 """Reports of this node to routers: soon after each change, and every few seconds.
 
-Collecting the states of the pools may block on a disk. The previous report is sent again then, with
-its age. The names of images are read less often if they are so many that it takes long.
+If collecting the states of the pools blocks on a disk, the previous report is sent again with its
+age. The names of images are read less often if there are so many that reading them takes long.
 
-Routers create a volume elsewhere if its name is not reported, so that no name is left out: what is
-being created counts, and until the pools of a node that starts were read, no names are reported.
+A router creates a volume elsewhere if its name is not reported, so no name may be missing: those of
+images that are being created are included, and no names are reported at all until the pools were
+read after a start.
 """
 
 from __future__ import annotations
@@ -50,11 +51,12 @@ class NamesRead:
 
 
 class NodeReports:
-    """The reports of this node for all routers. Lives on the event loop.
+    """The reports of this node for all routers. To be used on the event loop only.
 
-    `read` makes a report, once for all routers that listen. `initial`: the report until then.
-    `events`: those of this node, each of which is sent to each router. `read_names` returns the
-    digests of the names of all images, or None if they are not known; None: reports have no names.
+    `read`: makes a report, which is sent to all listening routers. `initial`: the report before the
+    first is made. `events`: those of this node; each is sent to each router. `read_names`: returns
+    the digests of the names of all images, or None while they are unknown; if it is None itself,
+    reports contain no names.
     """
 
     def __init__(
@@ -76,21 +78,21 @@ class NodeReports:
         self._closed = False
 
     def on_finish(self, rpc: str, _code: str, _seconds: float) -> None:
-        """Report soon if the RPC that ended changes pools: also a failed one may have freed or
-        used space.
+        """Send a report soon if the RPC that ended can change pools; a failed one may also have
+        freed or used space.
         """
         if rpc in CHANGING:
             self._wake()
 
     def close(self) -> None:
-        """End all streams of `listen`, which have no other end, so that the node can stop."""
+        """End all streams of `listen`, which otherwise never end, so that the node can stop."""
         self._closed = True
         self._wake()
 
     async def listen(self) -> AsyncIterator[cellar.Report]:
         """Yield reports, after each change and every REPORT_INTERVAL seconds, until `close`.
 
-        If collecting the state of pools blocks on a disk, the previous report is sent again
+        If collecting the states of the pools blocks on a disk, the previous report is sent again
         with its `age` in seconds.
         """
         changed = asyncio.Event()
@@ -157,7 +159,7 @@ class NodeReports:
 
 
 def present_event(event: NodeEvent) -> cellar.Event:
-    """Return an event as a message."""
+    """Return the message of an event."""
     message = cellar.Event(
         number=event.number,
         at=event.at,

@@ -1,4 +1,6 @@
-"""The Peer service: what Cellar's own commands and routers ask of a driver, besides CSI."""
+"""The Peer service: calls of routers and of Cellar's own commands to a driver, in addition to
+CSI.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,12 @@ from driver.volumes.requests import SetHold, SetNames
 
 
 class PeerService(NodeServicer):
-    """The peer service, which routers and Cellar's own commands call.
+    """The Peer service, which routers and Cellar's own commands call.
 
-    `run`: Dispatcher.run. `node`: the part of a report that does not change. `participant`:
-    None if there are no group snapshots over several nodes. `set_hold`: Holds.set. `set_names`:
-    Modifier.set_names. `events`: those of this node. `locked` returns the keys that calls
-    have locked exclusively: those of all images that are being created.
+    `run`: Dispatcher.run. `node`: the constant part of a report. `participant`: None if group
+    snapshots over several nodes are not supported. `set_hold`: Holds.set. `set_names`:
+    Modifier.set_names. `events`: those of this node. `locked`: returns the keys that are locked
+    exclusively, among them those of all images that are being created.
     """
 
     def __init__(  # noqa: PLR0913 - what the calls need
@@ -68,15 +70,15 @@ class PeerService(NodeServicer):
     async def ListPools(
         self, request: cellar.ListPoolsRequest, context: object
     ) -> cellar.ListPoolsResponse:
-        """Return the state of all pools."""
+        """Return the states of all pools."""
         states = await self._run(self._inventory.states, ReadPools())
         return cellar.ListPoolsResponse(pools=map(present_pool, states))
 
     async def Describe(
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
-        """Return the records of those of the named volumes and snapshots that exist here, and how
-        many of them are being created.
+        """Return the records of the requested volumes and snapshots that exist on this node, and
+        how many of them are being created.
         """
         image_ids, locked = tuple(_ids(request)), self._locked()  # before the pools are read
         result = await self._run(self._inventory.find, FindImages(image_ids))
@@ -96,9 +98,9 @@ class PeerService(NodeServicer):
     async def Reserve(
         self, request: cellar.ReserveRequest, context: object
     ) -> AsyncIterator[cellar.Reserved]:
-        """Reserve a name for a router, until it ends the stream or dies.
+        """Reserve a name for a router until the router ends the stream or disconnects.
 
-        If the name could not be had in time, the only answer has `taken` unset and a text.
+        If the name was not free in time, the only response has `taken` unset and a text.
         """
         try:
             uncontended = await self._reservations.take(request.key)
@@ -124,20 +126,24 @@ class PeerService(NodeServicer):
     async def Advance(
         self, request: cellar.AdvanceRequest, context: object
     ) -> cellar.AdvanceResponse:
-        """Let a part go on, or undo it. Raises: NotFound if it has ended."""
+        """Allow a running part of a group snapshot to continue, or abort it. Raises: NotFound if it
+        has ended.
+        """
         self._required_participant().advance(request)
         return cellar.AdvanceResponse()
 
     async def FindPart(
         self, request: cellar.FindPartRequest, context: object
     ) -> cellar.FindPartResponse:
-        """Return the members of a group snapshot that are here, and those that it should have."""
+        """Return the members of a group snapshot on this node, and all that the group should
+        have.
+        """
         return await self._required_participant().find(request)
 
     async def DeletePart(
         self, request: cellar.DeletePartRequest, context: object
     ) -> cellar.DeletePartResponse:
-        """Delete the members of a group snapshot that are here."""
+        """Delete the members of a group snapshot on this node."""
         await self._required_participant().delete(request)
         return cellar.DeletePartResponse()
 
@@ -146,7 +152,7 @@ class PeerService(NodeServicer):
     ) -> cellar.SetHoldResponse:
         """Hold a volume, or release it; see Holds.set.
 
-        Raises: NotFound also if no volume has such an id; Unsupported if this is no driver.
+        Raises: NotFound: no such volume, or no valid id; Unsupported: this process is no driver.
         """
         if self._set_hold is None:
             raise Unsupported("this driver has no holds")
@@ -158,7 +164,7 @@ class PeerService(NodeServicer):
     ) -> cellar.SetNamesResponse:
         """Record the names in Kubernetes that a volume has now; see Modifier.set_names.
 
-        Raises: Invalid; NotFound also if no volume has such an id; Unsupported if this is no
+        Raises: Invalid; NotFound: no such volume, or no valid id; Unsupported: this process is no
         driver.
         """
         if self._set_names is None:
@@ -202,7 +208,7 @@ class PeerService(NodeServicer):
 
 
 def present_pool(state: PoolState) -> cellar.Pool:
-    """Return the state of a pool as a message, without its space by allocation."""
+    """Return the message of a pool's state, without its capacity for each allocation."""
     return cellar.Pool(
         name=state.name,
         type=state.type,

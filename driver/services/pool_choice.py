@@ -1,4 +1,6 @@
-"""Finds or chooses the pool of requests whose id names none, before its workers run them."""
+"""Finds or chooses the pool of a request whose id contains none, so that the pool's workers can run
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,10 @@ class _FindPool:
 
 
 class PoolChoice:
-    """Runs requests by the dispatcher, each by the workers of its pool.
+    """Runs requests by the dispatcher, each on the workers of its pool.
 
-    A request whose id names no pool is preceded by the search for that pool, if there are
-    several.
+    If there are several pools and the request's id contains none, the pool is searched for or
+    chosen first.
     """
 
     def __init__(self, dispatcher: Dispatcher, use_cases: UseCases) -> None:
@@ -40,8 +42,10 @@ class PoolChoice:
         self._several = len(use_cases.pools.all()) > 1
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run `work(request)` as Dispatcher.run does. Raises: Invalid, PoolUnavailable if a new
-        volume can be in no pool; what Dispatcher.run raises.
+        """Run `work(request)` as Dispatcher.run does.
+
+        Raises: Invalid, PoolUnavailable if no pool can have a new volume; what Dispatcher.run
+        raises.
         """
         if self._several and isinstance(request, _PLACED):
             return await self._run(work, await self._placed(request))

@@ -1,4 +1,4 @@
-"""The server of a node: all services on one Unix socket, and on a port for routers only."""
+"""The server of a node: all services on one Unix socket, and on a TCP port for routers only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COPY_TIMEOUT: Final = 10.0  # seconds that a call waits for a copy; the provisio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverInfo:
-    """What the driver reports of itself."""
+    """The properties of the driver that its services report."""
 
     name: str
     version: str
@@ -51,9 +51,10 @@ class DriverInfo:
 
 
 class Server:
-    """The driver's server, with all services. It must be made on the event loop that serves it.
+    """The driver's server, with all services. It must be created on the event loop that serves it.
 
-    `on_finish(rpc, code, seconds)` is called for every RPC that ended. `ready` answers Probe.
+    `on_finish(rpc, code, seconds)` is called at the end of every RPC. `ready`: returns the answer
+    to Probe.
     """
 
     def __init__(
@@ -73,29 +74,33 @@ class Server:
         self._register(driver, use_cases)
 
     def running(self, pool: str) -> tuple[float, ...]:
-        """Return for each busy worker of the pool when its work began (monotonic, seconds).
+        """Return for each busy worker of the pool when its current job began (monotonic seconds).
 
         It may be called from any thread.
         """
         return self._dispatcher.running(pool)
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run a use case with the locks of its request, as for a call. Raises: see Dispatcher."""
+        """Run a use case with the locks of its request, as for an RPC. Raises: see Dispatcher."""
         return await self._dispatcher.run(work, request)
 
     def waiting(self) -> Mapping[tuple[str, str], int]:
-        """Return how many calls wait for a worker, by the name of their pool and their class."""
+        """Return how many calls wait for a worker, by the name of their pool and the workers'
+        group.
+        """
         return self._dispatcher.waiting()
 
     async def start(self, path: Path) -> None:
-        """Listen on the socket `path`, and serve.
+        """Listen on the Unix socket `path`, and start to serve.
 
-        Raises: Refused if the socket or the port cannot be bound.
+        Raises: Refused if the socket or the TCP port cannot be bound.
         """
         await self._server.open(path)
 
     async def stop(self, grace: float) -> None:
-        """Accept no more calls and let running ones end, but cancel them after `grace` seconds."""
+        """Accept no more calls, and cancel running calls that have not ended after `grace`
+        seconds.
+        """
         self._node_reports.close()
         await self._server.close(grace)
         self._dispatcher.close()
@@ -147,7 +152,7 @@ class Server:
 async def probe(path: Path, seconds: float) -> bool | None:
     """Ask the driver on this socket whether it is ready.
 
-    Returns None if it does not answer in `seconds`.
+    Returns None if it does not answer within `seconds`.
     """
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
         try:

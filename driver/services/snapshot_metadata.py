@@ -1,7 +1,8 @@
-"""The SnapshotMetadata service: allocated ranges of a snapshot, and ranges that differ between two.
+"""The SnapshotMetadata service: allocated ranges of a snapshot, and ranges in which two snapshots
+differ.
 
-A stream is read in pages, each with a worker and locks of its own. Between them a client may take
-its time: it occupies neither, and gets an error if a snapshot was deleted meanwhile.
+A stream is read in pages, each with a worker and locks of its own. Between pages a slow client
+occupies neither; if a snapshot is deleted between them, the stream ends with an error.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class SnapshotMetadata(SnapshotMetadataServicer):
     def GetMetadataDelta(
         self, request: csi.GetMetadataDeltaRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataDeltaResponse]:
-        """Yield the ranges that differ between two snapshots. Raises: NotFound, Invalid."""
+        """Yield the ranges in which two snapshots differ. Raises: NotFound, Invalid."""
         blocks = parse_snapshots.get_delta(request)
         return self._stream(csi.GetMetadataDeltaResponse, blocks, request.max_results)
 

@@ -1,4 +1,4 @@
-"""The use cases that the services call, as the composition root creates them."""
+"""The use cases that the services call, as `driver.app` creates them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service that shows the calls of this process, with their requests and responses."""
+"""The service that lists the last calls of this process, with their requests and responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from driver.csi.calls.recent_calls import EndedCall, RecentCalls, Response
 
 
 class CallsService(CallsServicer):
-    """Shows the calls of this process, without secrets."""
+    """Lists the last calls of this process and streams new ones, without secrets."""
 
     def __init__(self, calls: RecentCalls) -> None:
         self._calls = calls
@@ -23,7 +23,7 @@ class CallsService(CallsServicer):
     async def FollowCalls(
         self, request: inspect_pb2.FollowCallsRequest, context: object
     ) -> AsyncIterator[inspect_pb2.Call]:
-        """Yield the last calls, then each that ends."""
+        """Yield the last calls, and then each call when it ends."""
         calls = self._calls.follow(
             max(request.past, 0), polled=request.polled, past_only=request.past_only
         )

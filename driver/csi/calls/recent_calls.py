@@ -28,7 +28,9 @@ Response: TypeAlias = Message | bytes  # bytes: a node's, which a router passed 
 
 @dataclass(frozen=True, slots=True)
 class EndedCall:
-    """A call that ended. `ended`: seconds since the epoch; messages that are not kept are None."""
+    """A call that has ended. `ended`: seconds since the epoch; `request`, `response`: None if they
+    are not stored.
+    """
 
     number: int
     ended: float
@@ -57,10 +59,10 @@ class _LastCalls(deque[EndedCall]):
 
 
 class RecentCalls:
-    """The last calls that ended. Lives on the event loop.
+    """Stores the last calls that have ended. To be used on the event loop only.
 
-    Messages are kept as they are, except for secrets, and translated only for a reader.
-    `polled`: calls that an idle cluster repeats for ever; they and lists are kept apart from the
+    Messages are stored without secrets, and converted to text only when they are read. `polled`:
+    the calls that an idle cluster repeats for ever; they and lists are stored separately from the
     others.
     """
 
@@ -82,7 +84,7 @@ class RecentCalls:
         request: Message | None,
         response: Response | None,
     ) -> None:
-        """Keep a call that ended, and wake those who follow."""
+        """Store a call that has ended, and wake the readers of `follow`."""
         self._last, is_list = self._last + 1, rpc.startswith(_LISTS)
         request = None if _size(request) > LARGEST else request
         response = None if is_list or _size(response) > LARGEST else response
@@ -103,15 +105,17 @@ class RecentCalls:
             listener.set()
 
     def close(self) -> None:
-        """End all `follow`, which have no other end, so that the server can stop."""
+        """End all iterators of `follow`, which otherwise never end, so that the server can stop."""
         self._closed = True
         for listener in self._listeners:
             listener.set()
 
     async def follow(self, past: int, *, polled: bool, past_only: bool) -> AsyncIterator[EndedCall]:
-        """Yield at most `past` calls that have ended, then each that ends, until `close`.
+        """Yield at most `past` calls that have ended, and then each call when it ends, until
+        `close`.
 
-        A reader who is slower than the calls come misses some.
+        A reader that is slower than the calls misses some of them. `past_only`: end after the past
+        calls.
         """
         changed = asyncio.Event()
         self._listeners.add(changed)

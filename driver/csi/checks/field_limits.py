@@ -1,8 +1,9 @@
-"""The limits of CSI for all fields: sizes, characters, paths.
+"""The general limits of CSI for all fields: sizes, characters, paths.
 
-A string has at most 128 bytes, a map 4 KiB, unless the field says otherwise; names have no control
-characters but common whitespace (CSI, Size Limits and CreateVolumeRequest.name). Errors have the
-name of the field, never its value, which may be a secret.
+A string has at most 128 bytes and a map 4 KiB, unless the field's description has another limit;
+names have no control characters but common whitespace (CSI, Size Limits and
+CreateVolumeRequest.name). Errors contain the name of the field, never its value, which may be a
+secret.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _BANNED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def check(message: Message, prefix: str = "") -> None:
-    """Check the general limits of CSI for all fields of the message, and of those inside.
+    """Check the general limits of CSI for all fields of the message and of its sub-messages.
 
-    `prefix`: of the names of fields, in errors. Raises: Invalid, which names the first field that
-    breaks a limit.
+    `prefix`: put before the names of fields in errors. Raises: Invalid, whose text names the first
+    field that exceeds a limit.
     """
     limits = _limits(message.DESCRIPTOR)
     for field, value in message.ListFields():
@@ -53,10 +54,10 @@ def check(message: Message, prefix: str = "") -> None:
 
 
 def path(text: str, field: str) -> Path:
-    """Return an absolute path in its shortest form.
+    """Return the absolute path in `text`, normalised.
 
-    Raises: Invalid if it is relative, contains `..`, has a component that is too long, or is
-    the root directory.
+    Raises: Invalid if it is relative, contains `..`, has a component that is too long, or is the
+    root directory.
     """
     if not text.startswith("/"):
         raise Invalid(f"{field}: {text!r} is not an absolute path")
@@ -71,14 +72,14 @@ def path(text: str, field: str) -> Path:
 
 
 def optional_path(text: str, field: str) -> Path | None:
-    """Return an absolute path in its shortest form; None if `text` is empty. Raises: Invalid."""
+    """Return the absolute path in `text`, normalised; None if `text` is empty. Raises: Invalid."""
     return path(text, field) if text else None
 
 
 def staging_path(text: str) -> Path:
     """Return the staging path of NodePublishVolume.
 
-    Raises: Refused if it is empty: CSI has a code of its own for that; Invalid.
+    Raises: Refused if it is empty, because CSI demands FAILED_PRECONDITION then; Invalid.
     """
     if not text:
         raise Refused("staging_target_path is required: the volume must be staged first")

@@ -1,8 +1,9 @@
-"""The fields that the specification calls REQUIRED, of all 36 RPCs.
+"""The fields of all 36 RPCs that the CSI specification marks as REQUIRED.
 
-`a.b` is a field of a sub-message, `a[]` every entry of a list. A boolean or number that is REQUIRED
-cannot be missed in proto3 and is not listed. `snapshot_ids` of the two group calls are REQUIRED by
-the letter; csi-sanity and sidecars leave them out, and nothing here needs them.
+`a.b` is a field of a sub-message, `a[]` every entry of a list. A REQUIRED boolean or number is not
+listed, because proto3 cannot distinguish a missing one. `snapshot_ids` of the two group calls is
+REQUIRED by the specification but not listed: csi-sanity and sidecars omit it, and this driver does
+not need it.
 """
 
 from __future__ import annotations
@@ -90,9 +91,9 @@ _STEPS: Final = {
 
 
 def check(rpc: str, request: Message) -> None:
-    """Check that the request has all fields that CSI calls REQUIRED of `rpc`.
+    """Check that the request has all fields that CSI marks as REQUIRED for `rpc`.
 
-    Raises: Invalid, which names the first field that is missing.
+    Raises: Invalid, whose text names the first missing field.
     """
     for field, steps in _STEPS.get(rpc, ()):
         if _missing(request, steps):
