@@ -33,7 +33,7 @@ _IDLE: Final = 60.0  # seconds without work after which a worker ends
 
 
 class Request(Protocol):
-    """A request to the use cases, with the locks that it needs."""
+    """A request to the use cases."""
 
     @property
     def locks(self) -> Locks:
@@ -65,7 +65,7 @@ class Job:
         return self._taken.acquire(blocking=False)
 
     def drop(self) -> None:
-        """Drop the job so that it is never run; no-op if it was taken already."""
+        """Drop the job so that it is never run; no-op if it was taken."""
         if self.take():
             self.dropped = True
             self.on_end(self)
@@ -74,10 +74,9 @@ class Job:
 class PoolWorkers:
     """The workers of one pool for one group of calls, and their queue.
 
-    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: the group's
-    name in the metrics. A worker is a thread that is started when it is needed, and ends after some
-    idle time. The threads of concurrent.futures are not used, because their futures take three
-    times as long to pass a call to a thread and back.
+    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: its name in
+    the metrics. A worker is a thread, started when needed and ended when idle for a while. It is
+    not one of concurrent.futures, whose futures take three times as long for each call.
     """
 
     def __init__(self, name: str, workers: int, queued: int, group: str = "") -> None:
@@ -108,7 +107,7 @@ class PoolWorkers:
         self.free -= 1
 
     def running(self) -> tuple[float, ...]:
-        """Return for each busy worker when its current job began (monotonic seconds)."""
+        """Return for each busy worker when its job began (monotonic seconds)."""
         return tuple(self._since.values())
 
     def waiting(self) -> int:
@@ -176,18 +175,14 @@ class Dispatcher:
         self._shares: dict[tuple[str, WorkerGroup], PoolWorkers] = {}
 
     def running(self, pool: str) -> tuple[float, ...]:
-        """Return for each busy worker of the pool when its current job began (monotonic
-        seconds).
-        """
+        """Return for each busy worker of the pool when its job began (monotonic seconds)."""
         shares = tuple(self._shares.items())
         return tuple(
             since for (name, _), share in shares if name == pool for since in share.running()
         )
 
     def waiting(self) -> Mapping[tuple[str, str], int]:
-        """Return how many calls wait for a worker, by the name of their pool ("": none) and the
-        workers' group.
-        """
+        """Return how many calls wait, by the name of their pool ("": none) and their group."""
         return {
             (name, group.name.lower()): share.waiting()
             for (name, group), share in tuple(self._shares.items())
