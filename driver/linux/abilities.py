@@ -1,6 +1,7 @@
-"""Which filesystems and features this machine supports, by its kernel and its programs.
+"""Which filesystems and features this machine supports, with its kernel and its programs.
 
-What it has, it keeps; what it lacks is looked for again after a while, for somebody may install it.
+A supported feature is remembered for good. A missing one is checked again after a while, because an
+administrator may install it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _UNSAID: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
 
 
 class Abilities:
-    """Remember what this machine has, and what it lacks for RETRY_INTERVAL seconds.
+    """Remembers which features this machine supports, and for RETRY_INTERVAL seconds which it
+    lacks.
 
     Thread-safe: two threads that ask at the same time get the same answer.
     """
@@ -36,11 +38,10 @@ class Abilities:
         self._has: set[Hashable] = set()
 
     def lacks(self, ability: Hashable, ask: Callable[[], str | None]) -> str | None:
-        """Return why `ability` is missing, with the cure; None: this machine
-        has it.
+        """Return why the feature `ability` is missing, and what to do; None: this machine has it.
 
-        `ask` finds that out and returns the same; it is only called if the answer is not
-        remembered. What it raises is passed on, and nothing is remembered then.
+        `ask`: finds that out, and returns the same; it is only called if its last result is not
+        remembered. An exception of `ask` is passed on and not remembered.
         """
         if ability in self._has:
             return None
@@ -55,7 +56,9 @@ class Abilities:
 
 
 def lacks_filesystem(fs: FsType) -> str | None:
-    """Return why no volume with `fs` can be used here, with the cure; None: one can."""
+    """Return why volumes with `fs` cannot be used on this machine, and what to do; None: they
+    can.
+    """
     if missing := command.missing(filesystem.PROGRAMS[fs]):
         return f"no {fs} volumes on this node: {', '.join(missing)} not found"
     if not _is_in_kernel(fs):

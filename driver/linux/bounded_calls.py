@@ -1,4 +1,6 @@
-"""System calls that may block, made in a child process: nobody can grow a frozen filesystem."""
+"""System calls that may block for long, made in a child process. For example, growing a frozen
+filesystem blocks.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ BOUND: Final = 10.0  # seconds
 
 
 def ioctl(fd: int, request: int, argument: bytes, operation: str) -> int:
-    """Ask the kernel for what may block in a way that no signal ends; return its answer.
+    """Make an ioctl in a child process, because it may block without reacting to signals, and
+    return its result.
 
-    `operation` is named in the error text. Raises: OSError; StillRunning after BOUND
-    seconds: then the kernel goes on by itself, and `done` ends when it is through.
+    `operation`: its name for the error text. Raises: OSError; StillRunning after BOUND seconds: the
+    kernel continues, and `done` is done when it has finished.
     """
     done: Future[int] = Future()
     own = os.dup(fd)

@@ -1,4 +1,4 @@
-"""The memory limit of this process: that of its control groups; see cgroups(7)."""
+"""The memory limit of this process, according to its control groups; see cgroups(7)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NO_LIMIT: Final = 1 << 60  # version 1 writes a number near 2^63 for none
 
 
 def memory_limit(own: Path = _OWN, root: Path = _ROOT) -> Bytes | None:
-    """Return the smallest memory limit of this process' control groups (version 1 or 2) in bytes.
+    """Return the smallest memory limit of this process's control groups (version 1 or 2) in bytes;
+    None: there is none, or none can be read.
 
-    `own` and `root` are /proc/self/cgroup and /sys/fs/cgroup, except in tests. None: there is
-    no limit, or none can be read.
+    `own`, `root`: /proc/self/cgroup and /sys/fs/cgroup, except in tests.
 
-    In a container the group's own directory is often mounted as the root of all, so the limit
-    is read in each directory on the way up, and those that do not exist are skipped.
+    In a container the container's own group is often mounted as the root of all groups. So the
+    limit is read in each parent directory of the group, and those that do not exist are skipped.
     """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()

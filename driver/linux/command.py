@@ -1,7 +1,8 @@
-"""Runs programs, and is the only module that does: no shell, a fixed PATH, a timeout.
+"""Runs programs, and is the only module that does: without a shell, with a fixed PATH and a
+timeout.
 
-A passphrase goes through `stdin`. What a program was called with never stands in an error, beyond
-its name: arguments may be somebody's data.
+A passphrase is passed through `stdin`. An error contains only the name of the program, never its
+arguments, which may contain somebody's data.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ STDERR_PART: Final = 400  # characters of the beginning and of the end of stderr
 
 
 class CommandError(Failed):
-    """A program ended with a status that was not expected."""
+    """A program exited with an unexpected status."""
 
     def __init__(self, program: str, status: int, stderr: str) -> None:
         self.program, self.status, self.stderr = program, status, _short(stderr.strip())
@@ -42,7 +43,7 @@ class CommandError(Failed):
 
 
 class CommandTimeout(Failed):
-    """A program did not end within its timeout and was killed."""
+    """A program did not end within its timeout, and was killed."""
 
 
 def run(
@@ -53,14 +54,14 @@ def run(
     ok: Sequence[int] = (0,),
     more: Mapping[str, str] = NOTHING,
 ) -> str:
-    """Run a program to its end and return its stdout.
+    """Run a program and return its stdout.
 
-    `timeout` is in seconds. `stdin`: at most 1 MiB. `ok`: exit statuses that are no error.
-    `more` is added to its environment.
+    `timeout`: in seconds. `stdin`: at most 1 MiB. `ok`: the exit statuses that are no error.
+    `more`: added to its environment.
 
-    Raises: CommandError, if it ends with another status; CommandTimeout, if it did not end in
-    time and was killed; StillRunning, if it was killed and is stuck in the kernel (`done` ends
-    when it is gone); Failed, if it is not installed.
+    Raises: CommandError, if it exits with another status; CommandTimeout, if it did not end in time
+    and was killed; StillRunning, if it was killed and is stuck in the kernel (`done` is done when
+    it has ended); Failed, if it is not installed.
     """
     words = [os.fspath(word) for word in argv]
     with MEASURES.timed(Measure.COMMAND, words[0]), _memory() as out, _memory() as err:

@@ -1,4 +1,4 @@
-"""Copies of extents between images and devices."""
+"""Copies extents between images and devices."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CHUNK: Final = 8 * MIB
 
 
 def copy(source: Path, to: Path, extents: Iterator[Extent], progress: Progress) -> None:
-    """Copy the bytes of `extents` from `source` to the same offsets of `to`.
+    """Copy the bytes of `extents` from `source` to the same offsets of `to`. Nothing else is
+    written to `to`.
 
-    Holes of `to` elsewhere stay. `progress` is called after each chunk with the number of its
-    bytes. The bytes are read and written, never passed to copy_file_range: that may share
-    blocks, and a thick image has blocks of its own. Raises: OSError.
+    `progress` is called after each chunk with the number of its bytes. copy_file_range is not used,
+    because it may share blocks, and a thick image must have its own. Raises: OSError.
     """
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:

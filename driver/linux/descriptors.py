@@ -1,4 +1,4 @@
-"""File descriptors: closing them, and how many this process may have (RLIMIT_NOFILE)."""
+"""File descriptors: opening and closing them, and the limit of this process (RLIMIT_NOFILE)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MOST: Final = 1 << 16
 
 
 class Opened:
-    """A descriptor of `path` while inside: `with Opened(path, os.O_RDONLY) as fd`.
+    """Opens `path` for the duration of a `with` block: `with Opened(path, os.O_RDONLY) as fd`.
 
-    `flags`: as of open(2); O_CLOEXEC is added. A file that is made is for its owner only. A class,
-    since a generator costs twice as much, and these are opened all the time. Raises: OSError, when
-    it is entered.
+    `flags`: as for open(2); O_CLOEXEC is added. A file that is created is accessible for its owner
+    only. It is a class because a generator costs twice as much, and it is used very often. Raises:
+    OSError, when the block is entered.
     """
 
     __slots__ = ("_fd", "_flags", "_path")
@@ -33,9 +33,9 @@ class Opened:
 
 
 class ClosedOnError:
-    """Closes an open descriptor if its block raises: `with ClosedOnError(fd): ...`.
+    """Closes an open descriptor if the `with` block raises: `with ClosedOnError(fd): ...`.
 
-    Else it stays open, for whoever the block gives it to. A class, as Opened.
+    Otherwise it stays open for a new owner. A class for the same reason as Opened.
     """
 
     __slots__ = ("_fd",)
@@ -52,10 +52,10 @@ class ClosedOnError:
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard one, at most to MOST; never lower it.
+    """Raise the soft limit of open files to the hard limit, but at most to MOST, and return it. It
+    is never lowered.
 
-    Returns the limit that is in effect now. Many service managers set 1024, which connections
-    of strangers could use up. Raises: OSError.
+    Many service managers set 1024, which connections of strangers could use up. Raises: OSError.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = max(soft, MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))

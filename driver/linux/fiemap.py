@@ -1,8 +1,8 @@
 """FIEMAP: which parts of a file have blocks. Structs and flags: include/uapi/linux/fiemap.h.
 
-A physical address counts only if no flag says that it may be something else: UNKNOWN, DELALLOC,
-DATA_INLINE, DATA_TAIL, ENCODED (of a compressed extent it is where that begins, whatever part of it
-is meant), and whatever later kernels may add.
+A physical address is used only if no flag of the extent makes it unreliable: UNKNOWN, DELALLOC,
+DATA_INLINE, DATA_TAIL, ENCODED (the start of a compressed extent, whichever part of it is mapped),
+and any flag that this program does not know.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ _WHOLE: Final = (1 << 64) - 1  # FIEMAP_MAX_OFFSET
 class Mapped:
     """One extent of a file: `start` and `length` in bytes of the file.
 
-    `at`: its byte address in the filesystem; None if the address does not tell these bytes from
-    others. `unwritten`: allocated, but reads as zeros. `shared`: other files have these blocks
-    too.
+    `at`: its byte address in the filesystem; None if the address is not unique to these bytes.
+    `unwritten`: allocated, but reads as zeros. `shared`: other files have these blocks too.
     """
 
     start: Bytes
@@ -54,8 +53,8 @@ class Mapped:
 def physical_extents(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
     """Return the first `most` extents that end after byte `start`, with their physical addresses.
 
-    See core.ports.MapsPhysicalExtents. Compare only those of files on one filesystem: equal
-    addresses of different filesystems are different bytes. Raises: OSError.
+    See core.ports.MapsPhysicalExtents. Only the addresses of files on the same filesystem may be
+    compared. Raises: OSError.
     """
     extents = (
         PhysicalExtent(extent.start, extent.length, extent.at) for extent in written(path, start)
@@ -64,15 +63,18 @@ def physical_extents(path: Path, start: Bytes, most: int) -> list[PhysicalExtent
 
 
 def written(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
-    """Yield what `mapped` yields, without the extents that read as zeros. Raises: OSError."""
+    """Yield the allocated extents as `mapped` does, without those that read as zeros. Raises:
+    OSError.
+    """
     return (extent for extent in mapped(path, start) if not extent.unwritten)
 
 
 def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
-    """Yield all allocated extents in order, from the one that contains byte `start` on.
+    """Yield all allocated extents of a file in order, starting with the one that contains byte
+    `start`.
 
-    Dirty pages are written out first (FIEMAP_FLAG_SYNC). Extents may begin before `start`, and
-    reach beyond the end of the file. Raises: OSError.
+    Dirty pages are written out first (FIEMAP_FLAG_SYNC). An extent may begin before `start`, and
+    end beyond the end of the file. Raises: OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -94,10 +96,11 @@ def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
 
 
 def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
-    """Return how many bytes of the next CHUNK extents are shared, and where the next ones begin.
+    """Return how many bytes of the next CHUNK extents are shared, and the offset of the extents
+    after them (None: there are none).
 
-    That offset is None at the end. Dirty pages are not written out first: until then their
-    extents count as shared. Raises: OSError.
+    Dirty pages are not written out first; until they are, their extents count as shared. Raises:
+    OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

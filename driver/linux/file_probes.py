@@ -1,4 +1,4 @@
-"""What a file or its filesystem supports, found out by trying it on a file without a name."""
+"""Finds out what a file or its filesystem supports, by trying it on an unnamed temporary file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _F_SETSIG: Final = 10  # <asm-generic/fcntl.h>
 
 
 def can_overwrite_in_place(directory: Path) -> bool:
-    """Return whether a new file in `directory` can be overwritten in place.
+    """Return whether new files in `directory` can be overwritten in place.
 
-    On btrfs this is found out by setting NOCOW on one. Raises: OSError.
+    On btrfs that is the case if NOCOW can be set on one. Raises: OSError.
     """
     if files.filesystem_type(directory) != "btrfs":
         return True
@@ -35,7 +35,7 @@ def can_overwrite_in_place(directory: Path) -> bool:
 
 
 def reflinks(directory: Path) -> bool:
-    """Return whether files in `directory` can share blocks, by trying it. Raises: OSError."""
+    """Return whether files in `directory` can share blocks. Raises: OSError."""
     with _probe(directory) as source, _probe(directory) as to:
         os.write(source, bytes(_BLOCK))
         try:
@@ -48,7 +48,7 @@ def reflinks(directory: Path) -> bool:
 
 
 def direct_io_at(directory: Path, size: Bytes) -> bool:
-    """Return whether direct I/O in blocks of `size` bytes works in `directory`, by trying it.
+    """Return whether direct I/O in blocks of `size` bytes works on files in `directory`.
 
     Raises: OSError.
     """
@@ -67,19 +67,21 @@ def direct_io_at(directory: Path, size: Bytes) -> bool:
 
 
 def try_writing(directory: Path) -> None:
-    """Write a block to the medium, into a file without a name. Raises: OSError, if that fails."""
+    """Write a block of an unnamed temporary file in `directory` to the medium. Raises: OSError, if
+    that fails.
+    """
     with _probe(directory) as fd:
         os.write(fd, bytes(_BLOCK))
         os.fsync(fd)
 
 
 def is_open_elsewhere(fd: int) -> bool:
-    """Return whether anybody else, a loop device too, has the file of `fd` open.
+    """Return whether another process, or a loop device, has the file of `fd` open.
 
-    Takes some microseconds. A write lease is given only to the one who has a file open
-    (check_conflicting_open in fs/locks.c), and is given back at once. Whoever opens the file in
-    between waits that long, and we are told by a signal: SIGURG, which does nothing, in place
-    of SIGIO, which would end us. Raises: OSError.
+    Takes some microseconds. A write lease is granted only if nobody else has the file open
+    (check_conflicting_open in fs/locks.c), and is given back at once. A process that opens the file
+    in between waits until then, and the kernel sends us a signal: SIGURG, which is ignored, instead
+    of SIGIO, which would end this process. Raises: OSError.
     """
     fcntl.fcntl(fd, _F_SETSIG, signal.SIGURG)
     try:

@@ -1,4 +1,4 @@
-"""Files of a pool: syncing, allocating, sharing blocks, and whether another process has them open.
+"""Operations on files of a pool: syncing, allocating, punching, sharing blocks, flags.
 
 Flags and structs: include/uapi/linux/fs.h, fcntl.h, magic.h and falloc.h.
 """
@@ -64,18 +64,18 @@ def sync_directory(path: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace the contents of `path` atomically and sync them; the caller syncs the directory.
+    """Replace the contents of `path` atomically and sync them. The caller syncs the directory.
 
-    Raises: OSError, and `path` is unchanged then.
+    Raises: OSError; then `path` is unchanged.
     """
     _write(path, data, durably=True)
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """Replace the contents of `path` atomically, without a sync.
+    """Replace the contents of `path` atomically, without syncing them.
 
-    After a power cut it may have the old or the new contents, or be empty. Raises: OSError, and
-    `path` is unchanged then.
+    After a power cut the file may have the old or the new contents, or be empty. Raises: OSError;
+    then `path` is unchanged.
     """
     _write(path, data, durably=False)
 
@@ -95,9 +95,9 @@ def _write(path: Path, data: bytes, *, durably: bool) -> None:
 
 
 def commit(path: Path) -> None:
-    """Wait until btrfs has committed its running transaction; takes some milliseconds.
+    """Wait until btrfs has committed its running transaction, which takes some milliseconds.
 
-    This does not sync all data. `path`: any file on it. Raises: OSError.
+    Data is not synced by this. `path`: any file on the filesystem. Raises: OSError.
     """
     with Opened(path, os.O_RDONLY) as fd, _nudged(fd):
         transaction = fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
@@ -134,9 +134,9 @@ def _nudged(fd: int) -> Iterator[None]:
 def create(path: Path, size: Bytes, *, nocow: bool, extent_hint: Bytes) -> None:
     """Create a sparse file of `size` bytes.
 
-    `nocow`: without copy-on-write, on btrfs. `extent_hint`: bytes to allocate at a time, on
-    xfs; 0: no hint. Both are ignored by other filesystems. Raises: OSError, FileExistsError
-    among others, and no new file is left.
+    `nocow`: without copy-on-write, on btrfs. `extent_hint`: bytes to allocate at a time, on xfs; 0:
+    no hint. Other filesystems ignore both. Raises: OSError, such as FileExistsError; then no new
+    file is left.
     """
     with Opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd, ExitStack() as undo:
         undo.callback(os.unlink, path)
@@ -149,10 +149,11 @@ def create(path: Path, size: Bytes, *, nocow: bool, extent_hint: Bytes) -> None:
 
 
 def allocate(path: Path, size: Bytes) -> None:
-    """Allocate every byte of a file up to `size`, holes too; never shrink it.
+    """Allocate every byte of a file up to `size`, including its holes. The file is never made
+    shorter.
 
-    Raises: OSError, ENOSPC and EFBIG among others. The file has its former length then: ext4
-    and xfs extend it while they allocate.
+    Raises: OSError, such as ENOSPC and EFBIG. The file has its former length then, which has to be
+    restored because ext4 and xfs extend it while they allocate.
     """
     with Opened(path, os.O_RDWR) as fd:
         former = os.fstat(fd).st_size
@@ -163,9 +164,9 @@ def allocate(path: Path, size: Bytes) -> None:
 
 
 def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
-    """Make `size` bytes from `start` on a hole; the length of the file stays.
+    """Punch a hole of `size` bytes at `start` into a file, whose length stays the same.
 
-    A device reads as zeros there, if it can do that. Raises: OSError.
+    On a device, the range reads as zeros afterwards, if the device supports that. Raises: OSError.
     """
     with Opened(path, os.O_RDWR) as fd:
         if _libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, start, size) < 0:
@@ -174,17 +175,17 @@ def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
 
 
 def extend(path: Path, size: Bytes) -> None:
-    """Extend a file by a hole to `size` bytes; no-op if it has as many. Raises: OSError."""
+    """Extend a file to `size` bytes by a hole; no-op if it is that long. Raises: OSError."""
     with Opened(path, os.O_RDWR) as fd:
         if os.fstat(fd).st_size < size:
             os.ftruncate(fd, size)
 
 
 def copies_on_write(path: Path) -> bool:
-    """Return whether overwriting takes new space although nothing is shared.
+    """Return whether overwriting the file needs new space even if its blocks are not shared.
 
-    That is so on btrfs without NOCOW. Whether a file may share bytes with another is the same
-    question there: FICLONE needs both files with NOCOW, or both without. Raises: OSError.
+    That is the case on btrfs without NOCOW. There it also decides with which files it can share
+    blocks: FICLONE needs both files with NOCOW, or both without. Raises: OSError.
     """
     if filesystem_type(path) != "btrfs":
         return False
@@ -199,11 +200,11 @@ def read_flags(fd: int) -> int:
 
 
 def set_nocow(fd: int) -> None:
-    """Set NOCOW on an empty file; no-op where it does not exist: ext4 and xfs never copy on write.
+    """Set NOCOW on an empty file; no-op on filesystems without it: ext4 and xfs never copy on
+    write.
 
-    btrfs refuses it together with a flag of compression, on or off, that was inherited from the
-    directory, so that flag is cleared first. A zoned btrfs refuses NOCOW (EPERM) altogether,
-    which is ignored.
+    btrfs refuses NOCOW together with a compression flag that was inherited from the directory, so
+    that flag is cleared first. A zoned btrfs refuses NOCOW altogether (EPERM), which is ignored.
     """
     with _where_known(errno.EPERM):
         flags = read_flags(fd)
@@ -229,7 +230,7 @@ def _set_extent_hint(fd: int, hint: Bytes) -> None:
 
 
 def reflink(source: Path, to: Path) -> None:
-    """Clone all of `source` into the existing file `to`, sharing its blocks (FICLONE).
+    """Make the existing file `to` a clone of `source`, sharing all its blocks (FICLONE).
 
     Raises: OSError; EINVAL on btrfs, if only one of them has NOCOW.
     """
@@ -241,9 +242,10 @@ def reflink(source: Path, to: Path) -> None:
 
 
 def filesystem_type(path: Path) -> str:
-    """Return the kernel's name of the filesystem that `path` lies on; else its f_type in hex.
+    """Return the name of the type of the filesystem on which `path` lies; if it is not in _MAGIC,
+    its f_type in hex.
 
-    Only names in _MAGIC are known. Raises: OSError.
+    Raises: OSError.
     """
     answer = ctypes.create_string_buffer(256)  # struct statfs begins with a long f_type
     if _libc.statfs(os.fsencode(path), answer) < 0:
@@ -254,9 +256,10 @@ def filesystem_type(path: Path) -> str:
 
 
 def opened_directory(path: Path, *, follow: bool = True) -> Opened:
-    """Provide a descriptor of a directory while inside.
+    """Open a directory for the duration of the `with` block, which gets its descriptor.
 
-    Raises: OSError; ENOTDIR, if it is none, or if it is a symbolic link and not `follow`.
+    Raises: OSError; ENOTDIR, if `path` is no directory, or is a symbolic link and `follow` is
+    False.
     """
     return Opened(path, os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
 
@@ -275,9 +278,9 @@ def _where_known(*more: int) -> Iterator[None]:
 
 
 def touch_durably(path: Path) -> None:
-    """Set the modification time of a file to now, and wait until the disk has it.
+    """Set the modification time of a file to now, and wait until that is on the disk.
 
-    A disk that hangs is noticed by that. Raises: OSError, if it fails; none if the disk hangs.
+    It shows whether the disk hangs: then it does not return. Raises: OSError.
     """
     os.utime(path)
     sync(path)

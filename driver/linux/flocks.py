@@ -1,7 +1,4 @@
-"""Takes flock(2) locks, and finds the process that holds one.
-
-See proc_locks(5).
-"""
+"""Takes flock(2) locks, and finds the processes that hold one; see proc_locks(5)."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ _ENDED: Final = frozenset({"Z", "X"})
 
 
 def try_lock(fd: int) -> bool:
-    """Lock the open file exclusively, without waiting; return whether that succeeded.
+    """Lock the open file exclusively, without waiting. Returns whether that succeeded.
 
     Raises: OSError.
     """
@@ -30,10 +27,11 @@ def try_lock(fd: int) -> bool:
 
 
 def held_by_the_dying(fd: int) -> bool:
-    """Return whether the open file is locked, and all who hold a lock on it were killed.
+    """Return whether the open file is locked, and only by processes that were killed and have not
+    ended yet.
 
     A killed process keeps its descriptors, and so its locks, until its last thread has returned
-    from the kernel, but runs no more of its program. One that cannot be seen from this PID
+    from the kernel, but no longer runs its program. A process that is not visible in this PID
     namespace counts as alive. Raises: OSError.
     """
     pids = _holders(fd)
@@ -41,11 +39,11 @@ def held_by_the_dying(fd: int) -> bool:
 
 
 def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
-    """Yield processes with a lock on the filesystem of `fd`, and each file `name` they have open.
+    """Yield the other processes that hold a flock(2) lock on the filesystem of `fd`: the process
+    id, and the path of each file called `name` that it has open.
 
-    A process is one other than this, with any flock(2) there; yielded are its id and the file's
-    path. Processes of other containers are missing: their ids are not shown here, or are those
-    of others. Raises: OSError.
+    Processes of other containers are missing, because their ids are not visible here. Raises:
+    OSError.
     """
     if (on := mount_table.find_by_descriptor(fd)) is None:
         return

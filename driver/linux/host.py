@@ -1,4 +1,4 @@
-"""Implements the Host port: what this machine's kernel does with a device."""
+"""Implements the Host port: the operations of this machine's kernel on devices."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _LAYERS: Final = 1000  # that one unmount takes down at most
 
 
 class LinuxHost:
-    """Implement core.ports.Host; see there for each method.
+    """Implements core.ports.Host, which describes the methods.
 
-    Everything is asked of the kernel each time, except what it can do at all.
+    The kernel is asked at each call; only the features that it supports are remembered.
     """
 
     def __init__(self) -> None:
@@ -103,9 +103,9 @@ class LinuxHost:
     def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
         """Bind-mount the device node; see core.ports.Host.
 
-        The read-only flag of a mount does not apply to a device node below it, so the device's
-        own flag is set, which the kernel checks at each write. Raises: Refused, if it is bound
-        elsewhere with another read-only flag.
+        A read-only mount does not apply to a device node in it, so the read-only flag of the device
+        itself is set, which the kernel checks at each write. Raises: Refused, if it is bound
+        elsewhere with the other `read_only`.
         """
         nodes = [each for each in self.mount_points(device) if each.node]
         if any(each.read_only is not read_only for each in nodes):

@@ -1,4 +1,4 @@
-"""ioctl(2) with a buffer of any size, which does not stop the other threads of this process."""
+"""ioctl(2) with a buffer of any size, which does not block the other threads of this process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def ioctl(fd: int, request: int, buffer: bytearray) -> int:
-    """Ask the kernel, which reads and writes `buffer`, and return its answer.
+    """Make an ioctl with `buffer`, which the kernel reads and writes, and return its result.
 
-    fcntl.ioctl keeps the interpreter's lock during the call if it is given more than 1024
-    bytes, and with it every thread: a disk that hangs would stop all that this process does.
-    Raises: OSError.
+    fcntl.ioctl does not release the global interpreter lock if the buffer has more than 1024 bytes,
+    so a disk that hangs would block all threads. Raises: OSError.
     """
     memory = (ctypes.c_char * len(buffer)).from_buffer(buffer)
     answer: int = _libc.ioctl(fd, ctypes.c_ulong(request), memory)

@@ -1,10 +1,10 @@
-"""Writes attributes in /sys, also where /sys itself is mounted read-only.
+"""Writes attributes in /sys, even where /sys itself is mounted read-only.
 
 containerd before 2.0 gives even a privileged container a read-only /sys: the pod's first container
-mounted that superblock so (containerd issue 8445), and remounting it is the pod's own affair. A
-superblock of sysfs belongs to a network namespace, and devices are in no namespace: so one that is
-made in a namespace of its own shows the same devices, and may be written to. It is mounted nowhere
-and lives as long as its descriptor.
+mounted that superblock read-only (containerd issue 8445), and remounting it would change the pod's
+other containers. Each network namespace has its own superblock of sysfs, and all of them show the
+same devices, which are in no namespace. So a sysfs of a new network namespace is writable. It is
+mounted nowhere, and exists as long as its descriptor is open.
 """
 
 from __future__ import annotations
@@ -44,12 +44,14 @@ def write(attribute: Path, value: bytes) -> None:
 
 
 def is_read_only() -> bool:
-    """Return whether /sys as this process sees it refuses all writes. Raises: OSError."""
+    """Return whether /sys is mounted read-only in this process's mount namespace. Raises:
+    OSError.
+    """
     return bool(os.statvfs(ROOT).f_flag & os.ST_RDONLY)
 
 
 def find_problem() -> str | None:
-    """Return why attributes cannot be written here, and the cure; None: they can."""
+    """Return why attributes cannot be written on this machine, and what to do; None: they can."""
     try:
         if is_read_only():
             _own_root(ROOT)

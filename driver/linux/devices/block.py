@@ -1,4 +1,4 @@
-"""Block devices of any kind: size, read-only flag, flush. Numbers: include/uapi/linux/fs.h."""
+"""Block devices of any type: size, read-only flag, flush. Numbers: include/uapi/linux/fs.h."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def size(device: Path) -> Bytes:
 
 
 def set_read_only(device: Path, *, read_only: bool) -> None:
-    """Make a device read-only, or writable, for all who open it from now on (BLKROSET).
+    """Make a device read-only, or writable, for everyone who opens it from now on (BLKROSET).
 
-    A writer that has it open already may go on. Raises: OSError.
+    A process that has it open for writing can continue to write. Raises: OSError.
     """
     with Opened(device, os.O_RDONLY) as fd:
         fcntl.ioctl(fd, BLKROSET, struct.pack("i", read_only))
@@ -43,9 +43,9 @@ def is_read_only(device: Path) -> bool:
 
 
 def is_held(device: Path) -> bool:
-    """Return whether a device is mounted in some mount namespace, or used by a device above it.
+    """Return whether a device is mounted in any mount namespace, or used by a device above it.
 
-    Known because such a user has it open exclusively (O_EXCL). Raises: OSError.
+    Such users have it open exclusively (O_EXCL). Raises: OSError.
     """
     try:
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
@@ -57,7 +57,7 @@ def is_held(device: Path) -> bool:
 
 
 def writes(device: Path) -> int:
-    """Return how many sectors (512 bytes) were ever written through a device.
+    """Return how many sectors (512 bytes) were written through a device since it exists.
 
     Documentation/block/stat.rst, the 7th field. Raises: OSError.
     """
@@ -66,7 +66,7 @@ def writes(device: Path) -> int:
 
 
 def sysfs(number: int) -> str:
-    """Return the directory in /sys of the block device with the dev_t `number`.
+    """Return the /sys directory of the block device with the number (dev_t) `number`.
 
     It exists as long as the device does.
     """
@@ -74,7 +74,7 @@ def sysfs(number: int) -> str:
 
 
 def flush(device: Path) -> None:
-    """Write out what was written through a device: it is durable in its image afterwards.
+    """Write out all data written through a device, so that it is durable in the image below.
 
     Raises: OSError.
     """
@@ -83,9 +83,9 @@ def flush(device: Path) -> None:
 
 
 def flush_for_copy(device: Path) -> None:
-    """Write out what a pod wrote to a device, so that its image can be copied.
+    """Write out all data that a pod wrote to a device, so that its image can be copied.
 
-    Raises: Refused, if it cannot be written: its pool is full or its disk failed; OSError.
+    Raises: Refused, if it cannot be written, because the pool is full or its disk failed; OSError.
     """
     try:
         flush(device)

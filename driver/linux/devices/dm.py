@@ -1,10 +1,10 @@
-"""Device-mapper: the driver's own layer over a device, and the status of thin pools.
+"""Device-mapper: this driver's own device over a logical volume, and the status of thin pools.
 
-A layer is a linear mapping with a name and a uuid that this driver gives it. It is to a logical
-volume what a loop device is to a file: it exists while the volume is attached, it carries the
-volume's id, and its filesystem can be frozen while LVM suspends the volume below (one that was
-suspended or frozen before makes `lvcreate --snapshot` fail, and leaves the thin pool with a wrong
-transaction id).
+The own device, called a layer, is a linear mapping with a name and a uuid that this driver gives
+it. It has the same purpose as a loop device over a file: it exists while the volume is attached,
+its uuid contains the volume's id, and its filesystem can be frozen while LVM suspends the logical
+volume below. (If LVM's own device had been suspended or frozen before, `lvcreate --snapshot` would
+fail, and leave the thin pool with a wrong transaction id.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ READER: Final = "-ro"  # ends it if the layer cannot be written to, whatever BLK
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A device of device-mapper."""
+    """A device-mapper device."""
 
     name: str
     uuid: str
@@ -43,7 +43,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class ThinPool:
-    """State of a thin pool by `dmsetup status`; sizes are numbers of its blocks."""
+    """The state of a thin pool according to `dmsetup status`; sizes are in blocks of the pool."""
 
     metadata_used: int
     metadata_total: int
@@ -53,7 +53,7 @@ class ThinPool:
 
     @property
     def metadata_bytes(self) -> Bytes:
-        """Size of the metadata device."""
+        """The size of the metadata device in bytes."""
         return self.metadata_total * _METADATA_BLOCK
 
     @property
@@ -68,9 +68,9 @@ class ThinPool:
 
 
 def find(name: str) -> Mapped | None:
-    """Return the device with this name, or None.
+    """Return the device-mapper device with this name, or None.
 
-    Verified with the kernel: a node of that name may be old, or somebody else's.
+    The kernel is asked: a device node of that name may be stale, or belong to another program.
     """
     with suppress(OSError):
         status = os.stat(_NODES / name)
@@ -86,9 +86,9 @@ def find(name: str) -> Mapped | None:
 
 
 def create_layer(name: str, uuid: str, path: Path, *, read_only: bool) -> Mapped:
-    """Create a device called `name` that shows all of `path`.
+    """Create a device called `name` that maps all of `path`.
 
-    Raises: OSError, EBUSY if the name or the uuid is taken; nothing is left then.
+    Raises: OSError, such as EBUSY if the name or the uuid is used; nothing is left then.
     """
     flags = dm_ioctl.READ_ONLY if read_only else 0
     with ExitStack() as undo:
@@ -109,7 +109,8 @@ def extend_layer(name: str, path: Path, *, read_only: bool) -> None:
 
 
 def remove(name: str) -> bool:
-    """Remove a device and its node; return False if it is in use. No-op if there is none.
+    """Remove a device-mapper device and its node. Returns False if it is in use. No-op if it does
+    not exist.
 
     Raises: OSError.
     """
@@ -125,13 +126,13 @@ def remove(name: str) -> bool:
 
 
 def suspended() -> tuple[Mapped, ...]:
-    """Return all suspended devices of device-mapper, whose writers wait."""
+    """Return all suspended device-mapper devices; writes to them hang until they are resumed."""
     devices = (_read(directory, Path("/dev", directory.name)) for directory in _BLOCKS.glob("dm-*"))
     return tuple(device for device in devices if device and device.suspended)
 
 
 def resume(name: str) -> None:
-    """Resume a suspended device, and activate its loaded table, if it has one. Raises: OSError."""
+    """Resume a suspended device; if a new table was loaded, it becomes active. Raises: OSError."""
     dm_ioctl.resume(name)
 
 
@@ -141,7 +142,7 @@ def thin_pool(name: str) -> ThinPool:
 
 
 def is_snapshot_invalid(name: str) -> bool:
-    """Return whether a classic snapshot overflowed: `0 8192 snapshot Invalid`, or Overflow.
+    """Return whether a classic snapshot overflowed; its status is then Invalid or Overflow.
 
     Raises: CommandError.
     """
@@ -150,7 +151,7 @@ def is_snapshot_invalid(name: str) -> bool:
 
 
 def mapped_bytes(name: str) -> Bytes:
-    """Return how many bytes are mapped in the thin volume device `name`.
+    """Return how many bytes are mapped in the thin volume with the device name `name`.
 
     Raises: CommandError.
     """
@@ -158,7 +159,9 @@ def mapped_bytes(name: str) -> Bytes:
 
 
 def parse_thin_pool(text: str) -> ThinPool:
-    """Parse `0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `... Fail`. Pure."""
+    """Parse the status of a thin pool: `0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `...
+    Fail`. Pure.
+    """
     words = text.split()
     if words[3:4] == ["Fail"]:
         return ThinPool(1, 1, 1, 1, "it has failed")
@@ -170,14 +173,18 @@ def parse_thin_pool(text: str) -> ThinPool:
 
 
 def parse_mapped_bytes(text: str) -> Bytes:
-    """Parse `0 204800 thin 9984 204799` to mapped bytes; `Fail` counts as all of it. Pure."""
+    """Parse the status of a thin volume, `0 204800 thin 9984 204799`, to its mapped bytes; of a
+    failed one the whole size. Pure.
+    """
     words = text.split()
     sectors = words[1] if words[3] == "Fail" else words[3]
     return int(sectors) * _SECTOR
 
 
 def layer_volume_id(number: int) -> str:
-    """Return the id of the volume whose layer the device `number` (dev_t) is; "" if it is none."""
+    """Return the id of the volume whose layer has the device number (dev_t) `number`; "": it is no
+    layer.
+    """
     try:
         uuid = Path(block.sysfs(number), "dm/uuid").read_text(encoding="utf-8").strip()
     except OSError:  # another kind of device
@@ -186,27 +193,27 @@ def layer_volume_id(number: int) -> str:
 
 
 def find_layer(volume_id: str) -> Mapped | None:
-    """Return the layer of the volume with the id `volume_id`; None: it has none."""
+    """Return the layer of the volume with the id `volume_id`; None: it is not attached."""
     devices = (_read(directory, Path("/dev", directory.name)) for directory in _BLOCKS.glob("dm-*"))
     uuids = {LAYER + volume_id, LAYER + volume_id + READER}
     return next((device for device in devices if device and device.uuid in uuids), None)
 
 
 def lv_uuid_prefix(group: str, volume: str) -> str:
-    """Return what the dm uuids of a logical volume's devices begin with.
+    """Return the prefix of the device-mapper uuids of a logical volume's devices.
 
-    `group` and `volume` are LVM's UUIDs, which have dashes in them.
+    `group`, `volume`: LVM's UUIDs of the group and the logical volume, with dashes.
     """
     return f"LVM-{group.replace('-', '')}{volume.replace('-', '')}"
 
 
 def lv_node(group: str, volume: str) -> Path:
-    """Return the node of an active logical volume."""
+    """Return the path of the device node of an active logical volume."""
     return _NODES / lv_device_name(group, volume)
 
 
 def lv_device_name(group: str, volume: str) -> str:
-    """Return the name that LVM gives the device of a logical volume: dashes are doubled."""
+    """Return the device-mapper name of a logical volume, in which LVM doubles dashes."""
     return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
 
 

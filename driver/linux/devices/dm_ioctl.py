@@ -1,6 +1,7 @@
-"""The ioctls of device-mapper: devices of one target, made, changed and removed.
+"""The ioctls of device-mapper: create, change and remove devices with one target.
 
-Layouts and numbers: include/uapi/linux/dm-ioctl.h. No cookie is sent, so no call waits for udev.
+Layouts and numbers: include/uapi/linux/dm-ioctl.h. No udev cookie is used, so no call waits for
+udev.
 """
 
 from __future__ import annotations
@@ -32,18 +33,17 @@ _SECTOR: Final = 512
 
 
 def create(name: str, uuid: str) -> int:
-    """Create a device without a table and return its dev_t.
+    """Create a device without a table, and return its number (dev_t).
 
-    Raises: OSError, EBUSY if its name or uuid is taken.
+    Raises: OSError, EBUSY if its name or uuid is used.
     """
     return _call(_CREATE, name, uuid=uuid)
 
 
 def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0) -> None:
-    """Load a table that `resume` activates: one target from 0 to `length` bytes.
+    """Load a table with one target over `length` bytes; `resume` makes it active.
 
-    `kind` and `parameters`: of the target, as in `dmsetup`. `flags`: READ_ONLY or 0. Raises:
-    OSError.
+    `kind`, `parameters`: of the target, as in `dmsetup`. `flags`: READ_ONLY or 0. Raises: OSError.
     """
     text = parameters.encode() + b"\0"
     size = -(-(_TARGET.size + len(text)) // 8) * 8
@@ -52,19 +52,19 @@ def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0
 
 
 def resume(name: str) -> None:
-    """Activate a loaded table, or just resume the device. Raises: OSError."""
+    """Resume a device; if a table was loaded, it becomes active. Raises: OSError."""
     _call(_RESUME, name)
 
 
 def remove(name: str) -> None:
-    """Remove a device. Raises: OSError, EBUSY while it is in use, ENXIO if there is none."""
+    """Remove a device. Raises: OSError; EBUSY while it is in use, ENXIO if it does not exist."""
     _call(_REMOVE, name)
 
 
 def knows(kind: str) -> bool:
-    """Return whether the kernel has the target `kind`, or could load it.
+    """Return whether the kernel supports the target `kind`, or can load a module for it.
 
-    See get_target_version() in drivers/md/dm-ioctl.c; Linux 5.4. Raises: OSError, if there is
+    See get_target_version() in drivers/md/dm-ioctl.c; Linux 5.4. Raises: OSError, if the kernel has
     no device-mapper.
     """
     try:
@@ -77,9 +77,10 @@ def knows(kind: str) -> bool:
 
 
 def make_node(name: str, number: int) -> None:
-    """Make the node of the device `number` (dev_t), in place of one that shows another device.
+    """Create the device node of the device `number` (dev_t) called `name`; a node of another device
+    is replaced.
 
-    Where udev runs, it replaces the node by its link. Raises: OSError.
+    If udev is running, it replaces the node by a symbolic link. Raises: OSError.
     """
     node = NODES / name
     try:

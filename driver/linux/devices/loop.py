@@ -1,8 +1,9 @@
-"""Loop devices by ioctl: attach in one step, find by the device and inode of the backing file.
+"""Loop devices by ioctl: found by the device and inode number of the backing file.
 
-By path only where that fails: after the container that attached is gone sysfs shows a shorter one.
-`lo_file_name` holds a label for people; who has the node may change it. Everything
-raises OSError; in a scan ENOENT, ENODEV and ENXIO mean that the device is gone.
+They are found by path only if that fails, because sysfs shows a shortened path once the container
+that attached the file is gone. `lo_file_name` has a label for people, which whoever has the device
+node can change. All functions raise OSError; while devices are listed, ENOENT, ENODEV and ENXIO
+mean that a device has been removed, and are ignored.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ _BUSY_BACKOFF: Final = Backoff(0.001, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A bound loop device. `number` is its dev_t, `backing` st_dev and st_ino of its file.
+    """A bound loop device. `number`: its dev_t; `backing`: st_dev and st_ino of its file.
 
-    `read_only`: by its binding. `blocked`: by BLKROSET, or by its binding. `window`: offset and
-    limit, in bytes, of the part of the file that the device has; both 0 for the whole.
+    `blocked`: it is read-only, by BLKROSET or by its binding. `window`: offset and size limit, in
+    bytes, of the part of the file that it maps; both 0: the whole file.
     """
 
     path: Path
@@ -59,25 +60,28 @@ class Status:
 
 
 def find(backing: tuple[int, int], folder: str = "") -> Status | None:
-    """Return the device bound to the file with that (st_dev, st_ino); None: it has none.
+    """Return the loop device bound to the file with these (st_dev, st_ino); None: there is none.
 
-    Asks each device: about 10 us. `folder`: the name of the directory that the file lies in,
-    which no image of another volume has. Devices of such others are not asked:
-    LOOP_GET_STATUS64 asks their filesystems, which may hang.
+    Asks the kernel about each device, about 10 us for each. `folder`: the name of the directory of
+    the file, if no other volume's image has a directory of that name. Devices of images in other
+    directories are then skipped, because LOOP_GET_STATUS64 accesses their filesystems, which may
+    hang.
     """
     return next(_scan(lambda info: backing_inode(info) == backing, folder), None)
 
 
 def list_bound() -> Iterator[Status]:
-    """Yield all bound loop devices that can be asked, also those bound to a block device."""
+    """Yield all bound loop devices whose status can be read, including those bound to a block
+    device.
+    """
     return _scan(lambda _: True)
 
 
 def list_image_devices(image_id: str) -> Iterator[Status]:
-    """Yield the devices whose backing file is, by its path, that of the image `image_id`.
+    """Yield the loop devices whose backing file has the path of the image `image_id`.
 
-    One that cannot be asked, since its pool's filesystem is dead (EIO), is among them, with a
-    `backing` of zeros.
+    A device whose status cannot be read, because its filesystem is dead (EIO), is included, with
+    zeros as `backing`.
     """
     for name in loop_ioctl.names():
         is_its = mount_points.image_id(loop_ioctl.backing_file(name)) == image_id
@@ -86,12 +90,16 @@ def list_image_devices(image_id: str) -> Iterator[Status]:
 
 
 def list_on_device(number: int) -> Iterator[Status]:
-    """Yield the devices bound to the block device `number` (dev_t); kubelet makes such ones."""
+    """Yield the loop devices bound to the block device `number` (dev_t), as kubelet creates
+    them.
+    """
     return _scan(lambda info: bool(info.lo_rdevice == number), "none is an image")
 
 
 def read_parent(path: Path) -> int:
-    """Return dev_t of the block device that it is bound to; 0: to a file, or not bound."""
+    """Return the number (dev_t) of the block device to which the loop device is bound; 0: it is
+    bound to a file, or not bound.
+    """
     try:
         with loop_ioctl.OpenedNode(path, os.O_RDONLY) as node:
             return int(loop_ioctl.read_info(node).lo_rdevice)
@@ -104,7 +112,7 @@ def read_parent(path: Path) -> int:
 def status(path: Path) -> Status | None:
     """Return the status of a loop device; None: it is not bound.
 
-    If its pool's filesystem is dead (EIO), `backing` is zeros.
+    If the filesystem of its file is dead (EIO), `backing` is zeros.
     """
     try:
         return _read_status(path.name) or _unreadable_status(path.name)
@@ -117,13 +125,12 @@ def status(path: Path) -> Status | None:
 def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) -> None:
     """Unbind a loop device, and wait at most `bound` seconds until it is unbound.
 
-    No-op if it is not bound, or is bound to another file by now. LOOP_CLR_FD answers 0 while
-    others have the device open, and the kernel unbinds it when the last of them closes it. That
-    may be this process, so its own descriptor is closed first.
+    No-op if it is not bound, or is bound to another file now. While other processes have the device
+    open, LOOP_CLR_FD returns 0 and the kernel unbinds the device when the last one closes it. As
+    this process may have it open (see loop_guard), its own descriptor is closed first.
 
-    EBUSY is tried again for `busy_timeout` seconds: a child of this process holds copies of all
-    descriptors between its vfork and its exec, and with them what they keep open. Raises:
-    OSError, EBUSY if it is in use.
+    After EBUSY it is retried for `busy_timeout` seconds, because a child of this process has copies
+    of all descriptors between its vfork and its exec. Raises: OSError, EBUSY if it is in use.
     """
     loop_guard.close(status.number)
     with loop_ioctl.ignore_gone(), ExitStack() as undo:
@@ -141,7 +148,9 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
 
 
 def detach_when_closed(status: Status) -> None:
-    """Have the kernel unbind a device that could not be detached, when its last user closes it."""
+    """Make the kernel unbind a device, which could not be detached, when its last user closes
+    it.
+    """
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         info = loop_ioctl.read_info(node)
         if backing_inode(info) == status.backing:
@@ -150,13 +159,13 @@ def detach_when_closed(status: Status) -> None:
 
 
 def update_size(status: Status) -> None:
-    """Give the device the size that its backing file has now."""
+    """Update the size of the device to the present size of its backing file."""
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         fcntl.ioctl(node, loop_ioctl.LOOP_SET_CAPACITY)
 
 
 def has_direct_io(status: Status) -> bool:
-    """Return whether the device does direct I/O on its backing file."""
+    """Return whether the device uses direct I/O on its backing file."""
     return loop_ioctl.attribute(status.path.name, "loop/dio") == b"1"
 
 
@@ -186,7 +195,9 @@ def _retry_for(seconds: float) -> Iterator[None]:
 
 
 def clear_read_only(node: int) -> None:
-    """Undo BLKROSET, which outlives the binding: the next one would refuse writes."""
+    """Make a device writable by BLKROSET, because a read-only flag stays when the device is bound
+    again.
+    """
     fcntl.ioctl(node, BLKROSET, b"\0\0\0\0")
 
 
@@ -246,7 +257,7 @@ def _unreadable_status(name: str) -> Status:
 
 
 def status_from_info(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Status:
-    """Return the status of /dev/`name`. `node`: its open descriptor; `info`: of
+    """Return the status of /dev/`name`. `node`: its open descriptor; `info`: the result of
     LOOP_GET_STATUS64. Raises: OSError.
     """
     return Status(
@@ -261,7 +272,7 @@ def status_from_info(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Statu
 
 
 def backing_inode(info: loop_ioctl.LoopInfo64) -> tuple[int, int]:
-    """Return st_dev and st_ino of the file that the device is bound to."""
+    """Return st_dev and st_ino of the file to which the device is bound."""
     return info.lo_device, info.lo_inode
 
 

@@ -1,4 +1,4 @@
-"""Binding a file to a free loop device, with all its settings in one step (LOOP_CONFIGURE)."""
+"""Binds a file to a free loop device, with all its settings in one step (LOOP_CONFIGURE)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
 ) -> loop.Status:
     """Bind `image` to a free loop device with logical blocks of `block_size` bytes.
 
-    `label`: for people, at most 63 bytes. `discards`: whether the device takes discards.
+    `label`: for people, at most 63 bytes. `discards`: whether the device accepts discards. It is
+    not checked whether `image` is bound already: use `loop.find`. If direct I/O is not possible
+    with such blocks, the kernel uses buffered I/O: see `loop.has_direct_io`.
 
-    Does not check whether `image` is bound already: `loop.find` does. The kernel falls back to
-    buffered I/O by itself where it cannot do direct I/O in such blocks: see `loop.has_direct_io`.
-    Raises: Refused, if discards cannot be forbidden because /sys is read-only; OSError, EBUSY
-    if no device is free.
+    Raises: Refused, if discards cannot be forbidden because /sys is read-only; OSError, EBUSY if no
+    device is free.
     """
     flags = loop_ioctl.LO_FLAGS_READ_ONLY if read_only else 0
     flags |= loop_ioctl.LO_FLAGS_DIRECT_IO if direct_io else 0

@@ -1,8 +1,9 @@
-"""Chooses the free loop device to bind: with fitting discard limits, and its node bound nowhere.
+"""Chooses a free loop device to bind: one with the right discard limit, whose node no pod has.
 
-Since Linux 6.9 a device keeps `discard_max_bytes=0` for life: sysfs refuses to raise it again, and
-a new binding does not reset it. Setting it waits for RCU (15 ms), removing such a device takes 44
-ms. So devices with and without discards live side by side, and each is used for its kind.
+Since Linux 6.9 a device with `discard_max_bytes=0` keeps it until it is removed: it cannot be
+raised through sysfs, and a new binding does not reset it. Setting it waits for RCU (15 ms), and
+removing such a device takes 44 ms. So devices with and without discards are kept, and each is
+reused for a volume that needs it so.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ _detached: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
 
 def remember(name: str) -> None:
-    """Remember a device that was detached: it is probably free."""
+    """Remember a device that was detached, as one that is probably free."""
     _detached.appendleft(name)
 
 
 def candidates(control: int, exposed: frozenset[int], *, discards: bool) -> Iterator[str]:
-    """Yield free devices, best first; each may be taken by somebody else before it is bound.
+    """Yield free loop devices, the best first. Another process may take one before it is bound.
 
-    `control`: a descriptor of /dev/loop-control. `exposed`: dev_t of the devices whose nodes are
-    bound somewhere. They are never given: that node would show what is bound to them now. A device
-    that is removed and created again has its old number.
+    `control`: a descriptor of /dev/loop-control. `exposed`: the numbers (dev_t) of devices whose
+    nodes are bound somewhere. They are never yielded, because through such a node a pod would reach
+    the file that is bound next; a device that is removed and created again has the same number.
 
-    The kernel names the same free device again and again while somebody has it open exclusively.
+    The kernel proposes the same free device repeatedly while somebody has it open exclusively.
     Raises: OSError.
     """
     last, added = "", False

@@ -1,10 +1,10 @@
-"""Keeps loop devices open, so that a LOOP_CLR_FD of another process has no effect.
+"""Keeps loop devices open, so that a LOOP_CLR_FD of another process does not unbind them.
 
-The kernel asks no capability for it: a pod with the node of its volume may call it. If no other
-process had the device open, its number would be free for the next volume. While a descriptor is
-open, the kernel only notes LO_FLAGS_AUTOCLEAR (drivers/block/loop.c, loop_clr_fd).
+LOOP_CLR_FD needs no capability, so a pod that has the device node of its volume can call it. If no
+other process had the device open, the device would be free, and bound to the next volume. While a
+descriptor is open, the kernel only sets LO_FLAGS_AUTOCLEAR (drivers/block/loop.c, loop_clr_fd).
 
-The descriptors are one set for the whole process: `loop.detach` closes that of its device first.
+The descriptors are one set for the whole process; `loop.detach` closes that of its device first.
 They are not exclusive, since a pod may want to open its device exclusively.
 """
 
@@ -21,7 +21,8 @@ _descriptors: Final[dict[int, int]] = {}  # descriptors by dev_t
 
 
 def keep_open(name: str, number: int) -> None:
-    """Keep the device `name` (dev_t `number`) open from now on; no-op if it is.
+    """Keep the device `name` with the number (dev_t) `number` open from now on; no-op if it is
+    open.
 
     Raises: OSError.
     """
@@ -32,7 +33,7 @@ def keep_open(name: str, number: int) -> None:
 
 
 def close(number: int) -> None:
-    """Close the device `number` (dev_t); no-op if it is not held."""
+    """Close the device with the number (dev_t) `number`; no-op if it is not open."""
     with _lock:
         if (node := _descriptors.pop(number, None)) is not None:
             os.close(node)

@@ -1,5 +1,5 @@
-"""The kernel's side of loop devices: numbers and structs of include/uapi/linux/loop.h, the nodes in
-/dev, the attributes in /sys/block. `loop` interprets them.
+"""The kernel's interface to loop devices: numbers and structs of include/uapi/linux/loop.h, the
+nodes in /dev, the attributes in /sys/block. `loop` interprets them.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class LoopConfig(ctypes.Structure):
 
 
 def find_problem() -> str | None:
-    """Return why no loop device can be bound here, and the cure; None: they can.
+    """Return why no loop device can be bound on this machine, and what to do; None: one can.
 
-    Opening /dev/loop-control loads the module, where the node exists.
+    Opening /dev/loop-control loads the kernel module, if that node exists.
     """
     try:
         os.close(os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC))
@@ -81,25 +81,25 @@ def find_problem() -> str | None:
 
 
 def names() -> list[str]:
-    """Return all loop devices that the kernel has, bound or not, by number. Raises: OSError."""
+    """Return the names of all loop devices, bound or not, ordered by number. Raises: OSError."""
     names = [name for name in os.listdir(BLOCK) if name.startswith("loop")]
     return sorted(names, key=lambda name: int(name[4:]))
 
 
 def read_number(name: str) -> int:
-    """Return dev_t of the device called `name`, as in loop5.
+    """Return the number (dev_t) of the loop device called `name`, such as loop5.
 
-    Raises: OSError, if the kernel has none.
+    Raises: OSError, if it does not exist.
     """
     major, minor = attribute(name, "dev").split(b":")
     return os.makedev(int(major), int(minor))
 
 
 def backing_file(name: str) -> str:
-    """Return the path of what `name` is bound to, as it was when it was opened; empty: nothing.
+    """Return the path of the file to which `name` is bound, as it was opened; "": it is not bound.
 
-    A file that was unlinked has " (deleted)" behind it. The path is known without its
-    filesystem. Raises: OSError.
+    If the file was unlinked, " (deleted)" is appended. Its filesystem is not accessed. Raises:
+    OSError.
     """
     try:
         return os.fsdecode(attribute(name, "loop/backing_file"))
@@ -110,9 +110,9 @@ def backing_file(name: str) -> str:
 
 
 def read_info(node: int) -> LoopInfo64:
-    """Return struct loop_info64 of an open loop device.
+    """Return the struct loop_info64 of an open loop device.
 
-    Raises: OSError, ENXIO if it is not bound, EIO if the filesystem of its file is dead.
+    Raises: OSError; ENXIO if it is not bound, EIO if the filesystem of its file is dead.
     """
     info = LoopInfo64()
     fcntl.ioctl(node, LOOP_GET_STATUS64, info)
@@ -120,7 +120,9 @@ def read_info(node: int) -> LoopInfo64:
 
 
 class ignore_gone:  # noqa: N801 - as contextlib.suppress
-    """Ignore the error that a loop device is not there, not bound, or just being torn down."""
+    """Ignore, in the `with` block, errors which mean that a loop device is missing, not bound, or
+    being removed.
+    """
 
     def __enter__(self) -> None:
         pass
@@ -130,9 +132,10 @@ class ignore_gone:  # noqa: N801 - as contextlib.suppress
 
 
 class OpenedNode(Opened):
-    """A descriptor of the node of a loop device while inside.
+    """Opens the device node of a loop device for the duration of a `with` block.
 
-    A node that the kernel has and /dev (a container's tmpfs) lacks is made. Raises: OSError.
+    The node is created if the kernel has the device, but /dev (a container's tmpfs) has no node.
+    Raises: OSError.
     """
 
     __slots__ = ()
@@ -162,10 +165,12 @@ def attribute(name: str, path: str) -> bytes:
 
 
 def forbid_discards(name: str) -> None:
-    """Forbid discards, and zeroing that punches holes (lo_fallocate asks for the same limit).
+    """Forbid discards on a loop device, and so also zeroing by punching holes (lo_fallocate checks
+    the same limit).
 
-    No-op if they are forbidden. No ioctl does it, and neither does a mount option: fstrim and
-    BLKDISCARD ask for the limit alone. Raises: Refused, if /sys cannot be written; OSError.
+    No-op if they are forbidden. It is done through sysfs, because no ioctl does it, and no mount
+    option does, as fstrim and BLKDISCARD only check the limit. Raises: Refused, if /sys cannot be
+    written; OSError.
     """
     if attribute(name, "queue/discard_max_bytes") == b"0":
         return

@@ -1,7 +1,8 @@
-"""Applies the settings of a bound loop device again, which a pod may have changed.
+"""Restores the settings of a bound loop device, which a pod may have changed.
 
-LOOP_SET_STATUS64, LOOP_SET_BLOCK_SIZE, LOOP_SET_DIRECT_IO and LOOP_SET_CAPACITY ask for a writable
-descriptor and no capability. Everything raises OSError; EBUSY and EAGAIN mean: not now.
+LOOP_SET_STATUS64, LOOP_SET_BLOCK_SIZE, LOOP_SET_DIRECT_IO and LOOP_SET_CAPACITY need a writable
+descriptor but no capability. All functions raise OSError; EBUSY and EAGAIN mean that the setting
+cannot be changed now.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ _TRIES: Final = 5
 
 
 def reset(status: Status, *, label: str) -> None:
-    """Undo what LOOP_SET_STATUS64 and an early LOOP_CLR_FD can change.
+    """Restore the settings that LOOP_SET_STATUS64 and an early LOOP_CLR_FD can change.
 
-    Afterwards the device shows all of its file, has this label, and stays when its last user
-    closes it. No-op if it is bound to another file by now. Before Linux 6.9 this resets the
-    discard limits as well: see `forbid_discards`.
+    Afterwards the device maps the whole file, has this label, and is not unbound when its last user
+    closes it. No-op if it is bound to another file now. Before Linux 6.9 this also resets the
+    discard limit: call `forbid_discards` afterwards.
     """
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         info = loop_ioctl.read_info(node)
@@ -43,7 +44,9 @@ def reset(status: Status, *, label: str) -> None:
 
 
 def forbid_discards(status: Status) -> None:
-    """Forbid discards; no-op if they are forbidden. Raises: Refused, if /sys cannot be written."""
+    """Forbid discards on the device; no-op if they are forbidden. Raises: Refused, if /sys cannot
+    be written.
+    """
     loop_ioctl.forbid_discards(status.path.name)
 
 
@@ -59,7 +62,9 @@ def set_block_size(status: Status, block_size: Bytes) -> None:
 
 
 def set_direct_io(status: Status) -> bool:
-    """Turn direct I/O on; return False if the backing file cannot do it in such blocks."""
+    """Turn on direct I/O. Returns False if the backing file does not support it with the device's
+    block size.
+    """
     try:
         with loop_ioctl.OpenedNode(status.path, os.O_RDWR) as node:
             fcntl.ioctl(node, loop_ioctl.LOOP_SET_DIRECT_IO, 1)

@@ -1,7 +1,8 @@
-"""LVM: one JSON report for each query, in bytes, and commands that see the group's disks only.
+"""LVM: one JSON report for each query, with sizes in bytes, and commands that can access the
+group's disks only.
 
-No command asks, waits for udev, starts a daemon, or looks into logical volumes: what a guest keeps
-inside a published block volume stays its own business.
+No command asks questions, waits for udev, starts a daemon, or reads inside logical volumes, in
+which a pod may have created volume groups of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SEG: Final = "lv_uuid,stripes,chunk_size,zero,discards,seg_pe_ranges"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogicalVolume:
-    """A logical volume, as `lvm fullreport` shows it."""
+    """A logical volume, as `lvm fullreport` reports it."""
 
     name: str
     uuid: str
@@ -62,7 +63,7 @@ class LogicalVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeGroup:
-    """A volume group with its logical volumes, as `lvm fullreport` shows it."""
+    """A volume group with its logical volumes, as `lvm fullreport` reports it."""
 
     name: str
     uuid: str
@@ -79,13 +80,13 @@ class VolumeGroup:
 
     @property
     def free(self) -> Bytes:
-        """Free bytes on all disks where LVM may allocate extents."""
+        """The free bytes on all disks on which LVM may allocate extents."""
         return sum(self.free_on.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A physical volume, as pvs reports it."""
+    """A physical volume, as `lvm pvs` reports it."""
 
     path: Path
     group: str
@@ -94,7 +95,7 @@ class Disk:
 
 
 def change(disks: Sequence[Path], verb: str, *words: str) -> None:
-    """Run one command that changes the group on these disks: `verb` as in lvcreate.
+    """Run one LVM command that changes the volume group on these disks. `verb`: such as lvcreate.
 
     Raises: CommandError, CommandTimeout.
     """
@@ -102,7 +103,7 @@ def change(disks: Sequence[Path], verb: str, *words: str) -> None:
 
 
 def report(disks: Sequence[Path], group: str) -> VolumeGroup:
-    """Return the group called `group`, with its disks and logical volumes.
+    """Return the volume group called `group`, with its disks and logical volumes.
 
     Raises: CommandError, if it is not on these disks; CommandTimeout.
     """
@@ -154,16 +155,17 @@ def parse_report(text: str) -> VolumeGroup:
 
 
 def physical_extents(disks: Sequence[Path], group: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the physical extents of each volume of the group, such as "/dev/sda:0-31", by name.
+    """Return the physical extents of each logical volume of the group, such as "/dev/sda:0-31", by
+    its name.
 
-    Hidden parts of mirrored volumes are among them. Raises: CommandError, CommandTimeout.
+    Hidden parts of mirrored volumes are included. Raises: CommandError, CommandTimeout.
     """
     words = [*_lvm("lvs", disks), *_JSON, "--all", "-o", "lv_name,seg_pe_ranges", group]
     return parse_physical_extents(command.run(words, timeout=TIMEOUT))
 
 
 def metadata_size(disks: Sequence[Path], thin_pool: str) -> Bytes:
-    """Return the size of the metadata of a thin pool, GROUP/POOL.
+    """Return the size of the metadata of the thin pool GROUP/POOL, in bytes.
 
     Raises: CommandError, CommandTimeout.
     """
@@ -180,7 +182,7 @@ def parse_physical_extents(text: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
-    """Return the physical volumes among these devices, with their groups.
+    """Return the physical volumes among the devices `candidates`, with their groups.
 
     Raises: CommandError, CommandTimeout.
     """

@@ -1,8 +1,8 @@
-"""Which block devices LVM may read: disks and named devices, never the volume of a pod.
+"""Which block devices LVM may read: disks and configured devices, never the volume of a pod.
 
-Whoever has a raw block volume can write a label, a group of any name and any UUID into it. So lvm
-is not even started on a device that lies on such a volume, or below one. Loop devices and other
-devices without a disk of this machine below them count only if an administrator named them.
+A pod can write an LVM label, with a group of any name and UUID, to its raw block volume. So LVM is
+never run on such a volume, or on a device above or below it. Loop devices, and other devices that
+do not lie on a disk of this machine, are used only if an administrator configured their paths.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ _FABRICS: Final = frozenset({"tcp", "rdma", "fc", "loop"})  # Documentation/ABI:
 
 
 class Disks:
-    """Which block devices of this machine LVM may use, as of the creation of this object.
+    """The block devices of this machine that LVM may use, as of the creation of this object.
 
-    `named` are paths of devices, patterns of such paths, and files to which loop devices are
-    bound; if it is empty, all disks of this machine count. `more` are further paths, which count
-    beside these.
+    `named`: paths of devices, patterns of such paths, and files to which loop devices are bound; if
+    it is empty, all disks of this machine may be used. `more`: further paths, in addition.
     """
 
     def __init__(self, named: Sequence[str], more: Sequence[str] = ()) -> None:
@@ -44,10 +43,10 @@ class Disks:
         self._given = _devices_of_pods()
 
     def find_labelled_disks(self) -> tuple[Path, ...]:
-        """Return those with a label of LVM that may be used; no other device is opened.
+        """Return those of the usable devices that have an LVM label; no other device is opened.
 
-        Of a disk and a device made of it (multipath, a mirror) only the uppermost. Raises:
-        OSError, if this process has not the means to look.
+        Of a disk and a device made of it (multipath, a mirror) only the uppermost is returned.
+        Raises: OSError, if this process lacks the resources to find out.
         """
         labelled = {
             name
@@ -61,15 +60,14 @@ class Disks:
         )
 
     def refusals(self) -> str:
-        """Return which devices named by their own path are left out all the same, and why.
-
-        Empty if none is.
+        """Return a text about devices that were configured by their own path and may not be used,
+        with the reasons; "": there are none.
         """
         reasons = ((name, self.exclusion_reason(name)) for name in sorted(self._named))
         return ", ".join(f"/dev/{name} {reason}" for name, reason in reasons if reason)
 
     def exclusion_reason(self, name: str) -> str | None:
-        """Return why the device with this kernel name is left out; None if it is not."""
+        """Return why LVM may not use the device with this kernel name; None: it may."""
         return self._tenant_reason(name) or self._unnamed_reason(name)
 
     def _tenant_reason(self, name: str) -> str | None:
@@ -103,10 +101,11 @@ class Disks:
 
 
 def disk_identities(disks: Iterable[Path]) -> tuple[str, ...]:
-    """Return what changes when another device takes one of these names.
+    """Return a text for each disk that changes when another disk gets its name; empty if that is
+    unknown.
 
-    Empty if that is not known. The kernel counts what appears under a name:
-    Documentation/ABI/stable/sysfs-block, diskseq, since Linux 5.15.
+    The text is the kernel's diskseq, a count of all disks: Documentation/ABI/stable/sysfs-block,
+    since Linux 5.15.
     """
     names = (_whole_disk(disk.name) or disk.name for disk in disks)
     identities = tuple(_read(_BLOCKS / name / "diskseq") for name in names)

@@ -1,8 +1,8 @@
 """LVM's labels and metadata headers on disks: which disks have them, and whether they changed.
 
-LVM's text metadata lies in a ring; its header, one sector, names the place and checksum of the
-current text. So a group changed if and only if one of these sectors did: no command is needed to
-know that a report still holds. Formats: lib/format_text/layout.h and lib/label/label.h of LVM2.
+LVM writes its text metadata to a ring buffer. Its header, one sector, has the offset and checksum
+of the current text. So a group has changed if and only if one of these sectors has: a report can be
+reused without running a command. Formats: lib/format_text/layout.h and lib/label/label.h of LVM2.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _AREA: Final = struct.Struct("<QQ")  # offset, size; a list ends with zeros
 
 
 def has_label(device: Path) -> bool:
-    """Return whether a device carries a label of LVM.
+    """Return whether a device has an LVM label.
 
-    False also if it cannot be read: no medium, no rights. Raises: OSError, if this process has
-    not the means to look (see errnos.EXHAUSTED).
+    False also if it cannot be read: no medium, no permission. Raises: OSError, if this process
+    lacks the resources to find out (see errnos.EXHAUSTED).
     """
     try:
         return _label(_read(device, 0)) is not None
@@ -38,9 +38,9 @@ def has_label(device: Path) -> bool:
 
 
 def read_headers(disks: Iterable[Path]) -> bytes:
-    """Return bytes that change with every change of a group on these disks.
+    """Return the metadata headers on these disks, which change with every change of their group.
 
-    Raises: OSError, if one of them is gone, or has lost its label.
+    Raises: OSError, if one of them is missing, or has lost its label.
     """
     return b"".join(_read(disk, at)[:_SECTOR] for disk in disks for at in _areas(_read(disk, 0)))
 

@@ -1,4 +1,4 @@
-"""Reads and writes whole block devices: zero, discard, drop the cache, find written blocks."""
+"""Operations on whole block devices: zero, discard, drop the cache, find written blocks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _ZEROS: Final = bytes(_CHUNK)
 
 
 def zero(device: Path, start: Bytes, length: Bytes) -> None:
-    """Make `length` bytes from `start` on read as zeros, durably.
+    """Zero `length` bytes at `start`, durably.
 
-    The device does it without writing where it can. Raises: OSError.
+    A device that supports it does so without writing. Raises: OSError.
     """
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -56,7 +56,7 @@ def _zero_unmapped(device: Path, start: Bytes, length: Bytes) -> bool:
 
 
 def discard(device: Path, start: Bytes, length: Bytes) -> bool:
-    """Discard `length` bytes from `start` on; return False if the device does not support it.
+    """Discard `length` bytes at `start`. Returns False if the device does not support it.
 
     What the range reads as afterwards depends on the device. Raises: OSError.
     """
@@ -82,9 +82,8 @@ def block_size(device: Path) -> Bytes:
 
 
 def drop_cache(device: Path) -> None:
-    """Drop the page cache of a device (BLKFLSBUF). Raises: OSError.
-
-    Another device that shows the same bytes may have been written to.
+    """Drop the page cache of a device (BLKFLSBUF), because the same bytes may have been written
+    through another device. Raises: OSError.
     """
     fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -94,9 +93,9 @@ def drop_cache(device: Path) -> None:
 
 
 def written_extents(device: Path, size: Bytes) -> Iterator[Extent]:
-    """Yield the extents of the first `size` bytes that are not zeros, in order.
+    """Yield the extents of the first `size` bytes that are not all zeros, in order.
 
-    All of it is read, with direct I/O, and compared in units of 64 KiB. Raises: OSError.
+    All bytes are read, with direct I/O, and compared in units of 64 KiB. Raises: OSError.
     """
     start = end = 0
     for grain in _grains(device, size):

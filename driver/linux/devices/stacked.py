@@ -1,4 +1,4 @@
-"""Which block devices are on top of others, as an open LUKS container is on a loop device."""
+"""Which block devices lie on others, for example an open LUKS container on a loop device."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from driver.linux.mounts.mount_points import device_path
 
 
 def devices_above(number: int) -> tuple[int, ...]:
-    """Return dev_t of the devices directly above the device `number`, such as an open container."""
+    """Return the numbers (dev_t) of the devices directly above the device `number`, such as an open
+    container.
+    """
     return _neighbours(number, "holders")
 
 
 def mapper_node(number: int) -> Path:
-    """Return the node of an open container with the dev_t `number`.
+    """Return the device node of an open container with the number (dev_t) `number`.
 
-    cryptsetup makes one in /dev/mapper, which another container's /dev may lack: then it is the
-    kernel's own name. Raises: OSError, if the device is gone.
+    cryptsetup creates it in /dev/mapper. If the container in which this process runs has another
+    /dev without it, the kernel's own name is returned. Raises: OSError, if the device does not
+    exist.
     """
     name_file = Path(block.sysfs(number), "dm/name")
     node = Path("/dev/mapper", name_file.read_text().strip())
@@ -27,7 +30,7 @@ def mapper_node(number: int) -> Path:
 
 
 def devices_below(number: int) -> tuple[int, ...]:
-    """Return dev_t of the devices directly below the device `number`."""
+    """Return the numbers (dev_t) of the devices directly below the device `number`."""
     return _neighbours(number, "slaves")
 
 

@@ -1,6 +1,6 @@
-"""Block events of the kernel, by pyudev: a device was added, removed or changed.
+"""Block events of the kernel, through pyudev: a device was added, removed or changed.
 
-From the kernel itself, not from udevd: a container has none.
+They are received from the kernel and not from udevd, because a container has no udevd.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ BUFFER: Final = 1 << 20  # bytes that wait for us; a burst of 1,000 attaches is 
 
 
 def watch(on_event: Callable[[str, str], None]) -> Callable[[], None]:
-    """Call `on_event(action, device name)` in a thread for each block event; return how to stop it.
+    """Call `on_event(action, device name)` in a thread for each block event. Returns a function
+    that ends the thread.
 
-    The function that is returned ends the thread. `on_event` must not raise, and must be quick. If
-    the kernel had to drop events, `on_event("change", "")` is called: anything may have changed.
+    `on_event` must not raise, and must be quick. If the kernel had to drop events,
+    `on_event("change", "")` is called: any device may have changed.
 
     Raises: ImportError, without libudev; OSError.
     """

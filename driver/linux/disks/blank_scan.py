@@ -1,4 +1,4 @@
-"""Whether a disk reads as zeros: read in parts, past the page cache, at a limited rate."""
+"""Checks that a disk reads as zeros: read in parts, past the page cache, at a limited rate."""
 
 from __future__ import annotations
 
@@ -23,26 +23,28 @@ _BLOCK: Final = 4 * KIB  # a multiple of all logical block sizes that direct I/O
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most so many bytes a second; `now` and `sleep` are of the clock."""
+    """A limit in bytes per second. `now`, `sleep`: functions of the clock."""
 
     limit: Bytes
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     def pace(self, began: float, done: Bytes) -> None:
-        """Wait until `done` bytes since `began` (of `now`) are no more than the rate allows."""
+        """Sleep as long as `done` bytes since the time `began` exceed the rate."""
         ahead = began + done / self.limit - self.now()
         if ahead > 0:
             self.sleep(ahead)
 
 
 def ignore_progress(_done: Bytes) -> None:
-    """Do nothing."""
+    """Do nothing; the default for `on_progress`."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Open a disk for reading past the page cache, not exclusively. Raises: OSError."""
+    """Open a disk for reading past the page cache, not exclusively, for the duration of the `with`
+    block. Raises: OSError.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
     try:
         yield fd
@@ -51,7 +53,8 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def find_signature(fd: int, size: Bytes) -> str:
-    """Return what known signature or other data lie in the known places of a disk; "": none.
+    """Return a text about the signature or other data in the places of a disk where formats have
+    signatures; "": there is only zeros.
 
     `fd`: opened with O_DIRECT. Raises: Refused, if it cannot be read.
     """
@@ -74,9 +77,10 @@ def find_signature(fd: int, size: Bytes) -> str:
 def find_data(
     fd: int, size: Bytes, rate: Rate, on_progress: Callable[[Bytes], None] = ignore_progress
 ) -> str:
-    """Read the whole disk; return what the first bytes are that are no zeros; "": there are none.
+    """Read the whole disk, and return a text about the first bytes that are not zeros; "": there
+    are none.
 
-    `fd`: opened with O_DIRECT. `on_progress` is called with the bytes read so far. Raises:
+    `fd`: opened with O_DIRECT. `on_progress`: called with the number of bytes read so far. Raises:
     Refused, if a part cannot be read.
     """
     began = rate.now()
@@ -93,7 +97,7 @@ def find_data(
 
 
 def read(fd: int, span: Span) -> bytes:
-    """Return the bytes of a part. Raises: Refused, if it cannot be read."""
+    """Return the bytes of a part of the disk. Raises: Refused, if it cannot be read."""
     length = -(-span.length // _BLOCK) * _BLOCK
     with mmap.mmap(-1, length) as page:
         _fill(fd, page, span)

@@ -1,4 +1,4 @@
-"""A block device as /sys and udev describe it, without opening it."""
+"""A block device as /sys and udev describe it; the device itself is not opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from driver.core.model import Bytes
 
 
 class Kind(StrEnum):
-    """What a block device is, by its driver."""
+    """The kind of a block device, according to its driver."""
 
     DISK = "disk"
     PARTITION = "partition"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockDevice:
-    """A block device of this machine, at the moment when it was read."""
+    """The properties of a block device of this machine, at the moment when they were read."""
 
     name: str  # the kernel's, as in sda
     number: int  # dev_t
@@ -56,10 +56,10 @@ class BlockDevice:
 
     @property
     def path(self) -> Path:
-        """Its node by the kernel's own name."""
+        """The device node with the kernel's name."""
         return Path("/dev", self.name.replace("!", "/"))
 
     @property
     def best_path(self) -> Path:
-        """The path that means the same disk after a reboot, where there is one."""
+        """A path that leads to the same disk after a reboot, if there is one; else `path`."""
         return self.links[0] if self.links else self.path

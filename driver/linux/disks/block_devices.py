@@ -1,7 +1,8 @@
-"""Lists the block devices of this machine, by pyudev and /sys, and opens none: none can hang.
+"""Lists the block devices of this machine by pyudev and /sys. No device is opened, so the list
+never hangs.
 
-Properties of udev's database (/run/udev) are used where it exists, as on most machines; a
-container may have none. Documentation/ABI/stable/sysfs-block.
+Properties of udev's database (/run/udev) are used if it exists; a container may have none.
+Documentation/ABI/stable/sysfs-block.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def list_devices() -> tuple[BlockDevice, ...]:
 
 
 def read_device(path: Path) -> BlockDevice:
-    """Return the block device that `path` leads to.
+    """Return the block device to which `path` leads.
 
     Raises: NotFound, if it leads to none; ImportError, without libudev.
     """

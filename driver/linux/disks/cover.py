@@ -1,8 +1,8 @@
-"""A loop device over a disk that is held open, for programs that need exclusive access.
+"""A loop device over a disk that this process holds open, for programs that need exclusive access.
 
-mkfs and LVM open what they write to exclusively, which fails while this process holds the disk;
-and between closing it and their opening it anybody could begin to use it. So they get a loop
-device that is bound to the whole disk, and the disk stays held until they are through.
+mkfs and LVM open a disk exclusively, which fails while this process holds it; and if it were closed
+before, another program could take it. So they get a loop device that is bound to the whole disk,
+while this process keeps holding the disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _TIMEOUT: Final = 10.0  # seconds
 
 @contextmanager
 def covered(disk: HeldDisk) -> Iterator[Path]:
-    """Provide a loop device that shows all of the disk while inside; durable on return.
+    """Bind a loop device to the whole disk, and yield its path. At the end of the `with` block all
+    writes are durable.
 
     If this process is killed, the kernel unbinds it. Raises: Failed, if it cannot be unbound;
     OSError.

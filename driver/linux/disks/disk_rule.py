@@ -1,4 +1,4 @@
-"""A rule that selects disks: by model, size, kind of medium and path."""
+"""A rule that selects disks by model, size, kind of medium and path."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _BETWEEN: Final = re.compile(r":(?=/)")  # paths; a colon inside of one is never
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskRule:
-    """What a disk must be, to be selected. `path`: of the disk, or of a link to it; of several
-    disks with `:` between them.
+    """The conditions that a disk must meet to be selected. `path`: of the disk or of a link to it;
+    several are separated by `:`.
 
-    `model` and `path` may have the wildcards of fnmatch(3); "" selects any.
+    `model` and `path` may have the wildcards of fnmatch(3); "" matches any disk.
     """
 
     model: str = ""
@@ -34,7 +34,7 @@ class DiskRule:
 
     @property
     def named_paths(self) -> tuple[str, ...]:
-        """The paths without wildcards: those of disks that an administrator has named."""
+        """The paths without wildcards, which name single disks."""
         return tuple(path for path in self._paths if path and not _PATTERN.search(path))
 
     @property
@@ -42,11 +42,11 @@ class DiskRule:
         return _BETWEEN.split(self.path)
 
     def names(self, device: BlockDevice) -> bool:
-        """Return whether one of the paths is that of this disk, without wildcards."""
+        """Return whether one of the paths without wildcards leads to this disk."""
         return any(self.leads_to(path, device) for path in self.named_paths)
 
     def selects(self, device: BlockDevice) -> bool:
-        """Return whether the device is what the rule asks for."""
+        """Return whether the device meets all conditions of the rule."""
         return (
             (not self.model or fnmatchcase(device.model, self.model))
             and device.size >= self.size_min
@@ -63,12 +63,12 @@ class DiskRule:
 
     @staticmethod
     def leads_to(path: str, device: BlockDevice) -> bool:
-        """Return whether a path without wildcards is that of the device, or of a link to it."""
+        """Return whether `path`, without wildcards, is that of the device or of a link to it."""
         return os.path.realpath(path) == str(device.path) or path in map(str, device.links)
 
 
 def parse_rule(text: str) -> DiskRule:
-    """Return the rule that a text of the form FORM describes. Raises: ValueError, Invalid."""
+    """Parse a rule in the form FORM. Raises: ValueError, Invalid."""
     pairs = dict[str, str]()
     for part in text.split(";"):
         key, equals, value = part.partition("=")

@@ -1,7 +1,8 @@
-"""Finds the disk with a filesystem, by UUID, label or path, among the disks of this machine.
+"""Finds the disk with a certain filesystem, by UUID, label or path, among the disks of this
+machine.
 
-By UUID or label only disks count that no pod can write to, and that have not to be named: see
-`lvm_disks`. Whoever has a raw block volume could write a filesystem with any UUID into it.
+By UUID or label, only disks are found to which no pod can write and that need not be configured by
+path: see `lvm_disks`. A pod could write a filesystem with any UUID to its raw block volume.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _LABELS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DiskSource:
-    """How a disk is named, as in fstab(5): `UUID=`, `LABEL=`, or the path of its device.
+    """The name of a disk as in fstab(5): `UUID=`, `LABEL=`, or the path of its device.
 
     `key`: UUID, LABEL or "".
     """
@@ -46,7 +47,7 @@ class DiskSource:
 
 @dataclass(frozen=True, slots=True)
 class FoundFilesystem:
-    """A filesystem on a disk. `number`: dev_t of the disk."""
+    """A filesystem on a disk. `number`: the device number (dev_t) of the disk."""
 
     path: Path
     number: int
@@ -56,10 +57,10 @@ class FoundFilesystem:
 
 
 def find(source: DiskSource) -> FoundFilesystem:
-    """Return the one filesystem that the source names.
+    """Return the only filesystem that the source names.
 
-    Raises: PoolUnavailable, if there is none, more than one, or a path leads to what is not
-    labelled as a pool's; OSError.
+    Raises: PoolUnavailable, if there is none, there are several, or a path leads to a filesystem
+    without the label of a pool; OSError.
     """
     if not source.key:
         return _at_path(Path(source.value))
@@ -73,7 +74,7 @@ def find(source: DiskSource) -> FoundFilesystem:
 
 
 def exists(source: DiskSource) -> bool:
-    """Return whether there is a filesystem that the source names, or several. Raises: OSError."""
+    """Return whether the source names at least one filesystem. Raises: OSError."""
     if source.key:
         return any(_matches(each, source) for each in _on_disks())
     try:
@@ -84,7 +85,7 @@ def exists(source: DiskSource) -> bool:
 
 
 def read(path: Path) -> FoundFilesystem | None:
-    """Return the filesystem on a device; None: none of ext4, xfs and btrfs. Raises: OSError."""
+    """Return the filesystem on a device; None: it has no ext4, xfs or btrfs. Raises: OSError."""
     block = superblock.read(path)
     if block is None:
         return None

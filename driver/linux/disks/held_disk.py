@@ -1,9 +1,9 @@
-"""A disk that is held open exclusively, so that no other program can begin to use it.
+"""A disk that this process holds open exclusively, so that no other program can begin to use it.
 
-O_EXCL on a block device fails while it, or a partition of it, is mounted in any mount namespace,
-is swap, or has a device of device-mapper, md, bcache or another exclusive user on top of it, and
-keeps all of these away as long as it is open. systemd's BLOCK_DEVICE_LOCKING asks for flock(2)
-too: udevd and many partitioning tools then wait.
+Opening a block device with O_EXCL fails while it or a partition of it is mounted in any mount
+namespace, is swap, or has another exclusive user, such as device-mapper, md or bcache; and as long
+as it is open, none of these can begin to use it. It is also locked by flock(2), as systemd's
+BLOCK_DEVICE_LOCKING asks for: udevd and many partitioning tools then wait.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOCK_TIMEOUT: Final = 5.0  # seconds; udevd locks a disk while it probes it
 
 @dataclass(frozen=True, slots=True)
 class HeldDisk:
-    """A disk and the descriptor that holds it: read and write, past the page cache."""
+    """A disk and the descriptor that holds it open, for reading and writing past the page cache."""
 
     device: BlockDevice
     fd: int
@@ -38,15 +38,17 @@ class HeldDisk:
 
     @property
     def path(self) -> Path:
-        """A path to the same device, whatever its name leads to by now; for this process only."""
+        """A path that leads to the held device even if its name leads elsewhere now; for this
+        process only.
+        """
         return Path(f"/proc/self/fd/{self.fd}")
 
 
 @contextmanager
 def hold(device: BlockDevice) -> Iterator[HeldDisk]:
-    """Hold the disk while inside. Nothing is written.
+    """Hold the disk for the duration of the `with` block. Nothing is written.
 
-    Raises: Refused, which names who uses it; OSError.
+    Raises: Refused, if it is in use; the text names the user. OSError.
     """
     fd = _open(device)
     try:

@@ -1,6 +1,6 @@
-"""What libblkid recognizes on a device, by its low-level probe: the program blkid of util-linux.
+"""Runs blkid(8) of util-linux with --probe, to find out which formats are on a device.
 
-A program, because a probe of a disk that hangs can then be given up; blkid(8), --probe.
+It is a separate program, so that the probe of a disk that hangs can be abandoned.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _NAMES: Final = ("TYPE", "PTTYPE", "USAGE", "LABEL", "UUID")
 
 
 def probe(device: Path) -> str:
-    """Return what is recognized, in a few words; "" only if that is nothing at all.
+    """Return in a few words what blkid recognizes on the device; "": nothing at all.
 
-    More than one result, and results that contradict each other, are something too. Raises:
-    Failed, if the probe failed, or blkid is not installed.
+    Several or contradicting results count as recognized. Raises: Failed, if the probe failed, or
+    blkid is not installed.
     """
     words = ["blkid", "--probe", "--output", "export", str(device)]
     try:

@@ -1,4 +1,4 @@
-"""The filesystem of a pool on a disk: creating it, and opening it without a mount point."""
+"""The filesystem of a pool on a disk: creates it, and opens it without a mount point."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ _SECTOR: Final = 4 * KIB
 
 
 def filesystem_label(pool: str) -> str:
-    """Return the label of the filesystem of the pool with this name: `cellar-` and its name.
-
-    Of a long name a hash; xfs has 12 bytes.
+    """Return the filesystem label of the pool with this name: `cellar-` and the name, or a hash of
+    a long name, because xfs allows 12 bytes.
     """
     name = pool.encode()
     rest = _LABEL_SIZE - len(PREFIX)
@@ -32,9 +31,9 @@ def filesystem_label(pool: str) -> str:
 
 
 def make(path: Path, fs: FsType, label: str, device: BlockDevice) -> None:
-    """Make the filesystem on `path`, which shows `device`. Nothing is discarded.
+    """Create the filesystem on `path`, which maps the disk `device`. Nothing is discarded.
 
-    Raises: Failed, if mkfs fails or this kernel does not mount the result; OSError.
+    Raises: Failed, if mkfs fails or this kernel cannot mount the result; OSError.
     """
     try:
         options = ("-L", label)
@@ -45,9 +44,9 @@ def make(path: Path, fs: FsType, label: str, device: BlockDevice) -> None:
 
 @contextmanager
 def opened(path: Path, fs: FsType) -> Iterator[Path]:
-    """Provide a path to the root of the filesystem on `path`, which is mounted nowhere.
+    """Open the filesystem on `path` without mounting it anywhere, and yield a path to its root.
 
-    If this process is killed, the kernel unmounts it. Raises: OSError.
+    If this process is killed, the kernel releases it. Raises: OSError.
     """
     root = fsopen.mount_detached(fs, options=(f"source={path}",))
     try:

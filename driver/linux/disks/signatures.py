@@ -1,11 +1,12 @@
-"""Where known formats keep their signatures, headers and backups, and what these look like.
+"""The places on a disk where known formats have their signatures, headers and backups.
 
-For naming what lies on a disk: libblkid knows most first copies, but not what an incomplete wipe
-leaves, such as the backups at the end. Whether a disk is blank never depends on this table.
+The table is used only to name what lies on a disk: libblkid knows most primary headers, but not
+what an incomplete wipe leaves, such as the backups at the end. Whether a disk is blank never
+depends on it.
 
 From the formats' own headers: GPT (UEFI 5.3), md (linux/raid/md_p.h), LVM2 (label.h), LUKS2
-(on-disk format specification 1.1), ZFS (on-disk specification, chapter 1), btrfs
-(btrfs_tree.h), DRBD (drbd_int.h), bluestore (bluestore_types.h), DDF and Intel's (dmraid).
+(on-disk format specification 1.1), ZFS (on-disk specification, chapter 1), btrfs (btrfs_tree.h),
+DRBD (drbd_int.h), bluestore (bluestore_types.h), DDF and Intel's (dmraid).
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class Span:
 
 
 def signature_spans(size: Bytes) -> tuple[Span, ...]:
-    """Return the parts of a disk where signatures, headers and backups lie, in order.
+    """Return the parts of a disk where signatures, headers and backups may lie, in order.
 
-    The first 8 MiB, the last 2 MiB, the mirrors of btrfs at 64 MiB and 256 GiB, the first backup
-    of ext4 at 128 MiB, and the starts of the four groups that mkfs.xfs makes.
+    They are the first 8 MiB, the last 2 MiB, the mirrors of btrfs at 64 MiB and 256 GiB, the first
+    backup of ext4 at 128 MiB, and the starts of the four groups that mkfs.xfs makes.
     """
     quarter = -(-size // (4 * 4 * KIB)) * 4 * KIB
     starts = sorted({64 * MIB, 128 * MIB, 256 * GIB, quarter, 2 * quarter, 3 * quarter})
@@ -59,9 +60,9 @@ def signature_spans(size: Bytes) -> tuple[Span, ...]:
 
 
 def name_signature(read: Callable[[Bytes, Bytes], bytes], size: Bytes) -> str:
-    """Return which signature is found first, and where; "": none that is known.
+    """Return a text with the first known signature on a disk and its offset; "": there is none.
 
-    `read(start, length)` returns the bytes of a disk of `size` bytes.
+    `read(start, length)` returns the bytes of the disk, which has `size` bytes.
     """
     for signature in SIGNATURES:
         for at in signature.offsets(size):
@@ -72,7 +73,7 @@ def name_signature(read: Callable[[Bytes, Bytes], bytes], size: Bytes) -> str:
 
 
 def describe_bytes(chunk: bytes, at: Bytes) -> str:
-    """Return what the first bytes of `chunk` that are no zeros are, for people.
+    """Return a text, for people, about the first bytes of `chunk` that are not zeros.
 
     `at`: the offset of `chunk` on its disk.
     """

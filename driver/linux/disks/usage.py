@@ -1,4 +1,4 @@
-"""What uses the block devices of this machine, read once for all of them."""
+"""Who uses the block devices of this machine, read once for all of them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _UDEV: Final = ("systemd-udevd ", "(udev-worker) ", "udevd ")  # look at every d
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What uses the devices, by dev_t, at the moment when it was read.
+    """The users of all devices, by device number (dev_t), at the moment when they were read.
 
-    `mounts`: of this mount namespace. `loops`: loop devices that are bound to a device. `paths`:
-    how many devices show the medium with a world-wide id.
+    `mounts`: in this mount namespace. `loops`: loop devices that are bound to a device. `paths`:
+    the number of devices that lead to the medium with a world-wide id.
     """
 
     mounts: Mapping[int, Sequence[Mount]]
@@ -34,7 +34,9 @@ class Usage:
 
 
 def read_usage(devices: Sequence[BlockDevice]) -> Usage:
-    """Return what uses the devices of this machine, which are all in `devices`. Raises: OSError."""
+    """Find out who uses the devices of this machine, all of which are in `devices`. Raises:
+    OSError.
+    """
     loops = {loop.read_parent(status.path): status.path.name for status in loop.list_bound()}
     wholes = (device for device in devices if device.kind is Kind.DISK and not device.hidden)
     return Usage(
@@ -46,12 +48,14 @@ def read_usage(devices: Sequence[BlockDevice]) -> Usage:
 
 
 def tenant_reason(device: BlockDevice) -> str:
-    """Return why a pod may write to the device; "" if none may."""
+    """Return why a pod may be able to write to the device; "": no pod is."""
     return lvm_disks.Disks([os.fspath(device.path)]).exclusion_reason(device.name) or ""
 
 
 def processes(device: BlockDevice) -> tuple[str, ...]:
-    """Return who else has the device open, as far as this process can see; see `holders`."""
+    """Return texts that name the other processes which have the device open, as far as this process
+    can see them; see `holders`.
+    """
     own = f"(pid {os.getpid()}"
     return tuple(
         user

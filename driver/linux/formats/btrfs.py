@@ -1,4 +1,4 @@
-"""btrfs: flags of mkfs, new UUIDs, growth."""
+"""btrfs: options of mkfs, new UUIDs, growth."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Return flags and values for mkfs.btrfs.
+    """Return options and values for mkfs.btrfs.
 
-    Its older versions make sectors of a page. Newer ones make a block group tree, which needs
-    kernel 6.1; the rest of their defaults does not. Raises: CommandError.
+    Older versions of it make sectors as large as a page. Newer ones make a block group tree, which
+    needs kernel 6.1; no other of their defaults does. Raises: CommandError.
     """
     if version("mkfs.btrfs") >= _WITH_BLOCK_GROUP_TREE:
         return {"-s": "4096", "-O": "^block-group-tree"}
@@ -40,11 +40,12 @@ def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - th
 
 
 def new_uuid(path: Path, block_size: Bytes) -> None:
-    """Give a btrfs a new UUID, in the superblocks only: its log is left to the first mount.
+    """Give a btrfs a new UUID by writing its superblocks; a log in it is replayed at the first
+    mount.
 
-    An unfamiliar one (UnfamiliarError) is left to btrfstune, which drops a log, so that is
-    replayed before. That mount has the old UUID: a kernel before 6.7 refuses it while the
-    source is mounted (only with mkfs option --csum xxhash).
+    If its layout is unfamiliar (UnfamiliarError), btrfstune does it. As btrfstune drops a log, the
+    log is replayed before, by a mount with the old UUID, which a kernel before 6.7 refuses while
+    the source is mounted. That concerns only the mkfs option --csum xxhash.
 
     `block_size`: of the loop device for that mount, in bytes. Raises: OSError, CommandError.
     """
@@ -60,9 +61,9 @@ def new_uuid(path: Path, block_size: Bytes) -> None:
 def grow(fd: int, device: Path) -> bool:
     """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    Returns False, nothing has to be written out: the change is in a transaction, which either
-    lasts or was never there. Raises: Busy, if it is balanced or resized already; Unusable, for
-    want of free space below; StillRunning; OSError.
+    Always returns False, because nothing has to be written out: a power cut leaves the whole
+    transaction or nothing of it. Raises: Busy, if it is being balanced or resized; Unusable, if
+    free space is lacking below the device; StillRunning; OSError.
     """
     if not (rest := _growable(device, _total(fd))):
         return False
@@ -74,10 +75,10 @@ def grow(fd: int, device: Path) -> bool:
 
 
 def growable_bytes(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
-    """Return how many bytes of `device` the filesystem on it could still grow by.
+    """Return by how many bytes the filesystem on `device` can grow to fill it.
 
-    The kernel writes a superblock through the page cache of the device, at each commit. Raises:
-    OSError.
+    The superblock is read through the page cache of the device, which the kernel updates at each
+    commit. Raises: OSError.
     """
     found_superblock = superblock.read(device)
     return _growable(device, found_superblock.size) if found_superblock else 0

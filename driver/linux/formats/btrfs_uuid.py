@@ -1,8 +1,8 @@
-"""A new UUID for a btrfs, by writing its superblocks, as `btrfstune -m` does.
+"""Gives a btrfs a new UUID by writing its superblocks, as `btrfstune -m` does.
 
-The tree blocks keep the old one, which becomes the "metadata UUID" (Linux 5.0). A log that is to be
-replayed stays as it is: so nothing has to be mounted while the copy still has the UUID of its
-source, which kernels before 6.7 refuse. Offsets: struct btrfs_super_block in
+The tree blocks keep the old one, which becomes the "metadata UUID" (Linux 5.0). A log that has to
+be replayed is left as it is. So the copy need not be mounted while it has the UUID of its source,
+which kernels before 6.7 refuse. Offsets: struct btrfs_super_block in
 include/uapi/linux/btrfs_tree.h; all is little endian.
 """
 
@@ -42,7 +42,7 @@ _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
 
 
 def new_uuid(path: Path) -> None:
-    """Write a new UUID into all superblocks; durable on return.
+    """Write a new UUID into all superblocks, durably.
 
     Raises: UnfamiliarError, and nothing was written; OSError.
     """

@@ -9,7 +9,7 @@ MASK: Final = 0xFFFFFFFF
 
 
 def crc32c(*pieces: bytes) -> int:
-    """Return the checksum of `pieces` one after the other; takes about 50 ns for each byte."""
+    """Return the checksum of the concatenated `pieces`; takes about 50 ns for each byte."""
     crc, table = MASK, _TABLE
     for piece in pieces:
         for byte in piece:

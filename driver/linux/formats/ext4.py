@@ -1,4 +1,4 @@
-"""ext4: flags of mkfs, new UUIDs, repair, growth."""
+"""ext4: options of mkfs, new UUIDs, repair, growth."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ _QUICK_TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
-    """Return flags and values for mke2fs, for an image or a device `path`.
+    """Return options and values for mke2fs, for an image or a device `path`.
 
-    A journal that is not zeroed is safe only where nothing was ever written: in an image, not
-    on a device. No block is reserved for root (`-m 0`): all of a volume is for those who asked
-    for it.
+    The journal is left without zeroing only in an image, where nothing was ever written, and not on
+    a device. No block is reserved for root (`-m 0`), so that pods get all of the volume.
     """
     lazy_journal = int(stat.S_ISREG(path.stat().st_mode))
     extended = f"nodiscard,lazy_itable_init=1,lazy_journal_init={lazy_journal},root_owner=0:0"
@@ -44,8 +43,8 @@ def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - bl
 def new_uuid(path: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
     """Give an ext4 a new UUID.
 
-    The journal is replayed first, else the replay would bring the old one back. An unfamiliar
-    filesystem (UnfamiliarError) is left to tune2fs. Raises: OSError, CommandError.
+    The journal is replayed first, because a later replay would restore the old UUID. If the layout
+    is unfamiliar (UnfamiliarError), tune2fs does it. Raises: OSError, CommandError.
     """
     before = superblock.read(path)
     if before and not before.clean:
@@ -81,9 +80,10 @@ def _tune(change: list[str], path: Path) -> None:
 
 
 def repair(device: Path) -> None:
-    """Repair what e2fsck repairs without a decision; no-op if it is mounted or read-only.
+    """Repair what e2fsck repairs without asking; no-op if the filesystem is mounted or the device
+    read-only.
 
-    Raises: Refused, if the rest needs a person; OSError.
+    Raises: Refused, if more damage is left, which a person must decide about; OSError.
     """
     if not _is_free(device):
         return
@@ -99,9 +99,9 @@ def repair(device: Path) -> None:
 def grow(fd: int, device: Path) -> bool:
     """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    Returns False, nothing has to be written out: the change is in the journal, which lasts.
-    Raises: Refused, where the kernel does not permit it; Unusable, for want of free space
-    below; StillRunning; OSError.
+    Always returns False, because nothing has to be written out: the change is in the journal.
+    Raises: Refused, if the kernel does not permit it; Unusable, if free space is lacking below the
+    device; StillRunning; OSError.
     """
     block_size = os.fstatvfs(fd).f_bsize
     blocks = block.size(device) // block_size
@@ -120,10 +120,10 @@ def grow(fd: int, device: Path) -> bool:
 
 
 def growable_bytes(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
-    """Return how many bytes of `device` the filesystem on it could still grow by.
+    """Return by how many bytes the filesystem on `device` can grow to fill it.
 
-    0 if the rest is too short for a group of its own: its inodes, its bitmaps and some blocks.
-    Raises: OSError.
+    0 if the rest of the device is too small for the inodes, bitmaps and some blocks of another
+    group. Raises: OSError.
     """
     found_superblock = superblock.read(device)
     rest = block.size(device) - found_superblock.size if found_superblock else 0
@@ -141,13 +141,13 @@ def _blocks(device: Path, block_size: Bytes) -> int:
 
 
 def grow_unmounted(device: Path, rest: Bytes) -> None:
-    """Grow an unmounted ext4, where this process may not grow a mounted one; else a no-op.
+    """Grow an unmounted ext4, if this process may not grow a mounted one; else a no-op.
 
-    `rest`: bytes of the device beyond the filesystem. Takes an e2fsck, so it is not the
-    ordinary way.
+    `rest`: bytes of the device beyond the filesystem. It is not the usual way, because it needs an
+    e2fsck.
 
-    Raises: Unusable, CommandError, if it does not grow: then it is as it was, since all that
-    resize2fs writes over is kept in memory until it has ended.
+    Raises: Unusable, CommandError, if it does not grow: then it is unchanged, since all blocks that
+    resize2fs overwrites are kept in memory until it has ended.
     """
     if rest < _BLOCK or _may_grow_mounted() or not _is_free(device):
         return

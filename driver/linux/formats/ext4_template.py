@@ -1,8 +1,10 @@
-"""New ext4 filesystems out of memory: mkfs runs once for each size, the rest are a few writes.
+"""Creates ext4 filesystems from templates in memory: mkfs runs once for each size; after that,
+creating one takes a few writes.
 
-A program costs 7 ms and more; what it writes into 1 GiB is 150 pages. A filesystem made so differs
-from one of mkfs only in that filesystems made in the next minutes have the same checksum seed,
-directory hash seed and time of creation; its UUID is its own, as after `tune2fs -U`.
+Running a program takes 7 ms and more, while it writes only 150 pages into an image of 1 GiB. The
+only difference to a filesystem made by mkfs is that filesystems made within some minutes have the
+same checksum seed, directory hash seed and creation time; each has its own UUID, as after `tune2fs
+-U`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _PAGE: Final = 4 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What mkfs writes into a sparse image, except for pages that are zeros anyway."""
+    """The bytes that mkfs writes into a sparse image, without pages of zeros."""
 
     captured: float  # monotonic seconds
     runs: list[Run]
@@ -39,11 +41,11 @@ class Template:
 
     @property
     def weight(self) -> Bytes:
-        """Bytes that it takes in memory."""
+        """The bytes of memory that the template occupies."""
         return sum(len(data) for _, data in self.runs)
 
     def write(self, path: Path) -> None:
-        """Write it into a file that reads as zeros, with a new UUID; not synced.
+        """Write the template into a file that reads as zeros, with a new UUID; not synced.
 
         Raises: OSError.
         """
@@ -59,17 +61,17 @@ class Template:
 
 
 class Templates:
-    """The templates of the last _LIFE seconds, by size and by the flags of mkfs. Thread-safe."""
+    """The templates of the last _LIFE seconds, by size and by the options of mkfs. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._kept: dict[tuple[Bytes, tuple[str, ...]], Template] = {}
 
     def make(self, path: Path, words: Sequence[str], mkfs: Mkfs) -> None:
-        """Do as `mkfs(where)` would, in a new sparse file.
+        """Create a filesystem in the new sparse file `path`, as `mkfs(path)` would.
 
-        `words`: the flags and values that `mkfs` uses; with the size they tell templates apart.
-        Raises: what `mkfs` raises; OSError.
+        `words`: the options and values that `mkfs` uses, which identify the template together with
+        the size. Raises: what `mkfs` raises; OSError.
         """
         key = (path.stat().st_size, tuple(words))
         if key[0] > LARGEST:
@@ -102,7 +104,7 @@ class Templates:
 def capture(size: Bytes, mkfs: Mkfs) -> Template | None:
     """Run `mkfs` on a sparse file of `size` bytes in memory, and return what it wrote.
 
-    None: this mkfs makes something that `ext4_uuid` does not know. Raises: what `mkfs` raises;
+    None: its filesystem has features that `ext4_uuid` does not know. Raises: what `mkfs` raises;
     OSError.
     """
     fd = os.memfd_create("template", os.MFD_CLOEXEC)

@@ -1,7 +1,7 @@
-"""A new UUID for an ext4, by writing its superblocks, as `tune2fs -U` does.
+"""Gives an ext4 a new UUID by writing its superblocks, as `tune2fs -U` does.
 
-With metadata_csum_seed no other checksum depends on the UUID. Everything that this relies on is
-checked before the first write. Offsets: struct ext4_super_block in fs/ext4/ext4.h; little endian.
+With metadata_csum_seed no other checksum depends on the UUID. Every assumption is checked before
+the first write. Offsets: struct ext4_super_block in fs/ext4/ext4.h; little endian.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
 
 
 def new_uuid(path: Path) -> None:
-    """Write a new UUID into all superblocks; durable on return.
+    """Write a new UUID into all superblocks, durably.
 
     Raises: UnfamiliarError, and nothing was written; OSError.
     """
@@ -54,10 +54,10 @@ def new_uuid(path: Path) -> None:
 
 
 def superblocks(read: Read) -> list[Block]:
-    """Return the first superblock and all its backups, each verified.
+    """Return the first superblock and all its backups, after verifying each.
 
-    Raises: UnfamiliarError, if one is damaged, of another filesystem, or has features that are
-    not known here; what `read` raises.
+    `read`: returns a range of bytes of the filesystem. Raises: UnfamiliarError, if one is damaged,
+    of another filesystem, or has features that this module does not know; what `read` raises.
     """
     first = Block(_FIRST, read(_LENGTH, _FIRST))
     require(len(first.data) == _LENGTH and _int(first.data, 0x38, 2) == _MAGIC, "no ext4")
@@ -71,9 +71,10 @@ def superblocks(read: Read) -> list[Block]:
 
 
 def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
-    """Yield the superblocks with the UUID `new` (16 bytes) and the right checksums.
+    """Yield the superblocks with the UUID `new` (16 bytes) and correct checksums.
 
-    The same change in the same place changes every checksum by the same bits: CRC is linear.
+    Because CRC is linear, the same change at the same offset changes all checksums by the same
+    bits.
     """
     first = blocks[0].data
     turned = _crc(first) ^ _crc(_with_checksum(first[: _UUID.start] + new + first[_UUID.stop :]))
@@ -84,7 +85,8 @@ def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
 
 
 def wants_seed(path: Path) -> bool:
-    """Return whether every checksum depends on the UUID, as without metadata_csum_seed.
+    """Return whether all checksums depend on the UUID, because the filesystem lacks
+    metadata_csum_seed.
 
     Raises: OSError.
     """

@@ -1,6 +1,8 @@
-"""The filesystems that a volume may carry, a row of a table each: how they are made and changed.
+"""The filesystems of volumes, in a table: how each is created, checked, grown, and given a new
+UUID.
 
-What a device carries is read from its superblock by ourselves; a tool's exit status proves nothing.
+Which filesystem a device has is read from its superblock by this program; the exit status of a tool
+proves nothing.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ PROGRAMS: Final[dict[FsType, tuple[str, ...]]] = {fs: row.programs for fs, row i
 
 
 def read_superblock(path: Path) -> Superblock | None:
-    """Return the superblock of a device or an image; None: it is none of ext4, xfs, btrfs.
+    """Return the superblock of a device or an image; None: it has no ext4, xfs or btrfs.
 
     Raises: OSError.
     """
@@ -96,13 +98,13 @@ def read_superblock(path: Path) -> Superblock | None:
 
 
 def run_mkfs(path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-    """Run mkfs on a device, or on a sparse image that nothing was ever written to.
+    """Run mkfs on a device, or on a sparse image that was never written to.
 
-    `options`: flags and values for mkfs, in turn. Nothing is discarded, and an image is not
-    synced. What `options` made is mounted once, so that no volume is created that cannot be used.
+    `options`: options and values for mkfs. Nothing is discarded, and an image is not synced. A
+    filesystem made with `options` is mounted once, so that no unusable volume is created.
 
-    Raises: Invalid, if mkfs refuses `options`, or this kernel what they made; CommandError,
-    CommandTimeout; OSError.
+    Raises: Invalid, if mkfs refuses `options`, or this kernel cannot mount the result;
+    CommandError, CommandTimeout; OSError.
     """
     row = _ROWS[fs]
     words = merge_flags(row.flags(path, block_size), options)
@@ -141,10 +143,10 @@ def _require_mountable(path: Path, fs: FsType, block_size: Bytes, options: Seque
 
 
 def merge_flags(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
-    """Return the flags and values of `ours` and `theirs` as words, each flag once.
+    """Return the options and values of `ours` and `theirs` as a list of words, each option once,
+    because some tools refuse a repeated one.
 
-    The tools use the last of two, or refuse. `theirs` replaces a value, or pair by pair if it
-    is a list of pairs.
+    `theirs` replaces a value of `ours`; if the value is a list of pairs, it is merged pair by pair.
     """
     values = dict(ours)
     for flag, value in zip(theirs[::2], theirs[1::2], strict=True):
@@ -155,8 +157,8 @@ def merge_flags(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
 def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
     """Give the filesystem of a copy a new UUID, and verify it by reading it back.
 
-    `path`: an image or a device. `block_size`: of the loop device that may be needed, in
-    bytes. Raises: Refused, if it does not carry `fs`; Failed, if it still has its old UUID;
+    `path`: an image or a device. `block_size`: of the loop device that may be needed, in bytes.
+    Raises: Refused, if it does not have the filesystem `fs`; Failed, if it still has its old UUID;
     CommandError; OSError.
     """
     if stat.S_ISBLK(path.stat().st_mode):
@@ -171,10 +173,10 @@ def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
 
 
 def check(device: Path, fs: FsType) -> None:
-    """Verify that `device` carries `fs`, and all of it; repair a damaged ext4 where that is safe.
+    """Verify that `device` has all of a filesystem `fs`; repair a damaged ext4 if that is safe.
 
-    Only a damaged ext4 is written to. Raises: Refused, if it carries something else, is larger
-    than the device, or is damaged beyond that; OSError.
+    Only a damaged ext4 is written to. Raises: Refused, if it has something else, the filesystem is
+    larger than the device, or it cannot be repaired; OSError.
     """
     carried, row = read_superblock(device), _ROWS[fs]
     if carried is None or carried.fs is not fs:
@@ -189,9 +191,10 @@ def check(device: Path, fs: FsType) -> None:
 
 
 def grow_unmounted(device: Path, fs: FsType) -> None:
-    """Grow an unmounted filesystem to its device, where a mounted one cannot be grown.
+    """Grow an unmounted filesystem to its device, on machines that cannot grow it while mounted;
+    else a no-op.
 
-    No-op elsewhere. Raises: CommandError, Unusable, and it is as it was; OSError.
+    Raises: CommandError, Unusable, and the filesystem is unchanged; OSError.
     """
     carried, fit = read_superblock(device), _ROWS[fs].grow_unmounted
     if carried and fit:
@@ -201,8 +204,8 @@ def grow_unmounted(device: Path, fs: FsType) -> None:
 def grow(device: Path, target: Path, fs: FsType) -> bool:
     """Grow the filesystem mounted at `target` to fill `device`; no-op if it does.
 
-    Returns True if what the kernel did should be written out. Raises: Busy, Refused, Unusable,
-    Failed, StillRunning; OSError, if `target` cannot be opened.
+    Returns True if the change should be written out before the next one. Raises: Busy, Refused,
+    Unusable, Failed, StillRunning; OSError, if `target` cannot be opened.
     """
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -226,7 +229,7 @@ def _growth_error(fs: FsType, target: Path, error: OSError) -> Busy | Unusable |
 
 
 def growable_bytes(device: Path, target: Path, fs: FsType) -> Bytes:
-    """Return how many bytes of `device` the filesystem mounted at `target` could still grow by.
+    """Return by how many bytes the filesystem mounted at `target` can grow to fill `device`.
 
     Raises: OSError.
     """
@@ -234,9 +237,10 @@ def growable_bytes(device: Path, target: Path, fs: FsType) -> Bytes:
 
 
 def release_leftovers(path: Path) -> None:
-    """Unmount and detach all loop devices of an image, or a device, that a killed `new_uuid` left.
+    """Release all loop devices that a killed `new_uuid` left on an image or a device, with the
+    filesystems on them.
 
-    No-op if it does not exist. Raises: OSError.
+    No-op if there are none. Raises: OSError.
     """
     try:
         image = os.stat(path)

@@ -1,7 +1,7 @@
-"""LUKS2 by cryptsetup: the passphrase goes through a pipe, and stands in no argument and no error.
+"""LUKS2 by cryptsetup. The passphrase goes through a pipe, never an argument or an error text.
 
-What is open is asked of the kernel, by name and by the device below; only what needs the key or
-changes the header runs a program.
+The kernel is asked which containers are open, by name and by the device below; a program is run
+only if the key is needed or the header is changed.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _BUSY: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The key derivation of new containers. Opening one takes `memory` bytes while it runs.
+    """The key derivation of new containers. Opening one needs `memory` bytes for the time.
 
-    cryptsetup's own choice takes up to 1 GiB, and seconds to measure: too much beside others.
+    By default cryptsetup would use up to 1 GiB, and measure for seconds.
     """
 
     pbkdf: str = "argon2id"  # or pbkdf2, which takes no memory to speak of
@@ -60,7 +60,7 @@ class Options:
     iterations: int = 0  # 0: 4 of argon2id (RFC 9106 wants 3), 600,000 of pbkdf2
 
     def words(self) -> list[str]:
-        """Return them as options of `cryptsetup luksFormat`."""
+        """Return the parameters as options of `cryptsetup luksFormat`."""
         if self.pbkdf == "pbkdf2":
             return ["--pbkdf=pbkdf2", f"--pbkdf-force-iterations={self.iterations or 600_000}"]
         return [
@@ -72,9 +72,8 @@ class Options:
 
 
 def parallel_derivations(options: Options, memory: Bytes | None) -> int:
-    """Return how many keys may be derived at a time with `memory` bytes for all; at least one.
-
-    None: no limit of the memory is known.
+    """Return how many keys may be derived at the same time with `memory` bytes for all (None: no
+    limit is known); at least one.
     """
     if memory is None:
         return DEFAULT_PARALLEL
@@ -83,7 +82,9 @@ def parallel_derivations(options: Options, memory: Bytes | None) -> int:
 
 
 def lacks_encryption() -> str | None:
-    """Return why no encrypted volume can be used here, with the cure; None: one can."""
+    """Return why encrypted volumes cannot be used on this machine, and what to do; None: they
+    can.
+    """
     effect = "no encrypted volumes on this node"
     if missing := command.missing(PROGRAMS):
         return f"{effect}: {', '.join(missing)} not found: install it"
@@ -95,10 +96,10 @@ def lacks_encryption() -> str | None:
 
 
 class LinuxCrypt:
-    """Implement core.ports.Crypt; see there for each method.
+    """Implements core.ports.Crypt, which describes the methods.
 
-    Everything is asked of the kernel each time, except what it can do at all. Keys are derived
-    a few at once, as many as there is memory for; further calls wait.
+    The kernel is asked at each call; only the features that it supports are remembered. As many
+    keys are derived at the same time as there is memory for; further calls wait.
     """
 
     def __init__(self, options: Options | None = None, memory: Bytes | None = None) -> None:
@@ -157,9 +158,8 @@ class LinuxCrypt:
         return _device(mapped)
 
     def resize(self, name: str, secret: bytes) -> None:
-        """Grow the open container; see core.ports.Crypt.
-
-        The key is in no keyring, so cryptsetup needs the passphrase again.
+        """Grow the open container; cryptsetup needs the passphrase, because the key is in no
+        keyring.
         """
         with _translate_errors(f"volume {name}"):
             self._derive("resize", "--key-file=-", name, secret=secret, timeout=_OPEN_TIMEOUT)
@@ -221,9 +221,9 @@ class LinuxCrypt:
 
 
 def close_leftovers(path: Path) -> None:
-    """Close the containers that a killed `format_and_open` left open on that image or device.
+    """Close the containers that a killed `format_and_open` left open on an image or a device.
 
-    No-op if it does not exist. Raises: OSError, CommandError.
+    No-op if there are none. Raises: OSError, CommandError.
     """
     with suppress(FileNotFoundError):
         image = os.stat(path)

@@ -24,7 +24,8 @@ def read_uuid(path: Path) -> str:
 
 
 def is_present(path: Path) -> bool:
-    """Return whether there is a LUKS2 header, or its copy, from which cryptsetup can restore it.
+    """Return whether there is a LUKS2 header, or its secondary copy, from which cryptsetup can
+    restore it.
 
     Raises: OSError.
     """

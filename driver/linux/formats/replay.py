@@ -1,4 +1,4 @@
-"""Replay of a filesystem's log, by opening and closing it without a mount point."""
+"""Replays the log of a filesystem by opening and closing it without a mount point."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _DETACH_TIMEOUT: Final = 10.0  # seconds
 
 
 def replay(path: Path, fs: FsType, *, block_size: Bytes) -> None:
-    """Open the filesystem of an image or a device for writing, and close it. Raises OSError.
+    """Open the filesystem of an image or a device for writing, and close it again. Raises OSError.
 
-    It is mounted nowhere, so a kill leaves at most a loop device; see `filesystem.abandon`. The
-    loop device may discard, but does not: only a mount with that option would.
+    It is mounted nowhere, so if the process is killed at most a loop device is left; see
+    `filesystem.release_leftovers`. The loop device permits discards, but none are made without the
+    mount option.
     """
     device = loop_attach.attach(
         path, label="", block_size=block_size, read_only=False, discards=True

@@ -1,4 +1,4 @@
-"""Free space below a filesystem on a sparse image, which the filesystem itself does not know."""
+"""The free space below a filesystem on a sparse image, which that filesystem cannot see."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _RESERVED: Final = MIB  # filesystems keep a little for themselves
 
 
 def free_below(device: Path) -> Bytes | None:
-    """Return the free bytes of the filesystem that the image below `device` lies on.
+    """Return the free bytes of the filesystem on which the image of `device` lies.
 
-    The image is that of the device, or of the device below it. None: it is no file on a loop
-    device, or all its bytes are allocated.
+    `device`: the loop device of the image, or a device above it. None: there is no loop device on a
+    file, or all bytes of the file are allocated.
     """
     name = Path(loop_ioctl.BLOCK, device.resolve().name)
     for backing in (*name.glob("loop/backing_file"), *name.glob("slaves/*/loop/backing_file")):
@@ -34,16 +34,17 @@ def free_below(device: Path) -> Bytes | None:
 
 
 def is_full(device: Path) -> bool:
-    """Return whether a sparse image is below the device, and less than 1 MiB is free there."""
+    """Return whether a sparse image lies below the device, and less than 1 MiB is free there."""
     free = free_below(device)
     return free is not None and free < _RESERVED
 
 
 def require(device: Path, growth: Bytes) -> None:
-    """Check that there is free space for a filesystem on `device` to grow by `growth` bytes.
+    """Check that there is enough free space below `device` for its filesystem to grow by `growth`
+    bytes.
 
-    Raises: Unusable, if there is too little. It must not be tried then: zeroing a block of an
-    image punches it first, and then it is lost.
+    Raises: Unusable, if there is too little. Growing must not be tried then: zeroing a block of an
+    image punches a hole first, and the block is lost if it cannot be allocated again.
     """
     free = free_below(device)
     if free is not None and free < (needed := growth // _SHARE + _LEAST):

@@ -1,4 +1,6 @@
-"""Superblocks of ext4, xfs and btrfs, read without blkid, which may lie, hang, or be missing."""
+"""Superblocks of ext4, xfs and btrfs, read without blkid, which may be wrong, hang, or be
+missing.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,12 @@ _BTRFS_CHANGING: Final = 1 << 35 | 1 << 36  # a change of the UUID was interrupt
 
 
 class UnfamiliarError(Exception):
-    """The filesystem is none that we can change ourselves; nothing was written."""
+    """The filesystem has a layout that this program cannot change itself; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Superblock:
-    """What the superblock of an ext4, xfs or btrfs says."""
+    """The relevant contents of the superblock of an ext4, xfs or btrfs."""
 
     fs: FsType
     uuid: str
@@ -56,10 +58,10 @@ class Block:
 
 
 def rewrite(path: Path, new_blocks: Callable[[int], Iterable[Block]]) -> None:
-    """Write the blocks that `new_blocks` returns for a descriptor of `path`; durable on return.
+    """Write the blocks that `new_blocks` computes from a descriptor of `path`, durably.
 
-    All of them are computed before any is written. Raises: UnfamiliarError of `new_blocks`, and
-    nothing was written; OSError.
+    All of them are computed before the first is written. Raises: UnfamiliarError of `new_blocks`,
+    and nothing was written; OSError.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -71,13 +73,13 @@ def rewrite(path: Path, new_blocks: Callable[[int], Iterable[Block]]) -> None:
 
 
 def require(good: bool, problem: str) -> None:
-    """Check that `good` is true. Raises: UnfamiliarError(what), if it is not."""
+    """Raise UnfamiliarError with the text `problem` unless `good` is true."""
     if not good:
         raise UnfamiliarError(problem)
 
 
 def read(path: Path) -> Superblock | None:
-    """Return the superblock of a device or an image; None: it is none of ext4, xfs, btrfs.
+    """Return the superblock of a device or an image; None: it has no ext4, xfs or btrfs.
 
     Raises: OSError.
     """
@@ -90,10 +92,10 @@ def read(path: Path) -> Superblock | None:
 
 
 def ext4_smallest_group(path: Path) -> Bytes:
-    """Return how many bytes the last group of that ext4 needs at least.
+    """Return the smallest possible size, in bytes, of the last group of an ext4.
 
-    Its inode table, two bitmaps, copies of the group descriptors with their reserve, 64 blocks;
-    see `ext4_setup_new_descs` and resize2fs. Raises: OSError.
+    It consists of the inode table, two bitmaps, copies of the group descriptors with their reserve,
+    and 64 blocks; see `ext4_setup_new_descs` and resize2fs. Raises: OSError.
     """
     block = _bytes(path, _EXT4_AT, 1024)
     block_size = 1 << 10 + (block[0x18] & 0x1F)
@@ -103,7 +105,7 @@ def ext4_smallest_group(path: Path) -> Bytes:
 
 
 def xfs_log(path: Path) -> Bytes:
-    """Return the size in bytes of the log of that xfs, which lies inside of it (sb_logblocks).
+    """Return the size in bytes of an xfs's internal log (sb_logblocks).
 
     Raises: OSError.
     """
@@ -120,11 +122,11 @@ def _bytes(path: Path, at: Bytes, length: Bytes) -> bytes:
 
 
 def parse(page: Callable[[Bytes], bytes]) -> Superblock | None:
-    """Return the superblock found in the pages that `page(offset)` returns; None: there is none.
+    """Return the superblock in the pages that `page(offset)` returns; None: there is none.
 
-    A page has PAGE bytes, or fewer at the end. In this order, a user's own data can never pass
-    for another filesystem: xfs owns its sector 0, ext4 its first groups, and btrfs leaves its
-    first 64 KiB alone. Raises: what `page` raises.
+    A page has PAGE bytes, or fewer at the end. The formats are tried in such an order that data of
+    a pod cannot be taken for another filesystem: xfs uses sector 0 itself, ext4 its first groups,
+    and btrfs leaves its first 64 KiB alone. Raises: what `page` raises.
     """
     head = page(0)
     return _xfs(head) or _ext4(head) or _btrfs(page(_BTRFS_AT))

@@ -1,7 +1,7 @@
-"""Versions of this machine's programs.
+"""The versions of programs on this machine.
 
-Newer ones turn on features that an older kernel cannot mount, and older ones refuse the flags that
-turn them off.
+Newer mkfs turn on features that an older kernel cannot mount, and older ones refuse the options
+that turn these off.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _TIMEOUT: Final = 60.0  # seconds
 def version(program: str) -> tuple[int, ...]:
     """Return the version that `program -V` prints; () if it prints none.
 
-    It is run once: a process does not outlive an upgrade of its image. Raises: CommandError.
+    The program is run only once, because this process does not outlive an upgrade of its container
+    image. Raises: CommandError.
     """
     match = re.search(r"\d+(\.\d+)*", command.run([program, "-V"], timeout=_TIMEOUT))
     return tuple(map(int, match[0].split("."))) if match else ()

@@ -1,4 +1,4 @@
-"""xfs: flags of mkfs, new UUIDs, growth."""
+"""xfs: options of mkfs, new UUIDs, growth."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Return flags and values for mkfs.xfs; features by name, as kernel 5.10 can mount them.
+    """Return options and values for mkfs.xfs, with only those features that kernel 5.10 can mount.
 
-    Those that came later are turned off where mkfs.xfs knows them, default or not. Raises:
+    Later features are turned off if this mkfs.xfs knows them, whatever its defaults. Raises:
     CommandError.
     """
     words = {
@@ -53,9 +53,9 @@ def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - th
 def new_uuid(path: Path, block_size: Bytes) -> None:
     """Give an xfs a new UUID.
 
-    A log that is not clean would bring the old one back, so it is replayed first. An unfamiliar
-    filesystem (UnfamiliarError) is left to xfs_db. `block_size`: of the loop device for the
-    replay, in bytes. Raises: Refused, if xfs_db gave it no new UUID; OSError, CommandError.
+    A log that is not clean is replayed first, because a later replay would restore the old UUID. If
+    the layout is unfamiliar (UnfamiliarError), xfs_db does it. `block_size`: of the loop device for
+    the replay, in bytes. Raises: Refused, if xfs_db gave it no new UUID; OSError, CommandError.
     """
     if not _write_new_uuid(path):
         replay(path, FsType.XFS, block_size=block_size)
@@ -87,11 +87,11 @@ def _run_xfs_db(path: Path) -> None:
 def grow(fd: int, device: Path) -> bool:
     """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    Returns True if it grew. If it grows again before its log was written out, and the power
-    fails, no kernel up to 6.18 can replay that log ("daddr out of range", EUCLEAN): it names a
-    group that the superblock does not have yet.
+    Returns True if it grew. Its log should then be written out: if it grows again before that and
+    the power fails, no kernel up to 6.18 can replay the log ("daddr out of range", EUCLEAN),
+    because the log names a group that the superblock does not have yet.
 
-    Raises: Unusable, for want of free space below; StillRunning; OSError.
+    Raises: Unusable, if free space is lacking below the device; StillRunning; OSError.
     """
     geometry = _GEOMETRY.unpack(fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, bytes(_GEOMETRY.size)))
     block_size, imaxpct, has = geometry[0], geometry[7], geometry[8]
@@ -105,10 +105,10 @@ def grow(fd: int, device: Path) -> bool:
 
 
 def growable_bytes(device: Path, target: Path) -> Bytes:
-    """Return how many bytes of `device` the filesystem mounted at `target` could still grow by.
+    """Return by how many bytes the filesystem mounted at `target` can grow to fill `device`.
 
-    statfs(2) answers from memory, and leaves the log out, whose size never changes. Raises:
-    OSError.
+    statfs(2) reads nothing from the disk, and does not count the log, whose size never changes.
+    Raises: OSError.
     """
     statistics = os.statvfs(target)
     block_size = statistics.f_frsize

@@ -1,12 +1,12 @@
-"""A new UUID for an xfs whose log is clean, by writing a handful of sectors.
+"""Gives an xfs with a clean log a new UUID by writing a few sectors.
 
-xfs_db rewrites the whole log: 64 MiB or more, which takes 70 ms and which a reflink copy does
-not share afterwards. All that is needed is the UUID in the superblocks and in the last record of
+xfs_db would rewrite the whole log: 64 MiB or more, which takes 70 ms and which a reflink copy does
+not share afterwards. The UUID only has to be changed in the superblocks and in the last record of
 the log; the metadata keep the old one, which becomes `sb_meta_uuid`.
 
-Everything that this relies on is checked before the first write: magics, checksums, the old UUID,
-and that the log ends with an unmount record. Offsets are those of struct xfs_dsb (xfs_format.h) and
-struct xlog_rec_header (xfs_log_format.h); both are big endian but for their checksums.
+Every assumption is checked before the first write: magics, checksums, the old UUID, and that the
+log ends with an unmount record. Offsets are those of struct xfs_dsb (xfs_format.h) and struct
+xlog_rec_header (xfs_log_format.h); both are big endian except for their checksums.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _UNMOUNT: Final = 0x20  # XLOG_UNMOUNT_TRANS
 
 
 def new_uuid(path: Path) -> None:
-    """Write a new UUID into all superblocks and the log; durable on return.
+    """Write a new UUID into all superblocks and the log, durably.
 
-    Raises: UnfamiliarError, if its log is not clean or it is out of the ordinary, and nothing
-    was written; OSError.
+    Raises: UnfamiliarError, if its log is not clean or its layout is unusual, and nothing was
+    written; OSError.
     """
     rewrite(path, lambda fd: _patches(fd, uuid.uuid4().bytes))
 
